@@ -1,0 +1,268 @@
+//! What the timer does when: [`Driver`], and the thread around it.
+//!
+//! [`Driver::turn`] makes all decisions and never waits; [`run_thread`] waits
+//! and decides nothing. A simulation turns the same driver by hand.
+
+use std::task::{Wake as WakeTask, Waker};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+use crate::clock::{Due, Now, to_nanos};
+use crate::error::StartError;
+use crate::events::Event;
+use crate::execution::Fired;
+use crate::hub::{Hub, Live};
+use crate::sync::Arc;
+use crate::table::Inbox;
+use crate::timer_queue::{Key, TimerQueue};
+
+/// How many keys are taken out, and how many jobs looked up, in one go.
+const BATCH: usize = 256;
+
+/// How many keys a step of a sweep looks at: a step holds the board's lock.
+const SWEEP_STEP: usize = 1_024;
+
+/// While a job waits for a wall time, the clock is looked at this often, for it
+/// may be set.
+const WALL_CLOCK_CHECK: i64 = 60 * 1_000_000_000;
+
+/// A difference between the two clocks that is not yet a step: NTP slews by half
+/// a millisecond in a second.
+const CLOCK_STEP: i64 = 500_000_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Line {
+    Mono,
+    Wall,
+}
+
+pub(crate) struct Driver {
+    hub: Arc<Hub>,
+    mono: TimerQueue,
+    wall: TimerQueue,
+    /// Wall time less monotonic time, when last looked at.
+    offset: i64,
+    /// Where a sweep stands that is going on.
+    sweeping: Option<Line>,
+    // Kept for their memory.
+    inbox: Inbox,
+    keys: Vec<Key>,
+    due: Vec<Live>,
+}
+
+impl Driver {
+    pub(crate) fn new(hub: Arc<Hub>) -> Self {
+        let now = hub.clock.now();
+        Self {
+            hub,
+            mono: TimerQueue::default(),
+            wall: TimerQueue::default(),
+            offset: now.wall.saturating_sub(now.mono),
+            sweeping: None,
+            inbox: Inbox::default(),
+            keys: Vec::new(),
+            due: Vec::new(),
+        }
+    }
+
+    /// Hands over what is due, and tells when the next turn is. Never waits.
+    pub(crate) fn turn(&mut self) -> Turn {
+        let now = self.hub.clock.now();
+        self.notice_step(now);
+        self.collect();
+        while self.pop_batch(now) {
+            self.hub.take_due(&mut self.keys, &mut self.due);
+            self.due.retain(|job| job.fire(now) == Fired::Start);
+            match self.hub.dispatcher() {
+                Some(dispatcher) => dispatcher.submit(&mut self.due),
+                // The app has stopped: nothing starts any more.
+                None => self.due.clear(),
+            }
+        }
+        if self.sweep_step() || self.drop_dead_tops() {
+            return Turn::Again;
+        }
+        self.next_turn(now)
+    }
+
+    fn notice_step(&mut self, now: Now) {
+        let offset = now.wall.saturating_sub(now.mono);
+        let by = offset.saturating_sub(self.offset);
+        if by.saturating_abs() >= CLOCK_STEP && self.hub.events.is_read() {
+            self.hub.events.emit(Event::ClockStepped {
+                by: time::Duration::nanoseconds(by),
+            });
+        }
+        self.offset = offset;
+    }
+
+    fn collect(&mut self) {
+        self.hub.swap_inbox(&mut self.inbox);
+        self.inbox
+            .mono
+            .drain(..)
+            .for_each(|key| self.mono.push(key));
+        self.inbox
+            .wall
+            .drain(..)
+            .for_each(|key| self.wall.push(key));
+        // A rush is over some time, and its memory is not kept for the next.
+        self.inbox.mono.shrink_to(BATCH);
+        self.inbox.wall.shrink_to(BATCH);
+    }
+
+    /// Whether there was anything due.
+    fn pop_batch(&mut self, now: Now) -> bool {
+        for (queue, now) in [(&mut self.mono, now.mono), (&mut self.wall, now.wall)] {
+            while self.keys.len() < BATCH {
+                let Some(key) = queue.pop_due(now) else { break };
+                self.keys.push(key);
+            }
+        }
+        !self.keys.is_empty()
+    }
+
+    /// One step of a sweep, if one is needed or going on. Gives whether more are
+    /// to follow: between two steps, what has come due is handed over.
+    fn sweep_step(&mut self) -> bool {
+        let queue = match self.sweeping {
+            None if !self.hub.is_sweep_due() => return false,
+            None | Some(Line::Mono) => &mut self.mono,
+            Some(Line::Wall) => &mut self.wall,
+        };
+        let mut done = false;
+        self.hub.sweep(|is_alive| {
+            let swept = queue.sweep(SWEEP_STEP, is_alive);
+            done = swept.done;
+            swept.removed
+        });
+        self.sweeping = match (self.sweeping, done) {
+            (line, false) => line.or(Some(Line::Mono)),
+            (None | Some(Line::Mono), true) => Some(Line::Wall),
+            (Some(Line::Wall), true) => None,
+        };
+        self.sweeping.is_some() || self.hub.is_sweep_due()
+    }
+
+    /// A dead key is nothing to wake up for. Gives whether there may be more.
+    fn drop_dead_tops(&mut self) -> bool {
+        for queue in [&mut self.mono, &mut self.wall] {
+            for _ in 0..BATCH {
+                let Some(key) = queue.first() else { break };
+                if self.hub.keep_key(key.tag()) {
+                    break;
+                }
+                queue.pop_due(key.due());
+            }
+        }
+        let is_dead = |key: Key| !self.hub.is_alive(key.tag());
+        self.mono.first().is_some_and(is_dead) || self.wall.first().is_some_and(is_dead)
+    }
+
+    fn next_turn(&self, now: Now) -> Turn {
+        let mono = self.mono.first().map(Key::due);
+        let wall = self
+            .wall
+            .first()
+            .map(|key| Due::Wall(key.due()).as_mono(now));
+        let Some(due) = mono.into_iter().chain(wall).min() else {
+            return Turn::WhenCalled;
+        };
+        let check = now.mono.saturating_add(WALL_CLOCK_CHECK);
+        Turn::At {
+            due,
+            look: if wall.is_some() { due.min(check) } else { due },
+        }
+    }
+}
+
+/// When the driver is to be turned next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// At once.
+    Again,
+    /// At a monotonic time.
+    At {
+        /// When the next job is due, unless the wall clock is set before.
+        due: i64,
+        /// When to see whether it was.
+        look: i64,
+    },
+    /// When there is something new.
+    WhenCalled,
+}
+
+/// The loop of the timer's thread: turn, sleep, until the app has stopped.
+pub(crate) fn run_thread(mut driver: Driver) {
+    sharpen_timer();
+    let hub = driver.hub.clone();
+    hub.set_timer(thread::current());
+    hub.clock
+        .watch(Waker::from(Arc::new(Unpark(thread::current()))));
+    let gap = to_nanos(hub.wake_gap).unwrap_or(i64::MAX);
+    let mut earliest = i64::MIN;
+    while !hub.has_stopped() {
+        let until = match driver.turn() {
+            Turn::Again => continue,
+            // Not before the gap is over, however much comes due in it; then all
+            // of it at once.
+            Turn::At { look, .. } => Some(look.max(earliest)),
+            Turn::WhenCalled => None,
+        };
+        if !hub.fall_asleep(until.unwrap_or(i64::MAX)) || hub.has_stopped() {
+            continue;
+        }
+        match until.and_then(|until| hub.clock.sleep_until(until)) {
+            Some(duration) => thread::park_timeout(duration),
+            // Until somebody schedules, or the clock is moved by hand.
+            None => thread::park(),
+        }
+        earliest = hub.clock.mono().saturating_add(gap);
+    }
+    drop(driver);
+    hub.timer_ended();
+}
+
+struct Unpark(Thread);
+
+impl WakeTask for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Asks Linux not to add its 50 µs of slack to this thread's sleeps. See
+/// `timerslack_ns` in `proc_pid_timerslack_ns(5)`; if it can't be had, sleeps
+/// are longer by so much.
+fn sharpen_timer() {
+    #[cfg(target_os = "linux")]
+    if let Ok(thread) = std::fs::read_link("/proc/thread-self")
+        && let Some(id) = thread.file_name().and_then(|id| id.to_str())
+    {
+        let _ = std::fs::write(format!("/proc/{id}/timerslack_ns"), "1");
+    }
+}
+
+/// The thread's name.
+pub(crate) const THREAD_NAME: &str = "jobber-timer";
+
+/// Starts the timer's thread.
+pub(crate) fn spawn_thread(hub: &Arc<Hub>) -> Result<(), StartError> {
+    let driver = Driver::new(hub.clone());
+    hub.timer_starts();
+    let thread = thread::Builder::new().name(THREAD_NAME.into());
+    match thread.spawn(move || run_thread(driver)) {
+        Ok(_) => Ok(()),
+        Err(source) => {
+            hub.timer_ended();
+            Err(StartError::Thread {
+                name: THREAD_NAME.into(),
+                source,
+            })
+        }
+    }
+}
+
+/// The longest that a wake-up is put off for company, unless the app says
+/// otherwise.
+pub(crate) const DEFAULT_WAKE_GAP: Duration = Duration::from_micros(250);

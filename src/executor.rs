@@ -1,0 +1,243 @@
+//! Where jobs run: the [`Executor`] trait, and what it is given.
+
+#[cfg(feature = "thread-pool")]
+pub(crate) mod thread_pool;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use crate::dispatch::Drainer;
+use crate::execution::{Attempt, Body, Execution, Mishap};
+use crate::panics::{contain, drop_contained};
+use crate::stop::Killed;
+use crate::sync::Arc;
+use crate::waiter::{Condition, Waiter};
+
+/// Runs the futures that it is given.
+///
+/// Every `Fn(JobFuture)` is one, so that a runtime's `spawn` is all it takes:
+///
+/// ```
+/// use jobber::Jobber;
+///
+/// let app = Jobber::builder()
+///     .executor(|job| smol::spawn(job).detach())
+///     .build()?;
+/// # Ok::<(), jobber::StartError>(())
+/// ```
+///
+/// `spawn` is called from the timer's thread, and from the threads that
+/// schedule. It should hand the future over and return; one that runs it on the
+/// spot holds up whoever called. A panic in it fails the job that it was given.
+pub trait Executor: Send + Sync + 'static {
+    /// Takes a future and polls it to its end.
+    ///
+    /// A future that is dropped before its end fails its attempt.
+    fn spawn(&self, job: JobFuture);
+
+    /// Takes a job of a [`blocking_task`](crate::Jobber::blocking_task) and runs
+    /// it where blocking does no harm.
+    ///
+    /// By default this is the pool of the crate `blocking`, which smol and
+    /// async-std use as well (its threads come and go with the load and are
+    /// bounded, by 500 or `BLOCKING_MAX_THREADS`); without the feature
+    /// `thread-pool`, a new thread for each.
+    fn spawn_blocking(&self, job: BlockingJob) {
+        #[cfg(feature = "thread-pool")]
+        blocking::unblock(move || job.run()).detach();
+        #[cfg(not(feature = "thread-pool"))]
+        {
+            // Without a thread the job is dropped, and so its attempt fails.
+            let _ = std::thread::Builder::new()
+                .name("jobber-blocking".into())
+                .spawn(move || job.run());
+        }
+    }
+}
+
+impl<F: Fn(JobFuture) + Send + Sync + 'static> Executor for F {
+    fn spawn(&self, job: JobFuture) {
+        self(job)
+    }
+}
+
+/// What an [`Executor`] polls: an attempt of a job, or the start of many.
+///
+/// It never panics, whatever the task does. It is `Send`, `Unpin` and a type
+/// of its own, so that an executor can keep it without a box.
+#[must_use = "a job whose future is dropped has failed"]
+pub struct JobFuture(Work);
+
+enum Work {
+    One(Handed),
+    Many(Drainer),
+}
+
+impl JobFuture {
+    pub(crate) fn one(job: Arc<dyn Execution>) -> Self {
+        Self(Work::One(Handed::new(job)))
+    }
+
+    pub(crate) fn many(drainer: Drainer) -> Self {
+        Self(Work::Many(drainer))
+    }
+}
+
+impl Future for JobFuture {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.0 {
+            Work::One(handed) => handed.poll(cx),
+            Work::Many(drainer) => drainer.poll(cx),
+        }
+    }
+}
+
+impl fmt::Debug for JobFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Work::One(handed) => f
+                .debug_tuple("JobFuture")
+                .field(&handed.job.core().id)
+                .finish(),
+            Work::Many(_) => f.write_str("JobFuture(..)"),
+        }
+    }
+}
+
+/// An attempt of a blocking task, for [`Executor::spawn_blocking`].
+#[must_use = "a job that is dropped has failed"]
+pub struct BlockingJob(Handed);
+
+impl BlockingJob {
+    pub(crate) fn new(job: Arc<dyn Execution>) -> Self {
+        Self(Handed::new(job))
+    }
+
+    /// Runs the task's function, on this thread, to its end. Never panics.
+    pub fn run(mut self) {
+        // The body calls the function in its first poll, and is then done.
+        let _ = self.0.poll(&mut Context::from_waker(Waker::noop()));
+    }
+}
+
+impl fmt::Debug for BlockingJob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("BlockingJob")
+            .field(&self.0.job.core().id)
+            .finish()
+    }
+}
+
+/// A job in the hands of the executor.
+struct Handed {
+    job: Arc<dyn Execution>,
+    state: HandedState,
+}
+
+enum HandedState {
+    Waiting,
+    Running(Running),
+    Done,
+}
+
+struct Running {
+    attempt: u32,
+    /// `None` once it has been dropped.
+    body: Option<Body>,
+    /// Made when the body first has to wait.
+    killed: Option<Waiter<Killed>>,
+}
+
+impl Handed {
+    fn new(job: Arc<dyn Execution>) -> Self {
+        Self {
+            job,
+            state: HandedState::Waiting,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let HandedState::Waiting = self.state {
+            self.state = HandedState::Done;
+            let Some(Attempt { number, body }) = self.job.clone().begin() else {
+                return Poll::Ready(());
+            };
+            self.state = HandedState::Running(Running {
+                attempt: number,
+                body: Some(body),
+                killed: None,
+            });
+        }
+        let HandedState::Running(running) = &mut self.state else {
+            return Poll::Ready(());
+        };
+        std::task::ready!(running.poll(&self.job, cx));
+        running.let_go(&self.job);
+        self.state = HandedState::Done;
+        Poll::Ready(())
+    }
+}
+
+impl Running {
+    /// Ready when the body has ended, or is to be dropped.
+    fn poll(&mut self, job: &Arc<dyn Execution>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(());
+        };
+        if self
+            .killed
+            .as_ref()
+            .is_some_and(|k| k.condition().ready().is_some())
+        {
+            return Poll::Ready(());
+        }
+        match contain(|| body.as_mut().poll(cx)) {
+            Ok(Poll::Ready(())) => Poll::Ready(()),
+            Err(message) => {
+                job.mishap(self.attempt, Mishap::Panicked(message));
+                Poll::Ready(())
+            }
+            Ok(Poll::Pending) => {
+                let attempt = self.attempt;
+                let killed = self
+                    .killed
+                    .get_or_insert_with(|| Waiter::new(Killed(job.control(attempt))));
+                Pin::new(killed).poll(cx)
+            }
+        }
+    }
+
+    /// Drops the body, and then says so.
+    fn let_go(&mut self, job: &Arc<dyn Execution>) {
+        if let Some(body) = self.body.take() {
+            if let Err(message) = contain(|| drop(body)) {
+                job.mishap(self.attempt, Mishap::Panicked(message));
+            }
+            job.body_gone(self.attempt);
+        }
+    }
+}
+
+impl Drop for Handed {
+    /// The executor let go of a job that has not ended.
+    fn drop(&mut self) {
+        match std::mem::replace(&mut self.state, HandedState::Done) {
+            HandedState::Done => {}
+            HandedState::Waiting => {
+                if let Some(Attempt { number, body }) = self.job.clone().begin() {
+                    self.job.mishap(number, Mishap::Dropped);
+                    drop_contained(body);
+                    self.job.body_gone(number);
+                }
+            }
+            HandedState::Running(mut running) => {
+                self.job.mishap(running.attempt, Mishap::Dropped);
+                running.let_go(&self.job);
+            }
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! [`ThreadPool`]: the executor for programs that have no runtime.
+
+use std::fmt;
+use std::thread;
+
+use async_executor::Executor as Tasks;
+use event_listener::Event;
+
+use crate::error::StartError;
+use crate::executor::{Executor, JobFuture};
+use crate::sync::{Arc, AtomicBool, Ordering};
+use crate::waiter::{Condition, Waiter};
+
+/// A few threads that run jobs, and nothing else: the executor of an app that is
+/// given no other.
+///
+/// A job that waits holds no thread, so that as many threads as cores are
+/// enough. They drive async-io as well, so that tasks may use its timers and
+/// sockets. Blocking tasks run elsewhere
+/// ([`Executor::spawn_blocking`]).
+///
+/// When the last app that uses it is gone, the threads end, and the jobs that
+/// they had not finished have failed.
+///
+/// ```
+/// use jobber::{Jobber, ThreadPool};
+///
+/// let app = Jobber::builder().executor(ThreadPool::new(1)?).build()?;
+/// # Ok::<(), jobber::StartError>(())
+/// ```
+pub struct ThreadPool {
+    shared: Arc<Shared>,
+    threads: usize,
+}
+
+#[derive(Debug)]
+struct Shared {
+    tasks: Tasks<'static>,
+    is_closed: AtomicBool,
+    closed: Event,
+}
+
+impl ThreadPool {
+    /// Starts so many threads; none counts as one.
+    ///
+    /// # Errors
+    /// When the operating system gives no thread.
+    pub fn new(threads: usize) -> Result<Self, StartError> {
+        let pool = Self {
+            shared: Arc::new(Shared {
+                tasks: Tasks::new(),
+                is_closed: AtomicBool::new(false),
+                closed: Event::new(),
+            }),
+            threads: threads.max(1),
+        };
+        for number in 1..=pool.threads {
+            let name = format!("jobber-{number}");
+            let shared = pool.shared.clone();
+            let thread = thread::Builder::new().name(name.clone());
+            thread
+                .spawn(move || {
+                    let closed = Waiter::new(Closed(shared.clone()));
+                    async_io::block_on(shared.tasks.run(closed));
+                })
+                .map_err(|source| StartError::Thread { name, source })?;
+        }
+        Ok(pool)
+    }
+
+    /// As many threads as there are cores.
+    pub(crate) fn for_this_machine() -> Result<Self, StartError> {
+        Self::new(thread::available_parallelism().map_or(1, usize::from))
+    }
+}
+
+impl Executor for ThreadPool {
+    fn spawn(&self, job: JobFuture) {
+        self.shared.tasks.spawn(job).detach();
+    }
+}
+
+impl Drop for ThreadPool {
+    fn drop(&mut self) {
+        // Release, for the acquire of the threads. They are not joined: this may
+        // be one of them.
+        self.shared.is_closed.store(true, Ordering::Release);
+        self.shared.closed.notify(usize::MAX);
+    }
+}
+
+impl fmt::Debug for ThreadPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ThreadPool")
+            .field("threads", &self.threads)
+            .finish_non_exhaustive()
+    }
+}
+
+struct Closed(Arc<Shared>);
+
+impl Condition for Closed {
+    type Output = ();
+
+    fn ready(&self) -> Option<()> {
+        self.0.is_closed.load(Ordering::Acquire).then_some(())
+    }
+
+    fn event(&self) -> &Event {
+        &self.0.closed
+    }
+}

@@ -1,0 +1,462 @@
+//! [`Hub`]: what the parts of one app share.
+//!
+//! The locks of an app, in the only order in which two may be held: a job's,
+//! then the board's (or the readers' of its events). None is held while code of
+//! a user runs.
+
+use std::collections::HashMap;
+use std::thread::Thread;
+use std::time::Duration;
+
+use event_listener::Event as Signal;
+use time::UtcOffset;
+
+use crate::clock::{AppClock, Due, Now, WallNanos, from_wall};
+use crate::dispatch::Dispatcher;
+use crate::error::{RegisterError, ScheduleError, StartError, check_id};
+use crate::events::{Event, EventBus, JobEvent, JobEventKind};
+use crate::execution::{Cancelling, Execution};
+use crate::executor::Executor;
+use crate::id::JobId;
+use crate::state::StateMap;
+use crate::status::JobStatus;
+use crate::sync::{Arc, AtomicBool, Mutex, OnceLock, Ordering, lock};
+use crate::table::{EmptySlots, Inbox, Table, Wake};
+use crate::timer_queue::{Key, Tag};
+
+pub(crate) type Live = Arc<dyn Execution>;
+
+pub(crate) struct Hub {
+    pub(crate) clock: AppClock,
+    pub(crate) offset: UtcOffset,
+    pub(crate) wake_gap: Duration,
+    pub(crate) state: StateMap,
+    pub(crate) events: Arc<EventBus>,
+    board: Mutex<Board>,
+    random: Mutex<fastrand::Rng>,
+    /// The thread to wake, where there is one.
+    timer: OnceLock<Thread>,
+    has_stopped: AtomicBool,
+    /// Notified when the last live job is gone, when the app has stopped, and
+    /// when its timer's thread has ended.
+    changed: Signal,
+    is_timer_running: AtomicBool,
+}
+
+struct Board {
+    table: Table<Live>,
+    phase: Phase,
+    /// There while jobs may start.
+    dispatcher: Option<Arc<Dispatcher>>,
+    /// Every task by its name and its aliases. They hold the hub in turn, until
+    /// the app stops.
+    tasks: HashMap<Arc<str>, Arc<dyn std::any::Any + Send + Sync>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    New,
+    Running,
+    /// Nothing new starts; what runs may end.
+    Stopping,
+    Stopped,
+}
+
+/// When a new job is to start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    /// At once, and past the timer.
+    Now,
+    At(Due),
+}
+
+/// What a scheduling gives a job for its place.
+pub(crate) struct Admission {
+    pub(crate) id: Option<JobId>,
+    pub(crate) when: When,
+}
+
+/// What is left of a job that has left the table.
+#[derive(Default)]
+pub(crate) struct Removed {
+    wake: Wake,
+    is_idle: bool,
+    _job: Option<Live>,
+    _empty: Option<EmptySlots<Live>>,
+}
+
+/// What must be known to build a [`Hub`].
+pub(crate) struct HubConfig {
+    pub(crate) clock: AppClock,
+    pub(crate) offset: UtcOffset,
+    pub(crate) wake_gap: Duration,
+    pub(crate) state: StateMap,
+    pub(crate) seed: Option<u64>,
+}
+
+impl Hub {
+    pub(crate) fn new(config: HubConfig) -> Self {
+        let mut random = match config.seed {
+            Some(seed) => fastrand::Rng::with_seed(seed),
+            None => fastrand::Rng::new(),
+        };
+        Self {
+            clock: config.clock,
+            offset: config.offset,
+            wake_gap: config.wake_gap,
+            state: config.state,
+            events: Arc::default(),
+            board: Mutex::new(Board {
+                table: Table::new(random.fork()),
+                phase: Phase::New,
+                dispatcher: None,
+                tasks: HashMap::new(),
+            }),
+            random: Mutex::new(random),
+            timer: OnceLock::new(),
+            has_stopped: AtomicBool::new(false),
+            changed: Signal::new(),
+            is_timer_running: AtomicBool::new(false),
+        }
+    }
+
+    // Starting and stopping.
+
+    /// Whether it can be started.
+    pub(crate) fn check_new(&self) -> Result<(), StartError> {
+        match lock(&self.board).phase {
+            Phase::New => Ok(()),
+            Phase::Running => Err(StartError::AlreadyStarted),
+            Phase::Stopping | Phase::Stopped => Err(StartError::Stopped),
+        }
+    }
+
+    pub(crate) fn start(&self, executor: Arc<dyn Executor>) -> Result<(), StartError> {
+        let mut board = lock(&self.board);
+        match board.phase {
+            Phase::New => {
+                board.phase = Phase::Running;
+                board.dispatcher = Some(Arc::new(Dispatcher::new(executor)));
+                Ok(())
+            }
+            Phase::Running => Err(StartError::AlreadyStarted),
+            Phase::Stopping | Phase::Stopped => Err(StartError::Stopped),
+        }
+    }
+
+    /// Takes back a start that has no thread to go on with.
+    pub(crate) fn start_failed(&self) {
+        let mut board = lock(&self.board);
+        board.phase = Phase::New;
+        board.dispatcher = None;
+    }
+
+    /// Nothing new starts from here on: what has not run is cancelled, what
+    /// runs is asked to end.
+    pub(crate) fn begin_stop(&self) {
+        let slots = {
+            let mut board = lock(&self.board);
+            if matches!(board.phase, Phase::Stopping | Phase::Stopped) {
+                return;
+            }
+            board.phase = Phase::Stopping;
+            // No job enters any more, so there will be no more slots.
+            board.table.slots()
+        };
+        for slot in 0..slots {
+            let job = lock(&self.board).table.get(slot as u32).cloned();
+            if let Some(job) = job {
+                job.cancel(Cancelling::Shutdown);
+            }
+        }
+    }
+
+    /// The end: whoever still waits is let go. Gives what runs on.
+    pub(crate) fn end_stop(&self) -> Vec<(JobId, JobStatus)> {
+        let (table, dispatcher, tasks) = {
+            let mut board = lock(&self.board);
+            board.phase = Phase::Stopped;
+            let fresh = Table::new(fastrand::Rng::with_seed(0));
+            (
+                std::mem::replace(&mut board.table, fresh),
+                board.dispatcher.take(),
+                std::mem::take(&mut board.tasks),
+            )
+        };
+        // SeqCst, before the look at who waits: see `StatusCell::announce_waiter`.
+        self.has_stopped.store(true, Ordering::SeqCst);
+        let mut left = Vec::new();
+        for slot in 0..table.slots() {
+            if let Some(job) = table.get(slot as u32) {
+                let core = job.core();
+                left.push((core.id.clone(), core.status.get()));
+                if core.status.is_waited_for() {
+                    core.changed.notify(usize::MAX);
+                }
+            }
+        }
+        self.events.close();
+        self.changed.notify(usize::MAX);
+        self.wake_timer();
+        // These may be the last holders of values, functions and threads that
+        // are foreign: not under the lock.
+        crate::panics::drop_contained(table);
+        crate::panics::drop_contained(dispatcher);
+        crate::panics::drop_contained(tasks);
+        left
+    }
+
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.has_stopped.load(Ordering::SeqCst)
+    }
+
+    /// Notified whenever [`has_stopped`](Hub::has_stopped),
+    /// [`is_idle`](Hub::is_idle) or
+    /// [`is_timer_running`](Hub::is_timer_running) may have changed.
+    pub(crate) fn changed(&self) -> &Signal {
+        &self.changed
+    }
+
+    /// Whether no job is live.
+    pub(crate) fn is_idle(&self) -> bool {
+        lock(&self.board).table.live() == 0
+    }
+
+    // The timer's thread.
+
+    pub(crate) fn timer_starts(&self) {
+        self.is_timer_running.store(true, Ordering::SeqCst);
+    }
+
+    /// By the thread itself, before its first look at the inbox: whoever finds
+    /// no thread to wake has left nothing that it could miss.
+    pub(crate) fn set_timer(&self, thread: Thread) {
+        let _ = self.timer.set(thread);
+    }
+
+    pub(crate) fn timer_ended(&self) {
+        self.is_timer_running.store(false, Ordering::SeqCst);
+        self.changed.notify(usize::MAX);
+    }
+
+    pub(crate) fn is_timer_running(&self) -> bool {
+        self.is_timer_running.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn is_on_timer_thread(&self) -> bool {
+        self.timer
+            .get()
+            .is_some_and(|t| t.id() == std::thread::current().id())
+    }
+
+    pub(crate) fn wake_timer(&self) {
+        if let Some(timer) = self.timer.get() {
+            timer.unpark();
+        }
+    }
+
+    pub(crate) fn wake(&self, wake: Wake) {
+        if wake == Wake::Timer {
+            self.wake_timer();
+        }
+    }
+
+    // Jobs coming and going.
+
+    /// Gives a job its place among the living, and its id.
+    pub(crate) fn admit<J: Execution>(
+        &self,
+        job: J,
+        admission: Admission,
+        now: Now,
+    ) -> Result<Arc<J>, ScheduleError> {
+        if let Some(id) = &admission.id {
+            check_id(id)?;
+        }
+        // The allocation is done before the lock.
+        let mut job = Arc::new(job);
+        let (wake, dispatcher) = {
+            let mut board = lock(&self.board);
+            match board.phase {
+                Phase::New => return Err(ScheduleError::NotStarted),
+                Phase::Running => {}
+                Phase::Stopping | Phase::Stopped => return Err(ScheduleError::Stopped),
+            }
+            if let Some(id) = &admission.id
+                && board.table.contains(id)
+            {
+                return Err(ScheduleError::DuplicateJob { id: id.clone() });
+            }
+            let place = board.table.place(now);
+            let place = place.map_err(|live| ScheduleError::TooManyJobs { live })?;
+            if let Some(job) = Arc::get_mut(&mut job) {
+                let core = job.core_mut();
+                core.slot = place.slot;
+                core.is_named = admission.id.is_some();
+                core.id = admission.id.unwrap_or(place.id);
+            }
+            board.table.insert(place.slot, job.clone());
+            // Under the lock, so that no reader sees it start before.
+            let due = job.core().exec_at(self.offset);
+            self.emit(&*job, now, || JobEventKind::Scheduled { due });
+            match admission.when {
+                When::Now => (Wake::No, board.dispatcher.clone()),
+                When::At(due) => (board.table.arm(place.slot, due, now), None),
+            }
+        };
+        self.wake(wake);
+        if let Some(dispatcher) = dispatcher {
+            dispatcher.submit_one(job.clone());
+        }
+        Ok(job)
+    }
+
+    pub(crate) fn arm(&self, slot: u32, due: Due, now: Now) -> Wake {
+        lock(&self.board).table.arm(slot, due, now)
+    }
+
+    /// A job is done, and leaves. What comes back is for
+    /// [`removed`](Hub::removed), once the caller holds no lock.
+    pub(crate) fn remove(&self, slot: u32) -> Removed {
+        let mut board = lock(&self.board);
+        let (job, wake) = board.table.remove(slot);
+        Removed {
+            wake,
+            is_idle: board.table.live() == 0,
+            _job: job,
+            _empty: board.table.take_empty(),
+        }
+    }
+
+    pub(crate) fn removed(&self, removed: Removed) {
+        self.wake(removed.wake);
+        if removed.is_idle {
+            self.changed.notify(usize::MAX);
+        }
+    }
+
+    pub(crate) fn find(&self, id: &JobId) -> Option<Live> {
+        lock(&self.board).table.find(id).cloned()
+    }
+
+    /// All live jobs, taken a piece at a time so that nobody waits for long.
+    pub(crate) fn jobs(&self) -> Vec<Live> {
+        const AT_A_TIME: usize = 256;
+        let mut jobs = Vec::new();
+        let mut slot = 0;
+        loop {
+            let board = lock(&self.board);
+            let end = board.table.slots().min(slot + AT_A_TIME);
+            jobs.extend((slot..end).filter_map(|slot| board.table.get(slot as u32).cloned()));
+            if end == board.table.slots() {
+                return jobs;
+            }
+            slot = end;
+        }
+    }
+
+    /// Whether new jobs may enter, and if not, why.
+    pub(crate) fn check_open(&self) -> Result<(), ScheduleError> {
+        match lock(&self.board).phase {
+            Phase::New => Err(ScheduleError::NotStarted),
+            Phase::Running => Ok(()),
+            Phase::Stopping | Phase::Stopped => Err(ScheduleError::Stopped),
+        }
+    }
+
+    // For the driver.
+
+    pub(crate) fn dispatcher(&self) -> Option<Arc<Dispatcher>> {
+        lock(&self.board).dispatcher.clone()
+    }
+
+    pub(crate) fn swap_inbox(&self, empty: &mut Inbox) {
+        lock(&self.board).table.swap_inbox(empty);
+    }
+
+    /// The jobs that these keys, which have come due, stand for.
+    pub(crate) fn take_due(&self, keys: &mut Vec<Key>, jobs: &mut Vec<Live>) {
+        let mut board = lock(&self.board);
+        let table = &mut board.table;
+        jobs.extend(
+            keys.drain(..)
+                .filter_map(|key| table.take_due(key.tag()).cloned()),
+        );
+    }
+
+    pub(crate) fn is_sweep_due(&self) -> bool {
+        lock(&self.board).table.is_sweep_due()
+    }
+
+    /// Whether a slot waits for this key; if not, the caller takes it out of the
+    /// heap.
+    pub(crate) fn keep_key(&self, tag: Tag) -> bool {
+        let mut board = lock(&self.board);
+        let is_alive = board.table.is_alive(tag);
+        if !is_alive {
+            board.table.swept(1);
+        }
+        is_alive
+    }
+
+    pub(crate) fn is_alive(&self, tag: Tag) -> bool {
+        lock(&self.board).table.is_alive(tag)
+    }
+
+    /// Runs a step of a sweep, which asks whether a key is alive and gives how
+    /// many it took out.
+    pub(crate) fn sweep(&self, step: impl FnOnce(&dyn Fn(Tag) -> bool) -> usize) {
+        let mut board = lock(&self.board);
+        let table = &board.table;
+        let removed = step(&|tag| table.is_alive(tag));
+        board.table.swept(removed);
+    }
+
+    pub(crate) fn fall_asleep(&self, until: i64) -> bool {
+        lock(&self.board).table.fall_asleep(until)
+    }
+
+    // Tasks.
+
+    pub(crate) fn register(
+        &self,
+        name: &Arc<str>,
+        task: Arc<dyn std::any::Any + Send + Sync>,
+    ) -> Result<(), RegisterError> {
+        let mut board = lock(&self.board);
+        if board.phase == Phase::Stopping || board.phase == Phase::Stopped {
+            return Err(RegisterError::Stopped);
+        }
+        if board.tasks.contains_key(name) {
+            return Err(RegisterError::DuplicateTask {
+                name: name.to_string(),
+            });
+        }
+        board.tasks.insert(name.clone(), task);
+        Ok(())
+    }
+
+    // Small things.
+
+    /// From 0 to 1.
+    pub(crate) fn random(&self) -> f64 {
+        lock(&self.random).f64()
+    }
+
+    /// Tells the readers, if there are any.
+    pub(crate) fn emit(&self, job: &dyn Execution, now: Now, kind: impl FnOnce() -> JobEventKind) {
+        if self.events.is_read() {
+            self.events.emit(Event::Job(JobEvent {
+                at: self.time(now.wall),
+                id: job.core().id.clone(),
+                task: job.task_name().clone(),
+                kind: kind(),
+            }));
+        }
+    }
+
+    /// A wall time, dressed for the public.
+    pub(crate) fn time(&self, wall: WallNanos) -> time::OffsetDateTime {
+        from_wall(wall, self.offset)
+    }
+}

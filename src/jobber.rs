@@ -1,0 +1,472 @@
+//! [`Jobber`]: the app, from building to shutdown.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_io::Timer;
+use event_listener::Event as Signal;
+use futures_lite::{FutureExt, future};
+use time::UtcOffset;
+
+use crate::clock::{AppClock, Clock, SystemClock};
+use crate::driver::{DEFAULT_WAKE_GAP, spawn_thread};
+use crate::error::StartError;
+use crate::events::Events;
+use crate::executor::Executor;
+use crate::handler::{BlockingHandler, Handler, TaskOutput};
+use crate::hub::{Hub, HubConfig};
+use crate::id::JobId;
+use crate::job::AnyJob;
+use crate::state::StateMap;
+use crate::status::JobStatus;
+use crate::sync::{Arc, Mutex, lock};
+use crate::task::TaskBuilder;
+use crate::waiter::{Condition, Waiter};
+
+/// A scheduler that lives in this program: tasks are registered with it, jobs
+/// are scheduled on it, and one thread of its own knows what is due.
+///
+/// It can be cloned and sent anywhere; all clones are the same app. When the
+/// last one is dropped the app stops, as with a [`shutdown`](Jobber::shutdown)
+/// of no grace. Tasks and jobs do not keep it alive.
+///
+/// ```
+/// use std::time::Duration;
+/// use jobber::{JobStatus, Jobber};
+///
+/// let app = Jobber::builder().build()?;
+/// let add = app.task("add", async |x: i32, y: i32| x + y).register()?;
+/// app.start().wait_blocking()?;
+///
+/// let job = add.schedule((1, 2)).delay(Duration::from_millis(10)).wait_blocking()?;
+/// assert_eq!(job.wait_blocking(), JobStatus::Success);
+/// assert_eq!(*job.result()?, 3);
+///
+/// app.shutdown(Duration::from_secs(10)).wait_blocking();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Jobber {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    hub: Arc<Hub>,
+    /// Until it is started.
+    executor: Mutex<Option<Arc<dyn Executor>>>,
+    turned_by: TurnedBy,
+}
+
+/// Who turns the timer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TurnedBy {
+    Thread,
+    Hand,
+}
+
+/// Builds a [`Jobber`].
+///
+/// ```
+/// use jobber::Jobber;
+///
+/// let app = Jobber::builder()
+///     .executor(|job| smol::spawn(job).detach())
+///     .utc_offset(time::macros::offset!(+1))
+///     .state(String::from("shared with all tasks"))
+///     .build()?;
+/// # Ok::<(), jobber::StartError>(())
+/// ```
+#[must_use = "nothing is built until `build` is called"]
+pub struct JobberBuilder {
+    executor: Option<Arc<dyn Executor>>,
+    clock: AppClock,
+    offset: UtcOffset,
+    wake_gap: Duration,
+    state: StateMap,
+    seed: Option<u64>,
+    turned_by: TurnedBy,
+}
+
+impl JobberBuilder {
+    /// Where jobs run: a runtime's `spawn`, or an [`Executor`] of your own.
+    /// Without it, and with the feature `thread-pool`, a
+    /// [`ThreadPool`](crate::ThreadPool) with as many threads as cores.
+    pub fn executor(mut self, executor: impl Executor) -> Self {
+        self.executor = Some(Arc::new(executor));
+        self
+    }
+
+    /// Where the time is read; without it, [`SystemClock`].
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = AppClock::Other(Arc::new(clock));
+        self
+    }
+
+    /// The offset of the times that jobs show; without it, UTC.
+    pub fn utc_offset(mut self, offset: UtcOffset) -> Self {
+        self.offset = offset;
+        self
+    }
+
+    /// Shares a value with all tasks, by its type
+    /// ([`JobContext::state`](crate::JobContext::state)). A second value of a
+    /// type takes the place of the first.
+    pub fn state<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.state.insert(value);
+        self
+    }
+
+    /// The least time between two wake-ups of the timer's thread; without it,
+    /// 250 µs. What comes due sooner after a wake-up is started that much later,
+    /// and together. A longer gap costs less CPU under dense load; a job that
+    /// is alone is exact with any.
+    pub fn wake_gap(mut self, gap: Duration) -> Self {
+        self.wake_gap = gap;
+        self
+    }
+
+    /// Makes generated ids and jitter the same each time, for tests.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    pub(crate) fn turned_by_hand(mut self) -> Self {
+        self.turned_by = TurnedBy::Hand;
+        self
+    }
+
+    /// Builds the app. It runs nothing until [`Jobber::start`].
+    ///
+    /// # Errors
+    /// [`StartError::NoExecutor`] when there is no executor, and none is built
+    /// in.
+    pub fn build(self) -> Result<Jobber, StartError> {
+        if self.executor.is_none() && !cfg!(feature = "thread-pool") {
+            return Err(StartError::NoExecutor);
+        }
+        let hub = Hub::new(HubConfig {
+            clock: self.clock,
+            offset: self.offset,
+            wake_gap: self.wake_gap,
+            state: self.state,
+            seed: self.seed,
+        });
+        Ok(Jobber {
+            inner: Arc::new(Inner {
+                hub: Arc::new(hub),
+                executor: Mutex::new(self.executor),
+                turned_by: self.turned_by,
+            }),
+        })
+    }
+}
+
+impl fmt::Debug for JobberBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JobberBuilder")
+            .field("utc_offset", &self.offset)
+            .field("wake_gap", &self.wake_gap)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Jobber {
+    /// Begins to build an app.
+    pub fn builder() -> JobberBuilder {
+        JobberBuilder {
+            executor: None,
+            clock: AppClock::System(SystemClock::new()),
+            offset: UtcOffset::UTC,
+            wake_gap: DEFAULT_WAKE_GAP,
+            state: StateMap::default(),
+            seed: None,
+            turned_by: TurnedBy::Thread,
+        }
+    }
+
+    /// Begins to register an async function as a task, under a name that stays
+    /// the same from one version of the program to the next.
+    ///
+    /// It takes 0 to 6 arguments, after a [`JobContext`](crate::JobContext) if it
+    /// wants one; see [`Handler`].
+    ///
+    /// ```
+    /// # let app = jobber::Jobber::builder().build()?;
+    /// async fn greet(name: String, times: usize) -> String {
+    ///     format!("Hello {name}! ").repeat(times)
+    /// }
+    /// let greet = app.task("greet", greet).register()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn task<H, A, S>(
+        &self,
+        name: impl Into<String>,
+        handler: H,
+    ) -> TaskBuilder<A, <H::Output as TaskOutput>::Value>
+    where
+        H: Handler<A, S>,
+        A: Clone + Send + Sync + 'static,
+        S: 'static,
+    {
+        TaskBuilder::new(self.inner.hub.clone(), name.into(), handler)
+    }
+
+    /// Like [`task`](Jobber::task), for a synchronous function: it runs where
+    /// blocking harms nobody.
+    ///
+    /// ```
+    /// # let app = jobber::Jobber::builder().build()?;
+    /// let count = app
+    ///     .blocking_task("count", |path: String| std::fs::read(path).map(|bytes| bytes.len()))
+    ///     .register()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn blocking_task<H, A, S>(
+        &self,
+        name: impl Into<String>,
+        handler: H,
+    ) -> TaskBuilder<A, <H::Output as TaskOutput>::Value>
+    where
+        H: BlockingHandler<A, S>,
+        A: Clone + Send + Sync + 'static,
+        S: 'static,
+    {
+        TaskBuilder::new_blocking(self.inner.hub.clone(), name.into(), handler)
+    }
+
+    /// Starts the timer: from here on jobs can be scheduled. `.await` it, or end
+    /// it with `.wait_blocking()`.
+    ///
+    /// # Errors
+    /// When it was started or shut down before, or the system gives no thread.
+    pub fn start(&self) -> Action<'_, Result<(), StartError>> {
+        Action::new(async { self.inner.start() })
+    }
+
+    /// Stops: nothing starts any more, jobs that have not run are cancelled, and
+    /// what runs is asked to end ([`StopToken`](crate::StopToken)) and given
+    /// `grace` of real time to do so. Then the app has stopped, and whoever still
+    /// waits for a job is let go. `.await` it, or end it with
+    /// `.wait_blocking()`.
+    ///
+    /// An attempt that fails in the meantime is not tried again. Gives the jobs
+    /// that it had to leave running: their futures belong to the executor, and
+    /// may go on. Not cancel safe: once polled, the app is stopping.
+    ///
+    /// Called from within a job, it waits the whole grace for that very job.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use jobber::{JobStatus, Jobber};
+    /// # let app = Jobber::builder().build()?;
+    /// let forever = app.task("forever", std::future::pending::<()>).register()?;
+    /// app.start().wait_blocking()?;
+    /// let job = forever.schedule(()).id("f").push().wait_blocking()?;
+    /// while job.status() != JobStatus::Running {
+    ///     std::thread::yield_now();
+    /// }
+    /// let left = app.shutdown(Duration::ZERO).wait_blocking();
+    /// assert_eq!(left, [("f".into(), JobStatus::Running)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn shutdown(&self, grace: Duration) -> Action<'_, Vec<(JobId, JobStatus)>> {
+        let hub = &self.inner.hub;
+        Action::new(async move {
+            hub.begin_stop();
+            let idle = Waiter::new(Idle(hub.clone()));
+            timeout(grace, idle).await;
+            let left = hub.end_stop();
+            // It has nothing left to wait for but a call into an executor.
+            if !hub.is_on_timer_thread() {
+                timeout(TIMER_END, Waiter::new(TimerEnded(hub.clone()))).await;
+            }
+            left
+        })
+    }
+
+    /// Waits until no job is live, or the app has stopped. `.await` it, or end it
+    /// with `.wait_blocking()`. Cancel safe.
+    ///
+    /// A recurring job is live until it is cancelled or has reached its limits.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let app = jobber::Jobber::builder().build()?;
+    /// # let hello = app.task("hello", || async {}).register()?;
+    /// # app.start().wait_blocking()?;
+    /// for n in 0..10 {
+    ///     let _ = hello.schedule(()).delay(Duration::from_millis(n)).wait_blocking()?;
+    /// }
+    /// app.wait_all().wait_blocking();
+    /// assert!(app.jobs().is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn wait_all(&self) -> Action<'_, ()> {
+        Action::new(Waiter::new(Idle(self.inner.hub.clone())))
+    }
+
+    /// The live job of this id. [`Task::job`](crate::Task::job) gives it with its
+    /// type.
+    pub fn find_job(&self, id: impl Into<JobId>) -> Option<AnyJob> {
+        self.inner.hub.find(&id.into()).map(AnyJob::new)
+    }
+
+    /// All jobs that are live, in no order. While others come and go, each that
+    /// is live throughout is among them.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let sim = jobber::testing::Simulation::new();
+    /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// let _ = hello.schedule(()).delay(Duration::from_secs(60)).wait_blocking()?;
+    /// for job in sim.app().jobs() {
+    ///     println!("{job:?}");
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn jobs(&self) -> Vec<AnyJob> {
+        self.inner.hub.jobs().into_iter().map(AnyJob::new).collect()
+    }
+
+    /// What happens to jobs from here on, as a stream. Each reader has its own.
+    /// A reader that is more than 1,024 events behind is told how many it missed;
+    /// it never holds up a job.
+    pub fn events(&self) -> Events {
+        self.inner.hub.events.subscribe()
+    }
+
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.inner.hub
+    }
+}
+
+impl fmt::Debug for Jobber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Jobber").finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    fn start(&self) -> Result<(), StartError> {
+        let mut executor = lock(&self.executor);
+        let given = match executor.clone() {
+            Some(executor) => executor,
+            None => {
+                self.hub.check_new()?;
+                default_executor()?
+            }
+        };
+        self.hub.start(given)?;
+        if self.turned_by == TurnedBy::Thread
+            && let Err(error) = spawn_thread(&self.hub)
+        {
+            self.hub.start_failed();
+            return Err(error);
+        }
+        // The app holds it from here on, and lets go of it when it stops.
+        *executor = None;
+        Ok(())
+    }
+}
+
+#[cfg(feature = "thread-pool")]
+fn default_executor() -> Result<Arc<dyn Executor>, StartError> {
+    use crate::executor::thread_pool::ThreadPool;
+    Ok(Arc::new(ThreadPool::for_this_machine()?))
+}
+
+#[cfg(not(feature = "thread-pool"))]
+fn default_executor() -> Result<Arc<dyn Executor>, StartError> {
+    Err(StartError::NoExecutor)
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.hub.begin_stop();
+        self.hub.end_stop();
+    }
+}
+
+/// How long a shutdown waits for the timer's thread, which ends by itself.
+const TIMER_END: Duration = Duration::from_secs(1);
+
+async fn timeout(limit: Duration, waiter: impl Future<Output = ()>) {
+    // The condition first: with no limit at all it still gets its chance.
+    let timer = async {
+        Timer::after(limit).await;
+    };
+    future::or(waiter, timer).await;
+}
+
+struct Idle(Arc<Hub>);
+
+impl Condition for Idle {
+    type Output = ();
+
+    fn ready(&self) -> Option<()> {
+        (self.0.has_stopped() || self.0.is_idle()).then_some(())
+    }
+
+    fn event(&self) -> &Signal {
+        self.0.changed()
+    }
+}
+
+struct TimerEnded(Arc<Hub>);
+
+impl Condition for TimerEnded {
+    type Output = ();
+
+    fn ready(&self) -> Option<()> {
+        (!self.0.is_timer_running()).then_some(())
+    }
+
+    fn event(&self) -> &Signal {
+        self.0.changed()
+    }
+}
+
+/// Something that an app does and that may take a while: `.await` it, or end it
+/// with [`wait_blocking`](Action::wait_blocking). Until then nothing happens.
+///
+/// ```
+/// use jobber::Jobber;
+///
+/// let app = Jobber::builder().build()?;
+/// app.start().wait_blocking()?;
+/// smol::block_on(async {
+///     app.wait_all().await;
+/// });
+/// # Ok::<(), jobber::StartError>(())
+/// ```
+#[must_use = "does nothing until it is awaited or ended with `.wait_blocking()`"]
+pub struct Action<'a, T>(Pin<Box<dyn Future<Output = T> + Send + 'a>>);
+
+impl<'a, T> Action<'a, T> {
+    fn new(future: impl Future<Output = T> + Send + 'a) -> Self {
+        Self(future.boxed())
+    }
+
+    /// Does it, and blocks the thread until it is done.
+    pub fn wait_blocking(self) -> T {
+        future::block_on(self)
+    }
+}
+
+impl<T> Future for Action<'_, T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl<T> fmt::Debug for Action<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Action(..)")
+    }
+}

@@ -1,0 +1,421 @@
+//! How far a job has come, and what comes next: all its decisions, and no lock.
+//!
+//! A [`Progress`] is told what happened and when, and answers with the
+//! [`Next`] step. `run.rs` holds it under the job's lock and carries out what it
+//! says.
+
+use crate::clock::{Due, MonoNanos, Now, WallNanos};
+use crate::outcome::Failure;
+use crate::retry::{Backoff, RetryHint};
+use crate::status::JobStatus;
+use crate::stop::Control;
+use crate::sync::Arc;
+use crate::trigger::{Next as Tick, Ticks};
+
+/// What a scheduling asks for.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) due: Due,
+    pub(crate) recurring: Option<Box<Recurring>>,
+}
+
+/// The part of a job that recurs.
+#[derive(Clone, Debug)]
+pub(crate) struct Recurring {
+    pub(crate) ticks: Ticks,
+    pub(crate) line: Line,
+    pub(crate) limits: Limits,
+    /// The start date as given, to tell a replacement that keeps it.
+    pub(crate) start_date: Option<WallNanos>,
+    /// The time that the run that is next, or going on, stands for.
+    pub(crate) nominal: i64,
+    tally: Tally,
+    started_at: WallNanos,
+}
+
+/// The time line that a recurring job's times are on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Line {
+    Mono,
+}
+
+impl Line {
+    fn due(self, at: i64) -> Due {
+        match self {
+            Line::Mono => Due::Mono(at),
+        }
+    }
+
+    fn of(self, now: Now) -> i64 {
+        match self {
+            Line::Mono => now.mono,
+        }
+    }
+}
+
+/// When a recurring job ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    pub(crate) max_runs: Option<u64>,
+    /// In a row.
+    pub(crate) max_failures: u32,
+}
+
+/// A job fails for good after this many failures in a row, unless it says
+/// otherwise.
+pub(crate) const DEFAULT_MAX_FAILURES: u32 = 10;
+
+/// What a recurring job has done so far. A replacement keeps it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    /// Runs started.
+    runs: u64,
+    ended: u64,
+    failures_in_a_row: u32,
+    last: Option<RunRecord>,
+}
+
+/// A finished run, before it is dressed for the public.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RunRecord {
+    pub(crate) number: u64,
+    pub(crate) nominal: WallNanos,
+    pub(crate) started_at: WallNanos,
+    pub(crate) finished_at: WallNanos,
+    pub(crate) status: JobStatus,
+}
+
+impl Recurring {
+    pub(crate) fn new(
+        ticks: Ticks,
+        line: Line,
+        limits: Limits,
+        start_date: Option<WallNanos>,
+        nominal: i64,
+    ) -> Self {
+        Self {
+            ticks,
+            line,
+            limits,
+            start_date,
+            nominal,
+            tally: Tally::default(),
+            started_at: 0,
+        }
+    }
+
+    fn due(&self) -> Due {
+        self.line.due(self.nominal)
+    }
+
+    /// Enters a run that has ended.
+    fn record(&mut self, nominal: WallNanos, status: JobStatus, now: Now) -> RunRecord {
+        let run = RunRecord {
+            number: self.tally.runs,
+            nominal,
+            started_at: self.started_at,
+            finished_at: now.wall,
+            status,
+        };
+        self.tally.ended += 1;
+        self.tally.last = Some(run);
+        self.tally.failures_in_a_row = match status {
+            JobStatus::Success => 0,
+            _ => self.tally.failures_in_a_row.saturating_add(1),
+        };
+        run
+    }
+}
+
+/// Why no further attempt is to follow the one that is going on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Closing {
+    No,
+    Cancelled,
+    Shutdown,
+}
+
+/// Where one job stands, beyond its status.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    /// When the timer is to come: the start, the retry, or the timeout.
+    pub(crate) timer: Option<Due>,
+    /// The strings of the attempt that is going on.
+    pub(crate) control: Option<Arc<Control>>,
+    recurring: Option<Box<Recurring>>,
+    /// The time that this run stands for, whichever attempt it is.
+    nominal: WallNanos,
+    /// Counts all attempts, which tells them apart.
+    pub(crate) number: u32,
+    /// Attempts of this run so far.
+    attempts: u32,
+    /// It has come due, and any executor that has it may begin.
+    pub(crate) is_ready: bool,
+    /// The body of an attempt is still there, be it of one that is over.
+    pub(crate) is_occupied: bool,
+    /// It came due while it was occupied.
+    pub(crate) is_overdue: bool,
+    pub(crate) closing: Closing,
+}
+
+/// What comes after an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    pub(crate) next: Next,
+    /// A run of a recurring job that this ended.
+    pub(crate) run: Option<RunRecord>,
+    /// Whether times were missed on the way to the next run.
+    pub(crate) misfired: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    End(JobStatus),
+    Retry(Due),
+    Run(Due),
+}
+
+/// What a timer finds when it comes to a job that is scheduled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tock {
+    /// An old key, or an attempt in the way.
+    NotYet,
+    Start,
+    /// Times were missed, and it runs for this one.
+    StartMissed(Due),
+    /// The run was missed, and the next is due then.
+    Later(Due),
+    /// It was missed, and was the last; the status of the last one that ran.
+    RunOut(JobStatus),
+}
+
+/// What an attempt begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Begun {
+    pub(crate) number: u32,
+    pub(crate) attempt: u32,
+    pub(crate) run: u64,
+    pub(crate) nominal: WallNanos,
+}
+
+impl Progress {
+    /// `nominal` is the wall time at which it is due.
+    pub(crate) fn new(plan: Plan, nominal: WallNanos) -> Self {
+        Self {
+            timer: Some(plan.due),
+            control: None,
+            recurring: plan.recurring,
+            nominal,
+            number: 0,
+            attempts: 0,
+            is_ready: false,
+            is_occupied: false,
+            is_overdue: false,
+            closing: Closing::No,
+        }
+    }
+
+    pub(crate) fn is_recurring(&self) -> bool {
+        self.recurring.is_some()
+    }
+
+    pub(crate) fn runs_ended(&self) -> u64 {
+        self.recurring.as_ref().map_or(0, |r| r.tally.ended)
+    }
+
+    /// Attempts of the run that is going on.
+    pub(crate) fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    pub(crate) fn last_run(&self) -> Option<RunRecord> {
+        self.recurring.as_ref()?.tally.last
+    }
+
+    /// Takes on another plan between attempts. A recurring job that stays one,
+    /// with the same start date, keeps its tally.
+    pub(crate) fn replace(&mut self, mut plan: Plan, nominal: WallNanos) {
+        if let (Some(old), Some(new)) = (&self.recurring, &mut plan.recurring)
+            && old.start_date == new.start_date
+        {
+            new.tally = old.tally;
+        }
+        self.timer = Some(plan.due);
+        self.recurring = plan.recurring;
+        self.nominal = nominal;
+        self.attempts = 0;
+        self.is_ready = false;
+        self.is_overdue = false;
+    }
+
+    /// The timer has come, and the job is scheduled.
+    pub(crate) fn tick(&mut self, now: Now) -> Tock {
+        let Some(due) = self.timer.filter(|due| due.is_reached(now)) else {
+            return Tock::NotYet;
+        };
+        if self.is_occupied {
+            self.is_overdue = true;
+            return Tock::NotYet;
+        }
+        let mut start = Tock::Start;
+        if self.attempts == 0
+            && let Some(recurring) = &mut self.recurring
+        {
+            let at = recurring.line.of(now);
+            let due = match due {
+                Due::Mono(due) | Due::Wall(due) => due,
+            };
+            match recurring.ticks.at_fire(recurring.nominal, due, at) {
+                Some(tick) => {
+                    recurring.nominal = tick.nominal;
+                    let due = recurring.due();
+                    if tick.nominal > at {
+                        self.timer = Some(due);
+                        return Tock::Later(due);
+                    }
+                    if tick.misfired {
+                        start = Tock::StartMissed(due);
+                    }
+                }
+                None => {
+                    let last = recurring.tally.last;
+                    return Tock::RunOut(last.map_or(JobStatus::Cancelled, |run| run.status));
+                }
+            }
+        }
+        self.is_ready = true;
+        start
+    }
+
+    /// An attempt begins. `now` is only needed, and only asked for, by a
+    /// recurring job.
+    pub(crate) fn begin(&mut self, now: impl FnOnce() -> Now) -> Begun {
+        self.number = self.number.wrapping_add(1);
+        self.attempts = self.attempts.saturating_add(1);
+        self.is_ready = false;
+        self.is_occupied = true;
+        self.timer = None;
+        self.control = None;
+        let mut run = 1;
+        if let Some(recurring) = &mut self.recurring {
+            if self.attempts == 1 {
+                let now = now();
+                recurring.tally.runs += 1;
+                recurring.started_at = now.wall;
+                self.nominal = recurring.due().as_wall(now);
+            }
+            run = recurring.tally.runs;
+        }
+        Begun {
+            number: self.number,
+            attempt: self.attempts,
+            run,
+            nominal: self.nominal,
+        }
+    }
+
+    /// Whether the arguments will be needed after this attempt, so far as is
+    /// known before it.
+    pub(crate) fn may_go_on(&self, backoff: Option<&Backoff>) -> bool {
+        self.recurring.is_some() || backoff.is_some_and(|b| b.retries() >= self.attempts)
+    }
+
+    /// The attempt that is going on has ended. `random` is drawn from 0 to 1.
+    pub(crate) fn after_attempt(
+        &mut self,
+        failure: Option<&Failure>,
+        backoff: Option<&Backoff>,
+        now: Now,
+        random: impl FnOnce() -> f64,
+    ) -> Verdict {
+        if self.closing == Closing::No
+            && let Some(failure) = failure
+            && let Some(backoff) = backoff
+            && let Some(due) = self.retry(failure, backoff, now, random)
+        {
+            self.timer = Some(due);
+            return Verdict {
+                next: Next::Retry(due),
+                run: None,
+                misfired: false,
+            };
+        }
+        self.attempts = 0;
+        let status = failure.map_or(JobStatus::Success, Failure::status);
+        self.after_run(status, now)
+    }
+
+    fn retry(
+        &self,
+        failure: &Failure,
+        backoff: &Backoff,
+        now: Now,
+        random: impl FnOnce() -> f64,
+    ) -> Option<Due> {
+        if self.attempts > backoff.retries() {
+            return None;
+        }
+        let hint = match failure {
+            Failure::Error(error) => RetryHint::of(&**error),
+            _ => RetryHint::None,
+        };
+        let delay = match hint {
+            RetryHint::Never => return None,
+            RetryHint::After(delay) => delay,
+            RetryHint::None => backoff.delay(self.attempts, random()),
+        };
+        let delay = crate::clock::to_nanos(delay).unwrap_or(MonoNanos::MAX);
+        Some(Due::Mono(now.mono.saturating_add(delay)))
+    }
+
+    fn after_run(&mut self, status: JobStatus, now: Now) -> Verdict {
+        let Some(recurring) = &mut self.recurring else {
+            return Verdict {
+                next: Next::End(status),
+                run: None,
+                misfired: false,
+            };
+        };
+        let run = Some(recurring.record(self.nominal, status, now));
+        let end = |status| Verdict {
+            next: Next::End(status),
+            run,
+            misfired: false,
+        };
+        if self.closing == Closing::Cancelled {
+            return end(JobStatus::Cancelled);
+        }
+        if recurring.tally.failures_in_a_row >= recurring.limits.max_failures {
+            return end(JobStatus::PermanentlyFailed);
+        }
+        if recurring
+            .limits
+            .max_runs
+            .is_some_and(|max| recurring.tally.runs >= max)
+        {
+            return end(status);
+        }
+        if self.closing == Closing::Shutdown {
+            return end(JobStatus::Cancelled);
+        }
+        let at = recurring.line.of(now);
+        let Some(Tick { nominal, misfired }) = recurring.ticks.after_run(recurring.nominal, at)
+        else {
+            return end(status);
+        };
+        recurring.nominal = nominal;
+        let due = recurring.due();
+        self.timer = Some(due);
+        Verdict {
+            next: Next::Run(due),
+            run,
+            misfired,
+        }
+    }
+
+    /// The attempt that is going on was aborted.
+    pub(crate) fn abort(&mut self, now: impl FnOnce() -> Now) -> Option<RunRecord> {
+        let recurring = self.recurring.as_mut()?;
+        Some(recurring.record(self.nominal, JobStatus::Cancelled, now()))
+    }
+}

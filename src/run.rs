@@ -1,0 +1,573 @@
+//! A job with its types: [`JobState`] carries out what [`Progress`] decides.
+//!
+//! This is the far side of [`Execution`]. Everything here follows one pattern:
+//! take the job's lock, decide, make the move, let go of the lock, and only then
+//! drop what is foreign, wake who waits, and touch the timer.
+
+use std::any::Any;
+use std::time::Duration;
+
+use time::UtcOffset;
+
+use crate::clock::{Due, Now, WallNanos};
+use crate::context::JobContext;
+use crate::error::BoxError;
+use crate::events::JobEventKind;
+use crate::execution::{Attempt, Body, Cancelling, Execution, Fired, JobCore, Mishap, Run};
+use crate::hub::{Hub, Removed};
+use crate::outcome::{Failure, Outcome, Slot};
+use crate::panics::{contain, drop_contained};
+use crate::progress::{Closing, Next, Plan, Progress, RunRecord, Tock, Verdict};
+use crate::retry::Backoff;
+use crate::state::StateMap;
+use crate::status::{JobStatus, Moved};
+use crate::stop::Control;
+use crate::sync::{Arc, Mutex, lock};
+use crate::table::Wake;
+
+/// A registered task: its options, and how to make an attempt of it.
+pub(crate) struct TaskDef<A, R> {
+    pub(crate) name: Arc<str>,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) is_blocking: bool,
+    pub(crate) timeout: Option<Timeout>,
+    pub(crate) backoff: Option<Backoff>,
+    pub(crate) body: BodyMaker<A, R>,
+}
+
+/// Calls the task's function; the future hands in its result by itself. This
+/// is where the function's type ends.
+pub(crate) type BodyMaker<A, R> =
+    Box<dyn Fn(Arc<JobState<A, R>>, u32, JobContext, A) -> Body + Send + Sync>;
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timeout {
+    pub(crate) limit: Duration,
+    pub(crate) nanos: i64,
+}
+
+/// One job, with the types of its arguments and its value.
+pub(crate) struct JobState<A, R> {
+    core: JobCore,
+    task: Arc<TaskDef<A, R>>,
+    outcome: Slot<R>,
+    state: Mutex<State<A>>,
+}
+
+struct State<A> {
+    progress: Progress,
+    /// For the next attempt; `None` once no other can follow.
+    args: Option<A>,
+    /// What is to follow the attempt that is going on, in place of what would.
+    replacement: Option<Box<Replacement<A>>>,
+}
+
+struct Replacement<A> {
+    args: A,
+    plan: Plan,
+    exec_at: WallNanos,
+}
+
+/// What is left to do when the job's lock is gone.
+#[must_use]
+struct After<A> {
+    moved: Option<Moved>,
+    wake: Wake,
+    removed: Removed,
+    control: Option<Arc<Control>>,
+    args: Option<A>,
+    replaced: Option<A>,
+}
+
+impl<A> Default for After<A> {
+    fn default() -> Self {
+        Self {
+            moved: None,
+            wake: Wake::No,
+            removed: Removed::default(),
+            control: None,
+            args: None,
+            replaced: None,
+        }
+    }
+}
+
+impl<A, R> JobState<A, R>
+where
+    A: Clone + Send + Sync + 'static,
+    R: Send + Sync + 'static,
+{
+    pub(crate) fn new(
+        task: Arc<TaskDef<A, R>>,
+        args: A,
+        plan: Plan,
+        is_ready: bool,
+        exec_at: WallNanos,
+    ) -> Self {
+        let mut progress = Progress::new(plan, exec_at);
+        progress.is_ready = is_ready;
+        Self {
+            core: JobCore::new(exec_at),
+            task,
+            outcome: Slot::new(),
+            state: Mutex::new(State {
+                progress,
+                args: Some(args),
+                replacement: None,
+            }),
+        }
+    }
+
+    pub(crate) fn task(&self) -> &Arc<TaskDef<A, R>> {
+        &self.task
+    }
+
+    fn hub(&self) -> &Hub {
+        &self.task.hub
+    }
+
+    /// The task has given its result. One that comes too late is thrown away.
+    pub(crate) fn finish(&self, attempt: u32, result: Result<R, BoxError>) {
+        let result = result.map_err(|error| Failure::Error(Arc::from(error)));
+        self.settle(attempt, result, Settling::BodyEnded);
+    }
+
+    /// New arguments and another trigger, for a job that goes on. Gives them
+    /// back when this one does not.
+    pub(crate) fn replace(
+        &self,
+        args: A,
+        plan: Plan,
+        exec_at: WallNanos,
+        now: Now,
+    ) -> Result<(), (A, Plan)> {
+        let mut state = lock(&self.state);
+        if state.progress.closing != Closing::No {
+            return Err((args, plan));
+        }
+        let (old_args, old_replacement, wake) = match self.core.status.get() {
+            JobStatus::Scheduled => {
+                let due = plan.due;
+                state.progress.replace(plan, exec_at);
+                self.core.set_exec_at(exec_at);
+                let old = state.args.replace(args);
+                (old, None, self.hub().arm(self.core.slot, due, now))
+            }
+            JobStatus::Running => {
+                let new = Box::new(Replacement {
+                    args,
+                    plan,
+                    exec_at,
+                });
+                (None, state.replacement.replace(new), Wake::No)
+            }
+            _ => return Err((args, plan)),
+        };
+        self.hub().emit(self, now, || JobEventKind::Scheduled {
+            due: self.hub().time(exec_at),
+        });
+        drop(state);
+        self.hub().wake(wake);
+        drop_contained(old_args);
+        drop_contained(old_replacement);
+        Ok(())
+    }
+
+    /// An attempt is over, in whichever way.
+    fn settle(&self, attempt: u32, result: Result<R, Failure>, how: Settling) {
+        let mut state = lock(&self.state);
+        if state.progress.number != attempt || self.core.status.get() != JobStatus::Running {
+            // Late: it was over before.
+            drop(state);
+            drop_contained(result);
+            if how == Settling::BodyEnded {
+                self.body_gone(attempt);
+            }
+            return;
+        }
+        if how == Settling::BodyEnded {
+            state.progress.is_occupied = false;
+        }
+        let hub = self.hub();
+        let is_plain = result.is_ok() && !state.progress.is_recurring();
+        let now = if is_plain && state.replacement.is_none() && !hub.events.is_read() {
+            // Nothing below looks at it, and reading the clock is not free.
+            Now::NEVER
+        } else {
+            hub.clock.now()
+        };
+        let verdict = state.progress.after_attempt(
+            result.as_ref().err(),
+            self.task.backoff.as_ref(),
+            now,
+            || hub.random(),
+        );
+        let mut after = After {
+            control: state.progress.control.take(),
+            ..After::default()
+        };
+        let old = self.carry_out(&mut state, verdict, result, now, &mut after);
+        drop(state);
+        drop_contained(old);
+        self.finish_up(after, how == Settling::Overdue);
+    }
+
+    /// Makes the move that a verdict asks for. Gives what is to be dropped.
+    fn carry_out(
+        &self,
+        state: &mut State<A>,
+        mut verdict: Verdict,
+        result: Result<R, Failure>,
+        now: Now,
+        after: &mut After<A>,
+    ) -> (Option<Outcome<R>>, Option<Result<R, Failure>>) {
+        let hub = self.hub();
+        if let Some(new) = state.replacement.take() {
+            if state.progress.closing == Closing::No {
+                verdict.next = Next::Run(new.plan.due);
+                verdict.misfired = false;
+                state.progress.replace(new.plan, new.exec_at);
+                after.args = state.args.replace(new.args);
+            } else {
+                verdict.next = Next::End(JobStatus::Cancelled);
+                after.replaced = Some(new.args);
+            }
+        }
+        let is_end = matches!(verdict.next, Next::End(_));
+        let (old, unused) = if is_end || verdict.run.is_some() {
+            // Before the move, so that whoever sees the one sees the other.
+            let outcome = match result {
+                Ok(value) => Outcome::Value(value),
+                Err(failure) => Outcome::Failed(failure),
+            };
+            (Some(self.outcome.set(outcome)), None)
+        } else {
+            (None, Some(result))
+        };
+        if let Some(run) = verdict.run {
+            hub.emit(self, now, || JobEventKind::RunEnded(self.dress(run)));
+        }
+        match verdict.next {
+            Next::End(status) => {
+                after.args = state.args.take();
+                after.moved = self.core.status.finish(status);
+                after.removed = hub.remove(self.core.slot);
+                self.emit_end(status, now);
+            }
+            Next::Run(due) => {
+                if verdict.misfired {
+                    let next = hub.time(due.as_wall(now));
+                    hub.emit(self, now, || JobEventKind::Misfired { next });
+                }
+                self.schedule_anew(due, now, after);
+            }
+            Next::Retry(due) => {
+                let attempt = state.progress.attempts();
+                let at = hub.time(due.as_wall(now));
+                hub.emit(self, now, || JobEventKind::Retrying { attempt, due: at });
+                self.schedule_anew(due, now, after);
+            }
+        }
+        (old, unused)
+    }
+
+    /// `Running → Scheduled`, due then.
+    fn schedule_anew(&self, due: Due, now: Now, after: &mut After<A>) {
+        self.core.set_exec_at(due.as_wall(now));
+        after.moved = self.core.status.reschedule();
+        after.wake = self.hub().arm(self.core.slot, due, now);
+    }
+
+    fn finish_up(&self, after: After<A>, kill: bool) {
+        self.hub().wake(after.wake);
+        if after.moved.is_some_and(|moved| moved.waited_for) {
+            self.core.changed.notify(usize::MAX);
+        }
+        if kill && let Some(control) = after.control {
+            control.kill();
+        }
+        self.hub().removed(after.removed);
+        drop_contained(after.args);
+        drop_contained(after.replaced);
+    }
+
+    fn emit_end(&self, status: JobStatus, now: Now) {
+        self.hub().emit(self, now, || match status {
+            JobStatus::Cancelled => JobEventKind::Cancelled,
+            status => JobEventKind::Ended(status),
+        });
+    }
+
+    fn dress(&self, run: RunRecord) -> Run {
+        let hub = self.hub();
+        Run {
+            number: run.number,
+            nominal_time: hub.time(run.nominal),
+            started_at: hub.time(run.started_at),
+            finished_at: hub.time(run.finished_at),
+            status: run.status,
+        }
+    }
+
+    /// The arguments for an attempt; where more may follow, a copy of them.
+    fn attempt_args(&self, attempt: u32, args: A, keep: bool) -> Result<A, Arc<str>> {
+        if !keep {
+            return Ok(args);
+        }
+        // `clone` is foreign: not under the lock.
+        let copy = contain(|| args.clone());
+        let mut state = lock(&self.state);
+        let is_current = state.progress.number == attempt
+            && !self.core.status.get().is_final()
+            && state.args.is_none();
+        let spare = if is_current {
+            state.args = Some(args);
+            None
+        } else {
+            Some(args)
+        };
+        drop(state);
+        drop_contained(spare);
+        copy
+    }
+}
+
+/// What has settled an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Settling {
+    /// Its body came to its end.
+    BodyEnded,
+    /// Its body is about to be dropped by whoever polls it.
+    BodyFailed,
+    /// It took too long, and its body is to be told.
+    Overdue,
+}
+
+impl<A, R> Execution for JobState<A, R>
+where
+    A: Clone + Send + Sync + 'static,
+    R: Send + Sync + 'static,
+{
+    fn core(&self) -> &JobCore {
+        &self.core
+    }
+
+    fn core_mut(&mut self) -> &mut JobCore {
+        &mut self.core
+    }
+
+    fn task_name(&self) -> &Arc<str> {
+        &self.task.name
+    }
+
+    fn is_blocking(&self) -> bool {
+        self.task.is_blocking
+    }
+
+    fn offset(&self) -> UtcOffset {
+        self.hub().offset
+    }
+
+    fn last_run(&self) -> Option<Run> {
+        let run = lock(&self.state).progress.last_run();
+        run.map(|run| self.dress(run))
+    }
+
+    fn runs_ended(&self) -> u64 {
+        lock(&self.state).progress.runs_ended()
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.hub().has_stopped()
+    }
+
+    fn app_state(&self) -> &StateMap {
+        &self.hub().state
+    }
+
+    fn outcome(&self) -> &dyn Any {
+        &self.outcome
+    }
+
+    fn fire(&self, now: Now) -> Fired {
+        let mut state = lock(&self.state);
+        match self.core.status.get() {
+            JobStatus::Scheduled => {}
+            JobStatus::Running => {
+                let is_over = state.progress.timer.is_some_and(|due| due.is_reached(now));
+                let attempt = state.progress.number;
+                drop(state);
+                if is_over && let Some(timeout) = self.task.timeout {
+                    let failure = Failure::TimedOut(timeout.limit);
+                    self.settle(attempt, Err(failure), Settling::Overdue);
+                }
+                return Fired::Settled;
+            }
+            _ => return Fired::Settled,
+        }
+        let hub = self.hub();
+        let tock = state.progress.tick(now);
+        if let Tock::Later(due) | Tock::StartMissed(due) = tock {
+            let next = hub.time(due.as_wall(now));
+            hub.emit(self, now, || JobEventKind::Misfired { next });
+        }
+        match tock {
+            Tock::NotYet => Fired::Settled,
+            Tock::Start | Tock::StartMissed(_) => Fired::Start,
+            Tock::Later(due) => {
+                self.core.set_exec_at(due.as_wall(now));
+                let wake = hub.arm(self.core.slot, due, now);
+                drop(state);
+                hub.wake(wake);
+                Fired::Settled
+            }
+            Tock::RunOut(status) => {
+                let after = After {
+                    args: state.args.take(),
+                    moved: match status {
+                        JobStatus::Cancelled => self.core.status.cancel(),
+                        status => self.core.status.run_out(status),
+                    },
+                    removed: hub.remove(self.core.slot),
+                    ..After::default()
+                };
+                self.emit_end(status, now);
+                drop(state);
+                self.finish_up(after, false);
+                Fired::Settled
+            }
+        }
+    }
+
+    fn begin(self: Arc<Self>) -> Option<Attempt> {
+        let hub = self.hub();
+        let mut state = lock(&self.state);
+        if !state.progress.is_ready {
+            return None;
+        }
+        self.core.status.start()?;
+        let begun = state.progress.begin(|| hub.clock.now());
+        let keep = state.progress.may_go_on(self.task.backoff.as_ref());
+        let args = state.args.take();
+        let mut wake = Wake::No;
+        if let Some(timeout) = self.task.timeout {
+            let now = hub.clock.now();
+            let due = Due::Mono(now.mono.saturating_add(timeout.nanos));
+            state.progress.timer = Some(due);
+            wake = hub.arm(self.core.slot, due, now);
+        }
+        if hub.events.is_read() {
+            hub.emit(&*self, hub.clock.now(), || JobEventKind::Started {
+                run: begun.run,
+                attempt: begun.attempt,
+            });
+        }
+        drop(state);
+        hub.wake(wake);
+
+        let number = begun.number;
+        let cx = JobContext::new(self.clone(), begun);
+        let body = match args.map(|args| self.attempt_args(number, args, keep)) {
+            // The function itself is foreign, and may panic before it gives a
+            // future.
+            Some(Ok(args)) => contain(|| (self.task.body)(self.clone(), number, cx, args)),
+            Some(Err(message)) => Err(message),
+            None => Err("the job has no arguments left".into()),
+        };
+        match body {
+            Ok(body) => Some(Attempt { number, body }),
+            Err(message) => {
+                self.mishap(number, Mishap::Panicked(message));
+                self.body_gone(number);
+                None
+            }
+        }
+    }
+
+    fn mishap(&self, attempt: u32, what: Mishap) {
+        let failure = match what {
+            Mishap::Panicked(message) => Failure::Panicked(message),
+            Mishap::Dropped => Failure::executor_dropped(),
+        };
+        self.settle(attempt, Err(failure), Settling::BodyFailed);
+    }
+
+    fn body_gone(&self, attempt: u32) {
+        let mut state = lock(&self.state);
+        if state.progress.number != attempt || !state.progress.is_occupied {
+            return;
+        }
+        state.progress.is_occupied = false;
+        let mut wake = Wake::No;
+        if std::mem::take(&mut state.progress.is_overdue)
+            && self.core.status.get() == JobStatus::Scheduled
+            && let Some(due) = state.progress.timer
+        {
+            wake = self.hub().arm(self.core.slot, due, self.hub().clock.now());
+        }
+        drop(state);
+        self.hub().wake(wake);
+    }
+
+    fn control(&self, attempt: u32) -> Arc<Control> {
+        let mut state = lock(&self.state);
+        if state.progress.number != attempt || self.core.status.get() != JobStatus::Running {
+            return Arc::new(Control::killed());
+        }
+        let is_asked = state.progress.closing == Closing::Shutdown;
+        let control = state.progress.control.get_or_insert_default().clone();
+        drop(state);
+        if is_asked {
+            control.ask();
+        }
+        control
+    }
+
+    fn cancel(&self, how: Cancelling) -> bool {
+        let mut after = After::default();
+        let hub = self.hub();
+        let mut state = lock(&self.state);
+        let now = || hub.clock.now();
+        match (self.core.status.get(), how) {
+            (JobStatus::Scheduled, _) => {
+                after.moved = self.core.status.cancel();
+            }
+            (JobStatus::Running, Cancelling::Abort) => {
+                if let Some(run) = state.progress.abort(now) {
+                    hub.emit(self, now(), || JobEventKind::RunEnded(self.dress(run)));
+                }
+                after.moved = self.core.status.finish(JobStatus::Cancelled);
+                after.replaced = state.replacement.take().map(|new| new.args);
+                after.control = state.progress.control.take();
+            }
+            (JobStatus::Running, Cancelling::Cancel) => {
+                let goes_on = state.progress.is_recurring() || state.replacement.is_some();
+                let is_first = state.progress.closing == Closing::No;
+                if goes_on && is_first {
+                    state.progress.closing = Closing::Cancelled;
+                }
+                return goes_on && is_first;
+            }
+            (JobStatus::Running, Cancelling::Shutdown) => {
+                if state.progress.closing == Closing::No {
+                    state.progress.closing = Closing::Shutdown;
+                }
+                let control = state.progress.control.clone();
+                drop(state);
+                if let Some(control) = control {
+                    control.ask();
+                }
+                return false;
+            }
+            _ => return false,
+        }
+        after.args = state.args.take();
+        after.removed = hub.remove(self.core.slot);
+        if hub.events.is_read() {
+            self.emit_end(JobStatus::Cancelled, now());
+        }
+        drop(state);
+        self.finish_up(after, true);
+        true
+    }
+}

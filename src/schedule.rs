@@ -1,0 +1,385 @@
+//! [`Schedule`]: options, and then a trigger, make a job.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+use crate::clock::{Due, Now, to_nanos, to_wall, wall_range};
+use crate::error::{ScheduleError, check_id};
+use crate::hub::{Admission, When};
+use crate::id::JobId;
+use crate::job::Job;
+use crate::progress::{DEFAULT_MAX_FAILURES, Limits, Line, Plan, Recurring};
+use crate::run::{JobState, TaskDef};
+use crate::sync::Arc;
+use crate::task::Task;
+use crate::trigger::{Misfire, Recurrence, Ticks};
+
+/// A job on its way to be scheduled, from [`Task::schedule`](crate::Task::schedule):
+/// options first, a trigger last.
+///
+/// ```
+/// use std::time::Duration;
+/// use jobber::{Jobber, Misfire};
+///
+/// let app = Jobber::builder().build()?;
+/// let poll = app.task("poll", async |feed: String| feed.len()).register()?;
+/// app.start().wait_blocking()?;
+///
+/// let job = poll
+///     .schedule("news".into())
+///     .id("poll-news")
+///     .max_failures(3)
+///     .misfire(Misfire::Skip)
+///     .every(Duration::from_secs(15))
+///     .wait_blocking()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "nothing is scheduled until a trigger is chosen: push, delay, at or every"]
+pub struct Schedule<A, R> {
+    task: Arc<TaskDef<A, R>>,
+    args: A,
+    id: Option<JobId>,
+    replace: bool,
+    recurring: RecurringOptions,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct RecurringOptions {
+    max_runs: Option<u64>,
+    max_failures: Option<u32>,
+    misfire: Option<Misfire>,
+    start_date: Option<OffsetDateTime>,
+}
+
+impl RecurringOptions {
+    /// The first option that is set.
+    fn any(&self) -> Option<&'static str> {
+        [
+            ("max_runs", self.max_runs.is_some()),
+            ("max_failures", self.max_failures.is_some()),
+            ("misfire", self.misfire.is_some()),
+            ("start_date", self.start_date.is_some()),
+        ]
+        .into_iter()
+        .find_map(|(option, is_set)| is_set.then_some(option))
+    }
+}
+
+/// The moment that a job is for.
+#[derive(Clone, Copy, Debug)]
+enum Trigger {
+    Push,
+    Delay(Duration),
+    At(OffsetDateTime),
+    Every(Duration),
+}
+
+impl Trigger {
+    fn name(self) -> &'static str {
+        match self {
+            Trigger::Push => "push",
+            Trigger::Delay(_) => "delay",
+            Trigger::At(_) => "at",
+            Trigger::Every(_) => "every",
+        }
+    }
+}
+
+impl<A, R> Schedule<A, R>
+where
+    A: Clone + Send + Sync + 'static,
+    R: Send + Sync + 'static,
+{
+    pub(crate) fn new(task: Arc<TaskDef<A, R>>, args: A) -> Self {
+        Self {
+            task,
+            args,
+            id: None,
+            replace: false,
+            recurring: RecurringOptions::default(),
+        }
+    }
+
+    /// Names the job: 1 to 200 bytes without control characters, and not the id
+    /// of another live job. Without it, an id is made.
+    pub fn id(mut self, id: impl Into<JobId>) -> Self {
+        self.id = Some(id.into());
+        self
+    }
+
+    /// If a job of this [`id`](Schedule::id) is live and of this task, gives it
+    /// these arguments and this trigger: the same job goes on, and so does
+    /// whoever waits for it. If it runs just now, that run ends first. A
+    /// recurring job keeps its run number and its failures in a row, unless its
+    /// start date is another one.
+    ///
+    /// Without such a job, a new one is made.
+    pub fn replace(mut self) -> Self {
+        self.replace = true;
+        self
+    }
+
+    /// Recurring: ends it after so many runs, with the status of the last. At
+    /// least 1; without it, it goes on.
+    pub fn max_runs(mut self, max: u64) -> Self {
+        self.recurring.max_runs = Some(max);
+        self
+    }
+
+    /// Recurring: ends it as
+    /// [`PermanentlyFailed`](crate::JobStatus::PermanentlyFailed) after so many
+    /// failed runs in a row. At least 1; without it, 10.
+    pub fn max_failures(mut self, max: u32) -> Self {
+        self.recurring.max_failures = Some(max);
+        self
+    }
+
+    /// Recurring: what it does about times that passed without a run.
+    pub fn misfire(mut self, misfire: Misfire) -> Self {
+        self.recurring.misfire = Some(misfire);
+        self
+    }
+
+    /// Recurring: the first time it runs; with [`every`](Schedule::every), the
+    /// others follow at whole intervals from there. In the past, it only places
+    /// them. Without it, the first run is one interval from now.
+    pub fn start_date(mut self, start: OffsetDateTime) -> Self {
+        self.recurring.start_date = Some(start);
+        self
+    }
+
+    /// Now.
+    pub fn push(self) -> Submit<A, R> {
+        self.on(Trigger::Push)
+    }
+
+    /// After a time on the monotonic clock, which nobody sets. It may reach to the
+    /// year 2262.
+    pub fn delay(self, delay: Duration) -> Submit<A, R> {
+        self.on(Trigger::Delay(delay))
+    }
+
+    /// At a time on the wall clock, from the year 1677 to 2262. If it is past, at
+    /// once.
+    pub fn at(self, time: OffsetDateTime) -> Submit<A, R> {
+        self.on(Trigger::At(time))
+    }
+
+    /// Again and again, at a fixed rate on the monotonic clock: each run is for
+    /// the first whole interval after the last one, however long that took. One
+    /// at a time.
+    pub fn every(self, interval: Duration) -> Submit<A, R> {
+        self.on(Trigger::Every(interval))
+    }
+
+    fn on(self, trigger: Trigger) -> Submit<A, R> {
+        Submit(Some(Request {
+            schedule: self,
+            trigger,
+        }))
+    }
+
+    fn submit(self, trigger: Trigger) -> Result<Job<R>, ScheduleError> {
+        let hub = self.task.hub.clone();
+        let now = hub.clock.now();
+        let (plan, when) = self.plan(trigger, now)?;
+        let exec_at = plan.due.as_wall(now);
+        let Self {
+            task,
+            mut args,
+            id,
+            replace,
+            ..
+        } = self;
+        let mut plan = plan;
+        if let (Some(id), true) = (&id, replace) {
+            check_id(id)?;
+            hub.check_open()?;
+            let task = Task { def: task.clone() };
+            if let Some(job) = task.live(id) {
+                match job.replace(args, plan, exec_at, now) {
+                    Ok(()) => return Ok(Job::new(job)),
+                    // It has just ended; the id is free again.
+                    Err(back) => (args, plan) = back,
+                }
+            }
+        }
+        let is_ready = when == When::Now;
+        let job = JobState::new(task, args, plan, is_ready, exec_at);
+        let job = hub.admit(job, Admission { id, when }, now)?;
+        Ok(Job::new(job))
+    }
+
+    fn plan(&self, trigger: Trigger, now: Now) -> Result<(Plan, When), ScheduleError> {
+        if !matches!(trigger, Trigger::Every(_))
+            && let Some(option) = self.recurring.any()
+        {
+            return Err(ScheduleError::NotRecurring {
+                option,
+                trigger: trigger.name(),
+            });
+        }
+        let once = |due| Plan {
+            due,
+            recurring: None,
+        };
+        Ok(match trigger {
+            Trigger::Push => (once(Due::Mono(now.mono)), When::Now),
+            Trigger::Delay(delay) => {
+                let due = Due::Mono(after(now, delay, "delay")?);
+                (once(due), When::At(due))
+            }
+            Trigger::At(time) => {
+                let due = Due::Wall(wall(time)?);
+                (once(due), When::At(due))
+            }
+            Trigger::Every(interval) => {
+                let plan = self.recurring.every(interval, now)?;
+                let due = plan.due;
+                (plan, When::At(due))
+            }
+        })
+    }
+}
+
+impl RecurringOptions {
+    fn limits(&self) -> Result<Limits, ScheduleError> {
+        if self.max_runs == Some(0) {
+            return Err(ScheduleError::ZeroLimit { option: "max_runs" });
+        }
+        if self.max_failures == Some(0) {
+            return Err(ScheduleError::ZeroLimit {
+                option: "max_failures",
+            });
+        }
+        Ok(Limits {
+            max_runs: self.max_runs,
+            max_failures: self.max_failures.unwrap_or(DEFAULT_MAX_FAILURES),
+        })
+    }
+
+    fn every(&self, interval: Duration, now: Now) -> Result<Plan, ScheduleError> {
+        if interval.is_zero() {
+            return Err(ScheduleError::ZeroInterval);
+        }
+        let limits = self.limits()?;
+        let first = after(now, interval, "interval")?;
+        let interval_nanos = first - now.mono;
+        let start_date = self.start_date.map(wall).transpose()?;
+        // The start date's place on the monotonic clock, from here on.
+        let anchor = start_date.map_or(first, |start| Due::Wall(start).as_mono(now));
+        let recurrence = Recurrence::Every {
+            anchor,
+            interval: interval_nanos,
+        };
+        let nominal = if anchor >= now.mono {
+            anchor
+        } else {
+            // No later than `first`, and so there is one.
+            recurrence.next_after(now.mono).unwrap_or(first)
+        };
+        let ticks = Ticks::new(recurrence, self.misfire.unwrap_or_default());
+        let recurring = Recurring::new(ticks, Line::Mono, limits, start_date, nominal);
+        Ok(Plan {
+            due: Due::Mono(nominal),
+            recurring: Some(Box::new(recurring)),
+        })
+    }
+}
+
+/// The monotonic time so long from now, if both clocks can count that far.
+fn after(now: Now, duration: Duration, field: &'static str) -> Result<i64, ScheduleError> {
+    let max = i64::MAX - now.mono.max(now.wall).max(0);
+    match to_nanos(duration) {
+        Some(nanos) if nanos <= max => Ok(now.mono + nanos),
+        _ => Err(ScheduleError::DurationTooLong {
+            field,
+            value: duration,
+            max: Duration::from_nanos(max as u64),
+        }),
+    }
+}
+
+fn wall(value: OffsetDateTime) -> Result<i64, ScheduleError> {
+    to_wall(value).ok_or_else(|| {
+        let (min, max) = wall_range();
+        ScheduleError::TimeOutOfRange { value, min, max }
+    })
+}
+
+impl<A, R> fmt::Debug for Schedule<A, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Schedule")
+            .field("task", &self.task.name)
+            .field("id", &self.id)
+            .field("replace", &self.replace)
+            .field("recurring", &self.recurring)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The operation of a trigger: `.await` it, or end it with
+/// [`wait_blocking`](Submit::wait_blocking). Until then nothing is scheduled,
+/// and no delay runs.
+#[must_use = "nothing is scheduled until it is awaited or ended with `.wait_blocking()`"]
+pub struct Submit<A, R>(Option<Request<A, R>>);
+
+struct Request<A, R> {
+    schedule: Schedule<A, R>,
+    trigger: Trigger,
+}
+
+// Nothing of it is ever pinned.
+impl<A, R> Unpin for Submit<A, R> {}
+
+impl<A, R> Submit<A, R>
+where
+    A: Clone + Send + Sync + 'static,
+    R: Send + Sync + 'static,
+{
+    /// Schedules the job, on this thread.
+    ///
+    /// # Errors
+    /// When the app does not run, the id is taken or not allowed, or a number
+    /// makes no sense. No job exists then.
+    pub fn wait_blocking(mut self) -> Result<Job<R>, ScheduleError> {
+        self.submit()
+    }
+
+    fn submit(&mut self) -> Result<Job<R>, ScheduleError> {
+        match self.0.take() {
+            Some(Request { schedule, trigger }) => schedule.submit(trigger),
+            None => panic!("`Submit` polled after it was ready"),
+        }
+    }
+}
+
+impl<A, R> Future for Submit<A, R>
+where
+    A: Clone + Send + Sync + 'static,
+    R: Send + Sync + 'static,
+{
+    type Output = Result<Job<R>, ScheduleError>;
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(self.submit())
+    }
+}
+
+impl<A, R> fmt::Debug for Submit<A, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(request) => f
+                .debug_struct("Submit")
+                .field("schedule", &request.schedule)
+                .field("trigger", &request.trigger)
+                .finish(),
+            None => f.write_str("Submit(done)"),
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! The table of live jobs: who is there, under which id, and due when.
+//!
+//! Every job that is not done has a slot here, and nothing else of the app
+//! holds it. The timer's heap holds keys only: a slot whose [`Tag`] is no
+//! longer that of a key has forgotten it, and the key is dead. Whoever
+//! schedules leaves new keys in an inbox, so that the heap and its cache misses
+//! are the timer's own affair.
+//!
+//! The table is used under a lock, and no method runs code of a user: jobs that
+//! leave are given back, to be dropped outside.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use crate::clock::{Due, MonoNanos, Now};
+use crate::id::JobId;
+use crate::timer_queue::{Key, MAX_SLOTS, Tag};
+
+/// What the table must know of a job.
+pub(crate) trait Entrant: Clone {
+    fn id(&self) -> &JobId;
+    /// Whether the id was chosen by a caller, and so is not found by its slot.
+    fn is_named(&self) -> bool;
+}
+
+#[derive(Debug)]
+pub(crate) struct Table<J> {
+    slots: Vec<Slot<J>>,
+    /// The head of the list of free slots.
+    free: Option<u32>,
+    live: usize,
+    named: HashMap<JobId, u32>,
+    ids: IdSource,
+    /// The number of the last tag.
+    number: u64,
+    /// Keys that nobody has put into the heap yet.
+    inbox: Inbox,
+    /// Slots that wait for a key.
+    armed: usize,
+    /// Keys, in the inbox or in the heap, that no slot waits for.
+    dead: usize,
+    /// The timer sleeps until then; `MIN` while it is awake, when it will look
+    /// at the inbox before it sleeps again.
+    wake_at: MonoNanos,
+}
+
+#[derive(Debug)]
+enum Slot<J> {
+    Taken { job: J, armed: Tag },
+    Free { next: Option<u32> },
+}
+
+/// New keys, by time line.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    pub(crate) mono: Vec<Key>,
+    pub(crate) wall: Vec<Key>,
+}
+
+impl Inbox {
+    fn is_empty(&self) -> bool {
+        self.mono.is_empty() && self.wall.is_empty()
+    }
+}
+
+/// What the caller has to do once the table's lock is gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Wake {
+    #[default]
+    No,
+    /// The timer sleeps too long, or has dead keys to sweep.
+    Timer,
+}
+
+/// A slot for a new job, and the id that was made for it.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) slot: u32,
+    pub(crate) id: JobId,
+}
+
+#[derive(Debug)]
+struct IdSource {
+    last_stamp: u64,
+    random: fastrand::Rng,
+}
+
+impl IdSource {
+    /// Strictly increasing, whatever the wall clock does.
+    fn next(&mut self, now: Now, slot: u32) -> JobId {
+        let wall = now.wall.max(0) as u64;
+        let (millis, rest) = (wall / 1_000_000, wall % 1_000_000);
+        let stamp = (millis << 12) | (rest << 12) / 1_000_000;
+        self.last_stamp = stamp.max(self.last_stamp + 1);
+        JobId::generated(self.last_stamp, slot, self.random.u32(..))
+    }
+}
+
+/// Fewer dead keys than this are not worth a sweep.
+const FEW_DEAD: usize = 64;
+
+impl<J: Entrant> Table<J> {
+    pub(crate) fn new(random: fastrand::Rng) -> Self {
+        Self {
+            slots: Vec::new(),
+            free: None,
+            live: 0,
+            named: HashMap::new(),
+            ids: IdSource {
+                last_stamp: 0,
+                random,
+            },
+            number: 0,
+            inbox: Inbox::default(),
+            armed: 0,
+            dead: 0,
+            wake_at: MonoNanos::MIN,
+        }
+    }
+
+    /// How many jobs are live.
+    pub(crate) fn live(&self) -> usize {
+        self.live
+    }
+
+    /// How many slots there are, taken and free.
+    pub(crate) fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// A place for a new job, or the number of those that fill the table. To be
+    /// followed by [`insert`](Table::insert) under the same lock.
+    pub(crate) fn place(&mut self, now: Now) -> Result<Place, usize> {
+        let slot = match self.free {
+            Some(slot) => slot,
+            None if self.slots.len() < MAX_SLOTS => self.slots.len() as u32,
+            None => return Err(self.live),
+        };
+        let id = self.ids.next(now, slot);
+        Ok(Place { slot, id })
+    }
+
+    /// Whether a live job has this id.
+    pub(crate) fn contains(&self, id: &JobId) -> bool {
+        self.find(id).is_some()
+    }
+
+    /// Puts a job into its place.
+    pub(crate) fn insert(&mut self, slot: u32, job: J) {
+        if job.is_named() {
+            match self.named.entry(job.id().clone()) {
+                Entry::Vacant(entry) => entry.insert(slot),
+                // The caller has asked `contains` under this lock.
+                Entry::Occupied(_) => return debug_assert!(false, "two jobs of one id"),
+            };
+        }
+        let taken = Slot::Taken {
+            job,
+            armed: Tag::NONE,
+        };
+        match self.slots.get_mut(slot as usize) {
+            Some(place) => {
+                debug_assert!(matches!(place, Slot::Free { .. }), "the slot is taken");
+                if let Slot::Free { next } = place {
+                    self.free = *next;
+                }
+                *place = taken;
+            }
+            None => self.slots.push(taken),
+        }
+        self.live += 1;
+    }
+
+    /// The job in a slot.
+    pub(crate) fn get(&self, slot: u32) -> Option<&J> {
+        match self.slots.get(slot as usize)? {
+            Slot::Taken { job, .. } => Some(job),
+            Slot::Free { .. } => None,
+        }
+    }
+
+    /// The live job of this id.
+    pub(crate) fn find(&self, id: &JobId) -> Option<&J> {
+        let by_slot = id.slot_hint().and_then(|slot| self.get(slot));
+        by_slot
+            .filter(|job| job.id() == id)
+            .or_else(|| self.get(*self.named.get(id)?))
+    }
+
+    /// Has the timer come to this slot at `due`, and at no other time.
+    pub(crate) fn arm(&mut self, slot: u32, due: Due, now: Now) -> Wake {
+        let Some(Slot::Taken { armed, .. }) = self.slots.get_mut(slot as usize) else {
+            return Wake::No;
+        };
+        self.number = self.number % Tag::MAX_NUMBER + 1;
+        let tag = Tag::new(self.number, slot);
+        match std::mem::replace(armed, tag) {
+            Tag::NONE => self.armed += 1,
+            _ => self.dead += 1,
+        }
+        match due {
+            Due::Mono(at) => self.inbox.mono.push(Key::new(at, tag)),
+            Due::Wall(at) => self.inbox.wall.push(Key::new(at, tag)),
+        }
+        self.wake_if(due.as_mono(now) < self.wake_at || self.is_sweep_due())
+    }
+
+    /// Has the timer forget about this slot.
+    pub(crate) fn disarm(&mut self, slot: u32) -> Wake {
+        if let Some(Slot::Taken { armed, .. }) = self.slots.get_mut(slot as usize)
+            && std::mem::replace(armed, Tag::NONE) != Tag::NONE
+        {
+            self.armed -= 1;
+            self.dead += 1;
+        }
+        self.wake_if(self.is_sweep_due())
+    }
+
+    /// Takes a job out, to be dropped when the lock is gone.
+    pub(crate) fn remove(&mut self, slot: u32) -> (Option<J>, Wake) {
+        let wake = self.disarm(slot);
+        if self.get(slot).is_none() {
+            return (None, wake);
+        }
+        let free = Slot::Free { next: self.free };
+        let Slot::Taken { job, .. } = std::mem::replace(&mut self.slots[slot as usize], free)
+        else {
+            return (None, wake);
+        };
+        self.free = Some(slot);
+        self.live -= 1;
+        if job.is_named() {
+            self.named.remove(job.id());
+        }
+        (Some(job), wake)
+    }
+
+    /// What is left of a table with no job in it, to be dropped when the lock
+    /// is gone: a million free slots take a while.
+    pub(crate) fn take_empty(&mut self) -> Option<EmptySlots<J>> {
+        const WORTH_IT: usize = 1_024;
+        if self.live > 0 || self.slots.capacity() < WORTH_IT {
+            return None;
+        }
+        self.free = None;
+        Some(EmptySlots {
+            _slots: std::mem::take(&mut self.slots),
+            _named: std::mem::take(&mut self.named),
+        })
+    }
+
+    // For the timer.
+
+    /// Swaps the inbox for an empty one, whose memory is used again.
+    pub(crate) fn swap_inbox(&mut self, empty: &mut Inbox) {
+        debug_assert!(empty.is_empty());
+        self.wake_at = MonoNanos::MIN;
+        std::mem::swap(&mut self.inbox, empty);
+    }
+
+    /// The job that a key which has come due stands for; `None` for a dead one.
+    pub(crate) fn take_due(&mut self, tag: Tag) -> Option<&J> {
+        if let Some(Slot::Taken { job, armed }) = self.slots.get_mut(tag.slot() as usize)
+            && *armed == tag
+        {
+            *armed = Tag::NONE;
+            self.armed -= 1;
+            return Some(job);
+        }
+        self.dead -= 1;
+        None
+    }
+
+    /// Whether a slot still waits for this key.
+    pub(crate) fn is_alive(&self, tag: Tag) -> bool {
+        matches!(
+            self.slots.get(tag.slot() as usize),
+            Some(Slot::Taken { armed, .. }) if *armed == tag
+        )
+    }
+
+    /// Whether dead keys outnumber the living.
+    pub(crate) fn is_sweep_due(&self) -> bool {
+        self.dead > self.armed + FEW_DEAD
+    }
+
+    /// So many dead keys are gone from the heap.
+    pub(crate) fn swept(&mut self, removed: usize) {
+        self.dead -= removed;
+    }
+
+    /// The timer is about to sleep until `until`. `false` when there is work for
+    /// it already.
+    pub(crate) fn fall_asleep(&mut self, until: MonoNanos) -> bool {
+        if !self.inbox.is_empty() || self.is_sweep_due() {
+            return false;
+        }
+        self.wake_at = until;
+        true
+    }
+
+    fn wake_if(&mut self, needed: bool) -> Wake {
+        // `MIN` means that it is awake, or that somebody has woken it.
+        if needed && self.wake_at != MonoNanos::MIN {
+            self.wake_at = MonoNanos::MIN;
+            return Wake::Timer;
+        }
+        Wake::No
+    }
+}
+
+/// Memory that only waits to be given back.
+#[derive(Debug)]
+pub(crate) struct EmptySlots<J> {
+    _slots: Vec<Slot<J>>,
+    _named: HashMap<JobId, u32>,
+}

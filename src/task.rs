@@ -1,0 +1,233 @@
+//! [`Task`]: a registered function, and how it is registered.
+
+use std::any::Any;
+use std::fmt;
+use std::time::Duration;
+
+use crate::clock::{MAX_DURATION, to_nanos};
+use crate::context::JobContext;
+use crate::error::{RegisterError, check_task_name};
+use crate::execution::Body;
+use crate::handler::{BlockingHandler, Handler, TaskOutput};
+use crate::hub::Hub;
+use crate::id::JobId;
+use crate::job::Job;
+use crate::retry::Backoff;
+use crate::run::{BodyMaker, JobState, TaskDef, Timeout};
+use crate::schedule::Schedule;
+use crate::sync::Arc;
+
+/// A task on its way to be registered, from [`Jobber::task`](crate::Jobber::task)
+/// or [`Jobber::blocking_task`](crate::Jobber::blocking_task).
+///
+/// ```
+/// use std::time::Duration;
+/// use jobber::{Backoff, Jobber};
+///
+/// let app = Jobber::builder().build()?;
+/// let fetch = app
+///     .task("fetch", async |url: String| url.len())
+///     .timeout(Duration::from_secs(30))
+///     .retry(Backoff::exponential(3))
+///     .register()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "a task is not there until it is registered"]
+pub struct TaskBuilder<A, R> {
+    hub: Arc<Hub>,
+    name: String,
+    is_blocking: bool,
+    timeout: Option<Duration>,
+    backoff: Option<Backoff>,
+    body: BodyMaker<A, R>,
+}
+
+impl<A, R> TaskBuilder<A, R>
+where
+    A: Clone + Send + Sync + 'static,
+    R: Send + Sync + 'static,
+{
+    pub(crate) fn new<H, S>(hub: Arc<Hub>, name: String, handler: H) -> Self
+    where
+        H: Handler<A, S>,
+        H::Output: TaskOutput<Value = R>,
+        S: 'static,
+    {
+        let body = move |job: Arc<JobState<A, R>>, attempt, cx: JobContext, args| -> Body {
+            let result = handler.call(cx, args);
+            Box::pin(async move {
+                let output = result.await;
+                job.finish(attempt, output.into_result());
+            })
+        };
+        Self::with_body(hub, name, false, Box::new(body))
+    }
+
+    pub(crate) fn new_blocking<H, S>(hub: Arc<Hub>, name: String, handler: H) -> Self
+    where
+        H: BlockingHandler<A, S>,
+        H::Output: TaskOutput<Value = R>,
+        S: 'static,
+    {
+        let handler = Arc::new(handler);
+        let body = move |job: Arc<JobState<A, R>>, attempt, cx: JobContext, args| -> Body {
+            let handler = handler.clone();
+            Box::pin(async move {
+                let output = handler.call(cx, args);
+                job.finish(attempt, output.into_result());
+            })
+        };
+        Self::with_body(hub, name, true, Box::new(body))
+    }
+
+    fn with_body(hub: Arc<Hub>, name: String, is_blocking: bool, body: BodyMaker<A, R>) -> Self {
+        Self {
+            hub,
+            name,
+            is_blocking,
+            timeout: None,
+            backoff: None,
+            body,
+        }
+    }
+
+    /// How long an attempt may take, on the monotonic clock; without it, for
+    /// ever. One that takes longer ends as
+    /// [`Timeout`](crate::JobStatus::Timeout): an async task's future is dropped,
+    /// a blocking one's [`StopToken`](crate::StopToken) is set and its late
+    /// result thrown away.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.timeout = Some(limit);
+        self
+    }
+
+    /// When a failed attempt is tried again; without it, never.
+    pub fn retry(mut self, backoff: Backoff) -> Self {
+        self.backoff = Some(backoff);
+        self
+    }
+
+    /// Registers the task with its app. It can be done before the app is started
+    /// and after.
+    ///
+    /// # Errors
+    /// When the name is empty, longer than 200 bytes or taken; when the timeout
+    /// or a number of the backoff makes no sense; after shutdown.
+    pub fn register(self) -> Result<Task<A, R>, RegisterError> {
+        check_task_name(&self.name)?;
+        if let Some(backoff) = &self.backoff {
+            backoff.check()?;
+        }
+        let timeout = self.timeout.map(check_timeout).transpose()?;
+        let def = Arc::new(TaskDef {
+            name: self.name.into(),
+            hub: self.hub,
+            is_blocking: self.is_blocking,
+            timeout,
+            backoff: self.backoff,
+            body: self.body,
+        });
+        def.hub.register(&def.name, def.clone())?;
+        Ok(Task { def })
+    }
+}
+
+fn check_timeout(limit: Duration) -> Result<Timeout, RegisterError> {
+    if limit.is_zero() {
+        return Err(RegisterError::ZeroTimeout);
+    }
+    let nanos = to_nanos(limit).ok_or(RegisterError::DurationTooLong {
+        field: "timeout",
+        value: limit,
+        max: MAX_DURATION,
+    })?;
+    Ok(Timeout { limit, nanos })
+}
+
+impl<A, R> fmt::Debug for TaskBuilder<A, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskBuilder")
+            .field("name", &self.name)
+            .field("timeout", &self.timeout)
+            .field("retry", &self.backoff)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A registered task, with arguments `A` and a value `R`: what schedules jobs.
+///
+/// It can be cloned and sent anywhere. It keeps no app alive.
+pub struct Task<A, R> {
+    pub(crate) def: Arc<TaskDef<A, R>>,
+}
+
+impl<A, R> Task<A, R>
+where
+    A: Clone + Send + Sync + 'static,
+    R: Send + Sync + 'static,
+{
+    /// Its name.
+    ///
+    /// ```
+    /// # let app = jobber::Jobber::builder().build()?;
+    /// let hello = app.task("hello", || async {}).register()?;
+    /// assert_eq!(hello.name(), "hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn name(&self) -> &str {
+        &self.def.name
+    }
+
+    /// Begins to schedule a job with these arguments: one bare, several as a
+    /// tuple, none as `()`. Options and a trigger follow.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let sim = jobber::testing::Simulation::new();
+    /// let add = sim.app().task("add", async |x: i32, y: i32| x + y).register()?;
+    /// let job = add.schedule((1, 2)).id("sum").delay(Duration::from_secs(5)).wait_blocking()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn schedule(&self, args: A) -> Schedule<A, R> {
+        Schedule::new(self.def.clone(), args)
+    }
+
+    /// The live job of this id, if it is one of this task.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// let add = sim.app().task("add", async |x: i32, y: i32| x + y).register()?;
+    /// let _ = add.schedule((1, 2)).id("sum").delay(Duration::from_secs(5)).wait_blocking()?;
+    ///
+    /// let job = add.job("sum").unwrap();
+    /// sim.advance(Duration::from_secs(5));
+    /// assert_eq!(*job.result()?, 3);
+    /// assert!(add.job("sum").is_none(), "it is done");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn job(&self, id: impl Into<JobId>) -> Option<Job<R>> {
+        Some(Job::new(self.live(&id.into())?))
+    }
+
+    /// The live job of this id, if it is one of this task.
+    pub(crate) fn live(&self, id: &JobId) -> Option<Arc<JobState<A, R>>> {
+        let job: Arc<dyn Any + Send + Sync> = self.def.hub.find(id)?;
+        let job = job.downcast::<JobState<A, R>>().ok()?;
+        Arc::ptr_eq(job.task(), &self.def).then_some(job)
+    }
+}
+
+impl<A, R> Clone for Task<A, R> {
+    fn clone(&self) -> Self {
+        Self {
+            def: self.def.clone(),
+        }
+    }
+}
+
+impl<A, R> fmt::Debug for Task<A, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Task").field(&self.def.name).finish()
+    }
+}

@@ -1,0 +1,304 @@
+//! When a job runs: [`Misfire`], and the arithmetic of recurring jobs.
+//!
+//! Nothing here reads a clock or knows a thread: times come in, times go out.
+
+use std::time::Duration;
+
+use crate::clock::to_nanos;
+
+/// What a recurring job does about times that have passed without a run: the
+/// last run took longer than the interval, the clock jumped, or the program
+/// did not run.
+///
+/// A run that is merely late, by up to a second and not beyond its next time,
+/// is no misfire. Whatever the policy, a job runs one attempt at a time.
+///
+/// ```
+/// use std::time::Duration;
+/// use jobber::{Misfire, testing::Simulation};
+///
+/// let mut sim = Simulation::new();
+/// let (clock, second) = (sim.clock(), Duration::from_secs(1));
+/// // Each run takes 2.5 seconds, on an interval of one.
+/// let slow = sim.app().task("slow", move || clock.sleep(second * 5 / 2)).register()?;
+/// let job = slow.schedule(()).misfire(Misfire::Skip).every(second).wait_blocking()?;
+/// sim.advance(second * 7);
+/// // Runs start at 1 s and at 4 s; those of 2, 3, 5 and 6 s are skipped.
+/// assert_eq!(job.last_run().unwrap().number, 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Misfire {
+    /// Run once now for all of them, then go on from now.
+    #[default]
+    Once,
+    /// Leave them out, and go on with the next time to come.
+    Skip,
+    /// Run each of them, in order, one after the other, but at most so many in
+    /// a row; the rest is left out.
+    All(u32),
+    /// Run each that is no older than this, in order, one after the other.
+    Grace(Duration),
+}
+
+/// What a recurring job takes for the next times. Times are nanoseconds on the
+/// job's own time line.
+#[derive(Clone, Debug)]
+pub(crate) enum Recurrence {
+    /// `anchor + k * interval` for `k` from 0.
+    Every { anchor: i64, interval: i64 },
+}
+
+impl Recurrence {
+    /// The first time that is strictly after `after`; `None` when there is none
+    /// that can be counted. Never goes through the times between.
+    pub(crate) fn next_after(&self, after: i64) -> Option<i64> {
+        match *self {
+            Recurrence::Every { anchor, .. } if after < anchor => Some(anchor),
+            Recurrence::Every { anchor, interval } => {
+                // i128: the distance of two i64 needs 65 bits.
+                let distance = i128::from(after) - i128::from(anchor);
+                let steps = distance / i128::from(interval) + 1;
+                i64::try_from(i128::from(anchor) + steps * i128::from(interval)).ok()
+            }
+        }
+    }
+}
+
+/// How late a run may start and still be on time. A timer that is late by less
+/// than this is a busy machine, not a missed run.
+const ON_TIME: i64 = 1_000_000_000;
+
+/// A recurring job's next run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Next {
+    /// The time it stands for; due then, or at once if that has passed.
+    pub(crate) nominal: i64,
+    /// Whether times were missed on the way here.
+    pub(crate) misfired: bool,
+}
+
+/// Picks a recurring job's runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Ticks {
+    pub(crate) recurrence: Recurrence,
+    pub(crate) misfire: Misfire,
+    /// Missed runs made up for in a row, for [`Misfire::All`].
+    made_up: u32,
+    /// Times up to here are dealt with, whether or not they were run.
+    settled: i64,
+}
+
+impl Ticks {
+    pub(crate) fn new(recurrence: Recurrence, misfire: Misfire) -> Self {
+        Self {
+            recurrence,
+            misfire,
+            made_up: 0,
+            settled: i64::MIN,
+        }
+    }
+
+    /// The run after the one for `nominal`, which ended at `now`.
+    pub(crate) fn after_run(&mut self, nominal: i64, now: i64) -> Option<Next> {
+        let last = nominal.max(self.settled);
+        let next = self.recurrence.next_after(last)?;
+        // One that falls due at this very nanosecond is on time.
+        if next >= now {
+            self.made_up = 0;
+            return Some(Next {
+                nominal: next,
+                misfired: false,
+            });
+        }
+        self.missed(last, next, now)
+    }
+
+    /// The timer came at `now` to the run for `nominal`, which was due at
+    /// `due`: that run, or another in its place if it was missed.
+    pub(crate) fn at_fire(&mut self, nominal: i64, due: i64, now: i64) -> Option<Next> {
+        let late = now.saturating_sub(due) > ON_TIME;
+        let overtaken = || {
+            self.recurrence
+                .next_after(nominal)
+                .is_some_and(|next| next <= now)
+        };
+        if !late && !overtaken() {
+            return Some(Next {
+                nominal,
+                misfired: false,
+            });
+        }
+        self.missed(nominal.saturating_sub(1), nominal, now)
+    }
+
+    /// `first` is the earliest missed time, the first one after `last`.
+    fn missed(&mut self, last: i64, first: i64, now: i64) -> Option<Next> {
+        let nominal = match self.misfire {
+            Misfire::Once => {
+                self.settled = now;
+                Some(first)
+            }
+            Misfire::Skip => self.recurrence.next_after(now),
+            Misfire::All(limit) if self.made_up < limit => {
+                self.made_up += 1;
+                Some(first)
+            }
+            Misfire::All(_) => {
+                self.made_up = 0;
+                self.recurrence.next_after(now)
+            }
+            Misfire::Grace(grace) => {
+                // Not after this, it is too old.
+                let bound = now.saturating_sub(to_nanos(grace).unwrap_or(i64::MAX));
+                self.recurrence
+                    .next_after(last.max(bound.saturating_sub(1)))
+            }
+        }?;
+        Some(Next {
+            nominal,
+            misfired: true,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: i64 = 1_000_000_000;
+
+    fn every(seconds: i64) -> Recurrence {
+        Recurrence::Every {
+            anchor: 0,
+            interval: seconds * SECOND,
+        }
+    }
+
+    /// Nominal times, in seconds, of the runs after one that ended at `now`.
+    fn runs(misfire: Misfire, now: i64, count: usize) -> Vec<i64> {
+        let mut ticks = Ticks::new(every(10), misfire);
+        let mut nominal = 0;
+        (0..count)
+            .map_while(|_| {
+                nominal = ticks.after_run(nominal, now * SECOND)?.nominal;
+                Some(nominal / SECOND)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn next_is_the_first_grid_point_strictly_after() {
+        let every = every(10);
+        for (after, next) in [
+            (-99, 0),
+            (-1, 0),
+            (0, 10),
+            (9, 10),
+            (10, 20),
+            (1_000_003, 1_000_010),
+        ] {
+            assert_eq!(every.next_after(after * SECOND), Some(next * SECOND));
+        }
+    }
+
+    #[test]
+    fn the_ends_of_time_neither_wrap_nor_panic() {
+        let every = Recurrence::Every {
+            anchor: i64::MIN,
+            interval: i64::MAX,
+        };
+        assert_eq!(every.next_after(i64::MIN), Some(-1));
+        assert_eq!(every.next_after(-1), Some(i64::MAX - 1));
+        assert_eq!(every.next_after(i64::MAX - 1), None);
+    }
+
+    #[test]
+    fn a_run_that_ends_in_time_is_followed_by_the_next_whatever_the_policy() {
+        for misfire in [
+            Misfire::Once,
+            Misfire::Skip,
+            Misfire::All(2),
+            Misfire::Grace(Duration::ZERO),
+        ] {
+            assert_eq!(runs(misfire, 3, 1), [10]);
+            // Due at the very nanosecond at which the last one ended: on time.
+            assert_eq!(runs(misfire, 10, 1), [10]);
+        }
+    }
+
+    #[test]
+    fn once_runs_one_missed_time_and_goes_on_from_now() {
+        assert_eq!(runs(Misfire::Once, 35, 3), [10, 40, 50]);
+    }
+
+    #[test]
+    fn skip_goes_on_with_the_next_to_come() {
+        assert_eq!(runs(Misfire::Skip, 35, 1), [40]);
+    }
+
+    #[test]
+    fn all_runs_each_up_to_its_limit_and_leaves_out_the_rest() {
+        assert_eq!(runs(Misfire::All(9), 35, 5), [10, 20, 30, 40, 50]);
+        assert_eq!(runs(Misfire::All(2), 65, 4), [10, 20, 70, 80]);
+    }
+
+    #[test]
+    fn grace_runs_those_no_older_than_it() {
+        let grace = |seconds| Misfire::Grace(Duration::from_secs(seconds));
+        assert_eq!(runs(grace(15), 35, 3), [20, 30, 40]);
+        assert_eq!(runs(grace(4), 35, 1), [40]);
+        assert_eq!(runs(Misfire::Grace(Duration::MAX), 35, 4), [10, 20, 30, 40]);
+    }
+
+    #[test]
+    fn a_late_timer_is_a_misfire_after_a_second_or_when_overtaken() {
+        let fire = |nominal, now| {
+            let mut ticks = Ticks::new(every(10), Misfire::Skip);
+            ticks
+                .at_fire(nominal * SECOND, nominal * SECOND, now)
+                .unwrap()
+        };
+        assert_eq!(
+            fire(10, 11 * SECOND),
+            Next {
+                nominal: 10 * SECOND,
+                misfired: false
+            }
+        );
+        assert_eq!(
+            fire(10, 11 * SECOND + 1),
+            Next {
+                nominal: 20 * SECOND,
+                misfired: true
+            }
+        );
+        let mut fast = Ticks::new(
+            Recurrence::Every {
+                anchor: 0,
+                interval: SECOND / 10,
+            },
+            Misfire::Skip,
+        );
+        assert!(fast.at_fire(0, 0, SECOND / 10).unwrap().misfired);
+    }
+
+    #[test]
+    fn ten_years_missed_cost_no_more_than_one_second() {
+        // It returns at once; going through the times would take minutes.
+        let mut ticks = Ticks::new(
+            Recurrence::Every {
+                anchor: 0,
+                interval: 1,
+            },
+            Misfire::All(1),
+        );
+        let ten_years = 10 * 365 * 86_400 * SECOND;
+        assert_eq!(ticks.after_run(0, ten_years).unwrap().nominal, 1);
+        assert_eq!(
+            ticks.after_run(1, ten_years).unwrap().nominal,
+            ten_years + 1
+        );
+    }
+}

@@ -1,0 +1,101 @@
+//! Waiting for something to become true, in either of two ways.
+//!
+//! One condition, two drivers: a [`Waiter`] is `.await`ed, or it blocks its
+//! thread. The idea is event-listener's, and so is the work.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use event_listener::{Event, EventListener, Listener, listener};
+
+/// What is waited for.
+pub(crate) trait Condition: Unpin {
+    type Output;
+
+    /// The answer, as soon as there is one.
+    fn ready(&self) -> Option<Self::Output>;
+
+    /// What is notified whenever `ready` may have changed.
+    fn event(&self) -> &Event;
+
+    /// Called before listening, for those who only notify when somebody waits.
+    fn announce(&self) {}
+}
+
+#[derive(Debug)]
+pub(crate) struct Waiter<C> {
+    condition: C,
+    listener: Option<EventListener>,
+}
+
+impl<C: Condition> Waiter<C> {
+    pub(crate) fn new(condition: C) -> Self {
+        Self {
+            condition,
+            listener: None,
+        }
+    }
+
+    pub(crate) fn block(self) -> C::Output {
+        loop {
+            if let Some(output) = self.condition.ready() {
+                return output;
+            }
+            self.condition.announce();
+            listener!(self.condition.event() => listener);
+            // Between the first look and the listening, it may have come true.
+            if let Some(output) = self.condition.ready() {
+                return output;
+            }
+            listener.wait();
+        }
+    }
+
+    /// `None` when the deadline came first.
+    pub(crate) fn block_until(self, deadline: Instant) -> Option<C::Output> {
+        loop {
+            if let Some(output) = self.condition.ready() {
+                return Some(output);
+            }
+            self.condition.announce();
+            listener!(self.condition.event() => listener);
+            if let Some(output) = self.condition.ready() {
+                return Some(output);
+            }
+            if listener.wait_deadline(deadline).is_none() {
+                return self.condition.ready();
+            }
+        }
+    }
+
+    pub(crate) fn condition(&self) -> &C {
+        &self.condition
+    }
+}
+
+impl<C: Condition> Future for Waiter<C> {
+    type Output = C::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<C::Output> {
+        loop {
+            if let Some(output) = self.condition.ready() {
+                self.listener = None;
+                return Poll::Ready(output);
+            }
+            match &mut self.listener {
+                None => {
+                    self.condition.announce();
+                    self.listener = Some(self.condition.event().listen());
+                }
+                Some(listener) => {
+                    if Pin::new(listener).poll(cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                    self.listener = None;
+                }
+            }
+        }
+    }
+}
