@@ -91,7 +91,7 @@ impl IdSource {
     fn next(&mut self, now: Now, slot: u32) -> JobId {
         let wall = now.wall.max(0) as u64;
         let (millis, rest) = (wall / 1_000_000, wall % 1_000_000);
-        let stamp = (millis << 12) | (rest << 12) / 1_000_000;
+        let stamp = (millis << 12) | ((rest << 12) / 1_000_000);
         self.last_stamp = stamp.max(self.last_stamp + 1);
         JobId::generated(self.last_stamp, slot, self.random.u32(..))
     }
