@@ -10,7 +10,7 @@ use crate::retry::{Backoff, RetryHint};
 use crate::status::JobStatus;
 use crate::stop::Control;
 use crate::sync::Arc;
-use crate::trigger::{Next as Tick, Ticks};
+use crate::trigger::Ticks;
 
 /// What a scheduling asks for.
 #[derive(Clone, Debug)]
@@ -104,7 +104,7 @@ impl Recurring {
         }
     }
 
-    fn due(&self) -> Due {
+    fn nominal(&self) -> Due {
         self.line.due(self.nominal)
     }
 
@@ -164,8 +164,8 @@ pub(crate) struct Verdict {
     pub(crate) next: Next,
     /// A run of a recurring job that this ended.
     pub(crate) run: Option<RunRecord>,
-    /// Whether times were missed on the way to the next run.
-    pub(crate) misfired: bool,
+    /// The time that the next run stands for, if times were missed on the way.
+    pub(crate) misfired: Option<Due>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -268,13 +268,13 @@ impl Progress {
             match recurring.ticks.at_fire(recurring.nominal, due, at) {
                 Some(tick) => {
                     recurring.nominal = tick.nominal;
-                    let due = recurring.due();
-                    if tick.nominal > at {
+                    if tick.due > at {
+                        let due = recurring.line.due(tick.due);
                         self.timer = Some(due);
                         return Tock::Later(due);
                     }
                     if tick.misfired {
-                        start = Tock::StartMissed(due);
+                        start = Tock::StartMissed(recurring.nominal());
                     }
                 }
                 None => {
@@ -302,7 +302,7 @@ impl Progress {
                 let now = now();
                 recurring.tally.runs += 1;
                 recurring.started_at = now.wall;
-                self.nominal = recurring.due().as_wall(now);
+                self.nominal = recurring.nominal().as_wall(now);
             }
             run = recurring.tally.runs;
         }
@@ -337,7 +337,7 @@ impl Progress {
             return Verdict {
                 next: Next::Retry(due),
                 run: None,
-                misfired: false,
+                misfired: None,
             };
         }
         self.attempts = 0;
@@ -373,14 +373,14 @@ impl Progress {
             return Verdict {
                 next: Next::End(status),
                 run: None,
-                misfired: false,
+                misfired: None,
             };
         };
         let run = Some(recurring.record(self.nominal, status, now));
         let end = |status| Verdict {
             next: Next::End(status),
             run,
-            misfired: false,
+            misfired: None,
         };
         if self.closing == Closing::Cancelled {
             return end(JobStatus::Cancelled);
@@ -399,17 +399,16 @@ impl Progress {
             return end(JobStatus::Cancelled);
         }
         let at = recurring.line.of(now);
-        let Some(Tick { nominal, misfired }) = recurring.ticks.after_run(recurring.nominal, at)
-        else {
+        let Some(tick) = recurring.ticks.after_run(recurring.nominal, at) else {
             return end(status);
         };
-        recurring.nominal = nominal;
-        let due = recurring.due();
+        recurring.nominal = tick.nominal;
+        let due = recurring.line.due(tick.due);
         self.timer = Some(due);
         Verdict {
             next: Next::Run(due),
             run,
-            misfired,
+            misfired: tick.misfired.then(|| recurring.nominal()),
         }
     }
 

@@ -225,7 +225,7 @@ where
         if let Some(new) = state.replacement.take() {
             if state.progress.closing == Closing::No {
                 verdict.next = Next::Run(new.plan.due);
-                verdict.misfired = false;
+                verdict.misfired = None;
                 state.progress.replace(new.plan, new.exec_at);
                 after.args = state.args.replace(new.args);
             } else {
@@ -255,8 +255,8 @@ where
                 self.emit_end(status, now);
             }
             Next::Run(due) => {
-                if verdict.misfired {
-                    let next = hub.time(due.as_wall(now));
+                if let Some(nominal) = verdict.misfired {
+                    let next = hub.time(nominal.as_wall(now));
                     hub.emit(self, now, || JobEventKind::Misfired { next });
                 }
                 self.schedule_anew(due, now, after);

@@ -73,8 +73,10 @@ const ON_TIME: i64 = 1_000_000_000;
 /// A recurring job's next run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Next {
-    /// The time it stands for; due then, or at once if that has passed.
+    /// The time it stands for.
     pub(crate) nominal: i64,
+    /// When it is to start: then, or at once if that has passed.
+    pub(crate) due: i64,
     /// Whether times were missed on the way here.
     pub(crate) misfired: bool,
 }
@@ -109,6 +111,7 @@ impl Ticks {
             self.made_up = 0;
             return Some(Next {
                 nominal: next,
+                due: next,
                 misfired: false,
             });
         }
@@ -119,14 +122,16 @@ impl Ticks {
     /// `due`: that run, or another in its place if it was missed.
     pub(crate) fn at_fire(&mut self, nominal: i64, due: i64, now: i64) -> Option<Next> {
         let late = now.saturating_sub(due) > ON_TIME;
+        // By `due`: one that makes up for a missed time is not missed again.
         let overtaken = || {
             self.recurrence
-                .next_after(nominal)
+                .next_after(due)
                 .is_some_and(|next| next <= now)
         };
         if !late && !overtaken() {
             return Some(Next {
                 nominal,
+                due,
                 misfired: false,
             });
         }
@@ -158,6 +163,7 @@ impl Ticks {
         }?;
         Some(Next {
             nominal,
+            due: nominal.max(now),
             misfired: true,
         })
     }
@@ -256,24 +262,11 @@ mod tests {
     fn a_late_timer_is_a_misfire_after_a_second_or_when_overtaken() {
         let fire = |nominal, now| {
             let mut ticks = Ticks::new(every(10), Misfire::Skip);
-            ticks
-                .at_fire(nominal * SECOND, nominal * SECOND, now)
-                .unwrap()
+            let next = ticks.at_fire(nominal * SECOND, nominal * SECOND, now);
+            next.map(|next| (next.nominal / SECOND, next.misfired))
         };
-        assert_eq!(
-            fire(10, 11 * SECOND),
-            Next {
-                nominal: 10 * SECOND,
-                misfired: false
-            }
-        );
-        assert_eq!(
-            fire(10, 11 * SECOND + 1),
-            Next {
-                nominal: 20 * SECOND,
-                misfired: true
-            }
-        );
+        assert_eq!(fire(10, 11 * SECOND), Some((10, false)));
+        assert_eq!(fire(10, 11 * SECOND + 1), Some((20, true)));
         let mut fast = Ticks::new(
             Recurrence::Every {
                 anchor: 0,
@@ -282,6 +275,19 @@ mod tests {
             Misfire::Skip,
         );
         assert!(fast.at_fire(0, 0, SECOND / 10).unwrap().misfired);
+    }
+
+    #[test]
+    fn a_run_that_makes_up_for_a_missed_time_is_due_now_and_not_missed_again() {
+        let mut ticks = Ticks::new(every(10), Misfire::All(1));
+        let now = 35 * SECOND;
+        let next = ticks.after_run(0, now).unwrap();
+        assert_eq!(
+            (next.nominal, next.due, next.misfired),
+            (10 * SECOND, now, true)
+        );
+        let fired = ticks.at_fire(next.nominal, next.due, now).unwrap();
+        assert_eq!((fired.nominal, fired.misfired), (10 * SECOND, false));
     }
 
     #[test]

@@ -1,0 +1,82 @@
+//! A server on async-std: a mail sent in a moment, a feed polled at an interval,
+//! a log of what happens, and a graceful shutdown.
+//!
+//! ```sh
+//! cargo run --example async_std_app
+//! ```
+
+use std::error::Error;
+use std::time::Duration;
+
+use async_std::stream::StreamExt;
+use async_std::task;
+use jobber::{Event, Events, Jobber};
+
+async fn send_mail(to: String) -> String {
+    task::sleep(Duration::from_millis(50)).await;
+    format!("to {to}")
+}
+
+/// The network is down at the second poll.
+async fn poll_feed(cx: jobber::JobContext, url: String) -> Result<usize, &'static str> {
+    task::sleep(Duration::from_millis(20)).await;
+    match cx.run_number() {
+        2 => Err("the network is down"),
+        _ => Ok(url.len()),
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    task::block_on(serve())
+}
+
+async fn serve() -> Result<(), Box<dyn Error>> {
+    let app = Jobber::builder()
+        // Dropping async-std's `JoinHandle` lets its task run on.
+        .executor(|job| drop(task::spawn(job)))
+        .build()?;
+    let send_mail = app.task("send_mail", send_mail).register()?;
+    let poll_feed = app.task("poll_feed", poll_feed).register()?;
+    let log = task::spawn(log(app.events()));
+    app.start().await?;
+
+    let feed = poll_feed
+        .schedule("https://example.org/feed".into())
+        .id("feed")
+        .max_runs(3)
+        .every(Duration::from_millis(200))
+        .await?;
+    let mail = send_mail
+        .schedule("ada@example.org".into())
+        .id("welcome-mail")
+        .delay(Duration::from_millis(300))
+        .await?;
+    let reminder = send_mail
+        .schedule("ada@example.org".into())
+        .id("reminder")
+        .delay(Duration::from_secs(86_400))
+        .await?;
+
+    println!("The mail was sent {}.", mail.await?);
+    // A failed run does not end a recurring job.
+    println!("The feed ended as {}.", feed.wait().await);
+
+    // A mail that is not due before the shutdown is cancelled: jobs live in
+    // memory only.
+    let left = app.shutdown(Duration::from_secs(10)).await;
+    println!("Shut down; {} jobs were left running.", left.len());
+    println!("{} is {}.", reminder.id(), reminder.status());
+    log.await;
+    Ok(())
+}
+
+/// Prints what happens. The stream ends when the app has stopped.
+async fn log(mut events: Events) {
+    while let Some(event) = StreamExt::next(&mut events).await {
+        match event {
+            Event::Job(event) => println!("  log: {} {:?}", event.id, event.kind),
+            Event::Missed(count) => println!("  log: {count} events were missed"),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Plain threads, and no async: blocking tasks, waiting with and without a
+//! limit, stopping a job that runs, and a shutdown.
+//!
+//! ```sh
+//! cargo run --example blocking
+//! ```
+
+use std::error::Error;
+use std::thread;
+use std::time::Duration;
+
+use jobber::{JobContext, JobStatus, Jobber};
+
+/// Counts the primes below a limit, for as long as it may.
+fn count_primes(cx: JobContext, limit: u64) -> u64 {
+    let stop = cx.stop_token();
+    (2..limit)
+        // A thread can't be stopped from outside, so the function looks.
+        .take_while(|_| !stop.is_stopped())
+        .filter(|&n| (2..).take_while(|d| d * d <= n).all(|d| n % d != 0))
+        .count() as u64
+}
+
+/// Waits for something that never comes, or to be stopped.
+fn listen(cx: JobContext) {
+    println!("  listen: started");
+    cx.stop_token().stopped().wait_blocking();
+    println!("  listen: told to stop");
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let app = Jobber::builder().build()?;
+    let count_primes = app.blocking_task("count_primes", count_primes).register()?;
+    let listen = app.blocking_task("listen", listen).register()?;
+    app.start().wait_blocking()?;
+
+    println!("Wait for a job:");
+    let job = count_primes.schedule(10_000).push().wait_blocking()?;
+    println!("  {}: {} primes", job.wait_blocking(), job.result()?);
+
+    println!("Any thread may wait for any job:");
+    let job = count_primes
+        .schedule(1_000)
+        .delay(Duration::from_millis(100))
+        .wait_blocking()?;
+    thread::scope(|scope| {
+        for name in ["first", "second"] {
+            let job = &job;
+            scope.spawn(move || println!("  {name} thread: {}", job.wait_blocking()));
+        }
+    });
+
+    println!("Wait for a moment only, and then stop the job:");
+    let job = listen.schedule(()).push().wait_blocking()?;
+    let status = job.wait_timeout(Duration::from_millis(100)).wait_blocking();
+    println!("  after 100 ms: {status}");
+    if status == JobStatus::Running && job.abort().wait_blocking()? {
+        println!("  aborted: {}", job.status());
+    }
+
+    println!("Wait for all jobs:");
+    let jobs = (1..=4)
+        .map(|n| count_primes.schedule(n * 1_000).push().wait_blocking())
+        .collect::<Result<Vec<_>, _>>()?;
+    app.wait_all().wait_blocking();
+    for job in &jobs {
+        println!("  {}: {} primes", job.status(), job.result()?);
+    }
+
+    println!("Shut down while a job runs: it is asked to stop, and ends in time:");
+    let job = listen.schedule(()).push().wait_blocking()?;
+    thread::sleep(Duration::from_millis(100));
+    let left = app.shutdown(Duration::from_secs(10)).wait_blocking();
+    println!(
+        "  {}, and {} jobs were left running",
+        job.status(),
+        left.len()
+    );
+    Ok(())
+}

@@ -1,0 +1,131 @@
+//! One job of each kind, in a program that has no async runtime.
+//!
+//! It schedules a job in each of the four ways, then shows a cancel, a failure,
+//! a timeout and a retry. Each job is followed to its end.
+//!
+//! ```sh
+//! cargo run --example quickstart
+//! ```
+
+use std::error::Error;
+use std::fmt::Debug;
+use std::time::Duration;
+
+use jobber::{Backoff, Event, Events, Job, JobContext, JobEventKind, Jobber};
+use time::OffsetDateTime;
+
+/// Fails twice, then succeeds.
+async fn fetch(cx: JobContext, page: String) -> Result<String, &'static str> {
+    match cx.attempt() {
+        1 | 2 => Err("the network is down"),
+        _ => Ok(format!("the text of {page}")),
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let moment = Duration::from_millis(200);
+
+    // An app that is given no executor brings its own threads.
+    let app = Jobber::builder().build()?;
+    let add = app.task("add", async |x: i32, y: i32| x + y).register()?;
+    let count = app
+        .task("count", async |cx: JobContext| cx.run_number())
+        .register()?;
+    let parse = app
+        .task("parse", async |text: String| text.parse::<i32>())
+        .register()?;
+    let hang = app
+        .task("hang", std::future::pending::<()>)
+        .timeout(moment)
+        .register()?;
+    let fetch = app
+        .task("fetch", fetch)
+        .retry(Backoff::fixed(3, moment))
+        .register()?;
+    let mut events = app.events();
+    app.start().wait_blocking()?;
+
+    println!("push: now");
+    let job = add.schedule((1, 2)).push().wait_blocking()?;
+    follow(&mut events, &job);
+
+    println!("delay: after a while");
+    let job = add.schedule((3, 4)).delay(moment).wait_blocking()?;
+    follow(&mut events, &job);
+
+    println!("at: when the wall clock says so");
+    let job = add
+        .schedule((5, 6))
+        .at(OffsetDateTime::now_utc() + moment)
+        .wait_blocking()?;
+    follow(&mut events, &job);
+
+    println!("every: again and again, here three times");
+    let job = count
+        .schedule(())
+        .id("my-counter")
+        .max_runs(3)
+        .every(moment)
+        .wait_blocking()?;
+    follow(&mut events, &job);
+
+    println!("A job that is cancelled before its time");
+    let job = add
+        .schedule((7, 8))
+        .delay(Duration::from_secs(600))
+        .wait_blocking()?;
+    job.cancel().wait_blocking()?;
+    follow(&mut events, &job);
+
+    println!("A job that fails");
+    let job = parse.schedule("seven".into()).push().wait_blocking()?;
+    follow(&mut events, &job);
+
+    println!("A job that takes too long");
+    let job = hang.schedule(()).push().wait_blocking()?;
+    follow(&mut events, &job);
+
+    println!("A job that is tried again until it succeeds");
+    let job = fetch.schedule("page 1".into()).push().wait_blocking()?;
+    follow(&mut events, &job);
+
+    app.shutdown(Duration::from_secs(10)).wait_blocking();
+    Ok(())
+}
+
+/// Prints what happens to a job until it is done, and then its result.
+///
+/// A program that only wants the result calls `job.wait_blocking()` and
+/// `job.result()`.
+fn follow<R: Debug + Send + Sync + 'static>(events: &mut Events, job: &Job<R>) {
+    println!("    id            {}", job.id());
+    for event in events {
+        let Event::Job(event) = event else { continue };
+        let status = match event.kind {
+            JobEventKind::Scheduled { due } => format!("SCHEDULED for {}", due.time()),
+            JobEventKind::Started { run, attempt } => {
+                format!("RUNNING, run {run}, attempt {attempt}")
+            }
+            JobEventKind::RunEnded(run) => format!("run {} ended: {}", run.number, run.status),
+            JobEventKind::Retrying { due, .. } => format!("SCHEDULED again for {}", due.time()),
+            JobEventKind::Ended(status) => status.to_string(),
+            JobEventKind::Cancelled => "CANCELLED".into(),
+            other => format!("{other:?}"),
+        };
+        println!(
+            "    {:<13} {status}",
+            format!("{:.8}", event.at.time().to_string())
+        );
+        if job.is_done() && event.id == *job.id() && is_end(&event.kind) {
+            break;
+        }
+    }
+    match job.result() {
+        Ok(value) => println!("    result        {value:?}\n"),
+        Err(error) => println!("    no result     {error}\n"),
+    }
+}
+
+fn is_end(kind: &JobEventKind) -> bool {
+    matches!(kind, JobEventKind::Ended(_) | JobEventKind::Cancelled)
+}

@@ -1,0 +1,98 @@
+//! A server on smol: a mail sent in a moment, a feed polled at an interval, a
+//! log of what happens, and a graceful shutdown.
+//!
+//! ```sh
+//! cargo run --example smol_app
+//! ```
+
+use std::error::Error;
+use std::time::Duration;
+
+use jobber::{Event, Events, Jobber, MissingState};
+use smol::Timer;
+use smol::stream::StreamExt;
+
+/// What all tasks share. A real server keeps its mail client and its database
+/// here.
+struct Config {
+    sender: String,
+}
+
+async fn send_mail(cx: jobber::JobContext, to: String) -> Result<String, MissingState> {
+    let config = cx.state::<Config>()?;
+    Timer::after(Duration::from_millis(50)).await;
+    Ok(format!("from {} to {to}", config.sender))
+}
+
+async fn poll_feed(url: String) -> usize {
+    Timer::after(Duration::from_millis(20)).await;
+    url.len()
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    smol::block_on(serve())
+}
+
+async fn serve() -> Result<(), Box<dyn Error>> {
+    let app = Jobber::builder()
+        .executor(|job| smol::spawn(job).detach())
+        .state(Config {
+            sender: "server@example.org".into(),
+        })
+        .build()?;
+    let send_mail = app
+        .task("send_mail", send_mail)
+        .timeout(Duration::from_secs(30))
+        .register()?;
+    let poll_feed = app.task("poll_feed", poll_feed).register()?;
+    let log = smol::spawn(log(app.events()));
+    app.start().await?;
+
+    let feed = poll_feed
+        .schedule("https://example.org/feed".into())
+        .id("feed")
+        .every(Duration::from_millis(250))
+        .await?;
+    let mail = send_mail
+        .schedule("ada@example.org".into())
+        .id("welcome-mail")
+        .delay(Duration::from_millis(300))
+        .await?;
+
+    // `job.await` waits for the job and gives its result.
+    println!("The mail was sent {}.", mail.await?);
+    if let Some(run) = feed.next_run().await {
+        println!("Poll {} of the feed: {}.", run.number, run.status);
+    }
+
+    // The server is told to stop while it is sending a mail: that mail is
+    // sent, and nothing new starts.
+    let last = send_mail
+        .schedule("bob@example.org".into())
+        .id("last-mail")
+        .push()
+        .await?;
+    Timer::after(Duration::from_millis(10)).await;
+    let left = app.shutdown(Duration::from_secs(10)).await;
+    println!("Shut down; {} jobs were left running.", left.len());
+    println!(
+        "{} is {}, {} is {}.",
+        last.id(),
+        last.status(),
+        feed.id(),
+        feed.status()
+    );
+    log.await;
+    Ok(())
+}
+
+/// Prints what happens. The stream ends when the app has stopped.
+async fn log(mut events: Events) {
+    while let Some(event) = StreamExt::next(&mut events).await {
+        match event {
+            Event::Job(event) => println!("  log: {} {:?}", event.id, event.kind),
+            Event::Missed(count) => println!("  log: {count} events were missed"),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Attempts that take too long.
+
+mod common;
+
+use std::error::Error;
+use std::time::Duration;
+
+use common::{DropCounter, HOUR, Log, SECOND, seconds};
+use jobber::testing::{ManualClock, Simulation};
+use jobber::{Backoff, JobContext, JobError, JobStatus, Jobber};
+
+type Result = std::result::Result<(), Box<dyn Error>>;
+
+#[test]
+fn an_attempt_ends_at_its_limit_and_not_before() -> Result {
+    let mut sim = Simulation::new();
+    let limit = SECOND * 5;
+    let task = sim
+        .app()
+        .task("t", std::future::pending::<()>)
+        .timeout(limit)
+        .register()?;
+    let job = task.schedule(()).delay(SECOND).wait_blocking()?;
+    sim.advance(SECOND + limit - Duration::from_nanos(1));
+    assert_eq!(job.status(), JobStatus::Running);
+    sim.advance(Duration::from_nanos(1));
+    assert_eq!(job.status(), JobStatus::Timeout);
+    assert!(matches!(job.result(), Err(JobError::TimedOut { limit: l }) if l == limit));
+    Ok(())
+}
+
+#[test]
+fn the_future_of_a_timed_out_attempt_is_dropped() -> Result {
+    let mut sim = Simulation::new();
+    let task = sim
+        .app()
+        .task("t", async |held: DropCounter| {
+            std::future::pending::<()>().await;
+            drop(held);
+        })
+        .timeout(SECOND)
+        .register()?;
+    let counter = DropCounter::default();
+    let _ = task.schedule(counter.clone()).push().wait_blocking()?;
+    sim.run_until_stalled();
+    assert_eq!(counter.alive(), 1);
+    sim.advance(SECOND);
+    assert_eq!(counter.alive(), 0);
+    Ok(())
+}
+
+#[test]
+fn one_that_ends_in_time_is_left_alone() -> Result {
+    let mut sim = Simulation::new();
+    let clock = sim.clock();
+    let task = sim
+        .app()
+        .task("t", move || clock.sleep(SECOND))
+        .timeout(SECOND * 2)
+        .register()?;
+    let job = task.schedule(()).push().wait_blocking()?;
+    sim.advance(HOUR);
+    assert_eq!(job.status(), JobStatus::Success);
+    Ok(())
+}
+
+#[test]
+fn the_limit_is_for_each_attempt_anew() -> Result {
+    let mut sim = Simulation::new();
+    let (clock, now, log) = (sim.clock(), seconds(&sim), Log::new());
+    let task = sim
+        .app()
+        .task("t", {
+            let log = log.clone();
+            move |cx: JobContext| {
+                log.add((cx.attempt(), now()));
+                // The third attempt is quick.
+                clock.sleep(if cx.attempt() == 3 { SECOND * 4 } else { HOUR })
+            }
+        })
+        .timeout(SECOND * 5)
+        .retry(Backoff::fixed(3, SECOND * 10))
+        .register()?;
+    let job = task.schedule(()).push().wait_blocking()?;
+    sim.advance(HOUR);
+    assert_eq!(log.entries(), [(1, 0), (2, 15), (3, 30)]);
+    assert_eq!(job.status(), JobStatus::Success);
+    Ok(())
+}
+
+#[test]
+fn a_run_that_times_out_is_followed_by_the_next() -> Result {
+    let mut sim = Simulation::new();
+    let task = sim
+        .app()
+        .task("t", std::future::pending::<()>)
+        .timeout(SECOND)
+        .register()?;
+    let job = task
+        .schedule(())
+        .max_runs(3)
+        .every(SECOND * 10)
+        .wait_blocking()?;
+    sim.advance(SECOND * 11);
+    let run = job.last_run().unwrap();
+    assert_eq!((run.number, run.status), (1, JobStatus::Timeout));
+    assert_eq!(run.finished_at - run.started_at, time::Duration::SECOND);
+    assert_eq!(job.status(), JobStatus::Scheduled);
+    sim.advance(SECOND * 20);
+    assert_eq!(job.status(), JobStatus::Timeout);
+    Ok(())
+}
+
+#[test]
+fn a_blocking_function_that_is_too_late_is_told_and_its_value_thrown_away() -> Result {
+    let clock = ManualClock::new();
+    let app = Jobber::builder().clock(clock.clone()).build()?;
+    let (started, has_started) = smol::channel::bounded(1);
+    let task = app
+        .blocking_task("t", move |cx: JobContext| {
+            let stop = cx.stop_token();
+            started.send_blocking(()).unwrap();
+            stop.stopped().wait_blocking();
+            "too late"
+        })
+        .timeout(SECOND)
+        .register()?;
+    app.start().wait_blocking()?;
+    let job = task.schedule(()).push().wait_blocking()?;
+    has_started.recv_blocking()?;
+    clock.advance(SECOND);
+    assert_eq!(job.wait_blocking(), JobStatus::Timeout);
+    app.shutdown(HOUR).wait_blocking();
+    assert!(matches!(job.result(), Err(JobError::TimedOut { .. })));
+    Ok(())
+}
+
+/// A blocking function can't be stopped from outside, and a job runs one
+/// attempt at a time: the retry has to wait until the function has returned.
+#[test]
+fn no_attempt_starts_while_the_function_of_the_last_one_still_runs() -> Result {
+    let clock = ManualClock::new();
+    let app = Jobber::builder().clock(clock.clone()).build()?;
+    let (started, has_started) = smol::channel::unbounded();
+    let (let_go, may_return) = smol::channel::unbounded::<()>();
+    let running = Log::new();
+    let task = app
+        .blocking_task("t", {
+            let running = running.clone();
+            move |cx: JobContext| {
+                running.add(format!("{} starts", cx.attempt()));
+                started.send_blocking(cx.attempt()).unwrap();
+                may_return.recv_blocking().unwrap();
+                running.add(format!("{} returns", cx.attempt()));
+            }
+        })
+        .timeout(SECOND)
+        .retry(Backoff::fixed(1, SECOND))
+        .register()?;
+    app.start().wait_blocking()?;
+    let mut events = app.events();
+    let job = task.schedule(()).push().wait_blocking()?;
+    assert_eq!(has_started.recv_blocking()?, 1);
+    clock.advance(SECOND);
+    // Timed out, and waiting for its retry.
+    events.find(|e| matches!(e, jobber::Event::Job(e) if matches!(e.kind, jobber::JobEventKind::Retrying { .. })));
+    assert_eq!(job.status(), JobStatus::Scheduled);
+    clock.advance(SECOND * 10);
+    let_go.send_blocking(())?;
+    assert_eq!(has_started.recv_blocking()?, 2);
+    let_go.send_blocking(())?;
+    assert_eq!(job.wait_blocking(), JobStatus::Success);
+    assert_eq!(
+        running.entries(),
+        ["1 starts", "1 returns", "2 starts", "2 returns"]
+    );
+    Ok(())
+}
