@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_std::stream::StreamExt;
 use async_std::task;
-use jobber::{Event, Events, Jobber};
+use jobber::{Event, Events, JobContext, JobEvent, JobEventKind, Jobber};
 
 async fn send_mail(to: String) -> String {
     task::sleep(Duration::from_millis(50)).await;
@@ -18,7 +18,7 @@ async fn send_mail(to: String) -> String {
 }
 
 /// The network is down at the second poll.
-async fn poll_feed(cx: jobber::JobContext, url: String) -> Result<usize, &'static str> {
+async fn poll_feed(cx: JobContext, url: String) -> Result<usize, &'static str> {
     task::sleep(Duration::from_millis(20)).await;
     match cx.run_number() {
         2 => Err("the network is down"),
@@ -72,10 +72,15 @@ async fn serve() -> Result<(), Box<dyn Error>> {
 
 /// Prints what happens. The stream ends when the app has stopped.
 async fn log(mut events: Events) {
-    while let Some(event) = StreamExt::next(&mut events).await {
-        match event {
-            Event::Job(event) => println!("  log: {} {:?}", event.id, event.kind),
-            Event::Missed(count) => println!("  log: {count} events were missed"),
+    while let Some(event) = events.next().await {
+        let Event::Job(JobEvent { id, kind, .. }) = event else {
+            continue;
+        };
+        match kind {
+            JobEventKind::Started { run, .. } => println!("  log: {id} starts run {run}"),
+            JobEventKind::RunEnded(run) => println!("  log: {id} ends it: {}", run.status),
+            JobEventKind::Ended(status) => println!("  log: {id} is done: {status}"),
+            JobEventKind::Cancelled => println!("  log: {id} is cancelled"),
             _ => {}
         }
     }

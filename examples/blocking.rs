@@ -6,6 +6,7 @@
 //! ```
 
 use std::error::Error;
+use std::sync::mpsc::{self, SendError, Sender};
 use std::thread;
 use std::time::Duration;
 
@@ -22,10 +23,10 @@ fn count_primes(cx: JobContext, limit: u64) -> u64 {
 }
 
 /// Waits for something that never comes, or to be stopped.
-fn listen(cx: JobContext) {
-    println!("  listen: started");
+fn listen(cx: JobContext, report: Sender<&'static str>) -> Result<(), SendError<&'static str>> {
+    report.send("listening")?;
     cx.stop_token().stopped().wait_blocking();
-    println!("  listen: told to stop");
+    report.send("told to stop")
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -51,12 +52,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     });
 
     println!("Wait for a moment only, and then stop the job:");
-    let job = listen.schedule(()).push().wait_blocking()?;
+    let (report, reports) = mpsc::channel();
+    let job = listen.schedule(report.clone()).push().wait_blocking()?;
+    println!("  listen: {}", reports.recv()?);
     let status = job.wait_timeout(Duration::from_millis(100)).wait_blocking();
     println!("  after 100 ms: {status}");
     if status == JobStatus::Running && job.abort().wait_blocking()? {
         println!("  aborted: {}", job.status());
     }
+    println!("  listen: {}", reports.recv()?);
 
     println!("Wait for all jobs:");
     let jobs = (1..=4)
@@ -68,9 +72,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 
     println!("Shut down while a job runs: it is asked to stop, and ends in time:");
-    let job = listen.schedule(()).push().wait_blocking()?;
-    thread::sleep(Duration::from_millis(100));
+    let job = listen.schedule(report).push().wait_blocking()?;
+    println!("  listen: {}", reports.recv()?);
     let left = app.shutdown(Duration::from_secs(10)).wait_blocking();
+    println!("  listen: {}", reports.recv()?);
     println!(
         "  {}, and {} jobs were left running",
         job.status(),

@@ -11,7 +11,7 @@ use std::error::Error;
 use std::fmt::Debug;
 use std::time::Duration;
 
-use jobber::{Backoff, Event, Events, Job, JobContext, JobEventKind, Jobber};
+use jobber::{Backoff, Event, Events, Job, JobContext, JobEvent, JobEventKind, JobStatus, Jobber};
 use time::OffsetDateTime;
 
 /// Fails twice, then succeeds.
@@ -98,34 +98,34 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// A program that only wants the result calls `job.wait_blocking()` and
 /// `job.result()`.
 fn follow<R: Debug + Send + Sync + 'static>(events: &mut Events, job: &Job<R>) {
-    println!("    id            {}", job.id());
-    for event in events {
-        let Event::Job(event) = event else { continue };
-        let status = match event.kind {
-            JobEventKind::Scheduled { due } => format!("SCHEDULED for {}", due.time()),
+    println!("    id         {}", job.id());
+    let mut began = None;
+    while let Some(event) = events.next_blocking() {
+        let Event::Job(JobEvent { at, kind, .. }) = event else {
+            continue;
+        };
+        let began = *began.get_or_insert(at);
+        let seconds = |time: OffsetDateTime| (time - began).as_seconds_f64();
+        let status = match &kind {
+            JobEventKind::Scheduled { due } => format!("SCHEDULED for {:.3} s", seconds(*due)),
             JobEventKind::Started { run, attempt } => {
-                format!("RUNNING, run {run}, attempt {attempt}")
+                format!("RUNNING (run {run}, attempt {attempt})")
+            }
+            JobEventKind::Retrying { due, .. } => {
+                format!("SCHEDULED again for {:.3} s", seconds(*due))
             }
             JobEventKind::RunEnded(run) => format!("run {} ended: {}", run.number, run.status),
-            JobEventKind::Retrying { due, .. } => format!("SCHEDULED again for {}", due.time()),
             JobEventKind::Ended(status) => status.to_string(),
-            JobEventKind::Cancelled => "CANCELLED".into(),
+            JobEventKind::Cancelled => JobStatus::Cancelled.to_string(),
             other => format!("{other:?}"),
         };
-        println!(
-            "    {:<13} {status}",
-            format!("{:.8}", event.at.time().to_string())
-        );
-        if job.is_done() && event.id == *job.id() && is_end(&event.kind) {
+        println!("    {:.3} s    {status}", seconds(at));
+        if matches!(kind, JobEventKind::Ended(_) | JobEventKind::Cancelled) {
             break;
         }
     }
     match job.result() {
-        Ok(value) => println!("    result        {value:?}\n"),
-        Err(error) => println!("    no result     {error}\n"),
+        Ok(value) => println!("    result     {value:?}\n"),
+        Err(error) => println!("    no result  {error}\n"),
     }
-}
-
-fn is_end(kind: &JobEventKind) -> bool {
-    matches!(kind, JobEventKind::Ended(_) | JobEventKind::Cancelled)
 }

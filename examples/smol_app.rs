@@ -8,7 +8,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use jobber::{Event, Events, Jobber, MissingState};
+use jobber::{Event, Events, JobContext, JobEvent, JobEventKind, Jobber, MissingState};
 use smol::Timer;
 use smol::stream::StreamExt;
 
@@ -18,7 +18,7 @@ struct Config {
     sender: String,
 }
 
-async fn send_mail(cx: jobber::JobContext, to: String) -> Result<String, MissingState> {
+async fn send_mail(cx: JobContext, to: String) -> Result<String, MissingState> {
     let config = cx.state::<Config>()?;
     Timer::after(Duration::from_millis(50)).await;
     Ok(format!("from {} to {to}", config.sender))
@@ -65,8 +65,8 @@ async fn serve() -> Result<(), Box<dyn Error>> {
         println!("Poll {} of the feed: {}.", run.number, run.status);
     }
 
-    // The server is told to stop while it is sending a mail: that mail is
-    // sent, and nothing new starts.
+    // The server is told to stop while it sends a mail: that mail is sent, and
+    // nothing new starts.
     let last = send_mail
         .schedule("bob@example.org".into())
         .id("last-mail")
@@ -88,10 +88,15 @@ async fn serve() -> Result<(), Box<dyn Error>> {
 
 /// Prints what happens. The stream ends when the app has stopped.
 async fn log(mut events: Events) {
-    while let Some(event) = StreamExt::next(&mut events).await {
-        match event {
-            Event::Job(event) => println!("  log: {} {:?}", event.id, event.kind),
-            Event::Missed(count) => println!("  log: {count} events were missed"),
+    while let Some(event) = events.next().await {
+        let Event::Job(JobEvent { id, kind, .. }) = event else {
+            continue;
+        };
+        match kind {
+            JobEventKind::Started { run, .. } => println!("  log: {id} starts run {run}"),
+            JobEventKind::RunEnded(run) => println!("  log: {id} ends it: {}", run.status),
+            JobEventKind::Ended(status) => println!("  log: {id} is done: {status}"),
+            JobEventKind::Cancelled => println!("  log: {id} is cancelled"),
             _ => {}
         }
     }

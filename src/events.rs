@@ -82,8 +82,8 @@ pub enum JobEventKind {
 
 /// The events of an app, from [`Jobber::events`](crate::Jobber::events).
 ///
-/// A stream, and a blocking iterator. It ends when the app has stopped.
-/// Dropping it ends the interest, and costs nothing else.
+/// A stream for async code; in a blocking program, `for event in app.events()`.
+/// It ends when the app has stopped. Dropping it ends the interest.
 ///
 /// ```
 /// use jobber::{Event, JobEventKind, JobStatus, Jobber};
@@ -95,7 +95,7 @@ pub enum JobEventKind {
 /// hello.schedule(()).push().wait_blocking()?.wait_blocking();
 /// app.shutdown(std::time::Duration::MAX).wait_blocking();
 ///
-/// let last = events.last();
+/// let last = events.into_iter().last();
 /// assert!(matches!(last, Some(Event::Job(e)) if e.kind == JobEventKind::Ended(JobStatus::Success)));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -125,6 +125,16 @@ impl Events {
         Event::Missed(sent.missed_before)
     }
 
+    /// Blocks the thread until there is an event; `None` once the app has
+    /// stopped.
+    pub fn next_blocking(&mut self) -> Option<Event> {
+        if let Some(event) = self.held.take() {
+            return Some(event);
+        }
+        let sent = self.receiver.recv_blocking().ok()?;
+        Some(self.unpack(sent))
+    }
+
     /// The next event if there is one already.
     pub fn try_next(&mut self) -> Option<Event> {
         if let Some(event) = self.held.take() {
@@ -147,17 +157,25 @@ impl Stream for Events {
     }
 }
 
-impl Iterator for Events {
+impl IntoIterator for Events {
+    type Item = Event;
+    type IntoIter = BlockingEvents;
+
+    fn into_iter(self) -> BlockingEvents {
+        BlockingEvents(self)
+    }
+}
+
+/// [`Events`] as an iterator, which blocks the thread until there is one, and
+/// ends when the app has stopped.
+#[derive(Debug)]
+pub struct BlockingEvents(Events);
+
+impl Iterator for BlockingEvents {
     type Item = Event;
 
-    /// Blocks the thread until there is an event; `None` once the app has
-    /// stopped.
     fn next(&mut self) -> Option<Event> {
-        if let Some(event) = self.held.take() {
-            return Some(event);
-        }
-        let sent = self.receiver.recv_blocking().ok()?;
-        Some(self.unpack(sent))
+        self.0.next_blocking()
     }
 }
 

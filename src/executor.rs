@@ -1,5 +1,6 @@
 //! Where jobs run: the [`Executor`] trait, and what it is given.
 
+pub(crate) mod dispatch;
 #[cfg(feature = "thread-pool")]
 pub(crate) mod thread_pool;
 
@@ -8,7 +9,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use crate::dispatch::Drainer;
+use self::dispatch::Drainer;
 use crate::execution::{Attempt, Body, Execution, Mishap};
 use crate::panics::{contain, drop_contained};
 use crate::stop::Killed;

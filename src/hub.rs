@@ -12,11 +12,11 @@ use event_listener::Event as Signal;
 use time::UtcOffset;
 
 use crate::clock::{AppClock, Due, Now, WallNanos, from_wall};
-use crate::dispatch::Dispatcher;
 use crate::error::{RegisterError, ScheduleError, StartError, check_id};
 use crate::events::{Event, EventBus, JobEvent, JobEventKind};
 use crate::execution::{Cancelling, Execution};
 use crate::executor::Executor;
+use crate::executor::dispatch::Dispatcher;
 use crate::id::JobId;
 use crate::state::StateMap;
 use crate::status::JobStatus;

@@ -254,8 +254,9 @@ impl Jobber {
     /// `.wait_blocking()`.
     ///
     /// An attempt that fails in the meantime is not tried again. Gives the jobs
-    /// that it had to leave running: their futures belong to the executor, and
-    /// may go on. Not cancel safe: once polled, the app is stopping.
+    /// that it had to leave running: their futures belong to the executor, and go
+    /// on there. (The threads of the built-in pool end with the app, and what they
+    /// have not finished has failed.) Not cancel safe: once polled, the app is stopping.
     ///
     /// Called from within a job, it waits the whole grace for that very job.
     ///

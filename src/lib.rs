@@ -1,11 +1,80 @@
-//! A job scheduler that lives inside your program.
+//! A job scheduler that lives inside your program: register functions as tasks,
+//! schedule them, and hold a typed [`Job`] that you can await, block on, inspect
+//! and cancel, on any async runtime or none.
+//!
+//! ```
+//! use std::time::Duration;
+//! use jobber::Jobber;
+//!
+//! async fn add(x: i32, y: i32) -> i32 {
+//!     x + y
+//! }
+//!
+//! let app = Jobber::builder().build()?;
+//! let add = app.task("add", add).register()?;
+//! app.start().wait_blocking()?;
+//!
+//! let job = add.schedule((1, 2)).delay(Duration::from_millis(10)).wait_blocking()?;
+//! println!("Job {} was scheduled.", job.id());
+//! job.wait_blocking();
+//! println!("Job {} finished with status: {}", job.id(), job.status());
+//! println!("Result: {}", job.result()?);
+//!
+//! app.shutdown(Duration::from_secs(10)).wait_blocking();
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # One value, two drivers
+//! Everything that may take a while is a value that is either `.await`ed or ended
+//! with `.wait_blocking()`; until then nothing happens. There is no second,
+//! blocking API:
+//!
+//! ```
+//! # use std::time::Duration;
+//! # use jobber::Jobber;
+//! # smol::block_on(async {
+//! let app = Jobber::builder()
+//!     .executor(|job| smol::spawn(job).detach())
+//!     .build()?;
+//! let hello = app.task("hello", || async { "Hello!" }).register()?;
+//! app.start().await?;
+//!
+//! let job = hello.schedule(()).delay(Duration::from_millis(10)).await?;
+//! assert_eq!(*job.await?, "Hello!");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
+//!
+//! # Where to look
+//! - [`Jobber`] is the app; [`Jobber::builder`] builds it, with an [`Executor`] of
+//!   yours or the built-in pool.
+//! - [`Jobber::task`] and [`Jobber::blocking_task`] register functions
+//!   ([`Handler`]); [`TaskBuilder`] gives them timeouts and retries ([`Backoff`]).
+//! - [`Task::schedule`] and then a trigger of [`Schedule`] make a [`Job`].
+//! - [`JobContext`] tells a task what it runs for, and hands it shared state.
+//! - [`Jobber::events`] tells what happens, for logs and screens.
+//! - [`testing`] turns the clock by hand: test your own schedules with it.
+//!
+//! # How it works
+//! Every live job has a place in one table. One thread knows what is due: it holds
+//! a heap of 16-byte keys, sleeps until the first of them, and hands due jobs to
+//! the executor; it runs no task code and waits for nothing but its own sleep. All
+//! moves of a job's state are compare-exchanges that stand, with their table, in
+//! one file (`status.rs`); what comes next is decided in another, without locks or
+//! clocks (`progress.rs`).
+//!
+//! # Features
+//! - `thread-pool` (default): `ThreadPool`, the executor for programs without a
+//!   runtime, by the crates `async-executor` and `blocking`. Without it, give the
+//!   builder an executor.
+//!
+//! No feature brings tokio in.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
 mod clock;
 mod context;
-mod dispatch;
 mod driver;
 mod error;
 mod events;
@@ -39,7 +108,7 @@ pub use error::{
     BoxError, ExecutorDropped, InvalidId, JobError, MissingState, ParseStatusError, RegisterError,
     ScheduleError, StartError, StorageError,
 };
-pub use events::{Event, Events, JobEvent, JobEventKind};
+pub use events::{BlockingEvents, Event, Events, JobEvent, JobEventKind};
 pub use execution::Run;
 #[cfg(feature = "thread-pool")]
 pub use executor::thread_pool::ThreadPool;
@@ -54,3 +123,8 @@ pub use status::JobStatus;
 pub use stop::{StopToken, Stopped};
 pub use task::{Task, TaskBuilder};
 pub use trigger::Misfire;
+
+/// The README's examples are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -15,6 +15,7 @@ use crate::error::BoxError;
 use crate::events::JobEventKind;
 use crate::execution::{Attempt, Body, Cancelling, Execution, Fired, JobCore, Mishap, Run};
 use crate::hub::{Hub, Removed};
+use crate::id::JobId;
 use crate::outcome::{Failure, Outcome, Slot};
 use crate::panics::{contain, drop_contained};
 use crate::progress::{Closing, Next, Plan, Progress, RunRecord, Tock, Verdict};
@@ -33,6 +34,19 @@ pub(crate) struct TaskDef<A, R> {
     pub(crate) timeout: Option<Timeout>,
     pub(crate) backoff: Option<Backoff>,
     pub(crate) body: BodyMaker<A, R>,
+}
+
+impl<A, R> TaskDef<A, R>
+where
+    A: Clone + Send + Sync + 'static,
+    R: Send + Sync + 'static,
+{
+    /// The live job of this id, if it is one of this task.
+    pub(crate) fn live(self: &Arc<Self>, id: &JobId) -> Option<Arc<JobState<A, R>>> {
+        let job: Arc<dyn Any + Send + Sync> = self.hub.find(id)?;
+        let job = job.downcast::<JobState<A, R>>().ok()?;
+        Arc::ptr_eq(&job.task, self).then_some(job)
+    }
 }
 
 /// Calls the task's function; the future hands in its result by itself. This
@@ -116,10 +130,6 @@ where
                 replacement: None,
             }),
         }
-    }
-
-    pub(crate) fn task(&self) -> &Arc<TaskDef<A, R>> {
-        &self.task
     }
 
     fn hub(&self) -> &Hub {

@@ -16,7 +16,6 @@ use crate::job::Job;
 use crate::progress::{DEFAULT_MAX_FAILURES, Limits, Line, Plan, Recurring};
 use crate::run::{JobState, TaskDef};
 use crate::sync::Arc;
-use crate::task::Task;
 use crate::trigger::{Misfire, Recurrence, Ticks};
 
 /// A job on its way to be scheduled, from [`Task::schedule`](crate::Task::schedule):
@@ -200,7 +199,6 @@ where
         if let (Some(id), true) = (&id, replace) {
             check_id(id)?;
             hub.check_open()?;
-            let task = Task { def: task.clone() };
             if let Some(job) = task.live(id) {
                 match job.replace(args, plan, exec_at, now) {
                     Ok(()) => return Ok(Job::new(job)),

@@ -1,6 +1,5 @@
 //! [`Task`]: a registered function, and how it is registered.
 
-use std::any::Any;
 use std::fmt;
 use std::time::Duration;
 
@@ -207,14 +206,7 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn job(&self, id: impl Into<JobId>) -> Option<Job<R>> {
-        Some(Job::new(self.live(&id.into())?))
-    }
-
-    /// The live job of this id, if it is one of this task.
-    pub(crate) fn live(&self, id: &JobId) -> Option<Arc<JobState<A, R>>> {
-        let job: Arc<dyn Any + Send + Sync> = self.def.hub.find(id)?;
-        let job = job.downcast::<JobState<A, R>>().ok()?;
-        Arc::ptr_eq(job.task(), &self.def).then_some(job)
+        Some(Job::new(self.def.live(&id.into())?))
     }
 }
 

@@ -158,12 +158,12 @@ fn no_attempt_starts_while_the_function_of_the_last_one_still_runs() -> Result {
         .retry(Backoff::fixed(1, SECOND))
         .register()?;
     app.start().wait_blocking()?;
-    let mut events = app.events();
+    let events = app.events();
     let job = task.schedule(()).push().wait_blocking()?;
     assert_eq!(has_started.recv_blocking()?, 1);
     clock.advance(SECOND);
     // Timed out, and waiting for its retry.
-    events.find(|e| matches!(e, jobber::Event::Job(e) if matches!(e.kind, jobber::JobEventKind::Retrying { .. })));
+    events.into_iter().find(|e| matches!(e, jobber::Event::Job(e) if matches!(e.kind, jobber::JobEventKind::Retrying { .. })));
     assert_eq!(job.status(), JobStatus::Scheduled);
     clock.advance(SECOND * 10);
     let_go.send_blocking(())?;

@@ -1,0 +1,205 @@
+//! What an app tells its readers.
+
+mod common;
+
+use std::error::Error;
+use std::time::Duration;
+
+use common::{MINUTE, SECOND};
+use futures_lite::{StreamExt, future};
+use jobber::testing::Simulation;
+use jobber::{Backoff, Event, Events, JobContext, JobEventKind, JobStatus, Jobber, Misfire};
+
+type Result = std::result::Result<(), Box<dyn Error>>;
+
+/// What has happened so far, without what the times are.
+fn kinds(events: &mut Events) -> Vec<String> {
+    std::iter::from_fn(|| events.try_next())
+        .map(|event| match event {
+            Event::Job(event) => match event.kind {
+                JobEventKind::Scheduled { .. } => "scheduled".into(),
+                JobEventKind::Started { run, attempt } => format!("started {run}.{attempt}"),
+                JobEventKind::Retrying { attempt, .. } => format!("retrying after {attempt}"),
+                JobEventKind::RunEnded(run) => format!("run {} ended {}", run.number, run.status),
+                JobEventKind::Misfired { .. } => "misfired".into(),
+                JobEventKind::Cancelled => "cancelled".into(),
+                JobEventKind::Ended(status) => format!("ended {status}"),
+                other => format!("{other:?}"),
+            },
+            other => format!("{other:?}"),
+        })
+        .collect()
+}
+
+#[test]
+fn the_life_of_a_job_that_succeeds() -> Result {
+    let mut sim = Simulation::new();
+    let mut events = sim.app().events();
+    let task = sim.app().task("t", || async {}).register()?;
+    let _ = task.schedule(()).delay(SECOND).wait_blocking()?;
+    sim.advance(SECOND);
+    assert_eq!(
+        kinds(&mut events),
+        ["scheduled", "started 1.1", "ended SUCCESS"]
+    );
+    Ok(())
+}
+
+#[test]
+fn of_one_that_is_tried_again() -> Result {
+    let mut sim = Simulation::new();
+    let mut events = sim.app().events();
+    let task = sim
+        .app()
+        .task("t", async || Err::<(), _>("no"))
+        .retry(Backoff::fixed(1, SECOND))
+        .register()?;
+    let _ = task.schedule(()).push().wait_blocking()?;
+    sim.advance(SECOND);
+    assert_eq!(
+        kinds(&mut events),
+        [
+            "scheduled",
+            "started 1.1",
+            "retrying after 1",
+            "started 1.2",
+            "ended FAILED"
+        ]
+    );
+    Ok(())
+}
+
+#[test]
+fn of_a_recurring_one() -> Result {
+    let mut sim = Simulation::new();
+    let mut events = sim.app().events();
+    let clock = sim.clock();
+    let task = sim
+        .app()
+        .task("t", move |cx: JobContext| {
+            clock.sleep(SECOND * (5 * (2 - cx.run_number() as u32)))
+        })
+        .register()?;
+    let schedule = task.schedule(()).misfire(Misfire::Skip).max_runs(2);
+    let _ = schedule.every(SECOND * 2).wait_blocking()?;
+    sim.advance(MINUTE);
+    assert_eq!(
+        kinds(&mut events),
+        [
+            "scheduled",
+            "started 1.1",
+            "run 1 ended SUCCESS",
+            "misfired",
+            "started 2.1",
+            "run 2 ended SUCCESS",
+            "ended SUCCESS"
+        ]
+    );
+    Ok(())
+}
+
+#[test]
+fn of_one_that_is_cancelled_aborted_or_shut_down() -> Result {
+    let mut sim = Simulation::new();
+    let mut events = sim.app().events();
+    let task = sim.app().task("t", std::future::pending::<()>).register()?;
+    let job = task.schedule(()).delay(SECOND).wait_blocking()?;
+    job.cancel().wait_blocking()?;
+    assert_eq!(kinds(&mut events), ["scheduled", "cancelled"]);
+    let job = task.schedule(()).push().wait_blocking()?;
+    sim.run_until_stalled();
+    job.abort().wait_blocking()?;
+    assert_eq!(
+        kinds(&mut events),
+        ["scheduled", "started 1.1", "cancelled"]
+    );
+    let _ = task.schedule(()).delay(SECOND).wait_blocking()?;
+    sim.shutdown(SECOND);
+    assert_eq!(kinds(&mut events), ["scheduled", "cancelled"]);
+    Ok(())
+}
+
+#[test]
+fn an_event_says_when_to_which_job_and_of_which_task() -> Result {
+    let mut sim = Simulation::new();
+    let task = sim.app().task("greet", || async {}).register()?;
+    let job = task.schedule(()).id("x").delay(SECOND).wait_blocking()?;
+    let mut events = sim.app().events();
+    sim.advance(SECOND);
+    let Some(Event::Job(event)) = events.try_next() else {
+        panic!()
+    };
+    assert_eq!(
+        (event.id, &*event.task, event.at),
+        ("x".into(), "greet", job.exec_at())
+    );
+    Ok(())
+}
+
+#[test]
+fn readers_each_have_all_events_from_when_they_began() -> Result {
+    let mut sim = Simulation::new();
+    let task = sim.app().task("t", || async {}).register()?;
+    let mut early = sim.app().events();
+    let _ = task.schedule(()).delay(SECOND).wait_blocking()?;
+    let mut late = sim.app().events();
+    sim.advance(SECOND);
+    assert_eq!(
+        kinds(&mut early),
+        ["scheduled", "started 1.1", "ended SUCCESS"]
+    );
+    assert_eq!(kinds(&mut late), ["started 1.1", "ended SUCCESS"]);
+    Ok(())
+}
+
+#[test]
+fn a_reader_that_is_behind_is_told_how_many_it_missed() -> Result {
+    let sim = Simulation::new();
+    let task = sim.app().task("t", || async {}).register()?;
+    let mut events = sim.app().events();
+    for _ in 0..1_124 {
+        let _ = task.schedule(()).delay(SECOND).wait_blocking()?;
+    }
+    for _ in 0..1_024 {
+        assert!(matches!(events.try_next(), Some(Event::Job(_))));
+    }
+    assert!(events.try_next().is_none());
+    let _ = task.schedule(()).delay(SECOND).wait_blocking()?;
+    assert!(matches!(events.try_next(), Some(Event::Missed(100))));
+    assert!(matches!(events.try_next(), Some(Event::Job(_))));
+    assert!(events.try_next().is_none());
+    Ok(())
+}
+
+#[test]
+fn the_stream_ends_when_the_app_has_stopped() -> Result {
+    let app = Jobber::builder().build()?;
+    let task = app.task("t", || async {}).register()?;
+    app.start().wait_blocking()?;
+    let events = app.events();
+    let reader = std::thread::spawn(move || events.into_iter().count());
+    let stream = app.events();
+    task.schedule(()).push().wait_blocking()?.wait_blocking();
+    app.shutdown(Duration::MAX).wait_blocking();
+    assert_eq!(reader.join().unwrap(), 3);
+    assert_eq!(future::block_on(stream.count()), 3);
+    assert_eq!(
+        app.events().into_iter().count(),
+        0,
+        "one that comes too late"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_job_does_not_wait_for_its_readers() -> Result {
+    let app = Jobber::builder().build()?;
+    let task = app.task("t", || async {}).register()?;
+    app.start().wait_blocking()?;
+    let _never_read = app.events();
+    for _ in 0..2_000 {
+        let job = task.schedule(()).push().wait_blocking()?;
+        assert_eq!(job.wait_blocking(), JobStatus::Success);
+    }
+    Ok(())
+}

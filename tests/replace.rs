@@ -1,0 +1,361 @@
+//! The same job with other arguments and another trigger.
+
+mod common;
+
+use std::error::Error;
+
+use common::{DropCounter, HOUR, Log, MINUTE, SECOND, seconds};
+use jobber::testing::Simulation;
+use jobber::{Backoff, JobContext, JobStatus, Jobber, ScheduleError, Task};
+use time::macros::datetime;
+
+type Result = std::result::Result<(), Box<dyn Error>>;
+
+/// A simulation with a task that logs when it ran, and with what.
+fn logging() -> std::result::Result<(Simulation, Task<u32, u32>, Log<(u64, u32)>), Box<dyn Error>> {
+    let sim = Simulation::new();
+    let (now, log) = (seconds(&sim), Log::new());
+    let task = sim
+        .app()
+        .task("t", {
+            let log = log.clone();
+            move |x: u32| {
+                log.add((now(), x));
+                async move { x }
+            }
+        })
+        .register()?;
+    Ok((sim, task, log))
+}
+
+#[test]
+fn the_same_job_takes_the_new_arguments_and_trigger() -> Result {
+    let (mut sim, task, log) = logging()?;
+    let job = task
+        .schedule(1)
+        .id("x")
+        .delay(SECOND * 10)
+        .wait_blocking()?;
+    let waiting = job.wait();
+    let same = task
+        .schedule(2)
+        .id("x")
+        .replace()
+        .delay(SECOND * 20)
+        .wait_blocking()?;
+    assert_eq!(sim.app().jobs().len(), 1);
+    assert_eq!(job.exec_at(), same.exec_at());
+    sim.advance(MINUTE);
+    assert_eq!(log.entries(), [(20, 2)]);
+    assert_eq!(waiting.wait_blocking(), JobStatus::Success);
+    assert_eq!((*job.result()?, *same.result()?), (2, 2));
+    Ok(())
+}
+
+#[test]
+fn an_earlier_trigger_takes_effect_too() -> Result {
+    let (mut sim, task, log) = logging()?;
+    let _ = task.schedule(1).id("x").delay(HOUR).wait_blocking()?;
+    let _ = task.schedule(2).id("x").replace().push().wait_blocking()?;
+    sim.advance(HOUR * 2);
+    assert_eq!(log.entries(), [(0, 2)]);
+    Ok(())
+}
+
+#[test]
+fn the_old_arguments_are_dropped_at_once() -> Result {
+    let sim = Simulation::new();
+    let task = sim.app().task("t", async |_: DropCounter| {}).register()?;
+    let (old, new) = (DropCounter::default(), DropCounter::default());
+    let _ = task
+        .schedule(old.clone())
+        .id("x")
+        .delay(HOUR)
+        .wait_blocking()?;
+    let _ = task
+        .schedule(new.clone())
+        .id("x")
+        .replace()
+        .delay(HOUR)
+        .wait_blocking()?;
+    assert_eq!((old.alive(), new.alive()), (0, 1));
+    Ok(())
+}
+
+#[test]
+fn without_a_live_job_of_the_id_a_new_one_is_made() -> Result {
+    let (mut sim, task, log) = logging()?;
+    let first = task
+        .schedule(1)
+        .id("x")
+        .replace()
+        .delay(SECOND)
+        .wait_blocking()?;
+    sim.advance(SECOND);
+    let second = task
+        .schedule(2)
+        .id("x")
+        .replace()
+        .delay(SECOND)
+        .wait_blocking()?;
+    assert_eq!(
+        (first.status(), second.status()),
+        (JobStatus::Success, JobStatus::Scheduled)
+    );
+    sim.advance(SECOND);
+    assert_eq!(log.entries(), [(1, 1), (2, 2)]);
+    Ok(())
+}
+
+#[test]
+fn without_an_id_it_makes_a_new_job_each_time() -> Result {
+    let (sim, task, _) = logging()?;
+    let _ = task.schedule(1).replace().delay(SECOND).wait_blocking()?;
+    let _ = task.schedule(2).replace().delay(SECOND).wait_blocking()?;
+    assert_eq!(sim.app().jobs().len(), 2);
+    Ok(())
+}
+
+#[test]
+fn a_job_of_another_task_is_not_replaced() -> Result {
+    let (sim, task, _) = logging()?;
+    let other = sim.app().task("other", async |x: u32| x).register()?;
+    let job = other.schedule(1).id("x").delay(SECOND).wait_blocking()?;
+    let error = task
+        .schedule(2)
+        .id("x")
+        .replace()
+        .delay(HOUR)
+        .wait_blocking()
+        .unwrap_err();
+    assert!(matches!(error, ScheduleError::DuplicateJob { id } if id == *job.id()));
+    assert_eq!(job.exec_at(), datetime!(2000-01-01 0:00:01 UTC));
+    Ok(())
+}
+
+#[test]
+fn a_trigger_that_is_not_allowed_leaves_the_job_as_it_was() -> Result {
+    let (mut sim, task, log) = logging()?;
+    let _ = task.schedule(1).id("x").delay(SECOND).wait_blocking()?;
+    let error = task
+        .schedule(2)
+        .id("x")
+        .replace()
+        .every(SECOND * 0)
+        .wait_blocking();
+    assert!(matches!(error, Err(ScheduleError::ZeroInterval)));
+    sim.advance(MINUTE);
+    assert_eq!(log.entries(), [(1, 1)]);
+    Ok(())
+}
+
+#[test]
+fn a_job_that_was_handed_over_but_has_not_begun_waits_for_its_new_time() -> Result {
+    let (mut sim, task, log) = logging()?;
+    let _ = task.schedule(1).id("x").push().wait_blocking()?;
+    let _ = task
+        .schedule(2)
+        .id("x")
+        .replace()
+        .delay(SECOND)
+        .wait_blocking()?;
+    sim.run_until_stalled();
+    assert_eq!(log.entries(), []);
+    sim.advance(MINUTE);
+    assert_eq!(log.entries(), [(1, 2)]);
+    Ok(())
+}
+
+#[test]
+fn during_a_run_that_run_ends_first() -> Result {
+    let mut sim = Simulation::new();
+    let (clock, now, log) = (sim.clock(), seconds(&sim), Log::new());
+    let task = sim
+        .app()
+        .task("t", {
+            let log = log.clone();
+            move |x: u32| {
+                log.add((now(), x));
+                clock.sleep(SECOND * 5)
+            }
+        })
+        .register()?;
+    let job = task.schedule(1).id("x").push().wait_blocking()?;
+    sim.advance(SECOND);
+    let _ = task
+        .schedule(2)
+        .id("x")
+        .replace()
+        .delay(SECOND * 10)
+        .wait_blocking()?;
+    assert_eq!(job.status(), JobStatus::Running);
+    sim.advance(SECOND * 4);
+    assert_eq!(job.status(), JobStatus::Scheduled, "it goes on");
+    sim.advance(MINUTE);
+    assert_eq!(log.entries(), [(0, 1), (11, 2)]);
+    assert_eq!(job.status(), JobStatus::Success);
+    Ok(())
+}
+
+#[test]
+fn during_a_run_that_outlasts_the_new_time_it_starts_when_that_ends() -> Result {
+    let mut sim = Simulation::new();
+    let (clock, now, log) = (sim.clock(), seconds(&sim), Log::new());
+    let task = sim
+        .app()
+        .task("t", {
+            let log = log.clone();
+            move |x: u32| {
+                log.add((now(), x));
+                clock.sleep(SECOND * 5)
+            }
+        })
+        .register()?;
+    let _ = task.schedule(1).id("x").push().wait_blocking()?;
+    sim.advance(SECOND);
+    let _ = task
+        .schedule(2)
+        .id("x")
+        .replace()
+        .delay(SECOND)
+        .wait_blocking()?;
+    sim.advance(MINUTE);
+    assert_eq!(log.entries(), [(0, 1), (5, 2)]);
+    Ok(())
+}
+
+#[test]
+fn one_that_waits_for_a_retry_starts_over_with_its_first_attempt() -> Result {
+    let mut sim = Simulation::new();
+    let log = Log::new();
+    let task = sim
+        .app()
+        .task("t", {
+            let log = log.clone();
+            move |cx: JobContext, x: u32| {
+                log.add((x, cx.attempt()));
+                async { Err::<(), _>("no") }
+            }
+        })
+        .retry(Backoff::fixed(1, MINUTE))
+        .register()?;
+    let job = task.schedule(1).id("x").push().wait_blocking()?;
+    sim.run_until_stalled();
+    let _ = task
+        .schedule(2)
+        .id("x")
+        .replace()
+        .delay(SECOND)
+        .wait_blocking()?;
+    sim.advance(HOUR);
+    assert_eq!(log.entries(), [(1, 1), (2, 1), (2, 2)]);
+    assert_eq!(job.status(), JobStatus::Failed);
+    Ok(())
+}
+
+#[test]
+fn a_recurring_job_keeps_its_progress_unless_its_start_date_changed() -> Result {
+    let (mut sim, task, _) = logging()?;
+    let start = datetime!(2000-01-01 0:00:10 UTC);
+    let job = task
+        .schedule(1)
+        .id("x")
+        .start_date(start)
+        .every(SECOND * 10)
+        .wait_blocking()?;
+    sim.advance(SECOND * 30);
+    assert_eq!(job.last_run().unwrap().number, 3);
+    let again = |start| {
+        let schedule = task.schedule(2).id("x").replace().start_date(start);
+        schedule.every(SECOND * 5).wait_blocking()
+    };
+    let _ = again(start)?;
+    assert_eq!(job.last_run().unwrap().number, 3);
+    sim.advance(SECOND * 5);
+    assert_eq!(job.last_run().unwrap().number, 4, "it goes on counting");
+    let _ = again(datetime!(2000-01-01 0:01 UTC))?;
+    assert_eq!(job.last_run(), None, "it starts over");
+    sim.advance(SECOND * 25);
+    assert_eq!(job.last_run().unwrap().number, 1);
+    Ok(())
+}
+
+#[test]
+fn failures_in_a_row_go_on_counting() -> Result {
+    let mut sim = Simulation::new();
+    let task = sim
+        .app()
+        .task("t", async || Err::<(), _>("no"))
+        .register()?;
+    let schedule = || {
+        task.schedule(())
+            .id("x")
+            .replace()
+            .max_failures(3)
+            .every(SECOND)
+    };
+    let job = schedule().wait_blocking()?;
+    sim.advance(SECOND * 2);
+    let _ = schedule().wait_blocking()?;
+    sim.advance(SECOND);
+    assert_eq!(job.status(), JobStatus::PermanentlyFailed);
+    Ok(())
+}
+
+#[test]
+fn once_and_recurring_can_take_each_others_place() -> Result {
+    let (mut sim, task, log) = logging()?;
+    let job = task
+        .schedule(1)
+        .id("x")
+        .delay(SECOND * 10)
+        .wait_blocking()?;
+    let _ = task
+        .schedule(2)
+        .id("x")
+        .replace()
+        .every(SECOND)
+        .wait_blocking()?;
+    sim.advance(SECOND * 2);
+    let _ = task
+        .schedule(3)
+        .id("x")
+        .replace()
+        .delay(SECOND * 5)
+        .wait_blocking()?;
+    sim.advance(MINUTE);
+    assert_eq!(log.entries(), [(1, 2), (2, 2), (7, 3)]);
+    assert_eq!(job.status(), JobStatus::Success);
+    Ok(())
+}
+
+/// Threads that replace one job while it fires: it runs at least once, never two
+/// at a time, and with the arguments that were given last.
+#[test]
+fn replacing_and_firing_at_once_loses_nothing() -> Result {
+    let app = Jobber::builder().build()?;
+    let log = Log::new();
+    let task = app
+        .task("t", {
+            let log = log.clone();
+            move |x: u32| {
+                log.add(x);
+                async move { x }
+            }
+        })
+        .register()?;
+    app.start().wait_blocking()?;
+    for round in 0..200 {
+        let id = format!("job {round}");
+        let mut last = task.schedule(0).id(&id).push().wait_blocking()?;
+        for x in 1..=10 {
+            last = task.schedule(x).id(&id).replace().push().wait_blocking()?;
+        }
+        assert_eq!(last.wait_blocking(), JobStatus::Success);
+        assert_eq!(*last.result()?, 10);
+        let runs = log.take();
+        assert_eq!(runs.last(), Some(&10), "{runs:?}");
+        assert!(runs.is_sorted_by(|a, b| a < b), "{runs:?}");
+    }
+    Ok(())
+}
