@@ -18,7 +18,8 @@ use crate::sync::Arc;
 /// people and NTP set as they like.
 ///
 /// [`SystemClock`] is the default; [`testing::ManualClock`](crate::testing::ManualClock)
-/// is turned by hand.
+/// is turned by hand. A clock of your own must not panic, and must not call the
+/// app.
 ///
 /// ```
 /// use jobber::{Clock, SystemClock};
@@ -100,7 +101,7 @@ pub(crate) type MonoNanos = i64;
 pub(crate) type WallNanos = i64;
 
 /// Both times, read together.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Now {
     pub(crate) mono: MonoNanos,
     pub(crate) wall: WallNanos,
@@ -108,7 +109,10 @@ pub(crate) struct Now {
 
 impl Now {
     /// For a place where nobody looks at the time: reading it is not free.
-    pub(crate) const NEVER: Now = Now { mono: 0, wall: 0 };
+    pub(crate) const NEVER: Now = Now {
+        mono: i64::MIN,
+        wall: i64::MIN,
+    };
 }
 
 /// A point on one of the two time lines.

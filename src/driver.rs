@@ -12,6 +12,7 @@ use crate::error::StartError;
 use crate::events::Event;
 use crate::execution::Fired;
 use crate::hub::{Hub, Live};
+use crate::panics::drop_contained;
 use crate::sync::Arc;
 use crate::table::Inbox;
 use crate::timer_queue::{Key, TimerQueue};
@@ -47,7 +48,10 @@ pub(crate) struct Driver {
     // Kept for their memory.
     inbox: Inbox,
     keys: Vec<Key>,
+    fired: Vec<Live>,
     due: Vec<Live>,
+    /// Whether the last turn found anything due.
+    has_fired: bool,
 }
 
 impl Driver {
@@ -61,7 +65,9 @@ impl Driver {
             sweeping: None,
             inbox: Inbox::default(),
             keys: Vec::new(),
+            fired: Vec::new(),
             due: Vec::new(),
+            has_fired: false,
         }
     }
 
@@ -70,14 +76,10 @@ impl Driver {
         let now = self.hub.clock.now();
         self.notice_step(now);
         self.collect();
+        self.has_fired = false;
         while self.pop_batch(now) {
-            self.hub.take_due(&mut self.keys, &mut self.due);
-            self.due.retain(|job| job.fire(now) == Fired::Start);
-            match self.hub.dispatcher() {
-                Some(dispatcher) => dispatcher.submit(&mut self.due),
-                // The app has stopped: nothing starts any more.
-                None => self.due.clear(),
-            }
+            self.hub.take_due(&mut self.keys, &mut self.fired);
+            self.fire(now);
         }
         if self.sweep_step() || self.drop_dead_tops() {
             return Turn::Again;
@@ -85,13 +87,32 @@ impl Driver {
         self.next_turn(now)
     }
 
+    /// Sees to the jobs that have come due, and hands over those that start.
+    fn fire(&mut self, now: Now) {
+        self.has_fired |= !self.fired.is_empty();
+        for job in self.fired.drain(..) {
+            if job.fire(now) == Fired::Start {
+                self.due.push(job);
+            } else if Arc::strong_count(&job) == 1 {
+                // Nobody else has it, and what it holds is foreign.
+                self.hub.dispose(Box::new(job));
+            }
+        }
+        match self.hub.dispatcher() {
+            Some(dispatcher) => dispatcher.submit(&mut self.due),
+            // The app has stopped: nothing starts any more.
+            None => drop_contained(std::mem::take(&mut self.due)),
+        }
+    }
+
     fn notice_step(&mut self, now: Now) {
         let offset = now.wall.saturating_sub(now.mono);
         let by = offset.saturating_sub(self.offset);
         if by.saturating_abs() >= CLOCK_STEP && self.hub.events.is_read() {
-            self.hub.events.emit(Event::ClockStepped {
+            self.hub.events.record(Event::ClockStepped {
                 by: time::Duration::nanoseconds(by),
             });
+            self.hub.events.deliver();
         }
         self.offset = offset;
     }
@@ -109,6 +130,8 @@ impl Driver {
         // A rush is over some time, and its memory is not kept for the next.
         self.inbox.mono.shrink_to(BATCH);
         self.inbox.wall.shrink_to(BATCH);
+        self.mono.shrink();
+        self.wall.shrink();
     }
 
     /// Whether there was anything due.
@@ -196,20 +219,25 @@ pub(crate) enum Turn {
 pub(crate) fn run_thread(mut driver: Driver) {
     sharpen_timer();
     let hub = driver.hub.clone();
+    let _ended = Ended(hub.clone());
     hub.set_timer(thread::current());
     hub.clock
         .watch(Waker::from(Arc::new(Unpark(thread::current()))));
     let gap = to_nanos(hub.wake_gap).unwrap_or(i64::MAX);
-    let mut earliest = i64::MIN;
+    // After something was due, it does not look again before the gap is over,
+    // however much comes due in it; then it sees to all of that at once.
+    let mut not_before = i64::MIN;
     while !hub.has_stopped() {
-        let until = match driver.turn() {
+        let turn = driver.turn();
+        if driver.has_fired {
+            not_before = hub.clock.mono().saturating_add(gap);
+        }
+        let until = match turn {
             Turn::Again => continue,
-            // Not before the gap is over, however much comes due in it; then all
-            // of it at once.
-            Turn::At { look, .. } => Some(look.max(earliest)),
+            Turn::At { look, .. } => Some(look.max(not_before)),
             Turn::WhenCalled => None,
         };
-        if !hub.fall_asleep(until.unwrap_or(i64::MAX)) || hub.has_stopped() {
+        if !hub.fall_asleep(until.unwrap_or(i64::MAX), not_before) || hub.has_stopped() {
             continue;
         }
         match until.and_then(|until| hub.clock.sleep_until(until)) {
@@ -217,10 +245,16 @@ pub(crate) fn run_thread(mut driver: Driver) {
             // Until somebody schedules, or the clock is moved by hand.
             None => thread::park(),
         }
-        earliest = hub.clock.mono().saturating_add(gap);
     }
-    drop(driver);
-    hub.timer_ended();
+}
+
+/// Says that the thread has ended, in whichever way.
+struct Ended(Arc<Hub>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.timer_ended();
+    }
 }
 
 struct Unpark(Thread);
@@ -266,3 +300,6 @@ pub(crate) fn spawn_thread(hub: &Arc<Hub>) -> Result<(), StartError> {
 /// The longest that a wake-up is put off for company, unless the app says
 /// otherwise.
 pub(crate) const DEFAULT_WAKE_GAP: Duration = Duration::from_micros(250);
+
+/// The longest that it can be.
+pub(crate) const MAX_WAKE_GAP: Duration = Duration::from_secs(1);

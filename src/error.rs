@@ -40,6 +40,14 @@ pub enum StartError {
         "no executor: give one to Jobber::builder().executor(..), or switch the feature `thread-pool` on"
     )]
     NoExecutor,
+    /// The wake gap would hold jobs up for too long.
+    #[error("the wake gap is {value:?}, and {max:?} is the longest allowed")]
+    WakeGapTooLong {
+        /// What it is.
+        value: Duration,
+        /// The longest that is allowed.
+        max: Duration,
+    },
     /// The operating system gave no thread.
     #[error("could not start the thread `{name}`")]
     Thread {
@@ -164,6 +172,25 @@ pub enum ScheduleError {
     DuplicateJob {
         /// The id that is taken.
         id: JobId,
+    },
+    /// The job of this id can't be replaced any more: it was cancelled, and ends
+    /// with the run that is going on.
+    #[error(
+        "the job `{id}` was cancelled and ends with its present run: wait for that, and schedule it anew"
+    )]
+    JobEnding {
+        /// The id.
+        id: JobId,
+    },
+    /// The replaced job has had as many runs as the new limit allows already.
+    #[error("max_runs is {max_runs}, and the job `{id}` has had {runs} runs already")]
+    RunsUsedUp {
+        /// The id.
+        id: JobId,
+        /// The new limit.
+        max_runs: u64,
+        /// The runs that it has had, the present one included.
+        runs: u64,
     },
     /// The id can't name a job.
     #[error("the job id {id:?} is not allowed: {reason}")]

@@ -1,5 +1,6 @@
 //! What happens to jobs, as a stream: [`Events`].
 
+use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -9,8 +10,9 @@ use time::{Duration, OffsetDateTime};
 
 use crate::execution::Run;
 use crate::id::JobId;
+use crate::panics::{ShieldedWaker, drop_contained};
 use crate::status::JobStatus;
-use crate::sync::{Arc, AtomicUsize, Mutex, Ordering, lock};
+use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering, lock};
 
 /// Something that happened in an app.
 #[derive(Clone, Debug)]
@@ -80,6 +82,54 @@ pub enum JobEventKind {
     Ended(JobStatus),
 }
 
+impl fmt::Display for Event {
+    /// A line for a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Event::Job(event) => event.fmt(f),
+            Event::ClockStepped { by } => write!(f, "the wall clock stepped by {by}"),
+            Event::Missed(count) => write!(f, "{count} events were missed"),
+        }
+    }
+}
+
+impl fmt::Display for JobEvent {
+    /// The time, the task, the job, and what happened to it.
+    ///
+    /// ```
+    /// # let sim = jobber::testing::Simulation::new();
+    /// # let mut events = sim.app().events();
+    /// let greet = sim.app().task("greet", || async {}).register()?;
+    /// let _ = greet.schedule(()).id("x").push().wait_blocking()?;
+    /// assert_eq!(
+    ///     events.try_next().unwrap().to_string(),
+    ///     "2000-01-01 0:00:00.0 +00:00:00 greet x: scheduled for 2000-01-01 0:00:00.0 +00:00:00"
+    /// );
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}: {}", self.at, self.task, self.id, self.kind)
+    }
+}
+
+impl fmt::Display for JobEventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            JobEventKind::Scheduled { due } => write!(f, "scheduled for {due}"),
+            JobEventKind::Started { run, attempt } => {
+                write!(f, "started run {run}, attempt {attempt}")
+            }
+            JobEventKind::Retrying { attempt, due } => {
+                write!(f, "attempt {attempt} failed, to be tried again at {due}")
+            }
+            JobEventKind::RunEnded(run) => write!(f, "run {} ended: {}", run.number, run.status),
+            JobEventKind::Misfired { next } => write!(f, "missed its time, and runs for {next}"),
+            JobEventKind::Cancelled => f.write_str("cancelled"),
+            JobEventKind::Ended(status) => write!(f, "ended: {status}"),
+        }
+    }
+}
+
 /// The events of an app, from [`Jobber::events`](crate::Jobber::events).
 ///
 /// A stream for async code; in a blocking program, `for event in app.events()`.
@@ -104,6 +154,8 @@ pub struct Events {
     receiver: Pin<Box<Receiver<Sent>>>,
     /// An event that waits behind the news that some were missed.
     held: Option<Event>,
+    missed: Arc<AtomicU64>,
+    waker: ShieldedWaker,
     bus: Arc<EventBus>,
 }
 
@@ -125,14 +177,22 @@ impl Events {
         Event::Missed(sent.missed_before)
     }
 
+    /// After the end: what was missed last, which no event has told.
+    fn missed_at_the_end(&self) -> Option<Event> {
+        let missed = self.missed.swap(0, Ordering::Relaxed);
+        (missed > 0).then_some(Event::Missed(missed))
+    }
+
     /// Blocks the thread until there is an event; `None` once the app has
     /// stopped.
     pub fn next_blocking(&mut self) -> Option<Event> {
         if let Some(event) = self.held.take() {
             return Some(event);
         }
-        let sent = self.receiver.recv_blocking().ok()?;
-        Some(self.unpack(sent))
+        match self.receiver.recv_blocking() {
+            Ok(sent) => Some(self.unpack(sent)),
+            Err(_) => self.missed_at_the_end(),
+        }
     }
 
     /// The next event if there is one already.
@@ -152,8 +212,13 @@ impl Stream for Events {
         if let Some(event) = self.held.take() {
             return Poll::Ready(Some(event));
         }
-        let sent = ready!(self.receiver.as_mut().poll_next(cx));
-        Poll::Ready(sent.map(|sent| self.unpack(sent)))
+        let waker = self.waker.of(cx.waker());
+        let mut cx = Context::from_waker(&waker);
+        let sent = ready!(self.receiver.as_mut().poll_next(&mut cx));
+        Poll::Ready(match sent {
+            Some(sent) => Some(self.unpack(sent)),
+            None => self.missed_at_the_end(),
+        })
     }
 }
 
@@ -187,11 +252,16 @@ impl Drop for Events {
 }
 
 /// Hands events to all who read them.
+///
+/// In two steps, for whoever has an event holds locks, and a reader's waker is
+/// foreign code: [`record`](EventBus::record) keeps it, in its order, and
+/// [`deliver`](EventBus::deliver), once the locks are gone, sends it.
 #[derive(Debug, Default)]
 pub(crate) struct EventBus {
-    /// How many there are: without any, an event costs this one load.
+    /// How many read: without any, an event costs this one load.
     count: AtomicUsize,
     readers: Mutex<Readers>,
+    outbox: Mutex<Outbox>,
 }
 
 #[derive(Debug, Default)]
@@ -200,24 +270,41 @@ struct Readers {
     is_closed: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Reader {
     sender: Sender<Sent>,
-    missed: u64,
+    /// Events that it has missed since the last one that it was sent.
+    missed: Arc<AtomicU64>,
+}
+
+#[derive(Debug, Default)]
+struct Outbox {
+    events: Vec<Event>,
+    is_delivering: bool,
 }
 
 impl EventBus {
     pub(crate) fn subscribe(self: &Arc<Self>) -> Events {
         let (sender, receiver) = async_channel::bounded(EVENTS_HELD);
+        let missed = Arc::new(AtomicU64::new(0));
         let mut readers = lock(&self.readers);
         // After the end, the sender is dropped, and so the stream is over.
         if !readers.is_closed {
-            readers.list.push(Reader { sender, missed: 0 });
+            if readers.list.is_empty() {
+                // What an earlier reader has left behind is none of this one's.
+                lock(&self.outbox).events.clear();
+            }
+            readers.list.push(Reader {
+                sender,
+                missed: missed.clone(),
+            });
             self.count.store(readers.list.len(), Ordering::Release);
         }
         Events {
             receiver: Box::pin(receiver),
             held: None,
+            missed,
+            waker: ShieldedWaker::default(),
             bus: self.clone(),
         }
     }
@@ -228,32 +315,64 @@ impl EventBus {
         self.count.load(Ordering::Acquire) > 0
     }
 
-    /// Never waits: a reader that is behind misses the event.
-    pub(crate) fn emit(&self, event: Event) {
-        for reader in &mut lock(&self.readers).list {
-            let sent = Sent {
-                missed_before: reader.missed,
-                event: event.clone(),
+    /// Keeps an event for [`deliver`](EventBus::deliver).
+    pub(crate) fn record(&self, event: Event) {
+        lock(&self.outbox).events.push(event);
+    }
+
+    /// Sends what was recorded. Never waits: a reader that is behind misses an
+    /// event, and if another thread is sending, it sends these as well.
+    pub(crate) fn deliver(&self) {
+        while self.is_read() {
+            let events = {
+                let mut outbox = lock(&self.outbox);
+                if outbox.is_delivering || outbox.events.is_empty() {
+                    return;
+                }
+                outbox.is_delivering = true;
+                std::mem::take(&mut outbox.events)
             };
-            match reader.sender.try_send(sent) {
-                Ok(()) => reader.missed = 0,
-                Err(TrySendError::Full(_)) => reader.missed += 1,
-                Err(TrySendError::Closed(_)) => {}
+            let readers = lock(&self.readers).list.clone();
+            for event in events {
+                for reader in &readers {
+                    reader.send(event.clone());
+                }
             }
+            lock(&self.outbox).is_delivering = false;
         }
     }
 
     /// No event will follow.
     pub(crate) fn close(&self) {
-        let mut readers = lock(&self.readers);
-        readers.is_closed = true;
-        readers.list.clear();
-        self.count.store(0, Ordering::Release);
+        self.deliver();
+        let readers = {
+            let mut readers = lock(&self.readers);
+            readers.is_closed = true;
+            self.count.store(0, Ordering::Release);
+            std::mem::take(&mut readers.list)
+        };
+        // The last sender wakes its reader.
+        drop_contained(readers);
     }
 
     fn forget_closed(&self) {
         let mut readers = lock(&self.readers);
         readers.list.retain(|reader| !reader.sender.is_closed());
         self.count.store(readers.list.len(), Ordering::Release);
+    }
+}
+
+impl Reader {
+    fn send(&self, event: Event) {
+        // Relaxed, here and below: the count orders nothing, and one thread at a
+        // time sends.
+        let missed_before = self.missed.swap(0, Ordering::Relaxed);
+        let sent = Sent {
+            missed_before,
+            event,
+        };
+        if let Err(TrySendError::Full(_)) = self.sender.try_send(sent) {
+            self.missed.fetch_add(missed_before + 1, Ordering::Relaxed);
+        }
     }
 }

@@ -13,6 +13,7 @@ use time::{OffsetDateTime, UtcOffset};
 
 use crate::clock::{Now, WallNanos, from_wall};
 use crate::id::JobId;
+use crate::state::StateMap;
 use crate::status::{JobStatus, StatusCell};
 use crate::stop::Control;
 use crate::sync::{Arc, AtomicI64, Ordering};
@@ -61,7 +62,8 @@ impl JobCore {
 pub struct Run {
     /// Counts the job's runs, from 1. Retries are part of their run.
     pub number: u64,
-    /// The time that the run stands for. It may have started later.
+    /// The time that the run stands for, as
+    /// [`exec_at`](crate::AnyJob::exec_at) showed it. It may have started later.
     pub nominal_time: OffsetDateTime,
     /// When its first attempt started.
     pub started_at: OffsetDateTime,
@@ -121,11 +123,11 @@ pub(crate) trait Execution: Any + Send + Sync {
     fn is_blocking(&self) -> bool;
     fn offset(&self) -> UtcOffset;
     fn last_run(&self) -> Option<Run>;
-    /// How many runs have ended.
-    fn runs_ended(&self) -> u64;
+    /// Goes up, and round, with each run that ends; no replacement sets it back.
+    fn runs_ended(&self) -> u32;
     /// The app has stopped: nothing will happen to this job any more.
     fn is_abandoned(&self) -> bool;
-    fn app_state(&self) -> &crate::state::StateMap;
+    fn app_state(&self) -> &StateMap;
     /// The job's outcome, for whoever knows its type.
     fn outcome(&self) -> &dyn Any;
 
@@ -134,6 +136,9 @@ pub(crate) trait Execution: Any + Send + Sync {
     /// `Scheduled → Running`, on the executor. `None` when it is not to run (any
     /// more, or yet).
     fn begin(self: Arc<Self>) -> Option<Attempt>;
+    /// The executor let go of it before it began: an attempt that has failed,
+    /// without a step of the task.
+    fn refuse(&self);
     /// An attempt ended without a result.
     fn mishap(&self, attempt: u32, what: Mishap);
     /// The body of an attempt is no more. Until then no other may begin.

@@ -4,6 +4,7 @@ pub(crate) mod dispatch;
 #[cfg(feature = "thread-pool")]
 pub(crate) mod thread_pool;
 
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -74,11 +75,17 @@ pub struct JobFuture(Work);
 enum Work {
     One(Handed),
     Many(Drainer),
+    /// Values that are dropped here, and not where they were left.
+    Disposal(Option<Box<dyn Any + Send>>),
 }
 
 impl JobFuture {
     pub(crate) fn one(job: Arc<dyn Execution>) -> Self {
         Self(Work::One(Handed::new(job)))
+    }
+
+    pub(crate) fn disposal(value: Box<dyn Any + Send>) -> Self {
+        Self(Work::Disposal(Some(value)))
     }
 
     pub(crate) fn many(drainer: Drainer) -> Self {
@@ -93,6 +100,10 @@ impl Future for JobFuture {
         match &mut self.0 {
             Work::One(handed) => handed.poll(cx),
             Work::Many(drainer) => drainer.poll(cx),
+            Work::Disposal(value) => {
+                drop_contained(value.take());
+                Poll::Ready(())
+            }
         }
     }
 }
@@ -104,7 +115,7 @@ impl fmt::Debug for JobFuture {
                 .debug_tuple("JobFuture")
                 .field(&handed.job.core().id)
                 .finish(),
-            Work::Many(_) => f.write_str("JobFuture(..)"),
+            Work::Many(_) | Work::Disposal(_) => f.write_str("JobFuture(..)"),
         }
     }
 }
@@ -223,18 +234,20 @@ impl Running {
     }
 }
 
+impl Drop for JobFuture {
+    fn drop(&mut self) {
+        if let Work::Disposal(value) = &mut self.0 {
+            drop_contained(value.take());
+        }
+    }
+}
+
 impl Drop for Handed {
     /// The executor let go of a job that has not ended.
     fn drop(&mut self) {
         match std::mem::replace(&mut self.state, HandedState::Done) {
             HandedState::Done => {}
-            HandedState::Waiting => {
-                if let Some(Attempt { number, body }) = self.job.clone().begin() {
-                    self.job.mishap(number, Mishap::Dropped);
-                    drop_contained(body);
-                    self.job.body_gone(number);
-                }
-            }
+            HandedState::Waiting => self.job.refuse(),
             HandedState::Running(mut running) => {
                 self.job.mishap(running.attempt, Mishap::Dropped);
                 running.let_go(&self.job);

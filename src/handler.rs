@@ -73,7 +73,8 @@ pub trait BlockingHandler<Args, Shape>: Send + Sync + 'static {
 #[diagnostic::on_unimplemented(
     message = "a task can't return `{Self}`",
     label = "neither a plain standard value nor a `Result<T, E>`",
-    note = "return `Result<{Self}, E>` with any error type `E`, or implement `TaskOutput` for `{Self}`"
+    note = "return `Result<{Self}, E>` with any error type `E`, or implement `TaskOutput` for `{Self}`",
+    note = "a closure that never returns must say what it would: `async || -> () {{ loop {{ .. }} }}`"
 )]
 pub trait TaskOutput {
     /// What [`Job::result`](crate::Job::result) gives.

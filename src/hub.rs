@@ -18,10 +18,11 @@ use crate::execution::{Cancelling, Execution};
 use crate::executor::Executor;
 use crate::executor::dispatch::Dispatcher;
 use crate::id::JobId;
+use crate::panics::drop_contained;
 use crate::state::StateMap;
 use crate::status::JobStatus;
 use crate::sync::{Arc, AtomicBool, Mutex, OnceLock, Ordering, lock};
-use crate::table::{EmptySlots, Inbox, Table, Wake};
+use crate::table::{Emptied, Inbox, Table, Wake};
 use crate::timer_queue::{Key, Tag};
 
 pub(crate) type Live = Arc<dyn Execution>;
@@ -37,6 +38,8 @@ pub(crate) struct Hub {
     /// The thread to wake, where there is one.
     timer: OnceLock<Thread>,
     has_stopped: AtomicBool,
+    /// What the stop had to leave running.
+    left_running: Mutex<Vec<(JobId, JobStatus)>>,
     /// Notified when the last live job is gone, when the app has stopped, and
     /// when its timer's thread has ended.
     changed: Signal,
@@ -62,6 +65,41 @@ enum Phase {
     Stopped,
 }
 
+impl Board {
+    /// Finds a place and an id for a job that nobody else has yet.
+    fn place<J: Execution>(
+        &mut self,
+        job: &mut Arc<J>,
+        id: Option<JobId>,
+        now: Now,
+    ) -> Result<(), ScheduleError> {
+        self.check_open()?;
+        if let Some(id) = &id
+            && self.table.contains(id)
+        {
+            return Err(ScheduleError::DuplicateJob { id: id.clone() });
+        }
+        let place = self.table.place(now);
+        let place = place.map_err(|live| ScheduleError::TooManyJobs { live })?;
+        if let Some(job) = Arc::get_mut(job) {
+            let core = job.core_mut();
+            core.slot = place.slot;
+            core.is_named = id.is_some();
+            core.id = id.unwrap_or(place.id);
+        }
+        Ok(())
+    }
+
+    /// Whether new jobs may enter, and if not, why.
+    fn check_open(&self) -> Result<(), ScheduleError> {
+        match self.phase {
+            Phase::New => Err(ScheduleError::NotStarted),
+            Phase::Running => Ok(()),
+            Phase::Stopping | Phase::Stopped => Err(ScheduleError::Stopped),
+        }
+    }
+}
+
 /// When a new job is to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum When {
@@ -82,7 +120,7 @@ pub(crate) struct Removed {
     wake: Wake,
     is_idle: bool,
     _job: Option<Live>,
-    _empty: Option<EmptySlots<Live>>,
+    _empty: Option<Emptied<Live>>,
 }
 
 /// What must be known to build a [`Hub`].
@@ -115,6 +153,7 @@ impl Hub {
             random: Mutex::new(random),
             timer: OnceLock::new(),
             has_stopped: AtomicBool::new(false),
+            left_running: Mutex::default(),
             changed: Signal::new(),
             is_timer_running: AtomicBool::new(false),
         }
@@ -152,11 +191,11 @@ impl Hub {
     }
 
     /// Nothing new starts from here on: what has not run is cancelled, what
-    /// runs is asked to end.
+    /// runs is asked to end. When it returns, that is done, whoever began it.
     pub(crate) fn begin_stop(&self) {
         let slots = {
             let mut board = lock(&self.board);
-            if matches!(board.phase, Phase::Stopping | Phase::Stopped) {
+            if board.phase == Phase::Stopped {
                 return;
             }
             board.phase = Phase::Stopping;
@@ -171,39 +210,46 @@ impl Hub {
         }
     }
 
-    /// The end: whoever still waits is let go. Gives what runs on.
+    /// The end, after [`begin_stop`](Hub::begin_stop): whoever still waits is let
+    /// go. Gives what runs on, to each who asks.
     pub(crate) fn end_stop(&self) -> Vec<(JobId, JobStatus)> {
-        let (table, dispatcher, tasks) = {
+        let (left, dispatcher, tasks) = {
             let mut board = lock(&self.board);
             board.phase = Phase::Stopped;
-            let fresh = Table::new(fastrand::Rng::with_seed(0));
             (
-                std::mem::replace(&mut board.table, fresh),
+                board.table.take_all(),
                 board.dispatcher.take(),
                 std::mem::take(&mut board.tasks),
             )
         };
         // SeqCst, before the look at who waits: see `StatusCell::announce_waiter`.
         self.has_stopped.store(true, Ordering::SeqCst);
-        let mut left = Vec::new();
-        for slot in 0..table.slots() {
-            if let Some(job) = table.get(slot as u32) {
-                let core = job.core();
-                left.push((core.id.clone(), core.status.get()));
-                if core.status.is_waited_for() {
-                    core.changed.notify(usize::MAX);
-                }
+        let mut running = Vec::new();
+        for core in left.jobs().map(|job| job.core()) {
+            let status = core.status.get();
+            if !status.is_final() {
+                running.push((core.id.clone(), status));
+            }
+            if core.status.is_waited_for() {
+                core.changed.notify(usize::MAX);
             }
         }
+        let running = {
+            let mut left_running = lock(&self.left_running);
+            left_running.extend(running);
+            left_running.clone()
+        };
         self.events.close();
         self.changed.notify(usize::MAX);
         self.wake_timer();
         // These may be the last holders of values, functions and threads that
         // are foreign: not under the lock.
-        crate::panics::drop_contained(table);
-        crate::panics::drop_contained(dispatcher);
-        crate::panics::drop_contained(tasks);
-        left
+        drop_contained(left);
+        if let Some(dispatcher) = dispatcher {
+            dispatcher.close();
+        }
+        drop_contained(tasks);
+        running
     }
 
     pub(crate) fn has_stopped(&self) -> bool {
@@ -263,48 +309,36 @@ impl Hub {
 
     // Jobs coming and going.
 
-    /// Gives a job its place among the living, and its id.
+    /// Gives a job its place among the living, and its id; or gives it back, and
+    /// says why.
     pub(crate) fn admit<J: Execution>(
         &self,
         job: J,
         admission: Admission,
         now: Now,
-    ) -> Result<Arc<J>, ScheduleError> {
-        if let Some(id) = &admission.id {
-            check_id(id)?;
+    ) -> Result<Arc<J>, (ScheduleError, Option<J>)> {
+        if let Some(Err(error)) = admission.id.as_ref().map(check_id) {
+            return Err((error, Some(job)));
         }
         // The allocation is done before the lock.
         let mut job = Arc::new(job);
         let (wake, dispatcher) = {
             let mut board = lock(&self.board);
-            match board.phase {
-                Phase::New => return Err(ScheduleError::NotStarted),
-                Phase::Running => {}
-                Phase::Stopping | Phase::Stopped => return Err(ScheduleError::Stopped),
+            if let Err(error) = board.place(&mut job, admission.id, now) {
+                drop(board);
+                return Err((error, Arc::into_inner(job)));
             }
-            if let Some(id) = &admission.id
-                && board.table.contains(id)
-            {
-                return Err(ScheduleError::DuplicateJob { id: id.clone() });
-            }
-            let place = board.table.place(now);
-            let place = place.map_err(|live| ScheduleError::TooManyJobs { live })?;
-            if let Some(job) = Arc::get_mut(&mut job) {
-                let core = job.core_mut();
-                core.slot = place.slot;
-                core.is_named = admission.id.is_some();
-                core.id = admission.id.unwrap_or(place.id);
-            }
-            board.table.insert(place.slot, job.clone());
-            // Under the lock, so that no reader sees it start before.
+            board.table.insert(job.core().slot, job.clone());
+            // Under the lock, so that none comes before it.
             let due = job.core().exec_at(self.offset);
-            self.emit(&*job, now, || JobEventKind::Scheduled { due });
+            self.record(&*job, now, || JobEventKind::Scheduled { due });
             match admission.when {
                 When::Now => (Wake::No, board.dispatcher.clone()),
-                When::At(due) => (board.table.arm(place.slot, due, now), None),
+                When::At(due) => (board.table.arm(job.core().slot, due, now), None),
             }
         };
         self.wake(wake);
+        self.events.deliver();
         if let Some(dispatcher) = dispatcher {
             dispatcher.submit_one(job.clone());
         }
@@ -357,10 +391,15 @@ impl Hub {
 
     /// Whether new jobs may enter, and if not, why.
     pub(crate) fn check_open(&self) -> Result<(), ScheduleError> {
-        match lock(&self.board).phase {
-            Phase::New => Err(ScheduleError::NotStarted),
-            Phase::Running => Ok(()),
-            Phase::Stopping | Phase::Stopped => Err(ScheduleError::Stopped),
+        lock(&self.board).check_open()
+    }
+
+    /// Drops a foreign value on a thread of the executor, for callers that must
+    /// not run code of a user.
+    pub(crate) fn dispose(&self, value: Box<dyn std::any::Any + Send>) {
+        match self.dispatcher() {
+            Some(dispatcher) => dispatcher.dispose(value),
+            None => drop_contained(value),
         }
     }
 
@@ -412,8 +451,8 @@ impl Hub {
         board.table.swept(removed);
     }
 
-    pub(crate) fn fall_asleep(&self, until: i64) -> bool {
-        lock(&self.board).table.fall_asleep(until)
+    pub(crate) fn fall_asleep(&self, until: i64, not_before: i64) -> bool {
+        lock(&self.board).table.fall_asleep(until, not_before)
     }
 
     // Tasks.
@@ -443,10 +482,17 @@ impl Hub {
         lock(&self.random).f64()
     }
 
-    /// Tells the readers, if there are any.
-    pub(crate) fn emit(&self, job: &dyn Execution, now: Now, kind: impl FnOnce() -> JobEventKind) {
-        if self.events.is_read() {
-            self.events.emit(Event::Job(JobEvent {
+    /// Keeps an event for the readers, if there are any; to be followed by
+    /// `events.deliver()`, once no lock is held. A reader that has come since
+    /// the clock was left unread has come too late for it.
+    pub(crate) fn record(
+        &self,
+        job: &dyn Execution,
+        now: Now,
+        kind: impl FnOnce() -> JobEventKind,
+    ) {
+        if self.events.is_read() && now != Now::NEVER {
+            self.events.record(Event::Job(JobEvent {
                 at: self.time(now.wall),
                 id: job.core().id.clone(),
                 task: job.task_name().clone(),

@@ -341,8 +341,9 @@ impl AnyJob {
     }
 
     /// Cancels it even if it runs: an async task's future is dropped, a blocking
-    /// one's [`StopToken`](crate::StopToken) is set, and what it may still
-    /// return is thrown away.
+    /// one's [`StopToken`](crate::StopToken) is set. It goes on on its thread
+    /// until it returns, which nobody waits for, and what it returns is thrown
+    /// away.
     ///
     /// `.await` it, or end it with [`wait_blocking`](Cancel::wait_blocking); until
     /// then nothing happens. Gives whether this call ended the job.
@@ -539,7 +540,7 @@ impl Future for WaitTimeout {
 }
 
 struct RunAfter {
-    ended: u64,
+    ended: u32,
     job: Arc<dyn Execution>,
 }
 
@@ -549,7 +550,7 @@ impl Condition for RunAfter {
     fn ready(&self) -> Option<Option<Run>> {
         // The status first: once it is final, no run ends after the look.
         let is_over = self.job.core().status.get().is_final() || self.job.is_abandoned();
-        if self.job.runs_ended() > self.ended {
+        if self.job.runs_ended() != self.ended {
             return Some(self.job.last_run());
         }
         is_over.then_some(None)

@@ -12,7 +12,7 @@ use futures_lite::{FutureExt, future};
 use time::UtcOffset;
 
 use crate::clock::{AppClock, Clock, SystemClock};
-use crate::driver::{DEFAULT_WAKE_GAP, spawn_thread};
+use crate::driver::{DEFAULT_WAKE_GAP, MAX_WAKE_GAP, spawn_thread};
 use crate::error::StartError;
 use crate::events::Events;
 use crate::executor::Executor;
@@ -31,7 +31,9 @@ use crate::waiter::{Condition, Waiter};
 ///
 /// It can be cloned and sent anywhere; all clones are the same app. When the
 /// last one is dropped the app stops, as with a [`shutdown`](Jobber::shutdown)
-/// of no grace. Tasks and jobs do not keep it alive.
+/// of no grace. Tasks and jobs do not keep it alive. A function that schedules
+/// jobs should capture a [`Task`](crate::Task), and not a `Jobber`: the app
+/// holds its functions, and would hold itself until it is shut down.
 ///
 /// ```
 /// use std::time::Duration;
@@ -119,10 +121,10 @@ impl JobberBuilder {
         self
     }
 
-    /// The least time between two wake-ups of the timer's thread; without it,
-    /// 250 µs. What comes due sooner after a wake-up is started that much later,
-    /// and together. A longer gap costs less CPU under dense load; a job that
-    /// is alone is exact with any.
+    /// For how long the timer's thread lets things gather after it has started
+    /// jobs; without it, 250 µs, and a second at most. What comes due within is
+    /// started at its end, together. A longer gap costs less CPU under dense
+    /// load; a job that is alone is exact with any.
     pub fn wake_gap(mut self, gap: Duration) -> Self {
         self.wake_gap = gap;
         self
@@ -142,11 +144,17 @@ impl JobberBuilder {
     /// Builds the app. It runs nothing until [`Jobber::start`].
     ///
     /// # Errors
-    /// [`StartError::NoExecutor`] when there is no executor, and none is built
-    /// in.
+    /// When there is no executor, and none is built in; when the wake gap is
+    /// longer than a second.
     pub fn build(self) -> Result<Jobber, StartError> {
         if self.executor.is_none() && !cfg!(feature = "thread-pool") {
             return Err(StartError::NoExecutor);
+        }
+        if self.wake_gap > MAX_WAKE_GAP {
+            return Err(StartError::WakeGapTooLong {
+                value: self.wake_gap,
+                max: MAX_WAKE_GAP,
+            });
         }
         let hub = Hub::new(HubConfig {
             clock: self.clock,
@@ -258,7 +266,9 @@ impl Jobber {
     /// on there. (The threads of the built-in pool end with the app, and what they
     /// have not finished has failed.) Not cancel safe: once polled, the app is stopping.
     ///
-    /// Called from within a job, it waits the whole grace for that very job.
+    /// Called from within a job, it waits the whole grace for that very job. Of
+    /// several calls, the one with the shortest grace ends it for all, and all
+    /// are given the same list.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -293,6 +303,7 @@ impl Jobber {
     /// with `.wait_blocking()`. Cancel safe.
     ///
     /// A recurring job is live until it is cancelled or has reached its limits.
+    /// Called from within a job, it waits for that very job, and so for ever.
     ///
     /// ```
     /// # use std::time::Duration;

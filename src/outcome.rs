@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::error::{ExecutorDropped, JobError};
-use crate::panics::drop_contained;
+use crate::panics::{contain, drop_contained};
+use crate::retry::RetryHint;
 use crate::status::JobStatus;
 use crate::sync::{Arc, Mutex, lock};
 
@@ -25,6 +26,15 @@ impl Failure {
         match self {
             Failure::Error(_) | Failure::Panicked(_) => JobStatus::Failed,
             Failure::TimedOut(_) => JobStatus::Timeout,
+        }
+    }
+
+    /// What it says about a retry. May run code of the error.
+    pub(crate) fn retry_hint(&self) -> RetryHint {
+        match self {
+            // An error that panics when it is asked for its source has none.
+            Failure::Error(error) => contain(|| RetryHint::of(&**error)).unwrap_or(RetryHint::None),
+            Failure::Panicked(_) | Failure::TimedOut(_) => RetryHint::None,
         }
     }
 

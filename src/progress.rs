@@ -29,7 +29,6 @@ pub(crate) struct Recurring {
     pub(crate) start_date: Option<WallNanos>,
     /// The time that the run that is next, or going on, stands for.
     pub(crate) nominal: i64,
-    tally: Tally,
     started_at: WallNanos,
 }
 
@@ -65,12 +64,12 @@ pub(crate) struct Limits {
 /// otherwise.
 pub(crate) const DEFAULT_MAX_FAILURES: u32 = 10;
 
-/// What a recurring job has done so far. A replacement keeps it.
+/// What a recurring job has done so far. A replacement keeps it, unless it starts
+/// over.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tally {
     /// Runs started.
     runs: u64,
-    ended: u64,
     failures_in_a_row: u32,
     last: Option<RunRecord>,
 }
@@ -99,31 +98,12 @@ impl Recurring {
             limits,
             start_date,
             nominal,
-            tally: Tally::default(),
             started_at: 0,
         }
     }
 
     fn nominal(&self) -> Due {
         self.line.due(self.nominal)
-    }
-
-    /// Enters a run that has ended.
-    fn record(&mut self, nominal: WallNanos, status: JobStatus, now: Now) -> RunRecord {
-        let run = RunRecord {
-            number: self.tally.runs,
-            nominal,
-            started_at: self.started_at,
-            finished_at: now.wall,
-            status,
-        };
-        self.tally.ended += 1;
-        self.tally.last = Some(run);
-        self.tally.failures_in_a_row = match status {
-            JobStatus::Success => 0,
-            _ => self.tally.failures_in_a_row.saturating_add(1),
-        };
-        run
     }
 }
 
@@ -143,12 +123,17 @@ pub(crate) struct Progress {
     /// The strings of the attempt that is going on.
     pub(crate) control: Option<Arc<Control>>,
     recurring: Option<Box<Recurring>>,
+    /// There from the first plan on that recurs.
+    tally: Option<Box<Tally>>,
     /// The time that this run stands for, whichever attempt it is.
     nominal: WallNanos,
     /// Counts all attempts, which tells them apart.
     pub(crate) number: u32,
     /// Attempts of this run so far.
     attempts: u32,
+    /// Goes up with each run that ends, and is never set back: what waits for a
+    /// run goes by it.
+    runs_ended: u32,
     /// It has come due, and any executor that has it may begin.
     pub(crate) is_ready: bool,
     /// The body of an attempt is still there, be it of one that is over.
@@ -156,6 +141,15 @@ pub(crate) struct Progress {
     /// It came due while it was occupied.
     pub(crate) is_overdue: bool,
     pub(crate) closing: Closing,
+}
+
+/// What decides about a retry.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Retry<'a> {
+    pub(crate) backoff: &'a Backoff,
+    pub(crate) hint: RetryHint,
+    /// From 0 to 1.
+    pub(crate) random: f64,
 }
 
 /// What comes after an attempt.
@@ -204,10 +198,12 @@ impl Progress {
         Self {
             timer: Some(plan.due),
             control: None,
+            tally: plan.recurring.is_some().then(Box::default),
             recurring: plan.recurring,
             nominal,
             number: 0,
             attempts: 0,
+            runs_ended: 0,
             is_ready: false,
             is_occupied: false,
             is_overdue: false,
@@ -219,8 +215,8 @@ impl Progress {
         self.recurring.is_some()
     }
 
-    pub(crate) fn runs_ended(&self) -> u64 {
-        self.recurring.as_ref().map_or(0, |r| r.tally.ended)
+    pub(crate) fn runs_ended(&self) -> u32 {
+        self.runs_ended
     }
 
     /// Attempts of the run that is going on.
@@ -229,16 +225,32 @@ impl Progress {
     }
 
     pub(crate) fn last_run(&self) -> Option<RunRecord> {
-        self.recurring.as_ref()?.tally.last
+        self.tally.as_ref()?.last
     }
 
-    /// Takes on another plan between attempts. A recurring job that stays one,
-    /// with the same start date, keeps its tally.
-    pub(crate) fn replace(&mut self, mut plan: Plan, nominal: WallNanos) {
-        if let (Some(old), Some(new)) = (&self.recurring, &mut plan.recurring)
-            && old.start_date == new.start_date
-        {
-            new.tally = old.tally;
+    /// Whether the job is the same with this plan, and so keeps its tally: it
+    /// recurs, with the same start date.
+    fn goes_on_with(&self, plan: &Plan) -> bool {
+        match (&self.recurring, &plan.recurring) {
+            (Some(old), Some(new)) => old.start_date == new.start_date,
+            _ => false,
+        }
+    }
+
+    /// Whether the job has had all runs already that this plan allows; gives the
+    /// limit, and how many it has had.
+    pub(crate) fn uses_up(&self, plan: &Plan) -> Option<(u64, u64)> {
+        let max = plan.recurring.as_ref()?.limits.max_runs?;
+        let runs = self.tally.as_ref()?.runs;
+        (self.goes_on_with(plan) && runs >= max).then_some((max, runs))
+    }
+
+    /// Takes on another plan between attempts. Gives whether the job starts over
+    /// with it.
+    pub(crate) fn replace(&mut self, plan: Plan, nominal: WallNanos) -> bool {
+        let starts_over = !self.goes_on_with(&plan);
+        if starts_over && plan.recurring.is_some() {
+            self.tally = Some(Box::default());
         }
         self.timer = Some(plan.due);
         self.recurring = plan.recurring;
@@ -246,6 +258,7 @@ impl Progress {
         self.attempts = 0;
         self.is_ready = false;
         self.is_overdue = false;
+        starts_over
     }
 
     /// The timer has come, and the job is scheduled.
@@ -267,7 +280,10 @@ impl Progress {
             };
             match recurring.ticks.at_fire(recurring.nominal, due, at) {
                 Some(tick) => {
-                    recurring.nominal = tick.nominal;
+                    if tick.nominal != recurring.nominal {
+                        recurring.nominal = tick.nominal;
+                        self.nominal = recurring.nominal().as_wall(now);
+                    }
                     if tick.due > at {
                         let due = recurring.line.due(tick.due);
                         self.timer = Some(due);
@@ -278,7 +294,7 @@ impl Progress {
                     }
                 }
                 None => {
-                    let last = recurring.tally.last;
+                    let last = self.last_run();
                     return Tock::RunOut(last.map_or(JobStatus::Cancelled, |run| run.status));
                 }
             }
@@ -287,9 +303,8 @@ impl Progress {
         start
     }
 
-    /// An attempt begins. `now` is only needed, and only asked for, by a
-    /// recurring job.
-    pub(crate) fn begin(&mut self, now: impl FnOnce() -> Now) -> Begun {
+    /// An attempt begins. Only a recurring job looks at `now`.
+    pub(crate) fn begin(&mut self, now: Now) -> Begun {
         self.number = self.number.wrapping_add(1);
         self.attempts = self.attempts.saturating_add(1);
         self.is_ready = false;
@@ -297,14 +312,12 @@ impl Progress {
         self.timer = None;
         self.control = None;
         let mut run = 1;
-        if let Some(recurring) = &mut self.recurring {
+        if let (Some(recurring), Some(tally)) = (&mut self.recurring, &mut self.tally) {
             if self.attempts == 1 {
-                let now = now();
-                recurring.tally.runs += 1;
+                tally.runs += 1;
                 recurring.started_at = now.wall;
-                self.nominal = recurring.nominal().as_wall(now);
             }
-            run = recurring.tally.runs;
+            run = tally.runs;
         }
         Begun {
             number: self.number,
@@ -320,18 +333,15 @@ impl Progress {
         self.recurring.is_some() || backoff.is_some_and(|b| b.retries() >= self.attempts)
     }
 
-    /// The attempt that is going on has ended. `random` is drawn from 0 to 1.
+    /// The attempt that is going on has ended, with `retry` allowed or not.
     pub(crate) fn after_attempt(
         &mut self,
         failure: Option<&Failure>,
-        backoff: Option<&Backoff>,
+        retry: Option<Retry<'_>>,
         now: Now,
-        random: impl FnOnce() -> f64,
     ) -> Verdict {
         if self.closing == Closing::No
-            && let Some(failure) = failure
-            && let Some(backoff) = backoff
-            && let Some(due) = self.retry(failure, backoff, now, random)
+            && let Some(due) = retry.and_then(|retry| self.retry_at(retry, now))
         {
             self.timer = Some(due);
             return Verdict {
@@ -345,53 +355,39 @@ impl Progress {
         self.after_run(status, now)
     }
 
-    fn retry(
-        &self,
-        failure: &Failure,
-        backoff: &Backoff,
-        now: Now,
-        random: impl FnOnce() -> f64,
-    ) -> Option<Due> {
-        if self.attempts > backoff.retries() {
+    fn retry_at(&self, retry: Retry<'_>, now: Now) -> Option<Due> {
+        if self.attempts > retry.backoff.retries() {
             return None;
         }
-        let hint = match failure {
-            Failure::Error(error) => RetryHint::of(&**error),
-            _ => RetryHint::None,
-        };
-        let delay = match hint {
+        let delay = match retry.hint {
             RetryHint::Never => return None,
             RetryHint::After(delay) => delay,
-            RetryHint::None => backoff.delay(self.attempts, random()),
+            RetryHint::None => retry.backoff.delay(self.attempts, retry.random),
         };
         let delay = crate::clock::to_nanos(delay).unwrap_or(MonoNanos::MAX);
         Some(Due::Mono(now.mono.saturating_add(delay)))
     }
 
     fn after_run(&mut self, status: JobStatus, now: Now) -> Verdict {
-        let Some(recurring) = &mut self.recurring else {
-            return Verdict {
-                next: Next::End(status),
-                run: None,
-                misfired: None,
-            };
-        };
-        let run = Some(recurring.record(self.nominal, status, now));
+        let run = self.record(status, now);
         let end = |status| Verdict {
             next: Next::End(status),
             run,
             misfired: None,
         };
+        let (Some(recurring), Some(tally)) = (&mut self.recurring, &self.tally) else {
+            return end(status);
+        };
         if self.closing == Closing::Cancelled {
             return end(JobStatus::Cancelled);
         }
-        if recurring.tally.failures_in_a_row >= recurring.limits.max_failures {
+        if tally.failures_in_a_row >= recurring.limits.max_failures {
             return end(JobStatus::PermanentlyFailed);
         }
         if recurring
             .limits
             .max_runs
-            .is_some_and(|max| recurring.tally.runs >= max)
+            .is_some_and(|max| tally.runs >= max)
         {
             return end(status);
         }
@@ -403,6 +399,7 @@ impl Progress {
             return end(status);
         };
         recurring.nominal = tick.nominal;
+        self.nominal = recurring.nominal().as_wall(now);
         let due = recurring.line.due(tick.due);
         self.timer = Some(due);
         Verdict {
@@ -412,9 +409,22 @@ impl Progress {
         }
     }
 
-    /// The attempt that is going on was aborted.
-    pub(crate) fn abort(&mut self, now: impl FnOnce() -> Now) -> Option<RunRecord> {
-        let recurring = self.recurring.as_mut()?;
-        Some(recurring.record(self.nominal, JobStatus::Cancelled, now()))
+    /// Enters the run that is going on, of a recurring job, as ended.
+    pub(crate) fn record(&mut self, status: JobStatus, now: Now) -> Option<RunRecord> {
+        let (recurring, tally) = (self.recurring.as_ref()?, self.tally.as_mut()?);
+        let run = RunRecord {
+            number: tally.runs,
+            nominal: self.nominal,
+            started_at: recurring.started_at,
+            finished_at: now.wall,
+            status,
+        };
+        tally.last = Some(run);
+        tally.failures_in_a_row = match status {
+            JobStatus::Success => 0,
+            _ => tally.failures_in_a_row.saturating_add(1),
+        };
+        self.runs_ended = self.runs_ended.wrapping_add(1);
+        Some(run)
     }
 }

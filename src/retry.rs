@@ -100,9 +100,12 @@ impl Backoff {
     /// ```
     pub fn delay(&self, n: u32, random: f64) -> Duration {
         let exponent = i32::try_from(n.saturating_sub(1)).unwrap_or(i32::MAX);
-        let cap = self.cap.as_secs_f64();
-        // Infinity and NaN (0 * infinity) end at the cap and at zero.
-        let full = (self.initial.as_secs_f64() * self.factor.powi(exponent)).min(cap);
+        if self.initial.is_zero() {
+            // However large the factor: zero times infinity is no number.
+            return Duration::ZERO;
+        }
+        let full = self.initial.as_secs_f64() * self.factor.powi(exponent);
+        let full = full.min(self.cap.as_secs_f64());
         let share = 1.0 - self.jitter.clamp(0.0, 1.0) * random.clamp(0.0, 1.0);
         Duration::try_from_secs_f64(full.max(0.0) * share).unwrap_or(self.cap)
     }
@@ -267,6 +270,11 @@ mod tests {
             }
         }
         let _ = Backoff::fixed(1, Duration::MAX).delay(1, 0.0);
+        let zero = Backoff::exponential(9).initial(Duration::ZERO);
+        assert_eq!(
+            [1, 2, 2_000, u32::MAX].map(|n| zero.delay(n, 0.0)),
+            [Duration::ZERO; 4]
+        );
     }
 
     #[test]

@@ -5,25 +5,26 @@
 //! drop what is foreign, wake who waits, and touch the timer.
 
 use std::any::Any;
+use std::mem::needs_drop;
 use std::time::Duration;
 
 use time::UtcOffset;
 
 use crate::clock::{Due, Now, WallNanos};
 use crate::context::JobContext;
-use crate::error::BoxError;
+use crate::error::{BoxError, ScheduleError};
 use crate::events::JobEventKind;
 use crate::execution::{Attempt, Body, Cancelling, Execution, Fired, JobCore, Mishap, Run};
 use crate::hub::{Hub, Removed};
 use crate::id::JobId;
 use crate::outcome::{Failure, Outcome, Slot};
 use crate::panics::{contain, drop_contained};
-use crate::progress::{Closing, Next, Plan, Progress, RunRecord, Tock, Verdict};
+use crate::progress::{Begun, Closing, Next, Plan, Progress, Retry, RunRecord, Tock, Verdict};
 use crate::retry::Backoff;
 use crate::state::StateMap;
 use crate::status::{JobStatus, Moved};
 use crate::stop::Control;
-use crate::sync::{Arc, Mutex, lock};
+use crate::sync::{Arc, Mutex, MutexGuard, lock};
 use crate::table::Wake;
 
 /// A registered task: its options, and how to make an attempt of it.
@@ -88,7 +89,8 @@ struct After<A> {
     moved: Option<Moved>,
     wake: Wake,
     removed: Removed,
-    control: Option<Arc<Control>>,
+    /// The strings of an attempt whose body is to go.
+    killed: Option<Arc<Control>>,
     args: Option<A>,
     replaced: Option<A>,
 }
@@ -99,10 +101,63 @@ impl<A> Default for After<A> {
             moved: None,
             wake: Wake::No,
             removed: Removed::default(),
-            control: None,
+            killed: None,
             args: None,
             replaced: None,
         }
+    }
+}
+
+/// What an attempt leaves behind, to be dropped when no lock is held: all of it
+/// is foreign.
+struct Leftovers<A, R> {
+    args: Option<A>,
+    replaced: Option<A>,
+    old: Option<Outcome<R>>,
+    unused: Option<Result<R, Failure>>,
+}
+
+impl<A, R> Default for Leftovers<A, R> {
+    fn default() -> Self {
+        Self {
+            args: None,
+            replaced: None,
+            old: None,
+            unused: None,
+        }
+    }
+}
+
+impl<A, R> Leftovers<A, R> {
+    /// Whether dropping it may run code of a user.
+    fn is_foreign(&self) -> bool {
+        let args = self.args.is_some() || self.replaced.is_some();
+        let failure = |failure: &Failure| matches!(failure, Failure::Error(_));
+        let old = match &self.old {
+            Some(Outcome::Value(_) | Outcome::Shared(_)) => true,
+            Some(Outcome::Failed(old)) => failure(old),
+            Some(Outcome::None) | None => false,
+        };
+        let unused = match &self.unused {
+            Some(Ok(_)) => true,
+            Some(Err(unused)) => failure(unused),
+            None => false,
+        };
+        (args && needs_drop::<A>()) || old || unused
+    }
+}
+
+/// Why a job was not replaced.
+pub(crate) enum NotReplaced<A> {
+    /// It is done, and its id is free again.
+    Done(A),
+    Refused(ScheduleError),
+}
+
+impl<A> Drop for State<A> {
+    fn drop(&mut self) {
+        drop_contained(self.args.take());
+        drop_contained(self.replacement.take());
     }
 }
 
@@ -136,90 +191,143 @@ where
         &self.task.hub
     }
 
+    /// Takes a job apart that has not entered the table.
+    pub(crate) fn into_args(self) -> Option<A> {
+        lock(&self.state).args.take()
+    }
+
     /// The task has given its result. One that comes too late is thrown away.
     pub(crate) fn finish(&self, attempt: u32, result: Result<R, BoxError>) {
         let result = result.map_err(|error| Failure::Error(Arc::from(error)));
-        self.settle(attempt, result, Settling::BodyEnded);
+        drop_contained(self.settle(attempt, result, Settling::BodyEnded));
     }
 
-    /// New arguments and another trigger, for a job that goes on. Gives them
-    /// back when this one does not.
+    /// New arguments and another trigger, for a job that goes on.
     pub(crate) fn replace(
         &self,
         args: A,
         plan: Plan,
         exec_at: WallNanos,
         now: Now,
-    ) -> Result<(), (A, Plan)> {
+    ) -> Result<(), NotReplaced<A>> {
+        let hub = self.hub();
+        let id = || self.core.id.clone();
         let mut state = lock(&self.state);
-        if state.progress.closing != Closing::No {
-            return Err((args, plan));
+        let status = self.core.status.get();
+        if status.is_final() {
+            return Err(NotReplaced::Done(args));
         }
-        let (old_args, old_replacement, wake) = match self.core.status.get() {
-            JobStatus::Scheduled => {
-                let due = plan.due;
-                state.progress.replace(plan, exec_at);
-                self.core.set_exec_at(exec_at);
-                let old = state.args.replace(args);
-                (old, None, self.hub().arm(self.core.slot, due, now))
-            }
-            JobStatus::Running => {
-                let new = Box::new(Replacement {
-                    args,
-                    plan,
-                    exec_at,
-                });
-                (None, state.replacement.replace(new), Wake::No)
-            }
-            _ => return Err((args, plan)),
+        let refused = if state.progress.closing != Closing::No {
+            Some(ScheduleError::JobEnding { id: id() })
+        } else {
+            let used_up = state.progress.uses_up(&plan);
+            used_up.map(|(max_runs, runs)| ScheduleError::RunsUsedUp {
+                id: id(),
+                max_runs,
+                runs,
+            })
         };
-        self.hub().emit(self, now, || JobEventKind::Scheduled {
-            due: self.hub().time(exec_at),
+        if let Some(error) = refused {
+            drop(state);
+            drop_contained(args);
+            return Err(NotReplaced::Refused(error));
+        }
+        let mut after = After::default();
+        let mut old = None;
+        if status == JobStatus::Scheduled {
+            let due = plan.due;
+            after.args = state.args.replace(args);
+            if state.progress.replace(plan, exec_at) {
+                old = Some(self.outcome.set(Outcome::None));
+            }
+            self.core.set_exec_at(exec_at);
+            after.wake = hub.arm(self.core.slot, due, now);
+        } else {
+            let new = Replacement {
+                args,
+                plan,
+                exec_at,
+            };
+            after.replaced = state.replacement.replace(Box::new(new)).map(|r| r.args);
+        }
+        hub.record(self, now, || JobEventKind::Scheduled {
+            due: hub.time(exec_at),
         });
         drop(state);
-        self.hub().wake(wake);
-        drop_contained(old_args);
-        drop_contained(old_replacement);
+        drop_contained(old);
+        self.finish_up(after);
         Ok(())
     }
 
-    /// An attempt is over, in whichever way.
-    fn settle(&self, attempt: u32, result: Result<R, Failure>, how: Settling) {
-        let mut state = lock(&self.state);
-        if state.progress.number != attempt || self.core.status.get() != JobStatus::Running {
+    /// Locks the state; where it takes the time to go on, with that. A clock may
+    /// be foreign, and is not read under the lock.
+    fn lock_with_time(
+        &self,
+        needs_time: impl Fn(&State<A>) -> bool,
+    ) -> (MutexGuard<'_, State<A>>, Now) {
+        let hub = self.hub();
+        let mut now = if hub.events.is_read() {
+            hub.clock.now()
+        } else {
+            Now::NEVER
+        };
+        loop {
+            let state = lock(&self.state);
+            if now != Now::NEVER || !needs_time(&state) {
+                return (state, now);
+            }
+            drop(state);
+            now = hub.clock.now();
+        }
+    }
+
+    /// An attempt is over, in whichever way. Gives what is to be dropped.
+    fn settle(&self, attempt: u32, result: Result<R, Failure>, how: Settling) -> Leftovers<A, R> {
+        let retry = self.task.backoff.as_ref().zip(result.as_ref().err());
+        let retry = retry.map(|(backoff, failure)| Retry {
+            backoff,
+            // Looks into the task's own error: not under the lock.
+            hint: failure.retry_hint(),
+            random: self.hub().random(),
+        });
+        let is_failed = result.is_err();
+        let (mut state, now) = self.lock_with_time(|state| {
+            is_failed || state.progress.is_recurring() || state.replacement.is_some()
+        });
+        let is_current = state.progress.number == attempt;
+        if !is_current || self.core.status.get() != JobStatus::Running {
             // Late: it was over before.
             drop(state);
-            drop_contained(result);
             if how == Settling::BodyEnded {
                 self.body_gone(attempt);
             }
-            return;
+            return Leftovers {
+                unused: Some(result),
+                ..Leftovers::default()
+            };
         }
         if how == Settling::BodyEnded {
             state.progress.is_occupied = false;
         }
-        let hub = self.hub();
-        let is_plain = result.is_ok() && !state.progress.is_recurring();
-        let now = if is_plain && state.replacement.is_none() && !hub.events.is_read() {
-            // Nothing below looks at it, and reading the clock is not free.
-            Now::NEVER
-        } else {
-            hub.clock.now()
-        };
-        let verdict = state.progress.after_attempt(
-            result.as_ref().err(),
-            self.task.backoff.as_ref(),
-            now,
-            || hub.random(),
-        );
+        // A job that is to be another ends its run with this attempt.
+        let retry = retry.filter(|_| state.replacement.is_none());
+        let failure = result.as_ref().err();
+        let verdict = state.progress.after_attempt(failure, retry, now);
+        let control = state.progress.control.take();
         let mut after = After {
-            control: state.progress.control.take(),
+            killed: control.filter(|_| how == Settling::Overdue),
             ..After::default()
         };
-        let old = self.carry_out(&mut state, verdict, result, now, &mut after);
+        let (old, unused) = self.carry_out(&mut state, verdict, result, now, &mut after);
         drop(state);
-        drop_contained(old);
-        self.finish_up(after, how == Settling::Overdue);
+        let leftovers = Leftovers {
+            args: after.args.take(),
+            replaced: after.replaced.take(),
+            old,
+            unused,
+        };
+        self.finish_up(after);
+        leftovers
     }
 
     /// Makes the move that a verdict asks for. Gives what is to be dropped.
@@ -232,20 +340,24 @@ where
         after: &mut After<A>,
     ) -> (Option<Outcome<R>>, Option<Result<R, Failure>>) {
         let hub = self.hub();
+        let mut starts_over = false;
         if let Some(new) = state.replacement.take() {
             if state.progress.closing == Closing::No {
                 verdict.next = Next::Run(new.plan.due);
                 verdict.misfired = None;
-                state.progress.replace(new.plan, new.exec_at);
                 after.args = state.args.replace(new.args);
+                starts_over = state.progress.replace(new.plan, new.exec_at);
             } else {
                 verdict.next = Next::End(JobStatus::Cancelled);
                 after.replaced = Some(new.args);
             }
         }
         let is_end = matches!(verdict.next, Next::End(_));
-        let (old, unused) = if is_end || verdict.run.is_some() {
-            // Before the move, so that whoever sees the one sees the other.
+        // The outcome before the move, so that whoever sees the one sees the
+        // other.
+        let (old, unused) = if starts_over {
+            (Some(self.outcome.set(Outcome::None)), Some(result))
+        } else if is_end || verdict.run.is_some() {
             let outcome = match result {
                 Ok(value) => Outcome::Value(value),
                 Err(failure) => Outcome::Failed(failure),
@@ -255,26 +367,26 @@ where
             (None, Some(result))
         };
         if let Some(run) = verdict.run {
-            hub.emit(self, now, || JobEventKind::RunEnded(self.dress(run)));
+            hub.record(self, now, || JobEventKind::RunEnded(self.dress(run)));
         }
         match verdict.next {
             Next::End(status) => {
                 after.args = state.args.take();
                 after.moved = self.core.status.finish(status);
                 after.removed = hub.remove(self.core.slot);
-                self.emit_end(status, now);
+                self.record_end(status, now);
             }
             Next::Run(due) => {
                 if let Some(nominal) = verdict.misfired {
                     let next = hub.time(nominal.as_wall(now));
-                    hub.emit(self, now, || JobEventKind::Misfired { next });
+                    hub.record(self, now, || JobEventKind::Misfired { next });
                 }
                 self.schedule_anew(due, now, after);
             }
             Next::Retry(due) => {
                 let attempt = state.progress.attempts();
                 let at = hub.time(due.as_wall(now));
-                hub.emit(self, now, || JobEventKind::Retrying { attempt, due: at });
+                hub.record(self, now, || JobEventKind::Retrying { attempt, due: at });
                 self.schedule_anew(due, now, after);
             }
         }
@@ -288,21 +400,23 @@ where
         after.wake = self.hub().arm(self.core.slot, due, now);
     }
 
-    fn finish_up(&self, after: After<A>, kill: bool) {
-        self.hub().wake(after.wake);
+    fn finish_up(&self, after: After<A>) {
+        let hub = self.hub();
+        hub.wake(after.wake);
         if after.moved.is_some_and(|moved| moved.waited_for) {
             self.core.changed.notify(usize::MAX);
         }
-        if kill && let Some(control) = after.control {
+        if let Some(control) = after.killed {
             control.kill();
         }
-        self.hub().removed(after.removed);
+        hub.removed(after.removed);
+        hub.events.deliver();
         drop_contained(after.args);
         drop_contained(after.replaced);
     }
 
-    fn emit_end(&self, status: JobStatus, now: Now) {
-        self.hub().emit(self, now, || match status {
+    fn record_end(&self, status: JobStatus, now: Now) {
+        self.hub().record(self, now, || match status {
             JobStatus::Cancelled => JobEventKind::Cancelled,
             status => JobEventKind::Ended(status),
         });
@@ -319,27 +433,68 @@ where
         }
     }
 
-    /// The arguments for an attempt; where more may follow, a copy of them.
-    fn attempt_args(&self, attempt: u32, args: A, keep: bool) -> Result<A, Arc<str>> {
+    /// The arguments for an attempt; where more may follow, a copy of them. `None`
+    /// if the attempt is over by then.
+    fn attempt_args(&self, attempt: u32, args: A, keep: bool) -> Option<Result<A, Arc<str>>> {
         if !keep {
-            return Ok(args);
+            return Some(Ok(args));
         }
         // `clone` is foreign: not under the lock.
         let copy = contain(|| args.clone());
         let mut state = lock(&self.state);
-        let is_current = state.progress.number == attempt
-            && !self.core.status.get().is_final()
-            && state.args.is_none();
-        let spare = if is_current {
-            state.args = Some(args);
-            None
-        } else {
-            Some(args)
-        };
+        let is_current = state.progress.number == attempt;
+        let is_running = is_current && self.core.status.get() == JobStatus::Running;
+        let goes_on = is_current && !self.core.status.get().is_final();
+        let mut spare = Some(args);
+        if goes_on && state.args.is_none() {
+            state.args = spare.take();
+        }
         drop(state);
         drop_contained(spare);
-        copy
+        if is_running {
+            return Some(copy);
+        }
+        drop_contained(copy);
+        None
     }
+
+    /// `Scheduled → Running`, if it is to run.
+    fn start(&self) -> Option<Started<A>> {
+        let hub = self.hub();
+        let timeout = self.task.timeout;
+        let (mut state, now) = self.lock_with_time(|state| {
+            state.progress.is_ready && (timeout.is_some() || state.progress.is_recurring())
+        });
+        if !state.progress.is_ready {
+            return None;
+        }
+        self.core.status.start()?;
+        let begun = state.progress.begin(now);
+        let keep = state.progress.may_go_on(self.task.backoff.as_ref());
+        let args = state.args.take();
+        let mut wake = Wake::No;
+        if let Some(timeout) = timeout {
+            let due = Due::Mono(now.mono.saturating_add(timeout.nanos));
+            state.progress.timer = Some(due);
+            wake = hub.arm(self.core.slot, due, now);
+        }
+        hub.record(self, now, || JobEventKind::Started {
+            run: begun.run,
+            attempt: begun.attempt,
+        });
+        drop(state);
+        hub.wake(wake);
+        hub.events.deliver();
+        Some(Started { begun, args, keep })
+    }
+}
+
+/// An attempt that has started.
+struct Started<A> {
+    begun: Begun,
+    args: Option<A>,
+    /// Whether the arguments will be needed again.
+    keep: bool,
 }
 
 /// What has settled an attempt.
@@ -383,7 +538,7 @@ where
         run.map(|run| self.dress(run))
     }
 
-    fn runs_ended(&self) -> u64 {
+    fn runs_ended(&self) -> u32 {
         lock(&self.state).progress.runs_ended()
     }
 
@@ -409,7 +564,11 @@ where
                 drop(state);
                 if is_over && let Some(timeout) = self.task.timeout {
                     let failure = Failure::TimedOut(timeout.limit);
-                    self.settle(attempt, Err(failure), Settling::Overdue);
+                    let leftovers = self.settle(attempt, Err(failure), Settling::Overdue);
+                    // This is the timer's thread, where nothing foreign runs.
+                    if leftovers.is_foreign() {
+                        self.hub().dispose(Box::new(leftovers));
+                    }
                 }
                 return Fired::Settled;
             }
@@ -419,21 +578,28 @@ where
         let tock = state.progress.tick(now);
         if let Tock::Later(due) | Tock::StartMissed(due) = tock {
             let next = hub.time(due.as_wall(now));
-            hub.emit(self, now, || JobEventKind::Misfired { next });
+            hub.record(self, now, || JobEventKind::Misfired { next });
         }
         match tock {
             Tock::NotYet => Fired::Settled,
-            Tock::Start | Tock::StartMissed(_) => Fired::Start,
+            Tock::Start | Tock::StartMissed(_) => {
+                drop(state);
+                hub.events.deliver();
+                Fired::Start
+            }
             Tock::Later(due) => {
                 self.core.set_exec_at(due.as_wall(now));
-                let wake = hub.arm(self.core.slot, due, now);
+                let after = After {
+                    wake: hub.arm(self.core.slot, due, now),
+                    ..After::default()
+                };
                 drop(state);
-                hub.wake(wake);
+                self.finish_up(after);
                 Fired::Settled
             }
             Tock::RunOut(status) => {
+                let args = state.args.take();
                 let after = After {
-                    args: state.args.take(),
                     moved: match status {
                         JobStatus::Cancelled => self.core.status.cancel(),
                         status => self.core.status.run_out(status),
@@ -441,47 +607,30 @@ where
                     removed: hub.remove(self.core.slot),
                     ..After::default()
                 };
-                self.emit_end(status, now);
+                self.record_end(status, now);
                 drop(state);
-                self.finish_up(after, false);
+                self.finish_up(after);
+                if args.is_some() && needs_drop::<A>() {
+                    hub.dispose(Box::new(args));
+                }
                 Fired::Settled
             }
         }
     }
 
     fn begin(self: Arc<Self>) -> Option<Attempt> {
-        let hub = self.hub();
-        let mut state = lock(&self.state);
-        if !state.progress.is_ready {
-            return None;
-        }
-        self.core.status.start()?;
-        let begun = state.progress.begin(|| hub.clock.now());
-        let keep = state.progress.may_go_on(self.task.backoff.as_ref());
-        let args = state.args.take();
-        let mut wake = Wake::No;
-        if let Some(timeout) = self.task.timeout {
-            let now = hub.clock.now();
-            let due = Due::Mono(now.mono.saturating_add(timeout.nanos));
-            state.progress.timer = Some(due);
-            wake = hub.arm(self.core.slot, due, now);
-        }
-        if hub.events.is_read() {
-            hub.emit(&*self, hub.clock.now(), || JobEventKind::Started {
-                run: begun.run,
-                attempt: begun.attempt,
-            });
-        }
-        drop(state);
-        hub.wake(wake);
-
+        let Started { begun, args, keep } = self.start()?;
         let number = begun.number;
         let cx = JobContext::new(self.clone(), begun);
         let body = match args.map(|args| self.attempt_args(number, args, keep)) {
             // The function itself is foreign, and may panic before it gives a
             // future.
-            Some(Ok(args)) => contain(|| (self.task.body)(self.clone(), number, cx, args)),
-            Some(Err(message)) => Err(message),
+            Some(Some(Ok(args))) => contain(|| (self.task.body)(self.clone(), number, cx, args)),
+            Some(Some(Err(message))) => Err(message),
+            Some(None) => {
+                self.body_gone(number);
+                return None;
+            }
             None => Err("the job has no arguments left".into()),
         };
         match body {
@@ -494,16 +643,32 @@ where
         }
     }
 
+    fn refuse(&self) {
+        let Some(Started { begun, args, .. }) = self.start() else {
+            return;
+        };
+        let mut state = lock(&self.state);
+        let mut spare = args;
+        if state.progress.number == begun.number && state.args.is_none() {
+            // For a retry, or the next run.
+            state.args = spare.take();
+        }
+        drop(state);
+        drop_contained(spare);
+        self.mishap(begun.number, Mishap::Dropped);
+        self.body_gone(begun.number);
+    }
+
     fn mishap(&self, attempt: u32, what: Mishap) {
         let failure = match what {
             Mishap::Panicked(message) => Failure::Panicked(message),
             Mishap::Dropped => Failure::executor_dropped(),
         };
-        self.settle(attempt, Err(failure), Settling::BodyFailed);
+        drop_contained(self.settle(attempt, Err(failure), Settling::BodyFailed));
     }
 
     fn body_gone(&self, attempt: u32) {
-        let mut state = lock(&self.state);
+        let (mut state, now) = self.lock_with_time(|state| state.progress.is_overdue);
         if state.progress.number != attempt || !state.progress.is_occupied {
             return;
         }
@@ -513,7 +678,7 @@ where
             && self.core.status.get() == JobStatus::Scheduled
             && let Some(due) = state.progress.timer
         {
-            wake = self.hub().arm(self.core.slot, due, self.hub().clock.now());
+            wake = self.hub().arm(self.core.slot, due, now);
         }
         drop(state);
         self.hub().wake(wake);
@@ -534,21 +699,21 @@ where
     }
 
     fn cancel(&self, how: Cancelling) -> bool {
-        let mut after = After::default();
         let hub = self.hub();
-        let mut state = lock(&self.state);
-        let now = || hub.clock.now();
+        let (mut state, now) =
+            self.lock_with_time(|state| how == Cancelling::Abort && state.progress.is_recurring());
+        let mut after = After::default();
         match (self.core.status.get(), how) {
             (JobStatus::Scheduled, _) => {
                 after.moved = self.core.status.cancel();
             }
             (JobStatus::Running, Cancelling::Abort) => {
-                if let Some(run) = state.progress.abort(now) {
-                    hub.emit(self, now(), || JobEventKind::RunEnded(self.dress(run)));
+                if let Some(run) = state.progress.record(JobStatus::Cancelled, now) {
+                    hub.record(self, now, || JobEventKind::RunEnded(self.dress(run)));
                 }
                 after.moved = self.core.status.finish(JobStatus::Cancelled);
                 after.replaced = state.replacement.take().map(|new| new.args);
-                after.control = state.progress.control.take();
+                after.killed = state.progress.control.take();
             }
             (JobStatus::Running, Cancelling::Cancel) => {
                 let goes_on = state.progress.is_recurring() || state.replacement.is_some();
@@ -573,11 +738,9 @@ where
         }
         after.args = state.args.take();
         after.removed = hub.remove(self.core.slot);
-        if hub.events.is_read() {
-            self.emit_end(JobStatus::Cancelled, now());
-        }
+        self.record_end(JobStatus::Cancelled, now);
         drop(state);
-        self.finish_up(after, true);
+        self.finish_up(after);
         true
     }
 }

@@ -13,8 +13,9 @@ use crate::error::{ScheduleError, check_id};
 use crate::hub::{Admission, When};
 use crate::id::JobId;
 use crate::job::Job;
+use crate::panics::drop_contained;
 use crate::progress::{DEFAULT_MAX_FAILURES, Limits, Line, Plan, Recurring};
-use crate::run::{JobState, TaskDef};
+use crate::run::{JobState, NotReplaced, TaskDef};
 use crate::sync::Arc;
 use crate::trigger::{Misfire, Recurrence, Ticks};
 
@@ -195,22 +196,40 @@ where
             replace,
             ..
         } = self;
-        let mut plan = plan;
-        if let (Some(id), true) = (&id, replace) {
-            check_id(id)?;
-            hub.check_open()?;
-            if let Some(job) = task.live(id) {
-                match job.replace(args, plan, exec_at, now) {
-                    Ok(()) => return Ok(Job::new(job)),
-                    // It has just ended; the id is free again.
-                    Err(back) => (args, plan) = back,
+        let replaced_id = id.clone().filter(|_| replace);
+        // Another thread may take the id, or free it, at each step: then it is
+        // the other case, and once more.
+        loop {
+            if let Some(id) = &replaced_id {
+                check_id(id)?;
+                hub.check_open()?;
+                if let Some(job) = task.live(id) {
+                    match job.replace(args, plan.clone(), exec_at, now) {
+                        Ok(()) => return Ok(Job::new(job)),
+                        Err(NotReplaced::Done(back)) => args = back,
+                        Err(NotReplaced::Refused(error)) => return Err(error),
+                    }
+                }
+            }
+            let is_ready = when == When::Now;
+            let job = JobState::new(task.clone(), args, plan.clone(), is_ready, exec_at);
+            let id = id.clone();
+            match hub.admit(job, Admission { id, when }, now) {
+                Ok(job) => return Ok(Job::new(job)),
+                Err((ScheduleError::DuplicateJob { id }, Some(job)))
+                    if replace && task.live(&id).is_some() =>
+                {
+                    match job.into_args() {
+                        Some(back) => args = back,
+                        None => return Err(ScheduleError::DuplicateJob { id }),
+                    }
+                }
+                Err((error, job)) => {
+                    drop_contained(job);
+                    return Err(error);
                 }
             }
         }
-        let is_ready = when == When::Now;
-        let job = JobState::new(task, args, plan, is_ready, exec_at);
-        let job = hub.admit(job, Admission { id, when }, now)?;
-        Ok(Job::new(job))
     }
 
     fn plan(&self, trigger: Trigger, now: Now) -> Result<(Plan, When), ScheduleError> {

@@ -12,7 +12,7 @@
 //! | `Running` | `Failed` | the last attempt gave an error, panicked, or was dropped by its executor |
 //! | `Running` | `Timeout` | the last attempt took too long |
 //! | `Running` | `PermanentlyFailed` | recurring: `max_failures` runs in a row did not succeed |
-//! | `Running` | `Cancelled` | `abort`; recurring: `cancel` or the app's stop during a run, once that run has ended |
+//! | `Running` | `Cancelled` | `abort`; recurring, or replaced during the run: `cancel` or the app's stop during it, once it has ended |
 //!
 //! A final state is never left. Every move is one compare-exchange, made under
 //! the lock of the job's state: the lock puts the moves in order and holds the

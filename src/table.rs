@@ -26,8 +26,8 @@ pub(crate) trait Entrant: Clone {
 #[derive(Debug)]
 pub(crate) struct Table<J> {
     slots: Vec<Slot<J>>,
-    /// The head of the list of free slots.
-    free: Option<u32>,
+    /// Slots that are free, and maybe some that were and are not.
+    free: Vec<u32>,
     live: usize,
     named: HashMap<JobId, u32>,
     ids: IdSource,
@@ -42,12 +42,14 @@ pub(crate) struct Table<J> {
     /// The timer sleeps until then; `MIN` while it is awake, when it will look
     /// at the inbox before it sleeps again.
     wake_at: MonoNanos,
+    /// It will not look again before then, whatever comes due.
+    not_before: MonoNanos,
 }
 
 #[derive(Debug)]
 enum Slot<J> {
     Taken { job: J, armed: Tag },
-    Free { next: Option<u32> },
+    Free,
 }
 
 /// New keys, by time line.
@@ -104,7 +106,7 @@ impl<J: Entrant> Table<J> {
     pub(crate) fn new(random: fastrand::Rng) -> Self {
         Self {
             slots: Vec::new(),
-            free: None,
+            free: Vec::new(),
             live: 0,
             named: HashMap::new(),
             ids: IdSource {
@@ -116,6 +118,7 @@ impl<J: Entrant> Table<J> {
             armed: 0,
             dead: 0,
             wake_at: MonoNanos::MIN,
+            not_before: MonoNanos::MIN,
         }
     }
 
@@ -132,10 +135,20 @@ impl<J: Entrant> Table<J> {
     /// A place for a new job, or the number of those that fill the table. To be
     /// followed by [`insert`](Table::insert) under the same lock.
     pub(crate) fn place(&mut self, now: Now) -> Result<Place, usize> {
-        let slot = match self.free {
-            Some(slot) => slot,
-            None if self.slots.len() < MAX_SLOTS => self.slots.len() as u32,
-            None => return Err(self.live),
+        let slot = loop {
+            match self.free.pop() {
+                Some(slot) if matches!(self.slots.get(slot as usize), Some(Slot::Free)) => {
+                    break slot;
+                }
+                // It was cut off, or is taken again.
+                Some(_) => {}
+                None if self.slots.len() < MAX_SLOTS => {
+                    let slot = self.slots.len() as u32;
+                    self.slots.push(Slot::Free);
+                    break slot;
+                }
+                None => return Err(self.live),
+            }
         };
         let id = self.ids.next(now, slot);
         Ok(Place { slot, id })
@@ -155,19 +168,12 @@ impl<J: Entrant> Table<J> {
                 Entry::Occupied(_) => return debug_assert!(false, "two jobs of one id"),
             };
         }
-        let taken = Slot::Taken {
-            job,
-            armed: Tag::NONE,
-        };
-        match self.slots.get_mut(slot as usize) {
-            Some(place) => {
-                debug_assert!(matches!(place, Slot::Free { .. }), "the slot is taken");
-                if let Slot::Free { next } = place {
-                    self.free = *next;
-                }
-                *place = taken;
-            }
-            None => self.slots.push(taken),
+        if let Some(place) = self.slots.get_mut(slot as usize) {
+            debug_assert!(matches!(place, Slot::Free), "the slot is taken");
+            *place = Slot::Taken {
+                job,
+                armed: Tag::NONE,
+            };
         }
         self.live += 1;
     }
@@ -176,7 +182,7 @@ impl<J: Entrant> Table<J> {
     pub(crate) fn get(&self, slot: u32) -> Option<&J> {
         match self.slots.get(slot as usize)? {
             Slot::Taken { job, .. } => Some(job),
-            Slot::Free { .. } => None,
+            Slot::Free => None,
         }
     }
 
@@ -203,7 +209,8 @@ impl<J: Entrant> Table<J> {
             Due::Mono(at) => self.inbox.mono.push(Key::new(at, tag)),
             Due::Wall(at) => self.inbox.wall.push(Key::new(at, tag)),
         }
-        self.wake_if(due.as_mono(now) < self.wake_at || self.is_sweep_due())
+        let look = due.as_mono(now).max(self.not_before);
+        self.wake_if(look < self.wake_at || self.is_sweep_due())
     }
 
     /// Has the timer forget about this slot.
@@ -220,34 +227,51 @@ impl<J: Entrant> Table<J> {
     /// Takes a job out, to be dropped when the lock is gone.
     pub(crate) fn remove(&mut self, slot: u32) -> (Option<J>, Wake) {
         let wake = self.disarm(slot);
-        if self.get(slot).is_none() {
-            return (None, wake);
-        }
-        let free = Slot::Free { next: self.free };
-        let Slot::Taken { job, .. } = std::mem::replace(&mut self.slots[slot as usize], free)
-        else {
+        let place = self.slots.get_mut(slot as usize);
+        let Some(Slot::Taken { job, .. }) = place.map(|p| std::mem::replace(p, Slot::Free)) else {
             return (None, wake);
         };
-        self.free = Some(slot);
+        self.free.push(slot);
         self.live -= 1;
         if job.is_named() {
             self.named.remove(job.id());
         }
+        self.cut_tail();
         (Some(job), wake)
     }
 
-    /// What is left of a table with no job in it, to be dropped when the lock
-    /// is gone: a million free slots take a while.
-    pub(crate) fn take_empty(&mut self) -> Option<EmptySlots<J>> {
-        const WORTH_IT: usize = 1_024;
-        if self.live > 0 || self.slots.capacity() < WORTH_IT {
-            return None;
+    /// Free slots at the end are given back, and so is the memory once there is
+    /// four times too much.
+    fn cut_tail(&mut self) {
+        while let Some(Slot::Free) = self.slots.last() {
+            self.slots.pop();
         }
-        self.free = None;
-        Some(EmptySlots {
-            _slots: std::mem::take(&mut self.slots),
+        if self.slots.len() < self.slots.capacity() / 4 {
+            self.slots.shrink_to(self.slots.len() * 2);
+            let end = self.slots.len();
+            self.free.retain(|slot| (*slot as usize) < end);
+            self.free.shrink_to(end);
+        }
+    }
+
+    /// What is left of a table with no job in it, to be dropped when the lock is
+    /// gone: that may take a while.
+    pub(crate) fn take_empty(&mut self) -> Option<Emptied<J>> {
+        const WORTH_IT: usize = 1_024;
+        let capacity = self.free.capacity().max(self.named.capacity());
+        (self.live == 0 && capacity >= WORTH_IT).then(|| self.take_all())
+    }
+
+    /// Takes all jobs out. Their keys are dead.
+    pub(crate) fn take_all(&mut self) -> Emptied<J> {
+        self.dead += self.armed;
+        self.armed = 0;
+        self.live = 0;
+        Emptied {
+            slots: std::mem::take(&mut self.slots),
+            _free: std::mem::take(&mut self.free),
             _named: std::mem::take(&mut self.named),
-        })
+        }
     }
 
     // For the timer.
@@ -290,13 +314,14 @@ impl<J: Entrant> Table<J> {
         self.dead -= removed;
     }
 
-    /// The timer is about to sleep until `until`. `false` when there is work for
-    /// it already.
-    pub(crate) fn fall_asleep(&mut self, until: MonoNanos) -> bool {
+    /// The timer is about to sleep until `until`, and will not look before
+    /// `not_before`. `false` when there is work for it already.
+    pub(crate) fn fall_asleep(&mut self, until: MonoNanos, not_before: MonoNanos) -> bool {
         if !self.inbox.is_empty() || self.is_sweep_due() {
             return false;
         }
         self.wake_at = until;
+        self.not_before = not_before;
         true
     }
 
@@ -310,9 +335,19 @@ impl<J: Entrant> Table<J> {
     }
 }
 
-/// Memory that only waits to be given back.
+/// What was in a table, and the memory of it.
 #[derive(Debug)]
-pub(crate) struct EmptySlots<J> {
-    _slots: Vec<Slot<J>>,
+pub(crate) struct Emptied<J> {
+    slots: Vec<Slot<J>>,
+    _free: Vec<u32>,
     _named: HashMap<JobId, u32>,
+}
+
+impl<J> Emptied<J> {
+    pub(crate) fn jobs(&self) -> impl Iterator<Item = &J> {
+        self.slots.iter().filter_map(|slot| match slot {
+            Slot::Taken { job, .. } => Some(job),
+            Slot::Free => None,
+        })
+    }
 }

@@ -129,12 +129,18 @@ impl TimerQueue {
         let done = at == 0;
         self.swept_from = (!done).then_some(at);
         if done {
-            // A queue that was large once does not keep the memory.
-            if self.keys.capacity() / 4 > self.keys.len() {
-                self.keys.shrink_to(self.keys.len() * 2);
-            }
+            self.shrink();
         }
         Swept { removed, done }
+    }
+
+    /// A queue that was large once does not keep the memory.
+    pub(crate) fn shrink(&mut self) {
+        const WORTH_IT: usize = 1_024;
+        let capacity = self.keys.capacity();
+        if capacity > WORTH_IT && capacity / 4 > self.keys.len() {
+            self.keys.shrink_to(self.keys.len() * 2);
+        }
     }
 
     fn remove_at(&mut self, at: usize) {

@@ -10,6 +10,8 @@ use std::time::Instant;
 
 use event_listener::{Event, EventListener, Listener, listener};
 
+use crate::panics::ShieldedWaker;
+
 /// What is waited for.
 pub(crate) trait Condition: Unpin {
     type Output;
@@ -28,6 +30,7 @@ pub(crate) trait Condition: Unpin {
 pub(crate) struct Waiter<C> {
     condition: C,
     listener: Option<EventListener>,
+    waker: ShieldedWaker,
 }
 
 impl<C: Condition> Waiter<C> {
@@ -35,6 +38,7 @@ impl<C: Condition> Waiter<C> {
         Self {
             condition,
             listener: None,
+            waker: ShieldedWaker::default(),
         }
     }
 
@@ -84,13 +88,15 @@ impl<C: Condition> Future for Waiter<C> {
                 self.listener = None;
                 return Poll::Ready(output);
             }
+            let waker = self.waker.of(cx.waker());
             match &mut self.listener {
                 None => {
                     self.condition.announce();
                     self.listener = Some(self.condition.event().listen());
                 }
                 Some(listener) => {
-                    if Pin::new(listener).poll(cx).is_pending() {
+                    let mut cx = Context::from_waker(&waker);
+                    if Pin::new(listener).poll(&mut cx).is_pending() {
                         return Poll::Pending;
                     }
                     self.listener = None;

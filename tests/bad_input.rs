@@ -267,6 +267,55 @@ fn limits_and_options() -> Result {
 }
 
 #[test]
+fn a_replacement_that_allows_fewer_runs_than_there_were() -> Result {
+    let (mut sim, task) = started()?;
+    let job = task.schedule(()).id("x").every(SECOND).wait_blocking()?;
+    sim.advance(SECOND * 3);
+    let schedule = || task.schedule(()).id("x").replace();
+    let error = schedule()
+        .max_runs(3)
+        .every(SECOND)
+        .wait_blocking()
+        .unwrap_err();
+    assert!(matches!(
+        error,
+        ScheduleError::RunsUsedUp {
+            max_runs: 3,
+            runs: 3,
+            ..
+        }
+    ));
+    assert_eq!(
+        error.to_string(),
+        "max_runs is 3, and the job `x` has had 3 runs already"
+    );
+    let _ = schedule().max_runs(4).every(SECOND).wait_blocking()?;
+    sim.advance(HOUR);
+    assert_eq!(
+        (job.status(), job.last_run().unwrap().number),
+        (JobStatus::Success, 4)
+    );
+    Ok(())
+}
+
+#[test]
+fn wake_gaps() {
+    let error = Jobber::builder()
+        .wake_gap(Duration::MAX)
+        .build()
+        .unwrap_err();
+    assert!(matches!(
+        error,
+        StartError::WakeGapTooLong {
+            value: Duration::MAX,
+            ..
+        }
+    ));
+    assert!(error.to_string().ends_with("and 1s is the longest allowed"));
+    assert!(Jobber::builder().wake_gap(SECOND).build().is_ok());
+}
+
+#[test]
 fn scheduling_in_the_past_runs_at_once() -> Result {
     let (mut sim, task) = started()?;
     let job = task

@@ -308,6 +308,6 @@ fn a_recurring_job_that_is_being_cancelled_can_not_be_replaced() -> Result {
         .replace()
         .delay(SECOND)
         .wait_blocking();
-    assert!(matches!(replaced, Err(ScheduleError::DuplicateJob { .. })));
+    assert!(matches!(replaced, Err(ScheduleError::JobEnding { id }) if id == *job.id()));
     Ok(())
 }

@@ -175,12 +175,18 @@ impl Clock for Spied {
 
 /// An app, and for how long its thread goes to sleep each time.
 fn spied() -> std::result::Result<(Jobber, mpsc::Receiver<Duration>), Box<dyn Error>> {
+    spied_with(Duration::ZERO)
+}
+
+fn spied_with(
+    gap: Duration,
+) -> std::result::Result<(Jobber, mpsc::Receiver<Duration>), Box<dyn Error>> {
     let (sleeps, seen) = mpsc::channel();
     let clock = Spied {
         clock: SystemClock::new(),
         sleeps: Mutex::new(sleeps),
     };
-    Ok((Jobber::builder().clock(clock).build()?, seen))
+    Ok((Jobber::builder().clock(clock).wake_gap(gap).build()?, seen))
 }
 
 #[test]
@@ -200,6 +206,37 @@ fn the_timer_sleeps_until_the_first_delay_and_no_later_one_wakes_it() -> Result 
     let sleep = sleeps.recv_timeout(MINUTE)?;
     assert!((MINUTE * 9..=MINUTE * 10).contains(&sleep), "{sleep:?}");
     drop(first);
+    Ok(())
+}
+
+#[test]
+fn a_wake_gap_holds_up_no_job_that_is_alone() -> Result {
+    let (app, sleeps) = spied_with(SECOND)?;
+    let task = app.task("t", || async {}).register()?;
+    app.start().wait_blocking()?;
+    let delay = Duration::from_millis(10);
+    let job = task.schedule(()).delay(delay).wait_blocking()?;
+    assert_eq!(job.wait_blocking(), JobStatus::Success);
+    assert!(sleeps.try_iter().all(|sleep| sleep <= delay));
+    Ok(())
+}
+
+#[test]
+fn what_comes_due_within_a_wake_gap_is_started_at_its_end() -> Result {
+    let (app, sleeps) = spied_with(SECOND)?;
+    let task = app.task("t", || async {}).register()?;
+    app.start().wait_blocking()?;
+    let short = Duration::from_millis(1);
+    task.schedule(())
+        .delay(short)
+        .wait_blocking()?
+        .wait_blocking();
+    task.schedule(())
+        .delay(short)
+        .wait_blocking()?
+        .wait_blocking();
+    let longest = sleeps.try_iter().max().unwrap();
+    assert!(longest > SECOND / 2, "{longest:?}");
     Ok(())
 }
 
@@ -298,10 +335,13 @@ fn a_simulation_is_the_same_each_time() -> Result {
         let events = Arc::new(Mutex::new(sim.app().events()));
         let task = sim
             .app()
-            .task(
-                "t",
-                async |n: u32| if n % 3 == 0 { Err("three") } else { Ok(n) },
-            )
+            .task("t", async |n: u32| {
+                if n.is_multiple_of(3) {
+                    Err("three")
+                } else {
+                    Ok(n)
+                }
+            })
             .retry(jobber::Backoff::exponential(2).jitter(0.9))
             .register()?;
         for n in 0..50 {

@@ -172,6 +172,26 @@ fn a_reader_that_is_behind_is_told_how_many_it_missed() -> Result {
 }
 
 #[test]
+fn what_was_missed_last_is_told_at_the_end() -> Result {
+    let mut sim = Simulation::new();
+    let task = sim.app().task("t", || async {}).register()?;
+    let events = sim.app().events();
+    for _ in 0..1_500 {
+        let _ = task.schedule(()).delay(SECOND).wait_blocking()?;
+    }
+    // Each is cancelled as well.
+    sim.shutdown(SECOND);
+    let events: Vec<Event> = events.into_iter().collect();
+    assert_eq!(events.len(), 1_025);
+    assert!(
+        matches!(events.last(), Some(Event::Missed(1_976))),
+        "{:?}",
+        events.last()
+    );
+    Ok(())
+}
+
+#[test]
 fn the_stream_ends_when_the_app_has_stopped() -> Result {
     let app = Jobber::builder().build()?;
     let task = app.task("t", || async {}).register()?;

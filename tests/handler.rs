@@ -156,8 +156,8 @@ fn a_context_is_no_argument() {
     impl<T: Clone> Probe<T> {
         const IS_CLONE: bool = true;
     }
-    assert!(Probe::<String>::IS_CLONE);
-    assert!(!Probe::<JobContext>::IS_CLONE);
+    const { assert!(Probe::<String>::IS_CLONE) };
+    const { assert!(!Probe::<JobContext>::IS_CLONE) };
 }
 
 #[test]

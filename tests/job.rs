@@ -12,7 +12,7 @@ use jobber::testing::{ManualClock, Simulation};
 use jobber::{AnyJob, Clock, Job, JobError, JobId, JobStatus, Jobber, Wait};
 use time::macros::{datetime, offset};
 
-type Result = std::result::Result<(), Box<dyn Error>>;
+type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
 #[test]
 fn generated_ids_are_unique_time_ordered_uuids_of_version_7() -> Result {
@@ -58,7 +58,7 @@ fn ids_stay_in_order_when_the_wall_clock_goes_back() -> Result {
 
 #[test]
 fn ids_of_one_seed_are_the_same_each_time() -> Result {
-    let ids = |seed| -> std::result::Result<Vec<JobId>, Box<dyn Error>> {
+    let ids = |seed| -> Result<Vec<JobId>> {
         let sim = Simulation::with(seed, ManualClock::new(), |builder| builder)?;
         let task = sim.app().task("t", || async {}).register()?;
         (0..10)
@@ -305,7 +305,7 @@ fn wait_returns_at_once_when_the_job_is_done() -> Result {
 }
 
 /// An app with real threads, whose one task ends when it is told to.
-fn gated() -> std::result::Result<(Jobber, Job<u32>, smol::channel::Sender<u32>), Box<dyn Error>> {
+fn gated() -> Result<(Jobber, Job<u32>, smol::channel::Sender<u32>)> {
     let app = Jobber::builder().build()?;
     let (open, gate) = smol::channel::bounded(1);
     let task = app

@@ -3,16 +3,20 @@
 mod common;
 
 use std::error::Error;
+use std::time::Duration;
 
 use common::{DropCounter, HOUR, Log, MINUTE, SECOND, seconds};
 use jobber::testing::Simulation;
 use jobber::{Backoff, JobContext, JobStatus, Jobber, ScheduleError, Task};
 use time::macros::datetime;
 
-type Result = std::result::Result<(), Box<dyn Error>>;
+type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
+
+/// What ran when, in seconds, and with which argument.
+type Runs = Log<(u64, u32)>;
 
 /// A simulation with a task that logs when it ran, and with what.
-fn logging() -> std::result::Result<(Simulation, Task<u32, u32>, Log<(u64, u32)>), Box<dyn Error>> {
+fn logging() -> Result<(Simulation, Task<u32, u32>, Runs)> {
     let sim = Simulation::new();
     let (now, log) = (seconds(&sim), Log::new());
     let task = sim
@@ -141,7 +145,7 @@ fn a_trigger_that_is_not_allowed_leaves_the_job_as_it_was() -> Result {
         .schedule(2)
         .id("x")
         .replace()
-        .every(SECOND * 0)
+        .every(Duration::ZERO)
         .wait_blocking();
     assert!(matches!(error, Err(ScheduleError::ZeroInterval)));
     sim.advance(MINUTE);

@@ -1,20 +1,24 @@
 //! From due to running: the [`Dispatcher`].
 //!
 //! A few due jobs are spawned one by one. Many go into a ready queue instead,
-//! and a few *drainers* are spawned, one for each core: each takes a job, polls
-//! it once, and gives it a task of its own only if it has to wait. That is two
-//! to three times as fast as a spawn for each job, most of which end in their
-//! first poll; a slow first poll holds up its own drainer alone.
+//! and *drainers* are spawned: each takes a job, polls it once, and gives it a
+//! task of its own only if it has to wait. That is two to three times as fast as
+//! a spawn for each job, most of which end in their first poll.
+//!
+//! A first poll may be slow, or wait for another job of the queue. So whenever a
+//! drainer is about to poll a job and there are more, another drainer is there
+//! that the executor can run if it has a thread to spare; with none to spare,
+//! there is just that one more. How many run at a time is the executor's affair.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::thread::available_parallelism;
 
 use crate::execution::Execution;
 use crate::executor::{BlockingJob, Executor, JobFuture};
-use crate::panics::contain;
+use crate::panics::{contain, drop_contained};
 use crate::sync::{Arc, Mutex, lock};
 
 type Ready = Arc<dyn Execution>;
@@ -25,9 +29,14 @@ const FEW: usize = 4;
 /// A drainer gives way to the executor's other tasks after so many jobs.
 const JOBS_PER_POLL: usize = 64;
 
+/// How often a drainer is spawned in place of one that was taken up at once: an
+/// executor that drops them all gets no more.
+const SPAWNS_AT_A_TIME: usize = 8;
+
 pub(crate) struct Dispatcher {
-    executor: Arc<dyn Executor>,
-    max_drainers: usize,
+    /// `None` once the app has stopped: the executor may hold drainers, and they
+    /// hold this.
+    executor: Mutex<Option<Arc<dyn Executor>>>,
     queue: Mutex<ReadyQueue>,
 }
 
@@ -36,28 +45,46 @@ struct ReadyQueue {
     jobs: VecDeque<Ready>,
     /// Drainers that have not ended.
     drainers: usize,
-    /// Calls that are spawning drainers just now, and look after the queue.
-    spawning: usize,
+    /// Those of them that the executor can run, and does not just now.
+    waiting: usize,
+    /// Somebody is spawning one. Only one at a time: an executor that runs them
+    /// inside `spawn` would go as deep as there are jobs.
+    is_spawning: bool,
 }
 
 impl Dispatcher {
     pub(crate) fn new(executor: Arc<dyn Executor>) -> Self {
         Self {
-            executor,
-            max_drainers: available_parallelism().map_or(1, usize::from),
+            executor: Mutex::new(Some(executor)),
             queue: Mutex::default(),
         }
     }
 
     pub(crate) fn submit_one(&self, job: Ready) {
-        // A panic drops the future, and with that the attempt has failed.
-        let _ = contain(|| {
-            if job.is_blocking() {
-                self.executor.spawn_blocking(BlockingJob::new(job));
-            } else {
-                self.executor.spawn(JobFuture::one(job));
-            }
-        });
+        if job.is_blocking() {
+            let job = BlockingJob::new(job);
+            let _ = contain(|| self.executor().map(|executor| executor.spawn_blocking(job)));
+        } else {
+            self.spawn(JobFuture::one(job));
+        }
+    }
+
+    fn executor(&self) -> Option<Arc<dyn Executor>> {
+        lock(&self.executor).clone()
+    }
+
+    /// Gives whether it went well. If not, the future has been dropped, and with
+    /// that the attempt has failed.
+    fn spawn(&self, job: JobFuture) -> bool {
+        contain(|| self.executor().map(|executor| executor.spawn(job))) == Ok(Some(()))
+    }
+
+    /// Nothing is spawned any more.
+    pub(crate) fn close(&self) {
+        let executor = lock(&self.executor).take();
+        drop_contained(executor);
+        let jobs = std::mem::take(&mut lock(&self.queue).jobs);
+        drop_contained(jobs);
     }
 
     /// Takes all jobs out of `jobs`.
@@ -67,7 +94,7 @@ impl Dispatcher {
             return;
         }
         let mut blocking = Vec::new();
-        let wanted = {
+        let must_spawn = {
             let mut queue = lock(&self.queue);
             for job in jobs.drain(..) {
                 if job.is_blocking() {
@@ -76,35 +103,57 @@ impl Dispatcher {
                     queue.jobs.push_back(job);
                 }
             }
-            let wanted = self.max_drainers.min(queue.jobs.len());
-            let wanted = wanted.saturating_sub(queue.drainers);
-            queue.drainers += wanted;
-            queue.spawning += 1;
-            wanted
+            queue.begin_spawning()
         };
-        for _ in 0..wanted {
-            let drainer = Drainer {
-                dispatcher: self.clone(),
-                signed_off: false,
-            };
-            let _ = contain(|| self.executor.spawn(JobFuture::many(drainer)));
+        if must_spawn {
+            self.spawn_drainer();
         }
         blocking.into_iter().for_each(|job| self.submit_one(job));
-        let orphans = {
-            let mut queue = lock(&self.queue);
-            queue.spawning -= 1;
-            queue.take_orphans()
-        };
         // No drainer could be spawned: each job on its own, so that each has
         // its own spawn to fail by.
+        let orphans = lock(&self.queue).take_orphans();
         orphans.into_iter().for_each(|job| self.submit_one(job));
+    }
+
+    /// Drops a foreign value on a thread of the executor.
+    pub(crate) fn dispose(&self, value: Box<dyn Any + Send>) {
+        self.spawn(JobFuture::disposal(value));
+    }
+
+    /// Spawns a drainer, until one waits. The caller has begun the spawning.
+    fn spawn_drainer(self: &Arc<Self>) {
+        for _ in 0..SPAWNS_AT_A_TIME {
+            {
+                let mut queue = lock(&self.queue);
+                if queue.jobs.is_empty() || queue.waiting > 0 {
+                    break;
+                }
+                queue.drainers += 1;
+                queue.waiting += 1;
+            }
+            let drainer = Drainer {
+                dispatcher: self.clone(),
+                state: State::Waiting,
+            };
+            if !self.spawn(JobFuture::many(drainer)) {
+                break;
+            }
+        }
+        lock(&self.queue).is_spawning = false;
     }
 }
 
 impl ReadyQueue {
+    /// Whether the caller is the one who has to spawn a drainer now.
+    fn begin_spawning(&mut self) -> bool {
+        let must = !self.jobs.is_empty() && self.waiting == 0 && !self.is_spawning;
+        self.is_spawning |= must;
+        must
+    }
+
     /// What nobody is going to take out.
     fn take_orphans(&mut self) -> VecDeque<Ready> {
-        if self.drainers == 0 && self.spawning == 0 {
+        if self.drainers == 0 && !self.is_spawning {
             std::mem::take(&mut self.jobs)
         } else {
             VecDeque::new()
@@ -115,13 +164,21 @@ impl ReadyQueue {
 /// Starts the jobs of the ready queue, until it is empty.
 pub(crate) struct Drainer {
     dispatcher: Arc<Dispatcher>,
-    /// It is no longer counted among the drainers.
-    signed_off: bool,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// In the executor's hands, and counted as waiting.
+    Waiting,
+    Running,
+    /// No longer counted at all.
+    SignedOff,
 }
 
 impl Drainer {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.signed_off {
+        if self.state == State::SignedOff {
             return Poll::Ready(());
         }
         for _ in 0..JOBS_PER_POLL {
@@ -130,21 +187,36 @@ impl Drainer {
             };
             let mut job = JobFuture::one(job);
             if Pin::new(&mut job).poll(cx).is_pending() {
-                let _ = contain(|| self.dispatcher.executor.spawn(job));
+                self.dispatcher.spawn(job);
             }
         }
+        self.state = State::Waiting;
+        lock(&self.dispatcher.queue).waiting += 1;
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
-    /// Finding the queue empty and signing off is one step: whoever adds jobs
-    /// later sees that a drainer is missing.
+    /// Takes a job, and sees to it that another drainer is there for the rest.
     fn next_job(&mut self) -> Option<Ready> {
-        let mut queue = lock(&self.dispatcher.queue);
-        let job = queue.jobs.pop_front();
-        if job.is_none() {
-            queue.drainers -= 1;
-            self.signed_off = true;
+        let (job, must_spawn) = {
+            let mut queue = lock(&self.dispatcher.queue);
+            if self.state == State::Waiting {
+                self.state = State::Running;
+                queue.waiting -= 1;
+            }
+            let job = queue.jobs.pop_front();
+            if job.is_none() {
+                // In one step with finding it empty: whoever adds jobs later
+                // sees that a drainer is missing.
+                queue.drainers -= 1;
+                self.state = State::SignedOff;
+                // A rush is over some time, and its memory is not kept.
+                queue.jobs.shrink_to(JOBS_PER_POLL);
+            }
+            (job, queue.begin_spawning())
+        };
+        if must_spawn {
+            self.dispatcher.spawn_drainer();
         }
         job
     }
@@ -154,13 +226,17 @@ impl Drop for Drainer {
     /// The executor let go of it. If it was the last, so are the jobs in the
     /// queue, and their attempts have failed.
     fn drop(&mut self) {
-        if !self.signed_off {
-            let orphans = {
-                let mut queue = lock(&self.dispatcher.queue);
-                queue.drainers -= 1;
-                queue.take_orphans()
-            };
-            orphans.into_iter().map(JobFuture::one).for_each(drop);
+        if self.state == State::SignedOff {
+            return;
         }
+        let orphans = {
+            let mut queue = lock(&self.dispatcher.queue);
+            queue.drainers -= 1;
+            if self.state == State::Waiting {
+                queue.waiting -= 1;
+            }
+            queue.take_orphans()
+        };
+        orphans.into_iter().map(JobFuture::one).for_each(drop);
     }
 }

@@ -19,8 +19,9 @@ use crate::waiter::{Condition, Waiter};
 /// sockets. Blocking tasks run elsewhere
 /// ([`Executor::spawn_blocking`]).
 ///
-/// When the last app that uses it is gone, the threads end, and the jobs that
-/// they had not finished have failed.
+/// It can be cloned, for several apps to share. When the last clone and the last
+/// app that uses it are gone, the threads end, and the jobs that they had not
+/// finished have failed.
 ///
 /// ```
 /// use jobber::{Jobber, ThreadPool};
@@ -28,7 +29,11 @@ use crate::waiter::{Condition, Waiter};
 /// let app = Jobber::builder().executor(ThreadPool::new(1)?).build()?;
 /// # Ok::<(), jobber::StartError>(())
 /// ```
-pub struct ThreadPool {
+#[derive(Clone)]
+pub struct ThreadPool(Arc<Handle>);
+
+/// Closes the pool when it is dropped.
+struct Handle {
     shared: Arc<Shared>,
     threads: usize,
 }
@@ -46,12 +51,13 @@ impl ThreadPool {
     /// # Errors
     /// When the operating system gives no thread.
     pub fn new(threads: usize) -> Result<Self, StartError> {
-        let pool = Self {
-            shared: Arc::new(Shared {
-                tasks: Tasks::new(),
-                is_closed: AtomicBool::new(false),
-                closed: Event::new(),
-            }),
+        let shared = Shared {
+            tasks: Tasks::new(),
+            is_closed: AtomicBool::new(false),
+            closed: Event::new(),
+        };
+        let pool = Handle {
+            shared: Arc::new(shared),
             threads: threads.max(1),
         };
         for number in 1..=pool.threads {
@@ -65,7 +71,7 @@ impl ThreadPool {
                 })
                 .map_err(|source| StartError::Thread { name, source })?;
         }
-        Ok(pool)
+        Ok(Self(Arc::new(pool)))
     }
 
     /// As many threads as there are cores.
@@ -76,11 +82,11 @@ impl ThreadPool {
 
 impl Executor for ThreadPool {
     fn spawn(&self, job: JobFuture) {
-        self.shared.tasks.spawn(job).detach();
+        self.0.shared.tasks.spawn(job).detach();
     }
 }
 
-impl Drop for ThreadPool {
+impl Drop for Handle {
     fn drop(&mut self) {
         // Release, for the acquire of the threads. They are not joined: this may
         // be one of them.
@@ -92,7 +98,7 @@ impl Drop for ThreadPool {
 impl fmt::Debug for ThreadPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ThreadPool")
-            .field("threads", &self.threads)
+            .field("threads", &self.0.threads)
             .finish_non_exhaustive()
     }
 }

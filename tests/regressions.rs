@@ -1,0 +1,554 @@
+//! Faults that were found, each with its story.
+
+mod common;
+
+use std::error::Error;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Context, Wake, Waker};
+use std::thread;
+use std::time::Duration;
+
+use common::{DropCounter, HOUR, Log, MINUTE, SECOND};
+use futures_lite::Stream;
+use jobber::testing::{ManualClock, Simulation};
+use jobber::{Backoff, Job, JobFuture, JobStatus, Jobber};
+
+type Result = std::result::Result<(), Box<dyn Error>>;
+
+/// Long enough for any machine; a hang fails the test instead of stopping it.
+const WATCHDOG: Duration = Duration::from_secs(60);
+
+fn assert_ends<R>(job: &Job<R>, status: JobStatus) {
+    assert_eq!(job.wait_timeout(WATCHDOG).wait_blocking(), status);
+}
+
+/// Wakers are foreign code. One that panicked when a job timed out took the
+/// timer's thread with it, and the app was dead.
+#[test]
+fn a_waker_that_panics_does_not_stop_the_timer() -> Result {
+    struct Panics;
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("woken");
+        }
+    }
+    let clock = ManualClock::new();
+    let app = Jobber::builder().clock(clock.clone()).build()?;
+    let slow = app
+        .task("slow", std::future::pending::<()>)
+        .timeout(SECOND)
+        .register()?;
+    let quick = app.task("quick", || async {}).register()?;
+    app.start().wait_blocking()?;
+    let job = slow.schedule(()).push().wait_blocking()?;
+    let waker = Waker::from(Arc::new(Panics));
+    let mut waits = [job.wait(), job.wait()];
+    for wait in &mut waits {
+        assert!(
+            pin!(wait)
+                .poll(&mut Context::from_waker(&waker))
+                .is_pending()
+        );
+    }
+    while job.status() != JobStatus::Running {
+        thread::yield_now();
+    }
+    let after = quick.schedule(()).delay(SECOND * 2).wait_blocking()?;
+    clock.advance(SECOND);
+    assert_ends(&job, JobStatus::Timeout);
+    clock.advance(SECOND);
+    assert_ends(&after, JobStatus::Success);
+    Ok(())
+}
+
+/// The end of an app emptied its table, while the timer's heap still held keys:
+/// the count of dead keys went below zero.
+#[test]
+fn keys_that_outlive_the_app_do_no_harm() -> Result {
+    let mut sim = Simulation::new();
+    let task = sim
+        .app()
+        .task("t", std::future::pending::<()>)
+        .timeout(MINUTE)
+        .register()?;
+    for _ in 0..200 {
+        let _ = task.schedule(()).push().wait_blocking()?;
+    }
+    sim.run_until_stalled();
+    assert_eq!(sim.shutdown(SECOND).len(), 200);
+    sim.advance(HOUR);
+    Ok(())
+}
+
+/// More than a few due jobs were started by as many drainers as there are cores:
+/// when that many first polls waited for a job behind them, all of them waited
+/// for ever, on an executor with threads to spare.
+#[test]
+fn jobs_that_block_on_one_another_do_not_use_up_the_drainers() -> Result {
+    let clock = ManualClock::new();
+    let app = Jobber::builder()
+        .clock(clock.clone())
+        .executor(|job: JobFuture| {
+            thread::spawn(move || smol::block_on(job));
+        })
+        .build()?;
+    let last = Arc::new(OnceLock::<Job<()>>::new());
+    let blocks = app
+        .task("blocks", {
+            let last = last.clone();
+            move || {
+                let last = last.clone();
+                async move { last.get().map(|job| job.wait_blocking()) }
+            }
+        })
+        .register()?;
+    let quick = app.task("quick", || async {}).register()?;
+    app.start().wait_blocking()?;
+    let mut jobs = Vec::new();
+    for _ in 0..50 {
+        jobs.push(blocks.schedule(()).delay(SECOND).wait_blocking()?);
+    }
+    let quick = quick.schedule(()).delay(SECOND).wait_blocking()?;
+    let _ = last.set(quick.clone());
+    clock.advance(SECOND);
+    assert_ends(&quick, JobStatus::Success);
+    for job in jobs {
+        assert_ends(&job, JobStatus::Success);
+        assert_eq!(*job.result()?, Some(JobStatus::Success));
+    }
+    Ok(())
+}
+
+/// An executor that runs what it is given inside `spawn` would, with drainers
+/// that spawn each other, have gone as deep as there are jobs.
+#[test]
+fn an_executor_that_runs_inside_spawn_starts_ten_thousand_at_once() -> Result {
+    let clock = ManualClock::new();
+    let app = Jobber::builder()
+        .clock(clock.clone())
+        .executor(|job: JobFuture| smol::block_on(job))
+        .build()?;
+    let count = Arc::new(AtomicUsize::new(0));
+    let task = app
+        .task("t", {
+            let count = count.clone();
+            move || {
+                count.fetch_add(1, Ordering::SeqCst);
+                async {}
+            }
+        })
+        .register()?;
+    app.start().wait_blocking()?;
+    for _ in 0..10_000 {
+        let _ = task.schedule(()).delay(SECOND).wait_blocking()?;
+    }
+    clock.advance(SECOND);
+    app.wait_all().wait_blocking();
+    assert_eq!(count.load(Ordering::SeqCst), 10_000);
+    Ok(())
+}
+
+/// Events were sent, and readers woken, under the locks of the table and of the
+/// job: a waker that looked at the app hung.
+#[test]
+fn a_readers_waker_may_use_the_app() -> Result {
+    struct Looks(Jobber, AtomicUsize);
+    impl Wake for Looks {
+        fn wake(self: Arc<Self>) {
+            self.1.fetch_add(self.0.jobs().len() + 1, Ordering::SeqCst);
+        }
+    }
+    let mut sim = Simulation::new();
+    let looks = Arc::new(Looks(sim.app().clone(), AtomicUsize::new(0)));
+    let waker = Waker::from(looks.clone());
+    let task = sim.app().task("t", || async {}).register()?;
+    let mut events = sim.app().events();
+    let mut events = pin!(&mut events);
+    for _ in 0..3 {
+        while events
+            .as_mut()
+            .poll_next(&mut Context::from_waker(&waker))
+            .is_ready()
+        {}
+        let before = looks.1.load(Ordering::SeqCst);
+        let _ = task.schedule(()).push().wait_blocking()?;
+        assert!(looks.1.load(Ordering::SeqCst) > before, "it was woken");
+        sim.run_until_stalled();
+    }
+    Ok(())
+}
+
+/// A task's own error was asked for its source under the job's lock: one that
+/// looked at its job hung.
+#[test]
+fn an_errors_source_may_look_at_its_job() -> Result {
+    #[derive(Debug)]
+    struct Curious(Arc<OnceLock<Job<()>>>);
+    impl std::fmt::Display for Curious {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("curious")
+        }
+    }
+    impl Error for Curious {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            let _ = self
+                .0
+                .get()
+                .map(|job| (job.last_run(), job.exec_at(), job.status()));
+            None
+        }
+    }
+    let mut sim = Simulation::new();
+    let job = Arc::new(OnceLock::new());
+    let task = sim
+        .app()
+        .task("t", {
+            let job = job.clone();
+            move || {
+                let error = Curious(job.clone());
+                async move { Err::<(), _>(error) }
+            }
+        })
+        .retry(Backoff::fixed(1, SECOND))
+        .register()?;
+    let _ = job.set(task.schedule(()).push().wait_blocking()?);
+    sim.advance(MINUTE);
+    assert_eq!(job.get().map(|job| job.status()), Some(JobStatus::Failed));
+    Ok(())
+}
+
+/// A job whose future the executor refused was begun, and its function called,
+/// only to be failed: on the timer's thread.
+#[test]
+fn a_refused_job_has_failed_without_a_step_of_its_task() -> Result {
+    let clock = ManualClock::new();
+    let app = Jobber::builder()
+        .clock(clock.clone())
+        .executor(drop::<JobFuture>)
+        .build()?;
+    let called = Arc::new(AtomicBool::new(false));
+    let task = app
+        .task("t", {
+            let called = called.clone();
+            move |_: u8| {
+                called.store(true, Ordering::SeqCst);
+                async {}
+            }
+        })
+        .retry(Backoff::fixed(1, SECOND))
+        .register()?;
+    app.start().wait_blocking()?;
+    let job = task.schedule(1).delay(SECOND).wait_blocking()?;
+    clock.advance(SECOND);
+    while job.exec_at() == time::macros::datetime!(2000-01-01 0:00:01 UTC) {
+        thread::yield_now();
+    }
+    clock.advance(SECOND);
+    assert_ends(&job, JobStatus::Failed);
+    assert!(
+        job.result()
+            .unwrap_err()
+            .source()
+            .unwrap()
+            .is::<jobber::ExecutorDropped>()
+    );
+    assert!(!called.load(Ordering::SeqCst));
+    Ok(())
+}
+
+/// The arguments of a job that timed out for good were dropped on the timer's
+/// thread, where a slow drop holds up everything.
+#[test]
+fn arguments_are_not_dropped_on_the_timers_thread() -> Result {
+    #[derive(Clone)]
+    struct TellsWhere(Log<Option<String>>);
+    impl Drop for TellsWhere {
+        fn drop(&mut self) {
+            self.0.add(thread::current().name().map(String::from));
+        }
+    }
+    let clock = ManualClock::new();
+    let app = Jobber::builder().clock(clock.clone()).build()?;
+    let task = app
+        .task("t", async |held: TellsWhere| {
+            std::future::pending::<()>().await;
+            drop(held);
+        })
+        .timeout(SECOND)
+        .retry(Backoff::fixed(1, SECOND))
+        .register()?;
+    app.start().wait_blocking()?;
+    let log = Log::new();
+    let job = task
+        .schedule(TellsWhere(log.clone()))
+        .push()
+        .wait_blocking()?;
+    while !job.is_done() {
+        clock.advance(SECOND);
+        thread::yield_now();
+    }
+    assert_ends(&job, JobStatus::Timeout);
+    app.shutdown(HOUR).wait_blocking();
+    while log.entries().len() < 2 {
+        thread::yield_now();
+    }
+    let timer = Some("jobber-timer".to_string());
+    assert!(
+        log.entries().iter().all(|name| *name != timer),
+        "{:?}",
+        log.entries()
+    );
+    Ok(())
+}
+
+/// The second of two shutdowns ended the app while the first was still
+/// cancelling: most jobs stayed scheduled for ever.
+#[test]
+fn two_shutdowns_at_once_leave_no_job_scheduled() -> Result {
+    for _ in 0..5 {
+        let app = Jobber::builder().build()?;
+        let task = app.task("t", async |_: DropCounter| {}).register()?;
+        app.start().wait_blocking()?;
+        let counter = DropCounter::default();
+        let mut jobs = Vec::new();
+        for _ in 0..5_000 {
+            jobs.push(task.schedule(counter.clone()).delay(HOUR).wait_blocking()?);
+        }
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| app.shutdown(HOUR).wait_blocking());
+            }
+        });
+        assert!(jobs.iter().all(|job| job.status() == JobStatus::Cancelled));
+        assert_eq!(counter.alive(), 0);
+    }
+    Ok(())
+}
+
+/// `next_run` went by a count that a replacement set back: runs passed it by.
+#[test]
+fn next_run_misses_none_after_a_replacement() -> Result {
+    let mut sim = Simulation::new();
+    let start = time::macros::datetime!(2000-01-01 0:00:30 UTC);
+    let task = sim.app().task("t", || async {}).register()?;
+    let job = task.schedule(()).id("x").every(SECOND).wait_blocking()?;
+    sim.advance(SECOND * 3);
+    let next = job.next_run();
+    let schedule = task.schedule(()).id("x").replace().start_date(start);
+    let _ = schedule.every(SECOND).wait_blocking()?;
+    sim.advance(SECOND * 27);
+    assert_eq!(
+        next.wait_blocking().unwrap().number,
+        1,
+        "it has started over"
+    );
+    Ok(())
+}
+
+/// A run that was replaced while it failed, with retries left, was never
+/// entered: no event, no last run, and one number was left out.
+#[test]
+fn a_run_that_is_replaced_as_it_fails_counts() -> Result {
+    let mut sim = Simulation::new();
+    let clock = sim.clock();
+    let task = sim
+        .app()
+        .task("t", move || {
+            let sleep = clock.sleep(SECOND);
+            async move {
+                sleep.await;
+                Err::<(), _>("no")
+            }
+        })
+        .retry(Backoff::fixed(5, HOUR))
+        .register()?;
+    let schedule = || task.schedule(()).id("x").replace().every(SECOND * 10);
+    let job = schedule().wait_blocking()?;
+    sim.advance(SECOND * 10);
+    let next = job.next_run();
+    let _ = schedule().wait_blocking()?;
+    sim.advance(SECOND);
+    let run = next.wait_blocking().unwrap();
+    assert_eq!((run.number, run.status), (1, JobStatus::Failed));
+    Ok(())
+}
+
+/// Replaced to start over, a job still gave the value of before.
+#[test]
+fn a_job_that_starts_over_has_no_result_yet() -> Result {
+    let mut sim = Simulation::new();
+    let task = sim.app().task("t", async |x: u8| x).register()?;
+    let job = task.schedule(1).id("x").every(SECOND).wait_blocking()?;
+    sim.advance(SECOND);
+    assert_eq!(*job.result()?, 1);
+    let _ = task
+        .schedule(2)
+        .id("x")
+        .replace()
+        .delay(SECOND)
+        .wait_blocking()?;
+    assert!(matches!(job.result(), Err(jobber::JobError::NotCompleted)));
+    sim.advance(SECOND);
+    assert_eq!(*job.result()?, 2);
+    Ok(())
+}
+
+/// An abort that came while the arguments were cloned returned `true`, and the
+/// task ran all the same.
+#[test]
+fn a_job_that_is_aborted_before_its_body_begins_does_not_run() -> Result {
+    type Held = Arc<OnceLock<Job<()>>>;
+    struct AbortsWhenCloned(Held);
+    impl Clone for AbortsWhenCloned {
+        fn clone(&self) -> Self {
+            let job = self.0.get().unwrap();
+            assert!(job.abort().wait_blocking().unwrap());
+            Self(self.0.clone())
+        }
+    }
+    let mut sim = Simulation::new();
+    let ran = Log::new();
+    let task = sim
+        .app()
+        .blocking_task("t", {
+            let ran = ran.clone();
+            move |_: AbortsWhenCloned| ran.add(())
+        })
+        .retry(Backoff::fixed(1, SECOND))
+        .register()?;
+    let held: Held = Arc::default();
+    let job = task
+        .schedule(AbortsWhenCloned(held.clone()))
+        .push()
+        .wait_blocking()?;
+    let _ = held.set(job.clone());
+    sim.run_until_stalled();
+    assert_eq!(
+        (job.status(), ran.entries()),
+        (JobStatus::Cancelled, vec![])
+    );
+    Ok(())
+}
+
+/// Between the look for the job and the making of a new one, another thread made
+/// one: `replace` said that the id was taken.
+#[test]
+fn replacing_from_many_threads_never_finds_the_id_taken() -> Result {
+    let app = Jobber::builder().build()?;
+    let task = app.task("t", async |_: u32| {}).register()?;
+    app.start().wait_blocking()?;
+    let failed = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for n in 0..2_000 {
+                    let submit = task.schedule(n).id("x").replace().push();
+                    if let Err(error) = submit.wait_blocking() {
+                        failed.lock().unwrap().push(error.to_string());
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(*failed.lock().unwrap(), [] as [&str; 0]);
+    Ok(())
+}
+
+/// Drainers held the executor, and one that kept them without running them held
+/// itself for ever, after the end of the app, too.
+#[test]
+fn an_executor_that_runs_nothing_is_let_go_of() -> Result {
+    let queue: Arc<Mutex<Vec<JobFuture>>> = Arc::default();
+    let is_alive = Arc::downgrade(&queue);
+    let clock = ManualClock::new();
+    let app = Jobber::builder()
+        .clock(clock.clone())
+        .executor(move |job| queue.lock().unwrap().push(job))
+        .build()?;
+    let task = app.task("t", || async {}).register()?;
+    app.start().wait_blocking()?;
+    for _ in 0..50 {
+        let _ = task.schedule(()).delay(SECOND).wait_blocking()?;
+    }
+    clock.advance(SECOND);
+    while is_alive
+        .upgrade()
+        .is_some_and(|queue| queue.lock().unwrap().is_empty())
+    {
+        thread::yield_now();
+    }
+    app.shutdown(Duration::ZERO).wait_blocking();
+    assert!(is_alive.upgrade().is_none());
+    Ok(())
+}
+
+/// The order in which a simulation ran what was due at once depended on how many
+/// cores the machine has.
+#[test]
+fn a_simulation_runs_what_is_due_at_once_in_the_order_of_scheduling() -> Result {
+    let mut sim = Simulation::new();
+    let (clock, log) = (sim.clock(), Log::new());
+    let task = sim
+        .app()
+        .task("t", {
+            let log = log.clone();
+            move |n: u64| {
+                log.add(n);
+                clock.sleep(SECOND * (n % 3) as u32)
+            }
+        })
+        .register()?;
+    for n in 0..1_000 {
+        let _ = task.schedule(n).delay(SECOND).wait_blocking()?;
+    }
+    sim.advance(MINUTE);
+    assert_eq!(log.entries(), (0..1_000).collect::<Vec<_>>());
+    Ok(())
+}
+
+/// The two were worked out at two moments, and differed by nanoseconds.
+#[test]
+fn the_nominal_time_of_a_run_is_the_exec_at_that_was_shown() -> Result {
+    let app = Jobber::builder().build()?;
+    let task = app.task("t", || async {}).register()?;
+    app.start().wait_blocking()?;
+    let job = task
+        .schedule(())
+        .max_runs(3)
+        .every(Duration::from_millis(2))
+        .wait_blocking()?;
+    let shown = job.exec_at();
+    let run = job.next_run().wait_blocking().unwrap();
+    if run.number == 1 {
+        assert_eq!(run.nominal_time, shown);
+    }
+    job.wait_blocking();
+    assert_eq!(job.last_run().unwrap().nominal_time, job.exec_at());
+    Ok(())
+}
+
+/// Named jobs beside one that stays left their slots and their names behind.
+#[test]
+fn slots_are_given_back_while_another_job_lives_on() -> Result {
+    let sim = Simulation::new();
+    let task = sim.app().task("t", async |_: u32| {}).register()?;
+    let _stays = task.schedule(0).delay(HOUR).wait_blocking()?;
+    for round in 0..3 {
+        let mut jobs = Vec::new();
+        for n in 0..10_000 {
+            let id = format!("{round}-{n}");
+            jobs.push(task.schedule(n).id(id).delay(HOUR).wait_blocking()?);
+        }
+        for job in &jobs {
+            job.cancel().wait_blocking()?;
+        }
+        // The id of the next one says which slot it has.
+        let next = task.schedule(0).delay(HOUR).wait_blocking()?;
+        assert!(next.id().to_string().ends_with("00000001"), "{}", next.id());
+        next.cancel().wait_blocking()?;
+    }
+    Ok(())
+}
