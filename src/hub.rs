@@ -483,15 +483,20 @@ impl Hub {
     }
 
     /// Keeps an event for the readers, if there are any; to be followed by
-    /// `events.deliver()`, once no lock is held. A reader that has come since
-    /// the clock was left unread has come too late for it.
+    /// `events.deliver()`, once no lock is held.
     pub(crate) fn record(
         &self,
         job: &dyn Execution,
         now: Now,
         kind: impl FnOnce() -> JobEventKind,
     ) {
-        if self.events.is_read() && now != Now::NEVER {
+        if self.events.is_read() {
+            // A reader may have come since the clock was left unread.
+            let now = if now == Now::NEVER {
+                self.clock.now()
+            } else {
+                now
+            };
             self.events.record(Event::Job(JobEvent {
                 at: self.time(now.wall),
                 id: job.core().id.clone(),

@@ -259,8 +259,8 @@ where
         Ok(())
     }
 
-    /// Locks the state; where it takes the time to go on, with that. A clock may
-    /// be foreign, and is not read under the lock.
+    /// Locks the state; where it takes the time to go on, with that. Reading a
+    /// clock is not free, and not for under a lock.
     fn lock_with_time(
         &self,
         needs_time: impl Fn(&State<A>) -> bool,
