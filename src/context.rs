@@ -4,7 +4,6 @@ use std::fmt;
 
 use time::OffsetDateTime;
 
-use crate::clock::from_wall;
 use crate::error::MissingState;
 use crate::execution::Execution;
 use crate::id::JobId;
@@ -38,11 +37,16 @@ use crate::sync::Arc;
 pub struct JobContext {
     job: Arc<dyn Execution>,
     begun: Begun,
+    nominal: OffsetDateTime,
 }
 
 impl JobContext {
-    pub(crate) fn new(job: Arc<dyn Execution>, begun: Begun) -> Self {
-        Self { job, begun }
+    pub(crate) fn new(job: Arc<dyn Execution>, begun: Begun, nominal: OffsetDateTime) -> Self {
+        Self {
+            job,
+            begun,
+            nominal,
+        }
     }
 
     /// The job's id.
@@ -61,9 +65,9 @@ impl JobContext {
     }
 
     /// The time that this run stands for: when it was due, however late it
-    /// starts, and whichever attempt it is. In the app's UTC offset.
+    /// starts, and whichever attempt it is. In the job's zone.
     pub fn nominal_time(&self) -> OffsetDateTime {
-        from_wall(self.begun.nominal, self.job.offset())
+        self.nominal
     }
 
     /// The value of this type that was given to the app.

@@ -3,6 +3,8 @@
 //! Each names the value at fault and the rule it broke, so that the text alone
 //! is enough to mend the call.
 
+mod cron;
+
 use std::error::Error;
 use std::fmt;
 use std::time::Duration;
@@ -10,6 +12,7 @@ use std::time::Duration;
 use thiserror::Error;
 use time::OffsetDateTime;
 
+pub use self::cron::{CronError, CronField, ZoneError};
 use crate::id::{JobId, MAX_NAME_BYTES};
 use crate::sync::Arc;
 
@@ -40,6 +43,9 @@ pub enum StartError {
         "no executor: give one to Jobber::builder().executor(..), or switch the feature `thread-pool` on"
     )]
     NoExecutor,
+    /// The app's time zone is not known.
+    #[error("the app's zone: {0}")]
+    Zone(#[source] ZoneError),
     /// The wake gap would hold jobs up for too long.
     #[error("the wake gap is {value:?}, and {max:?} is the longest allowed")]
     WakeGapTooLong {
@@ -201,6 +207,20 @@ pub enum ScheduleError {
         #[source]
         reason: InvalidId,
     },
+    /// The cron expression can't be read.
+    #[error("{0}")]
+    Cron(#[source] CronError),
+    /// The cron expression can never be due again.
+    #[error("the cron expression `{expression}` is never due after {after}")]
+    NeverDue {
+        /// The expression, as written.
+        expression: String,
+        /// Now, or the start date if that is later.
+        after: OffsetDateTime,
+    },
+    /// The time zone is not known.
+    #[error("{0}")]
+    Zone(#[source] ZoneError),
     /// `every` was given an interval of zero.
     #[error("the interval is zero, and must be longer")]
     ZeroInterval,

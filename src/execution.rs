@@ -9,9 +9,9 @@ use std::future::Future;
 use std::pin::Pin;
 
 use event_listener::Event;
-use time::{OffsetDateTime, UtcOffset};
+use time::OffsetDateTime;
 
-use crate::clock::{Now, WallNanos, from_wall};
+use crate::clock::{Now, WallNanos};
 use crate::id::JobId;
 use crate::state::StateMap;
 use crate::status::{JobStatus, StatusCell};
@@ -46,9 +46,9 @@ impl JobCore {
         }
     }
 
-    pub(crate) fn exec_at(&self, offset: UtcOffset) -> OffsetDateTime {
+    pub(crate) fn exec_at(&self) -> WallNanos {
         // Relaxed: a time to look at, which orders nothing.
-        from_wall(self.exec_at.load(Ordering::Relaxed), offset)
+        self.exec_at.load(Ordering::Relaxed)
     }
 
     pub(crate) fn set_exec_at(&self, at: WallNanos) {
@@ -121,7 +121,9 @@ pub(crate) trait Execution: Any + Send + Sync {
 
     fn task_name(&self) -> &Arc<str>;
     fn is_blocking(&self) -> bool;
-    fn offset(&self) -> UtcOffset;
+    /// In the job's zone.
+    fn exec_at(&self) -> OffsetDateTime;
+    fn cron_expression(&self) -> Option<&str>;
     fn last_run(&self) -> Option<Run>;
     /// Goes up, and round, with each run that ends; no replacement sets it back.
     fn runs_ended(&self) -> u32;

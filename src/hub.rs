@@ -8,10 +8,7 @@ use std::collections::HashMap;
 use std::thread::Thread;
 use std::time::Duration;
 
-use event_listener::Event as Signal;
-use time::UtcOffset;
-
-use crate::clock::{AppClock, Due, Now, WallNanos, from_wall};
+use crate::clock::{AppClock, Due, Now, WallNanos};
 use crate::error::{RegisterError, ScheduleError, StartError, check_id};
 use crate::events::{Event, EventBus, JobEvent, JobEventKind};
 use crate::execution::{Cancelling, Execution};
@@ -24,12 +21,14 @@ use crate::status::JobStatus;
 use crate::sync::{Arc, AtomicBool, Mutex, OnceLock, Ordering, lock};
 use crate::table::{Emptied, Inbox, Table, Wake};
 use crate::timer_queue::{Key, Tag};
+use crate::zone::Zone;
+use event_listener::Event as Signal;
 
 pub(crate) type Live = Arc<dyn Execution>;
 
 pub(crate) struct Hub {
     pub(crate) clock: AppClock,
-    pub(crate) offset: UtcOffset,
+    pub(crate) zone: Zone,
     pub(crate) wake_gap: Duration,
     pub(crate) state: StateMap,
     pub(crate) events: Arc<EventBus>,
@@ -126,7 +125,7 @@ pub(crate) struct Removed {
 /// What must be known to build a [`Hub`].
 pub(crate) struct HubConfig {
     pub(crate) clock: AppClock,
-    pub(crate) offset: UtcOffset,
+    pub(crate) zone: Zone,
     pub(crate) wake_gap: Duration,
     pub(crate) state: StateMap,
     pub(crate) seed: Option<u64>,
@@ -140,7 +139,7 @@ impl Hub {
         };
         Self {
             clock: config.clock,
-            offset: config.offset,
+            zone: config.zone,
             wake_gap: config.wake_gap,
             state: config.state,
             events: Arc::default(),
@@ -330,7 +329,7 @@ impl Hub {
             }
             board.table.insert(job.core().slot, job.clone());
             // Under the lock, so that none comes before it.
-            let due = job.core().exec_at(self.offset);
+            let due = job.exec_at();
             self.record(&*job, now, || JobEventKind::Scheduled { due });
             match admission.when {
                 When::Now => (Wake::No, board.dispatcher.clone()),
@@ -508,6 +507,6 @@ impl Hub {
 
     /// A wall time, dressed for the public.
     pub(crate) fn time(&self, wall: WallNanos) -> time::OffsetDateTime {
-        from_wall(wall, self.offset)
+        self.zone.time_at(wall)
     }
 }

@@ -177,7 +177,7 @@ impl AnyJob {
         self.status().is_final()
     }
 
-    /// When it is due, in the app's UTC offset: for a recurring job its next
+    /// When it is due, with the offset that is in force then in its zone: for a recurring job its next
     /// run, for one that waits for a retry that retry. Once it runs, when it
     /// was due.
     ///
@@ -195,7 +195,7 @@ impl AnyJob {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn exec_at(&self) -> OffsetDateTime {
-        self.0.core().exec_at(self.0.offset())
+        self.0.exec_at()
     }
 
     /// The text of its cron expression, as written; `None` for any other job.
@@ -203,12 +203,14 @@ impl AnyJob {
     /// ```
     /// # let sim = jobber::testing::Simulation::new();
     /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// let job = hello.schedule(()).cron("0 9 * * MON-FRI").wait_blocking()?;
+    /// assert_eq!(job.cron_expression(), Some("0 9 * * MON-FRI"));
     /// let job = hello.schedule(()).push().wait_blocking()?;
     /// assert_eq!(job.cron_expression(), None);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn cron_expression(&self) -> Option<&str> {
-        None
+        self.0.cron_expression()
     }
 
     /// Waits until it is done, or its app has stopped: `.await` it, or end it

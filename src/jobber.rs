@@ -9,11 +9,10 @@ use std::time::Duration;
 use async_io::Timer;
 use event_listener::Event as Signal;
 use futures_lite::{FutureExt, future};
-use time::UtcOffset;
 
 use crate::clock::{AppClock, Clock, SystemClock};
 use crate::driver::{DEFAULT_WAKE_GAP, MAX_WAKE_GAP, spawn_thread};
-use crate::error::StartError;
+use crate::error::{StartError, ZoneError};
 use crate::events::Events;
 use crate::executor::Executor;
 use crate::handler::{BlockingHandler, Handler, TaskOutput};
@@ -25,6 +24,7 @@ use crate::status::JobStatus;
 use crate::sync::{Arc, Mutex, lock};
 use crate::task::TaskBuilder;
 use crate::waiter::{Condition, Waiter};
+use crate::zone::{IntoZone, Zone};
 
 /// A scheduler that lives in this program: tasks are registered with it, jobs
 /// are scheduled on it, and one thread of its own knows what is due.
@@ -76,7 +76,7 @@ pub(crate) enum TurnedBy {
 ///
 /// let app = Jobber::builder()
 ///     .executor(|job| smol::spawn(job).detach())
-///     .utc_offset(time::macros::offset!(+1))
+///     .zone(time::macros::offset!(+1))
 ///     .state(String::from("shared with all tasks"))
 ///     .build()?;
 /// # Ok::<(), jobber::StartError>(())
@@ -85,7 +85,7 @@ pub(crate) enum TurnedBy {
 pub struct JobberBuilder {
     executor: Option<Arc<dyn Executor>>,
     clock: AppClock,
-    offset: UtcOffset,
+    zone: Result<Zone, ZoneError>,
     wake_gap: Duration,
     state: StateMap,
     seed: Option<u64>,
@@ -107,9 +107,11 @@ impl JobberBuilder {
         self
     }
 
-    /// The offset of the times that jobs show; without it, UTC.
-    pub fn utc_offset(mut self, offset: UtcOffset) -> Self {
-        self.offset = offset;
+    /// The time zone that cron expressions are read in, and that jobs show their
+    /// times in: a [`Zone`], a fixed [`UtcOffset`](time::UtcOffset) or, with
+    /// feature `tz`, a name such as `"Europe/Berlin"`. Without it, UTC.
+    pub fn zone(mut self, zone: impl IntoZone) -> Self {
+        self.zone = zone.into_zone();
         self
     }
 
@@ -144,8 +146,8 @@ impl JobberBuilder {
     /// Builds the app. It runs nothing until [`Jobber::start`].
     ///
     /// # Errors
-    /// When there is no executor, and none is built in; when the wake gap is
-    /// longer than a second.
+    /// When there is no executor, and none is built in; when the zone is unknown,
+    /// or the wake gap longer than a second.
     pub fn build(self) -> Result<Jobber, StartError> {
         if self.executor.is_none() && !cfg!(feature = "thread-pool") {
             return Err(StartError::NoExecutor);
@@ -156,9 +158,10 @@ impl JobberBuilder {
                 max: MAX_WAKE_GAP,
             });
         }
+        let zone = self.zone.map_err(StartError::Zone)?;
         let hub = Hub::new(HubConfig {
             clock: self.clock,
-            offset: self.offset,
+            zone,
             wake_gap: self.wake_gap,
             state: self.state,
             seed: self.seed,
@@ -176,7 +179,7 @@ impl JobberBuilder {
 impl fmt::Debug for JobberBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JobberBuilder")
-            .field("utc_offset", &self.offset)
+            .field("zone", &self.zone)
             .field("wake_gap", &self.wake_gap)
             .finish_non_exhaustive()
     }
@@ -188,7 +191,7 @@ impl Jobber {
         JobberBuilder {
             executor: None,
             clock: AppClock::System(SystemClock::new()),
-            offset: UtcOffset::UTC,
+            zone: Ok(Zone::UTC),
             wake_gap: DEFAULT_WAKE_GAP,
             state: StateMap::default(),
             seed: None,

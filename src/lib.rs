@@ -68,6 +68,9 @@
 //!   runtime, by the crates `async-executor` and `blocking`. Without it, give the
 //!   builder an executor.
 //!
+//! - `tz`: time zones by name, `.zone("Europe/Berlin")`, by the crate `jiff` and
+//!   the copy of the IANA database that it compiles in.
+//!
 //! No feature brings tokio in.
 
 #![forbid(unsafe_code)]
@@ -75,6 +78,7 @@
 
 mod clock;
 mod context;
+mod cron;
 mod driver;
 mod error;
 mod events;
@@ -101,12 +105,14 @@ pub mod testing;
 mod timer_queue;
 mod trigger;
 mod waiter;
+mod zone;
 
 pub use clock::{Clock, SystemClock};
 pub use context::JobContext;
+pub use cron::{Cron, IntoCron, Upcoming};
 pub use error::{
-    BoxError, ExecutorDropped, InvalidId, JobError, MissingState, ParseStatusError, RegisterError,
-    ScheduleError, StartError, StorageError,
+    BoxError, CronError, CronField, ExecutorDropped, InvalidId, JobError, MissingState,
+    ParseStatusError, RegisterError, ScheduleError, StartError, StorageError, ZoneError,
 };
 pub use events::{BlockingEvents, Event, Events, JobEvent, JobEventKind};
 pub use execution::Run;
@@ -123,6 +129,7 @@ pub use status::JobStatus;
 pub use stop::{StopToken, Stopped};
 pub use task::{Task, TaskBuilder};
 pub use trigger::Misfire;
+pub use zone::{IntoZone, Zone};
 
 /// The README's examples are tests.
 #[cfg(doctest)]

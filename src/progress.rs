@@ -5,17 +5,25 @@
 //! says.
 
 use crate::clock::{Due, MonoNanos, Now, WallNanos};
+use crate::cron::Cron;
 use crate::outcome::Failure;
 use crate::retry::{Backoff, RetryHint};
 use crate::status::JobStatus;
 use crate::stop::Control;
 use crate::sync::Arc;
-use crate::trigger::Ticks;
+use crate::trigger::{Recurrence, Ticks};
+use crate::zone::Zone;
 
 /// What a scheduling asks for.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
+    /// The zone of the times that the job shows, if it is not the app's.
+    pub(crate) zone: Option<Box<Zone>>,
     pub(crate) due: Due,
+    /// The wall time of that, as foreseen.
+    pub(crate) exec_at: WallNanos,
+    /// The time that the run stands for, as foreseen: without jitter.
+    pub(crate) nominal: WallNanos,
     pub(crate) recurring: Option<Box<Recurring>>,
 }
 
@@ -36,18 +44,21 @@ pub(crate) struct Recurring {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Line {
     Mono,
+    Wall,
 }
 
 impl Line {
     fn due(self, at: i64) -> Due {
         match self {
             Line::Mono => Due::Mono(at),
+            Line::Wall => Due::Wall(at),
         }
     }
 
     fn of(self, now: Now) -> i64 {
         match self {
             Line::Mono => now.mono,
+            Line::Wall => now.wall,
         }
     }
 }
@@ -84,6 +95,35 @@ pub(crate) struct RunRecord {
     pub(crate) status: JobStatus,
 }
 
+impl Plan {
+    pub(crate) fn new(
+        zone: Option<Box<Zone>>,
+        due: Due,
+        recurring: Option<Box<Recurring>>,
+        now: Now,
+    ) -> Self {
+        let exec_at = due.as_wall(now);
+        let nominal = recurring
+            .as_ref()
+            .map_or(exec_at, |r| r.nominal().as_wall(now));
+        Self {
+            zone,
+            due,
+            exec_at,
+            nominal,
+            recurring,
+        }
+    }
+
+    /// The cron expression that it goes by.
+    pub(crate) fn cron(&self) -> Option<&Arc<Cron>> {
+        match &self.recurring.as_ref()?.ticks.recurrence {
+            Recurrence::Cron { cron, .. } => Some(cron),
+            Recurrence::Every { .. } => None,
+        }
+    }
+}
+
 impl Recurring {
     pub(crate) fn new(
         ticks: Ticks,
@@ -100,6 +140,11 @@ impl Recurring {
             nominal,
             started_at: 0,
         }
+    }
+
+    /// When the first run is due, with its jitter.
+    pub(crate) fn first_due(&self, random: impl FnOnce() -> f64) -> Due {
+        self.line.due(self.ticks.jittered(self.nominal, random))
     }
 
     fn nominal(&self) -> Due {
@@ -193,14 +238,13 @@ pub(crate) struct Begun {
 }
 
 impl Progress {
-    /// `nominal` is the wall time at which it is due.
-    pub(crate) fn new(plan: Plan, nominal: WallNanos) -> Self {
+    pub(crate) fn new(plan: Plan) -> Self {
         Self {
             timer: Some(plan.due),
             control: None,
             tally: plan.recurring.is_some().then(Box::default),
             recurring: plan.recurring,
-            nominal,
+            nominal: plan.nominal,
             number: 0,
             attempts: 0,
             runs_ended: 0,
@@ -247,14 +291,14 @@ impl Progress {
 
     /// Takes on another plan between attempts. Gives whether the job starts over
     /// with it.
-    pub(crate) fn replace(&mut self, plan: Plan, nominal: WallNanos) -> bool {
+    pub(crate) fn replace(&mut self, plan: Plan) -> bool {
         let starts_over = !self.goes_on_with(&plan);
         if starts_over && plan.recurring.is_some() {
             self.tally = Some(Box::default());
         }
         self.timer = Some(plan.due);
         self.recurring = plan.recurring;
-        self.nominal = nominal;
+        self.nominal = plan.nominal;
         self.attempts = 0;
         self.is_ready = false;
         self.is_overdue = false;
@@ -262,7 +306,7 @@ impl Progress {
     }
 
     /// The timer has come, and the job is scheduled.
-    pub(crate) fn tick(&mut self, now: Now) -> Tock {
+    pub(crate) fn tick(&mut self, now: Now, random: impl FnOnce() -> f64) -> Tock {
         let Some(due) = self.timer.filter(|due| due.is_reached(now)) else {
             return Tock::NotYet;
         };
@@ -285,7 +329,8 @@ impl Progress {
                         self.nominal = recurring.nominal().as_wall(now);
                     }
                     if tick.due > at {
-                        let due = recurring.line.due(tick.due);
+                        let due = recurring.ticks.jittered(tick.due, random);
+                        let due = recurring.line.due(due);
                         self.timer = Some(due);
                         return Tock::Later(due);
                     }
@@ -339,6 +384,7 @@ impl Progress {
         failure: Option<&Failure>,
         retry: Option<Retry<'_>>,
         now: Now,
+        random: impl FnOnce() -> f64,
     ) -> Verdict {
         if self.closing == Closing::No
             && let Some(due) = retry.and_then(|retry| self.retry_at(retry, now))
@@ -352,7 +398,7 @@ impl Progress {
         }
         self.attempts = 0;
         let status = failure.map_or(JobStatus::Success, Failure::status);
-        self.after_run(status, now)
+        self.after_run(status, now, random)
     }
 
     fn retry_at(&self, retry: Retry<'_>, now: Now) -> Option<Due> {
@@ -368,7 +414,7 @@ impl Progress {
         Some(Due::Mono(now.mono.saturating_add(delay)))
     }
 
-    fn after_run(&mut self, status: JobStatus, now: Now) -> Verdict {
+    fn after_run(&mut self, status: JobStatus, now: Now, random: impl FnOnce() -> f64) -> Verdict {
         let run = self.record(status, now);
         let end = |status| Verdict {
             next: Next::End(status),
@@ -400,7 +446,13 @@ impl Progress {
         };
         recurring.nominal = tick.nominal;
         self.nominal = recurring.nominal().as_wall(now);
-        let due = recurring.line.due(tick.due);
+        let due = if tick.misfired && tick.nominal <= at {
+            // It makes up for a missed time, at once.
+            tick.due
+        } else {
+            recurring.ticks.jittered(tick.due, random)
+        };
+        let due = recurring.line.due(due);
         self.timer = Some(due);
         Verdict {
             next: Next::Run(due),

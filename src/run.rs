@@ -8,10 +8,11 @@ use std::any::Any;
 use std::mem::needs_drop;
 use std::time::Duration;
 
-use time::UtcOffset;
+use time::OffsetDateTime;
 
 use crate::clock::{Due, Now, WallNanos};
 use crate::context::JobContext;
+use crate::cron::CronTexts;
 use crate::error::{BoxError, ScheduleError};
 use crate::events::JobEventKind;
 use crate::execution::{Attempt, Body, Cancelling, Execution, Fired, JobCore, Mishap, Run};
@@ -26,6 +27,7 @@ use crate::status::{JobStatus, Moved};
 use crate::stop::Control;
 use crate::sync::{Arc, Mutex, MutexGuard, lock};
 use crate::table::Wake;
+use crate::zone::Zone;
 
 /// A registered task: its options, and how to make an attempt of it.
 pub(crate) struct TaskDef<A, R> {
@@ -66,10 +68,13 @@ pub(crate) struct JobState<A, R> {
     core: JobCore,
     task: Arc<TaskDef<A, R>>,
     outcome: Slot<R>,
+    cron: CronTexts,
     state: Mutex<State<A>>,
 }
 
 struct State<A> {
+    /// If it is not the app's.
+    zone: Option<Box<Zone>>,
     progress: Progress,
     /// For the next attempt; `None` once no other can follow.
     args: Option<A>,
@@ -80,7 +85,6 @@ struct State<A> {
 struct Replacement<A> {
     args: A,
     plan: Plan,
-    exec_at: WallNanos,
 }
 
 /// What is left to do when the job's lock is gone.
@@ -166,20 +170,19 @@ where
     A: Clone + Send + Sync + 'static,
     R: Send + Sync + 'static,
 {
-    pub(crate) fn new(
-        task: Arc<TaskDef<A, R>>,
-        args: A,
-        plan: Plan,
-        is_ready: bool,
-        exec_at: WallNanos,
-    ) -> Self {
-        let mut progress = Progress::new(plan, exec_at);
+    pub(crate) fn new(task: Arc<TaskDef<A, R>>, args: A, plan: Plan, is_ready: bool) -> Self {
+        let exec_at = plan.exec_at;
+        let (cron, zone) = (CronTexts::default(), plan.zone.clone());
+        cron.set(plan.cron());
+        let mut progress = Progress::new(plan);
         progress.is_ready = is_ready;
         Self {
             core: JobCore::new(exec_at),
             task,
             outcome: Slot::new(),
+            cron,
             state: Mutex::new(State {
+                zone,
                 progress,
                 args: Some(args),
                 replacement: None,
@@ -203,14 +206,9 @@ where
     }
 
     /// New arguments and another trigger, for a job that goes on.
-    pub(crate) fn replace(
-        &self,
-        args: A,
-        plan: Plan,
-        exec_at: WallNanos,
-        now: Now,
-    ) -> Result<(), NotReplaced<A>> {
+    pub(crate) fn replace(&self, args: A, plan: Plan, now: Now) -> Result<(), NotReplaced<A>> {
         let hub = self.hub();
+        let exec_at = plan.exec_at;
         let id = || self.core.id.clone();
         let mut state = lock(&self.state);
         let status = self.core.status.get();
@@ -237,26 +235,35 @@ where
         if status == JobStatus::Scheduled {
             let due = plan.due;
             after.args = state.args.replace(args);
-            if state.progress.replace(plan, exec_at) {
+            if self.take_on(&mut state, plan) {
                 old = Some(self.outcome.set(Outcome::None));
             }
             self.core.set_exec_at(exec_at);
             after.wake = hub.arm(self.core.slot, due, now);
         } else {
-            let new = Replacement {
-                args,
-                plan,
-                exec_at,
-            };
+            let new = Replacement { args, plan };
             after.replaced = state.replacement.replace(Box::new(new)).map(|r| r.args);
         }
         hub.record(self, now, || JobEventKind::Scheduled {
-            due: hub.time(exec_at),
+            due: self.time(&state, exec_at),
         });
         drop(state);
         drop_contained(old);
         self.finish_up(after);
         Ok(())
+    }
+
+    /// Goes on by another plan. Gives whether the job starts over with it.
+    fn take_on(&self, state: &mut State<A>, plan: Plan) -> bool {
+        self.cron.set(plan.cron());
+        state.zone = plan.zone.clone();
+        state.progress.replace(plan)
+    }
+
+    /// A wall time, as the job shows it.
+    fn time(&self, state: &State<A>, wall: WallNanos) -> OffsetDateTime {
+        let zone = state.zone.as_deref().unwrap_or(&self.hub().zone);
+        zone.time_at(wall)
     }
 
     /// Locks the state; where it takes the time to go on, with that. Reading a
@@ -312,7 +319,8 @@ where
         // A job that is to be another ends its run with this attempt.
         let retry = retry.filter(|_| state.replacement.is_none());
         let failure = result.as_ref().err();
-        let verdict = state.progress.after_attempt(failure, retry, now);
+        let random = || self.hub().random();
+        let verdict = state.progress.after_attempt(failure, retry, now, random);
         let control = state.progress.control.take();
         let mut after = After {
             killed: control.filter(|_| how == Settling::Overdue),
@@ -346,7 +354,7 @@ where
                 verdict.next = Next::Run(new.plan.due);
                 verdict.misfired = None;
                 after.args = state.args.replace(new.args);
-                starts_over = state.progress.replace(new.plan, new.exec_at);
+                starts_over = self.take_on(state, new.plan);
             } else {
                 verdict.next = Next::End(JobStatus::Cancelled);
                 after.replaced = Some(new.args);
@@ -367,7 +375,7 @@ where
             (None, Some(result))
         };
         if let Some(run) = verdict.run {
-            hub.record(self, now, || JobEventKind::RunEnded(self.dress(run)));
+            hub.record(self, now, || JobEventKind::RunEnded(self.dress(state, run)));
         }
         match verdict.next {
             Next::End(status) => {
@@ -378,14 +386,14 @@ where
             }
             Next::Run(due) => {
                 if let Some(nominal) = verdict.misfired {
-                    let next = hub.time(nominal.as_wall(now));
+                    let next = self.time(state, nominal.as_wall(now));
                     hub.record(self, now, || JobEventKind::Misfired { next });
                 }
                 self.schedule_anew(due, now, after);
             }
             Next::Retry(due) => {
                 let attempt = state.progress.attempts();
-                let at = hub.time(due.as_wall(now));
+                let at = self.time(state, due.as_wall(now));
                 hub.record(self, now, || JobEventKind::Retrying { attempt, due: at });
                 self.schedule_anew(due, now, after);
             }
@@ -422,13 +430,12 @@ where
         });
     }
 
-    fn dress(&self, run: RunRecord) -> Run {
-        let hub = self.hub();
+    fn dress(&self, state: &State<A>, run: RunRecord) -> Run {
         Run {
             number: run.number,
-            nominal_time: hub.time(run.nominal),
-            started_at: hub.time(run.started_at),
-            finished_at: hub.time(run.finished_at),
+            nominal_time: self.time(state, run.nominal),
+            started_at: self.time(state, run.started_at),
+            finished_at: self.time(state, run.finished_at),
             status: run.status,
         }
     }
@@ -470,6 +477,7 @@ where
         }
         self.core.status.start()?;
         let begun = state.progress.begin(now);
+        let nominal = self.time(&state, begun.nominal);
         let keep = state.progress.may_go_on(self.task.backoff.as_ref());
         let args = state.args.take();
         let mut wake = Wake::No;
@@ -485,13 +493,19 @@ where
         drop(state);
         hub.wake(wake);
         hub.events.deliver();
-        Some(Started { begun, args, keep })
+        Some(Started {
+            begun,
+            nominal,
+            args,
+            keep,
+        })
     }
 }
 
 /// An attempt that has started.
 struct Started<A> {
     begun: Begun,
+    nominal: OffsetDateTime,
     args: Option<A>,
     /// Whether the arguments will be needed again.
     keep: bool,
@@ -529,13 +543,18 @@ where
         self.task.is_blocking
     }
 
-    fn offset(&self) -> UtcOffset {
-        self.hub().offset
+    fn exec_at(&self) -> OffsetDateTime {
+        self.time(&lock(&self.state), self.core.exec_at())
+    }
+
+    fn cron_expression(&self) -> Option<&str> {
+        self.cron.get()
     }
 
     fn last_run(&self) -> Option<Run> {
-        let run = lock(&self.state).progress.last_run();
-        run.map(|run| self.dress(run))
+        let state = lock(&self.state);
+        let run = state.progress.last_run()?;
+        Some(self.dress(&state, run))
     }
 
     fn runs_ended(&self) -> u32 {
@@ -575,9 +594,9 @@ where
             _ => return Fired::Settled,
         }
         let hub = self.hub();
-        let tock = state.progress.tick(now);
+        let tock = state.progress.tick(now, || hub.random());
         if let Tock::Later(due) | Tock::StartMissed(due) = tock {
-            let next = hub.time(due.as_wall(now));
+            let next = self.time(&state, due.as_wall(now));
             hub.record(self, now, || JobEventKind::Misfired { next });
         }
         match tock {
@@ -619,9 +638,14 @@ where
     }
 
     fn begin(self: Arc<Self>) -> Option<Attempt> {
-        let Started { begun, args, keep } = self.start()?;
+        let Started {
+            begun,
+            nominal,
+            args,
+            keep,
+        } = self.start()?;
         let number = begun.number;
-        let cx = JobContext::new(self.clone(), begun);
+        let cx = JobContext::new(self.clone(), begun, nominal);
         let body = match args.map(|args| self.attempt_args(number, args, keep)) {
             // The function itself is foreign, and may panic before it gives a
             // future.
@@ -709,7 +733,9 @@ where
             }
             (JobStatus::Running, Cancelling::Abort) => {
                 if let Some(run) = state.progress.record(JobStatus::Cancelled, now) {
-                    hub.record(self, now, || JobEventKind::RunEnded(self.dress(run)));
+                    hub.record(self, now, || {
+                        JobEventKind::RunEnded(self.dress(&state, run))
+                    });
                 }
                 after.moved = self.core.status.finish(JobStatus::Cancelled);
                 after.replaced = state.replacement.take().map(|new| new.args);

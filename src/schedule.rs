@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use crate::clock::{Due, Now, to_nanos, to_wall, wall_range};
-use crate::error::{ScheduleError, check_id};
+use crate::clock::{Due, MAX_DURATION, Now, to_nanos, to_wall, wall_range};
+use crate::cron::{Cron, IntoCron};
+use crate::error::{CronError, ScheduleError, ZoneError, check_id};
 use crate::hub::{Admission, When};
 use crate::id::JobId;
 use crate::job::Job;
@@ -18,6 +19,7 @@ use crate::progress::{DEFAULT_MAX_FAILURES, Limits, Line, Plan, Recurring};
 use crate::run::{JobState, NotReplaced, TaskDef};
 use crate::sync::Arc;
 use crate::trigger::{Misfire, Recurrence, Ticks};
+use crate::zone::{IntoZone, Zone};
 
 /// A job on its way to be scheduled, from [`Task::schedule`](crate::Task::schedule):
 /// options first, a trigger last.
@@ -39,12 +41,13 @@ use crate::trigger::{Misfire, Recurrence, Ticks};
 ///     .wait_blocking()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[must_use = "nothing is scheduled until a trigger is chosen: push, delay, at or every"]
+#[must_use = "nothing is scheduled until a trigger is chosen: push, delay, at, every or cron"]
 pub struct Schedule<A, R> {
     task: Arc<TaskDef<A, R>>,
     args: A,
     id: Option<JobId>,
     replace: bool,
+    zone: Option<Result<Zone, ZoneError>>,
     recurring: RecurringOptions,
 }
 
@@ -54,6 +57,7 @@ struct RecurringOptions {
     max_failures: Option<u32>,
     misfire: Option<Misfire>,
     start_date: Option<OffsetDateTime>,
+    jitter: Option<Duration>,
 }
 
 impl RecurringOptions {
@@ -64,6 +68,7 @@ impl RecurringOptions {
             ("max_failures", self.max_failures.is_some()),
             ("misfire", self.misfire.is_some()),
             ("start_date", self.start_date.is_some()),
+            ("jitter", self.jitter.is_some()),
         ]
         .into_iter()
         .find_map(|(option, is_set)| is_set.then_some(option))
@@ -71,21 +76,23 @@ impl RecurringOptions {
 }
 
 /// The moment that a job is for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Trigger {
     Push,
     Delay(Duration),
     At(OffsetDateTime),
     Every(Duration),
+    Cron(Result<Cron, CronError>),
 }
 
 impl Trigger {
-    fn name(self) -> &'static str {
+    fn name(&self) -> &'static str {
         match self {
             Trigger::Push => "push",
             Trigger::Delay(_) => "delay",
             Trigger::At(_) => "at",
             Trigger::Every(_) => "every",
+            Trigger::Cron(_) => "cron",
         }
     }
 }
@@ -101,6 +108,7 @@ where
             args,
             id: None,
             replace: false,
+            zone: None,
             recurring: RecurringOptions::default(),
         }
     }
@@ -121,6 +129,14 @@ where
     /// Without such a job, a new one is made.
     pub fn replace(mut self) -> Self {
         self.replace = true;
+        self
+    }
+
+    /// The time zone that its cron expression is read in, and that it shows its
+    /// times in: a [`Zone`], a fixed [`UtcOffset`](time::UtcOffset) or, with
+    /// feature `tz`, a name such as `"Europe/Berlin"`. Without it, the app's.
+    pub fn zone(mut self, zone: impl IntoZone) -> Self {
+        self.zone = Some(zone.into_zone());
         self
     }
 
@@ -145,11 +161,20 @@ where
         self
     }
 
-    /// Recurring: the first time it runs; with [`every`](Schedule::every), the
-    /// others follow at whole intervals from there. In the past, it only places
-    /// them. Without it, the first run is one interval from now.
+    /// Recurring: the first time that it may run at. With
+    /// [`every`](Schedule::every) it runs then, and at whole intervals from
+    /// there; in the past, the date only places them. Without it, the first run
+    /// is the first one from now, which for `every` is one interval away.
     pub fn start_date(mut self, start: OffsetDateTime) -> Self {
         self.recurring.start_date = Some(start);
+        self
+    }
+
+    /// Recurring: starts each run later than its time by a random share of this,
+    /// but always before its next time, so that jobs of one time do not start
+    /// as one. The run's nominal time stays as it is.
+    pub fn jitter(mut self, jitter: Duration) -> Self {
+        self.recurring.jitter = Some(jitter);
         self
     }
 
@@ -177,6 +202,25 @@ where
         self.on(Trigger::Every(interval))
     }
 
+    /// Whenever a cron expression is due, on the wall clock and in the job's zone.
+    /// The grammar, and what happens when clocks change, are on [`Cron`].
+    ///
+    /// ```
+    /// # let sim = jobber::testing::Simulation::new();
+    /// # let report = sim.app().task("report", || async {}).register()?;
+    /// let job = report
+    ///     .schedule(())
+    ///     .zone(time::macros::offset!(+1))
+    ///     .cron("30 6 * * MON-FRI")
+    ///     .wait_blocking()?;
+    /// // The clock of the simulation stands at a Saturday's midnight, UTC.
+    /// assert_eq!(job.exec_at(), time::macros::datetime!(2000-01-03 6:30 +1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn cron(self, cron: impl IntoCron) -> Submit<A, R> {
+        self.on(Trigger::Cron(cron.into_cron()))
+    }
+
     fn on(self, trigger: Trigger) -> Submit<A, R> {
         Submit(Some(Request {
             schedule: self,
@@ -188,7 +232,6 @@ where
         let hub = self.task.hub.clone();
         let now = hub.clock.now();
         let (plan, when) = self.plan(trigger, now)?;
-        let exec_at = plan.due.as_wall(now);
         let Self {
             task,
             mut args,
@@ -204,7 +247,7 @@ where
                 check_id(id)?;
                 hub.check_open()?;
                 if let Some(job) = task.live(id) {
-                    match job.replace(args, plan.clone(), exec_at, now) {
+                    match job.replace(args, plan.clone(), now) {
                         Ok(()) => return Ok(Job::new(job)),
                         Err(NotReplaced::Done(back)) => args = back,
                         Err(NotReplaced::Refused(error)) => return Err(error),
@@ -212,7 +255,7 @@ where
                 }
             }
             let is_ready = when == When::Now;
-            let job = JobState::new(task.clone(), args, plan.clone(), is_ready, exec_at);
+            let job = JobState::new(task.clone(), args, plan.clone(), is_ready);
             let id = id.clone();
             match hub.admit(job, Admission { id, when }, now) {
                 Ok(job) => return Ok(Job::new(job)),
@@ -233,7 +276,7 @@ where
     }
 
     fn plan(&self, trigger: Trigger, now: Now) -> Result<(Plan, When), ScheduleError> {
-        if !matches!(trigger, Trigger::Every(_))
+        if !matches!(trigger, Trigger::Every(_) | Trigger::Cron(_))
             && let Some(option) = self.recurring.any()
         {
             return Err(ScheduleError::NotRecurring {
@@ -241,24 +284,34 @@ where
                 trigger: trigger.name(),
             });
         }
-        let once = |due| Plan {
-            due,
-            recurring: None,
+        let zone = match &self.zone {
+            Some(Ok(zone)) => Some(Box::new(zone.clone())),
+            Some(Err(error)) => return Err(ScheduleError::Zone(error.clone())),
+            None => None,
         };
+        let plan = |due, recurring| Plan::new(zone.clone(), due, recurring, now);
+        let random = || self.task.hub.random();
         Ok(match trigger {
-            Trigger::Push => (once(Due::Mono(now.mono)), When::Now),
+            Trigger::Push => (plan(Due::Mono(now.mono), None), When::Now),
             Trigger::Delay(delay) => {
                 let due = Due::Mono(after(now, delay, "delay")?);
-                (once(due), When::At(due))
+                (plan(due, None), When::At(due))
             }
             Trigger::At(time) => {
                 let due = Due::Wall(wall(time)?);
-                (once(due), When::At(due))
+                (plan(due, None), When::At(due))
             }
             Trigger::Every(interval) => {
-                let plan = self.recurring.every(interval, now)?;
-                let due = plan.due;
-                (plan, When::At(due))
+                let recurring = self.recurring.every(interval, now)?;
+                let due = recurring.first_due(random);
+                (plan(due, Some(Box::new(recurring))), When::At(due))
+            }
+            Trigger::Cron(cron) => {
+                let cron = cron.map_err(ScheduleError::Cron)?;
+                let zone = zone.as_deref().unwrap_or(&self.task.hub.zone);
+                let recurring = self.recurring.cron(cron, zone.clone(), now)?;
+                let due = recurring.first_due(random);
+                (plan(due, Some(Box::new(recurring))), When::At(due))
             }
         })
     }
@@ -280,7 +333,41 @@ impl RecurringOptions {
         })
     }
 
-    fn every(&self, interval: Duration, now: Now) -> Result<Plan, ScheduleError> {
+    fn ticks(&self, recurrence: Recurrence) -> Result<Ticks, ScheduleError> {
+        let mut ticks = Ticks::new(recurrence, self.misfire.unwrap_or_default());
+        if let Some(jitter) = self.jitter {
+            ticks.jitter = to_nanos(jitter).ok_or(ScheduleError::DurationTooLong {
+                field: "jitter",
+                value: jitter,
+                max: MAX_DURATION,
+            })?;
+        }
+        Ok(ticks)
+    }
+
+    fn cron(&self, cron: Cron, zone: Zone, now: Now) -> Result<Recurring, ScheduleError> {
+        let limits = self.limits()?;
+        let start_date = self.start_date.map(wall).transpose()?;
+        // The start date itself may be the first time.
+        let after = start_date.map_or(now.wall, |start| now.wall.max(start.saturating_sub(1)));
+        let never = ScheduleError::NeverDue {
+            expression: cron.to_string(),
+            after: zone.time_at(after),
+        };
+        let cron = Arc::new(cron);
+        let recurrence = Recurrence::Cron { cron, zone };
+        let nominal = recurrence.next_after(after).ok_or(never)?;
+        let ticks = self.ticks(recurrence)?;
+        Ok(Recurring::new(
+            ticks,
+            Line::Wall,
+            limits,
+            start_date,
+            nominal,
+        ))
+    }
+
+    fn every(&self, interval: Duration, now: Now) -> Result<Recurring, ScheduleError> {
         if interval.is_zero() {
             return Err(ScheduleError::ZeroInterval);
         }
@@ -300,12 +387,14 @@ impl RecurringOptions {
             // No later than `first`, and so there is one.
             recurrence.next_after(now.mono).unwrap_or(first)
         };
-        let ticks = Ticks::new(recurrence, self.misfire.unwrap_or_default());
-        let recurring = Recurring::new(ticks, Line::Mono, limits, start_date, nominal);
-        Ok(Plan {
-            due: Due::Mono(nominal),
-            recurring: Some(Box::new(recurring)),
-        })
+        let ticks = self.ticks(recurrence)?;
+        Ok(Recurring::new(
+            ticks,
+            Line::Mono,
+            limits,
+            start_date,
+            nominal,
+        ))
     }
 }
 

@@ -4,7 +4,12 @@
 
 use std::time::Duration;
 
-use crate::clock::to_nanos;
+use time::UtcOffset;
+
+use crate::clock::{from_wall, to_nanos, to_wall};
+use crate::cron::Cron;
+use crate::sync::Arc;
+use crate::zone::Zone;
 
 /// What a recurring job does about times that have passed without a run: the
 /// last run took longer than the interval, the clock jumped, or the program
@@ -48,6 +53,8 @@ pub enum Misfire {
 pub(crate) enum Recurrence {
     /// `anchor + k * interval` for `k` from 0.
     Every { anchor: i64, interval: i64 },
+    /// Whenever the expression is due in the zone; wall time.
+    Cron { cron: Arc<Cron>, zone: Zone },
 }
 
 impl Recurrence {
@@ -55,6 +62,10 @@ impl Recurrence {
     /// that can be counted. Never goes through the times between.
     pub(crate) fn next_after(&self, after: i64) -> Option<i64> {
         match *self {
+            Recurrence::Cron { ref cron, ref zone } => {
+                let next = cron.next_after(from_wall(after, UtcOffset::UTC), zone)?;
+                to_wall(next)
+            }
             Recurrence::Every { anchor, .. } if after < anchor => Some(anchor),
             Recurrence::Every { anchor, interval } => {
                 // i128: the distance of two i64 needs 65 bits.
@@ -86,6 +97,8 @@ pub(crate) struct Next {
 pub(crate) struct Ticks {
     pub(crate) recurrence: Recurrence,
     pub(crate) misfire: Misfire,
+    /// How much later than its time a run may be put, at random.
+    pub(crate) jitter: i64,
     /// Missed runs made up for in a row, for [`Misfire::All`].
     made_up: u32,
     /// Times up to here are dealt with, whether or not they were run.
@@ -97,6 +110,7 @@ impl Ticks {
         Self {
             recurrence,
             misfire,
+            jitter: 0,
             made_up: 0,
             settled: i64::MIN,
         }
@@ -136,6 +150,19 @@ impl Ticks {
             });
         }
         self.missed(nominal.saturating_sub(1), nominal, now)
+    }
+
+    /// A time with its jitter: `random`, from 0 to 1, of it, but before the next
+    /// time. Never before the time itself.
+    pub(crate) fn jittered(&self, nominal: i64, random: impl FnOnce() -> f64) -> i64 {
+        if self.jitter == 0 {
+            return nominal;
+        }
+        let next = self.recurrence.next_after(nominal).unwrap_or(i64::MAX);
+        let room = next.saturating_sub(nominal).saturating_sub(1);
+        // The product of two that are at most their maxima is no larger.
+        let jitter = (self.jitter.min(room) as f64 * random()) as i64;
+        nominal.saturating_add(jitter.min(room))
     }
 
     /// `first` is the earliest missed time, the first one after `last`.

@@ -167,7 +167,7 @@ fn jobs_lists_all_that_are_live() -> Result {
 #[test]
 fn exec_at_is_the_due_time_with_the_apps_offset() -> Result {
     let clock = ManualClock::at(datetime!(2026-11-23 12:00 UTC));
-    let sim = Simulation::with(0, clock, |b| b.utc_offset(offset!(+5:30)))?;
+    let sim = Simulation::with(0, clock, |b| b.zone(offset!(+5:30)))?;
     let task = sim.app().task("t", || async {}).register()?;
     let delayed = task.schedule(()).delay(MINUTE).wait_blocking()?;
     assert_eq!(delayed.exec_at(), datetime!(2026-11-23 17:31 +5:30));

@@ -13,6 +13,8 @@ const FLOORS: &[(&str, &[&str])] = &[
     (
         "1: pure, no threads",
         &[
+            "zone",
+            "cron",
             "trigger",
             "retry",
             "timer_queue",

@@ -6,13 +6,16 @@ use std::time::Duration;
 
 use jobber::{JobStatus, Jobber};
 
-/// How many threads have a name that starts so.
-fn threads_named(prefix: &str) -> usize {
+/// The names of our threads.
+fn ours() -> Vec<String> {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-    tasks
+    let mut names: Vec<String> = tasks
         .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok())
-        .filter(|name| name.starts_with(prefix))
-        .count()
+        .map(|name| name.trim().to_string())
+        .filter(|name| name.starts_with("jobber-"))
+        .collect();
+    names.sort();
+    names
 }
 
 #[test]
@@ -25,8 +28,10 @@ fn one_timer_thread_and_no_thread_for_a_job_that_waits_and_none_after_shutdown()
         let app = Jobber::builder().build()?;
         let waits = app.task("waits", std::future::pending::<()>).register()?;
         app.start().wait_blocking()?;
-        let expected = std::thread::available_parallelism()?.get() + 1;
-        while threads_named("jobber-") < expected {
+        let cores = std::thread::available_parallelism()?.get();
+        let mut expected: Vec<String> = (1..=cores).map(|n| format!("jobber-{n}")).collect();
+        expected.push("jobber-timer".into());
+        while ours().len() < expected.len() {
             std::thread::yield_now();
         }
         for _ in 0..1_000 {
@@ -39,15 +44,10 @@ fn one_timer_thread_and_no_thread_for_a_job_that_waits_and_none_after_shutdown()
         while last.status() != JobStatus::Running {
             std::thread::yield_now();
         }
-        assert_eq!(
-            threads_named("jobber-"),
-            expected,
-            "a job that waits needs no thread"
-        );
-        assert_eq!(threads_named("jobber-timer"), 1);
+        assert_eq!(ours(), expected, "a job that waits needs no thread");
         app.shutdown(Duration::ZERO).wait_blocking();
         // They have been told, and have only to return.
-        while threads_named("jobber-") > 0 {
+        while !ours().is_empty() {
             std::thread::yield_now();
         }
     }
