@@ -1,0 +1,55 @@
+//! What the fuzz targets do, as plain functions: the fuzzer calls them, and so
+//! does the test that replays its corpus.
+//!
+//! `RUSTC_BOOTSTRAP=1 cargo fuzz run --features fuzzing cron_parse` from the
+//! project's root runs one.
+
+use std::cell::OnceCell;
+
+use jobber::{Cron, CronError, Zone};
+use time::OffsetDateTime;
+
+/// Reads the text as a cron expression. Nothing panics; what can be read prints,
+/// reads again and means the same, and its times are in order; what can't has
+/// an error that points at a piece of the text.
+///
+/// # Panics
+/// When any of that does not hold.
+pub fn cron_parse(data: &[u8]) {
+    thread_local! {
+        static BERLIN: OnceCell<Zone> = const { OnceCell::new() };
+    }
+    let text = String::from_utf8_lossy(data);
+    match Cron::parse(&text) {
+        Ok(cron) => BERLIN.with(|zone| {
+            let berlin = zone.get_or_init(|| Zone::named("Europe/Berlin").expect("it exists"));
+            has_meaning(&cron, berlin);
+        }),
+        Err(error) => points_at_its_fault(&text, &error),
+    }
+}
+
+fn has_meaning(cron: &Cron, berlin: &Zone) {
+    let again = Cron::parse(&cron.to_string()).expect("what was read reads again");
+    assert!(!cron.describe().is_empty());
+    // A day before Berlin's clocks go forward in 2026.
+    let start = OffsetDateTime::from_unix_timestamp(1_774_659_600).expect("in range");
+    for zone in [&Zone::UTC, berlin] {
+        let times: Vec<_> = cron.upcoming(start, zone).take(5).collect();
+        assert!(times.first().is_none_or(|first| *first > start));
+        assert!(times.is_sorted_by(|a, b| a < b), "{cron}: {times:?}");
+        assert_eq!(
+            times,
+            again.upcoming(start, zone).take(5).collect::<Vec<_>>()
+        );
+    }
+}
+
+fn points_at_its_fault(text: &str, error: &CronError) {
+    let span = error.span();
+    assert!(
+        text.get(span.clone()).is_some(),
+        "{span:?} is no piece of {text:?}"
+    );
+    assert!(!error.to_string().is_empty() && !error.allowed().is_empty());
+}

@@ -1,0 +1,22 @@
+//! Replays what the fuzzer has kept.
+
+use std::path::Path;
+
+fn replay(target: &str, run: fn(&[u8])) {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("corpus")
+        .join(target);
+    let mut count = 0;
+    for entry in std::fs::read_dir(corpus).unwrap() {
+        let path = entry.unwrap().path();
+        println!("{}", path.display());
+        run(&std::fs::read(path).unwrap());
+        count += 1;
+    }
+    assert!(count > 0, "the corpus of {target} is empty");
+}
+
+#[test]
+fn cron_parse() {
+    replay("cron_parse", jobber_fuzz::cron_parse);
+}
