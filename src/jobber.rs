@@ -95,7 +95,7 @@ pub struct JobberBuilder {
 impl JobberBuilder {
     /// Where jobs run: a runtime's `spawn`, or an [`Executor`] of your own.
     /// Without it, and with the feature `thread-pool`, a
-    /// [`ThreadPool`](crate::ThreadPool) with as many threads as cores.
+    /// `ThreadPool` with as many threads as cores.
     pub fn executor(mut self, executor: impl Executor) -> Self {
         self.executor = Some(Arc::new(executor));
         self
