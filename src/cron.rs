@@ -16,7 +16,7 @@ use time::{OffsetDateTime, UtcOffset};
 
 use self::wall::WallPattern;
 use crate::error::CronError;
-use crate::sync::{Arc, OnceLock};
+use crate::sync::{Arc, AtomicUsize, OnceLock, Ordering};
 use crate::zone::Zone;
 
 /// A cron expression: a rule for the times at which something is due.
@@ -318,42 +318,63 @@ impl Iterator for Upcoming<'_> {
 
 impl FusedIterator for Upcoming<'_> {}
 
-/// The cron expressions that a job has gone by, the present one last.
+/// The cron expressions that a job has gone by.
 ///
 /// A job can be replaced at any time, and a handle gives its expression as a
-/// reference: so none is taken away while the job is there.
+/// reference: so none is taken away while the job is there. Each is kept once,
+/// however often the job comes back to it.
 #[derive(Debug, Default)]
-pub(crate) struct CronTexts(OnceLock<Box<CronText>>);
+pub(crate) struct CronTexts {
+    first: OnceLock<Box<CronText>>,
+    /// Which one is the present one, from 1; 0 for none.
+    present: AtomicUsize,
+}
 
 #[derive(Debug)]
 struct CronText {
-    /// `None` from when it went by no expression any more.
-    cron: Option<Arc<Cron>>,
-    next: CronTexts,
+    cron: Arc<Cron>,
+    next: OnceLock<Box<CronText>>,
 }
 
 impl CronTexts {
     /// By one caller at a time.
     pub(crate) fn set(&self, cron: Option<&Arc<Cron>>) {
-        if self.get() == cron.map(|cron| cron.as_str()) {
-            return;
-        }
-        let mut end = &self.0;
-        while let Some(text) = end.get() {
-            end = &text.next.0;
-        }
-        let text = CronText {
-            cron: cron.cloned(),
-            next: CronTexts::default(),
+        let Some(cron) = cron else {
+            return self.present.store(0, Ordering::Release);
         };
-        let _ = end.set(Box::new(text));
+        let mut number = 1;
+        let mut end = &self.first;
+        while let Some(text) = end.get() {
+            if text.cron == *cron {
+                break;
+            }
+            number += 1;
+            end = &text.next;
+        }
+        end.get_or_init(|| {
+            Box::new(CronText {
+                cron: cron.clone(),
+                next: OnceLock::new(),
+            })
+        });
+        // Release, for the acquire of `get`: the text is there before its number.
+        self.present.store(number, Ordering::Release);
     }
 
     pub(crate) fn get(&self) -> Option<&str> {
-        let mut last = self.0.get()?;
-        while let Some(next) = last.next.0.get() {
-            last = next;
+        let number = self.present.load(Ordering::Acquire).checked_sub(1)?;
+        let texts = std::iter::successors(self.first.get(), |text| text.next.get());
+        texts.map(|text| text.cron.as_str()).nth(number)
+    }
+}
+
+impl Drop for CronTexts {
+    /// One after the other: each in the drop of the one before would go as deep
+    /// as there are texts.
+    fn drop(&mut self) {
+        let mut next = self.first.take();
+        while let Some(mut text) = next {
+            next = text.next.take();
         }
-        last.cron.as_ref().map(|cron| cron.as_str())
     }
 }

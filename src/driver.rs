@@ -43,6 +43,8 @@ pub(crate) struct Driver {
     wall: TimerQueue,
     /// Wall time less monotonic time, when last looked at.
     offset: i64,
+    /// The slot from which on jobs are still to be told of a step back.
+    stepping_back: Option<usize>,
     /// Where a sweep stands that is going on.
     sweeping: Option<Line>,
     // Kept for their memory.
@@ -62,6 +64,7 @@ impl Driver {
             mono: TimerQueue::default(),
             wall: TimerQueue::default(),
             offset: now.wall.saturating_sub(now.mono),
+            stepping_back: None,
             sweeping: None,
             inbox: Inbox::default(),
             keys: Vec::new(),
@@ -81,7 +84,7 @@ impl Driver {
             self.hub.take_due(&mut self.keys, &mut self.fired);
             self.fire(now);
         }
-        if self.sweep_step() || self.drop_dead_tops() {
+        if self.step_back(now) || self.sweep_step() || self.drop_dead_tops() {
             return Turn::Again;
         }
         self.next_turn(now)
@@ -93,8 +96,9 @@ impl Driver {
         for job in self.fired.drain(..) {
             if job.fire(now) == Fired::Start {
                 self.due.push(job);
-            } else if Arc::strong_count(&job) == 1 {
-                // Nobody else has it, and what it holds is foreign.
+            } else if job.core().status.get().is_final() {
+                // This may be the last that has it, and what it holds is
+                // foreign.
                 self.hub.dispose(Box::new(job));
             }
         }
@@ -108,6 +112,9 @@ impl Driver {
     fn notice_step(&mut self, now: Now) {
         let offset = now.wall.saturating_sub(now.mono);
         let by = offset.saturating_sub(self.offset);
+        if by <= -CLOCK_STEP {
+            self.stepping_back = Some(0);
+        }
         if by.saturating_abs() >= CLOCK_STEP && self.hub.events.is_read() {
             self.hub.events.record(Event::ClockStepped {
                 by: time::Duration::nanoseconds(by),
@@ -115,6 +122,19 @@ impl Driver {
             self.hub.events.deliver();
         }
         self.offset = offset;
+    }
+
+    /// Tells jobs that the wall clock went back, some at a time. Gives whether
+    /// there are more.
+    fn step_back(&mut self, now: Now) -> bool {
+        let Some(from) = self.stepping_back else {
+            return false;
+        };
+        let (jobs, next) = self.hub.jobs_from(from, BATCH);
+        jobs.iter().for_each(|job| job.step_back(now));
+        self.stepping_back = next;
+        // Once more at the end, too, for what has been armed.
+        true
     }
 
     fn collect(&mut self) {

@@ -281,6 +281,8 @@ struct Reader {
 struct Outbox {
     events: Vec<Event>,
     is_delivering: bool,
+    /// Nothing more comes in.
+    is_closing: bool,
 }
 
 impl EventBus {
@@ -317,16 +319,31 @@ impl EventBus {
 
     /// Keeps an event for [`deliver`](EventBus::deliver).
     pub(crate) fn record(&self, event: Event) {
-        lock(&self.outbox).events.push(event);
+        let mut outbox = lock(&self.outbox);
+        if !outbox.is_closing {
+            outbox.events.push(event);
+        }
     }
 
     /// Sends what was recorded. Never waits: a reader that is behind misses an
     /// event, and if another thread is sending, it sends these as well.
     pub(crate) fn deliver(&self) {
-        while self.is_read() {
+        if self.is_read() {
+            self.deliver_all();
+        }
+    }
+
+    fn deliver_all(&self) {
+        loop {
             let events = {
                 let mut outbox = lock(&self.outbox);
-                if outbox.is_delivering || outbox.events.is_empty() {
+                if outbox.is_delivering {
+                    return;
+                }
+                if outbox.events.is_empty() {
+                    if outbox.is_closing {
+                        break;
+                    }
                     return;
                 }
                 outbox.is_delivering = true;
@@ -338,13 +355,9 @@ impl EventBus {
                     reader.send(event.clone());
                 }
             }
+            drop_contained(readers);
             lock(&self.outbox).is_delivering = false;
         }
-    }
-
-    /// No event will follow.
-    pub(crate) fn close(&self) {
-        self.deliver();
         let readers = {
             let mut readers = lock(&self.readers);
             readers.is_closed = true;
@@ -353,6 +366,12 @@ impl EventBus {
         };
         // The last sender wakes its reader.
         drop_contained(readers);
+    }
+
+    /// No event will follow. Those before are sent, by whoever is sending.
+    pub(crate) fn close(&self) {
+        lock(&self.outbox).is_closing = true;
+        self.deliver_all();
     }
 
     fn forget_closed(&self) {

@@ -135,6 +135,8 @@ pub(crate) trait Execution: Any + Send + Sync {
 
     /// The timer has come to it.
     fn fire(&self, now: Now) -> Fired;
+    /// The wall clock went back: times that it jumped over come again.
+    fn step_back(&self, now: Now);
     /// `Scheduled → Running`, on the executor. `None` when it is not to run (any
     /// more, or yet).
     fn begin(self: Arc<Self>) -> Option<Attempt>;

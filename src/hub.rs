@@ -375,17 +375,22 @@ impl Hub {
     /// All live jobs, taken a piece at a time so that nobody waits for long.
     pub(crate) fn jobs(&self) -> Vec<Live> {
         const AT_A_TIME: usize = 256;
-        let mut jobs = Vec::new();
-        let mut slot = 0;
-        loop {
-            let board = lock(&self.board);
-            let end = board.table.slots().min(slot + AT_A_TIME);
-            jobs.extend((slot..end).filter_map(|slot| board.table.get(slot as u32).cloned()));
-            if end == board.table.slots() {
-                return jobs;
-            }
-            slot = end;
+        let (mut jobs, mut next) = self.jobs_from(0, AT_A_TIME);
+        while let Some(slot) = next {
+            let (more, then) = self.jobs_from(slot, AT_A_TIME);
+            jobs.extend(more);
+            next = then;
         }
+        jobs
+    }
+
+    /// The jobs in so many slots from this one on, and where to go on.
+    pub(crate) fn jobs_from(&self, slot: usize, count: usize) -> (Vec<Live>, Option<usize>) {
+        let board = lock(&self.board);
+        let slots = board.table.slots();
+        let end = slots.min(slot.saturating_add(count));
+        let jobs = (slot..end).filter_map(|slot| board.table.get(slot as u32).cloned());
+        (jobs.collect(), (end < slots).then_some(end))
     }
 
     /// Whether new jobs may enter, and if not, why.

@@ -11,7 +11,7 @@ use crate::retry::{Backoff, RetryHint};
 use crate::status::JobStatus;
 use crate::stop::Control;
 use crate::sync::Arc;
-use crate::trigger::{Recurrence, Ticks};
+use crate::trigger::{Done, Next as Tick, Recurrence, Ticks};
 use crate::zone::Zone;
 
 /// What a scheduling asks for.
@@ -37,6 +37,7 @@ pub(crate) struct Recurring {
     pub(crate) start_date: Option<WallNanos>,
     /// The time that the run that is next, or going on, stands for.
     pub(crate) nominal: i64,
+    done: Done,
     started_at: WallNanos,
 }
 
@@ -130,6 +131,7 @@ impl Recurring {
         line: Line,
         limits: Limits,
         start_date: Option<WallNanos>,
+        after: i64,
         nominal: i64,
     ) -> Self {
         Self {
@@ -138,6 +140,7 @@ impl Recurring {
             limits,
             start_date,
             nominal,
+            done: Done::up_to(after),
             started_at: 0,
         }
     }
@@ -145,6 +148,17 @@ impl Recurring {
     /// When the first run is due, with its jitter.
     pub(crate) fn first_due(&self, random: impl FnOnce() -> f64) -> Due {
         self.line.due(self.ticks.jittered(self.nominal, random))
+    }
+
+    /// This run, or if its time was run before the clock went back, the next one
+    /// that was not.
+    fn unrun(&self, mut tick: Tick, now: i64) -> Option<Tick> {
+        let nominal = self.ticks.not_again(&self.done, tick.nominal, now)?;
+        if nominal != tick.nominal {
+            tick.nominal = nominal;
+            tick.due = nominal.max(now);
+        }
+        Some(tick)
     }
 
     fn nominal(&self) -> Due {
@@ -186,6 +200,8 @@ pub(crate) struct Progress {
     /// It came due while it was occupied.
     pub(crate) is_overdue: bool,
     pub(crate) closing: Closing,
+    /// How the attempt before the retry that is waited for failed.
+    failed_as: JobStatus,
 }
 
 /// What decides about a retry.
@@ -223,7 +239,10 @@ pub(crate) enum Tock {
     /// Times were missed, and it runs for this one.
     StartMissed(Due),
     /// The run was missed, and the next is due then.
-    Later(Due),
+    Later {
+        due: Due,
+        nominal: Due,
+    },
     /// It was missed, and was the last; the status of the last one that ran.
     RunOut(JobStatus),
 }
@@ -252,6 +271,7 @@ impl Progress {
             is_occupied: false,
             is_overdue: false,
             closing: Closing::No,
+            failed_as: JobStatus::Failed,
         }
     }
 
@@ -289,6 +309,64 @@ impl Progress {
         (self.goes_on_with(plan) && runs >= max).then_some((max, runs))
     }
 
+    /// Fits a plan for the same job to what that has done: a time that was run is
+    /// not run again, and one that is waited for is not left out.
+    pub(crate) fn fit(&self, plan: &mut Plan, now: Now) {
+        if !self.goes_on_with(plan) {
+            return;
+        }
+        let (Some(old), Some(new)) = (&self.recurring, &mut plan.recurring) else {
+            return;
+        };
+        if (old.line, new.line) != (Line::Wall, Line::Wall) {
+            return;
+        }
+        new.done = old.done;
+        let pending = self.timer.filter(|_| self.attempts == 0);
+        if let Some(due) = pending.filter(|_| old.ticks.same_wall_times(&new.ticks)) {
+            new.nominal = old.nominal;
+            plan.due = due;
+        } else if old.done.is_past(new.nominal)
+            && let Some(next) = new
+                .ticks
+                .recurrence
+                .next_after(old.done.last().max(now.wall))
+        {
+            new.nominal = next;
+            plan.due = new.nominal();
+        }
+        plan.exec_at = plan.due.as_wall(now);
+        plan.nominal = new.nominal;
+    }
+
+    /// A run that waits for a retry, which will not come: a replacement takes its
+    /// place. Enters it as failed.
+    pub(crate) fn give_up_retry(&mut self, now: Now) -> Option<RunRecord> {
+        (self.attempts > 0).then(|| self.record(self.failed_as, now))?
+    }
+
+    /// The wall clock went back, and the job is scheduled. Gives when it is due
+    /// now, if that has changed.
+    pub(crate) fn step_back(&mut self, now: Now, random: impl FnOnce() -> f64) -> Option<Due> {
+        if self.attempts > 0 || self.is_ready {
+            return None;
+        }
+        let recurring = self.recurring.as_mut().filter(|r| r.line == Line::Wall)?;
+        let from = match recurring.start_date {
+            Some(start) => now.wall.max(start.saturating_sub(1)),
+            None => now.wall,
+        };
+        let next = recurring.ticks.after_step_back(&recurring.done, from)?;
+        if next >= recurring.nominal {
+            return None;
+        }
+        recurring.nominal = next;
+        self.nominal = next;
+        let due = recurring.first_due(random);
+        self.timer = Some(due);
+        Some(due)
+    }
+
     /// Takes on another plan between attempts. Gives whether the job starts over
     /// with it.
     pub(crate) fn replace(&mut self, plan: Plan) -> bool {
@@ -322,7 +400,8 @@ impl Progress {
             let due = match due {
                 Due::Mono(due) | Due::Wall(due) => due,
             };
-            match recurring.ticks.at_fire(recurring.nominal, due, at) {
+            let tick = recurring.ticks.at_fire(recurring.nominal, due, at);
+            match tick.and_then(|tick| recurring.unrun(tick, at)) {
                 Some(tick) => {
                     if tick.nominal != recurring.nominal {
                         recurring.nominal = tick.nominal;
@@ -332,7 +411,8 @@ impl Progress {
                         let due = recurring.ticks.jittered(tick.due, random);
                         let due = recurring.line.due(due);
                         self.timer = Some(due);
-                        return Tock::Later(due);
+                        let nominal = recurring.nominal();
+                        return Tock::Later { due, nominal };
                     }
                     if tick.misfired {
                         start = Tock::StartMissed(recurring.nominal());
@@ -361,6 +441,9 @@ impl Progress {
             if self.attempts == 1 {
                 tally.runs += 1;
                 recurring.started_at = now.wall;
+                recurring
+                    .done
+                    .enter(recurring.nominal, &recurring.ticks.recurrence);
             }
             run = tally.runs;
         }
@@ -390,6 +473,7 @@ impl Progress {
             && let Some(due) = retry.and_then(|retry| self.retry_at(retry, now))
         {
             self.timer = Some(due);
+            self.failed_as = failure.map_or(JobStatus::Failed, Failure::status);
             return Verdict {
                 next: Next::Retry(due),
                 run: None,
@@ -441,7 +525,8 @@ impl Progress {
             return end(JobStatus::Cancelled);
         }
         let at = recurring.line.of(now);
-        let Some(tick) = recurring.ticks.after_run(recurring.nominal, at) else {
+        let tick = recurring.ticks.after_run(recurring.nominal, at);
+        let Some(tick) = tick.and_then(|tick| recurring.unrun(tick, at)) else {
             return end(status);
         };
         recurring.nominal = tick.nominal;

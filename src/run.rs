@@ -206,9 +206,8 @@ where
     }
 
     /// New arguments and another trigger, for a job that goes on.
-    pub(crate) fn replace(&self, args: A, plan: Plan, now: Now) -> Result<(), NotReplaced<A>> {
+    pub(crate) fn replace(&self, args: A, mut plan: Plan, now: Now) -> Result<(), NotReplaced<A>> {
         let hub = self.hub();
-        let exec_at = plan.exec_at;
         let id = || self.core.id.clone();
         let mut state = lock(&self.state);
         let status = self.core.status.get();
@@ -232,7 +231,18 @@ where
         }
         let mut after = After::default();
         let mut old = None;
+        let mut exec_at = plan.exec_at;
         if status == JobStatus::Scheduled {
+            if let Some(run) = state.progress.give_up_retry(now) {
+                hub.record(self, now, || {
+                    JobEventKind::RunEnded(self.dress(&state, run))
+                });
+                after.moved = Some(Moved {
+                    waited_for: self.core.status.is_waited_for(),
+                });
+            }
+            state.progress.fit(&mut plan, now);
+            exec_at = plan.exec_at;
             let due = plan.due;
             after.args = state.args.replace(args);
             if self.take_on(&mut state, plan) {
@@ -349,8 +359,9 @@ where
     ) -> (Option<Outcome<R>>, Option<Result<R, Failure>>) {
         let hub = self.hub();
         let mut starts_over = false;
-        if let Some(new) = state.replacement.take() {
+        if let Some(mut new) = state.replacement.take() {
             if state.progress.closing == Closing::No {
+                state.progress.fit(&mut new.plan, now);
                 verdict.next = Next::Run(new.plan.due);
                 verdict.misfired = None;
                 after.args = state.args.replace(new.args);
@@ -595,8 +606,8 @@ where
         }
         let hub = self.hub();
         let tock = state.progress.tick(now, || hub.random());
-        if let Tock::Later(due) | Tock::StartMissed(due) = tock {
-            let next = self.time(&state, due.as_wall(now));
+        if let Tock::Later { nominal, .. } | Tock::StartMissed(nominal) = tock {
+            let next = self.time(&state, nominal.as_wall(now));
             hub.record(self, now, || JobEventKind::Misfired { next });
         }
         match tock {
@@ -606,7 +617,7 @@ where
                 hub.events.deliver();
                 Fired::Start
             }
-            Tock::Later(due) => {
+            Tock::Later { due, .. } => {
                 self.core.set_exec_at(due.as_wall(now));
                 let after = After {
                     wake: hub.arm(self.core.slot, due, now),
@@ -635,6 +646,21 @@ where
                 Fired::Settled
             }
         }
+    }
+
+    fn step_back(&self, now: Now) {
+        let hub = self.hub();
+        let mut state = lock(&self.state);
+        if self.core.status.get() != JobStatus::Scheduled {
+            return;
+        }
+        let Some(due) = state.progress.step_back(now, || hub.random()) else {
+            return;
+        };
+        self.core.set_exec_at(due.as_wall(now));
+        let wake = hub.arm(self.core.slot, due, now);
+        drop(state);
+        hub.wake(wake);
     }
 
     fn begin(self: Arc<Self>) -> Option<Attempt> {

@@ -363,6 +363,7 @@ impl RecurringOptions {
             Line::Wall,
             limits,
             start_date,
+            after,
             nominal,
         ))
     }
@@ -375,17 +376,25 @@ impl RecurringOptions {
         let first = after(now, interval, "interval")?;
         let interval_nanos = first - now.mono;
         let start_date = self.start_date.map(wall).transpose()?;
-        // The start date's place on the monotonic clock, from here on.
-        let anchor = start_date.map_or(first, |start| Due::Wall(start).as_mono(now));
-        let recurrence = Recurrence::Every {
-            anchor,
-            interval: interval_nanos,
+        // The start date's place on the monotonic clock, from here on; one in the
+        // past only places the grid, and may be further off than i64 counts.
+        let nominal = match start_date {
+            None => first,
+            Some(start) => {
+                let away = i128::from(start) - i128::from(now.wall);
+                let to_first = if away >= 0 {
+                    away
+                } else {
+                    // The first after now.
+                    let interval = i128::from(interval_nanos);
+                    (away - 1).rem_euclid(interval) + 1
+                };
+                i64::try_from(i128::from(now.mono) + to_first).unwrap_or(i64::MAX)
+            }
         };
-        let nominal = if anchor >= now.mono {
-            anchor
-        } else {
-            // No later than `first`, and so there is one.
-            recurrence.next_after(now.mono).unwrap_or(first)
+        let recurrence = Recurrence::Every {
+            anchor: nominal,
+            interval: interval_nanos,
         };
         let ticks = self.ticks(recurrence)?;
         Ok(Recurring::new(
@@ -393,6 +402,7 @@ impl RecurringOptions {
             Line::Mono,
             limits,
             start_date,
+            now.mono,
             nominal,
         ))
     }

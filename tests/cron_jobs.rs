@@ -587,3 +587,50 @@ mod zones {
         Ok(())
     }
 }
+
+/// Whatever the wall clock does, no time is run twice, none is run early by it,
+/// and once the clock has come to rest the job runs at each time again.
+#[test]
+fn a_clock_that_is_set_at_random_runs_no_nominal_time_twice() -> Result {
+    for seed in 0..100 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let start = datetime!(2026-11-23 0:00 UTC);
+        let (mut sim, task, log) = at(start)?;
+        let misfire = match rng.u8(..4) {
+            0 => Misfire::Once,
+            1 => Misfire::Skip,
+            2 => Misfire::All(3),
+            _ => Misfire::Grace(MINUTE * 20),
+        };
+        let _ = task
+            .schedule(())
+            .misfire(misfire)
+            .cron("*/10 * * * *")
+            .wait_blocking()?;
+        for _ in 0..20 {
+            sim.advance(MINUTE * rng.u32(0..60));
+            if rng.bool() {
+                let minutes = rng.i64(-600..600);
+                sim.set_wall(sim.clock().wall() + time::Duration::minutes(minutes));
+            }
+        }
+        // Later than any time so far: the clock is right again.
+        sim.set_wall(start + DAY * 30);
+        sim.advance(MINUTE * 5);
+        let before = log.entries().len();
+        sim.advance(HOUR);
+        let runs = log.entries();
+        assert_eq!(runs.len() - before, 6, "seed {seed}, {misfire:?}");
+        assert!(
+            runs.iter().all(|(nominal, started)| started >= nominal),
+            "seed {seed}"
+        );
+        let mut times = nominal(&log);
+        times.sort();
+        assert!(
+            times.windows(2).all(|pair| pair[0] < pair[1]),
+            "seed {seed}, {misfire:?}"
+        );
+    }
+    Ok(())
+}

@@ -14,8 +14,9 @@ use std::time::Duration;
 use common::{DropCounter, HOUR, Log, MINUTE, SECOND};
 use futures_lite::Stream;
 use jobber::testing::{ManualClock, Simulation};
-use jobber::{Backoff, Clock, Event, Job, JobEventKind, JobFuture, JobStatus, Jobber};
+use jobber::{Backoff, Clock, Event, Job, JobEventKind, JobFuture, JobStatus, Jobber, Misfire};
 use time::OffsetDateTime;
+use time::macros::datetime;
 
 type Result = std::result::Result<(), Box<dyn Error>>;
 
@@ -585,5 +586,269 @@ fn slots_are_given_back_while_another_job_lives_on() -> Result {
         assert!(next.id().to_string().ends_with("00000001"), "{}", next.id());
         next.cancel().wait_blocking()?;
     }
+    Ok(())
+}
+
+/// Every replacement left its expression behind, one in the other, and the drop
+/// of thousands went too deep for the stack.
+#[test]
+fn forty_thousand_replacements_by_two_expressions_keep_two() -> Result {
+    let sim = Simulation::new();
+    let task = sim.app().task("t", || async {}).register()?;
+    let crons = ["@daily", "@hourly"];
+    let mut job = task.schedule(()).id("x").cron(crons[0]).wait_blocking()?;
+    for n in 1..40_000 {
+        job = task
+            .schedule(())
+            .id("x")
+            .replace()
+            .cron(crons[n % 2])
+            .wait_blocking()?;
+    }
+    assert_eq!(job.cron_expression(), Some("@hourly"));
+    Ok(())
+}
+
+/// A drainer that was run at once took a job, and no other drainer was spawned
+/// after the eighth: the rest waited for the first eight jobs.
+#[test]
+fn an_executor_that_hands_over_at_once_runs_any_number_that_block() -> Result {
+    let clock = ManualClock::new();
+    let app = Jobber::builder()
+        .clock(clock.clone())
+        .executor(|job: JobFuture| {
+            let (sender, started) = std::sync::mpsc::channel();
+            thread::spawn(move || {
+                let mut job = pin!(job);
+                let _ = sender.send(());
+                smol::block_on(&mut job)
+            });
+            let _ = started.recv();
+            // So that the drainer has taken its job by now, most of the time.
+            thread::yield_now();
+        })
+        .build()?;
+    let barrier = Arc::new(std::sync::Barrier::new(40));
+    let task = app
+        .task("t", {
+            let barrier = barrier.clone();
+            move || {
+                let barrier = barrier.clone();
+                async move {
+                    barrier.wait();
+                }
+            }
+        })
+        .register()?;
+    app.start().wait_blocking()?;
+    let mut jobs = Vec::new();
+    for _ in 0..40 {
+        jobs.push(task.schedule(()).delay(SECOND).wait_blocking()?);
+    }
+    clock.advance(SECOND);
+    for job in jobs {
+        assert_ends(&job, JobStatus::Success);
+    }
+    Ok(())
+}
+
+/// A wall clock that jumped ahead and was set right again left cron jobs dead
+/// for as long as the jump was.
+#[test]
+fn a_clock_that_jumps_ahead_and_is_set_right_stops_no_job() -> Result {
+    for misfire in [
+        Misfire::Once,
+        Misfire::Skip,
+        Misfire::All(1),
+        Misfire::Grace(HOUR),
+    ] {
+        let clock = ManualClock::at(datetime!(2026-11-23 0:30 UTC));
+        let mut sim = Simulation::with(0, clock, |b| b)?;
+        let task = sim.app().task("t", || async {}).register()?;
+        let job = task
+            .schedule(())
+            .misfire(misfire)
+            .cron("@hourly")
+            .wait_blocking()?;
+        sim.set_wall(datetime!(2036-11-23 0:30 UTC));
+        let after_jump = job.last_run().map_or(0, |run| run.number);
+        sim.advance(MINUTE);
+        sim.set_wall(datetime!(2026-11-23 1:31 UTC));
+        assert_eq!(job.exec_at(), datetime!(2026-11-23 2:00 UTC), "{misfire:?}");
+        sim.advance(HOUR * 3);
+        assert_eq!(
+            job.last_run().unwrap().number,
+            after_jump + 3,
+            "{misfire:?}"
+        );
+    }
+    Ok(())
+}
+
+/// A replacement by the same expression, between a time and the jitter after it,
+/// left that time out; and one after the clock went back ran a time twice.
+#[test]
+fn a_replacement_leaves_no_time_out_and_runs_none_twice() -> Result {
+    let clock = ManualClock::at(datetime!(2026-11-23 0:30 UTC));
+    let mut sim = Simulation::with(3, clock, |b| b)?;
+    let nominal = Log::new();
+    let task = sim
+        .app()
+        .task("t", {
+            let nominal = nominal.clone();
+            move |cx: jobber::JobContext| {
+                nominal.add(cx.nominal_time());
+                async {}
+            }
+        })
+        .register()?;
+    let schedule = || task.schedule(()).id("x").replace().jitter(MINUTE * 20);
+    let _ = schedule().cron("@hourly").wait_blocking()?;
+    for _ in 0..5 {
+        sim.advance(MINUTE * 30 + SECOND);
+        let _ = schedule().cron("@hourly").wait_blocking()?;
+        sim.advance(MINUTE * 30 - SECOND);
+    }
+    let hours: Vec<u8> = nominal.entries().iter().map(|time| time.hour()).collect();
+    assert_eq!(hours, [1, 2, 3, 4, 5]);
+    sim.set_wall(datetime!(2026-11-23 4:55 UTC));
+    let _ = schedule().jitter(SECOND).cron("@hourly").wait_blocking()?;
+    sim.advance(HOUR * 2);
+    let hours: Vec<u8> = nominal.entries().iter().map(|time| time.hour()).collect();
+    assert_eq!(hours, [1, 2, 3, 4, 5, 6]);
+    Ok(())
+}
+
+/// The last events were left behind when another thread was sending as the app
+/// stopped.
+#[test]
+fn the_last_events_are_sent_by_whoever_is_sending() -> Result {
+    /// Holds the sender until it is told.
+    struct Holds(Mutex<std::sync::mpsc::Receiver<()>>, AtomicUsize);
+    impl Wake for Holds {
+        fn wake(self: Arc<Self>) {
+            if self.1.fetch_add(1, Ordering::SeqCst) == 0 {
+                let _ = self.0.lock().unwrap().recv();
+            }
+        }
+    }
+    let app = Jobber::builder().build()?;
+    let task = app.task("t", || async {}).register()?;
+    app.start().wait_blocking()?;
+    let (go_on, held) = std::sync::mpsc::channel();
+    let holds = Arc::new(Holds(Mutex::new(held), AtomicUsize::new(0)));
+    let waker = Waker::from(holds.clone());
+    let mut events = app.events();
+    assert!(
+        pin!(&mut events)
+            .poll_next(&mut Context::from_waker(&waker))
+            .is_pending()
+    );
+    let sends = thread::spawn({
+        let task = task.clone();
+        move || drop(task.schedule(()).delay(HOUR).wait_blocking())
+    });
+    while holds.1.load(Ordering::SeqCst) == 0 {
+        thread::yield_now();
+    }
+    app.shutdown(HOUR).wait_blocking();
+    go_on.send(())?;
+    sends.join().unwrap();
+    let kinds = events.into_iter().filter_map(|event| match event {
+        Event::Job(event) => Some(event.kind),
+        _ => None,
+    });
+    assert_eq!(kinds.last(), Some(JobEventKind::Cancelled));
+    Ok(())
+}
+
+/// A time that is due at the very nanosecond at which others were missed is not
+/// missed.
+#[test]
+fn what_is_due_just_now_is_not_skipped() -> Result {
+    let mut sim = Simulation::new();
+    let (clock, log) = (sim.clock(), Log::new());
+    let task = sim
+        .app()
+        .task("t", {
+            let log = log.clone();
+            move |cx: jobber::JobContext| {
+                log.add(clock.elapsed().as_secs() / 60);
+                clock.sleep(if cx.run_number() == 1 {
+                    MINUTE * 3
+                } else {
+                    Duration::ZERO
+                })
+            }
+        })
+        .register()?;
+    let _ = task
+        .schedule(())
+        .misfire(Misfire::Skip)
+        .cron("* * * * *")
+        .wait_blocking()?;
+    sim.advance(MINUTE * 6);
+    assert_eq!(log.entries(), [1, 4, 5, 6]);
+    Ok(())
+}
+
+/// The last few of many that were due at once overtook those before them.
+#[test]
+fn the_last_batch_of_many_is_not_the_first_to_run() -> Result {
+    for count in [256, 257, 258, 260, 261, 513] {
+        let mut sim = Simulation::new();
+        let log = Log::new();
+        let task = sim
+            .app()
+            .task("t", {
+                let log = log.clone();
+                move |n: u32| {
+                    log.add(n);
+                    async {}
+                }
+            })
+            .register()?;
+        for n in 0..count {
+            let _ = task.schedule(n).delay(SECOND).wait_blocking()?;
+        }
+        sim.advance(SECOND);
+        assert_eq!(log.entries(), (0..count).collect::<Vec<_>>());
+    }
+    Ok(())
+}
+
+/// A run that waited for a retry when the job was replaced was never entered.
+#[test]
+fn a_run_whose_retry_is_given_up_for_a_replacement_counts_as_failed() -> Result {
+    let mut sim = Simulation::new();
+    let task = sim
+        .app()
+        .task("t", async || Err::<(), _>("no"))
+        .retry(Backoff::fixed(5, HOUR))
+        .register()?;
+    let schedule = || task.schedule(()).id("x").replace().every(MINUTE);
+    let job = schedule().wait_blocking()?;
+    sim.advance(MINUTE);
+    let next = job.next_run();
+    let _ = schedule().wait_blocking()?;
+    let run = next.wait_blocking().unwrap();
+    assert_eq!((run.number, run.status), (1, JobStatus::Failed));
+    Ok(())
+}
+
+/// A start date more than 292 years ago had no place on the monotonic clock, and
+/// the grid was laid anywhere.
+#[test]
+fn a_start_date_of_long_ago_places_the_grid() -> Result {
+    let clock = ManualClock::at(datetime!(2026-11-23 12:00 UTC));
+    let sim = Simulation::with(0, clock, |b| b)?;
+    let task = sim.app().task("t", || async {}).register()?;
+    let start = datetime!(1700-01-01 0:00 UTC);
+    let job = task
+        .schedule(())
+        .start_date(start)
+        .every(HOUR * 24)
+        .wait_blocking()?;
+    assert_eq!(job.exec_at(), datetime!(2026-11-24 0:00 UTC));
     Ok(())
 }

@@ -29,9 +29,9 @@ const FEW: usize = 4;
 /// A drainer gives way to the executor's other tasks after so many jobs.
 const JOBS_PER_POLL: usize = 64;
 
-/// How often a drainer is spawned in place of one that was taken up at once: an
-/// executor that drops them all gets no more.
-const SPAWNS_AT_A_TIME: usize = 8;
+/// How often a drainer is spawned in place of one that is gone without having
+/// taken a job: an executor that drops them all gets no more.
+const FRUITLESS_SPAWNS: usize = 8;
 
 pub(crate) struct Dispatcher {
     /// `None` once the app has stopped: the executor may hold drainers, and they
@@ -89,7 +89,8 @@ impl Dispatcher {
 
     /// Takes all jobs out of `jobs`.
     pub(crate) fn submit(self: &Arc<Self>, jobs: &mut Vec<Ready>) {
-        if jobs.len() <= FEW {
+        // Behind others they queue up, for first come is first served.
+        if jobs.len() <= FEW && lock(&self.queue).jobs.is_empty() {
             jobs.drain(..).for_each(|job| self.submit_one(job));
             return;
         }
@@ -122,11 +123,18 @@ impl Dispatcher {
 
     /// Spawns a drainer, until one waits. The caller has begun the spawning.
     fn spawn_drainer(self: &Arc<Self>) {
-        for _ in 0..SPAWNS_AT_A_TIME {
+        let mut fruitless = 0;
+        let mut jobs_before = usize::MAX;
+        loop {
             {
                 let mut queue = lock(&self.queue);
-                if queue.jobs.is_empty() || queue.waiting > 0 {
-                    break;
+                let jobs = queue.jobs.len();
+                fruitless = if jobs < jobs_before { 0 } else { fruitless + 1 };
+                jobs_before = jobs;
+                if jobs == 0 || queue.waiting > 0 || fruitless > FRUITLESS_SPAWNS {
+                    // In one step with the look: whoever comes next sees both.
+                    queue.is_spawning = false;
+                    return;
                 }
                 queue.drainers += 1;
                 queue.waiting += 1;
@@ -136,10 +144,10 @@ impl Dispatcher {
                 state: State::Waiting,
             };
             if !self.spawn(JobFuture::many(drainer)) {
-                break;
+                lock(&self.queue).is_spawning = false;
+                return;
             }
         }
-        lock(&self.queue).is_spawning = false;
     }
 }
 
