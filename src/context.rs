@@ -37,16 +37,11 @@ use crate::sync::Arc;
 pub struct JobContext {
     job: Arc<dyn Execution>,
     begun: Begun,
-    nominal: OffsetDateTime,
 }
 
 impl JobContext {
-    pub(crate) fn new(job: Arc<dyn Execution>, begun: Begun, nominal: OffsetDateTime) -> Self {
-        Self {
-            job,
-            begun,
-            nominal,
-        }
+    pub(crate) fn new(job: Arc<dyn Execution>, begun: Begun) -> Self {
+        Self { job, begun }
     }
 
     /// The job's id.
@@ -67,7 +62,7 @@ impl JobContext {
     /// The time that this run stands for: when it was due, however late it
     /// starts, and whichever attempt it is. In the job's zone.
     pub fn nominal_time(&self) -> OffsetDateTime {
-        self.nominal
+        self.job.shown(self.begun.nominal)
     }
 
     /// The value of this type that was given to the app.

@@ -121,7 +121,8 @@ pub(crate) trait Execution: Any + Send + Sync {
 
     fn task_name(&self) -> &Arc<str>;
     fn is_blocking(&self) -> bool;
-    /// In the job's zone.
+    /// A wall time, in the job's zone.
+    fn shown(&self, wall: WallNanos) -> OffsetDateTime;
     fn exec_at(&self) -> OffsetDateTime;
     fn cron_expression(&self) -> Option<&str>;
     fn last_run(&self) -> Option<Run>;

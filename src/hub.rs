@@ -327,10 +327,12 @@ impl Hub {
                 drop(board);
                 return Err((error, Arc::into_inner(job)));
             }
+            // Before anybody else can have it, so that none of its events comes
+            // before, and its lock is free.
+            self.record(&*job, now, || JobEventKind::Scheduled {
+                due: job.exec_at(),
+            });
             board.table.insert(job.core().slot, job.clone());
-            // Under the lock, so that none comes before it.
-            let due = job.exec_at();
-            self.record(&*job, now, || JobEventKind::Scheduled { due });
             match admission.when {
                 When::Now => (Wake::No, board.dispatcher.clone()),
                 When::At(due) => (board.table.arm(job.core().slot, due, now), None),

@@ -488,7 +488,6 @@ where
         }
         self.core.status.start()?;
         let begun = state.progress.begin(now);
-        let nominal = self.time(&state, begun.nominal);
         let keep = state.progress.may_go_on(self.task.backoff.as_ref());
         let args = state.args.take();
         let mut wake = Wake::No;
@@ -504,19 +503,13 @@ where
         drop(state);
         hub.wake(wake);
         hub.events.deliver();
-        Some(Started {
-            begun,
-            nominal,
-            args,
-            keep,
-        })
+        Some(Started { begun, args, keep })
     }
 }
 
 /// An attempt that has started.
 struct Started<A> {
     begun: Begun,
-    nominal: OffsetDateTime,
     args: Option<A>,
     /// Whether the arguments will be needed again.
     keep: bool,
@@ -554,8 +547,12 @@ where
         self.task.is_blocking
     }
 
+    fn shown(&self, wall: WallNanos) -> OffsetDateTime {
+        self.time(&lock(&self.state), wall)
+    }
+
     fn exec_at(&self) -> OffsetDateTime {
-        self.time(&lock(&self.state), self.core.exec_at())
+        self.shown(self.core.exec_at())
     }
 
     fn cron_expression(&self) -> Option<&str> {
@@ -664,14 +661,9 @@ where
     }
 
     fn begin(self: Arc<Self>) -> Option<Attempt> {
-        let Started {
-            begun,
-            nominal,
-            args,
-            keep,
-        } = self.start()?;
+        let Started { begun, args, keep } = self.start()?;
         let number = begun.number;
-        let cx = JobContext::new(self.clone(), begun, nominal);
+        let cx = JobContext::new(self.clone(), begun);
         let body = match args.map(|args| self.attempt_args(number, args, keep)) {
             // The function itself is foreign, and may panic before it gives a
             // future.
