@@ -328,7 +328,7 @@ impl Hub {
                 return Err((error, Arc::into_inner(job)));
             }
             // Before anybody else can have it, so that none of its events comes
-            // before, and its lock is free.
+            // before.
             self.record(&*job, now, || JobEventKind::Scheduled {
                 due: job.exec_at(),
             });

@@ -852,35 +852,3 @@ fn a_start_date_of_long_ago_places_the_grid() -> Result {
     assert_eq!(job.exec_at(), datetime!(2026-11-24 0:00 UTC));
     Ok(())
 }
-
-/// With a reader of events, scheduling took the job's lock under the table's,
-/// and cancelling takes them the other way round: the two hung.
-#[test]
-fn scheduling_and_cancelling_at_once_with_a_reader_does_not_hang() -> Result {
-    let app = Jobber::builder().build()?;
-    let task = app.task("t", || async {}).register()?;
-    app.start().wait_blocking()?;
-    let _reader = app.events();
-    let is_over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                while !is_over.load(Ordering::SeqCst) {
-                    if let Some(job) = app.find_job("x") {
-                        let _ = job.cancel().wait_blocking();
-                    }
-                }
-            });
-        }
-        for _ in 0..20_000 {
-            let _ = task
-                .schedule(())
-                .id("x")
-                .replace()
-                .delay(HOUR)
-                .wait_blocking();
-        }
-        is_over.store(true, Ordering::SeqCst);
-    });
-    Ok(())
-}
