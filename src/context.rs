@@ -50,6 +50,15 @@ impl JobContext {
     }
 
     /// Counts the attempts of this run, from 1. Each retry is one more.
+    ///
+    /// ```
+    /// use jobber::JobContext;
+    ///
+    /// async fn upload(cx: JobContext, file: String) -> Result<(), String> {
+    ///     println!("attempt {} for {file}", cx.attempt());
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn attempt(&self) -> u32 {
         self.begun.attempt
     }
@@ -61,6 +70,14 @@ impl JobContext {
 
     /// The time that this run stands for: when it was due, however late it
     /// starts, and whichever attempt it is. In the job's zone.
+    ///
+    /// ```
+    /// use jobber::JobContext;
+    ///
+    /// async fn report(cx: JobContext) {
+    ///     println!("the report of {}", cx.nominal_time().date());
+    /// }
+    /// ```
     pub fn nominal_time(&self) -> OffsetDateTime {
         self.job.shown(self.begun.nominal)
     }
@@ -75,6 +92,18 @@ impl JobContext {
 
     /// Tells when this attempt should end: it was aborted, it took too long, or
     /// the app shuts down.
+    ///
+    /// ```
+    /// use jobber::JobContext;
+    ///
+    /// fn crunch(cx: JobContext) {
+    ///     let stop = cx.stop_token();
+    ///     while !stop.is_stopped() {
+    ///         // … a piece of the work …
+    /// #       break;
+    ///     }
+    /// }
+    /// ```
     pub fn stop_token(&self) -> StopToken {
         StopToken::new(self.job.control(self.begun.number))
     }

@@ -127,6 +127,14 @@ impl JobberBuilder {
     /// jobs; without it, 250 µs, and a second at most. What comes due within is
     /// started at its end, together. A longer gap costs less CPU under dense
     /// load; a job that is alone is exact with any.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use jobber::Jobber;
+    ///
+    /// let app = Jobber::builder().wake_gap(Duration::from_millis(1)).build()?;
+    /// # Ok::<(), jobber::StartError>(())
+    /// ```
     pub fn wake_gap(mut self, gap: Duration) -> Self {
         self.wake_gap = gap;
         self
@@ -254,6 +262,13 @@ impl Jobber {
     ///
     /// # Errors
     /// When it was started or shut down before, or the system gives no thread.
+    ///
+    /// ```
+    /// # use jobber::Jobber;
+    /// let app = Jobber::builder().build()?;
+    /// app.start().wait_blocking()?; // or: app.start().await?
+    /// # Ok::<(), jobber::StartError>(())
+    /// ```
     pub fn start(&self) -> Action<'_, Result<(), StartError>> {
         Action::new(async { self.inner.start() })
     }
@@ -326,6 +341,15 @@ impl Jobber {
 
     /// The live job of this id. [`Task::job`](crate::Task::job) gives it with its
     /// type.
+    ///
+    /// ```
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// let _ = hello.schedule(()).id("x").push().wait_blocking()?;
+    /// assert!(sim.app().find_job("x").is_some());
+    /// assert!(sim.app().find_job("y").is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn find_job(&self, id: impl Into<JobId>) -> Option<AnyJob> {
         self.inner.hub.find(&id.into()).map(AnyJob::new)
     }
@@ -350,6 +374,18 @@ impl Jobber {
     /// What happens to jobs from here on, as a stream. Each reader has its own.
     /// A reader that is more than 1,024 events behind is told how many it missed;
     /// it never holds up a job.
+    ///
+    /// ```
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// let mut events = sim.app().events();
+    /// let _ = hello.schedule(()).push().wait_blocking()?;
+    /// sim.run_until_stalled();
+    /// while let Some(event) = events.try_next() {
+    ///     println!("{event}");
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn events(&self) -> Events {
         self.inner.hub.events.subscribe()
     }

@@ -77,6 +77,15 @@ impl Backoff {
 
     /// The share of each delay that is random, from 0 to 1: a delay `d` becomes
     /// one between `d * (1 - jitter)` and `d`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use jobber::Backoff;
+    ///
+    /// let backoff = Backoff::fixed(1, Duration::from_secs(10)).jitter(0.5);
+    /// assert_eq!(backoff.delay(1, 0.0), Duration::from_secs(10));
+    /// assert_eq!(backoff.delay(1, 1.0), Duration::from_secs(5));
+    /// ```
     pub fn jitter(mut self, jitter: f64) -> Self {
         self.jitter = jitter;
         self

@@ -115,6 +115,14 @@ where
 
     /// Names the job: 1 to 200 bytes without control characters, and not the id
     /// of another live job. Without it, an id is made.
+    ///
+    /// ```
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// let job = hello.schedule(()).id("greeting").push().wait_blocking()?;
+    /// assert!(sim.app().find_job("greeting").is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn id(mut self, id: impl Into<JobId>) -> Self {
         self.id = Some(id.into());
         self
@@ -127,6 +135,18 @@ where
     /// start date is another one.
     ///
     /// Without such a job, a new one is made.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// let minute = Duration::from_secs(60);
+    /// let job = hello.schedule(()).id("x").delay(minute).wait_blocking()?;
+    /// let same = hello.schedule(()).id("x").replace().delay(2 * minute).wait_blocking()?;
+    /// assert_eq!(sim.app().jobs().len(), 1);
+    /// assert_eq!(job.exec_at(), same.exec_at());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn replace(mut self) -> Self {
         self.replace = true;
         self
@@ -135,6 +155,15 @@ where
     /// The time zone that its cron expression is read in, and that it shows its
     /// times in: a [`Zone`], a fixed [`UtcOffset`](time::UtcOffset) or, with
     /// feature `tz`, a name such as `"Europe/Berlin"`. Without it, the app's.
+    ///
+    /// ```
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// let zone = time::macros::offset!(+9);
+    /// let job = hello.schedule(()).zone(zone).cron("0 12 * * *").wait_blocking()?;
+    /// assert_eq!(job.exec_at().offset(), zone);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn zone(mut self, zone: impl IntoZone) -> Self {
         self.zone = Some(zone.into_zone());
         self
@@ -142,6 +171,17 @@ where
 
     /// Recurring: ends it after so many runs, with the status of the last. At
     /// least 1; without it, it goes on.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// let second = Duration::from_secs(1);
+    /// let job = hello.schedule(()).max_runs(2).every(second).wait_blocking()?;
+    /// sim.advance(5 * second);
+    /// assert!(job.is_done());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn max_runs(mut self, max: u64) -> Self {
         self.recurring.max_runs = Some(max);
         self
@@ -150,12 +190,33 @@ where
     /// Recurring: ends it as
     /// [`PermanentlyFailed`](crate::JobStatus::PermanentlyFailed) after so many
     /// failed runs in a row. At least 1; without it, 10.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// use jobber::JobStatus;
+    /// let fails = sim.app().task("fails", async || Err::<(), _>("no")).register()?;
+    /// let second = Duration::from_secs(1);
+    /// let job = fails.schedule(()).max_failures(3).every(second).wait_blocking()?;
+    /// sim.advance(3 * second);
+    /// assert_eq!(job.status(), JobStatus::PermanentlyFailed);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn max_failures(mut self, max: u32) -> Self {
         self.recurring.max_failures = Some(max);
         self
     }
 
     /// Recurring: what it does about times that passed without a run.
+    ///
+    /// ```
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// use jobber::Misfire;
+    /// let job = hello.schedule(()).misfire(Misfire::Skip).cron("@hourly").wait_blocking()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn misfire(mut self, misfire: Misfire) -> Self {
         self.recurring.misfire = Some(misfire);
         self
@@ -165,6 +226,16 @@ where
     /// [`every`](Schedule::every) it runs then, and at whole intervals from
     /// there; in the past, the date only places them. Without it, the first run
     /// is the first one from now, which for `every` is one interval away.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// let start = time::macros::datetime!(2000-01-02 0:00 UTC);
+    /// let job = hello.schedule(()).start_date(start).every(Duration::from_secs(60)).wait_blocking()?;
+    /// assert_eq!(job.exec_at(), start);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn start_date(mut self, start: OffsetDateTime) -> Self {
         self.recurring.start_date = Some(start);
         self
@@ -173,24 +244,64 @@ where
     /// Recurring: starts each run later than its time by a random share of this,
     /// but always before its next time, so that jobs of one time do not start
     /// as one. The run's nominal time stays as it is.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// let job = hello
+    ///     .schedule(())
+    ///     .jitter(Duration::from_secs(90))
+    ///     .cron("@hourly")
+    ///     .wait_blocking()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn jitter(mut self, jitter: Duration) -> Self {
         self.recurring.jitter = Some(jitter);
         self
     }
 
     /// Now.
+    ///
+    /// ```
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// let job = hello.schedule(()).push().wait_blocking()?;
+    /// sim.run_until_stalled();
+    /// assert!(job.is_done());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn push(self) -> Submit<A, R> {
         self.on(Trigger::Push)
     }
 
     /// After a time on the monotonic clock, which nobody sets. It may reach to the
     /// year 2262.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// let job = hello.schedule(()).delay(Duration::from_secs(600)).wait_blocking()?;
+    /// sim.advance(Duration::from_secs(600));
+    /// assert!(job.is_done());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn delay(self, delay: Duration) -> Submit<A, R> {
         self.on(Trigger::Delay(delay))
     }
 
     /// At a time on the wall clock, from the year 1677 to 2262. If it is past, at
     /// once.
+    ///
+    /// ```
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// let job = hello.schedule(()).at(time::macros::datetime!(2000-01-01 12:00 UTC)).wait_blocking()?;
+    /// sim.advance(std::time::Duration::from_secs(12 * 3_600));
+    /// assert!(job.is_done());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn at(self, time: OffsetDateTime) -> Submit<A, R> {
         self.on(Trigger::At(time))
     }
@@ -198,6 +309,16 @@ where
     /// Again and again, at a fixed rate on the monotonic clock: each run is for
     /// the first whole interval after the last one, however long that took. One
     /// at a time.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// let job = hello.schedule(()).every(Duration::from_secs(15)).wait_blocking()?;
+    /// sim.advance(Duration::from_secs(60));
+    /// assert_eq!(job.last_run().unwrap().number, 4);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn every(self, interval: Duration) -> Submit<A, R> {
         self.on(Trigger::Every(interval))
     }

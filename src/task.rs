@@ -95,6 +95,21 @@ where
     /// [`Timeout`](crate::JobStatus::Timeout): an async task's future is dropped,
     /// a blocking one's [`StopToken`](crate::StopToken) is set and its late
     /// result thrown away.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// let slow = sim
+    ///     .app()
+    ///     .task("slow", std::future::pending::<()>)
+    ///     .timeout(Duration::from_secs(30))
+    ///     .register()?;
+    /// let job = slow.schedule(()).push().wait_blocking()?;
+    /// sim.advance(Duration::from_secs(30));
+    /// assert_eq!(job.status(), jobber::JobStatus::Timeout);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some(limit);
         self

@@ -94,12 +94,26 @@ struct Hands {
 
 impl ManualClock {
     /// A clock that stands at midnight, 1 January 2000 UTC, a Saturday.
+    ///
+    /// ```
+    /// use jobber::{Clock, testing::ManualClock};
+    ///
+    /// assert_eq!(ManualClock::new().wall(), time::macros::datetime!(2000-01-01 0:00 UTC));
+    /// ```
     pub fn new() -> Self {
         const MIDNIGHT_2000: i64 = 946_684_800;
         Self::at(OffsetDateTime::UNIX_EPOCH + time::Duration::seconds(MIDNIGHT_2000))
     }
 
     /// A clock that stands at this time.
+    ///
+    /// ```
+    /// use jobber::{Clock, testing::ManualClock};
+    /// use time::macros::datetime;
+    ///
+    /// let clock = ManualClock::at(datetime!(2026-11-23 12:00 UTC));
+    /// assert_eq!(clock.wall(), datetime!(2026-11-23 12:00 UTC));
+    /// ```
     pub fn at(wall: OffsetDateTime) -> Self {
         Self(Arc::new(Mutex::new(Hands {
             mono: Duration::ZERO,
@@ -116,6 +130,15 @@ impl ManualClock {
     }
 
     /// Lets time pass, in one jump. Stops at the end of the calendar.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use jobber::testing::ManualClock;
+    ///
+    /// let clock = ManualClock::new();
+    /// clock.advance(Duration::from_secs(5));
+    /// assert_eq!(clock.elapsed(), Duration::from_secs(5));
+    /// ```
     pub fn advance(&self, by: Duration) {
         self.change(|hands| {
             hands.mono = hands.mono.saturating_add(by);
@@ -125,6 +148,15 @@ impl ManualClock {
     }
 
     /// Sets the wall clock, as an operator would; no time passes.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use jobber::testing::ManualClock;
+    ///
+    /// let clock = ManualClock::new();
+    /// clock.set_wall(time::macros::datetime!(2030-01-01 0:00 UTC));
+    /// assert_eq!(clock.elapsed(), Duration::ZERO);
+    /// ```
     pub fn set_wall(&self, wall: OffsetDateTime) {
         self.change(|hands| hands.wall = wall);
     }
@@ -339,11 +371,30 @@ impl Simulation {
     /// # Panics
     /// When that does not end within ten million steps, because each job
     /// schedules another that is due at once, or a task wakes itself.
+    ///
+    /// ```
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// let job = hello.schedule(()).push().wait_blocking()?;
+    /// sim.run_until_stalled();
+    /// assert!(job.is_done());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn run_until_stalled(&mut self) {
         self.settle();
     }
 
     /// Sets the wall clock, as an operator would, and runs what that makes due.
+    ///
+    /// ```
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// let noon = time::macros::datetime!(2000-01-01 12:00 UTC);
+    /// let job = hello.schedule(()).at(noon).wait_blocking()?;
+    /// sim.set_wall(noon);
+    /// assert!(job.is_done());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn set_wall(&mut self, wall: OffsetDateTime) {
         self.clock.set_wall(wall);
         self.settle();
@@ -351,6 +402,15 @@ impl Simulation {
 
     /// [`Jobber::shutdown`] on this clock: `grace` passes here, as far as it is
     /// needed.
+    ///
+    /// ```
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// let job = hello.schedule(()).delay(std::time::Duration::from_secs(60)).wait_blocking()?;
+    /// assert!(sim.shutdown(std::time::Duration::ZERO).is_empty());
+    /// assert_eq!(job.status(), jobber::JobStatus::Cancelled);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn shutdown(&mut self, grace: Duration) -> Vec<(JobId, JobStatus)> {
         let hub = self.app.hub().clone();
         hub.begin_stop();
