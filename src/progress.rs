@@ -469,6 +469,8 @@ impl Progress {
         now: Now,
         random: impl FnOnce() -> f64,
     ) -> Verdict {
+        // What it was, if anything, was this attempt's timeout.
+        self.timer = None;
         if self.closing == Closing::No
             && let Some(due) = retry.and_then(|retry| self.retry_at(retry, now))
         {

@@ -852,3 +852,30 @@ fn a_start_date_of_long_ago_places_the_grid() -> Result {
     assert_eq!(job.exec_at(), datetime!(2026-11-24 0:00 UTC));
     Ok(())
 }
+
+/// The timeout of an attempt that had ended was taken for the time that the job
+/// waited for: replaced during its last run, it ran for that time once more.
+#[test]
+fn a_replacement_during_the_last_run_does_not_run_its_time_again() -> Result {
+    let clock = ManualClock::at(datetime!(2026-11-23 0:30 UTC));
+    let mut sim = Simulation::with(0, clock.clone(), |b| b)?;
+    let nominal = Log::new();
+    let task = sim
+        .app()
+        .task("t", {
+            let nominal = nominal.clone();
+            move |cx: jobber::JobContext| {
+                nominal.add(cx.nominal_time().hour());
+                clock.sleep(MINUTE)
+            }
+        })
+        .timeout(MINUTE * 5)
+        .register()?;
+    let schedule = || task.schedule(()).id("x").replace();
+    let _ = schedule().max_runs(1).cron("@hourly").wait_blocking()?;
+    sim.advance(MINUTE * 30 + SECOND);
+    let _ = schedule().max_runs(3).cron("@hourly").wait_blocking()?;
+    sim.advance(HOUR * 4);
+    assert_eq!(nominal.entries(), [1, 2, 3]);
+    Ok(())
+}
