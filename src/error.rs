@@ -4,6 +4,7 @@
 //! is enough to mend the call.
 
 mod cron;
+mod storage;
 
 use std::error::Error;
 use std::fmt;
@@ -13,6 +14,7 @@ use thiserror::Error;
 use time::OffsetDateTime;
 
 pub use self::cron::{CronError, CronField, ZoneError};
+pub use self::storage::{StorageError, UnresolvedReason};
 use crate::id::{JobId, MAX_NAME_BYTES};
 use crate::sync::Arc;
 
@@ -53,6 +55,15 @@ pub enum StartError {
         value: Duration,
         /// The longest that is allowed.
         max: Duration,
+    },
+    /// The store could not be opened, or read.
+    #[error("the store: {0}")]
+    Storage(#[source] StorageError),
+    /// The store has more jobs than an app can hold.
+    #[error("the store has more than {held} jobs, and an app can hold no more")]
+    TooManyJobs {
+        /// How many an app can hold.
+        held: usize,
     },
     /// The operating system gave no thread.
     #[error("could not start the thread `{name}`")]
@@ -96,6 +107,20 @@ pub enum RegisterError {
     DuplicateTask {
         /// The name that is taken.
         name: String,
+    },
+    /// A durable task needs a store to keep its jobs in.
+    #[error(
+        "the task `{name}` is durable, and the app has no store: give one to Jobber::builder().storage(..)"
+    )]
+    NoStorage {
+        /// The name of the task.
+        name: String,
+    },
+    /// An option of durable tasks was given to one that is not.
+    #[error("{option} is for durable tasks: add .durable()")]
+    NotDurable {
+        /// Which option.
+        option: &'static str,
     },
     /// A number of the [`Backoff`](crate::Backoff) makes no sense.
     #[error("the backoff's {field} is {value}, and {allowed}")]
@@ -258,12 +283,43 @@ pub enum ScheduleError {
         /// The trigger that runs once.
         trigger: &'static str,
     },
+    /// The store could not take the job, or its new arguments and trigger.
+    #[error("the job could not be stored: {0}")]
+    Storage(#[source] StorageError),
+    /// The arguments can't be stored: they do not become JSON, or not JSON that
+    /// reads back as such arguments.
+    #[error("the arguments of the task `{task}` can't be stored as JSON: {reason}")]
+    Arguments {
+        /// The name of the task.
+        task: String,
+        /// What serde said.
+        #[source]
+        reason: BoxError,
+    },
+    /// The store has a job of this id that no task can run
+    /// ([`Jobber::unresolved`](crate::Jobber::unresolved)), and keeps it.
+    #[error(
+        "the store has a job `{id}` that no task can run at present: choose another id, or discard that one"
+    )]
+    UnresolvedJob {
+        /// The id that is taken.
+        id: JobId,
+    },
     /// As many jobs are live as an app can number.
     #[error("{live} jobs are live, and an app can hold no more")]
     TooManyJobs {
         /// How many there are.
         live: usize,
     },
+}
+
+impl ScheduleError {
+    pub(crate) fn from_store(error: StorageError) -> Self {
+        match error {
+            StorageError::Closed => Self::Stopped,
+            error => Self::Storage(error),
+        }
+    }
 }
 
 /// Why a job has no value to give.
@@ -334,14 +390,6 @@ impl Error for JobError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the executor dropped the job before it ended")]
 pub struct ExecutorDropped;
-
-/// Why a store could not do what was asked.
-///
-/// This version keeps jobs in memory only, so there is no value of this type
-/// yet: the operations that will touch a store already name it.
-#[derive(Clone, Debug, Error)]
-#[non_exhaustive]
-pub enum StorageError {}
 
 /// [`JobContext::state`](crate::JobContext::state) found nothing of that type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]

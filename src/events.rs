@@ -8,9 +8,9 @@ use async_channel::{Receiver, Sender, TrySendError};
 use futures_lite::Stream;
 use time::{Duration, OffsetDateTime};
 
-use crate::execution::Run;
 use crate::id::JobId;
 use crate::panics::{ShieldedWaker, drop_contained};
+use crate::record::Run;
 use crate::status::JobStatus;
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering, lock};
 
@@ -52,6 +52,11 @@ pub enum JobEventKind {
     /// It was scheduled, or replaced.
     Scheduled {
         /// When it is due.
+        due: OffsetDateTime,
+    },
+    /// It was in the store when the app started, and goes on.
+    Restored {
+        /// When it is due, or was.
         due: OffsetDateTime,
     },
     /// An attempt started.
@@ -116,6 +121,7 @@ impl fmt::Display for JobEventKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             JobEventKind::Scheduled { due } => write!(f, "scheduled for {due}"),
+            JobEventKind::Restored { due } => write!(f, "restored, due {due}"),
             JobEventKind::Started { run, attempt } => {
                 write!(f, "started run {run}, attempt {attempt}")
             }

@@ -11,13 +11,16 @@ use std::pin::Pin;
 use event_listener::Event;
 use time::OffsetDateTime;
 
-use crate::clock::{Now, WallNanos};
+use crate::clock::{MonoNanos, Now, WallNanos};
+use crate::error::StorageError;
 use crate::id::JobId;
+use crate::record::Run;
 use crate::state::StateMap;
-use crate::status::{JobStatus, StatusCell};
+use crate::status::StatusCell;
 use crate::stop::Control;
 use crate::sync::{Arc, AtomicI64, Ordering};
 use crate::table::Entrant;
+use crate::waiter::Reply;
 
 /// What every job has, whatever its types.
 #[derive(Debug)]
@@ -56,23 +59,6 @@ impl JobCore {
     }
 }
 
-/// A finished run of a recurring job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Run {
-    /// Counts the job's runs, from 1. Retries are part of their run.
-    pub number: u64,
-    /// The time that the run stands for, as
-    /// [`exec_at`](crate::AnyJob::exec_at) showed it. It may have started later.
-    pub nominal_time: OffsetDateTime,
-    /// When its first attempt started.
-    pub started_at: OffsetDateTime,
-    /// When its last attempt ended.
-    pub finished_at: OffsetDateTime,
-    /// How it ended: `Success`, `Failed`, `Timeout` or (aborted) `Cancelled`.
-    pub status: JobStatus,
-}
-
 /// What the timer has to do with a job that has come due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fired {
@@ -91,6 +77,23 @@ pub(crate) enum Cancelling {
     Abort,
     /// The app stops: a running attempt is asked to end.
     Shutdown,
+}
+
+/// What became of a [`Cancelling`].
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Cancelled {
+    /// Whether this call took the job out of its schedule.
+    pub(crate) did: bool,
+    /// What the store says, if the job is to be forgotten there.
+    pub(crate) reply: Option<Arc<Reply<Result<(), StorageError>>>>,
+}
+
+impl Cancelled {
+    /// A job in memory.
+    pub(crate) fn now(did: bool) -> Self {
+        Self { did, reply: None }
+    }
 }
 
 /// How an attempt ended that gave no result.
@@ -150,8 +153,24 @@ pub(crate) trait Execution: Any + Send + Sync {
     fn body_gone(&self, attempt: u32);
     /// The strings of an attempt; those of a killed one if it is over.
     fn control(&self, attempt: u32) -> Arc<Control>;
-    /// Whether this call took it out of its schedule.
-    fn cancel(&self, how: Cancelling) -> bool;
+    /// Takes it out of its schedule, if it can be.
+    fn cancel(&self, how: Cancelling) -> Cancelled;
+
+    /// It was due when it was restored, and starts when its turn comes, or at a
+    /// monotonic time if that does not come before.
+    fn wait_for_turn(&self, at_the_latest: MonoNanos);
+    /// Its turn has come. `false` if it does not wait for that any more.
+    fn take_turn(&self) -> bool;
+
+    // From the store's thread, where nothing may wait for the store.
+
+    /// The store was told of a change, and has it or does not want it for now.
+    fn stored(&self);
+    /// The store has it that an attempt starts, by the change of this number.
+    fn start_stored(&self, number: u32);
+    /// Lets go of what may be the last that has this job: what it holds is
+    /// foreign.
+    fn let_go(self: Arc<Self>);
 }
 
 impl Entrant for Arc<dyn Execution> {

@@ -1,15 +1,18 @@
 //! [`Hub`]: what the parts of one app share.
 //!
 //! The locks of an app, in the only order in which two may be held: a job's,
-//! then the board's (or the readers' of its events). None is held while code of
-//! a user runs.
+//! then the board's (or the readers' of its events), then the store's queue.
+//! None is held while code of a user runs.
+
+mod catch_up;
+mod restoring;
 
 use std::collections::HashMap;
 use std::thread::Thread;
 use std::time::Duration;
 
 use crate::clock::{AppClock, Due, Now, WallNanos};
-use crate::error::{RegisterError, ScheduleError, StartError, check_id};
+use crate::error::{ScheduleError, StartError, check_id};
 use crate::events::{Event, EventBus, JobEvent, JobEventKind};
 use crate::execution::{Cancelling, Execution};
 use crate::executor::Executor;
@@ -21,6 +24,7 @@ use crate::status::JobStatus;
 use crate::sync::{Arc, AtomicBool, Mutex, OnceLock, Ordering, lock};
 use crate::table::{Emptied, Inbox, Table, Wake};
 use crate::timer_queue::{Key, Tag};
+use crate::writer::Store;
 use crate::zone::Zone;
 use event_listener::Event as Signal;
 
@@ -32,6 +36,8 @@ pub(crate) struct Hub {
     pub(crate) wake_gap: Duration,
     pub(crate) state: StateMap,
     pub(crate) events: Arc<EventBus>,
+    /// Where the jobs of durable tasks are kept, if the app has one.
+    pub(crate) store: Option<Store>,
     board: Mutex<Board>,
     random: Mutex<fastrand::Rng>,
     /// The thread to wake, where there is one.
@@ -39,9 +45,10 @@ pub(crate) struct Hub {
     has_stopped: AtomicBool,
     /// What the stop had to leave running.
     left_running: Mutex<Vec<(JobId, JobStatus)>>,
-    /// Notified when the last live job is gone, when the app has stopped, and
-    /// when its timer's thread has ended.
-    changed: Signal,
+    /// Notified when the last live job is gone, when a place that was reserved is
+    /// taken or free, when the store has nothing left to try, when the app has
+    /// stopped, and when one of its threads has ended.
+    changed: Arc<Signal>,
     is_timer_running: AtomicBool,
 }
 
@@ -52,12 +59,22 @@ struct Board {
     dispatcher: Option<Arc<Dispatcher>>,
     /// Every task by its name and its aliases. They hold the hub in turn, until
     /// the app stops.
-    tasks: HashMap<Arc<str>, Arc<dyn std::any::Any + Send + Sync>>,
+    tasks: HashMap<Arc<str>, Arc<dyn Restore>>,
+    /// Stored jobs that no task can run.
+    unresolved: HashMap<JobId, Unresolved>,
+    /// Live jobs that the stop has left to another process.
+    suspended: usize,
+    catch_up: CatchUp,
 }
+
+use self::catch_up::CatchUp;
+pub(crate) use self::restoring::{Restore, Restored, Unresolved};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     New,
+    /// The store is being read.
+    Starting,
     Running,
     /// Nothing new starts; what runs may end.
     Stopping,
@@ -65,18 +82,24 @@ enum Phase {
 }
 
 impl Board {
-    /// Finds a place and an id for a job that nobody else has yet.
+    /// Finds a place and an id for a job that nobody else has yet. It may take
+    /// the id of a stored job of one of the tasks `over`, if no task can run
+    /// that.
     fn place<J: Execution>(
         &mut self,
         job: &mut Arc<J>,
         id: Option<JobId>,
+        over: &[Arc<str>],
         now: Now,
     ) -> Result<(), ScheduleError> {
         self.check_open()?;
-        if let Some(id) = &id
-            && self.table.contains(id)
-        {
-            return Err(ScheduleError::DuplicateJob { id: id.clone() });
+        if let Some(id) = &id {
+            if self.table.contains(id) {
+                return Err(ScheduleError::DuplicateJob { id: id.clone() });
+            }
+            if self.unresolved.get(id).is_some_and(|job| !job.is_of(over)) {
+                return Err(ScheduleError::UnresolvedJob { id: id.clone() });
+            }
         }
         let place = self.table.place(now);
         let place = place.map_err(|live| ScheduleError::TooManyJobs { live })?;
@@ -89,10 +112,14 @@ impl Board {
         Ok(())
     }
 
+    fn is_idle(&self) -> bool {
+        self.table.live() == self.suspended
+    }
+
     /// Whether new jobs may enter, and if not, why.
     fn check_open(&self) -> Result<(), ScheduleError> {
         match self.phase {
-            Phase::New => Err(ScheduleError::NotStarted),
+            Phase::New | Phase::Starting => Err(ScheduleError::NotStarted),
             Phase::Running => Ok(()),
             Phase::Stopping | Phase::Stopped => Err(ScheduleError::Stopped),
         }
@@ -129,6 +156,9 @@ pub(crate) struct HubConfig {
     pub(crate) wake_gap: Duration,
     pub(crate) state: StateMap,
     pub(crate) seed: Option<u64>,
+    pub(crate) has_store: bool,
+    /// Nobody turns anything but the caller.
+    pub(crate) is_by_hand: bool,
 }
 
 impl Hub {
@@ -137,7 +167,10 @@ impl Hub {
             Some(seed) => fastrand::Rng::with_seed(seed),
             None => fastrand::Rng::new(),
         };
+        let changed = Arc::new(Signal::new());
+        let store = || Store::new(config.clock.clone(), config.is_by_hand, changed.clone());
         Self {
+            store: config.has_store.then(store),
             clock: config.clock,
             zone: config.zone,
             wake_gap: config.wake_gap,
@@ -148,31 +181,39 @@ impl Hub {
                 phase: Phase::New,
                 dispatcher: None,
                 tasks: HashMap::new(),
+                unresolved: HashMap::new(),
+                suspended: 0,
+                catch_up: CatchUp::default(),
             }),
             random: Mutex::new(random),
             timer: OnceLock::new(),
             has_stopped: AtomicBool::new(false),
             left_running: Mutex::default(),
-            changed: Signal::new(),
+            changed,
             is_timer_running: AtomicBool::new(false),
         }
     }
 
     // Starting and stopping.
 
-    /// Whether it can be started.
-    pub(crate) fn check_new(&self) -> Result<(), StartError> {
-        match lock(&self.board).phase {
-            Phase::New => Ok(()),
-            Phase::Running => Err(StartError::AlreadyStarted),
+    /// The start begins: one at a time.
+    pub(crate) fn begin_start(&self) -> Result<(), StartError> {
+        let mut board = lock(&self.board);
+        match board.phase {
+            Phase::New => {
+                board.phase = Phase::Starting;
+                Ok(())
+            }
+            Phase::Starting | Phase::Running => Err(StartError::AlreadyStarted),
             Phase::Stopping | Phase::Stopped => Err(StartError::Stopped),
         }
     }
 
+    /// From here on jobs may be scheduled, and start.
     pub(crate) fn start(&self, executor: Arc<dyn Executor>) -> Result<(), StartError> {
         let mut board = lock(&self.board);
         match board.phase {
-            Phase::New => {
+            Phase::New | Phase::Starting => {
                 board.phase = Phase::Running;
                 board.dispatcher = Some(Arc::new(Dispatcher::new(executor)));
                 Ok(())
@@ -182,11 +223,26 @@ impl Hub {
         }
     }
 
-    /// Takes back a start that has no thread to go on with.
+    /// Takes back a start that can't go on. What was restored stays in the
+    /// store.
     pub(crate) fn start_failed(&self) {
-        let mut board = lock(&self.board);
-        board.phase = Phase::New;
-        board.dispatcher = None;
+        if let Some(store) = &self.store {
+            store.sever();
+        }
+        let left = {
+            let mut board = lock(&self.board);
+            if matches!(board.phase, Phase::Starting | Phase::Running) {
+                board.phase = Phase::New;
+            }
+            board.suspended = 0;
+            (
+                std::mem::take(&mut board.catch_up),
+                board.dispatcher.take(),
+                board.table.take_all(),
+                std::mem::take(&mut board.unresolved),
+            )
+        };
+        drop_contained(left);
     }
 
     /// Nothing new starts from here on: what has not run is cancelled, what
@@ -204,7 +260,7 @@ impl Hub {
         for slot in 0..slots {
             let job = lock(&self.board).table.get(slot as u32).cloned();
             if let Some(job) = job {
-                job.cancel(Cancelling::Shutdown);
+                let _ = job.cancel(Cancelling::Shutdown);
             }
         }
     }
@@ -212,11 +268,12 @@ impl Hub {
     /// The end, after [`begin_stop`](Hub::begin_stop): whoever still waits is let
     /// go. Gives what runs on, to each who asks.
     pub(crate) fn end_stop(&self) -> Vec<(JobId, JobStatus)> {
-        let (left, dispatcher, tasks) = {
+        let (left, waiting, dispatcher, tasks) = {
             let mut board = lock(&self.board);
             board.phase = Phase::Stopped;
             (
                 board.table.take_all(),
+                std::mem::take(&mut board.catch_up),
                 board.dispatcher.take(),
                 std::mem::take(&mut board.tasks),
             )
@@ -225,8 +282,9 @@ impl Hub {
         self.has_stopped.store(true, Ordering::SeqCst);
         let mut running = Vec::new();
         for core in left.jobs().map(|job| job.core()) {
-            let status = core.status.get();
-            if !status.is_final() {
+            // A durable job that waits is none: another process goes on with it.
+            let status = core.status.actual();
+            if status == JobStatus::Running {
                 running.push((core.id.clone(), status));
             }
             if core.status.is_waited_for() {
@@ -239,11 +297,14 @@ impl Hub {
             left_running.clone()
         };
         self.events.close();
+        if let Some(store) = &self.store {
+            store.close();
+        }
         self.changed.notify(usize::MAX);
         self.wake_timer();
         // These may be the last holders of values, functions and threads that
         // are foreign: not under the lock.
-        drop_contained(left);
+        drop_contained((left, waiting));
         if let Some(dispatcher) = dispatcher {
             dispatcher.close();
         }
@@ -262,9 +323,23 @@ impl Hub {
         &self.changed
     }
 
-    /// Whether no job is live.
+    /// Whether no job is live, or is left to another process, and the store knows
+    /// of it all.
     pub(crate) fn is_idle(&self) -> bool {
-        lock(&self.board).table.live() == 0
+        let is_idle = lock(&self.board).is_idle();
+        is_idle && self.store.as_ref().is_none_or(Store::is_quiet)
+    }
+
+    /// Whether the store has nothing more to do.
+    pub(crate) fn is_store_closed(&self) -> bool {
+        self.store.as_ref().is_none_or(Store::is_closed)
+    }
+
+    /// Once no lock is held, for whoever has queued a change.
+    pub(crate) fn kick_store(&self) {
+        if let Some(store) = &self.store {
+            store.kick();
+        }
     }
 
     // The timer's thread.
@@ -323,7 +398,7 @@ impl Hub {
         let mut job = Arc::new(job);
         let (wake, dispatcher) = {
             let mut board = lock(&self.board);
-            if let Err(error) = board.place(&mut job, admission.id, now) {
+            if let Err(error) = board.place(&mut job, admission.id, &[], now) {
                 drop(board);
                 return Err((error, Arc::into_inner(job)));
             }
@@ -346,6 +421,88 @@ impl Hub {
         Ok(job)
     }
 
+    /// Keeps a place and an id for a job until its store has it; to be followed
+    /// by [`admit_stored`](Hub::admit_stored) or
+    /// [`give_up`](Hub::give_up).
+    pub(crate) fn reserve<J: Execution>(
+        &self,
+        job: &mut Arc<J>,
+        id: Option<JobId>,
+        over: &[Arc<str>],
+        now: Now,
+    ) -> Result<(), ScheduleError> {
+        if let Some(id) = &id {
+            check_id(id)?;
+        }
+        let mut board = lock(&self.board);
+        board.place(job, id, over, now)?;
+        let core = job.core();
+        board
+            .table
+            .reserve(core.slot, core.is_named.then_some(&core.id));
+        Ok(())
+    }
+
+    /// The store has the job: from here on it is live.
+    pub(crate) fn admit_stored(&self, job: Live, due: Due) {
+        let now = self.clock.now();
+        let slot = job.core().slot;
+        let wake = {
+            let mut board = lock(&self.board);
+            if board.phase == Phase::Running {
+                self.record(&*job, now, || JobEventKind::Scheduled {
+                    due: job.exec_at(),
+                });
+            }
+            board.unresolved.remove(&job.core().id);
+            let is_there = board.table.fill(slot, job);
+            match board.phase {
+                Phase::Running => board.table.arm(slot, due, now),
+                // Another process goes on with it.
+                _ => {
+                    board.suspended += usize::from(is_there);
+                    Wake::No
+                }
+            }
+        };
+        self.wake(wake);
+        self.events.deliver();
+        self.changed.notify(usize::MAX);
+    }
+
+    /// The store has not taken the job.
+    pub(crate) fn give_up(&self, job: &dyn Execution) {
+        let core = job.core();
+        lock(&self.board)
+            .table
+            .give_up(core.slot, core.is_named.then_some(&core.id));
+        self.changed.notify(usize::MAX);
+    }
+
+    /// Whether a place is kept for a job of this name.
+    pub(crate) fn is_reserved(&self, id: &JobId) -> bool {
+        lock(&self.board).table.is_reserved(id)
+    }
+
+    /// The app stops, and leaves the job in this slot to another process.
+    pub(crate) fn suspend(&self, slot: u32) -> Wake {
+        let (wake, is_idle) = {
+            let mut board = lock(&self.board);
+            let wake = board.table.disarm(slot);
+            board.suspended += usize::from(board.table.get(slot).is_some());
+            (wake, board.is_idle())
+        };
+        if is_idle {
+            self.changed.notify(usize::MAX);
+        }
+        wake
+    }
+
+    /// The job in a slot.
+    pub(crate) fn at(&self, slot: u32) -> Option<Live> {
+        lock(&self.board).table.get(slot).cloned()
+    }
+
     pub(crate) fn arm(&self, slot: u32, due: Due, now: Now) -> Wake {
         lock(&self.board).table.arm(slot, due, now)
     }
@@ -357,7 +514,7 @@ impl Hub {
         let (job, wake) = board.table.remove(slot);
         Removed {
             wake,
-            is_idle: board.table.live() == 0,
+            is_idle: board.is_idle(),
             _job: job,
             _empty: board.table.take_empty(),
         }
@@ -459,26 +616,6 @@ impl Hub {
 
     pub(crate) fn fall_asleep(&self, until: i64, not_before: i64) -> bool {
         lock(&self.board).table.fall_asleep(until, not_before)
-    }
-
-    // Tasks.
-
-    pub(crate) fn register(
-        &self,
-        name: &Arc<str>,
-        task: Arc<dyn std::any::Any + Send + Sync>,
-    ) -> Result<(), RegisterError> {
-        let mut board = lock(&self.board);
-        if board.phase == Phase::Stopping || board.phase == Phase::Stopped {
-            return Err(RegisterError::Stopped);
-        }
-        if board.tasks.contains_key(name) {
-            return Err(RegisterError::DuplicateTask {
-                name: name.to_string(),
-            });
-        }
-        board.tasks.insert(name.clone(), task);
-        Ok(())
     }
 
     // Small things.

@@ -69,6 +69,16 @@ impl JobId {
         }
     }
 
+    /// The stamp that a generated id was made at; `None` for one that no app has
+    /// made.
+    pub(crate) fn stamp(&self) -> Option<u64> {
+        let Repr::Uuid(bytes) = &self.0 else {
+            return None;
+        };
+        let high = u64::from_be_bytes(*bytes.first_chunk()?);
+        (high & 0xf000 == 0x7000).then_some(high >> 16 << 12 | high & 0xfff)
+    }
+
     fn with_text<T>(&self, f: impl FnOnce(&str) -> T) -> T {
         match &self.0 {
             Repr::Name(name) => f(name),
@@ -148,6 +158,21 @@ impl From<JobId> for String {
     }
 }
 
+/// As its text.
+#[cfg(feature = "serde")]
+impl serde::Serialize for JobId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.with_text(|text| serializer.serialize_str(text))
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for JobId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        std::borrow::Cow::<str>::deserialize(deserializer).map(|text| Self::from(&*text))
+    }
+}
+
 impl PartialEq<str> for JobId {
     fn eq(&self, other: &str) -> bool {
         self.with_text(|text| text == other)
@@ -188,6 +213,8 @@ mod tests {
         let id = JobId::generated(123 << 12, 42, 0x1234_5678);
         assert_eq!(JobId::from(id.to_string()), id);
         assert_eq!(id.slot_hint(), Some(42));
+        assert_eq!(id.stamp(), Some(123 << 12));
+        assert_eq!(JobId::from("a name").stamp(), None);
     }
 
     #[test]

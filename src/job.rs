@@ -13,12 +13,13 @@ use event_listener::Event;
 use time::OffsetDateTime;
 
 use crate::error::{JobError, StorageError};
-use crate::execution::{Cancelling, Execution, Run};
+use crate::execution::{Cancelled, Cancelling, Execution};
 use crate::id::JobId;
 use crate::outcome::Slot;
+use crate::record::Run;
 use crate::status::JobStatus;
 use crate::sync::Arc;
-use crate::waiter::{Condition, Waiter};
+use crate::waiter::{Condition, Replied, Waiter};
 
 /// A scheduled job: look at it, wait for it, take its result, cancel it.
 ///
@@ -320,8 +321,13 @@ impl AnyJob {
     /// `.await` it, or end it with [`wait_blocking`](Cancel::wait_blocking); until
     /// then nothing happens. Gives whether this call cancelled it.
     ///
+    /// A job that is stored is forgotten there before this answers: once it has,
+    /// no other process runs it either.
+    ///
     /// # Errors
-    /// When the store could not forget the job. Jobs in memory have no such
+    /// When the store could not forget the job. It is cancelled all the same, and
+    /// never runs in this process; the store is asked again until it forgets it
+    /// ([`Jobber::health`](crate::Jobber::health)). Jobs in memory have no such
     /// errors.
     ///
     /// ```
@@ -338,7 +344,7 @@ impl AnyJob {
     pub fn cancel(&self) -> Cancel<'_> {
         Cancel {
             job: self,
-            how: Cancelling::Cancel,
+            state: CancelState::Asked(Cancelling::Cancel),
         }
     }
 
@@ -367,7 +373,7 @@ impl AnyJob {
     pub fn abort(&self) -> Cancel<'_> {
         Cancel {
             job: self,
-            how: Cancelling::Abort,
+            state: CancelState::Asked(Cancelling::Abort),
         }
     }
 }
@@ -596,27 +602,78 @@ impl fmt::Debug for NextRun {
 }
 
 /// The operation of [`AnyJob::cancel`] and [`AnyJob::abort`].
-#[derive(Debug)]
+///
+/// A job in memory is cancelled in the first poll. So is one that is stored, and
+/// the rest is waiting for the store to forget it, which it does whether or not
+/// somebody waits.
 #[must_use = "does nothing until it is awaited or ended with `.wait_blocking()`"]
 pub struct Cancel<'a> {
     job: &'a AnyJob,
-    how: Cancelling,
+    state: CancelState,
+}
+
+enum CancelState {
+    Asked(Cancelling),
+    Waiting {
+        did: bool,
+        reply: Waiter<Replied<Result<(), StorageError>>>,
+    },
+    Done,
 }
 
 impl Cancel<'_> {
-    /// Does it, on this thread.
+    /// Does it, and blocks the thread until the store has forgotten the job, if
+    /// it was there.
     ///
     /// # Errors
     /// As for [`AnyJob::cancel`].
-    pub fn wait_blocking(self) -> Result<bool, StorageError> {
-        Ok(self.job.0.cancel(self.how))
+    pub fn wait_blocking(mut self) -> Result<bool, StorageError> {
+        match self.begin() {
+            Ok((did, reply)) => reply.block().map(|()| did),
+            Err(result) => result,
+        }
+    }
+
+    #[expect(clippy::type_complexity, reason = "the two ends of one step")]
+    fn begin(
+        &mut self,
+    ) -> Result<(bool, Waiter<Replied<Result<(), StorageError>>>), Result<bool, StorageError>> {
+        match std::mem::replace(&mut self.state, CancelState::Done) {
+            CancelState::Asked(how) => {
+                let Cancelled { did, reply } = self.job.0.cancel(how);
+                match reply {
+                    Some(reply) => Ok((did, Waiter::new(Replied(reply)))),
+                    None => Err(Ok(did)),
+                }
+            }
+            CancelState::Waiting { did, reply } => Ok((did, reply)),
+            CancelState::Done => panic!("`Cancel` polled after it was ready"),
+        }
     }
 }
 
 impl Future for Cancel<'_> {
     type Output = Result<bool, StorageError>;
 
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(Ok(self.job.0.cancel(self.how)))
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let (did, mut reply) = match self.begin() {
+            Ok(waiting) => waiting,
+            Err(result) => return Poll::Ready(result),
+        };
+        match Pin::new(&mut reply).poll(cx) {
+            Poll::Ready(result) => Poll::Ready(result.map(|()| did)),
+            Poll::Pending => {
+                self.state = CancelState::Waiting { did, reply };
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Cancel<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cancel")
+            .field("job", self.job)
+            .finish_non_exhaustive()
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::thread;
 use std::time::Duration;
 
 use async_io::Timer;
@@ -12,18 +13,21 @@ use futures_lite::{FutureExt, future};
 
 use crate::clock::{AppClock, Clock, SystemClock};
 use crate::driver::{DEFAULT_WAKE_GAP, MAX_WAKE_GAP, spawn_thread};
-use crate::error::{StartError, ZoneError};
+use crate::error::{StartError, StorageError, ZoneError};
 use crate::events::Events;
 use crate::executor::Executor;
 use crate::handler::{BlockingHandler, Handler, TaskOutput};
 use crate::hub::{Hub, HubConfig};
 use crate::id::JobId;
 use crate::job::AnyJob;
+use crate::panics::contain;
 use crate::state::StateMap;
 use crate::status::JobStatus;
+use crate::storage::{Health, Storage, UnresolvedJob};
 use crate::sync::{Arc, Mutex, lock};
 use crate::task::TaskBuilder;
-use crate::waiter::{Condition, Waiter};
+use crate::waiter::{Condition, Replied, Reply, Waiter};
+use crate::writer::Writer;
 use crate::zone::{IntoZone, Zone};
 
 /// A scheduler that lives in this program: tasks are registered with it, jobs
@@ -58,8 +62,15 @@ pub struct Jobber {
 struct Inner {
     hub: Arc<Hub>,
     /// Until it is started.
-    executor: Mutex<Option<Arc<dyn Executor>>>,
+    parts: Arc<Mutex<Parts>>,
     turned_by: TurnedBy,
+}
+
+/// What an app starts with, and has again when it could not be started.
+#[derive(Default)]
+struct Parts {
+    executor: Option<Arc<dyn Executor>>,
+    storage: Option<Box<dyn Storage>>,
 }
 
 /// Who turns the timer.
@@ -89,6 +100,7 @@ pub struct JobberBuilder {
     wake_gap: Duration,
     state: StateMap,
     seed: Option<u64>,
+    storage: Option<Box<dyn Storage>>,
     turned_by: TurnedBy,
 }
 
@@ -140,6 +152,29 @@ impl JobberBuilder {
         self
     }
 
+    /// Where the jobs of [durable](crate::TaskBuilder::durable) tasks are kept:
+    /// `SqliteStorage` with the feature `sqlite`, `MemoryStorage` for tests, or a
+    /// [`Storage`] of your own. It is opened when the app starts, and belongs to
+    /// it until it stops.
+    ///
+    /// ```
+    /// use jobber::{Jobber, SqliteStorage};
+    ///
+    /// # let dir = std::env::temp_dir().join(format!("jobber-doc-{}", std::process::id()));
+    /// # std::fs::create_dir_all(&dir)?;
+    /// # let path = dir.join("storage.db");
+    /// let app = Jobber::builder().storage(SqliteStorage::new(path)).build()?;
+    /// let mail = app.task("mail", async |to: String| println!("to {to}")).durable().register()?;
+    /// app.start().wait_blocking()?;
+    /// # drop(app);
+    /// # std::fs::remove_dir_all(&dir)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn storage(mut self, storage: impl Storage) -> Self {
+        self.storage = Some(Box::new(storage));
+        self
+    }
+
     /// Makes generated ids and jitter the same each time, for tests.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
@@ -173,11 +208,17 @@ impl JobberBuilder {
             wake_gap: self.wake_gap,
             state: self.state,
             seed: self.seed,
+            has_store: self.storage.is_some(),
+            is_by_hand: self.turned_by == TurnedBy::Hand,
         });
+        let parts = Parts {
+            executor: self.executor,
+            storage: self.storage,
+        };
         Ok(Jobber {
             inner: Arc::new(Inner {
                 hub: Arc::new(hub),
-                executor: Mutex::new(self.executor),
+                parts: Arc::new(Mutex::new(parts)),
                 turned_by: self.turned_by,
             }),
         })
@@ -203,6 +244,7 @@ impl Jobber {
             wake_gap: DEFAULT_WAKE_GAP,
             state: StateMap::default(),
             seed: None,
+            storage: None,
             turned_by: TurnedBy::Thread,
         }
     }
@@ -257,11 +299,18 @@ impl Jobber {
         TaskBuilder::new_blocking(self.inner.hub.clone(), name.into(), handler)
     }
 
-    /// Starts the timer: from here on jobs can be scheduled. `.await` it, or end
-    /// it with `.wait_blocking()`.
+    /// Opens the store, if there is one, takes up the jobs in it, and starts the
+    /// timer: from here on jobs can be scheduled. `.await` it, or end it with
+    /// `.wait_blocking()`.
+    ///
+    /// Register durable tasks before: a stored job whose task is not there has to
+    /// wait for it ([`unresolved`](Jobber::unresolved)). Once polled, the start
+    /// goes on by itself.
     ///
     /// # Errors
-    /// When it was started or shut down before, or the system gives no thread.
+    /// When it was started or shut down before, the system gives no thread, or
+    /// the store can't be opened or read. After any but the first two it can be
+    /// tried again.
     ///
     /// ```
     /// # use jobber::Jobber;
@@ -270,7 +319,12 @@ impl Jobber {
     /// # Ok::<(), jobber::StartError>(())
     /// ```
     pub fn start(&self) -> Action<'_, Result<(), StartError>> {
-        Action::new(async { self.inner.start() })
+        Action::new(async {
+            match self.inner.start()? {
+                Some(started) => Waiter::new(Replied(started)).await,
+                None => Ok(()),
+            }
+        })
     }
 
     /// Stops: nothing starts any more, jobs that have not run are cancelled, and
@@ -279,7 +333,12 @@ impl Jobber {
     /// waits for a job is let go. `.await` it, or end it with
     /// `.wait_blocking()`.
     ///
-    /// An attempt that fails in the meantime is not tried again. Gives the jobs
+    /// Durable jobs are not cancelled: those that wait stay `Scheduled`, in the
+    /// store, for the next start; one that fails in the meantime has its retry
+    /// then; and one that has to be left running runs again. When this returns,
+    /// the store is closed.
+    ///
+    /// Of the others, an attempt that fails in the meantime is not tried again. Gives the jobs
     /// that it had to leave running: their futures belong to the executor, and go
     /// on there. (The threads of the built-in pool end with the app, and what they
     /// have not finished has failed.) Not cancel safe: once polled, the app is stopping.
@@ -313,6 +372,7 @@ impl Jobber {
             if !hub.is_on_timer_thread() {
                 timeout(TIMER_END, Waiter::new(TimerEnded(hub.clone()))).await;
             }
+            timeout(STORE_END, Waiter::new(StoreClosed(hub.clone()))).await;
             left
         })
     }
@@ -390,6 +450,82 @@ impl Jobber {
         self.inner.hub.events.subscribe()
     }
 
+    /// The jobs in the store that no task can run, by id: their task is not
+    /// registered or not durable, their arguments are none of its, or they are of
+    /// a newer version of jobber.
+    ///
+    /// They are kept as they are. When a task is registered that can run one, now
+    /// or in a later process, it is picked up.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use jobber::{MemoryStorage, testing::{ManualClock, Simulation}};
+    /// # let (storage, clock) = (MemoryStorage::new(), ManualClock::new());
+    /// # let start = || Simulation::with(0, clock.clone(), |app| app.storage(storage.clone()));
+    /// # let sim = start()?;
+    /// # let mail = sim.app().task("mail", async |to: String| to.len()).durable().register()?;
+    /// # let _ = mail.schedule("ada".into()).id("m").delay(Duration::from_secs(60)).wait_blocking()?;
+    /// # sim.crash();
+    /// # let sim = start()?;
+    /// for job in sim.app().unresolved() {
+    ///     println!("{job}"); // mail m: no task has this name, or this alias
+    /// }
+    /// # assert_eq!(sim.app().unresolved().len(), 1);
+    /// let mail = sim.app().task("mail", async |to: String| to.len()).durable().register()?;
+    /// assert!(sim.app().unresolved().is_empty());
+    /// assert!(mail.job("m").is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn unresolved(&self) -> Vec<UnresolvedJob> {
+        self.inner.hub.unresolved()
+    }
+
+    /// Has the store forget a job that no task can run, for good. `.await` it, or
+    /// end it with `.wait_blocking()`. Gives whether there was one of this id
+    /// among the [`unresolved`](Jobber::unresolved).
+    ///
+    /// # Errors
+    /// When the store could not forget it. It is asked again until it does.
+    ///
+    /// ```
+    /// # let app = jobber::Jobber::builder().build()?;
+    /// assert!(!app.discard("no such job").wait_blocking()?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn discard(&self, id: impl Into<JobId>) -> Action<'_, Result<bool, StorageError>> {
+        let id = id.into();
+        Action::new(async move {
+            match self.inner.hub.discard(&id) {
+                Some(reply) => Waiter::new(Replied(reply)).await.map(|()| true),
+                None => Ok(false),
+            }
+        })
+    }
+
+    /// How the app is: whether its store works, and what it has not taken.
+    ///
+    /// ```
+    /// # let app = jobber::Jobber::builder().build()?;
+    /// let health = app.health();
+    /// if let Some(error) = &health.storage_error {
+    ///     eprintln!("{} changes are not stored: {error}", health.unstored);
+    /// }
+    /// assert!(health.is_good());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn health(&self) -> Health {
+        let hub = &self.inner.hub;
+        let (storage_error, unstored) = match &hub.store {
+            Some(store) => store.health(),
+            None => (None, 0),
+        };
+        Health {
+            storage_error,
+            unstored,
+            unresolved: hub.unresolved_count(),
+        }
+    }
+
     pub(crate) fn hub(&self) -> &Arc<Hub> {
         &self.inner.hub
     }
@@ -401,25 +537,125 @@ impl fmt::Debug for Jobber {
     }
 }
 
+/// What came of a start, once it is known.
+type Started = Arc<Reply<Result<(), StartError>>>;
+
 impl Inner {
-    fn start(&self) -> Result<(), StartError> {
-        let mut executor = lock(&self.executor);
-        let given = match executor.clone() {
-            Some(executor) => executor,
-            None => {
-                self.hub.check_new()?;
-                default_executor()?
+    /// Begins it. `None` when there is nothing to wait for.
+    fn start(&self) -> Result<Option<Started>, StartError> {
+        self.hub.begin_start()?;
+        // Before anything can fail or be stopped: from here on it has to be
+        // closed.
+        if let Some(store) = &self.hub.store {
+            store.open();
+        }
+        let start = Start {
+            hub: self.hub.clone(),
+            parts: self.parts.clone(),
+            turned_by: self.turned_by,
+        };
+        let storage = lock(&self.parts).storage.take();
+        let Some(storage) = storage else {
+            start.finish().inspect_err(|_| self.hub.start_failed())?;
+            return Ok(None);
+        };
+        if self.turned_by == TurnedBy::Hand {
+            let writer = start.open(Writer::new(storage))?;
+            if let Some(store) = &self.hub.store {
+                store.set_writer(writer);
+                store.kick();
             }
+            return Ok(None);
+        }
+        let started = Reply::new();
+        let told = started.clone();
+        let writer = Arc::new(Mutex::new(Some(Writer::new(storage))));
+        let taken = writer.clone();
+        let spawned = thread::Builder::new()
+            .name(STORE_THREAD.into())
+            .spawn(move || {
+                let Some(writer) = lock(&taken).take() else {
+                    return;
+                };
+                let hub = start.hub.clone();
+                match start.open(writer) {
+                    Ok(writer) => {
+                        told.give(Ok(()));
+                        if let Some(store) = &hub.store {
+                            store.run_thread(writer);
+                        }
+                    }
+                    Err(error) => told.give(Err(error)),
+                }
+            });
+        if let Err(source) = spawned {
+            lock(&self.parts).storage = lock(&writer).take().map(Writer::into_storage);
+            self.hub.start_failed();
+            return Err(StartError::Thread {
+                name: STORE_THREAD.into(),
+                source,
+            });
+        }
+        Ok(Some(started))
+    }
+}
+
+/// The name of the store's thread.
+const STORE_THREAD: &str = "jobber-store";
+
+/// The part of a start that may take a while.
+struct Start {
+    hub: Arc<Hub>,
+    parts: Arc<Mutex<Parts>>,
+    turned_by: TurnedBy,
+}
+
+impl Start {
+    /// Opens the store, takes up what is in it, and starts the rest.
+    fn open(&self, mut writer: Writer) -> Result<Writer, StartError> {
+        let opened = self.load(&mut writer).and_then(|()| self.finish());
+        match opened {
+            Ok(()) => Ok(writer),
+            Err(error) => {
+                lock(&self.parts).storage = Some(writer.into_storage());
+                self.hub.start_failed();
+                Err(error)
+            }
+        }
+    }
+
+    fn load(&self, writer: &mut Writer) -> Result<(), StartError> {
+        let mut fits = true;
+        let loaded = contain(|| {
+            let storage = writer.storage();
+            storage.open()?;
+            storage.load(&mut |loaded| fits = fits && self.hub.load(loaded))
+        });
+        loaded
+            .unwrap_or_else(|message| Err(StorageError::Panicked { message }))
+            .map_err(StartError::Storage)?;
+        if fits {
+            self.hub.catch_up();
+            Ok(())
+        } else {
+            Err(StartError::TooManyJobs {
+                held: crate::timer_queue::MAX_SLOTS,
+            })
+        }
+    }
+
+    fn finish(&self) -> Result<(), StartError> {
+        let given = lock(&self.parts).executor.clone();
+        let given = match given {
+            Some(executor) => executor,
+            None => default_executor()?,
         };
         self.hub.start(given)?;
-        if self.turned_by == TurnedBy::Thread
-            && let Err(error) = spawn_thread(&self.hub)
-        {
-            self.hub.start_failed();
-            return Err(error);
+        if self.turned_by == TurnedBy::Thread {
+            spawn_thread(&self.hub)?;
         }
         // The app holds it from here on, and lets go of it when it stops.
-        *executor = None;
+        lock(&self.parts).executor = None;
         Ok(())
     }
 }
@@ -439,8 +675,16 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.hub.begin_stop();
         self.hub.end_stop();
+        // Whoever opens the store next finds it free, and with all in it.
+        future::block_on(timeout(
+            STORE_END,
+            Waiter::new(StoreClosed(self.hub.clone())),
+        ));
     }
 }
+
+/// How long the end of an app waits for its store.
+const STORE_END: Duration = Duration::from_secs(30);
 
 /// How long a shutdown waits for the timer's thread, which ends by itself.
 const TIMER_END: Duration = Duration::from_secs(1);
@@ -460,6 +704,20 @@ impl Condition for Idle {
 
     fn ready(&self) -> Option<()> {
         (self.0.has_stopped() || self.0.is_idle()).then_some(())
+    }
+
+    fn event(&self) -> &Signal {
+        self.0.changed()
+    }
+}
+
+struct StoreClosed(Arc<Hub>);
+
+impl Condition for StoreClosed {
+    type Output = ();
+
+    fn ready(&self) -> Option<()> {
+        self.0.is_store_closed().then_some(())
     }
 
     fn event(&self) -> &Signal {

@@ -77,6 +77,7 @@
 #![deny(missing_docs)]
 
 mod clock;
+mod codec;
 mod context;
 mod cron;
 mod driver;
@@ -92,12 +93,16 @@ mod jobber;
 mod outcome;
 mod panics;
 mod progress;
+mod record;
 mod retry;
 mod run;
 mod schedule;
+#[cfg(feature = "serde")]
+mod stamp;
 mod state;
 mod status;
 mod stop;
+mod storage;
 mod sync;
 mod table;
 mod task;
@@ -105,6 +110,7 @@ pub mod testing;
 mod timer_queue;
 mod trigger;
 mod waiter;
+mod writer;
 mod zone;
 
 pub use clock::{Clock, SystemClock};
@@ -112,10 +118,10 @@ pub use context::JobContext;
 pub use cron::{Cron, IntoCron, Upcoming};
 pub use error::{
     BoxError, CronError, CronField, ExecutorDropped, InvalidId, JobError, MissingState,
-    ParseStatusError, RegisterError, ScheduleError, StartError, StorageError, ZoneError,
+    ParseStatusError, RegisterError, ScheduleError, StartError, StorageError, UnresolvedReason,
+    ZoneError,
 };
 pub use events::{BlockingEvents, Event, Events, JobEvent, JobEventKind};
-pub use execution::Run;
 #[cfg(feature = "thread-pool")]
 pub use executor::thread_pool::ThreadPool;
 pub use executor::{BlockingJob, Executor, JobFuture};
@@ -123,10 +129,21 @@ pub use handler::{BlockingHandler, Handler, TaskOutput};
 pub use id::JobId;
 pub use job::{AnyJob, Cancel, Job, JobResult, NextRun, Wait, WaitTimeout};
 pub use jobber::{Action, Jobber, JobberBuilder};
+pub use record::{
+    JobRecord, JumpRecord, ProgressRecord, RecurringProgress, RecurringRecord, Run, TriggerRecord,
+};
 pub use retry::{Abort, Backoff, RetryAfter};
 pub use schedule::{Schedule, Submit};
 pub use status::JobStatus;
 pub use stop::{StopToken, Stopped};
+#[cfg(feature = "sqlite")]
+#[doc(hidden)]
+pub use storage::Columns;
+#[cfg(feature = "serde")]
+pub use storage::MemoryStorage;
+pub use storage::{Change, Health, Loaded, Storage, UnresolvedJob};
+#[cfg(feature = "sqlite")]
+pub use storage::{SqliteStorage, Synchronous};
 pub use task::{Task, TaskBuilder};
 pub use trigger::Misfire;
 pub use zone::{IntoZone, Zone};

@@ -4,14 +4,22 @@
 //! [`Next`] step. `run.rs` holds it under the job's lock and carries out what it
 //! says.
 
-use crate::clock::{Due, MonoNanos, Now, WallNanos};
+use std::time::Duration;
+
+use time::{OffsetDateTime, UtcOffset};
+
+use crate::clock::{Due, MonoNanos, Now, WallNanos, from_wall, to_nanos, to_wall};
 use crate::cron::Cron;
+use crate::error::UnresolvedReason;
 use crate::outcome::Failure;
+use crate::record::{
+    JobRecord, JumpRecord, ProgressRecord, RecurringProgress, RecurringRecord, Run, TriggerRecord,
+};
 use crate::retry::{Backoff, RetryHint};
 use crate::status::JobStatus;
 use crate::stop::Control;
 use crate::sync::Arc;
-use crate::trigger::{Done, Next as Tick, Recurrence, Ticks};
+use crate::trigger::{Done, Jump, Next as Tick, Recurrence, Ticks};
 use crate::zone::Zone;
 
 /// What a scheduling asks for.
@@ -25,6 +33,7 @@ pub(crate) struct Plan {
     /// The time that the run stands for, as foreseen: without jitter.
     pub(crate) nominal: WallNanos,
     pub(crate) recurring: Option<Box<Recurring>>,
+    pub(crate) is_durable: bool,
 }
 
 /// The part of a job that recurs.
@@ -113,6 +122,51 @@ impl Plan {
             exec_at,
             nominal,
             recurring,
+            is_durable: false,
+        }
+    }
+
+    /// What a store is to know of it.
+    pub(crate) fn trigger(&self) -> TriggerRecord {
+        let Some(recurring) = &self.recurring else {
+            return match self.due {
+                Due::Wall(_) => TriggerRecord::At,
+                Due::Mono(_) => TriggerRecord::Delay,
+            };
+        };
+        let options = RecurringRecord {
+            misfire: recurring.ticks.misfire,
+            jitter: Duration::from_nanos(recurring.ticks.jitter.max(0) as u64),
+            max_runs: recurring.limits.max_runs,
+            max_failures: recurring.limits.max_failures,
+            start_date: recurring.start_date.map(utc),
+        };
+        match &recurring.ticks.recurrence {
+            Recurrence::Every { interval, .. } => TriggerRecord::Every {
+                interval: Duration::from_nanos((*interval).max(0) as u64),
+                options,
+            },
+            Recurrence::Cron { cron, .. } => TriggerRecord::Cron {
+                expression: cron.to_string(),
+                options,
+            },
+        }
+    }
+
+    /// What a store is to know of a job that begins with it.
+    pub(crate) fn to_record(&self, now: Now) -> ProgressRecord {
+        self.progress_record(&Tally::default(), now)
+    }
+
+    fn progress_record(&self, tally: &Tally, now: Now) -> ProgressRecord {
+        let recurring = self.recurring.as_ref();
+        ProgressRecord {
+            due: utc(self.due.as_wall(now)),
+            nominal: utc(self.nominal),
+            attempts: 0,
+            last_failure: None,
+            started_at: None,
+            recurring: recurring.map(|recurring| recurring.to_record(tally, None, now)),
         }
     }
 
@@ -164,6 +218,15 @@ impl Recurring {
     fn nominal(&self) -> Due {
         self.line.due(self.nominal)
     }
+
+    /// A time on its line, as a wall time that another process understands.
+    fn stored(&self, at: i64, now: Now) -> OffsetDateTime {
+        utc(self.line.due(at).as_wall(now))
+    }
+}
+
+fn utc(wall: WallNanos) -> OffsetDateTime {
+    from_wall(wall, UtcOffset::UTC)
 }
 
 /// Why no further attempt is to follow the one that is going on.
@@ -172,6 +235,43 @@ pub(crate) enum Closing {
     No,
     Cancelled,
     Shutdown,
+    /// The app stops, and another process goes on with it.
+    Suspended,
+}
+
+/// What a job whose store keeps it has to keep in mind.
+#[derive(Debug, Default)]
+pub(crate) struct Durable {
+    /// Counts the changes that were handed to the store, which tells them apart.
+    pub(crate) changes: u32,
+    /// Changes of which the store has not been told yet, and which what comes
+    /// next has to wait for.
+    pub(crate) unstored: u32,
+    /// The runs of which the store has not been told yet.
+    pub(crate) unstored_runs: u32,
+    /// For `at_most_once`.
+    pub(crate) mark: Mark,
+    pub(crate) catch_up: CatchUp,
+}
+
+/// Whether a job is one of those that were due when they were restored, of which
+/// some at a time have their turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum CatchUp {
+    #[default]
+    No,
+    Waits,
+    HasTurn,
+}
+
+/// Whether the store has it that an attempt starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Mark {
+    #[default]
+    None,
+    /// By the change of this number.
+    Asked(u32),
+    Stored,
 }
 
 /// Where one job stands, beyond its status.
@@ -184,6 +284,8 @@ pub(crate) struct Progress {
     recurring: Option<Box<Recurring>>,
     /// There from the first plan on that recurs.
     tally: Option<Box<Tally>>,
+    /// There if a store keeps the job.
+    pub(crate) durable: Option<Box<Durable>>,
     /// The time that this run stands for, whichever attempt it is.
     nominal: WallNanos,
     /// Counts all attempts, which tells them apart.
@@ -262,6 +364,7 @@ impl Progress {
             timer: Some(plan.due),
             control: None,
             tally: plan.recurring.is_some().then(Box::default),
+            durable: plan.is_durable.then(Box::default),
             recurring: plan.recurring,
             nominal: plan.nominal,
             number: 0,
@@ -279,8 +382,29 @@ impl Progress {
         self.recurring.is_some()
     }
 
+    /// Those that may be seen.
     pub(crate) fn runs_ended(&self) -> u32 {
-        self.runs_ended
+        let unstored = self.durable.as_ref().map_or(0, |d| d.unstored_runs);
+        self.runs_ended.wrapping_sub(unstored)
+    }
+
+    pub(crate) fn is_durable(&self) -> bool {
+        self.durable.is_some()
+    }
+
+    /// Ends its turn of catching up, if it has it. Gives whether the next has its
+    /// turn.
+    pub(crate) fn end_turn(&mut self) -> bool {
+        let catch_up = self
+            .durable
+            .as_mut()
+            .map(|d| std::mem::take(&mut d.catch_up));
+        catch_up == Some(CatchUp::HasTurn)
+    }
+
+    /// Whether a change has to reach the store before it goes on.
+    pub(crate) fn is_unstored(&self) -> bool {
+        self.durable.as_ref().is_some_and(|d| d.unstored > 0)
     }
 
     /// Attempts of the run that is going on.
@@ -327,10 +451,7 @@ impl Progress {
             new.nominal = old.nominal;
             plan.due = due;
         } else if old.done.is_past(new.nominal)
-            && let Some(next) = new
-                .ticks
-                .recurrence
-                .next_after(old.done.last().max(now.wall))
+            && let Some(next) = new.ticks.recurrence.next_after(old.done.last.max(now.wall))
         {
             new.nominal = next;
             plan.due = new.nominal();
@@ -348,7 +469,8 @@ impl Progress {
     /// The wall clock went back, and the job is scheduled. Gives when it is due
     /// now, if that has changed.
     pub(crate) fn step_back(&mut self, now: Now, random: impl FnOnce() -> f64) -> Option<Due> {
-        if self.attempts > 0 || self.is_ready {
+        let is_starting = self.durable.as_ref().is_some_and(|d| d.mark != Mark::None);
+        if self.attempts > 0 || self.is_ready || is_starting {
             return None;
         }
         let recurring = self.recurring.as_mut().filter(|r| r.line == Line::Wall)?;
@@ -380,6 +502,11 @@ impl Progress {
         self.attempts = 0;
         self.is_ready = false;
         self.is_overdue = false;
+        match &mut self.durable {
+            Some(durable) if plan.is_durable => durable.mark = Mark::None,
+            durable if plan.is_durable => *durable = Some(Box::default()),
+            durable => *durable = None,
+        }
         starts_over
     }
 
@@ -388,7 +515,7 @@ impl Progress {
         let Some(due) = self.timer.filter(|due| due.is_reached(now)) else {
             return Tock::NotYet;
         };
-        if self.is_occupied {
+        if self.is_occupied || self.is_unstored() {
             self.is_overdue = true;
             return Tock::NotYet;
         }
@@ -436,10 +563,13 @@ impl Progress {
         self.is_occupied = true;
         self.timer = None;
         self.control = None;
+        if let Some(durable) = &mut self.durable {
+            durable.mark = Mark::None;
+        }
         let mut run = 1;
         if let (Some(recurring), Some(tally)) = (&mut self.recurring, &mut self.tally) {
             if self.attempts == 1 {
-                tally.runs += 1;
+                tally.runs = tally.runs.saturating_add(1);
                 recurring.started_at = now.wall;
                 recurring
                     .done
@@ -471,7 +601,7 @@ impl Progress {
     ) -> Verdict {
         // What it was, if anything, was this attempt's timeout.
         self.timer = None;
-        if self.closing == Closing::No
+        if matches!(self.closing, Closing::No | Closing::Suspended)
             && let Some(due) = retry.and_then(|retry| self.retry_at(retry, now))
         {
             self.timer = Some(due);
@@ -566,4 +696,220 @@ impl Progress {
         self.runs_ended = self.runs_ended.wrapping_add(1);
         Some(run)
     }
+
+    // For the store.
+
+    /// What a store is to know of it, between two attempts.
+    pub(crate) fn to_record(&self, exec_at: WallNanos, now: Now) -> ProgressRecord {
+        let recurring = self.recurring.as_ref().zip(self.tally.as_ref());
+        ProgressRecord {
+            due: utc(self.timer.map_or(exec_at, |due| due.as_wall(now))),
+            nominal: utc(self.nominal),
+            attempts: self.attempts,
+            last_failure: (self.attempts > 0).then_some(self.failed_as),
+            started_at: None,
+            recurring: recurring.map(|(recurring, tally)| {
+                let started_at = (self.attempts > 0).then_some(utc(recurring.started_at));
+                recurring.to_record(tally, started_at, now)
+            }),
+        }
+    }
+
+    /// What a store is to know of it once it goes on with this plan.
+    pub(crate) fn record_with(&self, plan: &Plan, now: Now) -> ProgressRecord {
+        let kept = self.tally.as_ref().filter(|_| self.goes_on_with(plan));
+        plan.progress_record(&kept.map(|tally| **tally).unwrap_or_default(), now)
+    }
+
+    /// Goes on from what a store has kept. `app_zone` is for a job without a zone
+    /// of its own.
+    pub(crate) fn restored(
+        record: &JobRecord,
+        zone: Option<Box<Zone>>,
+        app_zone: &Zone,
+        now: Now,
+    ) -> Result<(Self, Plan), UnresolvedReason> {
+        let stored = &record.progress;
+        let due = wall("due", stored.due)?;
+        let nominal = wall("nominal", stored.nominal)?;
+        let recurring = match &record.trigger {
+            TriggerRecord::Delay | TriggerRecord::At => None,
+            TriggerRecord::Every { interval, options } => {
+                let interval = to_nanos(*interval).filter(|interval| *interval > 0);
+                let recurrence = Recurrence::Every {
+                    // Any of its times will do, and no earlier one comes again.
+                    anchor: Due::Wall(nominal).as_mono(now),
+                    interval: interval.ok_or_else(|| unreadable("the interval is out of range"))?,
+                };
+                Some(Recurring::restored(recurrence, options, stored, now)?)
+            }
+            TriggerRecord::Cron {
+                expression,
+                options,
+            } => {
+                let cron = Cron::parse(expression).map_err(UnresolvedReason::Cron)?;
+                let recurrence = Recurrence::Cron {
+                    cron: Arc::new(cron),
+                    zone: zone.as_deref().unwrap_or(app_zone).clone(),
+                };
+                Some(Recurring::restored(recurrence, options, stored, now)?)
+            }
+        };
+        let tally = match &stored.recurring {
+            Some(recurring) => Some(Box::new(Tally::restored(recurring)?)),
+            None => None,
+        };
+        let is_wall = match &record.trigger {
+            TriggerRecord::At | TriggerRecord::Cron { .. } => stored.attempts == 0,
+            TriggerRecord::Delay | TriggerRecord::Every { .. } => false,
+        };
+        let plan = Plan {
+            zone,
+            due: if is_wall {
+                Due::Wall(due)
+            } else {
+                Due::Mono(Due::Wall(due).as_mono(now))
+            },
+            exec_at: due,
+            nominal,
+            recurring: recurring.map(Box::new),
+            is_durable: true,
+        };
+        let mut progress = Self::new(plan.clone());
+        progress.attempts = stored.attempts;
+        progress.failed_as = stored.last_failure.unwrap_or(JobStatus::Failed);
+        if progress.is_recurring() {
+            progress.tally = Some(tally.unwrap_or_default());
+        }
+        Ok((progress, plan))
+    }
+
+    /// An attempt was about to start when the process ended, and is not to be
+    /// made again: its run has failed.
+    pub(crate) fn lose_attempt(&mut self, now: Now, random: impl FnOnce() -> f64) -> Verdict {
+        self.begin(now);
+        self.is_occupied = false;
+        self.after_attempt(Some(&Failure::executor_dropped()), None, now, random)
+    }
+}
+
+impl Recurring {
+    fn to_record(
+        &self,
+        tally: &Tally,
+        started_at: Option<OffsetDateTime>,
+        now: Now,
+    ) -> RecurringProgress {
+        let stored = |at| self.stored(at, now);
+        RecurringProgress {
+            runs: tally.runs,
+            failures_in_a_row: tally.failures_in_a_row,
+            last_run: tally.last.map(|run| Run {
+                number: run.number,
+                nominal_time: utc(run.nominal),
+                started_at: utc(run.started_at),
+                finished_at: utc(run.finished_at),
+                status: run.status,
+            }),
+            started_at,
+            run_up_to: stored(self.done.last),
+            jumped: self.done.jumped.map(|jump| JumpRecord {
+                from: stored(jump.from),
+                to: stored(jump.to),
+            }),
+            dealt_with: (self.ticks.settled != i64::MIN).then(|| stored(self.ticks.settled)),
+            made_up: self.ticks.made_up,
+            makes_up: self.ticks.makes_up,
+        }
+    }
+
+    fn restored(
+        recurrence: Recurrence,
+        options: &RecurringRecord,
+        progress: &ProgressRecord,
+        now: Now,
+    ) -> Result<Self, UnresolvedReason> {
+        let line = match recurrence {
+            Recurrence::Every { .. } => Line::Mono,
+            Recurrence::Cron { .. } => Line::Wall,
+        };
+        let at = |field, time| {
+            let due = Due::Wall(wall(field, time)?);
+            Ok::<_, UnresolvedReason>(match line {
+                Line::Mono => due.as_mono(now),
+                Line::Wall => due.as_wall(now),
+            })
+        };
+        let stored = progress
+            .recurring
+            .as_ref()
+            .ok_or_else(|| unreadable("a job that recurs has no progress"))?;
+        let limits = Limits {
+            max_runs: options.max_runs,
+            max_failures: options.max_failures,
+        };
+        if limits.max_runs == Some(0) || limits.max_failures == 0 {
+            return Err(unreadable("a limit is 0"));
+        }
+        let mut ticks = Ticks::new(recurrence, options.misfire);
+        ticks.jitter =
+            to_nanos(options.jitter).ok_or_else(|| unreadable("the jitter is out of range"))?;
+        ticks.made_up = stored.made_up;
+        ticks.makes_up = stored.makes_up;
+        if let Some(time) = stored.dealt_with {
+            ticks.settled = at("dealt_with", time)?;
+        }
+        let jumped = match stored.jumped {
+            None => None,
+            Some(jump) => Some(Jump {
+                from: at("jumped", jump.from)?,
+                to: at("jumped", jump.to)?,
+            }),
+        };
+        let started_at = stored.started_at;
+        Ok(Self {
+            ticks,
+            line,
+            limits,
+            start_date: options
+                .start_date
+                .map(|time| wall("start_date", time))
+                .transpose()?,
+            nominal: at("nominal", progress.nominal)?,
+            done: Done {
+                last: at("run_up_to", stored.run_up_to)?,
+                jumped,
+            },
+            started_at: wall("started_at", started_at.unwrap_or(progress.nominal))?,
+        })
+    }
+}
+
+impl Tally {
+    fn restored(stored: &RecurringProgress) -> Result<Self, UnresolvedReason> {
+        let last = match stored.last_run {
+            None => None,
+            Some(run) => Some(RunRecord {
+                number: run.number,
+                nominal: wall("last_run", run.nominal_time)?,
+                started_at: wall("last_run", run.started_at)?,
+                finished_at: wall("last_run", run.finished_at)?,
+                status: run.status,
+            }),
+        };
+        Ok(Self {
+            runs: stored.runs,
+            failures_in_a_row: stored.failures_in_a_row,
+            last,
+        })
+    }
+}
+
+fn unreadable(what: &str) -> UnresolvedReason {
+    UnresolvedReason::Unreadable(what.into())
+}
+
+fn wall(field: &str, time: OffsetDateTime) -> Result<WallNanos, UnresolvedReason> {
+    to_wall(time)
+        .ok_or_else(|| UnresolvedReason::Unreadable(format!("{field} is out of range: {time}")))
 }

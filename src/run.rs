@@ -4,26 +4,32 @@
 //! take the job's lock, decide, make the move, let go of the lock, and only then
 //! drop what is foreign, wake who waits, and touch the timer.
 
+mod stored;
+
 use std::any::Any;
 use std::mem::needs_drop;
 use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use crate::clock::{Due, Now, WallNanos};
+use crate::clock::{Due, MonoNanos, Now, WallNanos};
+use crate::codec::Codec;
 use crate::context::JobContext;
 use crate::cron::CronTexts;
 use crate::error::{BoxError, ScheduleError};
 use crate::events::JobEventKind;
-use crate::execution::{Attempt, Body, Cancelling, Execution, Fired, JobCore, Mishap, Run};
+use crate::execution::{Attempt, Body, Cancelled, Cancelling, Execution, Fired, JobCore, Mishap};
 use crate::hub::{Hub, Removed};
 use crate::id::JobId;
 use crate::outcome::{Failure, Outcome, Slot};
 use crate::panics::{contain, drop_contained};
-use crate::progress::{Begun, Closing, Next, Plan, Progress, Retry, RunRecord, Tock, Verdict};
+use crate::progress::{
+    Begun, CatchUp, Closing, Mark, Next, Plan, Progress, Retry, RunRecord, Tock, Verdict,
+};
+use crate::record::Run;
 use crate::retry::Backoff;
 use crate::state::StateMap;
-use crate::status::{JobStatus, Moved};
+use crate::status::{JobStatus, Moved, Show};
 use crate::stop::Control;
 use crate::sync::{Arc, Mutex, MutexGuard, lock};
 use crate::table::Wake;
@@ -32,12 +38,24 @@ use crate::zone::Zone;
 /// A registered task: its options, and how to make an attempt of it.
 pub(crate) struct TaskDef<A, R> {
     pub(crate) name: Arc<str>,
+    /// The name, and then the aliases.
+    pub(crate) names: Box<[Arc<str>]>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) is_blocking: bool,
     pub(crate) timeout: Option<Timeout>,
     pub(crate) backoff: Option<Backoff>,
+    pub(crate) durability: Option<Durability<A>>,
     pub(crate) body: BodyMaker<A, R>,
 }
+
+/// What a task whose jobs are stored has besides.
+pub(crate) struct Durability<A> {
+    pub(crate) codec: Codec<A>,
+    /// The start of an attempt is stored before it starts.
+    pub(crate) at_most_once: bool,
+}
+
+pub(crate) use self::stored::{Replaced, Replacing};
 
 impl<A, R> TaskDef<A, R>
 where
@@ -92,6 +110,10 @@ struct Replacement<A> {
 struct After<A> {
     moved: Option<Moved>,
     wake: Wake,
+    /// The store has been given something to do.
+    kick: bool,
+    /// It has had its turn of catching up.
+    ends_turn: bool,
     removed: Removed,
     /// The strings of an attempt whose body is to go.
     killed: Option<Arc<Control>>,
@@ -104,6 +126,8 @@ impl<A> Default for After<A> {
         Self {
             moved: None,
             wake: Wake::No,
+            kick: false,
+            ends_turn: false,
             removed: Removed::default(),
             killed: None,
             args: None,
@@ -149,6 +173,12 @@ impl<A, R> Leftovers<A, R> {
         };
         (args && needs_drop::<A>()) || old || unused
     }
+}
+
+/// Why a job can't be replaced.
+enum NotReplaceable {
+    Done,
+    Refused(ScheduleError),
 }
 
 /// Why a job was not replaced.
@@ -205,34 +235,60 @@ where
         drop_contained(self.settle(attempt, result, Settling::BodyEnded));
     }
 
-    /// New arguments and another trigger, for a job that goes on.
-    pub(crate) fn replace(&self, args: A, mut plan: Plan, now: Now) -> Result<(), NotReplaced<A>> {
-        let hub = self.hub();
-        let id = || self.core.id.clone();
-        let mut state = lock(&self.state);
-        let status = self.core.status.get();
-        if status.is_final() {
-            return Err(NotReplaced::Done(args));
+    /// New arguments and another trigger, for a job that goes on and that no
+    /// store keeps, before or after.
+    pub(crate) fn replace(&self, args: A, plan: Plan, now: Now) -> Result<(), NotReplaced<A>> {
+        let state = lock(&self.state);
+        match self.check_replace(&state, &plan) {
+            Ok(()) => {
+                drop_contained(self.apply_replacement(state, args, plan, now));
+                Ok(())
+            }
+            Err(NotReplaceable::Done) => Err(NotReplaced::Done(args)),
+            Err(NotReplaceable::Refused(error)) => {
+                drop(state);
+                drop_contained(args);
+                Err(NotReplaced::Refused(error))
+            }
         }
-        let refused = if state.progress.closing != Closing::No {
-            Some(ScheduleError::JobEnding { id: id() })
-        } else {
-            let used_up = state.progress.uses_up(&plan);
-            used_up.map(|(max_runs, runs)| ScheduleError::RunsUsedUp {
+    }
+
+    fn check_replace(&self, state: &State<A>, plan: &Plan) -> Result<(), NotReplaceable> {
+        let id = || self.core.id.clone();
+        if self.core.status.actual().is_final() {
+            return Err(NotReplaceable::Done);
+        }
+        if matches!(
+            state.progress.closing,
+            Closing::Cancelled | Closing::Shutdown
+        ) {
+            return Err(NotReplaceable::Refused(ScheduleError::JobEnding {
+                id: id(),
+            }));
+        }
+        match state.progress.uses_up(plan) {
+            Some((max_runs, runs)) => Err(NotReplaceable::Refused(ScheduleError::RunsUsedUp {
                 id: id(),
                 max_runs,
                 runs,
-            })
-        };
-        if let Some(error) = refused {
-            drop(state);
-            drop_contained(args);
-            return Err(NotReplaced::Refused(error));
+            })),
+            None => Ok(()),
         }
+    }
+
+    /// Carries it out, on a job that can be replaced. Gives what is to be dropped.
+    fn apply_replacement(
+        &self,
+        mut state: MutexGuard<'_, State<A>>,
+        args: A,
+        mut plan: Plan,
+        now: Now,
+    ) -> Leftovers<A, R> {
+        let hub = self.hub();
         let mut after = After::default();
         let mut old = None;
         let mut exec_at = plan.exec_at;
-        if status == JobStatus::Scheduled {
+        if self.core.status.actual() == JobStatus::Scheduled {
             if let Some(run) = state.progress.give_up_retry(now) {
                 hub.record(self, now, || {
                     JobEventKind::RunEnded(self.dress(&state, run))
@@ -244,12 +300,15 @@ where
             state.progress.fit(&mut plan, now);
             exec_at = plan.exec_at;
             let due = plan.due;
+            after.ends_turn = state.progress.end_turn();
             after.args = state.args.replace(args);
             if self.take_on(&mut state, plan) {
                 old = Some(self.outcome.set(Outcome::None));
             }
             self.core.set_exec_at(exec_at);
-            after.wake = hub.arm(self.core.slot, due, now);
+            if state.progress.closing != Closing::Suspended {
+                after.wake = hub.arm(self.core.slot, due, now);
+            }
         } else {
             let new = Replacement { args, plan };
             after.replaced = state.replacement.replace(Box::new(new)).map(|r| r.args);
@@ -258,9 +317,14 @@ where
             due: self.time(&state, exec_at),
         });
         drop(state);
-        drop_contained(old);
+        let leftovers = Leftovers {
+            args: after.args.take(),
+            replaced: after.replaced.take(),
+            old,
+            unused: None,
+        };
         self.finish_up(after);
-        Ok(())
+        leftovers
     }
 
     /// Goes on by another plan. Gives whether the job starts over with it.
@@ -309,10 +373,13 @@ where
         });
         let is_failed = result.is_err();
         let (mut state, now) = self.lock_with_time(|state| {
-            is_failed || state.progress.is_recurring() || state.replacement.is_some()
+            is_failed
+                || state.progress.is_recurring()
+                || state.progress.is_durable()
+                || state.replacement.is_some()
         });
         let is_current = state.progress.number == attempt;
-        if !is_current || self.core.status.get() != JobStatus::Running {
+        if !is_current || self.core.status.actual() != JobStatus::Running {
             // Late: it was over before.
             drop(state);
             if how == Settling::BodyEnded {
@@ -334,9 +401,10 @@ where
         let control = state.progress.control.take();
         let mut after = After {
             killed: control.filter(|_| how == Settling::Overdue),
+            ends_turn: state.progress.end_turn(),
             ..After::default()
         };
-        let (old, unused) = self.carry_out(&mut state, verdict, result, now, &mut after);
+        let (old, unused) = self.carry_out(&mut state, verdict, result, how, now, &mut after);
         drop(state);
         let leftovers = Leftovers {
             args: after.args.take(),
@@ -354,18 +422,23 @@ where
         state: &mut State<A>,
         mut verdict: Verdict,
         result: Result<R, Failure>,
+        how: Settling,
         now: Now,
         after: &mut After<A>,
     ) -> (Option<Outcome<R>>, Option<Result<R, Failure>>) {
         let hub = self.hub();
         let mut starts_over = false;
+        // What the executor dropped has not run to its end: another process is
+        // to find it as it was.
+        let mut is_told = how != Settling::Dropped && state.progress.closing != Closing::Cancelled;
         if let Some(mut new) = state.replacement.take() {
-            if state.progress.closing == Closing::No {
+            if matches!(state.progress.closing, Closing::No | Closing::Suspended) {
                 state.progress.fit(&mut new.plan, now);
                 verdict.next = Next::Run(new.plan.due);
                 verdict.misfired = None;
                 after.args = state.args.replace(new.args);
                 starts_over = self.take_on(state, new.plan);
+                is_told = true;
             } else {
                 verdict.next = Next::End(JobStatus::Cancelled);
                 after.replaced = Some(new.args);
@@ -388,10 +461,25 @@ where
         if let Some(run) = verdict.run {
             hub.record(self, now, || JobEventKind::RunEnded(self.dress(state, run)));
         }
+        let show = match verdict.next {
+            _ if !is_told => Show::Now,
+            Next::End(_) => self.store_end(state),
+            Next::Run(due) | Next::Retry(due) => {
+                self.core.set_exec_at(due.as_wall(now));
+                self.store_progress(state, now)
+            }
+        };
+        after.kick = show == Show::WhenStored;
+        if after.kick
+            && verdict.run.is_some()
+            && let Some(durable) = &mut state.progress.durable
+        {
+            durable.unstored_runs += 1;
+        }
         match verdict.next {
             Next::End(status) => {
                 after.args = state.args.take();
-                after.moved = self.core.status.finish(status);
+                after.moved = self.core.status.finish(status, show);
                 after.removed = hub.remove(self.core.slot);
                 self.record_end(status, now);
             }
@@ -400,28 +488,45 @@ where
                     let next = self.time(state, nominal.as_wall(now));
                     hub.record(self, now, || JobEventKind::Misfired { next });
                 }
-                self.schedule_anew(due, now, after);
+                self.schedule_anew(state, due, show, now, after);
             }
             Next::Retry(due) => {
                 let attempt = state.progress.attempts();
                 let at = self.time(state, due.as_wall(now));
                 hub.record(self, now, || JobEventKind::Retrying { attempt, due: at });
-                self.schedule_anew(due, now, after);
+                self.schedule_anew(state, due, show, now, after);
             }
         }
         (old, unused)
     }
 
     /// `Running → Scheduled`, due then.
-    fn schedule_anew(&self, due: Due, now: Now, after: &mut After<A>) {
+    fn schedule_anew(
+        &self,
+        state: &State<A>,
+        due: Due,
+        show: Show,
+        now: Now,
+        after: &mut After<A>,
+    ) {
         self.core.set_exec_at(due.as_wall(now));
-        after.moved = self.core.status.reschedule();
-        after.wake = self.hub().arm(self.core.slot, due, now);
+        after.moved = self.core.status.reschedule(show);
+        after.wake = if state.progress.closing == Closing::Suspended {
+            self.hub().suspend(self.core.slot)
+        } else {
+            self.hub().arm(self.core.slot, due, now)
+        };
     }
 
     fn finish_up(&self, after: After<A>) {
         let hub = self.hub();
         hub.wake(after.wake);
+        if after.kick {
+            hub.kick_store();
+        }
+        if after.ends_turn {
+            hub.turn_ended();
+        }
         if after.moved.is_some_and(|moved| moved.waited_for) {
             self.core.changed.notify(usize::MAX);
         }
@@ -461,8 +566,8 @@ where
         let copy = contain(|| args.clone());
         let mut state = lock(&self.state);
         let is_current = state.progress.number == attempt;
-        let is_running = is_current && self.core.status.get() == JobStatus::Running;
-        let goes_on = is_current && !self.core.status.get().is_final();
+        let is_running = is_current && self.core.status.actual() == JobStatus::Running;
+        let goes_on = is_current && !self.core.status.actual().is_final();
         let mut spare = Some(args);
         if goes_on && state.args.is_none() {
             state.args = spare.take();
@@ -484,6 +589,12 @@ where
             state.progress.is_ready && (timeout.is_some() || state.progress.is_recurring())
         });
         if !state.progress.is_ready {
+            return None;
+        }
+        if state.progress.is_unstored() {
+            // It is fired again once the store has been told.
+            state.progress.is_ready = false;
+            state.progress.is_overdue = true;
             return None;
         }
         self.core.status.start()?;
@@ -522,6 +633,8 @@ enum Settling {
     BodyEnded,
     /// Its body is about to be dropped by whoever polls it.
     BodyFailed,
+    /// So it is, by an executor that let go of it.
+    Dropped,
     /// It took too long, and its body is to be told.
     Overdue,
 }
@@ -583,8 +696,18 @@ where
 
     fn fire(&self, now: Now) -> Fired {
         let mut state = lock(&self.state);
-        match self.core.status.get() {
-            JobStatus::Scheduled => {}
+        match self.core.status.actual() {
+            JobStatus::Scheduled if state.progress.closing == Closing::Suspended => {
+                return Fired::Settled;
+            }
+            JobStatus::Scheduled => {
+                if let Some(durable) = &mut state.progress.durable
+                    && durable.catch_up == CatchUp::Waits
+                {
+                    durable.catch_up = CatchUp::HasTurn;
+                    self.hub().turn_begins();
+                }
+            }
             JobStatus::Running => {
                 let is_over = state.progress.timer.is_some_and(|due| due.is_reached(now));
                 let attempt = state.progress.number;
@@ -602,6 +725,14 @@ where
             _ => return Fired::Settled,
         }
         let hub = self.hub();
+        match state.progress.durable.as_ref().map(|durable| durable.mark) {
+            Some(Mark::Stored) => {
+                state.progress.is_ready = true;
+                return Fired::Start;
+            }
+            Some(Mark::Asked(_)) => return Fired::Settled,
+            Some(Mark::None) | None => {}
+        }
         let tock = state.progress.tick(now, || hub.random());
         if let Tock::Later { nominal, .. } | Tock::StartMissed(nominal) = tock {
             let next = self.time(&state, nominal.as_wall(now));
@@ -610,14 +741,23 @@ where
         match tock {
             Tock::NotYet => Fired::Settled,
             Tock::Start | Tock::StartMissed(_) => {
+                let is_marked = self.is_at_most_once(&state);
+                if is_marked {
+                    self.mark_start(&mut state, now);
+                }
                 drop(state);
                 hub.events.deliver();
+                if is_marked {
+                    hub.kick_store();
+                    return Fired::Settled;
+                }
                 Fired::Start
             }
             Tock::Later { due, .. } => {
                 self.core.set_exec_at(due.as_wall(now));
                 let after = After {
                     wake: hub.arm(self.core.slot, due, now),
+                    ends_turn: state.progress.end_turn(),
                     ..After::default()
                 };
                 drop(state);
@@ -626,11 +766,14 @@ where
             }
             Tock::RunOut(status) => {
                 let args = state.args.take();
+                let show = self.store_end(&mut state);
                 let after = After {
                     moved: match status {
-                        JobStatus::Cancelled => self.core.status.cancel(),
-                        status => self.core.status.run_out(status),
+                        JobStatus::Cancelled => self.core.status.cancel(show),
+                        status => self.core.status.run_out(status, show),
                     },
+                    kick: show == Show::WhenStored,
+                    ends_turn: state.progress.end_turn(),
                     removed: hub.remove(self.core.slot),
                     ..After::default()
                 };
@@ -648,7 +791,9 @@ where
     fn step_back(&self, now: Now) {
         let hub = self.hub();
         let mut state = lock(&self.state);
-        if self.core.status.get() != JobStatus::Scheduled {
+        if self.core.status.actual() != JobStatus::Scheduled
+            || state.progress.closing == Closing::Suspended
+        {
             return;
         }
         let Some(due) = state.progress.step_back(now, || hub.random()) else {
@@ -702,11 +847,11 @@ where
     }
 
     fn mishap(&self, attempt: u32, what: Mishap) {
-        let failure = match what {
-            Mishap::Panicked(message) => Failure::Panicked(message),
-            Mishap::Dropped => Failure::executor_dropped(),
+        let (failure, how) = match what {
+            Mishap::Panicked(message) => (Failure::Panicked(message), Settling::BodyFailed),
+            Mishap::Dropped => (Failure::executor_dropped(), Settling::Dropped),
         };
-        drop_contained(self.settle(attempt, Err(failure), Settling::BodyFailed));
+        drop_contained(self.settle(attempt, Err(failure), how));
     }
 
     fn body_gone(&self, attempt: u32) {
@@ -716,11 +861,8 @@ where
         }
         state.progress.is_occupied = false;
         let mut wake = Wake::No;
-        if std::mem::take(&mut state.progress.is_overdue)
-            && self.core.status.get() == JobStatus::Scheduled
-            && let Some(due) = state.progress.timer
-        {
-            wake = self.hub().arm(self.core.slot, due, now);
+        if std::mem::take(&mut state.progress.is_overdue) {
+            wake = self.arm_again(&state, now);
         }
         drop(state);
         self.hub().wake(wake);
@@ -728,10 +870,13 @@ where
 
     fn control(&self, attempt: u32) -> Arc<Control> {
         let mut state = lock(&self.state);
-        if state.progress.number != attempt || self.core.status.get() != JobStatus::Running {
+        if state.progress.number != attempt || self.core.status.actual() != JobStatus::Running {
             return Arc::new(Control::killed());
         }
-        let is_asked = state.progress.closing == Closing::Shutdown;
+        let is_asked = matches!(
+            state.progress.closing,
+            Closing::Shutdown | Closing::Suspended
+        );
         let control = state.progress.control.get_or_insert_default().clone();
         drop(state);
         if is_asked {
@@ -740,14 +885,28 @@ where
         control
     }
 
-    fn cancel(&self, how: Cancelling) -> bool {
+    fn cancel(&self, how: Cancelling) -> Cancelled {
         let hub = self.hub();
-        let (mut state, now) =
-            self.lock_with_time(|state| how == Cancelling::Abort && state.progress.is_recurring());
+        let (mut state, now) = self.lock_with_time(|state| {
+            (how == Cancelling::Abort && state.progress.is_recurring())
+                || (how == Cancelling::Shutdown && state.progress.is_durable())
+        });
         let mut after = After::default();
-        match (self.core.status.get(), how) {
+        let reply;
+        match (self.core.status.actual(), how) {
+            (JobStatus::Scheduled, Cancelling::Shutdown) if state.progress.is_durable() => {
+                after.kick = self.take_back_mark(&mut state, now);
+                state.progress.closing = Closing::Suspended;
+                state.progress.is_ready = false;
+                after.wake = hub.suspend(self.core.slot);
+                drop(state);
+                self.finish_up(after);
+                return Cancelled::now(false);
+            }
             (JobStatus::Scheduled, _) => {
-                after.moved = self.core.status.cancel();
+                let show;
+                (show, reply) = self.store_cancel(&mut state);
+                after.moved = self.core.status.cancel(show);
             }
             (JobStatus::Running, Cancelling::Abort) => {
                 if let Some(run) = state.progress.record(JobStatus::Cancelled, now) {
@@ -755,36 +914,73 @@ where
                         JobEventKind::RunEnded(self.dress(&state, run))
                     });
                 }
-                after.moved = self.core.status.finish(JobStatus::Cancelled);
+                let show;
+                (show, reply) = self.store_cancel(&mut state);
+                after.moved = self.core.status.finish(JobStatus::Cancelled, show);
                 after.replaced = state.replacement.take().map(|new| new.args);
                 after.killed = state.progress.control.take();
             }
             (JobStatus::Running, Cancelling::Cancel) => {
                 let goes_on = state.progress.is_recurring() || state.replacement.is_some();
-                let is_first = state.progress.closing == Closing::No;
-                if goes_on && is_first {
-                    state.progress.closing = Closing::Cancelled;
+                let is_open = matches!(state.progress.closing, Closing::No | Closing::Suspended);
+                if !goes_on || !is_open {
+                    return Cancelled::now(false);
                 }
-                return goes_on && is_first;
+                state.progress.closing = Closing::Cancelled;
+                let reply = self.store_forget(&mut state);
+                drop(state);
+                if reply.is_some() {
+                    hub.kick_store();
+                }
+                return Cancelled { did: true, reply };
             }
             (JobStatus::Running, Cancelling::Shutdown) => {
                 if state.progress.closing == Closing::No {
-                    state.progress.closing = Closing::Shutdown;
+                    state.progress.closing = if state.progress.is_durable() {
+                        Closing::Suspended
+                    } else {
+                        Closing::Shutdown
+                    };
                 }
                 let control = state.progress.control.clone();
                 drop(state);
                 if let Some(control) = control {
                     control.ask();
                 }
-                return false;
+                return Cancelled::now(false);
             }
-            _ => return false,
+            _ => return Cancelled::now(false),
         }
+        after.kick = reply.is_some();
+        after.ends_turn = state.progress.end_turn();
         after.args = state.args.take();
         after.removed = hub.remove(self.core.slot);
         self.record_end(JobStatus::Cancelled, now);
         drop(state);
         self.finish_up(after);
-        true
+        Cancelled { did: true, reply }
+    }
+
+    fn wait_for_turn(&self, at_the_latest: MonoNanos) {
+        self.catch_up_by(at_the_latest);
+    }
+
+    fn take_turn(&self) -> bool {
+        self.has_turn_now()
+    }
+
+    fn stored(&self) {
+        self.store_has_been_told();
+    }
+
+    fn start_stored(&self, number: u32) {
+        self.start_is_stored(number);
+    }
+
+    fn let_go(self: Arc<Self>) {
+        if Arc::strong_count(&self) == 1 {
+            let task = self.task.clone();
+            task.hub.dispose(Box::new(self));
+        }
     }
 }

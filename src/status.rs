@@ -17,6 +17,13 @@
 //! A final state is never left. Every move is one compare-exchange, made under
 //! the lock of the job's state: the lock puts the moves in order and holds the
 //! outcome, the byte lets anyone look without a lock.
+//!
+//! A durable job's move is *hidden* until its store has been told, so that
+//! whoever sees a job done knows that no other process will run it again:
+//! [`StatusCell::get`] shows the state before, [`StatusCell::actual`] the one
+//! that holds, and [`StatusCell::reveal`] ends the difference. If the store
+//! can't be told, the move is shown all the same. A durable job that is
+//! `Scheduled` when its app stops stays so.
 
 use std::fmt;
 use std::str::FromStr;
@@ -35,6 +42,8 @@ use crate::sync::{AtomicU8, Ordering};
 /// assert!(!JobStatus::Running.is_final());
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "SCREAMING_SNAKE_CASE"))]
 #[repr(u8)]
 pub enum JobStatus {
     /// Waiting for its time, for a free thread, for a retry, or for its next run.
@@ -121,6 +130,13 @@ impl FromStr for JobStatus {
 /// never touches its event (which would allocate).
 const WAITED_FOR: u8 = 1 << 7;
 
+/// The bits of the state that is shown.
+const SHOWN: u8 = 0b111;
+
+/// Where the state that holds is kept while it is hidden, plus one.
+const HIDDEN_SHIFT: u32 = 3;
+const HIDDEN: u8 = SHOWN << HIDDEN_SHIFT | 1 << 6;
+
 /// The status byte of one job.
 #[derive(Debug)]
 pub(crate) struct StatusCell(AtomicU8);
@@ -143,6 +159,34 @@ impl StatusCell {
         Self::status(self.0.load(Ordering::Acquire))
     }
 
+    /// The state that holds, be it hidden. For decisions under the job's lock.
+    pub(crate) fn actual(&self) -> JobStatus {
+        Self::actual_status(self.0.load(Ordering::Acquire))
+    }
+
+    /// Ends the hiding of whatever is hidden. Gives whether anything was.
+    pub(crate) fn reveal(&self) -> Option<Moved> {
+        let mut seen = self.0.load(Ordering::Relaxed);
+        while seen & HIDDEN != 0 {
+            let flags = seen & WAITED_FOR;
+            let shown = Self::actual_status(seen) as u8 | flags;
+            // Release, for the acquire of `get`; SeqCst for the order that
+            // `announce_waiter` needs.
+            match self
+                .0
+                .compare_exchange_weak(seen, shown, Ordering::SeqCst, Ordering::Relaxed)
+            {
+                Ok(_) => {
+                    return Some(Moved {
+                        waited_for: flags != 0,
+                    });
+                }
+                Err(now) => seen = now,
+            }
+        }
+        None
+    }
+
     /// Says that somebody is about to wait, and gives the status as of then.
     ///
     /// The order is: this, then listen, then look at the status again. SeqCst,
@@ -158,48 +202,52 @@ impl StatusCell {
         self.0.fetch_or(0, Ordering::SeqCst) & WAITED_FOR != 0
     }
 
-    /// `Scheduled → Running`.
+    /// `Scheduled → Running`. Never hidden, and never while something is.
     pub(crate) fn start(&self) -> Option<Moved> {
-        self.shift(JobStatus::Scheduled, JobStatus::Running)
+        self.shift(JobStatus::Scheduled, JobStatus::Running, Show::Now)
     }
 
     /// `Scheduled → Cancelled`.
-    pub(crate) fn cancel(&self) -> Option<Moved> {
-        self.shift(JobStatus::Scheduled, JobStatus::Cancelled)
+    pub(crate) fn cancel(&self, show: Show) -> Option<Moved> {
+        self.shift(JobStatus::Scheduled, JobStatus::Cancelled, show)
     }
 
     /// `Scheduled →` the given final status, for a schedule that has run out.
-    pub(crate) fn run_out(&self, status: JobStatus) -> Option<Moved> {
-        self.shift(JobStatus::Scheduled, status)
+    pub(crate) fn run_out(&self, status: JobStatus, show: Show) -> Option<Moved> {
+        self.shift(JobStatus::Scheduled, status, show)
     }
 
     /// `Running → Scheduled`.
-    pub(crate) fn reschedule(&self) -> Option<Moved> {
-        self.shift(JobStatus::Running, JobStatus::Scheduled)
+    pub(crate) fn reschedule(&self, show: Show) -> Option<Moved> {
+        self.shift(JobStatus::Running, JobStatus::Scheduled, show)
     }
 
     /// `Running →` the given final status.
-    pub(crate) fn finish(&self, status: JobStatus) -> Option<Moved> {
+    pub(crate) fn finish(&self, status: JobStatus, show: Show) -> Option<Moved> {
         debug_assert!(status.is_final());
-        self.shift(JobStatus::Running, status)
+        self.shift(JobStatus::Running, status, show)
     }
 
     /// The compare-exchange behind every move; `None` when the job did not
     /// stand at `from`.
-    fn shift(&self, from: JobStatus, to: JobStatus) -> Option<Moved> {
+    fn shift(&self, from: JobStatus, to: JobStatus, show: Show) -> Option<Moved> {
         debug_assert!(from.may_become(to), "{from} -> {to} is against the law");
         let mut seen = self.0.load(Ordering::Relaxed);
-        while Self::status(seen) == from {
+        while Self::actual_status(seen) == from {
             let flags = seen & WAITED_FOR;
+            let moved = match show {
+                Show::Now => to as u8,
+                Show::WhenStored => seen & SHOWN | (to as u8 + 1) << HIDDEN_SHIFT,
+            };
             match self.0.compare_exchange_weak(
                 seen,
-                to as u8 | flags,
+                moved | flags,
                 Ordering::SeqCst,
                 Ordering::Relaxed,
             ) {
                 Ok(_) => {
                     return Some(Moved {
-                        waited_for: flags != 0,
+                        waited_for: flags != 0 && show == Show::Now,
                     });
                 }
                 Err(now) => seen = now,
@@ -209,7 +257,7 @@ impl StatusCell {
     }
 
     fn status(byte: u8) -> JobStatus {
-        match byte & !WAITED_FOR {
+        match byte & SHOWN {
             0 => JobStatus::Scheduled,
             1 => JobStatus::Running,
             2 => JobStatus::Cancelled,
@@ -220,6 +268,21 @@ impl StatusCell {
             _ => JobStatus::PermanentlyFailed,
         }
     }
+
+    fn actual_status(byte: u8) -> JobStatus {
+        match (byte & HIDDEN) >> HIDDEN_SHIFT {
+            0 => Self::status(byte),
+            hidden => Self::status(hidden - 1),
+        }
+    }
+}
+
+/// When a move is to be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Show {
+    Now,
+    /// At the [`reveal`](StatusCell::reveal).
+    WhenStored,
 }
 
 #[cfg(test)]
@@ -242,7 +305,7 @@ mod tests {
         for status in JobStatus::ALL {
             let legal = status == JobStatus::Scheduled;
             let cell = at(status);
-            assert_eq!(cell.run_out(JobStatus::Success).is_some(), legal);
+            assert_eq!(cell.run_out(JobStatus::Success, Show::Now).is_some(), legal);
             assert_eq!(cell.get(), if legal { JobStatus::Success } else { status });
         }
     }
@@ -253,7 +316,7 @@ mod tests {
             let legal = status == JobStatus::Scheduled;
             let (started, cancelled) = (at(status), at(status));
             assert_eq!(started.start().is_some(), legal);
-            assert_eq!(cancelled.cancel().is_some(), legal);
+            assert_eq!(cancelled.cancel(Show::Now).is_some(), legal);
             assert_eq!(
                 started.get(),
                 if legal { JobStatus::Running } else { status }
@@ -270,14 +333,14 @@ mod tests {
         for status in JobStatus::ALL {
             let legal = status == JobStatus::Running;
             let cell = at(status);
-            assert_eq!(cell.reschedule().is_some(), legal);
+            assert_eq!(cell.reschedule(Show::Now).is_some(), legal);
             assert_eq!(
                 cell.get(),
                 if legal { JobStatus::Scheduled } else { status }
             );
             for end in JobStatus::ALL.into_iter().filter(|s| s.is_final()) {
                 let cell = at(status);
-                assert_eq!(cell.finish(end).is_some(), legal);
+                assert_eq!(cell.finish(end, Show::Now).is_some(), legal);
                 assert_eq!(cell.get(), if legal { end } else { status });
             }
         }
@@ -295,8 +358,36 @@ mod tests {
         let cell = StatusCell::new();
         assert_eq!(cell.start(), Some(Moved { waited_for: false }));
         assert_eq!(cell.announce_waiter(), JobStatus::Running);
-        assert_eq!(cell.reschedule(), Some(Moved { waited_for: true }));
-        assert_eq!(cell.cancel(), Some(Moved { waited_for: true }));
+        assert_eq!(cell.reschedule(Show::Now), Some(Moved { waited_for: true }));
+        assert_eq!(cell.cancel(Show::Now), Some(Moved { waited_for: true }));
+        assert!(cell.is_waited_for());
+    }
+
+    #[test]
+    fn a_hidden_move_holds_and_is_not_seen() {
+        for end in JobStatus::ALL.into_iter().filter(|s| s.is_final()) {
+            let cell = at(JobStatus::Running);
+            let hidden = cell.finish(end, Show::WhenStored);
+            assert_eq!(hidden, Some(Moved { waited_for: false }));
+            assert_eq!((cell.get(), cell.actual()), (JobStatus::Running, end));
+            assert_eq!(cell.finish(end, Show::Now), None, "it is over");
+            assert!(cell.reveal().is_some());
+            assert_eq!((cell.get(), cell.actual()), (end, end));
+            assert_eq!(cell.reveal(), None, "nothing is left to reveal");
+        }
+    }
+
+    #[test]
+    fn of_two_hidden_moves_the_last_holds_and_the_first_state_is_shown() {
+        let cell = at(JobStatus::Running);
+        cell.announce_waiter();
+        let moved = cell.reschedule(Show::WhenStored);
+        assert_eq!(moved, Some(Moved { waited_for: false }), "not yet");
+        assert!(cell.cancel(Show::WhenStored).is_some());
+        assert_eq!(cell.get(), JobStatus::Running);
+        assert_eq!(cell.actual(), JobStatus::Cancelled);
+        assert_eq!(cell.reveal(), Some(Moved { waited_for: true }));
+        assert_eq!(cell.get(), JobStatus::Cancelled);
         assert!(cell.is_waited_for());
     }
 }

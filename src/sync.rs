@@ -3,6 +3,8 @@
 //! Everything that is shared between threads goes through here, so that a
 //! model checker can be put in their place in one file.
 
+#[cfg(feature = "sqlite")]
+pub(crate) use std::sync::Condvar;
 pub(crate) use std::sync::atomic::{
     AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering,
 };

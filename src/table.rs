@@ -48,7 +48,12 @@ pub(crate) struct Table<J> {
 
 #[derive(Debug)]
 enum Slot<J> {
-    Taken { job: J, armed: Tag },
+    Taken {
+        job: J,
+        armed: Tag,
+    },
+    /// For a job that its store has not yet.
+    Reserved,
     Free,
 }
 
@@ -154,9 +159,68 @@ impl<J: Entrant> Table<J> {
         Ok(Place { slot, id })
     }
 
-    /// Whether a live job has this id.
+    /// Whether a live job has this id, or a place is reserved for it.
     pub(crate) fn contains(&self, id: &JobId) -> bool {
-        self.find(id).is_some()
+        self.named.contains_key(id) || self.find(id).is_some()
+    }
+
+    /// Whether a place is reserved for the name.
+    pub(crate) fn is_reserved(&self, id: &JobId) -> bool {
+        let slot = self
+            .named
+            .get(id)
+            .and_then(|slot| self.slots.get(*slot as usize));
+        matches!(slot, Some(Slot::Reserved))
+    }
+
+    /// Keeps the place for a job that nobody is to find yet. To be followed by
+    /// [`fill`](Table::fill) or [`give_up`](Table::give_up).
+    pub(crate) fn reserve(&mut self, slot: u32, name: Option<&JobId>) {
+        if let Some(id) = name {
+            self.named.insert(id.clone(), slot);
+        }
+        if let Some(place) = self.slots.get_mut(slot as usize) {
+            debug_assert!(matches!(place, Slot::Free), "the slot is taken");
+            *place = Slot::Reserved;
+        }
+        self.live += 1;
+    }
+
+    /// Puts a job into the place that is reserved for it, if that is still
+    /// there.
+    pub(crate) fn fill(&mut self, slot: u32, job: J) -> bool {
+        match self.slots.get_mut(slot as usize) {
+            Some(place @ Slot::Reserved) => {
+                *place = Slot::Taken {
+                    job,
+                    armed: Tag::NONE,
+                };
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Frees a place that was reserved.
+    pub(crate) fn give_up(&mut self, slot: u32, name: Option<&JobId>) {
+        if let Some(place @ Slot::Reserved) = self.slots.get_mut(slot as usize) {
+            *place = Slot::Free;
+            self.free.push(slot);
+            self.live -= 1;
+            if let Some(id) = name {
+                self.named.remove(id);
+            }
+            self.cut_tail();
+        }
+    }
+
+    /// No id that is made from here on sorts before this one.
+    pub(crate) fn ids_after(&mut self, id: &JobId) {
+        // A name may look like an id of a year that no clock here can reach.
+        const LAST_MILLIS: u64 = i64::MAX as u64 / 1_000_000;
+        if let Some(stamp) = id.stamp().filter(|stamp| stamp >> 12 <= LAST_MILLIS) {
+            self.ids.last_stamp = self.ids.last_stamp.max(stamp);
+        }
     }
 
     /// Puts a job into its place.
@@ -182,7 +246,7 @@ impl<J: Entrant> Table<J> {
     pub(crate) fn get(&self, slot: u32) -> Option<&J> {
         match self.slots.get(slot as usize)? {
             Slot::Taken { job, .. } => Some(job),
-            Slot::Free => None,
+            Slot::Reserved | Slot::Free => None,
         }
     }
 
@@ -347,7 +411,7 @@ impl<J> Emptied<J> {
     pub(crate) fn jobs(&self) -> impl Iterator<Item = &J> {
         self.slots.iter().filter_map(|slot| match slot {
             Slot::Taken { job, .. } => Some(job),
-            Slot::Free => None,
+            Slot::Reserved | Slot::Free => None,
         })
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::clock::{MAX_DURATION, to_nanos};
+use crate::codec::Codec;
 use crate::context::JobContext;
 use crate::error::{RegisterError, check_task_name};
 use crate::execution::Body;
@@ -12,7 +13,7 @@ use crate::hub::Hub;
 use crate::id::JobId;
 use crate::job::Job;
 use crate::retry::Backoff;
-use crate::run::{BodyMaker, JobState, TaskDef, Timeout};
+use crate::run::{BodyMaker, Durability, JobState, TaskDef, Timeout};
 use crate::schedule::Schedule;
 use crate::sync::Arc;
 
@@ -36,8 +37,11 @@ pub struct TaskBuilder<A, R> {
     hub: Arc<Hub>,
     name: String,
     is_blocking: bool,
+    aliases: Vec<String>,
     timeout: Option<Duration>,
     backoff: Option<Backoff>,
+    codec: Option<Codec<A>>,
+    at_most_once: bool,
     body: BodyMaker<A, R>,
 }
 
@@ -84,8 +88,11 @@ where
             hub,
             name,
             is_blocking,
+            aliases: Vec::new(),
             timeout: None,
             backoff: None,
+            codec: None,
+            at_most_once: false,
             body,
         }
     }
@@ -121,28 +128,120 @@ where
         self
     }
 
+    /// Another name that jobs of this task may have in the store: the one that
+    /// it had before it was renamed. Any number of them.
+    ///
+    /// A stored job keeps the name that it was scheduled under, so that the
+    /// version before the renaming can go on with it, too. Keep the alias for as
+    /// long as such jobs may be there.
+    ///
+    /// ```
+    /// # let app = jobber::Jobber::builder().storage(jobber::MemoryStorage::new()).build()?;
+    /// let mail = app
+    ///     .task("send_mail", async |to: String| println!("to {to}"))
+    ///     .durable()
+    ///     .alias("mail")
+    ///     .register()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn alias(mut self, name: impl Into<String>) -> Self {
+        self.aliases.push(name.into());
+        self
+    }
+
+    /// Durable: runs each attempt at most once, whatever happens to the process.
+    /// Without it, each job runs at least once.
+    ///
+    /// That an attempt starts is stored before it starts. If the process ends
+    /// before that attempt does, the next one does not make it again: its run
+    /// has failed, without a retry, and a recurring job goes on with its next
+    /// time. An attempt that *fails* is tried again as ever
+    /// ([`retry`](TaskBuilder::retry)), for its end is known.
+    ///
+    /// ```
+    /// # let app = jobber::Jobber::builder().storage(jobber::MemoryStorage::new()).build()?;
+    /// let launch = app
+    ///     .task("launch", async |rocket: String| println!("{rocket} is off"))
+    ///     .durable()
+    ///     .at_most_once()
+    ///     .register()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn at_most_once(mut self) -> Self {
+        self.at_most_once = true;
+        self
+    }
+
     /// Registers the task with its app. It can be done before the app is started
-    /// and after.
+    /// and after; stored jobs of the task go on from then.
     ///
     /// # Errors
-    /// When the name is empty, longer than 200 bytes or taken; when the timeout
-    /// or a number of the backoff makes no sense; after shutdown.
+    /// When the name or an alias is empty, longer than 200 bytes or taken; when
+    /// the timeout or a number of the backoff makes no sense; when the task is
+    /// durable and the app has no store; after shutdown.
     pub fn register(self) -> Result<Task<A, R>, RegisterError> {
         check_task_name(&self.name)?;
+        self.aliases
+            .iter()
+            .try_for_each(|name| check_task_name(name))?;
         if let Some(backoff) = &self.backoff {
             backoff.check()?;
         }
         let timeout = self.timeout.map(check_timeout).transpose()?;
+        if self.codec.is_none() && self.at_most_once {
+            return Err(RegisterError::NotDurable {
+                option: "at_most_once",
+            });
+        }
+        if self.codec.is_some() && self.hub.store.is_none() {
+            return Err(RegisterError::NoStorage { name: self.name });
+        }
+        let at_most_once = self.at_most_once;
+        let durability = self.codec.map(|codec| Durability {
+            codec,
+            at_most_once,
+        });
+        let name: Arc<str> = self.name.into();
+        let aliases = self.aliases.into_iter().map(Arc::from);
         let def = Arc::new(TaskDef {
-            name: self.name.into(),
+            names: std::iter::once(name.clone()).chain(aliases).collect(),
+            name,
             hub: self.hub,
             is_blocking: self.is_blocking,
             timeout,
             backoff: self.backoff,
+            durability,
             body: self.body,
         });
-        def.hub.register(&def.name, def.clone())?;
+        def.hub.register(&def.names, &def)?;
         Ok(Task { def })
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<A, R> TaskBuilder<A, R>
+where
+    A: serde::Serialize + serde::de::DeserializeOwned,
+{
+    /// Keeps the jobs of this task in the app's
+    /// [`storage`](crate::JobberBuilder::storage): they survive the process. See
+    /// [durability](crate#durability) for what is promised.
+    ///
+    /// The arguments are stored as JSON. What a job returns is not stored.
+    ///
+    /// ```
+    /// use jobber::{Jobber, MemoryStorage};
+    ///
+    /// let app = Jobber::builder().storage(MemoryStorage::new()).build()?;
+    /// let mail = app
+    ///     .task("mail", async |to: String, subject: String| println!("{subject} to {to}"))
+    ///     .durable()
+    ///     .register()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn durable(mut self) -> Self {
+        self.codec = Some(Codec::json());
+        self
     }
 }
 

@@ -60,6 +60,7 @@ use crate::jobber::{Jobber, JobberBuilder};
 use crate::panics::drop_contained;
 use crate::status::JobStatus;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering, Weak, lock};
+use crate::writer::Store;
 
 /// A clock that is turned by hand.
 ///
@@ -428,21 +429,55 @@ impl Simulation {
         hub.end_stop()
     }
 
+    /// Ends it as a process that is killed ends: nothing that goes on comes to its
+    /// end, and the store has what it had just now.
+    ///
+    /// Another simulation, with the same storage and clock, is the next process.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use jobber::{MemoryStorage, testing::{ManualClock, Simulation}};
+    /// let (storage, clock) = (MemoryStorage::new(), ManualClock::new());
+    /// let start = || Simulation::with(0, clock.clone(), |app| app.storage(storage.clone()));
+    ///
+    /// let mut sim = start()?;
+    /// let hang = sim.app().task("t", std::future::pending::<()>).durable().register()?;
+    /// let _ = hang.schedule(()).id("x").push().wait_blocking()?;
+    /// sim.run_until_stalled(); // it has started, and does not end
+    /// sim.crash();
+    ///
+    /// let mut sim = start()?;
+    /// let task = sim.app().task("t", async || "done").durable().register()?;
+    /// let job = task.job("x").unwrap();
+    /// sim.run_until_stalled();
+    /// assert_eq!(*job.result()?, "done");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn crash(self) {
+        if let Some(store) = &self.app.hub().store {
+            store.sever();
+        }
+    }
+
     /// Runs all that is due. Gives when the next thing is.
     fn settle(&mut self) -> Option<Duration> {
         let mut steps = 0;
         while steps < MAX_STEPS_AT_ONE_INSTANT {
             let turn = self.driver.turn();
+            let hub = self.app.hub();
+            let retry = hub.store.as_ref().and_then(Store::turn_by_hand);
             let tasks = self.executor.run(MAX_STEPS_AT_ONE_INSTANT - steps);
             steps += tasks.max(1);
-            if tasks > 0 || turn == Turn::Again {
+            let is_new = !hub.fall_asleep(i64::MAX, i64::MIN);
+            if tasks > 0 || turn == Turn::Again || is_new {
                 continue;
             }
             let due = match turn {
                 Turn::At { due, .. } => Some(Duration::from_nanos(due.max(0) as u64)),
                 _ => None,
             };
-            return due.into_iter().chain(self.clock.next_sleeper()).min();
+            let others = [retry, self.clock.next_sleeper()];
+            return due.into_iter().chain(others.into_iter().flatten()).min();
         }
         panic!("the simulation does not come to rest: each job makes another that is due at once");
     }

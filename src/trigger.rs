@@ -33,6 +33,8 @@ use crate::zone::Zone;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Misfire {
     /// Run once now for all of them, then go on from now.
@@ -96,15 +98,15 @@ pub(crate) struct Next {
 /// all up to the last one, but for those that it last jumped over.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Done {
-    last: i64,
-    jumped: Option<Jump>,
+    pub(crate) last: i64,
+    pub(crate) jumped: Option<Jump>,
 }
 
 /// Times after `from` and before `to` were not run.
 #[derive(Clone, Copy, Debug)]
-struct Jump {
-    from: i64,
-    to: i64,
+pub(crate) struct Jump {
+    pub(crate) from: i64,
+    pub(crate) to: i64,
 }
 
 impl Done {
@@ -116,10 +118,6 @@ impl Done {
     /// Whether this time is before the last one that was run, or that one.
     pub(crate) fn is_past(&self, nominal: i64) -> bool {
         nominal <= self.last
-    }
-
-    pub(crate) fn last(&self) -> i64 {
-        self.last
     }
 
     fn unrun_from(&self) -> i64 {
@@ -153,11 +151,11 @@ pub(crate) struct Ticks {
     /// How much later than its time a run may be put, at random.
     pub(crate) jitter: i64,
     /// Missed runs made up for in a row, for [`Misfire::All`].
-    made_up: u32,
+    pub(crate) made_up: u32,
     /// Times up to here are dealt with, whether or not they were run.
-    settled: i64,
+    pub(crate) settled: i64,
     /// The next run makes up for a missed time, as was decided already.
-    makes_up: bool,
+    pub(crate) makes_up: bool,
 }
 
 impl Ticks {

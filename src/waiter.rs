@@ -11,6 +11,7 @@ use std::time::Instant;
 use event_listener::{Event, EventListener, Listener, listener};
 
 use crate::panics::ShieldedWaker;
+use crate::sync::{Arc, Mutex, lock};
 
 /// What is waited for.
 pub(crate) trait Condition: Unpin {
@@ -103,5 +104,41 @@ impl<C: Condition> Future for Waiter<C> {
                 }
             }
         }
+    }
+}
+
+/// An answer that one thread gives and another waits for.
+#[derive(Debug)]
+pub(crate) struct Reply<T> {
+    answer: Mutex<Option<T>>,
+    given: Event,
+}
+
+impl<T> Reply<T> {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            answer: Mutex::new(None),
+            given: Event::new(),
+        })
+    }
+
+    pub(crate) fn give(&self, answer: T) {
+        *lock(&self.answer) = Some(answer);
+        self.given.notify(usize::MAX);
+    }
+}
+
+/// The wait for an answer, by the one who takes it.
+pub(crate) struct Replied<T>(pub(crate) Arc<Reply<T>>);
+
+impl<T> Condition for Replied<T> {
+    type Output = T;
+
+    fn ready(&self) -> Option<T> {
+        lock(&self.0.answer).take()
+    }
+
+    fn event(&self) -> &Event {
+        &self.0.given
     }
 }

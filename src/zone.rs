@@ -83,6 +83,23 @@ impl Zone {
         Named::new(name).map(|zone| Self(Kind::Named(zone)))
     }
 
+    /// Reads what [`Display`](fmt::Display) prints.
+    pub(crate) fn read(text: &str) -> Result<Self, ZoneError> {
+        if text == "UTC" {
+            return Ok(Self::UTC);
+        }
+        if let Some(offset) = read_offset(text) {
+            return Ok(Self::fixed(offset));
+        }
+        #[cfg(feature = "tz")]
+        return Self::named(text);
+        #[cfg(not(feature = "tz"))]
+        return Err(ZoneError::Unknown {
+            name: text.into(),
+            suggestion: None,
+        });
+    }
+
     /// The offset in force at an instant.
     ///
     /// ```
@@ -130,6 +147,25 @@ impl Zone {
             Kind::Named(zone) => zone.recent_change(instant, within),
         }
     }
+}
+
+/// Reads `+05:30` or `-00:01:15`.
+fn read_offset(text: &str) -> Option<UtcOffset> {
+    let (sign, digits) = match text.as_bytes() {
+        [b'+', ..] => (1, text.get(1..)?),
+        [b'-', ..] => (-1, text.get(1..)?),
+        _ => return None,
+    };
+    let mut parts = digits.split(':').map(|part| {
+        let is_plain = part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_digit());
+        part.parse::<i8>().ok().filter(|_| is_plain)
+    });
+    let (hours, minutes) = (parts.next()??, parts.next()??);
+    let seconds = parts.next().unwrap_or(Some(0))?;
+    if parts.next().is_some() {
+        return None;
+    }
+    UtcOffset::from_hms(sign * hours, sign * minutes, sign * seconds).ok()
 }
 
 /// A stretch of time with one offset. Times are Unix seconds, offsets seconds.
@@ -235,5 +271,31 @@ impl fmt::Display for Zone {
 impl fmt::Debug for Zone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Zone({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_zone_prints_is_read_back() {
+        for seconds in [0, 1, -1, 19_800, -19_800, 75, -75, 93_599, -93_599] {
+            let zone = Zone::fixed(UtcOffset::from_whole_seconds(seconds).unwrap());
+            assert_eq!(Zone::read(&zone.to_string()), Ok(zone));
+        }
+        for text in [
+            "",
+            "+",
+            "+5",
+            "+5:30",
+            "+05:3x",
+            "+05",
+            "+05:60",
+            "+26:00",
+            "+05:30:00:00",
+        ] {
+            assert!(Zone::read(text).is_err(), "{text}");
+        }
     }
 }

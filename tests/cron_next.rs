@@ -120,13 +120,13 @@ fn a_step_from_a_value_goes_to_the_maximum() {
 #[test]
 fn a_w_day_that_a_month_lacks_is_not_due_in_it() {
     // 2026-11-30 is a Monday, 2027-04-30 a Friday.
-    assert_eq!(days("0 0 31W * *", 2026, Month::November), []);
-    assert_eq!(days("0 0 31W * *", 2027, Month::April), []);
-    assert_eq!(days("0 0 30W * *", 2027, Month::February), []);
-    assert_eq!(days("0 0 29W * *", 2027, Month::February), []);
+    assert!(days("0 0 31W * *", 2026, Month::November).is_empty());
+    assert!(days("0 0 31W * *", 2027, Month::April).is_empty());
+    assert!(days("0 0 30W * *", 2027, Month::February).is_empty());
+    assert!(days("0 0 29W * *", 2027, Month::February).is_empty());
     assert_eq!(days("0 0 29W * *", 2028, Month::February), [29]);
     // A Friday 28 February, which saffron takes for the weekday of the 29th.
-    assert_eq!(days("0 0 29W * *", 2025, Month::February), []);
+    assert!(days("0 0 29W * *", 2025, Month::February).is_empty());
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn the_last_weekday_of_a_month_is_written_in_four_ways() {
 #[test]
 fn a_fifth_weekday_is_due_only_in_months_that_have_one() {
     assert_eq!(days("0 0 * * MON#5", 2026, Month::November), [30]);
-    assert_eq!(days("0 0 * * MON#5", 2026, Month::December), []);
+    assert!(days("0 0 * * MON#5", 2026, Month::December).is_empty());
 }
 
 #[test]

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[(&str, &[&str])] = &[
     (
         "0: imports nothing of ours but this floor",
-        &["sync", "id", "error", "status", "clock", "panics", "waiter"],
+        &[
+            "sync", "id", "error", "status", "clock", "stamp", "panics", "waiter",
+        ],
     ),
     (
         "1: pure, no threads",
@@ -16,6 +18,8 @@ const FLOORS: &[(&str, &[&str])] = &[
             "zone",
             "cron",
             "trigger",
+            "record",
+            "codec",
             "retry",
             "timer_queue",
             "table",
@@ -27,11 +31,11 @@ const FLOORS: &[(&str, &[&str])] = &[
     ),
     (
         "2: contracts and the handle",
-        &["execution", "events", "job", "executor"],
+        &["execution", "events", "job", "storage", "executor"],
     ),
     (
         "3: running one attempt",
-        &["context", "handler", "hub", "run"],
+        &["context", "handler", "writer", "hub", "run"],
     ),
     ("4: threads", &["driver"]),
     ("5: façade", &["schedule", "task", "jobber"]),

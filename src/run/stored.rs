@@ -1,0 +1,550 @@
+//! A job and its store: what is written when, and how a job comes back.
+//!
+//! Every change is queued under the job's lock, so that the store sees a job's
+//! changes in the order in which they were decided. Whoever has queued one kicks
+//! the store when the lock is gone.
+
+use super::{Durability, JobState, NotReplaceable, State, TaskDef, lock};
+use crate::clock::{Due, MonoNanos, Now};
+use crate::cron::CronTexts;
+use crate::error::{ScheduleError, StorageError, UnresolvedReason};
+use crate::execution::{Execution, JobCore};
+use crate::hub::{Hub, Restore, Restored};
+use crate::job::Job;
+use crate::outcome::Slot;
+use crate::panics::{contain, drop_contained};
+use crate::progress::{CatchUp, Closing, Mark, Next, Plan, Progress};
+use crate::record::{JobRecord, RECORD_VERSION};
+use crate::status::{JobStatus, Show};
+use crate::storage::Change;
+use crate::sync::{Arc, Mutex};
+use crate::table::Wake;
+use crate::waiter::Reply;
+use crate::writer::{Ack, Entry, Need};
+use crate::zone::Zone;
+
+type Told = Arc<Reply<Result<(), StorageError>>>;
+
+impl<A, R> TaskDef<A, R>
+where
+    A: Clone + Send + Sync + 'static,
+    R: Send + Sync + 'static,
+{
+    /// The text of a job's arguments, if its store is to keep it.
+    pub(crate) fn encode(&self, args: &A) -> Option<Result<String, ScheduleError>> {
+        let codec = &self.durability.as_ref()?.codec;
+        Some(
+            codec
+                .encode(args)
+                .map_err(|reason| ScheduleError::Arguments {
+                    task: self.name.to_string(),
+                    reason,
+                }),
+        )
+    }
+}
+
+/// What comes of a replacement that the store has to know of.
+pub(crate) enum Replacing<A> {
+    Waits(Arc<Reply<Replaced<A>>>),
+    /// It is done, and its id is free again.
+    Done(A),
+    Refused(ScheduleError, A),
+}
+
+/// What came of it.
+pub(crate) enum Replaced<A> {
+    Yes,
+    /// The job ended in the meantime: its id is free again.
+    Again(A),
+    Refused(ScheduleError, A),
+}
+
+impl<A, R> JobState<A, R>
+where
+    A: Clone + Send + Sync + 'static,
+    R: Send + Sync + 'static,
+{
+    /// The record of a job that is new, or is replaced by this plan.
+    pub(crate) fn record(&self, args: String, plan: &Plan, now: Now) -> Box<JobRecord> {
+        Box::new(JobRecord {
+            version: RECORD_VERSION,
+            id: self.core.id.clone(),
+            task: self.task.name.to_string(),
+            args,
+            scheduled_at: Zone::UTC.time_at(now.wall),
+            trigger: plan.trigger(),
+            zone: plan.zone.as_ref().map(ToString::to_string),
+            progress: plan.to_record(now),
+        })
+    }
+
+    /// Its first record has been tried: it is live from here on, or never was.
+    pub(crate) fn store_answered(
+        self: Arc<Self>,
+        due: Due,
+        result: Result<(), StorageError>,
+        told: Arc<Reply<Result<Job<R>, ScheduleError>>>,
+    ) {
+        let hub = self.hub();
+        let answer = match result {
+            Ok(()) => {
+                hub.admit_stored(self.clone(), due);
+                Ok(Job::new(self.clone()))
+            }
+            Err(error) => {
+                if !error.wrote_nothing() {
+                    // What the store has is not known; it is to be nothing.
+                    let change = Change::Remove(self.core.id.clone());
+                    self.queue(&mut lock(&self.state), change, Need::Must, Ack::Nobody);
+                }
+                hub.give_up(&*self);
+                Err(ScheduleError::from_store(error))
+            }
+        };
+        told.give(answer);
+        self.let_go();
+    }
+
+    /// Queues a change of this job. Gives whether the store takes it in.
+    fn queue(&self, state: &mut State<A>, change: Change, need: Need, ack: Ack) -> bool {
+        let Some(store) = &self.hub().store else {
+            return false;
+        };
+        let is_taken = store.queue(Entry { change, need, ack }).is_ok();
+        if is_taken && let Some(durable) = &mut state.progress.durable {
+            durable.changes = durable.changes.wrapping_add(1);
+        }
+        is_taken
+    }
+
+    /// Queues a change that a move goes with, which is hidden until the store has
+    /// been told.
+    fn queue_move(&self, state: &mut State<A>, change: Change) -> Show {
+        // Not there any more: the app has stopped, and the store with it.
+        let Some(job) = self.hub().at(self.core.slot) else {
+            return Show::Now;
+        };
+        if !self.queue(state, change, Need::Must, Ack::Job(job)) {
+            return Show::Now;
+        }
+        if let Some(durable) = &mut state.progress.durable {
+            durable.unstored += 1;
+        }
+        Show::WhenStored
+    }
+
+    fn advance(&self, state: &State<A>, now: Now) -> Change {
+        Change::Advance {
+            id: self.core.id.clone(),
+            progress: Box::new(state.progress.to_record(self.core.exec_at(), now)),
+        }
+    }
+
+    /// The job ends.
+    pub(super) fn store_end(&self, state: &mut State<A>) -> Show {
+        if !state.progress.is_durable() {
+            return Show::Now;
+        }
+        self.queue_move(state, Change::Remove(self.core.id.clone()))
+    }
+
+    /// The job has come further, and goes on.
+    pub(super) fn store_progress(&self, state: &mut State<A>, now: Now) -> Show {
+        if !state.progress.is_durable() {
+            return Show::Now;
+        }
+        let change = self.advance(state, now);
+        self.queue_move(state, change)
+    }
+
+    /// The job is cancelled or aborted, and whoever does that waits for the
+    /// store.
+    pub(super) fn store_cancel(&self, state: &mut State<A>) -> (Show, Option<Told>) {
+        let Some(job) = self
+            .is_stored(state)
+            .then(|| self.hub().at(self.core.slot))
+            .flatten()
+        else {
+            return (Show::Now, None);
+        };
+        let reply = Reply::new();
+        let told = reply.clone();
+        let ack = Ack::Caller(Box::new(move |result| {
+            job.stored();
+            job.let_go();
+            told.give(result);
+        }));
+        if !self.queue(state, Change::Remove(self.core.id.clone()), Need::Must, ack) {
+            return (Show::Now, None);
+        }
+        match &mut state.progress.durable {
+            Some(durable) => {
+                durable.unstored += 1;
+                (Show::WhenStored, Some(reply))
+            }
+            None => (Show::Now, Some(reply)),
+        }
+    }
+
+    /// The job is cancelled during a run: no other process is to go on with it.
+    pub(super) fn store_forget(&self, state: &mut State<A>) -> Option<Told> {
+        if !self.is_stored(state) {
+            return None;
+        }
+        let reply = Reply::new();
+        let told = reply.clone();
+        let ack = Ack::Caller(Box::new(move |result| told.give(result)));
+        self.queue(state, Change::Remove(self.core.id.clone()), Need::Must, ack)
+            .then_some(reply)
+    }
+
+    /// Whether the store has this job, or what is to follow its run.
+    fn is_stored(&self, state: &State<A>) -> bool {
+        state.progress.is_durable()
+            || state
+                .replacement
+                .as_ref()
+                .is_some_and(|r| r.plan.is_durable)
+    }
+
+    // At most once.
+
+    pub(super) fn is_at_most_once(&self, state: &State<A>) -> bool {
+        state.progress.is_durable()
+            && self
+                .task
+                .durability
+                .as_ref()
+                .is_some_and(|d| d.at_most_once)
+    }
+
+    /// The job is due, and starts once the store has it that it does.
+    pub(super) fn mark_start(&self, state: &mut State<A>, now: Now) {
+        state.progress.is_ready = false;
+        let number = match &state.progress.durable {
+            Some(durable) => durable.changes.wrapping_add(1),
+            None => return,
+        };
+        let mut progress = state.progress.to_record(self.core.exec_at(), now);
+        progress.started_at = Some(Zone::UTC.time_at(now.wall));
+        let change = Change::Advance {
+            id: self.core.id.clone(),
+            progress: Box::new(progress),
+        };
+        let Some(job) = self.hub().at(self.core.slot) else {
+            return;
+        };
+        // Without the store it does not start: the app has stopped.
+        if self.queue(state, change, Need::Must, Ack::Start(job, number))
+            && let Some(durable) = &mut state.progress.durable
+        {
+            durable.mark = Mark::Asked(number);
+        }
+    }
+
+    /// It is not to start now after all. Gives whether the store has something
+    /// to do.
+    pub(super) fn take_back_mark(&self, state: &mut State<A>, now: Now) -> bool {
+        match &mut state.progress.durable {
+            Some(durable) if durable.mark != Mark::None => durable.mark = Mark::None,
+            _ => return false,
+        }
+        let change = self.advance(state, now);
+        self.queue(state, change, Need::Must, Ack::Nobody)
+    }
+
+    pub(super) fn start_is_stored(&self, number: u32) {
+        let (mut state, now) = self.lock_with_time(|_| true);
+        let Some(durable) = &mut state.progress.durable else {
+            return;
+        };
+        if durable.mark != Mark::Asked(number) {
+            return;
+        }
+        durable.mark = Mark::Stored;
+        let mut wake = Wake::No;
+        if self.core.status.actual() == JobStatus::Scheduled {
+            wake = self.hub().arm(self.core.slot, Due::Mono(now.mono), now);
+        }
+        drop(state);
+        self.hub().wake(wake);
+    }
+
+    // Catching up.
+
+    pub(super) fn catch_up_by(&self, at_the_latest: MonoNanos) {
+        let (mut state, now) = self.lock_with_time(|_| true);
+        if self.core.status.actual() != JobStatus::Scheduled {
+            return;
+        }
+        if let Some(durable) = &mut state.progress.durable {
+            durable.catch_up = CatchUp::Waits;
+        }
+        let due = Due::Mono(at_the_latest);
+        let wake = self.hub().arm(self.core.slot, due, now);
+        drop(state);
+        self.hub().wake(wake);
+    }
+
+    pub(super) fn has_turn_now(&self) -> bool {
+        let (mut state, now) = self.lock_with_time(|_| true);
+        match &mut state.progress.durable {
+            Some(durable) if durable.catch_up == CatchUp::Waits => {
+                durable.catch_up = CatchUp::HasTurn;
+            }
+            _ => return false,
+        }
+        let wake = self.arm_again(&state, now);
+        drop(state);
+        self.hub().wake(wake);
+        true
+    }
+
+    // What the store answers.
+
+    /// A change that the job had to wait for has been tried.
+    pub(super) fn store_has_been_told(&self) {
+        let (mut state, now) = self.lock_with_time(|state| state.progress.is_overdue);
+        if let Some(durable) = &mut state.progress.durable {
+            durable.unstored = durable.unstored.saturating_sub(1);
+            if durable.unstored > 0 {
+                return;
+            }
+            durable.unstored_runs = 0;
+        }
+        let moved = self.core.status.reveal();
+        let mut wake = Wake::No;
+        if !state.progress.is_occupied && std::mem::take(&mut state.progress.is_overdue) {
+            wake = self.arm_again(&state, now);
+        }
+        drop(state);
+        self.hub().wake(wake);
+        if moved.is_some_and(|moved| moved.waited_for) {
+            self.core.changed.notify(usize::MAX);
+        }
+    }
+
+    /// For a job that came due when it could not start.
+    pub(super) fn arm_again(&self, state: &State<A>, now: Now) -> Wake {
+        match state.progress.timer {
+            Some(due)
+                if self.core.status.actual() == JobStatus::Scheduled
+                    && state.progress.closing != Closing::Suspended =>
+            {
+                self.hub().arm(self.core.slot, due, now)
+            }
+            _ => Wake::No,
+        }
+    }
+
+    // Replacing.
+
+    /// Whether a replacement by this plan concerns the store.
+    pub(crate) fn concerns_store(&self, plan: &Plan) -> bool {
+        plan.is_durable || self.is_stored(&lock(&self.state))
+    }
+
+    /// New arguments and another trigger, for a job that goes on: the store is
+    /// asked first. `text` is that of the arguments, if it is to keep them.
+    ///
+    /// Until it has answered, a job that waits for its time does not start.
+    pub(crate) fn begin_replace(
+        self: &Arc<Self>,
+        args: A,
+        plan: Plan,
+        text: Option<String>,
+        now: Now,
+    ) -> Replacing<A> {
+        let mut state = lock(&self.state);
+        match self.check_replace(&state, &plan) {
+            Ok(()) => {}
+            Err(NotReplaceable::Done) => return Replacing::Done(args),
+            Err(NotReplaceable::Refused(error)) => return Replacing::Refused(error, args),
+        }
+        let mut fitted = plan.clone();
+        if self.core.status.actual() == JobStatus::Scheduled {
+            state.progress.fit(&mut fitted, now);
+        }
+        let record = text.map(|text| {
+            let mut record = self.record(text, &fitted, now);
+            record.progress = state.progress.record_with(&fitted, now);
+            record
+        });
+        let change = match &record {
+            Some(record) => Change::Put(record.clone()),
+            None => Change::Remove(self.core.id.clone()),
+        };
+        let was_durable = state.progress.is_durable();
+        // The replacement takes back that it starts.
+        let took_back = match &mut state.progress.durable {
+            Some(durable) => std::mem::take(&mut durable.mark) != Mark::None,
+            None => false,
+        };
+        let reply = Reply::new();
+        let (job, told) = (self.clone(), reply.clone());
+        let ack = Ack::Caller(Box::new(move |result| {
+            let answer = job.end_replace(args, plan, record, was_durable, took_back, result);
+            told.give(answer);
+            if was_durable {
+                job.stored();
+            }
+            job.let_go_of(told);
+        }));
+        let Some(store) = &self.hub().store else {
+            // There is one: it was asked for by a durable task.
+            drop(state);
+            return Replacing::Waits(reply);
+        };
+        let entry = Entry {
+            change,
+            need: Need::May,
+            ack,
+        };
+        match store.queue(entry) {
+            Ok(()) => {
+                if let Some(durable) = &mut state.progress.durable {
+                    durable.changes = durable.changes.wrapping_add(1);
+                    durable.unstored += 1;
+                    // Fired once more when the store has answered.
+                    state.progress.is_overdue |= took_back;
+                }
+                drop(state);
+                store.kick();
+            }
+            Err(entry) => {
+                drop(state);
+                // Closed: by the way of every other answer.
+                entry.refuse();
+            }
+        }
+        Replacing::Waits(reply)
+    }
+
+    /// The store has answered.
+    fn end_replace(
+        self: &Arc<Self>,
+        args: A,
+        plan: Plan,
+        record: Option<Box<JobRecord>>,
+        was_durable: bool,
+        took_back: bool,
+        result: Result<(), StorageError>,
+    ) -> Replaced<A> {
+        let hub = self.hub();
+        let now = hub.clock.now();
+        let mut state = lock(&self.state);
+        let is_scheduled = self.core.status.actual() == JobStatus::Scheduled;
+        if let Err(error) = result {
+            // What it has is not known; in any case it is to be this.
+            if was_durable && is_scheduled && (took_back || !error.wrote_nothing()) {
+                let change = self.advance(&state, now);
+                self.queue(&mut state, change, Need::Must, Ack::Nobody);
+            } else if !was_durable && !error.wrote_nothing() {
+                let change = Change::Remove(self.core.id.clone());
+                self.queue(&mut state, change, Need::Must, Ack::Nobody);
+            }
+            return Replaced::Refused(ScheduleError::from_store(error), args);
+        }
+        match self.check_replace(&state, &plan) {
+            Ok(()) => {}
+            Err(why) => {
+                // Somebody ended the job in the meantime, and the store is to
+                // have nothing of it.
+                let change = Change::Remove(self.core.id.clone());
+                self.queue(&mut state, change, Need::Must, Ack::Nobody);
+                return match why {
+                    NotReplaceable::Done => Replaced::Again(args),
+                    NotReplaceable::Refused(error) => Replaced::Refused(error, args),
+                };
+            }
+        }
+        let leftovers = self.apply_replacement(state, args, plan, now);
+        if leftovers.is_foreign() {
+            hub.dispose(Box::new(leftovers));
+        }
+        // A job in memory was free to go on while the store was asked.
+        if let Some(mut record) = record.filter(|_| !was_durable) {
+            let mut state = lock(&self.state);
+            if state.progress.is_durable() && self.core.status.actual() == JobStatus::Scheduled {
+                record.progress = state.progress.to_record(self.core.exec_at(), now);
+                self.queue(&mut state, Change::Put(record), Need::Must, Ack::Nobody);
+            }
+        }
+        Replaced::Yes
+    }
+
+    /// Drops a reply where foreign values may be dropped, if nobody is there to
+    /// take it.
+    fn let_go_of(self: Arc<Self>, reply: Arc<Reply<Replaced<A>>>) {
+        if Arc::strong_count(&reply) == 1 {
+            self.hub().dispose(Box::new(reply));
+        }
+        self.let_go();
+    }
+}
+
+impl<A, R> Restore for TaskDef<A, R>
+where
+    A: Clone + Send + Sync + 'static,
+    R: Send + Sync + 'static,
+{
+    fn restore(
+        self: Arc<Self>,
+        record: &JobRecord,
+        now: Now,
+    ) -> Result<Restored, UnresolvedReason> {
+        let Some(Durability { codec, .. }) = &self.durability else {
+            return Err(UnresolvedReason::NotDurable);
+        };
+        if record.version > RECORD_VERSION {
+            return Err(UnresolvedReason::NewerVersion {
+                found: record.version,
+                known: RECORD_VERSION,
+            });
+        }
+        let zone = record.zone.as_deref().map(Zone::read).transpose();
+        let zone = zone.map_err(UnresolvedReason::Zone)?.map(Box::new);
+        let restored = Progress::restored(record, zone, &self.hub.zone, now);
+        let (mut progress, plan) = restored?;
+        // Serde's implementations are foreign.
+        let args = contain(|| codec.decode(&record.args))
+            .unwrap_or_else(|message| Err(message.to_string().into()))
+            .map_err(UnresolvedReason::arguments)?;
+        let mut change = None;
+        let mut due = plan.due;
+        if record.progress.started_at.is_some() {
+            let hub: &Hub = &self.hub;
+            match progress.lose_attempt(now, || hub.random()).next {
+                Next::End(status) => {
+                    drop_contained(args);
+                    let id = record.id.clone();
+                    return Ok(Restored::Lost { id, status });
+                }
+                Next::Run(next) | Next::Retry(next) => due = next,
+            }
+            change = Some(Change::Advance {
+                id: record.id.clone(),
+                progress: Box::new(progress.to_record(due.as_wall(now), now)),
+            });
+        }
+        let mut core = JobCore::new(due.as_wall(now));
+        core.id = record.id.clone();
+        core.is_named = true;
+        let cron = CronTexts::default();
+        cron.set(plan.cron());
+        let job = Arc::new(JobState {
+            core,
+            task: self,
+            outcome: Slot::new(),
+            cron,
+            state: Mutex::new(State {
+                zone: plan.zone,
+                progress,
+                args: Some(args),
+                replacement: None,
+            }),
+        });
+        Ok(Restored::Job { job, due, change })
+    }
+}

@@ -1,0 +1,87 @@
+//! A store in memory, which outlives the app but not the process: for tests.
+
+use std::collections::BTreeMap;
+
+use super::{Change, Loaded, Storage};
+use crate::error::StorageError;
+use crate::id::JobId;
+use crate::record::JobRecord;
+use crate::sync::{Arc, Mutex, lock};
+
+/// A store in memory: it outlives an app, and so lets a test stop one and start
+/// the next.
+///
+/// All clones are the same store.
+///
+/// ```
+/// use std::time::Duration;
+/// use jobber::{MemoryStorage, testing::{ManualClock, Simulation}};
+///
+/// let (storage, clock) = (MemoryStorage::new(), ManualClock::new());
+/// let start = || Simulation::with(0, clock.clone(), |app| app.storage(storage.clone()));
+///
+/// let sim = start()?;
+/// let mail = sim.app().task("mail", async |to: String| to.len()).durable().register()?;
+/// let _ = mail.schedule("ada".into()).id("m").delay(Duration::from_secs(60)).wait_blocking()?;
+/// sim.crash();
+///
+/// let mut sim = start()?;
+/// let mail = sim.app().task("mail", async |to: String| to.len()).durable().register()?;
+/// let job = mail.job("m").unwrap();
+/// sim.advance(Duration::from_secs(60));
+/// assert_eq!(*job.result()?, 3);
+/// assert!(storage.records().is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStorage(Arc<Mutex<BTreeMap<JobId, JobRecord>>>);
+
+impl MemoryStorage {
+    /// A store with nothing in it.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What is in it, by id.
+    pub fn records(&self) -> Vec<JobRecord> {
+        lock(&self.0).values().cloned().collect()
+    }
+
+    /// Puts a record there, as an earlier process may have.
+    pub fn insert(&self, record: JobRecord) {
+        lock(&self.0).insert(record.id.clone(), record);
+    }
+}
+
+impl Storage for MemoryStorage {
+    fn open(&mut self) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    fn load(&mut self, each: &mut dyn FnMut(Loaded)) -> Result<(), StorageError> {
+        for record in self.records() {
+            each(Loaded::Job(Box::new(record)));
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, changes: &[Change]) -> Result<(), StorageError> {
+        let mut records = lock(&self.0);
+        for change in changes {
+            match change {
+                Change::Put(record) => {
+                    records.insert(record.id.clone(), (**record).clone());
+                }
+                Change::Advance { id, progress } => {
+                    if let Some(record) = records.get_mut(id) {
+                        record.progress = (**progress).clone();
+                    }
+                }
+                Change::Remove(id) => {
+                    records.remove(id);
+                }
+            }
+        }
+        Ok(())
+    }
+}

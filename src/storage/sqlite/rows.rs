@@ -1,0 +1,258 @@
+//! Records as rows, and back: whatever is in a row, it is a record or it is not
+//! one, and never a panic.
+
+use std::str::from_utf8;
+use std::time::Duration;
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, Row, Transaction, params};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use time::OffsetDateTime;
+
+use crate::id::JobId;
+use crate::record::{JobRecord, ProgressRecord, RecurringProgress, RecurringRecord, TriggerRecord};
+use crate::stamp;
+use crate::status::JobStatus;
+use crate::storage::{Change, Loaded};
+
+/// The columns, in the order in which they are read and written.
+const COLUMNS: &str = "id, task, args, due, nominal, trigger, cron, interval_ns, zone, \
+    attempts, last_failure, started_at, scheduled_at, options, progress, version";
+
+pub(super) fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result<()> {
+    match change {
+        Change::Put(record) => put(transaction, record),
+        Change::Advance { id, progress } => advance(transaction, id, progress),
+        Change::Remove(id) => {
+            let mut delete = transaction.prepare_cached("DELETE FROM jobs WHERE id = ?1")?;
+            delete.execute([id.to_string()]).map(drop)
+        }
+    }
+}
+
+fn put(transaction: &Transaction<'_>, record: &JobRecord) -> rusqlite::Result<()> {
+    let JobRecord {
+        version,
+        id,
+        task,
+        args,
+        scheduled_at,
+        trigger,
+        zone,
+        progress,
+    } = record;
+    let (cron, interval, options) = match trigger {
+        TriggerRecord::Delay | TriggerRecord::At => (None, None, None),
+        TriggerRecord::Every { interval, options } => {
+            let nanos = i64::try_from(interval.as_nanos()).unwrap_or(i64::MAX);
+            (None, Some(nanos), Some(options))
+        }
+        TriggerRecord::Cron {
+            expression,
+            options,
+        } => (Some(expression), None, Some(options)),
+    };
+    let recurring = progress.recurring.as_ref();
+    let mut insert = transaction.prepare_cached(
+        "INSERT OR REPLACE INTO jobs (id, task, args, due, nominal, trigger, cron, interval_ns, \
+         zone, attempts, last_failure, started_at, scheduled_at, options, progress, version) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+    )?;
+    insert
+        .execute(params![
+            id.to_string(),
+            task,
+            args,
+            stamp::write(progress.due),
+            stamp::write(progress.nominal),
+            trigger.name(),
+            cron,
+            interval,
+            zone,
+            progress.attempts,
+            progress.last_failure.map(JobStatus::as_str),
+            progress.started_at.map(stamp::write),
+            stamp::write(*scheduled_at),
+            options.map(json).transpose()?,
+            recurring.map(json).transpose()?,
+            version,
+        ])
+        .map(drop)
+}
+
+fn advance(
+    transaction: &Transaction<'_>,
+    id: &JobId,
+    progress: &ProgressRecord,
+) -> rusqlite::Result<()> {
+    let recurring = progress.recurring.as_ref();
+    let mut update = transaction.prepare_cached(
+        "UPDATE jobs SET due = ?2, nominal = ?3, attempts = ?4, last_failure = ?5, \
+         started_at = ?6, progress = ?7 WHERE id = ?1",
+    )?;
+    update
+        .execute(params![
+            id.to_string(),
+            stamp::write(progress.due),
+            stamp::write(progress.nominal),
+            progress.attempts,
+            progress.last_failure.map(JobStatus::as_str),
+            progress.started_at.map(stamp::write),
+            recurring.map(json).transpose()?,
+        ])
+        .map(drop)
+}
+
+fn json(value: &impl Serialize) -> rusqlite::Result<String> {
+    serde_json::to_string(value)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+}
+
+pub(super) fn load(connection: &Connection, each: &mut dyn FnMut(Loaded)) -> rusqlite::Result<()> {
+    let mut select = connection.prepare(&format!("SELECT {COLUMNS} FROM jobs"))?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        each(Columns::of(row)?.read());
+    }
+    Ok(())
+}
+
+/// The values of a row, whatever they are. For the fuzzer.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub struct Columns<'a>(pub [ValueRef<'a>; 16]);
+
+impl<'a> Columns<'a> {
+    fn of(row: &'a Row<'_>) -> rusqlite::Result<Self> {
+        let mut columns = [ValueRef::Null; 16];
+        for (at, column) in columns.iter_mut().enumerate() {
+            *column = row.get_ref(at)?;
+        }
+        Ok(Self(columns))
+    }
+
+    /// The record, or what keeps it from being one.
+    pub fn read(&self) -> Loaded {
+        match self.record() {
+            Ok(record) => Loaded::Job(Box::new(record)),
+            Err(reason) => {
+                let [id, task, ..] = self.0;
+                Loaded::Unreadable {
+                    id: shown(id).as_str().into(),
+                    task: shown(task),
+                    reason,
+                }
+            }
+        }
+    }
+
+    fn record(&self) -> Result<JobRecord, String> {
+        let [
+            id,
+            task,
+            args,
+            due,
+            nominal,
+            trigger,
+            cron,
+            interval,
+            zone,
+            attempts,
+            last_failure,
+            started_at,
+            scheduled_at,
+            options,
+            progress,
+            version,
+        ] = self.0;
+        let options = || from_json::<RecurringRecord>("options", options);
+        let trigger = match text("trigger", trigger)? {
+            "delay" => TriggerRecord::Delay,
+            "at" => TriggerRecord::At,
+            "every" => TriggerRecord::Every {
+                interval: Duration::from_nanos(integer("interval_ns", interval)?),
+                options: options()?,
+            },
+            "cron" => TriggerRecord::Cron {
+                expression: text("cron", cron)?.into(),
+                options: options()?,
+            },
+            other => return Err(format!("the trigger {other:?} is none that is known")),
+        };
+        let recurring = optional(progress, |progress| {
+            from_json::<RecurringProgress>("progress", progress)
+        })?;
+        Ok(JobRecord {
+            version: integer("version", version)?,
+            id: text("id", id)?.into(),
+            task: text("task", task)?.into(),
+            args: text("args", args)?.into(),
+            scheduled_at: time("scheduled_at", scheduled_at)?,
+            trigger,
+            zone: optional(zone, |zone| text("zone", zone).map(Into::into))?,
+            progress: ProgressRecord {
+                due: time("due", due)?,
+                nominal: time("nominal", nominal)?,
+                attempts: integer("attempts", attempts)?,
+                last_failure: optional(last_failure, |status| {
+                    let status = text("last_failure", status)?;
+                    status
+                        .parse()
+                        .map_err(|error| format!("last_failure: {error}"))
+                })?,
+                started_at: optional(started_at, |at| time("started_at", at))?,
+                recurring,
+            },
+        })
+    }
+}
+
+/// A value for a message, or for a name that can't be read: some text in any
+/// case.
+fn shown(value: ValueRef<'_>) -> String {
+    match value {
+        ValueRef::Null => "NULL".into(),
+        ValueRef::Integer(number) => number.to_string(),
+        ValueRef::Real(number) => number.to_string(),
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => String::from_utf8_lossy(bytes).into(),
+    }
+}
+
+fn optional<'a, T>(
+    value: ValueRef<'a>,
+    read: impl FnOnce(ValueRef<'a>) -> Result<T, String>,
+) -> Result<Option<T>, String> {
+    match value {
+        ValueRef::Null => Ok(None),
+        value => read(value).map(Some),
+    }
+}
+
+fn text<'a>(column: &str, value: ValueRef<'a>) -> Result<&'a str, String> {
+    match value {
+        ValueRef::Text(bytes) => {
+            from_utf8(bytes).map_err(|error| format!("{column} is no text: {error}"))
+        }
+        other => Err(format!("{column} is no text, but {}", other.data_type())),
+    }
+}
+
+fn integer<T: TryFrom<i64>>(column: &str, value: ValueRef<'_>) -> Result<T, String> {
+    match value {
+        ValueRef::Integer(number) => {
+            T::try_from(number).map_err(|_| format!("{column} is out of range: {number}"))
+        }
+        other => Err(format!("{column} is no number, but {}", other.data_type())),
+    }
+}
+
+fn time(column: &str, value: ValueRef<'_>) -> Result<OffsetDateTime, String> {
+    let text = text(column, value)?;
+    stamp::read(text).map_err(|error| format!("{column} is {text:?}, and {error}"))
+}
+
+fn from_json<T: DeserializeOwned>(column: &str, value: ValueRef<'_>) -> Result<T, String> {
+    let text = text(column, value)?;
+    serde_json::from_str(text).map_err(|error| format!("{column}: {error}"))
+}

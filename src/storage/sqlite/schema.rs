@@ -1,0 +1,213 @@
+//! The tables, by version.
+//!
+//! `application_id` says that a file is one of ours, `user_version` which schema
+//! it has (<https://www.sqlite.org/pragma.html#pragma_application_id>).
+
+use std::error::Error;
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::errors::Failed;
+use crate::error::StorageError;
+use crate::sync::Arc;
+
+/// `jobb`, in ASCII.
+const APPLICATION_ID: i64 = 0x6a6f_6262;
+
+/// Each takes a file from the version of its place to the next one. A new one is
+/// added at the end; none is ever changed.
+const MIGRATIONS: &[&str] = &["
+    CREATE TABLE jobs (
+        id           TEXT NOT NULL PRIMARY KEY,
+        task         TEXT NOT NULL,
+        args         TEXT NOT NULL,    -- JSON
+        due          TEXT NOT NULL,    -- when it starts next, for its run or a retry
+        nominal      TEXT NOT NULL,    -- the time that the run stands for
+        trigger      TEXT NOT NULL,    -- delay, at, every, cron
+        cron         TEXT,             -- the expression, of cron
+        interval_ns  INTEGER,          -- of every
+        zone         TEXT,             -- a name or an offset; NULL is the app's
+        attempts     INTEGER NOT NULL, -- of this run, that have failed
+        last_failure TEXT,             -- how the last of them did
+        started_at   TEXT,             -- at_most_once: an attempt has not ended
+        scheduled_at TEXT NOT NULL,
+        options      TEXT,             -- recurring: JSON
+        progress     TEXT,             -- recurring: JSON
+        version      INTEGER NOT NULL, -- of the record
+        -- For people: out of the JSON.
+        runs         INTEGER AS (CASE WHEN json_valid(progress)
+                                 THEN json_extract(progress, '$.runs') END),
+        failures     INTEGER AS (CASE WHEN json_valid(progress)
+                                 THEN json_extract(progress, '$.failures_in_a_row') END)
+    ) WITHOUT ROWID
+"];
+
+/// Brings the file to the schema of this version, and its log into the mode that
+/// everything here relies on.
+pub(super) fn migrate(
+    connection: &mut Connection,
+    failed: &Failed<'_>,
+) -> Result<(), StorageError> {
+    migrate_by(connection, MIGRATIONS, failed)?;
+    let mode = connection
+        .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))
+        .map_err(|error| failed.because(error))?;
+    if mode != "wal" {
+        return Err(StorageError::CannotOpen {
+            path: failed.path().to_owned(),
+            source: Arc::from(Box::<dyn Error + Send + Sync>::from(
+                "its file system allows no write-ahead log",
+            )),
+        });
+    }
+    Ok(())
+}
+
+/// Whether the file has the schema of this version.
+pub(super) fn check(connection: &Connection, failed: &Failed<'_>) -> Result<(), StorageError> {
+    let version = version(connection, MIGRATIONS.len(), failed)?;
+    if version < MIGRATIONS.len() {
+        return Err(StorageError::NotAStore {
+            path: failed.path().to_owned(),
+        });
+    }
+    Ok(())
+}
+
+fn migrate_by(
+    connection: &mut Connection,
+    migrations: &[&str],
+    failed: &Failed<'_>,
+) -> Result<(), StorageError> {
+    // A look first: a file of somebody else is not even locked.
+    if version(connection, migrations.len(), failed)? == migrations.len() {
+        return Ok(());
+    }
+    let because = |error| failed.because(error);
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(because)?;
+    let from = version(&transaction, migrations.len(), failed)?;
+    let carry_out = || {
+        for migration in migrations.iter().skip(from) {
+            transaction.execute_batch(migration)?;
+        }
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", migrations.len() as i64)
+    };
+    carry_out().map_err(because)?;
+    transaction.commit().map_err(because)
+}
+
+/// The schema of a file: 0 for one that is empty.
+fn version(
+    connection: &Connection,
+    known: usize,
+    failed: &Failed<'_>,
+) -> Result<usize, StorageError> {
+    let look = || {
+        let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        let objects = "SELECT count(*) FROM sqlite_schema";
+        let objects: i64 = connection.query_row(objects, [], |row| row.get(0))?;
+        Ok((pragma("application_id")?, pragma("user_version")?, objects))
+    };
+    let (application, found, objects) = look().map_err(|error| failed.because(error))?;
+    let path = || failed.path().to_owned();
+    match usize::try_from(found) {
+        Ok(0) if application == 0 && objects == 0 => Ok(0),
+        _ if application != APPLICATION_ID => Err(StorageError::NotAStore { path: path() }),
+        Ok(version @ 1..) if version <= known => Ok(version),
+        Ok(1..) => Err(StorageError::NewerSchema {
+            path: path(),
+            found,
+            known: known as i64,
+        }),
+        _ => Err(StorageError::NotAStore { path: path() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+    use std::time::Duration;
+
+    fn failed() -> Failed<'static> {
+        Failed::new(Path::new("jobs.db"), Duration::ZERO)
+    }
+
+    /// All that tells one schema from another.
+    fn schema(connection: &Connection) -> Vec<String> {
+        let mut statement = connection
+            .prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name")
+            .unwrap();
+        let rows = statement.query_map([], |row| row.get(0)).unwrap();
+        rows.map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn a_file_is_taken_forward_from_any_version_and_keeps_its_rows() {
+        let steps = [
+            "CREATE TABLE jobs (id TEXT NOT NULL PRIMARY KEY) WITHOUT ROWID",
+            "ALTER TABLE jobs ADD COLUMN note TEXT NOT NULL DEFAULT 'none'",
+            "CREATE INDEX notes ON jobs (note)",
+        ];
+        let mut new = Connection::open_in_memory().unwrap();
+        migrate_by(&mut new, &steps, &failed()).unwrap();
+        for from in 1..=steps.len() {
+            let mut old = Connection::open_in_memory().unwrap();
+            migrate_by(&mut old, &steps[..from], &failed()).unwrap();
+            old.execute("INSERT INTO jobs (id) VALUES ('x')", [])
+                .unwrap();
+            migrate_by(&mut old, &steps, &failed()).unwrap();
+            assert_eq!(schema(&old), schema(&new), "from version {from}");
+            let note: String = old
+                .query_row("SELECT note FROM jobs WHERE id = 'x'", [], |row| row.get(0))
+                .unwrap();
+            assert_eq!(note, "none");
+        }
+    }
+
+    #[test]
+    fn a_migration_that_fails_leaves_the_file_as_it_was() {
+        let steps = [
+            "CREATE TABLE jobs (id)",
+            "CREATE TABLE more (id)",
+            "nonsense",
+        ];
+        let mut old = Connection::open_in_memory().unwrap();
+        migrate_by(&mut old, &steps[..1], &failed()).unwrap();
+        let before = schema(&old);
+        assert!(migrate_by(&mut old, &steps, &failed()).is_err());
+        assert_eq!(schema(&old), before);
+        assert_eq!(version(&old, 1, &failed()).unwrap(), 1);
+    }
+
+    #[test]
+    fn a_newer_schema_and_the_file_of_another_program_are_refused() {
+        let refused = |batch: &str| {
+            let mut other = Connection::open_in_memory().unwrap();
+            other.execute_batch(batch).unwrap();
+            let before = schema(&other);
+            let error = migrate_by(&mut other, MIGRATIONS, &failed()).unwrap_err();
+            assert_eq!(schema(&other), before, "it is not touched");
+            error
+        };
+        let newer = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 99");
+        let StorageError::NewerSchema { found, known, .. } = refused(&newer) else {
+            panic!("it is newer");
+        };
+        assert_eq!((found, known), (99, MIGRATIONS.len() as i64));
+        for other in [
+            "CREATE TABLE jobs (id)",
+            "PRAGMA user_version = 1",
+            "PRAGMA application_id = 7",
+            "PRAGMA application_id = 7; PRAGMA user_version = 1; CREATE TABLE t (x)",
+        ] {
+            assert!(
+                matches!(refused(other), StorageError::NotAStore { .. }),
+                "{other}"
+            );
+        }
+    }
+}

@@ -1,0 +1,515 @@
+//! The way to the store: [`Store`] takes in changes, and one [`Writer`] commits
+//! them.
+//!
+//! Whoever has a change queues it up, under the lock of its job, so that a job's
+//! changes reach the store in the order in which they were decided; and once
+//! that lock is gone wakes the writer. The writer takes all that waits and
+//! commits it in one transaction, so that the more there is, the less each
+//! costs, and nothing waits for company.
+//!
+//! A change either *may* fail (a job that is to be scheduled: whoever schedules
+//! it is told, and the job does not exist) or *must* be made (the end of a job
+//! that has run: there is nobody to turn to). What must be made and was not
+//! stays at the head of the queue, and is tried again after a while, or together
+//! with the next change that may fail.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Place;
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use event_listener::Event as Signal;
+
+use crate::clock::AppClock;
+use crate::error::StorageError;
+use crate::execution::Execution;
+use crate::id::JobId;
+use crate::panics::{contain, drop_contained};
+use crate::retry::Backoff;
+use crate::storage::{Change, Storage};
+use crate::sync::{Arc, Mutex, lock};
+
+/// A change on its way to the store.
+pub(crate) struct Entry {
+    pub(crate) change: Change,
+    pub(crate) need: Need,
+    pub(crate) ack: Ack,
+}
+
+impl Entry {
+    /// Tells that the store is closed.
+    pub(crate) fn refuse(mut self) {
+        self.ack.tell(Err(&StorageError::Closed));
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    May,
+    Must,
+}
+
+/// Who is told what became of a change: outside all locks, on the writer's
+/// thread, where nothing may wait for the store.
+pub(crate) enum Ack {
+    Nobody,
+    /// The job goes on once the store has been tried.
+    Job(Arc<dyn Execution>),
+    /// The job starts once the store has it: the number is that of the change.
+    Start(Arc<dyn Execution>, u32),
+    /// Told the first outcome.
+    Caller(Box<dyn FnOnce(Result<(), StorageError>) + Send>),
+}
+
+impl Ack {
+    fn tell(&mut self, result: Result<(), &StorageError>) {
+        if matches!((&self, result), (Ack::Start(..), Err(_))) {
+            return;
+        }
+        match std::mem::replace(self, Ack::Nobody) {
+            Ack::Nobody => {}
+            Ack::Job(job) => {
+                job.stored();
+                job.let_go();
+            }
+            Ack::Start(job, number) => {
+                job.start_stored(number);
+                job.let_go();
+            }
+            Ack::Caller(told) => {
+                let _ = contain(|| told(result.map_err(Clone::clone)));
+            }
+        }
+    }
+}
+
+/// What the parts of an app see of its store.
+pub(crate) struct Store {
+    queue: Mutex<Queue>,
+    /// Without a thread of its own, the writer is here.
+    by_hand: Option<Mutex<Option<Writer>>>,
+    clock: AppClock,
+    /// Notified when nothing is left to be tried, and when the store is closed.
+    quiet: Arc<Signal>,
+}
+
+#[derive(Default)]
+struct Queue {
+    phase: Phase,
+    entries: Vec<Entry>,
+    /// Some have been taken out, and what becomes of them is not known yet.
+    is_committing: bool,
+    /// The writer's thread, while it sleeps.
+    asleep: Option<Thread>,
+    failure: Option<StorageError>,
+    unstored: usize,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    /// Nothing is taken in.
+    #[default]
+    Closed,
+    Open,
+    /// What has been taken in is tried once more.
+    Closing,
+}
+
+impl Queue {
+    fn is_quiet(&self) -> bool {
+        self.entries.is_empty() && !self.is_committing
+    }
+}
+
+impl Store {
+    pub(crate) fn new(clock: AppClock, is_by_hand: bool, quiet: Arc<Signal>) -> Self {
+        Self {
+            queue: Mutex::default(),
+            by_hand: is_by_hand.then(Mutex::default),
+            clock,
+            quiet,
+        }
+    }
+
+    /// Takes in a change, unless the store is closed: then gives it back. May be
+    /// called under any lock; to be followed by [`kick`](Store::kick) when none
+    /// is held.
+    pub(crate) fn queue(&self, entry: Entry) -> Result<(), Entry> {
+        let mut queue = lock(&self.queue);
+        if queue.phase != Phase::Open {
+            return Err(entry);
+        }
+        queue.entries.push(entry);
+        Ok(())
+    }
+
+    /// Sees that what was queued is committed.
+    pub(crate) fn kick(&self) {
+        if self.by_hand.is_some() {
+            self.turn_by_hand();
+            return;
+        }
+        let sleeper = {
+            let mut queue = lock(&self.queue);
+            let is_work = !queue.entries.is_empty() || queue.phase == Phase::Closing;
+            queue.asleep.take_if(|_| is_work)
+        };
+        if let Some(thread) = sleeper {
+            thread.unpark();
+        }
+    }
+
+    /// Whether everything has been tried.
+    pub(crate) fn is_quiet(&self) -> bool {
+        lock(&self.queue).is_quiet()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        lock(&self.queue).phase == Phase::Closed
+    }
+
+    /// Why the last commit failed, and how many changes wait for another.
+    pub(crate) fn health(&self) -> (Option<StorageError>, usize) {
+        let queue = lock(&self.queue);
+        (queue.failure.clone(), queue.unstored)
+    }
+
+    pub(crate) fn open(&self) {
+        lock(&self.queue).phase = Phase::Open;
+    }
+
+    /// Takes nothing in any more. What is there is tried, and the store dropped:
+    /// see [`is_closed`](Store::is_closed).
+    pub(crate) fn close(&self) {
+        {
+            let mut queue = lock(&self.queue);
+            if queue.phase == Phase::Open {
+                queue.phase = Phase::Closing;
+            }
+        }
+        self.kick();
+    }
+
+    /// As a process that is killed leaves it: nothing that waits is committed.
+    pub(crate) fn sever(&self) {
+        let entries = {
+            let mut queue = lock(&self.queue);
+            queue.phase = Phase::Closed;
+            std::mem::take(&mut queue.entries)
+        };
+        let writer = self.by_hand.as_ref().and_then(|writer| lock(writer).take());
+        drop_contained((entries, writer));
+        self.quiet.notify(usize::MAX);
+    }
+
+    fn take(&self) -> Vec<Entry> {
+        let mut queue = lock(&self.queue);
+        queue.is_committing = true;
+        std::mem::take(&mut queue.entries)
+    }
+
+    fn committed(&self, failure: Option<StorageError>, unstored: usize) {
+        let is_quiet = {
+            let mut queue = lock(&self.queue);
+            queue.is_committing = false;
+            queue.failure = failure;
+            queue.unstored = unstored;
+            queue.is_quiet()
+        };
+        if is_quiet {
+            self.quiet.notify(usize::MAX);
+        }
+    }
+
+    fn closed(&self) {
+        let mut left = {
+            let mut queue = lock(&self.queue);
+            queue.phase = Phase::Closed;
+            queue.is_committing = false;
+            std::mem::take(&mut queue.entries)
+        };
+        for entry in &mut left {
+            entry.ack.tell(Err(&StorageError::Closed));
+        }
+        self.quiet.notify(usize::MAX);
+    }
+
+    // With a thread of its own.
+
+    /// The loop of the store's thread: commit, sleep, until the app has stopped.
+    pub(crate) fn run_thread(&self, mut writer: Writer) {
+        let _ended = Ended(self);
+        let origin = Instant::now();
+        loop {
+            let is_last = {
+                let mut queue = lock(&self.queue);
+                let is_due = writer.is_due(origin.elapsed());
+                match queue.phase {
+                    Phase::Open if queue.entries.is_empty() && !is_due => {
+                        queue.asleep = Some(thread::current());
+                        None
+                    }
+                    phase => Some(phase != Phase::Open),
+                }
+            };
+            match (is_last, writer.retry_at) {
+                (Some(is_last), _) => {
+                    writer.turn(self, origin.elapsed(), is_last);
+                    if is_last {
+                        drop_contained(writer.storage);
+                        return;
+                    }
+                }
+                (None, Some(at)) => thread::park_timeout(at.saturating_sub(origin.elapsed())),
+                (None, None) => thread::park(),
+            }
+        }
+    }
+
+    // By hand.
+
+    pub(crate) fn set_writer(&self, writer: Writer) {
+        if let Some(place) = &self.by_hand {
+            *lock(place) = Some(writer);
+        }
+    }
+
+    /// Commits what there is, by the caller. Gives when it is to be tried again,
+    /// if the store fails.
+    pub(crate) fn turn_by_hand(&self) -> Option<Duration> {
+        let by_hand = self.by_hand.as_ref()?;
+        // Who comes here from an acknowledgement leaves it to the loop below.
+        let mut place = by_hand.try_lock().ok()?;
+        loop {
+            let now = Duration::from_nanos(self.clock.mono().max(0) as u64);
+            let writer = place.as_mut()?;
+            let (phase, is_work) = {
+                let queue = lock(&self.queue);
+                (queue.phase, !queue.entries.is_empty())
+            };
+            if phase != Phase::Open {
+                writer.turn(self, now, true);
+                let writer = place.take();
+                drop(place);
+                drop_contained(writer);
+                self.closed();
+                return None;
+            }
+            if !is_work && !writer.is_due(now) {
+                return writer.retry_at;
+            }
+            writer.turn(self, now, false);
+        }
+    }
+}
+
+/// Says that the thread has ended, in whichever way.
+struct Ended<'a>(&'a Store);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.closed();
+    }
+}
+
+/// The one who has the storage.
+pub(crate) struct Writer {
+    storage: Box<dyn Storage>,
+    retained: Batch,
+    /// Commits that failed, one after the other.
+    failures: u32,
+    /// When what is retained is to be tried again, on the writer's own clock.
+    retry_at: Option<Duration>,
+    last_failure: Option<StorageError>,
+    backoff: Backoff,
+}
+
+/// Changes side by side, as the storage takes them, and what belongs to each.
+#[derive(Default)]
+struct Batch {
+    changes: Vec<Change>,
+    rest: Vec<(Need, Ack)>,
+}
+
+impl Batch {
+    fn push(&mut self, entry: Entry) {
+        self.changes.push(entry.change);
+        self.rest.push((entry.need, entry.ack));
+    }
+
+    fn len(&self) -> usize {
+        self.changes.len()
+    }
+
+    fn entries(self) -> impl Iterator<Item = Entry> {
+        let both = self.changes.into_iter().zip(self.rest);
+        both.map(|(change, (need, ack))| Entry { change, need, ack })
+    }
+
+    /// Leaves out what a later change of the same job makes void, so that the
+    /// store's outage costs no more memory than there are jobs. Those that are
+    /// left out have been told.
+    fn compact(&mut self) {
+        let mut void: HashMap<JobId, Voids> = HashMap::new();
+        let mut kept: Vec<Entry> = Vec::new();
+        for entry in std::mem::take(self)
+            .entries()
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev()
+        {
+            let is_whole = !matches!(entry.change, Change::Advance { .. });
+            let waits = matches!(entry.ack, Ack::Start(..));
+            let is_void = match void.entry(entry.change.id().clone()) {
+                Place::Occupied(mut later) => {
+                    let is_void = *later.get() == Voids::All || !is_whole;
+                    if is_whole {
+                        later.insert(Voids::All);
+                    }
+                    is_void
+                }
+                Place::Vacant(first) => {
+                    first.insert(if is_whole {
+                        Voids::All
+                    } else {
+                        Voids::Advances
+                    });
+                    false
+                }
+            };
+            if !is_void || waits {
+                kept.push(entry);
+            }
+        }
+        kept.into_iter().rev().for_each(|entry| self.push(entry));
+    }
+}
+
+/// What a change of a job makes void of those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Voids {
+    Advances,
+    All,
+}
+
+/// How long the store is left alone after it has failed: at first, and at most.
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_CAP: Duration = Duration::from_secs(10);
+
+impl Writer {
+    pub(crate) fn new(storage: Box<dyn Storage>) -> Self {
+        Self {
+            storage,
+            retained: Batch::default(),
+            failures: 0,
+            retry_at: None,
+            last_failure: None,
+            backoff: Backoff::exponential(u32::MAX)
+                .initial(RETRY_FIRST)
+                .cap(RETRY_CAP),
+        }
+    }
+
+    fn is_due(&self, now: Duration) -> bool {
+        self.retry_at.is_some_and(|at| at <= now)
+    }
+
+    fn turn(&mut self, store: &Store, now: Duration, is_last: bool) {
+        let new = store.take();
+        let may_fail = new.iter().any(|entry| entry.need == Need::May);
+        match self.last_failure.clone() {
+            // It fails at present, and nobody waits for a new answer.
+            Some(error)
+                if self.retained.len() > 0 && !may_fail && !is_last && !self.is_due(now) =>
+            {
+                for mut entry in new {
+                    entry.ack.tell(Err(&error));
+                    self.retained.push(entry);
+                }
+            }
+            _ => {
+                let mut batch = std::mem::take(&mut self.retained);
+                new.into_iter().for_each(|entry| batch.push(entry));
+                self.commit(batch, now);
+            }
+        }
+        // Now and then, so that its cost is that of a push.
+        if self.retained.len() > 0 && self.retained.len() == self.retained.changes.capacity() {
+            self.retained.compact();
+            self.retained
+                .changes
+                .reserve_exact(self.retained.len() + 64);
+        }
+        store.committed(self.last_failure.clone(), self.retained.len());
+    }
+
+    fn commit(&mut self, mut batch: Batch, now: Duration) {
+        if batch.changes.is_empty() {
+            return;
+        }
+        match self.store(&batch.changes) {
+            Ok(()) => {
+                self.failures = 0;
+                self.retry_at = None;
+                self.last_failure = None;
+                for (_, ack) in &mut batch.rest {
+                    ack.tell(Ok(()));
+                }
+            }
+            Err(error) if error.is_of_one_change() && batch.len() > 1 => {
+                self.commit_each(batch, now);
+            }
+            Err(error) => self.fail(batch, &error, now),
+        }
+    }
+
+    /// One after the other, for one of them is at fault.
+    fn commit_each(&mut self, batch: Batch, now: Duration) {
+        for entry in batch.entries() {
+            let mut one = Batch::default();
+            match &self.last_failure {
+                // What must be made keeps its place before what comes later.
+                Some(error) if self.retained.len() > 0 => {
+                    let error = error.clone();
+                    one.push(entry);
+                    self.fail(one, &error, now);
+                }
+                _ => {
+                    one.push(entry);
+                    self.commit(one, now);
+                }
+            }
+        }
+    }
+
+    fn fail(&mut self, batch: Batch, error: &StorageError, now: Duration) {
+        for mut entry in batch.entries() {
+            entry.ack.tell(Err(error));
+            if entry.need == Need::Must {
+                self.retained.push(entry);
+            }
+        }
+        self.failures = self.failures.saturating_add(1);
+        // With nothing to be made good, a failure is over as soon as it is told;
+        // whether the store works is seen with the next change.
+        let is_owed = self.retained.len() > 0;
+        self.retry_at = is_owed.then(|| now + self.backoff.delay(self.failures, 0.0));
+        if is_owed || !error.is_of_one_change() {
+            self.last_failure = Some(error.clone());
+        }
+    }
+
+    fn store(&mut self, changes: &[Change]) -> Result<(), StorageError> {
+        contain(|| self.storage.commit(changes))
+            .unwrap_or_else(|message| Err(StorageError::Panicked { message }))
+    }
+
+    pub(crate) fn storage(&mut self) -> &mut dyn Storage {
+        &mut *self.storage
+    }
+
+    /// Gives the storage back, for another try.
+    pub(crate) fn into_storage(self) -> Box<dyn Storage> {
+        self.storage
+    }
+}
