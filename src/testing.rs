@@ -42,6 +42,9 @@
 //! assert_eq!(job.last_run().unwrap().number, 4);
 //! ```
 
+mod conformance;
+mod faulty;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::future::Future;
@@ -61,6 +64,9 @@ use crate::panics::drop_contained;
 use crate::status::JobStatus;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering, Weak, lock};
 use crate::writer::Store;
+
+pub use self::conformance::storage_conformance;
+pub use self::faulty::{Fault, FaultyStorage, Operation};
 
 /// A clock that is turned by hand.
 ///

@@ -1,0 +1,412 @@
+//! What every store has to do: one suite for all of them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use time::{OffsetDateTime, UtcOffset};
+
+use crate::clock::{from_wall, wall_range};
+use crate::id::JobId;
+use crate::record::{
+    JobRecord, JumpRecord, ProgressRecord, RecurringProgress, RecurringRecord, Run, TriggerRecord,
+};
+use crate::status::JobStatus;
+use crate::storage::{Change, Loaded, Storage};
+use crate::trigger::Misfire;
+
+/// Checks that a store keeps what it promises: run it on one of your own.
+///
+/// `store` gives a store by a name: under a new name an empty one, and under the
+/// same name, once the one before was dropped, another with the same contents,
+/// as the next process would have it.
+///
+/// What it can't check is what only a crash or a power cut would show, and that
+/// a commit that fails leaves nothing behind.
+///
+/// ```
+/// use std::collections::HashMap;
+/// use jobber::{MemoryStorage, testing::storage_conformance};
+///
+/// let mut stores: HashMap<String, MemoryStorage> = HashMap::new();
+/// storage_conformance(|name| stores.entry(name.into()).or_default().clone());
+/// ```
+///
+/// # Panics
+/// When the store does not do what it has to, with what that is.
+pub fn storage_conformance<S: Storage>(mut store: impl FnMut(&str) -> S) {
+    let suite: [(&str, Check<S>); 9] = [
+        ("empty", a_new_store_is_empty),
+        ("put", what_was_put_is_loaded_in_every_detail),
+        ("again", a_record_takes_the_place_of_the_one_with_its_id),
+        ("advance", progress_changes_alone),
+        ("remove", what_was_removed_is_gone),
+        ("absent", changes_of_what_is_not_there_do_nothing),
+        ("order", changes_of_one_commit_are_made_in_their_order),
+        ("ids", ids_that_differ_at_all_are_different),
+        ("many", many_records_survive_a_random_history),
+    ];
+    for (name, check) in suite {
+        check(&mut || store(name));
+    }
+}
+
+/// Checks one thing, on the store that the function opens again and again.
+type Check<S> = fn(&mut dyn FnMut() -> S);
+
+fn open<S: Storage>(store: &mut dyn FnMut() -> S) -> S {
+    let mut store = store();
+    store.open().expect("the store opens");
+    store
+}
+
+fn commit(store: &mut impl Storage, changes: &[Change]) {
+    store.commit(changes).expect("the store takes the changes");
+}
+
+fn load(store: &mut impl Storage) -> BTreeMap<JobId, JobRecord> {
+    let mut records = BTreeMap::new();
+    let loaded = store.load(&mut |loaded| match loaded {
+        Loaded::Job(record) => {
+            let twice = records.insert(record.id.clone(), *record);
+            assert_eq!(twice, None, "a record is loaded once");
+        }
+        Loaded::Unreadable { id, reason, .. } => panic!("{id} can't be read: {reason}"),
+    });
+    loaded.expect("the store loads");
+    records
+}
+
+/// What is there now, and for the next process.
+#[track_caller]
+fn assert_holds<S: Storage>(
+    mut store: S,
+    again: &mut dyn FnMut() -> S,
+    expected: &BTreeMap<JobId, JobRecord>,
+    what: &str,
+) {
+    assert_eq!(&load(&mut store), expected, "{what}");
+    drop(store);
+    assert_eq!(&load(&mut open(again)), expected, "{what}, after a restart");
+}
+
+fn a_new_store_is_empty<S: Storage>(store: &mut dyn FnMut() -> S) {
+    let mut new = open(store);
+    commit(&mut new, &[]);
+    assert_holds(new, store, &BTreeMap::new(), "a new store is empty");
+}
+
+fn what_was_put_is_loaded_in_every_detail<S: Storage>(store: &mut dyn FnMut() -> S) {
+    let mut new = open(store);
+    let records = examples();
+    for record in &records {
+        commit(&mut new, &[Change::Put(Box::new(record.clone()))]);
+    }
+    assert_holds(
+        new,
+        store,
+        &by_id(records),
+        "records come back as they were put",
+    );
+}
+
+fn a_record_takes_the_place_of_the_one_with_its_id<S: Storage>(store: &mut dyn FnMut() -> S) {
+    let mut new = open(store);
+    for record in examples() {
+        let mut record = record;
+        record.id = "the same".into();
+        commit(&mut new, &[Change::Put(Box::new(record.clone()))]);
+        let expected = by_id([record]);
+        assert_eq!(load(&mut new), expected, "the last one put is there, whole");
+    }
+}
+
+fn progress_changes_alone<S: Storage>(store: &mut dyn FnMut() -> S) {
+    let mut new = open(store);
+    let mut expected = by_id(examples());
+    let changes: Vec<_> = expected
+        .values()
+        .cloned()
+        .map(|r| Change::Put(Box::new(r)))
+        .collect();
+    commit(&mut new, &changes);
+    let others: Vec<_> = examples()
+        .into_iter()
+        .rev()
+        .map(|record| record.progress)
+        .collect();
+    for ((id, record), progress) in expected.iter_mut().zip(others) {
+        record.progress = progress.clone();
+        let (id, progress) = (id.clone(), Box::new(progress));
+        commit(&mut new, &[Change::Advance { id, progress }]);
+    }
+    assert_holds(new, store, &expected, "progress changes, and nothing else");
+}
+
+fn what_was_removed_is_gone<S: Storage>(store: &mut dyn FnMut() -> S) {
+    let mut new = open(store);
+    let mut expected = by_id(examples());
+    let changes: Vec<_> = expected
+        .values()
+        .cloned()
+        .map(|r| Change::Put(Box::new(r)))
+        .collect();
+    commit(&mut new, &changes);
+    let ids: Vec<_> = expected.keys().step_by(2).cloned().collect();
+    for id in ids {
+        expected.remove(&id);
+        commit(&mut new, &[Change::Remove(id)]);
+    }
+    assert_holds(new, store, &expected, "what was removed is gone");
+}
+
+fn changes_of_what_is_not_there_do_nothing<S: Storage>(store: &mut dyn FnMut() -> S) {
+    let mut new = open(store);
+    let record = examples().remove(0);
+    let id: JobId = "nobody".into();
+    let progress = Box::new(record.progress.clone());
+    commit(
+        &mut new,
+        &[
+            Change::Put(Box::new(record.clone())),
+            Change::Remove(id.clone()),
+            Change::Advance { id, progress },
+        ],
+    );
+    assert_holds(new, store, &by_id([record]), "nothing is made of nothing");
+}
+
+fn changes_of_one_commit_are_made_in_their_order<S: Storage>(store: &mut dyn FnMut() -> S) {
+    let mut new = open(store);
+    let [first, second] = [0, 1].map(|at| {
+        let mut record = examples().remove(at);
+        record.id = "x".into();
+        record
+    });
+    let put = |record: &JobRecord| Change::Put(Box::new(record.clone()));
+    let remove = Change::Remove("x".into());
+    commit(&mut new, &[put(&first), remove.clone(), put(&second)]);
+    assert_eq!(load(&mut new), by_id([second.clone()]));
+    let advance = Change::Advance {
+        id: "x".into(),
+        progress: Box::new(first.progress.clone()),
+    };
+    commit(&mut new, &[advance.clone(), put(&second), remove, advance]);
+    assert_holds(new, store, &BTreeMap::new(), "the last change is the last");
+}
+
+fn ids_that_differ_at_all_are_different<S: Storage>(store: &mut dyn FnMut() -> S) {
+    let mut new = open(store);
+    let ids = [
+        "a",
+        "A",
+        "a ",
+        " a",
+        "á",
+        "a\u{301}",
+        "%",
+        "_",
+        "*",
+        "'",
+        "\"",
+        "\\",
+        "a;b",
+        "1",
+        "01",
+        "1.0",
+        "NULL",
+        "🦀",
+        "01902a5e-7c4b-7d10-8a3e-0123456789ab",
+        "01902A5E-7C4B-7D10-8A3E-0123456789AB",
+    ];
+    let long = "x".repeat(200);
+    let mut expected = BTreeMap::new();
+    for id in ids.into_iter().chain([long.as_str()]) {
+        let mut record = examples().remove(0);
+        record.id = id.into();
+        record.args = format!("{:?}", id.len());
+        commit(&mut new, &[Change::Put(Box::new(record.clone()))]);
+        expected.insert(record.id.clone(), record);
+    }
+    assert_eq!(load(&mut new), expected, "each id has its own record");
+    for id in ids {
+        expected.remove(&id.into());
+        commit(&mut new, &[Change::Remove(id.into())]);
+        assert_eq!(load(&mut new), expected, "{id:?} was removed, and no other");
+    }
+}
+
+fn many_records_survive_a_random_history<S: Storage>(store: &mut dyn FnMut() -> S) {
+    let mut rng = fastrand::Rng::with_seed(1);
+    let mut expected: BTreeMap<JobId, JobRecord> = BTreeMap::new();
+    let mut stored = open(store);
+    for round in 0..60 {
+        let changes: Vec<Change> = (0..rng.usize(1..60))
+            .map(|_| {
+                let id: JobId = format!("job-{}", rng.u8(..)).as_str().into();
+                let mut example = examples().swap_remove(rng.usize(..examples().len()));
+                example.id = id.clone();
+                match rng.u8(..4) {
+                    0 => Change::Remove(id),
+                    1 => Change::Advance {
+                        id,
+                        progress: Box::new(example.progress),
+                    },
+                    _ => Change::Put(Box::new(example)),
+                }
+            })
+            .collect();
+        commit(&mut stored, &changes);
+        for change in changes {
+            match change {
+                Change::Put(record) => {
+                    expected.insert(record.id.clone(), *record);
+                }
+                Change::Advance { id, progress } => {
+                    if let Some(record) = expected.get_mut(&id) {
+                        record.progress = *progress;
+                    }
+                }
+                Change::Remove(id) => {
+                    expected.remove(&id);
+                }
+            }
+        }
+        if round % 20 == 19 {
+            drop(stored);
+            stored = open(store);
+        }
+        assert_eq!(load(&mut stored), expected, "round {round}");
+    }
+}
+
+fn by_id(records: impl IntoIterator<Item = JobRecord>) -> BTreeMap<JobId, JobRecord> {
+    let records = records
+        .into_iter()
+        .map(|record| (record.id.clone(), record));
+    records.collect()
+}
+
+/// One of each kind, with what is empty, long, and at the ends.
+fn examples() -> Vec<JobRecord> {
+    let (first, last) = wall_range();
+    let epoch = OffsetDateTime::UNIX_EPOCH;
+    let nanosecond = from_wall(1, UtcOffset::UTC);
+    let options = |misfire, jitter, max_runs, start_date| RecurringRecord {
+        misfire,
+        jitter: Duration::from_nanos(jitter),
+        max_runs,
+        max_failures: 10,
+        start_date,
+    };
+    let once = |due, nominal| ProgressRecord {
+        due,
+        nominal,
+        attempts: 0,
+        last_failure: None,
+        started_at: None,
+        recurring: None,
+    };
+    let new = RecurringProgress {
+        runs: 0,
+        failures_in_a_row: 0,
+        last_run: None,
+        started_at: None,
+        run_up_to: epoch,
+        jumped: None,
+        dealt_with: None,
+        made_up: 0,
+        makes_up: false,
+    };
+    let run = Run {
+        number: u64::MAX,
+        nominal_time: first,
+        started_at: nanosecond,
+        finished_at: last,
+        status: JobStatus::Timeout,
+    };
+    let full = RecurringProgress {
+        runs: u64::MAX,
+        failures_in_a_row: u32::MAX,
+        last_run: Some(run),
+        started_at: Some(nanosecond),
+        run_up_to: last,
+        jumped: Some(JumpRecord {
+            from: first,
+            to: last,
+        }),
+        dealt_with: Some(nanosecond),
+        made_up: u32::MAX,
+        makes_up: true,
+    };
+    let record = |id: &str, args: &str, trigger, progress| JobRecord {
+        version: 1,
+        id: id.into(),
+        task: format!("task of {id}"),
+        args: args.into(),
+        scheduled_at: nanosecond,
+        trigger,
+        zone: None,
+        progress,
+    };
+    let mut delay = record("delay", "null", TriggerRecord::Delay, once(epoch, epoch));
+    delay.version = u32::MAX;
+    let mut at = record("at", "\"\"", TriggerRecord::At, once(last, first));
+    at.zone = Some("Europe/Berlin".into());
+    at.progress.attempts = u32::MAX;
+    at.progress.last_failure = Some(JobStatus::Failed);
+    at.progress.started_at = Some(first);
+    let every = record(
+        "every",
+        r#"{"text":"it's \u0000 \"quoted\"","list":[1.5,-0.0,1e300]}"#,
+        TriggerRecord::Every {
+            interval: Duration::from_nanos(1),
+            options: options(Misfire::All(u32::MAX), 0, None, None),
+        },
+        ProgressRecord {
+            recurring: Some(new.clone()),
+            ..once(nanosecond, epoch)
+        },
+    );
+    let long = format!("\"{}\"", "ü🦀\\\\ ".repeat(50_000));
+    let cron = record(
+        "cron",
+        &long,
+        TriggerRecord::Cron {
+            expression: "*/5 9-17 * * MON#1,FRIL".into(),
+            options: options(
+                Misfire::Grace(Duration::from_millis(1)),
+                i64::MAX as u64,
+                Some(u64::MAX),
+                Some(last),
+            ),
+        },
+        ProgressRecord {
+            recurring: Some(full),
+            ..once(first, last)
+        },
+    );
+    let mut skip = record(
+        "skip",
+        "[]",
+        TriggerRecord::Every {
+            interval: Duration::from_nanos(i64::MAX as u64),
+            options: options(Misfire::Skip, 1, Some(1), Some(first)),
+        },
+        ProgressRecord {
+            recurring: Some(RecurringProgress {
+                last_run: Some(Run {
+                    status: JobStatus::Success,
+                    number: 1,
+                    ..run
+                }),
+                ..new
+            }),
+            ..once(epoch, nanosecond)
+        },
+    );
+    skip.zone = Some("+05:30".into());
+    let mut empty = record("empty", "", TriggerRecord::Delay, once(epoch, epoch));
+    empty.task = String::new();
+    empty.zone = Some(String::new());
+    vec![delay, at, every, cron, skip, empty]
+}

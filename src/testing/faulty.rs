@@ -1,0 +1,130 @@
+//! A store that fails when it is told to.
+
+use std::fmt;
+
+use crate::error::StorageError;
+use crate::storage::{Change, Loaded, Storage};
+
+/// A store that fails when it is told to: see what your app does then.
+///
+/// The plan is asked before each operation.
+///
+/// ```
+/// use jobber::testing::{Fault, FaultyStorage, ManualClock, Simulation};
+/// use jobber::{MemoryStorage, ScheduleError};
+///
+/// // The third commit fails, and no other.
+/// let mut commits = 0;
+/// let storage = FaultyStorage::new(MemoryStorage::new(), move |operation| {
+///     if let jobber::testing::Operation::Commit(_) = operation {
+///         commits += 1;
+///     }
+///     if commits == 3 { Fault::Fail } else { Fault::None }
+/// });
+/// let sim = Simulation::with(0, ManualClock::new(), |app| app.storage(storage))?;
+/// let task = sim.app().task("t", async || {}).durable().register()?;
+/// let hour = std::time::Duration::from_secs(3_600);
+/// for n in 1..=4 {
+///     let result = task.schedule(()).delay(hour).wait_blocking();
+///     assert_eq!(matches!(result, Err(ScheduleError::Storage(_))), n == 3);
+/// }
+/// assert_eq!(sim.app().jobs().len(), 3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct FaultyStorage<S> {
+    inner: S,
+    plan: Box<dyn FnMut(&Operation<'_>) -> Fault + Send>,
+    is_gone: bool,
+}
+
+/// What a [`FaultyStorage`] is asked to do.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Operation<'a> {
+    /// [`Storage::open`].
+    Open,
+    /// [`Storage::load`].
+    Load,
+    /// [`Storage::commit`], of these changes.
+    Commit(&'a [Change]),
+}
+
+/// What a [`FaultyStorage`] does about it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Fault {
+    /// It does what it is asked to.
+    None,
+    /// It does nothing, and says so with an error of no kind that is known.
+    Fail,
+    /// It does nothing, and says so with this error.
+    FailWith(StorageError),
+    /// It does it, and says that it has failed: a commit of which it is not known
+    /// what became.
+    Tear,
+    /// It is gone: nothing is done, from here on, and everything fails.
+    Die,
+    /// Like [`Die`](Fault::Die), after it has done this.
+    TearAndDie,
+    /// It panics.
+    Panic,
+}
+
+impl<S: Storage> FaultyStorage<S> {
+    /// A store that does what the plan says, and otherwise what `inner` does.
+    pub fn new(inner: S, plan: impl FnMut(&Operation<'_>) -> Fault + Send + 'static) -> Self {
+        Self {
+            inner,
+            plan: Box::new(plan),
+            is_gone: false,
+        }
+    }
+
+    fn during(
+        &mut self,
+        operation: &Operation<'_>,
+        mut work: impl FnMut(&mut S) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        let failure = || StorageError::other("a fault that was planned");
+        let fault = (self.plan)(operation);
+        if self.is_gone {
+            return Err(failure());
+        }
+        match fault {
+            Fault::None => return work(&mut self.inner),
+            Fault::Fail => {}
+            Fault::FailWith(error) => return Err(error),
+            Fault::Tear => work(&mut self.inner)?,
+            Fault::Die => self.is_gone = true,
+            Fault::TearAndDie => {
+                self.is_gone = true;
+                work(&mut self.inner)?;
+            }
+            Fault::Panic => panic!("a fault that was planned"),
+        }
+        Err(failure())
+    }
+}
+
+impl<S: Storage> Storage for FaultyStorage<S> {
+    fn open(&mut self) -> Result<(), StorageError> {
+        self.during(&Operation::Open, S::open)
+    }
+
+    fn load(&mut self, each: &mut dyn FnMut(Loaded)) -> Result<(), StorageError> {
+        self.during(&Operation::Load, |inner| inner.load(each))
+    }
+
+    fn commit(&mut self, changes: &[Change]) -> Result<(), StorageError> {
+        self.during(&Operation::Commit(changes), |inner| inner.commit(changes))
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for FaultyStorage<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FaultyStorage")
+            .field("inner", &self.inner)
+            .field("is_gone", &self.is_gone)
+            .finish_non_exhaustive()
+    }
+}
