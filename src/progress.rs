@@ -128,29 +128,7 @@ impl Plan {
 
     /// What a store is to know of it.
     pub(crate) fn trigger(&self) -> TriggerRecord {
-        let Some(recurring) = &self.recurring else {
-            return match self.due {
-                Due::Wall(_) => TriggerRecord::At,
-                Due::Mono(_) => TriggerRecord::Delay,
-            };
-        };
-        let options = RecurringRecord {
-            misfire: recurring.ticks.misfire,
-            jitter: Duration::from_nanos(recurring.ticks.jitter.max(0) as u64),
-            max_runs: recurring.limits.max_runs,
-            max_failures: recurring.limits.max_failures,
-            start_date: recurring.start_date.map(utc),
-        };
-        match &recurring.ticks.recurrence {
-            Recurrence::Every { interval, .. } => TriggerRecord::Every {
-                interval: Duration::from_nanos((*interval).max(0) as u64),
-                options,
-            },
-            Recurrence::Cron { cron, .. } => TriggerRecord::Cron {
-                expression: cron.to_string(),
-                options,
-            },
-        }
+        trigger(Some(self.due), self.recurring.as_deref())
     }
 
     /// What a store is to know of a job that begins with it.
@@ -585,10 +563,12 @@ impl Progress {
         }
     }
 
-    /// Whether the arguments will be needed after this attempt, so far as is
-    /// known before it.
+    /// Whether the arguments may be needed after this attempt: for another one, or
+    /// to tell the store once more.
     pub(crate) fn may_go_on(&self, backoff: Option<&Backoff>) -> bool {
-        self.recurring.is_some() || backoff.is_some_and(|b| b.retries() >= self.attempts)
+        self.recurring.is_some()
+            || self.is_durable()
+            || backoff.is_some_and(|b| b.retries() >= self.attempts)
     }
 
     /// The attempt that is going on has ended, with `retry` allowed or not.
@@ -699,20 +679,37 @@ impl Progress {
 
     // For the store.
 
-    /// What a store is to know of it, between two attempts.
-    pub(crate) fn to_record(&self, exec_at: WallNanos, now: Now) -> ProgressRecord {
+    /// What a store is to know of it. An attempt that is going on has not begun,
+    /// for the store.
+    pub(crate) fn to_record(
+        &self,
+        exec_at: WallNanos,
+        is_running: bool,
+        now: Now,
+    ) -> ProgressRecord {
         let recurring = self.recurring.as_ref().zip(self.tally.as_ref());
+        let attempts = self.attempts.saturating_sub(u32::from(is_running));
+        let timer = self.timer.filter(|_| !is_running);
         ProgressRecord {
-            due: utc(self.timer.map_or(exec_at, |due| due.as_wall(now))),
+            due: utc(timer.map_or(exec_at, |due| due.as_wall(now))),
             nominal: utc(self.nominal),
-            attempts: self.attempts,
-            last_failure: (self.attempts > 0).then_some(self.failed_as),
+            attempts,
+            last_failure: (attempts > 0).then_some(self.failed_as),
             started_at: None,
             recurring: recurring.map(|(recurring, tally)| {
-                let started_at = (self.attempts > 0).then_some(utc(recurring.started_at));
-                recurring.to_record(tally, started_at, now)
+                let started_at = (attempts > 0).then_some(utc(recurring.started_at));
+                let mut tally = **tally;
+                if is_running && attempts == 0 {
+                    tally.runs = tally.runs.saturating_sub(1);
+                }
+                recurring.to_record(&tally, started_at, now)
             }),
         }
+    }
+
+    /// What makes it due, for the store.
+    pub(crate) fn trigger(&self) -> TriggerRecord {
+        trigger(self.timer, self.recurring.as_deref())
     }
 
     /// What a store is to know of it once it goes on with this plan.
@@ -902,6 +899,32 @@ impl Tally {
             failures_in_a_row: stored.failures_in_a_row,
             last,
         })
+    }
+}
+
+fn trigger(due: Option<Due>, recurring: Option<&Recurring>) -> TriggerRecord {
+    let Some(recurring) = recurring else {
+        return match due {
+            Some(Due::Wall(_)) => TriggerRecord::At,
+            Some(Due::Mono(_)) | None => TriggerRecord::Delay,
+        };
+    };
+    let options = RecurringRecord {
+        misfire: recurring.ticks.misfire,
+        jitter: Duration::from_nanos(recurring.ticks.jitter.max(0) as u64),
+        max_runs: recurring.limits.max_runs,
+        max_failures: recurring.limits.max_failures,
+        start_date: recurring.start_date.map(utc),
+    };
+    match &recurring.ticks.recurrence {
+        Recurrence::Every { interval, .. } => TriggerRecord::Every {
+            interval: Duration::from_nanos((*interval).max(0) as u64),
+            options,
+        },
+        Recurrence::Cron { cron, .. } => TriggerRecord::Cron {
+            expression: cron.to_string(),
+            options,
+        },
     }
 }
 

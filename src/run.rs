@@ -26,7 +26,7 @@ use crate::panics::{contain, drop_contained};
 use crate::progress::{
     Begun, CatchUp, Closing, Mark, Next, Plan, Progress, Retry, RunRecord, Tock, Verdict,
 };
-use crate::record::Run;
+use crate::record::{JobRecord, Run};
 use crate::retry::Backoff;
 use crate::state::StateMap;
 use crate::status::{JobStatus, Moved, Show};
@@ -103,6 +103,8 @@ struct State<A> {
 struct Replacement<A> {
     args: A,
     plan: Plan,
+    /// What the store has of it, if it is there.
+    record: Option<Box<JobRecord>>,
 }
 
 /// What is left to do when the job's lock is gone.
@@ -241,7 +243,7 @@ where
         let state = lock(&self.state);
         match self.check_replace(&state, &plan) {
             Ok(()) => {
-                drop_contained(self.apply_replacement(state, args, plan, now));
+                drop_contained(self.apply_replacement(state, args, plan, None, now));
                 Ok(())
             }
             Err(NotReplaceable::Done) => Err(NotReplaced::Done(args)),
@@ -282,6 +284,7 @@ where
         mut state: MutexGuard<'_, State<A>>,
         args: A,
         mut plan: Plan,
+        record: Option<Box<JobRecord>>,
         now: Now,
     ) -> Leftovers<A, R> {
         let hub = self.hub();
@@ -310,7 +313,7 @@ where
                 after.wake = hub.arm(self.core.slot, due, now);
             }
         } else {
-            let new = Replacement { args, plan };
+            let new = Replacement { args, plan, record };
             after.replaced = state.replacement.replace(Box::new(new)).map(|r| r.args);
         }
         hub.record(self, now, || JobEventKind::Scheduled {

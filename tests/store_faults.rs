@@ -271,6 +271,48 @@ fn a_replacement_that_could_not_be_stored_leaves_the_job_as_it_was() -> Result {
     Ok(())
 }
 
+/// The store had the new trigger, for the commit was torn, and was given the
+/// progress of the old one to mend that: a cron job that had no recurring
+/// progress, which nobody could run any more. It is given the whole job now.
+#[test]
+fn a_replacement_that_was_torn_is_taken_back_whole() -> Result {
+    for is_running in [false, true] {
+        let disk = Disk::new();
+        let mut sim = disk.boot();
+        let clock = sim.clock();
+        let slow = sim
+            .app()
+            .task("t", move |_: u32| clock.sleep(HOUR))
+            .durable()
+            .register()?;
+        let due = time::macros::datetime!(2000-01-01 0:01 UTC);
+        let _ = slow.schedule(1).id("x").at(due).wait_blocking()?;
+        if is_running {
+            sim.advance(MINUTE);
+        }
+        let before = disk.contents.records().remove(0);
+        disk.is(Fault::Tear);
+        storage_error(
+            slow.schedule(2)
+                .id("x")
+                .replace()
+                .cron("@hourly")
+                .wait_blocking(),
+        );
+        disk.is(Fault::None);
+        sim.advance(SECOND);
+        let after = disk.contents.records().remove(0);
+        assert_eq!((after.args, after.progress), (before.args, before.progress));
+        sim.crash();
+        let mut sim = disk.boot();
+        let log = Log::new();
+        adding(&sim, &log);
+        sim.advance(HOUR * 3);
+        assert_eq!(log.take(), [1]);
+    }
+    Ok(())
+}
+
 #[test]
 fn a_job_that_comes_due_while_the_store_is_asked_about_its_replacement_waits_for_the_answer()
 -> Result {

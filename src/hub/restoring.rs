@@ -270,9 +270,12 @@ impl Board {
     /// are jobs, so that nobody takes their ids.
     fn waiting_for(&self, names: &[Arc<str>]) -> Vec<JobRecord> {
         let unresolved = self.unresolved.values();
-        unresolved
+        let mut records: Vec<_> = unresolved
             .filter(|unresolved| unresolved.is_of(names))
             .filter_map(|unresolved| unresolved.record.as_deref().cloned())
-            .collect()
+            .collect();
+        // In the order of scheduling, as far as ids tell; the same each time.
+        records.sort_by(|left, right| left.id.cmp(&right.id));
+        records
     }
 }

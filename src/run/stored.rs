@@ -14,7 +14,7 @@ use crate::job::Job;
 use crate::outcome::Slot;
 use crate::panics::{contain, drop_contained};
 use crate::progress::{CatchUp, Closing, Mark, Next, Plan, Progress};
-use crate::record::{JobRecord, RECORD_VERSION};
+use crate::record::{JobRecord, ProgressRecord, RECORD_VERSION};
 use crate::status::{JobStatus, Show};
 use crate::storage::Change;
 use crate::sync::{Arc, Mutex};
@@ -137,8 +137,14 @@ where
     fn advance(&self, state: &State<A>, now: Now) -> Change {
         Change::Advance {
             id: self.core.id.clone(),
-            progress: Box::new(state.progress.to_record(self.core.exec_at(), now)),
+            progress: Box::new(self.progress_record(state, now)),
         }
+    }
+
+    fn progress_record(&self, state: &State<A>, now: Now) -> ProgressRecord {
+        let is_running = self.core.status.actual() == JobStatus::Running;
+        let exec_at = self.core.exec_at();
+        state.progress.to_record(exec_at, is_running, now)
     }
 
     /// The job ends.
@@ -154,7 +160,12 @@ where
         if !state.progress.is_durable() {
             return Show::Now;
         }
-        let change = self.advance(state, now);
+        // Its attempt has ended already, but for the status.
+        let exec_at = self.core.exec_at();
+        let change = Change::Advance {
+            id: self.core.id.clone(),
+            progress: Box::new(state.progress.to_record(exec_at, false, now)),
+        };
         self.queue_move(state, change)
     }
 
@@ -226,7 +237,7 @@ where
             Some(durable) => durable.changes.wrapping_add(1),
             None => return,
         };
-        let mut progress = state.progress.to_record(self.core.exec_at(), now);
+        let mut progress = self.progress_record(state, now);
         progress.started_at = Some(Zone::UTC.time_at(now.wall));
         let change = Change::Advance {
             id: self.core.id.clone(),
@@ -433,19 +444,11 @@ where
     ) -> Replaced<A> {
         let hub = self.hub();
         let now = hub.clock.now();
-        let mut state = lock(&self.state);
-        let is_scheduled = self.core.status.actual() == JobStatus::Scheduled;
         if let Err(error) = result {
-            // What it has is not known; in any case it is to be this.
-            if was_durable && is_scheduled && (took_back || !error.wrote_nothing()) {
-                let change = self.advance(&state, now);
-                self.queue(&mut state, change, Need::Must, Ack::Nobody);
-            } else if !was_durable && !error.wrote_nothing() {
-                let change = Change::Remove(self.core.id.clone());
-                self.queue(&mut state, change, Need::Must, Ack::Nobody);
-            }
+            self.replacement_failed(was_durable, took_back, &error, now);
             return Replaced::Refused(ScheduleError::from_store(error), args);
         }
+        let mut state = lock(&self.state);
         match self.check_replace(&state, &plan) {
             Ok(()) => {}
             Err(why) => {
@@ -459,7 +462,7 @@ where
                 };
             }
         }
-        let leftovers = self.apply_replacement(state, args, plan, now);
+        let leftovers = self.apply_replacement(state, args, plan, record.clone(), now);
         if leftovers.is_foreign() {
             hub.dispose(Box::new(leftovers));
         }
@@ -467,11 +470,89 @@ where
         if let Some(mut record) = record.filter(|_| !was_durable) {
             let mut state = lock(&self.state);
             if state.progress.is_durable() && self.core.status.actual() == JobStatus::Scheduled {
-                record.progress = state.progress.to_record(self.core.exec_at(), now);
+                record.progress = self.progress_record(&state, now);
                 self.queue(&mut state, Change::Put(record), Need::Must, Ack::Nobody);
             }
         }
         Replaced::Yes
+    }
+
+    /// The job stays as it is. What the store has may be something else.
+    fn replacement_failed(
+        &self,
+        was_durable: bool,
+        took_back: bool,
+        error: &StorageError,
+        now: Now,
+    ) {
+        let mut state = lock(&self.state);
+        if !was_durable {
+            if !error.wrote_nothing() {
+                let change = Change::Remove(self.core.id.clone());
+                self.queue(&mut state, change, Need::Must, Ack::Nobody);
+            }
+            return;
+        }
+        if error.wrote_nothing() {
+            if took_back {
+                let change = self.advance(&state, now);
+                self.queue(&mut state, change, Need::Must, Ack::Nobody);
+            }
+            return;
+        }
+        let earlier = state.replacement.as_ref().map(|r| r.record.clone());
+        match earlier {
+            Some(Some(record)) => {
+                self.queue(&mut state, Change::Put(record), Need::Must, Ack::Nobody);
+            }
+            // What follows its run is for nobody but this process.
+            Some(None) => {
+                let change = Change::Remove(self.core.id.clone());
+                self.queue(&mut state, change, Need::Must, Ack::Nobody);
+            }
+            None => {
+                let args = state.args.take();
+                drop(state);
+                self.store_anew(args, now);
+            }
+        }
+    }
+
+    /// Gives the store the whole job once more. It does not start until that is
+    /// queued, for the store has not answered yet; so nobody misses the arguments.
+    fn store_anew(&self, args: Option<A>, now: Now) {
+        let (Some(args), Some(durability)) = (args, &self.task.durability) else {
+            return;
+        };
+        // Serde's implementations are foreign: not under the lock.
+        let text = contain(|| durability.codec.encode(&args));
+        let mut spare = Some(args);
+        let mut state = lock(&self.state);
+        let goes_on = !self.core.status.actual().is_final();
+        if goes_on && state.args.is_none() {
+            state.args = spare.take();
+        }
+        if goes_on
+            && state.progress.is_durable()
+            && state.progress.closing != Closing::Cancelled
+            && let Ok(Ok(text)) = text
+        {
+            let record = Box::new(JobRecord {
+                version: RECORD_VERSION,
+                id: self.core.id.clone(),
+                task: self.task.name.to_string(),
+                args: text,
+                scheduled_at: Zone::UTC.time_at(now.wall),
+                trigger: state.progress.trigger(),
+                zone: state.zone.as_ref().map(ToString::to_string),
+                progress: self.progress_record(&state, now),
+            });
+            self.queue(&mut state, Change::Put(record), Need::Must, Ack::Nobody);
+        }
+        drop(state);
+        if spare.is_some() {
+            self.hub().dispose(Box::new(spare));
+        }
     }
 
     /// Drops a reply where foreign values may be dropped, if nobody is there to
@@ -525,7 +606,7 @@ where
             }
             change = Some(Change::Advance {
                 id: record.id.clone(),
-                progress: Box::new(progress.to_record(due.as_wall(now), now)),
+                progress: Box::new(progress.to_record(due.as_wall(now), false, now)),
             });
         }
         let mut core = JobCore::new(due.as_wall(now));
