@@ -1,0 +1,491 @@
+//! A process that schedules, runs, cancels and replaces jobs, and is killed at
+//! random instants (`SIGKILL`); and an oracle that reads what it was promised
+//! and what it ran.
+//!
+//! `JOBBER_KILLS=5000 cargo test --release --all-features --test kill` does it
+//! more often.
+#![cfg(all(feature = "sqlite", unix))]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use jobber::{
+    Backoff, Job, JobContext, Jobber, Misfire, ScheduleError, SqliteStorage, Synchronous, Task,
+};
+use time::OffsetDateTime;
+
+type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
+
+const DIR: &str = "JOBBER_KILL_DIR";
+const LIFE: &str = "JOBBER_KILL_LIFE";
+const IS_LAST: &str = "JOBBER_KILL_IS_LAST";
+
+const MILLI: Duration = Duration::from_millis(1);
+
+// The process that is killed.
+
+/// One line for each thing that happened, in one write: what is there when the
+/// process dies, happened.
+#[derive(Clone)]
+struct Log {
+    file: Arc<File>,
+    life: u64,
+}
+
+impl Log {
+    fn open(dir: &Path, life: u64) -> Result<Self> {
+        let path = dir.join("log");
+        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        Ok(Self {
+            file: Arc::new(file),
+            life,
+        })
+    }
+
+    fn add(&self, what: &str, id: &impl ToString, rest: impl ToString) {
+        let line = format!(
+            "{} {what} {} {}\n",
+            self.life,
+            id.to_string(),
+            rest.to_string()
+        );
+        (&*self.file).write_all(line.as_bytes()).unwrap();
+    }
+
+    /// A run, with what tells it from others.
+    fn run(&self, what: &str, cx: &JobContext) {
+        let nominal = cx.nominal_time().unix_timestamp_nanos();
+        let rest = format!("{} {} {nominal}", cx.run_number(), cx.attempt());
+        self.add(what, cx.id(), rest);
+    }
+}
+
+struct Tasks {
+    quick: Task<u32, ()>,
+    slow: Task<u32, ()>,
+    flaky: Task<u32, ()>,
+    blocking: Task<u32, ()>,
+    once: Task<u32, ()>,
+}
+
+impl Tasks {
+    fn register(app: &Jobber, log: &Log) -> Result<Self> {
+        let logging = |log: &Log| {
+            let log = log.clone();
+            move |cx: JobContext, _: u32| {
+                log.run("start", &cx);
+                log.run("end", &cx);
+                async {}
+            }
+        };
+        // It is renamed from one life to the next.
+        let (name, alias) = if log.life.is_multiple_of(2) {
+            ("quick", "swift")
+        } else {
+            ("swift", "quick")
+        };
+        let (slow, flaky, blocking) = (log.clone(), log.clone(), log.clone());
+        Ok(Self {
+            quick: app
+                .task(name, logging(log))
+                .alias(alias)
+                .durable()
+                .register()?,
+            slow: app
+                .task("slow", move |cx: JobContext, millis: u32| {
+                    let log = slow.clone();
+                    async move {
+                        log.run("start", &cx);
+                        async_io::Timer::after(MILLI * millis).await;
+                        log.run("end", &cx);
+                    }
+                })
+                .durable()
+                .register()?,
+            flaky: app
+                .task("flaky", move |cx: JobContext, _: u32| {
+                    let log = flaky.clone();
+                    async move {
+                        log.run("start", &cx);
+                        if cx.attempt() < 3 {
+                            return Err("not yet");
+                        }
+                        log.run("end", &cx);
+                        Ok(())
+                    }
+                })
+                .retry(Backoff::fixed(2, MILLI * 5))
+                .durable()
+                .register()?,
+            blocking: app
+                .blocking_task("blocking", move |cx: JobContext, millis: u32| {
+                    blocking.run("start", &cx);
+                    thread::sleep(MILLI * millis);
+                    blocking.run("end", &cx);
+                })
+                .durable()
+                .register()?,
+            once: app
+                .task("once", logging(log))
+                .durable()
+                .at_most_once()
+                .register()?,
+        })
+    }
+}
+
+/// Not a test by itself: the process that is killed.
+#[test]
+fn child() -> Result {
+    let Ok(dir) = std::env::var(DIR) else {
+        return Ok(());
+    };
+    let dir = Path::new(&dir);
+    let life = std::env::var(LIFE)?.parse()?;
+    let log = Log::open(dir, life)?;
+    let synchronous = match life % 4 {
+        0 => Synchronous::Full,
+        _ => Synchronous::Normal,
+    };
+    let storage = SqliteStorage::new(dir.join("jobs.db")).synchronous(synchronous);
+    let app = Jobber::builder().storage(storage).build()?;
+    let tasks = Tasks::register(&app, &log)?;
+    app.start().wait_blocking()?;
+    assert!(app.unresolved().is_empty(), "{:?}", app.unresolved());
+    if std::env::var_os(IS_LAST).is_some() {
+        return finish(&app, &log);
+    }
+    thread::scope(|scope| {
+        for thread in 0..3 {
+            let (app, tasks, log) = (&app, &tasks, &log);
+            scope.spawn(move || live(app, tasks, log, thread));
+        }
+    });
+    Ok(())
+}
+
+/// Ends what recurs, and lets the rest come to its end.
+fn finish(app: &Jobber, log: &Log) -> Result {
+    for job in app.jobs() {
+        if job.id().to_string().starts_with("again") {
+            cancel(log, &job)?;
+        }
+    }
+    app.wait_all().wait_blocking();
+    app.shutdown(Duration::MAX).wait_blocking();
+    Ok(())
+}
+
+fn cancel(log: &Log, job: &jobber::AnyJob) -> Result {
+    log.add("cancelling", job.id(), "");
+    if job.cancel().wait_blocking()? {
+        log.add("cancelled", job.id(), "");
+    } else {
+        log.add("not-cancelled", job.id(), "");
+    }
+    Ok(())
+}
+
+/// Whatever a program may do with its jobs, until it is killed.
+fn live(app: &Jobber, tasks: &Tasks, log: &Log, thread: u64) {
+    let mut rng = fastrand::Rng::with_seed(log.life * 10 + thread);
+    let mut jobs: Vec<Job<()>> = Vec::new();
+    for n in 0.. {
+        let result = match rng.u8(..12) {
+            0 => again(app, tasks, log, &mut rng),
+            1 | 2 if !jobs.is_empty() => {
+                let job = jobs.swap_remove(rng.usize(..jobs.len()));
+                cancel(log, &job)
+            }
+            3 if !jobs.is_empty() => {
+                // The same job, or another of its id if it has just ended.
+                let job = jobs.swap_remove(rng.usize(..jobs.len()));
+                replace(tasks, log, &job, &mut rng).map(|job| jobs.push(job))
+            }
+            4 if !jobs.is_empty() => {
+                // Whoever has seen it done knows that it does not run again.
+                let job = jobs.swap_remove(rng.usize(..jobs.len()));
+                let status = job.wait_timeout(MILLI * 50).wait_blocking();
+                if status.is_final() {
+                    log.add("seen", job.id(), status);
+                }
+                Ok(())
+            }
+            _ => once(tasks, log, &mut rng, &format!("{}-{thread}-{n}", log.life))
+                .map(|job| jobs.push(job)),
+        };
+        result.unwrap();
+    }
+}
+
+fn once(tasks: &Tasks, log: &Log, rng: &mut fastrand::Rng, name: &str) -> Result<Job<()>> {
+    let (kind, task) = match rng.u8(..6) {
+        0 => ("slow", &tasks.slow),
+        1 => ("flaky", &tasks.flaky),
+        2 => ("blocking", &tasks.blocking),
+        3 => ("once", &tasks.once),
+        _ => ("quick", &tasks.quick),
+    };
+    let schedule = task.schedule(rng.u32(..8)).id(format!("{kind}-{name}"));
+    log.add("asks", &format!("{kind}-{name}"), "");
+    let delay = MILLI * rng.u32(..40);
+    let job = match rng.u8(..3) {
+        0 => schedule.push(),
+        1 => schedule.delay(delay),
+        _ => schedule.at(OffsetDateTime::now_utc() + delay),
+    }
+    .wait_blocking()?;
+    log.add("promised", job.id(), "");
+    Ok(job)
+}
+
+/// One of a few jobs that recur: made, or ended.
+fn again(app: &Jobber, tasks: &Tasks, log: &Log, rng: &mut fastrand::Rng) -> Result {
+    let id = format!("again-{}", rng.u8(..3));
+    if let Some(job) = app.find_job(id.as_str()) {
+        if rng.u8(..3) == 0 {
+            cancel(log, &job)?;
+        }
+        return Ok(());
+    }
+    // Each time of it is promised: none may be left out.
+    log.add("asks", &id, "");
+    let schedule = tasks
+        .quick
+        .schedule(0)
+        .id(id.as_str())
+        .misfire(Misfire::All(u32::MAX));
+    let result = match rng.bool() {
+        true => schedule.every(MILLI * rng.u32(20..60)).wait_blocking(),
+        false => schedule.cron("* * * * * * *").wait_blocking(),
+    };
+    match result {
+        Ok(_) => log.add("promised", &id, ""),
+        // Another thread was first, or ends it just now.
+        Err(ScheduleError::DuplicateJob { .. }) => log.add("not-promised", &id, ""),
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
+}
+
+fn replace(tasks: &Tasks, log: &Log, job: &Job<()>, rng: &mut fastrand::Rng) -> Result<Job<()>> {
+    let task = match job.task_name() {
+        "slow" => &tasks.slow,
+        "flaky" => &tasks.flaky,
+        "blocking" => &tasks.blocking,
+        "once" => &tasks.once,
+        _ => &tasks.quick,
+    };
+    log.add("replacing", job.id(), "");
+    let delay = MILLI * rng.u32(..40);
+    let replaced = task
+        .schedule(0)
+        .id(job.id())
+        .replace()
+        .delay(delay)
+        .wait_blocking()?;
+    log.add("replaced", replaced.id(), "");
+    Ok(replaced)
+}
+
+// The one who kills it.
+
+fn start(dir: &Path, life: u64, is_last: bool) -> Result<Child> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .args(["child", "--exact", "--nocapture"])
+        .env(DIR, dir)
+        .env(LIFE, life.to_string())
+        .stdout(Stdio::null())
+        .stderr(File::create(dir.join("stderr"))?);
+    if is_last {
+        command.env(IS_LAST, "1");
+    }
+    Ok(command.spawn()?)
+}
+
+#[test]
+fn a_process_that_is_killed_loses_nothing_and_repeats_only_what_was_going_on() -> Result {
+    let kills = std::env::var("JOBBER_KILLS")
+        .ok()
+        .map_or(Ok(250), |text| text.parse())?;
+    let mut oracle = Figures::default();
+    // Some lives to a history, so that each is read in one go.
+    const LIVES: u64 = 25;
+    let mut life = 0;
+    while life < kills {
+        let dir = tempfile::tempdir()?;
+        for _ in 0..LIVES {
+            life += 1;
+            let mut child = start(dir.path(), life, false)?;
+            // This is no waiting for something: it is when the power fails.
+            thread::sleep(Duration::from_micros(fastrand::u64(..80_000)));
+            child.kill()?;
+            let status = child.wait()?;
+            let stderr = fs::read_to_string(dir.path().join("stderr"))?;
+            assert_eq!(
+                status.signal(),
+                Some(9),
+                "life {life} ended by itself: {stderr}"
+            );
+        }
+        life += 1;
+        let status = start(dir.path(), life, true)?.wait()?;
+        let stderr = fs::read_to_string(dir.path().join("stderr"))?;
+        assert!(status.success(), "the last life {life}: {stderr}");
+        let mut left = 0;
+        SqliteStorage::inspect(dir.path().join("jobs.db"), |_| left += 1)?;
+        assert_eq!(left, 0, "something is left in the store");
+        let log = fs::read_to_string(dir.path().join("log"))?;
+        if let Err(fault) = judge(&log, &mut oracle) {
+            let kept = std::env::temp_dir().join(format!("jobber-kill-{}.log", std::process::id()));
+            fs::write(&kept, &log)?;
+            panic!("{fault}\nThe whole history is in {}", kept.display());
+        }
+    }
+    println!("{life} lives: {oracle:?}");
+    assert!(oracle.promised > 0 && oracle.repeated > 0, "{oracle:?}");
+    // Only what was about to run in that very moment.
+    assert!(oracle.lost as u64 <= life, "{oracle:?}");
+    Ok(())
+}
+
+/// What the histories were about.
+#[derive(Debug, Default)]
+struct Figures {
+    promised: usize,
+    runs: usize,
+    /// Runs that were made again after a kill.
+    repeated: usize,
+    cancelled: usize,
+    replaced: usize,
+    /// Attempts that were lost, and rightly so: at most once.
+    lost: usize,
+}
+
+/// One job between two promises.
+#[derive(Default)]
+struct Known {
+    /// Scheduling has returned, and nobody has taken the promise back.
+    is_promised: bool,
+    /// Cancelling has returned, or somebody has seen it done.
+    is_barred: bool,
+    /// Somebody asks for another promise, or takes it back: what comes is not
+    /// known, until he is told.
+    is_open: bool,
+    /// Attempts that were started, by the time that they were for, with the life
+    /// that they were last started in.
+    started: BTreeMap<(i128, u64), u64>,
+    /// Runs that came to their end, and their times.
+    ended: BTreeMap<u64, BTreeSet<i128>>,
+}
+
+fn judge(log: &str, figures: &mut Figures) -> std::result::Result<(), String> {
+    let mut jobs: BTreeMap<&str, Known> = BTreeMap::new();
+    for (number, line) in log.lines().enumerate() {
+        let mut words = line.split(' ');
+        let mut word = || words.next().unwrap_or_default();
+        let (life, what, id) = (word().parse().unwrap_or(0), word(), word());
+        let fault = |what: &str| Err(format!("line {}: {line}: {what}", number + 1));
+        let job = jobs.entry(id).or_default();
+        match what {
+            "asks" | "cancelling" | "replacing" => {
+                // The promise before is taken back, kept or not.
+                if what == "asks" || !id.starts_with("again") {
+                    job.is_promised = false;
+                    settle(id, job, figures)?;
+                }
+                job.is_open = true;
+                job.is_promised = false;
+                job.is_barred = false;
+            }
+            "promised" | "replaced" => {
+                figures.promised += 1;
+                figures.replaced += usize::from(what == "replaced");
+                job.is_promised = true;
+                job.is_open = false;
+            }
+            "not-promised" | "not-cancelled" => {}
+            "cancelled" => {
+                figures.cancelled += 1;
+                job.is_barred = true;
+            }
+            "seen" => {
+                // A replacement may have begun another life of it by now.
+                job.is_barred |= !job.is_open && !job.ended.is_empty();
+            }
+            "start" => {
+                figures.runs += 1;
+                let _run = word();
+                let attempt = word().parse().map_err(|_| line.to_string())?;
+                let nominal = word().parse().map_err(|_| line.to_string())?;
+                let attempt = (nominal, attempt);
+                if job.is_barred && !id.starts_with("again") {
+                    return fault("it runs after it was cancelled, or was seen done");
+                }
+                if let Some(before) = job.started.insert(attempt, life) {
+                    figures.repeated += 1;
+                    if before == life && !job.is_open && job.is_promised {
+                        return fault("it runs twice in one life");
+                    }
+                    if id.starts_with("once") && !job.is_open && job.is_promised {
+                        return fault("it was to run at most once");
+                    }
+                }
+            }
+            "end" => {
+                let run = word().parse().map_err(|_| line.to_string())?;
+                let _attempt = word();
+                let nominal = word().parse().map_err(|_| line.to_string())?;
+                job.ended.entry(run).or_default().insert(nominal);
+            }
+            _ => return fault("nobody writes that"),
+        }
+    }
+    for (id, job) in &mut jobs {
+        settle(id, job, figures)?;
+    }
+    Ok(())
+}
+
+/// Sees that the promise that ends here was kept, and forgets the runs.
+fn settle(id: &str, job: &mut Known, figures: &mut Figures) -> std::result::Result<(), String> {
+    job.started.clear();
+    let ended = std::mem::take(&mut job.ended);
+    if id.starts_with("again") {
+        // Ended by a cancel, always: until then no run is left out.
+        let last = ended.keys().max().copied().unwrap_or(0);
+        let first = ended.keys().min().copied().unwrap_or(1);
+        if job.is_promised && first != 1 {
+            return Err(format!("{id} began with run {first}"));
+        }
+        if let Some(missing) = (first..=last).find(|run| !ended.contains_key(run)) {
+            return Err(format!("{id} left out run {missing} of {last}"));
+        }
+        let times: Vec<_> = ended.values().map(|times| times.first()).collect();
+        if !times.is_sorted_by(|a, b| a < b) {
+            return Err(format!(
+                "{id} ran for a time twice, or out of order: {times:?}"
+            ));
+        }
+        return Ok(());
+    }
+    if !job.is_promised {
+        return Ok(());
+    }
+    match id.split('-').next() {
+        // The store had it that it starts when the process was killed.
+        Some("once") if ended.is_empty() => figures.lost += 1,
+        _ if ended.is_empty() => return Err(format!("{id} was promised, and did not run")),
+        _ => {}
+    }
+    Ok(())
+}
