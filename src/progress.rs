@@ -225,8 +225,10 @@ pub(crate) struct Durable {
     /// Changes of which the store has not been told yet, and which what comes
     /// next has to wait for.
     pub(crate) unstored: u32,
-    /// The runs of which the store has not been told yet.
+    /// The runs of which the store has not been told yet, and the last one before
+    /// them, which is shown until it has.
     pub(crate) unstored_runs: u32,
+    shown: Option<RunRecord>,
     /// For `at_most_once`.
     pub(crate) mark: Mark,
     pub(crate) catch_up: CatchUp,
@@ -392,6 +394,25 @@ impl Progress {
 
     pub(crate) fn last_run(&self) -> Option<RunRecord> {
         self.tally.as_ref()?.last
+    }
+
+    /// The last one that may be seen.
+    pub(crate) fn shown_run(&self) -> Option<RunRecord> {
+        match &self.durable {
+            Some(durable) if durable.unstored_runs > 0 => durable.shown,
+            _ => self.last_run(),
+        }
+    }
+
+    /// The run that has just ended is not to be seen before the store knows of
+    /// it; `before` it was another one.
+    pub(crate) fn hide_run(&mut self, before: Option<RunRecord>) {
+        if let Some(durable) = &mut self.durable {
+            if durable.unstored_runs == 0 {
+                durable.shown = before;
+            }
+            durable.unstored_runs += 1;
+        }
     }
 
     /// Whether the job is the same with this plan, and so keeps its tally: it

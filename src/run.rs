@@ -400,6 +400,7 @@ where
         let retry = retry.filter(|_| state.replacement.is_none());
         let failure = result.as_ref().err();
         let random = || self.hub().random();
+        let before = state.progress.last_run();
         let verdict = state.progress.after_attempt(failure, retry, now, random);
         let control = state.progress.control.take();
         let mut after = After {
@@ -407,7 +408,8 @@ where
             ends_turn: state.progress.end_turn(),
             ..After::default()
         };
-        let (old, unused) = self.carry_out(&mut state, verdict, result, how, now, &mut after);
+        let (old, unused) =
+            self.carry_out(&mut state, (verdict, before), result, how, now, &mut after);
         drop(state);
         let leftovers = Leftovers {
             args: after.args.take(),
@@ -423,7 +425,7 @@ where
     fn carry_out(
         &self,
         state: &mut State<A>,
-        mut verdict: Verdict,
+        (mut verdict, before): (Verdict, Option<RunRecord>),
         result: Result<R, Failure>,
         how: Settling,
         now: Now,
@@ -473,11 +475,8 @@ where
             }
         };
         after.kick = show == Show::WhenStored;
-        if after.kick
-            && verdict.run.is_some()
-            && let Some(durable) = &mut state.progress.durable
-        {
-            durable.unstored_runs += 1;
+        if after.kick && verdict.run.is_some() {
+            state.progress.hide_run(before);
         }
         match verdict.next {
             Next::End(status) => {
@@ -677,7 +676,7 @@ where
 
     fn last_run(&self) -> Option<Run> {
         let state = lock(&self.state);
-        let run = state.progress.last_run()?;
+        let run = state.progress.shown_run()?;
         Some(self.dress(&state, run))
     }
 
@@ -912,13 +911,18 @@ where
                 after.moved = self.core.status.cancel(show);
             }
             (JobStatus::Running, Cancelling::Abort) => {
-                if let Some(run) = state.progress.record(JobStatus::Cancelled, now) {
+                let before = state.progress.last_run();
+                let run = state.progress.record(JobStatus::Cancelled, now);
+                if let Some(run) = run {
                     hub.record(self, now, || {
                         JobEventKind::RunEnded(self.dress(&state, run))
                     });
                 }
                 let show;
                 (show, reply) = self.store_cancel(&mut state);
+                if show == Show::WhenStored && run.is_some() {
+                    state.progress.hide_run(before);
+                }
                 after.moved = self.core.status.finish(JobStatus::Cancelled, show);
                 after.replaced = state.replacement.take().map(|new| new.args);
                 after.killed = state.progress.control.take();

@@ -208,12 +208,17 @@ impl Store {
         std::mem::take(&mut queue.entries)
     }
 
-    fn committed(&self, failure: Option<StorageError>, unstored: usize) {
+    /// Before anybody is told what became of a commit: who is may look.
+    fn set_health(&self, failure: Option<&StorageError>, unstored: usize) {
+        let mut queue = lock(&self.queue);
+        queue.failure = failure.cloned();
+        queue.unstored = unstored;
+    }
+
+    fn committed(&self) {
         let is_quiet = {
             let mut queue = lock(&self.queue);
             queue.is_committing = false;
-            queue.failure = failure;
-            queue.unstored = unstored;
             queue.is_quiet()
         };
         if is_quiet {
@@ -422,6 +427,8 @@ impl Writer {
             Some(error)
                 if self.retained.len() > 0 && !may_fail && !is_last && !self.is_due(now) =>
             {
+                let owed = self.retained.len() + new.len();
+                store.set_health(Some(&error), owed);
                 for mut entry in new {
                     entry.ack.tell(Err(&error));
                     self.retained.push(entry);
@@ -430,7 +437,7 @@ impl Writer {
             _ => {
                 let mut batch = std::mem::take(&mut self.retained);
                 new.into_iter().for_each(|entry| batch.push(entry));
-                self.commit(batch, now);
+                self.commit(store, batch, now);
             }
         }
         // Now and then, so that its cost is that of a push.
@@ -439,32 +446,34 @@ impl Writer {
             self.retained
                 .changes
                 .reserve_exact(self.retained.len() + 64);
+            store.set_health(self.last_failure.as_ref(), self.retained.len());
         }
-        store.committed(self.last_failure.clone(), self.retained.len());
+        store.committed();
     }
 
-    fn commit(&mut self, mut batch: Batch, now: Duration) {
+    fn commit(&mut self, store: &Store, mut batch: Batch, now: Duration) {
         if batch.changes.is_empty() {
             return;
         }
-        match self.store(&batch.changes) {
+        match self.try_commit(&batch.changes) {
             Ok(()) => {
                 self.failures = 0;
                 self.retry_at = None;
                 self.last_failure = None;
+                store.set_health(None, 0);
                 for (_, ack) in &mut batch.rest {
                     ack.tell(Ok(()));
                 }
             }
             Err(error) if error.is_of_one_change() && batch.len() > 1 => {
-                self.commit_each(batch, now);
+                self.commit_each(store, batch, now);
             }
-            Err(error) => self.fail(batch, &error, now),
+            Err(error) => self.fail(store, batch, &error, now),
         }
     }
 
     /// One after the other, for one of them is at fault.
-    fn commit_each(&mut self, batch: Batch, now: Duration) {
+    fn commit_each(&mut self, store: &Store, batch: Batch, now: Duration) {
         for entry in batch.entries() {
             let mut one = Batch::default();
             match &self.last_failure {
@@ -472,34 +481,36 @@ impl Writer {
                 Some(error) if self.retained.len() > 0 => {
                     let error = error.clone();
                     one.push(entry);
-                    self.fail(one, &error, now);
+                    self.fail(store, one, &error, now);
                 }
                 _ => {
                     one.push(entry);
-                    self.commit(one, now);
+                    self.commit(store, one, now);
                 }
             }
         }
     }
 
-    fn fail(&mut self, batch: Batch, error: &StorageError, now: Duration) {
+    fn fail(&mut self, store: &Store, batch: Batch, error: &StorageError, now: Duration) {
+        let owed = batch.rest.iter().filter(|(need, _)| *need == Need::Must);
+        let owed = self.retained.len() + owed.count();
+        self.failures = self.failures.saturating_add(1);
+        // With nothing to be made good, a failure is over as soon as it is told;
+        // whether the store works is seen with the next change.
+        self.retry_at = (owed > 0).then(|| now + self.backoff.delay(self.failures, 0.0));
+        if owed > 0 || !error.is_of_one_change() {
+            self.last_failure = Some(error.clone());
+        }
+        store.set_health(self.last_failure.as_ref(), owed);
         for mut entry in batch.entries() {
             entry.ack.tell(Err(error));
             if entry.need == Need::Must {
                 self.retained.push(entry);
             }
         }
-        self.failures = self.failures.saturating_add(1);
-        // With nothing to be made good, a failure is over as soon as it is told;
-        // whether the store works is seen with the next change.
-        let is_owed = self.retained.len() > 0;
-        self.retry_at = is_owed.then(|| now + self.backoff.delay(self.failures, 0.0));
-        if is_owed || !error.is_of_one_change() {
-            self.last_failure = Some(error.clone());
-        }
     }
 
-    fn store(&mut self, changes: &[Change]) -> Result<(), StorageError> {
+    fn try_commit(&mut self, changes: &[Change]) -> Result<(), StorageError> {
         contain(|| self.storage.commit(changes))
             .unwrap_or_else(|message| Err(StorageError::Panicked { message }))
     }

@@ -307,6 +307,25 @@ fn missed_times_are_handled_by_policy_when_the_process_comes_back() -> Result {
     Ok(())
 }
 
+/// A task whose first run in each process ends, and whose second never does.
+fn ending_once(sim: &Simulation, log: &Log<Ran>) -> Task<u32, ()> {
+    let (log, runs) = (log.clone(), Log::new());
+    sim.app()
+        .task("t", move |cx: JobContext, _: u32| {
+            log.add((cx.run_number(), cx.attempt(), cx.nominal_time()));
+            runs.add(());
+            let hangs = runs.entries().len() > 1;
+            async move {
+                if hangs {
+                    std::future::pending::<()>().await;
+                }
+            }
+        })
+        .durable()
+        .register()
+        .unwrap()
+}
+
 #[test]
 fn a_catch_up_that_a_crash_cuts_short_goes_on_with_its_count() -> Result {
     let mut machine = Machine::new();
@@ -320,29 +339,76 @@ fn a_catch_up_that_a_crash_cuts_short_goes_on_with_its_count() -> Result {
         .wait_blocking()?;
     sim.crash();
     machine.clock.advance(MINUTE * 10 + SECOND * 30);
-    // Each process makes up for the times that the one before left, but no more
-    // than four in all.
-    let mut nominal = Vec::new();
-    for _ in 0..6 {
+    // Each process ends one run and is killed in the next: four in all make up
+    // for times that were missed, and the others are left out.
+    let mut minutes = Vec::new();
+    for _ in 0..4 {
         let mut sim = machine.boot();
-        let task = sim.app().task("t", {
-            let log = log.clone();
-            move |cx: JobContext, n: u32| {
-                log.add((cx.run_number(), cx.attempt(), cx.nominal_time()));
-                async move { n }
-            }
-        });
-        let _ = task.durable().register()?;
-        // One run, and then the crash.
+        ending_once(&sim, &log);
         sim.run_until_stalled();
-        nominal.extend(
-            log.take()
-                .into_iter()
-                .map(|(_, _, at)| (at - START).whole_minutes()),
+        let runs = log.take().into_iter();
+        minutes.push(
+            runs.map(|run| (run.2 - START).whole_minutes())
+                .collect::<Vec<_>>(),
         );
         sim.crash();
     }
-    assert_eq!(nominal, [1, 2, 3, 4]);
+    assert_eq!(minutes, [vec![1, 2], vec![2, 3], vec![3, 4], vec![4]]);
+    Ok(())
+}
+
+#[test]
+fn what_was_left_out_before_a_crash_is_left_out_after_it() -> Result {
+    let mut machine = Machine::new();
+    let mut sim = machine.boot();
+    let log = Log::new();
+    let (clock, seen) = (sim.clock(), log.clone());
+    let task = sim
+        .app()
+        .task("t", move |cx: JobContext, _: u32| {
+            seen.add((cx.run_number(), cx.attempt(), cx.nominal_time()));
+            clock.sleep(SECOND * 330)
+        })
+        .durable()
+        .register()?;
+    let _ = task
+        .schedule(1)
+        .misfire(Misfire::Once)
+        .every(MINUTE)
+        .wait_blocking()?;
+    // The first run takes until 6:30; the one that makes up for 2:00 to 6:00 is
+    // cut short, and made again at the same instant.
+    sim.advance(SECOND * 390);
+    sim.crash();
+    assert_eq!(log.take(), [(1, 1, at(60)), (2, 1, at(120))]);
+    let mut sim = machine.boot();
+    logging(&sim, "t", &log);
+    sim.advance(MINUTE);
+    assert_eq!(log.take(), [(2, 1, at(120)), (3, 1, at(420))]);
+    Ok(())
+}
+
+#[test]
+fn times_that_a_clock_jumped_over_before_a_crash_come_again_after_it() -> Result {
+    let mut machine = Machine::new();
+    let mut sim = machine.boot();
+    let log = Log::new();
+    let task = logging(&sim, "t", &log);
+    let _ = task
+        .schedule(1)
+        .misfire(Misfire::Skip)
+        .cron("* * * * *")
+        .wait_blocking()?;
+    // An hour ahead, and a run there.
+    sim.set_wall(at(3_630));
+    sim.advance(SECOND * 30);
+    assert_eq!(log.take(), [(1, 1, at(3_660))]);
+    sim.crash();
+    let mut sim = machine.boot();
+    logging(&sim, "t", &log);
+    sim.set_wall(at(330));
+    sim.advance(SECOND * 90);
+    assert_eq!(log.take(), [(2, 1, at(360)), (3, 1, at(420))]);
     Ok(())
 }
 
@@ -716,19 +782,26 @@ fn handles_of_restored_jobs_wait_and_cancel_as_any_other() -> Result {
 fn ids_that_are_made_after_a_restart_are_new_whatever_the_clock_says() -> Result {
     let mut machine = Machine::new();
     let log = Log::new();
-    let mut ids = Vec::new();
-    for _ in 0..5 {
-        // The same seed, and the clock at the same time: the worst case.
+    let mut last = None;
+    for boot in 0..5 {
+        // The same seed, and the clock where it was or further back: the worst
+        // case.
         machine.boots = 0;
+        machine.clock.set_wall(START - HOUR * boot);
         let sim = machine.boot();
         let task = logging(&sim, "t", &log);
         for _ in 0..10 {
-            ids.push(task.schedule(1).delay(HOUR).wait_blocking()?.id().clone());
+            let job = task.schedule(1).delay(HOUR * 1_000).wait_blocking()?;
+            let id = Some(job.id().clone());
+            assert!(id > last, "{id:?} is after {last:?}");
+            // All but the last of each process are gone.
+            if let Some(before) = last.and_then(|last| task.job(last)) {
+                before.cancel().wait_blocking()?;
+            }
+            last = id;
         }
         sim.crash();
     }
-    assert!(ids.is_sorted_by(|a, b| a < b));
-    assert_eq!(machine.disk.records().len(), 50);
     Ok(())
 }
 

@@ -4,10 +4,14 @@
 //! `RUSTC_BOOTSTRAP=1 cargo fuzz run --features fuzzing cron_parse` from the
 //! project's root runs one.
 
+mod record_decode;
+
 use std::cell::OnceCell;
 
 use jobber::{Cron, CronError, Zone};
 use time::OffsetDateTime;
+
+pub use record_decode::record_decode;
 
 /// Reads the text as a cron expression. Nothing panics; what can be read prints,
 /// reads again and means the same, and its times are in order; what can't has

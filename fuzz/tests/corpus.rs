@@ -20,3 +20,8 @@ fn replay(target: &str, run: fn(&[u8])) {
 fn cron_parse() {
     replay("cron_parse", jobber_fuzz::cron_parse);
 }
+
+#[test]
+fn record_decode() {
+    replay("record_decode", jobber_fuzz::record_decode);
+}

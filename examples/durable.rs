@@ -1,0 +1,78 @@
+//! Jobs that survive the program.
+//!
+//! ```sh
+//! cargo run --example durable --features sqlite   # schedules a handful, and ends before they are due
+//! cargo run --example durable --features sqlite   # finds and runs them
+//! ```
+//!
+//! It makes no difference how the first run ends: kill it while it waits, or cut
+//! the power. The store is `jobber-durable.db` in the directory for temporary
+//! files, or the file that is named on the command line; `cargo run --example
+//! inspect --features sqlite FILE` shows what is in it.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jobber::{JobContext, Jobber, SqliteStorage, Task};
+
+/// What it is given is stored, as JSON.
+async fn send(cx: JobContext, to: String, subject: String) {
+    // The same after a crash: with this, whoever gets the mail twice can tell.
+    let key = format!("{}@{}", cx.id(), cx.nominal_time());
+    println!("    mail to {to}: {subject} (key {key})");
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let path = match std::env::args_os().nth(1) {
+        Some(path) => PathBuf::from(path),
+        None => std::env::temp_dir().join("jobber-durable.db"),
+    };
+    let app = Jobber::builder()
+        .storage(SqliteStorage::new(&path))
+        .build()?;
+    // Before the start: what is in the store finds its task by this name.
+    let mail = app
+        .task("mail", send)
+        .alias("send_mail") // what it was called in an earlier version
+        .durable()
+        .register()?;
+    app.start().wait_blocking()?;
+
+    if app.jobs().is_empty() {
+        println!("Nothing is in {}: scheduling.", path.display());
+        schedule(&mail)?;
+        println!("The program ends now, before they are due. Run it again.");
+    } else {
+        println!("{} jobs were left in {}:", app.jobs().len(), path.display());
+        for job in app.jobs() {
+            println!("    {} is due at {}", job.id(), job.exec_at());
+        }
+        if let Some(news) = mail.job("news") {
+            // It recurs, and would never end by itself: once will do here.
+            news.next_run().wait_blocking();
+            news.cancel().wait_blocking()?;
+        }
+        app.wait_all().wait_blocking();
+        println!("All have run, and the store is empty.");
+    }
+    app.shutdown(Duration::from_secs(10)).wait_blocking();
+    Ok(())
+}
+
+fn schedule(mail: &Task<(String, String), ()>) -> Result<(), Box<dyn Error>> {
+    for (name, subject, seconds) in [("Ada", "Hello", 1), ("Grace", "Bugs", 2)] {
+        let job = mail
+            .schedule((format!("{name}@example.org"), subject.into()))
+            .delay(Duration::from_secs(seconds))
+            .wait_blocking()?;
+        println!("    {} is due at {}", job.id(), job.exec_at());
+    }
+    let news = mail
+        .schedule(("all@example.org".into(), "News".into()))
+        .id("news")
+        .every(Duration::from_secs(3))
+        .wait_blocking()?;
+    println!("    {} is due at {}", news.id(), news.exec_at());
+    Ok(())
+}

@@ -1,0 +1,169 @@
+use jobber::testing::{ManualClock, Simulation};
+use jobber::{Change, Columns, JobStatus, Loaded, Storage, StorageError};
+use rusqlite::types::ValueRef;
+
+/// A row of the store with any values in it: it becomes a job or an unresolved
+/// one, and whatever it becomes can be looked at, run and cancelled. Nothing
+/// panics, and the store is not asked to forget what could not be read.
+///
+/// The data is a list of edits to a row that is sound: which one, and then a
+/// column, a type, a length and as many bytes, again and again.
+///
+/// # Panics
+/// When any of that does not hold.
+pub fn record_decode(data: &[u8]) {
+    let (first, mut edits) = data.split_first().unwrap_or((&0, &[]));
+    let mut row = EXAMPLES[usize::from(*first) % EXAMPLES.len()].map(Value::of);
+    while let [column, kind, length, rest @ ..] = edits {
+        let (bytes, rest) = rest.split_at(rest.len().min(usize::from(*length)));
+        row[usize::from(*column) % row.len()] = Value::any(*kind, bytes);
+        edits = rest;
+    }
+    let columns = Columns(std::array::from_fn(|at| row[at].by_ref()));
+    let loaded = columns.read();
+    let is_readable = matches!(loaded, Loaded::Job(_));
+    let is_started = matches!(&loaded, Loaded::Job(job) if job.progress.started_at.is_some());
+
+    let clock = ManualClock::new();
+    let mut sim = Simulation::with(1, clock, |app| app.storage(OneRow(Some(loaded))))
+        .expect("a row does not keep an app from starting");
+    let _task = sim
+        .app()
+        // It starts, and never ends: times that were missed without number are
+        // looked for, and not run.
+        .task("t", |_: u32, _: String| std::future::pending::<()>())
+        .durable()
+        .register()
+        .expect("the name is free");
+    let unresolved = sim.app().unresolved();
+    let jobs = sim.app().jobs();
+    assert!(jobs.len() + unresolved.len() <= 1);
+    assert!(is_readable || !unresolved.is_empty(), "it is named");
+    assert!(is_started || jobs.len() + unresolved.len() == 1, "it is kept");
+    for job in &unresolved {
+        assert!(!job.to_string().is_empty());
+    }
+    for job in &jobs {
+        assert_eq!(job.status(), JobStatus::Scheduled);
+        assert!(!format!("{job:?}{:?}{:?}", job.cron_expression(), job.last_run()).is_empty());
+    }
+    sim.advance(std::time::Duration::from_secs(1));
+    for job in &jobs {
+        let _ = job.abort().wait_blocking();
+        assert!(job.is_done());
+    }
+    assert!(sim.app().jobs().is_empty());
+    assert_eq!(sim.app().unresolved().len(), unresolved.len());
+}
+
+/// A store with this in it.
+struct OneRow(Option<Loaded>);
+
+impl Storage for OneRow {
+    fn open(&mut self) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    fn load(&mut self, each: &mut dyn FnMut(Loaded)) -> Result<(), StorageError> {
+        if let Some(loaded) = self.0.take() {
+            self.0 = Some(loaded.clone());
+            each(loaded);
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, changes: &[Change]) -> Result<(), StorageError> {
+        let is_readable = matches!(self.0, Some(Loaded::Job(_)));
+        assert!(is_readable || changes.is_empty(), "what can't be read is left alone");
+        Ok(())
+    }
+}
+
+enum Value {
+    Null,
+    Integer(i64),
+    Real(f64),
+    Text(Vec<u8>),
+    Blob(Vec<u8>),
+}
+
+impl Value {
+    /// One of a sound row: a number if it reads as one.
+    fn of(text: &str) -> Self {
+        match text {
+            "" => Value::Null,
+            text => match text.parse() {
+                Ok(number) => Value::Integer(number),
+                Err(_) => Value::Text(text.into()),
+            },
+        }
+    }
+
+    fn any(kind: u8, bytes: &[u8]) -> Self {
+        let mut number = [0; 8];
+        for (place, byte) in number.iter_mut().zip(bytes) {
+            *place = *byte;
+        }
+        match kind % 5 {
+            0 => Value::Text(bytes.into()),
+            1 => Value::Integer(i64::from_le_bytes(number)),
+            2 => Value::Real(f64::from_le_bytes(number)),
+            3 => Value::Blob(bytes.into()),
+            _ => Value::Null,
+        }
+    }
+
+    fn by_ref(&self) -> ValueRef<'_> {
+        match self {
+            Value::Null => ValueRef::Null,
+            Value::Integer(number) => ValueRef::Integer(*number),
+            Value::Real(number) => ValueRef::Real(*number),
+            Value::Text(bytes) => ValueRef::Text(bytes),
+            Value::Blob(bytes) => ValueRef::Blob(bytes),
+        }
+    }
+}
+
+const BEFORE: &str = "1999-12-31T23:00:00.000000000Z";
+const AFTER: &str = "2000-01-01T00:00:00.500000000Z";
+const OPTIONS: &str = r#"{"misfire":{"all":9},"jitter":{"secs":1,"nanos":0},"max_runs":7,"max_failures":3,"start_date":"1999-12-31T23:00:00.000000000Z"}"#;
+const PROGRESS: &str = r#"{"runs":3,"failures_in_a_row":1,"last_run":{"number":3,"nominal_time":"1999-12-31T22:00:00.000000000Z","started_at":"1999-12-31T22:00:00.000000000Z","finished_at":"1999-12-31T22:00:00.000000000Z","status":"FAILED"},"started_at":null,"run_up_to":"1999-12-31T22:00:00.000000000Z","jumped":{"from":"1999-12-31T20:00:00.000000000Z","to":"1999-12-31T22:00:00.000000000Z"},"dealt_with":"1999-12-31T22:30:00.000000000Z","made_up":1,"makes_up":false}"#;
+
+/// Sound rows, in the order of the columns: `id`, `task`, `args`, `due`, `nominal`,
+/// `trigger`, `cron`, `interval_ns`, `zone`, `attempts`, `last_failure`,
+/// `started_at`, `scheduled_at`, `options`, `progress`, `version`.
+const EXAMPLES: [[&str; 16]; 5] = [
+    [
+        "x", "t", r#"[1,"a"]"#, AFTER, AFTER, "delay", "", "", "", "0", "", "", BEFORE, "", "", "1",
+    ],
+    [
+        "x", "t", r#"[1,"a"]"#, BEFORE, BEFORE, "at", "", "", "+05:30", "2", "TIMEOUT", "", BEFORE,
+        "", "", "1",
+    ],
+    [
+        "x", "t", r#"[1,"a"]"#, BEFORE, BEFORE, "every", "", "3600000000000", "", "0", "", "",
+        BEFORE, OPTIONS, PROGRESS, "1",
+    ],
+    [
+        "x", "t", r#"[1,"a"]"#, BEFORE, BEFORE, "cron", "*/5 9-17 * * MON-FRI", "",
+        "Europe/Berlin", "0", "", "", BEFORE, OPTIONS, PROGRESS, "1",
+    ],
+    [
+        "x", "t", r#"[1,"a"]"#, AFTER, AFTER, "cron", "30 2 * * *", "", "", "1", "FAILED", BEFORE,
+        BEFORE, OPTIONS, PROGRESS, "1",
+    ],
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_examples_are_sound() {
+        for example in EXAMPLES {
+            let row = example.map(Value::of);
+            let columns = Columns(std::array::from_fn(|at| row[at].by_ref()));
+            assert!(matches!(columns.read(), Loaded::Job(_)), "{example:?}: {:?}", columns.read());
+        }
+    }
+}
