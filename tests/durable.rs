@@ -352,6 +352,8 @@ fn a_catch_up_that_a_crash_cuts_short_goes_on_with_its_count() -> Result {
                 .collect::<Vec<_>>(),
         );
         sim.crash();
+        // Late, and still the run that was decided on.
+        machine.clock.advance(SECOND * 3);
     }
     assert_eq!(minutes, [vec![1, 2], vec![2, 3], vec![3, 4], vec![4]]);
     Ok(())

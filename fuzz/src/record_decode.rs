@@ -39,7 +39,10 @@ pub fn record_decode(data: &[u8]) {
     let jobs = sim.app().jobs();
     assert!(jobs.len() + unresolved.len() <= 1);
     assert!(is_readable || !unresolved.is_empty(), "it is named");
-    assert!(is_started || jobs.len() + unresolved.len() == 1, "it is kept");
+    assert!(
+        is_started || jobs.len() + unresolved.len() == 1,
+        "it is kept"
+    );
     for job in &unresolved {
         assert!(!job.to_string().is_empty());
     }
@@ -74,7 +77,10 @@ impl Storage for OneRow {
 
     fn commit(&mut self, changes: &[Change]) -> Result<(), StorageError> {
         let is_readable = matches!(self.0, Some(Loaded::Job(_)));
-        assert!(is_readable || changes.is_empty(), "what can't be read is left alone");
+        assert!(
+            is_readable || changes.is_empty(),
+            "what can't be read is left alone"
+        );
         Ok(())
     }
 }
@@ -134,23 +140,94 @@ const PROGRESS: &str = r#"{"runs":3,"failures_in_a_row":1,"last_run":{"number":3
 /// `started_at`, `scheduled_at`, `options`, `progress`, `version`.
 const EXAMPLES: [[&str; 16]; 5] = [
     [
-        "x", "t", r#"[1,"a"]"#, AFTER, AFTER, "delay", "", "", "", "0", "", "", BEFORE, "", "", "1",
+        "x",
+        "t",
+        r#"[1,"a"]"#,
+        AFTER,
+        AFTER,
+        "delay",
+        "",
+        "",
+        "",
+        "0",
+        "",
+        "",
+        BEFORE,
+        "",
+        "",
+        "1",
     ],
     [
-        "x", "t", r#"[1,"a"]"#, BEFORE, BEFORE, "at", "", "", "+05:30", "2", "TIMEOUT", "", BEFORE,
-        "", "", "1",
+        "x",
+        "t",
+        r#"[1,"a"]"#,
+        BEFORE,
+        BEFORE,
+        "at",
+        "",
+        "",
+        "+05:30",
+        "2",
+        "TIMEOUT",
+        "",
+        BEFORE,
+        "",
+        "",
+        "1",
     ],
     [
-        "x", "t", r#"[1,"a"]"#, BEFORE, BEFORE, "every", "", "3600000000000", "", "0", "", "",
-        BEFORE, OPTIONS, PROGRESS, "1",
+        "x",
+        "t",
+        r#"[1,"a"]"#,
+        BEFORE,
+        BEFORE,
+        "every",
+        "",
+        "3600000000000",
+        "",
+        "0",
+        "",
+        "",
+        BEFORE,
+        OPTIONS,
+        PROGRESS,
+        "1",
     ],
     [
-        "x", "t", r#"[1,"a"]"#, BEFORE, BEFORE, "cron", "*/5 9-17 * * MON-FRI", "",
-        "Europe/Berlin", "0", "", "", BEFORE, OPTIONS, PROGRESS, "1",
+        "x",
+        "t",
+        r#"[1,"a"]"#,
+        BEFORE,
+        BEFORE,
+        "cron",
+        "*/5 9-17 * * MON-FRI",
+        "",
+        "Europe/Berlin",
+        "0",
+        "",
+        "",
+        BEFORE,
+        OPTIONS,
+        PROGRESS,
+        "1",
     ],
     [
-        "x", "t", r#"[1,"a"]"#, AFTER, AFTER, "cron", "30 2 * * *", "", "", "1", "FAILED", BEFORE,
-        BEFORE, OPTIONS, PROGRESS, "1",
+        "x",
+        "t",
+        r#"[1,"a"]"#,
+        AFTER,
+        AFTER,
+        "cron",
+        "30 2 * * *",
+        "",
+        "",
+        "1",
+        "FAILED",
+        BEFORE,
+        BEFORE,
+        OPTIONS,
+        PROGRESS,
+        "1",
     ],
 ];
 
@@ -163,7 +240,11 @@ mod tests {
         for example in EXAMPLES {
             let row = example.map(Value::of);
             let columns = Columns(std::array::from_fn(|at| row[at].by_ref()));
-            assert!(matches!(columns.read(), Loaded::Job(_)), "{example:?}: {:?}", columns.read());
+            assert!(
+                matches!(columns.read(), Loaded::Job(_)),
+                "{example:?}: {:?}",
+                columns.read()
+            );
         }
     }
 }
