@@ -158,6 +158,7 @@ impl JobberBuilder {
     /// it until it stops.
     ///
     /// ```
+    /// # #[cfg(feature = "sqlite")] {
     /// use jobber::{Jobber, SqliteStorage};
     ///
     /// # let dir = std::env::temp_dir().join(format!("jobber-doc-{}", std::process::id()));
@@ -168,6 +169,7 @@ impl JobberBuilder {
     /// app.start().wait_blocking()?;
     /// # drop(app);
     /// # std::fs::remove_dir_all(&dir)?;
+    /// # }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn storage(mut self, storage: impl Storage) -> Self {
@@ -458,6 +460,7 @@ impl Jobber {
     /// or in a later process, it is picked up.
     ///
     /// ```
+    /// # #[cfg(feature = "serde")] {
     /// # use std::time::Duration;
     /// # use jobber::{MemoryStorage, testing::{ManualClock, Simulation}};
     /// # let (storage, clock) = (MemoryStorage::new(), ManualClock::new());
@@ -474,6 +477,7 @@ impl Jobber {
     /// let mail = sim.app().task("mail", async |to: String| to.len()).durable().register()?;
     /// assert!(sim.app().unresolved().is_empty());
     /// assert!(mail.job("m").is_some());
+    /// # }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn unresolved(&self) -> Vec<UnresolvedJob> {

@@ -45,6 +45,57 @@
 //! # }).unwrap();
 //! ```
 //!
+//! # Durability
+//! A [durable](TaskBuilder::durable) task keeps its jobs in the app's
+//! [storage](JobberBuilder::storage), and so they survive the process:
+//!
+//! ```
+//! # #[cfg(feature = "sqlite")] {
+//! # use std::time::Duration;
+//! use jobber::{Jobber, SqliteStorage};
+//!
+//! # let dir = std::env::temp_dir().join(format!("jobber-doc-lib-{}", std::process::id()));
+//! # std::fs::create_dir_all(&dir).unwrap();
+//! # let path = dir.join("jobs.db");
+//! let app = Jobber::builder().storage(SqliteStorage::new(path)).build()?;
+//! let mail = app.task("mail", async |to: String| println!("to {to}")).durable().register()?;
+//! app.start().wait_blocking()?; // takes up what an earlier process has left
+//! let job = mail.schedule("ada@example.org".into()).delay(Duration::from_secs(600)).wait_blocking()?;
+//! # drop(app);
+//! # std::fs::remove_dir_all(&dir).unwrap();
+//! # }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! **The promise.** Once scheduling has returned, the job runs at least once,
+//! whatever happens to the process.
+//!
+//! - A run is erased from the store, or moved to its next time, in one commit
+//!   after it ended. A crash in between runs it again, with the same id, the
+//!   same [`nominal_time`](JobContext::nominal_time) and
+//!   [`run_number`](JobContext::run_number), and the same
+//!   [`attempt`](JobContext::attempt), so that a task can make itself idempotent.
+//!   What a recurring job has done is part of that commit.
+//! - Whoever has seen a job done, by its status or by waiting, knows that the
+//!   store knows; so no other process runs it again. (If the store fails, the job
+//!   is done all the same, and [`Jobber::health`] tells of it.)
+//! - Once [`cancel`](AnyJob::cancel) has returned `Ok(true)`, no other process
+//!   runs the job either.
+//! - If scheduling fails, no job exists.
+//! - [`at_most_once`](TaskBuilder::at_most_once) turns the promise round, for what
+//!   must rather be left undone than done twice.
+//! - [`shutdown`](Jobber::shutdown) leaves what waits in the store; an attempt that
+//!   its executor drops has not ended, and is made again.
+//! - What no task can run is kept ([`Jobber::unresolved`]), so that a rolled back
+//!   deployment loses nothing.
+//! - What was due while no process was there is handled by its
+//!   [`Misfire`] policy, and at most 256 of those jobs are in their first attempt
+//!   at a time (more of them start every five seconds in any case).
+//!
+//! What a power cut may take is the store's affair: with `Synchronous::Full`, the
+//! default, nothing that was acknowledged; with `Synchronous::Normal`, the last
+//! commits.
+//!
 //! # Where to look
 //! - [`Jobber`] is the app; [`Jobber::builder`] builds it, with an [`Executor`] of
 //!   yours or the built-in pool.
@@ -53,6 +104,8 @@
 //! - [`Task::schedule`] and then a trigger of [`Schedule`] make a [`Job`].
 //! - [`JobContext`] tells a task what it runs for, and hands it shared state.
 //! - [`Jobber::events`] tells what happens, for logs and screens.
+//! - [`Storage`] is where durable jobs live; [`Jobber::health`] and
+//!   [`Jobber::unresolved`] tell of what needs looking after.
 //! - [`testing`] turns the clock by hand: test your own schedules with it.
 //!
 //! # How it works
@@ -61,12 +114,19 @@
 //! the executor; it runs no task code and waits for nothing but its own sleep. All
 //! moves of a job's state are compare-exchanges that stand, with their table, in
 //! one file (`status.rs`); what comes next is decided in another, without locks or
-//! clocks (`progress.rs`).
+//! clocks (`progress.rs`). Changes of durable jobs queue up for one thread that
+//! commits all that waits in one transaction (`writer.rs`).
 //!
 //! # Features
 //! - `thread-pool` (default): `ThreadPool`, the executor for programs without a
 //!   runtime, by the crates `async-executor` and `blocking`. Without it, give the
 //!   builder an executor.
+//!
+//! - `serde`: durable tasks, whose arguments are stored as JSON; `MemoryStorage`, for
+//!   tests; records that a store of your own can serialize.
+//!
+//! - `sqlite`: `SqliteStorage`, by the crate `rusqlite` and the SQLite that it compiles
+//!   in. Needs Rust 1.89, and a C compiler.
 //!
 //! - `tz`: time zones by name, `.zone("Europe/Berlin")`, by the crate `jiff` and
 //!   the copy of the IANA database that it compiles in.
@@ -149,6 +209,6 @@ pub use trigger::Misfire;
 pub use zone::{IntoZone, Zone};
 
 /// The README's examples are tests.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "sqlite"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -163,6 +163,7 @@ where
     /// the process.
     ///
     /// ```
+    /// # #[cfg(feature = "serde")] {
     /// # use std::time::Duration;
     /// # use jobber::{MemoryStorage, testing::{ManualClock, Simulation}};
     /// # let storage = MemoryStorage::new();
@@ -170,6 +171,7 @@ where
     /// # let hello = sim.app().task("hello", || async {}).durable().register()?;
     /// let job = hello.schedule(()).in_memory().push().wait_blocking()?;
     /// assert!(storage.records().is_empty());
+    /// # }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn in_memory(mut self) -> Self {

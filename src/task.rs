@@ -136,12 +136,14 @@ where
     /// long as such jobs may be there.
     ///
     /// ```
+    /// # #[cfg(feature = "serde")] {
     /// # let app = jobber::Jobber::builder().storage(jobber::MemoryStorage::new()).build()?;
     /// let mail = app
     ///     .task("send_mail", async |to: String| println!("to {to}"))
     ///     .durable()
     ///     .alias("mail")
     ///     .register()?;
+    /// # }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn alias(mut self, name: impl Into<String>) -> Self {
@@ -159,12 +161,14 @@ where
     /// ([`retry`](TaskBuilder::retry)), for its end is known.
     ///
     /// ```
+    /// # #[cfg(feature = "serde")] {
     /// # let app = jobber::Jobber::builder().storage(jobber::MemoryStorage::new()).build()?;
     /// let launch = app
     ///     .task("launch", async |rocket: String| println!("{rocket} is off"))
     ///     .durable()
     ///     .at_most_once()
     ///     .register()?;
+    /// # }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn at_most_once(mut self) -> Self {

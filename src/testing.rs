@@ -441,6 +441,7 @@ impl Simulation {
     /// Another simulation, with the same storage and clock, is the next process.
     ///
     /// ```
+    /// # #[cfg(feature = "serde")] {
     /// # use std::time::Duration;
     /// # use jobber::{MemoryStorage, testing::{ManualClock, Simulation}};
     /// let (storage, clock) = (MemoryStorage::new(), ManualClock::new());
@@ -457,6 +458,7 @@ impl Simulation {
     /// let job = task.job("x").unwrap();
     /// sim.run_until_stalled();
     /// assert_eq!(*job.result()?, "done");
+    /// # }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn crash(self) {

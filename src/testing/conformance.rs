@@ -24,11 +24,13 @@ use crate::trigger::Misfire;
 /// a commit that fails leaves nothing behind.
 ///
 /// ```
+/// # #[cfg(feature = "serde")] {
 /// use std::collections::HashMap;
 /// use jobber::{MemoryStorage, testing::storage_conformance};
 ///
 /// let mut stores: HashMap<String, MemoryStorage> = HashMap::new();
 /// storage_conformance(|name| stores.entry(name.into()).or_default().clone());
+/// # }
 /// ```
 ///
 /// # Panics

@@ -10,6 +10,7 @@ use crate::storage::{Change, Loaded, Storage};
 /// The plan is asked before each operation.
 ///
 /// ```
+/// # #[cfg(feature = "serde")] {
 /// use jobber::testing::{Fault, FaultyStorage, ManualClock, Simulation};
 /// use jobber::{MemoryStorage, ScheduleError};
 ///
@@ -29,6 +30,7 @@ use crate::storage::{Change, Loaded, Storage};
 ///     assert_eq!(matches!(result, Err(ScheduleError::Storage(_))), n == 3);
 /// }
 /// assert_eq!(sim.app().jobs().len(), 3);
+/// # }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct FaultyStorage<S> {
