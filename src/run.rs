@@ -4,6 +4,8 @@
 //! take the job's lock, decide, make the move, let go of the lock, and only then
 //! drop what is foreign, wake who waits, and touch the timer.
 
+mod replacing;
+mod settling;
 mod stored;
 
 use std::any::Any;
@@ -16,16 +18,14 @@ use crate::clock::{Due, MonoNanos, Now, WallNanos};
 use crate::codec::Codec;
 use crate::context::JobContext;
 use crate::cron::CronTexts;
-use crate::error::{BoxError, ScheduleError};
+use crate::error::BoxError;
 use crate::events::JobEventKind;
 use crate::execution::{Attempt, Body, Cancelled, Cancelling, Execution, Fired, JobCore, Mishap};
 use crate::hub::{Hub, Removed};
 use crate::id::JobId;
 use crate::outcome::{Failure, Outcome, Slot};
 use crate::panics::{contain, drop_contained};
-use crate::progress::{
-    Begun, CatchUp, Closing, Mark, Next, Plan, Progress, Retry, RunRecord, Tock, Verdict,
-};
+use crate::progress::{Begun, CatchUp, Closing, Mark, Plan, Progress, RunRecord, Tock};
 use crate::record::{JobRecord, Run};
 use crate::retry::Backoff;
 use crate::state::StateMap;
@@ -55,6 +55,8 @@ pub(crate) struct Durability<A> {
     pub(crate) at_most_once: bool,
 }
 
+use self::replacing::NotReplaceable;
+pub(crate) use self::replacing::NotReplaced;
 pub(crate) use self::stored::{Replaced, Replacing};
 
 impl<A, R> TaskDef<A, R>
@@ -177,19 +179,6 @@ impl<A, R> Leftovers<A, R> {
     }
 }
 
-/// Why a job can't be replaced.
-enum NotReplaceable {
-    Done,
-    Refused(ScheduleError),
-}
-
-/// Why a job was not replaced.
-pub(crate) enum NotReplaced<A> {
-    /// It is done, and its id is free again.
-    Done(A),
-    Refused(ScheduleError),
-}
-
 impl<A> Drop for State<A> {
     fn drop(&mut self) {
         drop_contained(self.args.take());
@@ -237,106 +226,6 @@ where
         drop_contained(self.settle(attempt, result, Settling::BodyEnded));
     }
 
-    /// New arguments and another trigger, for a job that goes on and that no
-    /// store keeps, before or after.
-    pub(crate) fn replace(&self, args: A, plan: Plan, now: Now) -> Result<(), NotReplaced<A>> {
-        let state = lock(&self.state);
-        match self.check_replace(&state, &plan) {
-            Ok(()) => {
-                drop_contained(self.apply_replacement(state, args, plan, None, now));
-                Ok(())
-            }
-            Err(NotReplaceable::Done) => Err(NotReplaced::Done(args)),
-            Err(NotReplaceable::Refused(error)) => {
-                drop(state);
-                drop_contained(args);
-                Err(NotReplaced::Refused(error))
-            }
-        }
-    }
-
-    fn check_replace(&self, state: &State<A>, plan: &Plan) -> Result<(), NotReplaceable> {
-        let id = || self.core.id.clone();
-        if self.core.status.actual().is_final() {
-            return Err(NotReplaceable::Done);
-        }
-        if matches!(
-            state.progress.closing,
-            Closing::Cancelled | Closing::Shutdown
-        ) {
-            return Err(NotReplaceable::Refused(ScheduleError::JobEnding {
-                id: id(),
-            }));
-        }
-        match state.progress.uses_up(plan) {
-            Some((max_runs, runs)) => Err(NotReplaceable::Refused(ScheduleError::RunsUsedUp {
-                id: id(),
-                max_runs,
-                runs,
-            })),
-            None => Ok(()),
-        }
-    }
-
-    /// Carries it out, on a job that can be replaced. Gives what is to be dropped.
-    fn apply_replacement(
-        &self,
-        mut state: MutexGuard<'_, State<A>>,
-        args: A,
-        mut plan: Plan,
-        record: Option<Box<JobRecord>>,
-        now: Now,
-    ) -> Leftovers<A, R> {
-        let hub = self.hub();
-        let mut after = After::default();
-        let mut old = None;
-        let mut exec_at = plan.exec_at;
-        if self.core.status.actual() == JobStatus::Scheduled {
-            if let Some(run) = state.progress.give_up_retry(now) {
-                hub.record(self, now, || {
-                    JobEventKind::RunEnded(self.dress(&state, run))
-                });
-                after.moved = Some(Moved {
-                    waited_for: self.core.status.is_waited_for(),
-                });
-            }
-            state.progress.fit(&mut plan, now);
-            exec_at = plan.exec_at;
-            let due = plan.due;
-            after.ends_turn = state.progress.end_turn();
-            after.args = state.args.replace(args);
-            if self.take_on(&mut state, plan) {
-                old = Some(self.outcome.set(Outcome::None));
-            }
-            self.core.set_exec_at(exec_at);
-            if state.progress.closing != Closing::Suspended {
-                after.wake = hub.arm(self.core.slot, due, now);
-            }
-        } else {
-            let new = Replacement { args, plan, record };
-            after.replaced = state.replacement.replace(Box::new(new)).map(|r| r.args);
-        }
-        hub.record(self, now, || JobEventKind::Scheduled {
-            due: self.time(&state, exec_at),
-        });
-        drop(state);
-        let leftovers = Leftovers {
-            args: after.args.take(),
-            replaced: after.replaced.take(),
-            old,
-            unused: None,
-        };
-        self.finish_up(after);
-        leftovers
-    }
-
-    /// Goes on by another plan. Gives whether the job starts over with it.
-    fn take_on(&self, state: &mut State<A>, plan: Plan) -> bool {
-        self.cron.set(plan.cron());
-        state.zone = plan.zone.clone();
-        state.progress.replace(plan)
-    }
-
     /// A wall time, as the job shows it.
     fn time(&self, state: &State<A>, wall: WallNanos) -> OffsetDateTime {
         let zone = state.zone.as_deref().unwrap_or(&self.hub().zone);
@@ -363,161 +252,6 @@ where
             drop(state);
             now = hub.clock.now();
         }
-    }
-
-    /// An attempt is over, in whichever way. Gives what is to be dropped.
-    fn settle(&self, attempt: u32, result: Result<R, Failure>, how: Settling) -> Leftovers<A, R> {
-        let retry = self.task.backoff.as_ref().zip(result.as_ref().err());
-        let retry = retry.map(|(backoff, failure)| Retry {
-            backoff,
-            // Looks into the task's own error: not under the lock.
-            hint: failure.retry_hint(),
-            random: self.hub().random(),
-        });
-        let is_failed = result.is_err();
-        let (mut state, now) = self.lock_with_time(|state| {
-            is_failed
-                || state.progress.is_recurring()
-                || state.progress.is_durable()
-                || state.replacement.is_some()
-        });
-        let is_current = state.progress.number == attempt;
-        if !is_current || self.core.status.actual() != JobStatus::Running {
-            // Late: it was over before.
-            drop(state);
-            if how == Settling::BodyEnded {
-                self.body_gone(attempt);
-            }
-            return Leftovers {
-                unused: Some(result),
-                ..Leftovers::default()
-            };
-        }
-        if how == Settling::BodyEnded {
-            state.progress.is_occupied = false;
-        }
-        // A job that is to be another ends its run with this attempt.
-        let retry = retry.filter(|_| state.replacement.is_none());
-        let failure = result.as_ref().err();
-        let random = || self.hub().random();
-        let before = state.progress.last_run();
-        let verdict = state.progress.after_attempt(failure, retry, now, random);
-        let control = state.progress.control.take();
-        let mut after = After {
-            killed: control.filter(|_| how == Settling::Overdue),
-            ends_turn: state.progress.end_turn(),
-            ..After::default()
-        };
-        let (old, unused) =
-            self.carry_out(&mut state, (verdict, before), result, how, now, &mut after);
-        drop(state);
-        let leftovers = Leftovers {
-            args: after.args.take(),
-            replaced: after.replaced.take(),
-            old,
-            unused,
-        };
-        self.finish_up(after);
-        leftovers
-    }
-
-    /// Makes the move that a verdict asks for. Gives what is to be dropped.
-    fn carry_out(
-        &self,
-        state: &mut State<A>,
-        (mut verdict, before): (Verdict, Option<RunRecord>),
-        result: Result<R, Failure>,
-        how: Settling,
-        now: Now,
-        after: &mut After<A>,
-    ) -> (Option<Outcome<R>>, Option<Result<R, Failure>>) {
-        let hub = self.hub();
-        let mut starts_over = false;
-        // What the executor dropped has not run to its end: another process is
-        // to find it as it was.
-        let mut is_told = how != Settling::Dropped && state.progress.closing != Closing::Cancelled;
-        if let Some(mut new) = state.replacement.take() {
-            if matches!(state.progress.closing, Closing::No | Closing::Suspended) {
-                state.progress.fit(&mut new.plan, now);
-                verdict.next = Next::Run(new.plan.due);
-                verdict.misfired = None;
-                after.args = state.args.replace(new.args);
-                starts_over = self.take_on(state, new.plan);
-                is_told = true;
-            } else {
-                verdict.next = Next::End(JobStatus::Cancelled);
-                after.replaced = Some(new.args);
-            }
-        }
-        let is_end = matches!(verdict.next, Next::End(_));
-        // The outcome before the move, so that whoever sees the one sees the
-        // other.
-        let (old, unused) = if starts_over {
-            (Some(self.outcome.set(Outcome::None)), Some(result))
-        } else if is_end || verdict.run.is_some() {
-            let outcome = match result {
-                Ok(value) => Outcome::Value(value),
-                Err(failure) => Outcome::Failed(failure),
-            };
-            (Some(self.outcome.set(outcome)), None)
-        } else {
-            (None, Some(result))
-        };
-        if let Some(run) = verdict.run {
-            hub.record(self, now, || JobEventKind::RunEnded(self.dress(state, run)));
-        }
-        let show = match verdict.next {
-            _ if !is_told => Show::Now,
-            Next::End(_) => self.store_end(state),
-            Next::Run(due) | Next::Retry(due) => {
-                self.core.set_exec_at(due.as_wall(now));
-                self.store_progress(state, now)
-            }
-        };
-        after.kick = show == Show::WhenStored;
-        if after.kick && verdict.run.is_some() {
-            state.progress.hide_run(before);
-        }
-        match verdict.next {
-            Next::End(status) => {
-                after.args = state.args.take();
-                after.moved = self.core.status.finish(status, show);
-                after.removed = hub.remove(self.core.slot);
-                self.record_end(status, now);
-            }
-            Next::Run(due) => {
-                if let Some(nominal) = verdict.misfired {
-                    let next = self.time(state, nominal.as_wall(now));
-                    hub.record(self, now, || JobEventKind::Misfired { next });
-                }
-                self.schedule_anew(state, due, show, now, after);
-            }
-            Next::Retry(due) => {
-                let attempt = state.progress.attempts();
-                let at = self.time(state, due.as_wall(now));
-                hub.record(self, now, || JobEventKind::Retrying { attempt, due: at });
-                self.schedule_anew(state, due, show, now, after);
-            }
-        }
-        (old, unused)
-    }
-
-    /// `Running → Scheduled`, due then.
-    fn schedule_anew(
-        &self,
-        state: &State<A>,
-        due: Due,
-        show: Show,
-        now: Now,
-        after: &mut After<A>,
-    ) {
-        self.core.set_exec_at(due.as_wall(now));
-        after.moved = self.core.status.reschedule(show);
-        after.wake = if state.progress.closing == Closing::Suspended {
-            self.hub().suspend(self.core.slot)
-        } else {
-            self.hub().arm(self.core.slot, due, now)
-        };
     }
 
     fn finish_up(&self, after: After<A>) {

@@ -1,0 +1,135 @@
+//! New arguments and another trigger for a job that goes on.
+
+use super::{After, JobState, Leftovers, Replacement, State};
+use crate::clock::Now;
+use crate::error::ScheduleError;
+use crate::events::JobEventKind;
+use crate::outcome::Outcome;
+use crate::panics::drop_contained;
+use crate::progress::{Closing, Plan};
+use crate::record::JobRecord;
+use crate::status::{JobStatus, Moved};
+use crate::sync::{MutexGuard, lock};
+
+/// Why a job can't be replaced.
+pub(super) enum NotReplaceable {
+    Done,
+    Refused(ScheduleError),
+}
+
+/// Why a job was not replaced.
+pub(crate) enum NotReplaced<A> {
+    /// It is done, and its id is free again.
+    Done(A),
+    Refused(ScheduleError),
+}
+
+impl<A, R> JobState<A, R>
+where
+    A: Clone + Send + Sync + 'static,
+    R: Send + Sync + 'static,
+{
+    /// New arguments and another trigger, for a job that goes on and that no
+    /// store keeps, before or after.
+    pub(crate) fn replace(&self, args: A, plan: Plan, now: Now) -> Result<(), NotReplaced<A>> {
+        let state = lock(&self.state);
+        match self.check_replace(&state, &plan) {
+            Ok(()) => {
+                drop_contained(self.apply_replacement(state, args, plan, None, now));
+                Ok(())
+            }
+            Err(NotReplaceable::Done) => Err(NotReplaced::Done(args)),
+            Err(NotReplaceable::Refused(error)) => {
+                drop(state);
+                drop_contained(args);
+                Err(NotReplaced::Refused(error))
+            }
+        }
+    }
+
+    pub(super) fn check_replace(
+        &self,
+        state: &State<A>,
+        plan: &Plan,
+    ) -> Result<(), NotReplaceable> {
+        let id = || self.core.id.clone();
+        if self.core.status.actual().is_final() {
+            return Err(NotReplaceable::Done);
+        }
+        if matches!(
+            state.progress.closing,
+            Closing::Cancelled | Closing::Shutdown
+        ) {
+            return Err(NotReplaceable::Refused(ScheduleError::JobEnding {
+                id: id(),
+            }));
+        }
+        match state.progress.uses_up(plan) {
+            Some((max_runs, runs)) => Err(NotReplaceable::Refused(ScheduleError::RunsUsedUp {
+                id: id(),
+                max_runs,
+                runs,
+            })),
+            None => Ok(()),
+        }
+    }
+
+    /// Carries it out, on a job that can be replaced. Gives what is to be dropped.
+    pub(super) fn apply_replacement(
+        &self,
+        mut state: MutexGuard<'_, State<A>>,
+        args: A,
+        mut plan: Plan,
+        record: Option<Box<JobRecord>>,
+        now: Now,
+    ) -> Leftovers<A, R> {
+        let hub = self.hub();
+        let mut after = After::default();
+        let mut old = None;
+        let mut exec_at = plan.exec_at;
+        if self.core.status.actual() == JobStatus::Scheduled {
+            if let Some(run) = state.progress.give_up_retry(now) {
+                hub.record(self, now, || {
+                    JobEventKind::RunEnded(self.dress(&state, run))
+                });
+                after.moved = Some(Moved {
+                    waited_for: self.core.status.is_waited_for(),
+                });
+            }
+            state.progress.fit(&mut plan, now);
+            exec_at = plan.exec_at;
+            let due = plan.due;
+            after.ends_turn = state.progress.end_turn();
+            after.args = state.args.replace(args);
+            if self.take_on(&mut state, plan) {
+                old = Some(self.outcome.set(Outcome::None));
+            }
+            self.core.set_exec_at(exec_at);
+            if state.progress.closing != Closing::Suspended {
+                after.wake = hub.arm(self.core.slot, due, now);
+            }
+        } else {
+            let new = Replacement { args, plan, record };
+            after.replaced = state.replacement.replace(Box::new(new)).map(|r| r.args);
+        }
+        hub.record(self, now, || JobEventKind::Scheduled {
+            due: self.time(&state, exec_at),
+        });
+        drop(state);
+        let leftovers = Leftovers {
+            args: after.args.take(),
+            replaced: after.replaced.take(),
+            old,
+            unused: None,
+        };
+        self.finish_up(after);
+        leftovers
+    }
+
+    /// Goes on by another plan. Gives whether the job starts over with it.
+    pub(super) fn take_on(&self, state: &mut State<A>, plan: Plan) -> bool {
+        self.cron.set(plan.cron());
+        state.zone = plan.zone.clone();
+        state.progress.replace(plan)
+    }
+}

@@ -1,0 +1,175 @@
+//! The end of an attempt, and what it means for its job.
+
+use super::{After, JobState, Leftovers, Settling, State};
+use crate::clock::{Due, Now};
+use crate::events::JobEventKind;
+use crate::execution::Execution;
+use crate::outcome::{Failure, Outcome};
+use crate::progress::{Closing, Next, Retry, RunRecord, Verdict};
+use crate::status::{JobStatus, Show};
+
+impl<A, R> JobState<A, R>
+where
+    A: Clone + Send + Sync + 'static,
+    R: Send + Sync + 'static,
+{
+    /// An attempt is over, in whichever way. Gives what is to be dropped.
+    pub(super) fn settle(
+        &self,
+        attempt: u32,
+        result: Result<R, Failure>,
+        how: Settling,
+    ) -> Leftovers<A, R> {
+        let retry = self.task.backoff.as_ref().zip(result.as_ref().err());
+        let retry = retry.map(|(backoff, failure)| Retry {
+            backoff,
+            // Looks into the task's own error: not under the lock.
+            hint: failure.retry_hint(),
+            random: self.hub().random(),
+        });
+        let is_failed = result.is_err();
+        let (mut state, now) = self.lock_with_time(|state| {
+            is_failed
+                || state.progress.is_recurring()
+                || state.progress.is_durable()
+                || state.replacement.is_some()
+        });
+        let is_current = state.progress.number == attempt;
+        if !is_current || self.core.status.actual() != JobStatus::Running {
+            // Late: it was over before.
+            drop(state);
+            if how == Settling::BodyEnded {
+                self.body_gone(attempt);
+            }
+            return Leftovers {
+                unused: Some(result),
+                ..Leftovers::default()
+            };
+        }
+        if how == Settling::BodyEnded {
+            state.progress.is_occupied = false;
+        }
+        // A job that is to be another ends its run with this attempt.
+        let retry = retry.filter(|_| state.replacement.is_none());
+        let failure = result.as_ref().err();
+        let random = || self.hub().random();
+        let before = state.progress.last_run();
+        let verdict = state.progress.after_attempt(failure, retry, now, random);
+        let control = state.progress.control.take();
+        let mut after = After {
+            killed: control.filter(|_| how == Settling::Overdue),
+            ends_turn: state.progress.end_turn(),
+            ..After::default()
+        };
+        let (old, unused) =
+            self.carry_out(&mut state, (verdict, before), result, how, now, &mut after);
+        drop(state);
+        let leftovers = Leftovers {
+            args: after.args.take(),
+            replaced: after.replaced.take(),
+            old,
+            unused,
+        };
+        self.finish_up(after);
+        leftovers
+    }
+
+    /// Makes the move that a verdict asks for. Gives what is to be dropped.
+    fn carry_out(
+        &self,
+        state: &mut State<A>,
+        (mut verdict, before): (Verdict, Option<RunRecord>),
+        result: Result<R, Failure>,
+        how: Settling,
+        now: Now,
+        after: &mut After<A>,
+    ) -> (Option<Outcome<R>>, Option<Result<R, Failure>>) {
+        let hub = self.hub();
+        let mut starts_over = false;
+        // What the executor dropped has not run to its end: another process is
+        // to find it as it was.
+        let mut is_told = how != Settling::Dropped && state.progress.closing != Closing::Cancelled;
+        if let Some(mut new) = state.replacement.take() {
+            if matches!(state.progress.closing, Closing::No | Closing::Suspended) {
+                state.progress.fit(&mut new.plan, now);
+                verdict.next = Next::Run(new.plan.due);
+                verdict.misfired = None;
+                after.args = state.args.replace(new.args);
+                starts_over = self.take_on(state, new.plan);
+                is_told = true;
+            } else {
+                verdict.next = Next::End(JobStatus::Cancelled);
+                after.replaced = Some(new.args);
+            }
+        }
+        let is_end = matches!(verdict.next, Next::End(_));
+        // The outcome before the move, so that whoever sees the one sees the
+        // other.
+        let (old, unused) = if starts_over {
+            (Some(self.outcome.set(Outcome::None)), Some(result))
+        } else if is_end || verdict.run.is_some() {
+            let outcome = match result {
+                Ok(value) => Outcome::Value(value),
+                Err(failure) => Outcome::Failed(failure),
+            };
+            (Some(self.outcome.set(outcome)), None)
+        } else {
+            (None, Some(result))
+        };
+        if let Some(run) = verdict.run {
+            hub.record(self, now, || JobEventKind::RunEnded(self.dress(state, run)));
+        }
+        let show = match verdict.next {
+            _ if !is_told => Show::Now,
+            Next::End(_) => self.store_end(state),
+            Next::Run(due) | Next::Retry(due) => {
+                self.core.set_exec_at(due.as_wall(now));
+                self.store_progress(state, now)
+            }
+        };
+        after.kick = show == Show::WhenStored;
+        if after.kick && verdict.run.is_some() {
+            state.progress.hide_run(before);
+        }
+        match verdict.next {
+            Next::End(status) => {
+                after.args = state.args.take();
+                after.moved = self.core.status.finish(status, show);
+                after.removed = hub.remove(self.core.slot);
+                self.record_end(status, now);
+            }
+            Next::Run(due) => {
+                if let Some(nominal) = verdict.misfired {
+                    let next = self.time(state, nominal.as_wall(now));
+                    hub.record(self, now, || JobEventKind::Misfired { next });
+                }
+                self.schedule_anew(state, due, show, now, after);
+            }
+            Next::Retry(due) => {
+                let attempt = state.progress.attempts();
+                let at = self.time(state, due.as_wall(now));
+                hub.record(self, now, || JobEventKind::Retrying { attempt, due: at });
+                self.schedule_anew(state, due, show, now, after);
+            }
+        }
+        (old, unused)
+    }
+
+    /// `Running → Scheduled`, due then.
+    fn schedule_anew(
+        &self,
+        state: &State<A>,
+        due: Due,
+        show: Show,
+        now: Now,
+        after: &mut After<A>,
+    ) {
+        self.core.set_exec_at(due.as_wall(now));
+        after.moved = self.core.status.reschedule(show);
+        after.wake = if state.progress.closing == Closing::Suspended {
+            self.hub().suspend(self.core.slot)
+        } else {
+            self.hub().arm(self.core.slot, due, now)
+        };
+    }
+}

@@ -1,0 +1,338 @@
+//! [`Submit`]: a job on its way into the app, and into its store.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use event_listener::Event as Signal;
+use futures_lite::future;
+
+use super::{Schedule, Trigger};
+use crate::clock::Now;
+use crate::error::{ScheduleError, check_id};
+use crate::hub::{Admission, Hub, When};
+use crate::id::JobId;
+use crate::job::Job;
+use crate::panics::drop_contained;
+use crate::progress::Plan;
+use crate::run::{JobState, NotReplaced, Replaced, Replacing, TaskDef};
+use crate::storage::Change;
+use crate::sync::Arc;
+use crate::waiter::{Condition, Replied, Reply, Waiter};
+use crate::writer::{Ack, Entry, Need};
+
+/// A job that is on its way into the app, and its store.
+pub(super) struct Submission<A, R> {
+    pub(super) task: Arc<TaskDef<A, R>>,
+    pub(super) id: Option<JobId>,
+    pub(super) replace: bool,
+    pub(super) plan: Plan,
+    pub(super) when: When,
+    /// The arguments, for the store that is to keep them.
+    pub(super) text: Option<String>,
+    pub(super) now: Now,
+}
+
+/// How far a submission has come.
+enum Step<A, R> {
+    Done(Result<Job<R>, ScheduleError>),
+    /// The store is asked whether it takes a new job.
+    Storing(Waiter<Replied<Result<Job<R>, ScheduleError>>>),
+    /// It is asked whether it takes other arguments and another trigger for this
+    /// one.
+    Replacing(Waiter<Replied<Replaced<A>>>, Arc<JobState<A, R>>),
+    /// It is asked about another job of this id; what comes then depends on the
+    /// answer.
+    Behind(Waiter<Reserved>, A),
+}
+
+impl<A, R> Submission<A, R>
+where
+    A: Clone + Send + Sync + 'static,
+    R: Send + Sync + 'static,
+{
+    /// As far as it goes without waiting.
+    fn advance(&self, mut args: A) -> Step<A, R> {
+        let hub = &self.task.hub;
+        // Another thread may take the id, or free it, at each step: then it is
+        // the other case, and once more.
+        loop {
+            if let Some(id) = self.id.as_ref().filter(|_| self.replace) {
+                if let Err(error) = check_id(id).and_then(|()| hub.check_open()) {
+                    return Step::Done(Err(error));
+                }
+                if hub.is_reserved(id) {
+                    let reserved = Reserved {
+                        hub: hub.clone(),
+                        id: id.clone(),
+                    };
+                    return Step::Behind(Waiter::new(reserved), args);
+                }
+                if let Some(job) = self.task.live(id) {
+                    args = match self.replace(job, args) {
+                        Ok(step) => return step,
+                        Err(back) => back,
+                    };
+                }
+            }
+            args = match self.admit(args) {
+                Ok(step) => return step,
+                Err(back) => back,
+            };
+        }
+    }
+
+    /// Replaces a job; gives the arguments back if that is done.
+    fn replace(&self, job: Arc<JobState<A, R>>, args: A) -> Result<Step<A, R>, A> {
+        if !job.concerns_store(&self.plan) {
+            return match job.replace(args, self.plan.clone(), self.now) {
+                Ok(()) => Ok(Step::Done(Ok(Job::new(job)))),
+                Err(NotReplaced::Done(back)) => Err(back),
+                Err(NotReplaced::Refused(error)) => Ok(Step::Done(Err(error))),
+            };
+        }
+        match job.begin_replace(args, self.plan.clone(), self.text.clone(), self.now) {
+            Replacing::Waits(reply) => Ok(Step::Replacing(Waiter::new(Replied(reply)), job)),
+            Replacing::Done(back) => Err(back),
+            Replacing::Refused(error, back) => {
+                drop_contained(back);
+                Ok(Step::Done(Err(error)))
+            }
+        }
+    }
+
+    /// Makes a new job; gives the arguments back if one of its id has come
+    /// before it, and is to be replaced.
+    fn admit(&self, args: A) -> Result<Step<A, R>, A> {
+        let hub = &self.task.hub;
+        let is_ready = self.when == When::Now && !self.plan.is_durable;
+        let job = JobState::new(self.task.clone(), args, self.plan.clone(), is_ready);
+        let refused = match &self.text {
+            None => {
+                let admission = Admission {
+                    id: self.id.clone(),
+                    when: self.when,
+                };
+                match hub.admit(job, admission, self.now) {
+                    Ok(job) => return Ok(Step::Done(Ok(Job::new(job)))),
+                    Err(refused) => refused,
+                }
+            }
+            Some(text) => {
+                let mut job = Arc::new(job);
+                let over = if self.replace { &*self.task.names } else { &[] };
+                match hub.reserve(&mut job, self.id.clone(), over, self.now) {
+                    Ok(()) => return Ok(self.store(job, text.clone())),
+                    Err(error) => (error, Arc::into_inner(job)),
+                }
+            }
+        };
+        match refused {
+            (ScheduleError::DuplicateJob { id }, Some(job))
+                if self.replace && (self.task.live(&id).is_some() || hub.is_reserved(&id)) =>
+            {
+                match job.into_args() {
+                    Some(back) => Err(back),
+                    None => Ok(Step::Done(Err(ScheduleError::DuplicateJob { id }))),
+                }
+            }
+            (error, job) => {
+                drop_contained(job);
+                Ok(Step::Done(Err(error)))
+            }
+        }
+    }
+
+    /// Asks the store to keep a job that has its place.
+    fn store(&self, job: Arc<JobState<A, R>>, text: String) -> Step<A, R> {
+        let hub = &self.task.hub;
+        let record = job.record(text, &self.plan, self.now);
+        let reply = Reply::new();
+        let (told, due) = (reply.clone(), self.plan.due);
+        let ack = Ack::Caller(Box::new(move |result| {
+            job.store_answered(due, result, told)
+        }));
+        let entry = Entry {
+            change: Change::Put(record),
+            need: Need::May,
+            ack,
+        };
+        match hub.store.as_ref().map(|store| store.queue(entry)) {
+            Some(Ok(())) => hub.kick_store(),
+            Some(Err(entry)) => entry.refuse(),
+            // A durable task is not registered without a store.
+            None => return Step::Done(Err(ScheduleError::Stopped)),
+        }
+        Step::Storing(Waiter::new(Replied(reply)))
+    }
+}
+
+/// Waits until no place is reserved for an id.
+struct Reserved {
+    hub: Arc<Hub>,
+    id: JobId,
+}
+
+impl Condition for Reserved {
+    type Output = ();
+
+    fn ready(&self) -> Option<()> {
+        (self.hub.has_stopped() || !self.hub.is_reserved(&self.id)).then_some(())
+    }
+
+    fn event(&self) -> &Signal {
+        self.hub.changed()
+    }
+}
+
+/// The operation of a trigger: `.await` it, or end it with
+/// [`wait_blocking`](Submit::wait_blocking). Until then nothing is scheduled,
+/// and no delay runs.
+///
+/// A job in memory is scheduled at once. One that is stored is scheduled when
+/// the store has it, and a future that is dropped while it waits for that leaves
+/// open whether it is.
+#[must_use = "nothing is scheduled until it is awaited or ended with `.wait_blocking()`"]
+pub struct Submit<A, R>(Stage<A, R>);
+
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is that of every job in memory, and a box costs more than a move"
+)]
+enum Stage<A, R> {
+    Asked(Request<A, R>),
+    Waiting(Box<(Submission<A, R>, Step<A, R>)>),
+    Done,
+}
+
+struct Request<A, R> {
+    schedule: Schedule<A, R>,
+    trigger: Trigger,
+}
+
+// Nothing of it is ever pinned.
+impl<A, R> Unpin for Submit<A, R> {}
+
+impl<A, R> Submit<A, R>
+where
+    A: Clone + Send + Sync + 'static,
+    R: Send + Sync + 'static,
+{
+    pub(super) fn new(schedule: Schedule<A, R>, trigger: Trigger) -> Self {
+        Self(Stage::Asked(Request { schedule, trigger }))
+    }
+
+    /// Schedules the job, on this thread; if it is to be stored, blocks the
+    /// thread until it is.
+    ///
+    /// # Errors
+    /// When the app does not run, the id is taken or not allowed, a number makes
+    /// no sense, or the store can't take the job. No job exists then.
+    pub fn wait_blocking(mut self) -> Result<Job<R>, ScheduleError> {
+        match self.begin() {
+            Ok(waiting) => {
+                self.0 = Stage::Waiting(waiting);
+                future::block_on(self)
+            }
+            Err(result) => result,
+        }
+    }
+
+    /// Begins, or takes up again: what it waits for, or the result.
+    #[expect(clippy::type_complexity, reason = "the two ends of one step")]
+    fn begin(
+        &mut self,
+    ) -> Result<Box<(Submission<A, R>, Step<A, R>)>, Result<Job<R>, ScheduleError>> {
+        match std::mem::replace(&mut self.0, Stage::Done) {
+            Stage::Asked(Request { schedule, trigger }) => {
+                let (submission, args) = schedule.prepare(trigger).map_err(Err)?;
+                match submission.advance(args) {
+                    Step::Done(result) => Err(result),
+                    step => Ok(Box::new((submission, step))),
+                }
+            }
+            Stage::Waiting(waiting) => Ok(waiting),
+            Stage::Done => panic!("`Submit` polled after it was ready"),
+        }
+    }
+}
+
+/// The job, if it was replaced; the arguments, if it is done.
+fn replaced<A, R>(
+    job: Arc<JobState<A, R>>,
+    answer: Replaced<A>,
+) -> Result<Result<Job<R>, ScheduleError>, A>
+where
+    A: Clone + Send + Sync + 'static,
+    R: Send + Sync + 'static,
+{
+    match answer {
+        Replaced::Yes => Ok(Ok(Job::new(job))),
+        Replaced::Again(back) => Err(back),
+        Replaced::Refused(error, back) => {
+            drop_contained(back);
+            Ok(Err(error))
+        }
+    }
+}
+
+impl<A, R> Future for Submit<A, R>
+where
+    A: Clone + Send + Sync + 'static,
+    R: Send + Sync + 'static,
+{
+    type Output = Result<Job<R>, ScheduleError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut waiting = match self.begin() {
+            Ok(waiting) => waiting,
+            Err(result) => return Poll::Ready(result),
+        };
+        loop {
+            let (submission, step) = &mut *waiting;
+            let ended = match step {
+                Step::Done(_) => Poll::Ready(()),
+                Step::Storing(reply) => match Pin::new(reply).poll(cx) {
+                    Poll::Ready(result) => return Poll::Ready(result),
+                    Poll::Pending => Poll::Pending,
+                },
+                Step::Behind(reserved, _) => Pin::new(reserved).poll(cx),
+                Step::Replacing(reply, job) => match Pin::new(reply).poll(cx) {
+                    Poll::Ready(answer) => match replaced(job.clone(), answer) {
+                        Ok(result) => return Poll::Ready(result),
+                        Err(back) => {
+                            *step = submission.advance(back);
+                            continue;
+                        }
+                    },
+                    Poll::Pending => Poll::Pending,
+                },
+            };
+            if ended.is_pending() {
+                self.0 = Stage::Waiting(waiting);
+                return Poll::Pending;
+            }
+            match std::mem::replace(step, Step::Done(Err(ScheduleError::Stopped))) {
+                Step::Done(result) => return Poll::Ready(result),
+                Step::Behind(_, args) => *step = submission.advance(args),
+                // Their answers have been taken above.
+                Step::Storing(_) | Step::Replacing(..) => {}
+            }
+        }
+    }
+}
+
+impl<A, R> fmt::Debug for Submit<A, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Stage::Asked(request) => f
+                .debug_struct("Submit")
+                .field("schedule", &request.schedule)
+                .field("trigger", &request.trigger)
+                .finish(),
+            Stage::Waiting(_) => f.write_str("Submit(waiting)"),
+            Stage::Done => f.write_str("Submit(done)"),
+        }
+    }
+}
