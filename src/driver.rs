@@ -96,7 +96,7 @@ impl Driver {
         for job in self.fired.drain(..) {
             if job.fire(now) == Fired::Start {
                 self.due.push(job);
-            } else if job.core().status.get().is_final() {
+            } else if job.core().status.actual().is_final() {
                 // This may be the last that has it, and what it holds is
                 // foreign.
                 self.hub.dispose(Box::new(job));

@@ -447,6 +447,7 @@ impl Hub {
     pub(crate) fn admit_stored(&self, job: Live, due: Due) {
         let now = self.clock.now();
         let slot = job.core().slot;
+        let is_late;
         let wake = {
             let mut board = lock(&self.board);
             if board.phase == Phase::Running {
@@ -455,16 +456,14 @@ impl Hub {
                 });
             }
             board.unresolved.remove(&job.core().id);
-            let is_there = board.table.fill(slot, job);
-            match board.phase {
-                Phase::Running => board.table.arm(slot, due, now),
-                // Another process goes on with it.
-                _ => {
-                    board.suspended += usize::from(is_there);
-                    Wake::No
-                }
-            }
+            let is_there = board.table.fill(slot, job.clone());
+            is_late = is_there && board.phase != Phase::Running;
+            board.table.arm(slot, due, now)
         };
+        if is_late {
+            // The stop has come by before it: another process goes on with it.
+            let _ = job.cancel(Cancelling::Shutdown);
+        }
         self.wake(wake);
         self.events.deliver();
         self.changed.notify(usize::MAX);
@@ -496,6 +495,12 @@ impl Hub {
             self.changed.notify(usize::MAX);
         }
         wake
+    }
+
+    /// A job that was suspended is cancelled, and so is about to be removed.
+    pub(crate) fn take_back(&self) {
+        let suspended = &mut lock(&self.board).suspended;
+        *suspended = suspended.saturating_sub(1);
     }
 
     /// The job in a slot.

@@ -57,6 +57,7 @@ pub(crate) struct Durability<A> {
 
 use self::replacing::NotReplaceable;
 pub(crate) use self::replacing::NotReplaced;
+use self::stored::Forgetting;
 pub(crate) use self::stored::{Replaced, Replacing};
 
 impl<A, R> TaskDef<A, R>
@@ -631,6 +632,10 @@ where
         let reply;
         match (self.core.status.actual(), how) {
             (JobStatus::Scheduled, Cancelling::Shutdown) if state.progress.is_durable() => {
+                if state.progress.closing == Closing::Suspended {
+                    // By a shutdown before this one.
+                    return Cancelled::now(false);
+                }
                 after.kick = self.take_back_mark(&mut state, now);
                 state.progress.closing = Closing::Suspended;
                 state.progress.is_ready = false;
@@ -641,7 +646,18 @@ where
             }
             (JobStatus::Scheduled, _) => {
                 let show;
-                (show, reply) = self.store_cancel(&mut state);
+                (show, reply) = match self.store_cancel(&mut state) {
+                    Forgetting::NotStored => (Show::Now, None),
+                    Forgetting::Asked(show, reply) => (show, Some(reply)),
+                    // It is another process's now.
+                    Forgetting::Closed(reply) => {
+                        let reply = Some(reply);
+                        return Cancelled { did: false, reply };
+                    }
+                };
+                if state.progress.closing == Closing::Suspended {
+                    hub.take_back();
+                }
                 after.moved = self.core.status.cancel(show);
             }
             (JobStatus::Running, Cancelling::Abort) => {
@@ -653,7 +669,11 @@ where
                     });
                 }
                 let show;
-                (show, reply) = self.store_cancel(&mut state);
+                (show, reply) = match self.store_cancel(&mut state) {
+                    Forgetting::NotStored => (Show::Now, None),
+                    Forgetting::Asked(show, reply) => (show, Some(reply)),
+                    Forgetting::Closed(reply) => (Show::Now, Some(reply)),
+                };
                 if show == Show::WhenStored && run.is_some() {
                     state.progress.hide_run(before);
                 }

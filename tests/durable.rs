@@ -10,7 +10,8 @@ use common::{DropCounter, HOUR, Log, MINUTE, SECOND};
 use jobber::testing::{ManualClock, Simulation};
 use jobber::{
     Backoff, BoxError, Event, Job, JobContext, JobError, JobEventKind, JobRecord, JobStatus,
-    MemoryStorage, Misfire, RegisterError, ScheduleError, Task, TriggerRecord, UnresolvedReason,
+    MemoryStorage, Misfire, RegisterError, ScheduleError, StorageError, Task, TriggerRecord,
+    UnresolvedReason,
 };
 use time::OffsetDateTime;
 use time::macros::{datetime, offset};
@@ -593,6 +594,83 @@ fn shutdown_leaves_what_waits_to_the_next_process() -> Result {
     logging(&sim, "t", &log);
     sim.advance(MINUTE);
     assert_eq!(log.take().len(), 2);
+    Ok(())
+}
+
+/// Cancelling after the end answered that it was done, and the next process ran
+/// the job.
+#[test]
+fn a_stored_job_can_not_be_cancelled_when_its_store_is_closed() -> Result {
+    let mut machine = Machine::new();
+    let mut sim = machine.boot();
+    let log = Log::new();
+    let task = logging(&sim, "t", &log);
+    let job = task.schedule(1).delay(MINUTE).wait_blocking()?;
+    sim.shutdown(Duration::ZERO);
+    let result = job.cancel().wait_blocking();
+    assert!(matches!(result, Err(StorageError::Closed)), "{result:?}");
+    assert!(job.abort().wait_blocking().is_err());
+    assert_eq!(job.status(), JobStatus::Scheduled);
+    drop(sim);
+    let mut sim = machine.boot();
+    logging(&sim, "t", &log);
+    sim.advance(MINUTE);
+    assert_eq!(log.take().len(), 1);
+    Ok(())
+}
+
+/// A second stop counted the jobs that wait once more, and so did a cancel
+/// during the stop: it waited for its whole grace.
+#[test]
+fn a_shutdown_waits_for_nothing_but_what_runs_whoever_stops_or_cancels_meanwhile() -> Result {
+    let machine = Machine::new();
+    let app = jobber::Jobber::builder()
+        .clock(machine.clock.clone())
+        .storage(machine.disk.clone())
+        .build()?;
+    let (clock, started) = (machine.clock.clone(), Log::new());
+    let seen = started.clone();
+    let slow = app
+        .task("slow", move |cx: JobContext| {
+            let stop = cx.stop_token();
+            let sleep = clock.sleep(SECOND);
+            seen.add(());
+            async move {
+                stop.stopped().await;
+                sleep.await;
+            }
+        })
+        .durable()
+        .register()?;
+    app.start().wait_blocking()?;
+    let running = slow.schedule(()).push().wait_blocking()?;
+    while started.entries().is_empty() {
+        std::thread::yield_now();
+    }
+    let waiting = slow.schedule(()).delay(HOUR).wait_blocking()?;
+    let _ = slow.schedule(()).delay(HOUR).wait_blocking()?;
+    let stops: Vec<_> = (0..2)
+        .map(|_| {
+            let app = app.clone();
+            std::thread::spawn(move || app.shutdown(Duration::MAX).wait_blocking())
+        })
+        .collect();
+    // The stop has begun, and does not end before the clock is moved.
+    while slow
+        .schedule(())
+        .in_memory()
+        .delay(HOUR)
+        .wait_blocking()
+        .is_ok()
+    {}
+    assert!(waiting.cancel().wait_blocking()?);
+    assert_eq!(running.status(), JobStatus::Running);
+    machine.clock.advance(SECOND);
+    for stop in stops {
+        assert!(stop.join().unwrap().is_empty());
+    }
+    assert_eq!(running.status(), JobStatus::Success);
+    assert_eq!(machine.disk.records().len(), 1);
     Ok(())
 }
 

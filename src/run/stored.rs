@@ -60,6 +60,21 @@ pub(crate) enum Replaced<A> {
     Refused(ScheduleError, A),
 }
 
+/// Whether the store forgets a job that is cancelled.
+pub(super) enum Forgetting {
+    /// It does not have it.
+    NotStored,
+    Asked(Show, Told),
+    /// It can't be asked any more: the app has stopped.
+    Closed(Told),
+}
+
+fn closed() -> Told {
+    let reply = Reply::new();
+    reply.give(Err(StorageError::Closed));
+    reply
+}
+
 impl<A, R> JobState<A, R>
 where
     A: Clone + Send + Sync + 'static,
@@ -171,13 +186,12 @@ where
 
     /// The job is cancelled or aborted, and whoever does that waits for the
     /// store.
-    pub(super) fn store_cancel(&self, state: &mut State<A>) -> (Show, Option<Told>) {
-        let Some(job) = self
-            .is_stored(state)
-            .then(|| self.hub().at(self.core.slot))
-            .flatten()
-        else {
-            return (Show::Now, None);
+    pub(super) fn store_cancel(&self, state: &mut State<A>) -> Forgetting {
+        if !self.is_stored(state) {
+            return Forgetting::NotStored;
+        }
+        let Some(job) = self.hub().at(self.core.slot) else {
+            return Forgetting::Closed(closed());
         };
         let reply = Reply::new();
         let told = reply.clone();
@@ -187,14 +201,14 @@ where
             told.give(result);
         }));
         if !self.queue(state, Change::Remove(self.core.id.clone()), Need::Must, ack) {
-            return (Show::Now, None);
+            return Forgetting::Closed(closed());
         }
         match &mut state.progress.durable {
             Some(durable) => {
                 durable.unstored += 1;
-                (Show::WhenStored, Some(reply))
+                Forgetting::Asked(Show::WhenStored, reply)
             }
-            None => (Show::Now, Some(reply)),
+            None => Forgetting::Asked(Show::Now, reply),
         }
     }
 
@@ -206,8 +220,8 @@ where
         let reply = Reply::new();
         let told = reply.clone();
         let ack = Ack::Caller(Box::new(move |result| told.give(result)));
-        self.queue(state, Change::Remove(self.core.id.clone()), Need::Must, ack)
-            .then_some(reply)
+        let is_asked = self.queue(state, Change::Remove(self.core.id.clone()), Need::Must, ack);
+        Some(if is_asked { reply } else { closed() })
     }
 
     /// Whether the store has this job, or what is to follow its run.
