@@ -19,8 +19,10 @@ use crate::executor::Executor;
 use crate::executor::dispatch::Dispatcher;
 use crate::id::JobId;
 use crate::panics::drop_contained;
+use crate::record::JobRecord;
 use crate::state::StateMap;
 use crate::status::JobStatus;
+use crate::storage::Change;
 use crate::sync::{Arc, AtomicBool, Mutex, OnceLock, Ordering, lock};
 use crate::table::{Emptied, Inbox, Table, Wake};
 use crate::timer_queue::{Key, Tag};
@@ -227,7 +229,7 @@ impl Hub {
     /// store.
     pub(crate) fn start_failed(&self) {
         if let Some(store) = &self.store {
-            store.sever();
+            store.closed();
         }
         let left = {
             let mut board = lock(&self.board);
@@ -458,7 +460,11 @@ impl Hub {
             board.unresolved.remove(&job.core().id);
             let is_there = board.table.fill(slot, job.clone());
             is_late = is_there && board.phase != Phase::Running;
-            board.table.arm(slot, due, now)
+            if board.phase == Phase::Running {
+                board.table.arm(slot, due, now)
+            } else {
+                Wake::No
+            }
         };
         if is_late {
             // The stop has come by before it: another process goes on with it.
@@ -476,6 +482,22 @@ impl Hub {
             .table
             .give_up(core.slot, core.is_named.then_some(&core.id));
         self.changed.notify(usize::MAX);
+    }
+
+    /// Has the store forget a record that nobody needs, unless the id is another
+    /// job's by now.
+    pub(crate) fn forget_if_free(&self, id: &JobId) {
+        let board = lock(&self.board);
+        if !board.table.contains(id) && !board.unresolved.contains_key(id) {
+            // Under the lock: whoever takes the id comes after it.
+            self.queue(Change::Remove(id.clone()));
+        }
+    }
+
+    /// What a stored job of this id that no task can run is to be again, if a
+    /// job that was to take its place could not be stored.
+    pub(crate) fn unresolved_record(&self, id: &JobId) -> Option<Box<JobRecord>> {
+        lock(&self.board).unresolved.get(id)?.record()
     }
 
     /// Whether a place is kept for a job of this name.

@@ -20,7 +20,7 @@ use crate::handler::{BlockingHandler, Handler, TaskOutput};
 use crate::hub::{Hub, HubConfig};
 use crate::id::JobId;
 use crate::job::AnyJob;
-use crate::panics::contain;
+use crate::panics::{contain, drop_contained};
 use crate::state::StateMap;
 use crate::status::JobStatus;
 use crate::storage::{Health, Storage, UnresolvedJob};
@@ -152,7 +152,7 @@ impl JobberBuilder {
         self
     }
 
-    /// Where the jobs of [durable](crate::TaskBuilder::durable) tasks are kept:
+    /// Where the jobs of durable tasks (`TaskBuilder::durable`) are kept:
     /// `SqliteStorage` with the feature `sqlite`, `MemoryStorage` for tests, or a
     /// [`Storage`] of your own. It is opened when the app starts, and belongs to
     /// it until it stops.
@@ -621,7 +621,13 @@ impl Start {
         match opened {
             Ok(()) => Ok(writer),
             Err(error) => {
-                lock(&self.parts).storage = Some(writer.into_storage());
+                let storage = writer.into_storage();
+                if matches!(error, StartError::Stopped) {
+                    // There will be no other try: let go of before the end is told.
+                    drop_contained(storage);
+                } else {
+                    lock(&self.parts).storage = Some(storage);
+                }
                 self.hub.start_failed();
                 Err(error)
             }

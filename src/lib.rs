@@ -46,7 +46,7 @@
 //! ```
 //!
 //! # Durability
-//! A [durable](TaskBuilder::durable) task keeps its jobs in the app's
+//! A durable task (`TaskBuilder::durable`, with the feature `serde`) keeps its jobs in the app's
 //! [storage](JobberBuilder::storage), and so they survive the process:
 //!
 //! ```
@@ -75,6 +75,8 @@
 //!   same [`nominal_time`](JobContext::nominal_time) and
 //!   [`run_number`](JobContext::run_number), and the same
 //!   [`attempt`](JobContext::attempt), so that a task can make itself idempotent.
+//!   (A recurring job that is told to leave out what is late, by
+//!   [`Misfire::Skip`] or [`Misfire::Grace`], does so here, too.)
 //!   What a recurring job has done is part of that commit.
 //! - Whoever has seen a job done, by its status or by waiting, knows that the
 //!   store knows; so no other process runs it again. (If the store fails, the job

@@ -99,6 +99,31 @@ pub(crate) struct RunRecord {
     pub(crate) status: JobStatus,
 }
 
+impl Tally {
+    /// The run that is going on has ended.
+    fn enter(
+        &mut self,
+        nominal: WallNanos,
+        started_at: WallNanos,
+        status: JobStatus,
+        now: Now,
+    ) -> RunRecord {
+        let run = RunRecord {
+            number: self.runs,
+            nominal,
+            started_at,
+            finished_at: now.wall,
+            status,
+        };
+        self.last = Some(run);
+        self.failures_in_a_row = match status {
+            JobStatus::Success => 0,
+            _ => self.failures_in_a_row.saturating_add(1),
+        };
+        run
+    }
+}
+
 impl Plan {
     pub(crate) fn new(
         zone: Option<Box<Zone>>,
@@ -192,6 +217,10 @@ pub(crate) struct Durable {
     /// them, which is shown until it has.
     pub(crate) unstored_runs: u32,
     shown: Option<RunRecord>,
+    /// Replacements that the store has not answered yet.
+    pub(crate) replacing: u32,
+    /// The job has come further meanwhile, and the store is to be told then.
+    pub(crate) is_owed: bool,
     /// For `at_most_once`.
     pub(crate) mark: Mark,
     pub(crate) catch_up: CatchUp,
@@ -645,18 +674,7 @@ impl Progress {
     /// Enters the run that is going on, of a recurring job, as ended.
     pub(crate) fn record(&mut self, status: JobStatus, now: Now) -> Option<RunRecord> {
         let (recurring, tally) = (self.recurring.as_ref()?, self.tally.as_mut()?);
-        let run = RunRecord {
-            number: tally.runs,
-            nominal: self.nominal,
-            started_at: recurring.started_at,
-            finished_at: now.wall,
-            status,
-        };
-        tally.last = Some(run);
-        tally.failures_in_a_row = match status {
-            JobStatus::Success => 0,
-            _ => tally.failures_in_a_row.saturating_add(1),
-        };
+        let run = tally.enter(self.nominal, recurring.started_at, status, now);
         self.runs_ended = self.runs_ended.wrapping_add(1);
         Some(run)
     }

@@ -476,7 +476,17 @@ where
             hub.record(self, now, || JobEventKind::Misfired { next });
         }
         match tock {
-            Tock::NotYet => Fired::Settled,
+            Tock::NotYet => {
+                let mut after = After::default();
+                if state.progress.timer.is_some_and(|due| !due.is_reached(now)) {
+                    // The wall clock was set back, or the key was that of a turn.
+                    after.ends_turn = state.progress.end_turn();
+                    after.wake = self.arm_again(&state, now);
+                }
+                drop(state);
+                self.finish_up(after);
+                Fired::Settled
+            }
             Tock::Start | Tock::StartMissed(_) => {
                 let is_marked = self.is_at_most_once(&state);
                 if is_marked {
@@ -697,7 +707,12 @@ where
             }
             (JobStatus::Running, Cancelling::Shutdown) => {
                 if state.progress.closing == Closing::No {
-                    state.progress.closing = if state.progress.is_durable() {
+                    // By what follows the run.
+                    let is_durable = match &state.replacement {
+                        Some(new) => new.plan.is_durable,
+                        None => state.progress.is_durable(),
+                    };
+                    state.progress.closing = if is_durable {
                         Closing::Suspended
                     } else {
                         Closing::Shutdown

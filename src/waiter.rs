@@ -122,6 +122,11 @@ impl<T> Reply<T> {
         })
     }
 
+    /// The answer, if nobody has taken it.
+    pub(crate) fn take(&self) -> Option<T> {
+        lock(&self.answer).take()
+    }
+
     pub(crate) fn give(&self, answer: T) {
         *lock(&self.answer) = Some(answer);
         self.given.notify(usize::MAX);
@@ -135,7 +140,7 @@ impl<T> Condition for Replied<T> {
     type Output = T;
 
     fn ready(&self) -> Option<T> {
-        lock(&self.0.answer).take()
+        self.0.take()
     }
 
     fn event(&self) -> &Event {

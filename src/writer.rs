@@ -226,7 +226,8 @@ impl Store {
         }
     }
 
-    fn closed(&self) {
+    /// Takes nothing in any more, and tells whoever waits.
+    pub(crate) fn closed(&self) {
         let mut left = {
             let mut queue = lock(&self.queue);
             queue.phase = Phase::Closed;
@@ -468,7 +469,26 @@ impl Writer {
             Err(error) if error.is_of_one_change() && batch.len() > 1 => {
                 self.commit_each(store, batch, now);
             }
-            Err(error) => self.fail(store, batch, &error, now),
+            // Whoever holds the file would hold it for as long again.
+            Err(error @ StorageError::Busy { .. }) => self.fail(store, batch, &error, now),
+            Err(error) => {
+                // What is new may be what the store can't take: what must be made
+                // is not held up by it.
+                let (must, may): (Vec<_>, Vec<_>) =
+                    batch.entries().partition(|entry| entry.need == Need::Must);
+                let is_mixed = !must.is_empty() && !may.is_empty();
+                let batch_of = |entries: Vec<Entry>| {
+                    let mut batch = Batch::default();
+                    entries.into_iter().for_each(|entry| batch.push(entry));
+                    batch
+                };
+                self.fail(store, batch_of(may), &error, now);
+                if is_mixed {
+                    self.commit(store, batch_of(must), now);
+                } else {
+                    self.fail(store, batch_of(must), &error, now);
+                }
+            }
         }
     }
 
@@ -492,6 +512,9 @@ impl Writer {
     }
 
     fn fail(&mut self, store: &Store, batch: Batch, error: &StorageError, now: Duration) {
+        if batch.len() == 0 {
+            return;
+        }
         let owed = batch.rest.iter().filter(|(need, _)| *need == Need::Must);
         let owed = self.retained.len() + owed.count();
         self.failures = self.failures.saturating_add(1);

@@ -5,14 +5,16 @@
 mod common;
 
 use std::error::Error;
-use std::sync::{Arc, Mutex};
+use std::future::Future;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use common::{HOUR, Log, MINUTE, SECOND};
+use futures_lite::future::{block_on, poll_once};
 use jobber::testing::{Fault, FaultyStorage, ManualClock, Operation, Simulation};
 use jobber::{
-    Change, JobContext, JobStatus, Jobber, MemoryStorage, ScheduleError, StartError, StorageError,
-    Task,
+    Change, JobContext, JobStatus, Jobber, MemoryStorage, ScheduleError, StartError, Storage,
+    StorageError, Task,
 };
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
@@ -552,5 +554,323 @@ fn submitters_and_waiters_never_hang_whatever_the_store_does() -> Result {
     }
     app.wait_all().wait_blocking();
     drop(app);
+    Ok(())
+}
+
+// What a reviewer found, each with its story.
+
+/// A store whose commit of a job of this id is held up, once, until the gate is
+/// opened.
+fn gated(
+    disk: &MemoryStorage,
+    args: &'static str,
+) -> (
+    FaultyStorage<MemoryStorage>,
+    mpsc::Receiver<()>,
+    mpsc::Sender<()>,
+) {
+    let (asks, asked) = mpsc::channel();
+    let (gate, open) = mpsc::channel::<()>();
+    let mut is_held = false;
+    let storage = FaultyStorage::new(disk.clone(), move |operation| {
+        let is_it = |change: &Change| matches!(change, Change::Put(job) if job.args == args);
+        if let Operation::Commit(changes) = operation
+            && changes.iter().any(is_it)
+            && !std::mem::replace(&mut is_held, true)
+        {
+            asks.send(()).unwrap();
+            open.recv().unwrap();
+        }
+        Fault::None
+    });
+    (storage, asked, gate)
+}
+
+/// Does what can be done without waiting.
+fn begin<F: Future + Unpin>(future: &mut F) {
+    assert!(
+        block_on(poll_once(future)).is_none(),
+        "it waits for the store"
+    );
+}
+
+/// The answer about a replacement came when its job had been cancelled and
+/// another task had taken the id: the store was told to forget it once more, and
+/// forgot the new job.
+#[test]
+fn a_replacement_that_comes_too_late_does_not_take_another_job_with_it() -> Result {
+    let disk = MemoryStorage::new();
+    let (storage, asked, gate) = gated(&disk, "2");
+    let app = Jobber::builder().storage(storage).build()?;
+    let one = app.task("one", async |n: u32| n).durable().register()?;
+    let two = app.task("two", async |n: u32| n).durable().register()?;
+    app.start().wait_blocking()?;
+    let job = one.schedule(1).id("x").delay(HOUR).wait_blocking()?;
+    let mut replace = one.schedule(2).id("x").replace().delay(HOUR);
+    begin(&mut replace);
+    asked.recv()?;
+    let mut cancel = job.cancel();
+    begin(&mut cancel);
+    let mut other = two.schedule(3).id("x").delay(HOUR);
+    begin(&mut other);
+    // Nobody waits for the replacement any more.
+    drop(replace);
+    gate.send(())?;
+    assert!(block_on(cancel)?);
+    let other = block_on(other)?;
+    // One more commit, so that all before it are through.
+    let _ = two.schedule(4).delay(HOUR).wait_blocking()?;
+    assert_eq!(app.find_job("x").unwrap().task_name(), "two");
+    assert!(disk.records().iter().any(|record| record.id == *other.id()));
+    Ok(())
+}
+
+/// The end of a run was written behind the replacement that it ran into, and left
+/// the new trigger with the time of the old one.
+#[test]
+fn a_run_that_ends_while_the_store_is_asked_about_its_replacement_does_not_spoil_it() -> Result {
+    let disk = MemoryStorage::new();
+    let (storage, asked, gate) = gated(&disk, "2");
+    let clock = ManualClock::new();
+    let app = Jobber::builder()
+        .clock(clock.clone())
+        .storage(storage)
+        .build()?;
+    let (sleep, started) = (clock.clone(), Log::new());
+    let seen = started.clone();
+    let task = app
+        .task("t", move |_: u32| {
+            seen.add(());
+            sleep.sleep(SECOND)
+        })
+        .durable()
+        .register()?;
+    app.start().wait_blocking()?;
+    let start = time::macros::datetime!(2000-01-01 0:00 UTC);
+    let job = task
+        .schedule(1)
+        .id("x")
+        .start_date(start)
+        .every(HOUR * 24)
+        .wait_blocking()?;
+    while started.entries().is_empty() {
+        std::thread::yield_now();
+    }
+    let mut replace = task.schedule(2).id("x").replace().delay(HOUR);
+    begin(&mut replace);
+    asked.recv()?;
+    clock.advance(SECOND);
+    // The run has ended when its sleeper is gone.
+    let tick = app.task("tick", || async {}).register()?;
+    for _ in 0..100 {
+        tick.schedule(()).push().wait_blocking()?.wait_blocking();
+    }
+    gate.send(())?;
+    let _ = block_on(replace)?;
+    let _ = task.schedule(3).delay(HOUR).wait_blocking()?;
+    while job.status() == JobStatus::Running {
+        std::thread::yield_now();
+    }
+    let record = disk
+        .records()
+        .into_iter()
+        .find(|record| record.id == "x")
+        .unwrap();
+    assert_eq!(
+        (record.args.as_str(), record.progress.recurring),
+        ("2", None)
+    );
+    assert_eq!(record.progress.due, job.exec_at());
+    Ok(())
+}
+
+/// Scheduling in its place failed, and took the record with it that nobody could
+/// run.
+#[test]
+fn a_job_that_no_task_can_run_is_kept_if_its_replacement_could_not_be_stored() -> Result {
+    for fault in [Fault::Fail, Fault::Tear] {
+        let disk = Disk::new();
+        let sim = disk.boot();
+        let log = Log::new();
+        let _ = adding(&sim, &log)
+            .schedule(1)
+            .id("x")
+            .delay(HOUR)
+            .wait_blocking()?;
+        sim.crash();
+        let before = disk.contents.records();
+        let mut sim = disk.boot();
+        let other = sim
+            .app()
+            .task("t", async |text: String| text)
+            .durable()
+            .register()?;
+        disk.is(fault);
+        storage_error(
+            other
+                .schedule("a".into())
+                .id("x")
+                .replace()
+                .delay(HOUR)
+                .wait_blocking(),
+        );
+        disk.is(Fault::None);
+        sim.advance(MINUTE);
+        assert_eq!(disk.contents.records(), before);
+        assert_eq!(sim.app().unresolved().len(), 1);
+    }
+    Ok(())
+}
+
+/// It was discarded and replaced at once, and the record of the new job was
+/// discarded.
+#[test]
+fn a_job_that_is_about_to_be_replaced_is_not_discarded() -> Result {
+    let disk = MemoryStorage::new();
+    let sim = Simulation::with(0, ManualClock::new(), |app| app.storage(disk.clone()))?;
+    let task = sim
+        .app()
+        .task("t", async |text: String| text)
+        .durable()
+        .register()?;
+    let _ = task
+        .schedule("a".into())
+        .id("x")
+        .delay(HOUR)
+        .wait_blocking()?;
+    sim.crash();
+    let (storage, asked, gate) = gated(&disk, "2");
+    let app = Jobber::builder()
+        .clock(ManualClock::new())
+        .storage(storage)
+        .build()?;
+    let task = app.task("t", async |n: u32| n).durable().register()?;
+    app.start().wait_blocking()?;
+    let mut replace = task.schedule(2).id("x").replace().delay(HOUR);
+    begin(&mut replace);
+    asked.recv()?;
+    assert!(!app.discard("x").wait_blocking()?);
+    gate.send(())?;
+    let _ = block_on(replace)?;
+    assert_eq!(disk.records()[0].args, "2");
+    Ok(())
+}
+
+/// A job that the store has no room for held up the ends of others, which make
+/// room.
+#[test]
+fn what_the_store_can_not_take_does_not_hold_up_what_it_can() -> Result {
+    let contents = MemoryStorage::new();
+    let is_away = Arc::new(Mutex::new(false));
+    let away = is_away.clone();
+    let storage = FaultyStorage::new(contents.clone(), move |operation| {
+        let is_large = |change: &Change| matches!(change, Change::Put(job) if job.args == "9");
+        match operation {
+            _ if *away.lock().unwrap() => Fault::Fail,
+            Operation::Commit(changes) if changes.iter().any(is_large) => {
+                Fault::FailWith(StorageError::Full {
+                    path: "disk".into(),
+                })
+            }
+            _ => Fault::None,
+        }
+    });
+    let mut sim = Simulation::with(0, ManualClock::new(), |app| app.storage(storage))?;
+    let log = Log::new();
+    let task = adding(&sim, &log);
+    let _ = task.schedule(1).id("x").push().wait_blocking()?;
+    *is_away.lock().unwrap() = true;
+    sim.run_until_stalled();
+    *is_away.lock().unwrap() = false;
+    assert_eq!(sim.app().health().unstored, 1);
+    storage_error(task.schedule(9).delay(HOUR).wait_blocking());
+    assert!(contents.records().is_empty());
+    assert_eq!(sim.app().health().unstored, 0);
+    Ok(())
+}
+
+/// Its turn came by the monotonic clock, after the wall clock had been set back
+/// before its time: it was forgotten.
+#[test]
+fn a_job_whose_turn_comes_before_its_time_waits_for_that() -> Result {
+    let disk = Disk::new();
+    let sim = disk.boot();
+    let due = time::macros::datetime!(2000-01-01 1:00 UTC);
+    let log = Log::new();
+    let task = adding(&sim, &log);
+    for n in 0..300 {
+        let _ = task.schedule(n).at(due - SECOND).wait_blocking()?;
+    }
+    let _ = task.schedule(1_000).id("x").at(due).wait_blocking()?;
+    sim.crash();
+    disk.clock.advance(HOUR + SECOND);
+    let mut sim = disk.boot();
+    let seen = log.clone();
+    let _ = sim
+        .app()
+        .task("t", move |n: u32| {
+            seen.add(n);
+            std::future::pending::<()>()
+        })
+        .durable()
+        .register()?;
+    sim.run_until_stalled();
+    sim.set_wall(due - MINUTE);
+    sim.advance(SECOND * 59);
+    assert!(!log.entries().contains(&1_000));
+    sim.advance(MINUTE);
+    assert!(log.entries().contains(&1_000));
+    Ok(())
+}
+
+/// Whoever cancelled a job while the store was read waited for ever when that
+/// failed.
+#[test]
+fn a_start_that_fails_tells_whoever_waits() -> Result {
+    struct BadLoad(MemoryStorage, mpsc::Sender<()>, mpsc::Receiver<()>);
+    impl Storage for BadLoad {
+        fn open(&mut self) -> std::result::Result<(), StorageError> {
+            Ok(())
+        }
+        fn load(
+            &mut self,
+            each: &mut dyn FnMut(jobber::Loaded),
+        ) -> std::result::Result<(), StorageError> {
+            self.0.load(each)?;
+            self.1.send(()).unwrap();
+            self.2.recv().unwrap();
+            Err(StorageError::other("the end can't be read"))
+        }
+        fn commit(&mut self, changes: &[Change]) -> std::result::Result<(), StorageError> {
+            self.0.commit(changes)
+        }
+    }
+    let disk = Disk::new();
+    let sim = disk.boot();
+    let log = Log::new();
+    let _ = adding(&sim, &log)
+        .schedule(1)
+        .id("x")
+        .delay(HOUR)
+        .wait_blocking()?;
+    sim.crash();
+    let (asks, asked) = mpsc::channel();
+    let (gate, open) = mpsc::channel();
+    let app = Jobber::builder()
+        .storage(BadLoad(disk.contents.clone(), asks, open))
+        .build()?;
+    let task = app.task("t", async |n: u32| n).durable().register()?;
+    let starting = std::thread::spawn({
+        let app = app.clone();
+        move || app.start().wait_blocking().is_err()
+    });
+    asked.recv()?;
+    let job = task.job("x").unwrap();
+    let mut cancel = job.cancel();
+    begin(&mut cancel);
+    gate.send(())?;
+    assert!(starting.join().unwrap());
+    assert!(matches!(block_on(cancel), Err(StorageError::Closed)));
+    assert!(disk.has("x"));
     Ok(())
 }

@@ -41,12 +41,14 @@ pub enum StorageError {
         path: PathBuf,
     },
     /// The disk is full, or the store has reached the size that it may have.
+    /// Nothing was written.
     #[error("there is no room left for `{}`", path.display())]
     Full {
         /// The file.
         path: PathBuf,
     },
-    /// The file, its directory or its file system can't be written to.
+    /// The file, its directory or its file system can't be written to. Nothing
+    /// was written.
     #[error("`{}` can't be written to", path.display())]
     ReadOnly {
         /// The file.
@@ -135,7 +137,11 @@ impl StorageError {
     pub(crate) fn wrote_nothing(&self) -> bool {
         matches!(
             self,
-            StorageError::Busy { .. } | StorageError::TooLarge { .. } | StorageError::Closed
+            StorageError::Busy { .. }
+                | StorageError::Full { .. }
+                | StorageError::ReadOnly { .. }
+                | StorageError::TooLarge { .. }
+                | StorageError::Closed
         )
     }
 

@@ -84,7 +84,8 @@ impl Hub {
             next.let_go();
             if !has_it {
                 // It was cancelled or replaced, or has had it.
-                lock(&self.board).catch_up.turns -= 1;
+                let turns = &mut lock(&self.board).catch_up.turns;
+                *turns = turns.saturating_sub(1);
             }
         }
     }

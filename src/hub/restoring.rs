@@ -120,13 +120,22 @@ impl Hub {
                 self.enter(record, found, (job, due, change), now)
             }
             Ok(Restored::Lost { id, status }) => {
-                lock(&self.board).unresolved.remove(&id);
+                {
+                    let mut board = lock(&self.board);
+                    let has_waited = board.unresolved.remove(&id).is_some();
+                    if found == Found::Waiting && !has_waited {
+                        return true;
+                    }
+                    self.queue(Change::Remove(id));
+                }
                 self.record_lost(&record, status, now);
-                self.queue(Change::Remove(id));
                 true
             }
             Err(reason) => {
-                lock(&self.board).keep(record, reason);
+                let mut board = lock(&self.board);
+                if found == Found::Loaded || board.unresolved.contains_key(&record.id) {
+                    board.keep(record, reason);
+                }
                 true
             }
         }
@@ -185,7 +194,7 @@ impl Hub {
         true
     }
 
-    fn queue(&self, change: Change) {
+    pub(super) fn queue(&self, change: Change) {
         if let Some(store) = &self.store {
             // If it is closed, another process will do the same again.
             let _ = store.queue(Entry {
@@ -231,8 +240,6 @@ impl Hub {
     /// such job.
     pub(crate) fn discard(&self, id: &JobId) -> Option<Arc<Reply<Result<(), StorageError>>>> {
         let store = self.store.as_ref()?;
-        let unresolved = lock(&self.board).unresolved.remove(id)?;
-        drop(unresolved);
         let reply = Reply::new();
         let told = reply.clone();
         let entry = Entry {
@@ -240,7 +247,20 @@ impl Hub {
             need: Need::Must,
             ack: Ack::Caller(Box::new(move |result| told.give(result))),
         };
-        match store.queue(entry) {
+        let queued = {
+            let mut board = lock(&self.board);
+            if board.table.contains(id) {
+                // Its task is about to replace it.
+                return None;
+            }
+            let unresolved = board.unresolved.remove(id)?;
+            // Under the lock: whoever takes the id comes after it.
+            let queued = store.queue(entry);
+            drop(board);
+            drop(unresolved);
+            queued
+        };
+        match queued {
             Ok(()) => store.kick(),
             Err(entry) => entry.refuse(),
         }
@@ -249,9 +269,13 @@ impl Hub {
 }
 
 impl Unresolved {
-    /// Whether it is one of a task of these names.
+    /// Whether it is a record of a task of these names.
     pub(crate) fn is_of(&self, names: &[Arc<str>]) -> bool {
-        names.iter().any(|name| **name == *self.task)
+        self.record.is_some() && names.iter().any(|name| **name == *self.task)
+    }
+
+    pub(crate) fn record(&self) -> Option<Box<JobRecord>> {
+        self.record.clone()
     }
 }
 

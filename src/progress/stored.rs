@@ -76,9 +76,17 @@ impl Progress {
     }
 
     /// What a store is to know of it once it goes on with this plan.
-    pub(crate) fn record_with(&self, plan: &Plan, now: Now) -> ProgressRecord {
+    pub(crate) fn record_with(&self, plan: &Plan, is_running: bool, now: Now) -> ProgressRecord {
         let kept = self.tally.as_ref().filter(|_| self.goes_on_with(plan));
-        plan.progress_record(&kept.map(|tally| **tally).unwrap_or_default(), now)
+        let mut tally = kept.map(|tally| **tally).unwrap_or_default();
+        if self.attempts > 0
+            && !is_running
+            && let (Some(_), Some(recurring)) = (kept, &self.recurring)
+        {
+            // The retry that it waits for will not come.
+            tally.enter(self.nominal, recurring.started_at, self.failed_as, now);
+        }
+        plan.progress_record(&tally, now)
     }
 
     /// Goes on from what a store has kept. `app_zone` is for a job without a zone

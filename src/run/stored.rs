@@ -60,6 +60,16 @@ pub(crate) enum Replaced<A> {
     Refused(ScheduleError, A),
 }
 
+/// A job as it was when the store was asked about its replacement.
+#[derive(Clone, Copy)]
+struct Before {
+    was_durable: bool,
+    /// It was about to start, and the replacement has taken that back.
+    took_back: bool,
+    /// That of the change.
+    number: u32,
+}
+
 /// Whether the store forgets a job that is cancelled.
 pub(super) enum Forgetting {
     /// It does not have it.
@@ -109,8 +119,12 @@ where
             }
             Err(error) => {
                 if !error.wrote_nothing() {
-                    // What the store has is not known; it is to be nothing.
-                    let change = Change::Remove(self.core.id.clone());
+                    // What the store has is not known; it is to be nothing, or what
+                    // was there before.
+                    let change = match hub.unresolved_record(&self.core.id) {
+                        Some(record) => Change::Put(record),
+                        None => Change::Remove(self.core.id.clone()),
+                    };
                     self.queue(&mut lock(&self.state), change, Need::Must, Ack::Nobody);
                 }
                 hub.give_up(&*self);
@@ -174,6 +188,15 @@ where
     pub(super) fn store_progress(&self, state: &mut State<A>, now: Now) -> Show {
         if !state.progress.is_durable() {
             return Show::Now;
+        }
+        if let Some(durable) = &mut state.progress.durable
+            && durable.replacing > 0
+        {
+            // The store may have the new trigger by then, and the progress is that
+            // of the old one: once it has answered, it is given both. It is hidden
+            // until then, by the count of the replacement.
+            durable.is_owed = true;
+            return Show::WhenStored;
         }
         // Its attempt has ended already, but for the status.
         let exec_at = self.core.exec_at();
@@ -388,30 +411,38 @@ where
             Err(NotReplaceable::Refused(error)) => return Replacing::Refused(error, args),
         }
         let mut fitted = plan.clone();
-        if self.core.status.actual() == JobStatus::Scheduled {
+        let is_running = self.core.status.actual() == JobStatus::Running;
+        if !is_running {
             state.progress.fit(&mut fitted, now);
         }
         let record = text.map(|text| {
             let mut record = self.record(text, &fitted, now);
-            record.progress = state.progress.record_with(&fitted, now);
+            record.progress = state.progress.record_with(&fitted, is_running, now);
             record
         });
         let change = match &record {
             Some(record) => Change::Put(record.clone()),
             None => Change::Remove(self.core.id.clone()),
         };
-        let was_durable = state.progress.is_durable();
         // The replacement takes back that it starts.
-        let took_back = match &mut state.progress.durable {
-            Some(durable) => std::mem::take(&mut durable.mark) != Mark::None,
-            None => false,
+        let mut before = Before {
+            was_durable: false,
+            took_back: false,
+            number: 0,
         };
+        if let Some(durable) = &mut state.progress.durable {
+            before = Before {
+                was_durable: true,
+                took_back: std::mem::take(&mut durable.mark) != Mark::None,
+                number: durable.changes.wrapping_add(1),
+            };
+        }
         let reply = Reply::new();
         let (job, told) = (self.clone(), reply.clone());
         let ack = Ack::Caller(Box::new(move |result| {
-            let answer = job.end_replace(args, plan, record, was_durable, took_back, result);
+            let answer = job.end_replace(args, plan, record, before, result);
             told.give(answer);
-            if was_durable {
+            if before.was_durable {
                 job.stored();
             }
             job.let_go_of(told);
@@ -431,8 +462,12 @@ where
                 if let Some(durable) = &mut state.progress.durable {
                     durable.changes = durable.changes.wrapping_add(1);
                     durable.unstored += 1;
-                    // Fired once more when the store has answered.
-                    state.progress.is_overdue |= took_back;
+                    durable.replacing += 1;
+                    if before.took_back {
+                        // Fired once more when the store has answered.
+                        state.progress.is_ready = false;
+                        state.progress.is_overdue = true;
+                    }
                 }
                 drop(state);
                 store.kick();
@@ -452,24 +487,25 @@ where
         args: A,
         plan: Plan,
         record: Option<Box<JobRecord>>,
-        was_durable: bool,
-        took_back: bool,
+        before: Before,
         result: Result<(), StorageError>,
     ) -> Replaced<A> {
         let hub = self.hub();
         let now = hub.clock.now();
+        let is_behind = self.replacement_answered(before);
         if let Err(error) = result {
-            self.replacement_failed(was_durable, took_back, &error, now);
+            self.replacement_failed(before, is_behind, &error, now);
             return Replaced::Refused(ScheduleError::from_store(error), args);
         }
-        let mut state = lock(&self.state);
+        let state = lock(&self.state);
         match self.check_replace(&state, &plan) {
             Ok(()) => {}
             Err(why) => {
-                // Somebody ended the job in the meantime, and the store is to
-                // have nothing of it.
-                let change = Change::Remove(self.core.id.clone());
-                self.queue(&mut state, change, Need::Must, Ack::Nobody);
+                // Somebody ended the job in the meantime. If the store had it,
+                // its end is queued behind this; if not, it is to have nothing.
+                if !before.was_durable {
+                    hub.forget_if_free(&self.core.id);
+                }
                 return match why {
                     NotReplaceable::Done => Replaced::Again(args),
                     NotReplaceable::Refused(error) => Replaced::Refused(error, args),
@@ -480,37 +516,54 @@ where
         if leftovers.is_foreign() {
             hub.dispose(Box::new(leftovers));
         }
-        // A job in memory was free to go on while the store was asked.
-        if let Some(mut record) = record.filter(|_| !was_durable) {
+        // It was free to go on while the store was asked, and what the store has
+        // is what was then.
+        if let Some(mut record) = record.filter(|_| is_behind) {
             let mut state = lock(&self.state);
             if state.progress.is_durable() && self.core.status.actual() == JobStatus::Scheduled {
                 record.progress = self.progress_record(&state, now);
-                self.queue(&mut state, Change::Put(record), Need::Must, Ack::Nobody);
+                // Hidden until then, as every move.
+                self.queue_move(&mut state, Change::Put(record));
             }
         }
         Replaced::Yes
     }
 
-    /// The job stays as it is. What the store has may be something else.
-    fn replacement_failed(
-        &self,
-        was_durable: bool,
-        took_back: bool,
-        error: &StorageError,
-        now: Now,
-    ) {
+    /// Whether the store is behind the job: that has moved since it was asked.
+    fn replacement_answered(&self, before: Before) -> bool {
         let mut state = lock(&self.state);
-        if !was_durable {
-            if !error.wrote_nothing() {
+        match &mut state.progress.durable {
+            Some(durable) if before.was_durable => {
+                durable.replacing = durable.replacing.saturating_sub(1);
+                let is_owed = std::mem::take(&mut durable.is_owed);
+                is_owed || durable.changes != before.number
+            }
+            _ => true,
+        }
+    }
+
+    /// The job stays as it is. What the store has may be something else.
+    fn replacement_failed(&self, before: Before, is_behind: bool, error: &StorageError, now: Now) {
+        let mut state = lock(&self.state);
+        let is_final = self.core.status.actual().is_final();
+        if !before.was_durable {
+            if !error.wrote_nothing() && is_final {
+                drop(state);
+                self.hub().forget_if_free(&self.core.id);
+            } else if !error.wrote_nothing() {
                 let change = Change::Remove(self.core.id.clone());
                 self.queue(&mut state, change, Need::Must, Ack::Nobody);
             }
             return;
         }
+        if is_final {
+            // Its end is queued behind this.
+            return;
+        }
         if error.wrote_nothing() {
-            if took_back {
+            if before.took_back || is_behind {
                 let change = self.advance(&state, now);
-                self.queue(&mut state, change, Need::Must, Ack::Nobody);
+                self.queue_move(&mut state, change);
             }
             return;
         }
@@ -572,8 +625,10 @@ where
     /// Drops a reply where foreign values may be dropped, if nobody is there to
     /// take it.
     fn let_go_of(self: Arc<Self>, reply: Arc<Reply<Replaced<A>>>) {
-        if Arc::strong_count(&reply) == 1 {
-            self.hub().dispose(Box::new(reply));
+        if Arc::strong_count(&reply) == 1
+            && let Some(answer) = reply.take()
+        {
+            self.hub().dispose(Box::new(answer));
         }
         self.let_go();
     }

@@ -86,6 +86,7 @@ pub enum Synchronous {
 
 #[derive(Debug)]
 struct Open {
+    busy_timeout: Duration,
     // In the order in which they are let go of.
     checkpointer: Checkpointer,
     connection: Connection,
@@ -196,6 +197,7 @@ impl SqliteStorage {
                 source: Arc::new(source),
             })?;
         Ok(Open {
+            busy_timeout: self.busy_timeout,
             checkpointer,
             connection,
             _owner: owner,
@@ -233,7 +235,10 @@ impl Open {
         transaction.commit()?;
         if self.checkpointer.wants_the_log_restarted() {
             // If it can't be now, the log is longer for a while.
+            // Nor is it waited for: a reader may take as long as it likes.
+            self.connection.busy_timeout(Duration::ZERO)?;
             let _ = checkpoint::restart(&self.connection);
+            self.connection.busy_timeout(self.busy_timeout)?;
         }
         self.checkpointer.log_has_grown();
         Ok(())
