@@ -337,6 +337,15 @@ struct CronText {
 }
 
 impl CronTexts {
+    /// Those of a job that begins with this one.
+    pub(crate) fn of(cron: Option<&Arc<Cron>>) -> OnceLock<Box<Self>> {
+        let texts = OnceLock::new();
+        if cron.is_some() {
+            texts.get_or_init(Box::<Self>::default).set(cron);
+        }
+        texts
+    }
+
     /// By one caller at a time.
     pub(crate) fn set(&self, cron: Option<&Arc<Cron>>) {
         let Some(cron) = cron else {

@@ -134,8 +134,9 @@ pub(crate) trait Execution: Any + Send + Sync {
     /// The app has stopped: nothing will happen to this job any more.
     fn is_abandoned(&self) -> bool;
     fn app_state(&self) -> &StateMap;
-    /// The job's outcome, for whoever knows its type.
-    fn outcome(&self) -> &dyn Any;
+    /// Puts the job's result into a place for it: an
+    /// `Option<Result<Arc<R>, JobError>>` of its type.
+    fn result(&self, place: &mut dyn Any);
 
     /// The timer has come to it.
     fn fire(&self, now: Now) -> Fired;

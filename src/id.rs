@@ -1,6 +1,7 @@
 //! [`JobId`]: what a job is called.
 
 use std::fmt;
+use std::num::NonZeroU64;
 
 use crate::sync::Arc;
 
@@ -28,13 +29,18 @@ pub(crate) const MAX_NAME_BYTES: usize = 200;
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct JobId(Repr);
 
-/// A UUID is kept as its 16 bytes: an id is part of every job, and the text is
-/// only made for whoever looks.
+/// A UUID is kept as its 128 bits, and the text is only made for whoever looks.
+/// An id is part of every job, so it has no more bytes than that: the low half of
+/// a generated id is never 0, which is what tells a name.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Repr {
-    Uuid([u8; 16]),
-    Name(Arc<str>),
+    Uuid(u64, NonZeroU64),
+    // A thin pointer: one to a `str` would not fit.
+    Name(Arc<Box<str>>),
 }
+
+/// The variant bits of RFC 9562, in the low half.
+const VARIANT: NonZeroU64 = NonZeroU64::MIN.saturating_add((0b10 << 62) - 1);
 
 const UUID_TEXT_BYTES: usize = 36;
 
@@ -53,18 +59,15 @@ impl JobId {
     /// there; the 30 random bits part the apps that share a clock.
     pub(crate) fn generated(stamp: u64, slot: u32, random: u32) -> Self {
         let high = ((stamp >> 12) << 16) | 0x7000 | (stamp & 0xfff);
-        let low = (0b10 << 62) | (u64::from(random & 0x3fff_ffff) << 32) | u64::from(slot);
-        let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&high.to_be_bytes());
-        bytes[8..].copy_from_slice(&low.to_be_bytes());
-        Self(Repr::Uuid(bytes))
+        let low = (u64::from(random & 0x3fff_ffff) << 32) | u64::from(slot);
+        Self(Repr::Uuid(high, VARIANT | low))
     }
 
     /// The slot that a generated id carries. For any other UUID it is noise, so
     /// whoever uses it compares the whole id as well.
     pub(crate) fn slot_hint(&self) -> Option<u32> {
         match &self.0 {
-            Repr::Uuid([.., a, b, c, d]) => Some(u32::from_be_bytes([*a, *b, *c, *d])),
+            Repr::Uuid(_, low) => Some(low.get() as u32),
             Repr::Name(_) => None,
         }
     }
@@ -72,17 +75,17 @@ impl JobId {
     /// The stamp that a generated id was made at; `None` for one that no app has
     /// made.
     pub(crate) fn stamp(&self) -> Option<u64> {
-        let Repr::Uuid(bytes) = &self.0 else {
+        let Repr::Uuid(high, _) = self.0 else {
             return None;
         };
-        let high = u64::from_be_bytes(*bytes.first_chunk()?);
         (high & 0xf000 == 0x7000).then_some(high >> 16 << 12 | high & 0xfff)
     }
 
     fn with_text<T>(&self, f: impl FnOnce(&str) -> T) -> T {
         match &self.0 {
             Repr::Name(name) => f(name),
-            Repr::Uuid(bytes) => {
+            Repr::Uuid(high, low) => {
+                let bytes = (u128::from(*high) << 64 | u128::from(low.get())).to_be_bytes();
                 const HEX: &[u8; 16] = b"0123456789abcdef";
                 let mut text = [b'-'; UUID_TEXT_BYTES];
                 let mut at = 0;
@@ -100,8 +103,9 @@ impl JobId {
 }
 
 /// Reads the canonical form only (lower case, dashes): any other spelling is a
-/// different string, and must stay one.
-fn parse_uuid(text: &str) -> Option<[u8; 16]> {
+/// different string, and must stay one. A UUID that ends in 64 zero bits is kept
+/// as its text, too.
+fn parse_uuid(text: &str) -> Option<Repr> {
     let text: &[u8; UUID_TEXT_BYTES] = text.as_bytes().try_into().ok()?;
     let digit = |c: u8| match c {
         b'0'..=b'9' => Some(c - b'0'),
@@ -120,7 +124,11 @@ fn parse_uuid(text: &str) -> Option<[u8; 16]> {
         *byte = digit(text[at])? << 4 | digit(text[at + 1])?;
         at += 2;
     }
-    Some(bytes)
+    let bits = u128::from_be_bytes(bytes);
+    Some(Repr::Uuid(
+        (bits >> 64) as u64,
+        NonZeroU64::new(bits as u64)?,
+    ))
 }
 
 impl From<&str> for JobId {
@@ -128,8 +136,8 @@ impl From<&str> for JobId {
     /// scheduled ([`ScheduleError::InvalidId`](crate::ScheduleError::InvalidId)).
     fn from(text: &str) -> Self {
         match parse_uuid(text) {
-            Some(bytes) => Self(Repr::Uuid(bytes)),
-            None => Self(Repr::Name(text.into())),
+            Some(uuid) => Self(uuid),
+            None => Self(Repr::Name(Arc::new(text.into()))),
         }
     }
 }
@@ -224,6 +232,23 @@ mod tests {
         assert_ne!(JobId::from(upper.as_str()), id);
         assert_eq!(JobId::from(upper.as_str()), upper.as_str());
         assert_ne!(JobId::from(id.to_string().replace('-', "0")), id);
+    }
+
+    #[test]
+    fn a_uuid_of_zeros_is_an_id_like_any_other() {
+        for text in [
+            "00000000-0000-0000-0000-000000000000",
+            "01902a5e-7c4b-7abc-0000-000000000000",
+        ] {
+            let id = JobId::from(text);
+            assert_eq!((id.to_string(), id.slot_hint()), (text.to_string(), None));
+            assert_eq!(id, JobId::from(text.to_string()));
+        }
+    }
+
+    #[test]
+    fn an_id_takes_no_more_than_its_128_bits() {
+        assert_eq!(size_of::<JobId>(), 16);
     }
 
     #[test]

@@ -15,7 +15,6 @@ use time::OffsetDateTime;
 use crate::error::{JobError, StorageError};
 use crate::execution::{Cancelled, Cancelling, Execution};
 use crate::id::JobId;
-use crate::outcome::Slot;
 use crate::record::Run;
 use crate::status::JobStatus;
 use crate::sync::Arc;
@@ -77,7 +76,6 @@ pub struct AnyJob(Arc<dyn Execution>);
 impl<R: Send + Sync + 'static> Job<R> {
     /// The handle of a job whose value is of this type.
     pub(crate) fn new(job: Arc<dyn Execution>) -> Self {
-        debug_assert!(job.outcome().is::<Slot<R>>(), "a job of another type");
         Self {
             job: AnyJob(job),
             value: PhantomData,
@@ -106,11 +104,12 @@ impl<R: Send + Sync + 'static> Job<R> {
     pub fn result(&self) -> Result<Arc<R>, JobError> {
         match self.status() {
             JobStatus::Cancelled => Err(JobError::Cancelled),
-            // Always there: a `Job<R>` is made for nothing else.
-            _ => match self.job.0.outcome().downcast_ref::<Slot<R>>() {
-                Some(slot) => slot.get(),
-                None => Err(JobError::NotCompleted),
-            },
+            _ => {
+                let mut place: Option<Result<Arc<R>, JobError>> = None;
+                self.job.0.result(&mut place);
+                // Always there: a `Job<R>` is made for nothing else.
+                place.unwrap_or(Err(JobError::NotCompleted))
+            }
         }
     }
 }

@@ -1,12 +1,13 @@
 //! What came of a job: the value or the failure of its last finished run.
 
+use std::mem::needs_drop;
 use std::time::Duration;
 
 use crate::error::{ExecutorDropped, JobError};
-use crate::panics::{contain, drop_contained};
+use crate::panics::contain;
 use crate::retry::RetryHint;
 use crate::status::JobStatus;
-use crate::sync::{Arc, Mutex, lock};
+use crate::sync::Arc;
 
 /// How an attempt failed.
 #[derive(Clone, Debug)]
@@ -38,6 +39,11 @@ impl Failure {
         }
     }
 
+    /// Whether dropping it may run code of a user.
+    pub(crate) fn is_foreign(&self) -> bool {
+        matches!(self, Failure::Error(_))
+    }
+
     fn to_error(&self) -> JobError {
         match self {
             Failure::Error(error) => JobError::Failed(error.clone()),
@@ -49,10 +55,7 @@ impl Failure {
     }
 }
 
-/// The place that a job and its handles share.
-#[derive(Debug)]
-pub(crate) struct Slot<R>(Mutex<Outcome<R>>);
-
+/// What a job shows as its result. It lies in the job's state, under its lock.
 #[derive(Debug)]
 pub(crate) enum Outcome<R> {
     None,
@@ -60,39 +63,37 @@ pub(crate) enum Outcome<R> {
     Value(R),
     /// From the first question on.
     Shared(Arc<R>),
-    Failed(Failure),
+    /// In a box, for it is rare and large.
+    Failed(Box<Failure>),
 }
 
-impl<R> Slot<R> {
-    pub(crate) fn new() -> Self {
-        Self(Mutex::new(Outcome::None))
-    }
-
-    /// Gives back what was there, to be dropped when no lock is held.
-    #[must_use]
-    pub(crate) fn set(&self, outcome: Outcome<R>) -> Outcome<R> {
-        std::mem::replace(&mut *lock(&self.0), outcome)
-    }
-
-    pub(crate) fn get(&self) -> Result<Arc<R>, JobError> {
-        let mut outcome = lock(&self.0);
-        if let Outcome::Value(_) = &*outcome
-            && let Outcome::Value(value) = std::mem::replace(&mut *outcome, Outcome::None)
-        {
-            *outcome = Outcome::Shared(Arc::new(value));
+impl<R> Outcome<R> {
+    pub(crate) fn of(result: Result<R, Failure>) -> Self {
+        match result {
+            Ok(value) => Outcome::Value(value),
+            Err(failure) => Outcome::Failed(Box::new(failure)),
         }
-        match &*outcome {
+    }
+
+    pub(crate) fn get(&mut self) -> Result<Arc<R>, JobError> {
+        if let Outcome::Value(_) = self
+            && let Outcome::Value(value) = std::mem::replace(self, Outcome::None)
+        {
+            *self = Outcome::Shared(Arc::new(value));
+        }
+        match self {
             Outcome::Shared(value) => Ok(value.clone()),
             Outcome::Failed(failure) => Err(failure.to_error()),
             Outcome::None | Outcome::Value(_) => Err(JobError::NotCompleted),
         }
     }
-}
 
-impl<R> Drop for Slot<R> {
-    /// The value is foreign, and whoever drops the last handle of a job is not
-    /// to be hit by its panic.
-    fn drop(&mut self) {
-        drop_contained(self.set(Outcome::None));
+    /// Whether dropping it may run code of a user.
+    pub(crate) fn is_foreign(&self) -> bool {
+        match self {
+            Outcome::None => false,
+            Outcome::Value(_) | Outcome::Shared(_) => needs_drop::<R>(),
+            Outcome::Failed(failure) => failure.is_foreign(),
+        }
     }
 }

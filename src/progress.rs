@@ -246,6 +246,18 @@ pub(crate) enum Mark {
     Stored,
 }
 
+#[derive(Debug, Default)]
+struct More {
+    recurring: Option<Box<Recurring>>,
+    /// There from the first plan on that recurs.
+    tally: Option<Box<Tally>>,
+    /// There if a store keeps the job.
+    durable: Option<Box<Durable>>,
+    /// Goes up with each run that ends, and is never set back: what waits for a
+    /// run goes by it.
+    runs_ended: u32,
+}
+
 /// Where one job stands, beyond its status.
 #[derive(Debug)]
 pub(crate) struct Progress {
@@ -253,20 +265,14 @@ pub(crate) struct Progress {
     pub(crate) timer: Option<Due>,
     /// The strings of the attempt that is going on.
     pub(crate) control: Option<Arc<Control>>,
-    recurring: Option<Box<Recurring>>,
-    /// There from the first plan on that recurs.
-    tally: Option<Box<Tally>>,
-    /// There if a store keeps the job.
-    pub(crate) durable: Option<Box<Durable>>,
+    /// What only jobs have that recur, or that a store keeps.
+    more: Option<Box<More>>,
     /// The time that this run stands for, whichever attempt it is.
     nominal: WallNanos,
     /// Counts all attempts, which tells them apart.
     pub(crate) number: u32,
     /// Attempts of this run so far.
     attempts: u32,
-    /// Goes up with each run that ends, and is never set back: what waits for a
-    /// run goes by it.
-    runs_ended: u32,
     /// It has come due, and any executor that has it may begin.
     pub(crate) is_ready: bool,
     /// The body of an attempt is still there, be it of one that is over.
@@ -332,16 +338,21 @@ pub(crate) struct Begun {
 
 impl Progress {
     pub(crate) fn new(plan: Plan) -> Self {
+        let needs_more = plan.recurring.is_some() || plan.is_durable;
         Self {
             timer: Some(plan.due),
             control: None,
-            tally: plan.recurring.is_some().then(Box::default),
-            durable: plan.is_durable.then(Box::default),
-            recurring: plan.recurring,
+            more: needs_more.then(|| {
+                Box::new(More {
+                    tally: plan.recurring.is_some().then(Box::default),
+                    durable: plan.is_durable.then(Box::default),
+                    recurring: plan.recurring,
+                    runs_ended: 0,
+                })
+            }),
             nominal: plan.nominal,
             number: 0,
             attempts: 0,
-            runs_ended: 0,
             is_ready: false,
             is_occupied: false,
             is_overdue: false,
@@ -350,33 +361,51 @@ impl Progress {
         }
     }
 
+    fn recurring(&self) -> Option<&Recurring> {
+        self.more.as_ref()?.recurring.as_deref()
+    }
+
+    fn recurring_mut(&mut self) -> Option<&mut Recurring> {
+        self.more.as_mut()?.recurring.as_deref_mut()
+    }
+
+    fn tally(&self) -> Option<&Tally> {
+        self.more.as_ref()?.tally.as_deref()
+    }
+
+    /// There if a store keeps the job.
+    pub(crate) fn durable(&self) -> Option<&Durable> {
+        self.more.as_ref()?.durable.as_deref()
+    }
+
+    pub(crate) fn durable_mut(&mut self) -> Option<&mut Durable> {
+        self.more.as_mut()?.durable.as_deref_mut()
+    }
+
     pub(crate) fn is_recurring(&self) -> bool {
-        self.recurring.is_some()
+        self.recurring().is_some()
     }
 
     /// Those that may be seen.
     pub(crate) fn runs_ended(&self) -> u32 {
-        let unstored = self.durable.as_ref().map_or(0, |d| d.unstored_runs);
-        self.runs_ended.wrapping_sub(unstored)
+        let ended = self.more.as_ref().map_or(0, |more| more.runs_ended);
+        ended.wrapping_sub(self.durable().map_or(0, |d| d.unstored_runs))
     }
 
     pub(crate) fn is_durable(&self) -> bool {
-        self.durable.is_some()
+        self.durable().is_some()
     }
 
     /// Ends its turn of catching up, if it has it. Gives whether the next has its
     /// turn.
     pub(crate) fn end_turn(&mut self) -> bool {
-        let catch_up = self
-            .durable
-            .as_mut()
-            .map(|d| std::mem::take(&mut d.catch_up));
+        let catch_up = self.durable_mut().map(|d| std::mem::take(&mut d.catch_up));
         catch_up == Some(CatchUp::HasTurn)
     }
 
     /// Whether a change has to reach the store before it goes on.
     pub(crate) fn is_unstored(&self) -> bool {
-        self.durable.as_ref().is_some_and(|d| d.unstored > 0)
+        self.durable().is_some_and(|d| d.unstored > 0)
     }
 
     /// Attempts of the run that is going on.
@@ -385,12 +414,12 @@ impl Progress {
     }
 
     pub(crate) fn last_run(&self) -> Option<RunRecord> {
-        self.tally.as_ref()?.last
+        self.tally()?.last
     }
 
     /// The last one that may be seen.
     pub(crate) fn shown_run(&self) -> Option<RunRecord> {
-        match &self.durable {
+        match self.durable() {
             Some(durable) if durable.unstored_runs > 0 => durable.shown,
             _ => self.last_run(),
         }
@@ -399,7 +428,7 @@ impl Progress {
     /// The run that has just ended is not to be seen before the store knows of
     /// it; `before` it was another one.
     pub(crate) fn hide_run(&mut self, before: Option<RunRecord>) {
-        if let Some(durable) = &mut self.durable {
+        if let Some(durable) = self.durable_mut() {
             if durable.unstored_runs == 0 {
                 durable.shown = before;
             }
@@ -410,7 +439,7 @@ impl Progress {
     /// Whether the job is the same with this plan, and so keeps its tally: it
     /// recurs, with the same start date.
     fn goes_on_with(&self, plan: &Plan) -> bool {
-        match (&self.recurring, &plan.recurring) {
+        match (self.recurring(), &plan.recurring) {
             (Some(old), Some(new)) => old.start_date == new.start_date,
             _ => false,
         }
@@ -420,7 +449,7 @@ impl Progress {
     /// limit, and how many it has had.
     pub(crate) fn uses_up(&self, plan: &Plan) -> Option<(u64, u64)> {
         let max = plan.recurring.as_ref()?.limits.max_runs?;
-        let runs = self.tally.as_ref()?.runs;
+        let runs = self.tally()?.runs;
         (self.goes_on_with(plan) && runs >= max).then_some((max, runs))
     }
 
@@ -430,7 +459,7 @@ impl Progress {
         if !self.goes_on_with(plan) {
             return;
         }
-        let (Some(old), Some(new)) = (&self.recurring, &mut plan.recurring) else {
+        let (Some(old), Some(new)) = (self.recurring(), &mut plan.recurring) else {
             return;
         };
         if (old.line, new.line) != (Line::Wall, Line::Wall) {
@@ -460,11 +489,11 @@ impl Progress {
     /// The wall clock went back, and the job is scheduled. Gives when it is due
     /// now, if that has changed.
     pub(crate) fn step_back(&mut self, now: Now, random: impl FnOnce() -> f64) -> Option<Due> {
-        let is_starting = self.durable.as_ref().is_some_and(|d| d.mark != Mark::None);
+        let is_starting = self.durable().is_some_and(|d| d.mark != Mark::None);
         if self.attempts > 0 || self.is_ready || is_starting {
             return None;
         }
-        let recurring = self.recurring.as_mut().filter(|r| r.line == Line::Wall)?;
+        let recurring = self.recurring_mut().filter(|r| r.line == Line::Wall)?;
         let from = match recurring.start_date {
             Some(start) => now.wall.max(start.saturating_sub(1)),
             None => now.wall,
@@ -474,8 +503,8 @@ impl Progress {
             return None;
         }
         recurring.nominal = next;
-        self.nominal = next;
         let due = recurring.first_due(random);
+        self.nominal = next;
         self.timer = Some(due);
         Some(due)
     }
@@ -484,20 +513,23 @@ impl Progress {
     /// with it.
     pub(crate) fn replace(&mut self, plan: Plan) -> bool {
         let starts_over = !self.goes_on_with(&plan);
-        if starts_over && plan.recurring.is_some() {
-            self.tally = Some(Box::default());
+        if self.more.is_some() || plan.recurring.is_some() || plan.is_durable {
+            let more = self.more.get_or_insert_default();
+            if starts_over && plan.recurring.is_some() {
+                more.tally = Some(Box::default());
+            }
+            more.recurring = plan.recurring;
+            match &mut more.durable {
+                Some(durable) if plan.is_durable => durable.mark = Mark::None,
+                durable if plan.is_durable => *durable = Some(Box::default()),
+                durable => *durable = None,
+            }
         }
         self.timer = Some(plan.due);
-        self.recurring = plan.recurring;
         self.nominal = plan.nominal;
         self.attempts = 0;
         self.is_ready = false;
         self.is_overdue = false;
-        match &mut self.durable {
-            Some(durable) if plan.is_durable => durable.mark = Mark::None,
-            durable if plan.is_durable => *durable = Some(Box::default()),
-            durable => *durable = None,
-        }
         starts_over
     }
 
@@ -512,7 +544,7 @@ impl Progress {
         }
         let mut start = Tock::Start;
         if self.attempts == 0
-            && let Some(recurring) = &mut self.recurring
+            && let Some(recurring) = self.more.as_mut().and_then(|m| m.recurring.as_mut())
         {
             let at = recurring.line.of(now);
             let due = match due {
@@ -554,11 +586,13 @@ impl Progress {
         self.is_occupied = true;
         self.timer = None;
         self.control = None;
-        if let Some(durable) = &mut self.durable {
+        if let Some(durable) = self.durable_mut() {
             durable.mark = Mark::None;
         }
         let mut run = 1;
-        if let (Some(recurring), Some(tally)) = (&mut self.recurring, &mut self.tally) {
+        if let Some(more) = &mut self.more
+            && let (Some(recurring), Some(tally)) = (&mut more.recurring, &mut more.tally)
+        {
             if self.attempts == 1 {
                 tally.runs = tally.runs.saturating_add(1);
                 recurring.started_at = now.wall;
@@ -579,7 +613,7 @@ impl Progress {
     /// Whether the arguments may be needed after this attempt: for another one, or
     /// to tell the store once more.
     pub(crate) fn may_go_on(&self, backoff: Option<&Backoff>) -> bool {
-        self.recurring.is_some()
+        self.is_recurring()
             || self.is_durable()
             || backoff.is_some_and(|b| b.retries() >= self.attempts)
     }
@@ -630,7 +664,10 @@ impl Progress {
             run,
             misfired: None,
         };
-        let (Some(recurring), Some(tally)) = (&mut self.recurring, &self.tally) else {
+        let Some(more) = &mut self.more else {
+            return end(status);
+        };
+        let (Some(recurring), Some(tally)) = (&mut more.recurring, &more.tally) else {
             return end(status);
         };
         if self.closing == Closing::Cancelled {
@@ -673,9 +710,10 @@ impl Progress {
 
     /// Enters the run that is going on, of a recurring job, as ended.
     pub(crate) fn record(&mut self, status: JobStatus, now: Now) -> Option<RunRecord> {
-        let (recurring, tally) = (self.recurring.as_ref()?, self.tally.as_mut()?);
+        let more = self.more.as_mut()?;
+        let (recurring, tally) = (more.recurring.as_ref()?, more.tally.as_mut()?);
         let run = tally.enter(self.nominal, recurring.started_at, status, now);
-        self.runs_ended = self.runs_ended.wrapping_add(1);
+        more.runs_ended = more.runs_ended.wrapping_add(1);
         Some(run)
     }
 }

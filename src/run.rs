@@ -23,7 +23,7 @@ use crate::events::JobEventKind;
 use crate::execution::{Attempt, Body, Cancelled, Cancelling, Execution, Fired, JobCore, Mishap};
 use crate::hub::{Hub, Removed};
 use crate::id::JobId;
-use crate::outcome::{Failure, Outcome, Slot};
+use crate::outcome::{Failure, Outcome};
 use crate::panics::{contain, drop_contained};
 use crate::progress::{Begun, CatchUp, Closing, Mark, Plan, Progress, RunRecord, Tock};
 use crate::record::{JobRecord, Run};
@@ -31,7 +31,7 @@ use crate::retry::Backoff;
 use crate::state::StateMap;
 use crate::status::{JobStatus, Moved, Show};
 use crate::stop::Control;
-use crate::sync::{Arc, Mutex, MutexGuard, lock};
+use crate::sync::{Arc, Mutex, MutexGuard, OnceLock, lock};
 use crate::table::Wake;
 use crate::zone::Zone;
 
@@ -88,19 +88,69 @@ pub(crate) struct Timeout {
 pub(crate) struct JobState<A, R> {
     core: JobCore,
     task: Arc<TaskDef<A, R>>,
-    outcome: Slot<R>,
-    cron: CronTexts,
-    state: Mutex<State<A>>,
+    /// There from the first cron expression on.
+    cron: OnceLock<Box<CronTexts>>,
+    state: Mutex<State<A, R>>,
 }
 
-struct State<A> {
-    /// If it is not the app's.
-    zone: Option<Box<Zone>>,
+struct State<A, R> {
     progress: Progress,
     /// For the next attempt; `None` once no other can follow.
     args: Option<A>,
+    /// Of the last run that ended.
+    outcome: Outcome<R>,
+    /// What few jobs have.
+    rare: Option<Box<Rare<A>>>,
+}
+
+struct Rare<A> {
+    /// If it is not the app's.
+    zone: Option<Box<Zone>>,
     /// What is to follow the attempt that is going on, in place of what would.
-    replacement: Option<Box<Replacement<A>>>,
+    replacement: Option<Replacement<A>>,
+}
+
+impl<A> Default for Rare<A> {
+    fn default() -> Self {
+        Self {
+            zone: None,
+            replacement: None,
+        }
+    }
+}
+
+impl<A, R> State<A, R> {
+    fn new(zone: Option<Box<Zone>>, progress: Progress, args: A) -> Self {
+        Self {
+            progress,
+            args: Some(args),
+            outcome: Outcome::None,
+            rare: zone.map(|zone| {
+                Box::new(Rare {
+                    zone: Some(zone),
+                    replacement: None,
+                })
+            }),
+        }
+    }
+
+    fn zone(&self) -> Option<&Zone> {
+        self.rare.as_ref()?.zone.as_deref()
+    }
+
+    fn set_zone(&mut self, zone: Option<Box<Zone>>) {
+        if self.rare.is_some() || zone.is_some() {
+            self.rare.get_or_insert_default().zone = zone;
+        }
+    }
+
+    fn replacement(&self) -> Option<&Replacement<A>> {
+        self.rare.as_ref()?.replacement.as_ref()
+    }
+
+    fn take_replacement(&mut self) -> Option<Replacement<A>> {
+        self.rare.as_mut()?.replacement.take()
+    }
 }
 
 struct Replacement<A> {
@@ -165,25 +215,27 @@ impl<A, R> Leftovers<A, R> {
     /// Whether dropping it may run code of a user.
     fn is_foreign(&self) -> bool {
         let args = self.args.is_some() || self.replaced.is_some();
-        let failure = |failure: &Failure| matches!(failure, Failure::Error(_));
-        let old = match &self.old {
-            Some(Outcome::Value(_) | Outcome::Shared(_)) => true,
-            Some(Outcome::Failed(old)) => failure(old),
-            Some(Outcome::None) | None => false,
-        };
+        let old = self.old.as_ref().is_some_and(Outcome::is_foreign);
         let unused = match &self.unused {
-            Some(Ok(_)) => true,
-            Some(Err(unused)) => failure(unused),
+            Some(Ok(_)) => needs_drop::<R>(),
+            Some(Err(unused)) => unused.is_foreign(),
             None => false,
         };
         (args && needs_drop::<A>()) || old || unused
     }
 }
 
-impl<A> Drop for State<A> {
+impl<A, R> Drop for State<A, R> {
+    /// All of it is foreign, and whoever drops the last handle of a job is not to
+    /// be hit by its panic.
     fn drop(&mut self) {
         drop_contained(self.args.take());
-        drop_contained(self.replacement.take());
+        if self.outcome.is_foreign() {
+            drop_contained(std::mem::replace(&mut self.outcome, Outcome::None));
+        }
+        if let Some(rare) = self.rare.take() {
+            drop_contained(rare);
+        }
     }
 }
 
@@ -193,22 +245,17 @@ where
     R: Send + Sync + 'static,
 {
     pub(crate) fn new(task: Arc<TaskDef<A, R>>, args: A, plan: Plan, is_ready: bool) -> Self {
+        let mut plan = plan;
         let exec_at = plan.exec_at;
-        let (cron, zone) = (CronTexts::default(), plan.zone.clone());
-        cron.set(plan.cron());
+        let zone = plan.zone.take();
+        let cron = CronTexts::of(plan.cron());
         let mut progress = Progress::new(plan);
         progress.is_ready = is_ready;
         Self {
             core: JobCore::new(exec_at),
             task,
-            outcome: Slot::new(),
             cron,
-            state: Mutex::new(State {
-                zone,
-                progress,
-                args: Some(args),
-                replacement: None,
-            }),
+            state: Mutex::new(State::new(zone, progress, args)),
         }
     }
 
@@ -228,8 +275,8 @@ where
     }
 
     /// A wall time, as the job shows it.
-    fn time(&self, state: &State<A>, wall: WallNanos) -> OffsetDateTime {
-        let zone = state.zone.as_deref().unwrap_or(&self.hub().zone);
+    fn time(&self, state: &State<A, R>, wall: WallNanos) -> OffsetDateTime {
+        let zone = state.zone().unwrap_or(&self.hub().zone);
         zone.time_at(wall)
     }
 
@@ -237,8 +284,8 @@ where
     /// clock is not free, and not for under a lock.
     fn lock_with_time(
         &self,
-        needs_time: impl Fn(&State<A>) -> bool,
-    ) -> (MutexGuard<'_, State<A>>, Now) {
+        needs_time: impl Fn(&State<A, R>) -> bool,
+    ) -> (MutexGuard<'_, State<A, R>>, Now) {
         let hub = self.hub();
         let mut now = if hub.events.is_read() {
             hub.clock.now()
@@ -283,7 +330,7 @@ where
         });
     }
 
-    fn dress(&self, state: &State<A>, run: RunRecord) -> Run {
+    fn dress(&self, state: &State<A, R>, run: RunRecord) -> Run {
         Run {
             number: run.number,
             nominal_time: self.time(state, run.nominal),
@@ -406,7 +453,7 @@ where
     }
 
     fn cron_expression(&self) -> Option<&str> {
-        self.cron.get()
+        self.cron.get()?.get()
     }
 
     fn last_run(&self) -> Option<Run> {
@@ -427,8 +474,10 @@ where
         &self.hub().state
     }
 
-    fn outcome(&self) -> &dyn Any {
-        &self.outcome
+    fn result(&self, place: &mut dyn Any) {
+        if let Some(place) = place.downcast_mut() {
+            *place = Some(lock(&self.state).outcome.get());
+        }
     }
 
     fn fire(&self, now: Now) -> Fired {
@@ -438,7 +487,7 @@ where
                 return Fired::Settled;
             }
             JobStatus::Scheduled => {
-                if let Some(durable) = &mut state.progress.durable
+                if let Some(durable) = state.progress.durable_mut()
                     && durable.catch_up == CatchUp::Waits
                 {
                     durable.catch_up = CatchUp::HasTurn;
@@ -462,7 +511,7 @@ where
             _ => return Fired::Settled,
         }
         let hub = self.hub();
-        match state.progress.durable.as_ref().map(|durable| durable.mark) {
+        match state.progress.durable().map(|durable| durable.mark) {
             Some(Mark::Stored) => {
                 state.progress.is_ready = true;
                 return Fired::Start;
@@ -688,11 +737,11 @@ where
                     state.progress.hide_run(before);
                 }
                 after.moved = self.core.status.finish(JobStatus::Cancelled, show);
-                after.replaced = state.replacement.take().map(|new| new.args);
+                after.replaced = state.take_replacement().map(|new| new.args);
                 after.killed = state.progress.control.take();
             }
             (JobStatus::Running, Cancelling::Cancel) => {
-                let goes_on = state.progress.is_recurring() || state.replacement.is_some();
+                let goes_on = state.progress.is_recurring() || state.replacement().is_some();
                 let is_open = matches!(state.progress.closing, Closing::No | Closing::Suspended);
                 if !goes_on || !is_open {
                     return Cancelled::now(false);
@@ -708,7 +757,7 @@ where
             (JobStatus::Running, Cancelling::Shutdown) => {
                 if state.progress.closing == Closing::No {
                     // By what follows the run.
-                    let is_durable = match &state.replacement {
+                    let is_durable = match state.replacement() {
                         Some(new) => new.plan.is_durable,
                         None => state.progress.is_durable(),
                     };

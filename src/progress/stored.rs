@@ -50,7 +50,7 @@ impl Progress {
         is_running: bool,
         now: Now,
     ) -> ProgressRecord {
-        let recurring = self.recurring.as_ref().zip(self.tally.as_ref());
+        let recurring = self.recurring().zip(self.tally());
         let attempts = self.attempts.saturating_sub(u32::from(is_running));
         let timer = self.timer.filter(|_| !is_running);
         ProgressRecord {
@@ -61,7 +61,7 @@ impl Progress {
             started_at: None,
             recurring: recurring.map(|(recurring, tally)| {
                 let started_at = (attempts > 0).then_some(utc(recurring.started_at));
-                let mut tally = **tally;
+                let mut tally = *tally;
                 if is_running && attempts == 0 {
                     tally.runs = tally.runs.saturating_sub(1);
                 }
@@ -72,16 +72,16 @@ impl Progress {
 
     /// What makes it due, for the store.
     pub(crate) fn trigger(&self) -> TriggerRecord {
-        trigger(self.timer, self.recurring.as_deref())
+        trigger(self.timer, self.recurring())
     }
 
     /// What a store is to know of it once it goes on with this plan.
     pub(crate) fn record_with(&self, plan: &Plan, is_running: bool, now: Now) -> ProgressRecord {
-        let kept = self.tally.as_ref().filter(|_| self.goes_on_with(plan));
-        let mut tally = kept.map(|tally| **tally).unwrap_or_default();
+        let kept = self.tally().filter(|_| self.goes_on_with(plan));
+        let mut tally = kept.copied().unwrap_or_default();
         if self.attempts > 0
             && !is_running
-            && let (Some(_), Some(recurring)) = (kept, &self.recurring)
+            && let (Some(_), Some(recurring)) = (kept, self.recurring())
         {
             // The retry that it waits for will not come.
             tally.enter(self.nominal, recurring.started_at, self.failed_as, now);
@@ -146,8 +146,8 @@ impl Progress {
         let mut progress = Self::new(plan.clone());
         progress.attempts = stored.attempts;
         progress.failed_as = stored.last_failure.unwrap_or(JobStatus::Failed);
-        if progress.is_recurring() {
-            progress.tally = Some(tally.unwrap_or_default());
+        if let Some(more) = progress.more.as_mut().filter(|m| m.recurring.is_some()) {
+            more.tally = Some(tally.unwrap_or_default());
         }
         Ok((progress, plan))
     }

@@ -49,7 +49,7 @@ where
 
     pub(super) fn check_replace(
         &self,
-        state: &State<A>,
+        state: &State<A, R>,
         plan: &Plan,
     ) -> Result<(), NotReplaceable> {
         let id = || self.core.id.clone();
@@ -77,7 +77,7 @@ where
     /// Carries it out, on a job that can be replaced. Gives what is to be dropped.
     pub(super) fn apply_replacement(
         &self,
-        mut state: MutexGuard<'_, State<A>>,
+        mut state: MutexGuard<'_, State<A, R>>,
         args: A,
         mut plan: Plan,
         record: Option<Box<JobRecord>>,
@@ -102,7 +102,7 @@ where
             after.ends_turn = state.progress.end_turn();
             after.args = state.args.replace(args);
             if self.take_on(&mut state, plan) {
-                old = Some(self.outcome.set(Outcome::None));
+                old = Some(std::mem::replace(&mut state.outcome, Outcome::None));
             }
             self.core.set_exec_at(exec_at);
             if state.progress.closing != Closing::Suspended {
@@ -110,7 +110,8 @@ where
             }
         } else {
             let new = Replacement { args, plan, record };
-            after.replaced = state.replacement.replace(Box::new(new)).map(|r| r.args);
+            let rare = state.rare.get_or_insert_default();
+            after.replaced = rare.replacement.replace(new).map(|r| r.args);
         }
         hub.record(self, now, || JobEventKind::Scheduled {
             due: self.time(&state, exec_at),
@@ -127,9 +128,12 @@ where
     }
 
     /// Goes on by another plan. Gives whether the job starts over with it.
-    pub(super) fn take_on(&self, state: &mut State<A>, plan: Plan) -> bool {
-        self.cron.set(plan.cron());
-        state.zone = plan.zone.clone();
+    pub(super) fn take_on(&self, state: &mut State<A, R>, plan: Plan) -> bool {
+        let cron = plan.cron();
+        if cron.is_some() || self.cron.get().is_some() {
+            self.cron.get_or_init(Box::default).set(cron);
+        }
+        state.set_zone(plan.zone.clone());
         state.progress.replace(plan)
     }
 }

@@ -32,7 +32,7 @@ where
             is_failed
                 || state.progress.is_recurring()
                 || state.progress.is_durable()
-                || state.replacement.is_some()
+                || state.replacement().is_some()
         });
         let is_current = state.progress.number == attempt;
         if !is_current || self.core.status.actual() != JobStatus::Running {
@@ -50,7 +50,7 @@ where
             state.progress.is_occupied = false;
         }
         // A job that is to be another ends its run with this attempt.
-        let retry = retry.filter(|_| state.replacement.is_none());
+        let retry = retry.filter(|_| state.replacement().is_none());
         let failure = result.as_ref().err();
         let random = || self.hub().random();
         let before = state.progress.last_run();
@@ -77,7 +77,7 @@ where
     /// Makes the move that a verdict asks for. Gives what is to be dropped.
     fn carry_out(
         &self,
-        state: &mut State<A>,
+        state: &mut State<A, R>,
         (mut verdict, before): (Verdict, Option<RunRecord>),
         result: Result<R, Failure>,
         how: Settling,
@@ -89,7 +89,7 @@ where
         // What the executor dropped has not run to its end: another process is
         // to find it as it was.
         let mut is_told = how != Settling::Dropped && state.progress.closing != Closing::Cancelled;
-        if let Some(mut new) = state.replacement.take() {
+        if let Some(mut new) = state.take_replacement() {
             if matches!(state.progress.closing, Closing::No | Closing::Suspended) {
                 state.progress.fit(&mut new.plan, now);
                 verdict.next = Next::Run(new.plan.due);
@@ -106,13 +106,13 @@ where
         // The outcome before the move, so that whoever sees the one sees the
         // other.
         let (old, unused) = if starts_over {
-            (Some(self.outcome.set(Outcome::None)), Some(result))
+            (
+                Some(std::mem::replace(&mut state.outcome, Outcome::None)),
+                Some(result),
+            )
         } else if is_end || verdict.run.is_some() {
-            let outcome = match result {
-                Ok(value) => Outcome::Value(value),
-                Err(failure) => Outcome::Failed(failure),
-            };
-            (Some(self.outcome.set(outcome)), None)
+            let outcome = Outcome::of(result);
+            (Some(std::mem::replace(&mut state.outcome, outcome)), None)
         } else {
             (None, Some(result))
         };
@@ -158,7 +158,7 @@ where
     /// `Running → Scheduled`, due then.
     fn schedule_anew(
         &self,
-        state: &State<A>,
+        state: &State<A, R>,
         due: Due,
         show: Show,
         now: Now,

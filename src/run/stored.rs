@@ -11,7 +11,6 @@ use crate::error::{ScheduleError, StorageError, UnresolvedReason};
 use crate::execution::{Execution, JobCore};
 use crate::hub::{Hub, Restore, Restored};
 use crate::job::Job;
-use crate::outcome::Slot;
 use crate::panics::{contain, drop_contained};
 use crate::progress::{CatchUp, Closing, Mark, Next, Plan, Progress};
 use crate::record::{JobRecord, ProgressRecord, RECORD_VERSION};
@@ -136,12 +135,12 @@ where
     }
 
     /// Queues a change of this job. Gives whether the store takes it in.
-    fn queue(&self, state: &mut State<A>, change: Change, need: Need, ack: Ack) -> bool {
+    fn queue(&self, state: &mut State<A, R>, change: Change, need: Need, ack: Ack) -> bool {
         let Some(store) = &self.hub().store else {
             return false;
         };
         let is_taken = store.queue(Entry { change, need, ack }).is_ok();
-        if is_taken && let Some(durable) = &mut state.progress.durable {
+        if is_taken && let Some(durable) = state.progress.durable_mut() {
             durable.changes = durable.changes.wrapping_add(1);
         }
         is_taken
@@ -149,7 +148,7 @@ where
 
     /// Queues a change that a move goes with, which is hidden until the store has
     /// been told.
-    fn queue_move(&self, state: &mut State<A>, change: Change) -> Show {
+    fn queue_move(&self, state: &mut State<A, R>, change: Change) -> Show {
         // Not there any more: the app has stopped, and the store with it.
         let Some(job) = self.hub().at(self.core.slot) else {
             return Show::Now;
@@ -157,27 +156,27 @@ where
         if !self.queue(state, change, Need::Must, Ack::Job(job)) {
             return Show::Now;
         }
-        if let Some(durable) = &mut state.progress.durable {
+        if let Some(durable) = state.progress.durable_mut() {
             durable.unstored += 1;
         }
         Show::WhenStored
     }
 
-    fn advance(&self, state: &State<A>, now: Now) -> Change {
+    fn advance(&self, state: &State<A, R>, now: Now) -> Change {
         Change::Advance {
             id: self.core.id.clone(),
             progress: Box::new(self.progress_record(state, now)),
         }
     }
 
-    fn progress_record(&self, state: &State<A>, now: Now) -> ProgressRecord {
+    fn progress_record(&self, state: &State<A, R>, now: Now) -> ProgressRecord {
         let is_running = self.core.status.actual() == JobStatus::Running;
         let exec_at = self.core.exec_at();
         state.progress.to_record(exec_at, is_running, now)
     }
 
     /// The job ends.
-    pub(super) fn store_end(&self, state: &mut State<A>) -> Show {
+    pub(super) fn store_end(&self, state: &mut State<A, R>) -> Show {
         if !state.progress.is_durable() {
             return Show::Now;
         }
@@ -185,11 +184,11 @@ where
     }
 
     /// The job has come further, and goes on.
-    pub(super) fn store_progress(&self, state: &mut State<A>, now: Now) -> Show {
+    pub(super) fn store_progress(&self, state: &mut State<A, R>, now: Now) -> Show {
         if !state.progress.is_durable() {
             return Show::Now;
         }
-        if let Some(durable) = &mut state.progress.durable
+        if let Some(durable) = state.progress.durable_mut()
             && durable.replacing > 0
         {
             // The store may have the new trigger by then, and the progress is that
@@ -209,7 +208,7 @@ where
 
     /// The job is cancelled or aborted, and whoever does that waits for the
     /// store.
-    pub(super) fn store_cancel(&self, state: &mut State<A>) -> Forgetting {
+    pub(super) fn store_cancel(&self, state: &mut State<A, R>) -> Forgetting {
         if !self.is_stored(state) {
             return Forgetting::NotStored;
         }
@@ -226,7 +225,7 @@ where
         if !self.queue(state, Change::Remove(self.core.id.clone()), Need::Must, ack) {
             return Forgetting::Closed(closed());
         }
-        match &mut state.progress.durable {
+        match state.progress.durable_mut() {
             Some(durable) => {
                 durable.unstored += 1;
                 Forgetting::Asked(Show::WhenStored, reply)
@@ -236,7 +235,7 @@ where
     }
 
     /// The job is cancelled during a run: no other process is to go on with it.
-    pub(super) fn store_forget(&self, state: &mut State<A>) -> Option<Told> {
+    pub(super) fn store_forget(&self, state: &mut State<A, R>) -> Option<Told> {
         if !self.is_stored(state) {
             return None;
         }
@@ -248,17 +247,13 @@ where
     }
 
     /// Whether the store has this job, or what is to follow its run.
-    fn is_stored(&self, state: &State<A>) -> bool {
-        state.progress.is_durable()
-            || state
-                .replacement
-                .as_ref()
-                .is_some_and(|r| r.plan.is_durable)
+    fn is_stored(&self, state: &State<A, R>) -> bool {
+        state.progress.is_durable() || state.replacement().is_some_and(|r| r.plan.is_durable)
     }
 
     // At most once.
 
-    pub(super) fn is_at_most_once(&self, state: &State<A>) -> bool {
+    pub(super) fn is_at_most_once(&self, state: &State<A, R>) -> bool {
         state.progress.is_durable()
             && self
                 .task
@@ -268,9 +263,9 @@ where
     }
 
     /// The job is due, and starts once the store has it that it does.
-    pub(super) fn mark_start(&self, state: &mut State<A>, now: Now) {
+    pub(super) fn mark_start(&self, state: &mut State<A, R>, now: Now) {
         state.progress.is_ready = false;
-        let number = match &state.progress.durable {
+        let number = match state.progress.durable() {
             Some(durable) => durable.changes.wrapping_add(1),
             None => return,
         };
@@ -285,7 +280,7 @@ where
         };
         // Without the store it does not start: the app has stopped.
         if self.queue(state, change, Need::Must, Ack::Start(job, number))
-            && let Some(durable) = &mut state.progress.durable
+            && let Some(durable) = state.progress.durable_mut()
         {
             durable.mark = Mark::Asked(number);
         }
@@ -293,8 +288,8 @@ where
 
     /// It is not to start now after all. Gives whether the store has something
     /// to do.
-    pub(super) fn take_back_mark(&self, state: &mut State<A>, now: Now) -> bool {
-        match &mut state.progress.durable {
+    pub(super) fn take_back_mark(&self, state: &mut State<A, R>, now: Now) -> bool {
+        match state.progress.durable_mut() {
             Some(durable) if durable.mark != Mark::None => durable.mark = Mark::None,
             _ => return false,
         }
@@ -304,7 +299,7 @@ where
 
     pub(super) fn start_is_stored(&self, number: u32) {
         let (mut state, now) = self.lock_with_time(|_| true);
-        let Some(durable) = &mut state.progress.durable else {
+        let Some(durable) = state.progress.durable_mut() else {
             return;
         };
         if durable.mark != Mark::Asked(number) {
@@ -326,7 +321,7 @@ where
         if self.core.status.actual() != JobStatus::Scheduled {
             return;
         }
-        if let Some(durable) = &mut state.progress.durable {
+        if let Some(durable) = state.progress.durable_mut() {
             durable.catch_up = CatchUp::Waits;
         }
         let due = Due::Mono(at_the_latest);
@@ -337,7 +332,7 @@ where
 
     pub(super) fn has_turn_now(&self) -> bool {
         let (mut state, now) = self.lock_with_time(|_| true);
-        match &mut state.progress.durable {
+        match state.progress.durable_mut() {
             Some(durable) if durable.catch_up == CatchUp::Waits => {
                 durable.catch_up = CatchUp::HasTurn;
             }
@@ -354,7 +349,7 @@ where
     /// A change that the job had to wait for has been tried.
     pub(super) fn store_has_been_told(&self) {
         let (mut state, now) = self.lock_with_time(|state| state.progress.is_overdue);
-        if let Some(durable) = &mut state.progress.durable {
+        if let Some(durable) = state.progress.durable_mut() {
             durable.unstored = durable.unstored.saturating_sub(1);
             if durable.unstored > 0 {
                 return;
@@ -374,7 +369,7 @@ where
     }
 
     /// For a job that came due when it could not start.
-    pub(super) fn arm_again(&self, state: &State<A>, now: Now) -> Wake {
+    pub(super) fn arm_again(&self, state: &State<A, R>, now: Now) -> Wake {
         match state.progress.timer {
             Some(due)
                 if self.core.status.actual() == JobStatus::Scheduled
@@ -430,7 +425,7 @@ where
             took_back: false,
             number: 0,
         };
-        if let Some(durable) = &mut state.progress.durable {
+        if let Some(durable) = state.progress.durable_mut() {
             before = Before {
                 was_durable: true,
                 took_back: std::mem::take(&mut durable.mark) != Mark::None,
@@ -459,7 +454,7 @@ where
         };
         match store.queue(entry) {
             Ok(()) => {
-                if let Some(durable) = &mut state.progress.durable {
+                if let Some(durable) = state.progress.durable_mut() {
                     durable.changes = durable.changes.wrapping_add(1);
                     durable.unstored += 1;
                     durable.replacing += 1;
@@ -532,7 +527,7 @@ where
     /// Whether the store is behind the job: that has moved since it was asked.
     fn replacement_answered(&self, before: Before) -> bool {
         let mut state = lock(&self.state);
-        match &mut state.progress.durable {
+        match state.progress.durable_mut() {
             Some(durable) if before.was_durable => {
                 durable.replacing = durable.replacing.saturating_sub(1);
                 let is_owed = std::mem::take(&mut durable.is_owed);
@@ -567,7 +562,7 @@ where
             }
             return;
         }
-        let earlier = state.replacement.as_ref().map(|r| r.record.clone());
+        let earlier = state.replacement().map(|r| r.record.clone());
         match earlier {
             Some(Some(record)) => {
                 self.queue(&mut state, Change::Put(record), Need::Must, Ack::Nobody);
@@ -611,7 +606,7 @@ where
                 args: text,
                 scheduled_at: Zone::UTC.time_at(now.wall),
                 trigger: state.progress.trigger(),
-                zone: state.zone.as_ref().map(ToString::to_string),
+                zone: state.zone().map(ToString::to_string),
                 progress: self.progress_record(&state, now),
             });
             self.queue(&mut state, Change::Put(record), Need::Must, Ack::Nobody);
@@ -681,19 +676,11 @@ where
         let mut core = JobCore::new(due.as_wall(now));
         core.id = record.id.clone();
         core.is_named = true;
-        let cron = CronTexts::default();
-        cron.set(plan.cron());
         let job = Arc::new(JobState {
             core,
             task: self,
-            outcome: Slot::new(),
-            cron,
-            state: Mutex::new(State {
-                zone: plan.zone,
-                progress,
-                args: Some(args),
-                replacement: None,
-            }),
+            cron: CronTexts::of(plan.cron()),
+            state: Mutex::new(State::new(plan.zone, progress, args)),
         });
         Ok(Restored::Job { job, due, change })
     }
