@@ -136,12 +136,6 @@ pub(crate) enum When {
     At(Due),
 }
 
-/// What a scheduling gives a job for its place.
-pub(crate) struct Admission {
-    pub(crate) id: Option<JobId>,
-    pub(crate) when: When,
-}
-
 /// What is left of a job that has left the table.
 #[derive(Default)]
 pub(crate) struct Removed {
@@ -385,34 +379,31 @@ impl Hub {
 
     // Jobs coming and going.
 
-    /// Gives a job its place among the living, and its id; or gives it back, and
-    /// says why.
+    /// Gives a job that nobody else has yet its place among the living, and its
+    /// id.
     pub(crate) fn admit<J: Execution>(
         &self,
-        job: J,
-        admission: Admission,
+        job: &mut Arc<J>,
+        id: Option<JobId>,
+        when: When,
         now: Now,
-    ) -> Result<Arc<J>, (ScheduleError, Option<J>)> {
-        if let Some(Err(error)) = admission.id.as_ref().map(check_id) {
-            return Err((error, Some(job)));
+    ) -> Result<(), ScheduleError> {
+        if let Some(id) = &id {
+            check_id(id)?;
         }
-        // The allocation is done before the lock.
-        let mut job = Arc::new(job);
         let (wake, dispatcher) = {
             let mut board = lock(&self.board);
-            if let Err(error) = board.place(&mut job, admission.id, &[], now) {
-                drop(board);
-                return Err((error, Arc::into_inner(job)));
-            }
+            board.place(job, id, &[], now)?;
             // Before anybody else can have it, so that none of its events comes
             // before.
-            self.record(&*job, now, || JobEventKind::Scheduled {
+            self.record(&**job, now, || JobEventKind::Scheduled {
                 due: job.exec_at(),
             });
-            board.table.insert(job.core().slot, job.clone());
-            match admission.when {
+            let slot = job.core().slot;
+            board.table.insert(slot, job.clone());
+            match when {
                 When::Now => (Wake::No, board.dispatcher.clone()),
-                When::At(due) => (board.table.arm(job.core().slot, due, now), None),
+                When::At(due) => (board.table.arm(slot, due, now), None),
             }
         };
         self.wake(wake);
@@ -420,7 +411,7 @@ impl Hub {
         if let Some(dispatcher) = dispatcher {
             dispatcher.submit_one(job.clone());
         }
-        Ok(job)
+        Ok(())
     }
 
     /// Keeps a place and an id for a job until its store has it; to be followed

@@ -10,16 +10,17 @@ use time::OffsetDateTime;
 use crate::clock::{Due, MAX_DURATION, Now, to_nanos, to_wall, wall_range};
 use crate::cron::{Cron, IntoCron};
 use crate::error::{CronError, ScheduleError, ZoneError};
-use crate::hub::When;
+use crate::hub::{Hub, When};
 use crate::id::JobId;
+use crate::job::Job;
 use crate::progress::{DEFAULT_MAX_FAILURES, Limits, Line, Plan, Recurring};
-use crate::run::TaskDef;
+use crate::run::{JobState, TaskDef};
 use crate::sync::Arc;
 use crate::trigger::{Misfire, Recurrence, Ticks};
 use crate::zone::{IntoZone, Zone};
 
-use self::submit::Submission;
 pub use self::submit::Submit;
+use self::submit::{Submission, Submitted};
 
 /// A job on its way to be scheduled, from [`Task::schedule`](crate::Task::schedule):
 /// options first, a trigger last.
@@ -45,10 +46,17 @@ pub use self::submit::Submit;
 pub struct Schedule<A, R> {
     task: Arc<TaskDef<A, R>>,
     args: A,
+    /// There from the first option on: most jobs have none, and moving what is
+    /// not there costs nothing.
+    options: Option<Box<Options>>,
+}
+
+#[derive(Debug, Default)]
+struct Options {
     id: Option<JobId>,
     replace: bool,
     in_memory: bool,
-    zone: Option<Result<Zone, ZoneError>>,
+    zone: Option<Result<Box<Zone>, ZoneError>>,
     recurring: RecurringOptions,
 }
 
@@ -107,12 +115,12 @@ where
         Self {
             task,
             args,
-            id: None,
-            replace: false,
-            in_memory: false,
-            zone: None,
-            recurring: RecurringOptions::default(),
+            options: None,
         }
+    }
+
+    fn options(&mut self) -> &mut Options {
+        self.options.get_or_insert_default()
     }
 
     /// Names the job: 1 to 200 bytes without control characters, and not the id
@@ -126,7 +134,7 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn id(mut self, id: impl Into<JobId>) -> Self {
-        self.id = Some(id.into());
+        self.options().id = Some(id.into());
         self
     }
 
@@ -150,7 +158,7 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn replace(mut self) -> Self {
-        self.replace = true;
+        self.options().replace = true;
         self
     }
 
@@ -170,7 +178,7 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn in_memory(mut self) -> Self {
-        self.in_memory = true;
+        self.options().in_memory = true;
         self
     }
 
@@ -187,7 +195,7 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn zone(mut self, zone: impl IntoZone) -> Self {
-        self.zone = Some(zone.into_zone());
+        self.options().zone = Some(zone.into_zone().map(Box::new));
         self
     }
 
@@ -205,7 +213,7 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn max_runs(mut self, max: u64) -> Self {
-        self.recurring.max_runs = Some(max);
+        self.options().recurring.max_runs = Some(max);
         self
     }
 
@@ -226,7 +234,7 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn max_failures(mut self, max: u32) -> Self {
-        self.recurring.max_failures = Some(max);
+        self.options().recurring.max_failures = Some(max);
         self
     }
 
@@ -240,7 +248,7 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn misfire(mut self, misfire: Misfire) -> Self {
-        self.recurring.misfire = Some(misfire);
+        self.options().recurring.misfire = Some(misfire);
         self
     }
 
@@ -259,7 +267,7 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn start_date(mut self, start: OffsetDateTime) -> Self {
-        self.recurring.start_date = Some(start);
+        self.options().recurring.start_date = Some(start);
         self
     }
 
@@ -279,7 +287,7 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn jitter(mut self, jitter: Duration) -> Self {
-        self.recurring.jitter = Some(jitter);
+        self.options().recurring.jitter = Some(jitter);
         self
     }
 
@@ -368,67 +376,82 @@ where
         Submit::new(self, trigger)
     }
 
-    /// All that can be done before anything is shared.
-    fn prepare(self, trigger: Trigger) -> Result<(Submission<A, R>, A), ScheduleError> {
-        let now = self.task.hub.clock.now();
-        let (mut plan, when) = self.plan(trigger, now)?;
-        let text = match self.task.encode(&self.args) {
-            Some(text) if !self.in_memory => Some(text?),
+    /// All that can be done before anything is shared, and what then can be done
+    /// without waiting.
+    fn submit(self, trigger: Trigger) -> Result<Submitted<A, R>, ScheduleError> {
+        let Self {
+            task,
+            args,
+            options,
+        } = self;
+        let Options {
+            id,
+            replace,
+            in_memory,
+            zone,
+            recurring,
+        } = options.map(|options| *options).unwrap_or_default();
+        let hub = task.hub.clone();
+        let now = hub.clock.now();
+        let zone = zone.transpose().map_err(ScheduleError::Zone)?;
+        let (mut plan, when) = plan(&hub, trigger, &recurring, zone, now)?;
+        let text = match task.encode(&args) {
+            Some(text) if !in_memory => Some(text?),
             _ => None,
         };
+        if text.is_none() && !replace {
+            let mut job = Arc::new(JobState::new(task, args, plan, when == When::Now));
+            hub.admit(&mut job, id, when, now)?;
+            return Ok(Submitted::Done(Job::new(job)));
+        }
         plan.is_durable = text.is_some();
         let submission = Submission {
-            task: self.task,
-            id: self.id,
-            replace: self.replace,
+            task,
+            id,
+            replace,
             plan,
             when,
             text,
             now,
         };
-        Ok((submission, self.args))
+        submission.begin(args)
     }
+}
 
-    fn plan(&self, trigger: Trigger, now: Now) -> Result<(Plan, When), ScheduleError> {
-        if !matches!(trigger, Trigger::Every(_) | Trigger::Cron(_))
-            && let Some(option) = self.recurring.any()
-        {
+/// When a trigger is due, and what follows.
+fn plan(
+    hub: &Hub,
+    trigger: Trigger,
+    options: &RecurringOptions,
+    zone: Option<Box<Zone>>,
+    now: Now,
+) -> Result<(Plan, When), ScheduleError> {
+    let random = || hub.random();
+    let (due, recurring) = match trigger {
+        Trigger::Push | Trigger::Delay(_) | Trigger::At(_) if options.any().is_some() => {
             return Err(ScheduleError::NotRecurring {
-                option,
+                option: options.any().unwrap_or_default(),
                 trigger: trigger.name(),
             });
         }
-        let zone = match &self.zone {
-            Some(Ok(zone)) => Some(Box::new(zone.clone())),
-            Some(Err(error)) => return Err(ScheduleError::Zone(error.clone())),
-            None => None,
-        };
-        let plan = |due, recurring| Plan::new(zone.clone(), due, recurring, now);
-        let random = || self.task.hub.random();
-        Ok(match trigger {
-            Trigger::Push => (plan(Due::Mono(now.mono), None), When::Now),
-            Trigger::Delay(delay) => {
-                let due = Due::Mono(after(now, delay, "delay")?);
-                (plan(due, None), When::At(due))
-            }
-            Trigger::At(time) => {
-                let due = Due::Wall(wall(time)?);
-                (plan(due, None), When::At(due))
-            }
-            Trigger::Every(interval) => {
-                let recurring = self.recurring.every(interval, now)?;
-                let due = recurring.first_due(random);
-                (plan(due, Some(Box::new(recurring))), When::At(due))
-            }
-            Trigger::Cron(cron) => {
-                let cron = cron.map_err(ScheduleError::Cron)?;
-                let zone = zone.as_deref().unwrap_or(&self.task.hub.zone);
-                let recurring = self.recurring.cron(cron, zone.clone(), now)?;
-                let due = recurring.first_due(random);
-                (plan(due, Some(Box::new(recurring))), When::At(due))
-            }
-        })
-    }
+        Trigger::Push => {
+            let plan = Plan::new(zone, Due::Mono(now.mono), None, now);
+            return Ok((plan, When::Now));
+        }
+        Trigger::Delay(delay) => (Due::Mono(after(now, delay, "delay")?), None),
+        Trigger::At(time) => (Due::Wall(wall(time)?), None),
+        Trigger::Every(interval) => {
+            let recurring = options.every(interval, now)?;
+            (recurring.first_due(random), Some(Box::new(recurring)))
+        }
+        Trigger::Cron(cron) => {
+            let cron = cron.map_err(ScheduleError::Cron)?;
+            let zone = zone.as_deref().unwrap_or(&hub.zone);
+            let recurring = options.cron(cron, zone.clone(), now)?;
+            (recurring.first_due(random), Some(Box::new(recurring)))
+        }
+    };
+    Ok((Plan::new(zone, due, recurring, now), When::At(due)))
 }
 
 impl RecurringOptions {
@@ -546,9 +569,7 @@ impl<A, R> fmt::Debug for Schedule<A, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Schedule")
             .field("task", &self.task.name)
-            .field("id", &self.id)
-            .field("replace", &self.replace)
-            .field("recurring", &self.recurring)
+            .field("options", &self.options)
             .finish_non_exhaustive()
     }
 }

@@ -11,7 +11,7 @@ use futures_lite::future;
 use super::{Schedule, Trigger};
 use crate::clock::Now;
 use crate::error::{ScheduleError, check_id};
-use crate::hub::{Admission, Hub, When};
+use crate::hub::{Hub, When};
 use crate::id::JobId;
 use crate::job::Job;
 use crate::panics::drop_contained;
@@ -34,8 +34,17 @@ pub(super) struct Submission<A, R> {
     pub(super) now: Now,
 }
 
+/// What a submission that waits has come to.
+pub(super) type Waiting<A, R> = Box<(Submission<A, R>, Step<A, R>)>;
+
+/// What comes of a submission at once.
+pub(super) enum Submitted<A, R> {
+    Done(Job<R>),
+    Waits(Waiting<A, R>),
+}
+
 /// How far a submission has come.
-enum Step<A, R> {
+pub(super) enum Step<A, R> {
     Done(Result<Job<R>, ScheduleError>),
     /// The store is asked whether it takes a new job.
     Storing(Waiter<Replied<Result<Job<R>, ScheduleError>>>),
@@ -52,6 +61,14 @@ where
     A: Clone + Send + Sync + 'static,
     R: Send + Sync + 'static,
 {
+    /// Goes as far as it can without waiting.
+    pub(super) fn begin(self, args: A) -> Result<Submitted<A, R>, ScheduleError> {
+        match self.advance(args) {
+            Step::Done(result) => result.map(Submitted::Done),
+            step => Ok(Submitted::Waits(Box::new((self, step)))),
+        }
+    }
+
     /// As far as it goes without waiting.
     fn advance(&self, mut args: A) -> Step<A, R> {
         let hub = &self.task.hub;
@@ -108,39 +125,28 @@ where
         let hub = &self.task.hub;
         let is_ready = self.when == When::Now && !self.plan.is_durable;
         let job = JobState::new(self.task.clone(), args, self.plan.clone(), is_ready);
+        let mut job = Arc::new(job);
+        let over = if self.replace { &*self.task.names } else { &[] };
         let refused = match &self.text {
-            None => {
-                let admission = Admission {
-                    id: self.id.clone(),
-                    when: self.when,
-                };
-                match hub.admit(job, admission, self.now) {
-                    Ok(job) => return Ok(Step::Done(Ok(Job::new(job)))),
-                    Err(refused) => refused,
-                }
-            }
-            Some(text) => {
-                let mut job = Arc::new(job);
-                let over = if self.replace { &*self.task.names } else { &[] };
-                match hub.reserve(&mut job, self.id.clone(), over, self.now) {
-                    Ok(()) => return Ok(self.store(job, text.clone())),
-                    Err(error) => (error, Arc::into_inner(job)),
-                }
-            }
+            None => match hub.admit(&mut job, self.id.clone(), self.when, self.now) {
+                Ok(()) => return Ok(Step::Done(Ok(Job::new(job)))),
+                Err(refused) => refused,
+            },
+            Some(text) => match hub.reserve(&mut job, self.id.clone(), over, self.now) {
+                Ok(()) => return Ok(self.store(job, text.clone())),
+                Err(refused) => refused,
+            },
         };
         match refused {
-            (ScheduleError::DuplicateJob { id }, Some(job))
+            ScheduleError::DuplicateJob { id }
                 if self.replace && (self.task.live(&id).is_some() || hub.is_reserved(&id)) =>
             {
-                match job.into_args() {
+                match Arc::into_inner(job).and_then(JobState::into_args) {
                     Some(back) => Err(back),
                     None => Ok(Step::Done(Err(ScheduleError::DuplicateJob { id }))),
                 }
             }
-            (error, job) => {
-                drop_contained(job);
-                Ok(Step::Done(Err(error)))
-            }
+            error => Ok(Step::Done(Err(error))),
         }
     }
 
@@ -169,7 +175,7 @@ where
 }
 
 /// Waits until no place is reserved for an id.
-struct Reserved {
+pub(super) struct Reserved {
     hub: Arc<Hub>,
     id: JobId,
 }
@@ -196,13 +202,9 @@ impl Condition for Reserved {
 #[must_use = "nothing is scheduled until it is awaited or ended with `.wait_blocking()`"]
 pub struct Submit<A, R>(Stage<A, R>);
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the large one is that of every job in memory, and a box costs more than a move"
-)]
 enum Stage<A, R> {
     Asked(Request<A, R>),
-    Waiting(Box<(Submission<A, R>, Step<A, R>)>),
+    Waiting(Waiting<A, R>),
     Done,
 }
 
@@ -230,29 +232,20 @@ where
     /// When the app does not run, the id is taken or not allowed, a number makes
     /// no sense, or the store can't take the job. No job exists then.
     pub fn wait_blocking(mut self) -> Result<Job<R>, ScheduleError> {
-        match self.begin() {
-            Ok(waiting) => {
+        match self.begin()? {
+            Submitted::Done(job) => Ok(job),
+            Submitted::Waits(waiting) => {
                 self.0 = Stage::Waiting(waiting);
                 future::block_on(self)
             }
-            Err(result) => result,
         }
     }
 
-    /// Begins, or takes up again: what it waits for, or the result.
-    #[expect(clippy::type_complexity, reason = "the two ends of one step")]
-    fn begin(
-        &mut self,
-    ) -> Result<Box<(Submission<A, R>, Step<A, R>)>, Result<Job<R>, ScheduleError>> {
+    /// Begins, or takes up again.
+    fn begin(&mut self) -> Result<Submitted<A, R>, ScheduleError> {
         match std::mem::replace(&mut self.0, Stage::Done) {
-            Stage::Asked(Request { schedule, trigger }) => {
-                let (submission, args) = schedule.prepare(trigger).map_err(Err)?;
-                match submission.advance(args) {
-                    Step::Done(result) => Err(result),
-                    step => Ok(Box::new((submission, step))),
-                }
-            }
-            Stage::Waiting(waiting) => Ok(waiting),
+            Stage::Asked(Request { schedule, trigger }) => schedule.submit(trigger),
+            Stage::Waiting(waiting) => Ok(Submitted::Waits(waiting)),
             Stage::Done => panic!("`Submit` polled after it was ready"),
         }
     }
@@ -285,9 +278,9 @@ where
     type Output = Result<Job<R>, ScheduleError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut waiting = match self.begin() {
-            Ok(waiting) => waiting,
-            Err(result) => return Poll::Ready(result),
+        let mut waiting = match self.begin()? {
+            Submitted::Done(job) => return Poll::Ready(Ok(job)),
+            Submitted::Waits(waiting) => waiting,
         };
         loop {
             let (submission, step) = &mut *waiting;
