@@ -18,7 +18,7 @@ use crate::record::Run;
 use crate::state::StateMap;
 use crate::status::StatusCell;
 use crate::stop::Control;
-use crate::sync::{Arc, AtomicI64, Ordering};
+use crate::sync::Arc;
 use crate::table::Entrant;
 use crate::waiter::Reply;
 
@@ -30,7 +30,6 @@ pub(crate) struct JobCore {
     pub(crate) slot: u32,
     pub(crate) is_named: bool,
     pub(crate) status: StatusCell,
-    exec_at: AtomicI64,
     /// Notified when the job is done, when one of its runs has ended, and when
     /// its app has stopped.
     pub(crate) changed: Event,
@@ -38,24 +37,14 @@ pub(crate) struct JobCore {
 
 impl JobCore {
     /// The id and the slot are settled when the job enters the table.
-    pub(crate) fn new(exec_at: WallNanos) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             id: JobId::generated(0, 0, 0),
             slot: 0,
             is_named: false,
             status: StatusCell::new(),
-            exec_at: AtomicI64::new(exec_at),
             changed: Event::new(),
         }
-    }
-
-    pub(crate) fn exec_at(&self) -> WallNanos {
-        // Relaxed: a time to look at, which orders nothing.
-        self.exec_at.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn set_exec_at(&self, at: WallNanos) {
-        self.exec_at.store(at, Ordering::Relaxed);
     }
 }
 
@@ -127,6 +116,7 @@ pub(crate) trait Execution: Any + Send + Sync {
     /// A wall time, in the job's zone.
     fn shown(&self, wall: WallNanos) -> OffsetDateTime;
     fn exec_at(&self) -> OffsetDateTime;
+    fn exec_at_wall(&self) -> WallNanos;
     fn cron_expression(&self) -> Option<&str>;
     fn last_run(&self) -> Option<Run>;
     /// Goes up, and round, with each run that ends; no replacement sets it back.

@@ -145,6 +145,11 @@ impl Plan {
         }
     }
 
+    /// Whether a job of it has what only few jobs have.
+    fn needs_more(&self) -> bool {
+        self.zone.is_some() || self.recurring.is_some() || self.is_durable
+    }
+
     /// The cron expression that it goes by.
     pub(crate) fn cron(&self) -> Option<&Arc<Cron>> {
         match &self.recurring.as_ref()?.ticks.recurrence {
@@ -248,6 +253,15 @@ pub(crate) enum Mark {
 
 #[derive(Debug, Default)]
 struct More {
+    /// The zone of the times that the job shows, if it is not the app's.
+    zone: Option<Box<Zone>>,
+    /// The strings of the attempt that is going on.
+    control: Option<Arc<Control>>,
+    /// The time that this run stands for, whichever attempt it is, where it may be
+    /// another one than that of the attempt.
+    nominal: Option<WallNanos>,
+    /// How the attempt before the retry that is waited for failed.
+    failed_as: Option<JobStatus>,
     recurring: Option<Box<Recurring>>,
     /// There from the first plan on that recurs.
     tally: Option<Box<Tally>>,
@@ -259,20 +273,16 @@ struct More {
 }
 
 /// Where one job stands, beyond its status.
+///
+/// There may be a million of these: the fields of every job are few.
 #[derive(Debug)]
 pub(crate) struct Progress {
-    /// When the timer is to come: the start, the retry, or the timeout.
-    pub(crate) timer: Option<Due>,
-    /// The strings of the attempt that is going on.
-    pub(crate) control: Option<Arc<Control>>,
-    /// What only jobs have that recur, or that a store keeps.
-    more: Option<Box<More>>,
-    /// The time that this run stands for, whichever attempt it is.
-    nominal: WallNanos,
-    /// Counts all attempts, which tells them apart.
-    pub(crate) number: u32,
-    /// Attempts of this run so far.
-    attempts: u32,
+    /// When the attempt that is waited for is due, or the one that is going on
+    /// was, as foreseen when that was settled.
+    exec_at: WallNanos,
+    /// When the timer is to come: for the start, the retry, or the timeout.
+    timer: i64,
+    timer_on: Option<Line>,
     /// It has come due, and any executor that has it may begin.
     pub(crate) is_ready: bool,
     /// The body of an attempt is still there, be it of one that is over.
@@ -280,8 +290,12 @@ pub(crate) struct Progress {
     /// It came due while it was occupied.
     pub(crate) is_overdue: bool,
     pub(crate) closing: Closing,
-    /// How the attempt before the retry that is waited for failed.
-    failed_as: JobStatus,
+    /// Counts all attempts, which tells them apart.
+    pub(crate) number: u32,
+    /// Attempts of this run so far.
+    attempts: u32,
+    /// What only few jobs have.
+    more: Option<Box<More>>,
 }
 
 /// What decides about a retry.
@@ -338,27 +352,89 @@ pub(crate) struct Begun {
 
 impl Progress {
     pub(crate) fn new(plan: Plan) -> Self {
-        let needs_more = plan.recurring.is_some() || plan.is_durable;
-        Self {
-            timer: Some(plan.due),
-            control: None,
-            more: needs_more.then(|| {
-                Box::new(More {
-                    tally: plan.recurring.is_some().then(Box::default),
-                    durable: plan.is_durable.then(Box::default),
-                    recurring: plan.recurring,
-                    runs_ended: 0,
-                })
-            }),
-            nominal: plan.nominal,
-            number: 0,
-            attempts: 0,
+        let needs_more = plan.needs_more();
+        let mut progress = Self {
+            exec_at: plan.exec_at,
+            timer: 0,
+            timer_on: None,
             is_ready: false,
             is_occupied: false,
             is_overdue: false,
             closing: Closing::No,
-            failed_as: JobStatus::Failed,
+            number: 0,
+            attempts: 0,
+            more: None,
+        };
+        progress.set_timer(Some(plan.due));
+        if needs_more {
+            progress.more = Some(Box::new(More {
+                zone: plan.zone,
+                nominal: Some(plan.nominal),
+                tally: plan.recurring.is_some().then(Box::default),
+                durable: plan.is_durable.then(Box::default),
+                recurring: plan.recurring,
+                ..More::default()
+            }));
         }
+        progress
+    }
+
+    fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
+    }
+
+    /// The wall time at which it is due, or once it runs, at which it was.
+    pub(crate) fn exec_at(&self) -> WallNanos {
+        self.exec_at
+    }
+
+    /// When the timer is to come.
+    pub(crate) fn timer(&self) -> Option<Due> {
+        Some(self.timer_on?.due(self.timer))
+    }
+
+    pub(crate) fn set_timer(&mut self, due: Option<Due>) {
+        (self.timer_on, self.timer) = match due {
+            Some(Due::Mono(at)) => (Some(Line::Mono), at),
+            Some(Due::Wall(at)) => (Some(Line::Wall), at),
+            None => (None, 0),
+        };
+    }
+
+    /// The next attempt is due then.
+    fn set_due(&mut self, due: Due, now: Now) {
+        self.set_timer(Some(due));
+        self.exec_at = due.as_wall(now);
+    }
+
+    /// The time that this run stands for, whichever attempt it is.
+    fn nominal(&self) -> WallNanos {
+        let nominal = self.more.as_ref().and_then(|more| more.nominal);
+        nominal.unwrap_or(self.exec_at)
+    }
+
+    /// The zone of the times that it shows, if it is not the app's.
+    pub(crate) fn zone(&self) -> Option<&Zone> {
+        self.more.as_ref()?.zone.as_deref()
+    }
+
+    /// The strings of the attempt that is going on, made when first asked for.
+    pub(crate) fn control(&mut self) -> &Arc<Control> {
+        self.more().control.get_or_insert_default()
+    }
+
+    /// Those that somebody has asked for.
+    pub(crate) fn control_if_any(&self) -> Option<&Arc<Control>> {
+        self.more.as_ref()?.control.as_ref()
+    }
+
+    pub(crate) fn take_control(&mut self) -> Option<Arc<Control>> {
+        self.more.as_mut()?.control.take()
+    }
+
+    fn failed_as(&self) -> JobStatus {
+        let failed_as = self.more.as_ref().and_then(|more| more.failed_as);
+        failed_as.unwrap_or(JobStatus::Failed)
     }
 
     fn recurring(&self) -> Option<&Recurring> {
@@ -466,7 +542,7 @@ impl Progress {
             return;
         }
         new.done = old.done;
-        let pending = self.timer.filter(|_| self.attempts == 0);
+        let pending = self.timer().filter(|_| self.attempts == 0);
         if let Some(due) = pending.filter(|_| old.ticks.same_wall_times(&new.ticks)) {
             new.nominal = old.nominal;
             plan.due = due;
@@ -483,7 +559,7 @@ impl Progress {
     /// A run that waits for a retry, which will not come: a replacement takes its
     /// place. Enters it as failed.
     pub(crate) fn give_up_retry(&mut self, now: Now) -> Option<RunRecord> {
-        (self.attempts > 0).then(|| self.record(self.failed_as, now))?
+        (self.attempts > 0).then(|| self.record(self.failed_as(), now))?
     }
 
     /// The wall clock went back, and the job is scheduled. Gives when it is due
@@ -504,8 +580,8 @@ impl Progress {
         }
         recurring.nominal = next;
         let due = recurring.first_due(random);
-        self.nominal = next;
-        self.timer = Some(due);
+        self.more().nominal = Some(next);
+        self.set_due(due, now);
         Some(due)
     }
 
@@ -513,8 +589,10 @@ impl Progress {
     /// with it.
     pub(crate) fn replace(&mut self, plan: Plan) -> bool {
         let starts_over = !self.goes_on_with(&plan);
-        if self.more.is_some() || plan.recurring.is_some() || plan.is_durable {
-            let more = self.more.get_or_insert_default();
+        if self.more.is_some() || plan.needs_more() {
+            let more = self.more();
+            more.zone = plan.zone;
+            more.nominal = Some(plan.nominal);
             if starts_over && plan.recurring.is_some() {
                 more.tally = Some(Box::default());
             }
@@ -525,8 +603,8 @@ impl Progress {
                 durable => *durable = None,
             }
         }
-        self.timer = Some(plan.due);
-        self.nominal = plan.nominal;
+        self.set_timer(Some(plan.due));
+        self.exec_at = plan.exec_at;
         self.attempts = 0;
         self.is_ready = false;
         self.is_overdue = false;
@@ -535,7 +613,7 @@ impl Progress {
 
     /// The timer has come, and the job is scheduled.
     pub(crate) fn tick(&mut self, now: Now, random: impl FnOnce() -> f64) -> Tock {
-        let Some(due) = self.timer.filter(|due| due.is_reached(now)) else {
+        let Some(due) = self.timer().filter(|due| due.is_reached(now)) else {
             return Tock::NotYet;
         };
         if self.is_occupied || self.is_unstored() {
@@ -544,7 +622,8 @@ impl Progress {
         }
         let mut start = Tock::Start;
         if self.attempts == 0
-            && let Some(recurring) = self.more.as_mut().and_then(|m| m.recurring.as_mut())
+            && let Some(more) = &mut self.more
+            && let Some(recurring) = &mut more.recurring
         {
             let at = recurring.line.of(now);
             let due = match due {
@@ -555,13 +634,13 @@ impl Progress {
                 Some(tick) => {
                     if tick.nominal != recurring.nominal {
                         recurring.nominal = tick.nominal;
-                        self.nominal = recurring.nominal().as_wall(now);
+                        more.nominal = Some(recurring.nominal().as_wall(now));
                     }
                     if tick.due > at {
                         let due = recurring.ticks.jittered(tick.due, random);
                         let due = recurring.line.due(due);
-                        self.timer = Some(due);
                         let nominal = recurring.nominal();
+                        self.set_due(due, now);
                         return Tock::Later { due, nominal };
                     }
                     if tick.misfired {
@@ -584,8 +663,8 @@ impl Progress {
         self.attempts = self.attempts.saturating_add(1);
         self.is_ready = false;
         self.is_occupied = true;
-        self.timer = None;
-        self.control = None;
+        self.set_timer(None);
+        self.take_control();
         if let Some(durable) = self.durable_mut() {
             durable.mark = Mark::None;
         }
@@ -606,7 +685,7 @@ impl Progress {
             number: self.number,
             attempt: self.attempts,
             run,
-            nominal: self.nominal,
+            nominal: self.nominal(),
         }
     }
 
@@ -627,12 +706,15 @@ impl Progress {
         random: impl FnOnce() -> f64,
     ) -> Verdict {
         // What it was, if anything, was this attempt's timeout.
-        self.timer = None;
+        self.set_timer(None);
         if matches!(self.closing, Closing::No | Closing::Suspended)
             && let Some(due) = retry.and_then(|retry| self.retry_at(retry, now))
         {
-            self.timer = Some(due);
-            self.failed_as = failure.map_or(JobStatus::Failed, Failure::status);
+            let nominal = self.nominal();
+            let more = self.more();
+            more.nominal = Some(nominal);
+            more.failed_as = failure.map(Failure::status);
+            self.set_due(due, now);
             return Verdict {
                 next: Next::Retry(due),
                 run: None,
@@ -692,7 +774,7 @@ impl Progress {
             return end(status);
         };
         recurring.nominal = tick.nominal;
-        self.nominal = recurring.nominal().as_wall(now);
+        more.nominal = Some(recurring.nominal().as_wall(now));
         let due = if tick.misfired && tick.nominal <= at {
             // It makes up for a missed time, at once.
             tick.due
@@ -700,19 +782,21 @@ impl Progress {
             recurring.ticks.jittered(tick.due, random)
         };
         let due = recurring.line.due(due);
-        self.timer = Some(due);
+        let misfired = tick.misfired.then(|| recurring.nominal());
+        self.set_due(due, now);
         Verdict {
             next: Next::Run(due),
             run,
-            misfired: tick.misfired.then(|| recurring.nominal()),
+            misfired,
         }
     }
 
     /// Enters the run that is going on, of a recurring job, as ended.
     pub(crate) fn record(&mut self, status: JobStatus, now: Now) -> Option<RunRecord> {
+        let nominal = self.nominal();
         let more = self.more.as_mut()?;
         let (recurring, tally) = (more.recurring.as_ref()?, more.tally.as_mut()?);
-        let run = tally.enter(self.nominal, recurring.started_at, status, now);
+        let run = tally.enter(nominal, recurring.started_at, status, now);
         more.runs_ended = more.runs_ended.wrapping_add(1);
         Some(run)
     }

@@ -33,7 +33,6 @@ use crate::status::{JobStatus, Moved, Show};
 use crate::stop::Control;
 use crate::sync::{Arc, Mutex, MutexGuard, OnceLock, lock};
 use crate::table::Wake;
-use crate::zone::Zone;
 
 /// A registered task: its options, and how to make an attempt of it.
 pub(crate) struct TaskDef<A, R> {
@@ -95,61 +94,76 @@ pub(crate) struct JobState<A, R> {
 
 struct State<A, R> {
     progress: Progress,
-    /// For the next attempt; `None` once no other can follow.
-    args: Option<A>,
+    args: Args<A>,
     /// Of the last run that ended.
     outcome: Outcome<R>,
-    /// What few jobs have.
-    rare: Option<Box<Rare<A>>>,
 }
 
-struct Rare<A> {
-    /// If it is not the app's.
-    zone: Option<Box<Zone>>,
-    /// What is to follow the attempt that is going on, in place of what would.
-    replacement: Option<Replacement<A>>,
+/// The arguments for the next attempt, if another can follow.
+enum Args<A> {
+    None,
+    Some(A),
+    /// And besides, what is to follow the attempt that is going on, in place of
+    /// what would. In a box, for few jobs have that.
+    Replaced(Box<(Option<A>, Replacement<A>)>),
 }
 
-impl<A> Default for Rare<A> {
-    fn default() -> Self {
-        Self {
-            zone: None,
-            replacement: None,
-        }
-    }
-}
-
-impl<A, R> State<A, R> {
-    fn new(zone: Option<Box<Zone>>, progress: Progress, args: A) -> Self {
-        Self {
-            progress,
-            args: Some(args),
-            outcome: Outcome::None,
-            rare: zone.map(|zone| {
-                Box::new(Rare {
-                    zone: Some(zone),
-                    replacement: None,
-                })
-            }),
+impl<A> Args<A> {
+    fn is_none(&self) -> bool {
+        match self {
+            Args::None => true,
+            Args::Some(_) => false,
+            Args::Replaced(both) => both.0.is_none(),
         }
     }
 
-    fn zone(&self) -> Option<&Zone> {
-        self.rare.as_ref()?.zone.as_deref()
+    fn take(&mut self) -> Option<A> {
+        match self {
+            Args::Replaced(both) => both.0.take(),
+            _ => match std::mem::replace(self, Args::None) {
+                Args::Some(args) => Some(args),
+                _ => None,
+            },
+        }
     }
 
-    fn set_zone(&mut self, zone: Option<Box<Zone>>) {
-        if self.rare.is_some() || zone.is_some() {
-            self.rare.get_or_insert_default().zone = zone;
+    /// Gives those from before.
+    fn put(&mut self, args: A) -> Option<A> {
+        match self {
+            Args::Replaced(both) => both.0.replace(args),
+            _ => match std::mem::replace(self, Args::Some(args)) {
+                Args::Some(args) => Some(args),
+                _ => None,
+            },
         }
     }
 
     fn replacement(&self) -> Option<&Replacement<A>> {
-        self.rare.as_ref()?.replacement.as_ref()
+        match self {
+            Args::Replaced(both) => Some(&both.1),
+            _ => None,
+        }
     }
 
     fn take_replacement(&mut self) -> Option<Replacement<A>> {
-        self.rare.as_mut()?.replacement.take()
+        match std::mem::replace(self, Args::None) {
+            Args::Replaced(both) => {
+                let (args, replacement) = *both;
+                *self = args.map_or(Args::None, Args::Some);
+                Some(replacement)
+            }
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
+
+    /// Gives the one from before.
+    fn put_replacement(&mut self, new: Replacement<A>) -> Option<Replacement<A>> {
+        let old = self.take_replacement();
+        *self = Args::Replaced(Box::new((self.take(), new)));
+        old
     }
 }
 
@@ -158,6 +172,16 @@ struct Replacement<A> {
     plan: Plan,
     /// What the store has of it, if it is there.
     record: Option<Box<JobRecord>>,
+}
+
+impl<A, R> State<A, R> {
+    fn new(progress: Progress, args: A) -> Self {
+        Self {
+            progress,
+            args: Args::Some(args),
+            outcome: Outcome::None,
+        }
+    }
 }
 
 /// What is left to do when the job's lock is gone.
@@ -229,12 +253,13 @@ impl<A, R> Drop for State<A, R> {
     /// All of it is foreign, and whoever drops the last handle of a job is not to
     /// be hit by its panic.
     fn drop(&mut self) {
-        drop_contained(self.args.take());
+        match std::mem::replace(&mut self.args, Args::None) {
+            Args::None => {}
+            Args::Some(args) => drop_contained(args),
+            Args::Replaced(both) => drop_contained(both),
+        }
         if self.outcome.is_foreign() {
             drop_contained(std::mem::replace(&mut self.outcome, Outcome::None));
-        }
-        if let Some(rare) = self.rare.take() {
-            drop_contained(rare);
         }
     }
 }
@@ -245,17 +270,14 @@ where
     R: Send + Sync + 'static,
 {
     pub(crate) fn new(task: Arc<TaskDef<A, R>>, args: A, plan: Plan, is_ready: bool) -> Self {
-        let mut plan = plan;
-        let exec_at = plan.exec_at;
-        let zone = plan.zone.take();
         let cron = CronTexts::of(plan.cron());
         let mut progress = Progress::new(plan);
         progress.is_ready = is_ready;
         Self {
-            core: JobCore::new(exec_at),
+            core: JobCore::new(),
             task,
             cron,
-            state: Mutex::new(State::new(zone, progress, args)),
+            state: Mutex::new(State::new(progress, args)),
         }
     }
 
@@ -276,7 +298,7 @@ where
 
     /// A wall time, as the job shows it.
     fn time(&self, state: &State<A, R>, wall: WallNanos) -> OffsetDateTime {
-        let zone = state.zone().unwrap_or(&self.hub().zone);
+        let zone = state.progress.zone().unwrap_or(&self.hub().zone);
         zone.time_at(wall)
     }
 
@@ -354,7 +376,7 @@ where
         let goes_on = is_current && !self.core.status.actual().is_final();
         let mut spare = Some(args);
         if goes_on && state.args.is_none() {
-            state.args = spare.take();
+            spare = spare.and_then(|args| state.args.put(args));
         }
         drop(state);
         drop_contained(spare);
@@ -388,7 +410,7 @@ where
         let mut wake = Wake::No;
         if let Some(timeout) = timeout {
             let due = Due::Mono(now.mono.saturating_add(timeout.nanos));
-            state.progress.timer = Some(due);
+            state.progress.set_timer(Some(due));
             wake = hub.arm(self.core.slot, due, now);
         }
         hub.record(self, now, || JobEventKind::Started {
@@ -449,7 +471,12 @@ where
     }
 
     fn exec_at(&self) -> OffsetDateTime {
-        self.shown(self.core.exec_at())
+        let state = lock(&self.state);
+        self.time(&state, state.progress.exec_at())
+    }
+
+    fn exec_at_wall(&self) -> WallNanos {
+        lock(&self.state).progress.exec_at()
     }
 
     fn cron_expression(&self) -> Option<&str> {
@@ -495,7 +522,10 @@ where
                 }
             }
             JobStatus::Running => {
-                let is_over = state.progress.timer.is_some_and(|due| due.is_reached(now));
+                let is_over = state
+                    .progress
+                    .timer()
+                    .is_some_and(|due| due.is_reached(now));
                 let attempt = state.progress.number;
                 drop(state);
                 if is_over && let Some(timeout) = self.task.timeout {
@@ -527,7 +557,11 @@ where
         match tock {
             Tock::NotYet => {
                 let mut after = After::default();
-                if state.progress.timer.is_some_and(|due| !due.is_reached(now)) {
+                if state
+                    .progress
+                    .timer()
+                    .is_some_and(|due| !due.is_reached(now))
+                {
                     // The wall clock was set back, or the key was that of a turn.
                     after.ends_turn = state.progress.end_turn();
                     after.wake = self.arm_again(&state, now);
@@ -550,7 +584,6 @@ where
                 Fired::Start
             }
             Tock::Later { due, .. } => {
-                self.core.set_exec_at(due.as_wall(now));
                 let after = After {
                     wake: hub.arm(self.core.slot, due, now),
                     ends_turn: state.progress.end_turn(),
@@ -595,7 +628,6 @@ where
         let Some(due) = state.progress.step_back(now, || hub.random()) else {
             return;
         };
-        self.core.set_exec_at(due.as_wall(now));
         let wake = hub.arm(self.core.slot, due, now);
         drop(state);
         hub.wake(wake);
@@ -634,7 +666,7 @@ where
         let mut spare = args;
         if state.progress.number == begun.number && state.args.is_none() {
             // For a retry, or the next run.
-            state.args = spare.take();
+            spare = spare.and_then(|args| state.args.put(args));
         }
         drop(state);
         drop_contained(spare);
@@ -673,7 +705,7 @@ where
             state.progress.closing,
             Closing::Shutdown | Closing::Suspended
         );
-        let control = state.progress.control.get_or_insert_default().clone();
+        let control = state.progress.control().clone();
         drop(state);
         if is_asked {
             control.ask();
@@ -737,11 +769,11 @@ where
                     state.progress.hide_run(before);
                 }
                 after.moved = self.core.status.finish(JobStatus::Cancelled, show);
-                after.replaced = state.take_replacement().map(|new| new.args);
-                after.killed = state.progress.control.take();
+                after.replaced = state.args.take_replacement().map(|new| new.args);
+                after.killed = state.progress.take_control();
             }
             (JobStatus::Running, Cancelling::Cancel) => {
-                let goes_on = state.progress.is_recurring() || state.replacement().is_some();
+                let goes_on = state.progress.is_recurring() || state.args.replacement().is_some();
                 let is_open = matches!(state.progress.closing, Closing::No | Closing::Suspended);
                 if !goes_on || !is_open {
                     return Cancelled::now(false);
@@ -757,7 +789,7 @@ where
             (JobStatus::Running, Cancelling::Shutdown) => {
                 if state.progress.closing == Closing::No {
                     // By what follows the run.
-                    let is_durable = match state.replacement() {
+                    let is_durable = match state.args.replacement() {
                         Some(new) => new.plan.is_durable,
                         None => state.progress.is_durable(),
                     };
@@ -767,7 +799,7 @@ where
                         Closing::Shutdown
                     };
                 }
-                let control = state.progress.control.clone();
+                let control = state.progress.control_if_any().cloned();
                 drop(state);
                 if let Some(control) = control {
                     control.ask();

@@ -33,7 +33,7 @@ impl CatchUp {
     /// One was due when it was restored. To be followed by
     /// [`Hub::catch_up`].
     pub(super) fn found(&mut self, job: Live) {
-        self.found.push((job.core().exec_at(), job));
+        self.found.push((job.exec_at_wall(), job));
     }
 }
 

@@ -12,7 +12,6 @@ use crate::outcome::Failure;
 use crate::record::{
     JobRecord, JumpRecord, ProgressRecord, RecurringProgress, RecurringRecord, Run, TriggerRecord,
 };
-use crate::status::JobStatus;
 use crate::sync::Arc;
 use crate::trigger::{Done, Jump, Recurrence, Ticks};
 use crate::zone::Zone;
@@ -44,20 +43,15 @@ impl Plan {
 impl Progress {
     /// What a store is to know of it. An attempt that is going on has not begun,
     /// for the store.
-    pub(crate) fn to_record(
-        &self,
-        exec_at: WallNanos,
-        is_running: bool,
-        now: Now,
-    ) -> ProgressRecord {
+    pub(crate) fn to_record(&self, is_running: bool, now: Now) -> ProgressRecord {
         let recurring = self.recurring().zip(self.tally());
         let attempts = self.attempts.saturating_sub(u32::from(is_running));
-        let timer = self.timer.filter(|_| !is_running);
+        let timer = self.timer().filter(|_| !is_running);
         ProgressRecord {
-            due: utc(timer.map_or(exec_at, |due| due.as_wall(now))),
-            nominal: utc(self.nominal),
+            due: utc(timer.map_or(self.exec_at, |due| due.as_wall(now))),
+            nominal: utc(self.nominal()),
             attempts,
-            last_failure: (attempts > 0).then_some(self.failed_as),
+            last_failure: (attempts > 0).then_some(self.failed_as()),
             started_at: None,
             recurring: recurring.map(|(recurring, tally)| {
                 let started_at = (attempts > 0).then_some(utc(recurring.started_at));
@@ -72,7 +66,7 @@ impl Progress {
 
     /// What makes it due, for the store.
     pub(crate) fn trigger(&self) -> TriggerRecord {
-        trigger(self.timer, self.recurring())
+        trigger(self.timer(), self.recurring())
     }
 
     /// What a store is to know of it once it goes on with this plan.
@@ -84,7 +78,7 @@ impl Progress {
             && let (Some(_), Some(recurring)) = (kept, self.recurring())
         {
             // The retry that it waits for will not come.
-            tally.enter(self.nominal, recurring.started_at, self.failed_as, now);
+            tally.enter(self.nominal(), recurring.started_at, self.failed_as(), now);
         }
         plan.progress_record(&tally, now)
     }
@@ -145,7 +139,7 @@ impl Progress {
         };
         let mut progress = Self::new(plan.clone());
         progress.attempts = stored.attempts;
-        progress.failed_as = stored.last_failure.unwrap_or(JobStatus::Failed);
+        progress.more().failed_as = stored.last_failure;
         if let Some(more) = progress.more.as_mut().filter(|m| m.recurring.is_some()) {
             more.tally = Some(tally.unwrap_or_default());
         }

@@ -100,18 +100,16 @@ where
             exec_at = plan.exec_at;
             let due = plan.due;
             after.ends_turn = state.progress.end_turn();
-            after.args = state.args.replace(args);
+            after.args = state.args.put(args);
             if self.take_on(&mut state, plan) {
                 old = Some(std::mem::replace(&mut state.outcome, Outcome::None));
             }
-            self.core.set_exec_at(exec_at);
             if state.progress.closing != Closing::Suspended {
                 after.wake = hub.arm(self.core.slot, due, now);
             }
         } else {
             let new = Replacement { args, plan, record };
-            let rare = state.rare.get_or_insert_default();
-            after.replaced = rare.replacement.replace(new).map(|r| r.args);
+            after.replaced = state.args.put_replacement(new).map(|r| r.args);
         }
         hub.record(self, now, || JobEventKind::Scheduled {
             due: self.time(&state, exec_at),
@@ -133,7 +131,6 @@ where
         if cron.is_some() || self.cron.get().is_some() {
             self.cron.get_or_init(Box::default).set(cron);
         }
-        state.set_zone(plan.zone.clone());
         state.progress.replace(plan)
     }
 }

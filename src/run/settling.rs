@@ -32,7 +32,7 @@ where
             is_failed
                 || state.progress.is_recurring()
                 || state.progress.is_durable()
-                || state.replacement().is_some()
+                || state.args.replacement().is_some()
         });
         let is_current = state.progress.number == attempt;
         if !is_current || self.core.status.actual() != JobStatus::Running {
@@ -50,12 +50,12 @@ where
             state.progress.is_occupied = false;
         }
         // A job that is to be another ends its run with this attempt.
-        let retry = retry.filter(|_| state.replacement().is_none());
+        let retry = retry.filter(|_| state.args.replacement().is_none());
         let failure = result.as_ref().err();
         let random = || self.hub().random();
         let before = state.progress.last_run();
         let verdict = state.progress.after_attempt(failure, retry, now, random);
-        let control = state.progress.control.take();
+        let control = state.progress.take_control();
         let mut after = After {
             killed: control.filter(|_| how == Settling::Overdue),
             ends_turn: state.progress.end_turn(),
@@ -89,12 +89,12 @@ where
         // What the executor dropped has not run to its end: another process is
         // to find it as it was.
         let mut is_told = how != Settling::Dropped && state.progress.closing != Closing::Cancelled;
-        if let Some(mut new) = state.take_replacement() {
+        if let Some(mut new) = state.args.take_replacement() {
             if matches!(state.progress.closing, Closing::No | Closing::Suspended) {
                 state.progress.fit(&mut new.plan, now);
                 verdict.next = Next::Run(new.plan.due);
                 verdict.misfired = None;
-                after.args = state.args.replace(new.args);
+                after.args = state.args.put(new.args);
                 starts_over = self.take_on(state, new.plan);
                 is_told = true;
             } else {
@@ -122,10 +122,7 @@ where
         let show = match verdict.next {
             _ if !is_told => Show::Now,
             Next::End(_) => self.store_end(state),
-            Next::Run(due) | Next::Retry(due) => {
-                self.core.set_exec_at(due.as_wall(now));
-                self.store_progress(state, now)
-            }
+            Next::Run(_) | Next::Retry(_) => self.store_progress(state, now),
         };
         after.kick = show == Show::WhenStored;
         if after.kick && verdict.run.is_some() {
@@ -164,7 +161,6 @@ where
         now: Now,
         after: &mut After<A>,
     ) {
-        self.core.set_exec_at(due.as_wall(now));
         after.moved = self.core.status.reschedule(show);
         after.wake = if state.progress.closing == Closing::Suspended {
             self.hub().suspend(self.core.slot)

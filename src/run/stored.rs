@@ -171,8 +171,7 @@ where
 
     fn progress_record(&self, state: &State<A, R>, now: Now) -> ProgressRecord {
         let is_running = self.core.status.actual() == JobStatus::Running;
-        let exec_at = self.core.exec_at();
-        state.progress.to_record(exec_at, is_running, now)
+        state.progress.to_record(is_running, now)
     }
 
     /// The job ends.
@@ -198,10 +197,9 @@ where
             return Show::WhenStored;
         }
         // Its attempt has ended already, but for the status.
-        let exec_at = self.core.exec_at();
         let change = Change::Advance {
             id: self.core.id.clone(),
-            progress: Box::new(state.progress.to_record(exec_at, false, now)),
+            progress: Box::new(state.progress.to_record(false, now)),
         };
         self.queue_move(state, change)
     }
@@ -248,7 +246,7 @@ where
 
     /// Whether the store has this job, or what is to follow its run.
     fn is_stored(&self, state: &State<A, R>) -> bool {
-        state.progress.is_durable() || state.replacement().is_some_and(|r| r.plan.is_durable)
+        state.progress.is_durable() || state.args.replacement().is_some_and(|r| r.plan.is_durable)
     }
 
     // At most once.
@@ -370,7 +368,7 @@ where
 
     /// For a job that came due when it could not start.
     pub(super) fn arm_again(&self, state: &State<A, R>, now: Now) -> Wake {
-        match state.progress.timer {
+        match state.progress.timer() {
             Some(due)
                 if self.core.status.actual() == JobStatus::Scheduled
                     && state.progress.closing != Closing::Suspended =>
@@ -562,7 +560,7 @@ where
             }
             return;
         }
-        let earlier = state.replacement().map(|r| r.record.clone());
+        let earlier = state.args.replacement().map(|r| r.record.clone());
         match earlier {
             Some(Some(record)) => {
                 self.queue(&mut state, Change::Put(record), Need::Must, Ack::Nobody);
@@ -592,7 +590,7 @@ where
         let mut state = lock(&self.state);
         let goes_on = !self.core.status.actual().is_final();
         if goes_on && state.args.is_none() {
-            state.args = spare.take();
+            spare = spare.and_then(|args| state.args.put(args));
         }
         if goes_on
             && state.progress.is_durable()
@@ -606,7 +604,7 @@ where
                 args: text,
                 scheduled_at: Zone::UTC.time_at(now.wall),
                 trigger: state.progress.trigger(),
-                zone: state.zone().map(ToString::to_string),
+                zone: state.progress.zone().map(ToString::to_string),
                 progress: self.progress_record(&state, now),
             });
             self.queue(&mut state, Change::Put(record), Need::Must, Ack::Nobody);
@@ -670,17 +668,17 @@ where
             }
             change = Some(Change::Advance {
                 id: record.id.clone(),
-                progress: Box::new(progress.to_record(due.as_wall(now), false, now)),
+                progress: Box::new(progress.to_record(false, now)),
             });
         }
-        let mut core = JobCore::new(due.as_wall(now));
+        let mut core = JobCore::new();
         core.id = record.id.clone();
         core.is_named = true;
         let job = Arc::new(JobState {
             core,
             task: self,
             cron: CronTexts::of(plan.cron()),
-            state: Mutex::new(State::new(plan.zone, progress, args)),
+            state: Mutex::new(State::new(progress, args)),
         });
         Ok(Restored::Job { job, due, change })
     }
