@@ -214,8 +214,12 @@ pub(crate) fn to_nanos(duration: Duration) -> Option<i64> {
     i64::try_from(duration.as_nanos()).ok()
 }
 
+/// Without the 128 bits of `as_nanos`: this is on every job's way.
 fn saturating_nanos(duration: Duration) -> i64 {
-    to_nanos(duration).unwrap_or(i64::MAX)
+    let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+    seconds
+        .saturating_mul(1_000_000_000)
+        .saturating_add(duration.subsec_nanos().into())
 }
 
 /// `None` when it lies outside [`wall_range`].
@@ -240,6 +244,9 @@ mod tests {
         assert_eq!(to_wall(max), Some(i64::MAX));
         assert_eq!(to_wall(max + time::Duration::NANOSECOND), None);
         assert_eq!(to_nanos(MAX_DURATION), Some(i64::MAX));
+        assert_eq!(saturating_nanos(MAX_DURATION), i64::MAX);
+        assert_eq!(saturating_nanos(Duration::MAX), i64::MAX);
+        assert_eq!(saturating_nanos(Duration::new(7, 5)), 7_000_000_005);
         assert_eq!(to_nanos(MAX_DURATION + Duration::from_nanos(1)), None);
         for hours in [-25, 25] {
             let offset = UtcOffset::from_hms(hours, 59 * hours.signum(), 0).unwrap();

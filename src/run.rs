@@ -84,12 +84,16 @@ pub(crate) struct Timeout {
 }
 
 /// One job, with the types of its arguments and its value.
+///
+/// In this order, which puts what every move touches next to the counts of the
+/// `Arc`: among a million jobs, each cache line is a miss.
+#[repr(C)]
 pub(crate) struct JobState<A, R> {
     core: JobCore,
     task: Arc<TaskDef<A, R>>,
+    state: Mutex<State<A, R>>,
     /// There from the first cron expression on.
     cron: OnceLock<Box<CronTexts>>,
-    state: Mutex<State<A, R>>,
 }
 
 struct State<A, R> {

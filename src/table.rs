@@ -46,15 +46,40 @@ pub(crate) struct Table<J> {
     not_before: MonoNanos,
 }
 
+/// There may be a million of these, so they are as small as can be.
 #[derive(Debug)]
-enum Slot<J> {
-    Taken {
-        job: J,
-        armed: Tag,
-    },
+struct Slot<J> {
+    job: Option<J>,
+    /// What the timer is to come with; [`FREE`](Slot::FREE) or
+    /// [`RESERVED`](Slot::RESERVED) without a job.
+    armed: Tag,
+}
+
+impl<J> Slot<J> {
+    const FREE: Self = Self {
+        job: None,
+        armed: Tag::NONE,
+    };
     /// For a job that its store has not yet.
-    Reserved,
-    Free,
+    const RESERVED: Self = Self {
+        job: None,
+        armed: Tag::RESERVED,
+    };
+
+    fn taken(job: J) -> Self {
+        Self {
+            job: Some(job),
+            armed: Tag::NONE,
+        }
+    }
+
+    fn is_free(&self) -> bool {
+        self.job.is_none() && self.armed == Tag::NONE
+    }
+
+    fn is_reserved(&self) -> bool {
+        self.armed == Tag::RESERVED
+    }
 }
 
 /// New keys, by time line.
@@ -142,14 +167,14 @@ impl<J: Entrant> Table<J> {
     pub(crate) fn place(&mut self, now: Now) -> Result<Place, usize> {
         let slot = loop {
             match self.free.pop() {
-                Some(slot) if matches!(self.slots.get(slot as usize), Some(Slot::Free)) => {
+                Some(slot) if self.slots.get(slot as usize).is_some_and(Slot::is_free) => {
                     break slot;
                 }
                 // It was cut off, or is taken again.
                 Some(_) => {}
                 None if self.slots.len() < MAX_SLOTS => {
                     let slot = self.slots.len() as u32;
-                    self.slots.push(Slot::Free);
+                    self.slots.push(Slot::FREE);
                     break slot;
                 }
                 None => return Err(self.live),
@@ -170,7 +195,7 @@ impl<J: Entrant> Table<J> {
             .named
             .get(id)
             .and_then(|slot| self.slots.get(*slot as usize));
-        matches!(slot, Some(Slot::Reserved))
+        slot.is_some_and(Slot::is_reserved)
     }
 
     /// Keeps the place for a job that nobody is to find yet. To be followed by
@@ -180,8 +205,8 @@ impl<J: Entrant> Table<J> {
             self.named.insert(id.clone(), slot);
         }
         if let Some(place) = self.slots.get_mut(slot as usize) {
-            debug_assert!(matches!(place, Slot::Free), "the slot is taken");
-            *place = Slot::Reserved;
+            debug_assert!(place.is_free(), "the slot is taken");
+            *place = Slot::RESERVED;
         }
         self.live += 1;
     }
@@ -190,11 +215,8 @@ impl<J: Entrant> Table<J> {
     /// there.
     pub(crate) fn fill(&mut self, slot: u32, job: J) -> bool {
         match self.slots.get_mut(slot as usize) {
-            Some(place @ Slot::Reserved) => {
-                *place = Slot::Taken {
-                    job,
-                    armed: Tag::NONE,
-                };
+            Some(place) if place.is_reserved() => {
+                *place = Slot::taken(job);
                 true
             }
             _ => false,
@@ -203,8 +225,10 @@ impl<J: Entrant> Table<J> {
 
     /// Frees a place that was reserved.
     pub(crate) fn give_up(&mut self, slot: u32, name: Option<&JobId>) {
-        if let Some(place @ Slot::Reserved) = self.slots.get_mut(slot as usize) {
-            *place = Slot::Free;
+        if let Some(place) = self.slots.get_mut(slot as usize)
+            && place.is_reserved()
+        {
+            *place = Slot::FREE;
             self.free.push(slot);
             self.live -= 1;
             if let Some(id) = name {
@@ -233,21 +257,15 @@ impl<J: Entrant> Table<J> {
             };
         }
         if let Some(place) = self.slots.get_mut(slot as usize) {
-            debug_assert!(matches!(place, Slot::Free), "the slot is taken");
-            *place = Slot::Taken {
-                job,
-                armed: Tag::NONE,
-            };
+            debug_assert!(place.is_free(), "the slot is taken");
+            *place = Slot::taken(job);
         }
         self.live += 1;
     }
 
     /// The job in a slot.
     pub(crate) fn get(&self, slot: u32) -> Option<&J> {
-        match self.slots.get(slot as usize)? {
-            Slot::Taken { job, .. } => Some(job),
-            Slot::Reserved | Slot::Free => None,
-        }
+        self.slots.get(slot as usize)?.job.as_ref()
     }
 
     /// The live job of this id.
@@ -260,7 +278,11 @@ impl<J: Entrant> Table<J> {
 
     /// Has the timer come to this slot at `due`, and at no other time.
     pub(crate) fn arm(&mut self, slot: u32, due: Due, now: Now) -> Wake {
-        let Some(Slot::Taken { armed, .. }) = self.slots.get_mut(slot as usize) else {
+        let Some(Slot {
+            job: Some(_),
+            armed,
+        }) = self.slots.get_mut(slot as usize)
+        else {
             return Wake::No;
         };
         self.number = self.number % Tag::MAX_NUMBER + 1;
@@ -279,7 +301,10 @@ impl<J: Entrant> Table<J> {
 
     /// Has the timer forget about this slot.
     pub(crate) fn disarm(&mut self, slot: u32) -> Wake {
-        if let Some(Slot::Taken { armed, .. }) = self.slots.get_mut(slot as usize)
+        if let Some(Slot {
+            job: Some(_),
+            armed,
+        }) = self.slots.get_mut(slot as usize)
             && std::mem::replace(armed, Tag::NONE) != Tag::NONE
         {
             self.armed -= 1;
@@ -292,7 +317,7 @@ impl<J: Entrant> Table<J> {
     pub(crate) fn remove(&mut self, slot: u32) -> (Option<J>, Wake) {
         let wake = self.disarm(slot);
         let place = self.slots.get_mut(slot as usize);
-        let Some(Slot::Taken { job, .. }) = place.map(|p| std::mem::replace(p, Slot::Free)) else {
+        let Some(job) = place.and_then(|place| place.job.take()) else {
             return (None, wake);
         };
         self.free.push(slot);
@@ -307,7 +332,7 @@ impl<J: Entrant> Table<J> {
     /// Free slots at the end are given back, and so is the memory once there is
     /// four times too much.
     fn cut_tail(&mut self) {
-        while let Some(Slot::Free) = self.slots.last() {
+        while self.slots.last().is_some_and(Slot::is_free) {
             self.slots.pop();
         }
         if self.slots.len() < self.slots.capacity() / 4 {
@@ -349,7 +374,10 @@ impl<J: Entrant> Table<J> {
 
     /// The job that a key which has come due stands for; `None` for a dead one.
     pub(crate) fn take_due(&mut self, tag: Tag) -> Option<&J> {
-        if let Some(Slot::Taken { job, armed }) = self.slots.get_mut(tag.slot() as usize)
+        if let Some(Slot {
+            job: Some(job),
+            armed,
+        }) = self.slots.get_mut(tag.slot() as usize)
             && *armed == tag
         {
             *armed = Tag::NONE;
@@ -362,10 +390,8 @@ impl<J: Entrant> Table<J> {
 
     /// Whether a slot still waits for this key.
     pub(crate) fn is_alive(&self, tag: Tag) -> bool {
-        matches!(
-            self.slots.get(tag.slot() as usize),
-            Some(Slot::Taken { armed, .. }) if *armed == tag
-        )
+        let slot = self.slots.get(tag.slot() as usize);
+        slot.is_some_and(|slot| slot.armed == tag)
     }
 
     /// Whether dead keys outnumber the living.
@@ -409,9 +435,6 @@ pub(crate) struct Emptied<J> {
 
 impl<J> Emptied<J> {
     pub(crate) fn jobs(&self) -> impl Iterator<Item = &J> {
-        self.slots.iter().filter_map(|slot| match slot {
-            Slot::Taken { job, .. } => Some(job),
-            Slot::Reserved | Slot::Free => None,
-        })
+        self.slots.iter().filter_map(|slot| slot.job.as_ref())
     }
 }

@@ -31,6 +31,9 @@ impl Tag {
     /// The tag of nothing.
     pub(crate) const NONE: Tag = Tag(0);
 
+    /// The tag of a slot that waits for something else: no number is 0.
+    pub(crate) const RESERVED: Tag = Tag(1);
+
     /// `number` counts from 1 to [`MAX_NUMBER`](Tag::MAX_NUMBER) and comes round
     /// then: only the order among keys of one nanosecond shows it, and a dead
     /// key would have to stay for 68 thousand million entries to be taken for
