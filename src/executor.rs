@@ -160,6 +160,8 @@ struct Running {
     attempt: u32,
     /// `None` once it has been dropped.
     body: Option<Body>,
+    /// It came to its end, and has handed in its result.
+    has_ended: bool,
     /// Made when the body first has to wait.
     killed: Option<Waiter<Killed>>,
 }
@@ -181,6 +183,7 @@ impl Handed {
             self.state = HandedState::Running(Running {
                 attempt: number,
                 body: Some(body),
+                has_ended: false,
                 killed: None,
             });
         }
@@ -208,7 +211,10 @@ impl Running {
             return Poll::Ready(());
         }
         match contain(|| body.as_mut().poll(cx)) {
-            Ok(Poll::Ready(())) => Poll::Ready(()),
+            Ok(Poll::Ready(())) => {
+                self.has_ended = true;
+                Poll::Ready(())
+            }
             Err(message) => {
                 job.mishap(self.attempt, Mishap::Panicked(message));
                 Poll::Ready(())
@@ -229,7 +235,10 @@ impl Running {
             if let Err(message) = contain(|| drop(body)) {
                 job.mishap(self.attempt, Mishap::Panicked(message));
             }
-            job.body_gone(self.attempt);
+            // With its result it has said that it is over.
+            if !self.has_ended {
+                job.body_gone(self.attempt);
+            }
         }
     }
 }

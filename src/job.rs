@@ -246,6 +246,10 @@ impl AnyJob {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn wait_blocking(&self) -> JobStatus {
+        let status = self.status();
+        if status.is_final() {
+            return status;
+        }
         self.wait().wait_blocking()
     }
 

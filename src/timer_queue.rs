@@ -175,11 +175,21 @@ impl TimerQueue {
             let Some(children) = self.keys.get(first..) else {
                 break;
             };
-            let children = &children[..children.len().min(CHILDREN)];
-            let Some((child, &least)) = children.iter().enumerate().min_by_key(|(_, key)| **key)
-            else {
-                break;
+            // Which of them is the least is anybody's guess, and a wrong one costs
+            // more than all comparisons: no branches.
+            let child = match children.first_chunk::<CHILDREN>() {
+                Some([a, b, c, d]) => {
+                    let left = usize::from(b < a);
+                    let right = 2 + usize::from(d < c);
+                    let is_right = children[right] < children[left];
+                    [left, right][usize::from(is_right)]
+                }
+                None => match (0..children.len()).min_by_key(|at| children[*at]) {
+                    Some(child) => child,
+                    None => break,
+                },
             };
+            let least = children[child];
             if key <= least {
                 break;
             }
