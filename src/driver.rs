@@ -11,11 +11,12 @@ use crate::clock::{Due, Now, to_nanos};
 use crate::error::StartError;
 use crate::events::Event;
 use crate::execution::Fired;
+use crate::executor::dispatch::FEW;
 use crate::hub::{Hub, Live};
 use crate::panics::drop_contained;
 use crate::sync::Arc;
 use crate::table::Inbox;
-use crate::timer_queue::{Key, TimerQueue};
+use crate::timer_queue::{Key, Task, TimerQueue};
 
 /// How many keys are taken out, and how many jobs looked up, in one go.
 const BATCH: usize = 256;
@@ -50,6 +51,7 @@ pub(crate) struct Driver {
     // Kept for their memory.
     inbox: Inbox,
     keys: Vec<Key>,
+    starting: Vec<Key>,
     fired: Vec<Live>,
     due: Vec<Live>,
     /// Whether the last turn found anything due.
@@ -68,6 +70,7 @@ impl Driver {
             sweeping: None,
             inbox: Inbox::default(),
             keys: Vec::new(),
+            starting: Vec::new(),
             fired: Vec::new(),
             due: Vec::new(),
             has_fired: false,
@@ -81,6 +84,7 @@ impl Driver {
         self.collect();
         self.has_fired = false;
         while self.pop_batch(now) {
+            self.hand_over(now);
             self.hub.take_due(&mut self.keys, &mut self.fired);
             self.fire(now);
         }
@@ -88,6 +92,21 @@ impl Driver {
             return Turn::Again;
         }
         self.next_turn(now)
+    }
+
+    /// If there are many keys, hands over those of jobs that start, untouched.
+    fn hand_over(&mut self, now: Now) {
+        if self.keys.len() <= FEW {
+            return;
+        }
+        let starts = |key: &mut Key| key.tag().task() == Task::Start;
+        self.starting.extend(self.keys.extract_if(.., starts));
+        self.hub.take_due(&mut self.starting, &mut self.fired);
+        self.has_fired |= !self.fired.is_empty();
+        match self.hub.dispatcher() {
+            Some(dispatcher) => dispatcher.submit_due(&mut self.fired, now),
+            None => drop_contained(std::mem::take(&mut self.fired)),
+        }
     }
 
     /// Sees to the jobs that have come due, and hands over those that start.

@@ -84,6 +84,14 @@ impl JobFuture {
         Self(Work::One(Handed::new(job)))
     }
 
+    /// The job, if it is for one.
+    pub(crate) fn job(&self) -> Option<&Arc<dyn Execution>> {
+        match &self.0 {
+            Work::One(handed) => Some(&handed.job),
+            Work::Many(_) | Work::Disposal(_) => None,
+        }
+    }
+
     pub(crate) fn disposal(value: Box<dyn Any + Send>) -> Self {
         Self(Work::Disposal(Some(value)))
     }

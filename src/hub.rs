@@ -25,7 +25,7 @@ use crate::status::JobStatus;
 use crate::storage::Change;
 use crate::sync::{Arc, AtomicBool, Mutex, OnceLock, Ordering, lock};
 use crate::table::{Emptied, Inbox, Table, Wake};
-use crate::timer_queue::{Key, Tag};
+use crate::timer_queue::{Key, Tag, Task};
 use crate::writer::Store;
 use crate::zone::Zone;
 use event_listener::Event as Signal;
@@ -403,7 +403,7 @@ impl Hub {
             board.table.insert(slot, job.clone());
             match when {
                 When::Now => (Wake::No, board.dispatcher.clone()),
-                When::At(due) => (board.table.arm(slot, due, now), None),
+                When::At(due) => (board.table.arm(slot, due, Task::Start, now), None),
             }
         };
         self.wake(wake);
@@ -452,7 +452,7 @@ impl Hub {
             let is_there = board.table.fill(slot, job.clone());
             is_late = is_there && board.phase != Phase::Running;
             if board.phase == Phase::Running {
-                board.table.arm(slot, due, now)
+                board.table.arm(slot, due, Task::Look, now)
             } else {
                 Wake::No
             }
@@ -521,8 +521,8 @@ impl Hub {
         lock(&self.board).table.get(slot).cloned()
     }
 
-    pub(crate) fn arm(&self, slot: u32, due: Due, now: Now) -> Wake {
-        lock(&self.board).table.arm(slot, due, now)
+    pub(crate) fn arm(&self, slot: u32, due: Due, task: Task, now: Now) -> Wake {
+        lock(&self.board).table.arm(slot, due, task, now)
     }
 
     /// A job is done, and leaves. What comes back is for
@@ -536,6 +536,31 @@ impl Hub {
             _job: job,
             _empty: board.table.take_empty(),
         }
+    }
+
+    /// Several jobs that are done and have stayed leave.
+    pub(crate) fn take_out(&self, slots: &mut Vec<u32>) {
+        let mut left = Vec::with_capacity(slots.len());
+        let (wake, is_idle, empty) = {
+            let mut board = lock(&self.board);
+            let mut wake = Wake::No;
+            for slot in slots.drain(..) {
+                let (job, then) = board.table.remove(slot);
+                left.extend(job);
+                if then != Wake::No {
+                    wake = then;
+                }
+            }
+            (wake, board.is_idle(), board.table.take_empty())
+        };
+        self.removed(Removed {
+            wake,
+            is_idle,
+            _job: None,
+            _empty: empty,
+        });
+        // What they hold is foreign, and drops itself with care.
+        drop(left);
     }
 
     pub(crate) fn removed(&self, removed: Removed) {
@@ -566,7 +591,7 @@ impl Hub {
         let board = lock(&self.board);
         let slots = board.table.slots();
         let end = slots.min(slot.saturating_add(count));
-        let jobs = (slot..end).filter_map(|slot| board.table.get(slot as u32).cloned());
+        let jobs = (slot..end).filter_map(|slot| board.table.live_at(slot as u32).cloned());
         (jobs.collect(), (end < slots).then_some(end))
     }
 

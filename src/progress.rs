@@ -13,6 +13,7 @@ use crate::retry::{Backoff, RetryHint};
 use crate::status::JobStatus;
 use crate::stop::Control;
 use crate::sync::Arc;
+use crate::timer_queue::Task;
 use crate::trigger::{Done, Next as Tick, Recurrence, Ticks};
 use crate::zone::Zone;
 
@@ -472,6 +473,16 @@ impl Progress {
         self.durable().is_some()
     }
 
+    /// Who is to see to it when it comes due. For a job that a store keeps, that
+    /// is the timer: there may be more to it than to start it.
+    pub(crate) fn task(&self) -> Task {
+        if self.is_durable() {
+            Task::Look
+        } else {
+            Task::Start
+        }
+    }
+
     /// Ends its turn of catching up, if it has it. Gives whether the next has its
     /// turn.
     pub(crate) fn end_turn(&mut self) -> bool {
@@ -687,6 +698,19 @@ impl Progress {
             run,
             nominal: self.nominal(),
         }
+    }
+
+    /// Whether it is one of the many that run once, in memory, and have been asked
+    /// for nothing else.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.more.is_none()
+    }
+
+    /// The attempt that is going on has ended well, and was the last.
+    pub(crate) fn end_plainly(&mut self) {
+        self.set_timer(None);
+        self.attempts = 0;
+        self.is_occupied = false;
     }
 
     /// Whether the arguments may be needed after this attempt: for another one, or

@@ -33,6 +33,7 @@ use crate::status::{JobStatus, Moved, Show};
 use crate::stop::Control;
 use crate::sync::{Arc, Mutex, MutexGuard, OnceLock, lock};
 use crate::table::Wake;
+use crate::timer_queue::Task;
 
 /// A registered task: its options, and how to make an attempt of it.
 pub(crate) struct TaskDef<A, R> {
@@ -296,6 +297,13 @@ where
 
     /// The task has given its result. One that comes too late is thrown away.
     pub(crate) fn finish(&self, attempt: u32, result: Result<R, BoxError>) {
+        let result = match result {
+            Ok(value) => match self.succeed_plainly(attempt, value) {
+                Ok(()) => return,
+                Err(value) => Ok(value),
+            },
+            Err(error) => Err(error),
+        };
         let result = result.map_err(|error| Failure::Error(Arc::from(error)));
         drop_contained(self.settle(attempt, result, Settling::BodyEnded));
     }
@@ -415,7 +423,7 @@ where
         if let Some(timeout) = timeout {
             let due = Due::Mono(now.mono.saturating_add(timeout.nanos));
             state.progress.set_timer(Some(due));
-            wake = hub.arm(self.core.slot, due, now);
+            wake = hub.arm(self.core.slot, due, Task::Look, now);
         }
         hub.record(self, now, || JobEventKind::Started {
             run: begun.run,
@@ -589,7 +597,7 @@ where
             }
             Tock::Later { due, .. } => {
                 let after = After {
-                    wake: hub.arm(self.core.slot, due, now),
+                    wake: hub.arm(self.core.slot, due, state.progress.task(), now),
                     ends_turn: state.progress.end_turn(),
                     ..After::default()
                 };
@@ -632,7 +640,7 @@ where
         let Some(due) = state.progress.step_back(now, || hub.random()) else {
             return;
         };
-        let wake = hub.arm(self.core.slot, due, now);
+        let wake = hub.arm(self.core.slot, due, state.progress.task(), now);
         drop(state);
         hub.wake(wake);
     }
@@ -715,6 +723,10 @@ where
             control.ask();
         }
         control
+    }
+
+    fn take_out(&self, slots: &mut Vec<u32>) {
+        self.hub().take_out(slots);
     }
 
     fn cancel(&self, how: Cancelling) -> Cancelled {

@@ -14,13 +14,15 @@ use std::collections::hash_map::Entry;
 
 use crate::clock::{Due, MonoNanos, Now};
 use crate::id::JobId;
-use crate::timer_queue::{Key, MAX_SLOTS, Tag};
+use crate::timer_queue::{Key, MAX_SLOTS, Tag, Task};
 
 /// What the table must know of a job.
 pub(crate) trait Entrant: Clone {
     fn id(&self) -> &JobId;
     /// Whether the id was chosen by a caller, and so is not found by its slot.
     fn is_named(&self) -> bool;
+    /// Whether it is only there until somebody takes it out.
+    fn is_done(&self) -> bool;
 }
 
 #[derive(Debug)]
@@ -268,16 +270,21 @@ impl<J: Entrant> Table<J> {
         self.slots.get(slot as usize)?.job.as_ref()
     }
 
+    /// The live job in a slot.
+    pub(crate) fn live_at(&self, slot: u32) -> Option<&J> {
+        self.get(slot).filter(|job| !job.is_done())
+    }
+
     /// The live job of this id.
     pub(crate) fn find(&self, id: &JobId) -> Option<&J> {
-        let by_slot = id.slot_hint().and_then(|slot| self.get(slot));
+        let by_slot = id.slot_hint().and_then(|slot| self.live_at(slot));
         by_slot
             .filter(|job| job.id() == id)
             .or_else(|| self.get(*self.named.get(id)?))
     }
 
     /// Has the timer come to this slot at `due`, and at no other time.
-    pub(crate) fn arm(&mut self, slot: u32, due: Due, now: Now) -> Wake {
+    pub(crate) fn arm(&mut self, slot: u32, due: Due, task: Task, now: Now) -> Wake {
         let Some(Slot {
             job: Some(_),
             armed,
@@ -286,7 +293,7 @@ impl<J: Entrant> Table<J> {
             return Wake::No;
         };
         self.number = self.number % Tag::MAX_NUMBER + 1;
-        let tag = Tag::new(self.number, slot);
+        let tag = Tag::new(self.number, task, slot);
         match std::mem::replace(armed, tag) {
             Tag::NONE => self.armed += 1,
             _ => self.dead += 1,

@@ -16,13 +16,25 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key(u128);
 
-/// What a key stands for: a slot, and the number of the entry, which is never
-/// the same twice.
+/// What a key stands for: a slot, whether the timer itself has to see to what is
+/// in it, and the number of the entry, which is never the same twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Tag(u64);
 
-/// Bits of a [`Tag`] that hold the slot; the other 36 hold the number.
+/// Bits of a [`Tag`] that hold the slot; one more says who sees to it, and the
+/// other 35 hold the number.
 const SLOT_BITS: u32 = 28;
+
+const START: u64 = 1 << SLOT_BITS;
+
+/// What there is to do when a key has come due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// A job starts: whoever has a thread for it can see to that.
+    Start,
+    /// The timer sees to it, and does not wait for a thread of the executor.
+    Look,
+}
 
 /// How many slots there can be.
 pub(crate) const MAX_SLOTS: usize = 1 << SLOT_BITS;
@@ -36,13 +48,25 @@ impl Tag {
 
     /// `number` counts from 1 to [`MAX_NUMBER`](Tag::MAX_NUMBER) and comes round
     /// then: only the order among keys of one nanosecond shows it, and a dead
-    /// key would have to stay for 68 thousand million entries to be taken for
+    /// key would have to stay for 34 thousand million entries to be taken for
     /// a live one of its slot.
-    pub(crate) fn new(number: u64, slot: u32) -> Self {
-        Self(number << SLOT_BITS | u64::from(slot))
+    pub(crate) fn new(number: u64, task: Task, slot: u32) -> Self {
+        let start = match task {
+            Task::Start => START,
+            Task::Look => 0,
+        };
+        Self(number << (SLOT_BITS + 1) | start | u64::from(slot))
     }
 
-    pub(crate) const MAX_NUMBER: u64 = (1 << (64 - SLOT_BITS)) - 1;
+    pub(crate) const MAX_NUMBER: u64 = (1 << (63 - SLOT_BITS)) - 1;
+
+    pub(crate) fn task(self) -> Task {
+        if self.0 & START == 0 {
+            Task::Look
+        } else {
+            Task::Start
+        }
+    }
 
     pub(crate) fn slot(self) -> u32 {
         (self.0 & (MAX_SLOTS as u64 - 1)) as u32
@@ -213,18 +237,20 @@ mod tests {
     use std::collections::BTreeSet;
 
     fn key(due: i64, number: u64) -> Key {
-        Key::new(due, Tag::new(number, number as u32 % 7))
+        Key::new(due, Tag::new(number, Task::Start, number as u32 % 7))
     }
 
     #[test]
     fn a_key_gives_back_what_it_was_made_of() {
         for due in [i64::MIN, -1, 0, 1, i64::MAX] {
-            let tag = Tag::new(Tag::MAX_NUMBER, MAX_SLOTS as u32 - 1);
-            let key = Key::new(due, tag);
-            assert_eq!(
-                (key.due(), key.tag(), key.tag().slot()),
-                (due, tag, MAX_SLOTS as u32 - 1)
-            );
+            for task in [Task::Start, Task::Look] {
+                let tag = Tag::new(Tag::MAX_NUMBER, task, MAX_SLOTS as u32 - 1);
+                let key = Key::new(due, tag);
+                assert_eq!(
+                    (key.due(), key.tag(), key.tag().slot(), key.tag().task()),
+                    (due, tag, MAX_SLOTS as u32 - 1, task)
+                );
+            }
         }
     }
 
@@ -299,7 +325,7 @@ mod tests {
         for number in 0..10_000 {
             queue.push(key(fastrand::i64(..), number));
         }
-        let alive = |tag: Tag| tag.0 >> SLOT_BITS >= 9_990;
+        let alive = |tag: Tag| tag.0 >> (SLOT_BITS + 1) >= 9_990;
         let mut removed = 0;
         let mut steps = 0;
         loop {

@@ -16,15 +16,24 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use crate::execution::Execution;
+use crate::clock::Now;
+use crate::execution::{Execution, Fired};
 use crate::executor::{BlockingJob, Executor, JobFuture};
 use crate::panics::{contain, drop_contained};
 use crate::sync::{Arc, Mutex, lock};
 
-type Ready = Arc<dyn Execution>;
+type Job = Arc<dyn Execution>;
+
+/// A job in the ready queue.
+struct Ready {
+    job: Job,
+    /// The timer has not touched it: its memory comes into the caches of the
+    /// thread that starts it, and of no other.
+    is_untouched: bool,
+}
 
 /// Up to this many due at once are spawned one by one.
-const FEW: usize = 4;
+pub(crate) const FEW: usize = 4;
 
 /// A drainer gives way to the executor's other tasks after so many jobs.
 const JOBS_PER_POLL: usize = 64;
@@ -40,9 +49,10 @@ pub(crate) struct Dispatcher {
     queue: Mutex<ReadyQueue>,
 }
 
-#[derive(Default)]
 struct ReadyQueue {
     jobs: VecDeque<Ready>,
+    /// When the timer found the last of the untouched ones due.
+    now: Now,
     /// Drainers that have not ended.
     drainers: usize,
     /// Those of them that the executor can run, and does not just now.
@@ -56,11 +66,17 @@ impl Dispatcher {
     pub(crate) fn new(executor: Arc<dyn Executor>) -> Self {
         Self {
             executor: Mutex::new(Some(executor)),
-            queue: Mutex::default(),
+            queue: Mutex::new(ReadyQueue {
+                jobs: VecDeque::new(),
+                now: Now::NEVER,
+                drainers: 0,
+                waiting: 0,
+                is_spawning: false,
+            }),
         }
     }
 
-    pub(crate) fn submit_one(&self, job: Ready) {
+    pub(crate) fn submit_one(&self, job: Job) {
         if job.is_blocking() {
             let job = BlockingJob::new(job);
             let _ = contain(|| self.executor().map(|executor| executor.spawn_blocking(job)));
@@ -88,7 +104,7 @@ impl Dispatcher {
     }
 
     /// Takes all jobs out of `jobs`.
-    pub(crate) fn submit(self: &Arc<Self>, jobs: &mut Vec<Ready>) {
+    pub(crate) fn submit(self: &Arc<Self>, jobs: &mut Vec<Job>) {
         // Behind others they queue up, for first come is first served.
         if jobs.len() <= FEW && lock(&self.queue).jobs.is_empty() {
             jobs.drain(..).for_each(|job| self.submit_one(job));
@@ -101,19 +117,42 @@ impl Dispatcher {
                 if job.is_blocking() {
                     blocking.push(job);
                 } else {
-                    queue.jobs.push_back(job);
+                    queue.jobs.push_back(Ready {
+                        job,
+                        is_untouched: false,
+                    });
                 }
             }
             queue.begin_spawning()
         };
+        self.see_to_queue(must_spawn);
+        blocking.into_iter().for_each(|job| self.submit_one(job));
+    }
+
+    /// Takes all jobs out of `jobs`, which were found due at `now` and have not
+    /// been fired.
+    pub(crate) fn submit_due(self: &Arc<Self>, jobs: &mut Vec<Job>, now: Now) {
+        let must_spawn = {
+            let mut queue = lock(&self.queue);
+            queue.now = now;
+            queue.jobs.extend(jobs.drain(..).map(|job| Ready {
+                job,
+                is_untouched: true,
+            }));
+            queue.begin_spawning()
+        };
+        self.see_to_queue(must_spawn);
+    }
+
+    fn see_to_queue(self: &Arc<Self>, must_spawn: bool) {
         if must_spawn {
             self.spawn_drainer();
         }
-        blocking.into_iter().for_each(|job| self.submit_one(job));
         // No drainer could be spawned: each job on its own, so that each has
         // its own spawn to fail by.
-        let orphans = lock(&self.queue).take_orphans();
-        orphans.into_iter().for_each(|job| self.submit_one(job));
+        let (orphans, now) = lock(&self.queue).take_orphans();
+        let jobs = orphans.into_iter().filter_map(|ready| ready.fired(now));
+        jobs.for_each(|job| self.submit_one(job));
     }
 
     /// Drops a foreign value on a thread of the executor.
@@ -142,12 +181,20 @@ impl Dispatcher {
             let drainer = Drainer {
                 dispatcher: self.clone(),
                 state: State::Waiting,
+                done: Done::default(),
             };
             if !self.spawn(JobFuture::many(drainer)) {
                 lock(&self.queue).is_spawning = false;
                 return;
             }
         }
+    }
+}
+
+impl Ready {
+    /// The job, if it is to start.
+    fn fired(self, now: Now) -> Option<Job> {
+        (!self.is_untouched || self.job.fire(now) == Fired::Start).then_some(self.job)
     }
 }
 
@@ -160,12 +207,13 @@ impl ReadyQueue {
     }
 
     /// What nobody is going to take out.
-    fn take_orphans(&mut self) -> VecDeque<Ready> {
-        if self.drainers == 0 && !self.is_spawning {
+    fn take_orphans(&mut self) -> (VecDeque<Ready>, Now) {
+        let orphans = if self.drainers == 0 && !self.is_spawning {
             std::mem::take(&mut self.jobs)
         } else {
             VecDeque::new()
-        }
+        };
+        (orphans, self.now)
     }
 }
 
@@ -173,6 +221,33 @@ impl ReadyQueue {
 pub(crate) struct Drainer {
     dispatcher: Arc<Dispatcher>,
     state: State,
+    done: Done,
+}
+
+/// Jobs that are done and still in the table, to be taken out together.
+#[derive(Default)]
+struct Done {
+    slots: Vec<u32>,
+    /// Any of them.
+    one: Option<Job>,
+}
+
+impl Done {
+    const AT_A_TIME: usize = 32;
+
+    fn push(&mut self, job: &Job) {
+        self.one.get_or_insert_with(|| job.clone());
+        self.slots.push(job.core().slot);
+        if self.slots.len() == Self::AT_A_TIME {
+            self.take_out();
+        }
+    }
+
+    fn take_out(&mut self) {
+        if let Some(one) = self.one.take() {
+            one.take_out(&mut self.slots);
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,14 +265,29 @@ impl Drainer {
             return Poll::Ready(());
         }
         for _ in 0..JOBS_PER_POLL {
-            let Some(job) = self.next_job() else {
+            let Some((ready, now)) = self.next_job() else {
+                self.done.take_out();
                 return Poll::Ready(());
             };
-            let mut job = JobFuture::one(job);
-            if Pin::new(&mut job).poll(cx).is_pending() {
-                self.dispatcher.spawn(job);
+            let Some(job) = ready.fired(now) else {
+                continue;
+            };
+            if job.is_blocking() {
+                self.dispatcher.submit_one(job);
+                continue;
+            }
+            job.core().exit.may_stay();
+            let mut future = JobFuture::one(job);
+            let poll = Pin::new(&mut future).poll(cx);
+            let Some(job) = future.job() else { continue };
+            if poll.is_pending() {
+                job.core().exit.alone();
+                self.dispatcher.spawn(future);
+            } else if job.core().exit.stays() {
+                self.done.push(job);
             }
         }
+        self.done.take_out();
         self.state = State::Waiting;
         lock(&self.dispatcher.queue).waiting += 1;
         cx.waker().wake_by_ref();
@@ -205,8 +295,8 @@ impl Drainer {
     }
 
     /// Takes a job, and sees to it that another drainer is there for the rest.
-    fn next_job(&mut self) -> Option<Ready> {
-        let (job, must_spawn) = {
+    fn next_job(&mut self) -> Option<(Ready, Now)> {
+        let (job, now, must_spawn) = {
             let mut queue = lock(&self.dispatcher.queue);
             if self.state == State::Waiting {
                 self.state = State::Running;
@@ -221,12 +311,12 @@ impl Drainer {
                 // A rush is over some time, and its memory is not kept.
                 queue.jobs.shrink_to(JOBS_PER_POLL);
             }
-            (job, queue.begin_spawning())
+            (job, queue.now, queue.begin_spawning())
         };
         if must_spawn {
             self.dispatcher.spawn_drainer();
         }
-        job
+        job.map(|job| (job, now))
     }
 }
 
@@ -234,10 +324,11 @@ impl Drop for Drainer {
     /// The executor let go of it. If it was the last, so are the jobs in the
     /// queue, and their attempts have failed.
     fn drop(&mut self) {
+        self.done.take_out();
         if self.state == State::SignedOff {
             return;
         }
-        let orphans = {
+        let (orphans, now) = {
             let mut queue = lock(&self.dispatcher.queue);
             queue.drainers -= 1;
             if self.state == State::Waiting {
@@ -245,6 +336,7 @@ impl Drop for Drainer {
             }
             queue.take_orphans()
         };
-        orphans.into_iter().map(JobFuture::one).for_each(drop);
+        let jobs = orphans.into_iter().filter_map(|ready| ready.fired(now));
+        jobs.map(JobFuture::one).for_each(drop);
     }
 }

@@ -11,6 +11,7 @@ use crate::status::JobStatus;
 use crate::storage::{Change, Loaded, UnresolvedJob};
 use crate::sync::Arc;
 use crate::table::Wake;
+use crate::timer_queue::Task;
 use crate::waiter::Reply;
 use crate::writer::{Ack, Entry, Need};
 
@@ -186,7 +187,7 @@ impl Hub {
             if is_due {
                 Wake::No
             } else {
-                board.table.arm(place.slot, due, now)
+                board.table.arm(place.slot, due, Task::Look, now)
             }
         };
         self.wake(wake);

@@ -5,14 +5,50 @@ use crate::clock::{Due, Now};
 use crate::events::JobEventKind;
 use crate::execution::Execution;
 use crate::outcome::{Failure, Outcome};
+use crate::panics::drop_contained;
 use crate::progress::{Closing, Next, Retry, RunRecord, Verdict};
 use crate::status::{JobStatus, Show};
+use crate::sync::lock;
 
 impl<A, R> JobState<A, R>
 where
     A: Clone + Send + Sync + 'static,
     R: Send + Sync + 'static,
 {
+    /// The end of most attempts, which [`settle`](JobState::settle) would come to
+    /// by a longer way: the job runs once, no store keeps it, nothing is to follow,
+    /// and here is its value. Gives the value back if it is not so.
+    pub(super) fn succeed_plainly(&self, attempt: u32, value: R) -> Result<(), R> {
+        let hub = self.hub();
+        let mut state = lock(&self.state);
+        let is_plain = state.progress.is_plain() && state.args.replacement().is_none();
+        let is_current = state.progress.number == attempt;
+        if !is_plain || !is_current || self.core.status.actual() != JobStatus::Running {
+            return Err(value);
+        }
+        state.progress.end_plainly();
+        let args = state.args.take();
+        let old = std::mem::replace(&mut state.outcome, Outcome::Value(value));
+        let moved = self.core.status.finish(JobStatus::Success, Show::Now);
+        // By its name the next job may come at once, and so it makes way at once.
+        let stays = !self.core.is_named && self.core.exit.stay();
+        let removed = (!stays).then(|| hub.remove(self.core.slot));
+        self.record_end(JobStatus::Success, Now::NEVER);
+        drop(state);
+        if moved.is_some_and(|moved| moved.waited_for) {
+            self.core.changed.notify(usize::MAX);
+        }
+        if let Some(removed) = removed {
+            hub.removed(removed);
+        }
+        hub.events.deliver();
+        drop_contained(args);
+        if old.is_foreign() {
+            drop_contained(old);
+        }
+        Ok(())
+    }
+
     /// An attempt is over, in whichever way. Gives what is to be dropped.
     pub(super) fn settle(
         &self,
@@ -165,7 +201,8 @@ where
         after.wake = if state.progress.closing == Closing::Suspended {
             self.hub().suspend(self.core.slot)
         } else {
-            self.hub().arm(self.core.slot, due, now)
+            self.hub()
+                .arm(self.core.slot, due, state.progress.task(), now)
         };
     }
 }

@@ -18,6 +18,7 @@ use crate::status::{JobStatus, Show};
 use crate::storage::Change;
 use crate::sync::{Arc, Mutex};
 use crate::table::Wake;
+use crate::timer_queue::Task;
 use crate::waiter::Reply;
 use crate::writer::{Ack, Entry, Need};
 use crate::zone::Zone;
@@ -306,7 +307,9 @@ where
         durable.mark = Mark::Stored;
         let mut wake = Wake::No;
         if self.core.status.actual() == JobStatus::Scheduled {
-            wake = self.hub().arm(self.core.slot, Due::Mono(now.mono), now);
+            wake = self
+                .hub()
+                .arm(self.core.slot, Due::Mono(now.mono), Task::Look, now);
         }
         drop(state);
         self.hub().wake(wake);
@@ -323,7 +326,7 @@ where
             durable.catch_up = CatchUp::Waits;
         }
         let due = Due::Mono(at_the_latest);
-        let wake = self.hub().arm(self.core.slot, due, now);
+        let wake = self.hub().arm(self.core.slot, due, Task::Look, now);
         drop(state);
         self.hub().wake(wake);
     }
@@ -373,7 +376,8 @@ where
                 if self.core.status.actual() == JobStatus::Scheduled
                     && state.progress.closing != Closing::Suspended =>
             {
-                self.hub().arm(self.core.slot, due, now)
+                let task = state.progress.task();
+                self.hub().arm(self.core.slot, due, task, now)
             }
             _ => Wake::No,
         }
