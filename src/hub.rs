@@ -23,7 +23,7 @@ use crate::record::JobRecord;
 use crate::state::StateMap;
 use crate::status::JobStatus;
 use crate::storage::Change;
-use crate::sync::{Arc, AtomicBool, Mutex, OnceLock, Ordering, lock};
+use crate::sync::{Apart, Arc, AtomicBool, Mutex, OnceLock, Ordering, lock};
 use crate::table::{Emptied, Inbox, Table, Wake};
 use crate::timer_queue::{Key, Tag, Task};
 use crate::writer::Store;
@@ -40,7 +40,7 @@ pub(crate) struct Hub {
     pub(crate) events: Arc<EventBus>,
     /// Where the jobs of durable tasks are kept, if the app has one.
     pub(crate) store: Option<Store>,
-    board: Mutex<Board>,
+    board: Apart<Mutex<Board>>,
     random: Mutex<fastrand::Rng>,
     /// The thread to wake, where there is one.
     timer: OnceLock<Thread>,
@@ -54,9 +54,11 @@ pub(crate) struct Hub {
     is_timer_running: AtomicBool,
 }
 
+/// The table first, for the sake of its cache lines.
+#[repr(C)]
 struct Board {
-    table: Table<Live>,
     phase: Phase,
+    table: Table<Live>,
     /// There while jobs may start.
     dispatcher: Option<Arc<Dispatcher>>,
     /// Every task by its name and its aliases. They hold the hub in turn, until
@@ -172,7 +174,7 @@ impl Hub {
             wake_gap: config.wake_gap,
             state: config.state,
             events: Arc::default(),
-            board: Mutex::new(Board {
+            board: Apart(Mutex::new(Board {
                 table: Table::new(random.fork()),
                 phase: Phase::New,
                 dispatcher: None,
@@ -180,7 +182,7 @@ impl Hub {
                 unresolved: HashMap::new(),
                 suspended: 0,
                 catch_up: CatchUp::default(),
-            }),
+            })),
             random: Mutex::new(random),
             timer: OnceLock::new(),
             has_stopped: AtomicBool::new(false),

@@ -36,6 +36,10 @@ use crate::table::Wake;
 use crate::timer_queue::Task;
 
 /// A registered task: its options, and how to make an attempt of it.
+///
+/// It stands apart from the counts of its `Arc`, which change with each job that
+/// comes and goes.
+#[repr(align(128))]
 pub(crate) struct TaskDef<A, R> {
     pub(crate) name: Arc<str>,
     /// The name, and then the aliases.

@@ -391,16 +391,17 @@ where
             zone,
             recurring,
         } = options.map(|options| *options).unwrap_or_default();
-        let hub = task.hub.clone();
+        let hub = &task.hub;
         let now = hub.clock.now();
         let zone = zone.transpose().map_err(ScheduleError::Zone)?;
-        let (mut plan, when) = plan(&hub, trigger, &recurring, zone, now)?;
+        let (mut plan, when) = plan(hub, trigger, &recurring, zone, now)?;
         let text = match task.encode(&args) {
             Some(text) if !in_memory => Some(text?),
             _ => None,
         };
         if text.is_none() && !replace {
-            let mut job = Arc::new(JobState::new(task, args, plan, when == When::Now));
+            let job = JobState::new(task.clone(), args, plan, when == When::Now);
+            let mut job = Arc::new(job);
             hub.admit(&mut job, id, when, now)?;
             return Ok(Submitted::Done(Job::new(job)));
         }

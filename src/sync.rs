@@ -15,3 +15,18 @@ pub(crate) use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// A value with its cache lines to itself: what others write beside it does not
+/// take it from the cores that read it, nor the other way round. Two lines, for
+/// they are fetched in pairs.
+#[repr(align(128))]
+#[derive(Debug, Default)]
+pub(crate) struct Apart<T>(pub(crate) T);
+
+impl<T> std::ops::Deref for Apart<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}

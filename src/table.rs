@@ -25,27 +25,30 @@ pub(crate) trait Entrant: Clone {
     fn is_done(&self) -> bool;
 }
 
+/// In this order: what each scheduling touches lies in two cache lines, which
+/// go to and fro between the threads that schedule.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Table<J> {
     slots: Vec<Slot<J>>,
     /// Slots that are free, and maybe some that were and are not.
     free: Vec<u32>,
-    live: usize,
-    named: HashMap<JobId, u32>,
+    /// Keys that nobody has put into the heap yet.
+    inbox: Inbox,
     ids: IdSource,
     /// The number of the last tag.
     number: u64,
-    /// Keys that nobody has put into the heap yet.
-    inbox: Inbox,
-    /// Slots that wait for a key.
-    armed: usize,
-    /// Keys, in the inbox or in the heap, that no slot waits for.
-    dead: usize,
     /// The timer sleeps until then; `MIN` while it is awake, when it will look
     /// at the inbox before it sleeps again.
     wake_at: MonoNanos,
+    live: u32,
+    /// Slots that wait for a key.
+    armed: u32,
+    /// Keys, in the inbox or in the heap, that no slot waits for.
+    dead: usize,
     /// It will not look again before then, whatever comes due.
     not_before: MonoNanos,
+    named: HashMap<JobId, u32>,
 }
 
 /// There may be a million of these, so they are as small as can be.
@@ -86,6 +89,7 @@ impl<J> Slot<J> {
 
 /// New keys, by time line.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(crate) struct Inbox {
     pub(crate) mono: Vec<Key>,
     pub(crate) wall: Vec<Key>,
@@ -139,24 +143,24 @@ impl<J: Entrant> Table<J> {
         Self {
             slots: Vec::new(),
             free: Vec::new(),
-            live: 0,
-            named: HashMap::new(),
+            inbox: Inbox::default(),
             ids: IdSource {
                 last_stamp: 0,
                 random,
             },
             number: 0,
-            inbox: Inbox::default(),
+            wake_at: MonoNanos::MIN,
+            live: 0,
             armed: 0,
             dead: 0,
-            wake_at: MonoNanos::MIN,
             not_before: MonoNanos::MIN,
+            named: HashMap::new(),
         }
     }
 
     /// How many jobs are live.
     pub(crate) fn live(&self) -> usize {
-        self.live
+        self.live as usize
     }
 
     /// How many slots there are, taken and free.
@@ -179,7 +183,7 @@ impl<J: Entrant> Table<J> {
                     self.slots.push(Slot::FREE);
                     break slot;
                 }
-                None => return Err(self.live),
+                None => return Err(self.live()),
             }
         };
         let id = self.ids.next(now, slot);
@@ -294,16 +298,19 @@ impl<J: Entrant> Table<J> {
         };
         self.number = self.number % Tag::MAX_NUMBER + 1;
         let tag = Tag::new(self.number, task, slot);
-        match std::mem::replace(armed, tag) {
-            Tag::NONE => self.armed += 1,
-            _ => self.dead += 1,
+        let is_new = std::mem::replace(armed, tag) == Tag::NONE;
+        if is_new {
+            self.armed += 1;
+        } else {
+            self.dead += 1;
         }
         match due {
             Due::Mono(at) => self.inbox.mono.push(Key::new(at, tag)),
             Due::Wall(at) => self.inbox.wall.push(Key::new(at, tag)),
         }
-        let look = due.as_mono(now).max(self.not_before);
-        self.wake_if(look < self.wake_at || self.is_sweep_due())
+        let due = due.as_mono(now);
+        let is_early = due < self.wake_at && self.not_before < self.wake_at;
+        self.wake_if(is_early || (!is_new && self.is_sweep_due()))
     }
 
     /// Has the timer forget about this slot.
@@ -360,7 +367,7 @@ impl<J: Entrant> Table<J> {
 
     /// Takes all jobs out. Their keys are dead.
     pub(crate) fn take_all(&mut self) -> Emptied<J> {
-        self.dead += self.armed;
+        self.dead += self.armed as usize;
         self.armed = 0;
         self.live = 0;
         Emptied {
@@ -403,7 +410,7 @@ impl<J: Entrant> Table<J> {
 
     /// Whether dead keys outnumber the living.
     pub(crate) fn is_sweep_due(&self) -> bool {
-        self.dead > self.armed + FEW_DEAD
+        self.dead > self.armed as usize + FEW_DEAD
     }
 
     /// So many dead keys are gone from the heap.

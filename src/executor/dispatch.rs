@@ -20,7 +20,7 @@ use crate::clock::Now;
 use crate::execution::{Execution, Fired};
 use crate::executor::{BlockingJob, Executor, JobFuture};
 use crate::panics::{contain, drop_contained};
-use crate::sync::{Arc, Mutex, lock};
+use crate::sync::{Apart, Arc, Mutex, lock};
 
 type Job = Arc<dyn Execution>;
 
@@ -46,7 +46,7 @@ pub(crate) struct Dispatcher {
     /// `None` once the app has stopped: the executor may hold drainers, and they
     /// hold this.
     executor: Mutex<Option<Arc<dyn Executor>>>,
-    queue: Mutex<ReadyQueue>,
+    queue: Apart<Mutex<ReadyQueue>>,
 }
 
 struct ReadyQueue {
@@ -66,13 +66,13 @@ impl Dispatcher {
     pub(crate) fn new(executor: Arc<dyn Executor>) -> Self {
         Self {
             executor: Mutex::new(Some(executor)),
-            queue: Mutex::new(ReadyQueue {
+            queue: Apart(Mutex::new(ReadyQueue {
                 jobs: VecDeque::new(),
                 now: Now::NEVER,
                 drainers: 0,
                 waiting: 0,
                 is_spawning: false,
-            }),
+            })),
         }
     }
 
