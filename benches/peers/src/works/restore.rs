@@ -1,0 +1,107 @@
+//! W10: take up again the jobs that are in a file, beside reading its rows.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use jobber::Synchronous;
+use rusqlite::Connection;
+use rusqlite::types::ValueRef;
+
+use super::{arg, cannot, store};
+use crate::Result;
+use crate::args::Options;
+use crate::peers::Peer;
+use crate::table::number;
+use crate::work::{Case, Goal, Ratio, Sample, Table, Work, column};
+
+pub const NAME: &str = "restore";
+const PEERS: [Peer; 2] = [Peer::Jobber, Peer::Sqlite];
+
+pub fn work(options: &Options) -> Work {
+    let sizes = [100_000, 1_000_000].map(|size| options.size(size));
+    Work {
+        name: NAME,
+        rounds: 3,
+        cases: sizes
+            .iter()
+            .map(|size| Case::new(number(*size as f64, 0), &[size], &PEERS))
+            .collect(),
+        tables: vec![Table {
+            name: "w10",
+            title: "Restore stored jobs: ms",
+            columns: vec![column("ms", "ms", 0)],
+            ratios: vec![Ratio {
+                figure: "ms",
+                base: Peer::Sqlite,
+                title: "ms/sqlite",
+            }],
+            goals: vec![
+                Goal::figure(1, Peer::Jobber, "ms/sqlite", "ms")
+                    .to(Peer::Sqlite)
+                    .at_most(2.0),
+            ],
+            notes: vec![
+                "jobber: app.start(), until every job is held and can be waited for. sqlite: SELECT * over",
+                "the same file, with every text looked at.",
+            ],
+        }],
+    }
+}
+
+pub fn sample(peer: Peer, args: &[String]) -> Result<Sample> {
+    let count: usize = arg(args, 0)?;
+    let path = stored(count)?;
+    match peer {
+        Peer::Jobber => {
+            let (app, _task) = store::app(&path, Synchronous::Full)?;
+            let start = Instant::now();
+            app.start().wait_blocking()?;
+            let took = start.elapsed();
+            let restored = app.jobs().len();
+            if restored != count {
+                return Err(format!("{restored} of {count} jobs were restored").into());
+            }
+            Ok(vec![("ms", took.as_secs_f64() * 1e3)])
+        }
+        Peer::Sqlite => {
+            let start = Instant::now();
+            read(&path)?;
+            Ok(vec![("ms", start.elapsed().as_secs_f64() * 1e3)])
+        }
+        _ => cannot(peer, NAME),
+    }
+}
+
+/// The file of the run with so many jobs; the first sample makes it. None of them
+/// becomes due, so that it stays as it is.
+fn stored(count: usize) -> Result<PathBuf> {
+    let path = PathBuf::from(format!("restore-{count}.db"));
+    if path.exists() {
+        return Ok(path);
+    }
+    let unfinished = PathBuf::from(format!("unfinished-{count}.db"));
+    let mut file = store::raw(&unfinished, "NORMAL")?;
+    for first in (0..count).step_by(10_000) {
+        store::insert(&mut file, first, 10_000.min(count - first))?;
+    }
+    file.close().map_err(|(_, error)| error)?;
+    std::fs::rename(&unfinished, &path)?;
+    Ok(path)
+}
+
+fn read(path: &Path) -> Result {
+    let file = Connection::open(path)?;
+    let mut select = file.prepare("SELECT * FROM jobs")?;
+    let columns = select.column_count();
+    let mut rows = select.query([])?;
+    let mut sum = 0_u64;
+    while let Some(row) = rows.next()? {
+        for column in 0..columns {
+            if let ValueRef::Text(text) = row.get_ref(column)? {
+                sum += text.iter().map(|byte| u64::from(*byte)).sum::<u64>();
+            }
+        }
+    }
+    std::hint::black_box(sum);
+    Ok(())
+}
