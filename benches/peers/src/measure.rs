@@ -27,12 +27,6 @@ pub struct CpuUsed {
     pub others: Duration,
 }
 
-impl CpuUsed {
-    pub fn total(self) -> Duration {
-        self.own + self.others
-    }
-}
-
 impl Cpu {
     pub fn now() -> Result<Self> {
         let mut threads = BTreeMap::new();

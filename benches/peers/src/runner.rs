@@ -43,7 +43,8 @@ impl Outcome {
 }
 
 /// All cases and peers once in each round, and each round begins with another peer:
-/// what slows the machine for a while slows all of them.
+/// what slows the machine for a while slows all of them. Unless the user asks for a
+/// number of rounds, the peers that no goal speaks of are in the first one only.
 pub fn run(work: &Work, options: &Options, scratch: &Path) -> Outcomes {
     let measured = |case: &Case| {
         let peers = case.peers.iter().filter(|peer| options.measures(**peer));
@@ -55,6 +56,9 @@ pub fn run(work: &Work, options: &Options, scratch: &Path) -> Outcomes {
             let count = peers.len();
             for at in 0..count {
                 let (peer, samples) = &mut peers[(round + at) % count];
+                if round > 0 && options.rounds.is_none() && work.once.contains(peer) {
+                    continue;
+                }
                 eprintln!("{} {peer} {}", work.name, case.label);
                 samples.push(sample(work, case, *peer, options, scratch));
             }
@@ -67,7 +71,7 @@ fn sample(work: &Work, case: &Case, peer: Peer, options: &Options, scratch: &Pat
     let command = match (peer, &options.jobify) {
         (Peer::Jobify, Some(python)) => {
             let mut command = Command::new(python);
-            command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/jobify.py"));
+            command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/with_jobify.py"));
             Ok(command)
         }
         _ => std::env::current_exe().map(|program| {

@@ -99,9 +99,11 @@ fn verdict(goal: &Goal, outcomes: &Outcomes, rounds: &[Outcome]) -> Option<Strin
     };
     let verdict = if reached { "ok" } else { "missed" };
     let title = goal.title;
-    Some(format!(
-        "{title} {value:.digits$} {sign} {limit}: {verdict}"
-    ))
+    Some(if matches!(goal.limit, Limit::AtMost(0.0)) {
+        format!("{title} {value:.0}: {verdict}")
+    } else {
+        format!("{title} {value:.digits$} {sign} {limit}: {verdict}")
+    })
 }
 
 fn ratio_between(

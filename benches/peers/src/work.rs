@@ -10,6 +10,8 @@ pub struct Work {
     /// The name that a child is asked by.
     pub name: &'static str,
     pub rounds: usize,
+    /// Who is there for the picture, and in the first round only.
+    pub once: &'static [Peer],
     pub cases: Vec<Case>,
     pub tables: Vec<Table>,
 }

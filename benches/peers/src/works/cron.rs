@@ -58,6 +58,7 @@ pub fn work() -> Work {
     Work {
         name: NAME,
         rounds: 5,
+        once: &[],
         cases: vec![
             Case::new(
                 format!("{all} expressions"),

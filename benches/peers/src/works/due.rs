@@ -44,6 +44,7 @@ pub fn work(options: &Options) -> Work {
     Work {
         name: NAME,
         rounds: 3,
+        once: &[Peer::Tokio, Peer::DelayQueue],
         cases,
         tables: vec![Table {
             name: "w3",

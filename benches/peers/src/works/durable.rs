@@ -50,6 +50,7 @@ pub fn work(options: &Options) -> Work {
     Work {
         name: NAME,
         rounds: 3,
+        once: &[],
         cases,
         tables: vec![Table {
             name: "w9",

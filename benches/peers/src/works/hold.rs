@@ -23,10 +23,10 @@ use crate::work::{Case, Goal, Ratio, Sample, Table, Work, column};
 pub const NAME: &str = "hold";
 const PEERS: [Peer; 5] = [
     Peer::Jobber,
-    Peer::JobberSmol,
     Peer::Smol,
     Peer::Tokio,
     Peer::DelayQueue,
+    Peer::Jobify,
 ];
 const LEFT_OUT: &str = "tokio-cron-scheduler, delay_timer and apalis hold no such numbers: they \
     are in W6 and W7.";
@@ -38,17 +38,19 @@ pub fn work(options: &Options) -> Work {
     let label = |size: usize, how: &str| format!("{}{how}", number(size as f64, 0));
     let mut cases: Vec<Case> = sizes
         .iter()
-        .map(|size| Case::new(label(*size, ""), &[size, &1, &"whole"], &PEERS))
+        .zip([5, 4, 4])
+        .map(|(size, peers)| Case::new(label(*size, ""), &[size, &1, &"whole"], &PEERS[..peers]))
         .collect();
     let most = sizes[2];
     let (million, two, both) = (2, 3, label(most, ", 2 threads"));
-    cases.push(Case::new(both, &[&most, &2, &"whole"], &PEERS));
+    cases.push(Case::new(both, &[&most, &2, &"whole"], &PEERS[..4]));
     let single = label(most, ", call by call");
-    cases.push(Case::new(single, &[&most, &1, &"single"], &PEERS));
+    cases.push(Case::new(single, &[&most, &1, &"single"], &PEERS[..4]));
     let jobber = |title, figure| Goal::figure(million, Peer::Jobber, title, figure);
     Work {
         name: NAME,
         rounds: 3,
+        once: &[Peer::Tokio, Peer::DelayQueue, Peer::Jobify],
         cases,
         tables: vec![
             Table {
@@ -125,7 +127,6 @@ fn nothing(_: Counted) {}
 pub fn sample(peer: Peer, args: &[String]) -> Result<Sample> {
     match peer {
         Peer::Jobber => measure(&JobberPeer::pool(nothing)?, args),
-        Peer::JobberSmol => measure(&JobberPeer::on_smol(nothing)?, args),
         Peer::Smol => measure(&SmolPeer::new(nothing), args),
         Peer::Tokio => measure(&TokioPeer::new(nothing)?, args),
         Peer::DelayQueue => measure(&DelayQueuePeer::new(nothing)?, args),

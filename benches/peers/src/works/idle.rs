@@ -24,6 +24,7 @@ pub fn work(options: &Options) -> Work {
     Work {
         name: NAME,
         rounds: 1,
+        once: &[],
         cases: vec![Case::new(label, &[&pending], &PEERS)],
         tables: vec![Table {
             name: "w5",
@@ -66,7 +67,10 @@ fn measure<S: Scheduler<u64>>(scheduler: &S, args: &[String]) -> Result<Sample> 
     thread::sleep(Duration::from_millis(500));
     let (wakes_before, cpu_before) = (wake_ups()?, Cpu::now()?);
     thread::sleep(Duration::from_secs(10));
-    let (wakes, cpu) = (wake_ups()? - wakes_before, Cpu::now()?.since(&cpu_before));
+    let (wakes, cpu) = (
+        wake_ups()?.saturating_sub(wakes_before),
+        Cpu::now()?.since(&cpu_before),
+    );
     drop(held);
     Ok(vec![
         ("wake-ups", wakes as f64),

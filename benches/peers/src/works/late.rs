@@ -39,6 +39,7 @@ pub fn work(options: &Options) -> Work {
     Work {
         name: NAME,
         rounds: 3,
+        once: &[Peer::Tokio, Peer::DelayQueue],
         cases: vec![
             Case::new("nothing else pending", &[&jobs, &0], &PEERS),
             Case::new(full, &[&jobs, &pending], &PEERS),

@@ -22,6 +22,7 @@ pub fn work(options: &Options) -> Work {
     Work {
         name: NAME,
         rounds: 3,
+        once: &[],
         cases: sizes
             .iter()
             .map(|size| Case::new(number(*size as f64, 0), &[size], &PEERS))

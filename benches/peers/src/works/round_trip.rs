@@ -29,6 +29,7 @@ pub fn work(options: &Options) -> Work {
     Work {
         name: NAME,
         rounds: 5,
+        once: &[],
         cases: vec![Case::new(number(count as f64, 0), &[&count], &PEERS)],
         tables: vec![Table {
             name: "w7",
