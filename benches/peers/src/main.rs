@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod calls;
 mod machine;
 mod measure;
 mod peers;

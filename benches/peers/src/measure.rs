@@ -18,15 +18,6 @@ pub struct Cpu {
     process: Duration,
 }
 
-/// How much CPU time went by between two moments.
-#[derive(Clone, Copy, Debug)]
-pub struct CpuUsed {
-    /// Of the thread that measures.
-    pub own: Duration,
-    /// Of all others.
-    pub others: Duration,
-}
-
 impl Cpu {
     pub fn now() -> Result<Self> {
         let mut threads = BTreeMap::new();
@@ -44,31 +35,33 @@ impl Cpu {
         })
     }
 
-    pub fn since(&self, earlier: &Self) -> CpuUsed {
+    /// What the threads other than the measuring one have used since.
+    pub fn others_since(&self, earlier: &Self) -> Duration {
         let used = |id: &String| {
             let (now, then) = (self.threads.get(id), earlier.threads.get(id));
             now.copied()
                 .unwrap_or(0)
                 .saturating_sub(then.copied().unwrap_or(0))
         };
-        let own = Duration::from_nanos(used(&self.measuring));
         let others = self.threads.keys().filter(|id| **id != self.measuring);
         let others = Duration::from_nanos(others.map(used).sum());
-        // What a thread that has ended had used is in the figure of the process only.
-        let ended = earlier
-            .threads
-            .keys()
-            .any(|id| !self.threads.contains_key(id));
-        let all = self.process.saturating_sub(earlier.process);
-        CpuUsed {
-            own,
-            others: if ended {
-                others.max(all.saturating_sub(own))
-            } else {
-                others
-            },
+        let mut before = earlier.threads.keys();
+        if before.all(|id| self.threads.contains_key(id)) {
+            return others;
         }
+        // What a thread that has ended had used is in the figure of the process only.
+        let own = Duration::from_nanos(used(&self.measuring));
+        let all = self.process.saturating_sub(earlier.process);
+        others.max(all.saturating_sub(own))
     }
+}
+
+/// What this thread has used since it began.
+pub fn cpu_of_this_thread() -> Result<Duration> {
+    // The kernel brings the figure up to date when a thread goes to sleep.
+    thread::sleep(Duration::from_nanos(1));
+    let text = fs::read_to_string("/proc/thread-self/schedstat")?;
+    Ok(Duration::from_nanos(first_number(&text)?))
 }
 
 /// Waits until the other threads have been quiet for a while, and gives the moment
@@ -89,7 +82,7 @@ pub fn settle(limit: Duration) -> Result<Option<Instant>> {
         }
         thread::sleep(LOOK);
         let now = Cpu::now()?;
-        if now.since(&before).others > NOTHING {
+        if now.others_since(&before) > NOTHING {
             last_busy = Some(Instant::now());
         }
         before = now;

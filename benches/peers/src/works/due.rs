@@ -63,7 +63,8 @@ pub fn work(options: &Options) -> Work {
             notes: vec![
                 "One slow: one of the jobs blocks its thread for 200 ms; the figure is when the last of the",
                 "others was done. delay_timer is left out: its wheel turns in whole seconds, and so there is",
-                "no instant to count from. The others wait for no job's end.",
+                "no instant to count from, and tokio-cron-scheduler looks each half second. apalis's storage in",
+                "memory holds no job for later.",
             ],
         }],
     }

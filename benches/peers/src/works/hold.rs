@@ -11,8 +11,11 @@ use std::time::{Duration, Instant};
 use super::{arg, cannot};
 use crate::Result;
 use crate::args::Options;
+use crate::calls::Calls;
 use crate::measure::{Cpu, each, resident, settle};
+use crate::peers::cron_scheduler::CronSchedulerPeer;
 use crate::peers::delay_queue::DelayQueuePeer;
+use crate::peers::delay_timer::DelayTimerPeer;
 use crate::peers::jobber::JobberPeer;
 use crate::peers::smol::SmolPeer;
 use crate::peers::tokio::TokioPeer;
@@ -21,15 +24,17 @@ use crate::table::number;
 use crate::work::{Case, Goal, Ratio, Sample, Table, Work, column};
 
 pub const NAME: &str = "hold";
-const PEERS: [Peer; 5] = [
+/// The last three only where there are few.
+const PEERS: [Peer; 7] = [
     Peer::Jobber,
     Peer::Smol,
     Peer::Tokio,
     Peer::DelayQueue,
+    Peer::CronScheduler,
+    Peer::DelayTimer,
     Peer::Jobify,
 ];
-const LEFT_OUT: &str = "tokio-cron-scheduler, delay_timer and apalis hold no such numbers: they \
-    are in W6 and W7.";
+const LEFT_OUT: &str = "apalis is left out: its storage in memory holds no job for later.";
 /// Longer than any peer needs to come to rest.
 const REST: Duration = Duration::from_secs(30);
 
@@ -38,7 +43,7 @@ pub fn work(options: &Options) -> Work {
     let label = |size: usize, how: &str| format!("{}{how}", number(size as f64, 0));
     let mut cases: Vec<Case> = sizes
         .iter()
-        .zip([5, 4, 4])
+        .zip([7, 4, 4])
         .map(|(size, peers)| Case::new(label(*size, ""), &[size, &1, &"whole"], &PEERS[..peers]))
         .collect();
     let most = sizes[2];
@@ -50,7 +55,13 @@ pub fn work(options: &Options) -> Work {
     Work {
         name: NAME,
         rounds: 3,
-        once: &[Peer::Tokio, Peer::DelayQueue, Peer::Jobify],
+        once: &[
+            Peer::Tokio,
+            Peer::DelayQueue,
+            Peer::CronScheduler,
+            Peer::DelayTimer,
+            Peer::Jobify,
+        ],
         cases,
         tables: vec![
             Table {
@@ -130,6 +141,8 @@ pub fn sample(peer: Peer, args: &[String]) -> Result<Sample> {
         Peer::Smol => measure(&SmolPeer::new(nothing), args),
         Peer::Tokio => measure(&TokioPeer::new(nothing)?, args),
         Peer::DelayQueue => measure(&DelayQueuePeer::new(nothing)?, args),
+        Peer::CronScheduler => measure(&CronSchedulerPeer::new(nothing)?, args),
+        Peer::DelayTimer => measure(&DelayTimerPeer::new(nothing), args),
         _ => cannot(peer, NAME),
     }
 }
@@ -142,8 +155,12 @@ fn measure<S: Scheduler<Counted>>(scheduler: &S, args: &[String]) -> Result<Samp
         .collect();
     let mut order: Vec<u32> = (0..u32::try_from(count)?).collect();
     fastrand::shuffle(&mut order);
-    // So that the threads are there.
-    scheduler.within(|| scheduler.schedule(Duration::ZERO, Counted(0)).map(drop))?;
+    // So that the threads are there, and their parts of the heap.
+    Calls::on_threads(
+        (0..threads).map(|_| {
+            || scheduler.within(|| scheduler.schedule(2 * delays[0], Counted(0)).map(drop))
+        }),
+    )?;
     settle(REST)?;
 
     if how == "single" {
@@ -168,38 +185,23 @@ fn schedule<S: Scheduler<Counted>>(
     threads: usize,
 ) -> Result<Sample> {
     let count = delays.len();
-    let fill = |delays: &[Duration], handles: &mut [Option<S::Handle>]| {
-        scheduler.within(|| {
-            for (n, (delay, handle)) in delays.iter().zip(handles).enumerate() {
-                *handle = Some(scheduler.schedule(*delay, Counted(n as u64))?);
-            }
-            Ok::<_, crate::Error>(())
-        })
-    };
+    let share = count.div_ceil(threads);
+    let shares = delays.chunks(share).zip(handles.chunks_mut(share));
     let before = Cpu::now()?;
-    let start = Instant::now();
-    if threads == 1 {
-        fill(delays, handles)?;
-    } else {
-        let share = count.div_ceil(threads);
-        let shares = delays.chunks(share).zip(handles.chunks_mut(share));
-        thread::scope(|scope| {
-            let fill = &fill;
-            let threads: Vec<_> = shares
-                .map(|(delays, handles)| scope.spawn(move || fill(delays, handles)))
-                .collect();
-            threads.into_iter().try_for_each(|thread| {
-                let filled = thread.join();
-                filled.map_err(|_| "a scheduling thread panicked")?
+    let calls = Calls::on_threads(shares.map(|(delays, handles)| {
+        || {
+            scheduler.within(|| {
+                for (n, (delay, handle)) in delays.iter().zip(handles).enumerate() {
+                    *handle = Some(scheduler.schedule(*delay, Counted(n as u64))?);
+                }
+                Ok(())
             })
-        })?;
-    }
-    let wall = start.elapsed();
-    let own = Cpu::now()?.since(&before).own;
+        }
+    }))?;
     settle(REST)?;
-    let cpu = own + Cpu::now()?.since(&before).others;
+    let cpu = calls.cpu + Cpu::now()?.others_since(&before);
     Ok(vec![
-        ("schedule", each(wall, count)),
+        ("schedule", each(calls.wall(), count)),
         ("schedule-cpu", each(cpu, count)),
     ])
 }
@@ -212,31 +214,33 @@ fn cancel<S: Scheduler<Counted>>(
     let count = order.len();
     let dropped_before = DROPPED.load(Ordering::Relaxed);
     let before = Cpu::now()?;
-    let start = Instant::now();
-    scheduler.within(|| {
-        let mut calls = order.iter();
-        calls.try_for_each(|at| scheduler.cancel(&mut handles[*at as usize]))
+    let calls = Calls::on_a_thread(|| {
+        scheduler.within(|| {
+            let mut order = order.iter();
+            order.try_for_each(|at| scheduler.cancel(&mut handles[*at as usize]))
+        })
     })?;
-    let asked = start.elapsed();
-    let own = Cpu::now()?.since(&before).own;
+    let mut done = calls.end;
     while DROPPED.load(Ordering::Relaxed) - dropped_before < count {
-        if start.elapsed() > REST {
+        if calls.end.elapsed() > REST {
             return Err("cancelled jobs were not dropped".into());
         }
         thread::sleep(Duration::from_micros(100));
+        done = Instant::now();
     }
-    let mut done = start.elapsed();
     if let Some(last_busy) = settle(REST)? {
-        done = done.max(last_busy.duration_since(start));
+        done = done.max(last_busy);
     }
-    let cpu = own + Cpu::now()?.since(&before).others;
-    let start = Instant::now();
-    drop(handles);
+    let cpu = calls.cpu + Cpu::now()?.others_since(&before);
+    let dropping = Calls::on_a_thread(|| {
+        drop(handles);
+        Ok(())
+    })?;
     Ok(vec![
-        ("asked", each(asked, count)),
-        ("done", each(done, count)),
+        ("asked", each(calls.wall(), count)),
+        ("done", each(done - calls.start, count)),
         ("cancel-cpu", each(cpu, count)),
-        ("dropped", each(start.elapsed(), count)),
+        ("dropped", each(dropping.wall(), count)),
     ])
 }
 

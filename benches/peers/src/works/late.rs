@@ -62,7 +62,8 @@ pub fn work(options: &Options) -> Work {
             goals,
             notes: vec![
                 "Due is the moment just before the call, and the delay. tokio's timers count in",
-                "milliseconds, and so does the DelayQueue.",
+                "milliseconds, and so does the DelayQueue. tokio-cron-scheduler and delay_timer are left out: they",
+                "count in half seconds and seconds.",
             ],
         }],
     }

@@ -93,6 +93,7 @@ pub fn work(options: &Options) -> Work {
                 "The k-th run of a job is late or early by its first due time and k seconds; one that has not",
                 "run two seconds after all are due is lost. tokio-cron-scheduler looks each 500 ms, delay_timer's",
                 "wheel turns in whole seconds, and neither can be told when to begin: a second after the call.",
+                "apalis is left out: what recurs is another crate's there.",
             ],
         }],
     }
@@ -181,7 +182,7 @@ fn measure<P: Recurring>(peer: &P, args: &[String]) -> Result<Sample> {
     thread::sleep(begin.saturating_duration_since(Instant::now()));
     let before = Cpu::now()?;
     thread::sleep(COUNTED * SECOND);
-    let cpu = Cpu::now()?.since(&before).others;
+    let cpu = Cpu::now()?.others_since(&before);
     thread::sleep(2 * SECOND);
 
     let counted = runs.counted.load(Ordering::Relaxed) as usize;
