@@ -93,6 +93,9 @@ pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, String> 
             }
         }
     }
+    if options.only.contains(&Peer::Jobify) && options.jobify.is_none() {
+        return Err("--only jobify needs --jobify PYTHON".into());
+    }
     Ok(Command::Run(options))
 }
 
@@ -147,6 +150,7 @@ mod tests {
     fn jobify_is_measured_only_by_an_interpreter() {
         assert!(!options("").measures(Peer::Jobify));
         assert!(options("--jobify python3").measures(Peer::Jobify));
+        assert!(parsed("--only jobify").unwrap_err().contains("PYTHON"));
     }
 
     #[test]

@@ -46,7 +46,9 @@ pub fn scratch(options: &Options) -> Result<TempDir> {
 }
 
 pub fn print(options: &Options, scratch: &Path) {
-    println!();
+    println!(
+        "\nOf several versions the last is the peer; the others are those that a peer brings."
+    );
     for name in CRATES {
         let versions: Vec<&str> = versions(name).collect();
         println!("{name} {}", versions.join(", "));

@@ -97,13 +97,13 @@ impl Goal {
     }
 
     /// To a peer in the same case.
-    pub fn to(mut self, base: Peer) -> Self {
+    pub fn over(mut self, base: Peer) -> Self {
         self.base = Some((self.case, base));
         self
     }
 
     /// To the same peer in another case.
-    pub fn to_case(mut self, case: usize) -> Self {
+    pub fn over_case(mut self, case: usize) -> Self {
         self.base = Some((case, self.peer));
         self
     }

@@ -53,7 +53,7 @@ pub fn work() -> Work {
     let (all, simple) = (format!("{}", ALL.len()), format!("{}", SIMPLE.len()));
     let goal = |title, figure, limit| {
         let goal = Goal::figure(0, Peer::Jobber, title, figure);
-        goal.to(Peer::Croner).at_most(limit)
+        goal.over(Peer::Croner).at_most(limit)
     };
     Work {
         name: NAME,

@@ -37,7 +37,7 @@ pub fn work(options: &Options) -> Work {
     for case in [0, 1] {
         for (peer, least) in [(Peer::Jobber, 1.5), (Peer::JobberSmol, 1.2)] {
             let faster = Goal::figure(case, peer, "rate/smol", "rate");
-            goals.push(faster.to(Peer::Smol).at_least(least));
+            goals.push(faster.over(Peer::Smol).at_least(least));
             goals.push(Goal::figure(case, peer, "lost", "lost"));
         }
     }

@@ -35,7 +35,7 @@ pub fn work(options: &Options) -> Work {
             cases.push(Case::new(label, &[&level, &submitters, &each], peers));
             let goal = |base, title, least| {
                 let goal = Goal::figure(case, Peer::Jobber, title, "rate");
-                goal.to(base).at_least(least)
+                goal.over(base).at_least(least)
             };
             match (level, submitters) {
                 ("NORMAL", 64 | 1_024) => goals.push(goal(Peer::Sqlite, "rate/sqlite", 0.6)),

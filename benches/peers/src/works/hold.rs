@@ -79,10 +79,12 @@ pub fn work(options: &Options) -> Work {
                     title: "wall/smol",
                 }],
                 goals: vec![
-                    jobber("wall/smol", "schedule").to(Peer::Smol).at_most(0.75),
+                    jobber("wall/smol", "schedule")
+                        .over(Peer::Smol)
+                        .at_most(0.75),
                     jobber("bytes", "bytes").at_most(269.0),
                     Goal::figure(two, Peer::Jobber, "2 threads/1", "schedule")
-                        .to_case(million)
+                        .over_case(million)
                         .at_most(1.0),
                 ],
                 notes: vec![
@@ -108,7 +110,7 @@ pub fn work(options: &Options) -> Work {
                     title: "done/smol",
                 }],
                 goals: vec![
-                    jobber("done/smol", "done").to(Peer::Smol).at_most(0.5),
+                    jobber("done/smol", "done").over(Peer::Smol).at_most(0.5),
                     jobber("left %", "left").at_most(10.0),
                 ],
                 notes: vec![

@@ -29,10 +29,10 @@ pub fn work(options: &Options) -> Work {
     let full = format!("{} pending", number(pending as f64, 0));
     let mut goals = vec![
         Goal::figure(0, Peer::Jobber, "p50/smol", "p50")
-            .to(Peer::Smol)
+            .over(Peer::Smol)
             .at_most(1.1),
         Goal::figure(1, Peer::Jobber, "p50/nothing pending", "p50")
-            .to_case(0)
+            .over_case(0)
             .at_most(1.1),
     ];
     goals.extend([0, 1].map(|case| Goal::figure(case, Peer::Jobber, "early", "early")));

@@ -41,7 +41,7 @@ pub fn work(options: &Options) -> Work {
     let most = 1;
     let goal = |peer, title, figure, base, limit| {
         Goal::figure(most, peer, title, figure)
-            .to(base)
+            .over(base)
             .at_most(limit)
     };
     Work {

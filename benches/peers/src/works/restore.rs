@@ -38,7 +38,7 @@ pub fn work(options: &Options) -> Work {
             }],
             goals: vec![
                 Goal::figure(1, Peer::Jobber, "ms/sqlite", "ms")
-                    .to(Peer::Sqlite)
+                    .over(Peer::Sqlite)
                     .at_most(2.0),
             ],
             notes: vec![

@@ -42,7 +42,7 @@ pub fn work(options: &Options) -> Work {
             }],
             goals: vec![
                 Goal::figure(0, Peer::Jobber, "p50/smol", "p50")
-                    .to(Peer::Smol)
+                    .over(Peer::Smol)
                     .at_most(1.1),
             ],
             notes: vec![
