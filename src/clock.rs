@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use time::{OffsetDateTime, UtcOffset};
 
-use crate::sync::Arc;
+use crate::sync::{Arc, AtomicI64, Ordering};
 
 /// Where an app reads the time.
 ///
@@ -131,6 +131,7 @@ impl Due {
     }
 
     /// The wall time at which this will be, as far as can be told now.
+    #[inline]
     pub(crate) fn as_wall(self, now: Now) -> WallNanos {
         match self {
             Due::Wall(at) => at,
@@ -139,6 +140,7 @@ impl Due {
     }
 
     /// The monotonic time at which this will be, as far as can be told now.
+    #[inline]
     pub(crate) fn as_mono(self, now: Now) -> MonoNanos {
         match self {
             Due::Mono(at) => at,
@@ -151,21 +153,39 @@ impl Due {
 /// every job has no virtual call and no calendar in it.
 #[derive(Clone)]
 pub(crate) enum AppClock {
-    System(SystemClock),
+    System(SystemClock, Arc<LastLook>),
     Other(Arc<dyn Clock>),
 }
 
+/// How the wall clock stood when it was last looked at.
+#[derive(Debug, Default)]
+pub(crate) struct LastLook {
+    /// Wall time less monotonic time.
+    offset: AtomicI64,
+    /// When that was, by the monotonic clock; none of its times is 0.
+    at: AtomicI64,
+}
+
+/// For so long a look at the wall clock is good enough to show.
+const LOOK_LASTS: i64 = 1_000_000;
+
 impl AppClock {
+    pub(crate) fn system() -> Self {
+        Self::System(SystemClock::new(), Arc::default())
+    }
+
+    #[inline]
     pub(crate) fn mono(&self) -> MonoNanos {
         saturating_nanos(match self {
-            AppClock::System(clock) => clock.monotonic(),
+            AppClock::System(clock, _) => clock.monotonic(),
             AppClock::Other(clock) => clock.monotonic(),
         })
     }
 
+    #[inline]
     pub(crate) fn wall(&self) -> WallNanos {
         match self {
-            AppClock::System(_) => match SystemTime::now().duration_since(UNIX_EPOCH) {
+            AppClock::System(..) => match SystemTime::now().duration_since(UNIX_EPOCH) {
                 Ok(since) => saturating_nanos(since),
                 Err(before) => -saturating_nanos(before.duration()),
             },
@@ -176,6 +196,7 @@ impl AppClock {
         }
     }
 
+    #[inline]
     pub(crate) fn now(&self) -> Now {
         Now {
             mono: self.mono(),
@@ -183,10 +204,32 @@ impl AppClock {
         }
     }
 
+    /// Both times, where the wall time is for show only: the system's may not know
+    /// yet of a step within the last millisecond. Reading a clock is a tenth of
+    /// what it costs to schedule a job.
+    #[inline]
+    pub(crate) fn now_for_show(&self) -> Now {
+        let AppClock::System(_, last) = self else {
+            return self.now();
+        };
+        let mono = self.mono();
+        // Acquire, for the release below: the offset is there, or a later one.
+        let at = last.at.load(Ordering::Acquire);
+        if at != 0 && (at..at + LOOK_LASTS).contains(&mono) {
+            let wall = mono.saturating_add(last.offset.load(Ordering::Relaxed));
+            return Now { mono, wall };
+        }
+        let wall = self.wall();
+        last.offset
+            .store(wall.saturating_sub(mono), Ordering::Relaxed);
+        last.at.store(mono, Ordering::Release);
+        Now { mono, wall }
+    }
+
     pub(crate) fn sleep_until(&self, until: MonoNanos) -> Option<Duration> {
         let until = Duration::from_nanos(until.max(0) as u64);
         match self {
-            AppClock::System(clock) => clock.sleep_until(until),
+            AppClock::System(clock, _) => clock.sleep_until(until),
             AppClock::Other(clock) => clock.sleep_until(until),
         }
     }
@@ -210,11 +253,13 @@ pub(crate) fn wall_range() -> (OffsetDateTime, OffsetDateTime) {
 }
 
 /// `None` when it does not fit.
+#[inline]
 pub(crate) fn to_nanos(duration: Duration) -> Option<i64> {
     i64::try_from(duration.as_nanos()).ok()
 }
 
 /// Without the 128 bits of `as_nanos`: this is on every job's way.
+#[inline]
 fn saturating_nanos(duration: Duration) -> i64 {
     let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
     seconds
@@ -252,6 +297,26 @@ mod tests {
             let offset = UtcOffset::from_hms(hours, 59 * hours.signum(), 0).unwrap();
             assert_eq!(to_wall(from_wall(i64::MIN, offset)), Some(i64::MIN));
             assert_eq!(to_wall(from_wall(i64::MAX, offset)), Some(i64::MAX));
+        }
+    }
+
+    #[test]
+    fn a_time_for_show_is_that_of_the_clock_within_the_look() {
+        let clock = AppClock::system();
+        let AppClock::System(_, last) = &clock else {
+            unreachable!()
+        };
+        let now = clock.now_for_show();
+        assert_eq!(last.at.load(Ordering::Relaxed), now.mono);
+        // A look that has just been, and one that is over.
+        for (age, is_kept) in [(0, true), (LOOK_LASTS + 1, false)] {
+            last.offset.store(7, Ordering::Relaxed);
+            last.at.store(clock.mono() - age, Ordering::Relaxed);
+            let now = clock.now_for_show();
+            // A thread that was kept waiting in between looks for itself.
+            let looked = last.at.load(Ordering::Relaxed) == now.mono;
+            assert_eq!(now.wall == now.mono + 7, !looked);
+            assert!(is_kept || looked);
         }
     }
 

@@ -38,6 +38,7 @@ pub(crate) struct JobCore {
 
 impl JobCore {
     /// The id and the slot are settled when the job enters the table.
+    #[inline]
     pub(crate) fn new() -> Self {
         Self {
             id: JobId::generated(0, 0, 0),

@@ -121,6 +121,7 @@ impl Board {
     }
 
     /// Whether new jobs may enter, and if not, why.
+    #[inline]
     fn check_open(&self) -> Result<(), ScheduleError> {
         match self.phase {
             Phase::New | Phase::Starting => Err(ScheduleError::NotStarted),
@@ -373,6 +374,7 @@ impl Hub {
         }
     }
 
+    #[inline]
     pub(crate) fn wake(&self, wake: Wake) {
         if wake == Wake::Timer {
             self.wake_timer();

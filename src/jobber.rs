@@ -11,7 +11,7 @@ use async_io::Timer;
 use event_listener::Event as Signal;
 use futures_lite::{FutureExt, future};
 
-use crate::clock::{AppClock, Clock, SystemClock};
+use crate::clock::{AppClock, Clock};
 use crate::driver::{DEFAULT_WAKE_GAP, MAX_WAKE_GAP, spawn_thread};
 use crate::error::{StartError, StorageError, ZoneError};
 use crate::events::Events;
@@ -113,7 +113,7 @@ impl JobberBuilder {
         self
     }
 
-    /// Where the time is read; without it, [`SystemClock`].
+    /// Where the time is read; without it, [`SystemClock`](crate::SystemClock).
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = AppClock::Other(Arc::new(clock));
         self
@@ -241,7 +241,7 @@ impl Jobber {
     pub fn builder() -> JobberBuilder {
         JobberBuilder {
             executor: None,
-            clock: AppClock::System(SystemClock::new()),
+            clock: AppClock::system(),
             zone: Ok(Zone::UTC),
             wake_gap: DEFAULT_WAKE_GAP,
             state: StateMap::default(),

@@ -126,6 +126,7 @@ impl Tally {
 }
 
 impl Plan {
+    #[inline]
     pub(crate) fn new(
         zone: Option<Box<Zone>>,
         due: Due,
@@ -352,6 +353,7 @@ pub(crate) struct Begun {
 }
 
 impl Progress {
+    #[inline]
     pub(crate) fn new(plan: Plan) -> Self {
         let needs_more = plan.needs_more();
         let mut progress = Self {
@@ -394,6 +396,7 @@ impl Progress {
         Some(self.timer_on?.due(self.timer))
     }
 
+    #[inline]
     pub(crate) fn set_timer(&mut self, due: Option<Due>) {
         (self.timer_on, self.timer) = match due {
             Some(Due::Mono(at)) => (Some(Line::Mono), at),

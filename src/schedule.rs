@@ -91,7 +91,8 @@ enum Trigger {
     Delay(Duration),
     At(OffsetDateTime),
     Every(Duration),
-    Cron(Result<Cron, CronError>),
+    /// In a box, for the others are small.
+    Cron(Box<Result<Cron, CronError>>),
 }
 
 impl Trigger {
@@ -369,7 +370,7 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn cron(self, cron: impl IntoCron) -> Submit<A, R> {
-        self.on(Trigger::Cron(cron.into_cron()))
+        self.on(Trigger::Cron(Box::new(cron.into_cron())))
     }
 
     fn on(self, trigger: Trigger) -> Submit<A, R> {
@@ -392,7 +393,10 @@ where
             recurring,
         } = options.map(|options| *options).unwrap_or_default();
         let hub = &task.hub;
-        let now = hub.clock.now();
+        let now = match trigger {
+            Trigger::Push | Trigger::Delay(_) => hub.clock.now_for_show(),
+            Trigger::At(_) | Trigger::Every(_) | Trigger::Cron(_) => hub.clock.now(),
+        };
         let zone = zone.transpose().map_err(ScheduleError::Zone)?;
         let (mut plan, when) = plan(hub, trigger, &recurring, zone, now)?;
         let text = match task.encode(&args) {
@@ -446,7 +450,7 @@ fn plan(
             (recurring.first_due(random), Some(Box::new(recurring)))
         }
         Trigger::Cron(cron) => {
-            let cron = cron.map_err(ScheduleError::Cron)?;
+            let cron = (*cron).map_err(ScheduleError::Cron)?;
             let zone = zone.as_deref().unwrap_or(&hub.zone);
             let recurring = options.cron(cron, zone.clone(), now)?;
             (recurring.first_due(random), Some(Box::new(recurring)))
@@ -547,6 +551,7 @@ impl RecurringOptions {
 }
 
 /// The monotonic time so long from now, if both clocks can count that far.
+#[inline]
 fn after(now: Now, duration: Duration, field: &'static str) -> Result<i64, ScheduleError> {
     let max = i64::MAX - now.mono.max(now.wall).max(0);
     match to_nanos(duration) {

@@ -5,7 +5,9 @@
 
 #[cfg(feature = "sqlite")]
 pub(crate) use std::sync::Condvar;
-pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+pub(crate) use std::sync::atomic::{
+    AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering,
+};
 pub(crate) use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 /// Locks `mutex`, whether or not a thread panicked while it held it.

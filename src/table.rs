@@ -126,6 +126,7 @@ struct IdSource {
 
 impl IdSource {
     /// Strictly increasing, whatever the wall clock does.
+    #[inline]
     fn next(&mut self, now: Now, slot: u32) -> JobId {
         let wall = now.wall.max(0) as u64;
         let (millis, rest) = (wall / 1_000_000, wall % 1_000_000);
@@ -170,6 +171,7 @@ impl<J: Entrant> Table<J> {
 
     /// A place for a new job, or the number of those that fill the table. To be
     /// followed by [`insert`](Table::insert) under the same lock.
+    #[inline]
     pub(crate) fn place(&mut self, now: Now) -> Result<Place, usize> {
         let slot = loop {
             match self.free.pop() {
@@ -254,6 +256,7 @@ impl<J: Entrant> Table<J> {
     }
 
     /// Puts a job into its place.
+    #[inline]
     pub(crate) fn insert(&mut self, slot: u32, job: J) {
         if job.is_named() {
             match self.named.entry(job.id().clone()) {
@@ -288,6 +291,7 @@ impl<J: Entrant> Table<J> {
     }
 
     /// Has the timer come to this slot at `due`, and at no other time.
+    #[inline]
     pub(crate) fn arm(&mut self, slot: u32, due: Due, task: Task, now: Now) -> Wake {
         let Some(Slot {
             job: Some(_),
