@@ -22,7 +22,7 @@ use crate::timer_queue::{Key, Task, TimerQueue};
 const BATCH: usize = 256;
 
 /// How many keys a step of a sweep looks at: a step holds the board's lock.
-const SWEEP_STEP: usize = 1_024;
+const SWEEP_STEP: usize = 256;
 
 /// While a job waits for a wall time, the clock is looked at this often, for it
 /// may be set.
@@ -68,7 +68,7 @@ impl Driver {
             offset: now.wall.saturating_sub(now.mono),
             stepping_back: None,
             sweeping: None,
-            inbox: Inbox::default(),
+            inbox: Inbox::with_room(),
             keys: Vec::new(),
             starting: Vec::new(),
             fired: Vec::new(),
@@ -81,14 +81,19 @@ impl Driver {
     pub(crate) fn turn(&mut self) -> Turn {
         let now = self.hub.clock.now();
         self.notice_step(now);
-        self.collect();
+        let has_more = self.collect();
         self.has_fired = false;
         while self.pop_batch(now) {
             self.hand_over(now);
             self.hub.take_due(&mut self.keys, &mut self.fired);
             self.fire(now);
         }
-        if self.step_back(now) || self.sweep_step() || self.drop_dead_tops() {
+        if has_more
+            || self.step_back(now)
+            || self.sweep_step()
+            || self.drop_dead_tops()
+            || self.hub.tidy()
+        {
             return Turn::Again;
         }
         self.next_turn(now)
@@ -156,21 +161,17 @@ impl Driver {
         true
     }
 
-    fn collect(&mut self) {
-        self.hub.swap_inbox(&mut self.inbox);
-        self.inbox
-            .mono
-            .drain(..)
-            .for_each(|key| self.mono.push(key));
-        self.inbox
-            .wall
-            .drain(..)
-            .for_each(|key| self.wall.push(key));
-        // A rush is over some time, and its memory is not kept for the next.
-        self.inbox.mono.shrink_to(BATCH);
-        self.inbox.wall.shrink_to(BATCH);
+    /// Takes over new keys, some at a time. Gives whether there are more.
+    fn collect(&mut self) -> bool {
+        if self.inbox.is_empty() {
+            self.hub.swap_inbox(&mut self.inbox);
+        }
+        let more_mono = self.inbox.mono.drain_piece(|key| self.mono.push(key));
+        let more_wall = self.inbox.wall.drain_piece(|key| self.wall.push(key));
+        // Not under the lock that a sweep holds: this may take a while.
         self.mono.shrink();
         self.wall.shrink();
+        more_mono || more_wall
     }
 
     /// Whether there was anything due.

@@ -24,7 +24,7 @@ use crate::state::StateMap;
 use crate::status::JobStatus;
 use crate::storage::Change;
 use crate::sync::{Apart, Arc, AtomicBool, Mutex, OnceLock, Ordering, lock};
-use crate::table::{Emptied, Inbox, Table, Wake};
+use crate::table::{Inbox, Table, Wake};
 use crate::timer_queue::{Key, Tag, Task};
 use crate::writer::Store;
 use crate::zone::Zone;
@@ -145,7 +145,6 @@ pub(crate) struct Removed {
     wake: Wake,
     is_idle: bool,
     _job: Option<Live>,
-    _empty: Option<Emptied<Live>>,
 }
 
 /// What must be known to build a [`Hub`].
@@ -538,14 +537,13 @@ impl Hub {
             wake,
             is_idle: board.is_idle(),
             _job: job,
-            _empty: board.table.take_empty(),
         }
     }
 
     /// Several jobs that are done and have stayed leave.
     pub(crate) fn take_out(&self, slots: &mut Vec<u32>) {
         let mut left = Vec::with_capacity(slots.len());
-        let (wake, is_idle, empty) = {
+        let (wake, is_idle) = {
             let mut board = lock(&self.board);
             let mut wake = Wake::No;
             for slot in slots.drain(..) {
@@ -555,13 +553,12 @@ impl Hub {
                     wake = then;
                 }
             }
-            (wake, board.is_idle(), board.table.take_empty())
+            (wake, board.is_idle())
         };
         self.removed(Removed {
             wake,
             is_idle,
             _job: None,
-            _empty: empty,
         });
         // What they hold is foreign, and drops itself with care.
         drop(left);
@@ -646,6 +643,13 @@ impl Hub {
             board.table.swept(1);
         }
         is_alive
+    }
+
+    /// Gives back a little of the memory that is not needed, and whether it did.
+    pub(crate) fn tidy(&self) -> bool {
+        let tidied = lock(&self.board).table.tidy();
+        // Dropped here, without the lock.
+        tidied.is_some()
     }
 
     pub(crate) fn is_alive(&self, tag: Tag) -> bool {

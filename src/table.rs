@@ -9,12 +9,16 @@
 //! The table is used under a lock, and no method runs code of a user: jobs that
 //! leave are given back, to be dropped outside.
 
+mod pages;
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use crate::clock::{Due, MonoNanos, Now};
 use crate::id::JobId;
 use crate::timer_queue::{Key, MAX_SLOTS, Tag, Task};
+
+use self::pages::{Keys, PAGE, Page, Pages};
 
 /// What the table must know of a job.
 pub(crate) trait Entrant: Clone {
@@ -30,7 +34,7 @@ pub(crate) trait Entrant: Clone {
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Table<J> {
-    slots: Vec<Slot<J>>,
+    slots: Pages<Slot<J>>,
     /// Slots that are free, and maybe some that were and are not.
     free: Vec<u32>,
     /// Keys that nobody has put into the heap yet.
@@ -48,12 +52,14 @@ pub(crate) struct Table<J> {
     dead: usize,
     /// It will not look again before then, whatever comes due.
     not_before: MonoNanos,
+    /// Jobs that have left since memory was last given back.
+    removed: u32,
     named: HashMap<JobId, u32>,
 }
 
 /// There may be a million of these, so they are as small as can be.
 #[derive(Debug)]
-struct Slot<J> {
+pub(crate) struct Slot<J> {
     job: Option<J>,
     /// What the timer is to come with; [`FREE`](Slot::FREE) or
     /// [`RESERVED`](Slot::RESERVED) without a job.
@@ -91,12 +97,19 @@ impl<J> Slot<J> {
 #[derive(Debug, Default)]
 #[repr(C)]
 pub(crate) struct Inbox {
-    pub(crate) mono: Vec<Key>,
-    pub(crate) wall: Vec<Key>,
+    pub(crate) mono: Keys,
+    pub(crate) wall: Keys,
 }
 
 impl Inbox {
-    fn is_empty(&self) -> bool {
+    pub(crate) fn with_room() -> Self {
+        Self {
+            mono: Keys::with_room(),
+            wall: Keys::with_room(),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
         self.mono.is_empty() && self.wall.is_empty()
     }
 }
@@ -142,9 +155,9 @@ const FEW_DEAD: usize = 64;
 impl<J: Entrant> Table<J> {
     pub(crate) fn new(random: fastrand::Rng) -> Self {
         Self {
-            slots: Vec::new(),
+            slots: Pages::new(),
             free: Vec::new(),
-            inbox: Inbox::default(),
+            inbox: Inbox::with_room(),
             ids: IdSource {
                 last_stamp: 0,
                 random,
@@ -155,6 +168,7 @@ impl<J: Entrant> Table<J> {
             armed: 0,
             dead: 0,
             not_before: MonoNanos::MIN,
+            removed: 0,
             named: HashMap::new(),
         }
     }
@@ -242,7 +256,6 @@ impl<J: Entrant> Table<J> {
             if let Some(id) = name {
                 self.named.remove(id);
             }
-            self.cut_tail();
         }
     }
 
@@ -340,33 +353,54 @@ impl<J: Entrant> Table<J> {
         };
         self.free.push(slot);
         self.live -= 1;
+        self.removed = self.removed.saturating_add(1);
         if job.is_named() {
             self.named.remove(job.id());
         }
-        self.cut_tail();
-        (Some(job), wake)
-    }
-
-    /// Free slots at the end are given back, and so is the memory once there is
-    /// four times too much.
-    fn cut_tail(&mut self) {
-        while self.slots.last().is_some_and(Slot::is_free) {
-            self.slots.pop();
-        }
-        if self.slots.len() < self.slots.capacity() / 4 {
-            self.slots.shrink_to(self.slots.len() * 2);
-            let end = self.slots.len();
-            self.free.retain(|slot| (*slot as usize) < end);
-            self.free.shrink_to(end);
+        match wake {
+            Wake::Timer => (Some(job), wake),
+            Wake::No => (Some(job), self.wake_if(self.is_tidying_due())),
         }
     }
 
-    /// What is left of a table with no job in it, to be dropped when the lock is
-    /// gone: that may take a while.
-    pub(crate) fn take_empty(&mut self) -> Option<Emptied<J>> {
-        const WORTH_IT: usize = 1_024;
-        let capacity = self.free.capacity().max(self.named.capacity());
-        (self.live == 0 && capacity >= WORTH_IT).then(|| self.take_all())
+    /// Whether there is memory to give back, which is the timer's to do: after
+    /// many jobs have left, and if few are there.
+    fn is_tidying_due(&self) -> bool {
+        let slots = self.slots.len();
+        let is_rush_over = self.removed as usize >= PAGE || self.live == 0;
+        is_rush_over
+            && slots > PAGE
+            && self.live as usize <= slots / 4
+            && self.slots.last().is_some_and(Slot::is_free)
+    }
+
+    /// Gives back free slots at the end, some at a time. What it gives is to be
+    /// dropped when the lock is gone.
+    pub(crate) fn tidy(&mut self) -> Option<Tidied<J>> {
+        const PAGES_AT_A_TIME: usize = 4;
+        if !self.is_tidying_due() {
+            return None;
+        }
+        let mut tidied = Tidied {
+            _pages: Vec::with_capacity(PAGES_AT_A_TIME),
+            _free: Vec::new(),
+            _named: HashMap::new(),
+        };
+        for _ in 0..PAGES_AT_A_TIME * PAGE {
+            match self.slots.pop_if(Slot::is_free) {
+                Some(page) => tidied._pages.extend(page),
+                None => break,
+            }
+        }
+        if !self.is_tidying_due() {
+            self.removed = 0;
+        }
+        if self.live == 0 && self.slots.len() <= PAGE {
+            tidied._free = std::mem::take(&mut self.free);
+            tidied._named = std::mem::take(&mut self.named);
+            while self.slots.pop_if(Slot::is_free).is_some() {}
+        }
+        Some(tidied)
     }
 
     /// Takes all jobs out. Their keys are dead.
@@ -375,7 +409,7 @@ impl<J: Entrant> Table<J> {
         self.armed = 0;
         self.live = 0;
         Emptied {
-            slots: std::mem::take(&mut self.slots),
+            slots: std::mem::replace(&mut self.slots, Pages::new()),
             _free: std::mem::take(&mut self.free),
             _named: std::mem::take(&mut self.named),
         }
@@ -425,7 +459,7 @@ impl<J: Entrant> Table<J> {
     /// The timer is about to sleep until `until`, and will not look before
     /// `not_before`. `false` when there is work for it already.
     pub(crate) fn fall_asleep(&mut self, until: MonoNanos, not_before: MonoNanos) -> bool {
-        if !self.inbox.is_empty() || self.is_sweep_due() {
+        if !self.inbox.is_empty() || self.is_sweep_due() || self.is_tidying_due() {
             return false;
         }
         self.wake_at = until;
@@ -443,10 +477,18 @@ impl<J: Entrant> Table<J> {
     }
 }
 
+/// Memory that is not needed any more.
+#[derive(Debug)]
+pub(crate) struct Tidied<J> {
+    _pages: Vec<Page<Slot<J>>>,
+    _free: Vec<u32>,
+    _named: HashMap<JobId, u32>,
+}
+
 /// What was in a table, and the memory of it.
 #[derive(Debug)]
 pub(crate) struct Emptied<J> {
-    slots: Vec<Slot<J>>,
+    slots: Pages<Slot<J>>,
     _free: Vec<u32>,
     _named: HashMap<JobId, u32>,
 }

@@ -569,7 +569,7 @@ fn the_nominal_time_of_a_run_is_the_exec_at_that_was_shown() -> Result {
 /// Named jobs beside one that stays left their slots and their names behind.
 #[test]
 fn slots_are_given_back_while_another_job_lives_on() -> Result {
-    let sim = Simulation::new();
+    let mut sim = Simulation::new();
     let task = sim.app().task("t", async |_: u32| {}).register()?;
     let _stays = task.schedule(0).delay(HOUR).wait_blocking()?;
     for round in 0..3 {
@@ -581,6 +581,8 @@ fn slots_are_given_back_while_another_job_lives_on() -> Result {
         for job in &jobs {
             job.cancel().wait_blocking()?;
         }
+        // It is the timer that gives them back.
+        sim.run_until_stalled();
         // The id of the next one says which slot it has.
         let next = task.schedule(0).delay(HOUR).wait_blocking()?;
         assert!(next.id().to_string().ends_with("00000001"), "{}", next.id());

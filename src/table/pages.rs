@@ -1,0 +1,183 @@
+//! [`Pages`] and [`Keys`]: long lists that grow, and shrink, a piece at a time.
+//!
+//! A `Vec` of a million entries is moved when it grows, and freed as a whole: for
+//! milliseconds, and under the lock of whoever has it. Here no step is longer
+//! than a page.
+
+use crate::timer_queue::Key;
+
+/// Entries to a page.
+pub(super) const PAGE: usize = 1_024;
+
+/// Room for so many pages at least: small blocks that a list has outgrown lie
+/// among the jobs, where the allocator keeps them for others, and so keeps the
+/// system from having the memory around them back.
+const MANY: usize = 64;
+
+/// A list of entries that stay where they are.
+#[derive(Debug)]
+pub(super) struct Pages<T> {
+    pages: Vec<Page<T>>,
+    len: usize,
+}
+
+/// A part of a list, which is to be dropped where that may take a while.
+pub(crate) type Page<T> = Vec<T>;
+
+impl<T> Pages<T> {
+    pub(super) const fn new() -> Self {
+        Self {
+            pages: Vec::new(),
+            len: 0,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    #[inline]
+    pub(super) fn get(&self, at: usize) -> Option<&T> {
+        self.pages.get(at / PAGE)?.get(at % PAGE)
+    }
+
+    #[inline]
+    pub(super) fn get_mut(&mut self, at: usize) -> Option<&mut T> {
+        self.pages.get_mut(at / PAGE)?.get_mut(at % PAGE)
+    }
+
+    pub(super) fn last(&self) -> Option<&T> {
+        self.get(self.len.checked_sub(1)?)
+    }
+
+    #[inline]
+    pub(super) fn push(&mut self, entry: T) {
+        if self.len == self.pages.len() * PAGE {
+            self.add_page();
+        }
+        if let Some(page) = self.pages.get_mut(self.len / PAGE) {
+            page.push(entry);
+            self.len += 1;
+        }
+    }
+
+    #[cold]
+    fn add_page(&mut self) {
+        // The first is small, for most lists are. From the second on, it is to be
+        // a long one.
+        let room = if self.len == 0 { 0 } else { PAGE };
+        self.pages.reserve(if room == 0 { 1 } else { MANY });
+        self.pages.push(Vec::with_capacity(room));
+    }
+
+    /// Takes the last entry out if it is so; and gives a page that nobody needs.
+    pub(super) fn pop_if(&mut self, is_so: impl FnOnce(&T) -> bool) -> Option<Option<Page<T>>> {
+        let last = self.len.checked_sub(1)?;
+        self.get(last).filter(|entry| is_so(entry))?;
+        self.pages.get_mut(last / PAGE)?.pop();
+        self.len = last;
+        // One to spare, or a list at the end of a page would make and drop one
+        // with each entry.
+        let is_spare = self.len + PAGE < self.pages.len() * PAGE;
+        Some(if is_spare { self.pages.pop() } else { None })
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.pages.iter().flatten()
+    }
+}
+
+/// Keys on their way to the heap, in no order.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub(crate) struct Keys {
+    /// The piece that is being filled.
+    last: Vec<Key>,
+    full: Vec<Vec<Key>>,
+}
+
+impl Keys {
+    /// Keys to a piece.
+    const PIECE: usize = 4_096;
+
+    /// The most that an empty list keeps room for.
+    const KEPT: usize = 256;
+
+    #[inline]
+    pub(super) fn push(&mut self, key: Key) {
+        if self.last.len() == Self::PIECE {
+            let full = std::mem::replace(&mut self.last, Vec::with_capacity(Self::PIECE));
+            self.full.reserve(MANY);
+            self.full.push(full);
+        }
+        self.last.push(key);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.last.is_empty() && self.full.is_empty()
+    }
+
+    /// Hands out a piece of what is there. Gives whether there may be more.
+    pub(crate) fn drain_piece(&mut self, take: impl FnMut(Key)) -> bool {
+        match self.full.pop() {
+            Some(piece) => piece.into_iter().for_each(take),
+            None => {
+                self.last.drain(..).for_each(take);
+                if self.full.capacity() > 0 || self.last.capacity() > Self::KEPT {
+                    // A rush is over some time, and its memory is not kept for the
+                    // next. This comes from the timer's thread, whose small
+                    // allocations lie in nobody's way.
+                    *self = Self::with_room();
+                }
+            }
+        }
+        !self.is_empty()
+    }
+
+    pub(crate) fn with_room() -> Self {
+        Self {
+            last: Vec::with_capacity(Self::KEPT),
+            full: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::timer_queue::{Tag, Task};
+
+    #[test]
+    fn entries_stay_at_their_index_and_pages_go_from_the_end() {
+        let mut pages = Pages::new();
+        let count = 3 * PAGE + 7;
+        (0..count).for_each(|entry| pages.push(entry));
+        assert_eq!(pages.len(), count);
+        assert!((0..count).all(|at| pages.get(at) == Some(&at)));
+        assert_eq!(pages.get(count), None);
+        assert!(pages.iter().copied().eq(0..count));
+
+        assert!(pages.pop_if(|entry| *entry != count - 1).is_none());
+        let mut given_back = 0;
+        while let Some(page) = pages.pop_if(|_| true) {
+            given_back += usize::from(page.is_some());
+        }
+        assert_eq!((pages.len(), given_back), (0, 3));
+        pages.push(5);
+        assert_eq!((pages.get(0), pages.len()), (Some(&5), 1));
+    }
+
+    #[test]
+    fn no_key_is_left_in_any_piece() {
+        for count in [0, 1, Keys::PIECE, 3 * Keys::PIECE + 1] {
+            let mut keys = Keys::default();
+            let key = |n: usize| Key::new(n as i64, Tag::new(1, Task::Start, 0));
+            (0..count).for_each(|n| keys.push(key(n)));
+            let mut found = Vec::new();
+            while keys.drain_piece(|key| found.push(key)) {}
+            found.sort();
+            assert!(found.into_iter().eq((0..count).map(key)));
+            assert!(keys.is_empty());
+        }
+    }
+}
