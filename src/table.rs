@@ -383,6 +383,7 @@ impl<J: Entrant> Table<J> {
         }
         let mut tidied = Tidied {
             _pages: Vec::with_capacity(PAGES_AT_A_TIME),
+            _slots: Pages::new(),
             _free: Vec::new(),
             _named: HashMap::new(),
         };
@@ -398,7 +399,7 @@ impl<J: Entrant> Table<J> {
         if self.live == 0 && self.slots.len() <= PAGE {
             tidied._free = std::mem::take(&mut self.free);
             tidied._named = std::mem::take(&mut self.named);
-            while self.slots.pop_if(Slot::is_free).is_some() {}
+            tidied._slots = std::mem::replace(&mut self.slots, Pages::new());
         }
         Some(tidied)
     }
@@ -481,6 +482,7 @@ impl<J: Entrant> Table<J> {
 #[derive(Debug)]
 pub(crate) struct Tidied<J> {
     _pages: Vec<Page<Slot<J>>>,
+    _slots: Pages<Slot<J>>,
     _free: Vec<u32>,
     _named: HashMap<JobId, u32>,
 }
