@@ -187,28 +187,56 @@ impl<J: Entrant> Table<J> {
     /// followed by [`insert`](Table::insert) under the same lock.
     #[inline]
     pub(crate) fn place(&mut self, now: Now) -> Result<Place, usize> {
-        let slot = loop {
+        let slot = self.slot().ok_or(self.live())?;
+        let id = self.ids.next(now, slot);
+        Ok(Place { slot, id })
+    }
+
+    /// A free slot, if there is one.
+    pub(crate) fn slot(&mut self) -> Option<u32> {
+        loop {
             match self.free.pop() {
                 Some(slot) if self.slots.get(slot as usize).is_some_and(Slot::is_free) => {
-                    break slot;
+                    return Some(slot);
                 }
                 // It was cut off, or is taken again.
                 Some(_) => {}
                 None if self.slots.len() < MAX_SLOTS => {
                     let slot = self.slots.len() as u32;
                     self.slots.push(Slot::FREE);
-                    break slot;
+                    return Some(slot);
                 }
-                None => return Err(self.live()),
+                None => return None,
             }
-        };
-        let id = self.ids.next(now, slot);
-        Ok(Place { slot, id })
+        }
+    }
+
+    /// The slot that a restored job's id names, if it may have that: so it is found
+    /// by its id without an index. To be followed by [`insert`](Table::insert)
+    /// under the same lock.
+    pub(crate) fn place_at_hint(&mut self, id: &JobId) -> Option<u32> {
+        /// Slots that are made on the way to one: ids of many processes may have
+        /// gaps between them.
+        const GAP: usize = 64;
+        let slot = id.slot_hint()? as usize;
+        if slot >= MAX_SLOTS || slot > self.slots.len() + GAP {
+            return None;
+        }
+        while self.slots.len() < slot {
+            self.free.push(self.slots.len() as u32);
+            self.slots.push(Slot::FREE);
+        }
+        match self.slots.get(slot) {
+            None => self.slots.push(Slot::FREE),
+            Some(place) if place.is_free() => {}
+            Some(_) => return None,
+        }
+        Some(slot as u32)
     }
 
     /// Whether a live job has this id, or a place is reserved for it.
     pub(crate) fn contains(&self, id: &JobId) -> bool {
-        self.named.contains_key(id) || self.find(id).is_some()
+        self.named(id).is_some() || self.find(id).is_some()
     }
 
     /// Whether a place is reserved for the name.
@@ -290,6 +318,15 @@ impl<J: Entrant> Table<J> {
         self.slots.get(slot as usize)?.job.as_ref()
     }
 
+    /// The slot of a job whose id is in the index. Most apps have none, and a hash
+    /// is not free.
+    fn named(&self, id: &JobId) -> Option<u32> {
+        if self.named.is_empty() {
+            return None;
+        }
+        self.named.get(id).copied()
+    }
+
     /// The live job in a slot.
     pub(crate) fn live_at(&self, slot: u32) -> Option<&J> {
         self.get(slot).filter(|job| !job.is_done())
@@ -300,7 +337,7 @@ impl<J: Entrant> Table<J> {
         let by_slot = id.slot_hint().and_then(|slot| self.live_at(slot));
         by_slot
             .filter(|job| job.id() == id)
-            .or_else(|| self.get(*self.named.get(id)?))
+            .or_else(|| self.get(self.named(id)?))
     }
 
     /// Has the timer come to this slot at `due`, and at no other time.

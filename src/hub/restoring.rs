@@ -115,7 +115,7 @@ impl Hub {
                 }
             }
         };
-        let now = self.clock.now();
+        let now = self.clock.now_for_show();
         match task.restore(&record, now) {
             Ok(Restored::Job { job, due, change }) => {
                 self.enter(record, found, (job, due, change), now)
@@ -154,14 +154,16 @@ impl Hub {
             if matches!(board.phase, Phase::Stopping | Phase::Stopped) {
                 return true;
             }
-            let has_waited = board.unresolved.remove(&record.id).is_some();
+            let has_waited =
+                !board.unresolved.is_empty() && board.unresolved.remove(&record.id).is_some();
             // It was discarded in the meantime; or the store has it twice, which
             // it says it does not.
             let is_gone = found == Found::Waiting && !has_waited;
             if is_gone || board.table.contains(&record.id) {
                 return true;
             }
-            let Ok(place) = board.table.place(now) else {
+            let by_hint = board.table.place_at_hint(&record.id);
+            let Some(slot) = by_hint.or_else(|| board.table.slot()) else {
                 board.unresolved.insert(
                     record.id.clone(),
                     Unresolved {
@@ -173,7 +175,9 @@ impl Hub {
                 return false;
             };
             if let Some(job) = Arc::get_mut(&mut job) {
-                job.core_mut().slot = place.slot;
+                let core = job.core_mut();
+                core.slot = slot;
+                core.is_named = by_hint.is_none();
             }
             self.record(&*job, now, || JobEventKind::Restored { due: job.exec_at() });
             if let Some(change) = change {
@@ -183,11 +187,11 @@ impl Hub {
             if is_due {
                 board.catch_up.found(job.clone());
             }
-            board.table.insert(place.slot, job);
+            board.table.insert(slot, job);
             if is_due {
                 Wake::No
             } else {
-                board.table.arm(place.slot, due, Task::Look, now)
+                board.table.arm(slot, due, Task::Look, now)
             }
         };
         self.wake(wake);

@@ -180,6 +180,13 @@ impl<'a> Columns<'a> {
             },
             other => return Err(format!("the trigger {other:?} is none that is known")),
         };
+        let due_at = time("due", due)?;
+        // For most jobs it is the same.
+        let nominal_at = if nominal == due {
+            due_at
+        } else {
+            time("nominal", nominal)?
+        };
         let recurring = optional(progress, |progress| {
             from_json::<RecurringProgress>("progress", progress)
         })?;
@@ -192,8 +199,8 @@ impl<'a> Columns<'a> {
             trigger,
             zone: optional(zone, |zone| text("zone", zone).map(Into::into))?,
             progress: ProgressRecord {
-                due: time("due", due)?,
-                nominal: time("nominal", nominal)?,
+                due: due_at,
+                nominal: nominal_at,
                 attempts: integer("attempts", attempts)?,
                 last_failure: optional(last_failure, |status| {
                     let status = text("last_failure", status)?;
