@@ -81,7 +81,8 @@ impl JobId {
         (high & 0xf000 == 0x7000).then_some(high >> 16 << 12 | high & 0xfff)
     }
 
-    fn with_text<T>(&self, f: impl FnOnce(&str) -> T) -> T {
+    /// Gives `f` the text, which is written for it alone.
+    pub(crate) fn with_text<T>(&self, f: impl FnOnce(&str) -> T) -> T {
         match &self.0 {
             Repr::Name(name) => f(name),
             Repr::Uuid(high, low) => {

@@ -223,7 +223,7 @@ pub(crate) struct Durable {
     /// The runs of which the store has not been told yet, and the last one before
     /// them, which is shown until it has.
     pub(crate) unstored_runs: u32,
-    shown: Option<RunRecord>,
+    shown: Option<Box<RunRecord>>,
     /// Replacements that the store has not answered yet.
     pub(crate) replacing: u32,
     /// The job has come further meanwhile, and the store is to be told then.
@@ -268,7 +268,7 @@ struct More {
     /// There from the first plan on that recurs.
     tally: Option<Box<Tally>>,
     /// There if a store keeps the job.
-    durable: Option<Box<Durable>>,
+    durable: Option<Durable>,
     /// Goes up with each run that ends, and is never set back: what waits for a
     /// run goes by it.
     runs_ended: u32,
@@ -374,7 +374,7 @@ impl Progress {
                 zone: plan.zone,
                 nominal: Some(plan.nominal),
                 tally: plan.recurring.is_some().then(Box::default),
-                durable: plan.is_durable.then(Box::default),
+                durable: plan.is_durable.then(Durable::default),
                 recurring: plan.recurring,
                 ..More::default()
             }));
@@ -455,11 +455,11 @@ impl Progress {
 
     /// There if a store keeps the job.
     pub(crate) fn durable(&self) -> Option<&Durable> {
-        self.more.as_ref()?.durable.as_deref()
+        self.more.as_ref()?.durable.as_ref()
     }
 
     pub(crate) fn durable_mut(&mut self) -> Option<&mut Durable> {
-        self.more.as_mut()?.durable.as_deref_mut()
+        self.more.as_mut()?.durable.as_mut()
     }
 
     pub(crate) fn is_recurring(&self) -> bool {
@@ -510,7 +510,7 @@ impl Progress {
     /// The last one that may be seen.
     pub(crate) fn shown_run(&self) -> Option<RunRecord> {
         match self.durable() {
-            Some(durable) if durable.unstored_runs > 0 => durable.shown,
+            Some(durable) if durable.unstored_runs > 0 => durable.shown.as_deref().copied(),
             _ => self.last_run(),
         }
     }
@@ -520,7 +520,7 @@ impl Progress {
     pub(crate) fn hide_run(&mut self, before: Option<RunRecord>) {
         if let Some(durable) = self.durable_mut() {
             if durable.unstored_runs == 0 {
-                durable.shown = before;
+                durable.shown = before.map(Box::new);
             }
             durable.unstored_runs += 1;
         }
@@ -613,7 +613,7 @@ impl Progress {
             more.recurring = plan.recurring;
             match &mut more.durable {
                 Some(durable) if plan.is_durable => durable.mark = Mark::None,
-                durable if plan.is_durable => *durable = Some(Box::default()),
+                durable if plan.is_durable => *durable = Some(Durable::default()),
                 durable => *durable = None,
             }
         }

@@ -17,7 +17,7 @@ const FORM: &[u8; BYTES] = b"0000-00-00T00:00:00.000000000Z";
 
 /// The text of a time. Years from 0 to 9999 have one; the times of a job are
 /// all well inside.
-pub(crate) fn write(time: OffsetDateTime) -> String {
+pub(crate) fn write(time: OffsetDateTime) -> Stamp {
     let time = time.to_offset(UtcOffset::UTC);
     let mut text = *FORM;
     let mut put = |at: usize, digits: usize, mut value: u32| {
@@ -33,8 +33,18 @@ pub(crate) fn write(time: OffsetDateTime) -> String {
     put(14, 2, time.minute().into());
     put(17, 2, time.second().into());
     put(20, 9, time.nanosecond());
-    // Only ASCII was written.
-    String::from_utf8_lossy(&text).into_owned()
+    Stamp(text)
+}
+
+/// The text of a time, without an allocation: a job that is stored has three.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp([u8; BYTES]);
+
+impl Stamp {
+    pub(crate) fn as_str(&self) -> &str {
+        // Only ASCII was written; the fallback can't be reached.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
 }
 
 /// Reads what [`write`] wrote, and nothing else.
@@ -76,14 +86,14 @@ fn parse(text: &[u8]) -> Option<OffsetDateTime> {
 /// For `#[serde(with = "crate::stamp::text")]`.
 #[cfg(feature = "serde")]
 pub(crate) mod text {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
     use time::OffsetDateTime;
 
     pub(crate) fn serialize<S: Serializer>(
         time: &OffsetDateTime,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        super::write(*time).serialize(serializer)
+        serializer.serialize_str(super::write(*time).as_str())
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
@@ -104,7 +114,10 @@ pub(crate) mod optional {
         time: &Option<OffsetDateTime>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        time.map(super::write).serialize(serializer)
+        let text = time.map(super::write);
+        text.as_ref()
+            .map(super::Stamp::as_str)
+            .serialize(serializer)
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
@@ -129,13 +142,16 @@ mod tests {
             .chain([first, last, OffsetDateTime::UNIX_EPOCH])
             .collect();
         times.sort();
-        let texts: Vec<_> = times.iter().map(|time| write(*time)).collect();
+        let texts: Vec<_> = times
+            .iter()
+            .map(|time| write(*time).as_str().to_owned())
+            .collect();
         assert!(texts.is_sorted());
         for (time, text) in times.iter().zip(&texts) {
             assert_eq!(read(text), Ok(*time), "{text}");
         }
         assert_eq!(
-            write(OffsetDateTime::UNIX_EPOCH),
+            write(OffsetDateTime::UNIX_EPOCH).as_str(),
             "1970-01-01T00:00:00.000000000Z"
         );
     }
@@ -144,7 +160,7 @@ mod tests {
     fn an_offset_is_not_written() {
         let offset = UtcOffset::from_hms(5, 30, 0).unwrap();
         let time = OffsetDateTime::UNIX_EPOCH.to_offset(offset);
-        assert_eq!(write(time), "1970-01-01T00:00:00.000000000Z");
+        assert_eq!(write(time).as_str(), "1970-01-01T00:00:00.000000000Z");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 
 use crate::id::JobId;
 use crate::record::{JobRecord, ProgressRecord, RecurringProgress, RecurringRecord, TriggerRecord};
-use crate::stamp;
+use crate::stamp::{self, Stamp};
 use crate::status::JobStatus;
 use crate::storage::{Change, Loaded};
 
@@ -26,7 +26,7 @@ pub(super) fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite:
         Change::Advance { id, progress } => advance(transaction, id, progress),
         Change::Remove(id) => {
             let mut delete = transaction.prepare_cached("DELETE FROM jobs WHERE id = ?1")?;
-            delete.execute([id.to_string()]).map(drop)
+            id.with_text(|id| delete.execute([id])).map(drop)
         }
     }
 }
@@ -59,26 +59,36 @@ fn put(transaction: &Transaction<'_>, record: &JobRecord) -> rusqlite::Result<()
          zone, attempts, last_failure, started_at, scheduled_at, options, progress, version) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
     )?;
-    insert
-        .execute(params![
-            id.to_string(),
+    let Times {
+        due,
+        nominal,
+        started_at,
+    } = Times::of(progress);
+    let (options, recurring) = (
+        options.map(json).transpose()?,
+        recurring.map(json).transpose()?,
+    );
+    let insert = id.with_text(|id| {
+        insert.execute(params![
+            id,
             task,
             args,
-            stamp::write(progress.due),
-            stamp::write(progress.nominal),
+            due.as_str(),
+            nominal.as_str(),
             trigger.name(),
             cron,
             interval,
             zone,
             progress.attempts,
             progress.last_failure.map(JobStatus::as_str),
-            progress.started_at.map(stamp::write),
-            stamp::write(*scheduled_at),
-            options.map(json).transpose()?,
-            recurring.map(json).transpose()?,
+            started_at.as_ref().map(Stamp::as_str),
+            stamp::write(*scheduled_at).as_str(),
+            options,
+            recurring,
             version,
         ])
-        .map(drop)
+    });
+    insert.map(drop)
 }
 
 fn advance(
@@ -91,17 +101,49 @@ fn advance(
         "UPDATE jobs SET due = ?2, nominal = ?3, attempts = ?4, last_failure = ?5, \
          started_at = ?6, progress = ?7 WHERE id = ?1",
     )?;
-    update
-        .execute(params![
-            id.to_string(),
-            stamp::write(progress.due),
-            stamp::write(progress.nominal),
+    let Times {
+        due,
+        nominal,
+        started_at,
+    } = Times::of(progress);
+    let recurring = recurring.map(json).transpose()?;
+    let update = id.with_text(|id| {
+        update.execute(params![
+            id,
+            due.as_str(),
+            nominal.as_str(),
             progress.attempts,
             progress.last_failure.map(JobStatus::as_str),
-            progress.started_at.map(stamp::write),
-            recurring.map(json).transpose()?,
+            started_at.as_ref().map(Stamp::as_str),
+            recurring,
         ])
-        .map(drop)
+    });
+    update.map(drop)
+}
+
+/// The times of a job's progress, as they are written.
+struct Times {
+    due: Stamp,
+    nominal: Stamp,
+    started_at: Option<Stamp>,
+}
+
+impl Times {
+    fn of(progress: &ProgressRecord) -> Self {
+        let due = stamp::write(progress.due);
+        // For most jobs it is the same.
+        let nominal = if progress.nominal == progress.due {
+            due
+        } else {
+            stamp::write(progress.nominal)
+        };
+        let started_at = progress.started_at.map(stamp::write);
+        Self {
+            due,
+            nominal,
+            started_at,
+        }
+    }
 }
 
 fn json(value: &impl Serialize) -> rusqlite::Result<String> {
