@@ -1,0 +1,175 @@
+//! The parts that every job goes through, one by one, so that a change shows:
+//! `cargo bench --bench parts`, or `-- heap` for some of them.
+//!
+//! What jobs cost as a whole, beside what one would use instead, is measured in
+//! `benches/peers/`.
+
+use std::time::Duration;
+
+use divan::{Bencher, black_box};
+
+// The heap and the status byte are not public: here they are once more.
+#[path = "../src/status.rs"]
+#[allow(dead_code, unused_imports, reason = "not all of it is measured")]
+mod status;
+#[path = "../src/sync.rs"]
+#[allow(dead_code, unused_imports, reason = "not all of it is measured")]
+mod sync;
+#[path = "../src/timer_queue.rs"]
+#[allow(dead_code, unused_imports, reason = "not all of it is measured")]
+mod timer_queue;
+
+/// What the status byte needs of the crate's errors.
+mod error {
+    #[derive(Debug)]
+    pub struct ParseStatusError {
+        #[allow(dead_code, reason = "nobody parses here")]
+        pub text: String,
+    }
+}
+
+const HOUR: Duration = Duration::from_secs(3_600);
+const SIZES: [usize; 3] = [1_000, 100_000, 1_000_000];
+
+fn main() {
+    divan::main();
+}
+
+/// Each with so many keys, at random times.
+mod heap {
+    use super::*;
+    use crate::timer_queue::{Key, Tag, Task, TimerQueue};
+
+    fn keys(count: usize) -> impl Iterator<Item = Key> {
+        let mut random = fastrand::Rng::with_seed(count as u64);
+        let due = move || random.i64(0..3_600_000_000_000);
+        std::iter::repeat_with(due)
+            .take(count)
+            .enumerate()
+            .map(|(n, due)| Key::new(due, Tag::new(n as u64 + 1, Task::Start, n as u32)))
+    }
+
+    fn full(count: usize) -> TimerQueue {
+        let mut queue = TimerQueue::default();
+        keys(count).for_each(|key| queue.push(key));
+        queue
+    }
+
+    #[divan::bench(args = SIZES, sample_count = 10)]
+    fn push_all(bencher: Bencher<'_, '_>, count: usize) {
+        bencher
+            .with_inputs(|| keys(count).collect::<Vec<_>>())
+            .bench_local_values(|keys| {
+                let mut queue = TimerQueue::default();
+                keys.into_iter().for_each(|key| queue.push(key));
+                queue
+            });
+    }
+
+    #[divan::bench(args = SIZES, sample_count = 10)]
+    fn pop_all(bencher: Bencher<'_, '_>, count: usize) {
+        bencher
+            .with_inputs(|| full(count))
+            .bench_local_values(|mut queue| {
+                while let Some(key) = queue.pop_due(i64::MAX) {
+                    black_box(key);
+                }
+            });
+    }
+
+    /// The step that holds a lock: 256 keys, half of them dead.
+    #[divan::bench(args = SIZES, sample_count = 100, sample_size = 1)]
+    fn sweep_step(bencher: Bencher<'_, '_>, count: usize) {
+        let mut queue = full(count);
+        bencher.bench_local(|| queue.sweep(256, |tag| tag.slot() % 2 == 0));
+    }
+}
+
+mod status_byte {
+    use crate::status::{JobStatus, Show, StatusCell};
+
+    #[divan::bench]
+    fn start_and_finish() -> JobStatus {
+        let status = divan::black_box(StatusCell::new());
+        let _ = status.start();
+        let _ = status.finish(JobStatus::Success, Show::Now);
+        status.get()
+    }
+
+    #[divan::bench]
+    fn cancel() -> JobStatus {
+        let status = divan::black_box(StatusCell::new());
+        let _ = status.cancel(Show::Now);
+        status.get()
+    }
+}
+
+mod cron {
+    use super::*;
+    use jobber::{Cron, Zone};
+
+    const EXPRESSIONS: [&str; 8] = [
+        "* * * * *",
+        "*/5 * * * *",
+        "0 9 * * MON-FRI",
+        "0 0 13 * FRI",
+        "0 0 LW * ?",
+        "0 0 1,15W,L-3,LW * FRIL,MON#2",
+        "0 0 29 2 MON#5",
+        "59 59 23 31 12 ? 2099",
+    ];
+
+    #[divan::bench(args = EXPRESSIONS)]
+    fn parse(expression: &str) -> Result<Cron, jobber::CronError> {
+        Cron::parse(black_box(expression))
+    }
+
+    #[divan::bench(args = EXPRESSIONS)]
+    fn next_after(bencher: Bencher<'_, '_>, expression: &str) {
+        // 2026-11-23 21:00 UTC
+        let now = time::OffsetDateTime::from_unix_timestamp(1_795_467_600).unwrap();
+        let cron = Cron::parse(expression).unwrap();
+        bencher.bench(|| cron.next_after(black_box(now), &Zone::UTC));
+    }
+}
+
+#[cfg(feature = "thread-pool")]
+mod jobs {
+    use super::*;
+    use jobber::{Job, Jobber, Task};
+
+    fn task() -> (Jobber, Task<u64, ()>) {
+        let app = Jobber::builder().build().unwrap();
+        let task = app.task("noop", async |_: u64| {}).register().unwrap();
+        app.start().wait_blocking().unwrap();
+        (app, task)
+    }
+
+    fn schedule(task: &Task<u64, ()>) -> Job<()> {
+        task.schedule(7).delay(HOUR).wait_blocking().unwrap()
+    }
+
+    /// They stay until the end, so this is among a growing number of them.
+    #[divan::bench]
+    fn schedule_one(bencher: Bencher<'_, '_>) {
+        let (_app, task) = task();
+        bencher.bench_local(|| schedule(&task));
+    }
+
+    #[divan::bench]
+    fn cancel_one(bencher: Bencher<'_, '_>) {
+        let (_app, task) = task();
+        bencher
+            .with_inputs(|| schedule(&task))
+            .bench_local_refs(|job| job.cancel().wait_blocking());
+    }
+
+    #[divan::bench]
+    fn push_and_wait(bencher: Bencher<'_, '_>) {
+        let (_app, task) = task();
+        bencher.bench_local(|| {
+            let job = task.schedule(7).push().wait_blocking().unwrap();
+            job.wait_blocking()
+        });
+    }
+}
