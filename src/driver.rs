@@ -81,19 +81,14 @@ impl Driver {
     pub(crate) fn turn(&mut self) -> Turn {
         let now = self.hub.clock.now();
         self.notice_step(now);
-        let has_more = self.collect();
+        self.collect();
         self.has_fired = false;
         while self.pop_batch(now) {
             self.hand_over(now);
             self.hub.take_due(&mut self.keys, &mut self.fired);
             self.fire(now);
         }
-        if has_more
-            || self.step_back(now)
-            || self.sweep_step()
-            || self.drop_dead_tops()
-            || self.hub.tidy()
-        {
+        if self.step_back(now) || self.sweep_step() || self.drop_dead_tops() || self.hub.tidy() {
             return Turn::Again;
         }
         self.next_turn(now)
@@ -161,17 +156,15 @@ impl Driver {
         true
     }
 
-    /// Takes over new keys, some at a time. Gives whether there are more.
-    fn collect(&mut self) -> bool {
-        if self.inbox.is_empty() {
-            self.hub.swap_inbox(&mut self.inbox);
-        }
-        let more_mono = self.inbox.mono.drain_piece(|key| self.mono.push(key));
-        let more_wall = self.inbox.wall.drain_piece(|key| self.wall.push(key));
+    /// Takes over new keys: all of them, so that what is due first starts first.
+    /// They are few, for whoever leaves many wakes the timer.
+    fn collect(&mut self) {
+        self.hub.swap_inbox(&mut self.inbox);
+        while self.inbox.mono.drain_piece(|key| self.mono.push(key)) {}
+        while self.inbox.wall.drain_piece(|key| self.wall.push(key)) {}
         // Not under the lock that a sweep holds: this may take a while.
         self.mono.shrink();
         self.wall.shrink();
-        more_mono || more_wall
     }
 
     /// Whether there was anything due.

@@ -18,7 +18,7 @@ use crate::record::Run;
 use crate::state::StateMap;
 use crate::status::StatusCell;
 use crate::stop::Control;
-use crate::sync::{Arc, AtomicU8, Ordering};
+use crate::sync::Arc;
 use crate::table::Entrant;
 use crate::waiter::Reply;
 
@@ -30,7 +30,6 @@ pub(crate) struct JobCore {
     pub(crate) slot: u32,
     pub(crate) is_named: bool,
     pub(crate) status: StatusCell,
-    pub(crate) exit: Exit,
     /// Notified when the job is done, when one of its runs has ended, and when
     /// its app has stopped.
     pub(crate) changed: Event,
@@ -45,45 +44,8 @@ impl JobCore {
             slot: 0,
             is_named: false,
             status: StatusCell::new(),
-            exit: Exit::default(),
             changed: Event::new(),
         }
-    }
-}
-
-/// Who takes a job that is done out of the table: itself, or, to spare it the
-/// lock that all jobs share, whoever started it and many others.
-///
-/// For the thread that polls the job, and no other.
-#[derive(Debug, Default)]
-pub(crate) struct Exit(AtomicU8);
-
-impl Exit {
-    const ALONE: u8 = 0;
-    const MAY_STAY: u8 = 1;
-    const STAYS: u8 = 2;
-
-    /// Whoever calls this takes the job out, if it then [stays](Exit::stays).
-    pub(crate) fn may_stay(&self) {
-        self.0.store(Self::MAY_STAY, Ordering::Relaxed);
-    }
-
-    /// Takes that back.
-    pub(crate) fn alone(&self) {
-        self.0.store(Self::ALONE, Ordering::Relaxed);
-    }
-
-    /// The job is done. Gives whether it may stay.
-    pub(crate) fn stay(&self) -> bool {
-        let may = self.0.load(Ordering::Relaxed) == Self::MAY_STAY;
-        if may {
-            self.0.store(Self::STAYS, Ordering::Relaxed);
-        }
-        may
-    }
-
-    pub(crate) fn stays(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == Self::STAYS
     }
 }
 
@@ -133,7 +95,18 @@ pub(crate) enum Mishap {
 }
 
 /// The body of an attempt; it hands its result in by itself.
-pub(crate) type Body = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(crate) type Body = Pin<Box<dyn Future<Output = Exit> + Send>>;
+
+/// Who takes a job out of the table with whose body it is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Exit {
+    /// Nobody: it is out, or goes on.
+    Done,
+    /// Whoever polled the body, by [`Execution::leave`], or together with others.
+    /// The lock of the table is what all jobs share.
+    Stays,
+}
 
 /// An attempt that has begun. The number tells it from the attempts before and
 /// after, so that whatever comes late from one is not taken for another's.
@@ -183,9 +156,8 @@ pub(crate) trait Execution: Any + Send + Sync {
     fn body_gone(&self, attempt: u32);
     /// The strings of an attempt; those of a killed one if it is over.
     fn control(&self, attempt: u32) -> Arc<Control>;
-    /// Takes jobs of its app out of the table that are done and have stayed there:
-    /// those in these slots.
-    fn take_out(&self, slots: &mut Vec<u32>);
+    /// Takes it out of the table, after an [`Exit::Stays`].
+    fn leave(&self);
     /// Takes it out of its schedule, if it can be.
     fn cancel(&self, how: Cancelling) -> Cancelled;
 

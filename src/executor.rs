@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use self::dispatch::Drainer;
-use crate::execution::{Attempt, Body, Execution, Mishap};
+use crate::execution::{Attempt, Body, Execution, Exit, Mishap};
 use crate::panics::{contain, drop_contained};
 use crate::stop::Killed;
 use crate::sync::Arc;
@@ -84,12 +84,9 @@ impl JobFuture {
         Self(Work::One(Handed::new(job)))
     }
 
-    /// The job, if it is for one.
-    pub(crate) fn job(&self) -> Option<&Arc<dyn Execution>> {
-        match &self.0 {
-            Work::One(handed) => Some(&handed.job),
-            Work::Many(_) | Work::Disposal(_) => None,
-        }
+    /// The rest of an attempt that has begun.
+    fn handed(handed: Handed) -> Self {
+        Self(Work::One(handed))
     }
 
     pub(crate) fn disposal(value: Box<dyn Any + Send>) -> Self {
@@ -106,7 +103,7 @@ impl Future for JobFuture {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.0 {
-            Work::One(handed) => handed.poll(cx),
+            Work::One(handed) => handed.poll_to_its_end(cx),
             Work::Many(drainer) => drainer.poll(cx),
             Work::Disposal(value) => {
                 drop_contained(value.take());
@@ -140,7 +137,9 @@ impl BlockingJob {
     /// Runs the task's function, on this thread, to its end. Never panics.
     pub fn run(mut self) {
         // The body calls the function in its first poll, and is then done.
-        let _ = self.0.poll(&mut Context::from_waker(Waker::noop()));
+        let _ = self
+            .0
+            .poll_to_its_end(&mut Context::from_waker(Waker::noop()));
     }
 }
 
@@ -182,11 +181,19 @@ impl Handed {
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Polls it, and takes the job out if it stays.
+    fn poll_to_its_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if std::task::ready!(self.poll(cx)) == Exit::Stays {
+            self.job.leave();
+        }
+        Poll::Ready(())
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Exit> {
         if let HandedState::Waiting = self.state {
             self.state = HandedState::Done;
             let Some(Attempt { number, body }) = self.job.clone().begin() else {
-                return Poll::Ready(());
+                return Poll::Ready(Exit::Done);
             };
             self.state = HandedState::Running(Running {
                 attempt: number,
@@ -196,43 +203,43 @@ impl Handed {
             });
         }
         let HandedState::Running(running) = &mut self.state else {
-            return Poll::Ready(());
+            return Poll::Ready(Exit::Done);
         };
-        std::task::ready!(running.poll(&self.job, cx));
+        let exit = std::task::ready!(running.poll(&self.job, cx));
         running.let_go(&self.job);
         self.state = HandedState::Done;
-        Poll::Ready(())
+        Poll::Ready(exit)
     }
 }
 
 impl Running {
     /// Ready when the body has ended, or is to be dropped.
-    fn poll(&mut self, job: &Arc<dyn Execution>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(&mut self, job: &Arc<dyn Execution>, cx: &mut Context<'_>) -> Poll<Exit> {
         let Some(body) = &mut self.body else {
-            return Poll::Ready(());
+            return Poll::Ready(Exit::Done);
         };
         if self
             .killed
             .as_ref()
             .is_some_and(|k| k.condition().ready().is_some())
         {
-            return Poll::Ready(());
+            return Poll::Ready(Exit::Done);
         }
         match contain(|| body.as_mut().poll(cx)) {
-            Ok(Poll::Ready(())) => {
+            Ok(Poll::Ready(exit)) => {
                 self.has_ended = true;
-                Poll::Ready(())
+                Poll::Ready(exit)
             }
             Err(message) => {
                 job.mishap(self.attempt, Mishap::Panicked(message));
-                Poll::Ready(())
+                Poll::Ready(Exit::Done)
             }
             Ok(Poll::Pending) => {
                 let attempt = self.attempt;
                 let killed = self
                     .killed
                     .get_or_insert_with(|| Waiter::new(Killed(job.control(attempt))));
-                Pin::new(killed).poll(cx)
+                Pin::new(killed).poll(cx).map(|()| Exit::Done)
             }
         }
     }

@@ -16,14 +16,14 @@ use crate::error::{ScheduleError, StartError, check_id};
 use crate::events::{Event, EventBus, JobEvent, JobEventKind};
 use crate::execution::{Cancelling, Execution};
 use crate::executor::Executor;
-use crate::executor::dispatch::Dispatcher;
+use crate::executor::dispatch::{Dispatcher, Leaving};
 use crate::id::JobId;
 use crate::panics::drop_contained;
 use crate::record::JobRecord;
 use crate::state::StateMap;
 use crate::status::JobStatus;
 use crate::storage::Change;
-use crate::sync::{Apart, Arc, AtomicBool, Mutex, OnceLock, Ordering, lock};
+use crate::sync::{Apart, Arc, AtomicBool, AtomicUsize, Mutex, OnceLock, Ordering, lock};
 use crate::table::{Inbox, Table, Wake};
 use crate::timer_queue::{Key, Tag, Task};
 use crate::writer::Store;
@@ -41,6 +41,9 @@ pub(crate) struct Hub {
     /// Where the jobs of durable tasks are kept, if the app has one.
     pub(crate) store: Option<Store>,
     board: Apart<Mutex<Board>>,
+    /// Jobs in the table that are done: each is about to be taken out, together
+    /// with others.
+    staying: Apart<AtomicUsize>,
     random: Mutex<fastrand::Rng>,
     /// The thread to wake, where there is one.
     timer: OnceLock<Thread>,
@@ -116,10 +119,6 @@ impl Board {
         Ok(())
     }
 
-    fn is_idle(&self) -> bool {
-        self.table.live() == self.suspended
-    }
-
     /// Whether new jobs may enter, and if not, why.
     #[inline]
     fn check_open(&self) -> Result<(), ScheduleError> {
@@ -136,7 +135,7 @@ impl Board {
 pub(crate) enum When {
     /// At once, and past the timer.
     Now,
-    At(Due),
+    At(Due, Task),
 }
 
 /// What is left of a job that has left the table.
@@ -183,6 +182,7 @@ impl Hub {
                 suspended: 0,
                 catch_up: CatchUp::default(),
             })),
+            staying: Apart::default(),
             random: Mutex::new(random),
             timer: OnceLock::new(),
             has_stopped: AtomicBool::new(false),
@@ -208,12 +208,12 @@ impl Hub {
     }
 
     /// From here on jobs may be scheduled, and start.
-    pub(crate) fn start(&self, executor: Arc<dyn Executor>) -> Result<(), StartError> {
+    pub(crate) fn start(self: &Arc<Self>, executor: Arc<dyn Executor>) -> Result<(), StartError> {
         let mut board = lock(&self.board);
         match board.phase {
             Phase::New | Phase::Starting => {
                 board.phase = Phase::Running;
-                board.dispatcher = Some(Arc::new(Dispatcher::new(executor)));
+                board.dispatcher = Some(Arc::new(Dispatcher::new(executor, self.clone())));
                 Ok(())
             }
             Phase::Running => Err(StartError::AlreadyStarted),
@@ -324,7 +324,7 @@ impl Hub {
     /// Whether no job is live, or is left to another process, and the store knows
     /// of it all.
     pub(crate) fn is_idle(&self) -> bool {
-        let is_idle = lock(&self.board).is_idle();
+        let is_idle = self.is_idle_on(&lock(&self.board));
         is_idle && self.store.as_ref().is_none_or(Store::is_quiet)
     }
 
@@ -406,7 +406,7 @@ impl Hub {
             board.table.insert(slot, job.clone());
             match when {
                 When::Now => (Wake::No, board.dispatcher.clone()),
-                When::At(due) => (board.table.arm(slot, due, Task::Start, now), None),
+                When::At(due, task) => (board.table.arm(slot, due, task, now), None),
             }
         };
         self.wake(wake);
@@ -505,7 +505,7 @@ impl Hub {
             let mut board = lock(&self.board);
             let wake = board.table.disarm(slot);
             board.suspended += usize::from(board.table.get(slot).is_some());
-            (wake, board.is_idle())
+            (wake, self.is_idle_on(&board))
         };
         if is_idle {
             self.changed.notify(usize::MAX);
@@ -535,13 +535,26 @@ impl Hub {
         let (job, wake) = board.table.remove(slot);
         Removed {
             wake,
-            is_idle: board.is_idle(),
+            is_idle: self.is_idle_on(&board),
             _job: job,
         }
     }
 
-    /// Several jobs that are done and have stayed leave.
-    pub(crate) fn take_out(&self, slots: &mut Vec<u32>) {
+    fn is_idle_on(&self, board: &Board) -> bool {
+        // Those that stay have been counted as live, and maybe not as staying yet;
+        // then whoever counts them takes them out, too, or has a live one.
+        let staying = self.staying.load(Ordering::SeqCst);
+        board.table.live() <= board.suspended + staying
+    }
+}
+
+impl Leaving for Hub {
+    fn stays(&self) {
+        self.staying.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn take_out(&self, slots: &mut Vec<u32>) {
+        let count = slots.len();
         let mut left = Vec::with_capacity(slots.len());
         let (wake, is_idle) = {
             let mut board = lock(&self.board);
@@ -553,7 +566,8 @@ impl Hub {
                     wake = then;
                 }
             }
-            (wake, board.is_idle())
+            self.staying.fetch_sub(count, Ordering::SeqCst);
+            (wake, self.is_idle_on(&board))
         };
         self.removed(Removed {
             wake,
@@ -563,7 +577,9 @@ impl Hub {
         // What they hold is foreign, and drops itself with care.
         drop(left);
     }
+}
 
+impl Hub {
     pub(crate) fn removed(&self, removed: Removed) {
         self.wake(removed.wake);
         if removed.is_idle {

@@ -13,7 +13,6 @@ use crate::retry::{Backoff, RetryHint};
 use crate::status::JobStatus;
 use crate::stop::Control;
 use crate::sync::Arc;
-use crate::timer_queue::Task;
 use crate::trigger::{Done, Next as Tick, Recurrence, Ticks};
 use crate::zone::Zone;
 
@@ -150,6 +149,11 @@ impl Plan {
     /// Whether a job of it has what only few jobs have.
     fn needs_more(&self) -> bool {
         self.zone.is_some() || self.recurring.is_some() || self.is_durable
+    }
+
+    /// Whether a job of it is [plain](Progress::is_plain).
+    pub(crate) fn is_plain(&self) -> bool {
+        !self.needs_more()
     }
 
     /// The cron expression that it goes by.
@@ -474,16 +478,6 @@ impl Progress {
 
     pub(crate) fn is_durable(&self) -> bool {
         self.durable().is_some()
-    }
-
-    /// Who is to see to it when it comes due. For a job that a store keeps, that
-    /// is the timer: there may be more to it than to start it.
-    pub(crate) fn task(&self) -> Task {
-        if self.is_durable() {
-            Task::Look
-        } else {
-            Task::Start
-        }
     }
 
     /// Ends its turn of catching up, if it has it. Gives whether the next has its

@@ -20,7 +20,9 @@ use crate::context::JobContext;
 use crate::cron::CronTexts;
 use crate::error::BoxError;
 use crate::events::JobEventKind;
-use crate::execution::{Attempt, Body, Cancelled, Cancelling, Execution, Fired, JobCore, Mishap};
+use crate::execution::{
+    Attempt, Body, Cancelled, Cancelling, Execution, Exit, Fired, JobCore, Mishap,
+};
 use crate::hub::{Hub, Removed};
 use crate::id::JobId;
 use crate::outcome::{Failure, Outcome};
@@ -300,16 +302,28 @@ where
     }
 
     /// The task has given its result. One that comes too late is thrown away.
-    pub(crate) fn finish(&self, attempt: u32, result: Result<R, BoxError>) {
+    pub(crate) fn finish(&self, attempt: u32, result: Result<R, BoxError>) -> Exit {
         let result = match result {
             Ok(value) => match self.succeed_plainly(attempt, value) {
-                Ok(()) => return,
+                Ok(exit) => return exit,
                 Err(value) => Ok(value),
             },
             Err(error) => Err(error),
         };
         let result = result.map_err(|error| Failure::Error(Arc::from(error)));
         drop_contained(self.settle(attempt, result, Settling::BodyEnded));
+        Exit::Done
+    }
+
+    /// Who sees to it when it comes due. If there may be more to it than to start
+    /// it, that is the timer, at the time at which it finds it due; and a blocking
+    /// job needs no thread of the async executor.
+    fn key_task(&self, state: &State<A, R>) -> Task {
+        if state.progress.is_plain() && !self.task.is_blocking {
+            Task::Start
+        } else {
+            Task::Look
+        }
     }
 
     /// A wall time, as the job shows it.
@@ -601,7 +615,7 @@ where
             }
             Tock::Later { due, .. } => {
                 let after = After {
-                    wake: hub.arm(self.core.slot, due, state.progress.task(), now),
+                    wake: hub.arm(self.core.slot, due, self.key_task(&state), now),
                     ends_turn: state.progress.end_turn(),
                     ..After::default()
                 };
@@ -644,7 +658,7 @@ where
         let Some(due) = state.progress.step_back(now, || hub.random()) else {
             return;
         };
-        let wake = hub.arm(self.core.slot, due, state.progress.task(), now);
+        let wake = hub.arm(self.core.slot, due, self.key_task(&state), now);
         drop(state);
         hub.wake(wake);
     }
@@ -729,8 +743,9 @@ where
         control
     }
 
-    fn take_out(&self, slots: &mut Vec<u32>) {
-        self.hub().take_out(slots);
+    fn leave(&self) {
+        let hub = self.hub();
+        hub.removed(hub.remove(self.core.slot));
     }
 
     fn cancel(&self, how: Cancelling) -> Cancelled {

@@ -16,6 +16,7 @@ use crate::job::Job;
 use crate::progress::{DEFAULT_MAX_FAILURES, Limits, Line, Plan, Recurring};
 use crate::run::{JobState, TaskDef};
 use crate::sync::Arc;
+use crate::timer_queue::Task;
 use crate::trigger::{Misfire, Recurrence, Ticks};
 use crate::zone::{IntoZone, Zone};
 
@@ -394,11 +395,14 @@ where
         } = options.map(|options| *options).unwrap_or_default();
         let hub = &task.hub;
         let now = match trigger {
-            Trigger::Push | Trigger::Delay(_) => hub.clock.now_for_show(),
-            Trigger::At(_) | Trigger::Every(_) | Trigger::Cron(_) => hub.clock.now(),
+            // Its wall time is for show, unless it is stored.
+            Trigger::Push | Trigger::Delay(_) if task.durability.is_none() => {
+                hub.clock.now_for_show()
+            }
+            _ => hub.clock.now(),
         };
-        let zone = zone.transpose().map_err(ScheduleError::Zone)?;
-        let (mut plan, when) = plan(hub, trigger, &recurring, zone, now)?;
+        let is_blocking = task.is_blocking;
+        let (mut plan, when) = plan(hub, trigger, &recurring, zone, is_blocking, now)?;
         let text = match task.encode(&args) {
             Some(text) if !in_memory => Some(text?),
             _ => None,
@@ -428,17 +432,20 @@ fn plan(
     hub: &Hub,
     trigger: Trigger,
     options: &RecurringOptions,
-    zone: Option<Box<Zone>>,
+    zone: Option<Result<Box<Zone>, ZoneError>>,
+    is_blocking: bool,
     now: Now,
 ) -> Result<(Plan, When), ScheduleError> {
     let random = || hub.random();
+    let is_recurring = matches!(trigger, Trigger::Every(_) | Trigger::Cron(_));
+    if let Some(option) = options.any().filter(|_| !is_recurring) {
+        return Err(ScheduleError::NotRecurring {
+            option,
+            trigger: trigger.name(),
+        });
+    }
+    let zone = zone.transpose().map_err(ScheduleError::Zone)?;
     let (due, recurring) = match trigger {
-        Trigger::Push | Trigger::Delay(_) | Trigger::At(_) if options.any().is_some() => {
-            return Err(ScheduleError::NotRecurring {
-                option: options.any().unwrap_or_default(),
-                trigger: trigger.name(),
-            });
-        }
         Trigger::Push => {
             let plan = Plan::new(zone, Due::Mono(now.mono), None, now);
             return Ok((plan, When::Now));
@@ -456,7 +463,13 @@ fn plan(
             (recurring.first_due(random), Some(Box::new(recurring)))
         }
     };
-    Ok((Plan::new(zone, due, recurring, now), When::At(due)))
+    let plan = Plan::new(zone, due, recurring, now);
+    let task = if plan.is_plain() && !is_blocking {
+        Task::Start
+    } else {
+        Task::Look
+    };
+    Ok((plan, When::At(due, task)))
 }
 
 impl RecurringOptions {

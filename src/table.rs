@@ -35,7 +35,7 @@ pub(crate) trait Entrant: Clone {
 #[repr(C)]
 pub(crate) struct Table<J> {
     slots: Pages<Slot<J>>,
-    /// Slots that are free, and maybe some that were and are not.
+    /// Slots that are free, and maybe some that are taken again or no more there.
     free: Vec<u32>,
     /// Keys that nobody has put into the heap yet.
     inbox: Inbox,
@@ -54,6 +54,8 @@ pub(crate) struct Table<J> {
     not_before: MonoNanos,
     /// Jobs that have left since memory was last given back.
     removed: u32,
+    /// The entries of `free` below this one are still to be looked at.
+    pruned_to: usize,
     named: HashMap<JobId, u32>,
 }
 
@@ -61,8 +63,8 @@ pub(crate) struct Table<J> {
 #[derive(Debug)]
 pub(crate) struct Slot<J> {
     job: Option<J>,
-    /// What the timer is to come with; [`FREE`](Slot::FREE) or
-    /// [`RESERVED`](Slot::RESERVED) without a job.
+    /// The key that the timer is to come with, if any. Without a job,
+    /// [`Tag::RESERVED`] or [`Tag::NONE`].
     armed: Tag,
 }
 
@@ -120,7 +122,8 @@ impl Inbox {
 pub(crate) enum Wake {
     #[default]
     No,
-    /// The timer sleeps too long, or has dead keys to sweep.
+    /// The timer sleeps too long, or has new keys to collect, dead ones to sweep, or
+    /// memory to give back.
     Timer,
 }
 
@@ -169,6 +172,7 @@ impl<J: Entrant> Table<J> {
             dead: 0,
             not_before: MonoNanos::MIN,
             removed: 0,
+            pruned_to: 0,
             named: HashMap::new(),
         }
     }
@@ -215,11 +219,12 @@ impl<J: Entrant> Table<J> {
     /// by its id without an index. To be followed by [`insert`](Table::insert)
     /// under the same lock.
     pub(crate) fn place_at_hint(&mut self, id: &JobId) -> Option<u32> {
-        /// Slots that are made on the way to one: ids of many processes may have
-        /// gaps between them.
-        const GAP: usize = 64;
+        /// Ids of a busy process, or of several, have gaps between them: slots to a
+        /// job, and as many more.
+        const SLOTS_A_JOB: usize = 4;
+        const MORE: usize = 64;
         let slot = id.slot_hint()? as usize;
-        if slot >= MAX_SLOTS || slot > self.slots.len() + GAP {
+        if slot >= MAX_SLOTS || slot > SLOTS_A_JOB * self.live() + MORE {
             return None;
         }
         while self.slots.len() < slot {
@@ -358,13 +363,15 @@ impl<J: Entrant> Table<J> {
         } else {
             self.dead += 1;
         }
-        match due {
+        // Many wake the timer, so that it never finds a million new keys at once,
+        // and something due behind them.
+        let are_many = match due {
             Due::Mono(at) => self.inbox.mono.push(Key::new(at, tag)),
             Due::Wall(at) => self.inbox.wall.push(Key::new(at, tag)),
-        }
+        };
         let due = due.as_mono(now);
         let is_early = due < self.wake_at && self.not_before < self.wake_at;
-        self.wake_if(is_early || (!is_new && self.is_sweep_due()))
+        self.wake_if(is_early || are_many || (!is_new && self.is_sweep_due()))
     }
 
     /// Has the timer forget about this slot.
@@ -400,9 +407,38 @@ impl<J: Entrant> Table<J> {
         }
     }
 
-    /// Whether there is memory to give back, which is the timer's to do: after
-    /// many jobs have left, and if few are there.
+    /// Whether there is memory to give back, which is the timer's to do.
     fn is_tidying_due(&self) -> bool {
+        self.pruned_to > 0 || self.is_cutting_due()
+    }
+
+    /// Drops entries of slots that were cut off, some at a time.
+    fn prune_free(&mut self) -> Option<Tidied<J>> {
+        const AT_A_TIME: usize = 4_096;
+        let from = self.pruned_to.min(self.free.len());
+        if from == 0 {
+            self.pruned_to = 0;
+            return None;
+        }
+        self.pruned_to = from.saturating_sub(AT_A_TIME);
+        for at in (self.pruned_to..from).rev() {
+            if self.free[at] as usize >= self.slots.len() {
+                // What comes here has been looked at, or is looked at when popped.
+                self.free.swap_remove(at);
+            }
+        }
+        let mut tidied = Tidied::default();
+        if self.pruned_to == 0 && self.free.len() < self.free.capacity() / 4 {
+            // The few that are left are copied, and the rest dropped outside.
+            let few = Vec::from(&self.free[..]);
+            tidied._free = std::mem::replace(&mut self.free, few);
+        }
+        Some(tidied)
+    }
+
+    /// Whether slots at the end are to go: after many jobs have left, and if few
+    /// are there.
+    fn is_cutting_due(&self) -> bool {
         let slots = self.slots.len();
         let is_rush_over = self.removed as usize >= PAGE || self.live == 0;
         is_rush_over
@@ -415,28 +451,25 @@ impl<J: Entrant> Table<J> {
     /// dropped when the lock is gone.
     pub(crate) fn tidy(&mut self) -> Option<Tidied<J>> {
         const PAGES_AT_A_TIME: usize = 4;
-        if !self.is_tidying_due() {
-            return None;
+        if !self.is_cutting_due() {
+            return self.prune_free();
         }
-        let mut tidied = Tidied {
-            _pages: Vec::with_capacity(PAGES_AT_A_TIME),
-            _slots: Pages::new(),
-            _free: Vec::new(),
-            _named: HashMap::new(),
-        };
+        let mut tidied = Tidied::default();
         for _ in 0..PAGES_AT_A_TIME * PAGE {
             match self.slots.pop_if(Slot::is_free) {
                 Some(page) => tidied._pages.extend(page),
                 None => break,
             }
         }
-        if !self.is_tidying_due() {
+        if !self.is_cutting_due() {
             self.removed = 0;
+            self.pruned_to = self.free.len();
         }
         if self.live == 0 && self.slots.len() <= PAGE {
+            tidied._slots = std::mem::replace(&mut self.slots, Pages::new());
             tidied._free = std::mem::take(&mut self.free);
             tidied._named = std::mem::take(&mut self.named);
-            tidied._slots = std::mem::replace(&mut self.slots, Pages::new());
+            self.pruned_to = 0;
         }
         Some(tidied)
     }
@@ -522,6 +555,17 @@ pub(crate) struct Tidied<J> {
     _slots: Pages<Slot<J>>,
     _free: Vec<u32>,
     _named: HashMap<JobId, u32>,
+}
+
+impl<J> Default for Tidied<J> {
+    fn default() -> Self {
+        Self {
+            _pages: Vec::new(),
+            _slots: Pages::new(),
+            _free: Vec::new(),
+            _named: HashMap::new(),
+        }
+    }
 }
 
 /// What was in a table, and the memory of it.

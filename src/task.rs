@@ -60,7 +60,7 @@ where
             let result = handler.call(cx, args);
             Box::pin(async move {
                 let output = result.await;
-                job.finish(attempt, output.into_result());
+                job.finish(attempt, output.into_result())
             })
         };
         Self::with_body(hub, name, false, Box::new(body))
@@ -77,7 +77,7 @@ where
             let handler = handler.clone();
             Box::pin(async move {
                 let output = handler.call(cx, args);
-                job.finish(attempt, output.into_result());
+                job.finish(attempt, output.into_result())
             })
         };
         Self::with_body(hub, name, true, Box::new(body))

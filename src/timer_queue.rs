@@ -30,7 +30,8 @@ const START: u64 = 1 << SLOT_BITS;
 /// What there is to do when a key has come due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Task {
-    /// A job starts: whoever has a thread for it can see to that.
+    /// A job starts that runs once: whoever has a thread of the executor for it
+    /// can see to that.
     Start,
     /// The timer sees to it, and does not wait for a thread of the executor.
     Look,

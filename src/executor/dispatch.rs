@@ -12,13 +12,11 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
-use std::future::Future;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use crate::clock::Now;
-use crate::execution::{Execution, Fired};
-use crate::executor::{BlockingJob, Executor, JobFuture};
+use crate::execution::{Execution, Exit, Fired};
+use crate::executor::{BlockingJob, Executor, Handed, JobFuture};
 use crate::panics::{contain, drop_contained};
 use crate::sync::{Apart, Arc, Mutex, lock};
 
@@ -46,12 +44,13 @@ pub(crate) struct Dispatcher {
     /// `None` once the app has stopped: the executor may hold drainers, and they
     /// hold this.
     executor: Mutex<Option<Arc<dyn Executor>>>,
+    table: Arc<dyn Leaving>,
     queue: Apart<Mutex<ReadyQueue>>,
 }
 
 struct ReadyQueue {
     jobs: VecDeque<Ready>,
-    /// When the timer found the last of the untouched ones due.
+    /// When the timer last found untouched ones due: by then all of them are.
     now: Now,
     /// Drainers that have not ended.
     drainers: usize,
@@ -63,9 +62,10 @@ struct ReadyQueue {
 }
 
 impl Dispatcher {
-    pub(crate) fn new(executor: Arc<dyn Executor>) -> Self {
+    pub(crate) fn new(executor: Arc<dyn Executor>, table: Arc<dyn Leaving>) -> Self {
         Self {
             executor: Mutex::new(Some(executor)),
+            table,
             queue: Apart(Mutex::new(ReadyQueue {
                 jobs: VecDeque::new(),
                 now: Now::NEVER,
@@ -181,7 +181,10 @@ impl Dispatcher {
             let drainer = Drainer {
                 dispatcher: self.clone(),
                 state: State::Waiting,
-                done: Done::default(),
+                done: Done {
+                    table: self.table.clone(),
+                    slots: Vec::new(),
+                },
             };
             if !self.spawn(JobFuture::many(drainer)) {
                 lock(&self.queue).is_spawning = false;
@@ -194,7 +197,12 @@ impl Dispatcher {
 impl Ready {
     /// The job, if it is to start.
     fn fired(self, now: Now) -> Option<Job> {
-        (!self.is_untouched || self.job.fire(now) == Fired::Start).then_some(self.job)
+        if self.is_untouched && self.job.fire(now) != Fired::Start {
+            // What it holds is foreign, and this may be the timer's thread.
+            self.job.let_go();
+            return None;
+        }
+        Some(self.job)
     }
 }
 
@@ -224,28 +232,35 @@ pub(crate) struct Drainer {
     done: Done,
 }
 
-/// Jobs that are done and still in the table, to be taken out together.
-#[derive(Default)]
+/// The slots of jobs that are done and still in the table, to be taken out
+/// together. They hold nothing but memory.
 struct Done {
+    table: Arc<dyn Leaving>,
     slots: Vec<u32>,
-    /// Any of them.
-    one: Option<Job>,
+}
+
+/// The table, as those see it who take jobs out.
+pub(crate) trait Leaving: Send + Sync {
+    /// A job is done that will be taken out later.
+    fn stays(&self);
+    /// Takes out those in these slots.
+    fn take_out(&self, slots: &mut Vec<u32>);
 }
 
 impl Done {
     const AT_A_TIME: usize = 32;
 
-    fn push(&mut self, job: &Job) {
-        self.one.get_or_insert_with(|| job.clone());
-        self.slots.push(job.core().slot);
+    fn push(&mut self, slot: u32) {
+        self.table.stays();
+        self.slots.push(slot);
         if self.slots.len() == Self::AT_A_TIME {
             self.take_out();
         }
     }
 
     fn take_out(&mut self) {
-        if let Some(one) = self.one.take() {
-            one.take_out(&mut self.slots);
+        if !self.slots.is_empty() {
+            self.table.take_out(&mut self.slots);
         }
     }
 }
@@ -276,15 +291,14 @@ impl Drainer {
                 self.dispatcher.submit_one(job);
                 continue;
             }
-            job.core().exit.may_stay();
-            let mut future = JobFuture::one(job);
-            let poll = Pin::new(&mut future).poll(cx);
-            let Some(job) = future.job() else { continue };
-            if poll.is_pending() {
-                job.core().exit.alone();
-                self.dispatcher.spawn(future);
-            } else if job.core().exit.stays() {
-                self.done.push(job);
+            let slot = job.core().slot;
+            let mut handed = Handed::new(job);
+            match handed.poll(cx) {
+                Poll::Ready(Exit::Stays) => self.done.push(slot),
+                Poll::Ready(Exit::Done) => {}
+                Poll::Pending => {
+                    self.dispatcher.spawn(JobFuture::handed(handed));
+                }
             }
         }
         self.done.take_out();

@@ -115,7 +115,7 @@ impl Hub {
                 }
             }
         };
-        let now = self.clock.now_for_show();
+        let now = self.clock.now();
         match task.restore(&record, now) {
             Ok(Restored::Job { job, due, change }) => {
                 self.enter(record, found, (job, due, change), now)

@@ -1,14 +1,15 @@
 //! The end of an attempt, and what it means for its job.
 
+use std::mem::needs_drop;
+
 use super::{After, JobState, Leftovers, Settling, State};
 use crate::clock::{Due, Now};
 use crate::events::JobEventKind;
-use crate::execution::Execution;
+use crate::execution::{Execution, Exit};
 use crate::outcome::{Failure, Outcome};
 use crate::panics::drop_contained;
 use crate::progress::{Closing, Next, Retry, RunRecord, Verdict};
 use crate::status::{JobStatus, Show};
-use crate::sync::lock;
 
 impl<A, R> JobState<A, R>
 where
@@ -18,9 +19,9 @@ where
     /// The end of most attempts, which [`settle`](JobState::settle) would come to
     /// by a longer way: the job runs once, no store keeps it, nothing is to follow,
     /// and here is its value. Gives the value back if it is not so.
-    pub(super) fn succeed_plainly(&self, attempt: u32, value: R) -> Result<(), R> {
+    pub(super) fn succeed_plainly(&self, attempt: u32, value: R) -> Result<Exit, R> {
         let hub = self.hub();
-        let mut state = lock(&self.state);
+        let (mut state, now) = self.lock_with_time(|_| false);
         let is_plain = state.progress.is_plain() && state.args.replacement().is_none();
         let is_current = state.progress.number == attempt;
         if !is_plain || !is_current || self.core.status.actual() != JobStatus::Running {
@@ -30,23 +31,28 @@ where
         let args = state.args.take();
         let old = std::mem::replace(&mut state.outcome, Outcome::Value(value));
         let moved = self.core.status.finish(JobStatus::Success, Show::Now);
-        // By its name the next job may come at once, and so it makes way at once.
-        let stays = !self.core.is_named && self.core.exit.stay();
+        // By its name the next job may come at once; and somebody may wait for its
+        // value to be dropped, who keeps whoever polls from taking it out.
+        let stays = !self.core.is_named && !needs_drop::<R>();
         let removed = (!stays).then(|| hub.remove(self.core.slot));
-        self.record_end(JobStatus::Success, Now::NEVER);
+        self.record_end(JobStatus::Success, now);
         drop(state);
         if moved.is_some_and(|moved| moved.waited_for) {
             self.core.changed.notify(usize::MAX);
         }
-        if let Some(removed) = removed {
-            hub.removed(removed);
-        }
+        let exit = match removed {
+            Some(removed) => {
+                hub.removed(removed);
+                Exit::Done
+            }
+            None => Exit::Stays,
+        };
         hub.events.deliver();
         drop_contained(args);
         if old.is_foreign() {
             drop_contained(old);
         }
-        Ok(())
+        Ok(exit)
     }
 
     /// An attempt is over, in whichever way. Gives what is to be dropped.
@@ -202,7 +208,7 @@ where
             self.hub().suspend(self.core.slot)
         } else {
             self.hub()
-                .arm(self.core.slot, due, state.progress.task(), now)
+                .arm(self.core.slot, due, self.key_task(state), now)
         };
     }
 }

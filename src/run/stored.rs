@@ -376,7 +376,7 @@ where
                 if self.core.status.actual() == JobStatus::Scheduled
                     && state.progress.closing != Closing::Suspended =>
             {
-                let task = state.progress.task();
+                let task = self.key_task(state);
                 self.hub().arm(self.core.slot, due, task, now)
             }
             _ => Wake::No,

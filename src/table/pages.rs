@@ -100,17 +100,22 @@ impl Keys {
     /// Keys to a piece.
     const PIECE: usize = 4_096;
 
+    /// So many pieces take the timer about a millisecond.
+    const MANY_PIECES: usize = 16;
+
     /// The most that an empty list keeps room for.
     const KEPT: usize = 256;
 
+    /// Gives whether they have become many.
     #[inline]
-    pub(super) fn push(&mut self, key: Key) {
+    pub(super) fn push(&mut self, key: Key) -> bool {
         if self.last.len() == Self::PIECE {
             let full = std::mem::replace(&mut self.last, Vec::with_capacity(Self::PIECE));
             self.full.reserve(MANY);
             self.full.push(full);
         }
         self.last.push(key);
+        self.last.len() == Self::PIECE && self.full.len() + 1 >= Self::MANY_PIECES
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -169,10 +174,13 @@ mod tests {
 
     #[test]
     fn no_key_is_left_in_any_piece() {
-        for count in [0, 1, Keys::PIECE, 3 * Keys::PIECE + 1] {
+        for count in [0, 1, Keys::PIECE, 17 * Keys::PIECE + 1] {
             let mut keys = Keys::default();
             let key = |n: usize| Key::new(n as i64, Tag::new(1, Task::Start, 0));
-            (0..count).for_each(|n| keys.push(key(n)));
+            for n in 0..count {
+                let is_many = n + 1 >= Keys::MANY_PIECES * Keys::PIECE;
+                assert_eq!(keys.push(key(n)), is_many && (n + 1) % Keys::PIECE == 0);
+            }
             let mut found = Vec::new();
             while keys.drain_piece(|key| found.push(key)) {}
             found.sort();

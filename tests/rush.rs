@@ -1,0 +1,231 @@
+//! Many jobs that come due at once: they go another way than a few, and nobody is
+//! to see that.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread;
+use std::time::Duration;
+
+use jobber::testing::{ManualClock, Simulation};
+use jobber::{BoxError, Executor, JobContext, JobFuture, JobStatus, Jobber, Task};
+use smol::future;
+
+type Result<T = ()> = std::result::Result<T, BoxError>;
+
+const SECOND: Duration = Duration::from_secs(1);
+/// For what has gone wrong if it takes so long.
+const MINUTE: Duration = Duration::from_secs(60);
+/// More than are handed over one by one.
+const MANY: usize = 6;
+
+/// Hands the futures to the test, which polls them when and where it will.
+struct ToTheTest(Mutex<Sender<JobFuture>>);
+
+impl Executor for ToTheTest {
+    fn spawn(&self, job: JobFuture) {
+        let _ = self.0.lock().unwrap().send(job);
+    }
+}
+
+fn app() -> Result<(Jobber, ManualClock, Receiver<JobFuture>)> {
+    let (sender, futures) = mpsc::channel();
+    let clock = ManualClock::new();
+    let app = Jobber::builder()
+        .executor(ToTheTest(Mutex::new(sender)))
+        .clock(clock.clone())
+        .build()?;
+    Ok((app, clock, futures))
+}
+
+/// Polls the next future that the app spawns to its end, on a thread of its own.
+fn run_next(futures: &Receiver<JobFuture>) -> Result {
+    let future = futures.recv_timeout(MINUTE)?;
+    thread::spawn(move || smol::block_on(future));
+    Ok(())
+}
+
+/// Each was polled once, and then went on by a way that takes it out of the table.
+#[test]
+fn a_job_that_is_replaced_in_its_first_poll_leaves_when_it_is_done() -> Result {
+    let mut sim = Simulation::new();
+    let cell: Arc<OnceLock<Task<usize, ()>>> = Arc::default();
+    let runs = Arc::new(AtomicUsize::new(0));
+    let (inner, counted) = (cell.clone(), runs.clone());
+    let registered = sim
+        .app()
+        .task("t", move |cx: JobContext, n: usize| {
+            let (inner, counted) = (inner.clone(), counted.clone());
+            async move {
+                counted.fetch_add(1, Ordering::SeqCst);
+                if n == 0 {
+                    let again = inner.get().unwrap().schedule(MANY).id(cx.id()).replace();
+                    let _ = again.delay(SECOND).wait_blocking().unwrap();
+                }
+            }
+        })
+        .register()?;
+    let task = cell.get_or_init(|| registered);
+    for n in 0..MANY {
+        let _ = task.schedule(n).delay(SECOND).wait_blocking()?;
+    }
+    sim.advance(MINUTE);
+    assert_eq!(runs.load(Ordering::SeqCst), MANY + 1);
+    assert!(sim.app().jobs().is_empty());
+    let idle = smol::block_on(future::poll_once(sim.app().wait_all()));
+    assert!(idle.is_some(), "all are done, and `wait_all` waits");
+    Ok(())
+}
+
+#[test]
+fn a_value_that_nobody_holds_is_dropped_before_the_next_job_is_polled() -> Result {
+    struct Permit(Sender<()>);
+    impl Drop for Permit {
+        fn drop(&mut self) {
+            let _ = self.0.send(());
+        }
+    }
+    let (app, clock, futures) = app()?;
+    let (sender, permits) = mpsc::channel();
+    let permits = Arc::new(Mutex::new(permits));
+    let gives = app
+        .task("gives", move || {
+            let permit = Permit(sender.clone());
+            async move { Arc::new(permit) }
+        })
+        .register()?;
+    let takes = app
+        .task("takes", move || {
+            let permits = permits.clone();
+            async move { permits.lock().unwrap().recv_timeout(MINUTE).is_ok() }
+        })
+        .register()?;
+    let quick = app.task("quick", async || {}).register()?;
+    app.start().wait_blocking()?;
+
+    let _ = gives.schedule(()).delay(SECOND).wait_blocking()?;
+    for _ in 0..MANY {
+        let _ = quick.schedule(()).delay(SECOND).wait_blocking()?;
+    }
+    let job = takes.schedule(()).delay(SECOND).wait_blocking()?;
+    clock.advance(SECOND);
+    run_next(&futures)?;
+    job.wait_blocking();
+    assert!(*job.result()?, "the value was kept");
+    Ok(())
+}
+
+#[test]
+fn wait_all_does_not_wait_for_the_poll_of_a_job_that_was_aborted() -> Result {
+    let (app, clock, futures) = app()?;
+    let quick = app.task("quick", async || {}).register()?;
+    let (running, runs) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let released = Arc::new(Mutex::new(released));
+    let stuck = app
+        .task("stuck", move || {
+            let (running, released) = (running.clone(), released.clone());
+            async move {
+                let _ = running.send(());
+                let _ = released.lock().unwrap().recv();
+            }
+        })
+        .register()?;
+    app.start().wait_blocking()?;
+
+    for _ in 0..MANY {
+        let _ = quick.schedule(()).delay(SECOND).wait_blocking()?;
+    }
+    let job = stuck.schedule(()).delay(SECOND).wait_blocking()?;
+    clock.advance(SECOND);
+    run_next(&futures)?;
+    runs.recv_timeout(MINUTE)?;
+    assert!(job.abort().wait_blocking()?);
+    assert!(app.jobs().is_empty());
+    let (sender, idle) = mpsc::channel();
+    let waiting = app.clone();
+    thread::spawn(move || {
+        waiting.wait_all().wait_blocking();
+        let _ = sender.send(());
+    });
+    idle.recv_timeout(MINUTE)?;
+    drop(release);
+    Ok(())
+}
+
+#[test]
+fn many_blocking_jobs_need_no_thread_of_the_async_executor() -> Result {
+    // It polls nothing.
+    let (app, clock, _futures) = app()?;
+    let task = app.blocking_task("blocking", || {}).register()?;
+    app.start().wait_blocking()?;
+    let jobs: Vec<_> = (0..MANY)
+        .map(|_| task.schedule(()).delay(SECOND).wait_blocking())
+        .collect::<std::result::Result<_, _>>()?;
+    clock.advance(SECOND);
+    for job in &jobs {
+        assert_eq!(job.wait_blocking(), JobStatus::Success);
+    }
+    Ok(())
+}
+
+/// Runs so many jobs in a simulation; gives the order in which they started.
+fn order(count: u32, schedule: impl Fn(&Task<u32, ()>, u32) -> Result) -> Result<Vec<u32>> {
+    let mut sim = Simulation::new();
+    let started = Arc::new(Mutex::new(Vec::new()));
+    let seen = started.clone();
+    let task = sim
+        .app()
+        .task("t", move |n: u32| {
+            seen.lock().unwrap().push(n);
+            async {}
+        })
+        .register()?;
+    (0..count).try_for_each(|n| schedule(&task, n))?;
+    sim.run_until_stalled();
+    Ok(std::mem::take(&mut started.lock().unwrap()))
+}
+
+#[test]
+fn ten_thousand_of_one_time_start_first_in_first_out() -> Result {
+    let started = order(10_000, |task, n| {
+        let _ = task.schedule(n).delay(Duration::ZERO).wait_blocking()?;
+        Ok(())
+    })?;
+    assert_eq!(started.len(), 10_000);
+    assert!(started.is_sorted());
+    Ok(())
+}
+
+#[test]
+fn of_ten_thousand_overdue_the_earliest_start_first() -> Result {
+    let base = time::macros::datetime!(1999-01-01 0:00 UTC);
+    // Scheduled from the last to the first.
+    let started = order(10_000, |task, n| {
+        let at = base + SECOND * (10_000 - n);
+        let _ = task.schedule(n).at(at).wait_blocking()?;
+        Ok(())
+    })?;
+    assert_eq!(started.len(), 10_000);
+    assert!(started.iter().rev().is_sorted());
+    Ok(())
+}
+
+#[test]
+fn a_burst_that_has_passed_leaves_ids_that_start_again_from_the_first_slots() -> Result {
+    let mut sim = Simulation::new();
+    let task = sim.app().task("t", async |_: u32| {}).register()?;
+    let _stays = task.schedule(0).delay(MINUTE * 60).wait_blocking()?;
+    for n in 0..20_000 {
+        let _ = task.schedule(n).delay(SECOND).wait_blocking()?;
+    }
+    sim.advance(SECOND);
+    assert_eq!(sim.app().jobs().len(), 1);
+    let mut slots: Vec<_> = Vec::new();
+    for _ in 0..100 {
+        let next = task.schedule(0).delay(MINUTE).wait_blocking()?;
+        slots.push(u32::from_str_radix(&next.id().to_string()[28..], 16)?);
+    }
+    assert!(slots.iter().all(|slot| *slot < 2_048), "{slots:?}");
+    Ok(())
+}
