@@ -1,7 +1,8 @@
 //! The table of live jobs: who is there, under which id, and due when.
 //!
 //! Every job that is not done has a slot here, and nothing else of the app
-//! holds it. The timer's heap holds keys only: a slot whose [`Tag`] is no
+//! holds it. (Some that are done still have theirs for a moment, until somebody
+//! takes many out together; nobody finds them.) The timer's heap holds keys only: a slot whose [`Tag`] is no
 //! longer that of a key has forgotten it, and the key is dead. Whoever
 //! schedules leaves new keys in an inbox, so that the heap and its cache misses
 //! are the timer's own affair.
@@ -23,7 +24,8 @@ use self::pages::{Keys, PAGE, Page, Pages};
 /// What the table must know of a job.
 pub(crate) trait Entrant: Clone {
     fn id(&self) -> &JobId;
-    /// Whether the id was chosen by a caller, and so is not found by its slot.
+    /// Whether the id does not name the job's slot, as those that callers choose,
+    /// and so is in the index.
     fn is_named(&self) -> bool;
     /// Whether it is only there until somebody takes it out.
     fn is_done(&self) -> bool;
@@ -177,7 +179,7 @@ impl<J: Entrant> Table<J> {
         }
     }
 
-    /// How many jobs are live.
+    /// How many jobs there are, and places that are kept for one.
     pub(crate) fn live(&self) -> usize {
         self.live as usize
     }
@@ -464,6 +466,9 @@ impl<J: Entrant> Table<J> {
         if !self.is_cutting_due() {
             self.removed = 0;
             self.pruned_to = self.free.len();
+            let (spare, list) = self.slots.shrink();
+            tidied._pages.extend(spare);
+            tidied._list = list;
         }
         if self.live == 0 && self.slots.len() <= PAGE {
             tidied._slots = std::mem::replace(&mut self.slots, Pages::new());
@@ -552,6 +557,7 @@ impl<J: Entrant> Table<J> {
 #[derive(Debug)]
 pub(crate) struct Tidied<J> {
     _pages: Vec<Page<Slot<J>>>,
+    _list: Vec<Page<Slot<J>>>,
     _slots: Pages<Slot<J>>,
     _free: Vec<u32>,
     _named: HashMap<JobId, u32>,
@@ -561,6 +567,7 @@ impl<J> Default for Tidied<J> {
     fn default() -> Self {
         Self {
             _pages: Vec::new(),
+            _list: Vec::new(),
             _slots: Pages::new(),
             _free: Vec::new(),
             _named: HashMap::new(),

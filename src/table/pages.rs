@@ -82,6 +82,19 @@ impl<T> Pages<T> {
         Some(if is_spare { self.pages.pop() } else { None })
     }
 
+    /// Gives what is left of a list that was long: a page to spare, and the list of
+    /// pages, which lies among the jobs of then.
+    pub(super) fn shrink(&mut self) -> (Option<Page<T>>, Vec<Page<T>>) {
+        let has_spare = self.pages.len() > 1 && self.len <= (self.pages.len() - 1) * PAGE;
+        let spare = if has_spare { self.pages.pop() } else { None };
+        if self.pages.len() >= self.pages.capacity() / 4 {
+            return (spare, Vec::new());
+        }
+        let mut few = Vec::with_capacity(self.pages.len());
+        few.append(&mut self.pages);
+        (spare, std::mem::replace(&mut self.pages, few))
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
         self.pages.iter().flatten()
     }
@@ -168,6 +181,8 @@ mod tests {
             given_back += usize::from(page.is_some());
         }
         assert_eq!((pages.len(), given_back), (0, 3));
+        let (spare, list) = pages.shrink();
+        assert!(spare.is_none() && list.capacity() >= MANY);
         pages.push(5);
         assert_eq!((pages.get(0), pages.len()), (Some(&5), 1));
     }
