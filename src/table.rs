@@ -2,10 +2,10 @@
 //!
 //! Every job that is not done has a slot here, and nothing else of the app
 //! holds it. (Some that are done still have theirs for a moment, until somebody
-//! takes many out together; nobody finds them.) The timer's heap holds keys only: a slot whose [`Tag`] is no
-//! longer that of a key has forgotten it, and the key is dead. Whoever
-//! schedules leaves new keys in an inbox, so that the heap and its cache misses
-//! are the timer's own affair.
+//! takes many out together; nobody finds them.) The timer's heap holds keys only:
+//! a slot whose [`Tag`] is no longer that of a key has forgotten it, and the key
+//! is dead. Whoever schedules leaves new keys in an inbox, so that the heap and
+//! its cache misses are the timer's own affair.
 //!
 //! The table is used under a lock, and no method runs code of a user: jobs that
 //! leave are given back, to be dropped outside.
