@@ -38,7 +38,7 @@ fn main() {
 /// Each with so many keys, at random times.
 mod heap {
     use super::*;
-    use crate::timer_queue::{Key, Tag, Task, TimerQueue};
+    use crate::timer_queue::{Key, Kind, Tag, TimerQueue};
 
     fn keys(count: usize) -> impl Iterator<Item = Key> {
         let mut random = fastrand::Rng::with_seed(count as u64);
@@ -46,7 +46,7 @@ mod heap {
         std::iter::repeat_with(due)
             .take(count)
             .enumerate()
-            .map(|(n, due)| Key::new(due, Tag::new(n as u64 + 1, Task::Start, n as u32)))
+            .map(|(n, due)| Key::new(due, Tag::new(n as u64 + 1, Kind::Start, n as u32)))
     }
 
     fn full(count: usize) -> TimerQueue {

@@ -16,7 +16,7 @@ use crate::hub::{Hub, Live};
 use crate::panics::drop_contained;
 use crate::sync::Arc;
 use crate::table::Inbox;
-use crate::timer_queue::{Key, Task, TimerQueue};
+use crate::timer_queue::{Key, Kind, TimerQueue};
 
 /// How many keys are taken out, and how many jobs looked up, in one go.
 const BATCH: usize = 256;
@@ -99,7 +99,7 @@ impl Driver {
         if self.keys.len() <= FEW {
             return;
         }
-        let starts = |key: &mut Key| key.tag().task() == Task::Start;
+        let starts = |key: &mut Key| key.tag().kind() == Kind::Start;
         self.starting.extend(self.keys.extract_if(.., starts));
         self.hub.take_due(&mut self.starting, &mut self.fired);
         self.has_fired |= !self.fired.is_empty();

@@ -25,7 +25,7 @@ use crate::status::JobStatus;
 use crate::storage::Change;
 use crate::sync::{Apart, Arc, AtomicBool, AtomicUsize, Mutex, OnceLock, Ordering, lock};
 use crate::table::{Inbox, Table, Wake};
-use crate::timer_queue::{Key, Tag, Task};
+use crate::timer_queue::{Key, Kind, Tag};
 use crate::writer::Store;
 use crate::zone::Zone;
 use event_listener::Event as Signal;
@@ -57,7 +57,7 @@ pub(crate) struct Hub {
     is_timer_running: AtomicBool,
 }
 
-/// The table first, for the sake of its cache lines.
+/// In this order, for the sake of the table's cache lines.
 #[repr(C)]
 struct Board {
     phase: Phase,
@@ -135,7 +135,7 @@ impl Board {
 pub(crate) enum When {
     /// At once, and past the timer.
     Now,
-    At(Due, Task),
+    At(Due, Kind),
 }
 
 /// What is left of a job that has left the table.
@@ -406,7 +406,7 @@ impl Hub {
             board.table.insert(slot, job.clone());
             match when {
                 When::Now => (Wake::No, board.dispatcher.clone()),
-                When::At(due, task) => (board.table.arm(slot, due, task, now), None),
+                When::At(due, kind) => (board.table.arm(slot, due, kind, now), None),
             }
         };
         self.wake(wake);
@@ -455,7 +455,7 @@ impl Hub {
             let is_there = board.table.fill(slot, job.clone());
             is_late = is_there && board.phase != Phase::Running;
             if board.phase == Phase::Running {
-                board.table.arm(slot, due, Task::Look, now)
+                board.table.arm(slot, due, Kind::Look, now)
             } else {
                 Wake::No
             }
@@ -524,8 +524,8 @@ impl Hub {
         lock(&self.board).table.get(slot).cloned()
     }
 
-    pub(crate) fn arm(&self, slot: u32, due: Due, task: Task, now: Now) -> Wake {
-        lock(&self.board).table.arm(slot, due, task, now)
+    pub(crate) fn arm(&self, slot: u32, due: Due, kind: Kind, now: Now) -> Wake {
+        lock(&self.board).table.arm(slot, due, kind, now)
     }
 
     /// A job is done, and leaves. What comes back is for

@@ -35,7 +35,7 @@ use crate::status::{JobStatus, Moved, Show};
 use crate::stop::Control;
 use crate::sync::{Arc, Mutex, MutexGuard, OnceLock, lock};
 use crate::table::Wake;
-use crate::timer_queue::Task;
+use crate::timer_queue::Kind;
 
 /// A registered task: its options, and how to make an attempt of it.
 ///
@@ -71,6 +71,17 @@ where
     A: Clone + Send + Sync + 'static,
     R: Send + Sync + 'static,
 {
+    /// Who sees to a job when it comes due. If there may be more to it than to
+    /// start it, that is the timer, at the time at which it finds it due; and a
+    /// blocking job needs no thread of the async executor.
+    pub(crate) fn key_kind(&self, is_plain: bool) -> Kind {
+        if is_plain && !self.is_blocking {
+            Kind::Start
+        } else {
+            Kind::Look
+        }
+    }
+
     /// The live job of this id, if it is one of this task.
     pub(crate) fn live(self: &Arc<Self>, id: &JobId) -> Option<Arc<JobState<A, R>>> {
         let job: Arc<dyn Any + Send + Sync> = self.hub.find(id)?;
@@ -315,15 +326,8 @@ where
         Exit::Done
     }
 
-    /// Who sees to it when it comes due. If there may be more to it than to start
-    /// it, that is the timer, at the time at which it finds it due; and a blocking
-    /// job needs no thread of the async executor.
-    fn key_task(&self, state: &State<A, R>) -> Task {
-        if state.progress.is_plain() && !self.task.is_blocking {
-            Task::Start
-        } else {
-            Task::Look
-        }
+    fn key_kind(&self, state: &State<A, R>) -> Kind {
+        self.task.key_kind(state.progress.is_plain())
     }
 
     /// A wall time, as the job shows it.
@@ -441,7 +445,7 @@ where
         if let Some(timeout) = timeout {
             let due = Due::Mono(now.mono.saturating_add(timeout.nanos));
             state.progress.set_timer(Some(due));
-            wake = hub.arm(self.core.slot, due, Task::Look, now);
+            wake = hub.arm(self.core.slot, due, Kind::Look, now);
         }
         hub.record(self, now, || JobEventKind::Started {
             run: begun.run,
@@ -615,7 +619,7 @@ where
             }
             Tock::Later { due, .. } => {
                 let after = After {
-                    wake: hub.arm(self.core.slot, due, self.key_task(&state), now),
+                    wake: hub.arm(self.core.slot, due, self.key_kind(&state), now),
                     ends_turn: state.progress.end_turn(),
                     ..After::default()
                 };
@@ -658,7 +662,7 @@ where
         let Some(due) = state.progress.step_back(now, || hub.random()) else {
             return;
         };
-        let wake = hub.arm(self.core.slot, due, self.key_task(&state), now);
+        let wake = hub.arm(self.core.slot, due, self.key_kind(&state), now);
         drop(state);
         hub.wake(wake);
     }

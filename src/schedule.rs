@@ -10,13 +10,12 @@ use time::OffsetDateTime;
 use crate::clock::{Due, MAX_DURATION, Now, to_nanos, to_wall, wall_range};
 use crate::cron::{Cron, IntoCron};
 use crate::error::{CronError, ScheduleError, ZoneError};
-use crate::hub::{Hub, When};
+use crate::hub::When;
 use crate::id::JobId;
 use crate::job::Job;
 use crate::progress::{DEFAULT_MAX_FAILURES, Limits, Line, Plan, Recurring};
 use crate::run::{JobState, TaskDef};
 use crate::sync::Arc;
-use crate::timer_queue::Task;
 use crate::trigger::{Misfire, Recurrence, Ticks};
 use crate::zone::{IntoZone, Zone};
 
@@ -401,8 +400,7 @@ where
             }
             _ => hub.clock.now(),
         };
-        let is_blocking = task.is_blocking;
-        let (mut plan, when) = plan(hub, trigger, &recurring, zone, is_blocking, now)?;
+        let (mut plan, when) = plan(&task, trigger, &recurring, zone, now)?;
         let text = match task.encode(&args) {
             Some(text) if !in_memory => Some(text?),
             _ => None,
@@ -428,14 +426,18 @@ where
 }
 
 /// When a trigger is due, and what follows.
-fn plan(
-    hub: &Hub,
+fn plan<A, R>(
+    task: &TaskDef<A, R>,
     trigger: Trigger,
     options: &RecurringOptions,
     zone: Option<Result<Box<Zone>, ZoneError>>,
-    is_blocking: bool,
     now: Now,
-) -> Result<(Plan, When), ScheduleError> {
+) -> Result<(Plan, When), ScheduleError>
+where
+    A: Clone + Send + Sync + 'static,
+    R: Send + Sync + 'static,
+{
+    let hub = &task.hub;
     let random = || hub.random();
     let is_recurring = matches!(trigger, Trigger::Every(_) | Trigger::Cron(_));
     if let Some(option) = options.any().filter(|_| !is_recurring) {
@@ -464,12 +466,8 @@ fn plan(
         }
     };
     let plan = Plan::new(zone, due, recurring, now);
-    let task = if plan.is_plain() && !is_blocking {
-        Task::Start
-    } else {
-        Task::Look
-    };
-    Ok((plan, When::At(due, task)))
+    let kind = task.key_kind(plan.is_plain());
+    Ok((plan, When::At(due, kind)))
 }
 
 impl RecurringOptions {

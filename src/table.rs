@@ -17,7 +17,7 @@ use std::collections::hash_map::Entry;
 
 use crate::clock::{Due, MonoNanos, Now};
 use crate::id::JobId;
-use crate::timer_queue::{Key, MAX_SLOTS, Tag, Task};
+use crate::timer_queue::{Key, Kind, MAX_SLOTS, Tag};
 
 use self::pages::{Keys, PAGE, Page, Pages};
 
@@ -349,7 +349,7 @@ impl<J: Entrant> Table<J> {
 
     /// Has the timer come to this slot at `due`, and at no other time.
     #[inline]
-    pub(crate) fn arm(&mut self, slot: u32, due: Due, task: Task, now: Now) -> Wake {
+    pub(crate) fn arm(&mut self, slot: u32, due: Due, kind: Kind, now: Now) -> Wake {
         let Some(Slot {
             job: Some(_),
             armed,
@@ -358,7 +358,7 @@ impl<J: Entrant> Table<J> {
             return Wake::No;
         };
         self.number = self.number % Tag::MAX_NUMBER + 1;
-        let tag = Tag::new(self.number, task, slot);
+        let tag = Tag::new(self.number, kind, slot);
         let is_new = std::mem::replace(armed, tag) == Tag::NONE;
         if is_new {
             self.armed += 1;

@@ -29,7 +29,7 @@ const START: u64 = 1 << SLOT_BITS;
 
 /// What there is to do when a key has come due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Task {
+pub(crate) enum Kind {
     /// A job starts that runs once: whoever has a thread of the executor for it
     /// can see to that.
     Start,
@@ -51,21 +51,21 @@ impl Tag {
     /// then: only the order among keys of one nanosecond shows it, and a dead
     /// key would have to stay for 34 thousand million entries to be taken for
     /// a live one of its slot.
-    pub(crate) fn new(number: u64, task: Task, slot: u32) -> Self {
-        let start = match task {
-            Task::Start => START,
-            Task::Look => 0,
+    pub(crate) fn new(number: u64, kind: Kind, slot: u32) -> Self {
+        let start = match kind {
+            Kind::Start => START,
+            Kind::Look => 0,
         };
         Self(number << (SLOT_BITS + 1) | start | u64::from(slot))
     }
 
     pub(crate) const MAX_NUMBER: u64 = (1 << (63 - SLOT_BITS)) - 1;
 
-    pub(crate) fn task(self) -> Task {
+    pub(crate) fn kind(self) -> Kind {
         if self.0 & START == 0 {
-            Task::Look
+            Kind::Look
         } else {
-            Task::Start
+            Kind::Start
         }
     }
 
@@ -235,18 +235,18 @@ mod tests {
     use std::collections::BTreeSet;
 
     fn key(due: i64, number: u64) -> Key {
-        Key::new(due, Tag::new(number, Task::Start, number as u32 % 7))
+        Key::new(due, Tag::new(number, Kind::Start, number as u32 % 7))
     }
 
     #[test]
     fn a_key_gives_back_what_it_was_made_of() {
         for due in [i64::MIN, -1, 0, 1, i64::MAX] {
-            for task in [Task::Start, Task::Look] {
-                let tag = Tag::new(Tag::MAX_NUMBER, task, MAX_SLOTS as u32 - 1);
+            for kind in [Kind::Start, Kind::Look] {
+                let tag = Tag::new(Tag::MAX_NUMBER, kind, MAX_SLOTS as u32 - 1);
                 let key = Key::new(due, tag);
                 assert_eq!(
-                    (key.due(), key.tag(), key.tag().slot(), key.tag().task()),
-                    (due, tag, MAX_SLOTS as u32 - 1, task)
+                    (key.due(), key.tag(), key.tag().slot(), key.tag().kind()),
+                    (due, tag, MAX_SLOTS as u32 - 1, kind)
                 );
             }
         }

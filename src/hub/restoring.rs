@@ -11,7 +11,7 @@ use crate::status::JobStatus;
 use crate::storage::{Change, Loaded, UnresolvedJob};
 use crate::sync::Arc;
 use crate::table::Wake;
-use crate::timer_queue::Task;
+use crate::timer_queue::Kind;
 use crate::waiter::Reply;
 use crate::writer::{Ack, Entry, Need};
 
@@ -191,7 +191,7 @@ impl Hub {
             if is_due {
                 Wake::No
             } else {
-                board.table.arm(slot, due, Task::Look, now)
+                board.table.arm(slot, due, Kind::Look, now)
             }
         };
         self.wake(wake);

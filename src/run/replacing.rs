@@ -105,7 +105,7 @@ where
                 old = Some(std::mem::replace(&mut state.outcome, Outcome::None));
             }
             if state.progress.closing != Closing::Suspended {
-                after.wake = hub.arm(self.core.slot, due, self.key_task(&state), now);
+                after.wake = hub.arm(self.core.slot, due, self.key_kind(&state), now);
             }
         } else {
             let new = Replacement { args, plan, record };

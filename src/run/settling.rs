@@ -208,7 +208,7 @@ where
             self.hub().suspend(self.core.slot)
         } else {
             self.hub()
-                .arm(self.core.slot, due, self.key_task(state), now)
+                .arm(self.core.slot, due, self.key_kind(state), now)
         };
     }
 }

@@ -18,7 +18,7 @@ use crate::status::{JobStatus, Show};
 use crate::storage::Change;
 use crate::sync::{Arc, Mutex};
 use crate::table::Wake;
-use crate::timer_queue::Task;
+use crate::timer_queue::Kind;
 use crate::waiter::Reply;
 use crate::writer::{Ack, Entry, Need};
 use crate::zone::Zone;
@@ -309,7 +309,7 @@ where
         if self.core.status.actual() == JobStatus::Scheduled {
             wake = self
                 .hub()
-                .arm(self.core.slot, Due::Mono(now.mono), Task::Look, now);
+                .arm(self.core.slot, Due::Mono(now.mono), Kind::Look, now);
         }
         drop(state);
         self.hub().wake(wake);
@@ -326,7 +326,7 @@ where
             durable.catch_up = CatchUp::Waits;
         }
         let due = Due::Mono(at_the_latest);
-        let wake = self.hub().arm(self.core.slot, due, Task::Look, now);
+        let wake = self.hub().arm(self.core.slot, due, Kind::Look, now);
         drop(state);
         self.hub().wake(wake);
     }
@@ -376,8 +376,8 @@ where
                 if self.core.status.actual() == JobStatus::Scheduled
                     && state.progress.closing != Closing::Suspended =>
             {
-                let task = self.key_task(state);
-                self.hub().arm(self.core.slot, due, task, now)
+                let kind = self.key_kind(state);
+                self.hub().arm(self.core.slot, due, kind, now)
             }
             _ => Wake::No,
         }
