@@ -438,14 +438,13 @@ impl<J: Entrant> Table<J> {
         Some(tidied)
     }
 
-    /// Whether slots at the end are to go: after many jobs have left, and if few
-    /// are there.
+    /// Whether slots at the end are to go: if few are taken, and not with each job
+    /// that leaves.
     fn is_cutting_due(&self) -> bool {
-        let slots = self.slots.len();
-        let is_rush_over = self.removed as usize >= PAGE || self.live == 0;
-        is_rush_over
+        let (live, slots) = (self.live as usize, self.slots.len());
+        self.removed as usize >= PAGE.min(live)
             && slots > PAGE
-            && self.live as usize <= slots / 4
+            && live <= slots / 4
             && self.slots.last().is_some_and(Slot::is_free)
     }
 
