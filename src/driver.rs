@@ -160,8 +160,8 @@ impl Driver {
     /// They are few, for whoever leaves many wakes the timer.
     fn collect(&mut self) {
         self.hub.swap_inbox(&mut self.inbox);
-        while self.inbox.mono.drain_piece(|key| self.mono.push(key)) {}
-        while self.inbox.wall.drain_piece(|key| self.wall.push(key)) {}
+        self.inbox.mono.move_to(&mut self.mono);
+        self.inbox.wall.move_to(&mut self.wall);
         // Not under the lock that a sweep holds: this may take a while.
         self.mono.shrink();
         self.wall.shrink();
@@ -192,6 +192,9 @@ impl Driver {
             done = swept.done;
             swept.removed
         });
+        if done {
+            queue.drop_short_runs();
+        }
         self.sweeping = match (self.sweeping, done) {
             (line, false) => line.or(Some(Line::Mono)),
             (None | Some(Line::Mono), true) => Some(Line::Wall),
@@ -215,7 +218,7 @@ impl Driver {
         self.mono.first().is_some_and(is_dead) || self.wall.first().is_some_and(is_dead)
     }
 
-    fn next_turn(&self, now: Now) -> Turn {
+    fn next_turn(&mut self, now: Now) -> Turn {
         let mono = self.mono.first().map(Key::due);
         let wall = self
             .wall

@@ -1,13 +1,16 @@
-//! The heap: what is due when.
+//! What is due when.
 //!
-//! A 4-ary heap of 16-byte keys. Small keys matter most, for most of the work
-//! is moving them; four children to a node make half as many levels, and
-//! the four lie in one cache line.
+//! A sequence heap (P. Sanders, "Fast priority queues for cached memory", ACM
+//! Journal of Experimental Algorithmics 5, 2000). New keys are in a small heap;
+//! when there are many, they are sorted and become a run, and a second small heap
+//! knows which run has the earliest end. A heap of a million keys is a cache miss
+//! for each of its levels; here nothing is touched at random that does not lie in
+//! the caches.
 //!
 //! A key is never taken out of the middle. What it stands for is forgotten by
-//! its owner, and the dead key stays until it comes to the top or is swept
-//! out; [`TimerQueue::sweep`] goes through the keys a step at a time, so that
-//! nobody waits for a long one.
+//! its owner, and the dead key stays until its time comes or it is swept out;
+//! [`TimerQueue::sweep`] goes through the keys a step at a time, so that nobody
+//! waits for a long one.
 
 /// When, and for what: ordered by time, and first in, first out among equals.
 ///
@@ -91,110 +94,308 @@ impl Key {
     }
 }
 
-const CHILDREN: usize = 4;
-
 /// Keys in the order in which they fall due.
 #[derive(Debug, Default)]
 pub(crate) struct TimerQueue {
-    /// Each key is no later than its children at `4 i + 1` to `4 i + 4`.
-    keys: Vec<Key>,
-    /// The keys from here on have been looked at by the sweep that is going on.
-    swept_from: Option<usize>,
+    /// Those that came last.
+    fresh: Heap<Key>,
+    /// The others, the earliest of each run at its end. An empty one is free.
+    runs: Vec<Vec<Key>>,
+    /// The end of each run, or one that was its end: then the run's is later, and is
+    /// put right when it comes to the top.
+    ends: Heap<End>,
+    free: Vec<u32>,
+    sweep: Option<Sweep>,
+}
+
+/// So many new keys become a run: they lie in the caches, and sorting them takes
+/// about a tenth of a millisecond.
+const FRESH: usize = 4_096;
+
+/// A run as short as this is given up, and its keys are new ones again: a few that
+/// are due in years do not keep it.
+const SHORT: usize = 64;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct End {
+    key: Key,
+    run: u32,
+}
+
+/// Where a sweep stands that is going on: it goes through the new keys and then
+/// through one run after the other, each from its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Sweep {
+    /// `None` for the new keys.
+    run: Option<usize>,
+    /// Those from here on have been looked at.
+    from: usize,
 }
 
 impl TimerQueue {
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.keys.len()
+        self.keys().count()
+    }
+
+    #[cfg(test)]
+    fn keys(&self) -> impl Iterator<Item = Key> {
+        self.fresh
+            .0
+            .iter()
+            .chain(self.runs.iter().flatten())
+            .copied()
     }
 
     /// The earliest key.
-    pub(crate) fn first(&self) -> Option<Key> {
-        self.keys.first().copied()
+    pub(crate) fn first(&mut self) -> Option<Key> {
+        let run = self.first_end().map(|end| end.key);
+        self.fresh.first().into_iter().chain(run).min()
     }
 
+    /// The earliest end of a run.
+    fn first_end(&mut self) -> Option<End> {
+        while let Some(end) = self.ends.first() {
+            let run = self.runs.get(end.run as usize)?;
+            match run.last() {
+                Some(key) if *key == end.key => return Some(end),
+                Some(key) => self.ends.replace_first(End { key: *key, ..end }),
+                None => self.drop_first_end(),
+            }
+        }
+        None
+    }
+
+    fn drop_first_end(&mut self) {
+        if let Some(end) = self.ends.pop() {
+            self.free.push(end.run);
+        }
+    }
+
+    #[inline]
     pub(crate) fn push(&mut self, key: Key) {
-        self.keys.push(key);
-        self.sift_up(self.keys.len() - 1);
+        if self.fresh.0.len() >= FRESH {
+            let run = std::mem::replace(&mut self.fresh.0, Vec::with_capacity(FRESH));
+            self.push_run(run);
+        }
+        self.fresh.push(key);
+    }
+
+    /// Takes in many, whose memory is then the queue's.
+    pub(crate) fn push_all(&mut self, keys: Vec<Key>) {
+        if keys.len() <= SHORT {
+            keys.into_iter().for_each(|key| self.push(key));
+        } else {
+            self.push_run(keys);
+        }
+    }
+
+    fn push_run(&mut self, mut run: Vec<Key>) {
+        run.sort_unstable_by(|left, right| right.cmp(left));
+        let Some(key) = run.last().copied() else {
+            return;
+        };
+        let place = match self.free.pop() {
+            Some(place) => place,
+            None => {
+                self.runs.push(Vec::new());
+                self.runs.len() as u32 - 1
+            }
+        };
+        self.runs[place as usize] = run;
+        self.ends.push(End { key, run: place });
     }
 
     /// Takes the earliest key out if it is due at `now`.
     pub(crate) fn pop_due(&mut self, now: i64) -> Option<Key> {
-        let first = *self.keys.first()?;
-        if first.due() > now {
+        let (end, fresh) = (self.first_end(), self.fresh.first());
+        let Some(end) = end.filter(|end| fresh.is_none_or(|fresh| end.key < fresh)) else {
+            fresh.filter(|key| key.due() <= now)?;
+            return self.fresh.pop();
+        };
+        if end.key.due() > now {
             return None;
         }
-        let last = self.keys.pop()?;
-        if !self.keys.is_empty() {
-            self.keys[0] = last;
-            self.sift_down(0);
+        let run = self.runs.get_mut(end.run as usize)?;
+        let key = run.pop();
+        match run.last() {
+            Some(key) if run.len() != SHORT => {
+                self.ends.replace_first(End { key: *key, ..end });
+                shrink(run);
+            }
+            _ => {
+                let few = std::mem::take(run);
+                self.drop_first_end();
+                few.into_iter().for_each(|key| self.push(key));
+            }
         }
-        Some(first)
+        key
     }
 
     /// Looks at `steps` keys and takes out those that are not `alive`. Gives
     /// the number taken out, and whether the sweep has reached its end.
     ///
-    /// It goes from the tail to the top: there, what is moved to fill a gap has
-    /// been looked at already, and most keys are leaves and move nothing. Keys
-    /// that are pushed in the meantime may be passed over, for the next sweep.
+    /// Keys that are pushed in the meantime may be passed over, for the next
+    /// sweep.
     pub(crate) fn sweep(&mut self, steps: usize, mut alive: impl FnMut(Tag) -> bool) -> Swept {
-        let mut at = self
-            .swept_from
-            .unwrap_or(self.keys.len())
-            .min(self.keys.len());
-        let end = at.saturating_sub(steps);
-        let mut removed = 0;
-        while at > end {
-            at -= 1;
-            // Again and again: what fills the gap may be its old parent, which
-            // has not been looked at.
-            while self.keys.get(at).is_some_and(|key| !alive(key.tag())) {
-                self.remove_at(at);
-                removed += 1;
+        let sweep = self.sweep.take().unwrap_or(Sweep {
+            run: None,
+            from: usize::MAX,
+        });
+        let (removed, from) = match sweep.run {
+            None => self.fresh.sweep(sweep.from, steps, &mut alive),
+            Some(run) => match self.runs.get_mut(run) {
+                Some(run) => sweep_run(run, sweep.from, steps, &mut alive),
+                None => (0, 0),
+            },
+        };
+        let next = sweep.run.map_or(0, |run| run + 1);
+        self.sweep = if from > 0 {
+            Some(Sweep { from, ..sweep })
+        } else if next < self.runs.len() {
+            Some(Sweep {
+                run: Some(next),
+                from: usize::MAX,
+            })
+        } else {
+            None
+        };
+        Swept {
+            removed,
+            done: self.sweep.is_none(),
+        }
+    }
+
+    /// To be called when a sweep has reached its end: runs that have become short are
+    /// given up.
+    pub(crate) fn drop_short_runs(&mut self) {
+        let mut few = Vec::new();
+        self.runs.retain_mut(|run| {
+            let is_long = run.len() > SHORT;
+            if !is_long {
+                few.append(run);
+            }
+            is_long
+        });
+        self.runs.shrink_to(2 * self.runs.len());
+        self.free = Vec::new();
+        self.ends = Heap::default();
+        for (run, place) in self.runs.iter().zip(0..) {
+            if let Some(key) = run.last().copied() {
+                self.ends.push(End { key, run: place });
             }
         }
-        let done = at == 0;
-        self.swept_from = (!done).then_some(at);
-        Swept { removed, done }
+        few.into_iter().for_each(|key| self.push(key));
     }
 
     /// A queue that was large once does not keep the memory.
     pub(crate) fn shrink(&mut self) {
-        const WORTH_IT: usize = 1_024;
-        let capacity = self.keys.capacity();
-        if capacity > WORTH_IT && capacity / 4 > self.keys.len() {
-            self.keys.shrink_to(self.keys.len() * 2);
+        shrink(&mut self.fresh.0);
+    }
+}
+
+/// Moves what is left of a long list, for its memory lies among that of the jobs which
+/// were scheduled with it.
+fn shrink(keys: &mut Vec<Key>) {
+    const WORTH_IT: usize = 4 * SHORT;
+    let capacity = keys.capacity();
+    if capacity > WORTH_IT && capacity / 4 > keys.len() {
+        let mut few = Vec::with_capacity(keys.len() * 2);
+        few.append(keys);
+        *keys = few;
+    }
+}
+
+/// Looks at some keys before the one at `from`. Gives how many were taken out, and
+/// from where on all have been looked at.
+fn sweep_run(
+    run: &mut Vec<Key>,
+    from: usize,
+    steps: usize,
+    alive: &mut impl FnMut(Tag) -> bool,
+) -> (usize, usize) {
+    let from = from.min(run.len());
+    let end = from.saturating_sub(steps);
+    let mut kept = end;
+    for at in end..from {
+        if alive(run[at].tag()) {
+            run[kept] = run[at];
+            kept += 1;
         }
+    }
+    run.drain(kept..from);
+    shrink(run);
+    (from - kept, end)
+}
+
+const CHILDREN: usize = 4;
+
+/// A 4-ary heap: four children to a node make half as many levels as two, and lie
+/// in one cache line or two. Each entry is no later than its children at `4 i + 1`
+/// to `4 i + 4`.
+#[derive(Debug)]
+struct Heap<T>(Vec<T>);
+
+impl<T> Default for Heap<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T: Copy + Ord> Heap<T> {
+    fn first(&self) -> Option<T> {
+        self.0.first().copied()
+    }
+
+    #[inline]
+    fn push(&mut self, entry: T) {
+        self.0.push(entry);
+        self.sift_up(self.0.len() - 1);
+    }
+
+    fn pop(&mut self) -> Option<T> {
+        let last = self.0.pop()?;
+        let Some(first) = self.0.first_mut() else {
+            return Some(last);
+        };
+        let first = std::mem::replace(first, last);
+        self.sift_down(0);
+        Some(first)
+    }
+
+    /// Of a heap that is not empty.
+    fn replace_first(&mut self, entry: T) {
+        self.0[0] = entry;
+        self.sift_down(0);
     }
 
     fn remove_at(&mut self, at: usize) {
-        let Some(last) = self.keys.pop() else { return };
-        if at < self.keys.len() {
-            self.keys[at] = last;
+        let Some(last) = self.0.pop() else { return };
+        if at < self.0.len() {
+            self.0[at] = last;
             self.sift_down(at);
             self.sift_up(at);
         }
     }
 
     fn sift_up(&mut self, mut at: usize) {
-        let key = self.keys[at];
+        let entry = self.0[at];
         while at > 0 {
             let parent = (at - 1) / CHILDREN;
-            if self.keys[parent] <= key {
+            if self.0[parent] <= entry {
                 break;
             }
-            self.keys[at] = self.keys[parent];
+            self.0[at] = self.0[parent];
             at = parent;
         }
-        self.keys[at] = key;
+        self.0[at] = entry;
     }
 
     fn sift_down(&mut self, mut at: usize) {
-        let key = self.keys[at];
+        let entry = self.0[at];
         loop {
             let first = at * CHILDREN + 1;
-            let Some(children) = self.keys.get(first..) else {
+            let Some(children) = self.0.get(first..) else {
                 break;
             };
             // Which of them is the least is anybody's guess, and a wrong one costs
@@ -212,13 +413,38 @@ impl TimerQueue {
                 },
             };
             let least = children[child];
-            if key <= least {
+            if entry <= least {
                 break;
             }
-            self.keys[at] = least;
+            self.0[at] = least;
             at = first + child;
         }
-        self.keys[at] = key;
+        self.0[at] = entry;
+    }
+}
+
+impl Heap<Key> {
+    /// As [`sweep_run`]. From the tail to the top: there, what is moved to fill a
+    /// gap has been looked at already, and most keys are leaves and move nothing.
+    fn sweep(
+        &mut self,
+        from: usize,
+        steps: usize,
+        alive: &mut impl FnMut(Tag) -> bool,
+    ) -> (usize, usize) {
+        let mut at = from.min(self.0.len());
+        let end = at.saturating_sub(steps);
+        let mut removed = 0;
+        while at > end {
+            at -= 1;
+            // Again and again: what fills the gap may be its old parent, which
+            // has not been looked at.
+            while self.0.get(at).is_some_and(|key| !alive(key.tag())) {
+                self.remove_at(at);
+                removed += 1;
+            }
+        }
+        (removed, at)
     }
 }
 
@@ -273,7 +499,8 @@ mod tests {
         assert_eq!(queue.pop_due(10), Some(key(10, 0)));
     }
 
-    /// Random pushes, pops and sweeps beside an ordered set.
+    /// Random pushes, pops and sweeps beside an ordered set, with few keys and with
+    /// so many that there are runs.
     #[test]
     fn agrees_with_an_ordered_set() {
         for seed in 0..200 {
@@ -281,34 +508,58 @@ mod tests {
             let mut queue = TimerQueue::default();
             let mut model = BTreeSet::new();
             let mut dead = BTreeSet::new();
-            for number in 0..400 {
+            let (most, ops) = if seed % 20 == 0 {
+                (3_000, 60)
+            } else {
+                (3, 300)
+            };
+            let mut number = 0;
+            for _ in 0..ops {
                 match rng.u8(..10) {
-                    0..6 => {
-                        let key = key(rng.i64(0..100), number);
-                        queue.push(key);
-                        model.insert(key);
+                    0..4 => {
+                        for _ in 0..rng.usize(1..=most) {
+                            number += 1;
+                            let key = key(rng.i64(0..100), number);
+                            queue.push(key);
+                            model.insert(key);
+                        }
+                    }
+                    4..6 => {
+                        let count = rng.u64(0..=most as u64);
+                        let due = rng.i64(0..100);
+                        let keys: Vec<_> = (0..count).map(|n| key(due, number + n + 1)).collect();
+                        number += count;
+                        model.extend(keys.iter().copied());
+                        queue.push_all(keys);
                     }
                     6..8 => {
                         let now = rng.i64(0..100);
-                        let expected = model.first().copied().filter(|key| key.due() <= now);
-                        assert_eq!(queue.pop_due(now), expected, "seed {seed}");
-                        model.remove(&queue.pop_due(-1).or(expected).unwrap_or(key(-9, 0)));
+                        for _ in 0..rng.usize(1..=2 * most) {
+                            let expected = model.first().copied().filter(|key| key.due() <= now);
+                            assert_eq!(queue.pop_due(now), expected, "seed {seed}");
+                            expected.map(|key| model.remove(&key));
+                        }
+                        assert_eq!(queue.pop_due(-1), None, "seed {seed}");
                     }
                     8 => {
-                        for key in model.iter().filter(|_| rng.bool()) {
+                        let spared = rng.u8(..);
+                        for key in model.iter().filter(|_| rng.u8(..) > spared) {
                             dead.insert(key.tag());
                         }
                     }
                     _ => {
-                        let steps = rng.usize(1..50);
+                        let steps = rng.usize(1..50 + most);
                         let swept = queue.sweep(steps, |tag| !dead.contains(&tag));
                         // Which ones it met is the queue's own affair; what it
                         // took out were dead ones.
-                        let left: BTreeSet<_> = queue.keys.iter().copied().collect();
+                        let left: BTreeSet<_> = queue.keys().collect();
                         let gone: Vec<_> = model.difference(&left).copied().collect();
                         assert_eq!(gone.len(), swept.removed, "seed {seed}");
                         assert!(gone.iter().all(|key| dead.contains(&key.tag())));
                         model = left;
+                        if swept.done {
+                            queue.drop_short_runs();
+                        }
                     }
                 }
                 assert_eq!(queue.len(), model.len(), "seed {seed}");
@@ -317,25 +568,47 @@ mod tests {
         }
     }
 
+    /// Takes out all keys but those that are `alive`; gives in how many steps.
+    fn sweep_all(queue: &mut TimerQueue, alive: impl Fn(Tag) -> bool) -> usize {
+        let mut steps = 1;
+        while !queue.sweep(1_024, &alive).done {
+            steps += 1;
+        }
+        queue.drop_short_runs();
+        steps
+    }
+
+    fn capacity(queue: &TimerQueue) -> usize {
+        let runs = queue.runs.iter().map(Vec::capacity).sum::<usize>();
+        queue.fresh.0.capacity() + runs
+    }
+
     #[test]
     fn a_sweep_in_steps_takes_out_all_that_is_dead_and_gives_memory_back() {
         let mut queue = TimerQueue::default();
-        for number in 0..10_000 {
+        for number in 0..10 * FRESH as u64 {
             queue.push(key(fastrand::i64(..), number));
         }
-        let alive = |tag: Tag| tag.0 >> (SLOT_BITS + 1) >= 9_990;
-        let mut removed = 0;
-        let mut steps = 0;
-        loop {
-            let swept = queue.sweep(1_024, alive);
-            removed += swept.removed;
-            steps += 1;
-            if swept.done {
-                break;
-            }
-        }
-        assert_eq!((removed, queue.len(), steps), (9_990, 10, 10));
+        let last = |tag: Tag| tag.0 >> (SLOT_BITS + 1) >= 10 * FRESH as u64 - 10;
+        assert_eq!(sweep_all(&mut queue, last), 10 * FRESH / 1_024);
+        assert_eq!(queue.len(), 10);
         queue.shrink();
-        assert!(queue.keys.capacity() <= 1_000, "{}", queue.keys.capacity());
+        assert!(capacity(&queue) <= 1_000, "{}", capacity(&queue));
+        assert!(queue.runs.is_empty() && queue.ends.0.is_empty());
+    }
+
+    #[test]
+    fn the_few_that_stay_for_long_do_not_keep_the_memory_of_those_that_came_with_them() {
+        let mut queue = TimerQueue::default();
+        let mut number = 0;
+        for _ in 0..100 {
+            for n in 0..FRESH as u64 {
+                number += 1;
+                queue.push(key(if n % 100 == 0 { 1_000_000 } else { n as i64 }, number));
+            }
+            while queue.pop_due(FRESH as i64).is_some() {}
+        }
+        assert_eq!(queue.len(), 100 * FRESH.div_ceil(100));
+        assert!(capacity(&queue) < 5 * queue.len(), "{}", capacity(&queue));
     }
 }

@@ -4,7 +4,7 @@
 //! milliseconds, and under the lock of whoever has it. Here no step is longer
 //! than a page.
 
-use crate::timer_queue::Key;
+use crate::timer_queue::{Key, TimerQueue};
 
 /// Entries to a page.
 pub(super) const PAGE: usize = 1_024;
@@ -135,21 +135,17 @@ impl Keys {
         self.last.is_empty() && self.full.is_empty()
     }
 
-    /// Hands out a piece of what is there. Gives whether there may be more.
-    pub(crate) fn drain_piece(&mut self, take: impl FnMut(Key)) -> bool {
-        match self.full.pop() {
-            Some(piece) => piece.into_iter().for_each(take),
-            None => {
-                self.last.drain(..).for_each(take);
-                if self.full.capacity() > 0 || self.last.capacity() > Self::KEPT {
-                    // A rush is over some time, and its memory is not kept for the
-                    // next. This comes from the timer's thread, whose small
-                    // allocations lie in nobody's way.
-                    *self = Self::with_room();
-                }
-            }
+    pub(crate) fn move_to(&mut self, queue: &mut TimerQueue) {
+        for piece in std::mem::take(&mut self.full) {
+            queue.push_all(piece);
         }
-        !self.is_empty()
+        self.last.drain(..).for_each(|key| queue.push(key));
+        if self.last.capacity() > Self::KEPT {
+            // A rush is over some time, and its memory is not kept for the next.
+            // This comes from the timer's thread, whose small allocations lie in
+            // nobody's way.
+            *self = Self::with_room();
+        }
     }
 
     pub(crate) fn with_room() -> Self {
@@ -196,10 +192,10 @@ mod tests {
                 let is_many = n + 1 >= Keys::MANY_PIECES * Keys::PIECE;
                 assert_eq!(keys.push(key(n)), is_many && (n + 1) % Keys::PIECE == 0);
             }
-            let mut found = Vec::new();
-            while keys.drain_piece(|key| found.push(key)) {}
-            found.sort();
-            assert!(found.into_iter().eq((0..count).map(key)));
+            let mut queue = TimerQueue::default();
+            keys.move_to(&mut queue);
+            let found = std::iter::from_fn(|| queue.pop_due(i64::MAX));
+            assert!(found.eq((0..count).map(key)));
             assert!(keys.is_empty());
         }
     }
