@@ -101,12 +101,16 @@ impl Driver {
         }
         let starts = |key: &mut Key| key.tag().kind() == Kind::Start;
         self.starting.extend(self.keys.extract_if(.., starts));
-        self.hub.take_due(&mut self.starting, &mut self.fired);
-        self.has_fired |= !self.fired.is_empty();
-        match self.hub.dispatcher() {
-            Some(dispatcher) => dispatcher.submit_due(&mut self.fired, now),
-            None => drop_contained(std::mem::take(&mut self.fired)),
+        if self.starting.is_empty() {
+            return;
         }
+        self.has_fired = true;
+        self.hub.hand_over(self.starting.len());
+        // Without a dispatcher the app has stopped, and nothing starts any more.
+        if let Some(dispatcher) = self.hub.dispatcher() {
+            dispatcher.submit_due(self.starting.drain(..).map(Key::tag), now);
+        }
+        self.starting.clear();
     }
 
     /// Sees to the jobs that have come due, and hands over those that start.

@@ -16,7 +16,7 @@ use crate::error::{ScheduleError, StartError, check_id};
 use crate::events::{Event, EventBus, JobEvent, JobEventKind};
 use crate::execution::{Cancelling, Execution};
 use crate::executor::Executor;
-use crate::executor::dispatch::{Dispatcher, Leaving};
+use crate::executor::dispatch::{Dispatcher, LiveJobs};
 use crate::id::JobId;
 use crate::panics::drop_contained;
 use crate::record::JobRecord;
@@ -548,7 +548,11 @@ impl Hub {
     }
 }
 
-impl Leaving for Hub {
+impl LiveJobs for Hub {
+    fn take_handed(&self, tags: &[Tag]) -> Vec<Live> {
+        lock(&self.board).table.take_handed(tags)
+    }
+
     fn stays(&self) {
         self.staying.fetch_add(1, Ordering::SeqCst);
     }
@@ -644,6 +648,11 @@ impl Hub {
             keys.drain(..)
                 .filter_map(|key| table.take_due(key.tag()).cloned()),
         );
+    }
+
+    /// The timer leaves so many keys that have come due to the dispatcher.
+    pub(crate) fn hand_over(&self, count: usize) {
+        lock(&self.board).table.hand_over(count);
     }
 
     pub(crate) fn is_sweep_due(&self) -> bool {

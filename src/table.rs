@@ -50,8 +50,10 @@ pub(crate) struct Table<J> {
     live: u32,
     /// Slots that wait for a key.
     armed: u32,
-    /// Keys, in the inbox or in the heap, that no slot waits for.
+    /// Keys, wherever they are, that no slot waits for.
     dead: usize,
+    /// Keys that the timer has taken out, and left to others to see to.
+    handed_over: usize,
     /// It will not look again before then, whatever comes due.
     not_before: MonoNanos,
     /// Jobs that have left since memory was last given back.
@@ -172,6 +174,7 @@ impl<J: Entrant> Table<J> {
             live: 0,
             armed: 0,
             dead: 0,
+            handed_over: 0,
             not_before: MonoNanos::MIN,
             removed: 0,
             pruned_to: 0,
@@ -515,15 +518,32 @@ impl<J: Entrant> Table<J> {
         None
     }
 
+    /// The timer leaves so many keys to others, for
+    /// [`take_handed`](Table::take_handed).
+    pub(crate) fn hand_over(&mut self, count: usize) {
+        self.handed_over += count;
+    }
+
+    /// The jobs that these keys stand for, without the dead ones.
+    pub(crate) fn take_handed(&mut self, tags: &[Tag]) -> Vec<J> {
+        self.handed_over = self.handed_over.saturating_sub(tags.len());
+        // A look at all of them first: so their memory comes into the caches side
+        // by side, and not one after the other.
+        let live = tags.iter().filter(|tag| self.live_at(tag.slot()).is_some());
+        let mut jobs = Vec::with_capacity(live.count());
+        jobs.extend(tags.iter().filter_map(|tag| self.take_due(*tag).cloned()));
+        jobs
+    }
+
     /// Whether a slot still waits for this key.
     pub(crate) fn is_alive(&self, tag: Tag) -> bool {
         let slot = self.slots.get(tag.slot() as usize);
         slot.is_some_and(|slot| slot.armed == tag)
     }
 
-    /// Whether dead keys outnumber the living.
+    /// Whether dead keys outnumber the living, where a sweep can find them.
     pub(crate) fn is_sweep_due(&self) -> bool {
-        self.dead > self.armed as usize + FEW_DEAD
+        self.dead > self.handed_over + self.armed as usize + FEW_DEAD
     }
 
     /// So many dead keys are gone from the heap.

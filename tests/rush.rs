@@ -170,6 +170,47 @@ fn many_blocking_jobs_need_no_thread_of_the_async_executor() -> Result {
 }
 
 /// Runs so many jobs in a simulation; gives the order in which they started.
+/// A job that blocks its thread until all others of its time have run holds back
+/// nobody, not those either that were taken out of the queue together with it.
+#[test]
+fn what_was_taken_together_with_a_job_that_blocks_is_run_by_others() -> Result {
+    for count in [7, 20, 100] {
+        let (app, clock, futures) = app()?;
+        let (done, are_done) = mpsc::channel();
+        let ends = Arc::new((Mutex::new(done), Mutex::new(are_done)));
+        let task = app
+            .task("t", move |n: usize| {
+                let ends = ends.clone();
+                async move {
+                    if n > 0 {
+                        return ends.0.lock().unwrap().send(()).map_err(BoxError::from);
+                    }
+                    let others = ends.1.lock().unwrap();
+                    (1..count).try_for_each(|_| others.recv_timeout(MINUTE))?;
+                    Ok(())
+                }
+            })
+            .register()?;
+        app.start().wait_blocking()?;
+        let mut jobs = Vec::new();
+        for n in 0..count {
+            jobs.push(task.schedule(n).delay(SECOND).wait_blocking()?);
+        }
+        clock.advance(SECOND);
+        while !jobs[0].status().is_final() {
+            // Some end without having found anything to do.
+            match futures.recv_timeout(Duration::from_millis(1)) {
+                Ok(future) => drop(thread::spawn(move || smol::block_on(future))),
+                Err(_) => thread::yield_now(),
+            }
+        }
+        for job in &jobs {
+            assert_eq!(job.wait_blocking(), JobStatus::Success);
+        }
+    }
+    Ok(())
+}
+
 fn order(count: u32, schedule: impl Fn(&Task<u32, ()>, u32) -> Result) -> Result<Vec<u32>> {
     let mut sim = Simulation::new();
     let started = Arc::new(Mutex::new(Vec::new()));
