@@ -32,8 +32,8 @@ pub trait Handler<Args, Shape>: Send + Sync + 'static {
     /// The future that gives it.
     type Future: Future<Output = Self::Output> + Send + 'static;
 
-    /// Calls the function.
-    fn call(&self, cx: JobContext, args: Args) -> Self::Future;
+    /// Calls the function, with a context if it takes one.
+    fn call(&self, cx: impl FnOnce() -> JobContext, args: Args) -> Self::Future;
 }
 
 /// A synchronous function that can be a
@@ -49,8 +49,8 @@ pub trait BlockingHandler<Args, Shape>: Send + Sync + 'static {
     /// What the function returns.
     type Output: TaskOutput;
 
-    /// Calls the function.
-    fn call(&self, cx: JobContext, args: Args) -> Self::Output;
+    /// Calls the function, with a context if it takes one.
+    fn call(&self, cx: impl FnOnce() -> JobContext, args: Args) -> Self::Output;
 }
 
 /// What a task may return: a plain standard value, or a `Result` whose error can
@@ -140,7 +140,7 @@ macro_rules! handlers {
             type Output = Fut::Output;
             type Future = Fut;
 
-            fn call(&self, _: JobContext, $pattern: $args) -> Fut {
+            fn call(&self, _: impl FnOnce() -> JobContext, $pattern: $args) -> Fut {
                 self($($value),*)
             }
         }
@@ -155,8 +155,8 @@ macro_rules! handlers {
             type Output = Fut::Output;
             type Future = Fut;
 
-            fn call(&self, cx: JobContext, $pattern: $args) -> Fut {
-                self(cx, $($value),*)
+            fn call(&self, cx: impl FnOnce() -> JobContext, $pattern: $args) -> Fut {
+                self(cx(), $($value),*)
             }
         }
 
@@ -168,7 +168,7 @@ macro_rules! handlers {
         {
             type Output = Out;
 
-            fn call(&self, _: JobContext, $pattern: $args) -> Out {
+            fn call(&self, _: impl FnOnce() -> JobContext, $pattern: $args) -> Out {
                 self($($value),*)
             }
         }
@@ -181,8 +181,8 @@ macro_rules! handlers {
         {
             type Output = Out;
 
-            fn call(&self, cx: JobContext, $pattern: $args) -> Out {
-                self(cx, $($value),*)
+            fn call(&self, cx: impl FnOnce() -> JobContext, $pattern: $args) -> Out {
+                self(cx(), $($value),*)
             }
         }
     };

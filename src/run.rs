@@ -16,7 +16,6 @@ use time::OffsetDateTime;
 
 use crate::clock::{Due, MonoNanos, Now, WallNanos};
 use crate::codec::Codec;
-use crate::context::JobContext;
 use crate::cron::CronTexts;
 use crate::error::BoxError;
 use crate::events::JobEventKind;
@@ -92,8 +91,7 @@ where
 
 /// Calls the task's function; the future hands in its result by itself. This
 /// is where the function's type ends.
-pub(crate) type BodyMaker<A, R> =
-    Box<dyn Fn(Arc<JobState<A, R>>, u32, JobContext, A) -> Body + Send + Sync>;
+pub(crate) type BodyMaker<A, R> = Box<dyn Fn(Arc<JobState<A, R>>, Begun, A) -> Body + Send + Sync>;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timeout {
@@ -670,11 +668,10 @@ where
     fn begin(self: Arc<Self>) -> Option<Attempt> {
         let Started { begun, args, keep } = self.start()?;
         let number = begun.number;
-        let cx = JobContext::new(self.clone(), begun);
         let body = match args.map(|args| self.attempt_args(number, args, keep)) {
             // The function itself is foreign, and may panic before it gives a
             // future.
-            Some(Some(Ok(args))) => contain(|| (self.task.body)(self.clone(), number, cx, args)),
+            Some(Some(Ok(args))) => contain(|| (self.task.body)(self.clone(), begun, args)),
             Some(Some(Err(message))) => Err(message),
             Some(None) => {
                 self.body_gone(number);

@@ -12,6 +12,7 @@ use crate::handler::{BlockingHandler, Handler, TaskOutput};
 use crate::hub::Hub;
 use crate::id::JobId;
 use crate::job::Job;
+use crate::progress::Begun;
 use crate::retry::Backoff;
 use crate::run::{BodyMaker, Durability, JobState, TaskDef, Timeout};
 use crate::schedule::Schedule;
@@ -56,11 +57,11 @@ where
         H::Output: TaskOutput<Value = R>,
         S: 'static,
     {
-        let body = move |job: Arc<JobState<A, R>>, attempt, cx: JobContext, args| -> Body {
-            let result = handler.call(cx, args);
+        let body = move |job: Arc<JobState<A, R>>, begun: Begun, args| -> Body {
+            let result = handler.call(|| JobContext::new(job.clone(), begun), args);
             Box::pin(async move {
                 let output = result.await;
-                job.finish(attempt, output.into_result())
+                job.finish(begun.number, output.into_result())
             })
         };
         Self::with_body(hub, name, false, Box::new(body))
@@ -73,11 +74,11 @@ where
         S: 'static,
     {
         let handler = Arc::new(handler);
-        let body = move |job: Arc<JobState<A, R>>, attempt, cx: JobContext, args| -> Body {
+        let body = move |job: Arc<JobState<A, R>>, begun: Begun, args| -> Body {
             let handler = handler.clone();
             Box::pin(async move {
-                let output = handler.call(cx, args);
-                job.finish(attempt, output.into_result())
+                let output = handler.call(|| JobContext::new(job.clone(), begun), args);
+                job.finish(begun.number, output.into_result())
             })
         };
         Self::with_body(hub, name, true, Box::new(body))
