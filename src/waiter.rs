@@ -128,7 +128,16 @@ impl<T> Reply<T> {
     }
 
     pub(crate) fn give(&self, answer: T) {
+        self.answer(answer);
+        self.wake();
+    }
+
+    /// To be followed by [`wake`](Reply::wake).
+    pub(crate) fn answer(&self, answer: T) {
         *lock(&self.answer) = Some(answer);
+    }
+
+    pub(crate) fn wake(&self) {
         self.given.notify(usize::MAX);
     }
 }

@@ -28,6 +28,7 @@ use crate::panics::{contain, drop_contained};
 use crate::retry::Backoff;
 use crate::storage::{Change, Storage};
 use crate::sync::{Arc, Mutex, lock};
+use crate::waiter::Reply;
 
 /// A change on its way to the store.
 pub(crate) struct Entry {
@@ -39,7 +40,7 @@ pub(crate) struct Entry {
 impl Entry {
     /// Tells that the store is closed.
     pub(crate) fn refuse(mut self) {
-        self.ack.tell(Err(&StorageError::Closed));
+        wake(self.ack.tell(Err(&StorageError::Closed)));
     }
 }
 
@@ -58,13 +59,71 @@ pub(crate) enum Ack {
     /// The job starts once the store has it: the number is that of the change.
     Start(Arc<dyn Execution>, u32),
     /// Told the first outcome.
-    Caller(Box<dyn FnOnce(Result<(), StorageError>) + Send>),
+    Caller(Box<dyn Asker>),
+}
+
+/// Who waits for what becomes of a change, in two steps: those of one commit are all
+/// answered before any of them is woken. A thread that sleeps is then woken once and
+/// finds the answers of all of its tasks, and does not go to sleep between them: to
+/// wake it takes longer than to store a job.
+pub(crate) trait Asker: Send {
+    fn answer(&mut self, result: Result<(), StorageError>);
+    fn wake(self: Box<Self>);
+}
+
+struct TwoSteps<F, T, G> {
+    answer: Option<F>,
+    given: Option<T>,
+    wake: G,
+}
+
+impl<F, T, G> Asker for TwoSteps<F, T, G>
+where
+    F: FnOnce(Result<(), StorageError>) -> T + Send,
+    T: Send,
+    G: FnOnce(T) + Send,
+{
+    fn answer(&mut self, result: Result<(), StorageError>) {
+        self.given = self.answer.take().map(|answer| answer(result));
+    }
+
+    fn wake(self: Box<Self>) {
+        if let Some(given) = self.given {
+            (self.wake)(given);
+        }
+    }
+}
+
+/// After [`Ack::tell`].
+fn wake(askers: impl IntoIterator<Item = Box<dyn Asker>>) {
+    for asker in askers {
+        let _ = contain(|| asker.wake());
+    }
 }
 
 impl Ack {
-    fn tell(&mut self, result: Result<(), &StorageError>) {
+    pub(crate) fn caller<T: Send + 'static>(
+        answer: impl FnOnce(Result<(), StorageError>) -> T + Send + 'static,
+        wake: impl FnOnce(T) + Send + 'static,
+    ) -> Self {
+        Self::Caller(Box::new(TwoSteps {
+            answer: Some(answer),
+            given: None,
+            wake,
+        }))
+    }
+
+    /// Whoever only waits for the outcome itself.
+    pub(crate) fn reply(told: Arc<Reply<Result<(), StorageError>>>) -> Self {
+        let wake = told.clone();
+        Self::caller(move |result| told.answer(result), move |()| wake.wake())
+    }
+
+    /// Gives who is still to be woken.
+    #[must_use]
+    fn tell(&mut self, result: Result<(), &StorageError>) -> Option<Box<dyn Asker>> {
         if matches!((&self, result), (Ack::Start(..), Err(_))) {
-            return;
+            return None;
         }
         match std::mem::replace(self, Ack::Nobody) {
             Ack::Nobody => {}
@@ -76,10 +135,12 @@ impl Ack {
                 job.start_stored(number);
                 job.let_go();
             }
-            Ack::Caller(told) => {
-                let _ = contain(|| told(result.map_err(Clone::clone)));
+            Ack::Caller(mut asker) => {
+                let answered = contain(|| asker.answer(result.map_err(Clone::clone)));
+                return answered.is_ok().then_some(asker);
             }
         }
+        None
     }
 }
 
@@ -234,9 +295,10 @@ impl Store {
             queue.is_committing = false;
             std::mem::take(&mut queue.entries)
         };
-        for entry in &mut left {
-            entry.ack.tell(Err(&StorageError::Closed));
-        }
+        let told = left
+            .iter_mut()
+            .filter_map(|entry| entry.ack.tell(Err(&StorageError::Closed)));
+        wake(told.collect::<Vec<_>>());
         self.quiet.notify(usize::MAX);
     }
 
@@ -431,7 +493,7 @@ impl Writer {
                 let owed = self.retained.len() + new.len();
                 store.set_health(Some(&error), owed);
                 for mut entry in new {
-                    entry.ack.tell(Err(&error));
+                    wake(entry.ack.tell(Err(&error)));
                     self.retained.push(entry);
                 }
             }
@@ -462,9 +524,11 @@ impl Writer {
                 self.retry_at = None;
                 self.last_failure = None;
                 store.set_health(None, 0);
-                for (_, ack) in &mut batch.rest {
-                    ack.tell(Ok(()));
-                }
+                let told = batch
+                    .rest
+                    .iter_mut()
+                    .filter_map(|(_, ack)| ack.tell(Ok(())));
+                wake(told.collect::<Vec<_>>());
             }
             Err(error) if error.is_of_one_change() && batch.len() > 1 => {
                 self.commit_each(store, batch, now);
@@ -526,7 +590,7 @@ impl Writer {
         }
         store.set_health(self.last_failure.as_ref(), owed);
         for mut entry in batch.entries() {
-            entry.ack.tell(Err(error));
+            wake(entry.ack.tell(Err(error)));
             if entry.need == Need::Must {
                 self.retained.push(entry);
             }

@@ -246,11 +246,10 @@ impl Hub {
     pub(crate) fn discard(&self, id: &JobId) -> Option<Arc<Reply<Result<(), StorageError>>>> {
         let store = self.store.as_ref()?;
         let reply = Reply::new();
-        let told = reply.clone();
         let entry = Entry {
             change: Change::Remove(id.clone()),
             need: Need::Must,
-            ack: Ack::Caller(Box::new(move |result| told.give(result))),
+            ack: Ack::reply(reply.clone()),
         };
         let queued = {
             let mut board = lock(&self.board);

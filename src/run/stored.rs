@@ -106,13 +106,12 @@ where
 
     /// Its first record has been tried: it is live from here on, or never was.
     pub(crate) fn store_answered(
-        self: Arc<Self>,
+        self: &Arc<Self>,
         due: Due,
         result: Result<(), StorageError>,
-        told: Arc<Reply<Result<Job<R>, ScheduleError>>>,
-    ) {
+    ) -> Result<Job<R>, ScheduleError> {
         let hub = self.hub();
-        let answer = match result {
+        match result {
             Ok(()) => {
                 hub.admit_stored(self.clone(), due);
                 Ok(Job::new(self.clone()))
@@ -127,12 +126,10 @@ where
                     };
                     self.queue(&mut lock(&self.state), change, Need::Must, Ack::Nobody);
                 }
-                hub.give_up(&*self);
+                hub.give_up(&**self);
                 Err(ScheduleError::from_store(error))
             }
-        };
-        told.give(answer);
-        self.let_go();
+        }
     }
 
     /// Queues a change of this job. Gives whether the store takes it in.
@@ -216,11 +213,15 @@ where
         };
         let reply = Reply::new();
         let told = reply.clone();
-        let ack = Ack::Caller(Box::new(move |result| {
-            job.stored();
-            job.let_go();
-            told.give(result);
-        }));
+        let ack = Ack::caller(
+            move |result| {
+                job.stored();
+                job.let_go();
+                told.answer(result);
+                told
+            },
+            |told| told.wake(),
+        );
         if !self.queue(state, Change::Remove(self.core.id.clone()), Need::Must, ack) {
             return Forgetting::Closed(closed());
         }
@@ -239,8 +240,7 @@ where
             return None;
         }
         let reply = Reply::new();
-        let told = reply.clone();
-        let ack = Ack::Caller(Box::new(move |result| told.give(result)));
+        let ack = Ack::reply(reply.clone());
         let is_asked = self.queue(state, Change::Remove(self.core.id.clone()), Need::Must, ack);
         Some(if is_asked { reply } else { closed() })
     }
@@ -436,14 +436,19 @@ where
         }
         let reply = Reply::new();
         let (job, told) = (self.clone(), reply.clone());
-        let ack = Ack::Caller(Box::new(move |result| {
-            let answer = job.end_replace(args, plan, record, before, result);
-            told.give(answer);
-            if before.was_durable {
-                job.stored();
-            }
-            job.let_go_of(told);
-        }));
+        let ack = Ack::caller(
+            move |result| {
+                told.answer(job.end_replace(args, plan, record, before, result));
+                if before.was_durable {
+                    job.stored();
+                }
+                (job, told)
+            },
+            |(job, told)| {
+                told.wake();
+                job.let_go_of(told);
+            },
+        );
         let Some(store) = &self.hub().store else {
             // There is one: it was asked for by a durable task.
             drop(state);

@@ -11,6 +11,7 @@ use futures_lite::future;
 use super::{Schedule, Trigger};
 use crate::clock::Now;
 use crate::error::{ScheduleError, check_id};
+use crate::execution::Execution;
 use crate::hub::{Hub, When};
 use crate::id::JobId;
 use crate::job::Job;
@@ -156,9 +157,17 @@ where
         let record = job.record(text, &self.plan, self.now);
         let reply = Reply::new();
         let (told, due) = (reply.clone(), self.plan.due);
-        let ack = Ack::Caller(Box::new(move |result| {
-            job.store_answered(due, result, told)
-        }));
+        let ack = Ack::caller(
+            move |result| {
+                told.answer(job.store_answered(due, result));
+                (job, told)
+            },
+            |(job, told)| {
+                told.wake();
+                drop(told);
+                job.let_go();
+            },
+        );
         let entry = Entry {
             change: Change::Put(record),
             need: Need::May,

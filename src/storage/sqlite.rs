@@ -229,8 +229,9 @@ impl Open {
     fn commit(&mut self, changes: &[Change]) -> rusqlite::Result<()> {
         let behavior = TransactionBehavior::Immediate;
         let transaction = self.connection.transaction_with_behavior(behavior)?;
-        for change in changes {
-            rows::apply(&transaction, change)?;
+        {
+            let mut rows = rows::Changes::new(&transaction);
+            changes.iter().try_for_each(|change| rows.apply(change))?;
         }
         transaction.commit()?;
         if self.checkpointer.wants_the_log_restarted() {

@@ -5,7 +5,7 @@ use std::str::from_utf8;
 use std::time::Duration;
 
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, Row, Transaction, params};
+use rusqlite::{CachedStatement, Connection, Row, Statement, Transaction, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
@@ -20,18 +20,53 @@ use crate::storage::{Change, Loaded};
 const COLUMNS: &str = "id, task, args, due, nominal, trigger, cron, interval_ns, zone, \
     attempts, last_failure, started_at, scheduled_at, options, progress, version";
 
-pub(super) fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result<()> {
-    match change {
-        Change::Put(record) => put(transaction, record),
-        Change::Advance { id, progress } => advance(transaction, id, progress),
-        Change::Remove(id) => {
-            let mut delete = transaction.prepare_cached("DELETE FROM jobs WHERE id = ?1")?;
-            id.with_text(|id| delete.execute([id])).map(drop)
+/// Makes changes in one transaction. A statement that is needed more than once is
+/// looked up once.
+pub(super) struct Changes<'a> {
+    transaction: &'a Transaction<'a>,
+    put: Option<CachedStatement<'a>>,
+    advance: Option<CachedStatement<'a>>,
+    remove: Option<CachedStatement<'a>>,
+}
+
+const PUT: &str = "INSERT OR REPLACE INTO jobs (id, task, args, due, nominal, trigger, cron, \
+    interval_ns, zone, attempts, last_failure, started_at, scheduled_at, options, progress, \
+    version) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
+
+const ADVANCE: &str = "UPDATE jobs SET due = ?2, nominal = ?3, attempts = ?4, \
+    last_failure = ?5, started_at = ?6, progress = ?7 WHERE id = ?1";
+
+const REMOVE: &str = "DELETE FROM jobs WHERE id = ?1";
+
+impl<'a> Changes<'a> {
+    pub(super) fn new(transaction: &'a Transaction<'a>) -> Self {
+        Self {
+            transaction,
+            put: None,
+            advance: None,
+            remove: None,
+        }
+    }
+
+    pub(super) fn apply(&mut self, change: &Change) -> rusqlite::Result<()> {
+        let (place, text) = match change {
+            Change::Put(_) => (&mut self.put, PUT),
+            Change::Advance { .. } => (&mut self.advance, ADVANCE),
+            Change::Remove(_) => (&mut self.remove, REMOVE),
+        };
+        let statement = match place {
+            Some(statement) => statement,
+            None => place.insert(self.transaction.prepare_cached(text)?),
+        };
+        match change {
+            Change::Put(record) => put(statement, record),
+            Change::Advance { id, progress } => advance(statement, id, progress),
+            Change::Remove(id) => id.with_text(|id| statement.execute([id])).map(drop),
         }
     }
 }
 
-fn put(transaction: &Transaction<'_>, record: &JobRecord) -> rusqlite::Result<()> {
+fn put(insert: &mut Statement<'_>, record: &JobRecord) -> rusqlite::Result<()> {
     let JobRecord {
         version,
         id,
@@ -54,11 +89,6 @@ fn put(transaction: &Transaction<'_>, record: &JobRecord) -> rusqlite::Result<()
         } => (Some(expression), None, Some(options)),
     };
     let recurring = progress.recurring.as_ref();
-    let mut insert = transaction.prepare_cached(
-        "INSERT OR REPLACE INTO jobs (id, task, args, due, nominal, trigger, cron, interval_ns, \
-         zone, attempts, last_failure, started_at, scheduled_at, options, progress, version) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
-    )?;
     let Times {
         due,
         nominal,
@@ -92,15 +122,11 @@ fn put(transaction: &Transaction<'_>, record: &JobRecord) -> rusqlite::Result<()
 }
 
 fn advance(
-    transaction: &Transaction<'_>,
+    update: &mut Statement<'_>,
     id: &JobId,
     progress: &ProgressRecord,
 ) -> rusqlite::Result<()> {
     let recurring = progress.recurring.as_ref();
-    let mut update = transaction.prepare_cached(
-        "UPDATE jobs SET due = ?2, nominal = ?3, attempts = ?4, last_failure = ?5, \
-         started_at = ?6, progress = ?7 WHERE id = ?1",
-    )?;
     let Times {
         due,
         nominal,
