@@ -12,7 +12,7 @@ use crate::error::StartError;
 use crate::events::Event;
 use crate::execution::Fired;
 use crate::executor::dispatch::FEW;
-use crate::hub::{Hub, Live};
+use crate::hub::{Cursor, Hub, Live};
 use crate::panics::drop_contained;
 use crate::sync::Arc;
 use crate::table::Inbox;
@@ -45,7 +45,7 @@ pub(crate) struct Driver {
     /// Wall time less monotonic time, when last looked at.
     offset: i64,
     /// The slot from which on jobs are still to be told of a step back.
-    stepping_back: Option<usize>,
+    stepping_back: Option<Cursor>,
     /// Where a sweep stands that is going on.
     sweeping: Option<Line>,
     // Kept for their memory.
@@ -105,7 +105,7 @@ impl Driver {
             return;
         }
         self.has_fired = true;
-        self.hub.hand_over(self.starting.len());
+        self.hub.hand_over(&self.starting);
         // Without a dispatcher the app has stopped, and nothing starts any more.
         if let Some(dispatcher) = self.hub.dispatcher() {
             dispatcher.submit_due(self.starting.drain(..).map(Key::tag), now);
@@ -136,7 +136,7 @@ impl Driver {
         let offset = now.wall.saturating_sub(now.mono);
         let by = offset.saturating_sub(self.offset);
         if by <= -CLOCK_STEP {
-            self.stepping_back = Some(0);
+            self.stepping_back = Some(Cursor::default());
         }
         if by.saturating_abs() >= CLOCK_STEP && self.hub.events.is_read() {
             self.hub.events.record(Event::ClockStepped {
@@ -163,9 +163,10 @@ impl Driver {
     /// Takes over new keys: all of them, so that what is due first starts first.
     /// They are few, for whoever leaves many wakes the timer.
     fn collect(&mut self) {
-        self.hub.swap_inbox(&mut self.inbox);
-        self.inbox.mono.move_to(&mut self.mono);
-        self.inbox.wall.move_to(&mut self.wall);
+        self.hub.take_inboxes(&mut self.inbox, |inbox| {
+            inbox.mono.move_to(&mut self.mono);
+            inbox.wall.move_to(&mut self.wall);
+        });
         // Not under the lock that a sweep holds: this may take a while.
         self.mono.shrink();
         self.wall.shrink();
@@ -192,9 +193,7 @@ impl Driver {
         };
         let mut done = false;
         self.hub.sweep(|is_alive| {
-            let swept = queue.sweep(SWEEP_STEP, is_alive);
-            done = swept.done;
-            swept.removed
+            done = queue.sweep(SWEEP_STEP, is_alive).done;
         });
         if done {
             queue.drop_short_runs();

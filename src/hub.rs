@@ -1,11 +1,13 @@
 //! [`Hub`]: what the parts of one app share.
 //!
 //! The locks of an app, in the only order in which two may be held: a job's,
-//! then the board's (or the readers' of its events), then the store's queue.
+//! then the board's, then that of another table (or the readers' of its events), then
+//! the store's queue.
 //! None is held while code of a user runs.
 
 mod catch_up;
 mod restoring;
+mod shards;
 
 use std::collections::HashMap;
 use std::thread::Thread;
@@ -24,7 +26,7 @@ use crate::state::StateMap;
 use crate::status::JobStatus;
 use crate::storage::Change;
 use crate::sync::{Apart, Arc, AtomicBool, AtomicUsize, Mutex, OnceLock, Ordering, lock};
-use crate::table::{Inbox, Table, Wake};
+use crate::table::{Emptied, Inbox, Table, Wake};
 use crate::timer_queue::{Key, Kind, Tag};
 use crate::writer::Store;
 use crate::zone::Zone;
@@ -41,9 +43,13 @@ pub(crate) struct Hub {
     /// Where the jobs of durable tasks are kept, if the app has one.
     pub(crate) store: Option<Store>,
     board: Apart<Mutex<Board>>,
-    /// Jobs in the table that are done: each is about to be taken out, together
+    others: Others,
+    /// Jobs in a table that are done: each is about to be taken out, together
     /// with others.
     staying: Apart<AtomicUsize>,
+    /// Live jobs that the stop has left to another process. Changed under the board's
+    /// lock.
+    suspended: AtomicUsize,
     random: Mutex<fastrand::Rng>,
     /// The thread to wake, where there is one.
     timer: OnceLock<Thread>,
@@ -69,13 +75,13 @@ struct Board {
     tasks: HashMap<Arc<str>, Arc<dyn Restore>>,
     /// Stored jobs that no task can run.
     unresolved: HashMap<JobId, Unresolved>,
-    /// Live jobs that the stop has left to another process.
-    suspended: usize,
     catch_up: CatchUp,
 }
 
 use self::catch_up::CatchUp;
 pub(crate) use self::restoring::{Restore, Restored, Unresolved};
+pub(crate) use self::shards::Cursor;
+use self::shards::Others;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -87,6 +93,9 @@ enum Phase {
     Stopping,
     Stopped,
 }
+
+/// So many slots are looked at in one go.
+const AT_A_TIME: usize = 256;
 
 /// So many jobs take up about a [room](make_room).
 const JOBS_PER_ROOM: u32 = 256;
@@ -108,32 +117,49 @@ impl Board {
         job: &mut Arc<J>,
         id: Option<JobId>,
         over: &[Arc<str>],
-        now: Now,
+        (now, others): (Now, &Others),
     ) -> Result<(), ScheduleError> {
-        self.check_open()?;
+        self.phase.check_open()?;
         if let Some(id) = &id {
-            if self.table.contains(id) {
+            if self.contains(id, others) {
                 return Err(ScheduleError::DuplicateJob { id: id.clone() });
             }
             if self.unresolved.get(id).is_some_and(|job| !job.is_of(over)) {
                 return Err(ScheduleError::UnresolvedJob { id: id.clone() });
             }
         }
-        let place = self.table.place(now);
-        let place = place.map_err(|live| ScheduleError::TooManyJobs { live })?;
-        if let Some(job) = Arc::get_mut(job) {
-            let core = job.core_mut();
-            core.slot = place.slot;
-            core.is_named = id.is_some();
-            core.id = id.unwrap_or(place.id);
-        }
-        Ok(())
+        place(&mut self.table, job, id, now)
     }
 
+    /// Whether a live job has this id, or a place is reserved for it.
+    fn contains(&self, id: &JobId, others: &Others) -> bool {
+        self.table.contains(id) || others.iter().any(|other| lock(other).table.contains(id))
+    }
+}
+
+#[inline]
+fn place<J: Execution>(
+    table: &mut Table<Live>,
+    job: &mut Arc<J>,
+    id: Option<JobId>,
+    now: Now,
+) -> Result<(), ScheduleError> {
+    let place = table.place(now);
+    let place = place.map_err(|live| ScheduleError::TooManyJobs { live })?;
+    if let Some(job) = Arc::get_mut(job) {
+        let core = job.core_mut();
+        core.slot = place.slot;
+        core.is_named = id.is_some();
+        core.id = id.unwrap_or(place.id);
+    }
+    Ok(())
+}
+
+impl Phase {
     /// Whether new jobs may enter, and if not, why.
     #[inline]
-    fn check_open(&self) -> Result<(), ScheduleError> {
-        match self.phase {
+    fn check_open(self) -> Result<(), ScheduleError> {
+        match self {
             Phase::New | Phase::Starting => Err(ScheduleError::NotStarted),
             Phase::Running => Ok(()),
             Phase::Stopping | Phase::Stopped => Err(ScheduleError::Stopped),
@@ -153,7 +179,8 @@ pub(crate) enum When {
 #[derive(Default)]
 pub(crate) struct Removed {
     wake: Wake,
-    is_idle: bool,
+    /// Its table has no live job left, and maybe no other has.
+    may_be_idle: bool,
     _job: Option<Live>,
 }
 
@@ -177,6 +204,7 @@ impl Hub {
         };
         let changed = Arc::new(Signal::new());
         let store = || Store::new(config.clock.clone(), config.is_by_hand, changed.clone());
+        let (others, table) = Others::new(&mut random, config.is_by_hand);
         Self {
             store: config.has_store.then(store),
             clock: config.clock,
@@ -185,15 +213,16 @@ impl Hub {
             state: config.state,
             events: Arc::default(),
             board: Apart(Mutex::new(Board {
-                table: Table::new(random.fork()),
+                table,
                 phase: Phase::New,
                 dispatcher: None,
                 tasks: HashMap::new(),
                 unresolved: HashMap::new(),
-                suspended: 0,
                 catch_up: CatchUp::default(),
             })),
+            others,
             staying: Apart::default(),
+            suspended: AtomicUsize::new(0),
             random: Mutex::new(random),
             timer: OnceLock::new(),
             has_stopped: AtomicBool::new(false),
@@ -224,6 +253,7 @@ impl Hub {
         match board.phase {
             Phase::New | Phase::Starting => {
                 board.phase = Phase::Running;
+                self.others.set_phase(Phase::Running);
                 board.dispatcher = Some(Arc::new(Dispatcher::new(executor, self.clone())));
                 Ok(())
             }
@@ -242,12 +272,17 @@ impl Hub {
             let mut board = lock(&self.board);
             if matches!(board.phase, Phase::Starting | Phase::Running) {
                 board.phase = Phase::New;
+                self.others.set_phase(Phase::New);
             }
-            board.suspended = 0;
+            self.suspended.store(0, Ordering::SeqCst);
+            let others = self.others.iter();
             (
                 std::mem::take(&mut board.catch_up),
                 board.dispatcher.take(),
                 board.table.take_all(),
+                others
+                    .map(|other| lock(other).table.take_all())
+                    .collect::<Vec<_>>(),
                 std::mem::take(&mut board.unresolved),
             )
         };
@@ -257,20 +292,22 @@ impl Hub {
     /// Nothing new starts from here on: what has not run is cancelled, what
     /// runs is asked to end. When it returns, that is done, whoever began it.
     pub(crate) fn begin_stop(&self) {
-        let slots = {
+        {
             let mut board = lock(&self.board);
             if board.phase == Phase::Stopped {
                 return;
             }
             board.phase = Phase::Stopping;
-            // No job enters any more, so there will be no more slots.
-            board.table.slots()
-        };
-        for slot in 0..slots {
-            let job = lock(&self.board).table.get(slot as u32).cloned();
-            if let Some(job) = job {
+            self.others.set_phase(Phase::Stopping);
+        }
+        // No job enters any more, so there will be no more slots.
+        let mut next = Some(Cursor::default());
+        while let Some(cursor) = next {
+            let (jobs, then) = self.jobs_from(cursor, AT_A_TIME);
+            for job in jobs {
                 let _ = job.cancel(Cancelling::Shutdown);
             }
+            next = then;
         }
     }
 
@@ -280,8 +317,13 @@ impl Hub {
         let (left, waiting, dispatcher, tasks) = {
             let mut board = lock(&self.board);
             board.phase = Phase::Stopped;
+            self.others.set_phase(Phase::Stopped);
+            let others = self.others.iter();
+            let others = others.map(|other| lock(other).table.take_all());
             (
-                board.table.take_all(),
+                std::iter::once(board.table.take_all())
+                    .chain(others)
+                    .collect::<Vec<_>>(),
                 std::mem::take(&mut board.catch_up),
                 board.dispatcher.take(),
                 std::mem::take(&mut board.tasks),
@@ -290,7 +332,7 @@ impl Hub {
         // SeqCst, before the look at who waits: see `StatusCell::announce_waiter`.
         self.has_stopped.store(true, Ordering::SeqCst);
         let mut running = Vec::new();
-        for core in left.jobs().map(|job| job.core()) {
+        for core in left.iter().flat_map(Emptied::jobs).map(|job| job.core()) {
             // A durable job that waits is none: another process goes on with it.
             let status = core.status.actual();
             if status == JobStatus::Running {
@@ -335,8 +377,7 @@ impl Hub {
     /// Whether no job is live, or is left to another process, and the store knows
     /// of it all.
     pub(crate) fn is_idle(&self) -> bool {
-        let is_idle = self.is_idle_on(&lock(&self.board));
-        is_idle && self.store.as_ref().is_none_or(Store::is_quiet)
+        self.has_no_live_jobs() && self.store.as_ref().is_none_or(Store::is_quiet)
     }
 
     /// Whether the store has nothing more to do.
@@ -405,30 +446,53 @@ impl Hub {
         if let Some(id) = &id {
             check_id(id)?;
         }
-        let (wake, dispatcher) = {
-            let mut board = lock(&self.board);
-            board.place(job, id, &[], now)?;
-            // Before anybody else can have it, so that none of its events comes
-            // before.
-            self.record(&**job, now, || JobEventKind::Scheduled {
-                due: job.exec_at(),
-            });
-            let slot = job.core().slot;
-            board.table.insert(slot, job.clone());
-            match when {
-                When::Now => (Wake::No, board.dispatcher.clone()),
-                When::At(due, kind) => (board.table.arm(slot, due, kind, now), None),
+        let own = self.others.of_this_thread().filter(|_| id.is_none());
+        let wake = match own {
+            Some(own) => {
+                let mut own = lock(own);
+                own.phase.check_open()?;
+                place(&mut own.table, job, None, now)?;
+                self.enter_new(&mut own.table, job, when, now)
+            }
+            None => {
+                let mut board = lock(&self.board);
+                board.place(job, id, &[], (now, &self.others))?;
+                self.enter_new(&mut board.table, job, when, now)
             }
         };
         self.wake(wake);
         self.events.deliver();
-        if let Some(dispatcher) = dispatcher {
+        // Without a dispatcher it has been cancelled, for the app has stopped.
+        if when == When::Now
+            && let Some(dispatcher) = self.dispatcher()
+        {
             dispatcher.submit_one(job.clone());
         }
         if job.core().slot.is_multiple_of(JOBS_PER_ROOM) {
             make_room();
         }
         Ok(())
+    }
+
+    /// Puts a job into its place.
+    #[inline]
+    fn enter_new<J: Execution>(
+        &self,
+        table: &mut Table<Live>,
+        job: &Arc<J>,
+        when: When,
+        now: Now,
+    ) -> Wake {
+        // Before anybody else can have it, so that none of its events comes before.
+        self.record(&**job, now, || JobEventKind::Scheduled {
+            due: job.exec_at(),
+        });
+        let slot = job.core().slot;
+        table.insert(slot, job.clone());
+        match when {
+            When::Now => Wake::No,
+            When::At(due, kind) => table.arm(slot, due, kind, now),
+        }
     }
 
     /// Keeps a place and an id for a job until its store has it; to be followed
@@ -445,7 +509,7 @@ impl Hub {
             check_id(id)?;
         }
         let mut board = lock(&self.board);
-        board.place(job, id, over, now)?;
+        board.place(job, id, over, (now, &self.others))?;
         let core = job.core();
         board
             .table
@@ -496,7 +560,7 @@ impl Hub {
     /// job's by now.
     pub(crate) fn forget_if_free(&self, id: &JobId) {
         let board = lock(&self.board);
-        if !board.table.contains(id) && !board.unresolved.contains_key(id) {
+        if !board.contains(id, &self.others) && !board.unresolved.contains_key(id) {
             // Under the lock: whoever takes the id comes after it.
             self.queue(Change::Remove(id.clone()));
         }
@@ -515,13 +579,16 @@ impl Hub {
 
     /// The app stops, and leaves the job in this slot to another process.
     pub(crate) fn suspend(&self, slot: u32) -> Wake {
-        let (wake, is_idle) = {
+        let wake = {
+            // A stored job, and so in the board's table.
             let mut board = lock(&self.board);
             let wake = board.table.disarm(slot);
-            board.suspended += usize::from(board.table.get(slot).is_some());
-            (wake, self.is_idle_on(&board))
+            let is_there = board.table.get(slot).is_some();
+            self.suspended
+                .fetch_add(usize::from(is_there), Ordering::SeqCst);
+            wake
         };
-        if is_idle {
+        if self.has_no_live_jobs() {
             self.changed.notify(usize::MAX);
         }
         wake
@@ -529,42 +596,68 @@ impl Hub {
 
     /// A job that was suspended is cancelled, and so is about to be removed.
     pub(crate) fn take_back(&self) {
-        let suspended = &mut lock(&self.board).suspended;
-        *suspended = suspended.saturating_sub(1);
+        let _board = lock(&self.board);
+        let suspended = self.suspended.load(Ordering::SeqCst);
+        self.suspended
+            .store(suspended.saturating_sub(1), Ordering::SeqCst);
     }
 
     /// The job in a slot.
     pub(crate) fn at(&self, slot: u32) -> Option<Live> {
-        lock(&self.board).table.get(slot).cloned()
+        self.tables().of(slot).get(slot).cloned()
     }
 
     pub(crate) fn arm(&self, slot: u32, due: Due, kind: Kind, now: Now) -> Wake {
-        lock(&self.board).table.arm(slot, due, kind, now)
+        self.tables().of(slot).arm(slot, due, kind, now)
     }
 
     /// A job is done, and leaves. What comes back is for
     /// [`removed`](Hub::removed), once the caller holds no lock.
     pub(crate) fn remove(&self, slot: u32) -> Removed {
-        let mut board = lock(&self.board);
-        let (job, wake) = board.table.remove(slot);
+        let mut tables = self.tables();
+        let table = tables.of(slot);
+        let (job, wake) = table.remove(slot);
         Removed {
             wake,
-            is_idle: self.is_idle_on(&board),
+            may_be_idle: self.may_be_idle(table),
             _job: job,
         }
     }
 
-    fn is_idle_on(&self, board: &Board) -> bool {
+    /// Live jobs that nobody waits for: they are about to leave, or left to another
+    /// process.
+    fn uncounted(&self) -> usize {
         // Those that stay have been counted as live, and maybe not as staying yet;
         // then whoever counts them takes them out, too, or has a live one.
-        let staying = self.staying.load(Ordering::SeqCst);
-        board.table.live() <= board.suspended + staying
+        self.staying.load(Ordering::SeqCst) + self.suspended.load(Ordering::SeqCst)
+    }
+
+    /// Whether no other live job is in a table. Only then can it be that there is none
+    /// at all.
+    fn may_be_idle(&self, table: &Table<Live>) -> bool {
+        table.live() <= self.uncounted()
+    }
+
+    /// A look at all tables at the same time: a job of one may schedule another in the
+    /// next, and end.
+    fn has_no_live_jobs(&self) -> bool {
+        let board = lock(&self.board);
+        let others: Vec<_> = self.others.iter().map(lock).collect();
+        let in_others = others.iter().map(|other| other.table.live());
+        board.table.live() + in_others.sum::<usize>() <= self.uncounted()
     }
 }
 
 impl LiveJobs for Hub {
     fn take_handed(&self, tags: &[Tag]) -> Vec<Live> {
-        lock(&self.board).table.take_handed(tags)
+        let mut tables = self.tables();
+        let mut jobs = Vec::with_capacity(tags.len());
+        for tags in tags.chunk_by(|one, other| self.are_together(one.slot(), other.slot())) {
+            if let Some(first) = tags.first() {
+                jobs.extend(tables.of(first.slot()).take_handed(tags));
+            }
+        }
+        jobs
     }
 
     fn stays(&self) {
@@ -572,24 +665,29 @@ impl LiveJobs for Hub {
     }
 
     fn take_out(&self, slots: &mut Vec<u32>) {
-        let count = slots.len();
         let mut left = Vec::with_capacity(slots.len());
-        let (wake, is_idle) = {
-            let mut board = lock(&self.board);
-            let mut wake = Wake::No;
-            for slot in slots.drain(..) {
-                let (job, then) = board.table.remove(slot);
+        let mut wake = Wake::No;
+        let mut may_be_idle = false;
+        // By tables, and the count under the lock of each: see `has_no_live_jobs`.
+        slots.sort_by_key(|slot| self.others.table_of(*slot));
+        for slots in slots.chunk_by(|one, other| self.are_together(*one, *other)) {
+            let Some(first) = slots.first() else { continue };
+            let mut tables = self.tables();
+            let table = tables.of(*first);
+            for slot in slots {
+                let (job, then) = table.remove(*slot);
                 left.extend(job);
                 if then != Wake::No {
                     wake = then;
                 }
             }
-            self.staying.fetch_sub(count, Ordering::SeqCst);
-            (wake, self.is_idle_on(&board))
-        };
+            self.staying.fetch_sub(slots.len(), Ordering::SeqCst);
+            may_be_idle |= self.may_be_idle(table);
+        }
+        slots.clear();
         self.removed(Removed {
             wake,
-            is_idle,
+            may_be_idle,
             _job: None,
         });
         // What they hold is foreign, and drops itself with care.
@@ -600,39 +698,35 @@ impl LiveJobs for Hub {
 impl Hub {
     pub(crate) fn removed(&self, removed: Removed) {
         self.wake(removed.wake);
-        if removed.is_idle {
+        if removed.may_be_idle && self.has_no_live_jobs() {
             self.changed.notify(usize::MAX);
         }
     }
 
     pub(crate) fn find(&self, id: &JobId) -> Option<Live> {
+        if let Some(slot) = id.slot_hint()
+            && let Some(job) = self.tables().of(slot).find(id)
+        {
+            return Some(job.clone());
+        }
         lock(&self.board).table.find(id).cloned()
     }
 
     /// All live jobs, taken a piece at a time so that nobody waits for long.
     pub(crate) fn jobs(&self) -> Vec<Live> {
-        const AT_A_TIME: usize = 256;
-        let (mut jobs, mut next) = self.jobs_from(0, AT_A_TIME);
-        while let Some(slot) = next {
-            let (more, then) = self.jobs_from(slot, AT_A_TIME);
+        let mut jobs = Vec::new();
+        let mut next = Some(Cursor::default());
+        while let Some(cursor) = next {
+            let (more, then) = self.jobs_from(cursor, AT_A_TIME);
             jobs.extend(more);
             next = then;
         }
         jobs
     }
 
-    /// The jobs in so many slots from this one on, and where to go on.
-    pub(crate) fn jobs_from(&self, slot: usize, count: usize) -> (Vec<Live>, Option<usize>) {
-        let board = lock(&self.board);
-        let slots = board.table.slots();
-        let end = slots.min(slot.saturating_add(count));
-        let jobs = (slot..end).filter_map(|slot| board.table.live_at(slot as u32).cloned());
-        (jobs.collect(), (end < slots).then_some(end))
-    }
-
     /// Whether new jobs may enter, and if not, why.
     pub(crate) fn check_open(&self) -> Result<(), ScheduleError> {
-        lock(&self.board).check_open()
+        lock(&self.board).phase.check_open()
     }
 
     /// Drops a foreign value on a thread of the executor, for callers that must
@@ -650,62 +744,98 @@ impl Hub {
         lock(&self.board).dispatcher.clone()
     }
 
-    pub(crate) fn swap_inbox(&self, empty: &mut Inbox) {
-        lock(&self.board).table.swap_inbox(empty);
+    /// Takes the new keys of each table.
+    pub(crate) fn take_inboxes(&self, empty: &mut Inbox, mut take: impl FnMut(&mut Inbox)) {
+        for number in 0..self.table_count() {
+            self.tables().numbered(number).swap_inbox(empty);
+            take(empty);
+        }
     }
 
     /// The jobs that these keys, which have come due, stand for.
     pub(crate) fn take_due(&self, keys: &mut Vec<Key>, jobs: &mut Vec<Live>) {
-        let mut board = lock(&self.board);
-        let table = &mut board.table;
-        jobs.extend(
-            keys.drain(..)
-                .filter_map(|key| table.take_due(key.tag()).cloned()),
-        );
+        let mut tables = self.tables();
+        for tag in keys.drain(..).map(Key::tag) {
+            jobs.extend(tables.of(tag.slot()).take_due(tag).cloned());
+        }
     }
 
-    /// The timer leaves so many keys that have come due to the dispatcher.
-    pub(crate) fn hand_over(&self, count: usize) {
-        lock(&self.board).table.hand_over(count);
+    /// The timer leaves these keys, which have come due, to the dispatcher.
+    pub(crate) fn hand_over(&self, keys: &[Key]) {
+        let mut tables = self.tables();
+        for key in keys {
+            tables.of(key.tag().slot()).hand_over();
+        }
     }
 
+    /// Whether dead keys outnumber the living, where a sweep can find them.
     pub(crate) fn is_sweep_due(&self) -> bool {
-        lock(&self.board).table.is_sweep_due()
+        let (dead, allowed) = self.count_dead();
+        dead > allowed
+    }
+
+    /// How many dead keys there are, and how many there may be before a sweep is due.
+    fn count_dead(&self) -> (usize, usize) {
+        let mut sum = (0, 0);
+        self.each_table(|table| {
+            let (dead, allowed) = table.count_dead();
+            sum = (sum.0 + dead, sum.1 + allowed);
+        });
+        sum
     }
 
     /// Whether a slot waits for this key; if not, the caller takes it out of the
     /// heap.
     pub(crate) fn keep_key(&self, tag: Tag) -> bool {
-        let mut board = lock(&self.board);
-        let is_alive = board.table.is_alive(tag);
+        let mut tables = self.tables();
+        let table = tables.of(tag.slot());
+        let is_alive = table.is_alive(tag);
         if !is_alive {
-            board.table.swept(1);
+            table.swept();
         }
         is_alive
     }
 
     /// Gives back a little of the memory that is not needed, and whether it did.
     pub(crate) fn tidy(&self) -> bool {
-        let tidied = lock(&self.board).table.tidy();
-        // Dropped here, without the lock.
-        tidied.is_some()
+        (0..self.table_count()).any(|number| {
+            let tidied = self.tables().numbered(number).tidy();
+            // Dropped here, without the lock.
+            tidied.is_some()
+        })
     }
 
     pub(crate) fn is_alive(&self, tag: Tag) -> bool {
-        lock(&self.board).table.is_alive(tag)
+        self.tables().of(tag.slot()).is_alive(tag)
     }
 
-    /// Runs a step of a sweep, which asks whether a key is alive and gives how
-    /// many it took out.
-    pub(crate) fn sweep(&self, step: impl FnOnce(&dyn Fn(Tag) -> bool) -> usize) {
-        let mut board = lock(&self.board);
-        let table = &board.table;
-        let removed = step(&|tag| table.is_alive(tag));
-        board.table.swept(removed);
+    /// Runs a step of a sweep, which asks whether a key is alive, and takes those out
+    /// that are not.
+    pub(crate) fn sweep(&self, step: impl FnOnce(&mut dyn FnMut(Tag) -> bool)) {
+        let mut tables = self.tables();
+        step(&mut |tag| {
+            let table = tables.of(tag.slot());
+            let is_alive = table.is_alive(tag);
+            if !is_alive {
+                table.swept();
+            }
+            is_alive
+        });
     }
 
     pub(crate) fn fall_asleep(&self, until: i64, not_before: i64) -> bool {
-        lock(&self.board).table.fall_asleep(until, not_before)
+        let (dead, allowed) = self.count_dead();
+        if dead > allowed {
+            return false;
+        }
+        // Each table has its share of what is still allowed, so that one that uses
+        // it up wakes the timer no more often than it would alone.
+        let share = (allowed - dead).div_ceil(self.table_count());
+        (0..self.table_count()).all(|number| {
+            let mut tables = self.tables();
+            let table = tables.numbered(number);
+            table.fall_asleep(until, not_before, share)
+        })
     }
 
     // Small things.

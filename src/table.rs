@@ -17,6 +17,7 @@ use std::collections::hash_map::Entry;
 
 use crate::clock::{Due, MonoNanos, Now};
 use crate::id::JobId;
+use crate::sync::{Apart, Arc, AtomicU64, Ordering};
 use crate::timer_queue::{Key, Kind, MAX_SLOTS, Tag};
 
 use self::pages::{Keys, PAGE, Page, Pages};
@@ -42,6 +43,7 @@ pub(crate) struct Table<J> {
     /// Keys that nobody has put into the heap yet.
     inbox: Inbox,
     ids: IdSource,
+    shard: Shard,
     /// The number of the last tag.
     number: u64,
     /// The timer sleeps until then; `MIN` while it is awake, when it will look
@@ -56,6 +58,8 @@ pub(crate) struct Table<J> {
     handed_over: usize,
     /// It will not look again before then, whatever comes due.
     not_before: MonoNanos,
+    /// As many dead keys are nothing to wake the timer for.
+    dead_tolerated: usize,
     /// Jobs that have left since memory was last given back.
     removed: u32,
     /// The entries of `free` below this one are still to be looked at.
@@ -138,9 +142,53 @@ pub(crate) struct Place {
     pub(crate) id: JobId,
 }
 
+/// Which of the tables of an app it is. They share the numbers of slots among them:
+/// the low bits of a slot tell its table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shard {
+    pub(crate) number: u32,
+    /// How many bits tell a table.
+    pub(crate) bits: u32,
+}
+
+impl Shard {
+    fn index(self, slot: u32) -> usize {
+        (slot >> self.bits) as usize
+    }
+
+    fn slot(self, index: usize) -> u32 {
+        (index as u32) << self.bits | self.number
+    }
+
+    fn most(self) -> usize {
+        MAX_SLOTS >> self.bits
+    }
+}
+
+/// The stamp of the last id that was made, in all tables of an app.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LastStamp(Arc<Apart<AtomicU64>>);
+
+impl LastStamp {
+    /// Greater than all before, and no less than `stamp`. Relaxed, for nothing but
+    /// the number itself goes by it.
+    #[inline]
+    fn next(&self, stamp: u64) -> u64 {
+        let mut last = self.0.load(Ordering::Relaxed);
+        loop {
+            let next = stamp.max(last + 1);
+            let (ok, failed) = (Ordering::Relaxed, Ordering::Relaxed);
+            match self.0.compare_exchange_weak(last, next, ok, failed) {
+                Ok(_) => return next,
+                Err(now) => last = now,
+            }
+        }
+    }
+}
+
 #[derive(Debug)]
 struct IdSource {
-    last_stamp: u64,
+    last_stamp: LastStamp,
     random: fastrand::Rng,
 }
 
@@ -151,8 +199,7 @@ impl IdSource {
         let wall = now.wall.max(0) as u64;
         let (millis, rest) = (wall / 1_000_000, wall % 1_000_000);
         let stamp = (millis << 12) | ((rest << 12) / 1_000_000);
-        self.last_stamp = stamp.max(self.last_stamp + 1);
-        JobId::generated(self.last_stamp, slot, self.random.u32(..))
+        JobId::generated(self.last_stamp.next(stamp), slot, self.random.u32(..))
     }
 }
 
@@ -160,15 +207,13 @@ impl IdSource {
 const FEW_DEAD: usize = 64;
 
 impl<J: Entrant> Table<J> {
-    pub(crate) fn new(random: fastrand::Rng) -> Self {
+    pub(crate) fn new(shard: Shard, last_stamp: LastStamp, random: fastrand::Rng) -> Self {
         Self {
+            shard,
             slots: Pages::new(),
             free: Vec::new(),
             inbox: Inbox::with_room(),
-            ids: IdSource {
-                last_stamp: 0,
-                random,
-            },
+            ids: IdSource { last_stamp, random },
             number: 0,
             wake_at: MonoNanos::MIN,
             live: 0,
@@ -176,6 +221,7 @@ impl<J: Entrant> Table<J> {
             dead: 0,
             handed_over: 0,
             not_before: MonoNanos::MIN,
+            dead_tolerated: 0,
             removed: 0,
             pruned_to: 0,
             named: HashMap::new(),
@@ -185,6 +231,11 @@ impl<J: Entrant> Table<J> {
     /// How many jobs there are, and places that are kept for one.
     pub(crate) fn live(&self) -> usize {
         self.live as usize
+    }
+
+    /// The slot at this index, of so many as there are [`slots`](Table::slots).
+    pub(crate) fn slot_at(&self, index: usize) -> u32 {
+        self.shard.slot(index)
     }
 
     /// How many slots there are, taken and free.
@@ -205,19 +256,27 @@ impl<J: Entrant> Table<J> {
     pub(crate) fn slot(&mut self) -> Option<u32> {
         loop {
             match self.free.pop() {
-                Some(slot) if self.slots.get(slot as usize).is_some_and(Slot::is_free) => {
-                    return Some(slot);
+                Some(at) if self.slots.get(at as usize).is_some_and(Slot::is_free) => {
+                    return Some(self.shard.slot(at as usize));
                 }
                 // It was cut off, or is taken again.
                 Some(_) => {}
-                None if self.slots.len() < MAX_SLOTS => {
-                    let slot = self.slots.len() as u32;
+                None if self.slots.len() < self.shard.most() => {
+                    let slot = self.shard.slot(self.slots.len());
                     self.slots.push(Slot::FREE);
                     return Some(slot);
                 }
                 None => return None,
             }
         }
+    }
+
+    fn at(&self, slot: u32) -> Option<&Slot<J>> {
+        self.slots.get(self.shard.index(slot))
+    }
+
+    fn at_mut(&mut self, slot: u32) -> Option<&mut Slot<J>> {
+        self.slots.get_mut(self.shard.index(slot))
     }
 
     /// The slot that a restored job's id names, if it may have that: so it is found
@@ -228,20 +287,22 @@ impl<J: Entrant> Table<J> {
         /// job, and as many more.
         const SLOTS_A_JOB: usize = 4;
         const MORE: usize = 64;
-        let slot = id.slot_hint()? as usize;
-        if slot >= MAX_SLOTS || slot > SLOTS_A_JOB * self.live() + MORE {
+        let slot = id.slot_hint()?;
+        let index = self.shard.index(slot);
+        let is_here = slot == self.shard.slot(index) && index < self.shard.most();
+        if !is_here || index > SLOTS_A_JOB * self.live() + MORE {
             return None;
         }
-        while self.slots.len() < slot {
+        while self.slots.len() < index {
             self.free.push(self.slots.len() as u32);
             self.slots.push(Slot::FREE);
         }
-        match self.slots.get(slot) {
+        match self.slots.get(index) {
             None => self.slots.push(Slot::FREE),
             Some(place) if place.is_free() => {}
             Some(_) => return None,
         }
-        Some(slot as u32)
+        Some(slot)
     }
 
     /// Whether a live job has this id, or a place is reserved for it.
@@ -251,10 +312,7 @@ impl<J: Entrant> Table<J> {
 
     /// Whether a place is reserved for the name.
     pub(crate) fn is_reserved(&self, id: &JobId) -> bool {
-        let slot = self
-            .named
-            .get(id)
-            .and_then(|slot| self.slots.get(*slot as usize));
+        let slot = self.named.get(id).and_then(|slot| self.at(*slot));
         slot.is_some_and(Slot::is_reserved)
     }
 
@@ -264,7 +322,7 @@ impl<J: Entrant> Table<J> {
         if let Some(id) = name {
             self.named.insert(id.clone(), slot);
         }
-        if let Some(place) = self.slots.get_mut(slot as usize) {
+        if let Some(place) = self.at_mut(slot) {
             debug_assert!(place.is_free(), "the slot is taken");
             *place = Slot::RESERVED;
         }
@@ -274,7 +332,7 @@ impl<J: Entrant> Table<J> {
     /// Puts a job into the place that is reserved for it, if that is still
     /// there.
     pub(crate) fn fill(&mut self, slot: u32, job: J) -> bool {
-        match self.slots.get_mut(slot as usize) {
+        match self.at_mut(slot) {
             Some(place) if place.is_reserved() => {
                 *place = Slot::taken(job);
                 true
@@ -285,11 +343,11 @@ impl<J: Entrant> Table<J> {
 
     /// Frees a place that was reserved.
     pub(crate) fn give_up(&mut self, slot: u32, name: Option<&JobId>) {
-        if let Some(place) = self.slots.get_mut(slot as usize)
+        if let Some(place) = self.at_mut(slot)
             && place.is_reserved()
         {
             *place = Slot::FREE;
-            self.free.push(slot);
+            self.free.push(self.shard.index(slot) as u32);
             self.live -= 1;
             if let Some(id) = name {
                 self.named.remove(id);
@@ -302,7 +360,7 @@ impl<J: Entrant> Table<J> {
         // A name may look like an id of a year that no clock here can reach.
         const LAST_MILLIS: u64 = i64::MAX as u64 / 1_000_000;
         if let Some(stamp) = id.stamp().filter(|stamp| stamp >> 12 <= LAST_MILLIS) {
-            self.ids.last_stamp = self.ids.last_stamp.max(stamp);
+            self.ids.last_stamp.0.fetch_max(stamp, Ordering::Relaxed);
         }
     }
 
@@ -316,7 +374,7 @@ impl<J: Entrant> Table<J> {
                 Entry::Occupied(_) => return debug_assert!(false, "two jobs of one id"),
             };
         }
-        if let Some(place) = self.slots.get_mut(slot as usize) {
+        if let Some(place) = self.at_mut(slot) {
             debug_assert!(place.is_free(), "the slot is taken");
             *place = Slot::taken(job);
         }
@@ -325,7 +383,7 @@ impl<J: Entrant> Table<J> {
 
     /// The job in a slot.
     pub(crate) fn get(&self, slot: u32) -> Option<&J> {
-        self.slots.get(slot as usize)?.job.as_ref()
+        self.at(slot)?.job.as_ref()
     }
 
     /// The slot of a job whose id is in the index. Most apps have none, and a hash
@@ -356,7 +414,7 @@ impl<J: Entrant> Table<J> {
         let Some(Slot {
             job: Some(_),
             armed,
-        }) = self.slots.get_mut(slot as usize)
+        }) = self.slots.get_mut(self.shard.index(slot))
         else {
             return Wake::No;
         };
@@ -384,7 +442,7 @@ impl<J: Entrant> Table<J> {
         if let Some(Slot {
             job: Some(_),
             armed,
-        }) = self.slots.get_mut(slot as usize)
+        }) = self.slots.get_mut(self.shard.index(slot))
             && std::mem::replace(armed, Tag::NONE) != Tag::NONE
         {
             self.armed -= 1;
@@ -396,11 +454,11 @@ impl<J: Entrant> Table<J> {
     /// Takes a job out, to be dropped when the lock is gone.
     pub(crate) fn remove(&mut self, slot: u32) -> (Option<J>, Wake) {
         let wake = self.disarm(slot);
-        let place = self.slots.get_mut(slot as usize);
+        let place = self.at_mut(slot);
         let Some(job) = place.and_then(|place| place.job.take()) else {
             return (None, wake);
         };
-        self.free.push(slot);
+        self.free.push(self.shard.index(slot) as u32);
         self.live -= 1;
         self.removed = self.removed.saturating_add(1);
         if job.is_named() {
@@ -507,7 +565,7 @@ impl<J: Entrant> Table<J> {
         if let Some(Slot {
             job: Some(job),
             armed,
-        }) = self.slots.get_mut(tag.slot() as usize)
+        }) = self.slots.get_mut(self.shard.index(tag.slot()))
             && *armed == tag
         {
             *armed = Tag::NONE;
@@ -518,10 +576,9 @@ impl<J: Entrant> Table<J> {
         None
     }
 
-    /// The timer leaves so many keys to others, for
-    /// [`take_handed`](Table::take_handed).
-    pub(crate) fn hand_over(&mut self, count: usize) {
-        self.handed_over += count;
+    /// The timer leaves a key to others, for [`take_handed`](Table::take_handed).
+    pub(crate) fn hand_over(&mut self) {
+        self.handed_over += 1;
     }
 
     /// The jobs that these keys stand for, without the dead ones.
@@ -537,26 +594,43 @@ impl<J: Entrant> Table<J> {
 
     /// Whether a slot still waits for this key.
     pub(crate) fn is_alive(&self, tag: Tag) -> bool {
-        let slot = self.slots.get(tag.slot() as usize);
+        let slot = self.at(tag.slot());
         slot.is_some_and(|slot| slot.armed == tag)
     }
 
-    /// Whether dead keys outnumber the living, where a sweep can find them.
-    pub(crate) fn is_sweep_due(&self) -> bool {
-        self.dead > self.handed_over + self.armed as usize + FEW_DEAD
+    /// Whether dead keys outnumber the living, where a sweep can find them. Others
+    /// have more of the living, maybe.
+    fn is_sweep_due(&self) -> bool {
+        self.dead > self.dead_tolerated.max(self.allowed_dead())
     }
 
-    /// So many dead keys are gone from the heap.
-    pub(crate) fn swept(&mut self, removed: usize) {
-        self.dead -= removed;
+    fn allowed_dead(&self) -> usize {
+        self.handed_over + self.armed as usize + FEW_DEAD
     }
 
-    /// The timer is about to sleep until `until`, and will not look before
-    /// `not_before`. `false` when there is work for it already.
-    pub(crate) fn fall_asleep(&mut self, until: MonoNanos, not_before: MonoNanos) -> bool {
-        if !self.inbox.is_empty() || self.is_sweep_due() || self.is_tidying_due() {
+    /// How many dead keys there are, and how many there may be before a sweep is due.
+    pub(crate) fn count_dead(&self) -> (usize, usize) {
+        (self.dead, self.allowed_dead())
+    }
+
+    /// A dead key is gone from the heap.
+    pub(crate) fn swept(&mut self) {
+        self.dead -= 1;
+    }
+
+    /// The timer is about to sleep until `until`, will not look before `not_before`,
+    /// and need not be woken for so many more dead keys. `false` when there is work
+    /// for it already.
+    pub(crate) fn fall_asleep(
+        &mut self,
+        until: MonoNanos,
+        not_before: MonoNanos,
+        tolerated: usize,
+    ) -> bool {
+        if !self.inbox.is_empty() || self.is_tidying_due() {
             return false;
         }
+        self.dead_tolerated = self.dead + tolerated;
         self.wake_at = until;
         self.not_before = not_before;
         true

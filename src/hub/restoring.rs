@@ -159,7 +159,7 @@ impl Hub {
             // It was discarded in the meantime; or the store has it twice, which
             // it says it does not.
             let is_gone = found == Found::Waiting && !has_waited;
-            if is_gone || board.table.contains(&record.id) {
+            if is_gone || board.contains(&record.id, &self.others) {
                 return true;
             }
             let by_hint = board.table.place_at_hint(&record.id);
@@ -253,7 +253,7 @@ impl Hub {
         };
         let queued = {
             let mut board = lock(&self.board);
-            if board.table.contains(id) {
+            if board.contains(id, &self.others) {
                 // Its task is about to replace it.
                 return None;
             }
