@@ -204,7 +204,9 @@ impl Hub {
         };
         let changed = Arc::new(Signal::new());
         let store = || Store::new(config.clock.clone(), config.is_by_hand, changed.clone());
-        let (others, table) = Others::new(&mut random, config.is_by_hand);
+        // With a seed it is the same each time, on however many threads and cores.
+        let is_alone = config.is_by_hand || config.seed.is_some();
+        let (others, table) = Others::new(&mut random, is_alone);
         Self {
             store: config.has_store.then(store),
             clock: config.clock,

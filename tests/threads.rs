@@ -1,55 +1,186 @@
-//! Which threads there are. One test, for it looks at the whole process.
-#![cfg(target_os = "linux")]
+//! Threads that use one app at the same time: each has its part of the app's jobs, and
+//! nobody is to see that.
 
-use std::error::Error;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread;
 use std::time::Duration;
 
-use jobber::{JobStatus, Jobber};
+use jobber::testing::ManualClock;
+use jobber::{BoxError, JobId, JobStatus, Jobber, ScheduleError, Task, ThreadPool};
 
-/// The names of our threads.
-fn ours() -> Vec<String> {
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-    let mut names: Vec<String> = tasks
-        .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok())
-        .map(|name| name.trim().to_string())
-        .filter(|name| name.starts_with("jobber-"))
-        .collect();
-    names.sort();
-    names
+type Result<T = ()> = std::result::Result<T, BoxError>;
+
+const HOUR: Duration = Duration::from_secs(3_600);
+/// More than any machine has parts for.
+const THREADS: usize = 20;
+
+/// Runs `f` on one new thread after the other.
+fn on_each_thread<T: Send>(f: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let f = &f;
+    (0..THREADS)
+        .map(|n| thread::scope(|scope| scope.spawn(move || f(n)).join().unwrap()))
+        .collect()
+}
+
+fn noop() -> Result<(Jobber, Task<(), ()>)> {
+    let app = Jobber::builder().clock(ManualClock::new()).build()?;
+    let task = app.task("noop", async || {}).register()?;
+    Ok((app, task))
 }
 
 #[test]
-fn one_timer_thread_and_no_thread_for_a_job_that_waits_and_none_after_shutdown()
--> Result<(), Box<dyn Error>> {
-    // A new thread has its parent's name for a moment: async-io's is there
-    // before any of ours could be its parent.
-    smol::block_on(smol::Timer::after(Duration::ZERO));
-    for _ in 0..20 {
-        let app = Jobber::builder().build()?;
-        let waits = app.task("waits", std::future::pending::<()>).register()?;
-        app.start().wait_blocking()?;
-        let cores = std::thread::available_parallelism()?.get();
-        let mut expected: Vec<String> = (1..=cores).map(|n| format!("jobber-{n}")).collect();
-        expected.push("jobber-timer".into());
-        while ours().len() < expected.len() {
-            std::thread::yield_now();
+fn ids_sort_by_the_time_of_scheduling_whichever_thread_that_was_on() -> Result {
+    let (app, task) = noop()?;
+    app.start().wait_blocking()?;
+    let schedule = |_| task.schedule(()).delay(HOUR).wait_blocking();
+    let ids = on_each_thread(|n| schedule(n).map(|job| job.id().clone()));
+    let ids: Vec<JobId> = ids.into_iter().collect::<std::result::Result<_, _>>()?;
+    assert!(ids.is_sorted_by(|one, next| one < next), "{ids:?}");
+    Ok(())
+}
+
+#[test]
+fn every_thread_finds_and_cancels_the_jobs_of_all() -> Result {
+    let (app, task) = noop()?;
+    app.start().wait_blocking()?;
+    let jobs = on_each_thread(|_| task.schedule(()).delay(HOUR).wait_blocking());
+    let jobs: Vec<_> = jobs.into_iter().collect::<std::result::Result<_, _>>()?;
+    assert_eq!(app.jobs().len(), THREADS);
+    on_each_thread(|_| {
+        for job in &jobs {
+            let found = app.find_job(job.id()).map(|found| found.id().clone());
+            assert_eq!(found.as_ref(), Some(job.id()));
         }
-        for _ in 0..1_000 {
-            let _ = waits.schedule(()).push().wait_blocking()?;
+    });
+    let cancelled = on_each_thread(|n| jobs[THREADS - 1 - n].cancel().wait_blocking());
+    assert!(cancelled.into_iter().all(|did| matches!(did, Ok(true))));
+    assert!(app.jobs().is_empty());
+    app.wait_all().wait_blocking();
+    Ok(())
+}
+
+#[test]
+fn no_job_can_be_named_like_one_of_another_thread() -> Result {
+    let (app, task) = noop()?;
+    app.start().wait_blocking()?;
+    on_each_thread(|n| {
+        let name = format!("job {n}");
+        let first = task.schedule(()).id(&name).delay(HOUR).wait_blocking();
+        let plain = task.schedule(()).delay(HOUR).wait_blocking();
+        let taken = [JobId::from(name), plain.unwrap().id().clone()];
+        assert!(first.is_ok());
+        let again = |id: &JobId| task.schedule(()).id(id).delay(HOUR).wait_blocking();
+        let from_here = taken.each_ref().map(again);
+        let from_there = thread::scope(|scope| {
+            let there = scope.spawn(|| taken.each_ref().map(again));
+            there.join().unwrap()
+        });
+        for (result, id) in from_here
+            .iter()
+            .chain(&from_there)
+            .zip(taken.iter().cycle())
+        {
+            let Err(ScheduleError::DuplicateJob { id: found }) = result else {
+                panic!("{result:?}");
+            };
+            assert_eq!(found, id);
         }
-        let last = waits
-            .schedule(())
-            .delay(Duration::from_nanos(1))
-            .wait_blocking()?;
-        while last.status() != JobStatus::Running {
-            std::thread::yield_now();
-        }
-        assert_eq!(ours(), expected, "a job that waits needs no thread");
-        app.shutdown(Duration::ZERO).wait_blocking();
-        // They have been told, and have only to return.
-        while !ours().is_empty() {
-            std::thread::yield_now();
-        }
+    });
+    Ok(())
+}
+
+#[test]
+fn no_thread_schedules_before_the_start_or_after_the_stop() -> Result {
+    let (app, task) = noop()?;
+    let schedule = |_| task.schedule(()).delay(HOUR).wait_blocking();
+    for result in on_each_thread(schedule) {
+        assert!(matches!(result, Err(ScheduleError::NotStarted)));
     }
+    app.start().wait_blocking()?;
+    let jobs = on_each_thread(schedule);
+    assert!(app.shutdown(HOUR).wait_blocking().is_empty());
+    for job in jobs {
+        assert_eq!(job?.status(), JobStatus::Cancelled);
+    }
+    for result in on_each_thread(schedule) {
+        assert!(matches!(result, Err(ScheduleError::Stopped)));
+    }
+    Ok(())
+}
+
+#[test]
+fn jobs_of_all_threads_start_in_the_order_in_which_they_are_due() -> Result {
+    let clock = ManualClock::new();
+    let app = Jobber::builder()
+        .clock(clock.clone())
+        .executor(ThreadPool::new(1)?)
+        .build()?;
+    let (started, starts) = std::sync::mpsc::channel();
+    let task = app
+        .task("t", move |n: u32| {
+            let _ = started.send(n);
+            async {}
+        })
+        .register()?;
+    app.start().wait_blocking()?;
+    on_each_thread(|n| {
+        for k in 0..50 {
+            // Each thread has its part of all times.
+            let n = (k * THREADS + n) as u32;
+            let due = Duration::from_millis(u64::from(n));
+            task.schedule(n).delay(due).wait_blocking().map(drop)?;
+        }
+        Ok::<_, ScheduleError>(())
+    })
+    .into_iter()
+    .collect::<std::result::Result<Vec<_>, _>>()?;
+    clock.advance(HOUR);
+    app.wait_all().wait_blocking();
+    assert!(starts.try_iter().eq(0..50 * THREADS as u32));
+    Ok(())
+}
+
+/// One job is live at each moment, each time in another thread's part.
+#[test]
+fn wait_all_sees_a_job_that_another_thread_schedules_before_the_first_is_done() -> Result {
+    const LINKS: usize = 3_000;
+    let app = Jobber::builder().executor(ThreadPool::new(2)?).build()?;
+    let cell: Arc<OnceLock<Task<usize, ()>>> = Arc::default();
+    let runs = Arc::new(AtomicUsize::new(0));
+    let (inner, counted) = (cell.clone(), runs.clone());
+    let task = app
+        .task("link", move |n: usize| {
+            let (inner, counted) = (inner.clone(), counted.clone());
+            async move {
+                counted.fetch_add(1, Ordering::SeqCst);
+                if n < LINKS {
+                    let _ = inner.wait().schedule(n + 1).push().await?;
+                }
+                Ok::<_, ScheduleError>(())
+            }
+        })
+        .register()?;
+    assert!(cell.set(task.clone()).is_ok());
+    app.start().wait_blocking()?;
+    let first = task.schedule(1).push().wait_blocking()?;
+    app.wait_all().wait_blocking();
+    assert_eq!(runs.load(Ordering::SeqCst), LINKS);
+    assert_eq!(first.status(), JobStatus::Success);
+    Ok(())
+}
+
+#[test]
+fn with_a_seed_ids_are_the_same_whichever_thread_makes_them() -> Result {
+    let ids = on_each_thread(|_| {
+        let builder = Jobber::builder().clock(ManualClock::new()).seed(7);
+        let app = builder.build()?;
+        let task = app.task("noop", async || {}).register()?;
+        app.start().wait_blocking()?;
+        let job = task.schedule(()).delay(HOUR).wait_blocking()?;
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(job.id().clone())
+    });
+    let ids = ids.into_iter().collect::<std::result::Result<Vec<_>, _>>();
+    assert!(ids?.windows(2).all(|both| both[0] == both[1]));
     Ok(())
 }

@@ -27,9 +27,9 @@ pub(super) struct Other {
 const MOST_TABLES: usize = 8;
 
 impl Others {
-    pub(super) fn new(random: &mut fastrand::Rng, is_by_hand: bool) -> (Self, Table<Live>) {
+    pub(super) fn new(random: &mut fastrand::Rng, is_alone: bool) -> (Self, Table<Live>) {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let count = if is_by_hand { 1 } else { cores };
+        let count = if is_alone { 1 } else { cores };
         let count = count.next_power_of_two().min(MOST_TABLES) as u32;
         let bits = count.trailing_zeros();
         let last_stamp = LastStamp::default();
