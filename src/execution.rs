@@ -147,6 +147,8 @@ pub(crate) trait Execution: Any + Send + Sync {
     /// `Scheduled → Running`, on the executor. `None` when it is not to run (any
     /// more, or yet).
     fn begin(self: Arc<Self>) -> Option<Attempt>;
+    /// Both in one, for a job whose key has come due and was left to the executor.
+    fn fire_and_begin(self: Arc<Self>, now: Now) -> Option<Attempt>;
     /// The executor let go of it before it began: an attempt that has failed,
     /// without a step of the task.
     fn refuse(&self);

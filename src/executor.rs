@@ -11,7 +11,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use self::dispatch::Drainer;
-use crate::execution::{Attempt, Body, Execution, Exit, Mishap};
+use crate::clock::Now;
+use crate::execution::{Attempt, Body, Execution, Exit, Fired, Mishap};
 use crate::panics::{contain, drop_contained};
 use crate::stop::Killed;
 use crate::sync::Arc;
@@ -159,6 +160,8 @@ struct Handed {
 
 enum HandedState {
     Waiting,
+    /// And the timer has not seen to it, which found it due then.
+    Due(Now),
     Running(Running),
     Done,
 }
@@ -181,6 +184,13 @@ impl Handed {
         }
     }
 
+    fn due(job: Arc<dyn Execution>, now: Now) -> Self {
+        Self {
+            job,
+            state: HandedState::Due(now),
+        }
+    }
+
     /// Polls it, and takes the job out if it stays.
     fn poll_to_its_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if std::task::ready!(self.poll(cx)) == Exit::Stays {
@@ -190,9 +200,13 @@ impl Handed {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Exit> {
-        if let HandedState::Waiting = self.state {
-            self.state = HandedState::Done;
-            let Some(Attempt { number, body }) = self.job.clone().begin() else {
+        if let HandedState::Waiting | HandedState::Due(_) = self.state {
+            let job = self.job.clone();
+            let begun = match std::mem::replace(&mut self.state, HandedState::Done) {
+                HandedState::Due(now) => job.fire_and_begin(now),
+                _ => job.begin(),
+            };
+            let Some(Attempt { number, body }) = begun else {
                 return Poll::Ready(Exit::Done);
             };
             self.state = HandedState::Running(Running {
@@ -272,6 +286,11 @@ impl Drop for Handed {
         match std::mem::replace(&mut self.state, HandedState::Done) {
             HandedState::Done => {}
             HandedState::Waiting => self.job.refuse(),
+            HandedState::Due(now) => {
+                if self.job.fire(now) == Fired::Start {
+                    self.job.refuse();
+                }
+            }
             HandedState::Running(mut running) => {
                 self.job.mishap(running.attempt, Mishap::Dropped);
                 running.let_go(&self.job);

@@ -470,7 +470,8 @@ impl Hub {
         {
             dispatcher.submit_one(job.clone());
         }
-        if job.core().slot.is_multiple_of(JOBS_PER_ROOM) {
+        let index = self.others.index_of(job.core().slot);
+        if index.is_multiple_of(JOBS_PER_ROOM) {
             make_room();
         }
         Ok(())
@@ -653,10 +654,10 @@ impl Hub {
 impl LiveJobs for Hub {
     fn take_handed(&self, tags: &[Tag]) -> Vec<Live> {
         let mut tables = self.tables();
-        let mut jobs = Vec::with_capacity(tags.len());
+        let mut jobs = Vec::new();
         for tags in tags.chunk_by(|one, other| self.are_together(one.slot(), other.slot())) {
             if let Some(first) = tags.first() {
-                jobs.extend(tables.of(first.slot()).take_handed(tags));
+                tables.of(first.slot()).take_handed(tags, &mut jobs);
             }
         }
         jobs
@@ -765,8 +766,11 @@ impl Hub {
     /// The timer leaves these keys, which have come due, to the dispatcher.
     pub(crate) fn hand_over(&self, keys: &[Key]) {
         let mut tables = self.tables();
-        for key in keys {
-            tables.of(key.tag().slot()).hand_over();
+        let slot = |key: &Key| key.tag().slot();
+        for keys in keys.chunk_by(|one, other| self.are_together(slot(one), slot(other))) {
+            if let Some(first) = keys.first() {
+                tables.of(slot(first)).hand_over(keys.len());
+            }
         }
     }
 

@@ -421,7 +421,6 @@ where
 
     /// `Scheduled → Running`, if it is to run.
     fn start(&self) -> Option<Started<A>> {
-        let hub = self.hub();
         let timeout = self.task.timeout;
         let (mut state, now) = self.lock_with_time(|state| {
             state.progress.is_ready && (timeout.is_some() || state.progress.is_recurring())
@@ -435,12 +434,18 @@ where
             state.progress.is_overdue = true;
             return None;
         }
+        self.start_ready(state, now)
+    }
+
+    /// The rest of [`start`](JobState::start), with the lock that it took.
+    fn start_ready(&self, mut state: MutexGuard<'_, State<A, R>>, now: Now) -> Option<Started<A>> {
+        let hub = self.hub();
         self.core.status.start()?;
         let begun = state.progress.begin(now);
         let keep = state.progress.may_go_on(self.task.backoff.as_ref());
         let args = state.args.take();
         let mut wake = Wake::No;
-        if let Some(timeout) = timeout {
+        if let Some(timeout) = self.task.timeout {
             let due = Due::Mono(now.mono.saturating_add(timeout.nanos));
             state.progress.set_timer(Some(due));
             wake = hub.arm(self.core.slot, due, Kind::Look, now);
@@ -453,6 +458,51 @@ where
         hub.wake(wake);
         hub.events.deliver();
         Some(Started { begun, args, keep })
+    }
+
+    /// What [`fire`](Execution::fire) and [`start`](JobState::start) come to by a
+    /// longer way for most jobs that come due: it runs once, and now. `None` if it is
+    /// not so.
+    fn start_plainly(&self, now: Now) -> Option<Started<A>> {
+        if self.task.timeout.is_some() {
+            return None;
+        }
+        let (mut state, shown_now) = self.lock_with_time(|_| false);
+        let progress = &mut state.progress;
+        let is_due = progress.timer().is_some_and(|due| due.is_reached(now));
+        let is_free = progress.closing == Closing::No && !progress.is_occupied;
+        if !is_due || !is_free || !progress.is_plain() || progress.is_ready {
+            return None;
+        }
+        // Whatever it is that is not so, the other way finds that out.
+        (self.core.status.actual() == JobStatus::Scheduled).then_some(())?;
+        progress.is_ready = true;
+        self.start_ready(state, shown_now)
+    }
+
+    /// Calls the function of an attempt that has started.
+    fn begin_started(self: Arc<Self>, started: Started<A>) -> Option<Attempt> {
+        let Started { begun, args, keep } = started;
+        let number = begun.number;
+        let body = match args.map(|args| self.attempt_args(number, args, keep)) {
+            // The function itself is foreign, and may panic before it gives a
+            // future.
+            Some(Some(Ok(args))) => contain(|| (self.task.body)(self.clone(), begun, args)),
+            Some(Some(Err(message))) => Err(message),
+            Some(None) => {
+                self.body_gone(number);
+                return None;
+            }
+            None => Err("the job has no arguments left".into()),
+        };
+        match body {
+            Ok(body) => Some(Attempt { number, body }),
+            Err(message) => {
+                self.mishap(number, Mishap::Panicked(message));
+                self.body_gone(number);
+                None
+            }
+        }
     }
 }
 
@@ -666,26 +716,17 @@ where
     }
 
     fn begin(self: Arc<Self>) -> Option<Attempt> {
-        let Started { begun, args, keep } = self.start()?;
-        let number = begun.number;
-        let body = match args.map(|args| self.attempt_args(number, args, keep)) {
-            // The function itself is foreign, and may panic before it gives a
-            // future.
-            Some(Some(Ok(args))) => contain(|| (self.task.body)(self.clone(), begun, args)),
-            Some(Some(Err(message))) => Err(message),
-            Some(None) => {
-                self.body_gone(number);
-                return None;
-            }
-            None => Err("the job has no arguments left".into()),
-        };
-        match body {
-            Ok(body) => Some(Attempt { number, body }),
-            Err(message) => {
-                self.mishap(number, Mishap::Panicked(message));
-                self.body_gone(number);
-                None
-            }
+        let started = self.start()?;
+        self.begin_started(started)
+    }
+
+    fn fire_and_begin(self: Arc<Self>, now: Now) -> Option<Attempt> {
+        if let Some(started) = self.start_plainly(now) {
+            return self.begin_started(started);
+        }
+        match self.fire(now) {
+            Fired::Start => self.begin(),
+            Fired::Settled => None,
         }
     }
 

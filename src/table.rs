@@ -576,20 +576,20 @@ impl<J: Entrant> Table<J> {
         None
     }
 
-    /// The timer leaves a key to others, for [`take_handed`](Table::take_handed).
-    pub(crate) fn hand_over(&mut self) {
-        self.handed_over += 1;
+    /// The timer leaves so many keys to others, for
+    /// [`take_handed`](Table::take_handed).
+    pub(crate) fn hand_over(&mut self, count: usize) {
+        self.handed_over += count;
     }
 
-    /// The jobs that these keys stand for, without the dead ones.
-    pub(crate) fn take_handed(&mut self, tags: &[Tag]) -> Vec<J> {
+    /// Adds the jobs that these keys stand for, without the dead ones.
+    pub(crate) fn take_handed(&mut self, tags: &[Tag], jobs: &mut Vec<J>) {
         self.handed_over = self.handed_over.saturating_sub(tags.len());
         // A look at all of them first: so their memory comes into the caches side
         // by side, and not one after the other.
         let live = tags.iter().filter(|tag| self.live_at(tag.slot()).is_some());
-        let mut jobs = Vec::with_capacity(live.count());
+        jobs.reserve(live.count());
         jobs.extend(tags.iter().filter_map(|tag| self.take_due(*tag).cloned()));
-        jobs
     }
 
     /// Whether a slot still waits for this key.

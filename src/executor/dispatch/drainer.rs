@@ -78,15 +78,17 @@ impl Drainer {
                 self.done.take_out();
                 return Poll::Ready(());
             };
-            let Some(job) = taken.fired(self.now) else {
-                continue;
-            };
-            if job.is_blocking() {
+            let Taken { job, is_fired } = taken;
+            if is_fired && job.is_blocking() {
                 self.dispatcher.submit_one(job);
                 continue;
             }
             let slot = job.core().slot;
-            let mut handed = Handed::new(job);
+            let mut handed = if is_fired {
+                Handed::new(job)
+            } else {
+                Handed::due(job, self.now)
+            };
             match handed.poll(cx) {
                 Poll::Ready(Exit::Stays) => self.done.push(slot),
                 Poll::Ready(Exit::Done) => {}
