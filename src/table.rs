@@ -1,4 +1,5 @@
-//! The table of live jobs: who is there, under which id, and due when.
+//! The table of live jobs: who is there, under which id, and due when. An app has
+//! one, or one for each core.
 //!
 //! Every job that is not done has a slot here, and nothing else of the app
 //! holds it. (Some that are done still have theirs for a moment, until somebody

@@ -113,8 +113,8 @@ impl Keys {
     /// Keys to a piece.
     const PIECE: usize = 4_096;
 
-    /// So many pieces take the timer about a millisecond.
-    const MANY_PIECES: usize = 16;
+    /// So many pieces take the timer less than a millisecond to sort.
+    const MANY_PIECES: usize = 8;
 
     /// The most that an empty list keeps room for.
     const KEPT: usize = 256;
