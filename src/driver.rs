@@ -21,7 +21,7 @@ use crate::timer_queue::{Key, Kind, TimerQueue};
 /// How many keys are taken out, and how many jobs looked up, in one go.
 const BATCH: usize = 256;
 
-/// How many keys a step of a sweep looks at: a step holds the board's lock.
+/// How many keys a step of a sweep looks at: a step holds the locks of tables.
 const SWEEP_STEP: usize = 256;
 
 /// While a job waits for a wall time, the clock is looked at this often, for it
@@ -49,7 +49,7 @@ pub(crate) struct Driver {
     /// Where a sweep stands that is going on.
     sweeping: Option<Line>,
     // Kept for their memory.
-    inbox: Inbox,
+    inboxes: Vec<Inbox>,
     keys: Vec<Key>,
     starting: Vec<Key>,
     fired: Vec<Live>,
@@ -68,7 +68,7 @@ impl Driver {
             offset: now.wall.saturating_sub(now.mono),
             stepping_back: None,
             sweeping: None,
-            inbox: Inbox::with_room(),
+            inboxes: Vec::new(),
             keys: Vec::new(),
             starting: Vec::new(),
             fired: Vec::new(),
@@ -163,10 +163,11 @@ impl Driver {
     /// Takes over new keys: all of them, so that what is due first starts first.
     /// They are few, for whoever leaves many wakes the timer.
     fn collect(&mut self) {
-        self.hub.take_inboxes(&mut self.inbox, |inbox| {
+        self.hub.swap_inboxes(&mut self.inboxes);
+        for inbox in &mut self.inboxes {
             inbox.mono.move_to(&mut self.mono);
             inbox.wall.move_to(&mut self.wall);
-        });
+        }
         // Not under the lock that a sweep holds: this may take a while.
         self.mono.shrink();
         self.wall.shrink();

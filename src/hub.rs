@@ -26,7 +26,7 @@ use crate::state::StateMap;
 use crate::status::JobStatus;
 use crate::storage::Change;
 use crate::sync::{Apart, Arc, AtomicBool, AtomicUsize, Mutex, OnceLock, Ordering, lock};
-use crate::table::{Emptied, Inbox, Table, Wake};
+use crate::table::{Emptied, Table, Wake};
 use crate::timer_queue::{Key, Kind, Tag};
 use crate::writer::Store;
 use crate::zone::Zone;
@@ -47,8 +47,7 @@ pub(crate) struct Hub {
     /// Jobs in a table that are done: each is about to be taken out, together
     /// with others.
     staying: Apart<AtomicUsize>,
-    /// Live jobs that the stop has left to another process. Changed under the board's
-    /// lock.
+    /// Live jobs that the stop has left to another process.
     suspended: AtomicUsize,
     random: Mutex<fastrand::Rng>,
     /// The thread to wake, where there is one.
@@ -449,7 +448,7 @@ impl Hub {
             check_id(id)?;
         }
         let own = self.others.of_this_thread().filter(|_| id.is_none());
-        let wake = match own {
+        let (wake, needs_room) = match own {
             Some(own) => {
                 let mut own = lock(own);
                 own.phase.check_open()?;
@@ -470,14 +469,14 @@ impl Hub {
         {
             dispatcher.submit_one(job.clone());
         }
-        let index = self.others.index_of(job.core().slot);
-        if index.is_multiple_of(JOBS_PER_ROOM) {
+        if needs_room {
             make_room();
         }
         Ok(())
     }
 
-    /// Puts a job into its place.
+    /// Puts a job into its place. Gives also whether there is to be [room](make_room)
+    /// for more.
     #[inline]
     fn enter_new<J: Execution>(
         &self,
@@ -485,17 +484,20 @@ impl Hub {
         job: &Arc<J>,
         when: When,
         now: Now,
-    ) -> Wake {
+    ) -> (Wake, bool) {
         // Before anybody else can have it, so that none of its events comes before.
         self.record(&**job, now, || JobEventKind::Scheduled {
             due: job.exec_at(),
         });
         let slot = job.core().slot;
         table.insert(slot, job.clone());
-        match when {
+        let wake = match when {
             When::Now => Wake::No,
             When::At(due, kind) => table.arm(slot, due, kind, now),
-        }
+        };
+        let index = self.others.index_of(slot);
+        let needs_room = index % JOBS_PER_ROOM == JOBS_PER_ROOM - 1 && table.is_last(slot);
+        (wake, needs_room)
     }
 
     /// Keeps a place and an id for a job until its store has it; to be followed
@@ -583,10 +585,10 @@ impl Hub {
     /// The app stops, and leaves the job in this slot to another process.
     pub(crate) fn suspend(&self, slot: u32) -> Wake {
         let wake = {
-            // A stored job, and so in the board's table.
-            let mut board = lock(&self.board);
-            let wake = board.table.disarm(slot);
-            let is_there = board.table.get(slot).is_some();
+            let mut tables = self.tables();
+            let table = tables.of(slot);
+            let wake = table.disarm(slot);
+            let is_there = table.get(slot).is_some();
             self.suspended
                 .fetch_add(usize::from(is_there), Ordering::SeqCst);
             wake
@@ -599,10 +601,10 @@ impl Hub {
 
     /// A job that was suspended is cancelled, and so is about to be removed.
     pub(crate) fn take_back(&self) {
-        let _board = lock(&self.board);
-        let suspended = self.suspended.load(Ordering::SeqCst);
-        self.suspended
-            .store(suspended.saturating_sub(1), Ordering::SeqCst);
+        let less = |suspended: usize| Some(suspended.saturating_sub(1));
+        let _ = self
+            .suspended
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
     }
 
     /// The job in a slot.
@@ -655,11 +657,17 @@ impl LiveJobs for Hub {
     fn take_handed(&self, tags: &[Tag]) -> Vec<Live> {
         let mut tables = self.tables();
         let mut jobs = Vec::new();
+        let mut woken = Wake::No;
         for tags in tags.chunk_by(|one, other| self.are_together(one.slot(), other.slot())) {
             if let Some(first) = tags.first() {
-                tables.of(first.slot()).take_handed(tags, &mut jobs);
+                let wake = tables.of(first.slot()).take_handed(tags, &mut jobs);
+                if wake != Wake::No {
+                    woken = wake;
+                }
             }
         }
+        drop(tables);
+        self.wake(woken);
         jobs
     }
 
@@ -747,14 +755,6 @@ impl Hub {
         lock(&self.board).dispatcher.clone()
     }
 
-    /// Takes the new keys of each table.
-    pub(crate) fn take_inboxes(&self, empty: &mut Inbox, mut take: impl FnMut(&mut Inbox)) {
-        for number in 0..self.table_count() {
-            self.tables().numbered(number).swap_inbox(empty);
-            take(empty);
-        }
-    }
-
     /// The jobs that these keys, which have come due, stand for.
     pub(crate) fn take_due(&self, keys: &mut Vec<Key>, jobs: &mut Vec<Live>) {
         let mut tables = self.tables();
@@ -834,14 +834,15 @@ impl Hub {
         if dead > allowed {
             return false;
         }
-        // Each table has its share of what is still allowed, so that one that uses
-        // it up wakes the timer no more often than it would alone.
+        // Each table has its share of what is still allowed, and wakes the timer when
+        // it has used that up. Those of one that die before it has its share are not
+        // counted against it, and so all are counted once more at the end.
         let share = (allowed - dead).div_ceil(self.table_count());
         (0..self.table_count()).all(|number| {
             let mut tables = self.tables();
             let table = tables.numbered(number);
             table.fall_asleep(until, not_before, share)
-        })
+        }) && !self.is_sweep_due()
     }
 
     // Small things.

@@ -649,7 +649,7 @@ impl Start {
             Ok(())
         } else {
             Err(StartError::TooManyJobs {
-                held: crate::timer_queue::MAX_SLOTS,
+                held: self.hub.most_in_a_table(),
             })
         }
     }

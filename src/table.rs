@@ -45,8 +45,6 @@ pub(crate) struct Table<J> {
     inbox: Inbox,
     ids: IdSource,
     shard: Shard,
-    /// The number of the last tag.
-    number: u64,
     /// The timer sleeps until then; `MIN` while it is awake, when it will look
     /// at the inbox before it sleeps again.
     wake_at: MonoNanos,
@@ -59,7 +57,8 @@ pub(crate) struct Table<J> {
     handed_over: usize,
     /// It will not look again before then, whatever comes due.
     not_before: MonoNanos,
-    /// As many dead keys are nothing to wake the timer for.
+    /// As many dead keys are nothing to wake the timer for, which looks at them before
+    /// it goes to sleep.
     dead_tolerated: usize,
     /// Jobs that have left since memory was last given back.
     removed: u32,
@@ -166,30 +165,48 @@ impl Shard {
     }
 }
 
-/// The stamp of the last id that was made, in all tables of an app.
+/// What all tables of an app count together, so that jobs come in the order in which
+/// they were scheduled, whichever table they are in. Relaxed, all of it, for nothing
+/// goes by it but the numbers themselves.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct LastStamp(Arc<Apart<AtomicU64>>);
+pub(crate) struct Counts(Arc<Apart<SharedCounts>>);
 
-impl LastStamp {
-    /// Greater than all before, and no less than `stamp`. Relaxed, for nothing but
-    /// the number itself goes by it.
+#[derive(Debug, Default)]
+struct SharedCounts {
+    /// The stamp of the last id.
+    last_stamp: AtomicU64,
+    /// How many tags there were.
+    tags: AtomicU64,
+}
+
+impl Counts {
+    /// Greater than all before, and no less than `stamp`.
     #[inline]
-    fn next(&self, stamp: u64) -> u64 {
-        let mut last = self.0.load(Ordering::Relaxed);
+    fn next_stamp(&self, stamp: u64) -> u64 {
+        let mut last = self.0.last_stamp.load(Ordering::Relaxed);
         loop {
             let next = stamp.max(last + 1);
             let (ok, failed) = (Ordering::Relaxed, Ordering::Relaxed);
-            match self.0.compare_exchange_weak(last, next, ok, failed) {
+            match self
+                .0
+                .last_stamp
+                .compare_exchange_weak(last, next, ok, failed)
+            {
                 Ok(_) => return next,
                 Err(now) => last = now,
             }
         }
     }
+
+    #[inline]
+    fn next_tag(&self) -> u64 {
+        self.0.tags.fetch_add(1, Ordering::Relaxed) % Tag::MAX_NUMBER + 1
+    }
 }
 
 #[derive(Debug)]
 struct IdSource {
-    last_stamp: LastStamp,
+    counts: Counts,
     random: fastrand::Rng,
 }
 
@@ -200,7 +217,7 @@ impl IdSource {
         let wall = now.wall.max(0) as u64;
         let (millis, rest) = (wall / 1_000_000, wall % 1_000_000);
         let stamp = (millis << 12) | ((rest << 12) / 1_000_000);
-        JobId::generated(self.last_stamp.next(stamp), slot, self.random.u32(..))
+        JobId::generated(self.counts.next_stamp(stamp), slot, self.random.u32(..))
     }
 }
 
@@ -208,14 +225,13 @@ impl IdSource {
 const FEW_DEAD: usize = 64;
 
 impl<J: Entrant> Table<J> {
-    pub(crate) fn new(shard: Shard, last_stamp: LastStamp, random: fastrand::Rng) -> Self {
+    pub(crate) fn new(shard: Shard, counts: Counts, random: fastrand::Rng) -> Self {
         Self {
             shard,
             slots: Pages::new(),
             free: Vec::new(),
             inbox: Inbox::with_room(),
-            ids: IdSource { last_stamp, random },
-            number: 0,
+            ids: IdSource { counts, random },
             wake_at: MonoNanos::MIN,
             live: 0,
             armed: 0,
@@ -232,6 +248,12 @@ impl<J: Entrant> Table<J> {
     /// How many jobs there are, and places that are kept for one.
     pub(crate) fn live(&self) -> usize {
         self.live as usize
+    }
+
+    /// Whether a slot is the last that there is.
+    #[inline]
+    pub(crate) fn is_last(&self, slot: u32) -> bool {
+        self.shard.index(slot) + 1 == self.slots.len()
     }
 
     /// The slot at this index, of so many as there are [`slots`](Table::slots).
@@ -361,7 +383,8 @@ impl<J: Entrant> Table<J> {
         // A name may look like an id of a year that no clock here can reach.
         const LAST_MILLIS: u64 = i64::MAX as u64 / 1_000_000;
         if let Some(stamp) = id.stamp().filter(|stamp| stamp >> 12 <= LAST_MILLIS) {
-            self.ids.last_stamp.0.fetch_max(stamp, Ordering::Relaxed);
+            let last_stamp = &self.ids.counts.0.last_stamp;
+            last_stamp.fetch_max(stamp, Ordering::Relaxed);
         }
     }
 
@@ -419,8 +442,7 @@ impl<J: Entrant> Table<J> {
         else {
             return Wake::No;
         };
-        self.number = self.number % Tag::MAX_NUMBER + 1;
-        let tag = Tag::new(self.number, kind, slot);
+        let tag = Tag::new(self.ids.counts.next_tag(), kind, slot);
         let is_new = std::mem::replace(armed, tag) == Tag::NONE;
         if is_new {
             self.armed += 1;
@@ -584,13 +606,14 @@ impl<J: Entrant> Table<J> {
     }
 
     /// Adds the jobs that these keys stand for, without the dead ones.
-    pub(crate) fn take_handed(&mut self, tags: &[Tag], jobs: &mut Vec<J>) {
+    pub(crate) fn take_handed(&mut self, tags: &[Tag], jobs: &mut Vec<J>) -> Wake {
         self.handed_over = self.handed_over.saturating_sub(tags.len());
         // A look at all of them first: so their memory comes into the caches side
         // by side, and not one after the other.
         let live = tags.iter().filter(|tag| self.live_at(tag.slot()).is_some());
         jobs.reserve(live.count());
         jobs.extend(tags.iter().filter_map(|tag| self.take_due(*tag).cloned()));
+        self.wake_if(self.is_sweep_due())
     }
 
     /// Whether a slot still waits for this key.
@@ -599,10 +622,10 @@ impl<J: Entrant> Table<J> {
         slot.is_some_and(|slot| slot.armed == tag)
     }
 
-    /// Whether dead keys outnumber the living, where a sweep can find them. Others
-    /// have more of the living, maybe.
+    /// Whether there are more dead keys than the timer has gone to sleep on: whether a
+    /// sweep is due goes by all tables together.
     fn is_sweep_due(&self) -> bool {
-        self.dead > self.dead_tolerated.max(self.allowed_dead())
+        self.dead > self.dead_tolerated
     }
 
     fn allowed_dead(&self) -> usize {

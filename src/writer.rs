@@ -492,10 +492,12 @@ impl Writer {
             {
                 let owed = self.retained.len() + new.len();
                 store.set_health(Some(&error), owed);
+                let mut told = Vec::new();
                 for mut entry in new {
-                    wake(entry.ack.tell(Err(&error)));
+                    told.extend(entry.ack.tell(Err(&error)));
                     self.retained.push(entry);
                 }
+                wake(told);
             }
             _ => {
                 let mut batch = std::mem::take(&mut self.retained);
@@ -589,12 +591,14 @@ impl Writer {
             self.last_failure = Some(error.clone());
         }
         store.set_health(self.last_failure.as_ref(), owed);
+        let mut told = Vec::new();
         for mut entry in batch.entries() {
-            wake(entry.ack.tell(Err(error)));
+            told.extend(entry.ack.tell(Err(error)));
             if entry.need == Need::Must {
                 self.retained.push(entry);
             }
         }
+        wake(told);
     }
 
     fn try_commit(&mut self, changes: &[Change]) -> Result<(), StorageError> {

@@ -1,9 +1,14 @@
 //! Many jobs that come due at once: they go another way than a few, and nobody is
 //! to see that.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Context, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -169,7 +174,6 @@ fn many_blocking_jobs_need_no_thread_of_the_async_executor() -> Result {
     Ok(())
 }
 
-/// Runs so many jobs in a simulation; gives the order in which they started.
 /// A job that blocks its thread until all others of its time have run holds back
 /// nobody, not those either that were taken out of the queue together with it.
 #[test]
@@ -211,6 +215,205 @@ fn what_was_taken_together_with_a_job_that_blocks_is_run_by_others() -> Result {
     Ok(())
 }
 
+/// Keeps what is spawned from one of its threads for that thread alone, which runs it
+/// when its poll has returned: so does tokio with the task that was spawned last.
+#[derive(Clone, Default)]
+struct KeepsTheLast(Arc<Mutex<VecDeque<JobFuture>>>);
+
+thread_local! {
+    static LAST: RefCell<Option<Option<JobFuture>>> = const { RefCell::new(None) };
+}
+
+impl Executor for KeepsTheLast {
+    fn spawn(&self, job: JobFuture) {
+        let others = LAST.with_borrow_mut(|last| match last {
+            Some(last) => last.replace(job),
+            None => Some(job),
+        });
+        self.0.lock().unwrap().extend(others);
+    }
+}
+
+impl KeepsTheLast {
+    /// Polls one future, if there is one, and puts it back if it has to be polled
+    /// again, as one that woke itself.
+    fn run_one(&self) {
+        let last = LAST.with_borrow_mut(|last| last.get_or_insert_default().take());
+        let next = last.or_else(|| self.0.lock().unwrap().pop_front());
+        let Some(mut future) = next else {
+            return thread::yield_now();
+        };
+        let mut cx = Context::from_waker(Waker::noop());
+        if Pin::new(&mut future).poll(&mut cx).is_pending() {
+            self.0.lock().unwrap().push_back(future);
+        }
+    }
+}
+
+/// The other drainer was where no other thread could take it from.
+#[test]
+fn a_job_that_blocks_holds_back_nobody_where_the_last_task_stays_with_its_thread() -> Result {
+    const COUNT: usize = 40;
+    let executor = KeepsTheLast::default();
+    let clock = ManualClock::new();
+    let app = Jobber::builder()
+        .executor(executor.clone())
+        .clock(clock.clone())
+        .build()?;
+    let (done, others) = mpsc::channel();
+    let ends = Arc::new((Mutex::new(done), Mutex::new(others)));
+    let task = app
+        .task("t", move |n: usize| {
+            let ends = ends.clone();
+            async move {
+                if n > 0 {
+                    return ends.0.lock().unwrap().send(()).map_err(BoxError::from);
+                }
+                let others = ends.1.lock().unwrap();
+                (1..COUNT).try_for_each(|_| others.recv_timeout(MINUTE))?;
+                Ok(())
+            }
+        })
+        .register()?;
+    app.start().wait_blocking()?;
+    let mut jobs = Vec::new();
+    for n in 0..COUNT {
+        jobs.push(task.schedule(n).delay(SECOND).wait_blocking()?);
+    }
+    clock.advance(SECOND);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !jobs.iter().all(|job| job.status().is_final()) {
+                    executor.run_one();
+                }
+            });
+        }
+    });
+    for job in &jobs {
+        assert_eq!(job.status(), JobStatus::Success);
+    }
+    Ok(())
+}
+
+/// The functions of other tasks were kept, by jobs that had been taken out of the queue
+/// together with one that blocks.
+#[test]
+fn the_stop_lets_go_of_what_was_taken_and_not_begun() -> Result {
+    let (app, clock, futures) = app()?;
+    let (open, gate) = mpsc::channel::<()>();
+    let (begun, has_begun) = mpsc::channel();
+    let ends = Arc::new((Mutex::new(begun), Mutex::new(gate)));
+    let blocks = app
+        .task("blocks", move || {
+            let ends = ends.clone();
+            async move {
+                let _ = ends.0.lock().unwrap().send(());
+                let _ = ends.1.lock().unwrap().recv_timeout(MINUTE);
+            }
+        })
+        .register()?;
+    let held = Arc::new(());
+    let seen = Arc::downgrade(&held);
+    let other = app
+        .task("other", move || {
+            let held = held.clone();
+            async move { drop(held) }
+        })
+        .register()?;
+    app.start().wait_blocking()?;
+    let first = blocks.schedule(()).delay(SECOND).wait_blocking()?;
+    for _ in 0..19 {
+        let _ = other.schedule(()).delay(SECOND).wait_blocking()?;
+    }
+    clock.advance(SECOND);
+    // Gives way to a second one, and is polled once more.
+    let drainer = futures.recv_timeout(MINUTE)?;
+    let polling = thread::spawn(move || smol::block_on(drainer));
+    has_begun.recv_timeout(MINUTE)?;
+    let left = app.shutdown(Duration::ZERO).wait_blocking();
+    assert_eq!(left, [(first.id().clone(), JobStatus::Running)]);
+    drop((blocks, other, app));
+    assert_eq!(seen.strong_count(), 0);
+    drop(open);
+    polling.join().unwrap();
+    Ok(())
+}
+
+/// One that came alone overtook nobody, and was overtaken by those after it.
+#[test]
+fn one_that_comes_due_between_two_rushes_starts_between_them() -> Result {
+    let (app, clock, futures) = app()?;
+    let (started, starts) = mpsc::channel();
+    let task = app
+        .task("t", move |n: usize| {
+            let _ = started.send(n);
+            async {}
+        })
+        .register()?;
+    let probe = app.blocking_task("probe", || ()).register()?;
+    app.start().wait_blocking()?;
+    let last = 2 * MANY + 1;
+    for n in 0..last {
+        let second = 1 + u32::from(n >= MANY) + u32::from(n > MANY);
+        let _ = task.schedule(n).delay(SECOND * second).wait_blocking()?;
+    }
+    for second in 1..=3 {
+        let seen = probe.schedule(()).delay(SECOND).wait_blocking()?;
+        clock.advance(SECOND);
+        // The timer has seen to all of that time.
+        assert_eq!(seen.wait_blocking(), JobStatus::Success);
+        if second == 1 {
+            smol::block_on(futures.recv_timeout(MINUTE)?);
+        }
+    }
+    while let Ok(future) = futures.try_recv() {
+        smol::block_on(future);
+    }
+    assert!(starts.try_iter().eq(0..last));
+    Ok(())
+}
+
+/// An executor that drops the drainer that waits, while another is in a job that
+/// blocks: nobody was there for the rest.
+#[test]
+fn a_drainer_that_is_dropped_is_replaced() -> Result {
+    let (app, clock, futures) = app()?;
+    let (done, others) = mpsc::channel();
+    let (begun, has_begun) = mpsc::channel();
+    let ends = Arc::new((Mutex::new(done), Mutex::new(others), Mutex::new(begun)));
+    let task = app
+        .task("t", move |n: usize| {
+            let ends = ends.clone();
+            async move {
+                if n > 0 {
+                    return ends.0.lock().unwrap().send(()).map_err(BoxError::from);
+                }
+                ends.2.lock().unwrap().send(())?;
+                let others = ends.1.lock().unwrap();
+                (1..20).try_for_each(|_| others.recv_timeout(MINUTE))?;
+                Ok(())
+            }
+        })
+        .register()?;
+    app.start().wait_blocking()?;
+    let mut jobs = Vec::new();
+    for n in 0..20 {
+        jobs.push(task.schedule(n).delay(SECOND).wait_blocking()?);
+    }
+    clock.advance(SECOND);
+    run_next(&futures)?;
+    let waiting = futures.recv_timeout(MINUTE)?;
+    has_begun.recv_timeout(MINUTE)?;
+    drop(waiting);
+    run_next(&futures)?;
+    for job in &jobs {
+        assert_eq!(job.wait_blocking(), JobStatus::Success);
+    }
+    Ok(())
+}
+
+/// Runs so many jobs in a simulation; gives the order in which they started.
 fn order(count: u32, schedule: impl Fn(&Task<u32, ()>, u32) -> Result) -> Result<Vec<u32>> {
     let mut sim = Simulation::new();
     let started = Arc::new(Mutex::new(Vec::new()));

@@ -141,6 +141,76 @@ fn jobs_of_all_threads_start_in_the_order_in_which_they_are_due() -> Result {
     Ok(())
 }
 
+/// Each part counted its jobs by itself.
+#[test]
+fn of_one_time_those_scheduled_first_start_first_whichever_thread_that_was_on() -> Result {
+    let clock = ManualClock::new();
+    let app = Jobber::builder()
+        .clock(clock.clone())
+        .executor(ThreadPool::new(1)?)
+        .build()?;
+    let (started, starts) = std::sync::mpsc::channel();
+    let task = app
+        .task("t", move |n: usize| {
+            let _ = started.send(n);
+            async {}
+        })
+        .register()?;
+    app.start().wait_blocking()?;
+    for result in on_each_thread(|n| {
+        // Each with its own past.
+        for _ in n..THREADS {
+            let other = task.schedule(THREADS).delay(2 * HOUR).wait_blocking()?;
+            let _ = other.cancel().wait_blocking();
+        }
+        task.schedule(n).delay(HOUR).wait_blocking().map(drop)
+    }) {
+        result?;
+    }
+    clock.advance(HOUR);
+    app.wait_all().wait_blocking();
+    assert!(starts.try_iter().eq(0..THREADS));
+    Ok(())
+}
+
+/// A job in memory that was replaced by a stored one stayed in its thread's part, and the
+/// stop looked for it in another: it waited for the whole grace, and took the timeout
+/// from whatever job it found there.
+#[cfg(feature = "serde")]
+#[test]
+fn the_stop_leaves_a_job_that_has_become_durable_and_no_other() -> Result {
+    let app = Jobber::builder()
+        .storage(jobber::MemoryStorage::new())
+        .executor(ThreadPool::new(2)?)
+        .build()?;
+    let stored = app.task("t", async |n: usize| n).durable().register()?;
+    let (up, is_up) = std::sync::mpsc::channel();
+    let slow = app
+        .task("slow", move || {
+            let _ = up.send(());
+            std::future::pending::<()>()
+        })
+        .timeout(Duration::from_millis(200))
+        .register()?;
+    app.start().wait_blocking()?;
+    // The first of its part.
+    let running = slow.schedule(()).id("slow").push().wait_blocking()?;
+    is_up.recv()?;
+    let replaced = on_each_thread(|n| {
+        let job = stored.schedule(n).in_memory().delay(HOUR).wait_blocking()?;
+        let again = stored.schedule(n).id(job.id()).replace();
+        again.delay(HOUR).wait_blocking().map(|job| job.status())
+    });
+    for status in replaced {
+        assert_eq!(status?, JobStatus::Scheduled);
+    }
+    let (grace, begun) = (HOUR / 60, std::time::Instant::now());
+    assert_eq!(app.shutdown(grace).wait_blocking(), []);
+    assert!(begun.elapsed() < grace);
+    assert_eq!(running.status(), JobStatus::Timeout);
+    Ok(())
+}
+
 /// One job is live at each moment, each time in another thread's part.
 #[test]
 fn wait_all_sees_a_job_that_another_thread_schedules_before_the_first_is_done() -> Result {

@@ -88,6 +88,12 @@ struct ReadyQueue {
     /// Somebody is spawning one. Only one at a time: an executor that runs them
     /// inside `spawn` would go as deep as there are jobs.
     is_spawning: bool,
+    /// Counts how often a drainer has taken some.
+    taken: usize,
+    /// How often that had been at the last spawn, and how many spawns before that did
+    /// not change it.
+    taken_at_spawn: usize,
+    fruitless: usize,
 }
 
 impl Dispatcher {
@@ -100,6 +106,9 @@ impl Dispatcher {
                 now: Now::NEVER,
                 drainers: Vec::new(),
                 is_spawning: false,
+                taken: 0,
+                taken_at_spawn: 0,
+                fruitless: 0,
             })),
             waiting: Apart::default(),
         }
@@ -128,14 +137,22 @@ impl Dispatcher {
     pub(crate) fn close(&self) {
         let executor = lock(&self.executor).take();
         drop_contained(executor);
-        let ready = std::mem::take(&mut lock(&self.queue).ready);
-        drop_contained(ready);
+        let left = {
+            let mut queue = lock(&self.queue);
+            let shares = queue.drainers.iter();
+            let taken: Vec<_> = shares
+                .map(|share| std::mem::take(&mut *lock(share)))
+                .collect();
+            (std::mem::take(&mut queue.ready), taken)
+        };
+        drop_contained(left);
     }
 
     /// Takes all jobs out of `jobs`.
     pub(crate) fn submit(self: &Arc<Self>, jobs: &mut Vec<Job>) {
-        // Behind others they queue up, for first come is first served.
-        if jobs.len() <= FEW && lock(&self.queue).ready.is_empty() {
+        // Behind others they queue up, for first come is first served: behind those
+        // too that come when a drainer is still there.
+        if jobs.len() <= FEW && lock(&self.queue).drainers.is_empty() {
             jobs.drain(..).for_each(|job| self.submit_one(job));
             return;
         }
@@ -163,6 +180,7 @@ impl Dispatcher {
         let must_spawn = {
             let mut queue = lock(&self.queue);
             put(&mut queue);
+            queue.fruitless = 0;
             self.begin_spawning(&mut queue)
         };
         if must_spawn {
@@ -175,9 +193,13 @@ impl Dispatcher {
 
     /// Whether the caller is the one who has to spawn a drainer now.
     fn begin_spawning(&self, queue: &mut ReadyQueue) -> bool {
-        let must = !self.is_any_waiting() && !queue.is_spawning && queue.left() > 0;
+        let must = !queue.is_spawning && self.needs_drainer(queue);
         queue.is_spawning |= must;
         must
+    }
+
+    fn needs_drainer(&self, queue: &ReadyQueue) -> bool {
+        !self.is_any_waiting() && !queue.is_in_vain() && queue.left() > 0
     }
 
     /// Relaxed, for it is exact only under the queue's lock, where it is changed;
@@ -235,20 +257,16 @@ impl Dispatcher {
 
     /// Spawns a drainer, until one waits. The caller has begun the spawning.
     fn spawn_drainer(self: &Arc<Self>) {
-        let mut fruitless = 0;
-        let mut left_before = usize::MAX;
         loop {
             let share = Arc::new(Share::default());
             {
                 let mut queue = lock(&self.queue);
-                let left = queue.left();
-                fruitless = if left < left_before { 0 } else { fruitless + 1 };
-                left_before = left;
-                if left == 0 || self.is_any_waiting() || fruitless > FRUITLESS_SPAWNS {
+                if !self.needs_drainer(&queue) {
                     // In one step with the look: whoever comes next sees both.
                     queue.is_spawning = false;
                     return;
                 }
+                queue.count_spawn();
                 queue.drainers.push(share.clone());
                 self.waiting.fetch_add(1, Ordering::Relaxed);
             }
@@ -262,6 +280,21 @@ impl Dispatcher {
 }
 
 impl ReadyQueue {
+    /// One more is spawned.
+    fn count_spawn(&mut self) {
+        self.fruitless = if self.taken == self.taken_at_spawn {
+            self.fruitless + 1
+        } else {
+            0
+        };
+        self.taken_at_spawn = self.taken;
+    }
+
+    /// Whether the executor seems to drop all that it is given.
+    fn is_in_vain(&self) -> bool {
+        self.taken == self.taken_at_spawn && self.fruitless > FRUITLESS_SPAWNS
+    }
+
     /// How many have not begun.
     fn left(&self) -> usize {
         let shares = self.drainers.iter().map(|share| lock(share).len());

@@ -2,14 +2,16 @@
 //! schedule at the same time need not wait for each other.
 //!
 //! A job that is scheduled without a name and without a store goes into the table of
-//! its thread. All others go into the board's, where what is to be known of them is.
+//! its thread, and stays there, whatever it becomes. All others go into the board's,
+//! where what is to be known of them is when they are scheduled.
 //! The low bits of a slot tell its table.
 
 use std::cell::Cell;
 
 use super::{Board, Hub, Live, Phase, lock};
 use crate::sync::{Apart, AtomicU32, Mutex, MutexGuard, Ordering};
-use crate::table::{LastStamp, Shard, Table};
+use crate::table::{Counts, Inbox, Shard, Table};
+use crate::timer_queue::MAX_SLOTS;
 
 /// The tables beside the board's.
 pub(super) struct Others {
@@ -32,9 +34,8 @@ impl Others {
         let count = if is_alone { 1 } else { cores };
         let count = count.next_power_of_two().min(MOST_TABLES) as u32;
         let bits = count.trailing_zeros();
-        let last_stamp = LastStamp::default();
-        let mut table =
-            |number| Table::new(Shard { number, bits }, last_stamp.clone(), random.fork());
+        let counts = Counts::default();
+        let mut table = |number| Table::new(Shard { number, bits }, counts.clone(), random.fork());
         let first = table(0);
         let others = (1..count).map(|number| {
             Apart(Mutex::new(Other {
@@ -169,8 +170,26 @@ impl Hub {
         }
     }
 
+    /// How many jobs can be restored: as many as the board's table has slots.
+    pub(crate) fn most_in_a_table(&self) -> usize {
+        MAX_SLOTS >> self.others.bits
+    }
+
     pub(super) fn table_count(&self) -> usize {
         self.others.tables.len() + 1
+    }
+
+    /// Swaps the new keys of each table for an empty list, of all tables at once: else a
+    /// job could be overtaken by one that another thread scheduled after it.
+    pub(crate) fn swap_inboxes(&self, empty: &mut Vec<Inbox>) {
+        empty.resize_with(self.table_count(), Inbox::with_room);
+        let mut board = lock(&self.board);
+        let mut others: Vec<_> = self.others.iter().map(lock).collect();
+        let others = others.iter_mut().map(|other| &mut other.table);
+        let tables = std::iter::once(&mut board.table).chain(others);
+        for (table, empty) in tables.zip(empty) {
+            table.swap_inbox(empty);
+        }
     }
 
     /// Visits each table in turn.

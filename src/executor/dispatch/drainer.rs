@@ -41,6 +41,14 @@ enum State {
     SignedOff,
 }
 
+/// What a drainer is to do next.
+enum Next {
+    Job(Taken),
+    GiveWay,
+    /// It has signed off.
+    Nothing,
+}
+
 /// What a drainer finds in the queue.
 enum Found {
     /// Some of what was there; not resolved yet.
@@ -74,9 +82,13 @@ impl Drainer {
             self.state = State::Running;
         }
         for _ in 0..JOBS_PER_POLL {
-            let Some(taken) = self.next_job() else {
-                self.done.take_out();
-                return Poll::Ready(());
+            let taken = match self.next_job() {
+                Next::Job(taken) => taken,
+                Next::GiveWay => break,
+                Next::Nothing => {
+                    self.done.take_out();
+                    return Poll::Ready(());
+                }
             };
             let Taken { job, is_fired } = taken;
             if is_fired && job.is_blocking() {
@@ -110,23 +122,33 @@ impl Drainer {
     }
 
     /// Takes a job, and sees to it that another drainer is there for the rest.
-    fn next_job(&mut self) -> Option<Taken> {
+    fn next_job(&mut self) -> Next {
         loop {
             let taken = lock(&self.share).pop_front();
             let Some(taken) = taken else {
-                self.take_more()?;
-                continue;
+                match self.take_more() {
+                    Some(()) => continue,
+                    None => return Next::Nothing,
+                }
             };
-            if !self.dispatcher.is_any_waiting() {
-                let must_spawn = {
-                    let mut queue = lock(&self.dispatcher.queue);
-                    self.dispatcher.begin_spawning(&mut queue)
-                };
-                if must_spawn {
-                    self.dispatcher.spawn_drainer();
+            if self.dispatcher.is_any_waiting() {
+                return Next::Job(taken);
+            }
+            let must_spawn = {
+                let mut queue = lock(&self.dispatcher.queue);
+                self.dispatcher.begin_spawning(&mut queue)
+            };
+            if must_spawn {
+                self.dispatcher.spawn_drainer();
+                if self.dispatcher.is_any_waiting() {
+                    // It may be where no other thread can take it from, as a task
+                    // that was spawned last is in tokio. One that gives way is not:
+                    // the new one goes on in its place, and this one waits.
+                    lock(&self.share).push_front(taken);
+                    return Next::GiveWay;
                 }
             }
-            return Some(taken);
+            return Next::Job(taken);
         }
     }
 
@@ -137,7 +159,9 @@ impl Drainer {
             let mut queue = lock(&self.dispatcher.queue);
             self.now = queue.now;
             let found = queue.find(&self.share);
-            if found.is_none() {
+            if found.is_some() {
+                queue.taken = queue.taken.wrapping_add(1);
+            } else {
                 // In one step with finding nothing: whoever adds jobs later sees
                 // that a drainer is missing.
                 queue.sign_off(&self.share);
@@ -190,19 +214,23 @@ impl ReadyQueue {
 
 impl Drop for Drainer {
     /// The executor let go of it. If it was the last, so are the jobs in the
-    /// queue, and their attempts have failed.
+    /// queue, and their attempts have failed; if not, another takes its place.
     fn drop(&mut self) {
         self.done.take_out();
         if self.state == State::SignedOff {
             return;
         }
-        {
+        let must_spawn = {
             let mut queue = lock(&self.dispatcher.queue);
             queue.sign_off(&self.share);
             if self.state == State::Waiting {
                 self.dispatcher.waiting.fetch_sub(1, Ordering::Relaxed);
             }
             queue.take_back(&self.share);
+            !queue.drainers.is_empty() && self.dispatcher.begin_spawning(&mut queue)
+        };
+        if must_spawn {
+            self.dispatcher.spawn_drainer();
         }
         let orphans = self.dispatcher.take_orphans();
         orphans.map(JobFuture::one).for_each(drop);
