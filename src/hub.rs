@@ -6,18 +6,19 @@
 //! None is held while code of a user runs.
 
 mod catch_up;
+mod lifecycle;
 mod restoring;
 mod shards;
+mod timing;
 
 use std::collections::HashMap;
 use std::thread::Thread;
 use std::time::Duration;
 
 use crate::clock::{AppClock, Due, Now, WallNanos};
-use crate::error::{ScheduleError, StartError, check_id};
+use crate::error::{ScheduleError, check_id};
 use crate::events::{Event, EventBus, JobEvent, JobEventKind};
 use crate::execution::{Cancelling, Execution};
-use crate::executor::Executor;
 use crate::executor::dispatch::{Dispatcher, LiveJobs};
 use crate::id::JobId;
 use crate::panics::drop_contained;
@@ -26,8 +27,8 @@ use crate::state::StateMap;
 use crate::status::JobStatus;
 use crate::storage::Change;
 use crate::sync::{Apart, Arc, AtomicBool, AtomicUsize, Mutex, OnceLock, Ordering, lock};
-use crate::table::{Emptied, Table, Wake};
-use crate::timer_queue::{Key, Kind, Tag};
+use crate::table::{Table, Wake};
+use crate::timer_queue::{Kind, Tag};
 use crate::writer::Store;
 use crate::zone::Zone;
 use event_listener::Event as Signal;
@@ -230,206 +231,6 @@ impl Hub {
             left_running: Mutex::default(),
             changed,
             is_timer_running: AtomicBool::new(false),
-        }
-    }
-
-    // Starting and stopping.
-
-    /// The start begins: one at a time.
-    pub(crate) fn begin_start(&self) -> Result<(), StartError> {
-        let mut board = lock(&self.board);
-        match board.phase {
-            Phase::New => {
-                board.phase = Phase::Starting;
-                Ok(())
-            }
-            Phase::Starting | Phase::Running => Err(StartError::AlreadyStarted),
-            Phase::Stopping | Phase::Stopped => Err(StartError::Stopped),
-        }
-    }
-
-    /// From here on jobs may be scheduled, and start.
-    pub(crate) fn start(self: &Arc<Self>, executor: Arc<dyn Executor>) -> Result<(), StartError> {
-        let mut board = lock(&self.board);
-        match board.phase {
-            Phase::New | Phase::Starting => {
-                board.phase = Phase::Running;
-                self.others.set_phase(Phase::Running);
-                board.dispatcher = Some(Arc::new(Dispatcher::new(executor, self.clone())));
-                Ok(())
-            }
-            Phase::Running => Err(StartError::AlreadyStarted),
-            Phase::Stopping | Phase::Stopped => Err(StartError::Stopped),
-        }
-    }
-
-    /// Takes back a start that can't go on. What was restored stays in the
-    /// store.
-    pub(crate) fn start_failed(&self) {
-        if let Some(store) = &self.store {
-            store.closed();
-        }
-        let left = {
-            let mut board = lock(&self.board);
-            if matches!(board.phase, Phase::Starting | Phase::Running) {
-                board.phase = Phase::New;
-                self.others.set_phase(Phase::New);
-            }
-            self.suspended.store(0, Ordering::SeqCst);
-            let others = self.others.iter();
-            (
-                std::mem::take(&mut board.catch_up),
-                board.dispatcher.take(),
-                board.table.take_all(),
-                others
-                    .map(|other| lock(other).table.take_all())
-                    .collect::<Vec<_>>(),
-                std::mem::take(&mut board.unresolved),
-            )
-        };
-        drop_contained(left);
-    }
-
-    /// Nothing new starts from here on: what has not run is cancelled, what
-    /// runs is asked to end. When it returns, that is done, whoever began it.
-    pub(crate) fn begin_stop(&self) {
-        {
-            let mut board = lock(&self.board);
-            if board.phase == Phase::Stopped {
-                return;
-            }
-            board.phase = Phase::Stopping;
-            self.others.set_phase(Phase::Stopping);
-        }
-        // No job enters any more, so there will be no more slots.
-        let mut next = Some(Cursor::default());
-        while let Some(cursor) = next {
-            let (jobs, then) = self.jobs_from(cursor, AT_A_TIME);
-            for job in jobs {
-                let _ = job.cancel(Cancelling::Shutdown);
-            }
-            next = then;
-        }
-    }
-
-    /// The end, after [`begin_stop`](Hub::begin_stop): whoever still waits is let
-    /// go. Gives what runs on, to each who asks.
-    pub(crate) fn end_stop(&self) -> Vec<(JobId, JobStatus)> {
-        let (left, waiting, dispatcher, tasks) = {
-            let mut board = lock(&self.board);
-            board.phase = Phase::Stopped;
-            self.others.set_phase(Phase::Stopped);
-            let others = self.others.iter();
-            let others = others.map(|other| lock(other).table.take_all());
-            (
-                std::iter::once(board.table.take_all())
-                    .chain(others)
-                    .collect::<Vec<_>>(),
-                std::mem::take(&mut board.catch_up),
-                board.dispatcher.take(),
-                std::mem::take(&mut board.tasks),
-            )
-        };
-        // SeqCst, before the look at who waits: see `StatusCell::announce_waiter`.
-        self.has_stopped.store(true, Ordering::SeqCst);
-        let mut running = Vec::new();
-        for core in left.iter().flat_map(Emptied::jobs).map(|job| job.core()) {
-            // A durable job that waits is none: another process goes on with it.
-            let status = core.status.actual();
-            if status == JobStatus::Running {
-                running.push((core.id.clone(), status));
-            }
-            if core.status.is_waited_for() {
-                core.changed.notify(usize::MAX);
-            }
-        }
-        let running = {
-            let mut left_running = lock(&self.left_running);
-            left_running.extend(running);
-            left_running.clone()
-        };
-        self.events.close();
-        if let Some(store) = &self.store {
-            store.close();
-        }
-        self.changed.notify(usize::MAX);
-        self.wake_timer();
-        // These may be the last holders of values, functions and threads that
-        // are foreign: not under the lock.
-        drop_contained((left, waiting));
-        if let Some(dispatcher) = dispatcher {
-            dispatcher.close();
-        }
-        drop_contained(tasks);
-        running
-    }
-
-    pub(crate) fn has_stopped(&self) -> bool {
-        self.has_stopped.load(Ordering::SeqCst)
-    }
-
-    /// Notified whenever [`has_stopped`](Hub::has_stopped),
-    /// [`is_idle`](Hub::is_idle) or
-    /// [`is_timer_running`](Hub::is_timer_running) may have changed.
-    pub(crate) fn changed(&self) -> &Signal {
-        &self.changed
-    }
-
-    /// Whether no job is live, or is left to another process, and the store knows
-    /// of it all.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.has_no_live_jobs() && self.store.as_ref().is_none_or(Store::is_quiet)
-    }
-
-    /// Whether the store has nothing more to do.
-    pub(crate) fn is_store_closed(&self) -> bool {
-        self.store.as_ref().is_none_or(Store::is_closed)
-    }
-
-    /// Once no lock is held, for whoever has queued a change.
-    pub(crate) fn kick_store(&self) {
-        if let Some(store) = &self.store {
-            store.kick();
-        }
-    }
-
-    // The timer's thread.
-
-    pub(crate) fn timer_starts(&self) {
-        self.is_timer_running.store(true, Ordering::SeqCst);
-    }
-
-    /// By the thread itself, before its first look at the inbox: whoever finds
-    /// no thread to wake has left nothing that it could miss.
-    pub(crate) fn set_timer(&self, thread: Thread) {
-        let _ = self.timer.set(thread);
-    }
-
-    pub(crate) fn timer_ended(&self) {
-        self.is_timer_running.store(false, Ordering::SeqCst);
-        self.changed.notify(usize::MAX);
-    }
-
-    pub(crate) fn is_timer_running(&self) -> bool {
-        self.is_timer_running.load(Ordering::SeqCst)
-    }
-
-    pub(crate) fn is_on_timer_thread(&self) -> bool {
-        self.timer
-            .get()
-            .is_some_and(|t| t.id() == std::thread::current().id())
-    }
-
-    pub(crate) fn wake_timer(&self) {
-        if let Some(timer) = self.timer.get() {
-            timer.unpark();
-        }
-    }
-
-    #[inline]
-    pub(crate) fn wake(&self, wake: Wake) {
-        if wake == Wake::Timer {
-            self.wake_timer();
         }
     }
 
@@ -749,103 +550,11 @@ impl Hub {
         }
     }
 
-    // For the driver.
+    // Small things.
 
     pub(crate) fn dispatcher(&self) -> Option<Arc<Dispatcher>> {
         lock(&self.board).dispatcher.clone()
     }
-
-    /// The jobs that these keys, which have come due, stand for.
-    pub(crate) fn take_due(&self, keys: &mut Vec<Key>, jobs: &mut Vec<Live>) {
-        let mut tables = self.tables();
-        for tag in keys.drain(..).map(Key::tag) {
-            jobs.extend(tables.of(tag.slot()).take_due(tag).cloned());
-        }
-    }
-
-    /// The timer leaves these keys, which have come due, to the dispatcher.
-    pub(crate) fn hand_over(&self, keys: &[Key]) {
-        let mut tables = self.tables();
-        let slot = |key: &Key| key.tag().slot();
-        for keys in keys.chunk_by(|one, other| self.are_together(slot(one), slot(other))) {
-            if let Some(first) = keys.first() {
-                tables.of(slot(first)).hand_over(keys.len());
-            }
-        }
-    }
-
-    /// Whether dead keys outnumber the living, where a sweep can find them.
-    pub(crate) fn is_sweep_due(&self) -> bool {
-        let (dead, allowed) = self.count_dead();
-        dead > allowed
-    }
-
-    /// How many dead keys there are, and how many there may be before a sweep is due.
-    fn count_dead(&self) -> (usize, usize) {
-        let mut sum = (0, 0);
-        self.each_table(|table| {
-            let (dead, allowed) = table.count_dead();
-            sum = (sum.0 + dead, sum.1 + allowed);
-        });
-        sum
-    }
-
-    /// Whether a slot waits for this key; if not, the caller takes it out of the
-    /// heap.
-    pub(crate) fn keep_key(&self, tag: Tag) -> bool {
-        let mut tables = self.tables();
-        let table = tables.of(tag.slot());
-        let is_alive = table.is_alive(tag);
-        if !is_alive {
-            table.swept();
-        }
-        is_alive
-    }
-
-    /// Gives back a little of the memory that is not needed, and whether it did.
-    pub(crate) fn tidy(&self) -> bool {
-        (0..self.table_count()).any(|number| {
-            let tidied = self.tables().numbered(number).tidy();
-            // Dropped here, without the lock.
-            tidied.is_some()
-        })
-    }
-
-    pub(crate) fn is_alive(&self, tag: Tag) -> bool {
-        self.tables().of(tag.slot()).is_alive(tag)
-    }
-
-    /// Runs a step of a sweep, which asks whether a key is alive, and takes those out
-    /// that are not.
-    pub(crate) fn sweep(&self, step: impl FnOnce(&mut dyn FnMut(Tag) -> bool)) {
-        let mut tables = self.tables();
-        step(&mut |tag| {
-            let table = tables.of(tag.slot());
-            let is_alive = table.is_alive(tag);
-            if !is_alive {
-                table.swept();
-            }
-            is_alive
-        });
-    }
-
-    pub(crate) fn fall_asleep(&self, until: i64, not_before: i64) -> bool {
-        let (dead, allowed) = self.count_dead();
-        if dead > allowed {
-            return false;
-        }
-        // Each table has its share of what is still allowed, and wakes the timer when
-        // it has used that up. Those of one that die before it has its share are not
-        // counted against it, and so all are counted once more at the end.
-        let share = (allowed - dead).div_ceil(self.table_count());
-        (0..self.table_count()).all(|number| {
-            let mut tables = self.tables();
-            let table = tables.numbered(number);
-            table.fall_asleep(until, not_before, share)
-        }) && !self.is_sweep_due()
-    }
-
-    // Small things.
 
     /// From 0 to 1.
     pub(crate) fn random(&self) -> f64 {
