@@ -57,9 +57,9 @@ pub(crate) struct Table<J> {
     handed_over: usize,
     /// It will not look again before then, whatever comes due.
     not_before: MonoNanos,
-    /// As many dead keys are nothing to wake the timer for, which looks at them before
-    /// it goes to sleep.
-    dead_tolerated: usize,
+    /// So many dead keys more than are allowed are nothing to wake the timer for, for
+    /// other tables have fewer.
+    tolerated: isize,
     /// Jobs that have left since memory was last given back.
     removed: u32,
     /// The entries of `free` below this one are still to be looked at.
@@ -238,7 +238,7 @@ impl<J: Entrant> Table<J> {
             dead: 0,
             handed_over: 0,
             not_before: MonoNanos::MIN,
-            dead_tolerated: 0,
+            tolerated: 0,
             removed: 0,
             pruned_to: 0,
             named: HashMap::new(),
@@ -622,10 +622,15 @@ impl<J: Entrant> Table<J> {
         slot.is_some_and(|slot| slot.armed == tag)
     }
 
-    /// Whether there are more dead keys than the timer has gone to sleep on: whether a
-    /// sweep is due goes by all tables together.
+    /// Whether the timer is to look for dead keys: whether it sweeps goes by all tables
+    /// together.
     fn is_sweep_due(&self) -> bool {
-        self.dead > self.dead_tolerated
+        self.excess() > self.tolerated
+    }
+
+    /// How many more dead keys there are than are allowed.
+    fn excess(&self) -> isize {
+        self.dead as isize - self.allowed_dead() as isize
     }
 
     fn allowed_dead(&self) -> usize {
@@ -654,7 +659,7 @@ impl<J: Entrant> Table<J> {
         if !self.inbox.is_empty() || self.is_tidying_due() {
             return false;
         }
-        self.dead_tolerated = self.dead + tolerated;
+        self.tolerated = self.excess() + tolerated as isize;
         self.wake_at = until;
         self.not_before = not_before;
         true
@@ -703,5 +708,82 @@ pub(crate) struct Emptied<J> {
 impl<J> Emptied<J> {
     pub(crate) fn jobs(&self) -> impl Iterator<Item = &J> {
         self.slots.iter().filter_map(|slot| slot.job.as_ref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::timer_queue::TimerQueue;
+
+    #[derive(Clone, Debug)]
+    struct Entry(JobId);
+
+    impl Entrant for Entry {
+        fn id(&self) -> &JobId {
+            &self.0
+        }
+
+        fn is_named(&self) -> bool {
+            false
+        }
+
+        fn is_done(&self) -> bool {
+            false
+        }
+    }
+
+    const NOW: Now = Now { mono: 0, wall: 0 };
+
+    /// A table with so many jobs that are due now, whose keys the timer has handed over,
+    /// and so many that are due later.
+    fn handed_over(due: u32, later: u32) -> (Table<Entry>, Vec<Tag>) {
+        let shard = Shard { number: 0, bits: 0 };
+        let random = fastrand::Rng::with_seed(1);
+        let mut table = Table::new(shard, Counts::default(), random);
+        for n in 0..due + later {
+            let Place { slot, id } = table.place(NOW).unwrap();
+            table.insert(slot, Entry(id));
+            let at = Due::Mono(if n < due { 0 } else { 1_000 });
+            assert_eq!(table.arm(slot, at, Kind::Start, NOW), Wake::No, "awake");
+        }
+        let (mut inbox, mut queue) = (Inbox::with_room(), TimerQueue::default());
+        table.swap_inbox(&mut inbox);
+        inbox.mono.move_to(&mut queue);
+        let keys = std::iter::from_fn(|| queue.pop_due(0));
+        let tags: Vec<_> = keys.map(Key::tag).collect();
+        table.hand_over(tags.len());
+        (table, tags)
+    }
+
+    #[test]
+    fn no_sweep_looks_for_dead_keys_that_were_handed_over() {
+        let (mut table, tags) = handed_over(1_000, 0);
+        for tag in &tags {
+            assert!(table.remove(tag.slot()).0.is_some());
+        }
+        let (dead, allowed) = table.count_dead();
+        assert!(dead == 1_000 && dead <= allowed, "{dead}, {allowed}");
+        let mut jobs = Vec::new();
+        let _ = table.take_handed(&tags, &mut jobs);
+        assert!(jobs.is_empty());
+        assert_eq!(table.count_dead(), (0, FEW_DEAD));
+    }
+
+    #[test]
+    fn taking_what_was_handed_over_wakes_the_timer_for_a_sweep_that_is_due_by_that() {
+        let (mut table, tags) = handed_over(1_000, 1_000);
+        for slot in 1_000..2_000 {
+            assert!(table.remove(slot).0.is_some());
+        }
+        while table.tidy().is_some() {}
+        let (dead, allowed) = table.count_dead();
+        assert!(table.fall_asleep(1_000, 0, allowed - dead));
+        let mut jobs = Vec::new();
+        let woken = table.take_handed(&tags, &mut jobs);
+        assert_eq!(jobs.len(), 1_000);
+        let (dead, allowed) = table.count_dead();
+        assert!(dead > allowed);
+        assert_eq!(woken, Wake::Timer);
     }
 }
