@@ -111,12 +111,12 @@
 //! - [`testing`] turns the clock by hand: test your own schedules with it.
 //!
 //! # How it works
-//! Every live job has a place in one table. One thread knows what is due: it holds
-//! a heap of 16-byte keys, sleeps until the first of them, and hands due jobs to
-//! the executor; it runs no task code and waits for nothing but its own sleep. All
-//! moves of a job's state are compare-exchanges that stand, with their table, in
-//! one file (`status.rs`); what comes next is decided in another, without locks or
-//! clocks (`progress.rs`). Changes of durable jobs queue up for one thread that
+//! Every live job has a place in a table, of which there is one for each core. One
+//! thread knows what is due: it holds a heap of 16-byte keys, sleeps until the first
+//! of them, and hands due jobs to the executor; it runs no task code and waits for
+//! nothing but its own sleep. All moves of a job's state are compare-exchanges that
+//! stand, with their table, in one file (`status.rs`); what comes next is decided in
+//! another, without locks or clocks (`progress.rs`). Changes of durable jobs queue up for one thread that
 //! commits all that waits in one transaction (`writer.rs`).
 //!
 //! # Features

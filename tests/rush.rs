@@ -174,27 +174,36 @@ fn many_blocking_jobs_need_no_thread_of_the_async_executor() -> Result {
     Ok(())
 }
 
+/// A task of which job 0 blocks its thread until as many others have run, and tells that
+/// it has begun.
+fn first_blocks(app: &Jobber, others: usize) -> Result<(Task<usize, ()>, Receiver<()>)> {
+    let (done, are_done) = mpsc::channel();
+    let (begun, has_begun) = mpsc::channel();
+    let ends = Arc::new((Mutex::new(done), Mutex::new(are_done), Mutex::new(begun)));
+    let task = app
+        .task("t", move |n: usize| {
+            let ends = ends.clone();
+            async move {
+                if n > 0 {
+                    return ends.0.lock().unwrap().send(()).map_err(BoxError::from);
+                }
+                ends.2.lock().unwrap().send(())?;
+                let are_done = ends.1.lock().unwrap();
+                (0..others).try_for_each(|_| are_done.recv_timeout(MINUTE))?;
+                Ok(())
+            }
+        })
+        .register()?;
+    Ok((task, has_begun))
+}
+
 /// A job that blocks its thread until all others of its time have run holds back
 /// nobody, not those either that were taken out of the queue together with it.
 #[test]
 fn what_was_taken_together_with_a_job_that_blocks_is_run_by_others() -> Result {
     for count in [7, 20, 100] {
         let (app, clock, futures) = app()?;
-        let (done, are_done) = mpsc::channel();
-        let ends = Arc::new((Mutex::new(done), Mutex::new(are_done)));
-        let task = app
-            .task("t", move |n: usize| {
-                let ends = ends.clone();
-                async move {
-                    if n > 0 {
-                        return ends.0.lock().unwrap().send(()).map_err(BoxError::from);
-                    }
-                    let others = ends.1.lock().unwrap();
-                    (1..count).try_for_each(|_| others.recv_timeout(MINUTE))?;
-                    Ok(())
-                }
-            })
-            .register()?;
+        let (task, _begun) = first_blocks(&app, count - 1)?;
         app.start().wait_blocking()?;
         let mut jobs = Vec::new();
         for n in 0..count {
@@ -260,21 +269,7 @@ fn a_job_that_blocks_holds_back_nobody_where_the_last_task_stays_with_its_thread
         .executor(executor.clone())
         .clock(clock.clone())
         .build()?;
-    let (done, others) = mpsc::channel();
-    let ends = Arc::new((Mutex::new(done), Mutex::new(others)));
-    let task = app
-        .task("t", move |n: usize| {
-            let ends = ends.clone();
-            async move {
-                if n > 0 {
-                    return ends.0.lock().unwrap().send(()).map_err(BoxError::from);
-                }
-                let others = ends.1.lock().unwrap();
-                (1..COUNT).try_for_each(|_| others.recv_timeout(MINUTE))?;
-                Ok(())
-            }
-        })
-        .register()?;
+    let (task, _begun) = first_blocks(&app, COUNT - 1)?;
     app.start().wait_blocking()?;
     let mut jobs = Vec::new();
     for n in 0..COUNT {
@@ -379,23 +374,7 @@ fn one_that_comes_due_between_two_rushes_starts_between_them() -> Result {
 #[test]
 fn a_drainer_that_is_dropped_is_replaced() -> Result {
     let (app, clock, futures) = app()?;
-    let (done, others) = mpsc::channel();
-    let (begun, has_begun) = mpsc::channel();
-    let ends = Arc::new((Mutex::new(done), Mutex::new(others), Mutex::new(begun)));
-    let task = app
-        .task("t", move |n: usize| {
-            let ends = ends.clone();
-            async move {
-                if n > 0 {
-                    return ends.0.lock().unwrap().send(()).map_err(BoxError::from);
-                }
-                ends.2.lock().unwrap().send(())?;
-                let others = ends.1.lock().unwrap();
-                (1..20).try_for_each(|_| others.recv_timeout(MINUTE))?;
-                Ok(())
-            }
-        })
-        .register()?;
+    let (task, has_begun) = first_blocks(&app, 19)?;
     app.start().wait_blocking()?;
     let mut jobs = Vec::new();
     for n in 0..20 {

@@ -2,6 +2,7 @@
 //! nobody is to see that.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
@@ -27,6 +28,26 @@ fn noop() -> Result<(Jobber, Task<(), ()>)> {
     let app = Jobber::builder().clock(ManualClock::new()).build()?;
     let task = app.task("noop", async || {}).register()?;
     Ok((app, task))
+}
+
+type App = (Jobber, ManualClock, Task<usize, ()>);
+
+/// An app on one thread, and a task that tells which of its jobs have started.
+fn in_order() -> Result<(App, Receiver<usize>)> {
+    let clock = ManualClock::new();
+    let app = Jobber::builder()
+        .clock(clock.clone())
+        .executor(ThreadPool::new(1)?)
+        .build()?;
+    let (started, starts) = mpsc::channel();
+    let task = app
+        .task("t", move |n: usize| {
+            let _ = started.send(n);
+            async {}
+        })
+        .register()?;
+    app.start().wait_blocking()?;
+    Ok(((app, clock, task), starts))
 }
 
 #[test]
@@ -111,24 +132,12 @@ fn no_thread_schedules_before_the_start_or_after_the_stop() -> Result {
 
 #[test]
 fn jobs_of_all_threads_start_in_the_order_in_which_they_are_due() -> Result {
-    let clock = ManualClock::new();
-    let app = Jobber::builder()
-        .clock(clock.clone())
-        .executor(ThreadPool::new(1)?)
-        .build()?;
-    let (started, starts) = std::sync::mpsc::channel();
-    let task = app
-        .task("t", move |n: u32| {
-            let _ = started.send(n);
-            async {}
-        })
-        .register()?;
-    app.start().wait_blocking()?;
+    let ((app, clock, task), starts) = in_order()?;
     on_each_thread(|n| {
         for k in 0..50 {
             // Each thread has its part of all times.
-            let n = (k * THREADS + n) as u32;
-            let due = Duration::from_millis(u64::from(n));
+            let n = k * THREADS + n;
+            let due = Duration::from_millis(n as u64);
             task.schedule(n).delay(due).wait_blocking().map(drop)?;
         }
         Ok::<_, ScheduleError>(())
@@ -137,26 +146,14 @@ fn jobs_of_all_threads_start_in_the_order_in_which_they_are_due() -> Result {
     .collect::<std::result::Result<Vec<_>, _>>()?;
     clock.advance(HOUR);
     app.wait_all().wait_blocking();
-    assert!(starts.try_iter().eq(0..50 * THREADS as u32));
+    assert!(starts.try_iter().eq(0..50 * THREADS));
     Ok(())
 }
 
 /// Each part counted its jobs by itself.
 #[test]
 fn of_one_time_those_scheduled_first_start_first_whichever_thread_that_was_on() -> Result {
-    let clock = ManualClock::new();
-    let app = Jobber::builder()
-        .clock(clock.clone())
-        .executor(ThreadPool::new(1)?)
-        .build()?;
-    let (started, starts) = std::sync::mpsc::channel();
-    let task = app
-        .task("t", move |n: usize| {
-            let _ = started.send(n);
-            async {}
-        })
-        .register()?;
-    app.start().wait_blocking()?;
+    let ((app, clock, task), starts) = in_order()?;
     for result in on_each_thread(|n| {
         // Each with its own past.
         for _ in n..THREADS {
@@ -184,7 +181,7 @@ fn the_stop_leaves_a_job_that_has_become_durable_and_no_other() -> Result {
         .executor(ThreadPool::new(2)?)
         .build()?;
     let stored = app.task("t", async |n: usize| n).durable().register()?;
-    let (up, is_up) = std::sync::mpsc::channel();
+    let (up, is_up) = mpsc::channel();
     let slow = app
         .task("slow", move || {
             let _ = up.send(());
