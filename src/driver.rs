@@ -44,7 +44,7 @@ pub(crate) struct Driver {
     wall: TimerQueue,
     /// Wall time less monotonic time, when last looked at.
     offset: i64,
-    /// The slot from which on jobs are still to be told of a step back.
+    /// From where on jobs are still to be told of a step back.
     stepping_back: Option<Cursor>,
     /// Where a sweep stands that is going on.
     sweeping: Option<Line>,
@@ -194,7 +194,7 @@ impl Driver {
         };
         let mut done = false;
         self.hub.sweep(|is_alive| {
-            done = queue.sweep(SWEEP_STEP, is_alive).done;
+            done = queue.sweep(SWEEP_STEP, is_alive);
         });
         if done {
             queue.drop_short_runs();

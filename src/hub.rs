@@ -98,7 +98,7 @@ enum Phase {
 const AT_A_TIME: usize = 256;
 
 /// So many jobs take up about a [room](make_room).
-const JOBS_PER_ROOM: u32 = 256;
+const JOBS_PER_ROOM: usize = 256;
 
 /// Asks the allocator for room for many jobs, and gives it back at once. On a thread
 /// that is not the first, glibc asks the system for each page by itself, which makes
@@ -296,8 +296,7 @@ impl Hub {
             When::Now => Wake::No,
             When::At(due, kind) => table.arm(slot, due, kind, now),
         };
-        let index = self.others.index_of(slot);
-        let needs_room = index % JOBS_PER_ROOM == JOBS_PER_ROOM - 1 && table.is_last(slot);
+        let needs_room = table.is_last(slot) && table.slots().is_multiple_of(JOBS_PER_ROOM);
         (wake, needs_room)
     }
 

@@ -51,11 +51,6 @@ impl Others {
         (slot & ((1 << self.bits) - 1)) as usize
     }
 
-    /// The how manieth of its table a slot is.
-    pub(super) fn index_of(&self, slot: u32) -> u32 {
-        slot >> self.bits
-    }
-
     /// The table of this thread; `None` for the board's.
     #[inline]
     pub(super) fn of_this_thread(&self) -> Option<&Mutex<Other>> {
