@@ -532,11 +532,17 @@ mod tests {
                     }
                     _ => {
                         let steps = rng.usize(1..50 + most);
-                        let is_done = queue.sweep(steps, |tag| !dead.contains(&tag));
+                        // Each dead one is asked for once, for the asker counts them.
+                        let mut found = 0;
+                        let is_done = queue.sweep(steps, |tag| {
+                            found += usize::from(dead.contains(&tag));
+                            !dead.contains(&tag)
+                        });
                         // Which ones it met is the queue's own affair; what it
                         // took out were dead ones.
                         let left: BTreeSet<_> = queue.keys().collect();
                         let gone: Vec<_> = model.difference(&left).copied().collect();
+                        assert_eq!(gone.len(), found, "seed {seed}");
                         assert!(gone.iter().all(|key| dead.contains(&key.tag())));
                         model = left;
                         if is_done {
