@@ -85,27 +85,17 @@ fn every_thread_finds_and_cancels_the_jobs_of_all() -> Result {
 fn no_job_can_be_named_like_one_of_another_thread() -> Result {
     let (app, task) = noop()?;
     app.start().wait_blocking()?;
-    on_each_thread(|n| {
-        let name = format!("job {n}");
-        let first = task.schedule(()).id(&name).delay(HOUR).wait_blocking();
-        let plain = task.schedule(()).delay(HOUR).wait_blocking();
-        let taken = [JobId::from(name), plain.unwrap().id().clone()];
-        assert!(first.is_ok());
-        let again = |id: &JobId| task.schedule(()).id(id).delay(HOUR).wait_blocking();
-        let from_here = taken.each_ref().map(again);
-        let from_there = thread::scope(|scope| {
-            let there = scope.spawn(|| taken.each_ref().map(again));
-            there.join().unwrap()
-        });
-        for (result, id) in from_here
-            .iter()
-            .chain(&from_there)
-            .zip(taken.iter().cycle())
-        {
-            let Err(ScheduleError::DuplicateJob { id: found }) = result else {
-                panic!("{result:?}");
-            };
-            assert_eq!(found, id);
+    let taken = on_each_thread(|n| {
+        let schedule = || task.schedule(()).delay(HOUR).wait_blocking();
+        let named = task.schedule(()).id(format!("job {n}")).delay(HOUR);
+        [named.wait_blocking(), schedule()].map(|job| job.unwrap().id().clone())
+    });
+    on_each_thread(|_| {
+        for id in taken.iter().flatten() {
+            match task.schedule(()).id(id).delay(HOUR).wait_blocking() {
+                Err(ScheduleError::DuplicateJob { id: found }) => assert_eq!(found, *id),
+                other => panic!("{other:?}"),
+            }
         }
     });
     Ok(())
