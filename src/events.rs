@@ -9,10 +9,11 @@ use futures_lite::Stream;
 use time::{Duration, OffsetDateTime};
 
 use crate::id::JobId;
-use crate::panics::{ShieldedWaker, drop_contained};
+use crate::panics::drop_contained;
 use crate::record::Run;
 use crate::status::JobStatus;
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering, lock};
+use crate::waking::{ShieldedWaker, wake_after};
 
 /// Something that happened in an app.
 #[derive(Clone, Debug)]
@@ -218,8 +219,8 @@ impl Stream for Events {
         if let Some(event) = self.held.take() {
             return Poll::Ready(Some(event));
         }
-        let waker = self.waker.of(cx.waker());
-        let mut cx = Context::from_waker(&waker);
+        let shielded = self.waker.of(cx.waker());
+        let mut cx = Context::from_waker(&shielded.waker);
         let sent = ready!(self.receiver.as_mut().poll_next(&mut cx));
         Poll::Ready(match sent {
             Some(sent) => Some(self.unpack(sent)),
@@ -361,7 +362,7 @@ impl EventBus {
                     reader.send(event.clone());
                 }
             }
-            drop_contained(readers);
+            wake_after(|| drop_contained(readers));
             lock(&self.outbox).is_delivering = false;
         }
         let readers = {
@@ -371,7 +372,7 @@ impl EventBus {
             std::mem::take(&mut readers.list)
         };
         // The last sender wakes its reader.
-        drop_contained(readers);
+        wake_after(|| drop_contained(readers));
     }
 
     /// No event will follow. Those before are sent, by whoever is sending.
@@ -396,7 +397,11 @@ impl Reader {
             missed_before,
             event,
         };
-        if let Err(TrySendError::Full(_)) = self.sender.try_send(sent) {
+        let is_full = wake_after(|| {
+            let sent = self.sender.try_send(sent);
+            matches!(sent, Err(TrySendError::Full(_)))
+        });
+        if is_full {
             self.missed.fetch_add(missed_before + 1, Ordering::Relaxed);
         }
     }

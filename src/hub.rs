@@ -29,6 +29,7 @@ use crate::storage::Change;
 use crate::sync::{Apart, Arc, AtomicBool, AtomicUsize, Mutex, OnceLock, Ordering, lock};
 use crate::table::{Table, Wake};
 use crate::timer_queue::{Kind, Tag};
+use crate::waking::notify_all;
 use crate::writer::Store;
 use crate::zone::Zone;
 use event_listener::Event as Signal;
@@ -349,7 +350,7 @@ impl Hub {
         }
         self.wake(wake);
         self.events.deliver();
-        self.changed.notify(usize::MAX);
+        notify_all(&self.changed);
     }
 
     /// The store has not taken the job.
@@ -358,7 +359,7 @@ impl Hub {
         lock(&self.board)
             .table
             .give_up(core.slot, core.is_named.then_some(&core.id));
-        self.changed.notify(usize::MAX);
+        notify_all(&self.changed);
     }
 
     /// Has the store forget a record that nobody needs, unless the id is another
@@ -394,7 +395,7 @@ impl Hub {
             wake
         };
         if self.has_no_live_jobs() {
-            self.changed.notify(usize::MAX);
+            notify_all(&self.changed);
         }
         wake
     }
@@ -510,7 +511,7 @@ impl Hub {
     pub(crate) fn removed(&self, removed: Removed) {
         self.wake(removed.wake);
         if removed.may_be_idle && self.has_no_live_jobs() {
-            self.changed.notify(usize::MAX);
+            notify_all(&self.changed);
         }
     }
 

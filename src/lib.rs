@@ -172,6 +172,7 @@ pub mod testing;
 mod timer_queue;
 mod trigger;
 mod waiter;
+mod waking;
 mod writer;
 mod zone;
 

@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::task::{Wake, Waker};
 
 use crate::sync::Arc;
 
@@ -18,40 +17,6 @@ pub(crate) fn contain<T>(f: impl FnOnce() -> T) -> Result<T, Arc<str>> {
 pub(crate) fn drop_contained<T>(value: T) {
     if std::mem::needs_drop::<T>() {
         let _ = contain(move || drop(value));
-    }
-}
-
-/// A waker that wakes another, and keeps its panic to itself.
-///
-/// Wakers are foreign code, called wherever something has come true: on the
-/// timer's thread, too, and inside event-listener, which does not survive their
-/// panics.
-#[derive(Debug, Default)]
-pub(crate) struct ShieldedWaker(Option<(Waker, Waker)>);
-
-impl ShieldedWaker {
-    /// What stands for this waker. Made anew only for another one than last.
-    pub(crate) fn of(&mut self, waker: &Waker) -> Waker {
-        match &self.0 {
-            Some((last, shielded)) if last.will_wake(waker) => shielded.clone(),
-            _ => {
-                let shielded = Waker::from(Arc::new(Shield(waker.clone())));
-                self.0 = Some((waker.clone(), shielded.clone()));
-                shielded
-            }
-        }
-    }
-}
-
-struct Shield(Waker);
-
-impl Wake for Shield {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        let _ = contain(|| self.0.wake_by_ref());
     }
 }
 

@@ -35,6 +35,7 @@ use crate::stop::Control;
 use crate::sync::{Arc, Mutex, MutexGuard, OnceLock, lock};
 use crate::table::Wake;
 use crate::timer_queue::Kind;
+use crate::waking::notify_all;
 
 /// A registered task: its options, and how to make an attempt of it.
 ///
@@ -366,7 +367,7 @@ where
             hub.turn_ended();
         }
         if after.moved.is_some_and(|moved| moved.waited_for) {
-            self.core.changed.notify(usize::MAX);
+            notify_all(&self.core.changed);
         }
         if let Some(control) = after.killed {
             control.kill();

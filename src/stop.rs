@@ -9,6 +9,7 @@ use event_listener::Event;
 
 use crate::sync::{Arc, AtomicU8, Ordering};
 use crate::waiter::{Condition, Waiter};
+use crate::waking::notify_all;
 
 /// Tells a running attempt that it should end: it was aborted, it took too
 /// long, or the app is shutting down.
@@ -123,7 +124,7 @@ impl Control {
     fn raise(&self, to: u8) {
         // Release: for the acquire above.
         self.stop.fetch_max(to, Ordering::Release);
-        self.changed.notify(usize::MAX);
+        notify_all(&self.changed);
     }
 }
 

@@ -3,12 +3,10 @@
 //! Everything that is shared between threads goes through here, so that a
 //! model checker can be put in their place in one file.
 
-#[cfg(feature = "sqlite")]
-pub(crate) use std::sync::Condvar;
 pub(crate) use std::sync::atomic::{
     AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
 };
-pub(crate) use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+pub(crate) use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 /// Locks `mutex`, whether or not a thread panicked while it held it.
 ///

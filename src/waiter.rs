@@ -5,13 +5,13 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use event_listener::{Event, EventListener, Listener, listener};
+use event_listener::{Event, EventListener};
 
-use crate::panics::ShieldedWaker;
 use crate::sync::{Arc, Mutex, lock};
+use crate::waking::{ParkedThread, ShieldedWaker, notify_all};
 
 /// What is waited for.
 pub(crate) trait Condition: Unpin {
@@ -43,34 +43,54 @@ impl<C: Condition> Waiter<C> {
         }
     }
 
-    pub(crate) fn block(self) -> C::Output {
+    pub(crate) fn block(mut self) -> C::Output {
         loop {
-            if let Some(output) = self.condition.ready() {
+            if let Some(output) = self.park(None) {
                 return output;
             }
-            self.condition.announce();
-            listener!(self.condition.event() => listener);
-            // Between the first look and the listening, it may have come true.
-            if let Some(output) = self.condition.ready() {
-                return output;
-            }
-            listener.wait();
         }
     }
 
     /// `None` when the deadline came first.
-    pub(crate) fn block_until(self, deadline: Instant) -> Option<C::Output> {
+    pub(crate) fn block_until(mut self, deadline: Instant) -> Option<C::Output> {
+        self.park(Some(deadline))
+    }
+
+    /// Only without a deadline it may end before its time.
+    fn park(&mut self, deadline: Option<Instant>) -> Option<C::Output> {
+        if let Some(output) = self.condition.ready() {
+            return Some(output);
+        }
+        let thread = ParkedThread::new();
+        loop {
+            if let Poll::Ready(output) = self.poll_with(&thread.waker()) {
+                return Some(output);
+            }
+            if !thread.park(deadline) {
+                return self.condition.ready();
+            }
+        }
+    }
+
+    fn poll_with(&mut self, waker: &Waker) -> Poll<C::Output> {
         loop {
             if let Some(output) = self.condition.ready() {
-                return Some(output);
+                self.listener = None;
+                return Poll::Ready(output);
             }
-            self.condition.announce();
-            listener!(self.condition.event() => listener);
-            if let Some(output) = self.condition.ready() {
-                return Some(output);
-            }
-            if listener.wait_deadline(deadline).is_none() {
-                return self.condition.ready();
+            match &mut self.listener {
+                // Between the look and the listening, it may have come true.
+                None => {
+                    self.condition.announce();
+                    self.listener = Some(self.condition.event().listen());
+                }
+                Some(listener) => {
+                    let mut cx = Context::from_waker(waker);
+                    if Pin::new(listener).poll(&mut cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                    self.listener = None;
+                }
             }
         }
     }
@@ -84,26 +104,8 @@ impl<C: Condition> Future for Waiter<C> {
     type Output = C::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<C::Output> {
-        loop {
-            if let Some(output) = self.condition.ready() {
-                self.listener = None;
-                return Poll::Ready(output);
-            }
-            let waker = self.waker.of(cx.waker());
-            match &mut self.listener {
-                None => {
-                    self.condition.announce();
-                    self.listener = Some(self.condition.event().listen());
-                }
-                Some(listener) => {
-                    let mut cx = Context::from_waker(&waker);
-                    if Pin::new(listener).poll(&mut cx).is_pending() {
-                        return Poll::Pending;
-                    }
-                    self.listener = None;
-                }
-            }
-        }
+        let shielded = self.waker.of(cx.waker());
+        self.poll_with(&shielded.waker)
     }
 }
 
@@ -138,7 +140,7 @@ impl<T> Reply<T> {
     }
 
     pub(crate) fn wake(&self) {
-        self.given.notify(usize::MAX);
+        notify_all(&self.given);
     }
 }
 

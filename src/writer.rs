@@ -29,6 +29,7 @@ use crate::retry::Backoff;
 use crate::storage::{Change, Storage};
 use crate::sync::{Arc, Mutex, lock};
 use crate::waiter::Reply;
+use crate::waking::notify_all;
 
 /// A change on its way to the store.
 pub(crate) struct Entry {
@@ -260,7 +261,7 @@ impl Store {
         };
         let writer = self.by_hand.as_ref().and_then(|writer| lock(writer).take());
         drop_contained((entries, writer));
-        self.quiet.notify(usize::MAX);
+        notify_all(&self.quiet);
     }
 
     fn take(&self) -> Vec<Entry> {
@@ -283,7 +284,7 @@ impl Store {
             queue.is_quiet()
         };
         if is_quiet {
-            self.quiet.notify(usize::MAX);
+            notify_all(&self.quiet);
         }
     }
 
@@ -299,7 +300,7 @@ impl Store {
             .iter_mut()
             .filter_map(|entry| entry.ack.tell(Err(&StorageError::Closed)));
         wake(told.collect::<Vec<_>>());
-        self.quiet.notify(usize::MAX);
+        notify_all(&self.quiet);
     }
 
     // With a thread of its own.

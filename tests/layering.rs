@@ -9,7 +9,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     (
         "0: imports nothing of ours but this floor",
         &[
-            "sync", "id", "error", "status", "clock", "stamp", "panics", "waiter",
+            "sync", "id", "error", "status", "clock", "stamp", "panics", "waking", "waiter",
         ],
     ),
     (

@@ -4,15 +4,15 @@ mod common;
 
 use std::error::Error;
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
 use common::{DropCounter, HOUR, Log, MINUTE, SECOND};
-use futures_lite::Stream;
+use futures_lite::{Stream, StreamExt};
 use jobber::testing::{ManualClock, Simulation};
 use jobber::{Backoff, Clock, Event, Job, JobEventKind, JobFuture, JobStatus, Jobber, Misfire};
 use time::OffsetDateTime;
@@ -879,5 +879,75 @@ fn a_replacement_during_the_last_run_does_not_run_its_time_again() -> Result {
     let _ = schedule().max_runs(3).cron("@hourly").wait_blocking()?;
     sim.advance(HOUR * 4);
     assert_eq!(nominal.entries(), [1, 2, 3]);
+    Ok(())
+}
+
+/// Runs its task wherever it is woken, as some hand-made executors do.
+struct Inline<F>(Mutex<Option<Pin<Box<F>>>>);
+
+impl<F: Future<Output = ()> + Send + 'static> Inline<F> {
+    fn start(future: F) {
+        Arc::new(Self(Mutex::new(Some(Box::pin(future))))).wake();
+    }
+}
+
+impl<F: Future<Output = ()> + Send + 'static> Wake for Inline<F> {
+    fn wake(self: Arc<Self>) {
+        let Some(mut future) = self.0.lock().unwrap().take() else {
+            return;
+        };
+        let waker = Waker::from(self.clone());
+        let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
+        if polled.is_pending() {
+            *self.0.lock().unwrap() = Some(future);
+        }
+    }
+}
+
+/// Those who wait were woken under event-listener's lock, and the channel's of the
+/// events: one whose waker polls there and then came back for that lock, and the
+/// timer's thread stood still for good.
+#[test]
+fn a_waker_may_poll_where_it_is_woken() -> Result {
+    let (done, all_done) = mpsc::channel();
+    thread::spawn(move || {
+        let mut sim = Simulation::new();
+        let task = sim.app().task("t", || async {}).register().unwrap();
+        let log = Log::new();
+
+        let job = task.schedule(()).delay(SECOND).wait_blocking().unwrap();
+        let seen = log.clone();
+        Inline::start(async move {
+            job.wait().await;
+            seen.add("job");
+        });
+        let every = task.schedule(()).every(SECOND).wait_blocking().unwrap();
+        let (waited, seen) = (every.clone(), log.clone());
+        Inline::start(async move {
+            waited.next_run().await;
+            seen.add("run");
+        });
+        let (app, seen) = (sim.app().clone(), log.clone());
+        Inline::start(async move {
+            app.wait_all().await;
+            seen.add("all");
+        });
+        let (mut events, seen) = (sim.app().events(), log.clone());
+        Inline::start(async move {
+            while events.next().await.is_some() {}
+            seen.add("events");
+        });
+        sim.advance(SECOND);
+        let _ = every.cancel().wait_blocking();
+        let app = sim.app().clone();
+        Inline::start(async move {
+            app.shutdown(SECOND).await;
+        });
+        let mut entries = log.take();
+        entries.sort();
+        let _ = done.send(entries);
+    });
+    let entries = all_done.recv_timeout(WATCHDOG)?;
+    assert_eq!(entries, ["all", "events", "job", "run"]);
     Ok(())
 }

@@ -10,6 +10,7 @@ use crate::error::StartError;
 use crate::executor::{Executor, JobFuture};
 use crate::sync::{Arc, AtomicBool, Ordering};
 use crate::waiter::{Condition, Waiter};
+use crate::waking::notify_all;
 
 /// A few threads that run jobs, and nothing else: the executor of an app that is
 /// given no other.
@@ -91,7 +92,7 @@ impl Drop for Handle {
         // Release, for the acquire of the threads. They are not joined: this may
         // be one of them.
         self.shared.is_closed.store(true, Ordering::Release);
-        self.shared.closed.notify(usize::MAX);
+        notify_all(&self.shared.closed);
     }
 }
 

@@ -12,6 +12,7 @@ use crate::panics::drop_contained;
 use crate::status::JobStatus;
 use crate::sync::{Arc, Ordering, lock};
 use crate::table::Emptied;
+use crate::waking::notify_all;
 use crate::writer::Store;
 
 impl Hub {
@@ -120,7 +121,7 @@ impl Hub {
                 running.push((core.id.clone(), status));
             }
             if core.status.is_waited_for() {
-                core.changed.notify(usize::MAX);
+                notify_all(&core.changed);
             }
         }
         let running = {
@@ -132,7 +133,7 @@ impl Hub {
         if let Some(store) = &self.store {
             store.close();
         }
-        self.changed.notify(usize::MAX);
+        notify_all(&self.changed);
         self.wake_timer();
         // These may be the last holders of values, functions and threads that
         // are foreign: not under the lock.

@@ -6,6 +6,7 @@ use super::{Hub, Live};
 use crate::sync::Ordering;
 use crate::table::Wake;
 use crate::timer_queue::{Key, Tag};
+use crate::waking::notify_all;
 
 impl Hub {
     // The timer's thread.
@@ -22,7 +23,7 @@ impl Hub {
 
     pub(crate) fn timer_ended(&self) {
         self.is_timer_running.store(false, Ordering::SeqCst);
-        self.changed.notify(usize::MAX);
+        notify_all(&self.changed);
     }
 
     pub(crate) fn is_timer_running(&self) -> bool {

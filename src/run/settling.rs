@@ -10,6 +10,7 @@ use crate::outcome::{Failure, Outcome};
 use crate::panics::drop_contained;
 use crate::progress::{Closing, Next, Retry, RunRecord, Verdict};
 use crate::status::{JobStatus, Show};
+use crate::waking::notify_all;
 
 impl<A, R> JobState<A, R>
 where
@@ -38,7 +39,7 @@ where
         self.record_end(JobStatus::Success, now);
         drop(state);
         if moved.is_some_and(|moved| moved.waited_for) {
-            self.core.changed.notify(usize::MAX);
+            notify_all(&self.core.changed);
         }
         let exit = match removed {
             Some(removed) => {

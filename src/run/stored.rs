@@ -20,6 +20,7 @@ use crate::sync::{Arc, Mutex};
 use crate::table::Wake;
 use crate::timer_queue::Kind;
 use crate::waiter::Reply;
+use crate::waking::notify_all;
 use crate::writer::{Ack, Entry, Need};
 use crate::zone::Zone;
 
@@ -365,7 +366,7 @@ where
         drop(state);
         self.hub().wake(wake);
         if moved.is_some_and(|moved| moved.waited_for) {
-            self.core.changed.notify(usize::MAX);
+            notify_all(&self.core.changed);
         }
     }
 
