@@ -338,6 +338,7 @@ struct CronText {
 
 impl CronTexts {
     /// Those of a job that begins with this one.
+    #[inline]
     pub(crate) fn of(cron: Option<&Arc<Cron>>) -> OnceLock<Box<Self>> {
         let texts = OnceLock::new();
         if cron.is_some() {

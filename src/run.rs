@@ -290,6 +290,7 @@ where
     A: Clone + Send + Sync + 'static,
     R: Send + Sync + 'static,
 {
+    #[inline]
     pub(crate) fn new(task: Arc<TaskDef<A, R>>, args: A, plan: Plan, is_ready: bool) -> Self {
         let cron = CronTexts::of(plan.cron());
         let mut progress = Progress::new(plan);

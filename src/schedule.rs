@@ -70,6 +70,14 @@ struct RecurringOptions {
 }
 
 impl RecurringOptions {
+    const NONE: Self = Self {
+        max_runs: None,
+        max_failures: None,
+        misfire: None,
+        start_date: None,
+        jitter: None,
+    };
+
     /// The first option that is set.
     fn any(&self) -> Option<&'static str> {
         [
@@ -383,15 +391,14 @@ where
         let Self {
             task,
             args,
-            options,
+            mut options,
         } = self;
-        let Options {
-            id,
-            replace,
-            in_memory,
-            zone,
-            recurring,
-        } = options.map(|options| *options).unwrap_or_default();
+        // Nothing of the options is moved that is not there.
+        let id = options.as_mut().and_then(|options| options.id.take());
+        let zone = options.as_mut().and_then(|options| options.zone.take());
+        let replace = options.as_ref().is_some_and(|options| options.replace);
+        let in_memory = options.as_ref().is_some_and(|options| options.in_memory);
+        let recurring = options.as_ref().map(|options| &options.recurring);
         let hub = &task.hub;
         let now = match trigger {
             // Its wall time is for show, unless it is stored.
@@ -400,7 +407,7 @@ where
             }
             _ => hub.clock.now(),
         };
-        let (mut plan, when) = plan(&task, trigger, &recurring, zone, now)?;
+        let (mut plan, when) = plan(&task, trigger, recurring, zone, now)?;
         let text = match task.encode(&args) {
             Some(text) if !in_memory => Some(text?),
             _ => None,
@@ -429,7 +436,7 @@ where
 fn plan<A, R>(
     task: &TaskDef<A, R>,
     trigger: Trigger,
-    options: &RecurringOptions,
+    options: Option<&RecurringOptions>,
     zone: Option<Result<Box<Zone>, ZoneError>>,
     now: Now,
 ) -> Result<(Plan, When), ScheduleError>
@@ -440,12 +447,13 @@ where
     let hub = &task.hub;
     let random = || hub.random();
     let is_recurring = matches!(trigger, Trigger::Every(_) | Trigger::Cron(_));
-    if let Some(option) = options.any().filter(|_| !is_recurring) {
+    if !is_recurring && let Some(option) = options.and_then(RecurringOptions::any) {
         return Err(ScheduleError::NotRecurring {
             option,
             trigger: trigger.name(),
         });
     }
+    let options = options.unwrap_or(&RecurringOptions::NONE);
     let zone = zone.transpose().map_err(ScheduleError::Zone)?;
     let (due, recurring) = match trigger {
         Trigger::Push => {
