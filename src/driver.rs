@@ -21,6 +21,11 @@ use crate::timer_queue::{Key, Kind, TimerQueue};
 /// How many keys are taken out, and how many jobs looked up, in one go.
 const BATCH: usize = 256;
 
+/// Of many that are due, each batch is twice the last, up to this: the first start
+/// soon, and with few batches the timer and the executor's threads seldom meet at a
+/// lock.
+const MAX_BATCH: usize = 1_024;
+
 /// How many keys a step of a sweep looks at: a step holds the locks of tables.
 const SWEEP_STEP: usize = 256;
 
@@ -83,7 +88,9 @@ impl Driver {
         self.notice_step(now);
         self.collect();
         self.has_fired = false;
-        while self.pop_batch(now) {
+        let mut batch = BATCH;
+        while self.pop_batch(now, batch) {
+            batch = (2 * batch).min(MAX_BATCH);
             self.hand_over(now);
             self.hub.take_due(&mut self.keys, &mut self.fired);
             self.fire(now);
@@ -115,7 +122,10 @@ impl Driver {
 
     /// Sees to the jobs that have come due, and hands over those that start.
     fn fire(&mut self, now: Now) {
-        self.has_fired |= !self.fired.is_empty();
+        if self.fired.is_empty() {
+            return;
+        }
+        self.has_fired = true;
         for job in self.fired.drain(..) {
             if job.fire(now) == Fired::Start {
                 self.due.push(job);
@@ -174,9 +184,9 @@ impl Driver {
     }
 
     /// Whether there was anything due.
-    fn pop_batch(&mut self, now: Now) -> bool {
+    fn pop_batch(&mut self, now: Now, batch: usize) -> bool {
         for (queue, now) in [(&mut self.mono, now.mono), (&mut self.wall, now.wall)] {
-            while self.keys.len() < BATCH {
+            while self.keys.len() < batch {
                 let Some(key) = queue.pop_due(now) else { break };
                 self.keys.push(key);
             }

@@ -13,6 +13,7 @@
 //! is empty.
 
 mod drainer;
+mod ready;
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -25,19 +26,9 @@ use crate::sync::{Apart, Arc, AtomicUsize, Mutex, Ordering, lock};
 use crate::timer_queue::Tag;
 
 pub(crate) use self::drainer::Drainer;
-use self::drainer::Share;
+use self::ready::{DueTags, Piece, ReadyQueue, Share};
 
 type Job = Arc<dyn Execution>;
-
-/// What is in the ready queue.
-enum Ready {
-    /// Somebody has looked it up.
-    Taken(Taken),
-    /// The timer has not touched it, and it may be that it is not to start any more:
-    /// the memory of a job comes into the caches of the thread that starts it, and
-    /// of no other.
-    Due(Tag),
-}
 
 struct Taken {
     job: Job,
@@ -59,10 +50,10 @@ pub(crate) trait LiveJobs: Send + Sync {
 pub(crate) const FEW: usize = 4;
 
 /// A drainer gives way to the executor's other tasks after so many jobs.
-const JOBS_PER_POLL: usize = 64;
+const JOBS_PER_POLL: usize = 256;
 
 /// A drainer takes so many at a time, or half of what there is.
-const TAKEN_AT_A_TIME: usize = 16;
+const TAKEN_AT_A_TIME: usize = 64;
 
 /// How often a drainer is spawned in place of one that is gone without having
 /// taken a job: an executor that drops them all gets no more.
@@ -79,37 +70,12 @@ pub(crate) struct Dispatcher {
     waiting: Apart<AtomicUsize>,
 }
 
-struct ReadyQueue {
-    ready: VecDeque<Ready>,
-    /// When the timer last found any due: by then all of them are.
-    now: Now,
-    /// The shares of the drainers that have not ended.
-    drainers: Vec<Arc<Share>>,
-    /// Somebody is spawning one. Only one at a time: an executor that runs them
-    /// inside `spawn` would go as deep as there are jobs.
-    is_spawning: bool,
-    /// Counts how often a drainer has taken some.
-    taken: usize,
-    /// How often that had been at the last spawn, and how many spawns before that did
-    /// not change it.
-    taken_at_spawn: usize,
-    fruitless: usize,
-}
-
 impl Dispatcher {
     pub(crate) fn new(executor: Arc<dyn Executor>, jobs: Arc<dyn LiveJobs>) -> Self {
         Self {
             executor: Mutex::new(Some(executor)),
             jobs,
-            queue: Apart(Mutex::new(ReadyQueue {
-                ready: VecDeque::new(),
-                now: Now::NEVER,
-                drainers: Vec::new(),
-                is_spawning: false,
-                taken: 0,
-                taken_at_spawn: 0,
-                fruitless: 0,
-            })),
+            queue: Apart(Mutex::new(ReadyQueue::new())),
             waiting: Apart::default(),
         }
     }
@@ -139,52 +105,48 @@ impl Dispatcher {
         drop_contained(executor);
         let left = {
             let mut queue = lock(&self.queue);
-            let shares = queue.drainers.iter();
-            let taken: Vec<_> = shares
-                .map(|share| std::mem::take(&mut *lock(share)))
-                .collect();
-            (std::mem::take(&mut queue.ready), taken)
+            (queue.take_all(), queue.empty_shares())
         };
         drop_contained(left);
     }
 
     /// Takes all jobs out of `jobs`.
     pub(crate) fn submit(self: &Arc<Self>, jobs: &mut Vec<Job>) {
+        if jobs.is_empty() {
+            return;
+        }
         // Behind others they queue up, for first come is first served: behind those
         // too that come when a drainer is still there.
-        if jobs.len() <= FEW && lock(&self.queue).drainers.is_empty() {
+        if jobs.len() <= FEW && !lock(&self.queue).has_drainers() {
             jobs.drain(..).for_each(|job| self.submit_one(job));
             return;
         }
         let (blocking, rest): (Vec<_>, Vec<_>) = jobs.drain(..).partition(|job| job.is_blocking());
-        let rest = rest.into_iter().map(|job| {
-            Ready::Taken(Taken {
-                job,
-                is_fired: true,
-            })
+        let rest = rest.into_iter().map(|job| Taken {
+            job,
+            is_fired: true,
         });
-        self.enqueue(|queue| queue.ready.extend(rest));
+        self.enqueue(Piece::Taken(rest.collect()), None);
         blocking.into_iter().for_each(|job| self.submit_one(job));
     }
 
     /// Takes in keys that were found due at `now`. They have been
     /// [handed over](crate::table::Table::hand_over).
     pub(crate) fn submit_due(self: &Arc<Self>, tags: impl Iterator<Item = Tag>, now: Now) {
-        self.enqueue(|queue| {
-            queue.now = now;
-            queue.ready.extend(tags.map(Ready::Due));
-        });
+        self.enqueue(Piece::Due(DueTags::new(tags.collect())), Some(now));
     }
 
-    fn enqueue(self: &Arc<Self>, put: impl FnOnce(&mut ReadyQueue)) {
-        let must_spawn = {
+    fn enqueue(self: &Arc<Self>, piece: Piece, now: Option<Now>) {
+        let (must_spawn, is_orphaned) = {
             let mut queue = lock(&self.queue);
-            put(&mut queue);
-            queue.fruitless = 0;
-            self.begin_spawning(&mut queue)
+            queue.now = now.unwrap_or(queue.now);
+            queue.push(piece);
+            (self.begin_spawning(&mut queue), queue.is_orphaned())
         };
         if must_spawn {
             self.spawn_drainer();
+        } else if !is_orphaned {
+            return;
         }
         // No drainer could be spawned: each job on its own, so that each has
         // its own spawn to fail by.
@@ -199,7 +161,7 @@ impl Dispatcher {
     }
 
     fn needs_drainer(&self, queue: &ReadyQueue) -> bool {
-        !self.is_any_waiting() && !queue.is_in_vain() && queue.left() > 0
+        !self.is_any_waiting() && !queue.is_in_vain() && queue.is_any_left()
     }
 
     /// Relaxed, for it is exact only under the queue's lock, where it is changed;
@@ -212,42 +174,33 @@ impl Dispatcher {
     fn take_orphans(&self) -> impl Iterator<Item = Job> {
         let (orphans, now) = {
             let mut queue = lock(&self.queue);
-            let orphans = if queue.drainers.is_empty() && !queue.is_spawning {
-                std::mem::take(&mut queue.ready)
+            let orphans = if queue.is_orphaned() {
+                queue.take_all()
             } else {
                 VecDeque::new()
             };
             (orphans, queue.now)
         };
-        let taken = self.resolve(orphans.into_iter());
+        let taken: Vec<_> = orphans
+            .into_iter()
+            .flat_map(|piece| self.resolve(piece))
+            .collect();
         taken.into_iter().filter_map(move |taken| taken.fired(now))
     }
 
     /// Looks up the jobs that keys stand for.
-    fn resolve(&self, ready: impl ExactSizeIterator<Item = Ready>) -> Vec<Taken> {
-        let mut taken = Vec::with_capacity(ready.len());
-        let mut tags = Vec::new();
-        let look_up = |tags: &mut Vec<Tag>, taken: &mut Vec<Taken>| {
-            if !tags.is_empty() {
-                let jobs = self.jobs.take_handed(tags).into_iter();
-                taken.extend(jobs.map(|job| Taken {
+    fn resolve(&self, piece: Piece) -> VecDeque<Taken> {
+        match piece {
+            Piece::Taken(taken) => taken,
+            Piece::Due(due) => {
+                let jobs = self.jobs.take_handed(due.tags()).into_iter();
+                jobs.map(|job| Taken {
                     job,
                     is_fired: false,
-                }));
-                tags.clear();
-            }
-        };
-        for ready in ready {
-            match ready {
-                Ready::Due(tag) => tags.push(tag),
-                Ready::Taken(job) => {
-                    look_up(&mut tags, &mut taken);
-                    taken.push(job);
-                }
+                })
+                .collect()
             }
         }
-        look_up(&mut tags, &mut taken);
-        taken
     }
 
     /// Drops a foreign value on a thread of the executor.
@@ -266,8 +219,7 @@ impl Dispatcher {
                     queue.is_spawning = false;
                     return;
                 }
-                queue.count_spawn();
-                queue.drainers.push(share.clone());
+                queue.sign_on(share.clone());
                 self.waiting.fetch_add(1, Ordering::Relaxed);
             }
             let drainer = Drainer::new(self.clone(), share);
@@ -276,29 +228,6 @@ impl Dispatcher {
                 return;
             }
         }
-    }
-}
-
-impl ReadyQueue {
-    /// One more is spawned.
-    fn count_spawn(&mut self) {
-        self.fruitless = if self.taken == self.taken_at_spawn {
-            self.fruitless + 1
-        } else {
-            0
-        };
-        self.taken_at_spawn = self.taken;
-    }
-
-    /// Whether the executor seems to drop all that it is given.
-    fn is_in_vain(&self) -> bool {
-        self.taken == self.taken_at_spawn && self.fruitless > FRUITLESS_SPAWNS
-    }
-
-    /// How many have not begun.
-    fn left(&self) -> usize {
-        let shares = self.drainers.iter().map(|share| lock(share).len());
-        self.ready.len() + shares.sum::<usize>()
     }
 }
 

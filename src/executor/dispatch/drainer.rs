@@ -1,26 +1,13 @@
 //! [`Drainer`]: what the executor polls to start many jobs.
 
-use std::collections::VecDeque;
 use std::task::{Context, Poll};
 
-use super::{Dispatcher, JOBS_PER_POLL, LiveJobs, Ready, ReadyQueue, TAKEN_AT_A_TIME, Taken};
+use super::ready::Share;
+use super::{Dispatcher, JOBS_PER_POLL, LiveJobs, Taken};
 use crate::clock::Now;
 use crate::execution::Exit;
 use crate::executor::{Handed, JobFuture};
-use crate::sync::{Apart, Arc, Mutex, MutexGuard, Ordering, lock};
-
-/// What a drainer has taken and not begun. Its lock is the queue's inner one, and is
-/// nearly always its drainer's alone.
-#[derive(Default)]
-pub(super) struct Share(Apart<Mutex<VecDeque<Taken>>>);
-
-impl std::ops::Deref for Share {
-    type Target = Mutex<VecDeque<Taken>>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.0
-    }
-}
+use crate::sync::{Arc, Ordering, lock};
 
 /// Starts the jobs of the ready queue, until it is empty.
 pub(crate) struct Drainer {
@@ -47,14 +34,6 @@ enum Next {
     GiveWay,
     /// It has signed off.
     Nothing,
-}
-
-/// What a drainer finds in the queue.
-enum Found {
-    /// Some of what was there; not resolved yet.
-    New(Vec<Ready>),
-    /// Some that another drainer had taken.
-    Stolen(VecDeque<Taken>),
 }
 
 impl Drainer {
@@ -112,7 +91,6 @@ impl Drainer {
         self.done.take_out();
         {
             let mut queue = lock(&self.dispatcher.queue);
-            // First come, first served: whoever is polled next has them.
             queue.take_back(&self.share);
             self.state = State::Waiting;
             self.dispatcher.waiting.fetch_add(1, Ordering::Relaxed);
@@ -158,57 +136,15 @@ impl Drainer {
         let found = {
             let mut queue = lock(&self.dispatcher.queue);
             self.now = queue.now;
-            let found = queue.find(&self.share);
-            if found.is_some() {
-                queue.taken = queue.taken.wrapping_add(1);
-            } else {
-                // In one step with finding nothing: whoever adds jobs later sees
-                // that a drainer is missing.
-                queue.sign_off(&self.share);
-                self.state = State::SignedOff;
-                // A rush is over some time, and its memory is not kept.
-                queue.ready.shrink_to(JOBS_PER_POLL);
-            }
-            found?
+            queue.find(&self.share)
         };
-        let taken = match found {
-            Found::New(ready) => self.dispatcher.resolve(ready.into_iter()).into(),
-            Found::Stolen(taken) => taken,
+        let Some(found) = found else {
+            self.state = State::SignedOff;
+            return None;
         };
+        let taken = self.dispatcher.resolve(found);
         *lock(&self.share) = taken;
         Some(())
-    }
-}
-
-impl ReadyQueue {
-    /// Takes some of what is in the queue, or else of what another has taken.
-    fn find(&mut self, own: &Arc<Share>) -> Option<Found> {
-        let half = |len: usize| len.div_ceil(2).min(TAKEN_AT_A_TIME);
-        if !self.ready.is_empty() {
-            let some = self.ready.drain(..half(self.ready.len()));
-            return Some(Found::New(some.collect()));
-        }
-        let others = self
-            .drainers
-            .iter()
-            .filter(|share| !Arc::ptr_eq(share, own));
-        others
-            .map(|share| lock(share))
-            .find_map(|mut share: MutexGuard<'_, _>| {
-                let left = share.len() - half(share.len());
-                let stolen = share.split_off(left);
-                (!stolen.is_empty()).then_some(Found::Stolen(stolen))
-            })
-    }
-
-    fn take_back(&mut self, share: &Share) {
-        for taken in lock(share).drain(..).rev() {
-            self.ready.push_front(Ready::Taken(taken));
-        }
-    }
-
-    fn sign_off(&mut self, share: &Arc<Share>) {
-        self.drainers.retain(|other| !Arc::ptr_eq(other, share));
     }
 }
 
@@ -227,7 +163,7 @@ impl Drop for Drainer {
                 self.dispatcher.waiting.fetch_sub(1, Ordering::Relaxed);
             }
             queue.take_back(&self.share);
-            !queue.drainers.is_empty() && self.dispatcher.begin_spawning(&mut queue)
+            queue.has_drainers() && self.dispatcher.begin_spawning(&mut queue)
         };
         if must_spawn {
             self.dispatcher.spawn_drainer();
@@ -245,7 +181,7 @@ struct Done {
 }
 
 impl Done {
-    const AT_A_TIME: usize = 32;
+    const AT_A_TIME: usize = 128;
 
     fn push(&mut self, slot: u32) {
         self.jobs.stays();
