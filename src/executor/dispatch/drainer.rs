@@ -181,7 +181,7 @@ struct Done {
 }
 
 impl Done {
-    const AT_A_TIME: usize = 128;
+    const AT_A_TIME: usize = 64;
 
     fn push(&mut self, slot: u32) {
         self.jobs.stays();
