@@ -68,7 +68,9 @@ pub(crate) enum Ack {
 /// finds the answers of all of its tasks, and does not go to sleep between them: to
 /// wake it takes longer than to store a job.
 pub(crate) trait Asker: Send {
-    fn answer(&mut self, result: Result<(), StorageError>);
+    /// What is stored comes back: whoever made it frees it, and two threads that make
+    /// and free do not wait for each other in the allocator.
+    fn answer(&mut self, result: Result<Change, StorageError>);
     fn wake(self: Box<Self>);
 }
 
@@ -80,11 +82,11 @@ struct TwoSteps<F, T, G> {
 
 impl<F, T, G> Asker for TwoSteps<F, T, G>
 where
-    F: FnOnce(Result<(), StorageError>) -> T + Send,
+    F: FnOnce(Result<Change, StorageError>) -> T + Send,
     T: Send,
     G: FnOnce(T) + Send,
 {
-    fn answer(&mut self, result: Result<(), StorageError>) {
+    fn answer(&mut self, result: Result<Change, StorageError>) {
         self.given = self.answer.take().map(|answer| answer(result));
     }
 
@@ -104,7 +106,7 @@ fn wake(askers: impl IntoIterator<Item = Box<dyn Asker>>) {
 
 impl Ack {
     pub(crate) fn caller<T: Send + 'static>(
-        answer: impl FnOnce(Result<(), StorageError>) -> T + Send + 'static,
+        answer: impl FnOnce(Result<Change, StorageError>) -> T + Send + 'static,
         wake: impl FnOnce(T) + Send + 'static,
     ) -> Self {
         Self::Caller(Box::new(TwoSteps {
@@ -117,13 +119,16 @@ impl Ack {
     /// Whoever only waits for the outcome itself.
     pub(crate) fn reply(told: Arc<Reply<Result<(), StorageError>>>) -> Self {
         let wake = told.clone();
-        Self::caller(move |result| told.answer(result), move |()| wake.wake())
+        Self::caller(
+            move |result| told.answer(result.map(drop)),
+            move |()| wake.wake(),
+        )
     }
 
     /// Gives who is still to be woken.
     #[must_use]
-    fn tell(&mut self, result: Result<(), &StorageError>) -> Option<Box<dyn Asker>> {
-        if matches!((&self, result), (Ack::Start(..), Err(_))) {
+    fn tell(&mut self, result: Result<Change, &StorageError>) -> Option<Box<dyn Asker>> {
+        if matches!((&self, &result), (Ack::Start(..), Err(_))) {
             return None;
         }
         match std::mem::replace(self, Ack::Nobody) {
@@ -517,7 +522,7 @@ impl Writer {
         store.committed();
     }
 
-    fn commit(&mut self, store: &Store, mut batch: Batch, now: Duration) {
+    fn commit(&mut self, store: &Store, batch: Batch, now: Duration) {
         if batch.changes.is_empty() {
             return;
         }
@@ -528,9 +533,8 @@ impl Writer {
                 self.last_failure = None;
                 store.set_health(None, 0);
                 let told = batch
-                    .rest
-                    .iter_mut()
-                    .filter_map(|(_, ack)| ack.tell(Ok(())));
+                    .entries()
+                    .filter_map(|mut entry| entry.ack.tell(Ok(entry.change)));
                 wake(told.collect::<Vec<_>>());
             }
             Err(error) if error.is_of_one_change() && batch.len() > 1 => {

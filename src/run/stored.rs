@@ -218,7 +218,7 @@ where
             move |result| {
                 job.stored();
                 job.let_go();
-                told.answer(result);
+                told.answer(result.map(drop));
                 told
             },
             |told| told.wake(),
@@ -439,7 +439,7 @@ where
         let (job, told) = (self.clone(), reply.clone());
         let ack = Ack::caller(
             move |result| {
-                told.answer(job.end_replace(args, plan, record, before, result));
+                told.answer(job.end_replace(args, plan, record, before, result.map(drop)));
                 if before.was_durable {
                     job.stored();
                 }

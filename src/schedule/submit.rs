@@ -48,13 +48,20 @@ pub(super) enum Submitted<A, R> {
 pub(super) enum Step<A, R> {
     Done(Result<Job<R>, ScheduleError>),
     /// The store is asked whether it takes a new job.
-    Storing(Waiter<Replied<Result<Job<R>, ScheduleError>>>),
+    Storing(Waiter<Replied<Stored<R>>>),
     /// It is asked whether it takes other arguments and another trigger for this
     /// one.
     Replacing(Waiter<Replied<Replaced<A>>>, Arc<JobState<A, R>>),
     /// It is asked about another job of this id; what comes then depends on the
     /// answer.
     Behind(Waiter<Reserved>, A),
+}
+
+/// What the store says to a new job.
+pub(super) struct Stored<R> {
+    result: Result<Job<R>, ScheduleError>,
+    /// The record that it has stored.
+    _change: Option<Change>,
 }
 
 impl<A, R> Submission<A, R>
@@ -159,7 +166,14 @@ where
         let (told, due) = (reply.clone(), self.plan.due);
         let ack = Ack::caller(
             move |result| {
-                told.answer(job.store_answered(due, result));
+                let (result, change) = match result {
+                    Ok(change) => (Ok(()), Some(change)),
+                    Err(error) => (Err(error), None),
+                };
+                told.answer(Stored {
+                    result: job.store_answered(due, result),
+                    _change: change,
+                });
                 (job, told)
             },
             |(job, told)| {
@@ -296,7 +310,7 @@ where
             let ended = match step {
                 Step::Done(_) => Poll::Ready(()),
                 Step::Storing(reply) => match Pin::new(reply).poll(cx) {
-                    Poll::Ready(result) => return Poll::Ready(result),
+                    Poll::Ready(stored) => return Poll::Ready(stored.result),
                     Poll::Pending => Poll::Pending,
                 },
                 Step::Behind(reserved, _) => Pin::new(reserved).poll(cx),
