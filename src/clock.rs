@@ -204,8 +204,8 @@ impl AppClock {
         }
     }
 
-    /// Both times, where nothing is decided by the wall time: the system's may not
-    /// know yet of a step within the last millisecond. Reading a clock is a tenth of
+    /// Both times, where a step of the wall clock within the last millisecond may be
+    /// missed: mostly where the wall time is for show. Reading a clock is a tenth of
     /// what it costs to schedule a job.
     #[inline]
     pub(crate) fn now_for_show(&self) -> Now {

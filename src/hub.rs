@@ -101,6 +101,13 @@ const AT_A_TIME: usize = 256;
 /// So many jobs take up about a [room](make_room).
 const JOBS_PER_ROOM: usize = 256;
 
+/// Whether a job that was put into this slot is the first of many for which there may be
+/// none.
+#[inline]
+fn needs_room(table: &Table<Live>, slot: u32) -> bool {
+    table.is_last(slot) && table.slots().is_multiple_of(JOBS_PER_ROOM)
+}
+
 /// Asks the allocator for room for many jobs, and gives it back at once. On a thread
 /// that is not the first, glibc asks the system for each page by itself, which makes
 /// up a fifteenth of a scheduling; a large piece it asks for as a whole, and keeps.
@@ -297,8 +304,7 @@ impl Hub {
             When::Now => Wake::No,
             When::At(due, kind) => table.arm(slot, due, kind, now),
         };
-        let needs_room = table.is_last(slot) && table.slots().is_multiple_of(JOBS_PER_ROOM);
-        (wake, needs_room)
+        (wake, needs_room(table, slot))
     }
 
     /// Keeps a place and an id for a job until its store has it; to be followed

@@ -1,7 +1,7 @@
 //! Stored jobs and the tasks that they are for: how they find each other, and
 //! what becomes of those that do not.
 
-use super::{Board, Hub, Live, Phase, lock};
+use super::{Board, Hub, Live, Phase, lock, make_room, needs_room};
 use crate::clock::{Due, Now};
 use crate::error::{RegisterError, StorageError, UnresolvedReason};
 use crate::events::{Event, JobEvent, JobEventKind};
@@ -115,7 +115,9 @@ impl Hub {
                 }
             }
         };
-        let now = self.clock.now();
+        // A step of the wall clock that it does not know of yet might as well come after
+        // this.
+        let now = self.clock.now_for_show();
         match task.restore(&record, now) {
             Ok(Restored::Job { job, due, change }) => {
                 self.enter(record, found, (job, due, change), now)
@@ -149,7 +151,7 @@ impl Hub {
         (mut job, due, change): (Live, Due, Option<Change>),
         now: Now,
     ) -> bool {
-        let wake = {
+        let (wake, needs_room) = {
             let mut board = lock(&self.board);
             if matches!(board.phase, Phase::Stopping | Phase::Stopped) {
                 return true;
@@ -188,14 +190,18 @@ impl Hub {
                 board.catch_up.found(job.clone());
             }
             board.table.insert(slot, job);
-            if is_due {
+            let wake = if is_due {
                 Wake::No
             } else {
                 board.table.arm(slot, due, Kind::Look, now)
-            }
+            };
+            (wake, needs_room(&board.table, slot))
         };
         self.wake(wake);
         self.events.deliver();
+        if needs_room {
+            make_room();
+        }
         true
     }
 

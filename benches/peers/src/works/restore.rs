@@ -1,11 +1,12 @@
 //! W10: take up again the jobs that are in a file, beside reading its rows.
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jobber::Synchronous;
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
+use time::OffsetDateTime;
 
 use super::{arg, cannot, store};
 use crate::Result;
@@ -73,19 +74,42 @@ pub fn sample(peer: Peer, args: &[String]) -> Result<Sample> {
     }
 }
 
-/// The file of the run with so many jobs; the first sample makes it. None of them
-/// becomes due, so that it stays as it is.
+/// The file of the run with so many jobs; the first sample makes it, by scheduling
+/// them. None of them becomes due, so that it stays as it is.
 fn stored(count: usize) -> Result<PathBuf> {
+    /// Each waits for one job at a time.
+    const SUBMITTERS: usize = 1_000;
     let path = PathBuf::from(format!("restore-{count}.db"));
     if path.exists() {
         return Ok(path);
     }
     let unfinished = PathBuf::from(format!("unfinished-{count}.db"));
-    let mut file = store::raw(&unfinished, "NORMAL")?;
-    for first in (0..count).step_by(10_000) {
-        store::insert(&mut file, first, 10_000.min(count - first))?;
+    {
+        let (app, task) = store::app(&unfinished, Synchronous::Normal)?;
+        app.start().wait_blocking()?;
+        let due = OffsetDateTime::now_utc() + Duration::from_secs(10 * 365 * 24 * 3_600);
+        let executor = smol::LocalExecutor::new();
+        let submitters: Vec<_> = (0..SUBMITTERS)
+            .map(|first| {
+                let task = &task;
+                executor.spawn(async move {
+                    for n in (first..count).step_by(SUBMITTERS) {
+                        let mail = (n as u64, "somebody@example.org".to_string());
+                        let _ = task.schedule(mail).at(due).await?;
+                    }
+                    Result::Ok(())
+                })
+            })
+            .collect();
+        smol::block_on(executor.run(async {
+            for submitter in submitters {
+                submitter.await?;
+            }
+            Result::Ok(())
+        }))?;
+        drop(executor);
+        app.shutdown(Duration::ZERO).wait_blocking();
     }
-    file.close().map_err(|(_, error)| error)?;
     std::fs::rename(&unfinished, &path)?;
     Ok(path)
 }
