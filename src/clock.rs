@@ -115,6 +115,23 @@ impl Now {
     };
 }
 
+/// How closely the time has to be known: reading a clock is not free, and there are
+/// two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Look {
+    /// Nobody looks at it.
+    None,
+    /// Nothing is decided by the wall time.
+    ForShow,
+    Exact,
+}
+
+impl Look {
+    pub(crate) fn exact_if(needed: bool) -> Self {
+        if needed { Look::Exact } else { Look::None }
+    }
+}
+
 /// A point on one of the two time lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Due {
@@ -201,6 +218,15 @@ impl AppClock {
         Now {
             mono: self.mono(),
             wall: self.wall(),
+        }
+    }
+
+    /// The times, as closely as they have to be known.
+    pub(crate) fn look(&self, look: Look) -> Now {
+        match look {
+            Look::None => Now::NEVER,
+            Look::ForShow => self.now_for_show(),
+            Look::Exact => self.now(),
         }
     }
 

@@ -11,7 +11,7 @@ use std::pin::Pin;
 use event_listener::Event;
 use time::OffsetDateTime;
 
-use crate::clock::{MonoNanos, Now, WallNanos};
+use crate::clock::{Look, MonoNanos, Now, WallNanos};
 use crate::error::StorageError;
 use crate::id::JobId;
 use crate::record::Run;
@@ -29,6 +29,8 @@ pub(crate) struct JobCore {
     /// The job's place in the table.
     pub(crate) slot: u32,
     pub(crate) is_named: bool,
+    /// How closely its moves have to know the time, as foreseen when it was made.
+    pub(crate) look: Look,
     pub(crate) status: StatusCell,
     /// Notified when the job is done, when one of its runs has ended, and when
     /// its app has stopped.
@@ -43,6 +45,7 @@ impl JobCore {
             id: JobId::generated(0, 0, 0),
             slot: 0,
             is_named: false,
+            look: Look::None,
             status: StatusCell::new(),
             changed: Event::new(),
         }

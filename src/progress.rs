@@ -6,7 +6,7 @@
 
 mod stored;
 
-use crate::clock::{Due, MonoNanos, Now, WallNanos};
+use crate::clock::{Due, Look, MonoNanos, Now, WallNanos};
 use crate::cron::Cron;
 use crate::outcome::Failure;
 use crate::retry::{Backoff, RetryHint};
@@ -468,6 +468,16 @@ impl Progress {
 
     pub(crate) fn is_recurring(&self) -> bool {
         self.recurring().is_some()
+    }
+
+    /// How closely the time has to be known when a run starts or ends.
+    pub(crate) fn look(&self) -> Look {
+        match self.recurring() {
+            _ if self.is_durable() => Look::Exact,
+            None => Look::None,
+            Some(recurring) if recurring.line == Line::Mono => Look::ForShow,
+            Some(_) => Look::Exact,
+        }
     }
 
     /// Those that may be seen.

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use crate::clock::{Due, MonoNanos, Now, WallNanos};
+use crate::clock::{Due, Look, MonoNanos, Now, WallNanos};
 use crate::codec::Codec;
 use crate::cron::CronTexts;
 use crate::error::BoxError;
@@ -295,8 +295,10 @@ where
         let cron = CronTexts::of(plan.cron());
         let mut progress = Progress::new(plan);
         progress.is_ready = is_ready;
+        let mut core = JobCore::new();
+        core.look = progress.look();
         Self {
-            core: JobCore::new(),
+            core,
             task,
             cron,
             state: Mutex::new(State::new(progress, args)),
@@ -336,25 +338,28 @@ where
         zone.time_at(wall)
     }
 
-    /// Locks the state; where it takes the time to go on, with that. Reading a
-    /// clock is not free, and not for under a lock.
+    /// Locks the state, with the time as closely as it takes that to go on. It is not
+    /// read under the lock, and so before it, as foreseen.
     fn lock_with_time(
         &self,
-        needs_time: impl Fn(&State<A, R>) -> bool,
+        needed: impl Fn(&State<A, R>) -> Look,
     ) -> (MutexGuard<'_, State<A, R>>, Now) {
         let hub = self.hub();
-        let mut now = if hub.events.is_read() {
-            hub.clock.now()
+        let mut look = if hub.events.is_read() {
+            Look::Exact
         } else {
-            Now::NEVER
+            self.core.look
         };
+        let mut now = hub.clock.look(look);
         loop {
             let state = lock(&self.state);
-            if now != Now::NEVER || !needs_time(&state) {
+            let needed = needed(&state);
+            if needed <= look {
                 return (state, now);
             }
             drop(state);
-            now = hub.clock.now();
+            look = needed;
+            now = hub.clock.look(look);
         }
     }
 
@@ -424,8 +429,10 @@ where
     /// `Scheduled → Running`, if it is to run.
     fn start(&self) -> Option<Started<A>> {
         let timeout = self.task.timeout;
-        let (mut state, now) = self.lock_with_time(|state| {
-            state.progress.is_ready && (timeout.is_some() || state.progress.is_recurring())
+        let (mut state, now) = self.lock_with_time(|state| match state.progress.look() {
+            _ if !state.progress.is_ready => Look::None,
+            Look::None if timeout.is_some() => Look::ForShow,
+            look => look,
         });
         if !state.progress.is_ready {
             return None;
@@ -469,7 +476,7 @@ where
         if self.task.timeout.is_some() {
             return None;
         }
-        let (mut state, shown_now) = self.lock_with_time(|_| false);
+        let (mut state, shown_now) = self.lock_with_time(|_| Look::None);
         let progress = &mut state.progress;
         let is_due = progress.timer().is_some_and(|due| due.is_reached(now));
         let is_free = progress.closing == Closing::No && !progress.is_occupied;
@@ -757,7 +764,8 @@ where
     }
 
     fn body_gone(&self, attempt: u32) {
-        let (mut state, now) = self.lock_with_time(|state| state.progress.is_overdue);
+        let (mut state, now) =
+            self.lock_with_time(|state| Look::exact_if(state.progress.is_overdue));
         if state.progress.number != attempt || !state.progress.is_occupied {
             return;
         }
@@ -795,8 +803,11 @@ where
     fn cancel(&self, how: Cancelling) -> Cancelled {
         let hub = self.hub();
         let (mut state, now) = self.lock_with_time(|state| {
-            (how == Cancelling::Abort && state.progress.is_recurring())
-                || (how == Cancelling::Shutdown && state.progress.is_durable())
+            Look::exact_if(match how {
+                Cancelling::Cancel => false,
+                Cancelling::Abort => state.progress.is_recurring(),
+                Cancelling::Shutdown => state.progress.is_durable(),
+            })
         });
         let mut after = After::default();
         let reply;

@@ -3,7 +3,7 @@
 use std::mem::needs_drop;
 
 use super::{After, JobState, Leftovers, Settling, State};
-use crate::clock::{Due, Now};
+use crate::clock::{Due, Look, Now};
 use crate::events::JobEventKind;
 use crate::execution::{Execution, Exit};
 use crate::outcome::{Failure, Outcome};
@@ -21,8 +21,11 @@ where
     /// by a longer way: the job runs once, no store keeps it, nothing is to follow,
     /// and here is its value. Gives the value back if it is not so.
     pub(super) fn succeed_plainly(&self, attempt: u32, value: R) -> Result<Exit, R> {
+        if self.core.look != Look::None {
+            return Err(value);
+        }
         let hub = self.hub();
-        let (mut state, now) = self.lock_with_time(|_| false);
+        let (mut state, now) = self.lock_with_time(|_| Look::None);
         let is_plain = state.progress.is_plain() && state.args.replacement().is_none();
         let is_current = state.progress.number == attempt;
         if !is_plain || !is_current || self.core.status.actual() != JobStatus::Running {
@@ -71,11 +74,10 @@ where
             random: self.hub().random(),
         });
         let is_failed = result.is_err();
-        let (mut state, now) = self.lock_with_time(|state| {
-            is_failed
-                || state.progress.is_recurring()
-                || state.progress.is_durable()
-                || state.args.replacement().is_some()
+        let (mut state, now) = self.lock_with_time(|state| match state.progress.look() {
+            _ if state.args.replacement().is_some() => Look::Exact,
+            Look::None if is_failed => Look::ForShow,
+            look => look,
         });
         let is_current = state.progress.number == attempt;
         if !is_current || self.core.status.actual() != JobStatus::Running {

@@ -5,7 +5,7 @@
 //! the store when the lock is gone.
 
 use super::{Durability, JobState, NotReplaceable, State, TaskDef, lock};
-use crate::clock::{Due, MonoNanos, Now};
+use crate::clock::{Due, Look, MonoNanos, Now};
 use crate::cron::CronTexts;
 use crate::error::{ScheduleError, StorageError, UnresolvedReason};
 use crate::execution::{Execution, JobCore};
@@ -298,7 +298,7 @@ where
     }
 
     pub(super) fn start_is_stored(&self, number: u32) {
-        let (mut state, now) = self.lock_with_time(|_| true);
+        let (mut state, now) = self.lock_with_time(|_| Look::Exact);
         let Some(durable) = state.progress.durable_mut() else {
             return;
         };
@@ -319,7 +319,7 @@ where
     // Catching up.
 
     pub(super) fn catch_up_by(&self, at_the_latest: MonoNanos) {
-        let (mut state, now) = self.lock_with_time(|_| true);
+        let (mut state, now) = self.lock_with_time(|_| Look::Exact);
         if self.core.status.actual() != JobStatus::Scheduled {
             return;
         }
@@ -333,7 +333,7 @@ where
     }
 
     pub(super) fn has_turn_now(&self) -> bool {
-        let (mut state, now) = self.lock_with_time(|_| true);
+        let (mut state, now) = self.lock_with_time(|_| Look::Exact);
         match state.progress.durable_mut() {
             Some(durable) if durable.catch_up == CatchUp::Waits => {
                 durable.catch_up = CatchUp::HasTurn;
@@ -350,7 +350,8 @@ where
 
     /// A change that the job had to wait for has been tried.
     pub(super) fn store_has_been_told(&self) {
-        let (mut state, now) = self.lock_with_time(|state| state.progress.is_overdue);
+        let (mut state, now) =
+            self.lock_with_time(|state| Look::exact_if(state.progress.is_overdue));
         if let Some(durable) = state.progress.durable_mut() {
             durable.unstored = durable.unstored.saturating_sub(1);
             if durable.unstored > 0 {
@@ -684,6 +685,7 @@ where
         let mut core = JobCore::new();
         core.id = record.id.clone();
         core.is_named = true;
+        core.look = Look::Exact;
         let job = Arc::new(JobState {
             core,
             task: self,
