@@ -18,7 +18,7 @@ use crate::sync::Arc;
 use crate::table::Inbox;
 use crate::timer_queue::{Key, Kind, TimerQueue};
 
-/// How many keys are taken out, and how many jobs looked up, in one go.
+/// How many keys are taken out, and how many jobs looked up, in one go: at first.
 const BATCH: usize = 256;
 
 /// Of many that are due, each batch is twice the last, up to this: the first start

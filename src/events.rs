@@ -253,7 +253,7 @@ impl Iterator for BlockingEvents {
 
 impl Drop for Events {
     fn drop(&mut self) {
-        self.receiver.close();
+        wake_after(|| self.receiver.close());
         self.bus.forget_closed();
     }
 }

@@ -389,21 +389,20 @@ impl Hub {
         lock(&self.board).table.is_reserved(id)
     }
 
-    /// The app stops, and leaves the job in this slot to another process.
-    pub(crate) fn suspend(&self, slot: u32) -> Wake {
-        let wake = {
-            let mut tables = self.tables();
-            let table = tables.of(slot);
-            let wake = table.disarm(slot);
-            let is_there = table.get(slot).is_some();
-            self.suspended
-                .fetch_add(usize::from(is_there), Ordering::SeqCst);
-            wake
-        };
-        if self.has_no_live_jobs() {
-            notify_all(&self.changed);
+    /// The app stops, and leaves the job in this slot to another process. What comes
+    /// back is for [`removed`](Hub::removed), once the caller holds no lock.
+    pub(crate) fn suspend(&self, slot: u32) -> Removed {
+        let mut tables = self.tables();
+        let table = tables.of(slot);
+        let wake = table.disarm(slot);
+        let is_there = table.get(slot).is_some();
+        self.suspended
+            .fetch_add(usize::from(is_there), Ordering::SeqCst);
+        Removed {
+            wake,
+            may_be_idle: self.may_be_idle(table),
+            _job: None,
         }
-        wake
     }
 
     /// A job that was suspended is cancelled, and so is about to be removed.

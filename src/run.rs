@@ -820,7 +820,7 @@ where
                 after.kick = self.take_back_mark(&mut state, now);
                 state.progress.closing = Closing::Suspended;
                 state.progress.is_ready = false;
-                after.wake = hub.suspend(self.core.slot);
+                after.removed = hub.suspend(self.core.slot);
                 drop(state);
                 self.finish_up(after);
                 return Cancelled::now(false);

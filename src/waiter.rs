@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use event_listener::{Event, EventListener};
+use event_listener::{Event, EventListener, Listener};
 
 use crate::sync::{Arc, Mutex, lock};
 use crate::waking::{ParkedThread, ShieldedWaker, notify_all};
@@ -28,7 +28,7 @@ pub(crate) trait Condition: Unpin {
 }
 
 #[derive(Debug)]
-pub(crate) struct Waiter<C> {
+pub(crate) struct Waiter<C: Condition> {
     condition: C,
     listener: Option<EventListener>,
     waker: ShieldedWaker,
@@ -45,6 +45,7 @@ impl<C: Condition> Waiter<C> {
 
     pub(crate) fn block(mut self) -> C::Output {
         loop {
+            // Without a deadline there is always an answer.
             if let Some(output) = self.park(None) {
                 return output;
             }
@@ -56,7 +57,7 @@ impl<C: Condition> Waiter<C> {
         self.park(Some(deadline))
     }
 
-    /// Only without a deadline it may end before its time.
+    /// `None` when there is a deadline and that came first.
     fn park(&mut self, deadline: Option<Instant>) -> Option<C::Output> {
         if let Some(output) = self.condition.ready() {
             return Some(output);
@@ -72,10 +73,18 @@ impl<C: Condition> Waiter<C> {
         }
     }
 
+    /// Its listener passes nothing on: all are notified, always, and who was passed
+    /// something would be woken under the event's lock.
+    fn listen_no_more(&mut self) {
+        if let Some(listener) = self.listener.take() {
+            listener.discard();
+        }
+    }
+
     fn poll_with(&mut self, waker: &Waker) -> Poll<C::Output> {
         loop {
             if let Some(output) = self.condition.ready() {
-                self.listener = None;
+                self.listen_no_more();
                 return Poll::Ready(output);
             }
             match &mut self.listener {
@@ -106,6 +115,12 @@ impl<C: Condition> Future for Waiter<C> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<C::Output> {
         let shielded = self.waker.of(cx.waker());
         self.poll_with(&shielded.waker)
+    }
+}
+
+impl<C: Condition> Drop for Waiter<C> {
+    fn drop(&mut self) {
+        self.listen_no_more();
     }
 }
 

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use event_listener::Event;
 
-use crate::panics::contain;
+use crate::panics::{contain, drop_contained};
 use crate::sync::{Arc, Condvar, Mutex, PoisonError, lock};
 
 /// Notifies all who wait for this.
@@ -53,6 +53,8 @@ impl Drop for Noting {
         let noted = NOTED.try_with(|noted| noted.replace(self.outer.take()));
         for sleeper in noted.ok().flatten().into_iter().flatten() {
             sleeper.wake_now();
+            // It may be the last, and to drop a waker is foreign, too.
+            drop_contained(sleeper);
         }
     }
 }
@@ -88,6 +90,7 @@ impl Wake for Sleeper {
         });
         if let Some(this) = this {
             this.wake_now();
+            drop_contained(this);
         }
     }
 }

@@ -68,8 +68,8 @@ pub(crate) enum Ack {
 /// finds the answers of all of its tasks, and does not go to sleep between them: to
 /// wake it takes longer than to store a job.
 pub(crate) trait Asker: Send {
-    /// What is stored comes back: whoever made it frees it, and two threads that make
-    /// and free do not wait for each other in the allocator.
+    /// What is stored comes back, so that whoever made it can free it: two threads of
+    /// which one makes and the other frees wait for each other in the allocator.
     fn answer(&mut self, result: Result<Change, StorageError>);
     fn wake(self: Box<Self>);
 }

@@ -11,10 +11,12 @@ use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-use common::{DropCounter, HOUR, Log, MINUTE, SECOND};
+use common::{Bomb, DropCounter, HOUR, Log, MINUTE, SECOND};
 use futures_lite::{Stream, StreamExt};
 use jobber::testing::{ManualClock, Simulation};
-use jobber::{Backoff, Clock, Event, Job, JobEventKind, JobFuture, JobStatus, Jobber, Misfire};
+use jobber::{
+    Backoff, Clock, Event, Job, JobEventKind, JobFuture, JobStatus, Jobber, Misfire, Wait,
+};
 use time::OffsetDateTime;
 use time::macros::datetime;
 
@@ -949,5 +951,108 @@ fn a_waker_may_poll_where_it_is_woken() -> Result {
     });
     let entries = all_done.recv_timeout(WATCHDOG)?;
     assert_eq!(entries, ["all", "events", "job", "run"]);
+    Ok(())
+}
+
+/// Runs this on a thread of its own: a hang fails the test.
+fn ends(test: impl FnOnce() + Send + 'static) -> Result {
+    let (done, ended) = mpsc::channel();
+    thread::spawn(move || {
+        test();
+        let _ = done.send(());
+    });
+    Ok(ended.recv_timeout(WATCHDOG)?)
+}
+
+/// A wait that had been notified and then ended, or was dropped, passed that on to the
+/// next one: by a wake-up under event-listener's lock.
+#[test]
+fn a_wait_that_goes_away_wakes_nobody_under_a_lock() -> Result {
+    for is_polled in [true, false] {
+        ends(move || {
+            let mut sim = Simulation::new();
+            let task = sim.app().task("t", || async {}).register().unwrap();
+            let job = task.schedule(()).every(SECOND).wait_blocking().unwrap();
+            let mut first = Box::pin(job.next_run());
+            let mut cx = Context::from_waker(Waker::noop());
+            assert!(first.as_mut().poll(&mut cx).is_pending());
+            sim.advance(SECOND);
+            let second = job.next_run();
+            Inline::start(async move {
+                second.await;
+            });
+            if is_polled {
+                assert!(first.as_mut().poll(&mut cx).is_ready());
+            }
+            drop(first);
+            sim.advance(SECOND);
+        })?;
+    }
+    Ok(())
+}
+
+/// Those who wait for all jobs were woken under the lock of the job that the stop left
+/// to the next process.
+#[cfg(feature = "serde")]
+#[test]
+fn who_waits_for_all_may_look_at_a_job_that_is_left_to_another_process() -> Result {
+    ends(|| {
+        let storage = jobber::MemoryStorage::new();
+        let sim = Simulation::with(0, ManualClock::new(), |app| app.storage(storage));
+        let mut sim = sim.unwrap();
+        let task = sim.app().task("t", async |_: u32| ()).durable();
+        let task = task.register().unwrap();
+        let job = task.schedule(1).delay(HOUR).wait_blocking().unwrap();
+        let app = sim.app().clone();
+        Inline::start(async move {
+            app.wait_all().await;
+            let _ = job.exec_at();
+        });
+        sim.shutdown(SECOND);
+    })
+}
+
+/// A waker may hold the wait that it wakes, and so be dropped where it is called. When
+/// its drop panicked, those behind it were not woken, and the timer's thread ended.
+#[test]
+fn a_waker_whose_drop_panics_hurts_nobody() -> Result {
+    struct Holds {
+        wait: Mutex<Option<Wait>>,
+        _bomb: Bomb,
+    }
+    impl Wake for Holds {
+        fn wake(self: Arc<Self>) {
+            drop(self.wait.lock().unwrap().take());
+        }
+    }
+    let clock = ManualClock::new();
+    let app = Jobber::builder().clock(clock.clone()).build()?;
+    let slow = app.task("slow", std::future::pending::<()>).timeout(SECOND);
+    let slow = slow.register()?;
+    let quick = app.task("quick", || async {}).register()?;
+    app.start().wait_blocking()?;
+    let mut events = app.events();
+    let job = slow.schedule(()).push().wait_blocking()?;
+    let started = |event: &Event| matches!(event, Event::Job(e) if matches!(e.kind, JobEventKind::Started { .. }));
+    while !started(&events.next_blocking().ok_or("the app has stopped")?) {}
+
+    let holds = Arc::new(Holds {
+        wait: Mutex::new(Some(job.wait())),
+        _bomb: Bomb,
+    });
+    let waker = Waker::from(holds.clone());
+    {
+        let mut wait = holds.wait.lock().unwrap();
+        let wait = wait.as_mut().ok_or("it is there")?;
+        let polled = pin!(wait).poll(&mut Context::from_waker(&waker));
+        assert!(polled.is_pending());
+    }
+    drop((holds, waker));
+
+    let later = quick.schedule(()).delay(2 * SECOND).wait_blocking()?;
+    clock.advance(SECOND);
+    assert_ends(&job, JobStatus::Timeout);
+    clock.advance(SECOND);
+    assert_ends(&later, JobStatus::Success);
     Ok(())
 }

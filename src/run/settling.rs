@@ -207,11 +207,11 @@ where
         after: &mut After<A>,
     ) {
         after.moved = self.core.status.reschedule(show);
-        after.wake = if state.progress.closing == Closing::Suspended {
-            self.hub().suspend(self.core.slot)
+        let (hub, slot) = (self.hub(), self.core.slot);
+        if state.progress.closing == Closing::Suspended {
+            after.removed = hub.suspend(slot);
         } else {
-            self.hub()
-                .arm(self.core.slot, due, self.key_kind(state), now)
-        };
+            after.wake = hub.arm(slot, due, self.key_kind(state), now);
+        }
     }
 }

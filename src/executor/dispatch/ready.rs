@@ -206,7 +206,7 @@ impl ReadyQueue {
     }
 }
 
-/// A drainer takes so many, if there are so many.
+/// Half of so many, and at most what a drainer takes.
 fn half(len: usize) -> usize {
     len.div_ceil(2).min(TAKEN_AT_A_TIME)
 }
