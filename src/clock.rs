@@ -179,12 +179,19 @@ pub(crate) enum AppClock {
 pub(crate) struct LastLook {
     /// Wall time less monotonic time.
     offset: AtomicI64,
-    /// When that was, by the monotonic clock; none of its times is 0.
+    /// When that was, by the monotonic clock; none of its times is 0. [`BUSY`] while
+    /// somebody writes both.
     at: AtomicI64,
 }
 
+const BUSY: i64 = i64::MIN;
+
 /// For so long a look at the wall clock is good enough to show.
 const LOOK_LASTS: i64 = 1_000_000;
+
+/// Only what was read of both clocks within so long is kept: a thread that was
+/// interrupted in between has the wall time of another moment.
+const LOOK_TAKES: i64 = 10_000;
 
 impl AppClock {
     pub(crate) fn system() -> Self {
@@ -246,9 +253,19 @@ impl AppClock {
             return Now { mono, wall };
         }
         let wall = self.wall();
-        last.offset
-            .store(wall.saturating_sub(mono), Ordering::Relaxed);
-        last.at.store(mono, Ordering::Release);
+        let took = self.mono().saturating_sub(mono);
+        // By one at a time, so that nobody's offset stands beside another's time.
+        // Acquire, for the release of whoever wrote before: in its order. Relaxed if it
+        // fails, for then nothing is done.
+        let (ok, failed) = (Ordering::Acquire, Ordering::Relaxed);
+        if took <= LOOK_TAKES
+            && at != BUSY
+            && last.at.compare_exchange(at, BUSY, ok, failed).is_ok()
+        {
+            last.offset
+                .store(wall.saturating_sub(mono), Ordering::Relaxed);
+            last.at.store(mono, Ordering::Release);
+        }
         Now { mono, wall }
     }
 
@@ -332,18 +349,30 @@ mod tests {
         let AppClock::System(_, last) = &clock else {
             unreachable!()
         };
-        let now = clock.now_for_show();
-        assert_eq!(last.at.load(Ordering::Relaxed), now.mono);
         // A look that has just been, and one that is over.
-        for (age, is_kept) in [(0, true), (LOOK_LASTS + 1, false)] {
+        for (age, may_be_kept) in [(0, true), (LOOK_LASTS, false)] {
+            let at = clock.mono() - age;
             last.offset.store(7, Ordering::Relaxed);
-            last.at.store(clock.mono() - age, Ordering::Relaxed);
+            last.at.store(at, Ordering::Relaxed);
             let now = clock.now_for_show();
             // A thread that was kept waiting in between looks for itself.
-            let looked = last.at.load(Ordering::Relaxed) == now.mono;
-            assert_eq!(now.wall == now.mono + 7, !looked);
-            assert!(is_kept || looked);
+            let is_kept = now.mono < at + LOOK_LASTS;
+            assert_eq!(now.wall == now.mono + 7, is_kept);
+            assert!(may_be_kept || !is_kept);
         }
+    }
+
+    #[test]
+    fn nobody_goes_by_a_look_that_another_is_writing() {
+        let clock = AppClock::system();
+        let AppClock::System(_, last) = &clock else {
+            unreachable!()
+        };
+        last.offset.store(7, Ordering::Relaxed);
+        last.at.store(BUSY, Ordering::Relaxed);
+        let now = clock.now_for_show();
+        assert_ne!(now.wall, now.mono + 7);
+        assert_eq!(last.at.load(Ordering::Relaxed), BUSY, "it is the other's");
     }
 
     #[test]
