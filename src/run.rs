@@ -802,12 +802,10 @@ where
 
     fn cancel(&self, how: Cancelling) -> Cancelled {
         let hub = self.hub();
-        let (mut state, now) = self.lock_with_time(|state| {
-            Look::exact_if(match how {
-                Cancelling::Cancel => false,
-                Cancelling::Abort => state.progress.is_recurring(),
-                Cancelling::Shutdown => state.progress.is_durable(),
-            })
+        let (mut state, now) = self.lock_with_time(|state| match how {
+            Cancelling::Cancel => Look::None,
+            Cancelling::Abort => state.progress.look(),
+            Cancelling::Shutdown => Look::exact_if(state.progress.is_durable()),
         });
         let mut after = After::default();
         let reply;

@@ -11,7 +11,7 @@ use std::time::Instant;
 use event_listener::{Event, EventListener, Listener};
 
 use crate::sync::{Arc, Mutex, lock};
-use crate::waking::{ParkedThread, ShieldedWaker, notify_all};
+use crate::waking::{Parker, ShieldedWaker, notify_all};
 
 /// What is waited for.
 pub(crate) trait Condition: Unpin {
@@ -62,12 +62,14 @@ impl<C: Condition> Waiter<C> {
         if let Some(output) = self.condition.ready() {
             return Some(output);
         }
-        let thread = ParkedThread::new();
+        let parker = Arc::<Parker>::default();
+        let waker = Waker::from(parker.clone());
         loop {
-            if let Poll::Ready(output) = self.poll_with(&thread.waker()) {
+            let mut cx = Context::from_waker(&waker);
+            if let Poll::Ready(output) = Pin::new(&mut *self).poll(&mut cx) {
                 return Some(output);
             }
-            if !thread.park(deadline) {
+            if !parker.park(deadline) {
                 return self.condition.ready();
             }
         }
@@ -81,29 +83,6 @@ impl<C: Condition> Waiter<C> {
         }
     }
 
-    fn poll_with(&mut self, waker: &Waker) -> Poll<C::Output> {
-        loop {
-            if let Some(output) = self.condition.ready() {
-                self.listen_no_more();
-                return Poll::Ready(output);
-            }
-            match &mut self.listener {
-                // Between the look and the listening, it may have come true.
-                None => {
-                    self.condition.announce();
-                    self.listener = Some(self.condition.event().listen());
-                }
-                Some(listener) => {
-                    let mut cx = Context::from_waker(waker);
-                    if Pin::new(listener).poll(&mut cx).is_pending() {
-                        return Poll::Pending;
-                    }
-                    self.listener = None;
-                }
-            }
-        }
-    }
-
     pub(crate) fn condition(&self) -> &C {
         &self.condition
     }
@@ -113,8 +92,27 @@ impl<C: Condition> Future for Waiter<C> {
     type Output = C::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<C::Output> {
-        let shielded = self.waker.of(cx.waker());
-        self.poll_with(&shielded.waker)
+        loop {
+            if let Some(output) = self.condition.ready() {
+                self.listen_no_more();
+                return Poll::Ready(output);
+            }
+            let shielded = self.waker.of(cx.waker());
+            match &mut self.listener {
+                // Between the look and the listening, it may have come true.
+                None => {
+                    self.condition.announce();
+                    self.listener = Some(self.condition.event().listen());
+                }
+                Some(listener) => {
+                    let mut cx = Context::from_waker(&shielded.waker);
+                    if Pin::new(listener).poll(&mut cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                    self.listener = None;
+                }
+            }
+        }
     }
 }
 

@@ -61,20 +61,12 @@ impl Drop for Noting {
 
 /// Who waits.
 #[derive(Debug)]
-enum Sleeper {
-    Task(Waker),
-    Thread(Parker),
-}
+struct Sleeper(Waker);
 
 impl Sleeper {
     /// A panic of the foreign waker ends here: this may be the timer's thread.
     fn wake_now(&self) {
-        match self {
-            Sleeper::Task(waker) => {
-                let _ = contain(|| waker.wake_by_ref());
-            }
-            Sleeper::Thread(parker) => parker.unpark(),
-        }
+        let _ = contain(|| self.0.wake_by_ref());
     }
 }
 
@@ -121,7 +113,7 @@ impl ShieldedWaker {
                 _before: None,
             };
         }
-        let shielded = Waker::from(Arc::new(Sleeper::Task(waker.clone())));
+        let shielded = Waker::from(Arc::new(Sleeper(waker.clone())));
         Shielded {
             waker: shielded.clone(),
             _before: self.0.replace((waker.clone(), shielded)),
@@ -129,38 +121,18 @@ impl ShieldedWaker {
     }
 }
 
-/// A thread that waits: for its [`waker`](ParkedThread::waker) to be woken.
-pub(crate) struct ParkedThread(Arc<Sleeper>);
-
-impl ParkedThread {
-    pub(crate) fn new() -> Self {
-        Self(Arc::new(Sleeper::Thread(Parker::default())))
-    }
-
-    pub(crate) fn waker(&self) -> Waker {
-        Waker::from(self.0.clone())
-    }
-
-    /// Blocks until it is woken, if it has not been since the last time. `false`
-    /// when the deadline came first.
-    pub(crate) fn park(&self, deadline: Option<Instant>) -> bool {
-        match &*self.0 {
-            Sleeper::Thread(parker) => parker.park(deadline),
-            Sleeper::Task(_) => true,
-        }
-    }
-}
-
-/// Not `std::thread::park`, which would take the wake-ups that the thread's own
-/// code is waiting for.
+/// Where a thread waits for its waker. Not `std::thread::park`, which would take the
+/// wake-ups that the thread's own code is waiting for.
 #[derive(Debug, Default)]
-struct Parker {
+pub(crate) struct Parker {
     is_woken: Mutex<bool>,
     woken: Condvar,
 }
 
 impl Parker {
-    fn park(&self, deadline: Option<Instant>) -> bool {
+    /// Blocks until it is woken, if it has not been since the last time. `false`
+    /// when the deadline came first.
+    pub(crate) fn park(&self, deadline: Option<Instant>) -> bool {
         let mut is_woken = lock(&self.is_woken);
         while !*is_woken {
             match deadline {
@@ -181,9 +153,50 @@ impl Parker {
         *is_woken = false;
         true
     }
+}
 
-    fn unpark(&self) {
+impl Wake for Parker {
+    fn wake(self: Arc<Self>) {
         *lock(&self.is_woken) = true;
         self.woken.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::{AtomicUsize, Ordering};
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn who_is_woken_while_something_notifies_is_woken_after_it() {
+        let count = Arc::<Count>::default();
+        let woken = || count.0.load(Ordering::SeqCst);
+        let waker = ShieldedWaker::default().of(&count.clone().into()).waker;
+        wake_after(|| {
+            waker.wake_by_ref();
+            assert_eq!(woken(), 0);
+            wake_after(|| waker.wake_by_ref());
+            assert_eq!(woken(), 1, "the inner one wakes its own");
+        });
+        assert_eq!(woken(), 2);
+        waker.wake_by_ref();
+        assert_eq!(woken(), 3, "at once, where nothing notifies");
+    }
+
+    #[test]
+    fn a_parker_that_was_woken_before_does_not_wait_and_then_waits_again() {
+        let parker = Arc::<Parker>::default();
+        Waker::from(parker.clone()).wake();
+        assert!(parker.park(None));
+        assert!(!parker.park(Some(Instant::now())));
     }
 }
