@@ -4,7 +4,6 @@
 //! and decides nothing. A simulation turns the same driver by hand.
 
 use std::task::{Wake as WakeTask, Waker};
-use std::thread::{self, Thread};
 use std::time::Duration;
 
 use crate::clock::{Due, Now, to_nanos};
@@ -14,7 +13,7 @@ use crate::execution::Fired;
 use crate::executor::dispatch::FEW;
 use crate::hub::{Cursor, Hub, Live};
 use crate::panics::drop_contained;
-use crate::sync::Arc;
+use crate::sync::{Arc, thread, thread::Thread};
 use crate::table::Inbox;
 use crate::timer_queue::{Key, Kind, TimerQueue};
 

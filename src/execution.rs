@@ -8,7 +8,6 @@ use std::any::Any;
 use std::future::Future;
 use std::pin::Pin;
 
-use event_listener::Event;
 use time::OffsetDateTime;
 
 use crate::clock::{Look, MonoNanos, Now, WallNanos};
@@ -18,7 +17,7 @@ use crate::record::Run;
 use crate::state::StateMap;
 use crate::status::StatusCell;
 use crate::stop::Control;
-use crate::sync::Arc;
+use crate::sync::{Arc, Event};
 use crate::table::Entrant;
 use crate::waiter::Reply;
 

@@ -16,6 +16,8 @@ use crate::execution::{Attempt, Body, Execution, Exit, Fired, Mishap};
 use crate::panics::{contain, drop_contained};
 use crate::stop::Killed;
 use crate::sync::Arc;
+#[cfg(not(feature = "thread-pool"))]
+use crate::sync::thread;
 use crate::waiter::{Condition, Waiter};
 
 /// Runs the futures that it is given.
@@ -53,7 +55,7 @@ pub trait Executor: Send + Sync + 'static {
         #[cfg(not(feature = "thread-pool"))]
         {
             // Without a thread the job is dropped, and so its attempt fails.
-            let _ = std::thread::Builder::new()
+            let _ = thread::Builder::new()
                 .name("jobber-blocking".into())
                 .spawn(move || job.run());
         }

@@ -12,7 +12,6 @@ mod shards;
 mod timing;
 
 use std::collections::HashMap;
-use std::thread::Thread;
 use std::time::Duration;
 
 use crate::clock::{AppClock, Due, Now, WallNanos};
@@ -26,13 +25,15 @@ use crate::record::JobRecord;
 use crate::state::StateMap;
 use crate::status::JobStatus;
 use crate::storage::Change;
-use crate::sync::{Apart, Arc, AtomicBool, AtomicUsize, Mutex, OnceLock, Ordering, lock};
+use crate::sync::{
+    Apart, Arc, AtomicBool, AtomicUsize, Event as Signal, Mutex, OnceLock, Ordering, lock,
+    thread::Thread,
+};
 use crate::table::{Table, Wake};
 use crate::timer_queue::{Kind, Tag};
 use crate::waking::notify_all;
 use crate::writer::Store;
 use crate::zone::Zone;
-use event_listener::Event as Signal;
 
 pub(crate) type Live = Arc<dyn Execution>;
 

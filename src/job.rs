@@ -8,8 +8,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use async_io::Timer;
-use event_listener::Event;
 use time::OffsetDateTime;
 
 use crate::error::{JobError, StorageError};
@@ -17,7 +15,7 @@ use crate::execution::{Cancelled, Cancelling, Execution};
 use crate::id::JobId;
 use crate::record::Run;
 use crate::status::JobStatus;
-use crate::sync::Arc;
+use crate::sync::{Arc, Event, Timer, block_on};
 use crate::waiter::{Condition, Replied, Waiter};
 
 /// A scheduled job: look at it, wait for it, take its result, cancel it.
@@ -521,7 +519,7 @@ impl WaitTimeout {
             Limit::Unset(limit) => Instant::now().checked_add(limit),
             // Polled before: the timer's remainder is not to be had, and it
             // goes on as a future.
-            Limit::Set(_) => return futures_lite::future::block_on(self),
+            Limit::Set(_) => return block_on(self),
         };
         let Some(deadline) = deadline else {
             return self.wait.wait_blocking();

@@ -4,11 +4,8 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::thread;
 use std::time::Duration;
 
-use async_io::Timer;
-use event_listener::Event as Signal;
 use futures_lite::{FutureExt, future};
 
 use crate::clock::{AppClock, Clock};
@@ -24,7 +21,7 @@ use crate::panics::{contain, drop_contained};
 use crate::state::StateMap;
 use crate::status::JobStatus;
 use crate::storage::{Health, Storage, UnresolvedJob};
-use crate::sync::{Arc, Mutex, lock};
+use crate::sync::{Arc, Event as Signal, Mutex, Timer, block_on, lock, thread};
 use crate::task::TaskBuilder;
 use crate::waiter::{Condition, Replied, Reply, Waiter};
 use crate::writer::Writer;
@@ -686,7 +683,7 @@ impl Drop for Inner {
         self.hub.begin_stop();
         self.hub.end_stop();
         // Whoever opens the store next finds it free, and with all in it.
-        future::block_on(timeout(
+        block_on(timeout(
             STORE_END,
             Waiter::new(StoreClosed(self.hub.clone())),
         ));
@@ -772,7 +769,7 @@ impl<'a, T> Action<'a, T> {
 
     /// Does it, and blocks the thread until it is done.
     pub fn wait_blocking(self) -> T {
-        future::block_on(self)
+        block_on(self)
     }
 }
 

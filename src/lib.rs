@@ -138,6 +138,8 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+#[cfg(loom)]
+mod checked;
 mod clock;
 mod codec;
 mod context;

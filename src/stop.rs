@@ -5,9 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use event_listener::Event;
-
-use crate::sync::{Arc, AtomicU8, Ordering};
+use crate::sync::{Arc, AtomicU8, Event, Ordering};
 use crate::waiter::{Condition, Waiter};
 use crate::waking::notify_all;
 

@@ -1,12 +1,27 @@
-//! The one place that names the synchronisation primitives.
-//!
-//! Everything that is shared between threads goes through here, so that a
-//! model checker can be put in their place in one file.
+//! The one place that names the synchronisation primitives: the standard
+//! library's, or those of the model checker, which tries what threads can do to
+//! each other (`tests/loom.rs`).
 
-pub(crate) use std::sync::atomic::{
-    AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
-};
-pub(crate) use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+#[cfg(not(loom))]
+pub(crate) use async_io::Timer;
+#[cfg(not(loom))]
+pub(crate) use event_listener::Event;
+#[cfg(not(loom))]
+pub(crate) use futures_lite::future::block_on;
+pub(crate) use std::sync::atomic::AtomicU32 as StaticAtomicU32;
+#[cfg(not(loom))]
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize};
+// These are not checked: nothing of ours hangs on who drops the last `Arc`, and a
+// cell that is filled once is a lock.
+pub(crate) use std::sync::atomic::Ordering;
+pub(crate) use std::sync::{Arc, OnceLock, PoisonError, Weak};
+#[cfg(not(loom))]
+pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
+#[cfg(not(loom))]
+pub(crate) use std::{thread, thread_local};
+
+#[cfg(loom)]
+pub(crate) use crate::checked::*;
 
 /// Locks `mutex`, whether or not a thread panicked while it held it.
 ///

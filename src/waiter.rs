@@ -8,9 +8,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use event_listener::{Event, EventListener, Listener};
+use event_listener::{EventListener, Listener};
 
-use crate::sync::{Arc, Mutex, lock};
+use crate::sync::{Arc, Event, Mutex, lock};
 use crate::waking::{Parker, ShieldedWaker, notify_all};
 
 /// What is waited for.

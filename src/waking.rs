@@ -11,10 +11,8 @@ use std::cell::Cell;
 use std::task::{Wake, Waker};
 use std::time::Instant;
 
-use event_listener::Event;
-
 use crate::panics::{contain, drop_contained};
-use crate::sync::{Arc, Condvar, Mutex, PoisonError, lock};
+use crate::sync::{Arc, Condvar, Event, Mutex, PoisonError, lock, thread_local};
 
 /// Notifies all who wait for this.
 pub(crate) fn notify_all(event: &Event) {

@@ -15,10 +15,8 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Place;
-use std::thread::{self, Thread};
-use std::time::{Duration, Instant};
 
-use event_listener::Event as Signal;
+use std::time::{Duration, Instant};
 
 use crate::clock::AppClock;
 use crate::error::StorageError;
@@ -27,7 +25,7 @@ use crate::id::JobId;
 use crate::panics::{contain, drop_contained};
 use crate::retry::Backoff;
 use crate::storage::{Change, Storage};
-use crate::sync::{Arc, Mutex, lock};
+use crate::sync::{Arc, Event as Signal, Mutex, lock, thread, thread::Thread};
 use crate::waiter::Reply;
 use crate::waking::notify_all;
 

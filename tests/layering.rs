@@ -9,7 +9,8 @@ const FLOORS: &[(&str, &[&str])] = &[
     (
         "0: imports nothing of ours but this floor",
         &[
-            "sync", "id", "error", "status", "clock", "stamp", "panics", "waking", "waiter",
+            "checked", "sync", "id", "error", "status", "clock", "stamp", "panics", "waking",
+            "waiter",
         ],
     ),
     (

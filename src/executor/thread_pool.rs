@@ -1,14 +1,12 @@
 //! [`ThreadPool`]: the executor for programs that have no runtime.
 
 use std::fmt;
-use std::thread;
 
 use async_executor::Executor as Tasks;
-use event_listener::Event;
 
 use crate::error::StartError;
 use crate::executor::{Executor, JobFuture};
-use crate::sync::{Arc, AtomicBool, Ordering};
+use crate::sync::{Arc, AtomicBool, Event, Ordering, thread};
 use crate::waiter::{Condition, Waiter};
 use crate::waking::notify_all;
 

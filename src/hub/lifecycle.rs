@@ -1,7 +1,5 @@
 //! The start and the stop of an app.
 
-use event_listener::Event as Signal;
-
 use super::{AT_A_TIME, Cursor, Hub, Phase};
 use crate::error::StartError;
 use crate::execution::Cancelling;
@@ -10,7 +8,7 @@ use crate::executor::dispatch::Dispatcher;
 use crate::id::JobId;
 use crate::panics::drop_contained;
 use crate::status::JobStatus;
-use crate::sync::{Arc, Ordering, lock};
+use crate::sync::{Arc, Event as Signal, Ordering, lock};
 use crate::table::Emptied;
 use crate::waking::notify_all;
 use crate::writer::Store;

@@ -9,7 +9,7 @@
 use std::cell::Cell;
 
 use super::{Board, Hub, Live, Phase, lock};
-use crate::sync::{Apart, AtomicU32, Mutex, MutexGuard, Ordering};
+use crate::sync::{Apart, Mutex, MutexGuard, Ordering, StaticAtomicU32};
 use crate::table::{Counts, Inbox, Shard, Table};
 use crate::timer_queue::MAX_SLOTS;
 
@@ -54,7 +54,7 @@ impl Others {
     /// The table of this thread; `None` for the board's.
     #[inline]
     pub(super) fn of_this_thread(&self) -> Option<&Mutex<Other>> {
-        static THREADS: AtomicU32 = AtomicU32::new(0);
+        static THREADS: StaticAtomicU32 = StaticAtomicU32::new(0);
         thread_local! {
             static NUMBER: Cell<u32> = const { Cell::new(u32::MAX) };
         }

@@ -1,9 +1,7 @@
 //! What the timer's thread and its driver need of the hub.
 
-use std::thread::Thread;
-
 use super::{Hub, Live};
-use crate::sync::Ordering;
+use crate::sync::{Ordering, thread, thread::Thread};
 use crate::table::Wake;
 use crate::timer_queue::{Key, Tag};
 use crate::waking::notify_all;
@@ -33,7 +31,7 @@ impl Hub {
     pub(crate) fn is_on_timer_thread(&self) -> bool {
         self.timer
             .get()
-            .is_some_and(|t| t.id() == std::thread::current().id())
+            .is_some_and(|t| t.id() == thread::current().id())
     }
 
     pub(crate) fn wake_timer(&self) {

@@ -5,9 +5,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use event_listener::Event as Signal;
-use futures_lite::future;
-
 use super::{Schedule, Trigger};
 use crate::clock::Now;
 use crate::error::{ScheduleError, check_id};
@@ -19,7 +16,7 @@ use crate::panics::drop_contained;
 use crate::progress::Plan;
 use crate::run::{JobState, NotReplaced, Replaced, Replacing, TaskDef};
 use crate::storage::Change;
-use crate::sync::Arc;
+use crate::sync::{Arc, Event as Signal, block_on};
 use crate::waiter::{Condition, Replied, Reply, Waiter};
 use crate::writer::{Ack, Entry, Need};
 
@@ -259,7 +256,7 @@ where
             Submitted::Done(job) => Ok(job),
             Submitted::Waits(waiting) => {
                 self.0 = Stage::Waiting(waiting);
-                future::block_on(self)
+                block_on(self)
             }
         }
     }
