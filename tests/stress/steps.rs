@@ -1,0 +1,291 @@
+//! What a worker may do next.
+
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
+
+use jobber::{JobStatus, StorageError};
+use smol::block_on;
+use smol::future::poll_once;
+
+use super::slots::fault;
+use super::tasks::RETRIES;
+use super::worker::{Kept, Plan, Step, When, Worker};
+
+impl Worker<'_> {
+    /// Waits, keeps the job, or forgets it.
+    fn settle(&mut self, kept: Kept) {
+        if self.rng.u8(..4) == 0 {
+            let before = self.round.left.lock().unwrap().replace(kept.job.clone());
+            drop(before);
+        }
+        if self.rng.u8(..3) > 0 {
+            self.wait(&kept.job);
+        }
+        if kept.is_endless || self.rng.u8(..4) > 0 {
+            self.kept.push(kept);
+        }
+    }
+
+    fn run(&mut self, plan: Plan<'_>) -> Step {
+        if let Some(kept) = self.submit(plan)? {
+            self.settle(kept);
+        }
+        Ok(())
+    }
+
+    /// For a thread that has the app for itself: nothing else wakes anybody.
+    pub fn step_alone(&mut self) -> Step {
+        let tasks = &self.round.tasks;
+        let when = match self.rng.bool() {
+            true => When::Push,
+            false => When::Delay(self.micros(200)),
+        };
+        let plan = Plan::new(&tasks.quick, when, JobStatus::Success);
+        if let Some(kept) = self.submit(plan)? {
+            self.wait(&kept.job);
+            self.kept.push(kept);
+        }
+        Ok(())
+    }
+
+    pub fn step(&mut self) -> Step {
+        use JobStatus::{Failed, Success, Timeout};
+        self.round.steps.fetch_add(1, Ordering::SeqCst);
+        let tasks = &self.round.tasks;
+        let when = self.soon();
+        match self.rng.u8(..32) {
+            0..=5 => self.run(Plan::new(&tasks.quick, when, Success)),
+            6 | 7 => self.run(Plan::new(&tasks.yields, when, Success)),
+            8 => self.run(Plan::new(&tasks.blocking, when, Success)),
+            9 => self.run(Plan {
+                attempts: RETRIES + 1,
+                ..Plan::new(&tasks.retried, when, Success)
+            }),
+            10 | 11 if self.round.kind.can_wait() => self.abort(when),
+            12 if self.round.kind.can_wait() => {
+                self.run(Plan::new(&tasks.never_in_time, when, Timeout))
+            }
+            13 if self.round.kind.can_wait() => {
+                // Its bomb goes off when it has timed out already.
+                self.run(Plan::new(&tasks.panics_in_drop, when, Timeout))
+            }
+            14 => self.run(Plan::new(&tasks.panics_in_call, when, Failed)),
+            15 => self.run(Plan::new(&tasks.panics_in_poll, when, Failed)),
+            16 => self.run(Plan::new(&tasks.panics_blocking, when, Failed)),
+            17 => self.run(Plan::new(&tasks.gives_bomb, when, Success)),
+            18 => self.run(Plan {
+                has_bomb: true,
+                expected: None,
+                ..Plan::new(&tasks.quick, when, Success)
+            }),
+            19 => self.recur(),
+            20..=22 => self.cancel(false),
+            23 | 24 => self.replace(),
+            25 => self.share(when),
+            26 => self.help(),
+            27 => {
+                self.look_around();
+                Ok(())
+            }
+            _ => self.store(when),
+        }
+    }
+
+    fn abort(&mut self, when: When) -> Step {
+        let tasks = &self.round.tasks;
+        let task = match self.rng.bool() {
+            true => &tasks.never,
+            false => &tasks.panics_in_drop,
+        };
+        let plan = Plan::new(task, when, JobStatus::Cancelled);
+        let Some(mut kept) = self.submit(plan)? else {
+            return Ok(());
+        };
+        self.dawdle();
+        self.place.does_with("aborts", &kept.job);
+        let aborted = match self.rng.bool() {
+            true => kept.job.abort().wait_blocking(),
+            false => block_on(kept.job.abort()),
+        };
+        // It may have been too late, for those that panic time out as well.
+        if !aborted.unwrap() {
+            kept.expected = None;
+        } else if kept.job.status() != JobStatus::Cancelled {
+            fault(format!("aborted: {:?}", kept.job));
+        }
+        self.settle_kept(kept);
+        Ok(())
+    }
+
+    fn settle_kept(&mut self, kept: Kept) {
+        self.wait(&kept.job);
+        self.kept.push(kept);
+    }
+
+    fn cancel(&mut self, is_stored: bool) -> Step {
+        let tasks = &self.round.tasks;
+        let task = match &tasks.stored {
+            Some(stored) if is_stored => &stored.quick,
+            _ => &tasks.quick,
+        };
+        let when = When::Delay(self.micros(400));
+        let plan = Plan {
+            is_stored,
+            ..Plan::new(task, when, JobStatus::Success)
+        };
+        let Some(mut kept) = self.submit(plan)? else {
+            return Ok(());
+        };
+        self.dawdle();
+        self.place.does_with("cancels", &kept.job);
+        let cancelled = match self.rng.bool() {
+            true => kept.job.cancel().wait_blocking(),
+            false => block_on(kept.job.cancel()),
+        };
+        match cancelled {
+            Ok(true) => {
+                kept.expected = Some(JobStatus::Cancelled);
+                // It will never run.
+                let marks = self.round.slots.get(kept.slot);
+                marks.limit.store(0, Ordering::SeqCst);
+            }
+            Ok(false) => {}
+            // It is the next process's.
+            Err(StorageError::Closed) if self.round.is_stopping() => kept.expected = None,
+            Err(error) => fault(format!("cancelling {:?}: {error}", kept.job)),
+        }
+        self.settle_kept(kept);
+        Ok(())
+    }
+
+    fn recur(&mut self) -> Step {
+        let interval = Duration::from_micros(self.rng.u64(50..600));
+        let runs = self.rng.u32(1..4);
+        let tasks = &self.round.tasks;
+        let when = When::Every(interval, runs);
+        let Some(kept) = self.submit(Plan::new(&tasks.yields, when, JobStatus::Success))? else {
+            return Ok(());
+        };
+        let mut last = 0;
+        loop {
+            let next = kept.job.next_run();
+            self.place.does_with("waits for a run of", &kept.job);
+            let next = match self.rng.bool() {
+                true => next.wait_blocking(),
+                false => block_on(next),
+            };
+            let Some(run) = next else { break };
+            if run.number <= last {
+                fault(format!("run {} after run {last}", run.number));
+            }
+            last = run.number;
+        }
+        if !kept.job.is_done() && !self.round.is_stopping() {
+            fault(format!("no next run of {:?}", kept.job));
+        }
+        self.settle(kept);
+        Ok(())
+    }
+
+    /// Replaces a job of a name of its own, a few times.
+    fn replace(&mut self) -> Step {
+        self.names += 1;
+        let id = format!("worker {}, name {}", self.number, self.names);
+        let tasks = &self.round.tasks;
+        let mut first = None;
+        let mut last: Option<Kept> = None;
+        for _ in 0..self.rng.u8(2..5) {
+            let when = When::Delay(self.micros(300));
+            let plan = Plan {
+                id: Some(id.clone()),
+                is_replacing: true,
+                // One that its executor drops is over before it is gone.
+                replaces: first.filter(|_| self.round.kind.is_honest()),
+                ..Plan::new(&tasks.yields, when, JobStatus::Success)
+            };
+            if let Some(kept) = self.submit(plan)? {
+                first = first.or(Some(kept.slot));
+                last = Some(kept);
+            }
+            self.dawdle();
+        }
+        if let Some(kept) = last {
+            self.settle(kept);
+        }
+        Ok(())
+    }
+
+    /// Schedules a job of a name that others use as well.
+    fn share(&mut self, when: When) -> Step {
+        let id = format!("shared {}", self.rng.u8(..3));
+        let tasks = &self.round.tasks;
+        let plan = Plan {
+            id: Some(id),
+            is_replacing: self.rng.bool(),
+            // Another one may replace it.
+            expected: None,
+            ..Plan::new(&tasks.yields, when, JobStatus::Success)
+        };
+        self.run(plan)
+    }
+
+    fn store(&mut self, when: When) -> Step {
+        let Some(stored) = &self.round.tasks.stored else {
+            return self.help();
+        };
+        let plan = match self.rng.u8(..6) {
+            0..=2 => Plan::new(&stored.quick, when, JobStatus::Success),
+            3 => Plan::new(&stored.blocking, when, JobStatus::Success),
+            4 => Plan {
+                attempts: RETRIES + 1,
+                ..Plan::new(&stored.retried, when, JobStatus::Success)
+            },
+            _ => return self.cancel(true),
+        };
+        self.run(Plan {
+            is_stored: true,
+            ..plan
+        })
+    }
+
+    /// Waits for another one's job.
+    fn help(&mut self) -> Step {
+        let job = self.round.left.lock().unwrap().clone();
+        if let Some(job) = job {
+            self.wait(&job);
+        }
+        Ok(())
+    }
+
+    fn look_around(&mut self) {
+        let Some(app) = &self.app else { return };
+        self.place.does("looks around");
+        let mut events = app.events();
+        for job in app.jobs().iter().take(20) {
+            let _ = (job.exec_at(), job.status(), job.last_run());
+            let _ = app.find_job(job.id()).is_some();
+        }
+        // Given up.
+        let _ = block_on(poll_once(app.wait_all()));
+        while events.try_next().is_some() {}
+        let _ = app.health();
+    }
+
+    /// So that what was begun is here at one time, and there at another.
+    fn dawdle(&mut self) {
+        for _ in 0..self.rng.u8(..6) {
+            thread::yield_now();
+        }
+    }
+
+    pub fn shut_down(&mut self, grace: Duration) {
+        let Some(app) = &self.app else { return };
+        self.place.does("shuts down");
+        self.round.is_stopping.store(true, Ordering::SeqCst);
+        match self.rng.bool() {
+            true => app.shutdown(grace).wait_blocking(),
+            false => block_on(app.shutdown(grace)),
+        };
+    }
+}

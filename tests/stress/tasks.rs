@@ -1,0 +1,223 @@
+//! The tasks: quick ones, and those that block, never wake, or panic wherever they can.
+
+use std::future::{Future, Ready, pending};
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use jobber::{Backoff, Clock, JobContext, Jobber, RegisterError, Task, TaskBuilder, TaskOutput};
+use smol::future::yield_now;
+
+use super::slots::{Arg, Attempt, Bomb, Slots, Value};
+
+pub const RETRIES: u32 = 2;
+const RETRY_DELAY: Duration = Duration::from_micros(200);
+/// Of those that never wake.
+const TIMEOUT: Duration = Duration::from_millis(3);
+
+type Any = Task<Arg, Value>;
+
+/// What a round measures its time by.
+#[derive(Clone, Copy, Debug)]
+pub enum RoundClock {
+    /// The system's clock, by which the app goes as well, from an origin of its own.
+    System(Instant),
+    /// In steps, between which it stands still: what starts a little early starts before
+    /// its time is there, and can't make up for it on the way to its start.
+    Coarse(Instant),
+}
+
+const STEP: u64 = 100_000;
+
+impl RoundClock {
+    pub fn now(self) -> Duration {
+        match self {
+            RoundClock::System(origin) => origin.elapsed(),
+            RoundClock::Coarse(origin) => {
+                let nanos = origin.elapsed().as_nanos() as u64;
+                Duration::from_nanos(nanos - nanos % STEP)
+            }
+        }
+    }
+}
+
+impl Clock for RoundClock {
+    fn monotonic(&self) -> Duration {
+        self.now()
+    }
+
+    /// Bound to the other, so that nobody sets it in the middle of a test.
+    fn wall(&self) -> time::OffsetDateTime {
+        time::OffsetDateTime::UNIX_EPOCH + time::Duration::days(20_000) + self.now()
+    }
+}
+
+#[derive(Clone)]
+pub struct Tasks {
+    pub quick: Any,
+    /// Polled several times.
+    pub yields: Any,
+    pub blocking: Any,
+    pub retried: Any,
+    pub never: Any,
+    pub never_in_time: Any,
+    pub panics_in_call: Any,
+    pub panics_in_poll: Any,
+    /// Its future does so when it is dropped, killed or not.
+    pub panics_in_drop: Any,
+    pub panics_blocking: Any,
+    pub gives_bomb: Any,
+    /// The same as some of these, but durable.
+    pub stored: Option<Stored>,
+}
+
+#[derive(Clone)]
+pub struct Stored {
+    pub quick: Any,
+    pub blocking: Any,
+    pub retried: Any,
+}
+
+/// Registers tasks under one app.
+struct Register<'a> {
+    app: &'a Jobber,
+    slots: &'a Arc<Slots>,
+    clock: RoundClock,
+}
+
+impl Register<'_> {
+    /// A task whose attempts begin in the call.
+    fn task<F, T>(&self, name: &str, rest: fn(Attempt, Arg, u32) -> F) -> TaskBuilder<Arg, Value>
+    where
+        F: Future<Output = T> + Send + 'static,
+        T: TaskOutput<Value = Value>,
+    {
+        let begin = self.begin();
+        self.app.task(name, move |cx: JobContext, arg: Arg| {
+            rest(begin(&cx, &arg), arg, cx.attempt())
+        })
+    }
+
+    fn blocking(&self, name: &str, rest: fn(Attempt, Arg) -> Value) -> TaskBuilder<Arg, Value> {
+        let begin = self.begin();
+        let f = move |cx: JobContext, arg: Arg| rest(begin(&cx, &arg), arg);
+        self.app.blocking_task(name, f)
+    }
+
+    fn begin(&self) -> impl Fn(&JobContext, &Arg) -> Attempt + Send + Sync + 'static {
+        let (slots, clock) = (self.slots.clone(), self.clock);
+        move |cx, arg| slots.begin(arg, cx.run_number(), clock.now())
+    }
+}
+
+impl Tasks {
+    pub fn register(
+        app: &Jobber,
+        slots: &Arc<Slots>,
+        clock: RoundClock,
+        is_durable: bool,
+    ) -> Result<Self, RegisterError> {
+        let of = Register { app, slots, clock };
+        let backoff = || Backoff::fixed(RETRIES, RETRY_DELAY);
+        Ok(Self {
+            quick: of.task("quick", quick).register()?,
+            yields: of.task("yields", yields).register()?,
+            blocking: of.blocking("blocking", blocking).register()?,
+            retried: of.task("retried", retried).retry(backoff()).register()?,
+            never: of.task("never", never).register()?,
+            never_in_time: of
+                .task("never in time", never)
+                .timeout(TIMEOUT)
+                .register()?,
+            panics_in_call: of.task("panics in call", panics_in_call).register()?,
+            panics_in_poll: of.task("panics in poll", panics_in_poll).register()?,
+            panics_in_drop: of
+                .task("panics in drop", panics_in_drop)
+                .timeout(TIMEOUT)
+                .register()?,
+            panics_blocking: of.blocking("panics blocking", panics_blocking).register()?,
+            gives_bomb: of.task("gives bomb", gives_bomb).register()?,
+            stored: is_durable.then(|| of.stored(backoff())).transpose()?,
+        })
+    }
+}
+
+impl Register<'_> {
+    #[cfg(feature = "serde")]
+    fn stored(&self, backoff: Backoff) -> Result<Stored, RegisterError> {
+        let retried = self.task("stored retried", retried);
+        Ok(Stored {
+            quick: self.task("stored quick", quick).durable().register()?,
+            blocking: self
+                .blocking("stored blocking", blocking)
+                .durable()
+                .register()?,
+            retried: retried.retry(backoff).durable().register()?,
+        })
+    }
+
+    #[cfg(not(feature = "serde"))]
+    fn stored(&self, _: Backoff) -> Result<Stored, RegisterError> {
+        unreachable!("there is no store without the feature")
+    }
+}
+
+async fn quick(attempt: Attempt, arg: Arg, _: u32) -> Value {
+    attempt.ends();
+    // Not later: the compiler leaks a value that is about to be returned when a local's
+    // drop panics (rust-lang/rust#47949).
+    drop(arg);
+    Value::default()
+}
+
+async fn yields(attempt: Attempt, _: Arg, _: u32) -> Value {
+    for _ in 0..3 {
+        yield_now().await;
+    }
+    attempt.ends();
+    Value::default()
+}
+
+fn blocking(attempt: Attempt, _: Arg) -> Value {
+    thread::sleep(Duration::from_millis(1));
+    attempt.ends();
+    Value::default()
+}
+
+async fn retried(attempt: Attempt, _: Arg, number: u32) -> Result<Value, &'static str> {
+    yield_now().await;
+    attempt.ends();
+    if number <= RETRIES {
+        return Err("not yet");
+    }
+    Ok(Value::default())
+}
+
+async fn never(_attempt: Attempt, _: Arg, _: u32) -> Value {
+    pending().await
+}
+
+/// The call itself panics, not its future.
+fn panics_in_call(_: Attempt, _: Arg, _: u32) -> Ready<Value> {
+    resume_unwind(Box::new("in the call"))
+}
+
+async fn panics_in_poll(_attempt: Attempt, _: Arg, _: u32) -> Value {
+    yield_now().await;
+    resume_unwind(Box::new("in a poll"))
+}
+
+async fn panics_in_drop(_attempt: Attempt, _: Arg, _: u32) -> Value {
+    let _bomb = Bomb;
+    pending().await
+}
+
+fn panics_blocking(_: Attempt, _: Arg) -> Value {
+    resume_unwind(Box::new("on a thread"))
+}
+
+async fn gives_bomb(attempt: Attempt, _: Arg, _: u32) -> Value {
+    attempt.ends();
+    Value::with_bomb()
+}

@@ -1,0 +1,307 @@
+//! A thread that uses an app: how it schedules and waits. What it does when is in
+//! `steps.rs`.
+
+use std::future::IntoFuture;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use fastrand::Rng;
+use jobber::{Job, JobStatus, Jobber, ScheduleError, Task};
+use smol::block_on;
+use smol::future::{poll_once, zip};
+
+use super::executors::Kind;
+use super::slots::{Arg, Slots, Value, fault};
+use super::tasks::{RoundClock, Tasks};
+use super::watch::Place;
+
+pub const HOUR: Duration = Duration::from_secs(3_600);
+
+/// What the workers of a round share.
+pub struct Round {
+    pub kind: Kind,
+    pub clock: RoundClock,
+    pub slots: Arc<Slots>,
+    pub tasks: Tasks,
+    /// Nobody stops the app before this is no more.
+    pub in_peace: AtomicBool,
+    /// What its end cuts off in a store is made again.
+    pub may_repeat: bool,
+    /// From before the app is told to stop.
+    pub is_stopping: AtomicBool,
+    pub steps: AtomicUsize,
+    /// A job of anybody's, for another one to wait for.
+    pub left: Mutex<Option<Job<Value>>>,
+}
+
+impl Round {
+    pub fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::SeqCst)
+    }
+}
+
+/// A job that is looked at again when all is over.
+pub struct Kept {
+    pub job: Job<Value>,
+    pub slot: usize,
+    pub is_stored: bool,
+    pub is_endless: bool,
+    /// How many attempts it takes to succeed.
+    needed: Option<u32>,
+    /// What becomes of it if nobody meddles.
+    pub expected: Option<JobStatus>,
+}
+
+/// There is nothing more to do.
+#[derive(Debug)]
+pub enum Over {
+    Stopped,
+    NoSlots,
+}
+
+pub type Step<T = ()> = Result<T, Over>;
+
+#[derive(Clone, Copy)]
+pub enum When {
+    Push,
+    Delay(Duration),
+    At(Duration),
+    Every(Duration, u32),
+}
+
+/// A job to be.
+pub struct Plan<'t> {
+    pub task: &'t Task<Arg, Value>,
+    pub when: When,
+    /// Attempts in each run.
+    pub attempts: u32,
+    pub expected: Option<JobStatus>,
+    /// It never ends by itself, and has to be ended when all is over.
+    pub is_endless: bool,
+    pub is_stored: bool,
+    pub has_bomb: bool,
+    pub id: Option<String>,
+    /// The slot of the job that it replaces.
+    pub replaces: Option<usize>,
+    pub is_replacing: bool,
+}
+
+impl<'t> Plan<'t> {
+    pub fn new(task: &'t Task<Arg, Value>, when: When, expected: JobStatus) -> Self {
+        Self {
+            task,
+            when,
+            attempts: 1,
+            expected: Some(expected),
+            is_endless: expected == JobStatus::Timeout,
+            is_stored: false,
+            has_bomb: false,
+            id: None,
+            replaces: None,
+            is_replacing: false,
+        }
+    }
+}
+
+pub struct Worker<'a> {
+    pub round: &'a Round,
+    pub app: Option<Jobber>,
+    pub rng: Rng,
+    pub place: Place,
+    pub number: usize,
+    pub names: usize,
+    pub kept: Vec<Kept>,
+}
+
+impl<'a> Worker<'a> {
+    pub fn new(round: &'a Round, app: Option<Jobber>, number: usize, seed: u64) -> Self {
+        Self {
+            round,
+            app,
+            rng: Rng::with_seed(seed ^ number as u64),
+            place: Place::new(format_args!("worker {number}")),
+            number,
+            names: 0,
+            kept: Vec::new(),
+        }
+    }
+
+    pub fn micros(&mut self, most: u64) -> Duration {
+        Duration::from_micros(self.rng.u64(0..=most))
+    }
+
+    /// Any trigger of a job that runs once.
+    pub fn soon(&mut self) -> When {
+        match self.rng.u8(..8) {
+            0..=3 => When::Push,
+            4 | 5 => When::Delay(self.micros(300)),
+            6 => When::Delay(self.micros(3_000)),
+            // By the system's wall clock nobody could tell whether it is early.
+            _ => match self.round.clock {
+                RoundClock::System(_) => When::Delay(Duration::ZERO),
+                RoundClock::Coarse(_) => When::At(self.micros(500)),
+            },
+        }
+    }
+
+    fn is_meddled_with(&self) -> bool {
+        !self.round.kind.is_honest() || !self.round.in_peace.load(Ordering::SeqCst)
+    }
+
+    pub fn submit(&mut self, plan: Plan<'_>) -> Step<Option<Kept>> {
+        let round = self.round;
+        let slot = round.slots.claim().ok_or(Over::NoSlots)?;
+        let marks = round.slots.get(slot);
+        let runs = match plan.when {
+            When::Every(_, runs) => runs,
+            _ => 1,
+        };
+        let times = if plan.is_stored && round.may_repeat {
+            2
+        } else {
+            1
+        };
+        marks
+            .limit
+            .store(times * runs * plan.attempts, Ordering::SeqCst);
+        self.place.does("schedules");
+        let arg = Arg::new(slot, plan.replaces.unwrap_or(slot), plan.has_bomb);
+        let mut schedule = plan.task.schedule(arg);
+        if let Some(id) = plan.id {
+            schedule = schedule.id(id);
+        }
+        if plan.is_replacing {
+            schedule = schedule.replace();
+        }
+        let now = round.clock.now();
+        let due = |delay| marks.set_due(now + delay, Duration::ZERO);
+        let submit = match plan.when {
+            When::Push => {
+                due(Duration::ZERO);
+                schedule.push()
+            }
+            When::Delay(delay) => {
+                due(delay);
+                schedule.delay(delay)
+            }
+            When::At(delay) => {
+                due(delay);
+                schedule.at(jobber::Clock::wall(&round.clock) + delay)
+            }
+            When::Every(interval, runs) => {
+                marks.set_due(now + interval, interval);
+                schedule.max_runs(runs.into()).every(interval)
+            }
+        };
+        let done = match self.rng.u8(..4) {
+            0 | 1 => submit.wait_blocking(),
+            2 => block_on(submit),
+            _ => {
+                let mut submit = submit;
+                match block_on(poll_once(&mut submit)) {
+                    Some(done) => done,
+                    // Polled, and given up: if it comes to be, it runs as others do.
+                    None if self.rng.bool() => return Ok(None),
+                    None => submit.wait_blocking(),
+                }
+            }
+        };
+        match done {
+            Ok(job) => Ok(Some(Kept {
+                job,
+                slot,
+                is_stored: plan.is_stored,
+                is_endless: plan.is_endless,
+                needed: (plan.expected == Some(JobStatus::Success) && round.kind.is_honest())
+                    .then_some(runs * plan.attempts),
+                expected: plan.expected.filter(|_| !self.is_meddled_with()),
+            })),
+            Err(error) => {
+                marks.limit.store(0, Ordering::SeqCst);
+                match error {
+                    ScheduleError::Stopped if round.is_stopping() => Err(Over::Stopped),
+                    ScheduleError::DuplicateJob { .. } => Ok(None),
+                    error => {
+                        fault(format!("scheduling: {error}"));
+                        Ok(None)
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits in one way or another.
+    pub fn wait(&mut self, job: &Job<Value>) {
+        let place = &self.place;
+        let status = match self.rng.u8(..9) {
+            0 | 1 => {
+                place.does_with("blocks on", job);
+                job.wait_blocking()
+            }
+            2 | 3 => {
+                place.does_with("awaits", job);
+                block_on(job.wait())
+            }
+            4 => {
+                place.does_with("blocks, with a limit, on", job);
+                job.wait_timeout(HOUR).wait_blocking()
+            }
+            5 => {
+                place.does_with("awaits, with a limit,", job);
+                block_on(job.wait_timeout(HOUR))
+            }
+            6 => {
+                place.does_with("blocks, after a limit, on", job);
+                let limit = Duration::from_micros(self.rng.u64(..200));
+                match self.rng.bool() {
+                    true => job.wait_timeout(limit).wait_blocking(),
+                    false => block_on(job.wait_timeout(limit)),
+                };
+                job.wait().wait_blocking()
+            }
+            7 => {
+                place.does_with("blocks, after a poll, on", job);
+                let mut wait = job.wait();
+                match block_on(poll_once(&mut wait)) {
+                    Some(status) => status,
+                    None => wait.wait_blocking(),
+                }
+            }
+            _ => {
+                place.does_with("awaits, twice and in vain once,", job);
+                // Given up.
+                let _ = block_on(poll_once(job.wait()));
+                let (result, status) = block_on(zip(job.clone().into_future(), job.wait()));
+                // It may have a bomb.
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(result)));
+                status
+            }
+        };
+        if !status.is_final() && !self.round.is_stopping() {
+            fault(format!("waiting for {job:?} gave {status}"));
+        }
+        self.place.does("has waited");
+    }
+}
+
+impl Kept {
+    /// When all is over.
+    pub fn check(&self, slots: &Slots) {
+        let (status, marks) = (self.job.status(), slots.get(self.slot));
+        let starts = marks.starts.load(Ordering::SeqCst);
+        if let Some(expected) = self.expected.filter(|&expected| expected != status) {
+            fault(format!(
+                "{status}, not {expected}, after {starts} starts: {:?}",
+                self.job
+            ));
+        }
+        if let Some(needed) = self
+            .needed
+            .filter(|&n| status == JobStatus::Success && n != starts)
+        {
+            fault(format!("{starts} starts, not {needed}: {:?}", self.job));
+        }
+    }
+}
