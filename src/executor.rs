@@ -46,9 +46,9 @@ pub trait Executor: Send + Sync + 'static {
     /// it where blocking does no harm.
     ///
     /// By default this is the pool of the crate `blocking`, which smol and
-    /// async-std use as well (its threads come and go with the load and are
-    /// bounded, by 500 or `BLOCKING_MAX_THREADS`); without the feature
-    /// `thread-pool`, a new thread for each.
+    /// async-std use as well (its threads come with the load, up to 500 or
+    /// `BLOCKING_MAX_THREADS`, and stay for a while or, by its version 1.7.0, for
+    /// good); without the feature `thread-pool`, a new thread for each.
     fn spawn_blocking(&self, job: BlockingJob) {
         #[cfg(feature = "thread-pool")]
         blocking::unblock(move || job.run()).detach();
