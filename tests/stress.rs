@@ -79,13 +79,18 @@ fn no_thread_hangs_and_nothing_is_left_behind_on_any_executor() {
     let mut rng = fastrand::Rng::with_seed(seed);
     // Their room is there before memory is counted.
     let mut after = Vec::with_capacity(1 + PASSES * factor);
+    let mut jobs = 0;
     for _ in 0..=PASSES * factor {
         for &kind in &kinds {
-            pass(kind, &mut rng, &threads);
+            pass(kind, &mut rng, &threads, &mut jobs);
         }
         after.push(memory());
     }
     let (first, last) = (after[0], after[after.len() - 1]);
+    println!(
+        "{jobs} jobs in {} passes; at first {first:?}, at last {last:?}",
+        after.len()
+    );
     let more = |of: fn(Memory) -> i64| of(last) - of(first) > of(SPARE);
     assert!(
         !more(|memory| memory.blocks) && !more(|memory| memory.bytes),
@@ -107,17 +112,17 @@ fn threads_to_stay() -> Vec<String> {
     threads
 }
 
-fn pass(kind: Kind, rng: &mut fastrand::Rng, threads: &[String]) {
-    round::run(kind, &Store::None, LOAD, rng.u64(..), threads);
+fn pass(kind: Kind, rng: &mut fastrand::Rng, threads: &[String], jobs: &mut usize) {
+    *jobs += round::run(kind, &Store::None, LOAD, rng.u64(..), threads);
     #[cfg(feature = "serde")]
     {
         let store = Store::Memory(jobber::MemoryStorage::new());
-        round::run(kind, &store, LOAD, rng.u64(..), threads);
+        *jobs += round::run(kind, &store, LOAD, rng.u64(..), threads);
     }
     #[cfg(feature = "sqlite")]
     if matches!(kind, Kind::Smol | Kind::Dropping) {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::File(&folder.path().join("jobs.db"));
-        round::run(kind, &store, LIGHT_LOAD, rng.u64(..), threads);
+        *jobs += round::run(kind, &store, LIGHT_LOAD, rng.u64(..), threads);
     }
 }

@@ -83,16 +83,17 @@ enum End {
 }
 
 /// Runs one, and sees that it leaves nothing behind.
-/// `threads` are those that may be there when it is over.
-pub fn run(kind: Kind, store: &Store<'_>, load: Load, seed: u64, threads: &[String]) {
+/// `threads` are those that may be there when it is over. Gives how many jobs there were.
+pub fn run(kind: Kind, store: &Store<'_>, load: Load, seed: u64, threads: &[String]) -> usize {
     watch::set_round(format!("a round on {kind:?} with seed {seed}"));
     let place = Place::new("the test");
-    live(kind, store, load, seed, &place);
+    let jobs = live(kind, store, load, seed, &place);
     place.until("waits for the app's threads to end", || {
         process::new_threads(threads).is_empty()
     });
     let faults = slots::faults();
     assert!(faults.is_empty(), "{kind:?} with seed {seed}: {faults:#?}");
+    jobs
 }
 
 /// An app, and what it is used for.
@@ -136,7 +137,7 @@ impl Live {
     }
 }
 
-fn live(kind: Kind, store: &Store<'_>, load: Load, seed: u64, place: &Place) {
+fn live(kind: Kind, store: &Store<'_>, load: Load, seed: u64, place: &Place) -> usize {
     let mut rng = Rng::with_seed(seed);
     let clock = match rng.bool() {
         true => RoundClock::System(Instant::now()),
@@ -200,6 +201,7 @@ fn live(kind: Kind, store: &Store<'_>, load: Load, seed: u64, place: &Place) {
             ));
         }
     }
+    slots.claimed()
 }
 
 fn all_gone(slots: &Arc<Slots>, place: &Place) {

@@ -63,9 +63,10 @@ impl Worker<'_> {
                 ..Plan::new(&tasks.retried, when, Success)
             }),
             10 | 11 if self.round.kind.can_wait() => self.abort(when),
-            12 if self.round.kind.can_wait() => {
-                self.run(Plan::new(&tasks.never_in_time, when, Timeout))
-            }
+            12 if self.round.kind.can_wait() => self.run(Plan {
+                attempts: RETRIES + 1,
+                ..Plan::new(&tasks.never_in_time, when, Timeout)
+            }),
             13 if self.round.kind.can_wait() => {
                 // Its bomb goes off when it has timed out already.
                 self.run(Plan::new(&tasks.panics_in_drop, when, Timeout))

@@ -61,6 +61,7 @@ pub struct Tasks {
     pub blocking: Any,
     pub retried: Any,
     pub never: Any,
+    /// Each attempt times out, and the next one is not to begin before its future is gone.
     pub never_in_time: Any,
     pub panics_in_call: Any,
     pub panics_in_poll: Any,
@@ -129,6 +130,7 @@ impl Tasks {
             never_in_time: of
                 .task("never in time", never)
                 .timeout(TIMEOUT)
+                .retry(backoff())
                 .register()?,
             panics_in_call: of.task("panics in call", panics_in_call).register()?,
             panics_in_poll: of.task("panics in poll", panics_in_poll).register()?,
