@@ -128,7 +128,7 @@ impl Tasks {
             retried: of.task("retried", retried).retry(backoff()).register()?,
             never: of.task("never", never).register()?,
             never_in_time: of
-                .task("never in time", never)
+                .task("never in time", never_in_time)
                 .timeout(TIMEOUT)
                 .retry(backoff())
                 .register()?,
@@ -197,6 +197,18 @@ async fn retried(attempt: Attempt, _: Arg, number: u32) -> Result<Value, &'stati
 }
 
 async fn never(_attempt: Attempt, _: Arg, _: u32) -> Value {
+    pending().await
+}
+
+/// Is dropped for longer than a retry takes to come due.
+async fn never_in_time(_attempt: Attempt, _: Arg, _: u32) -> Value {
+    struct Slow;
+    impl Drop for Slow {
+        fn drop(&mut self) {
+            thread::sleep(5 * RETRY_DELAY);
+        }
+    }
+    let _slow = Slow;
     pending().await
 }
 
