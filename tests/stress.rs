@@ -51,7 +51,7 @@ const LIGHT_LOAD: Load = Load {
 /// After the first, in which caches fill: each thread has some, the shared executors have
 /// room for as many tasks as there once were, and the pool of `blocking` has a few threads
 /// more or less.
-const PASSES: usize = 5;
+const PASSES: usize = 4;
 
 /// What these may make of a difference. A pass is some twenty apps and ten thousand jobs:
 /// a single block that each app leaves behind is more.
