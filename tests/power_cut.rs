@@ -26,187 +26,27 @@
 
 #[path = "power_cut/disk.rs"]
 mod disk;
+#[path = "power_cut/program.rs"]
+mod program;
 #[path = "power_cut/promises.rs"]
 mod promises;
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
-use disk::{Disk, Event, MARKS};
+use disk::{Disk, Event, Folder, MARKS};
 use fastrand::Rng;
-use jobber::{
-    Job, JobContext, JobRecord, Jobber, Loaded, SqliteStorage, Storage, Synchronous, Task,
-};
+use jobber::{JobRecord, Jobber, Loaded, SqliteStorage, Storage, Synchronous};
+use program::Tasks;
 use promises::{Found, Promises};
+use tempfile::TempDir;
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
-
-const DIR: &str = "JOBBER_CUT_DIR";
-const NORMAL: &str = "JOBBER_CUT_NORMAL";
-
-const MILLI: Duration = Duration::from_millis(1);
-const DAY: Duration = Duration::from_secs(24 * 3_600);
-
-// The program whose power fails.
-
-#[derive(Clone)]
-struct Marks(Arc<File>);
-
-impl Marks {
-    /// In one write, so that it has its place in the journal.
-    fn add(&self, what: &str, id: &impl ToString, number: u64) {
-        let line = format!("{what} {} {number}\n", id.to_string());
-        (&*self.0).write_all(line.as_bytes()).unwrap();
-    }
-}
-
-struct Tasks {
-    quick: Task<u64, ()>,
-    once: Task<u64, ()>,
-}
-
-/// Told of each run, when it begins.
-type Begins = Arc<dyn Fn(&JobContext) + Send + Sync>;
-
-impl Tasks {
-    fn register(app: &Jobber, begins: Begins) -> Result<Self> {
-        let run = |begins: Begins| {
-            move |cx: JobContext, _: u64| {
-                begins(&cx);
-                async {}
-            }
-        };
-        Ok(Self {
-            quick: app
-                .task("quick", run(begins.clone()))
-                .durable()
-                .register()?,
-            once: app
-                .task("once", run(begins))
-                .durable()
-                .at_most_once()
-                .register()?,
-        })
-    }
-}
-
-/// Not a test by itself: the program.
-#[test]
-fn child() -> Result {
-    let Ok(dir) = std::env::var(DIR) else {
-        return Ok(());
-    };
-    let dir = Path::new(&dir);
-    let marks = OpenOptions::new().append(true).open(dir.join(MARKS))?;
-    let marks = Marks(Arc::new(marks));
-    let synchronous = match std::env::var_os(NORMAL) {
-        Some(_) => Synchronous::Normal,
-        None => Synchronous::Full,
-    };
-    for life in 0..2 {
-        let storage = SqliteStorage::new(dir.join("jobs.db")).synchronous(synchronous);
-        let app = Jobber::builder().storage(storage).build()?;
-        let log = marks.clone();
-        let begins = move |cx: &JobContext| log.add("begins", cx.id(), cx.run_number());
-        let tasks = Tasks::register(&app, Arc::new(begins))?;
-        app.start().wait_blocking()?;
-        thread::scope(|scope| {
-            for thread in 0..3 {
-                let (tasks, marks) = (&tasks, &marks);
-                scope.spawn(move || live(tasks, marks, life, thread).unwrap());
-            }
-        });
-        if life == 0 {
-            app.shutdown(Duration::MAX).wait_blocking();
-        } else {
-            // It has no time for a shutdown.
-            (&*marks.0).write_all(b"stop\n")?;
-        }
-    }
-    unreachable!("it has ended")
-}
-
-/// What a program does with its jobs.
-fn live(tasks: &Tasks, marks: &Marks, life: u64, thread: u64) -> Result {
-    let mut rng = Rng::with_seed(life * 10 + thread);
-    let mut later: Vec<(Job<()>, u64)> = Vec::new();
-    let mut soon: Vec<Job<()>> = Vec::new();
-    if (life, thread) == (0, 0) {
-        marks.add("asks", &"again", 1);
-        let _again = tasks
-            .quick
-            .schedule(1)
-            .id("again")
-            .every(MILLI * 7)
-            .wait_blocking()?;
-        marks.add("promised", &"again", 1);
-    }
-    for n in 0..60 {
-        let name = format!("{thread}-{life}-{n}");
-        match rng.u8(..8) {
-            // One that stays.
-            0 | 1 => {
-                let id = format!("keep-{name}");
-                marks.add("asks", &id, 1);
-                let _kept = tasks
-                    .quick
-                    .schedule(1)
-                    .id(&*id)
-                    .delay(DAY)
-                    .wait_blocking()?;
-                marks.add("promised", &id, 1);
-            }
-            2 => {
-                let id = format!("later-{name}");
-                marks.add("asks", &id, 1);
-                let job = tasks.once.schedule(1).id(&*id).delay(DAY).wait_blocking()?;
-                marks.add("promised", &id, 1);
-                later.push((job, 1));
-            }
-            3 if !later.is_empty() => {
-                let (job, version) = later.swap_remove(rng.usize(..later.len()));
-                let version = version + 1;
-                marks.add("asks", job.id(), version);
-                let schedule = tasks.once.schedule(version).id(job.id()).replace();
-                let job = schedule.delay(DAY).wait_blocking()?;
-                marks.add("promised", job.id(), version);
-                later.push((job, version));
-            }
-            4 if !later.is_empty() => {
-                let (job, _) = later.swap_remove(rng.usize(..later.len()));
-                marks.add("cancels", job.id(), 0);
-                assert!(job.cancel().wait_blocking()?);
-                marks.add("gone", job.id(), 0);
-            }
-            5 if soon.len() > 3 => {
-                let job = soon.swap_remove(rng.usize(..soon.len()));
-                job.wait_blocking();
-                marks.add("gone", job.id(), 0);
-            }
-            _ => {
-                let (kind, task) = match rng.bool() {
-                    true => ("quick", &tasks.quick),
-                    false => ("once", &tasks.once),
-                };
-                let id = format!("{kind}-{name}");
-                marks.add("asks", &id, 1);
-                let delay = MILLI * rng.u32(..20);
-                soon.push(task.schedule(1).id(&*id).delay(delay).wait_blocking()?);
-                marks.add("promised", &id, 1);
-            }
-        }
-    }
-    Ok(())
-}
-
-// The one who cuts it.
 
 /// Builds the library that keeps the journal.
 fn shim(dir: &Path) -> Result<PathBuf> {
@@ -223,29 +63,31 @@ fn shim(dir: &Path) -> Result<PathBuf> {
     Ok(shim)
 }
 
-/// Lets the program live, and gives what it did.
-fn live_through(dir: &Path, synchronous: Synchronous) -> Result<Vec<Event>> {
-    let (folder, journal) = (dir.join("store"), dir.join("journal"));
-    fs::create_dir(&folder)?;
+/// Lets the program live with the store that is in this folder, and gives what it
+/// did to it.
+fn live_through(history: &History, start: &Folder, journal: &Path) -> Result<Vec<Event>> {
+    let folder = history.dir.path().join("store");
+    make(&folder, start)?;
     File::create(folder.join(MARKS))?;
     let mut command = Command::new(std::env::current_exe()?);
     command
-        .args(["child", "--exact", "--nocapture"])
-        .env(DIR, &folder)
-        .env("LD_PRELOAD", shim(dir)?)
+        .args(["program::child", "--exact", "--nocapture"])
+        .env(program::DIR, &folder)
+        .env(program::NUMBER, history.number.to_string())
+        .env("LD_PRELOAD", shim(history.dir.path())?)
         .env("POWER_CUT_FOLDER", &folder)
-        .env("POWER_CUT_JOURNAL", &journal)
+        .env("POWER_CUT_JOURNAL", journal)
         .stdout(Stdio::null());
-    if synchronous == Synchronous::Normal {
-        command.env(NORMAL, "1");
+    if history.synchronous == Synchronous::Normal {
+        command.env(program::NORMAL, "1");
     }
     let output = command.stderr(Stdio::piped()).output()?;
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "the program: {stderr}");
-    let events = disk::read_journal(&journal)?;
+    let events = disk::read_journal(journal)?;
     // Nothing is missing in the journal: all of it makes the files that are
     // there.
-    let mut disk = Disk::default();
+    let mut disk = Disk::with(start);
     events.iter().for_each(|event| {
         disk.apply(event);
     });
@@ -254,11 +96,20 @@ fn live_through(dir: &Path, synchronous: Synchronous) -> Result<Vec<Event>> {
         let name = entry?.file_name().into_string().unwrap();
         if name != MARKS && !name.ends_with("-shm") {
             let there = fs::read(folder.join(&name))?;
-            assert!(seen[&*name] == there, "{name} differs from its journal");
+            assert!(seen[&name] == there, "{name} differs from its journal");
         }
     }
     assert!(seen.keys().all(|name| folder.join(name).exists()));
+    fs::remove_dir_all(&folder)?;
     Ok(events)
+}
+
+fn make(folder: &Path, files: &Folder) -> Result {
+    fs::create_dir(folder)?;
+    for (name, bytes) in files {
+        fs::write(folder.join(name), bytes)?;
+    }
+    Ok(())
 }
 
 fn load(path: &Path) -> Result<BTreeMap<String, JobRecord>> {
@@ -321,71 +172,113 @@ fn go_on(path: &Path, before: &BTreeMap<String, JobRecord>) -> Result {
     }
 }
 
+/// Programs on one store, one after the other; each begins with what a power cut
+/// has left of the one before.
+struct History {
+    synchronous: Synchronous,
+    number: u64,
+    dir: TempDir,
+    rng: Rng,
+    found: Found,
+}
+
+const PROGRAMS: u64 = 3;
+
 /// Cuts the power many times. Gives what that did.
 fn cut(synchronous: Synchronous) -> Result<Found> {
+    let variable = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>());
+    let seed = variable("JOBBER_CUT_SEED").unwrap_or_else(|| Ok(fastrand::u64(..)))?;
+    let cuts = variable("JOBBER_CUTS").unwrap_or(Ok(1_500))?;
     // In memory: here nobody cuts the power.
     let memory = Path::new("/dev/shm");
-    let dir = match memory.is_dir() {
-        true => tempfile::tempdir_in(memory)?,
-        false => tempfile::tempdir()?,
+    let mut history = History {
+        synchronous,
+        number: 0,
+        dir: match memory.is_dir() {
+            true => tempfile::tempdir_in(memory)?,
+            false => tempfile::tempdir()?,
+        },
+        rng: Rng::with_seed(seed),
+        found: Found::default(),
     };
-    // To judge a history again: its journal, and the seed.
-    let events = match std::env::var_os("JOBBER_CUT_JOURNAL") {
-        Some(journal) => disk::read_journal(Path::new(&journal))?,
-        None => live_through(dir.path(), synchronous)?,
-    };
-    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>());
-    let seed = number("JOBBER_CUT_SEED").unwrap_or_else(|| Ok(fastrand::u64(..)))?;
-    let cuts = number("JOBBER_CUTS").unwrap_or(Ok(1_000))?;
-    let mut rng = Rng::with_seed(seed);
-    let mut moments: Vec<usize> = (0..cuts).map(|_| rng.usize(..=events.len())).collect();
-    moments.sort_unstable();
-
-    let image = dir.path().join("image");
-    let path = image.join("jobs.db");
-    let (mut disk, mut promises) = (Disk::default(), Promises::default());
-    let mut found = Found::default();
-    for moment in moments {
-        while disk.now < moment as u64 {
-            promises.hear(disk.apply(&events[disk.now as usize]));
-        }
-        fs::create_dir(&image)?;
-        for (name, bytes) in disk.image(&mut rng) {
-            fs::write(image.join(name), bytes)?;
-        }
-        if rng.bool() {
-            // The memory that the processes share is a file, and may be there.
-            let mut noise = vec![0; 32 * 1_024];
-            rng.fill(&mut noise);
-            fs::write(image.join("jobs.db-shm"), noise)?;
-        }
-        let mut look = || -> Result {
-            let records = load(&path)?;
-            check_file(&path)?;
-            promises.compare(&records, &mut found)?;
-            match synchronous == Synchronous::Full && found.broken > 0 {
-                true => Err(found.example.clone().into()),
-                false if rng.u8(..32) == 0 => go_on(&path, &records),
-                false => Ok(()),
-            }
+    let (mut start, mut promises) = (Folder::new(), Promises::default());
+    let mut length = 0;
+    for number in 0..PROGRAMS {
+        history.number = number;
+        let name = format!("journal-{number}");
+        // To judge it again.
+        let events = match std::env::var_os("JOBBER_CUT_JOURNALS") {
+            Some(journals) => disk::read_journal(&Path::new(&journals).join(name))?,
+            None => live_through(&history, &start, &history.dir.path().join(name))?,
         };
-        if let Err(fault) = look() {
-            let kept = dir.keep();
-            let journal = kept.join("journal");
-            panic!(
-                "after event {moment}, {:?}: {fault}\nJOBBER_CUT_SEED={seed} JOBBER_CUT_JOURNAL={} \
-                 does it again, with as many cuts and this test alone",
-                events.get(moment.wrapping_sub(1)),
-                journal.display()
-            );
-        }
-        fs::remove_dir_all(&image)?;
+        length += events.len();
+        let result = history.cut(&events, cuts.div_ceil(PROGRAMS), &start, promises);
+        (start, promises) = match result {
+            Ok(left) => left,
+            Err(fault) => panic!(
+                "program {number}, {fault}\nThis test alone does it again with JOBBER_CUTS={cuts} \
+                 JOBBER_CUT_SEED={seed} JOBBER_CUT_JOURNALS={}",
+                history.dir.keep().display()
+            ),
+        };
     }
-    println!(
-        "{synchronous:?}, {cuts} cuts, {} events: {found:?}",
-        events.len()
-    );
+    let found = history.found;
+    println!("{synchronous:?}, {cuts} cuts, {length} events, seed {seed}: {found:?}");
     Ok(found)
+}
+
+impl History {
+    /// Gives one of the folders that were left, and what is promised there.
+    fn cut(
+        &mut self,
+        events: &[Event],
+        cuts: u64,
+        start: &Folder,
+        mut promises: Promises,
+    ) -> Result<(Folder, Promises)> {
+        let mut moments: Vec<usize> = (0..cuts).map(|_| self.rng.usize(..=events.len())).collect();
+        moments.sort_unstable();
+        let next = self.rng.usize(..moments.len());
+        let mut left = None;
+        let mut disk = Disk::with(start);
+        for (number, moment) in moments.into_iter().enumerate() {
+            while disk.now < moment as u64 {
+                promises.hear(disk.apply(&events[disk.now as usize]));
+            }
+            let mut image = disk.image(&mut self.rng);
+            if self.rng.bool() {
+                // The memory that the processes share is a file, and may be there.
+                let mut noise = vec![0; 32 * 1_024];
+                self.rng.fill(&mut noise);
+                image.insert("jobs.db-shm".into(), noise);
+            }
+            let records = self.look(&image, &promises).map_err(|fault| {
+                let event = events.get(moment.wrapping_sub(1));
+                format!("after event {moment}, {event:.200?}: {fault}")
+            })?;
+            if number == next {
+                left = Some((image, Promises::of(&records)));
+            }
+        }
+        left.ok_or_else(|| "it takes one cut at least".into())
+    }
+
+    fn look(&mut self, image: &Folder, promises: &Promises) -> Result<BTreeMap<String, JobRecord>> {
+        let folder = self.dir.path().join("image");
+        let path = folder.join("jobs.db");
+        make(&folder, image)?;
+        let records = load(&path)?;
+        check_file(&path)?;
+        promises.compare(&records, &mut self.found)?;
+        if self.synchronous == Synchronous::Full && self.found.broken > 0 {
+            return Err(self.found.example.clone().into());
+        }
+        if self.rng.u8(..32) == 0 {
+            go_on(&path, &records)?;
+        }
+        fs::remove_dir_all(&folder)?;
+        Ok(records)
+    }
 }
 
 #[test]

@@ -207,6 +207,9 @@ enum Target {
     File(usize),
 }
 
+/// Files by their names.
+pub type Folder = BTreeMap<String, Vec<u8>>;
+
 #[derive(Debug, Default)]
 pub struct Disk {
     /// How many events there were.
@@ -217,6 +220,20 @@ pub struct Disk {
 }
 
 impl Disk {
+    /// One that has these files for certain.
+    pub fn with(files: &Folder) -> Self {
+        let mut disk = Self::default();
+        for (name, bytes) in files {
+            let entry = History::new(Some(disk.files.len()));
+            disk.names.insert(name.clone(), entry);
+            let mut file = File::new();
+            file.write(0, 0, bytes);
+            file.sync();
+            disk.files.push(file);
+        }
+        disk
+    }
+
     /// Follows the program by one event. Gives its marks.
     pub fn apply<'a>(&mut self, event: &'a Event) -> &'a [u8] {
         self.now += 1;
@@ -273,7 +290,7 @@ impl Disk {
     }
 
     /// A folder such as this disk may hold if the power fails now.
-    pub fn image(&self, rng: &mut Rng) -> BTreeMap<&str, Vec<u8>> {
+    pub fn image(&self, rng: &mut Rng) -> Folder {
         // All up to one moment, or each for itself.
         let common = Fate::draw(self.now, rng);
         let common = rng.bool().then_some(common);
@@ -284,19 +301,19 @@ impl Disk {
         for (name, entry) in &self.names {
             if let Some(file) = *entry.pick(folder, rng) {
                 let bytes = self.files[file].image(fate(rng), is_noisy, rng);
-                image.insert(name.as_str(), bytes);
+                image.insert(name.clone(), bytes);
             }
         }
         image
     }
 
     /// The folder as the program sees it.
-    pub fn seen(&self) -> BTreeMap<&str, Vec<u8>> {
+    pub fn seen(&self) -> Folder {
         let everything = Fate::UpTo(self.now + 1);
         let mut rng = Rng::with_seed(0);
         let files = self.names.iter().filter_map(|(name, entry)| {
             let bytes = self.files[entry.now?].image(everything, false, &mut rng);
-            Some((name.as_str(), bytes))
+            Some((name.clone(), bytes))
         });
         files.collect()
     }

@@ -20,6 +20,8 @@ pub struct Found {
     pub back: u64,
     /// Jobs that were to run at most once, had begun, and would run again.
     pub again: u64,
+    /// Recurring jobs that are further behind than the run that had begun.
+    pub behind: u64,
     /// The last that was broken.
     pub example: String,
 }
@@ -44,6 +46,24 @@ pub struct Promises {
 }
 
 impl Promises {
+    /// What a store that was found like this promises: of all else, nothing is
+    /// known any more, and so it can't come back.
+    pub fn of(records: &BTreeMap<String, JobRecord>) -> Self {
+        let mut promises = Self::default();
+        for (id, record) in records {
+            let version = record.args.parse().unwrap_or(0);
+            let job = Known {
+                asked: version,
+                promised: version,
+                // It had, and is not run again.
+                begun: u64::from(record.progress.started_at.is_some()),
+                ..Known::default()
+            };
+            promises.jobs.insert(id.clone(), job);
+        }
+        promises
+    }
+
     pub fn hear(&mut self, mark: &[u8]) {
         let mark = String::from_utf8_lossy(mark);
         let mut words = mark.split_whitespace();
@@ -98,9 +118,14 @@ impl Promises {
             let would_run_again = record.is_some_and(|record| {
                 id.starts_with("once") && job.begun > 0 && record.progress.started_at.is_none()
             });
+            let is_behind = record.is_some_and(|record| {
+                let recurring = record.progress.recurring.as_ref();
+                recurring.is_some_and(|recurring| recurring.runs + 1 < job.begun)
+            });
             let count = match version {
                 Some(_) if job.is_gone => &mut found.back,
                 Some(_) if would_run_again => &mut found.again,
+                Some(_) if is_behind => &mut found.behind,
                 Some(version) if version < job.promised => &mut found.lost,
                 None if is_promised => &mut found.lost,
                 Some(_) => {
