@@ -1,9 +1,9 @@
 //! The disk that a journal tells of: what is on it for certain, and what may be.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::io::{Error, ErrorKind, Result};
 use std::path::Path;
+use std::{fmt, fs};
 
 use fastrand::Rng;
 
@@ -15,13 +15,24 @@ pub const MARKS: &str = "marks";
 const SECTOR: usize = 512;
 
 /// What the shim noted.
-#[derive(Debug)]
 pub enum Event {
     Open(i32, u64, String),
     Write(i32, usize, Vec<u8>),
     Truncate(i32, usize),
     Sync(i32),
     Unlink(String),
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Event::Open(fd, _, name) => write!(f, "open {name} as {fd}"),
+            Event::Write(fd, at, data) => write!(f, "write {} at {at} to {fd}", data.len()),
+            Event::Truncate(fd, length) => write!(f, "truncate {fd} to {length}"),
+            Event::Sync(fd) => write!(f, "sync {fd}"),
+            Event::Unlink(name) => write!(f, "unlink {name}"),
+        }
+    }
 }
 
 pub fn read_journal(path: &Path) -> Result<Vec<Event>> {
@@ -45,6 +56,21 @@ pub fn read_journal(path: &Path) -> Result<Vec<Event>> {
         rest = after;
     }
     Ok(events)
+}
+
+/// How often SQLite's log was begun, or begun anew after a checkpoint.
+pub fn logs_begun(events: &[Event]) -> usize {
+    let mut logs = BTreeSet::new();
+    let mut begun = 0;
+    for event in events {
+        match event {
+            Event::Open(fd, _, name) if name.ends_with("-wal") => drop(logs.insert(*fd)),
+            Event::Open(fd, ..) => drop(logs.remove(fd)),
+            Event::Write(fd, 0, _) if logs.contains(fd) => begun += 1,
+            _ => {}
+        }
+    }
+    begun
 }
 
 /// A thing as it is for the program, and all that it was since it was last
