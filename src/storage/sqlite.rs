@@ -80,7 +80,8 @@ pub enum Synchronous {
     /// Until the operating system has it: what is committed survives the process,
     /// however it ends. A crash of the system or a power cut may take the last
     /// commits, all of those since some moment, and leaves the file sound: jobs
-    /// scheduled since are gone, jobs that ran since run again.
+    /// scheduled since are gone, jobs that ran since run again, even those that
+    /// were to run at most once.
     Normal,
 }
 
