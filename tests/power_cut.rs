@@ -201,7 +201,7 @@ const PROGRAMS: u64 = 3;
 fn cut(synchronous: Synchronous) -> Result<Found> {
     let variable = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>());
     let seed = variable("JOBBER_CUT_SEED").unwrap_or_else(|| Ok(fastrand::u64(..)))?;
-    let cuts = variable("JOBBER_CUTS").unwrap_or(Ok(1_500))?;
+    let cuts = variable("JOBBER_CUTS").unwrap_or(Ok(1_000))?;
     // In memory: here nobody cuts the power.
     let memory = Path::new("/dev/shm");
     let mut dir = tempfile::Builder::new();
