@@ -94,39 +94,41 @@ impl Hub {
     /// The end, after [`begin_stop`](Hub::begin_stop): whoever still waits is let
     /// go. Gives what runs on, to each who asks.
     pub(crate) fn end_stop(&self) -> Vec<(JobId, JobStatus)> {
+        // Held until the list is there: who stops it at the same time waits for it here.
+        let mut left_running = lock(&self.left_running);
         let (left, waiting, dispatcher, tasks) = {
             let mut board = lock(&self.board);
             board.phase = Phase::Stopped;
             self.others.set_phase(Phase::Stopped);
             let others = self.others.iter();
             let others = others.map(|other| lock(other).table.take_all());
-            (
+            let left = (
                 std::iter::once(board.table.take_all())
                     .chain(others)
                     .collect::<Vec<_>>(),
                 std::mem::take(&mut board.catch_up),
                 board.dispatcher.take(),
                 std::mem::take(&mut board.tasks),
-            )
+            );
+            // Before the look at who waits: see `StatusCell::announce_waiter`. And
+            // under this lock, which the timer's thread takes on its way to sleep: if
+            // that was before, its handle is there and it will be woken below.
+            self.has_stopped.store(true, Ordering::SeqCst);
+            left
         };
-        // SeqCst, before the look at who waits: see `StatusCell::announce_waiter`.
-        self.has_stopped.store(true, Ordering::SeqCst);
-        let mut running = Vec::new();
-        for core in left.iter().flat_map(Emptied::jobs).map(|job| job.core()) {
+        let cores = || left.iter().flat_map(Emptied::jobs).map(|job| job.core());
+        for core in cores() {
             // A durable job that waits is none: another process goes on with it.
             let status = core.status.actual();
             if status == JobStatus::Running {
-                running.push((core.id.clone(), status));
-            }
-            if core.status.is_waited_for() {
-                notify_all(&core.changed);
+                left_running.push((core.id.clone(), status));
             }
         }
-        let running = {
-            let mut left_running = lock(&self.left_running);
-            left_running.extend(running);
-            left_running.clone()
-        };
+        let running = left_running.clone();
+        drop(left_running);
+        for core in cores().filter(|core| core.status.is_waited_for()) {
+            notify_all(&core.changed);
+        }
         self.events.close();
         if let Some(store) = &self.store {
             store.close();

@@ -1,0 +1,83 @@
+//! Whole apps under a model checker, which tries the orders in which their threads
+//! can go on: with real handles, the real timer's thread, and a clock that is turned
+//! by hand.
+//!
+//! Each model gives what it came to, and names all that it can come to: one that
+//! never gets to the race that it is about fails. loom switches threads at every
+//! atomic, lock and condition variable of ours and of event-listener's; a thread that
+//! nobody wakes any more is a deadlock, which it reports with the way that led there.
+//!
+//! `RUSTFLAGS="--cfg loom" cargo test --release --no-default-features --features
+//! serde --test loom` runs it; `LOOM_MAX_PREEMPTIONS` sets how often a thread may be
+//! held up where it need not wait, in place of the bound that is given here.
+#![cfg(loom)]
+
+#[path = "loom/durable.rs"]
+mod durable;
+#[path = "loom/races.rs"]
+mod races;
+#[path = "loom/timer.rs"]
+mod timer;
+#[path = "loom/waiters.rs"]
+mod waiters;
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use jobber::testing::ManualClock;
+use jobber::{JobFuture, Jobber, JobberBuilder};
+use loom::future::block_on;
+use loom::thread;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Runs the model in every order in which no more than so many threads are held up,
+/// and compares what it came to with what it can come to.
+fn explore<T>(preemptions: usize, expected: &[T], model: impl Fn() -> T + Send + Sync + 'static)
+where
+    T: Ord + Clone + Debug + Send + 'static,
+{
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
+    // An execution is one path of so many switches.
+    builder.max_branches = 100_000;
+    // Not the model's: these belong to no execution.
+    let seen = Arc::new(Mutex::new((0, BTreeSet::new())));
+    let noting = seen.clone();
+    builder.check(move || {
+        let outcome = model();
+        let mut seen = noting.lock().unwrap();
+        seen.0 += 1;
+        seen.1.insert(outcome);
+    });
+    let (orders, seen) = &*seen.lock().unwrap();
+    println!("{orders} orders, {seen:?}");
+    assert_eq!(*seen, expected.iter().cloned().collect());
+}
+
+/// An app on a clock that stands, with the timer's thread, and a thread for each
+/// future that it spawns.
+fn app() -> (Jobber, ManualClock) {
+    app_with(|builder| builder)
+}
+
+fn app_with(configure: impl FnOnce(JobberBuilder) -> JobberBuilder) -> (Jobber, ManualClock) {
+    let clock = ManualClock::new();
+    let builder = Jobber::builder()
+        // With a seed there is one table, however many cores this machine has.
+        .seed(0)
+        .clock(clock.clone())
+        .executor(on_a_thread);
+    let app = configure(builder).build().unwrap();
+    (app, clock)
+}
+
+fn on_a_thread(job: JobFuture) {
+    thread::spawn(move || block_on(job));
+}
+
+fn stop(app: &Jobber) {
+    app.shutdown(Duration::ZERO).wait_blocking();
+}

@@ -1,0 +1,86 @@
+//! Jobs that a store keeps: its thread answers whoever asked, and what it has not
+//! been told is not shown.
+#![cfg(feature = "serde")]
+
+use std::sync::Arc;
+
+use jobber::testing::Simulation;
+use jobber::{JobStatus, MemoryStorage};
+use loom::sync::atomic::{AtomicUsize, Ordering};
+use loom::thread;
+
+use crate::{SECOND, app_with, explore, stop};
+
+#[test]
+fn who_sees_a_stored_job_done_finds_it_gone_from_the_store() {
+    explore(1, &[()], || {
+        let storage = MemoryStorage::new();
+        let (app, _) = app_with(|app| app.storage(storage.clone()));
+        let task = app.task("t", || async {}).durable().register().unwrap();
+        app.start().wait_blocking().unwrap();
+        let job = task.schedule(()).push().wait_blocking().unwrap();
+        assert_eq!(job.wait_blocking(), JobStatus::Success);
+        assert!(storage.records().is_empty());
+        stop(&app);
+    });
+}
+
+#[test]
+fn cancel_and_start_of_a_stored_job_one_wins_and_the_store_has_neither() {
+    explore(2, &["cancelled", "ran"], || {
+        let storage = MemoryStorage::new();
+        let stored = storage.clone();
+        let clock = jobber::testing::ManualClock::new();
+        let mut sim = Simulation::with(0, clock, |app| app.storage(stored)).unwrap();
+        let runs = Arc::new(AtomicUsize::new(0));
+        let counted = runs.clone();
+        let task = sim.app().task("t", move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+            async {}
+        });
+        let task = task.durable().register().unwrap();
+        let job = task.schedule(()).delay(SECOND).wait_blocking().unwrap();
+        let cancelled = job.clone();
+        let canceller = thread::spawn(move || cancelled.cancel().wait_blocking().unwrap());
+        sim.advance(SECOND);
+        let did = canceller.join().unwrap();
+        sim.run_until_stalled();
+        assert_eq!(runs.load(Ordering::SeqCst), usize::from(!did));
+        assert!(storage.records().is_empty());
+        let status = job.status();
+        if did {
+            assert_eq!(status, JobStatus::Cancelled);
+            "cancelled"
+        } else {
+            assert_eq!(status, JobStatus::Success);
+            "ran"
+        }
+    });
+}
+
+#[test]
+fn shutdown_and_schedule_of_a_stored_job_what_was_accepted_ran_or_is_in_the_store() {
+    explore(1, &["kept", "ran", "refused"], || {
+        let storage = MemoryStorage::new();
+        let (app, _) = app_with(|app| app.storage(storage.clone()));
+        let runs = Arc::new(AtomicUsize::new(0));
+        let counted = runs.clone();
+        let task = app.task("t", move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+            async {}
+        });
+        let task = task.durable().register().unwrap();
+        app.start().wait_blocking().unwrap();
+        let scheduler = thread::spawn(move || task.schedule(()).push().wait_blocking());
+        stop(&app);
+        let accepted = scheduler.join().unwrap().is_ok();
+        let kept = !storage.records().is_empty();
+        let ran = runs.load(Ordering::SeqCst) > 0;
+        match (accepted, kept, ran) {
+            (true, true, _) => "kept",
+            (true, false, true) => "ran",
+            (false, false, false) => "refused",
+            other => panic!("accepted, kept, ran: {other:?}"),
+        }
+    });
+}

@@ -1,0 +1,262 @@
+//! Two things happen to one job at once: one of them is first, and all see the same.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_lite::future::yield_now;
+use jobber::testing::Simulation;
+use jobber::{JobError, JobStatus, ScheduleError};
+use loom::sync::atomic::{AtomicUsize, Ordering};
+use loom::thread;
+
+use crate::{SECOND, app, explore, stop};
+
+/// Counts runs.
+#[derive(Clone, Default)]
+struct Runs(Arc<AtomicUsize>);
+
+impl Runs {
+    fn add(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn get(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+#[test]
+fn cancel_and_start_a_cancelled_job_never_runs_and_another_runs_once() {
+    explore(
+        3,
+        &[JobStatus::Cancelled as u8, JobStatus::Success as u8],
+        || {
+            let mut sim = Simulation::new();
+            let runs = Runs::default();
+            let counted = runs.clone();
+            let task = sim.app().task("t", move || {
+                counted.add();
+                async {}
+            });
+            let task = task.register().unwrap();
+            let job = task.schedule(()).delay(SECOND).wait_blocking().unwrap();
+            let cancelled = job.clone();
+            let canceller = thread::spawn(move || {
+                let did = cancelled.cancel().wait_blocking().unwrap();
+                assert_eq!(did, cancelled.status() == JobStatus::Cancelled);
+                did
+            });
+            sim.advance(SECOND);
+            let did = canceller.join().unwrap();
+            assert_eq!(runs.get(), usize::from(!did));
+            let expected = if did {
+                JobStatus::Cancelled
+            } else {
+                JobStatus::Success
+            };
+            assert_eq!(job.status(), expected);
+            assert!(sim.app().jobs().is_empty());
+            expected as u8
+        },
+    );
+}
+
+#[test]
+fn of_two_cancels_one_has_done_it() {
+    explore(3, &[()], || {
+        let mut sim = Simulation::new();
+        let task = sim.app().task("t", || async {}).register().unwrap();
+        let job = task.schedule(()).delay(SECOND).wait_blocking().unwrap();
+        let other = job.clone();
+        let other = thread::spawn(move || other.cancel().wait_blocking().unwrap());
+        let one = job.cancel().wait_blocking().unwrap();
+        assert!(one ^ other.join().unwrap());
+        sim.advance(SECOND);
+        assert_eq!(job.status(), JobStatus::Cancelled);
+    });
+}
+
+#[test]
+fn cancel_and_run_a_recurring_job_ends_and_never_runs_again() {
+    explore(3, &[0, 1], || {
+        let mut sim = Simulation::new();
+        let runs = Runs::default();
+        let counted = runs.clone();
+        let task = sim.app().task("t", move || {
+            counted.add();
+            async {}
+        });
+        let task = task.register().unwrap();
+        let job = task.schedule(()).every(SECOND).wait_blocking().unwrap();
+        let cancelled = job.clone();
+        let canceller = thread::spawn(move || cancelled.cancel().wait_blocking().unwrap());
+        sim.advance(SECOND);
+        canceller.join().unwrap();
+        let ran = runs.get();
+        assert_eq!(job.status(), JobStatus::Cancelled);
+        sim.advance(2 * SECOND);
+        assert_eq!(runs.get(), ran);
+        ran
+    });
+}
+
+#[test]
+fn abort_and_finish_the_first_decides_what_all_see() {
+    explore(3, &["aborted", "finished"], || {
+        let (app, _) = app();
+        let task = app.task("t", || async {
+            yield_now().await;
+            7
+        });
+        let task = task.register().unwrap();
+        app.start().wait_blocking().unwrap();
+        let job = task.schedule(()).push().wait_blocking().unwrap();
+        let aborted = job.abort().wait_blocking().unwrap();
+        let status = job.wait_blocking();
+        let result = job.result();
+        stop(&app);
+        assert_eq!(job.status(), status, "a final status stays");
+        if aborted {
+            assert_eq!(status, JobStatus::Cancelled);
+            assert!(matches!(result, Err(JobError::Cancelled)));
+            "aborted"
+        } else {
+            assert_eq!(status, JobStatus::Success);
+            assert_eq!(*result.unwrap(), 7);
+            "finished"
+        }
+    });
+}
+
+#[test]
+fn timeout_and_finish_the_first_decides_what_all_see() {
+    explore(2, &["finished", "timed out"], || {
+        let (app, clock) = app();
+        let task = app.task("t", || async {
+            yield_now().await;
+            7
+        });
+        let task = task.timeout(SECOND).register().unwrap();
+        app.start().wait_blocking().unwrap();
+        let job = task.schedule(()).push().wait_blocking().unwrap();
+        clock.advance(SECOND);
+        let status = job.wait_blocking();
+        let result = job.result();
+        stop(&app);
+        assert_eq!(job.status(), status, "a final status stays");
+        match result {
+            Ok(value) => {
+                assert_eq!((status, *value), (JobStatus::Success, 7));
+                "finished"
+            }
+            Err(JobError::TimedOut { .. }) => {
+                assert_eq!(status, JobStatus::Timeout);
+                "timed out"
+            }
+            Err(error) => panic!("{error}"),
+        }
+    });
+}
+
+#[test]
+fn replace_and_fire_the_new_arguments_run_once_and_the_old_at_most_once() {
+    explore(2, &[vec!["new"], vec!["old", "new"]], || {
+        let mut sim = Simulation::new();
+        let ran = Arc::new(loom::sync::Mutex::new(Vec::new()));
+        let noted = ran.clone();
+        let task = sim.app().task("t", move |name: &'static str| {
+            noted.lock().unwrap().push(name);
+            async {}
+        });
+        let task = task.register().unwrap();
+        let old = task.schedule("old").id("x").delay(SECOND);
+        let old = old.wait_blocking().unwrap();
+        let replacer = thread::spawn(move || {
+            let new = task.schedule("new").id("x").replace().delay(2 * SECOND);
+            new.wait_blocking().unwrap()
+        });
+        sim.advance(SECOND);
+        let new = replacer.join().unwrap();
+        assert!(!new.is_done(), "it was not due");
+        sim.advance(2 * SECOND);
+        assert_eq!(old.status(), JobStatus::Success);
+        assert_eq!(new.status(), JobStatus::Success);
+        let ran = ran.lock().unwrap().clone();
+        ran
+    });
+}
+
+#[test]
+fn of_two_jobs_with_one_id_one_is_scheduled() {
+    explore(2, &[()], || {
+        let mut sim = Simulation::new();
+        let task = sim.app().task("t", || async {}).register().unwrap();
+        let other = task.clone();
+        let schedule = move || other.schedule(()).id("x").delay(SECOND).wait_blocking();
+        let other = thread::spawn(schedule);
+        let one = task.schedule(()).id("x").delay(SECOND).wait_blocking();
+        let other = other.join().unwrap();
+        let refused = |result| matches!(result, Err(ScheduleError::DuplicateJob { .. }));
+        assert!(one.is_ok() ^ other.is_ok());
+        assert!(refused(one) ^ refused(other));
+        assert_eq!(sim.app().jobs().len(), 1);
+        sim.advance(SECOND);
+        assert!(sim.app().jobs().is_empty());
+    });
+}
+
+#[test]
+fn shutdown_and_schedule_what_was_accepted_comes_to_an_end() {
+    explore(2, &["cancelled", "refused", "ran"], || {
+        let (app, _) = app();
+        let runs = Runs::default();
+        let counted = runs.clone();
+        let task = app.task("t", move || {
+            counted.add();
+            async {}
+        });
+        let task = task.register().unwrap();
+        app.start().wait_blocking().unwrap();
+        let scheduler = thread::spawn(move || {
+            let job = task.schedule(()).push().wait_blocking();
+            job.map(|job| (job.wait_blocking(), job))
+        });
+        stop(&app);
+        match scheduler.join().unwrap() {
+            Err(ScheduleError::Stopped) => {
+                assert_eq!(runs.get(), 0);
+                "refused"
+            }
+            Err(error) => panic!("{error}"),
+            Ok((JobStatus::Cancelled, job)) => {
+                assert_eq!(job.status(), JobStatus::Cancelled);
+                assert_eq!(runs.get(), 0);
+                "cancelled"
+            }
+            Ok((status, job)) => {
+                // The wait may have ended with the app, in the midst of the run.
+                assert_ne!(status, JobStatus::Scheduled);
+                assert_ne!(job.status(), JobStatus::Cancelled);
+                "ran"
+            }
+        }
+    });
+}
+
+/// The second to call it saw that the app had stopped before the first had noted what
+/// was left running, and gave an empty list: found by this model.
+#[test]
+fn two_shutdowns_at_once_are_given_the_same_list() {
+    explore(3, &[()], || {
+        let mut sim = Simulation::new();
+        let task = sim.app().task("t", std::future::pending::<()>);
+        let task = task.register().unwrap();
+        let job = task.schedule(()).push().wait_blocking().unwrap();
+        sim.run_until_stalled();
+        let app = sim.app().clone();
+        let other = thread::spawn(move || app.shutdown(Duration::ZERO).wait_blocking());
+        let left = sim.app().shutdown(Duration::ZERO).wait_blocking();
+        assert_eq!(left, [(job.id().clone(), JobStatus::Running)]);
+        assert_eq!(left, other.join().unwrap());
+    });
+}

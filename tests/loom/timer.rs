@@ -1,0 +1,53 @@
+//! The timer's thread misses nothing on its way to sleep.
+
+use jobber::JobStatus;
+use loom::thread;
+
+use crate::{SECOND, app, explore, stop};
+
+/// The flag that ends the thread was set under no lock. A thread that had just begun
+/// could miss it while its handle was missed by who set it, and nobody would wake it:
+/// the shutdown waited its whole second for the thread, which then slept on for good.
+/// x86 orders the four accesses, other processors and the language's rules do not:
+/// found by these models, none of which came to an end.
+#[test]
+fn an_app_that_is_stopped_while_its_timer_thread_begins_ends() {
+    explore(3, &[()], || {
+        let (app, _) = app();
+        app.start().wait_blocking().unwrap();
+        stop(&app);
+    });
+}
+
+#[test]
+fn what_is_due_before_all_else_wakes_the_timer_on_its_way_to_sleep() {
+    explore(2, &[()], || {
+        let (app, clock) = app();
+        let task = app.task("t", || async {}).register().unwrap();
+        app.start().wait_blocking().unwrap();
+        let far = task.schedule(()).delay(9 * SECOND).wait_blocking().unwrap();
+        let near = task.schedule(()).delay(SECOND).wait_blocking().unwrap();
+        clock.advance(SECOND);
+        assert_eq!(near.wait_blocking(), JobStatus::Success);
+        assert_eq!(far.status(), JobStatus::Scheduled);
+        stop(&app);
+        assert_eq!(far.status(), JobStatus::Cancelled);
+    });
+}
+
+#[test]
+fn a_clock_that_is_turned_while_a_job_is_scheduled_hides_neither() {
+    explore(1, &[()], || {
+        let (app, clock) = app();
+        let task = app.task("t", || async {}).register().unwrap();
+        app.start().wait_blocking().unwrap();
+        let turned = clock.clone();
+        let turner = thread::spawn(move || turned.advance(SECOND));
+        let job = task.schedule(()).delay(SECOND).wait_blocking().unwrap();
+        turner.join().unwrap();
+        // Whichever was first: by now it is due.
+        clock.advance(SECOND);
+        assert_eq!(job.wait_blocking(), JobStatus::Success);
+        stop(&app);
+    });
+}

@@ -1,0 +1,163 @@
+//! Who waits is woken when it is done, and none is missed.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+
+use jobber::testing::Simulation;
+use jobber::{Job, JobStatus, Run};
+use loom::future::block_on;
+use loom::sync::atomic::{AtomicUsize, Ordering};
+use loom::thread;
+
+use crate::{SECOND, app, explore, stop};
+
+#[test]
+fn a_thread_and_a_future_that_wait_for_a_job_both_return_with_its_end() {
+    explore(2, &[()], || {
+        let mut sim = Simulation::new();
+        let task = sim.app().task("t", || async { 7 }).register().unwrap();
+        let job = task.schedule(()).delay(SECOND).wait_blocking().unwrap();
+        let (first, second) = (job.clone(), job.clone());
+        let future = thread::spawn(move || {
+            assert_eq!(block_on(first.wait()), JobStatus::Success);
+            assert_eq!(
+                *first.result().unwrap(),
+                7,
+                "who sees the end sees the value"
+            );
+        });
+        let blocked = thread::spawn(move || {
+            assert_eq!(second.wait_blocking(), JobStatus::Success);
+            assert_eq!(*second.result().unwrap(), 7);
+        });
+        sim.advance(SECOND);
+        future.join().unwrap();
+        blocked.join().unwrap();
+    });
+}
+
+#[test]
+fn who_waits_for_a_job_of_an_app_with_threads_returns_with_its_end() {
+    explore(2, &[()], || {
+        let (app, _) = app();
+        let task = app.task("t", || async { 7 }).register().unwrap();
+        app.start().wait_blocking().unwrap();
+        let job = task.schedule(()).push().wait_blocking().unwrap();
+        assert_eq!(job.wait_blocking(), JobStatus::Success);
+        assert_eq!(*job.result().unwrap(), 7);
+        stop(&app);
+    });
+}
+
+/// Counts, and looks at the job where it is woken.
+struct Watch {
+    job: Job<()>,
+    woken: AtomicUsize,
+    early: AtomicUsize,
+}
+
+impl Wake for Watch {
+    fn wake(self: Arc<Self>) {
+        self.woken.fetch_add(1, Ordering::SeqCst);
+        if !self.job.is_done() {
+            self.early.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+#[test]
+fn a_waker_that_was_left_pending_is_woken_once_and_not_before_the_job_is_done() {
+    explore(3, &["at once", "woken"], || {
+        let mut sim = Simulation::new();
+        let task = sim.app().task("t", || async {}).register().unwrap();
+        let job = task.schedule(()).delay(SECOND).wait_blocking().unwrap();
+        let watched = job.clone();
+        let waiter = thread::spawn(move || {
+            let watch = Arc::new(Watch {
+                job: watched.clone(),
+                woken: AtomicUsize::new(0),
+                early: AtomicUsize::new(0),
+            });
+            let waker = Waker::from(watch.clone());
+            let mut wait = Box::pin(watched.wait());
+            let first = wait.as_mut().poll(&mut Context::from_waker(&waker));
+            (watch, wait, first)
+        });
+        sim.advance(SECOND);
+        let (watch, mut wait, first) = waiter.join().unwrap();
+        assert!(job.is_done());
+        assert_eq!(watch.early.load(Ordering::SeqCst), 0);
+        let woken = watch.woken.load(Ordering::SeqCst);
+        if first.is_ready() {
+            assert_eq!(woken, 0);
+            return "at once";
+        }
+        assert_eq!(woken, 1);
+        let waker = Waker::noop();
+        let again = wait.as_mut().poll(&mut Context::from_waker(waker));
+        assert_eq!(again, Poll::Ready(JobStatus::Success));
+        "woken"
+    });
+}
+
+/// Waits for run after run, until there are no more.
+fn watch_runs(job: &Job<()>) -> Vec<u64> {
+    let mut runs: Vec<Run> = Vec::new();
+    while let Some(run) = job.next_run().wait_blocking() {
+        runs.push(run);
+    }
+    let numbers = runs.iter().map(|run| run.number);
+    numbers.collect()
+}
+
+#[test]
+fn who_waits_for_the_runs_of_a_recurring_job_sees_each_end_and_never_one_twice() {
+    explore(3, &[vec![], vec![1], vec![1, 2], vec![2]], || {
+        let mut sim = Simulation::new();
+        let task = sim.app().task("t", || async {}).register().unwrap();
+        let twice = task.schedule(()).max_runs(2).every(SECOND);
+        let job = twice.wait_blocking().unwrap();
+        let watched = job.clone();
+        let watcher = thread::spawn(move || watch_runs(&watched));
+        sim.advance(SECOND);
+        sim.advance(SECOND);
+        let seen = watcher.join().unwrap();
+        assert_eq!(job.last_run().map(|run| run.number), Some(2));
+        seen
+    });
+}
+
+#[test]
+fn a_wait_that_is_dropped_takes_nobody_elses_wake_up_with_it() {
+    explore(2, &[()], || {
+        let mut sim = Simulation::new();
+        let task = sim.app().task("t", || async {}).register().unwrap();
+        let job = task.schedule(()).delay(SECOND).wait_blocking().unwrap();
+        let (first, second) = (job.clone(), job.clone());
+        let fickle = thread::spawn(move || {
+            let mut wait = pin!(first.wait());
+            let _ = wait.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        });
+        let patient = thread::spawn(move || second.wait_blocking());
+        sim.advance(SECOND);
+        assert_eq!(patient.join().unwrap(), JobStatus::Success);
+        fickle.join().unwrap();
+    });
+}
+
+#[test]
+fn who_waits_for_all_jobs_returns_when_the_last_has_ended() {
+    explore(2, &[()], || {
+        let (app, clock) = app();
+        let task = app.task("t", || async {}).register().unwrap();
+        app.start().wait_blocking().unwrap();
+        let job = task.schedule(()).delay(SECOND).wait_blocking().unwrap();
+        let turner = thread::spawn(move || clock.advance(SECOND));
+        app.wait_all().wait_blocking();
+        assert_eq!(job.status(), JobStatus::Success);
+        turner.join().unwrap();
+        stop(&app);
+    });
+}
