@@ -232,8 +232,8 @@ impl TimerQueue {
         key
     }
 
-    /// Looks at `steps` keys and takes out those that are not `alive`. Gives
-    /// whether the sweep has reached its end.
+    /// Looks at `steps` keys, and at what fills the gaps of those that it takes out
+    /// because they are not `alive`. Gives whether the sweep has reached its end.
     ///
     /// Keys that are pushed in the meantime may be passed over, for the next
     /// sweep.

@@ -5,6 +5,7 @@
 //! project's root runs one.
 
 mod record_decode;
+mod timer_queue_model;
 
 use std::cell::OnceCell;
 
@@ -12,6 +13,7 @@ use jobber::{Cron, CronError, Zone};
 use time::OffsetDateTime;
 
 pub use record_decode::record_decode;
+pub use timer_queue_model::timer_queue_model;
 
 /// Reads the text as a cron expression. Nothing panics; what can be read prints,
 /// reads again and means the same, and its times are in order; what can't has

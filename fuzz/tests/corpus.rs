@@ -25,3 +25,8 @@ fn cron_parse() {
 fn record_decode() {
     replay("record_decode", jobber_fuzz::record_decode);
 }
+
+#[test]
+fn timer_queue_model() {
+    replay("timer_queue_model", jobber_fuzz::timer_queue_model);
+}
