@@ -1,21 +1,59 @@
 //! After each step: the app is as the model has it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use jobber::{Job, JobError, JobRecord, JobStatus, StorageError};
+use jobber::{
+    Job, JobError, JobRecord, JobStatus, RecurringRecord, StorageError, TriggerRecord,
+};
 
 use super::history::{Attempt, End, Entry, Event, clock, nanos};
 use super::model::{self, Ended, Model, Saved, Stage};
 use super::plan::{Due, Times};
+use super::program::{Options, When};
 use super::script::{Args, Outcome, TASKS};
 use super::tasks::{now, value};
 use super::world::World;
+
+/// Whether the record of a store is of this scheduling.
+fn is_of(record: &JobRecord, saved: &Saved) -> bool {
+    let ms = |ms: u32| Duration::from_millis(ms.into());
+    let same = |theirs: &RecurringRecord, ours: Options| {
+        theirs.max_runs == ours.max_runs.map(u64::from)
+            && theirs.max_failures == ours.max_failures.map_or(10, u32::from)
+            && theirs.jitter == ms(ours.jitter_ms)
+            && theirs.start_date.is_some() == ours.start_ms.is_some()
+    };
+    let is_same_trigger = match (&record.trigger, saved.plan.when) {
+        (TriggerRecord::Delay, When::Push | When::Delay { .. }) => true,
+        // Told again while it ran, it has no time of the wall clock any more.
+        (TriggerRecord::At | TriggerRecord::Delay, When::At { .. }) => true,
+        (
+            TriggerRecord::Every {
+                interval,
+                options: theirs,
+            },
+            When::Every { ms: every, options },
+        ) => *interval == ms(every) && same(theirs, options),
+        (
+            TriggerRecord::Cron {
+                expression,
+                options: theirs,
+            },
+            When::Cron { text, options },
+        ) => expression == text && same(theirs, options),
+        _ => false,
+    };
+    is_same_trigger
+        && record.task == TASKS[saved.task].name
+        && record.args == saved.plan.script.to_number().to_string()
+}
 
 /// Whether the record of a store is this.
 fn is(record: &JobRecord, saved: &Saved) -> bool {
     let progress = &record.progress;
     let recurring = progress.recurring.as_ref();
-    record.task == TASKS[saved.task].name
+    is_of(record, saved)
         && nanos(progress.due) == saved.plan.exec_at
         && nanos(progress.nominal) == saved.plan.shown
         && progress.attempts == saved.attempts
@@ -42,12 +80,20 @@ pub fn settle_store(model: &mut Model, records: &[JobRecord]) -> Result<(), Stri
                 (record, stored) => record.is_none() == stored.is_none(),
             });
         match fits {
-            Some(at) => job.stored = vec![job.stored.swap_remove(at)],
+            Some(at) => {
+                let mut stored = job.stored.swap_remove(at);
+                if let (Some(saved), Some(record)) = (&mut stored, record)
+                    && record.trigger == TriggerRecord::Delay
+                {
+                    saved.plan.due = Due::Mono(0);
+                }
+                job.stored = vec![stored];
+            }
             None => {
                 return Err(format!(
                     "{} is not in the store as it was put there: {:?}, and never {:?}",
                     job.id,
-                    record.map(|record| &record.progress),
+                    record,
                     job.stored,
                 ));
             }
@@ -62,8 +108,8 @@ fn follow_store(job: &mut model::Job, record: Option<&JobRecord>) {
         job.stored = vec![None];
         return;
     };
-    let is_of = |saved: &&Saved| TASKS[saved.task].name == record.task;
-    let Some(mut saved) = job.stored.iter().rev().flatten().find(is_of).cloned() else {
+    let mut known = job.stored.iter().rev().flatten();
+    let Some(mut saved) = known.find(|saved| is_of(record, saved)).cloned() else {
         return;
     };
     let progress = &record.progress;
@@ -285,7 +331,8 @@ impl World {
             for job in self.model.jobs.values_mut() {
                 let is_loose = job.loose.is_some();
                 let is_there = records.iter().any(|record| record.id == *job.id.as_str());
-                let should = job.is_live() && job.plan.durable && !job.is_ending;
+                let plan = job.next_plan.as_ref().unwrap_or(&job.plan);
+                let should = job.is_live() && plan.durable && !job.is_ending;
                 if !is_loose && is_there != should {
                     return Err(format!("{} is in the store: {is_there}", job.id));
                 }

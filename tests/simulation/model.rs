@@ -353,7 +353,7 @@ impl Model {
                 (Some((at, id)), first) if first.is_none_or(|first| at <= first) => {
                     self.pass(at);
                     if let Some(parent) = self.happen(&id) {
-                        let child = child_id(&parent);
+                        let child = child_id(&parent, at);
                         match spawned.iter_mut().find(|other| other.id == child) {
                             Some(child) => child.foreseen = true,
                             None => self.faults.push(format!("{id} should schedule {child}")),

@@ -38,6 +38,7 @@ impl Due {
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub script: Script,
+    pub when: When,
     pub durable: bool,
     pub due: Due,
     /// The wall time of that, as it was foreseen.
@@ -205,6 +206,7 @@ impl Plan {
         });
         Self {
             script,
+            when,
             durable,
             due,
             exec_at: due.wall(now),

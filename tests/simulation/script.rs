@@ -156,7 +156,8 @@ impl Script {
         }
     }
 
-    fn to_number(self) -> u32 {
+    /// As arguments are stored.
+    pub fn to_number(self) -> u32 {
         let (kind, number) = match self {
             Script::Quick => (0, 0),
             Script::Slow { ms } => (1, ms),

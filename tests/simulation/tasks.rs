@@ -24,17 +24,10 @@ pub fn value(run: u64, attempt: u32) -> u64 {
 }
 
 /// The id of the job that this attempt schedules.
-pub fn child_id(attempt: &Attempt) -> String {
-    let family = attempt.id.split('+').next().unwrap_or_default();
-    let generation = attempt.id.matches('+').count() + 1;
+pub fn child_id(parent: &Attempt, started: i64) -> String {
     format!(
-        "{family}{}{}.{}.{}@{}.{}",
-        "+".repeat(generation),
-        attempt.boot,
-        attempt.run,
-        attempt.attempt,
-        attempt.nominal / 1_000_000,
-        attempt.nominal % 1_000_000,
+        "{}+{}.{}.{}@{started}",
+        parent.id, parent.boot, parent.run, parent.attempt
     )
 }
 
@@ -178,7 +171,7 @@ impl Shared {
             return;
         };
         let task = tasks.lock().unwrap()[at].clone();
-        let id = child_id(parent);
+        let id = child_id(parent, now(&self.clock).mono);
         let script = Script::Again { left: left - 1 };
         let schedule = task.schedule(Args::new(script)).id(id.as_str());
         let result = schedule.delay(CHILD_DELAY).await;
