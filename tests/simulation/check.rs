@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jobber::{
-    Job, JobError, JobRecord, JobStatus, RecurringRecord, StorageError, TriggerRecord,
-};
+use jobber::{Job, JobError, JobRecord, JobStatus, RecurringRecord, StorageError, TriggerRecord};
 
 use super::history::{Attempt, End, Entry, Event, clock, nanos};
 use super::model::{self, Ended, Model, Saved, Stage};
@@ -92,9 +90,7 @@ pub fn settle_store(model: &mut Model, records: &[JobRecord]) -> Result<(), Stri
             None => {
                 return Err(format!(
                     "{} is not in the store as it was put there: {:?}, and never {:?}",
-                    job.id,
-                    record,
-                    job.stored,
+                    job.id, record, job.stored,
                 ));
             }
         }
@@ -190,7 +186,9 @@ impl World {
         self.follow();
         self.check_jobs(is_stopped)?;
         self.check_store(is_stopped)?;
-        self.tighten();
+        if !is_stopped {
+            self.tighten();
+        }
         self.waits.check(is_stopped)?;
         self.check_finals()?;
         let is_idle = !self.model.jobs.values().any(model::Job::is_live);
