@@ -51,8 +51,10 @@ fn is_of(record: &JobRecord, saved: &Saved) -> bool {
 fn is(record: &JobRecord, saved: &Saved) -> bool {
     let progress = &record.progress;
     let recurring = progress.recurring.as_ref();
+    let ours = saved.plan.recurring.as_ref();
+    let has_jitter = ours.is_some_and(|ours| ours.has_jitter);
     is_of(record, saved)
-        && nanos(progress.due) == saved.plan.exec_at
+        && (has_jitter || nanos(progress.due) == saved.plan.exec_at)
         && nanos(progress.nominal) == saved.plan.shown
         && progress.attempts == saved.attempts
         && recurring.is_some() == saved.plan.recurring.is_some()
@@ -64,6 +66,7 @@ fn is(record: &JobRecord, saved: &Saved) -> bool {
 /// What the disk has is what the store was told, or was being told.
 pub fn settle_store(model: &mut Model, records: &[JobRecord]) -> Result<(), String> {
     let records: BTreeMap<_, _> = records.iter().map(|r| (r.id.to_string(), r)).collect();
+    let now = model.now;
     for job in model.jobs.values_mut() {
         let record = records.get(&job.id);
         if job.loose.is_some() {
@@ -83,7 +86,7 @@ pub fn settle_store(model: &mut Model, records: &[JobRecord]) -> Result<(), Stri
                 if let (Some(saved), Some(record)) = (&mut stored, record)
                     && record.trigger == TriggerRecord::Delay
                 {
-                    saved.plan.due = Due::Mono(0);
+                    saved.plan.due = Due::Mono(saved.plan.due.mono(now));
                 }
                 job.stored = vec![stored];
             }
@@ -277,7 +280,7 @@ impl World {
                 if let Some(next) = job.next_plan.take() {
                     job.plan = next;
                 }
-                tighten(job, handle, &self.history.since(job.since));
+                tighten(job, handle, &self.history.since(job.since), wall);
             }
         }
     }
@@ -410,7 +413,7 @@ fn spawned(entries: &[Entry]) -> Vec<model::Spawned> {
 }
 
 /// A job that was followed stands where it can be foreseen.
-fn tighten(job: &mut model::Job, handle: &Job<u64>, entries: &[Entry]) {
+fn tighten(job: &mut model::Job, handle: &Job<u64>, entries: &[Entry], wall: i64) {
     let mut ends: BTreeMap<u64, Option<End>> = BTreeMap::new();
     for entry in entries {
         match &entry.event {
@@ -434,7 +437,7 @@ fn tighten(job: &mut model::Job, handle: &Job<u64>, entries: &[Entry]) {
     let exec_at = nanos(handle.exec_at());
     let is_caught_up = matches!(recurring.misfire, super::program::Missed::All(_));
     // It waits for a retry, or may have made up for some, or is overdue.
-    if last != started || is_caught_up || !recurring.times.has(exec_at) {
+    if last != started || is_caught_up || exec_at <= wall || !recurring.times.has(exec_at) {
         return;
     }
     let failed = ends.values().rev();

@@ -125,6 +125,14 @@ impl Request {
                 torn.save(model.now);
                 old.stored.extend(torn.stored);
                 old.stored.push(before);
+                // It is told as it stands: when a delay ends is foreseen anew, and
+                // times that were left out meanwhile are left out.
+                if old.stage == Stage::Scheduled && old.plan.durable {
+                    old.save(model.now);
+                    if let Some(Some(saved)) = old.stored.last_mut() {
+                        saved.plan.exec_at = saved.plan.due.wall(model.now);
+                    }
+                }
                 Ok(None)
             }
             Err(error) => Err(format!("scheduling {id} failed: {error}")),
