@@ -25,3 +25,8 @@ fn cron_parse() {
 fn record_decode() {
     replay("record_decode", jobber_fuzz::record_decode);
 }
+
+#[test]
+fn scheduler_model() {
+    replay("scheduler_model", jobber_fuzz::scheduler_model);
+}

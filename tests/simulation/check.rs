@@ -69,10 +69,6 @@ pub fn settle_store(model: &mut Model, records: &[JobRecord]) -> Result<(), Stri
     let now = model.now;
     for job in model.jobs.values_mut() {
         let record = records.get(&job.id);
-        if job.loose.is_some() {
-            follow_store(job, record.copied());
-            continue;
-        }
         let fits = job
             .stored
             .iter()
@@ -90,6 +86,7 @@ pub fn settle_store(model: &mut Model, records: &[JobRecord]) -> Result<(), Stri
                 }
                 job.stored = vec![stored];
             }
+            None if job.loose.is_some() => follow_store(job, record.copied()),
             None => {
                 return Err(format!(
                     "{} is not in the store as it was put there: {:?}, and never {:?}",
@@ -191,6 +188,7 @@ impl World {
         self.check_store(is_stopped)?;
         if !is_stopped {
             self.tighten();
+            self.forget_children();
         }
         self.waits.check(is_stopped)?;
         self.check_finals()?;
@@ -199,6 +197,19 @@ impl World {
             return Err(format!("{} arguments are left, and no job", Args::live()));
         }
         Ok(())
+    }
+
+    /// Those that are done, and that nothing can name any more. There may be many.
+    fn forget_children(&mut self) {
+        let process = self.process.as_mut().expect("there is always one");
+        self.model.jobs.retain(|id, job| {
+            let is_kept = job.is_live() || job.stored.iter().any(Option::is_some);
+            if !is_kept && id.contains('+') {
+                process.jobs.remove(id);
+                process.finals.remove(id);
+            }
+            is_kept || !id.contains('+')
+        });
     }
 
     /// Takes hold of the jobs that runs have scheduled.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use time::OffsetDateTime;
 
 /// Both clocks: nanoseconds since the program began, and since 1970.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
     pub mono: i64,
     pub wall: i64,

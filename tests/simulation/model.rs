@@ -1,7 +1,7 @@
 //! What the docs promise: which jobs there are, what each is about to do, and
 //! what it does when its time has come. A job knows nothing of any other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use jobber::JobStatus;
@@ -97,18 +97,6 @@ pub struct Spawned {
     pub ok: bool,
     /// The run was to do so.
     pub foreseen: bool,
-}
-
-impl Default for Now {
-    fn default() -> Self {
-        Self { mono: 0, wall: 0 }
-    }
-}
-
-impl Default for Start {
-    fn default() -> Self {
-        Start::Plain
-    }
 }
 
 impl Job {
@@ -339,18 +327,17 @@ impl Model {
     /// All that happens until then. What runs have scheduled meanwhile is known.
     pub fn advance(&mut self, to: i64) {
         let spawned = std::mem::take(&mut self.spawned);
-        let mut spawned = std::collections::VecDeque::from(spawned);
+        let mut spawned = VecDeque::from(spawned);
+        let jobs = self.jobs.values();
+        let mut queue: BTreeSet<(i64, String)> = jobs
+            .filter_map(|job| Some((job.next_event(self)?, job.id.clone())))
+            .collect();
         loop {
-            let next = self
-                .jobs
-                .values()
-                .filter_map(|job| Some((job.next_event(self)?, &job.id)))
-                .filter(|(at, _)| *at <= to)
-                .min()
-                .map(|(at, id)| (at, id.clone()));
-            let first = spawned.front().map(|child| child.now.mono);
-            match (next, first) {
-                (Some((at, id)), first) if first.is_none_or(|first| at <= first) => {
+            let next = queue.first().filter(|(at, _)| *at <= to).map(|(at, _)| *at);
+            let child = spawned.front().map(|child| child.now.mono);
+            let changed = match (next, child) {
+                (Some(at), child) if child.is_none_or(|child| at <= child) => {
+                    let (_, id) = queue.pop_first().expect("it was looked at");
                     self.pass(at);
                     if let Some(parent) = self.happen(&id) {
                         let child = child_id(&parent, at);
@@ -359,13 +346,19 @@ impl Model {
                             None => self.faults.push(format!("{id} should schedule {child}")),
                         }
                     }
+                    id
                 }
                 (_, Some(at)) => {
-                    self.pass(at);
                     let child = spawned.pop_front().expect("it was looked at");
+                    self.pass(at);
                     self.spawn(&child);
+                    child.id
                 }
                 (..) => break,
+            };
+            let job = self.jobs.get(&changed);
+            if let Some(at) = job.and_then(|job| job.next_event(self)) {
+                queue.insert((at, changed));
             }
         }
         self.pass(to);

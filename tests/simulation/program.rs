@@ -3,9 +3,10 @@
 use super::script::{Script, TASKS};
 
 /// Where the wall clock stands at first, and what zone the app is in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Start {
     /// Midnight, 1 January 2000, UTC.
+    #[default]
     Plain,
     /// Half an hour before Berlin's clocks go forward, in Berlin.
     BerlinForward,
