@@ -368,9 +368,14 @@ impl World {
 
     /// Cancels or aborts.
     fn end_one(&mut self, id: &str, is_abort: bool) -> Result<(), String> {
-        let Some(job) = self.process().sim.app().find_job(id) else {
+        let process = self.process();
+        // One that is done is asked, too, by whoever holds it.
+        let Some(job) = process.jobs.get(id).cloned() else {
             return Ok(());
         };
+        if process.is_stopped && !job.is_done() {
+            return Ok(());
+        }
         self.model.is_stormy = self.is_stormy();
         self.note(Event::TakenBack { id: id.into() });
         let cancel = if is_abort { job.abort() } else { job.cancel() };
