@@ -151,7 +151,11 @@ impl Job {
         let is_kept = self.plan.durable && self.is_live();
         let saved = is_kept.then(|| Saved {
             task: self.task,
-            plan: self.plan.clone(),
+            // When a delay ends is foreseen anew.
+            plan: Plan {
+                exec_at: self.plan.due.wall(now),
+                ..self.plan.clone()
+            },
             attempts: self.attempts,
             runs: self.runs,
             failures: self.failures,

@@ -121,17 +121,17 @@ impl Request {
                 // It goes on as it was, and the store is told so again; what has
                 // become of this one is not known until then.
                 let before = old.stored.last().cloned().flatten();
-                let mut torn = model::Job::new(id.clone(), self.task, plan);
+                let mut torn = old.clone();
+                replace(&mut torn, plan, model.now, since);
+                torn.failures += u32::from(old.attempts > 0);
+                old.stored.extend(torn.stored.last().cloned());
                 torn.save(model.now);
-                old.stored.extend(torn.stored);
+                old.stored.extend(torn.stored.pop());
                 old.stored.push(before);
-                // It is told as it stands: when a delay ends is foreseen anew, and
-                // times that were left out meanwhile are left out.
+                // It is told as it stands: times that were left out meanwhile are
+                // left out.
                 if old.stage == Stage::Scheduled && old.plan.durable {
                     old.save(model.now);
-                    if let Some(Some(saved)) = old.stored.last_mut() {
-                        saved.plan.exec_at = saved.plan.due.wall(model.now);
-                    }
                 }
                 Ok(None)
             }
