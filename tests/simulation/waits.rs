@@ -27,9 +27,6 @@ struct Held {
     job: Job<u64>,
     waiting: Waiting,
     wakes: Arc<Wakes>,
-    /// It may be over: the job was replaced, and a run may have ended with which
-    /// it started over.
-    may_be_over: bool,
 }
 
 /// All that are held.
@@ -38,7 +35,7 @@ pub struct Waits(Vec<Held>);
 
 impl Held {
     /// Whether it is over, and gives what fits.
-    fn poll(&mut self) -> Poll<Result<(), String>> {
+    fn poll(&mut self, is_stopped: bool) -> Poll<Result<(), String>> {
         let waker = Waker::from(self.wakes.clone());
         let mut cx = Context::from_waker(&waker);
         let job = &self.job;
@@ -54,7 +51,7 @@ impl Held {
             Waiting::Next(next, before) => Pin::new(next).poll(&mut cx).map(|run| {
                 let fits = match run {
                     Some(run) => Some(run) == job.last_run() && Some(run) != *before,
-                    None => self.may_be_over || job.last_run() == *before,
+                    None => job.is_done() || is_stopped,
                 };
                 match fits {
                     true => Ok(()),
@@ -67,8 +64,11 @@ impl Held {
     fn is_over(&self) -> bool {
         match &self.waiting {
             Waiting::Wait(_) => self.job.is_done(),
-            Waiting::Next(..) if self.may_be_over => self.job.is_done(),
-            Waiting::Next(_, before) => self.job.is_done() || self.job.last_run() != *before,
+            // A job that starts over has had no run yet.
+            Waiting::Next(_, before) => {
+                let last = self.job.last_run();
+                self.job.is_done() || last.is_some() && last != *before
+            }
         }
     }
 }
@@ -83,19 +83,10 @@ impl Waits {
             job,
             waiting,
             wakes: Arc::default(),
-            may_be_over: false,
         };
         // What is over at once needs no waking.
-        if held.poll().is_pending() {
+        if held.poll(false).is_pending() {
             self.0.push(held);
-        }
-    }
-
-    /// A job takes on another trigger.
-    pub fn replaced(&mut self, id: &str) {
-        for held in &mut self.0 {
-            let is_next = matches!(held.waiting, Waiting::Next(..));
-            held.may_be_over |= is_next && *held.job.id() == id;
         }
     }
 
@@ -111,9 +102,8 @@ impl Waits {
         self.0.retain_mut(|held| {
             let should = is_stopped || held.is_over();
             let was_woken = held.wakes.0.load(Ordering::Relaxed) > 0;
-            let may = should || held.may_be_over;
-            let result = match held.poll() {
-                Poll::Ready(_) if !may => Err("ended too early"),
+            let result = match held.poll(is_stopped) {
+                Poll::Ready(_) if !should => Err("ended too early"),
                 Poll::Ready(_) if !was_woken => Err("was not woken"),
                 Poll::Ready(Err(text)) => {
                     fault = Err(text);

@@ -431,9 +431,6 @@ impl World {
         let promise = request.judge(&mut self.model, result.as_ref(), since)?;
         if let Ok(job) = result {
             let id = job.id().to_string();
-            if request.replace {
-                self.waits.replaced(&id);
-            }
             let old = self.process().jobs.insert(id, job);
             if let Some(old) = old.filter(|old| old.is_done()) {
                 let id = old.id().to_string();
