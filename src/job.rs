@@ -559,9 +559,12 @@ impl Condition for RunAfter {
     fn ready(&self) -> Option<Option<Run>> {
         // The status first: once it is final, no run ends after the look.
         let is_over = self.job.core().status.get().is_final() || self.job.is_abandoned();
-        if self.job.runs_ended() != self.ended {
-            return Some(self.job.last_run());
+        if self.job.runs_ended() != self.ended
+            && let Some(run) = self.job.last_run()
+        {
+            return Some(Some(run));
         }
+        // None yet, if the job was replaced and has started over: the next one.
         is_over.then_some(None)
     }
 

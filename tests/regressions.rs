@@ -7,7 +7,7 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -1054,5 +1054,34 @@ fn a_waker_whose_drop_panics_hurts_nobody() -> Result {
     assert_ends(&job, JobStatus::Timeout);
     clock.advance(SECOND);
     assert_ends(&later, JobStatus::Success);
+    Ok(())
+}
+
+/// A recurring job that was replaced during its run, with another start date, starts
+/// over when that run ends. Whoever waited for its next run was given `None` then,
+/// which says that the job has ended; and it went on.
+#[test]
+fn a_wait_for_the_next_run_goes_on_when_the_job_starts_over() -> Result {
+    let mut sim = Simulation::new();
+    let clock = sim.clock();
+    let slow = sim.app().task("slow", move || clock.sleep(SECOND * 2));
+    let slow = slow.register()?;
+    let job = slow.schedule(()).id("x").every(MINUTE).wait_blocking()?;
+    sim.advance(MINUTE);
+    assert_eq!(job.status(), JobStatus::Running);
+    let start = sim.clock().wall() + 3 * MINUTE;
+    let again = slow.schedule(()).id("x").replace().start_date(start);
+    let _ = again.every(MINUTE).wait_blocking()?;
+
+    let mut next = pin!(job.next_run());
+    let mut cx = Context::from_waker(Waker::noop());
+    sim.advance(MINUTE);
+    assert_eq!(job.status(), JobStatus::Scheduled, "that run has ended");
+    assert!(next.as_mut().poll(&mut cx).is_pending());
+    sim.advance(2 * MINUTE + 2 * SECOND);
+    let run = next
+        .poll(&mut cx)
+        .map(|run| run.map(|run| run.nominal_time));
+    assert_eq!(run, Poll::Ready(Some(start)));
     Ok(())
 }

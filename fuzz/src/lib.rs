@@ -5,6 +5,8 @@
 //! project's root runs one.
 
 mod record_decode;
+#[path = "../../tests/simulation/mod.rs"]
+mod simulation;
 mod timer_queue_model;
 
 use std::cell::OnceCell;
@@ -33,6 +35,21 @@ pub fn cron_parse(data: &[u8]) {
         }),
         Err(error) => points_at_its_fault(&text, &error),
     }
+}
+
+/// Takes the bytes for a program of operations over a whole app, and runs it beside
+/// a model of what the docs say.
+///
+/// # Panics
+/// When the app does anything else. The text has the program, shrunken.
+pub fn scheduler_model(data: &[u8]) {
+    let program = simulation::Program::from_bytes(data);
+    let Some(fault) = simulation::run(&program).fault else {
+        return;
+    };
+    let small = simulation::shrink(&program, |program| simulation::run(program).fault);
+    let verdict = simulation::run(&small);
+    panic!("{fault}\n\n{}\n{small}", verdict.history);
 }
 
 fn has_meaning(cron: &Cron, berlin: &Zone) {

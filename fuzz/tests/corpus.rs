@@ -27,6 +27,11 @@ fn record_decode() {
 }
 
 #[test]
+fn scheduler_model() {
+    replay("scheduler_model", jobber_fuzz::scheduler_model);
+}
+
+#[test]
 fn timer_queue_model() {
     replay("timer_queue_model", jobber_fuzz::timer_queue_model);
 }

@@ -1,0 +1,61 @@
+//! Random programs over a whole app, on virtual time: schedule in each way, cancel,
+//! abort, replace, wait, stop, crash and start again, set the clock, let the store
+//! fail. After each step it is as a model has it that was written from the docs.
+//!
+//! `JOBBER_SEEDS=100000 cargo test --release --all-features --test simulation`
+//! runs more of them; `JOBBER_SEED=17` runs that one, and prints what happens.
+#![cfg(all(feature = "serde", feature = "tz"))]
+
+#[path = "simulation/mod.rs"]
+mod simulation;
+
+use simulation::{Program, run, shrink};
+
+/// What a debug build runs in a few seconds.
+const SEEDS: u64 = 1_500;
+
+fn program(seed: u64) -> Program {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let mut bytes = vec![0; rng.usize(20..400)];
+    rng.fill(&mut bytes);
+    Program::from_bytes(&bytes)
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[test]
+fn the_app_does_what_its_docs_say_whatever_happens() {
+    let from = number("JOBBER_SEED");
+    let seeds = match from {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("JOBBER_SEEDS").unwrap_or(SEEDS),
+    };
+    let count = seeds.end - seeds.start;
+    for seed in seeds {
+        let program = program(seed);
+        let verdict = run(&program);
+        if from.is_some() {
+            println!("{}", verdict.history);
+        }
+        if let Some(fault) = verdict.fault {
+            let small = shrink(&program, |program| run(program).fault);
+            let verdict = run(&small);
+            panic!(
+                "JOBBER_SEED={seed}: {fault}\n\nshrunken: {}\n{}\n{small}",
+                verdict.fault.unwrap_or_default(),
+                verdict.history,
+            );
+        }
+    }
+    println!("{count} programs did as the model has it");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_history_byte_for_byte() {
+    for seed in 0..50 {
+        let history = || run(&program(seed)).history.to_string();
+        assert!(history() == history(), "seed {seed}");
+    }
+}

@@ -1,0 +1,506 @@
+//! After each step: the app is as the model has it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jobber::{Job, JobError, JobRecord, JobStatus, RecurringRecord, StorageError, TriggerRecord};
+
+use super::history::{Attempt, End, Entry, Event, clock, nanos};
+use super::model::{self, Ended, Model, Saved, Stage};
+use super::plan::{Due, Times};
+use super::program::{Options, When};
+use super::script::{Args, Outcome, TASKS};
+use super::tasks::{now, value};
+use super::world::World;
+
+/// Whether the record of a store is of this scheduling.
+fn is_of(record: &JobRecord, saved: &Saved) -> bool {
+    let ms = |ms: u32| Duration::from_millis(ms.into());
+    let same = |theirs: &RecurringRecord, ours: Options| {
+        theirs.max_runs == ours.max_runs.map(u64::from)
+            && theirs.max_failures == ours.max_failures.map_or(10, u32::from)
+            && theirs.jitter == ms(ours.jitter_ms)
+            && theirs.start_date.is_some() == ours.start_ms.is_some()
+    };
+    let is_same_trigger = match (&record.trigger, saved.plan.when) {
+        (TriggerRecord::Delay, When::Push | When::Delay { .. }) => true,
+        // Told again while it ran, it has no time of the wall clock any more.
+        (TriggerRecord::At | TriggerRecord::Delay, When::At { .. }) => true,
+        (
+            TriggerRecord::Every {
+                interval,
+                options: theirs,
+            },
+            When::Every { ms: every, options },
+        ) => *interval == ms(every) && same(theirs, options),
+        (
+            TriggerRecord::Cron {
+                expression,
+                options: theirs,
+            },
+            When::Cron { text, options },
+        ) => expression == text && same(theirs, options),
+        _ => false,
+    };
+    is_same_trigger
+        && record.task == TASKS[saved.task].name
+        && record.args == saved.plan.script.to_number().to_string()
+}
+
+/// Whether the record of a store is this.
+fn is(record: &JobRecord, saved: &Saved) -> bool {
+    let progress = &record.progress;
+    let recurring = progress.recurring.as_ref();
+    let ours = saved.plan.recurring.as_ref();
+    let has_jitter = ours.is_some_and(|ours| ours.has_jitter);
+    is_of(record, saved)
+        && (has_jitter || nanos(progress.due) == saved.plan.exec_at)
+        && nanos(progress.nominal) == saved.plan.shown
+        && progress.attempts == saved.attempts
+        && recurring.is_some() == saved.plan.recurring.is_some()
+        && recurring.is_none_or(|recurring| {
+            recurring.runs == saved.runs && recurring.failures_in_a_row == saved.failures
+        })
+}
+
+/// What the disk has is what the store was told, or was being told.
+pub fn settle_store(model: &mut Model, records: &[JobRecord]) -> Result<(), String> {
+    let records: BTreeMap<_, _> = records.iter().map(|r| (r.id.to_string(), r)).collect();
+    let now = model.now;
+    for job in model.jobs.values_mut() {
+        let record = records.get(&job.id);
+        let fits = job
+            .stored
+            .iter()
+            .rposition(|stored| match (record, stored) {
+                (Some(record), Some(stored)) => is(record, stored),
+                (record, stored) => record.is_none() == stored.is_none(),
+            });
+        match fits {
+            Some(at) => {
+                let mut stored = job.stored.swap_remove(at);
+                if let (Some(saved), Some(record)) = (&mut stored, record)
+                    && record.trigger == TriggerRecord::Delay
+                {
+                    saved.plan.due = Due::Mono(saved.plan.due.mono(now));
+                }
+                job.stored = vec![stored];
+            }
+            None if job.loose.is_some() => follow_store(job, record.copied()),
+            None => {
+                return Err(format!(
+                    "{} is not in the store as it was put there: {:?}, and never {:?}",
+                    job.id, record, job.stored,
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A job that is not foreseen is what the store has of it.
+fn follow_store(job: &mut model::Job, record: Option<&JobRecord>) {
+    let Some(record) = record else {
+        job.stored = vec![None];
+        return;
+    };
+    let mut known = job.stored.iter().rev().flatten();
+    let Some(mut saved) = known.find(|saved| is_of(record, saved)).cloned() else {
+        return;
+    };
+    let progress = &record.progress;
+    saved.plan.exec_at = nanos(progress.due);
+    saved.plan.shown = nanos(progress.nominal);
+    saved.attempts = progress.attempts;
+    if let (Some(recurring), Some(theirs)) = (&mut saved.plan.recurring, &progress.recurring) {
+        saved.runs = theirs.runs;
+        saved.failures = theirs.failures_in_a_row;
+        if let Times::Cron { .. } = recurring.times {
+            recurring.nominal = saved.plan.shown;
+            saved.plan.due = Due::Wall(saved.plan.exec_at);
+        }
+    }
+    job.stored = vec![Some(saved)];
+}
+
+/// What cancelling or aborting a live job has to come to.
+pub fn ended_one(
+    model: &mut Model,
+    id: &str,
+    is_abort: bool,
+    result: Result<bool, StorageError>,
+) -> Result<(), String> {
+    let is_stormy = model.is_stormy;
+    let Some(job) = model.jobs.get_mut(id) else {
+        return Err(format!("{id} is live, and the model does not have it"));
+    };
+    let recurs = job.plan.recurring.is_some() || job.next_plan.is_some();
+    let expected = match job.stage {
+        Stage::Scheduled => true,
+        Stage::Running { .. } if is_abort => true,
+        Stage::Running { .. } => recurs && !job.is_ending,
+        Stage::Done(_) => false,
+    };
+    match &result {
+        Ok(did) if *did == expected || job.loose.is_some() => {}
+        Err(_) if is_stormy && (job.plan.durable || job.stored.iter().any(Option::is_some)) => {}
+        other => return Err(format!("ending {id} gave {other:?}, and not {expected}")),
+    }
+    match job.stage {
+        Stage::Running { .. } if !is_abort => job.is_ending |= recurs,
+        Stage::Scheduled | Stage::Running { .. } => {
+            job.stage = Stage::Done(JobStatus::Cancelled);
+        }
+        Stage::Done(_) => {}
+    }
+    // The store forgets it at once, also if it ends with the present run.
+    if expected && job.stored.iter().any(Option::is_some) {
+        job.stored.push(None);
+    }
+    Ok(())
+}
+
+impl World {
+    /// Checks all, and the attempts that began since then.
+    pub fn check(&mut self, before: usize) -> Result<(), String> {
+        let entries = self.history.since(before);
+        let is_stopped = self.process().is_stopped;
+        self.model.starts.clear();
+        self.model.spawned = spawned(&entries);
+        let to = now(&self.clock);
+        let is_settled = std::mem::take(&mut self.is_settled);
+        if is_settled {
+            self.model.advance(to.mono);
+        }
+        if is_stopped {
+            self.model.now = to;
+        }
+        if self.model.now != to {
+            return Err(format!("it is {to:?}, and not {:?}", self.model.now));
+        }
+        if let Some(fault) = self.model.faults.pop() {
+            return Err(fault);
+        }
+        self.meet_jobs();
+        self.check_starts(&entries)?;
+        self.follow();
+        self.check_jobs(is_stopped)?;
+        self.check_store(is_stopped)?;
+        if !is_stopped {
+            self.tighten();
+            self.forget_children();
+        }
+        self.waits.check(is_stopped)?;
+        self.check_finals()?;
+        let is_idle = !self.model.jobs.values().any(model::Job::is_live);
+        if is_settled && is_idle && Args::live() != 0 {
+            return Err(format!("{} arguments are left, and no job", Args::live()));
+        }
+        Ok(())
+    }
+
+    /// Those that are done, and that nothing can name any more. There may be many.
+    fn forget_children(&mut self) {
+        let process = self.process.as_mut().expect("there is always one");
+        self.model.jobs.retain(|id, job| {
+            let is_kept = job.is_live() || job.stored.iter().any(Option::is_some);
+            if !is_kept && id.contains('+') {
+                process.jobs.remove(id);
+                process.finals.remove(id);
+            }
+            is_kept || !id.contains('+')
+        });
+    }
+
+    /// Takes hold of the jobs that runs have scheduled.
+    fn meet_jobs(&mut self) {
+        for job in self.model.jobs.values() {
+            let process = self.process.as_mut().expect("there is always one");
+            if !process.jobs.contains_key(&job.id) {
+                let found = process.tasks.lock().unwrap()[job.task].job(job.id.as_str());
+                if let Some(found) = found {
+                    process.jobs.insert(job.id.clone(), found);
+                }
+            }
+        }
+    }
+
+    fn check_starts(&mut self, entries: &[Entry]) -> Result<(), String> {
+        let mut seen: BTreeMap<&str, Vec<(&Attempt, i64)>> = BTreeMap::new();
+        for entry in entries {
+            if let Event::Start(attempt) = &entry.event {
+                let starts = seen.entry(&attempt.id).or_default();
+                starts.push((attempt, entry.now.mono));
+            }
+        }
+        let mut foreseen: BTreeMap<&str, Vec<(&Attempt, i64)>> = BTreeMap::new();
+        for (attempt, at) in &self.model.starts {
+            foreseen
+                .entry(&attempt.id)
+                .or_default()
+                .push((attempt, *at));
+        }
+        let ids = seen.keys().chain(foreseen.keys());
+        for id in ids {
+            let is_loose = self
+                .model
+                .jobs
+                .get(*id)
+                .is_some_and(|job| job.loose.is_some());
+            if !is_loose && seen.get(id) != foreseen.get(id) {
+                return Err(format!(
+                    "{id} was to start like this: {:#?}\nand has: {:#?}",
+                    foreseen.get(id),
+                    seen.get(id),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the jobs that are not foreseen as they are.
+    fn follow(&mut self) {
+        let process = self.process.as_ref().expect("there is always one");
+        let jobs = self.model.jobs.values_mut();
+        for job in jobs.filter(|job| job.loose.is_some()) {
+            let status = match process.jobs.get(&job.id) {
+                Some(handle) => handle.status(),
+                // It came and went within one step.
+                None => JobStatus::Success,
+            };
+            job.stage = match status {
+                JobStatus::Scheduled => Stage::Scheduled,
+                JobStatus::Running => Stage::Running {
+                    ends: None,
+                    outcome: Outcome::Value,
+                    limit: None,
+                },
+                status => Stage::Done(status),
+            };
+        }
+    }
+
+    /// Foresees them again, when that can be done.
+    fn tighten(&mut self) {
+        let (wall, is_stormy) = (self.model.now.wall, self.is_stormy());
+        let process = self.process.as_ref().expect("there is always one");
+        for job in self.model.jobs.values_mut() {
+            let is_due = job.loose.is_some_and(|until| until < wall) && !is_stormy;
+            let handle = process.jobs.get(&job.id);
+            if let Some(handle) = handle.filter(|_| is_due && job.stage == Stage::Scheduled) {
+                if let Some(next) = job.next_plan.take() {
+                    job.plan = next;
+                }
+                tighten(job, handle, &self.history.since(job.since), wall);
+            }
+        }
+    }
+
+    fn check_jobs(&mut self, is_stopped: bool) -> Result<(), String> {
+        let process = self.process.as_ref().expect("there is always one");
+        for job in self.model.jobs.values() {
+            let Some(handle) = process.jobs.get(&job.id) else {
+                // It was refused, or was over before it was seen.
+                if job.is_live() {
+                    return Err(format!("{} should be there", job.id));
+                }
+                continue;
+            };
+            if job.loose.is_some() || job.stored.len() > 1 && !job.is_live() && is_stopped {
+                continue;
+            }
+            if job.is_live() || process.sim.app().find_job(job.id.as_str()).is_some() {
+                check_one(job, handle)?;
+            } else if job.last.is_some() {
+                check_result(job, handle)?;
+            }
+        }
+        if is_stopped {
+            return Ok(());
+        }
+        let mut there: Vec<_> = process.sim.app().jobs();
+        there.sort_by_key(|job| job.id().to_string());
+        let there: Vec<_> = there.iter().map(|job| job.id().to_string()).collect();
+        let live = self.model.jobs.values().filter(|job| job.is_live());
+        let live: Vec<_> = live.map(|job| job.id.clone()).collect();
+        match there == live {
+            true => Ok(()),
+            false => Err(format!("live are {there:?}, and should be {live:?}")),
+        }
+    }
+
+    fn check_store(&mut self, is_stopped: bool) -> Result<(), String> {
+        let records = self.disk.records();
+        for record in &records {
+            if !self.model.jobs.contains_key(&record.id.to_string()) {
+                return Err(format!("the store has {}, which was never told", record.id));
+            }
+        }
+        if is_stopped {
+            return Ok(());
+        }
+        if self.is_healthy() {
+            for job in self.model.jobs.values_mut() {
+                let is_loose = job.loose.is_some();
+                let is_there = records.iter().any(|record| record.id == *job.id.as_str());
+                let plan = job.next_plan.as_ref().unwrap_or(&job.plan);
+                let should = job.is_live() && plan.durable && !job.is_ending;
+                if !is_loose && is_there != should {
+                    return Err(format!("{} is in the store: {is_there}", job.id));
+                }
+                if !is_loose {
+                    job.stored.drain(..job.stored.len() - 1);
+                }
+            }
+            return settle_store(&mut self.model, &records);
+        }
+        // It is one of those; which one is not known before the next process.
+        let stored: Vec<_> = self
+            .model
+            .jobs
+            .values()
+            .map(|job| job.stored.clone())
+            .collect();
+        let result = settle_store(&mut self.model, &records);
+        for (job, stored) in self.model.jobs.values_mut().zip(stored) {
+            let seen = std::mem::replace(&mut job.stored, stored);
+            if job.loose.is_some() {
+                job.stored.extend(seen);
+            }
+        }
+        result
+    }
+
+    /// What has been final once is final for good, and is so for whoever looks.
+    pub fn check_finals(&mut self) -> Result<(), String> {
+        let process = self.process.as_mut().expect("there is always one");
+        for (handle, known) in &process.old {
+            is_consistent(handle, Some(*known))?;
+        }
+        for handle in process.jobs.values() {
+            let id = handle.id().to_string();
+            let status = is_consistent(handle, process.finals.get(&id).copied())?;
+            if status.is_final() {
+                process.finals.insert(id, status);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Its result fits its status, and that is the final one if it had one.
+fn is_consistent(handle: &Job<u64>, known: Option<JobStatus>) -> Result<JobStatus, String> {
+    let (status, result) = (handle.status(), handle.result());
+    let fits = match (status, &result) {
+        (JobStatus::Success, Ok(_)) => true,
+        (JobStatus::Cancelled, Err(JobError::Cancelled)) => true,
+        (JobStatus::Failed | JobStatus::Timeout | JobStatus::PermanentlyFailed, Err(error)) => {
+            !matches!(error, JobError::NotCompleted | JobError::Cancelled)
+        }
+        (JobStatus::Scheduled | JobStatus::Running, _) => true,
+        _ => false,
+    };
+    if !fits || known.is_some_and(|known| known != status) {
+        return Err(format!("{handle:?}, {known:?} before, gives {result:?}"));
+    }
+    Ok(status)
+}
+
+fn spawned(entries: &[Entry]) -> Vec<model::Spawned> {
+    let spawned = entries.iter().filter_map(|entry| match &entry.event {
+        Event::Spawned {
+            id,
+            task,
+            script,
+            ok,
+        } => Some(model::Spawned {
+            now: entry.now,
+            id: id.clone(),
+            task: *task,
+            script: *script,
+            ok: *ok,
+            foreseen: false,
+        }),
+        _ => None,
+    });
+    spawned.collect()
+}
+
+/// A job that was followed stands where it can be foreseen.
+fn tighten(job: &mut model::Job, handle: &Job<u64>, entries: &[Entry], wall: i64) {
+    let mut ends: BTreeMap<u64, Option<End>> = BTreeMap::new();
+    for entry in entries {
+        match &entry.event {
+            Event::Start(attempt) if attempt.id == job.id => {
+                ends.insert(attempt.run, None);
+            }
+            Event::End(attempt, end) if attempt.id == job.id => {
+                ends.insert(attempt.run, Some(*end));
+            }
+            _ => {}
+        }
+    }
+    let last = handle.last_run().map_or(0, |run| run.number);
+    let started = ends.keys().next_back().copied().unwrap_or(0);
+    let Some(recurring) = &mut job.plan.recurring else {
+        return;
+    };
+    let Times::Cron { .. } = recurring.times else {
+        return;
+    };
+    let exec_at = nanos(handle.exec_at());
+    let is_caught_up = matches!(recurring.misfire, super::program::Missed::All(_));
+    // It waits for a retry, or may have made up for some, or is overdue.
+    if last != started || is_caught_up || exec_at <= wall || !recurring.times.has(exec_at) {
+        return;
+    }
+    let failed = ends.values().rev();
+    job.failures = failed.take_while(|end| **end != Some(End::Value)).count() as u32;
+    job.runs = last;
+    job.attempts = 0;
+    recurring.nominal = exec_at;
+    recurring.dealt_with = i64::MIN;
+    recurring.makes_up = false;
+    job.plan.due = Due::Wall(exec_at);
+    job.plan.exec_at = exec_at;
+    job.plan.shown = exec_at;
+    job.loose = None;
+    job.last = None;
+}
+
+fn check_one(job: &model::Job, handle: &Job<u64>) -> Result<(), String> {
+    if handle.status() != job.status() {
+        return Err(format!("{handle:?} should be {}", job.status()));
+    }
+    let exec_at = nanos(handle.exec_at());
+    if exec_at != job.plan.exec_at {
+        return Err(format!(
+            "{handle:?} is due at {}, and should be at {}",
+            clock(exec_at),
+            clock(job.plan.exec_at),
+        ));
+    }
+    Ok(())
+}
+
+fn check_result(job: &model::Job, handle: &Job<u64>) -> Result<(), String> {
+    if handle.status() != job.status() {
+        return Err(format!("{handle:?} should be {}", job.status()));
+    }
+    let result = handle.result();
+    let fits = match (job.status(), job.last, &result) {
+        (JobStatus::Cancelled, ..) => matches!(result, Err(JobError::Cancelled)),
+        (_, None, _) => true,
+        (_, Some(Ended::By(Outcome::Value, run, attempt)), Ok(given)) => {
+            **given == value(run, attempt)
+        }
+        (_, Some(Ended::By(Outcome::Panic, ..)), Err(JobError::Panicked { .. })) => true,
+        (_, Some(Ended::TimedOut), Err(JobError::TimedOut { .. })) => true,
+        (_, Some(Ended::By(..)), Err(JobError::Failed(_))) => true,
+        _ => false,
+    };
+    match fits {
+        true => Ok(()),
+        false => Err(format!("{handle:?} gives {result:?}, after {:?}", job.last)),
+    }
+}

@@ -1,0 +1,156 @@
+//! What happened, entry by entry: the oracle reads it, and it can be printed.
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use time::OffsetDateTime;
+
+/// Both clocks: nanoseconds since the program began, and since 1970.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    pub mono: i64,
+    pub wall: i64,
+}
+
+/// Nanoseconds since 1970.
+pub fn nanos(time: OffsetDateTime) -> i64 {
+    i64::try_from(time.unix_timestamp_nanos()).expect("within 292 years of 1970")
+}
+
+/// An attempt, as its task sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    pub id: String,
+    /// Of the process.
+    pub boot: u32,
+    pub run: u64,
+    pub attempt: u32,
+    pub nominal: i64,
+}
+
+/// How an attempt ended, as its task sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Value,
+    Error,
+    Panic,
+    /// Its future was dropped: aborted, too slow, or the process is gone.
+    Dropped,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A step of the program.
+    Op(String),
+    /// What came of it, or was seen afterwards.
+    Seen(String),
+    /// Scheduling has returned with this job.
+    Scheduled(Promise),
+    /// A job is as this process found it in the store.
+    Restored {
+        id: String,
+    },
+    /// Nothing is promised any more: it was cancelled or aborted, or the app
+    /// has stopped, or that is tried.
+    TakenBack {
+        id: String,
+    },
+    /// Scheduling it has failed.
+    Refused {
+        id: String,
+    },
+    /// A run schedules this job.
+    Spawned {
+        id: String,
+        task: usize,
+        script: super::script::Script,
+        ok: bool,
+    },
+    Start(Attempt),
+    End(Attempt, End),
+    Stepped {
+        by: i64,
+    },
+    /// The process is gone, or has been told to stop.
+    Down,
+    Up,
+}
+
+/// What was promised of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Promise {
+    pub id: String,
+    /// The process that made it.
+    pub boot: u32,
+    /// It took the place of another trigger of the same job.
+    pub replaced: bool,
+    pub task: usize,
+    pub durable: bool,
+    pub when: super::program::When,
+    pub zone: super::program::Start,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub now: Now,
+    pub event: Event,
+}
+
+/// Shared with the tasks.
+#[derive(Clone, Default)]
+pub struct History(Arc<Mutex<Vec<Entry>>>);
+
+impl History {
+    pub fn add(&self, now: Now, event: Event) {
+        self.0.lock().unwrap().push(Entry { now, event });
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+
+    /// All from this one on.
+    pub fn since(&self, at: usize) -> Vec<Entry> {
+        self.0.lock().unwrap()[at..].to_vec()
+    }
+}
+
+impl fmt::Display for History {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for entry in self.0.lock().unwrap().iter() {
+            writeln!(f, "{entry}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A time of day, to the nanosecond.
+pub fn clock(wall: i64) -> String {
+    let time = OffsetDateTime::from_unix_timestamp_nanos(wall.into()).expect("a time");
+    let (hour, minute, second, nanos) = time.to_hms_nano();
+    format!(
+        "{} {hour:02}:{minute:02}:{second:02}.{nanos:09}",
+        time.date()
+    )
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (secs, nanos) = (self.now.mono / 1_000_000_000, self.now.mono % 1_000_000_000);
+        write!(f, "{secs:>6}.{nanos:09} {} ", clock(self.now.wall))?;
+        match &self.event {
+            Event::Op(text) => write!(f, "# {text}"),
+            Event::Seen(text) => write!(f, "  {text}"),
+            Event::Start(a) => write!(
+                f,
+                "    {} starts: run {}, attempt {}, for {}",
+                a.id,
+                a.run,
+                a.attempt,
+                clock(a.nominal)
+            ),
+            Event::End(a, end) => write!(f, "    {} ends: {end:?}", a.id),
+            other => write!(f, "  {other:?}"),
+        }
+    }
+}

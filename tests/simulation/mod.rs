@@ -1,0 +1,21 @@
+//! A random program, beside a model of what the docs say: no part of it knows of
+//! a test harness, so that the fuzzer can run it, too.
+#![allow(unreachable_pub, reason = "a test file is a crate of its own")]
+#![allow(missing_docs, reason = "and nobody's library")]
+
+mod check;
+mod history;
+mod model;
+mod oracle;
+mod plan;
+mod program;
+mod script;
+mod shrink;
+mod submit;
+mod tasks;
+mod waits;
+mod world;
+
+pub use program::Program;
+pub use shrink::shrink;
+pub use world::run;

@@ -1,0 +1,287 @@
+//! When a job of the model is due, and what of it a store keeps.
+
+use jobber::{Cron, Zone};
+use time::{OffsetDateTime, UtcOffset};
+
+use super::history::{Now, nanos};
+use super::program::{Missed, Start, When};
+use super::script::Script;
+
+const MS: i64 = 1_000_000;
+/// "A run that is merely late, by up to a second, … is no misfire."
+const ON_TIME: i64 = 1_000_000_000;
+
+/// A point on the line of the monotonic clock, or of the wall clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    Mono(i64),
+    Wall(i64),
+}
+
+impl Due {
+    pub fn mono(self, now: Now) -> i64 {
+        match self {
+            Due::Mono(at) => at,
+            Due::Wall(at) => now.mono + (at - now.wall),
+        }
+    }
+
+    pub fn wall(self, now: Now) -> i64 {
+        match self {
+            Due::Mono(at) => now.wall + (at - now.mono),
+            Due::Wall(at) => at,
+        }
+    }
+}
+
+/// What a scheduling asks for.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub script: Script,
+    pub when: When,
+    pub durable: bool,
+    pub due: Due,
+    /// The wall time of that, as it was foreseen.
+    pub exec_at: i64,
+    /// The wall time that the run stands for, as it was foreseen.
+    pub shown: i64,
+    pub recurring: Option<Recurring>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Recurring {
+    pub times: Times,
+    /// On the line of its times.
+    pub nominal: i64,
+    pub misfire: Missed,
+    pub max_runs: Option<u64>,
+    pub max_failures: u32,
+    pub start: Option<i64>,
+    pub has_jitter: bool,
+    /// For `All`: made up for in a row.
+    pub made_up: u32,
+    /// For `Once`: all times up to here are made up for.
+    pub dealt_with: i64,
+    /// The next run makes up for a missed time.
+    pub makes_up: bool,
+}
+
+#[derive(Clone, Debug)]
+pub enum Times {
+    Every { anchor: i64, interval: i64 },
+    Cron { cron: Cron, zone: Start },
+}
+
+/// The zone of an app.
+pub fn zone(start: Start) -> Zone {
+    thread_local! {
+        // Reading a zone's rules takes a while.
+        static ZONES: [Zone; 3] = ["Europe/Berlin", "Australia/Lord_Howe", "America/Chicago"]
+            .map(|name| Zone::named(name).expect("it exists"));
+    }
+    let at = match start {
+        Start::Plain => return Zone::UTC,
+        Start::BerlinForward | Start::BerlinBack => 0,
+        Start::LordHoweBack => 1,
+        Start::ChicagoForward => 2,
+    };
+    ZONES.with(|zones| zones[at].clone())
+}
+
+/// Where the wall clock stands at the start: seconds since 1970.
+pub fn start_time(start: Start) -> OffsetDateTime {
+    let seconds = match start {
+        Start::Plain => 946_684_800,
+        // 2026-03-29 01:00 UTC, less half an hour.
+        Start::BerlinForward => 1_774_746_000 - 1_800,
+        // 2026-10-25 01:00 UTC, less an hour and a half.
+        Start::BerlinBack => 1_792_890_000 - 5_400,
+        // 2026-04-04 15:00 UTC, less 40 minutes.
+        Start::LordHoweBack => 1_775_314_800 - 2_400,
+        // 2026-03-08 08:00 UTC, less half an hour.
+        Start::ChicagoForward => 1_772_956_800 - 1_800,
+    };
+    OffsetDateTime::from_unix_timestamp(seconds).expect("a time")
+}
+
+fn utc(wall: i64) -> OffsetDateTime {
+    let time = OffsetDateTime::from_unix_timestamp_nanos(wall.into());
+    time.expect("a time").to_offset(UtcOffset::UTC)
+}
+
+impl Times {
+    /// The first one after this.
+    pub fn after(&self, at: i64) -> i64 {
+        match self {
+            Times::Every { anchor, interval } => {
+                let steps = (at - anchor).div_euclid(*interval) + 1;
+                anchor + steps.max(0) * interval
+            }
+            Times::Cron { cron, zone: start } => {
+                let next = cron.next_after(utc(at), &zone(*start));
+                nanos(next.expect("these are due each day"))
+            }
+        }
+    }
+
+    pub fn due(&self, at: i64) -> Due {
+        match self {
+            Times::Every { .. } => Due::Mono(at),
+            Times::Cron { .. } => Due::Wall(at),
+        }
+    }
+
+    pub fn of(&self, now: Now) -> i64 {
+        match self {
+            Times::Every { .. } => now.mono,
+            Times::Cron { .. } => now.wall,
+        }
+    }
+
+    /// Whether this is one of them.
+    pub fn has(&self, at: i64) -> bool {
+        self.after(at - 1) == at
+    }
+
+    pub fn same(&self, other: &Times) -> bool {
+        match (self, other) {
+            (
+                Times::Cron { cron, zone: a },
+                Times::Cron {
+                    cron: other,
+                    zone: b,
+                },
+            ) => cron.as_str() == other.as_str() && zone(*a) == zone(*b),
+            _ => false,
+        }
+    }
+}
+
+impl Plan {
+    pub fn new(script: Script, durable: bool, when: When, app: Start, now: Now) -> Self {
+        let (due, recurring) = match when {
+            When::Push => (Due::Mono(now.mono), None),
+            When::Delay { ms } => (Due::Mono(now.mono + i64::from(ms) * MS), None),
+            When::At { ms } => (Due::Wall(now.wall + i64::from(ms) * MS), None),
+            When::Every { ms, options } => {
+                let interval = i64::from(ms) * MS;
+                let start = options.start_ms.map(|ms| i64::from(ms) * MS);
+                let nominal = match start {
+                    None => now.mono + interval,
+                    Some(away @ 0..) => now.mono + away,
+                    // The first one to come, on the grid that the date places.
+                    Some(away) => now.mono + away.rem_euclid(interval),
+                };
+                let nominal = match nominal == now.mono && start.is_some_and(|away| away < 0) {
+                    true => nominal + interval,
+                    false => nominal,
+                };
+                let times = Times::Every {
+                    anchor: nominal,
+                    interval,
+                };
+                (Due::Mono(nominal), Some((times, nominal, options)))
+            }
+            When::Cron { text, options } => {
+                let times = Times::Cron {
+                    cron: Cron::parse(text).expect("it can be read"),
+                    zone: app,
+                };
+                let start = options.start_ms.map(|ms| now.wall + i64::from(ms) * MS - 1);
+                let nominal = times.after(start.map_or(now.wall, |start| start.max(now.wall)));
+                (Due::Wall(nominal), Some((times, nominal, options)))
+            }
+        };
+        let recurring = recurring.map(|(times, nominal, options)| Recurring {
+            times,
+            nominal,
+            misfire: options.misfire,
+            max_runs: options.max_runs.map(u64::from),
+            max_failures: options.max_failures.map_or(10, u32::from),
+            start: options.start_ms.map(|ms| now.wall + i64::from(ms) * MS),
+            has_jitter: options.jitter_ms > 0,
+            made_up: 0,
+            dealt_with: i64::MIN,
+            makes_up: false,
+        });
+        Self {
+            script,
+            when,
+            durable,
+            due,
+            exec_at: due.wall(now),
+            shown: due.wall(now),
+            recurring,
+        }
+    }
+
+    pub fn is_on_wall(&self) -> bool {
+        let times = self.recurring.as_ref().map(|recurring| &recurring.times);
+        matches!(times, Some(Times::Cron { .. }))
+    }
+}
+
+/// What is to be done about a recurring job's time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tick {
+    /// A run stands for this time, and is due now or then.
+    Run(i64),
+    /// It is missed, and the next one is this.
+    Later(i64),
+}
+
+impl Recurring {
+    /// The run that is waited for has come due at `due`; it is `at` now.
+    pub fn fires(&mut self, due: i64, at: i64) -> Tick {
+        if std::mem::take(&mut self.makes_up) {
+            return Tick::Run(self.nominal);
+        }
+        let overtaken = self.times.after(due) <= at;
+        if at - due <= ON_TIME && !overtaken {
+            return Tick::Run(self.nominal);
+        }
+        match self.missed(self.nominal, self.nominal - 1, at) {
+            next if next <= at => Tick::Run(next),
+            next => Tick::Later(next),
+        }
+    }
+
+    /// A run has ended: the time of the next.
+    pub fn after_run(&mut self, at: i64) -> i64 {
+        let last = self.nominal.max(self.dealt_with);
+        let first = self.times.after(last);
+        if first >= at {
+            self.made_up = 0;
+            return first;
+        }
+        let next = self.missed(first, last, at);
+        self.makes_up = next <= at;
+        next
+    }
+
+    /// The first missed time is `first`.
+    fn missed(&mut self, first: i64, last: i64, at: i64) -> i64 {
+        let to_come = self.times.after(at - 1);
+        match self.misfire {
+            // "Run once now for all of them, then go on from now."
+            Missed::Once => {
+                self.dealt_with = at;
+                first
+            }
+            Missed::Skip => to_come,
+            // "At most so many in a row; the rest is left out."
+            Missed::All(most) if self.made_up < most.into() => {
+                self.made_up += 1;
+                first
+            }
+            Missed::All(_) => {
+                self.made_up = 0;
+                to_come
+            }
+            Missed::Grace { ms } => {
+                let oldest = at - i64::from(ms) * MS;
+                self.times.after(last.max(oldest - 1))
+            }
+        }
+    }
+}

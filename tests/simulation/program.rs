@@ -1,0 +1,331 @@
+//! A program of operations, made of bytes.
+
+use super::script::{Script, TASKS};
+
+/// Where the wall clock stands at first, and what zone the app is in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// Midnight, 1 January 2000, UTC.
+    #[default]
+    Plain,
+    /// Half an hour before Berlin's clocks go forward, in Berlin.
+    BerlinForward,
+    /// An hour and a half before they go back.
+    BerlinBack,
+    /// As the clocks of Lord Howe go back by half an hour.
+    LordHoweBack,
+    /// As those of Chicago go forward.
+    ChicagoForward,
+}
+
+/// A program: where it starts, and what it does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    pub start: Start,
+    pub ops: Vec<Op>,
+}
+
+/// When a job is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    Push,
+    Delay {
+        ms: u32,
+    },
+    At {
+        ms: i32,
+    },
+    Every {
+        ms: u32,
+        options: Options,
+    },
+    Cron {
+        text: &'static str,
+        options: Options,
+    },
+}
+
+/// What a job that recurs is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    pub misfire: Missed,
+    pub max_runs: Option<u8>,
+    pub max_failures: Option<u8>,
+    pub jitter_ms: u32,
+    /// From now.
+    pub start_ms: Option<i32>,
+}
+
+/// `jobber::Misfire`, by numbers that a program is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Missed {
+    #[default]
+    Once,
+    Skip,
+    All(u8),
+    Grace {
+        ms: u32,
+    },
+}
+
+/// What the store does about a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Commit {
+    Works,
+    Fails,
+    Tears,
+    Panics,
+    Dies,
+    TearsAndDies,
+}
+
+/// One step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    Schedule {
+        task: u8,
+        /// `None`: the app finds an id.
+        name: Option<u8>,
+        replace: bool,
+        in_memory: bool,
+        script: Script,
+        when: When,
+    },
+    Cancel {
+        name: u8,
+    },
+    Abort {
+        name: u8,
+    },
+    /// A wait begins, and is held.
+    Wait {
+        name: u8,
+    },
+    /// A wait for the next run begins, and is held.
+    NextRun {
+        name: u8,
+    },
+    /// The wait that was begun first goes away.
+    Unwait,
+    /// All that is due runs.
+    Run,
+    Advance {
+        ms: u32,
+    },
+    /// To a nanosecond before the next thing that is foreseen, and then to it.
+    AdvanceToNext,
+    StepWall {
+        ms: i32,
+    },
+    /// The commits to come go like this, in turn.
+    Store {
+        commits: [Commit; 4],
+    },
+    /// The process is killed, and the next one starts after a while.
+    Crash {
+        down_ms: u32,
+    },
+    Shutdown {
+        grace_ms: u32,
+    },
+    /// The next process starts, if the last one was shut down. Its zone may be
+    /// another one.
+    Boot {
+        zone: Start,
+    },
+}
+
+/// How many names there are.
+pub const NAMES: u8 = 6;
+const MAX_OPS: usize = 48;
+
+/// As it would be written in a test.
+impl std::fmt::Display for Program {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "Program {{ start: Start::{:?}, ops: vec![", self.start)?;
+        for op in &self.ops {
+            writeln!(f, "    Op::{op:?},")?;
+        }
+        write!(f, "] }}")
+    }
+}
+
+/// Bytes that choices are made by; zeros when they have run out.
+struct Choices<'a>(&'a [u8]);
+
+impl Choices<'_> {
+    fn byte(&mut self) -> u8 {
+        match self.0 {
+            [first, rest @ ..] => {
+                self.0 = rest;
+                *first
+            }
+            [] => 0,
+        }
+    }
+
+    fn of<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[usize::from(self.byte()) % choices.len()]
+    }
+
+    fn one_in(&mut self, n: u8) -> bool {
+        self.byte() % n == n - 1
+    }
+}
+
+impl Program {
+    /// The program that these bytes stand for; any bytes do.
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        let mut choices = Choices(bytes);
+        let start = choices.start();
+        let mut ops = Vec::new();
+        while !choices.0.is_empty() && ops.len() < MAX_OPS {
+            ops.push(choices.op());
+        }
+        Self { start, ops }
+    }
+}
+
+impl Choices<'_> {
+    fn start(&mut self) -> Start {
+        self.of(&[
+            Start::Plain,
+            Start::Plain,
+            Start::BerlinForward,
+            Start::BerlinBack,
+            Start::LordHoweBack,
+            Start::ChicagoForward,
+        ])
+    }
+
+    fn op(&mut self) -> Op {
+        let name = |this: &mut Self| this.byte() % NAMES;
+        match self.byte() % 40 {
+            0..13 => self.schedule(),
+            13 | 14 => Op::Cancel { name: name(self) },
+            15 | 16 => Op::Abort { name: name(self) },
+            17 | 18 => Op::Wait { name: name(self) },
+            19 => Op::NextRun { name: name(self) },
+            20 => Op::Unwait,
+            21 => Op::Run,
+            22..28 => Op::Advance {
+                ms: self.of(&[1, 500, 1_000, 2_000, 5_000, 10_000, 10_000, 30_000, 200_000]),
+            },
+            28..32 => Op::AdvanceToNext,
+            32 | 33 => Op::StepWall {
+                ms: self.of(&[
+                    1, -1, 1_000, -1_000, 5_000, -5_000, 60_000, -60_000, 3_600_000, -3_600_000,
+                    9_000_000, -9_000_000,
+                ]),
+            },
+            34 | 35 => Op::Store {
+                commits: [(); 4].map(|()| self.commit()),
+            },
+            36 => Op::Crash {
+                down_ms: self.of(&[0, 0, 500, 5_000, 60_000, 7_200_000]),
+            },
+            37 => Op::Shutdown {
+                grace_ms: self.of(&[0, 1_000, 5_000, 60_000]),
+            },
+            38 => Op::Boot { zone: self.start() },
+            _ => Op::Advance {
+                ms: self.of(&[600_000, 1_800_000, 3_600_000]),
+            },
+        }
+    }
+
+    fn commit(&mut self) -> Commit {
+        match self.byte() % 16 {
+            0..9 => Commit::Works,
+            9..12 => Commit::Fails,
+            12..14 => Commit::Tears,
+            14 => Commit::Panics,
+            _ if self.one_in(2) => Commit::Dies,
+            _ => Commit::TearsAndDies,
+        }
+    }
+
+    fn schedule(&mut self) -> Op {
+        let task = self.byte() % TASKS.len() as u8;
+        let name = self.byte();
+        Op::Schedule {
+            task,
+            name: (name < 220).then_some(name % NAMES),
+            replace: self.one_in(3),
+            in_memory: self.one_in(8),
+            script: self.script(),
+            when: self.when(),
+        }
+    }
+
+    fn script(&mut self) -> Script {
+        match self.byte() % 16 {
+            0..4 => Script::Quick,
+            4..7 => Script::Slow {
+                ms: self.of(&[500, 1_500, 2_500, 3_500, 7_500]),
+            },
+            7 | 8 => Script::Fails {
+                attempts: self.of(&[1, 2, 3, 200]),
+            },
+            9 => Script::FailsRuns { mask: self.byte() },
+            10 => Script::Panics,
+            11 => Script::PanicsLater,
+            12 => Script::Hangs,
+            13 => Script::UntilStopped,
+            14 if self.one_in(2) => Script::Aborts,
+            14 => Script::RetryAfter {
+                ms: self.of(&[0, 700, 6_000]),
+            },
+            _ => Script::Again {
+                left: self.byte() % 4,
+            },
+        }
+    }
+
+    fn when(&mut self) -> When {
+        match self.byte() % 12 {
+            0 | 1 => When::Push,
+            2 | 3 => When::Delay {
+                ms: self.of(&[0, 1, 1_000, 4_000, 12_000, 100_000]),
+            },
+            4 | 5 => When::At {
+                ms: self.of(&[-5_000, 0, 1, 3_000, 15_000, 3_000_000]),
+            },
+            6..9 => When::Every {
+                ms: self.of(&[2_000, 5_000, 9_500, 20_000, 90_000]),
+                options: self.options(),
+            },
+            _ => When::Cron {
+                text: self.of(&[
+                    "*/10 * * * * * *",
+                    "7/20 * * * * * *",
+                    "* * * * *",
+                    "30 2 * * *",
+                    "0,30 1-3 * * *",
+                    "*/15 2 * * *",
+                    "0 30 1 * * * *",
+                ]),
+                options: self.options(),
+            },
+        }
+    }
+
+    fn options(&mut self) -> Options {
+        Options {
+            misfire: self.of(&[
+                Missed::Once,
+                Missed::Once,
+                Missed::Skip,
+                Missed::All(0),
+                Missed::All(2),
+                Missed::All(200),
+                Missed::Grace { ms: 0 },
+                Missed::Grace { ms: 12_000 },
+            ]),
+            max_runs: self.of(&[None, None, Some(1), Some(2), Some(5)]),
+            max_failures: self.of(&[None, None, Some(1), Some(2)]),
+            jitter_ms: self.of(&[0, 0, 0, 0, 0, 1_500, 60_000]),
+            start_ms: self.of(&[None, None, None, None, Some(-7_000), Some(0), Some(25_000)]),
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Makes a failing program smaller.
+
+use super::program::{Op, Options, Program, Start, When};
+use super::script::Script;
+
+/// So many programs are tried at most.
+const MOST_TRIES: usize = 3_000;
+
+/// A smaller program with the same kind of fault.
+pub fn shrink(program: &Program, run: impl Fn(&Program) -> Option<String>) -> Program {
+    let mut best = program.clone();
+    let Some(fault) = run(program) else {
+        return best;
+    };
+    let mut tries = 0;
+    let mut fails = |program: &Program| {
+        tries += 1;
+        tries <= MOST_TRIES && run(program).is_some_and(|other| kind(&other) == kind(&fault))
+    };
+    loop {
+        let before = best.clone();
+        without_chunks(&mut best, &mut fails);
+        simpler(&mut best, &mut fails);
+        if best == before {
+            return best;
+        }
+    }
+}
+
+/// The words of a fault, without those that name what it was found at.
+fn kind(fault: &str) -> Vec<&str> {
+    let words = fault.split_whitespace().take(8);
+    words
+        .filter(|word| word.chars().all(|c| c.is_ascii_lowercase()))
+        .collect()
+}
+
+/// Leaves out halves, quarters, … and single operations.
+fn without_chunks(best: &mut Program, fails: &mut impl FnMut(&Program) -> bool) {
+    let mut size = best.ops.len().div_ceil(2);
+    while size > 0 {
+        let mut at = 0;
+        while at < best.ops.len() {
+            let mut shorter = best.clone();
+            shorter.ops.drain(at..best.ops.len().min(at + size));
+            match fails(&shorter) {
+                true => *best = shorter,
+                false => at += size,
+            }
+        }
+        size /= 2;
+    }
+}
+
+/// Makes each operation as plain as it can be.
+fn simpler(best: &mut Program, fails: &mut impl FnMut(&Program) -> bool) {
+    let mut plain = best.clone();
+    plain.start = Start::Plain;
+    if plain != *best && fails(&plain) {
+        *best = plain;
+    }
+    for at in 0..best.ops.len() {
+        for op in simpler_ops(best.ops[at]) {
+            let mut simpler = best.clone();
+            simpler.ops[at] = op;
+            if simpler != *best && fails(&simpler) {
+                *best = simpler;
+            }
+        }
+    }
+}
+
+fn simpler_ops(op: Op) -> Vec<Op> {
+    match op {
+        Op::Schedule {
+            task,
+            name,
+            replace,
+            in_memory,
+            script,
+            when,
+        } => {
+            let with = |task, script, when, replace, in_memory| Op::Schedule {
+                task,
+                name,
+                replace,
+                in_memory,
+                script,
+                when,
+            };
+            let plain = match when {
+                When::Every { ms, .. } => When::Every {
+                    ms,
+                    options: Options::default(),
+                },
+                When::Cron { text, .. } => When::Cron {
+                    text,
+                    options: Options::default(),
+                },
+                _ => When::Push,
+            };
+            vec![
+                with(task, script, when, false, false),
+                with(task, script, when, replace, false),
+                with(0, script, when, replace, in_memory),
+                with(5, script, when, replace, in_memory),
+                with(task, Script::Quick, when, replace, in_memory),
+                with(task, script, plain, replace, in_memory),
+            ]
+        }
+        Op::Advance { ms } => [1, 1_000, 10_000]
+            .into_iter()
+            .filter(|less| *less < ms)
+            .map(|ms| Op::Advance { ms })
+            .collect(),
+        Op::Crash { .. } => vec![Op::Crash { down_ms: 0 }],
+        Op::Shutdown { .. } => vec![Op::Shutdown { grace_ms: 0 }],
+        _ => Vec::new(),
+    }
+}

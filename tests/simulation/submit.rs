@@ -1,0 +1,251 @@
+//! A scheduling: how it is asked for, and what has to come of it.
+
+use std::time::Duration;
+
+use jobber::testing::ManualClock;
+use jobber::{Clock, Job, Misfire, Schedule, ScheduleError, Task};
+
+use super::history::{Event, Promise};
+use super::model::{self, Model, Stage};
+use super::plan::Plan;
+use super::program::{Missed, Options, When};
+use super::script::{Args, Script, TASKS};
+
+pub struct Request {
+    pub id: Option<String>,
+    pub replace: bool,
+    pub in_memory: bool,
+    pub task: usize,
+    pub script: Script,
+    pub when: When,
+}
+
+type Submitted<'a> = Result<&'a Job<u64>, &'a ScheduleError>;
+
+fn ms(ms: u32) -> Duration {
+    Duration::from_millis(ms.into())
+}
+
+fn with_options(
+    mut schedule: Schedule<Args, u64>,
+    options: Options,
+    clock: &ManualClock,
+) -> Schedule<Args, u64> {
+    schedule = schedule.misfire(match options.misfire {
+        Missed::Once => Misfire::Once,
+        Missed::Skip => Misfire::Skip,
+        Missed::All(most) => Misfire::All(most.into()),
+        Missed::Grace { ms: grace } => Misfire::Grace(ms(grace)),
+    });
+    if let Some(max) = options.max_runs {
+        schedule = schedule.max_runs(max.into());
+    }
+    if let Some(max) = options.max_failures {
+        schedule = schedule.max_failures(max.into());
+    }
+    if options.jitter_ms > 0 {
+        schedule = schedule.jitter(ms(options.jitter_ms));
+    }
+    if let Some(away) = options.start_ms {
+        schedule = schedule.start_date(clock.wall() + time::Duration::milliseconds(away.into()));
+    }
+    schedule
+}
+
+impl Request {
+    pub fn submit(
+        &self,
+        task: &Task<Args, u64>,
+        clock: &ManualClock,
+    ) -> Result<Job<u64>, ScheduleError> {
+        let mut schedule = task.schedule(Args::new(self.script));
+        if let Some(id) = &self.id {
+            schedule = schedule.id(id.as_str());
+        }
+        if self.replace {
+            schedule = schedule.replace();
+        }
+        if self.in_memory {
+            schedule = schedule.in_memory();
+        }
+        let submit = match self.when {
+            When::Push => schedule.push(),
+            When::Delay { ms: delay } => schedule.delay(ms(delay)),
+            When::At { ms } => schedule.at(clock.wall() + time::Duration::milliseconds(ms.into())),
+            When::Every { ms: every, options } => {
+                with_options(schedule, options, clock).every(ms(every))
+            }
+            When::Cron { text, options } => with_options(schedule, options, clock).cron(text),
+        };
+        submit.wait_blocking()
+    }
+
+    /// What the docs say about it, and what that does to the model.
+    pub fn judge(
+        &self,
+        model: &mut Model,
+        result: Submitted<'_>,
+        since: usize,
+    ) -> Result<Option<Event>, String> {
+        let durable = TASKS[self.task].durable && !self.in_memory;
+        let plan = Plan::new(self.script, durable, self.when, model.app, model.now);
+        let id = match (&self.id, result) {
+            (Some(id), _) => id.clone(),
+            (None, Ok(job)) => job.id().to_string(),
+            (None, Err(error)) => return Err(format!("scheduling failed: {error}")),
+        };
+        let old = model.jobs.get_mut(&id).filter(|job| job.is_live());
+        let Some(old) = old else {
+            return self.judge_new(model, id, plan, result, since);
+        };
+        let fits = self.replace && old.task == self.task;
+        let is_loose = old.loose.is_some();
+        match result {
+            Ok(_) if !fits => Err(format!("{id} was taken, and was scheduled all the same")),
+            Ok(_) if old.is_ending => Err(format!("{id} is about to end, and was replaced")),
+            Ok(_) => {
+                if !is_loose && let Some(runs) = uses_up(old, &plan) {
+                    return Err(format!("{id} has had {runs} runs, and was given fewer"));
+                }
+                replace(old, plan, model.now, since);
+                Ok(Some(Event::Scheduled(
+                    self.promise(id, durable, model, true),
+                )))
+            }
+            Err(ScheduleError::DuplicateJob { .. }) if !fits => Ok(None),
+            Err(ScheduleError::JobEnding { .. }) if old.is_ending || is_loose => Ok(None),
+            Err(ScheduleError::RunsUsedUp { .. }) if is_loose || uses_up(old, &plan).is_some() => {
+                Ok(None)
+            }
+            Err(ScheduleError::Storage(_)) if model.is_stormy && (durable || old.plan.durable) => {
+                // It goes on as it was, and the store is told so again; what has
+                // become of this one is not known until then.
+                let before = old.stored.last().cloned().flatten();
+                let mut torn = old.clone();
+                replace(&mut torn, plan, model.now, since);
+                torn.failures += u32::from(old.attempts > 0);
+                old.stored.extend(torn.stored.last().cloned());
+                torn.save(model.now);
+                old.stored.extend(torn.stored.pop());
+                old.stored.push(before);
+                // It is told as it stands: times that were left out meanwhile are
+                // left out.
+                if old.stage == Stage::Scheduled && old.plan.durable {
+                    old.save(model.now);
+                }
+                Ok(None)
+            }
+            Err(error) => Err(format!("scheduling {id} failed: {error}")),
+        }
+    }
+
+    fn judge_new(
+        &self,
+        model: &mut Model,
+        id: String,
+        plan: Plan,
+        result: Submitted<'_>,
+        since: usize,
+    ) -> Result<Option<Event>, String> {
+        let durable = plan.durable;
+        match result {
+            Ok(_) => {
+                model.admit(id.clone(), self.task, plan);
+                if let Some(job) = model.jobs.get_mut(&id) {
+                    job.since = since;
+                }
+                Ok(Some(Event::Scheduled(
+                    self.promise(id, durable, model, false),
+                )))
+            }
+            Err(ScheduleError::Storage(_)) if durable && model.is_stormy => {
+                model.maybe(id.clone(), self.task, plan);
+                Ok(Some(Event::Refused { id }))
+            }
+            Err(error) => Err(format!("scheduling {id} failed: {error}")),
+        }
+    }
+
+    fn promise(&self, id: String, durable: bool, model: &Model, replaced: bool) -> Promise {
+        Promise {
+            id,
+            boot: model.boot,
+            replaced,
+            task: self.task,
+            durable,
+            when: self.when,
+            zone: model.app,
+        }
+    }
+}
+
+/// "A recurring job keeps its run number and its failures in a row, unless its
+/// start date is another one."
+fn goes_on(old: &Plan, new: &Plan) -> bool {
+    match (&old.recurring, &new.recurring) {
+        (Some(old), Some(new)) => old.start == new.start,
+        _ => false,
+    }
+}
+
+fn uses_up(old: &model::Job, plan: &Plan) -> Option<u64> {
+    let max = plan.recurring.as_ref()?.max_runs?;
+    (goes_on(&old.plan, plan) && old.runs >= max).then_some(old.runs)
+}
+
+fn replace(job: &mut model::Job, mut plan: Plan, now: super::history::Now, since: usize) {
+    let goes_on = goes_on(&job.plan, &plan);
+    if plan.recurring.as_ref().is_some_and(|r| r.has_jitter) {
+        job.loosen(i64::MAX);
+    }
+    match job.stage {
+        Stage::Running { .. } => {
+            if goes_on {
+                // Its run is entered when it ends, beside what comes next.
+                job.loosen(loose_until(&plan, now));
+            }
+            let present = std::mem::replace(&mut job.plan, plan.clone());
+            let (attempts, runs, failures) = (job.attempts, job.runs, job.failures);
+            job.attempts = 0;
+            if !goes_on {
+                (job.runs, job.failures) = (0, 0);
+            }
+            job.save(now);
+            job.plan = present;
+            (job.attempts, job.runs, job.failures) = (attempts, runs, failures);
+            job.next_plan = Some(plan);
+        }
+        _ => {
+            if goes_on && job.attempts > 0 {
+                // The run that waits for a retry is given up, as failed.
+                job.loosen(loose_until(&plan, now));
+            }
+            if goes_on
+                && job.attempts == 0
+                && let (Some(old), Some(new)) = (&job.plan.recurring, &mut plan.recurring)
+                && old.times.same(&new.times)
+            {
+                // What is waited for is not left out.
+                new.nominal = old.nominal;
+                (plan.due, plan.exec_at) = (job.plan.due, job.plan.exec_at);
+                plan.shown = job.plan.shown;
+            }
+            job.plan = plan;
+            job.attempts = 0;
+            if !goes_on {
+                (job.runs, job.failures) = (0, 0);
+                job.since = since;
+            }
+            job.save(now);
+        }
+    }
+}
+
+/// A job by the monotonic clock stays loose: its times can't be told from those
+/// that it shows, once the wall clock was set.
+fn loose_until(plan: &Plan, now: super::history::Now) -> i64 {
+    match plan.is_on_wall() {
+        true => now.wall,
+        false => i64::MAX,
+    }
+}

@@ -1,0 +1,202 @@
+//! The tasks of one process: they do what their arguments say, and write it into
+//! the history.
+
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use jobber::testing::{ManualClock, Simulation};
+use jobber::{Abort, Backoff, BoxError, Clock, JobContext, RetryAfter, Task};
+
+use super::history::{Attempt, End, Event, History, Now, nanos};
+use super::script::{Args, Outcome, Script, TASKS, TaskSpec};
+
+/// What the clock shows.
+pub fn now(clock: &ManualClock) -> Now {
+    Now {
+        mono: clock.elapsed().as_nanos() as i64,
+        wall: nanos(clock.wall()),
+    }
+}
+
+/// The value of an attempt, which tells it from any other of its job.
+pub fn value(run: u64, attempt: u32) -> u64 {
+    run * 1_000 + u64::from(attempt)
+}
+
+/// The id of the job that this attempt schedules.
+pub fn child_id(parent: &Attempt, started: i64) -> String {
+    format!(
+        "{}+{}.{}.{}@{started}",
+        parent.id, parent.boot, parent.run, parent.attempt
+    )
+}
+
+/// How long it waits.
+pub const CHILD_DELAY: Duration = Duration::from_secs(2);
+
+/// What the bodies of tasks share.
+#[derive(Clone)]
+struct Shared {
+    history: History,
+    clock: ManualClock,
+    boot: u32,
+    /// Not to be held by what they hold.
+    tasks: Weak<Mutex<Vec<Task<Args, u64>>>>,
+}
+
+/// Writes the end of an attempt, whichever it is.
+struct Watch {
+    shared: Shared,
+    attempt: Attempt,
+    end: End,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let end = match std::thread::panicking() {
+            true => End::Panic,
+            false => self.end,
+        };
+        let event = Event::End(self.attempt.clone(), end);
+        self.shared.history.add(now(&self.shared.clock), event);
+    }
+}
+
+/// Registers them all. They live as long as what comes back.
+pub fn register(
+    sim: &Simulation,
+    history: &History,
+    boot: u32,
+) -> Arc<Mutex<Vec<Task<Args, u64>>>> {
+    let tasks = Arc::default();
+    let shared = Shared {
+        history: history.clone(),
+        clock: sim.clock(),
+        boot,
+        tasks: Arc::downgrade(&tasks),
+    };
+    let registered = TASKS
+        .iter()
+        .enumerate()
+        .map(|(at, spec)| register_one(sim, &shared, at, spec));
+    let registered = registered.collect();
+    *tasks.lock().unwrap() = registered;
+    tasks
+}
+
+fn register_one(sim: &Simulation, shared: &Shared, at: usize, spec: &TaskSpec) -> Task<Args, u64> {
+    let shared = shared.clone();
+    let mut builder = if spec.blocking {
+        sim.app()
+            .blocking_task(spec.name, move |cx: JobContext, args: Args| {
+                let mut watch = shared.start(&cx);
+                let (_, outcome) = args.script.outcome(true, cx.run_number(), cx.attempt());
+                watch.finish(outcome)
+            })
+    } else {
+        sim.app()
+            .task(spec.name, move |cx: JobContext, args: Args| {
+                let shared = shared.clone();
+                let watch = shared.start(&cx);
+                let (after, outcome) = args.script.outcome(false, cx.run_number(), cx.attempt());
+                if outcome == Outcome::Panic && after == Some(Duration::ZERO) {
+                    let _watch = watch;
+                    std::panic::resume_unwind(Box::new("in the call"));
+                }
+                attempt(shared, at, cx, args, watch)
+            })
+    };
+    if let Some(timeout) = spec.timeout {
+        builder = builder.timeout(timeout);
+    }
+    if let [first, ..] = spec.retries {
+        let count = spec.retries.len() as u32;
+        builder = builder.retry(match spec.name {
+            "backoff" => Backoff::exponential(count),
+            _ => Backoff::fixed(count, *first),
+        });
+    }
+    if spec.durable {
+        builder = builder.durable();
+    }
+    if spec.at_most_once {
+        builder = builder.at_most_once();
+    }
+    builder.register().expect("it is a good task")
+}
+
+async fn attempt(
+    shared: Shared,
+    at: usize,
+    cx: JobContext,
+    args: Args,
+    mut watch: Watch,
+) -> Result<u64, BoxError> {
+    let (after, outcome) = args.script.outcome(false, cx.run_number(), cx.attempt());
+    match after {
+        Some(Duration::ZERO) => {}
+        Some(after) => shared.clock.sleep(after).await,
+        None if args.script == Script::UntilStopped => cx.stop_token().stopped().await,
+        None => std::future::pending().await,
+    }
+    if let Script::Again { left: 1.. } = args.script {
+        shared.spawn(at, &watch.attempt, args.script).await;
+    }
+    watch.finish(outcome)
+}
+
+impl Shared {
+    fn start(&self, cx: &JobContext) -> Watch {
+        let attempt = Attempt {
+            id: cx.id().to_string(),
+            boot: self.boot,
+            run: cx.run_number(),
+            attempt: cx.attempt(),
+            nominal: nanos(cx.nominal_time()),
+        };
+        self.history
+            .add(now(&self.clock), Event::Start(attempt.clone()));
+        Watch {
+            shared: self.clone(),
+            attempt,
+            end: End::Dropped,
+        }
+    }
+
+    async fn spawn(&self, at: usize, parent: &Attempt, script: Script) {
+        let Script::Again { left } = script else {
+            return;
+        };
+        let Some(tasks) = self.tasks.upgrade() else {
+            return;
+        };
+        let task = tasks.lock().unwrap()[at].clone();
+        let id = child_id(parent, now(&self.clock).mono);
+        let script = Script::Again { left: left - 1 };
+        let schedule = task.schedule(Args::new(script)).id(id.as_str());
+        let result = schedule.delay(CHILD_DELAY).await;
+        let event = Event::Spawned {
+            id,
+            task: at,
+            script,
+            ok: result.is_ok(),
+        };
+        self.history.add(now(&self.clock), event);
+    }
+}
+
+impl Watch {
+    fn finish(&mut self, outcome: Outcome) -> Result<u64, BoxError> {
+        self.end = End::Error;
+        match outcome {
+            Outcome::Value => {
+                self.end = End::Value;
+                Ok(value(self.attempt.run, self.attempt.attempt))
+            }
+            Outcome::Error => Err("it fails".into()),
+            Outcome::RetryAfter(delay) => Err(RetryAfter(delay).into()),
+            Outcome::Abort => Err(Abort::new("for good").into()),
+            Outcome::Panic => std::panic::resume_unwind(Box::new("in a poll")),
+        }
+    }
+}

@@ -1,0 +1,452 @@
+//! The world of a program: the clock, the disk, the process, and the model beside
+//! it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use jobber::testing::{Fault, FaultyStorage, ManualClock, Operation, Simulation};
+use jobber::{Clock, Job, JobStatus, MemoryStorage, ScheduleError, Task};
+
+use super::check;
+use super::history::{Event, History};
+use super::model::Model;
+use super::plan::{start_time, zone};
+use super::program::{Commit, Op, Program, Start};
+use super::script::{Args, TASKS};
+use super::tasks::{now, register};
+use super::waits::Waits;
+
+/// As far as a step to the next thing goes: an hour.
+const FARTHEST: i64 = 3_600_000_000_000;
+
+/// What the disk does from here on.
+#[derive(Default)]
+struct Weather {
+    commits: [Option<Commit>; 4],
+    next: usize,
+}
+
+pub struct World {
+    pub clock: ManualClock,
+    pub disk: MemoryStorage,
+    weather: Arc<Mutex<Weather>>,
+    pub history: History,
+    pub model: Model,
+    pub process: Option<Process>,
+    pub waits: Waits,
+    /// What is due has run.
+    pub is_settled: bool,
+}
+
+pub struct Process {
+    pub sim: Simulation,
+    pub tasks: Arc<Mutex<Vec<Task<Args, u64>>>>,
+    /// All that were ever seen of this process.
+    pub jobs: BTreeMap<String, Job<u64>>,
+    /// Those of them whose name another has by now, and which are done.
+    pub old: Vec<(Job<u64>, JobStatus)>,
+    /// Those that were reached.
+    pub finals: BTreeMap<String, JobStatus>,
+    pub is_stopped: bool,
+}
+
+/// A program's history, and what is wrong with it, if anything.
+pub struct Verdict {
+    pub history: History,
+    pub fault: Option<String>,
+}
+
+/// Runs a program beside its model, to its end.
+pub fn run(program: &Program) -> Verdict {
+    let mut world = World::new(program);
+    let history = world.history.clone();
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        world.run(program)?;
+        drop(world);
+        super::oracle::judge(&history.since(0))?;
+        match Args::live() {
+            0 => Ok(()),
+            left => Err(format!("{left} arguments are left when all is over")),
+        }
+    }));
+    let fault = match result {
+        Ok(result) => result.err(),
+        Err(panic) => Some(match panic.downcast_ref::<String>() {
+            Some(text) => format!("it panicked: {text}"),
+            None => "it panicked".into(),
+        }),
+    };
+    Args::forget();
+    Verdict { history, fault }
+}
+
+impl World {
+    fn new(program: &Program) -> Self {
+        let mut world = Self {
+            clock: ManualClock::at(start_time(program.start)),
+            disk: MemoryStorage::new(),
+            weather: Arc::default(),
+            history: History::default(),
+            model: Model::default(),
+            process: None,
+            waits: Waits::default(),
+            is_settled: false,
+        };
+        world.model.now = now(&world.clock);
+        world.boot(program.start);
+        world
+    }
+
+    pub fn note(&self, event: Event) {
+        self.history.add(now(&self.clock), event);
+    }
+
+    /// Whether the store may fail, or has failed and has not caught up.
+    pub fn is_stormy(&self) -> bool {
+        let weather = self.weather.lock().unwrap();
+        let calm = |commit: &Option<Commit>| matches!(commit, None | Some(Commit::Works));
+        !weather.commits.iter().all(calm) || !self.is_healthy()
+    }
+
+    pub fn is_healthy(&self) -> bool {
+        let health = self
+            .process
+            .as_ref()
+            .map(|process| process.sim.app().health());
+        health.is_none_or(|health| health.storage_error.is_none() && health.unstored == 0)
+    }
+
+    fn run(&mut self, program: &Program) -> Result<(), String> {
+        for (at, op) in program.ops.iter().enumerate() {
+            self.note(Event::Op(format!("{at}: {op:?}")));
+            self.step(*op)?;
+        }
+        self.finish()
+    }
+
+    /// In the end all is well, and all that is live comes to its end.
+    fn finish(&mut self) -> Result<(), String> {
+        self.note(Event::Op("the end".into()));
+        self.step(Op::Store {
+            commits: [Commit::Works; 4],
+        })?;
+        self.step(Op::Crash { down_ms: 0 })?;
+        self.step(Op::Advance { ms: 100_000 })?;
+        for _ in 0..2 {
+            let live: Vec<_> = self
+                .model
+                .jobs
+                .values()
+                .filter(|job| job.is_live())
+                .collect();
+            let ids: Vec<_> = live.into_iter().map(|job| job.id.clone()).collect();
+            for id in ids {
+                let before = self.history.len();
+                self.end_one(&id, true)?;
+                self.check(before)?;
+            }
+        }
+        self.step(Op::Run)?;
+        let process = self
+            .process
+            .as_mut()
+            .expect("it is there until it is dropped");
+        let left = process.sim.app().jobs();
+        if !left.is_empty() || !self.disk.records().is_empty() {
+            return Err(format!(
+                "left in the end: {left:?}, {:?}",
+                self.disk.records()
+            ));
+        }
+        if !process.sim.shutdown(Duration::ZERO).is_empty() {
+            return Err("something runs in the end".into());
+        }
+        process.is_stopped = true;
+        self.note(Event::Down);
+        self.waits.check(true)?;
+        self.check_finals()
+    }
+
+    fn step(&mut self, op: Op) -> Result<(), String> {
+        let before = self.history.len();
+        self.model.is_stormy = self.is_stormy();
+        let is_stopped = self
+            .process
+            .as_ref()
+            .is_some_and(|process| process.is_stopped);
+        match op {
+            Op::Schedule { .. } => self.schedule(op)?,
+            Op::Cancel { name } => self.end_one(&name_of(name), false)?,
+            Op::Abort { name } => self.end_one(&name_of(name), true)?,
+            Op::Wait { name } | Op::NextRun { name } => {
+                let job = self.process().jobs.get(&name_of(name)).cloned();
+                if let Some(job) = job {
+                    self.waits.begin(job, matches!(op, Op::NextRun { .. }));
+                }
+            }
+            Op::Unwait => self.waits.drop_first(),
+            Op::Run if is_stopped => {}
+            Op::Run => {
+                self.is_settled = true;
+                self.process().sim.run_until_stalled();
+            }
+            Op::Advance { ms } => self.advance(Duration::from_millis(ms.into())),
+            Op::AdvanceToNext => {
+                let next = self.model.next_event();
+                let by = next.map_or(1_000, |next| next - self.model.now.mono);
+                let by = by.min(FARTHEST);
+                if by > 0 {
+                    self.advance(Duration::from_nanos(by as u64 - 1));
+                    self.check(before)?;
+                    let between = self.history.len();
+                    self.advance(Duration::from_nanos(1));
+                    return self.check(between);
+                }
+                self.advance(Duration::ZERO);
+            }
+            Op::StepWall { ms } => self.step_wall(ms),
+            Op::Store { commits } => {
+                let mut weather = self.weather.lock().unwrap();
+                weather.commits = commits.map(Some);
+                weather.next = 0;
+            }
+            Op::Crash { down_ms } => {
+                self.crash()?;
+                self.clock.advance(Duration::from_millis(down_ms.into()));
+                let app = self.model.app;
+                self.reboot(app)?;
+            }
+            Op::Shutdown { .. } if is_stopped => {}
+            Op::Shutdown { grace_ms } => self.shut_down(grace_ms)?,
+            Op::Boot { zone } if is_stopped => {
+                self.crash()?;
+                self.reboot(zone)?;
+            }
+            Op::Boot { .. } => {}
+        }
+        self.check(before)
+    }
+
+    pub fn process(&mut self) -> &mut Process {
+        self.process.as_mut().expect("there is always one")
+    }
+
+    fn advance(&mut self, by: Duration) {
+        let process = self.process.as_mut().expect("there is always one");
+        match process.is_stopped {
+            true => self.clock.advance(by),
+            false => {
+                self.is_settled = true;
+                process.sim.advance(by);
+            }
+        }
+    }
+
+    fn step_wall(&mut self, ms: i32) {
+        let by = time::Duration::milliseconds(ms.into());
+        let to = self.clock.wall() + by;
+        let by = i64::from(ms) * 1_000_000;
+        self.model.step_wall(by);
+        self.history.add(self.model.now, Event::Stepped { by });
+        let process = self.process.as_mut().expect("there is always one");
+        match process.is_stopped {
+            true => self.clock.set_wall(to),
+            false => {
+                self.is_settled = true;
+                process.sim.set_wall(to);
+            }
+        }
+    }
+
+    fn boot(&mut self, app: Start) {
+        self.model.app = app;
+        let weather = self.weather.clone();
+        let plan = move |operation: &Operation<'_>| {
+            let Operation::Commit(_) = operation else {
+                return Fault::None;
+            };
+            let mut weather = weather.lock().unwrap();
+            let commit = weather.commits[weather.next % 4];
+            weather.next += 1;
+            drop(weather);
+            match commit {
+                None | Some(Commit::Works) => Fault::None,
+                Some(Commit::Fails) => Fault::Fail,
+                Some(Commit::Tears) => Fault::Tear,
+                // One that no panic hook hears of.
+                Some(Commit::Panics) => std::panic::resume_unwind(Box::new("a planned one")),
+                Some(Commit::Dies) => Fault::Die,
+                Some(Commit::TearsAndDies) => Fault::TearAndDie,
+            }
+        };
+        let storage = FaultyStorage::new(self.disk.clone(), plan);
+        let boot = self.model.boot;
+        let sim = Simulation::with(boot.into(), self.clock.clone(), |builder| {
+            builder.storage(storage).zone(zone(app))
+        });
+        let sim = sim.expect("the store opens");
+        self.note(Event::Up);
+        let tasks = register(&sim, &self.history, boot);
+        self.process = Some(Process {
+            sim,
+            tasks,
+            jobs: BTreeMap::new(),
+            old: Vec::new(),
+            finals: BTreeMap::new(),
+            is_stopped: false,
+        });
+    }
+
+    fn crash(&mut self) -> Result<(), String> {
+        self.check_finals()?;
+        self.note(Event::Down);
+        let process = self.process.take().expect("there is always one");
+        process.sim.crash();
+        self.waits.check(true)?;
+        self.waits = Waits::default();
+        Ok(())
+    }
+
+    fn reboot(&mut self, app: Start) -> Result<(), String> {
+        let records = self.disk.records();
+        check::settle_store(&mut self.model, &records)?;
+        let found: Vec<_> = records.iter().map(|record| record.id.to_string()).collect();
+        self.model.boot(app, now(&self.clock), &found);
+        self.boot(app);
+        for id in found {
+            let task = self.model.jobs.get(&id).map(|job| job.task);
+            let Some(task) = task else {
+                return Err(format!("the store has {id}, and nobody knows it"));
+            };
+            let process = self.process();
+            let job = process.tasks.lock().unwrap()[task].job(id.as_str());
+            match job {
+                Some(job) => {
+                    process.jobs.insert(id.clone(), job);
+                }
+                None => {
+                    // An attempt that must not be made again has failed.
+                    let job = self.model.jobs.get_mut(&id).expect("it was there");
+                    if !TASKS[task].at_most_once {
+                        return Err(format!("{id} is stored, and was not taken up"));
+                    }
+                    job.stage = super::model::Stage::Done(JobStatus::Failed);
+                }
+            }
+            self.note(Event::Restored { id });
+        }
+        Ok(())
+    }
+
+    fn shut_down(&mut self, grace_ms: u32) -> Result<(), String> {
+        self.note(Event::Down);
+        self.model.begin_stop();
+        let before = self.clock.elapsed();
+        let grace = Duration::from_millis(grace_ms.into());
+        let process = self.process();
+        let left = process.sim.shutdown(grace);
+        process.is_stopped = true;
+        let left: BTreeSet<_> = left.into_iter().map(|(id, _)| id.to_string()).collect();
+        if self.clock.elapsed() - before > grace {
+            return Err("the shutdown took longer than its grace".into());
+        }
+        self.note(Event::Seen(format!("left running: {left:?}")));
+        self.model.advance(now(&self.clock).mono);
+        for job in self.model.jobs.values() {
+            let is_running = job.status() == JobStatus::Running;
+            if job.loose.is_none() && is_running != left.contains(&job.id) {
+                return Err(format!(
+                    "{} is {}, and left: {left:?}",
+                    job.id,
+                    job.status()
+                ));
+            }
+        }
+        self.waits.check(true)
+    }
+
+    /// Cancels or aborts.
+    fn end_one(&mut self, id: &str, is_abort: bool) -> Result<(), String> {
+        let process = self.process();
+        // One that is done is asked, too, by whoever holds it.
+        let Some(job) = process.jobs.get(id).cloned() else {
+            return Ok(());
+        };
+        if process.is_stopped && !job.is_done() {
+            return Ok(());
+        }
+        self.model.is_stormy = self.is_stormy();
+        self.note(Event::TakenBack { id: id.into() });
+        let cancel = if is_abort { job.abort() } else { job.cancel() };
+        let result = cancel.wait_blocking();
+        self.note(Event::Seen(format!("abort: {is_abort}: {result:?}")));
+        check::ended_one(&mut self.model, id, is_abort, result)
+    }
+
+    fn schedule(&mut self, op: Op) -> Result<(), String> {
+        let Op::Schedule {
+            task,
+            name,
+            replace,
+            in_memory,
+            script,
+            when,
+        } = op
+        else {
+            return Ok(());
+        };
+        let task_at = usize::from(task);
+        // What is torn while it is stored could not be told by an id that the app
+        // made up.
+        let is_kept = TASKS[task_at].durable;
+        let id = name
+            .map(name_of)
+            .or_else(|| is_kept.then(|| format!("k{}", self.history.len())));
+        if replace && let Some(id) = &id {
+            self.note(Event::TakenBack { id: id.clone() });
+        }
+        let task = self.process().tasks.lock().unwrap()[task_at].clone();
+        let request = super::submit::Request {
+            id,
+            replace: replace && name.is_some(),
+            in_memory,
+            task: task_at,
+            script,
+            when,
+        };
+        let result = request.submit(&task, &self.clock);
+        let text = match &result {
+            Ok(job) => format!("{} is {}", job.id(), job.status()),
+            Err(error) => error.to_string(),
+        };
+        self.note(Event::Seen(text));
+        let is_stopped = self.process().is_stopped;
+        match (&result, is_stopped) {
+            (Err(ScheduleError::Stopped), true) => return Ok(()),
+            (_, true) => return Err("scheduled on an app that has stopped".into()),
+            _ => {}
+        }
+        let since = self.history.len();
+        let promise = request.judge(&mut self.model, result.as_ref(), since)?;
+        if let Ok(job) = result {
+            let id = job.id().to_string();
+            let old = self.process().jobs.insert(id, job);
+            if let Some(old) = old.filter(|old| old.is_done()) {
+                let id = old.id().to_string();
+                let status = old.status();
+                self.process().finals.remove(&id);
+                self.process().old.push((old, status));
+            }
+        }
+        if let Some(event) = promise {
+            self.note(event);
+        }
+        Ok(())
+    }
+}
+
+/// The id of this name.
+pub fn name_of(name: u8) -> String {
+    format!("j{name}")
+}
