@@ -12,7 +12,7 @@ mod simulation;
 use simulation::{Program, run, shrink};
 
 /// What a debug build runs in a few seconds.
-const SEEDS: u64 = 1_500;
+const SEEDS: u64 = 1_200;
 
 fn program(seed: u64) -> Program {
     let mut rng = fastrand::Rng::with_seed(seed);

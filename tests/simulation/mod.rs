@@ -5,12 +5,14 @@
 
 mod check;
 mod history;
+mod job;
 mod model;
 mod oracle;
 mod plan;
 mod program;
 mod script;
 mod shrink;
+mod stored;
 mod submit;
 mod tasks;
 mod waits;

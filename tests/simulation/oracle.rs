@@ -1,28 +1,42 @@
 //! What must not be found in any history, whatever the model says.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+
+use jobber::Cron;
 
 use super::history::{Attempt, End, Entry, Event, Now, Promise, clock};
+use super::plan::Times;
 use super::program::When;
 use super::script::TASKS;
+
+const MS: i64 = 1_000_000;
 
 /// What is known of one name while the history is read.
 #[derive(Default)]
 struct Known<'a> {
     promise: Option<(&'a Promise, Now)>,
-    /// Cancelled, or refused: nothing of it may start.
     running: Option<&'a Attempt>,
-    /// Since the promise, by nominal time.
-    ended: BTreeSet<i64>,
+    /// Since the promise.
     started: bool,
-    /// How far the wall clock has been since the promise.
+    /// How far the wall clock has been since then.
     high: i64,
+    /// Since the promise, in this process: which run each time has had.
+    runs: BTreeMap<i64, u64>,
+    attempts: BTreeMap<(u64, u32), i64>,
+    /// It has nothing to do since then but to wait for its next time.
+    idle: Option<Now>,
+    /// The wall clock was set since the promise.
+    is_stepped: bool,
 }
 
 /// Reads a history.
 pub fn judge(history: &[Entry]) -> Result<(), String> {
     let mut jobs: BTreeMap<&str, Known<'_>> = BTreeMap::new();
-    let mut attempts: Vec<&Attempt> = Vec::new();
+    // Which process runs; what a stopped one, or the next, has not come to yet, is
+    // no fault.
+    let mut boot = None;
+    let mut boots = 0;
+    let mut is_down = false;
     for entry in history {
         for job in jobs.values_mut() {
             job.high = job.high.max(entry.now.wall);
@@ -30,52 +44,56 @@ pub fn judge(history: &[Entry]) -> Result<(), String> {
         match &entry.event {
             Event::Scheduled(promise) => {
                 let job = jobs.entry(&promise.id).or_default();
-                if let Some((promise, at)) = job.promise
-                    && !promise.replaced
-                {
-                    kept(promise, at, job, entry.now)?;
-                }
-                job.promise = Some((promise, entry.now));
-                job.ended.clear();
-                job.started = false;
-                job.high = entry.now.wall;
+                job.kept(boot, entry.now)?;
+                let is_new = !promise.replaced;
+                *job = Known {
+                    promise: Some((promise, entry.now)),
+                    running: job.running.take(),
+                    high: entry.now.wall,
+                    idle: is_new.then_some(entry.now),
+                    ..Known::default()
+                };
             }
             Event::TakenBack { id } | Event::Refused { id } => {
-                jobs.entry(id).or_default().promise = None;
+                let job = jobs.entry(id).or_default();
+                job.kept(boot, entry.now)?;
+                job.promise = None;
             }
             Event::Start(attempt) => {
-                attempts.push(attempt);
                 let job = jobs.entry(&attempt.id).or_default();
-                if let Some(other) = job.running {
-                    return Err(format!("{attempt:?} starts while there is {other:?}"));
-                }
-                job.running = Some(attempt);
-                if let Some((promise, at)) = job.promise {
-                    let mut now = entry.now;
-                    if TASKS[promise.task].at_most_once {
-                        // It waits for the store when it has come due, and the
-                        // clock may be set back meanwhile.
-                        now.wall = job.high;
-                    }
-                    not_early(promise, at, attempt, now)?;
-                }
-                job.started = true;
+                job.starts(attempt, entry.now)?;
             }
             Event::End(attempt, end) => {
                 let job = jobs.entry(&attempt.id).or_default();
                 if job.running.take() != Some(attempt) {
                     return Err(format!("{attempt:?} ends, and does not go on"));
                 }
-                if *end != End::Dropped {
-                    job.ended.insert(attempt.nominal);
+                let is_over = *end == End::Value && !is_down;
+                job.idle = is_over.then_some(entry.now);
+            }
+            Event::Stepped { .. } => {
+                for job in jobs.values_mut() {
+                    // What comes again, and what does not, is the model's.
+                    job.is_stepped = true;
                 }
             }
-            // What is in memory ends with its process.
             Event::Down => {
+                is_down = true;
                 for job in jobs.values_mut() {
-                    if job.promise.is_some_and(|(promise, _)| !promise.durable) {
-                        job.promise = None;
-                    }
+                    job.kept(boot, entry.now)?;
+                    job.idle = None;
+                    // What is in memory ends with its process.
+                    job.promise = job.promise.filter(|(promise, _)| promise.durable);
+                }
+                boot = None;
+            }
+            Event::Up => {
+                is_down = false;
+                boot = Some(boots);
+                boots += 1;
+                for job in jobs.values_mut() {
+                    job.runs.clear();
+                    job.attempts.clear();
                 }
             }
             _ => {}
@@ -84,36 +102,138 @@ pub fn judge(history: &[Entry]) -> Result<(), String> {
     let Some(end) = history.last().map(|entry| entry.now) else {
         return Ok(());
     };
-    for (id, job) in &jobs {
+    for job in jobs.values() {
         if let Some(attempt) = job.running {
-            return Err(format!("{attempt:?} has no end"));
+            return Err(format!("{attempt:?} has no end, after {boots} processes"));
         }
-        if let Some((promise, at)) = job.promise {
-            kept(promise, at, job, end).map_err(|text| format!("{id}: {text}"))?;
+        if let Some((promise, _)) = job.promise {
+            job.kept(Some(promise.boot), end)?;
         }
     }
-    once(&attempts)
+    Ok(())
+}
+
+impl<'a> Known<'a> {
+    fn starts(&mut self, attempt: &'a Attempt, now: Now) -> Result<(), String> {
+        if let Some(other) = self.running.replace(attempt) {
+            return Err(format!("{attempt:?} starts while there is {other:?}"));
+        }
+        self.started = true;
+        let Some((promise, since)) = self.promise else {
+            return Ok(());
+        };
+        let mut by = now;
+        if TASKS[promise.task].at_most_once {
+            // It waits for the store when it has come due, and the clock may be set
+            // back meanwhile.
+            by.wall = self.high;
+        }
+        not_early(promise, since, attempt, by)?;
+        self.missed_none(attempt.boot, now)?;
+        self.idle = None;
+        // A run that goes on is replaced when it ends.
+        if promise.replaced {
+            return Ok(());
+        }
+        let nominal = *self
+            .attempts
+            .entry((attempt.run, 1))
+            .or_insert(attempt.nominal);
+        let again =
+            attempt.attempt > 1 && self.attempts.contains_key(&(attempt.run, attempt.attempt));
+        self.attempts
+            .insert((attempt.run, attempt.attempt), nominal);
+        let run = *self.runs.entry(attempt.nominal).or_insert(attempt.run);
+        // By the monotonic clock, a time of day comes again when the clock is set.
+        let is_by_wall = matches!(promise.when, When::Cron { .. } | When::At { .. });
+        if nominal != attempt.nominal || again || is_by_wall && run != attempt.run {
+            return Err(format!("{attempt:?} is not the only one: {:?}", self.runs));
+        }
+        Ok(())
+    }
+
+    /// An idle job lets no time pass without a run.
+    fn missed_none(&self, boot: u32, now: Now) -> Result<(), String> {
+        let (Some((promise, since)), Some(idle)) = (self.promise, self.idle) else {
+            return Ok(());
+        };
+        // By another process, the times may lie elsewhere.
+        let is_strict = !promise.replaced && promise.boot == boot;
+        if !is_strict || TASKS[promise.task].at_most_once {
+            return Ok(());
+        }
+        let missed = match promise.when {
+            When::Every { ms, options } if options.start_ms.is_none() => {
+                let interval = i64::from(ms) * MS;
+                let times = Times::Every {
+                    anchor: since.mono + interval,
+                    interval,
+                };
+                let room = i64::from(options.jitter_ms.min(ms)) * MS;
+                let next = times.after(idle.mono);
+                next + room < now.mono
+            }
+            When::Cron { text, options } if options.start_ms.is_none() && !self.is_stepped => {
+                let times = Times::Cron {
+                    cron: Cron::parse(text).expect("it can be read"),
+                    zone: promise.zone,
+                };
+                let next = times.after(idle.wall);
+                let room = i64::from(options.jitter_ms) * MS;
+                next + room < now.wall
+            }
+            _ => false,
+        };
+        match missed {
+            true => Err(format!("{promise:?} was idle, and let its time pass")),
+            false => Ok(()),
+        }
+    }
+
+    /// A promise that nobody took back was kept, if its time has come.
+    fn kept(&self, boot: Option<u32>, now: Now) -> Result<(), String> {
+        let Some((promise, since)) = self.promise else {
+            return Ok(());
+        };
+        let is_due = match promise.when {
+            _ if boot != Some(promise.boot) => false,
+            // Left undone rather than done twice.
+            _ if TASKS[promise.task].at_most_once => false,
+            // Before the next step, perhaps.
+            When::Push => now.mono > since.mono,
+            // By the wall clock, too, for that is what a store has.
+            When::Delay { ms } => {
+                let ms = i64::from(ms) * MS;
+                now.mono > since.mono + ms && now.wall > since.wall + ms
+            }
+            // The clock may have been set back.
+            When::At { .. } | When::Every { .. } | When::Cron { .. } => false,
+        };
+        // That it ran in the process before may be known to nobody.
+        if is_due && !promise.replaced && !self.started {
+            return Err(format!("{promise:?}, of {}, never ran", clock(since.wall)));
+        }
+        Ok(())
+    }
 }
 
 /// "A job never starts early, not by a nanosecond of its clock."
 fn not_early(promise: &Promise, since: Now, attempt: &Attempt, now: Now) -> Result<(), String> {
-    let ms = |ms: i64| ms * 1_000_000;
     let is_early = match promise.when {
         When::Push => false,
-        // The first attempt of all, so that a replacement that waits is none.
+        // A run may go on that began before.
         _ if promise.replaced => false,
         // The monotonic clock ends with its process, and the wall clock may be set.
         When::Delay { .. } | When::Every { .. } if promise.boot != attempt.boot => false,
-        When::Delay { ms: delay } => now.mono < since.mono + ms(delay.into()),
-        When::At { ms: away } => attempt.attempt == 1 && now.wall < since.wall + ms(away.into()),
-        When::Every { ms: every, options } => {
-            let first = options
-                .start_ms
-                .map_or(ms(every.into()), |away| match away {
-                    0.. => ms(away.into()),
-                    // It only places the others.
-                    _ => 1,
-                });
+        When::Delay { ms } => now.mono < since.mono + i64::from(ms) * MS,
+        When::At { ms } => attempt.attempt == 1 && now.wall < since.wall + i64::from(ms) * MS,
+        When::Every { ms, options } => {
+            let first = match options.start_ms {
+                None => i64::from(ms) * MS,
+                Some(away @ 0..) => i64::from(away) * MS,
+                // It only places the others.
+                Some(_) => 1,
+            };
             now.mono < since.mono + first
         }
         When::Cron { .. } => attempt.attempt == 1 && now.wall < attempt.nominal,
@@ -122,28 +242,4 @@ fn not_early(promise: &Promise, since: Now, attempt: &Attempt, now: Now) -> Resu
         true => Err(format!("{attempt:?} starts early, at {}", clock(now.wall))),
         false => Ok(()),
     }
-}
-
-/// A promise that nobody took back was kept, if its time has come.
-fn kept(promise: &Promise, since: Now, job: &Known<'_>, now: Now) -> Result<(), String> {
-    let ms = |ms: i64| ms * 1_000_000;
-    let is_due = match promise.when {
-        // Left undone rather than done twice.
-        _ if TASKS[promise.task].at_most_once => false,
-        // Before the next step, perhaps.
-        When::Push => now.mono > since.mono,
-        When::Delay { ms: delay } => now.mono > since.mono + ms(delay.into()),
-        // The clock may have been set back.
-        When::At { .. } | When::Every { .. } | When::Cron { .. } => false,
-    };
-    if is_due && !job.started {
-        return Err(format!("{promise:?}, of {}, never ran", clock(since.wall)));
-    }
-    Ok(())
-}
-
-/// No attempt is made twice by one process; nor one that `at_most_once` forbids.
-fn once(attempts: &[&Attempt]) -> Result<(), String> {
-    let _ = attempts;
-    Ok(())
 }

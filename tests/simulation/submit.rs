@@ -6,7 +6,8 @@ use jobber::testing::ManualClock;
 use jobber::{Clock, Job, Misfire, Schedule, ScheduleError, Task};
 
 use super::history::{Event, Promise};
-use super::model::{self, Model, Stage};
+use super::job::{self, Stage};
+use super::model::Model;
 use super::plan::Plan;
 use super::program::{Missed, Options, When};
 use super::script::{Args, Script, TASKS};
@@ -188,12 +189,12 @@ fn goes_on(old: &Plan, new: &Plan) -> bool {
     }
 }
 
-fn uses_up(old: &model::Job, plan: &Plan) -> Option<u64> {
+fn uses_up(old: &job::Job, plan: &Plan) -> Option<u64> {
     let max = plan.recurring.as_ref()?.max_runs?;
     (goes_on(&old.plan, plan) && old.runs >= max).then_some(old.runs)
 }
 
-fn replace(job: &mut model::Job, mut plan: Plan, now: super::history::Now, since: usize) {
+fn replace(job: &mut job::Job, mut plan: Plan, now: super::history::Now, since: usize) {
     let goes_on = goes_on(&job.plan, &plan);
     if plan.recurring.as_ref().is_some_and(|r| r.has_jitter) {
         job.loosen(i64::MAX);

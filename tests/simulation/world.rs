@@ -310,7 +310,7 @@ impl World {
 
     fn reboot(&mut self, app: Start) -> Result<(), String> {
         let records = self.disk.records();
-        check::settle_store(&mut self.model, &records)?;
+        super::stored::settle_store(&mut self.model, &records)?;
         let found: Vec<_> = records.iter().map(|record| record.id.to_string()).collect();
         self.model.boot(app, now(&self.clock), &found);
         self.boot(app);
@@ -331,7 +331,7 @@ impl World {
                     if !TASKS[task].at_most_once {
                         return Err(format!("{id} is stored, and was not taken up"));
                     }
-                    job.stage = super::model::Stage::Done(JobStatus::Failed);
+                    job.stage = super::job::Stage::Done(JobStatus::Failed);
                 }
             }
             self.note(Event::Restored { id });

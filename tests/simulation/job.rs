@@ -1,0 +1,331 @@
+//! What the docs promise of one job: what it is about to do, and what it does when
+//! its time has come. It knows nothing of any other.
+
+use std::time::Duration;
+
+use jobber::JobStatus;
+
+use super::history::{Attempt, Now};
+use super::model::Model;
+use super::plan::{Due, Plan, Tick, Times};
+use super::program::Start;
+use super::script::{Outcome, TASKS};
+
+#[derive(Clone, Debug)]
+pub struct Job {
+    pub id: String,
+    pub task: usize,
+    pub plan: Plan,
+    pub stage: Stage,
+    /// Of this run.
+    pub attempts: u32,
+    /// Started so far, of a job that recurs.
+    pub runs: u64,
+    pub failures: u32,
+    /// What takes its place when the present run has ended.
+    pub next_plan: Option<Plan>,
+    /// It ends with the present run.
+    pub is_ending: bool,
+    /// How the last run ended.
+    pub last: Option<Ended>,
+    /// Until the wall clock has gone past this, the job is followed and not
+    /// foreseen: the docs leave open what exactly it does.
+    pub loose: Option<i64>,
+    /// From where in the history its runs count.
+    pub since: usize,
+    /// What the store may have: the last is what it should have.
+    pub stored: Vec<Option<Saved>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    Scheduled,
+    Running {
+        /// When it ends by itself.
+        ends: Option<i64>,
+        outcome: Outcome,
+        /// When it has taken too long.
+        limit: Option<i64>,
+    },
+    Done(JobStatus),
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    By(Outcome, u64, u32),
+    TimedOut,
+}
+
+/// What the store keeps of a job.
+#[derive(Clone, Debug)]
+pub struct Saved {
+    pub task: usize,
+    pub plan: Plan,
+    pub attempts: u32,
+    pub runs: u64,
+    pub failures: u32,
+    /// For `Once`, by the wall clock.
+    dealt_with: i64,
+}
+
+impl Job {
+    pub fn new(id: String, task: usize, plan: Plan) -> Self {
+        let mut job = Self {
+            id,
+            task,
+            loose: plan
+                .recurring
+                .as_ref()
+                .and_then(|r| r.has_jitter.then_some(i64::MAX)),
+            plan,
+            stage: Stage::Scheduled,
+            attempts: 0,
+            runs: 0,
+            failures: 0,
+            next_plan: None,
+            is_ending: false,
+            last: None,
+            since: 0,
+            stored: vec![None],
+        };
+        job.loosen_if_marked();
+        job
+    }
+
+    pub fn is_live(&self) -> bool {
+        !matches!(self.stage, Stage::Done(_))
+    }
+
+    pub fn status(&self) -> JobStatus {
+        match self.stage {
+            Stage::Scheduled => JobStatus::Scheduled,
+            Stage::Running { .. } => JobStatus::Running,
+            Stage::Done(status) => status,
+        }
+    }
+
+    fn loosen_if_marked(&mut self) {
+        // An attempt of these waits for the store, and starts when that works.
+        if TASKS[self.task].at_most_once {
+            self.loosen(i64::MAX);
+        }
+    }
+
+    pub fn loosen(&mut self, until: i64) {
+        self.loose = Some(self.loose.map_or(until, |other| other.max(until)));
+    }
+
+    /// The store is told how it stands, if it keeps the job.
+    pub fn save(&mut self, now: Now) {
+        let is_kept = self.plan.durable && self.is_live();
+        let saved = is_kept.then(|| Saved {
+            task: self.task,
+            // When a delay ends is foreseen anew.
+            plan: Plan {
+                exec_at: self.plan.due.wall(now),
+                ..self.plan.clone()
+            },
+            attempts: self.attempts,
+            runs: self.runs,
+            failures: self.failures,
+            dealt_with: self
+                .plan
+                .recurring
+                .as_ref()
+                .map_or(i64::MIN, |r| match r.dealt_with {
+                    i64::MIN => i64::MIN,
+                    at => r.times.due(at).wall(now),
+                }),
+        });
+        if saved.is_some() || self.stored.iter().any(Option::is_some) {
+            self.stored.push(saved);
+        }
+    }
+
+    /// When something happens to it, by the monotonic clock.
+    pub fn next_event(&self, model: &Model) -> Option<i64> {
+        match self.stage {
+            _ if self.loose.is_some() => None,
+            Stage::Scheduled if model.is_stopping => None,
+            Stage::Scheduled => Some(self.plan.due.mono(model.now).max(model.now.mono)),
+            Stage::Running { ends, limit, .. } => ends.into_iter().chain(limit).min(),
+            Stage::Done(_) => None,
+        }
+    }
+
+    fn set_due(&mut self, due: Due, now: Now) {
+        self.plan.due = due;
+        self.plan.exec_at = due.wall(now);
+    }
+
+    /// Its next run stands for this time.
+    fn set_next(&mut self, nominal: i64, now: Now) {
+        let Some(recurring) = &mut self.plan.recurring else {
+            return;
+        };
+        recurring.nominal = nominal;
+        let due = recurring.times.due(nominal);
+        self.plan.shown = due.wall(now);
+        let at = nominal.max(recurring.times.of(now));
+        let due = recurring.times.due(at);
+        self.set_due(due, now);
+    }
+
+    /// Its time has come. Gives the attempt that starts.
+    pub fn fire(&mut self, boot: u32, now: Now) -> Option<Attempt> {
+        if let Some(recurring) = &mut self.plan.recurring
+            && self.attempts == 0
+        {
+            let at = recurring.times.of(now);
+            let due = match self.plan.due {
+                Due::Mono(due) | Due::Wall(due) => due,
+            };
+            match recurring.fires(due, at) {
+                Tick::Run(nominal) if nominal == recurring.nominal => {}
+                Tick::Run(nominal) => {
+                    recurring.nominal = nominal;
+                    self.plan.shown = recurring.times.due(nominal).wall(now);
+                }
+                Tick::Later(nominal) => {
+                    // Nothing has run: the store is told with the next run.
+                    self.set_next(nominal, now);
+                    return None;
+                }
+            }
+        }
+        self.attempts += 1;
+        if self.plan.recurring.is_some() && self.attempts == 1 {
+            self.runs += 1;
+        }
+        let spec = &TASKS[self.task];
+        let run = self.run();
+        let (after, outcome) = self.plan.script.outcome(spec.blocking, run, self.attempts);
+        let later = |after: Duration| now.mono + after.as_nanos() as i64;
+        let is_blocking = spec.blocking;
+        self.stage = Stage::Running {
+            ends: after.map(later),
+            outcome,
+            limit: spec.timeout.filter(|_| !is_blocking).map(later),
+        };
+        Some(Attempt {
+            id: self.id.clone(),
+            boot,
+            run,
+            attempt: self.attempts,
+            nominal: self.plan.shown,
+        })
+    }
+
+    pub fn run(&self) -> u64 {
+        match self.plan.recurring {
+            Some(_) => self.runs,
+            None => 1,
+        }
+    }
+
+    /// The attempt that goes on has ended.
+    pub fn end(&mut self, how: Ended, is_stopping: bool, now: Now) {
+        let failed = match how {
+            Ended::By(Outcome::Value, ..) => None,
+            Ended::By(..) => Some(JobStatus::Failed),
+            Ended::TimedOut => Some(JobStatus::Timeout),
+        };
+        let status = failed.unwrap_or(JobStatus::Success);
+        self.last = Some(how);
+        let stops = is_stopping && !self.plan.durable;
+        if self.is_ending {
+            self.stage = Stage::Done(JobStatus::Cancelled);
+        } else if let Some(plan) = self.next_plan.take() {
+            self.attempts = 0;
+            let stops = is_stopping && !plan.durable;
+            self.plan = plan;
+            self.stage = match stops {
+                true => Stage::Done(JobStatus::Cancelled),
+                false => Stage::Scheduled,
+            };
+            (self.runs, self.failures) = (0, 0);
+        } else if let Some(delay) = failed
+            .and_then(|_| self.retry_delay(how))
+            .filter(|_| !stops)
+        {
+            let due = Due::Mono(now.mono + delay.as_nanos() as i64);
+            self.set_due(due, now);
+            self.stage = Stage::Scheduled;
+        } else {
+            self.attempts = 0;
+            self.stage = self.after_run(status, stops, now);
+        }
+        self.save(now);
+    }
+
+    fn retry_delay(&self, how: Ended) -> Option<Duration> {
+        let delay = TASKS[self.task].retries.get(self.attempts as usize - 1)?;
+        match how {
+            Ended::By(Outcome::Abort, ..) => None,
+            Ended::By(Outcome::RetryAfter(delay), ..) => Some(delay),
+            _ => Some(*delay),
+        }
+    }
+
+    fn after_run(&mut self, status: JobStatus, stops: bool, now: Now) -> Stage {
+        let Some(recurring) = &mut self.plan.recurring else {
+            return Stage::Done(status);
+        };
+        self.failures = match status {
+            JobStatus::Success => 0,
+            _ => self.failures + 1,
+        };
+        if self.failures >= recurring.max_failures {
+            return Stage::Done(JobStatus::PermanentlyFailed);
+        }
+        if recurring.max_runs.is_some_and(|max| self.runs >= max) {
+            return Stage::Done(status);
+        }
+        if stops {
+            return Stage::Done(JobStatus::Cancelled);
+        }
+        let next = recurring.after_run(recurring.times.of(now));
+        self.set_next(next, now);
+        Stage::Scheduled
+    }
+}
+
+impl Saved {
+    pub fn restore(self, id: String, before: &Job, app: Start, now: Now) -> Job {
+        let mut plan = self.plan.clone();
+        plan.due = match plan.due {
+            Due::Mono(_) => Due::Mono(now.mono + (plan.exec_at - now.wall)),
+            Due::Wall(_) => plan.due,
+        };
+        if let Some(recurring) = &mut plan.recurring {
+            match &mut recurring.times {
+                // "`None` for the app's, whatever that is."
+                Times::Cron { zone, .. } => *zone = app,
+                Times::Every { anchor, .. } => {
+                    recurring.nominal = now.mono + (plan.shown - now.wall);
+                    *anchor = recurring.nominal;
+                }
+            }
+            if recurring.dealt_with != i64::MIN {
+                let at = Due::Wall(self.dealt_with);
+                recurring.dealt_with = match recurring.times {
+                    Times::Every { .. } => at.mono(now),
+                    Times::Cron { .. } => self.dealt_with,
+                };
+            }
+        }
+        let mut job = Job::new(id, self.task, plan);
+        job.attempts = self.attempts;
+        job.runs = self.runs;
+        job.failures = self.failures;
+        if job.plan.is_on_wall()
+            && let Some(until) = before.loose
+        {
+            job.loosen(until);
+        }
+        job.since = before.since;
+        job.stored = vec![Some(self)];
+        job
+    }
+}

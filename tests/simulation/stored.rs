@@ -1,0 +1,123 @@
+//! What a store has, beside what it was told.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jobber::{JobRecord, RecurringRecord, TriggerRecord};
+
+use super::history::nanos;
+use super::job::{self, Saved};
+use super::model::Model;
+use super::plan::{Due, Times};
+use super::program::{Options, When};
+use super::script::TASKS;
+
+/// Whether the record of a store is of this scheduling.
+fn is_of(record: &JobRecord, saved: &Saved) -> bool {
+    let ms = |ms: u32| Duration::from_millis(ms.into());
+    let same = |theirs: &RecurringRecord, ours: Options| {
+        theirs.max_runs == ours.max_runs.map(u64::from)
+            && theirs.max_failures == ours.max_failures.map_or(10, u32::from)
+            && theirs.jitter == ms(ours.jitter_ms)
+            && theirs.start_date.is_some() == ours.start_ms.is_some()
+    };
+    let is_same_trigger = match (&record.trigger, saved.plan.when) {
+        (TriggerRecord::Delay, When::Push | When::Delay { .. }) => true,
+        // Told again while it ran, it has no time of the wall clock any more.
+        (TriggerRecord::At | TriggerRecord::Delay, When::At { .. }) => true,
+        (
+            TriggerRecord::Every {
+                interval,
+                options: theirs,
+            },
+            When::Every { ms: every, options },
+        ) => *interval == ms(every) && same(theirs, options),
+        (
+            TriggerRecord::Cron {
+                expression,
+                options: theirs,
+            },
+            When::Cron { text, options },
+        ) => expression == text && same(theirs, options),
+        _ => false,
+    };
+    is_same_trigger
+        && record.task == TASKS[saved.task].name
+        && record.args == saved.plan.script.to_number().to_string()
+}
+
+/// Whether the record of a store is this.
+fn is(record: &JobRecord, saved: &Saved) -> bool {
+    let progress = &record.progress;
+    let recurring = progress.recurring.as_ref();
+    let ours = saved.plan.recurring.as_ref();
+    let has_jitter = ours.is_some_and(|ours| ours.has_jitter);
+    is_of(record, saved)
+        && (has_jitter || nanos(progress.due) == saved.plan.exec_at)
+        && nanos(progress.nominal) == saved.plan.shown
+        && progress.attempts == saved.attempts
+        && recurring.is_some() == saved.plan.recurring.is_some()
+        && recurring.is_none_or(|recurring| {
+            recurring.runs == saved.runs && recurring.failures_in_a_row == saved.failures
+        })
+}
+
+/// What the disk has is what the store was told, or was being told.
+pub fn settle_store(model: &mut Model, records: &[JobRecord]) -> Result<(), String> {
+    let records: BTreeMap<_, _> = records.iter().map(|r| (r.id.to_string(), r)).collect();
+    let now = model.now;
+    for job in model.jobs.values_mut() {
+        let record = records.get(&job.id);
+        let fits = job
+            .stored
+            .iter()
+            .rposition(|stored| match (record, stored) {
+                (Some(record), Some(stored)) => is(record, stored),
+                (record, stored) => record.is_none() == stored.is_none(),
+            });
+        match fits {
+            Some(at) => {
+                let mut stored = job.stored.swap_remove(at);
+                if let (Some(saved), Some(record)) = (&mut stored, record)
+                    && record.trigger == TriggerRecord::Delay
+                {
+                    saved.plan.due = Due::Mono(saved.plan.due.mono(now));
+                }
+                job.stored = vec![stored];
+            }
+            None if job.loose.is_some() => follow_store(job, record.copied()),
+            None => {
+                return Err(format!(
+                    "{} is not in the store as it was put there: {:?}, and never {:?}",
+                    job.id, record, job.stored,
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A job that is not foreseen is what the store has of it.
+fn follow_store(job: &mut job::Job, record: Option<&JobRecord>) {
+    let Some(record) = record else {
+        job.stored = vec![None];
+        return;
+    };
+    let mut known = job.stored.iter().rev().flatten();
+    let Some(mut saved) = known.find(|saved| is_of(record, saved)).cloned() else {
+        return;
+    };
+    let progress = &record.progress;
+    saved.plan.exec_at = nanos(progress.due);
+    saved.plan.shown = nanos(progress.nominal);
+    saved.attempts = progress.attempts;
+    if let (Some(recurring), Some(theirs)) = (&mut saved.plan.recurring, &progress.recurring) {
+        saved.runs = theirs.runs;
+        saved.failures = theirs.failures_in_a_row;
+        if let Times::Cron { .. } = recurring.times {
+            recurring.nominal = saved.plan.shown;
+            saved.plan.due = Due::Wall(saved.plan.exec_at);
+        }
+    }
+    job.stored = vec![Some(saved)];
+}
