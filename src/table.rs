@@ -786,4 +786,107 @@ mod tests {
         assert!(dead > allowed);
         assert_eq!(woken, Wake::Timer);
     }
+
+    fn table(bits: u32) -> Table<Entry> {
+        let shard = Shard { number: 0, bits };
+        Table::new(shard, Counts::default(), fastrand::Rng::with_seed(1))
+    }
+
+    /// So many bits tell the table that each has two slots.
+    const TWO_SLOTS: u32 = MAX_SLOTS.ilog2() - 1;
+
+    fn id_of_slot(slot: u32) -> JobId {
+        JobId::generated(1, slot, 1)
+    }
+
+    #[test]
+    fn a_restored_job_gets_the_slot_of_its_id_if_it_is_of_this_table_and_free() {
+        let mut table = table(2);
+        // The lower slots of this table are free ones then.
+        assert_eq!(table.place_at_hint(&id_of_slot(5 << 2)), Some(5 << 2));
+        assert_eq!(table.slots(), 6);
+        table.insert(5 << 2, Entry(id_of_slot(5 << 2)));
+        assert_eq!(table.place_at_hint(&id_of_slot(5 << 2)), None, "taken");
+        assert_eq!(table.place_at_hint(&id_of_slot(6 << 2 | 1)), None);
+        assert_eq!(table.place_at_hint(&id_of_slot(2 << 2)), Some(2 << 2));
+        table.insert(2 << 2, Entry(id_of_slot(2 << 2)));
+        assert_eq!(table.place_at_hint(&"a name".into()), None);
+        // Whoever comes without a hint gets each of the others, and none twice.
+        for index in [4, 3, 1, 0, 6, 7] {
+            let slot = table.slot();
+            assert_eq!(slot, Some(index << 2));
+            let slot = slot.unwrap();
+            table.insert(slot, Entry(id_of_slot(slot)));
+        }
+    }
+
+    /// A strange id would else cost gigabytes.
+    #[test]
+    fn the_slot_of_an_id_that_is_far_off_is_not_asked_for() {
+        let mut none_live = table(0);
+        assert_eq!(none_live.place_at_hint(&id_of_slot(65)), None);
+        assert_eq!(none_live.slots(), 0);
+        assert_eq!(none_live.place_at_hint(&id_of_slot(64)), Some(64));
+        let mut with_three = table(0);
+        for slot in 0..3 {
+            let place = with_three.place_at_hint(&id_of_slot(slot));
+            assert_eq!(place, Some(slot));
+            with_three.insert(slot, Entry(id_of_slot(slot)));
+        }
+        assert_eq!(with_three.place_at_hint(&id_of_slot(77)), None);
+        assert_eq!(with_three.slots(), 3);
+        assert_eq!(with_three.place_at_hint(&id_of_slot(76)), Some(76));
+        // It has two slots, and no third.
+        let mut small = table(TWO_SLOTS);
+        assert_eq!(small.place_at_hint(&id_of_slot(2 << TWO_SLOTS)), None);
+    }
+
+    #[test]
+    fn a_full_table_says_how_many_are_in_it() {
+        let mut table = table(TWO_SLOTS);
+        for index in 0..2 {
+            let Place { slot, id } = table.place(NOW).unwrap();
+            assert_eq!(slot, index << TWO_SLOTS);
+            table.insert(slot, Entry(id));
+        }
+        assert_eq!(table.place(NOW).unwrap_err(), 2);
+        assert!(table.remove(0).0.is_some());
+        assert_eq!(table.place(NOW).unwrap().slot, 0);
+    }
+
+    #[test]
+    fn an_id_says_when_it_was_made_to_a_4096th_of_a_millisecond() {
+        let mut table = table(0);
+        for (wall, stamp) in [
+            (0, 1),
+            (7_500_000, 7 << 12 | 0x800),
+            (8_999_999, 8 << 12 | 0xfff),
+        ] {
+            let id = table.place(Now { mono: 0, wall }).unwrap().id;
+            assert_eq!(
+                id.stamp(),
+                Some(stamp),
+                "the first is 1, for 0 was before it"
+            );
+        }
+    }
+
+    #[test]
+    fn a_place_that_was_given_up_is_filled_by_no_late_answer_and_is_the_next_ones() {
+        let mut table = table(0);
+        let slot = table.slot().unwrap();
+        let name = "a name".into();
+        table.reserve(slot, Some(&name));
+        assert!(table.is_reserved(&name) && table.contains(&name));
+        table.give_up(slot, Some(&name));
+        assert!(!table.is_reserved(&name) && !table.contains(&name));
+        assert!(!table.fill(slot, Entry(name.clone())));
+        // Twice is once.
+        table.give_up(slot, Some(&name));
+        assert_eq!(table.live(), 0);
+        assert_eq!(table.slot(), Some(slot));
+        table.reserve(slot, Some(&name));
+        assert!(table.fill(slot, Entry(name)));
+        assert_eq!((table.live(), table.slot()), (1, Some(slot + 1)));
+    }
 }

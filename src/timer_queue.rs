@@ -556,6 +556,72 @@ mod tests {
         }
     }
 
+    /// So many keys of these times, numbered from `first` on.
+    fn keys(dues: std::ops::Range<i64>, first: u64) -> Vec<Key> {
+        dues.zip(first..)
+            .map(|(due, number)| key(due, number))
+            .collect()
+    }
+
+    fn drain(queue: &mut TimerQueue) -> Vec<Key> {
+        std::iter::from_fn(|| queue.pop_due(i64::MAX)).collect()
+    }
+
+    #[test]
+    fn many_at_once_become_a_run_and_a_few_do_not() {
+        let mut queue = TimerQueue::default();
+        queue.push_all(keys(0..SHORT as i64, 1));
+        assert_eq!((queue.fresh.0.len(), queue.runs.len()), (SHORT, 0));
+        queue.push_all(keys(0..SHORT as i64 + 1, 1_000));
+        assert_eq!((queue.fresh.0.len(), queue.runs.len()), (SHORT, 1));
+    }
+
+    #[test]
+    fn a_run_is_given_up_when_few_of_it_are_left_and_not_before() {
+        let all = keys(0..1_000, 1);
+        let mut queue = TimerQueue::default();
+        queue.push_all(all.clone());
+        for key in &all[..1_000 - SHORT - 1] {
+            assert_eq!(queue.pop_due(1_000), Some(*key));
+        }
+        assert_eq!((queue.fresh.0.len(), queue.runs[0].len()), (0, SHORT + 1));
+        assert!(queue.pop_due(1_000).is_some());
+        assert_eq!((queue.fresh.0.len(), queue.runs[0].len()), (SHORT, 0));
+        assert_eq!(drain(&mut queue), all[1_000 - SHORT..]);
+    }
+
+    #[test]
+    fn the_place_of_a_run_that_is_gone_is_the_next_ones() {
+        let mut queue = TimerQueue::default();
+        for n in 0..10 {
+            queue.push_all(keys(0..1_000, 1 + n * 1_000));
+            assert_eq!(drain(&mut queue).len(), 1_000);
+        }
+        assert_eq!(queue.runs.len(), 1);
+    }
+
+    /// They were the last of all that came with them, and would have kept the run.
+    #[test]
+    fn a_sweep_that_leaves_few_of_a_run_makes_them_new_ones_and_loses_none() {
+        let short = keys(0..1_000, 1);
+        let long = keys(500..1_500, 10_000);
+        let mut left: Vec<_> = short[500 - SHORT..500].to_vec();
+        left.extend(&long);
+        left.sort();
+        let mut queue = TimerQueue::default();
+        queue.push_all(short);
+        queue.push_all(long);
+        while !queue.sweep(100, |tag| left.iter().any(|key| key.tag() == tag)) {}
+        assert_eq!(
+            queue.runs.iter().map(Vec::len).collect::<Vec<_>>(),
+            [SHORT, 1_000]
+        );
+        queue.drop_short_runs();
+        assert_eq!((queue.fresh.0.len(), queue.runs.len()), (SHORT, 1));
+        assert_eq!(queue.first(), Some(left[0]));
+        assert_eq!(drain(&mut queue), left);
+    }
+
     /// Takes out all keys but those that are `alive`; gives in how many steps.
     fn sweep_all(queue: &mut TimerQueue, alive: impl Fn(Tag) -> bool) -> usize {
         let mut steps = 1;

@@ -414,6 +414,85 @@ mod tests {
     }
 
     #[test]
+    fn due_at_the_nanosecond_at_which_the_last_run_ended_is_no_misfire() {
+        let mut ticks = Ticks::new(every(10), Misfire::Once);
+        let next = ticks.after_run(0, 10 * SECOND).unwrap();
+        assert_eq!((next.nominal, next.misfired), (10 * SECOND, false));
+        assert!(ticks.after_run(0, 10 * SECOND + 1).unwrap().misfired);
+    }
+
+    #[test]
+    fn the_limit_of_runs_made_up_for_counts_those_in_a_row() {
+        let mut ticks = Ticks::new(every(10), Misfire::All(2));
+        let mut after = |nominal: i64, now: i64| {
+            let next = ticks.after_run(nominal * SECOND, now * SECOND).unwrap();
+            next.nominal / SECOND
+        };
+        assert_eq!((after(0, 25), after(10, 25)), (10, 20));
+        // One that is on time comes between: there are two again.
+        assert_eq!(after(20, 25), 30);
+        assert_eq!((after(30, 55), after(40, 55)), (40, 50));
+        // The rest of these is left out, and then there are two again.
+        assert_eq!(after(50, 85), 90);
+        assert_eq!((after(90, 125), after(100, 125)), (100, 110));
+        // Left out again: 130 is late by the time that its turn comes, and made up for.
+        assert_eq!((after(110, 155), after(160, 185)), (160, 170));
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_ends_what_was_being_made_up_for() {
+        let mut ticks = Ticks::new(every(10), Misfire::All(1));
+        assert!(ticks.after_run(0, 35 * SECOND).unwrap().misfired);
+        assert_eq!((ticks.made_up, ticks.makes_up), (1, true));
+        let done = Done::up_to(0);
+        assert_eq!(ticks.after_step_back(&done, 5 * SECOND), Some(10 * SECOND));
+        // The next time is one like any other: missed, if the timer is late for it,
+        // and the first that is made up for.
+        let (due, late) = (10 * SECOND, 15 * SECOND);
+        let next = ticks.at_fire(due, due, late).unwrap();
+        assert_eq!((next.nominal, next.misfired), (10 * SECOND, true));
+    }
+
+    #[test]
+    fn the_last_time_of_all_is_overtaken_by_none() {
+        let last = i64::MAX - 1;
+        let mut ticks = Ticks::new(
+            Recurrence::Every {
+                anchor: last,
+                interval: SECOND,
+            },
+            Misfire::Skip,
+        );
+        let next = ticks.at_fire(last, last, last).unwrap();
+        assert_eq!((next.nominal, next.misfired), (last, false));
+    }
+
+    #[test]
+    fn times_that_were_jumped_over_are_remembered_when_the_next_ones_are_run() {
+        let mut done = Done::up_to(10);
+        let recurrence = Recurrence::Every {
+            anchor: 0,
+            interval: 10,
+        };
+        for nominal in [40, 50, 60] {
+            done.enter(nominal, &recurrence);
+        }
+        let jump = done.jumped.map(|jump| (jump.from, jump.to));
+        assert_eq!((jump, done.last), (Some((10, 40)), 60));
+        // The clock goes back to 15: 20 and 30 are still to be run, and no other is.
+        let mut ticks = Ticks::new(recurrence, Misfire::Once);
+        let mut runs = Vec::new();
+        let mut next = ticks.after_step_back(&done, 15);
+        while let Some(nominal) = next.filter(|nominal| *nominal < 100) {
+            runs.push(nominal);
+            done.enter(nominal, &ticks.recurrence);
+            let after = ticks.after_run(nominal, nominal).unwrap();
+            next = ticks.not_again(&done, after.nominal, nominal);
+        }
+        assert_eq!(runs, [20, 30, 70, 80, 90]);
+    }
+
+    #[test]
     fn ten_years_missed_cost_no_more_than_one_second() {
         // It returns at once; going through the times would take minutes.
         let mut ticks = Ticks::new(
