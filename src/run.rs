@@ -924,8 +924,12 @@ where
 
     fn let_go(self: Arc<Self>) {
         if Arc::strong_count(&self) == 1 {
-            let task = self.task.clone();
-            task.hub.dispose(Box::new(self));
+            // Not the task: that would be the last to have the function, and drop it here.
+            let hub = self.task.hub.clone();
+            hub.dispose(Box::new(self));
+        } else {
+            // Whoever else has it may let go of it first.
+            drop_contained(self);
         }
     }
 }

@@ -1085,3 +1085,57 @@ fn a_wait_for_the_next_run_goes_on_when_the_job_starts_over() -> Result {
     assert_eq!(run, Poll::Ready(Some(start)));
     Ok(())
 }
+
+/// An app stopped while its timer handed over a rush, and so the jobs were the last that
+/// had the functions. The job was let go of where a panic is contained; its task was not,
+/// for a clone of that was held on the way. The timer dropped the functions by itself, and
+/// two of them that panicked when they were dropped ended the process.
+#[test]
+fn functions_that_panic_when_the_timer_lets_go_of_them_do_so_one_by_one() -> Result {
+    struct Held(mpsc::Sender<()>);
+    impl Drop for Held {
+        fn drop(&mut self) {
+            let _ = self.0.send(());
+            panic!("it was dropped");
+        }
+    }
+    let spawns = AtomicUsize::new(0);
+    let stops: Arc<Mutex<Option<Jobber>>> = Arc::default();
+    let stopped = stops.clone();
+    let clock = ManualClock::new();
+    let app = Jobber::builder()
+        .executor(
+            move |_: JobFuture| match spawns.fetch_add(1, Ordering::SeqCst) {
+                0 => panic!("it takes jobs one by one"),
+                // With the first job it has the app stopped.
+                1 => {
+                    let app = stopped.lock().unwrap().take().unwrap();
+                    let stop = futures_lite::future::poll_once(app.shutdown(Duration::ZERO));
+                    let _ = futures_lite::future::block_on(stop);
+                }
+                _ => {}
+            },
+        )
+        .clock(clock.clone())
+        .build()?;
+    app.start().wait_blocking()?;
+    let (sender, drops) = mpsc::channel();
+    for name in ["first", "second", "third"] {
+        let held = Held(sender.clone());
+        let task = app.task(name, move || {
+            let _ = &held;
+            async {}
+        });
+        let task = task.register()?;
+        for _ in 0..2 {
+            let _ = task.schedule(()).delay(SECOND).wait_blocking()?;
+        }
+    }
+    *stops.lock().unwrap() = Some(app.clone());
+    clock.advance(SECOND);
+    for _ in 0..3 {
+        drops.recv_timeout(WATCHDOG)?;
+    }
+    app.shutdown(Duration::ZERO).wait_blocking();
+    Ok(())
+}

@@ -452,3 +452,43 @@ fn a_burst_that_has_passed_leaves_ids_that_start_again_from_the_first_slots() ->
     assert!(slots.iter().all(|slot| *slot < 2_048), "{slots:?}");
     Ok(())
 }
+
+/// Drops each future, until it has been given too many.
+struct DropsAll(AtomicUsize);
+
+impl Executor for DropsAll {
+    fn spawn(&self, job: JobFuture) {
+        drop(job);
+        let count = self.0.fetch_add(1, Ordering::SeqCst);
+        assert!(count < 1_000, "this goes on for ever");
+    }
+}
+
+#[test]
+fn an_executor_that_drops_all_is_not_given_drainers_for_ever() -> Result {
+    let executor = Arc::new(DropsAll(AtomicUsize::new(0)));
+    let given = executor.clone();
+    let clock = ManualClock::new();
+    let app = Jobber::builder()
+        .executor(move |job| given.spawn(job))
+        .clock(clock.clone())
+        .build()?;
+    let task = app.task("t", async || {}).register()?;
+    app.start().wait_blocking()?;
+    // Once more is as good as the first time.
+    for _ in 0..2 {
+        let spawned = executor.0.swap(0, Ordering::SeqCst);
+        assert!(spawned <= MANY + 10, "{spawned}");
+        let mut jobs = Vec::new();
+        for _ in 0..MANY {
+            jobs.push(task.schedule(()).delay(SECOND).wait_blocking()?);
+        }
+        clock.advance(SECOND);
+        for job in &jobs {
+            assert_eq!(job.wait_blocking(), JobStatus::Failed);
+        }
+    }
+    let spawned = executor.0.load(Ordering::SeqCst);
+    assert!(spawned <= MANY + 10, "{spawned}");
+    Ok(())
+}
