@@ -889,4 +889,160 @@ mod tests {
         assert!(table.fill(slot, Entry(name)));
         assert_eq!((table.live(), table.slot()), (1, Some(slot + 1)));
     }
+
+    /// A table with so many jobs, whose keys the timer has not collected.
+    fn filled(count: usize) -> Table<Entry> {
+        let mut table = table(0);
+        for _ in 0..count {
+            let Place { slot, id } = table.place(NOW).unwrap();
+            table.insert(slot, Entry(id));
+        }
+        table
+    }
+
+    fn remove(table: &mut Table<Entry>, slots: impl IntoIterator<Item = usize>) {
+        for slot in slots {
+            assert!(table.remove(slot as u32).0.is_some());
+        }
+    }
+
+    #[test]
+    fn a_burst_that_has_passed_gives_its_memory_back_in_steps() {
+        let mut table = filled(5 * PAGE);
+        assert!(table.fall_asleep(1_000, 0, 0));
+        remove(&mut table, 10..5 * PAGE - 1);
+        assert_eq!(table.remove(5 * PAGE as u32 - 1).1, Wake::Timer);
+        assert!(!table.fall_asleep(1_000, 0, 0), "there is work");
+        // Four pages, and no more, in one step.
+        assert!(table.tidy().is_some());
+        assert_eq!((table.slots(), table.free.len()), (PAGE, 5 * PAGE - 10));
+        // Then the list of what is free, in two.
+        assert!(!table.fall_asleep(1_000, 0, 0), "there is more");
+        assert!(table.tidy().is_some());
+        assert!(table.tidy().is_some());
+        assert!(table.free.iter().all(|at| (*at as usize) < PAGE));
+        assert_eq!(table.free.len(), PAGE - 10);
+        assert!(table.free.capacity() < 2 * PAGE);
+        assert!(table.tidy().is_none());
+        assert!(table.fall_asleep(1_000, 0, 0));
+        // Each is there once.
+        let mut slots: Vec<_> = (10..PAGE)
+            .map(|_| {
+                let Place { slot, id } = table.place(NOW).unwrap();
+                table.insert(slot, Entry(id));
+                slot as usize
+            })
+            .collect();
+        slots.sort();
+        assert!(slots.into_iter().eq(10..PAGE));
+    }
+
+    #[test]
+    fn a_table_that_is_empty_after_a_burst_keeps_nothing() {
+        let mut table = filled(5 * PAGE);
+        table.named.insert("a name".into(), 0);
+        table.named.clear();
+        remove(&mut table, 0..5 * PAGE);
+        while table.tidy().is_some() {}
+        let kept = (table.slots(), table.free.capacity(), table.named.capacity());
+        assert_eq!(kept, (0, 0, 0));
+        assert_eq!(table.slot(), Some(0));
+    }
+
+    #[test]
+    fn slots_are_given_back_when_three_quarters_are_free_and_not_with_each_job() {
+        let mut page = filled(PAGE);
+        remove(&mut page, 10..PAGE);
+        assert!(page.tidy().is_none(), "one page is kept");
+
+        let mut quarter = filled(4 * PAGE);
+        remove(&mut quarter, PAGE + 1..4 * PAGE);
+        assert!(quarter.tidy().is_none(), "more than a quarter is taken");
+        remove(&mut quarter, [PAGE]);
+        while quarter.tidy().is_some() {}
+        assert_eq!(quarter.slots(), PAGE);
+
+        // Ten, and one behind them that keeps the slots below it.
+        let mut table = filled(4 * PAGE);
+        remove(&mut table, (10..3_000).chain(3_001..4 * PAGE));
+        while table.tidy().is_some() {}
+        assert_eq!(table.slots(), 3_001);
+        remove(&mut table, [3_000]);
+        for slot in 0..5 {
+            assert!(table.tidy().is_none(), "{slot} have gone");
+            remove(&mut table, [slot]);
+        }
+        assert!(table.tidy().is_some(), "more have gone than are left");
+        assert!(table.slots() < PAGE);
+    }
+
+    #[test]
+    fn a_list_of_free_slots_that_was_used_up_needs_no_tidying() {
+        let mut table = filled(5 * PAGE);
+        remove(&mut table, 10..5 * PAGE);
+        assert!(table.tidy().is_some());
+        for _ in 10..PAGE {
+            let Place { slot, id } = table.place(NOW).unwrap();
+            table.insert(slot, Entry(id));
+        }
+        // This looked through all entries of slots that are gone.
+        assert_eq!(table.slot(), Some(PAGE as u32));
+        assert!(table.free.is_empty() && table.tidy().is_none());
+        assert!(table.fall_asleep(1_000, 0, 0));
+    }
+
+    #[test]
+    fn a_table_whose_jobs_were_taken_has_dead_keys_and_no_jobs() {
+        let mut table = filled(3);
+        for slot in 0..3 {
+            let _ = table.arm(slot, Due::Mono(1_000), Kind::Start, NOW);
+        }
+        assert_eq!(table.take_all().jobs().count(), 3);
+        assert_eq!((table.live(), table.slots()), (0, 0));
+        assert_eq!(table.count_dead(), (3, FEW_DEAD));
+    }
+
+    #[test]
+    fn the_timer_is_woken_for_what_is_due_before_it_looks_and_only_once() {
+        let mut table = filled(1);
+        let mut empty = Inbox::with_room();
+        let mut woken = |until: i64, not_before: i64, due: i64| {
+            table.swap_inbox(&mut empty);
+            empty = Inbox::with_room();
+            assert!(table.fall_asleep(until, not_before, 100));
+            let mut arm = || table.arm(0, Due::Mono(due), Kind::Start, NOW);
+            (arm(), arm())
+        };
+        assert_eq!(woken(1_000, 0, 999), (Wake::Timer, Wake::No));
+        assert_eq!(woken(1_000, 0, 1_000), (Wake::No, Wake::No));
+        // It is not going to look before, for something was due just now.
+        assert_eq!(woken(1_000, 1_000, 10), (Wake::No, Wake::No));
+        // It looks at what there is before it sleeps again.
+        assert!(!table.fall_asleep(1_000, 0, 100));
+        assert!(table.fall_asleep(i64::MAX, 0, 100) || !table.inbox.is_empty());
+        table.swap_inbox(&mut empty);
+        assert_eq!(
+            table.arm(0, Due::Mono(1), Kind::Start, NOW),
+            Wake::No,
+            "awake"
+        );
+    }
+
+    #[test]
+    fn the_timer_is_woken_for_dead_keys_when_there_are_more_than_it_tolerates() {
+        let mut table = filled(101);
+        for slot in 0..100 {
+            let _ = table.arm(slot, Due::Mono(1_000), Kind::Start, NOW);
+        }
+        let mut empty = Inbox::with_room();
+        table.swap_inbox(&mut empty);
+        // One that leaves is one dead key more, and one living less.
+        assert!(table.fall_asleep(1_000, 0, 2));
+        assert_eq!((table.disarm(0), table.disarm(1)), (Wake::No, Wake::Timer));
+        assert!(table.fall_asleep(1_000, 0, 1));
+        let mut arm = |slot| table.arm(slot, Due::Mono(2_000), Kind::Start, NOW);
+        assert_eq!(arm(100), Wake::No, "a new one");
+        // The new one allows for one more.
+        assert_eq!([arm(2), arm(3), arm(4)], [Wake::No, Wake::No, Wake::Timer]);
+    }
 }
