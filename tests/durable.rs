@@ -1686,3 +1686,99 @@ fn a_job_can_schedule_durable_jobs_itself() -> Result {
     assert_eq!(log.take(), [(1, 1, at(1))]);
     Ok(())
 }
+
+#[test]
+fn an_id_that_is_not_allowed_is_refused_before_the_store_is_asked() -> Result {
+    let mut machine = Machine::new();
+    let sim = machine.boot();
+    let task = logging(&sim, "t", &Log::new());
+    for id in ["", "a\nb", &"x".repeat(201)] {
+        let result = task.schedule(1).id(id).delay(HOUR).wait_blocking();
+        assert!(matches!(result, Err(ScheduleError::InvalidId { .. })));
+    }
+    assert!(machine.disk.records().is_empty());
+    assert!(sim.app().jobs().is_empty());
+    Ok(())
+}
+
+#[test]
+fn events_tell_of_a_durable_job_once_the_store_has_it() -> Result {
+    let mut machine = Machine::new();
+    let mut sim = machine.boot();
+    let mut events = sim.app().events();
+    let task = logging(&sim, "t", &Log::new());
+    let mut next = move || match events.try_next() {
+        Some(Event::Job(event)) => Some((event.id, event.kind)),
+        _ => None,
+    };
+    let _ = task.schedule(1).id("x").delay(MINUTE).wait_blocking()?;
+    let scheduled = JobEventKind::Scheduled { due: at(60) };
+    assert_eq!(next(), Some(("x".into(), scheduled)));
+    assert_eq!(next(), None);
+    sim.advance(MINUTE);
+    let started = JobEventKind::Started { run: 1, attempt: 1 };
+    assert_eq!(next(), Some(("x".into(), started)));
+    let ended = JobEventKind::Ended(JobStatus::Success);
+    assert_eq!(next(), Some(("x".into(), ended)));
+    assert_eq!(next(), None);
+    Ok(())
+}
+
+#[test]
+fn jobs_that_waited_for_their_task_come_back_in_the_order_of_scheduling() -> Result {
+    let mut machine = Machine::new();
+    let sim = machine.boot();
+    let task = logging(&sim, "t", &Log::new());
+    let mut ids = Vec::new();
+    for n in 0..20 {
+        ids.push(task.schedule(n).delay(HOUR).wait_blocking()?.id().clone());
+    }
+    sim.crash();
+    let sim = machine.boot();
+    let mut events = sim.app().events();
+    logging(&sim, "t", &Log::new());
+    let restored = std::iter::from_fn(|| events.try_next()).map(|event| match event {
+        Event::Job(event) => event.id,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(restored.collect::<Vec<_>>(), ids);
+    Ok(())
+}
+
+/// It may be one of a version to come, or of a clock that was ahead.
+#[test]
+fn ids_are_made_after_that_of_a_record_that_can_not_be_read() -> Result {
+    struct Unreadable(MemoryStorage, jobber::JobId);
+    impl jobber::Storage for Unreadable {
+        fn open(&mut self) -> std::result::Result<(), StorageError> {
+            self.0.open()
+        }
+        fn load(
+            &mut self,
+            each: &mut dyn FnMut(jobber::Loaded),
+        ) -> std::result::Result<(), StorageError> {
+            each(jobber::Loaded::Unreadable {
+                id: self.1.clone(),
+                task: "t".into(),
+                reason: "it is no record".into(),
+            });
+            Ok(())
+        }
+        fn commit(&mut self, changes: &[jobber::Change]) -> std::result::Result<(), StorageError> {
+            self.0.commit(changes)
+        }
+    }
+    let mut machine = Machine::new();
+    machine.clock.set_wall(START + HOUR);
+    let sim = machine.boot();
+    let task = logging(&sim, "t", &Log::new());
+    let id = task.schedule(1).delay(HOUR).wait_blocking()?.id().clone();
+    sim.crash();
+    machine.clock.set_wall(START);
+    let storage = Unreadable(MemoryStorage::new(), id.clone());
+    let sim = Simulation::with(9, machine.clock.clone(), |app| app.storage(storage))?;
+    let task = logging(&sim, "t", &Log::new());
+    let job = task.schedule(1).delay(HOUR).wait_blocking()?;
+    assert!(*job.id() > id, "{} is after {id}", job.id());
+    Ok(())
+}

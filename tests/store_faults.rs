@@ -874,3 +874,26 @@ fn a_start_that_fails_tells_whoever_waits() -> Result {
     assert!(disk.has("x"));
     Ok(())
 }
+
+#[test]
+fn a_second_start_is_refused_while_the_store_is_still_read() -> Result {
+    let (asks, asked) = mpsc::channel();
+    let (gate, open) = mpsc::channel::<()>();
+    let storage = FaultyStorage::new(MemoryStorage::new(), move |operation| {
+        if let Operation::Load = operation {
+            asks.send(()).unwrap();
+            let _ = open.recv();
+        }
+        Fault::None
+    });
+    let app = Jobber::builder().storage(storage).build()?;
+    let mut start = app.start();
+    begin(&mut start);
+    asked.recv()?;
+    let second = block_on(poll_once(app.start()));
+    assert!(matches!(second, Some(Err(StartError::AlreadyStarted))));
+    drop(gate);
+    block_on(start)?;
+    app.shutdown(Duration::ZERO).wait_blocking();
+    Ok(())
+}

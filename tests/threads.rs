@@ -241,3 +241,29 @@ fn with_a_seed_ids_are_the_same_whichever_thread_makes_them() -> Result {
     assert!(ids?.windows(2).all(|both| both[0] == both[1]));
     Ok(())
 }
+
+#[test]
+fn no_thread_schedules_while_the_app_stops() -> Result {
+    let (app, task) = noop()?;
+    let (sender, gate) = mpsc::channel::<()>();
+    let gate = std::sync::Mutex::new(gate);
+    let (begun, has_begun) = mpsc::channel();
+    let blocks = app.blocking_task("blocks", move || {
+        let _ = begun.send(());
+        let _ = gate.lock().unwrap().recv();
+    });
+    let blocks = blocks.register()?;
+    app.start().wait_blocking()?;
+    let job = blocks.schedule(()).push().wait_blocking()?;
+    has_begun.recv()?;
+    let mut stop = app.shutdown(HOUR);
+    let stopped = futures_lite::future::block_on(futures_lite::future::poll_once(&mut stop));
+    assert!(stopped.is_none(), "it waits for the job");
+    for result in on_each_thread(|_| task.schedule(()).delay(HOUR).wait_blocking()) {
+        assert!(matches!(result, Err(ScheduleError::Stopped)));
+    }
+    drop(sender);
+    assert!(stop.wait_blocking().is_empty());
+    assert_eq!(job.status(), JobStatus::Success);
+    Ok(())
+}

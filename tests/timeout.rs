@@ -176,3 +176,43 @@ fn no_attempt_starts_while_the_function_of_the_last_one_still_runs() -> Result {
     );
     Ok(())
 }
+
+/// What they hold is foreign, and their drop may take as long as it will.
+#[test]
+fn arguments_that_were_kept_for_another_run_are_not_dropped_by_the_timer() -> Result {
+    #[derive(Clone)]
+    struct Tells(std::sync::mpsc::Sender<Option<String>>);
+    impl Drop for Tells {
+        fn drop(&mut self) {
+            let thread = std::thread::current();
+            let _ = self.0.send(thread.name().map(String::from));
+        }
+    }
+    let clock = ManualClock::new();
+    let app = Jobber::builder().clock(clock.clone()).build()?;
+    let (sender, dropped) = std::sync::mpsc::channel();
+    let (begun, has_begun) = std::sync::mpsc::channel();
+    let task = app.task("t", move |args: Tells| {
+        let _ = begun.send(());
+        async move {
+            std::future::pending::<()>().await;
+            drop(args);
+        }
+    });
+    let task = task.timeout(SECOND).register()?;
+    app.start().wait_blocking()?;
+    let schedule = task.schedule(Tells(sender)).max_failures(1);
+    let job = schedule.every(SECOND).wait_blocking()?;
+    clock.advance(SECOND);
+    has_begun.recv()?;
+    clock.advance(SECOND);
+    assert_eq!(job.wait_blocking(), JobStatus::PermanentlyFailed);
+    // Those of the attempt, and those that were kept; the sender was in them.
+    let threads: Vec<_> = dropped.iter().collect();
+    assert_eq!(threads.len(), 2);
+    assert!(
+        !threads.contains(&Some("jobber-timer".into())),
+        "{threads:?}"
+    );
+    Ok(())
+}
