@@ -336,3 +336,31 @@ fn a_recurring_job_that_is_being_cancelled_can_not_be_replaced() -> Result {
     assert!(matches!(replaced, Err(ScheduleError::JobEnding { id }) if id == *job.id()));
     Ok(())
 }
+
+/// They were kept for as long as the handle.
+#[test]
+fn arguments_that_are_being_cloned_for_an_attempt_when_it_is_aborted_are_dropped() -> Result {
+    type Handle = std::sync::Arc<std::sync::OnceLock<jobber::Job<()>>>;
+    struct Aborts(DropCounter, Handle);
+    impl Clone for Aborts {
+        fn clone(&self) -> Self {
+            if let Some(job) = self.1.get() {
+                assert!(job.abort().wait_blocking().unwrap());
+            }
+            Self(self.0.clone(), self.1.clone())
+        }
+    }
+    let mut sim = Simulation::new();
+    let task = sim.app().task("t", async |_: Aborts| Err::<(), _>("no"));
+    let task = task.retry(Backoff::fixed(3, SECOND)).register()?;
+    let (counter, handle) = (DropCounter::default(), Handle::default());
+    let args = Aborts(counter.clone(), handle.clone());
+    let job = task.schedule(args).delay(SECOND).wait_blocking()?;
+    assert!(handle.set(job.clone()).is_ok());
+    // It holds a handle of its own.
+    let alive = counter.alive();
+    sim.advance(SECOND);
+    assert_eq!(job.status(), JobStatus::Cancelled);
+    assert_eq!((alive, counter.alive()), (1, 0));
+    Ok(())
+}

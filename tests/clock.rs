@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::{HOUR, Log, MINUTE, SECOND, seconds};
 use jobber::testing::{ManualClock, Simulation};
-use jobber::{Clock, Event, JobStatus, Jobber, SystemClock};
+use jobber::{Backoff, Clock, Event, JobStatus, Jobber, SystemClock};
 use time::OffsetDateTime;
 use time::macros::datetime;
 
@@ -209,6 +209,70 @@ fn the_timer_sleeps_until_the_first_delay_and_no_later_one_wakes_it() -> Result 
     Ok(())
 }
 
+/// It slept through what came due before it would have looked anyway.
+#[test]
+fn the_timer_is_woken_for_whatever_comes_to_be_due_earlier() -> Result {
+    let soon = MINUTE * 10;
+    let cases: [fn(&Jobber) -> Result; 4] = [
+        |app| {
+            let task = app.task("timeout", std::future::pending::<()>);
+            let task = task.timeout(MINUTE * 10).register()?;
+            let _ = task.schedule(()).push().wait_blocking()?;
+            Ok(())
+        },
+        |app| {
+            let task = app.task("retry", || async { Err::<(), _>("no") });
+            let task = task.retry(Backoff::fixed(1, MINUTE * 10)).register()?;
+            let _ = task.schedule(()).push().wait_blocking()?;
+            Ok(())
+        },
+        |app| {
+            let task = app.task("replaced", || async {}).register()?;
+            let _ = task.schedule(()).id("x").delay(HOUR * 2).wait_blocking()?;
+            let earlier = task.schedule(()).id("x").replace().delay(MINUTE * 10);
+            let _ = earlier.wait_blocking()?;
+            Ok(())
+        },
+        |app| {
+            let task = app.task("recurring", || async {}).register()?;
+            let _ = task.schedule(()).every(MINUTE * 10).wait_blocking()?;
+            Ok(())
+        },
+    ];
+    for case in cases {
+        let (app, sleeps) = spied()?;
+        let task = app.task("t", || async {}).register()?;
+        app.start().wait_blocking()?;
+        let _ = task.schedule(()).delay(HOUR).wait_blocking()?;
+        assert!(
+            sleeps.recv_timeout(MINUTE)? > soon,
+            "it sleeps for the hour"
+        );
+        case(&app)?;
+        let sleep = sleeps.recv_timeout(MINUTE)?;
+        assert!((soon - MINUTE..=soon).contains(&sleep), "{sleep:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_step_of_half_a_second_is_one_and_less_is_none() -> Result {
+    let mut sim = Simulation::new();
+    let mut events = sim.app().events();
+    let mut wall = datetime!(2000-01-01 0:00 UTC);
+    for nanos in [499_999_999, -499_999_999, 500_000_000, -500_000_000] {
+        let by = time::Duration::nanoseconds(nanos);
+        wall += by;
+        sim.set_wall(wall);
+        let found = match events.try_next() {
+            Some(Event::ClockStepped { by, .. }) => Some(by),
+            _ => None,
+        };
+        assert_eq!(found, (nanos.abs() == 500_000_000).then_some(by));
+    }
+    Ok(())
+}
+
 #[test]
 fn a_wake_gap_holds_up_no_job_that_is_alone() -> Result {
     let (app, sleeps) = spied_with(SECOND)?;
@@ -344,7 +408,7 @@ fn a_simulation_is_the_same_each_time() -> Result {
                     Ok(n)
                 }
             })
-            .retry(jobber::Backoff::exponential(2).jitter(0.9))
+            .retry(Backoff::exponential(2).jitter(0.9))
             .register()?;
         for n in 0..50 {
             let _ = task

@@ -5,7 +5,7 @@ mod common;
 use std::error::Error;
 use std::time::Duration;
 
-use common::{DropCounter, HOUR, Log, MINUTE, SECOND, seconds};
+use common::{Bomb, DropCounter, HOUR, Log, MINUTE, SECOND, seconds};
 use jobber::testing::Simulation;
 use jobber::{Backoff, JobContext, JobStatus, Jobber, ScheduleError, Task};
 use time::macros::datetime;
@@ -361,5 +361,22 @@ fn replacing_and_firing_at_once_loses_nothing() -> Result {
         assert_eq!(runs.last(), Some(&10), "{runs:?}");
         assert!(runs.is_sorted_by(|a, b| a < b), "{runs:?}");
     }
+    Ok(())
+}
+
+#[test]
+fn the_drop_of_arguments_that_are_not_to_be_used_any_more_may_panic() -> Result {
+    let mut sim = Simulation::new();
+    let task = sim
+        .app()
+        .task("t", |_: Option<Bomb>| std::future::pending::<()>());
+    let task = task.register()?;
+    let job = task.schedule(None).id("x").push().wait_blocking()?;
+    sim.run_until_stalled();
+    assert_eq!(job.status(), JobStatus::Running);
+    let again = task.schedule(Some(Bomb)).id("x").replace();
+    let _ = again.delay(HOUR).wait_blocking()?;
+    assert!(job.abort().wait_blocking()?);
+    assert_eq!(job.status(), JobStatus::Cancelled);
     Ok(())
 }

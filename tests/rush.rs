@@ -492,3 +492,66 @@ fn an_executor_that_drops_all_is_not_given_drainers_for_ever() -> Result {
     assert!(spawned <= MANY + 10, "{spawned}");
     Ok(())
 }
+
+#[test]
+fn jobs_of_a_rush_time_out_at_their_limit_and_not_before() -> Result {
+    let mut sim = Simulation::new();
+    let hangs = sim.app().task("t", std::future::pending::<()>);
+    let hangs = hangs.timeout(MINUTE).register()?;
+    let mut jobs = Vec::new();
+    for _ in 0..MANY {
+        jobs.push(hangs.schedule(()).delay(SECOND).wait_blocking()?);
+    }
+    let all_are = |status| jobs.iter().all(|job| job.status() == status);
+    sim.advance(SECOND + MINUTE - Duration::from_nanos(1));
+    assert!(all_are(JobStatus::Running));
+    sim.advance(Duration::from_nanos(1));
+    assert!(all_are(JobStatus::Timeout));
+    Ok(())
+}
+
+/// They had been taken out of the queue together with the one that changed them.
+#[test]
+fn what_changes_before_its_first_poll_starts_as_it_is_then() -> Result {
+    const COUNT: usize = 40;
+    let mut sim = Simulation::new();
+    let cell: Arc<OnceLock<Task<usize, ()>>> = Arc::default();
+    let (clock, starts) = (sim.clock(), Arc::new(Mutex::new(Vec::new())));
+    let (inner, log) = (cell.clone(), starts.clone());
+    let registered = sim.app().task("t", move |n: usize| {
+        log.lock().unwrap().push((clock.elapsed().as_secs(), n));
+        let inner = inner.clone();
+        async move {
+            for id in (1..COUNT).filter(|_| n == 0) {
+                let task = inner.get().unwrap();
+                let again = task.schedule(100 + id).id(id.to_string()).replace();
+                let _ = match id % 3 {
+                    0 => again.delay(MINUTE).wait_blocking().unwrap(),
+                    1 => again.max_runs(1).every(MINUTE).wait_blocking().unwrap(),
+                    _ => {
+                        let job = task.job(id.to_string()).unwrap();
+                        assert!(job.cancel().wait_blocking().unwrap());
+                        job
+                    }
+                };
+            }
+        }
+    });
+    let task = cell.get_or_init(|| registered.register().unwrap());
+    for n in 0..COUNT {
+        let _ = task
+            .schedule(n)
+            .id(n.to_string())
+            .delay(SECOND)
+            .wait_blocking()?;
+    }
+    sim.advance(SECOND);
+    assert_eq!(*starts.lock().unwrap(), [(1, 0)]);
+    sim.advance(MINUTE);
+    let expected = (1..COUNT).filter(|id| id % 3 != 2).map(|id| (61, 100 + id));
+    let mut started = starts.lock().unwrap().split_off(1);
+    started.sort();
+    assert!(started.into_iter().eq(expected));
+    assert!(sim.app().jobs().is_empty());
+    Ok(())
+}

@@ -3,12 +3,13 @@
 mod common;
 
 use std::error::Error;
-use std::sync::{Arc, OnceLock, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use common::{DropCounter, HOUR, Log, SECOND};
-use jobber::testing::Simulation;
+use futures_lite::future;
+use jobber::testing::{ManualClock, Simulation};
 use jobber::{Backoff, JobContext, JobFuture, JobStatus, Jobber, Misfire, Task};
 
 type Result = std::result::Result<(), Box<dyn Error>>;
@@ -314,5 +315,47 @@ fn wait_all_waits_for_the_jobs_that_jobs_schedule() -> Result {
     let _ = chain.schedule(100).push().wait_blocking()?;
     app.wait_all().wait_blocking();
     assert_eq!(log.entries(), (0..=100).rev().collect::<Vec<_>>());
+    Ok(())
+}
+
+/// The timer may be in a call into the executor.
+#[test]
+fn a_shutdown_waits_for_the_timer_unless_that_is_who_stops() -> Result {
+    for is_by_the_timer in [false, true] {
+        let clock = ManualClock::new();
+        let stops: Arc<Mutex<Option<Jobber>>> = Arc::default();
+        let stopped = stops.clone();
+        let (asks, asked) = mpsc::channel();
+        let (open, gate) = mpsc::channel::<()>();
+        let ends = Mutex::new((asks, gate));
+        let app = Jobber::builder()
+            .executor(move |_: JobFuture| {
+                let (asks, gate) = &*ends.lock().unwrap();
+                let app = stopped.lock().unwrap().take();
+                let is_over = app.map(|app| {
+                    let stop = app.shutdown(Duration::ZERO);
+                    future::block_on(future::poll_once(stop)).is_some()
+                });
+                let _ = asks.send(is_over);
+                let _ = gate.recv();
+            })
+            .clock(clock.clone())
+            .build()?;
+        let task = app.task("t", async || {}).register()?;
+        app.start().wait_blocking()?;
+        let job = task.schedule(()).delay(SECOND).wait_blocking()?;
+        if is_by_the_timer {
+            *stops.lock().unwrap() = Some(app.clone());
+        }
+        clock.advance(SECOND);
+        let is_over = asked.recv()?;
+        assert_eq!(is_over, is_by_the_timer.then_some(true));
+        let mut stop = app.shutdown(Duration::ZERO);
+        let stopped = future::block_on(future::poll_once(&mut stop));
+        assert!(stopped.is_none(), "the timer is in the executor");
+        drop(open);
+        stop.wait_blocking();
+        assert!(job.is_done());
+    }
     Ok(())
 }
