@@ -5,10 +5,11 @@ mod common;
 use std::error::Error;
 use std::time::Duration;
 
-use common::{MINUTE, SECOND};
+use common::{DropCounter, MINUTE, SECOND};
 use futures_lite::{StreamExt, future};
 use jobber::testing::Simulation;
 use jobber::{Backoff, Event, Events, JobContext, JobEventKind, JobStatus, Jobber, Misfire};
+use time::macros::datetime;
 
 type Result = std::result::Result<(), Box<dyn Error>>;
 
@@ -116,6 +117,106 @@ fn of_one_that_is_cancelled_aborted_or_shut_down() -> Result {
     let _ = task.schedule(()).delay(SECOND).wait_blocking()?;
     sim.shutdown(SECOND);
     assert_eq!(kinds(&mut events), ["scheduled", "cancelled"]);
+    Ok(())
+}
+
+#[test]
+fn of_a_recurring_one_that_is_aborted_in_its_run() -> Result {
+    let mut sim = Simulation::new();
+    let mut events = sim.app().events();
+    let task = sim.app().task("t", std::future::pending::<()>).register()?;
+    let job = task.schedule(()).every(SECOND).wait_blocking()?;
+    sim.advance(SECOND);
+    job.abort().wait_blocking()?;
+    assert_eq!(
+        kinds(&mut events),
+        [
+            "scheduled",
+            "started 1.1",
+            "run 1 ended CANCELLED",
+            "cancelled"
+        ]
+    );
+    Ok(())
+}
+
+#[test]
+fn of_one_that_is_replaced_and_of_the_run_that_was_to_be_tried_again() -> Result {
+    let mut sim = Simulation::new();
+    let mut events = sim.app().events();
+    let task = sim.app().task("t", async || Err::<(), _>("no"));
+    let task = task.retry(Backoff::fixed(3, MINUTE)).register()?;
+    let job = task.schedule(()).id("x").every(SECOND).wait_blocking()?;
+    let waiting = job.next_run();
+    sim.advance(SECOND);
+    assert_eq!(
+        kinds(&mut events),
+        ["scheduled", "started 1.1", "retrying after 1"]
+    );
+    let again = task.schedule(()).id("x").replace();
+    let job = again.every(MINUTE * 2).wait_blocking()?;
+    let next = events.try_next();
+    assert!(
+        matches!(&next, Some(Event::Job(event)) if matches!(&event.kind, JobEventKind::RunEnded(run) if run.number == 1 && run.status == JobStatus::Failed)),
+        "{next:?}"
+    );
+    let next = events.try_next();
+    assert!(
+        matches!(&next, Some(Event::Job(event)) if event.kind == JobEventKind::Scheduled { due: job.exec_at() }),
+        "{next:?}"
+    );
+    assert!(events.try_next().is_none());
+    // Whoever waits for the run is told by that.
+    assert!(future::block_on(future::poll_once(waiting)).is_some());
+    Ok(())
+}
+
+#[test]
+fn of_one_whose_time_had_passed_when_the_timer_came() -> Result {
+    for (misfire, then) in [(Misfire::Skip, None), (Misfire::Once, Some("started 1.1"))] {
+        let mut sim = Simulation::new();
+        let mut events = sim.app().events();
+        let task = sim.app().task("t", std::future::pending::<()>).register()?;
+        let schedule = task.schedule(()).misfire(misfire);
+        let job = schedule.cron("@hourly").wait_blocking()?;
+        sim.set_wall(datetime!(2000-01-01 1:30 UTC));
+        let events = kinds(&mut events);
+        let expected = ["scheduled", "clock", "misfired"].into_iter().chain(then);
+        assert!(
+            events
+                .iter()
+                .map(|event| match event {
+                    event if event.starts_with("ClockStepped") => "clock",
+                    event => event,
+                })
+                .eq(expected),
+            "{events:?}"
+        );
+        assert_eq!(job.exec_at().hour(), if then.is_some() { 1 } else { 2 });
+    }
+    Ok(())
+}
+
+#[test]
+fn of_one_of_which_every_time_has_passed() -> Result {
+    let mut sim = Simulation::new();
+    let mut events = sim.app().events();
+    let task = sim.app().task("t", async |_: DropCounter| ()).register()?;
+    let counter = DropCounter::default();
+    let schedule = task.schedule(counter.clone()).misfire(Misfire::Skip);
+    let job = schedule.cron("0 0 1 1 1 * 2000").wait_blocking()?;
+    let waiting = job.wait();
+    sim.set_wall(datetime!(2000-01-01 1:30 UTC));
+    let events = kinds(&mut events);
+    assert_eq!(
+        events.last().map(String::as_str),
+        Some("cancelled"),
+        "{events:?}"
+    );
+    assert_eq!(waiting.wait_blocking(), JobStatus::Cancelled);
+    assert!(sim.app().jobs().is_empty());
+    sim.run_until_stalled();
+    assert_eq!(counter.alive(), 0);
     Ok(())
 }
 
