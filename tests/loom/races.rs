@@ -237,6 +237,7 @@ fn shutdown_and_schedule_what_was_accepted_comes_to_an_end() {
                 // The wait may have ended with the app, in the midst of the run.
                 assert_ne!(status, JobStatus::Scheduled);
                 assert_ne!(job.status(), JobStatus::Cancelled);
+                assert!(runs.get() <= 1);
                 "ran"
             }
         }
@@ -258,5 +259,82 @@ fn two_shutdowns_at_once_are_given_the_same_list() {
         let left = sim.app().shutdown(Duration::ZERO).wait_blocking();
         assert_eq!(left, [(job.id().clone(), JobStatus::Running)]);
         assert_eq!(left, other.join().unwrap());
+    });
+}
+
+#[test]
+fn a_shutdown_with_a_grace_ends_with_the_last_run() {
+    explore(
+        2,
+        &[JobStatus::Cancelled as u8, JobStatus::Success as u8],
+        || {
+            let (app, _) = app();
+            let task = app.task("t", yield_now).register().unwrap();
+            app.start().wait_blocking().unwrap();
+            let job = task.schedule(()).push().wait_blocking().unwrap();
+            // No time passes: what the end of the run does not wake, waits for ever.
+            let left = app.shutdown(SECOND).wait_blocking();
+            assert!(left.is_empty());
+            let status = job.status();
+            assert!(status.is_final());
+            status as u8
+        },
+    );
+}
+
+#[test]
+fn replace_and_finish_the_job_goes_on_with_what_it_was_told_last() {
+    explore(1, &["another job", "the same job"], || {
+        let (app, clock) = app();
+        let ran = Arc::new(loom::sync::Mutex::new(Vec::new()));
+        let noted = ran.clone();
+        let task = app.task("t", move |name: &'static str| {
+            noted.lock().unwrap().push(name);
+            yield_now()
+        });
+        let task = task.register().unwrap();
+        app.start().wait_blocking().unwrap();
+        let old = task.schedule("old").id("x").push();
+        let old = old.wait_blocking().unwrap();
+        // Before it, during it, or after it.
+        let new = task.schedule("new").id("x").replace().delay(SECOND);
+        let new = new.wait_blocking().unwrap();
+        let next = new.wait();
+        let is_same = !old.is_done();
+        clock.advance(SECOND);
+        assert_eq!(next.wait_blocking(), JobStatus::Success);
+        stop(&app);
+        let ran = ran.lock().unwrap();
+        assert!(matches!(ran[..], ["new"] | ["old", "new"]), "{ran:?}");
+        assert_eq!(old.status(), JobStatus::Success);
+        if is_same {
+            "the same job"
+        } else {
+            "another job"
+        }
+    });
+}
+
+#[test]
+fn abort_and_finish_of_a_run_ends_a_recurring_job_and_nothing_follows() {
+    explore(2, &["aborted"], || {
+        let (app, clock) = app();
+        let runs = Runs::default();
+        let counted = runs.clone();
+        let task = app.task("t", move || {
+            counted.add();
+            yield_now()
+        });
+        let task = task.register().unwrap();
+        app.start().wait_blocking().unwrap();
+        let job = task.schedule(()).every(SECOND).wait_blocking().unwrap();
+        clock.advance(SECOND);
+        assert!(job.abort().wait_blocking().unwrap());
+        assert_eq!(job.wait_blocking(), JobStatus::Cancelled);
+        clock.advance(SECOND);
+        stop(&app);
+        assert_eq!(job.status(), JobStatus::Cancelled);
+        assert!(runs.get() <= 1);
+        "aborted"
     });
 }
