@@ -143,6 +143,21 @@ impl Job {
         }
     }
 
+    /// The store is told once more. An attempt that goes on has not begun, for it.
+    pub fn save_again(&mut self, now: Now) {
+        let mut before = self.clone();
+        if let Stage::Running { .. } = self.stage {
+            before.attempts -= 1;
+            before.runs -= u64::from(before.attempts == 0 && self.plan.recurring.is_some());
+        }
+        before.save(now);
+        let mut saved = before.stored.pop().flatten();
+        if let (Some(saved), Stage::Running { .. }) = (&mut saved, self.stage) {
+            saved.plan.exec_at = self.plan.exec_at;
+        }
+        self.stored.push(saved);
+    }
+
     /// When something happens to it, by the monotonic clock.
     pub fn next_event(&self, model: &Model) -> Option<i64> {
         match self.stage {
