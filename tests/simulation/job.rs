@@ -8,7 +8,7 @@ use jobber::JobStatus;
 use super::history::{Attempt, Now};
 use super::model::Model;
 use super::plan::{Due, Plan, Tick, Times};
-use super::program::Start;
+use super::program::{Missed, Start};
 use super::script::{Outcome, TASKS};
 
 #[derive(Clone, Debug)]
@@ -148,7 +148,10 @@ impl Job {
         let mut before = self.clone();
         if let Stage::Running { .. } = self.stage {
             before.attempts -= 1;
-            before.runs -= u64::from(before.attempts == 0 && self.plan.recurring.is_some());
+            if let (0, Some(recurring)) = (before.attempts, &mut before.plan.recurring) {
+                before.runs -= 1;
+                recurring.makes_up |= matches!(recurring.misfire, Missed::All(_));
+            }
         }
         before.save(now);
         let mut saved = before.stored.pop().flatten();
