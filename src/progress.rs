@@ -41,6 +41,8 @@ pub(crate) struct Recurring {
     /// The time that the run that is next, or going on, stands for.
     pub(crate) nominal: i64,
     done: Done,
+    /// As it was before the run that is going on: what the store is told of it.
+    done_before: Done,
     started_at: WallNanos,
 }
 
@@ -181,6 +183,7 @@ impl Recurring {
             start_date,
             nominal,
             done: Done::up_to(after),
+            done_before: Done::up_to(after),
             started_at: 0,
         }
     }
@@ -560,6 +563,7 @@ impl Progress {
             return;
         }
         new.done = old.done;
+        new.done_before = old.done;
         let pending = self.timer().filter(|_| self.attempts == 0);
         if let Some(due) = pending.filter(|_| old.ticks.same_wall_times(&new.ticks)) {
             new.nominal = old.nominal;
@@ -693,6 +697,7 @@ impl Progress {
             if self.attempts == 1 {
                 tally.runs = tally.runs.saturating_add(1);
                 recurring.started_at = now.wall;
+                recurring.done_before = recurring.done;
                 recurring
                     .done
                     .enter(recurring.nominal, &recurring.ticks.recurrence);

@@ -1139,3 +1139,54 @@ fn functions_that_panic_when_the_timer_lets_go_of_them_do_so_one_by_one() -> Res
     app.shutdown(Duration::ZERO).wait_blocking();
     Ok(())
 }
+
+/// When a replacement can't be stored, the store is told once more of the job as it
+/// was. If that ran just then, its run was among those that had been run, and another
+/// process did not make it again.
+#[cfg(feature = "serde")]
+#[test]
+fn a_run_during_which_a_replacement_fails_is_made_again_after_a_crash() -> Result {
+    use jobber::testing::{Fault, FaultyStorage, Operation};
+
+    let (disk, clock) = (jobber::MemoryStorage::new(), ManualClock::new());
+    let fails = Arc::new(AtomicBool::new(false));
+    let start = |fails: Arc<AtomicBool>| {
+        let storage = FaultyStorage::new(disk.clone(), move |operation| match operation {
+            Operation::Commit(_) if fails.swap(false, Ordering::SeqCst) => Fault::Fail,
+            _ => Fault::None,
+        });
+        Simulation::with(0, clock.clone(), |app| app.storage(storage))
+    };
+    let mut sim = start(fails.clone())?;
+    let task = sim.app().task("t", async |cx: jobber::JobContext| {
+        if cx.run_number() == 2 {
+            std::future::pending::<()>().await;
+        }
+    });
+    let task = task.durable().register()?;
+    let _ = task
+        .schedule(())
+        .id("x")
+        .cron("* * * * *")
+        .wait_blocking()?;
+    // The clock is set past the times of two runs, and past others after each.
+    let wall = clock.wall();
+    sim.set_wall(wall + Duration::from_secs(150));
+    sim.set_wall(wall + Duration::from_secs(450));
+    fails.store(true, Ordering::SeqCst);
+    let replaced = task.schedule(()).id("x").replace().push().wait_blocking();
+    assert!(replaced.is_err());
+    sim.crash();
+
+    let mut sim = start(fails)?;
+    let nominal = Log::new();
+    let log = nominal.clone();
+    let task = sim.app().task("t", move |cx: jobber::JobContext| {
+        log.add(cx.nominal_time());
+        std::future::ready(())
+    });
+    let _ = task.durable().register()?;
+    sim.run_until_stalled();
+    assert_eq!(nominal.entries(), [datetime!(2000-01-01 0:03 UTC)]);
+    Ok(())
+}

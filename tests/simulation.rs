@@ -3,7 +3,8 @@
 //! fail. After each step it is as a model has it that was written from the docs.
 //!
 //! `JOBBER_SEEDS=100000 cargo test --release --all-features --test simulation`
-//! runs more of them; `JOBBER_SEED=17` runs that one, and prints what happens.
+//! runs more of them; `JOBBER_SEED=17` runs that one, and prints what happens;
+//! both run so many from there.
 #![cfg(all(feature = "serde", feature = "tz"))]
 
 #[path = "simulation/mod.rs"]
@@ -27,16 +28,17 @@ fn number(name: &str) -> Option<u64> {
 
 #[test]
 fn the_app_does_what_its_docs_say_whatever_happens() {
-    let from = number("JOBBER_SEED");
-    let seeds = match from {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("JOBBER_SEEDS").unwrap_or(SEEDS),
+    let (from, count) = (number("JOBBER_SEED"), number("JOBBER_SEEDS"));
+    let seeds = match (from, count) {
+        (Some(from), count) => from..from + count.unwrap_or(1),
+        (None, count) => 0..count.unwrap_or(SEEDS),
     };
+    let is_shown = from.is_some() && count.is_none();
     let count = seeds.end - seeds.start;
     for seed in seeds {
         let program = program(seed);
         let verdict = run(&program);
-        if from.is_some() {
+        if is_shown {
             println!("{}", verdict.history);
         }
         if let Some(fault) = verdict.fault {

@@ -13,7 +13,7 @@ use crate::record::{
     JobRecord, JumpRecord, ProgressRecord, RecurringProgress, RecurringRecord, Run, TriggerRecord,
 };
 use crate::sync::Arc;
-use crate::trigger::{Done, Jump, Recurrence, Ticks};
+use crate::trigger::{Done, Jump, Misfire, Recurrence, Ticks};
 use crate::zone::Zone;
 
 impl Plan {
@@ -55,11 +55,11 @@ impl Progress {
             started_at: None,
             recurring: recurring.map(|(recurring, tally)| {
                 let started_at = (attempts > 0).then_some(utc(recurring.started_at));
-                let mut tally = *tally;
                 if is_running && attempts == 0 {
-                    tally.runs = tally.runs.saturating_sub(1);
+                    recurring.to_record_before_run(*tally, now)
+                } else {
+                    recurring.to_record(tally, started_at, now)
                 }
-                recurring.to_record(&tally, started_at, now)
             }),
         }
     }
@@ -190,6 +190,17 @@ impl Recurring {
         }
     }
 
+    /// As if the run that is going on had not begun: after a crash it is made
+    /// again, and is not one of those that have been run.
+    fn to_record_before_run(&self, mut tally: Tally, now: Now) -> RecurringProgress {
+        tally.runs = tally.runs.saturating_sub(1);
+        let mut before = self.clone();
+        before.done = self.done_before;
+        // It is not counted once more.
+        before.ticks.makes_up |= matches!(self.ticks.misfire, Misfire::All(_));
+        before.to_record(&tally, None, now)
+    }
+
     fn restored(
         recurrence: Recurrence,
         options: &RecurringRecord,
@@ -234,6 +245,10 @@ impl Recurring {
             }),
         };
         let started_at = stored.started_at;
+        let done = Done {
+            last: at("run_up_to", stored.run_up_to)?,
+            jumped,
+        };
         Ok(Self {
             ticks,
             line,
@@ -243,10 +258,8 @@ impl Recurring {
                 .map(|time| wall("start_date", time))
                 .transpose()?,
             nominal: at("nominal", progress.nominal)?,
-            done: Done {
-                last: at("run_up_to", stored.run_up_to)?,
-                jumped,
-            },
+            done,
+            done_before: done,
             started_at: wall("started_at", started_at.unwrap_or(progress.nominal))?,
         })
     }

@@ -8,7 +8,7 @@ use jobber::JobStatus;
 use super::history::{Attempt, Now};
 use super::model::Model;
 use super::plan::{Due, Plan, Tick, Times};
-use super::program::Start;
+use super::program::{Missed, Start};
 use super::script::{Outcome, TASKS};
 
 #[derive(Clone, Debug)]
@@ -141,6 +141,24 @@ impl Job {
         if saved.is_some() || self.stored.iter().any(Option::is_some) {
             self.stored.push(saved);
         }
+    }
+
+    /// The store is told once more. An attempt that goes on has not begun, for it.
+    pub fn save_again(&mut self, now: Now) {
+        let mut before = self.clone();
+        if let Stage::Running { .. } = self.stage {
+            before.attempts -= 1;
+            if let (0, Some(recurring)) = (before.attempts, &mut before.plan.recurring) {
+                before.runs -= 1;
+                recurring.makes_up |= matches!(recurring.misfire, Missed::All(_));
+            }
+        }
+        before.save(now);
+        let mut saved = before.stored.pop().flatten();
+        if let (Some(saved), Stage::Running { .. }) = (&mut saved, self.stage) {
+            saved.plan.exec_at = self.plan.exec_at;
+        }
+        self.stored.push(saved);
     }
 
     /// When something happens to it, by the monotonic clock.

@@ -131,8 +131,8 @@ impl Request {
                 old.stored.push(before);
                 // It is told as it stands: times that were left out meanwhile are
                 // left out.
-                if old.stage == Stage::Scheduled && old.plan.durable {
-                    old.save(model.now);
+                if old.plan.durable && old.next_plan.is_none() {
+                    old.save_again(model.now);
                 }
                 Ok(None)
             }
