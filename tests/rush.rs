@@ -555,3 +555,27 @@ fn what_changes_before_its_first_poll_starts_as_it_is_then() -> Result {
     assert!(sim.app().jobs().is_empty());
     Ok(())
 }
+
+/// Another is asked for when the first has been polled, and there is more to do.
+#[test]
+fn a_rush_asks_its_executor_for_one_drainer() -> Result {
+    let (app, clock, futures) = app()?;
+    let task = app.task("t", async || {}).register()?;
+    let probe = app.blocking_task("probe", || ()).register()?;
+    app.start().wait_blocking()?;
+    for second in 1..=2 {
+        for _ in 0..100 {
+            let _ = task.schedule(()).delay(SECOND * second).wait_blocking()?;
+        }
+    }
+    let mut drainers = Vec::new();
+    for _ in 0..2 {
+        let seen = probe.schedule(()).delay(SECOND).wait_blocking()?;
+        clock.advance(SECOND);
+        // The timer has seen to all of that time.
+        assert_eq!(seen.wait_blocking(), JobStatus::Success);
+        drainers.extend(futures.try_iter());
+        assert_eq!(drainers.len(), 1);
+    }
+    Ok(())
+}

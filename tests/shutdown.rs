@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use common::{DropCounter, HOUR, Log, SECOND};
+use common::{Bomb, DropCounter, HOUR, Log, SECOND};
 use futures_lite::future;
 use jobber::testing::{ManualClock, Simulation};
 use jobber::{Backoff, JobContext, JobFuture, JobStatus, Jobber, Misfire, Task};
@@ -357,5 +357,24 @@ fn a_shutdown_waits_for_the_timer_unless_that_is_who_stops() -> Result {
         stop.wait_blocking();
         assert!(job.is_done());
     }
+    Ok(())
+}
+
+#[test]
+fn an_executor_whose_drop_panics_is_let_go_of_all_the_same() -> Result {
+    struct Panics(Bomb);
+    impl jobber::Executor for Panics {
+        fn spawn(&self, job: JobFuture) {
+            let _ = &self.0;
+            future::block_on(job);
+        }
+    }
+    let app = Jobber::builder().executor(Panics(Bomb)).build()?;
+    let task = app.task("t", async || {}).register()?;
+    app.start().wait_blocking()?;
+    let job = task.schedule(()).push().wait_blocking()?;
+    assert_eq!(job.wait_blocking(), JobStatus::Success);
+    let _ = task.schedule(()).delay(HOUR).wait_blocking()?;
+    assert!(app.shutdown(Duration::ZERO).wait_blocking().is_empty());
     Ok(())
 }

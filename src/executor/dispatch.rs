@@ -137,17 +137,17 @@ impl Dispatcher {
     }
 
     fn enqueue(self: &Arc<Self>, piece: Piece, now: Option<Now>) {
-        let (must_spawn, is_orphaned) = {
+        let must_spawn = {
             let mut queue = lock(&self.queue);
             queue.now = now.unwrap_or(queue.now);
             queue.push(piece);
-            (self.begin_spawning(&mut queue), queue.is_orphaned())
+            self.begin_spawning(&mut queue)
         };
-        if must_spawn {
-            self.spawn_drainer();
-        } else if !is_orphaned {
+        if !must_spawn {
+            // A drainer is there, or somebody is spawning one.
             return;
         }
+        self.spawn_drainer();
         // No drainer could be spawned: each job on its own, so that each has
         // its own spawn to fail by.
         self.take_orphans().for_each(|job| self.submit_one(job));

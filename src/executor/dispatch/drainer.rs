@@ -70,10 +70,6 @@ impl Drainer {
                 }
             };
             let Taken { job, is_fired } = taken;
-            if is_fired && job.is_blocking() {
-                self.dispatcher.submit_one(job);
-                continue;
-            }
             let slot = job.core().slot;
             let mut handed = if is_fired {
                 Handed::new(job)
