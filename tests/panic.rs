@@ -5,11 +5,13 @@ mod common;
 use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::mpsc;
 use std::task::{Context, Poll};
 
 use common::{Bomb, SECOND};
-use jobber::testing::Simulation;
-use jobber::{Backoff, Job, JobError, JobStatus, Jobber};
+use futures_lite::future::{block_on, poll_once};
+use jobber::testing::{ManualClock, Simulation};
+use jobber::{Backoff, Job, JobError, JobFuture, JobStatus, Jobber};
 
 type Result = std::result::Result<(), Box<dyn Error>>;
 
@@ -197,6 +199,42 @@ fn a_panicking_job_takes_no_thread_of_the_pool_with_it() -> Result {
         assert_eq!(job.wait_blocking(), JobStatus::Failed);
         let job = fine.schedule(n).push().wait_blocking()?;
         assert_eq!(job.wait_blocking(), JobStatus::Success);
+    }
+    Ok(())
+}
+
+/// It goes to the executor, which may drop that, too.
+#[test]
+fn the_drop_of_what_a_timed_out_attempt_leaves_may_panic() -> Result {
+    for is_polled in [true, false] {
+        let (sender, futures) = mpsc::channel();
+        let clock = ManualClock::new();
+        let app = Jobber::builder()
+            .executor(move |job: JobFuture| sender.send(job).unwrap())
+            .clock(clock.clone())
+            .build()?;
+        let task = app.task("t", |held: Bomb| async move {
+            std::future::pending::<()>().await;
+            drop(held);
+        });
+        let task = task.timeout(SECOND).register()?;
+        app.start().wait_blocking()?;
+        let schedule = task.schedule(Bomb).id("x").max_failures(1);
+        let job = schedule.every(SECOND).wait_blocking()?;
+        clock.advance(SECOND);
+        let mut attempt = Box::pin(futures.recv()?);
+        assert_eq!(format!("{attempt:?}"), r#"JobFuture("x")"#);
+        assert!(block_on(poll_once(&mut attempt)).is_none());
+        clock.advance(SECOND);
+        assert_eq!(job.wait_blocking(), JobStatus::PermanentlyFailed);
+        // That was in its arguments.
+        let left = futures.recv()?;
+        if is_polled {
+            block_on(left);
+        } else {
+            drop(left);
+        }
+        block_on(attempt);
     }
     Ok(())
 }

@@ -897,3 +897,30 @@ fn a_second_start_is_refused_while_the_store_is_still_read() -> Result {
     app.shutdown(Duration::ZERO).wait_blocking();
     Ok(())
 }
+
+#[test]
+fn an_app_is_not_in_good_health_while_its_store_fails_though_nothing_is_owed() -> Result {
+    let disk = Disk::new();
+    let sim = disk.boot();
+    let task = adding(&sim, &Log::new());
+    let health = || {
+        let health = sim.app().health();
+        (
+            health.is_good(),
+            health.storage_error.is_some(),
+            health.unstored,
+        )
+    };
+    assert_eq!(health(), (true, false, 0));
+    disk.is(Fault::FailWith(StorageError::Busy {
+        path: "jobs.db".into(),
+        waited: SECOND,
+    }));
+    assert!(task.schedule(1).delay(HOUR).wait_blocking().is_err());
+    assert_eq!(health(), (false, true, 0));
+    disk.is(Fault::None);
+    let job = task.schedule(1).delay(HOUR).wait_blocking()?;
+    assert_eq!(health(), (true, false, 0));
+    assert!(!job.is_done());
+    Ok(())
+}
