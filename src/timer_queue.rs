@@ -604,20 +604,22 @@ mod tests {
     #[test]
     fn a_sweep_that_leaves_few_of_a_run_makes_them_new_ones_and_loses_none() {
         let short = keys(0..1_000, 1);
-        let long = keys(500..1_500, 10_000);
+        let (long, other) = (keys(500..1_500, 10_000), keys(600..1_600, 20_000));
         let mut left: Vec<_> = short[500 - SHORT..500].to_vec();
-        left.extend(&long);
+        left.extend(long.iter().chain(&other));
         left.sort();
         let mut queue = TimerQueue::default();
         queue.push_all(short);
         queue.push_all(long);
-        while !queue.sweep(100, |tag| left.iter().any(|key| key.tag() == tag)) {}
+        queue.push_all(other);
+        let alive: BTreeSet<_> = left.iter().map(|key| key.tag()).collect();
+        while !queue.sweep(100, |tag| alive.contains(&tag)) {}
         assert_eq!(
             queue.runs.iter().map(Vec::len).collect::<Vec<_>>(),
-            [SHORT, 1_000]
+            [SHORT, 1_000, 1_000]
         );
         queue.drop_short_runs();
-        assert_eq!((queue.fresh.0.len(), queue.runs.len()), (SHORT, 1));
+        assert_eq!((queue.fresh.0.len(), queue.runs.len()), (SHORT, 2));
         assert_eq!(queue.first(), Some(left[0]));
         assert_eq!(drain(&mut queue), left);
     }
