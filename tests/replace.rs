@@ -3,6 +3,11 @@
 mod common;
 
 use std::error::Error;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use common::{Bomb, DropCounter, HOUR, Log, MINUTE, SECOND, seconds};
@@ -378,5 +383,64 @@ fn the_drop_of_arguments_that_are_not_to_be_used_any_more_may_panic() -> Result 
     let _ = again.delay(HOUR).wait_blocking()?;
     assert!(job.abort().wait_blocking()?);
     assert_eq!(job.status(), JobStatus::Cancelled);
+    Ok(())
+}
+
+#[test]
+fn a_job_that_is_replaced_and_then_cancelled_in_its_run_ends_with_that() -> Result {
+    for is_by_the_stop in [false, true] {
+        let mut sim = Simulation::new();
+        let (clock, log) = (sim.clock(), Log::new());
+        let seen = log.clone();
+        let task = sim.app().task("t", move |n: u32, _: DropCounter| {
+            seen.add(n);
+            clock.sleep(SECOND * 5)
+        });
+        let task = task.register()?;
+        let counter = DropCounter::default();
+        let first = task.schedule((1, DropCounter::default()));
+        let job = first.id("x").push().wait_blocking()?;
+        sim.run_until_stalled();
+        let again = task.schedule((2, counter.clone())).id("x").replace();
+        let _ = again.delay(SECOND).wait_blocking()?;
+        if is_by_the_stop {
+            assert!(sim.shutdown(MINUTE).is_empty());
+        } else {
+            assert!(job.cancel().wait_blocking()?);
+            assert!(!job.cancel().wait_blocking()?, "once is enough");
+            assert_eq!(job.status(), JobStatus::Running);
+            sim.advance(HOUR);
+        }
+        assert_eq!(job.status(), JobStatus::Cancelled);
+        assert_eq!((log.take(), counter.alive()), (vec![1], 0));
+    }
+    Ok(())
+}
+
+#[test]
+fn whoever_waits_for_a_run_that_a_replacement_gives_up_is_woken() -> Result {
+    struct Wakes(AtomicUsize);
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+    let mut sim = Simulation::new();
+    let task = sim.app().task("t", async || Err::<(), _>("no"));
+    let task = task.retry(Backoff::fixed(3, HOUR)).register()?;
+    let job = task.schedule(()).id("x").every(SECOND).wait_blocking()?;
+    let mut waiting = pin!(job.next_run());
+    sim.advance(SECOND);
+    let wakes = Arc::new(Wakes(AtomicUsize::new(0)));
+    let waker = Waker::from(wakes.clone());
+    let mut cx = Context::from_waker(&waker);
+    assert!(
+        waiting.as_mut().poll(&mut cx).is_pending(),
+        "a retry is left"
+    );
+    let again = task.schedule(()).id("x").replace();
+    let _ = again.every(MINUTE).wait_blocking()?;
+    assert_eq!(wakes.0.load(Ordering::SeqCst), 1);
+    assert!(waiting.as_mut().poll(&mut cx).is_ready());
     Ok(())
 }
