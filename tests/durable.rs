@@ -7,6 +7,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use common::{DropCounter, HOUR, Log, MINUTE, SECOND};
+use futures_lite::future::{block_on, poll_once};
 use jobber::testing::{ManualClock, Simulation};
 use jobber::{
     Backoff, BoxError, Event, Job, JobContext, JobError, JobEventKind, JobRecord, JobStatus,
@@ -1780,5 +1781,27 @@ fn ids_are_made_after_that_of_a_record_that_can_not_be_read() -> Result {
     let task = logging(&sim, "t", &Log::new());
     let job = task.schedule(1).delay(HOUR).wait_blocking()?;
     assert!(*job.id() > id, "{} is after {id}", job.id());
+    Ok(())
+}
+
+#[test]
+fn a_job_that_is_cancelled_while_it_is_left_to_the_next_process_ends_no_shutdown() -> Result {
+    let mut machine = Machine::new();
+    let mut sim = machine.boot();
+    let clock = sim.clock();
+    let slow = sim.app().task("slow", move || clock.sleep(SECOND));
+    let slow = slow.durable().register()?;
+    let running = slow.schedule(()).push().wait_blocking()?;
+    sim.run_until_stalled();
+    let waiting = slow.schedule(()).delay(HOUR).wait_blocking()?;
+    let app = sim.app().clone();
+    let mut stop = app.shutdown(Duration::MAX);
+    assert!(block_on(poll_once(&mut stop)).is_none());
+    assert!(waiting.cancel().wait_blocking()?);
+    assert!(block_on(poll_once(&mut stop)).is_none(), "one runs");
+    sim.advance(SECOND);
+    assert_eq!(running.status(), JobStatus::Success);
+    assert_eq!(block_on(poll_once(&mut stop)), Some(Vec::new()));
+    assert!(machine.disk.records().is_empty());
     Ok(())
 }
