@@ -924,3 +924,31 @@ fn an_app_is_not_in_good_health_while_its_store_fails_though_nothing_is_owed() -
     assert!(!job.is_done());
     Ok(())
 }
+
+#[test]
+fn a_job_that_the_store_takes_during_the_shutdown_is_left_to_the_next_process() -> Result {
+    let disk = MemoryStorage::new();
+    let (storage, asked, gate) = gated(&disk, "1");
+    let app = Jobber::builder().storage(storage).build()?;
+    let task = app.task("t", async |n: u32| n).durable().register()?;
+    app.start().wait_blocking()?;
+    let mut schedule = task.schedule(1).id("x").delay(HOUR);
+    begin(&mut schedule);
+    asked.recv()?;
+    let mut stop = app.shutdown(Duration::MAX);
+    begin(&mut stop);
+    gate.send(())?;
+    let job = block_on(schedule)?;
+    // It is nothing to wait for.
+    let (ends, ended) = mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(move || ends.send(stop.wait_blocking()));
+        let left = ended.recv_timeout(MINUTE);
+        // If it does, this ends that, for the sake of the thread.
+        app.shutdown(Duration::ZERO).wait_blocking();
+        assert_eq!(left, Ok(Vec::new()));
+    });
+    assert_eq!(job.status(), JobStatus::Scheduled);
+    assert_eq!(disk.records().len(), 1);
+    Ok(())
+}
