@@ -618,3 +618,93 @@ impl Writer {
         self.storage
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{JobRecord, ProgressRecord, TriggerRecord};
+    use time::OffsetDateTime;
+
+    fn progress(attempts: u32) -> ProgressRecord {
+        ProgressRecord {
+            due: OffsetDateTime::UNIX_EPOCH,
+            nominal: OffsetDateTime::UNIX_EPOCH,
+            attempts,
+            last_failure: None,
+            started_at: None,
+            recurring: None,
+        }
+    }
+
+    /// `P` for put, `A` for advance and `R` for remove; the job; and a number that tells
+    /// it from others.
+    type Short = (char, &'static str, u32);
+
+    fn change((kind, id, number): Short) -> Change {
+        match kind {
+            'P' => Change::Put(Box::new(JobRecord {
+                version: 1,
+                id: id.into(),
+                task: "t".into(),
+                args: "1".into(),
+                scheduled_at: OffsetDateTime::UNIX_EPOCH,
+                trigger: TriggerRecord::Delay,
+                zone: None,
+                progress: progress(number),
+            })),
+            'A' => Change::Advance {
+                id: id.into(),
+                progress: Box::new(progress(number)),
+            },
+            _ => Change::Remove(id.into()),
+        }
+    }
+
+    #[test]
+    fn what_a_later_change_makes_void_is_left_out_and_nothing_else_and_the_order_is_kept() {
+        let mut batch = Batch::default();
+        for short in [
+            ('P', "ends", 1),
+            ('A', "is replaced", 1),
+            ('A', "ends", 2),
+            ('P', "is new", 1),
+            ('A', "goes on", 1),
+            ('P', "is replaced", 2),
+            ('R', "comes again", 0),
+            ('A', "ends", 3),
+            ('A', "is replaced", 3),
+            ('P', "has begun", 1),
+            ('R', "ends", 0),
+            ('A', "goes on", 2),
+            ('P', "comes again", 1),
+            ('A', "is replaced", 4),
+            ('A', "has begun", 2),
+            ('P', "twice", 1),
+            ('A', "twice", 2),
+            ('P', "twice", 3),
+            ('A', "twice", 4),
+            ('A', "goes on", 3),
+        ] {
+            batch.push(Entry {
+                change: change(short),
+                need: Need::Must,
+                ack: Ack::Nobody,
+            });
+        }
+        batch.compact();
+        let expected = [
+            ('P', "is new", 1),
+            ('P', "is replaced", 2),
+            ('P', "has begun", 1),
+            ('R', "ends", 0),
+            ('P', "comes again", 1),
+            ('A', "is replaced", 4),
+            ('A', "has begun", 2),
+            ('P', "twice", 3),
+            ('A', "twice", 4),
+            ('A', "goes on", 3),
+        ];
+        assert_eq!(batch.changes, expected.map(change));
+        assert_eq!(batch.rest.len(), batch.changes.len());
+    }
+}
