@@ -13,8 +13,8 @@
 //! stays at the head of the queue, and is tried again after a while, or together
 //! with the next change that may fail.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry as Place;
+use std::collections::{HashMap, HashSet};
 
 use std::time::{Duration, Instant};
 
@@ -546,6 +546,13 @@ impl Writer {
                 let (must, may): (Vec<_>, Vec<_>) =
                     batch.entries().partition(|entry| entry.need == Need::Must);
                 let is_mixed = !must.is_empty() && !may.is_empty();
+                // The store may have a record all the same that it says it has not
+                // taken. What belongs to the one before waits until that is there
+                // again.
+                let new: HashSet<JobId> = may.iter().map(|e| e.change.id().clone()).collect();
+                let (behind, must): (Vec<_>, Vec<_>) = must
+                    .into_iter()
+                    .partition(|entry| new.contains(entry.change.id()));
                 let batch_of = |entries: Vec<Entry>| {
                     let mut batch = Batch::default();
                     entries.into_iter().for_each(|entry| batch.push(entry));
@@ -557,6 +564,7 @@ impl Writer {
                 } else {
                     self.fail(store, batch_of(must), &error, now);
                 }
+                self.fail(store, batch_of(behind), &error, now);
             }
         }
     }

@@ -1190,3 +1190,41 @@ fn a_run_during_which_a_replacement_fails_is_made_again_after_a_crash() -> Resul
     assert_eq!(nominal.entries(), [datetime!(2000-01-01 0:03 UTC)]);
     Ok(())
 }
+
+/// A commit that the store has made and called a failure had the last progress of a
+/// job and its replacement in it. The progress was told once more, alone, and so
+/// stood in the record of the replacement: a crash left a job that nobody could read.
+#[cfg(feature = "serde")]
+#[test]
+fn what_a_torn_replacement_leaves_can_be_read() -> Result {
+    use jobber::testing::{Fault, FaultyStorage, Operation};
+
+    let (disk, clock) = (jobber::MemoryStorage::new(), ManualClock::new());
+    let faults = Arc::new(Mutex::new(Vec::new()));
+    let start = || {
+        let faults = faults.clone();
+        let storage = FaultyStorage::new(disk.clone(), move |operation| match operation {
+            Operation::Commit(_) => faults.lock().unwrap().pop().unwrap_or(Fault::None),
+            _ => Fault::None,
+        });
+        let sim = Simulation::with(0, clock.clone(), |app| app.storage(storage))?;
+        let task = sim.app().task("t", async |_: u32| Err::<(), _>("no"));
+        let task = task.retry(Backoff::fixed(3, MINUTE)).durable().register()?;
+        Ok::<_, Box<dyn Error>>((sim, task))
+    };
+    let (mut sim, task) = start()?;
+    let _ = task.schedule(1).id("x").push().wait_blocking()?;
+    // The end of the first attempt is not stored; the next commit is torn.
+    let planned = [Fault::Fail, Fault::None, Fault::Tear, Fault::Fail];
+    faults.lock().unwrap().extend(planned);
+    sim.run_until_stalled();
+    let again = task.schedule(2).id("x").replace();
+    assert!(again.cron("* * * * *").wait_blocking().is_err());
+    sim.crash();
+
+    faults.lock().unwrap().clear();
+    let (sim, task) = start()?;
+    assert!(sim.app().unresolved().is_empty());
+    assert!(task.job("x").is_some());
+    Ok(())
+}
