@@ -51,7 +51,11 @@ impl Held {
             Waiting::Next(next, before) => Pin::new(next).poll(&mut cx).map(|run| {
                 let fits = match run {
                     Some(run) => Some(run) == job.last_run() && Some(run) != *before,
-                    None => job.is_done() || is_stopped,
+                    // A run that ended meanwhile would have been given.
+                    None => {
+                        let last = job.last_run();
+                        is_stopped || job.is_done() && (last.is_none() || last == *before)
+                    }
                 };
                 match fits {
                     true => Ok(()),
@@ -111,7 +115,11 @@ impl Waits {
                 }
                 Poll::Ready(Ok(())) => return false,
                 Poll::Pending if should => Err("should have ended"),
-                Poll::Pending => Ok(()),
+                Poll::Pending => {
+                    // It waits anew, and has to be woken anew.
+                    held.wakes.0.store(0, Ordering::Relaxed);
+                    Ok(())
+                }
             };
             if let Err(text) = result {
                 fault = Err(format!("a wait {text}: {:?}", held.job));

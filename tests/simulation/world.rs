@@ -348,8 +348,11 @@ impl World {
         let left = process.sim.shutdown(grace);
         process.is_stopped = true;
         let left: BTreeSet<_> = left.into_iter().map(|(id, _)| id.to_string()).collect();
-        if self.clock.elapsed() - before > grace {
-            return Err("the shutdown took longer than its grace".into());
+        let took = self.clock.elapsed() - before;
+        if took > grace || took < grace && !left.is_empty() {
+            return Err(format!(
+                "the shutdown took {took:?} of {grace:?}, and left {left:?}"
+            ));
         }
         self.note(Event::Seen(format!("left running: {left:?}")));
         self.model.advance(now(&self.clock).mono);
