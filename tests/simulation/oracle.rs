@@ -20,8 +20,9 @@ struct Known<'a> {
     started: bool,
     /// How far the wall clock has been since then.
     high: i64,
-    /// Since the promise, in this process: which run each time has had.
+    /// In this process, since the promise: which run each time has had.
     runs: BTreeMap<i64, u64>,
+    /// In this process, or since the promise where none must be made again.
     attempts: BTreeMap<(u64, u32), i64>,
     /// It has nothing to do since then but to wait for its next time.
     idle: Option<Now>,
@@ -92,8 +93,13 @@ pub fn judge(history: &[Entry]) -> Result<(), String> {
                 boot = Some(boots);
                 boots += 1;
                 for job in jobs.values_mut() {
+                    // What the store has not been told is counted anew.
                     job.runs.clear();
-                    job.attempts.clear();
+                    // A run that was cut is made again, but for those that must not be.
+                    let task = job.promise.map(|(promise, _)| promise.task);
+                    if !task.is_some_and(|task| TASKS[task].at_most_once) {
+                        job.attempts.clear();
+                    }
                 }
             }
             _ => {}
@@ -135,21 +141,26 @@ impl<'a> Known<'a> {
         if promise.replaced {
             return Ok(());
         }
-        let nominal = *self
-            .attempts
-            .entry((attempt.run, 1))
-            .or_insert(attempt.nominal);
-        let again =
-            attempt.attempt > 1 && self.attempts.contains_key(&(attempt.run, attempt.attempt));
-        self.attempts
-            .insert((attempt.run, attempt.attempt), nominal);
+        let which = (attempt.run, attempt.attempt);
+        let again = self.attempts.insert(which, attempt.nominal).is_some();
+        let first = self.attempts.get(&(attempt.run, 1));
+        let nominal = *first.unwrap_or(&attempt.nominal);
         let run = *self.runs.entry(attempt.nominal).or_insert(attempt.run);
         // By the monotonic clock, a time of day comes again when the clock is set.
         let is_by_wall = matches!(promise.when, When::Cron { .. } | When::At { .. });
         if nominal != attempt.nominal || again || is_by_wall && run != attempt.run {
             return Err(format!("{attempt:?} is not the only one: {:?}", self.runs));
         }
-        Ok(())
+        let most = match promise.when {
+            When::Every { options, .. } | When::Cron { options, .. } => options.max_runs,
+            _ => Some(1),
+        };
+        match most {
+            Some(most) if attempt.run > most.into() => {
+                Err(format!("{attempt:?} is one too many of {most}"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// An idle job lets no time pass without a run.
