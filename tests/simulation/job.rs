@@ -313,8 +313,9 @@ impl Saved {
     pub fn restore(self, id: String, before: &Job, app: Start, now: Now) -> Job {
         let mut plan = self.plan.clone();
         plan.due = match plan.due {
-            Due::Mono(_) => Due::Mono(now.mono + (plan.exec_at - now.wall)),
-            Due::Wall(_) => plan.due,
+            Due::Wall(_) if self.attempts == 0 => plan.due,
+            // A retry is one of these, too.
+            Due::Mono(_) | Due::Wall(_) => Due::Mono(now.mono + (plan.exec_at - now.wall)),
         };
         if let Some(recurring) = &mut plan.recurring {
             match &mut recurring.times {
