@@ -364,3 +364,33 @@ fn arguments_that_are_being_cloned_for_an_attempt_when_it_is_aborted_are_dropped
     assert_eq!((alive, counter.alive()), (1, 0));
     Ok(())
 }
+
+/// Its slot is another's by the time that its function gives a value.
+#[test]
+fn a_job_that_aborts_itself_and_schedules_another_leaves_that_alone() -> Result {
+    let mut sim = Simulation::new();
+    let cell: std::sync::Arc<std::sync::OnceLock<jobber::Task<u32, ()>>> = Default::default();
+    let (inner, log) = (cell.clone(), Log::new());
+    let ran = log.clone();
+    let registered = sim.app().task("t", move |cx: JobContext, n: u32| {
+        let (inner, ran) = (inner.clone(), ran.clone());
+        async move {
+            ran.add(n);
+            if n == 0 {
+                let task = inner.get().unwrap();
+                let this = task.job(cx.id()).unwrap();
+                assert!(this.abort().wait_blocking().unwrap());
+                let _ = task.schedule(1).delay(HOUR).wait_blocking().unwrap();
+            }
+        }
+    });
+    let task = cell.get_or_init(|| registered.register().unwrap());
+    let job = task.schedule(0).delay(SECOND).wait_blocking()?;
+    sim.advance(SECOND);
+    assert_eq!(job.status(), JobStatus::Cancelled);
+    assert_eq!(sim.app().jobs().len(), 1);
+    sim.advance(HOUR);
+    assert_eq!(log.entries(), [0, 1]);
+    assert!(sim.app().jobs().is_empty());
+    Ok(())
+}
