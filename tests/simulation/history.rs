@@ -71,6 +71,8 @@ pub enum Event {
     Stepped {
         by: i64,
     },
+    /// From here on the store may fail.
+    Storm,
     /// The process is gone, or has been told to stop.
     Down,
     Up,

@@ -28,6 +28,8 @@ struct Known<'a> {
     idle: Option<Now>,
     /// The wall clock was set since the promise.
     is_stepped: bool,
+    /// The store may fail, or may have failed since the promise.
+    is_in_storm: bool,
 }
 
 /// Reads a history.
@@ -38,6 +40,7 @@ pub fn judge(history: &[Entry]) -> Result<(), String> {
     let mut boot = None;
     let mut boots = 0;
     let mut is_down = false;
+    let mut is_in_storm = false;
     for entry in history {
         for job in jobs.values_mut() {
             job.high = job.high.max(entry.now.wall);
@@ -52,6 +55,7 @@ pub fn judge(history: &[Entry]) -> Result<(), String> {
                     running: job.running.take(),
                     high: entry.now.wall,
                     idle: is_new.then_some(entry.now),
+                    is_in_storm,
                     ..Known::default()
                 };
             }
@@ -76,6 +80,12 @@ pub fn judge(history: &[Entry]) -> Result<(), String> {
                 for job in jobs.values_mut() {
                     // What comes again, and what does not, is the model's.
                     job.is_stepped = true;
+                }
+            }
+            Event::Storm => {
+                is_in_storm = true;
+                for job in jobs.values_mut() {
+                    job.is_in_storm = true;
                 }
             }
             Event::Down => {
@@ -206,19 +216,28 @@ impl<'a> Known<'a> {
         let Some((promise, since)) = self.promise else {
             return Ok(());
         };
+        let has_passed = |ms: i64| now.mono > since.mono + ms * MS;
         let is_due = match promise.when {
             _ if boot != Some(promise.boot) => false,
-            // Left undone rather than done twice.
-            _ if TASKS[promise.task].at_most_once => false,
+            // It waits for the store to know, and is left undone rather than done twice.
+            _ if TASKS[promise.task].at_most_once && self.is_in_storm => false,
             // Before the next step, perhaps.
-            When::Push => now.mono > since.mono,
+            When::Push => has_passed(0),
             // By the wall clock, too, for that is what a store has.
             When::Delay { ms } => {
-                let ms = i64::from(ms) * MS;
-                now.mono > since.mono + ms && now.wall > since.wall + ms
+                has_passed(ms.into()) && now.wall > since.wall + i64::from(ms) * MS
             }
-            // The clock may have been set back.
-            When::At { .. } | When::Every { .. } | When::Cron { .. } => false,
+            When::At { ms } => !self.is_stepped && has_passed(ms.max(0).into()),
+            When::Every { ms, options } => {
+                let first = options.start_ms.map_or(ms.into(), |away| match away {
+                    0.. => i64::from(away),
+                    // It only places the others.
+                    _ => ms.into(),
+                });
+                !self.is_stepped && has_passed(first + i64::from(options.jitter_ms))
+            }
+            // When that is, is the model's.
+            When::Cron { .. } => false,
         };
         // That it ran in the process before may be known to nobody.
         if is_due && !promise.replaced && !self.started {

@@ -207,6 +207,9 @@ impl World {
             }
             Op::StepWall { ms } => self.step_wall(ms),
             Op::Store { commits } => {
+                if commits != [Commit::Works; 4] {
+                    self.note(Event::Storm);
+                }
                 let mut weather = self.weather.lock().unwrap();
                 weather.commits = commits.map(Some);
                 weather.next = 0;
