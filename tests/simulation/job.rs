@@ -67,6 +67,8 @@ pub struct Saved {
     pub failures: u32,
     /// For `Once`, by the wall clock.
     dealt_with: i64,
+    /// The job was followed then, and not foreseen.
+    pub loose: Option<i64>,
 }
 
 impl Job {
@@ -113,7 +115,10 @@ impl Job {
     }
 
     pub fn loosen(&mut self, until: i64) {
-        self.loose = Some(self.loose.map_or(until, |other| other.max(until)));
+        self.loose = self.loose.max(Some(until));
+        for saved in self.stored.iter_mut().flatten() {
+            saved.loose = self.loose;
+        }
     }
 
     /// The store is told how it stands, if it keeps the job.
@@ -121,6 +126,7 @@ impl Job {
         let is_kept = self.plan.durable && self.is_live();
         let saved = is_kept.then(|| Saved {
             task: self.task,
+            loose: self.loose,
             // When a delay ends is foreseen anew.
             plan: Plan {
                 exec_at: self.plan.due.wall(now),
@@ -339,7 +345,7 @@ impl Saved {
         job.runs = self.runs;
         job.failures = self.failures;
         if job.plan.is_on_wall()
-            && let Some(until) = before.loose
+            && let Some(until) = self.loose.max(before.loose)
         {
             job.loosen(until);
         }

@@ -111,6 +111,7 @@ fn follow_store(job: &mut job::Job, record: Option<&JobRecord>) {
     saved.plan.exec_at = nanos(progress.due);
     saved.plan.shown = nanos(progress.nominal);
     saved.attempts = progress.attempts;
+    saved.loose = job.loose;
     if let (Some(recurring), Some(theirs)) = (&mut saved.plan.recurring, &progress.recurring) {
         saved.runs = theirs.runs;
         saved.failures = theirs.failures_in_a_row;
