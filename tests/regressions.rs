@@ -1228,3 +1228,45 @@ fn what_a_torn_replacement_leaves_can_be_read() -> Result {
     assert!(task.job("x").is_some());
     Ok(())
 }
+
+/// What a store has of an interval's times is in the wall time of when it was foreseen.
+/// The wall clock was set while a retry was waited for; after a restart the next time
+/// was taken for one that had been run, and missed times were not made up for.
+#[cfg(feature = "serde")]
+#[test]
+fn an_interval_makes_up_for_missed_times_after_the_clock_was_set_and_a_crash() -> Result {
+    let (disk, clock) = (jobber::MemoryStorage::new(), ManualClock::new());
+    let times = Log::new();
+    let start = || {
+        let sim = Simulation::with(0, clock.clone(), |app| app.storage(disk.clone()))?;
+        let log = times.clone();
+        let task = sim.app().task("t", move |cx: jobber::JobContext| {
+            log.add((cx.run_number(), cx.nominal_time()));
+            std::future::ready(if cx.attempt() < 3 {
+                Err("not yet")
+            } else {
+                Ok(())
+            })
+        });
+        let backoff = Backoff::fixed(2, SECOND * 5);
+        let task = task.retry(backoff).durable().register()?;
+        Ok::<_, Box<dyn Error>>((sim, task))
+    };
+    let (mut sim, task) = start()?;
+    let schedule = task.schedule(()).id("x").misfire(Misfire::All(1));
+    let _ = schedule.every(SECOND * 2).wait_blocking()?;
+    // Runs last ten seconds: for 2 s, then for 4 s, and with that enough is made up
+    // for: the third is for 22 s.
+    sim.advance(SECOND * 23);
+    let third = times.entries().pop();
+    assert_eq!(third, Some((3, datetime!(2000-01-01 0:00:22 UTC))));
+    sim.set_wall(clock.wall() + SECOND * 2);
+    sim.advance(SECOND * 5);
+    sim.crash();
+
+    let (mut sim, _) = start()?;
+    sim.advance(SECOND * 10);
+    let fourth = times.entries().into_iter().find(|(run, _)| *run == 4);
+    assert_eq!(fourth, Some((4, datetime!(2000-01-01 0:00:24 UTC))));
+    Ok(())
+}
