@@ -171,12 +171,19 @@ impl Worker<'_> {
         let mut last = 0;
         loop {
             let next = kept.job.next_run();
+            let ended = kept.job.last_run();
             self.place.does_with("waits for a run of", &kept.job);
             let next = match self.rng.bool() {
                 true => next.wait_blocking(),
                 false => block_on(next),
             };
-            let Some(run) = next else { break };
+            let Some(run) = next else {
+                // A run that ended after the wait began would have been given.
+                if kept.job.last_run() != ended && !self.round.is_stopping() {
+                    fault(format!("a run of {:?} after {ended:?} is missed", kept.job));
+                }
+                break;
+            };
             if run.number <= last {
                 fault(format!("run {} after run {last}", run.number));
             }
