@@ -346,6 +346,10 @@ fn tighten(job: &mut job::Job, handle: &Job<u64>, entries: &[Entry], wall: i64) 
     }
     let failed = ends.values().rev();
     job.failures = failed.take_while(|end| **end != Some(End::Value)).count() as u32;
+    if let Some(Some(saved)) = job.stored.last() {
+        // Whether a run that a crash has cut short counts is told by the store.
+        job.failures = saved.failures;
+    }
     job.runs = last;
     job.attempts = 0;
     recurring.nominal = exec_at;

@@ -344,7 +344,8 @@ impl Saved {
         job.attempts = self.attempts;
         job.runs = self.runs;
         job.failures = self.failures;
-        if job.plan.is_on_wall()
+        // What a job that recurs has dealt with is known of those that are foreseen.
+        if job.plan.recurring.is_some()
             && let Some(until) = self.loose.max(before.loose)
         {
             job.loosen(until);

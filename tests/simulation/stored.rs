@@ -58,7 +58,11 @@ fn is(record: &JobRecord, saved: &Saved) -> bool {
         && progress.attempts == saved.attempts
         && recurring.is_some() == saved.plan.recurring.is_some()
         && recurring.is_none_or(|recurring| {
-            recurring.runs == saved.runs && recurring.failures_in_a_row == saved.failures
+            recurring.runs == saved.runs
+                && recurring.failures_in_a_row == saved.failures
+                && ours.is_none_or(|ours| {
+                    recurring.makes_up == ours.makes_up && recurring.made_up == ours.made_up
+                })
         })
 }
 
@@ -85,7 +89,7 @@ pub fn settle_store(model: &mut Model, records: &[JobRecord]) -> Result<(), Stri
                 }
                 job.stored = vec![stored];
             }
-            None if job.loose.is_some() => follow_store(job, record.copied()),
+            None if is_followed(job) => follow_store(job, record.copied()),
             None => {
                 return Err(format!(
                     "{} is not in the store as it was put there: {:?}, and never {:?}",
@@ -95,6 +99,12 @@ pub fn settle_store(model: &mut Model, records: &[JobRecord]) -> Result<(), Stri
         }
     }
     Ok(())
+}
+
+/// Whether it is not foreseen, or one of its name was not that the store may have.
+fn is_followed(job: &job::Job) -> bool {
+    let mut stored = job.stored.iter().flatten();
+    job.loose.is_some() || stored.any(|saved| saved.loose.is_some())
 }
 
 /// A job that is not foreseen is what the store has of it.
@@ -111,7 +121,7 @@ fn follow_store(job: &mut job::Job, record: Option<&JobRecord>) {
     saved.plan.exec_at = nanos(progress.due);
     saved.plan.shown = nanos(progress.nominal);
     saved.attempts = progress.attempts;
-    saved.loose = job.loose;
+    saved.loose = saved.loose.max(job.loose);
     if let (Some(recurring), Some(theirs)) = (&mut saved.plan.recurring, &progress.recurring) {
         saved.runs = theirs.runs;
         saved.failures = theirs.failures_in_a_row;
