@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_lite::future::yield_now;
 use jobber::testing::Simulation;
-use jobber::{JobError, JobStatus, ScheduleError};
+use jobber::{JobError, JobStatus, Jobber, ScheduleError, Task};
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
@@ -23,6 +23,16 @@ impl Runs {
     fn get(&self) -> usize {
         self.0.load(Ordering::SeqCst)
     }
+
+    /// A task whose runs are counted.
+    fn count_in(&self, app: &Jobber) -> Task<(), ()> {
+        let counted = self.clone();
+        let task = app.task("t", move || {
+            counted.add();
+            async {}
+        });
+        task.register().unwrap()
+    }
 }
 
 #[test]
@@ -33,12 +43,7 @@ fn cancel_and_start_a_cancelled_job_never_runs_and_another_runs_once() {
         || {
             let mut sim = Simulation::new();
             let runs = Runs::default();
-            let counted = runs.clone();
-            let task = sim.app().task("t", move || {
-                counted.add();
-                async {}
-            });
-            let task = task.register().unwrap();
+            let task = runs.count_in(sim.app());
             let job = task.schedule(()).delay(SECOND).wait_blocking().unwrap();
             let cancelled = job.clone();
             let canceller = thread::spawn(move || {
@@ -81,12 +86,7 @@ fn cancel_and_run_a_recurring_job_ends_and_never_runs_again() {
     explore(3, &[0, 1], || {
         let mut sim = Simulation::new();
         let runs = Runs::default();
-        let counted = runs.clone();
-        let task = sim.app().task("t", move || {
-            counted.add();
-            async {}
-        });
-        let task = task.register().unwrap();
+        let task = runs.count_in(sim.app());
         let job = task.schedule(()).every(SECOND).wait_blocking().unwrap();
         let cancelled = job.clone();
         let canceller = thread::spawn(move || cancelled.cancel().wait_blocking().unwrap());
@@ -210,12 +210,7 @@ fn shutdown_and_schedule_what_was_accepted_comes_to_an_end() {
     explore(2, &["cancelled", "refused", "ran"], || {
         let (app, _) = app();
         let runs = Runs::default();
-        let counted = runs.clone();
-        let task = app.task("t", move || {
-            counted.add();
-            async {}
-        });
-        let task = task.register().unwrap();
+        let task = runs.count_in(&app);
         app.start().wait_blocking().unwrap();
         let scheduler = thread::spawn(move || {
             let job = task.schedule(()).push().wait_blocking();
