@@ -158,6 +158,11 @@ impl Plan {
         !self.needs_more()
     }
 
+    /// Whether it is one of `at`: once, by the wall clock.
+    fn is_at(&self) -> bool {
+        self.recurring.is_none() && matches!(self.due, Due::Wall(_))
+    }
+
     /// The cron expression that it goes by.
     pub(crate) fn cron(&self) -> Option<&Arc<Cron>> {
         match &self.recurring.as_ref()?.ticks.recurrence {
@@ -242,6 +247,18 @@ pub(crate) struct Durable {
     /// For `at_most_once`.
     pub(crate) mark: Mark,
     pub(crate) catch_up: CatchUp,
+    /// It runs once, at a time of the wall clock. The timer does not tell that of
+    /// an attempt, or of a retry.
+    is_at: bool,
+}
+
+impl Durable {
+    fn of(plan: &Plan) -> Self {
+        Self {
+            is_at: plan.is_at(),
+            ..Self::default()
+        }
+    }
 }
 
 /// Whether a job is one of those that were due when they were restored, of which
@@ -382,10 +399,10 @@ impl Progress {
         progress.set_timer(Some(plan.due));
         if needs_more {
             progress.more = Some(Box::new(More {
+                durable: plan.is_durable.then(|| Durable::of(&plan)),
                 zone: plan.zone,
                 nominal: Some(plan.nominal),
                 tally: plan.recurring.is_some().then(Box::default),
-                durable: plan.is_durable.then(Durable::default),
                 recurring: plan.recurring,
                 ..More::default()
             }));
@@ -617,17 +634,19 @@ impl Progress {
         let starts_over = !self.goes_on_with(&plan);
         if self.more.is_some() || plan.needs_more() {
             let more = self.more();
+            match &mut more.durable {
+                Some(durable) if plan.is_durable => {
+                    durable.mark = Mark::None;
+                    durable.is_at = plan.is_at();
+                }
+                durable => *durable = plan.is_durable.then(|| Durable::of(&plan)),
+            }
             more.zone = plan.zone;
             more.nominal = Some(plan.nominal);
             if starts_over && plan.recurring.is_some() {
                 more.tally = Some(Box::default());
             }
             more.recurring = plan.recurring;
-            match &mut more.durable {
-                Some(durable) if plan.is_durable => durable.mark = Mark::None,
-                durable if plan.is_durable => *durable = Some(Durable::default()),
-                durable => *durable = None,
-            }
         }
         self.set_timer(Some(plan.due));
         self.exec_at = plan.exec_at;

@@ -1270,3 +1270,43 @@ fn an_interval_makes_up_for_missed_times_after_the_clock_was_set_and_a_crash() -
     assert_eq!(fourth, Some((4, datetime!(2000-01-01 0:00:24 UTC))));
     Ok(())
 }
+
+/// When a replacement may have been torn, the store is told of the whole job once more.
+/// One of `at` that ran just then was a delay from then on: the next process did not
+/// see that the wall clock was set back before it.
+#[cfg(feature = "serde")]
+#[test]
+fn an_at_job_that_is_told_again_while_it_runs_goes_by_the_wall_clock_as_before() -> Result {
+    use jobber::testing::{Fault, FaultyStorage, Operation};
+
+    let (disk, clock) = (jobber::MemoryStorage::new(), ManualClock::new());
+    let tears = Arc::new(AtomicBool::new(false));
+    let start = || {
+        let tears = tears.clone();
+        let storage = FaultyStorage::new(disk.clone(), move |operation| match operation {
+            Operation::Commit(_) if tears.swap(false, Ordering::SeqCst) => Fault::Tear,
+            _ => Fault::None,
+        });
+        let sim = Simulation::with(0, clock.clone(), |app| app.storage(storage))?;
+        let task = sim.app().task("t", std::future::pending::<()>);
+        let task = task.timeout(HOUR).durable().register()?;
+        Ok::<_, Box<dyn Error>>((sim, task))
+    };
+    let (mut sim, task) = start()?;
+    let noon = datetime!(2000-01-01 12:00 UTC);
+    let _ = task.schedule(()).id("x").at(noon).wait_blocking()?;
+    sim.set_wall(noon);
+    tears.store(true, Ordering::SeqCst);
+    let again = task.schedule(()).id("x").replace();
+    assert!(again.every(HOUR).wait_blocking().is_err());
+    sim.crash();
+
+    clock.set_wall(noon - HOUR);
+    let (mut sim, task) = start()?;
+    let job = task.job("x").unwrap();
+    sim.advance(MINUTE * 59);
+    assert_eq!(job.status(), JobStatus::Scheduled);
+    sim.set_wall(noon);
+    assert_eq!(job.status(), JobStatus::Running);
+    Ok(())
+}

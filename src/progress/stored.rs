@@ -19,7 +19,7 @@ use crate::zone::Zone;
 impl Plan {
     /// What a store is to know of it.
     pub(crate) fn trigger(&self) -> TriggerRecord {
-        trigger(Some(self.due), self.recurring.as_deref())
+        trigger(self.is_at(), self.recurring.as_deref())
     }
 
     /// What a store is to know of a job that begins with it.
@@ -66,7 +66,8 @@ impl Progress {
 
     /// What makes it due, for the store.
     pub(crate) fn trigger(&self) -> TriggerRecord {
-        trigger(self.timer(), self.recurring())
+        let is_at = self.durable().is_some_and(|durable| durable.is_at);
+        trigger(is_at, self.recurring())
     }
 
     /// What a store is to know of it once it goes on with this plan.
@@ -139,6 +140,9 @@ impl Progress {
         };
         let mut progress = Self::new(plan.clone());
         progress.attempts = stored.attempts;
+        if let Some(durable) = progress.durable_mut() {
+            durable.is_at = record.trigger == TriggerRecord::At;
+        }
         progress.more().failed_as = stored.last_failure;
         if let Some(more) = progress.more.as_mut().filter(|m| m.recurring.is_some()) {
             more.tally = Some(tally.unwrap_or_default());
@@ -285,11 +289,11 @@ impl Tally {
     }
 }
 
-fn trigger(due: Option<Due>, recurring: Option<&Recurring>) -> TriggerRecord {
+fn trigger(is_at: bool, recurring: Option<&Recurring>) -> TriggerRecord {
     let Some(recurring) = recurring else {
-        return match due {
-            Some(Due::Wall(_)) => TriggerRecord::At,
-            Some(Due::Mono(_)) | None => TriggerRecord::Delay,
+        return match is_at {
+            true => TriggerRecord::At,
+            false => TriggerRecord::Delay,
         };
     };
     let options = RecurringRecord {

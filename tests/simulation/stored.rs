@@ -23,8 +23,7 @@ fn is_of(record: &JobRecord, saved: &Saved) -> bool {
     };
     let is_same_trigger = match (&record.trigger, saved.plan.when) {
         (TriggerRecord::Delay, When::Push | When::Delay { .. }) => true,
-        // Told again while it ran, it has no time of the wall clock any more.
-        (TriggerRecord::At | TriggerRecord::Delay, When::At { .. }) => true,
+        (TriggerRecord::At, When::At { .. }) => true,
         (
             TriggerRecord::Every {
                 interval,
@@ -69,7 +68,6 @@ fn is(record: &JobRecord, saved: &Saved) -> bool {
 /// What the disk has is what the store was told, or was being told.
 pub fn settle_store(model: &mut Model, records: &[JobRecord]) -> Result<(), String> {
     let records: BTreeMap<_, _> = records.iter().map(|r| (r.id.to_string(), r)).collect();
-    let now = model.now;
     for job in model.jobs.values_mut() {
         let record = records.get(&job.id);
         let fits = job
@@ -81,13 +79,7 @@ pub fn settle_store(model: &mut Model, records: &[JobRecord]) -> Result<(), Stri
             });
         match fits {
             Some(at) => {
-                let mut stored = job.stored.swap_remove(at);
-                if let (Some(saved), Some(record)) = (&mut stored, record)
-                    && record.trigger == TriggerRecord::Delay
-                {
-                    saved.plan.due = Due::Mono(saved.plan.due.mono(now));
-                }
-                job.stored = vec![stored];
+                job.stored = vec![job.stored.swap_remove(at)];
             }
             None if is_followed(job) => follow_store(job, record.copied()),
             None => {
