@@ -246,6 +246,8 @@ pub(crate) struct Durable {
     pub(crate) is_owed: bool,
     /// For `at_most_once`.
     pub(crate) mark: Mark,
+    /// When it was last asked for.
+    pub(crate) marked_at: WallNanos,
     pub(crate) catch_up: CatchUp,
     /// It runs once, at a time of the wall clock. The timer does not tell that of
     /// an attempt, or of a retry.

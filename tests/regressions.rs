@@ -1310,3 +1310,45 @@ fn an_at_job_that_is_told_again_while_it_runs_goes_by_the_wall_clock_as_before()
     assert_eq!(job.status(), JobStatus::Running);
     Ok(())
 }
+
+/// When a replacement may have been torn, the store is told of the whole job once more.
+/// If an attempt of an `at_most_once` task ran just then, it was told as if that had
+/// not begun, and after a crash the attempt was made again.
+#[cfg(feature = "serde")]
+#[test]
+fn an_attempt_at_most_once_during_which_a_replacement_fails_is_not_made_again() -> Result {
+    use jobber::testing::{Fault, FaultyStorage, Operation};
+
+    let (disk, clock) = (jobber::MemoryStorage::new(), ManualClock::new());
+    let fails = Arc::new(AtomicBool::new(false));
+    let starts = Log::new();
+    let start = || {
+        let (fails, starts) = (fails.clone(), starts.clone());
+        let storage = FaultyStorage::new(disk.clone(), move |operation| match operation {
+            Operation::Commit(_) if fails.swap(false, Ordering::SeqCst) => Fault::Fail,
+            _ => Fault::None,
+        });
+        let sim = Simulation::with(0, clock.clone(), |app| app.storage(storage))?;
+        let task = sim.app().task("t", move |cx: jobber::JobContext| {
+            starts.add(cx.nominal_time());
+            std::future::pending::<()>()
+        });
+        let task = task.durable().at_most_once().register()?;
+        Ok::<_, Box<dyn Error>>((sim, task))
+    };
+    let (mut sim, task) = start()?;
+    let _ = task.schedule(()).id("x").push().wait_blocking()?;
+    sim.advance(SECOND);
+    fails.store(true, Ordering::SeqCst);
+    let again = task.schedule(()).id("x").replace();
+    assert!(again.delay(HOUR).wait_blocking().is_err());
+    let started_at = disk.records()[0].progress.started_at;
+    assert_eq!(started_at, Some(datetime!(2000-01-01 0:00 UTC)));
+    sim.crash();
+
+    let (mut sim, task) = start()?;
+    sim.advance(SECOND);
+    assert_eq!(starts.entries().len(), 1);
+    assert!(task.job("x").is_none());
+    Ok(())
+}

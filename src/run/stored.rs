@@ -170,7 +170,15 @@ where
 
     fn progress_record(&self, state: &State<A, R>, now: Now) -> ProgressRecord {
         let is_running = self.core.status.actual() == JobStatus::Running;
-        state.progress.to_record(is_running, now)
+        let mut progress = state.progress.to_record(is_running, now);
+        if let Some(durable) = state.progress.durable()
+            && is_running
+            && self.is_at_most_once(state)
+        {
+            // It has begun, for the store too.
+            progress.started_at = Some(Zone::UTC.time_at(durable.marked_at));
+        }
+        progress
     }
 
     /// The job ends.
@@ -283,6 +291,7 @@ where
             && let Some(durable) = state.progress.durable_mut()
         {
             durable.mark = Mark::Asked(number);
+            durable.marked_at = now.wall;
         }
     }
 
