@@ -35,9 +35,12 @@ fn the_app_does_what_its_docs_say_whatever_happens() {
     };
     let is_shown = from.is_some() && count.is_none();
     let count = seeds.end - seeds.start;
+    let (mut jobs, mut loose) = (0, 0);
     for seed in seeds {
         let program = program(seed);
         let verdict = run(&program);
+        jobs += verdict.seen.jobs;
+        loose += verdict.seen.loose;
         if is_shown {
             println!("{}", verdict.history);
         }
@@ -51,7 +54,15 @@ fn the_app_does_what_its_docs_say_whatever_happens() {
             );
         }
     }
-    println!("{count} programs did as the model has it");
+    println!(
+        "{count} programs did as the model has it; {jobs} times a live job was looked at, \
+         {loose} of them without knowing what it would do"
+    );
+    // What is only followed could do anything.
+    assert!(
+        count < SEEDS || loose * 10 < jobs,
+        "it looks away too often"
+    );
 }
 
 #[test]

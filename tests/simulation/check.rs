@@ -20,7 +20,8 @@ pub fn ended_one(
     is_abort: bool,
     result: Result<bool, StorageError>,
 ) -> Result<(), String> {
-    let is_stormy = model.is_stormy;
+    // Only a new job is a reason to ask before it is time.
+    let has_failed = model.has_failed || model.is_behind;
     let Some(job) = model.jobs.get_mut(id) else {
         return Err(format!("{id} is live, and the model does not have it"));
     };
@@ -33,7 +34,7 @@ pub fn ended_one(
     };
     match &result {
         Ok(did) if *did == expected || job.loose.is_some() => {}
-        Err(_) if is_stormy && (job.plan.durable || job.stored.iter().any(Option::is_some)) => {}
+        Err(_) if has_failed && (job.plan.durable || job.stored.iter().any(Option::is_some)) => {}
         other => return Err(format!("ending {id} gave {other:?}, and not {expected}")),
     }
     match job.stage {
@@ -51,9 +52,11 @@ pub fn ended_one(
 }
 
 impl World {
-    /// Checks all, and the attempts that began since then.
-    pub fn check(&mut self, before: usize) -> Result<(), String> {
-        let entries = self.history.since(before);
+    /// Checks all, and the attempts that began since it last did.
+    pub fn check(&mut self) -> Result<(), String> {
+        let entries = self.history.since(self.checked);
+        self.checked += entries.len();
+        self.model.has_failed = self.has_failed();
         let is_stopped = self.process().is_stopped;
         self.model.starts.clear();
         self.model.spawned = spawned(&entries);
@@ -71,9 +74,11 @@ impl World {
         if let Some(fault) = self.model.faults.pop() {
             return Err(fault);
         }
+        self.count();
         self.meet_jobs();
         self.check_starts(&entries)?;
         self.follow();
+        self.read()?;
         self.check_jobs(is_stopped)?;
         self.check_store(is_stopped)?;
         if !is_stopped {
@@ -87,6 +92,14 @@ impl World {
             return Err(format!("{} arguments are left, and no job", Args::live()));
         }
         Ok(())
+    }
+
+    fn count(&mut self) {
+        let live = self.model.jobs.values().filter(|job| job.is_live());
+        for job in live {
+            self.seen.jobs += 1;
+            self.seen.loose += u64::from(job.loose.is_some());
+        }
     }
 
     /// Those that are done, and that nothing can name any more. There may be many.
@@ -168,6 +181,33 @@ impl World {
                 status => Stage::Done(status),
             };
         }
+    }
+
+    /// Takes what was drawn at random from the handles.
+    fn read(&mut self) -> Result<(), String> {
+        let process = self.process.as_ref().expect("there is always one");
+        for job in self.model.jobs.values_mut() {
+            let Some(room) = job.plan.unread.filter(|_| job.stage == Stage::Scheduled) else {
+                continue;
+            };
+            let Some(handle) = process.jobs.get(&job.id) else {
+                continue;
+            };
+            let by = nanos(handle.exec_at()) - job.plan.exec_at;
+            if job.loose.is_none() && !(0..=room).contains(&by) {
+                return Err(format!(
+                    "{handle:?} is due too early or too late, by {by} ns"
+                ));
+            }
+            let due = job.plan.due;
+            job.plan.read(by);
+            for saved in job.stored.iter_mut().flatten() {
+                if saved.plan.unread.is_some() && saved.plan.due == due {
+                    saved.plan.read(by);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Foresees them again, when that can be done.
@@ -341,7 +381,13 @@ fn tighten(job: &mut job::Job, handle: &Job<u64>, entries: &[Entry], wall: i64) 
     let exec_at = nanos(handle.exec_at());
     let is_caught_up = matches!(recurring.misfire, super::program::Missed::All(_));
     // It waits for a retry, or may have made up for some, or is overdue.
-    if last != started || is_caught_up || exec_at <= wall || !recurring.times.has(exec_at) {
+    if last != started || is_caught_up || exec_at <= wall {
+        return;
+    }
+    let Some(nominal) = recurring.times.until(exec_at) else {
+        return;
+    };
+    if exec_at - nominal > recurring.room(nominal).unwrap_or(0) {
         return;
     }
     let failed = ends.values().rev();
@@ -352,12 +398,14 @@ fn tighten(job: &mut job::Job, handle: &Job<u64>, entries: &[Entry], wall: i64) 
     }
     job.runs = last;
     job.attempts = 0;
-    recurring.nominal = exec_at;
+    recurring.nominal = nominal;
+    recurring.last_run = i64::MIN;
     recurring.dealt_with = i64::MIN;
     recurring.makes_up = false;
     job.plan.due = Due::Wall(exec_at);
     job.plan.exec_at = exec_at;
-    job.plan.shown = exec_at;
+    job.plan.unread = None;
+    job.plan.shown = nominal;
     job.loose = None;
     job.last = None;
 }

@@ -73,6 +73,8 @@ pub enum Event {
     },
     /// From here on the store may fail.
     Storm,
+    /// It does not, and has all.
+    Calm,
     /// The process is gone, or has been told to stop.
     Down,
     Up,

@@ -65,6 +65,8 @@ pub struct Saved {
     pub attempts: u32,
     pub runs: u64,
     pub failures: u32,
+    /// An attempt that is not to be made again was about to start.
+    pub is_marked: bool,
     /// For `Once`, by the wall clock.
     dealt_with: i64,
     /// The job was followed then, and not foreseen.
@@ -73,13 +75,10 @@ pub struct Saved {
 
 impl Job {
     pub fn new(id: String, task: usize, plan: Plan) -> Self {
-        let mut job = Self {
+        Self {
             id,
             task,
-            loose: plan
-                .recurring
-                .as_ref()
-                .and_then(|r| r.has_jitter.then_some(i64::MAX)),
+            loose: None,
             plan,
             stage: Stage::Scheduled,
             attempts: 0,
@@ -90,9 +89,7 @@ impl Job {
             last: None,
             since: 0,
             stored: vec![None],
-        };
-        job.loosen_if_marked();
-        job
+        }
     }
 
     pub fn is_live(&self) -> bool {
@@ -107,11 +104,9 @@ impl Job {
         }
     }
 
-    fn loosen_if_marked(&mut self) {
-        // An attempt of these waits for the store, and starts when that works.
-        if TASKS[self.task].at_most_once {
-            self.loosen(i64::MAX);
-        }
+    /// Whether the store has to know before an attempt starts.
+    pub fn is_at_most_once(&self) -> bool {
+        TASKS[self.task].at_most_once && self.plan.durable
     }
 
     pub fn loosen(&mut self, until: i64) {
@@ -123,6 +118,10 @@ impl Job {
 
     /// The store is told how it stands, if it keeps the job.
     pub fn save(&mut self, now: Now) {
+        self.save_as(false, now);
+    }
+
+    fn save_as(&mut self, is_marked: bool, now: Now) {
         let is_kept = self.plan.durable && self.is_live();
         let saved = is_kept.then(|| Saved {
             task: self.task,
@@ -135,6 +134,7 @@ impl Job {
             attempts: self.attempts,
             runs: self.runs,
             failures: self.failures,
+            is_marked,
             dealt_with: self
                 .plan
                 .recurring
@@ -159,9 +159,10 @@ impl Job {
                 recurring.makes_up |= matches!(recurring.misfire, Missed::All(_));
             }
         }
-        before.save(now);
+        let is_running = matches!(self.stage, Stage::Running { .. });
+        before.save_as(is_running && self.is_at_most_once(), now);
         let mut saved = before.stored.pop().flatten();
-        if let (Some(saved), Stage::Running { .. }) = (&mut saved, self.stage) {
+        if let Some(saved) = saved.as_mut().filter(|_| is_running) {
             saved.plan.exec_at = self.plan.exec_at;
         }
         self.stored.push(saved);
@@ -170,7 +171,7 @@ impl Job {
     /// When something happens to it, by the monotonic clock.
     pub fn next_event(&self, model: &Model) -> Option<i64> {
         match self.stage {
-            _ if self.loose.is_some() => None,
+            _ if self.loose.is_some() || self.plan.unread.is_some() => None,
             Stage::Scheduled if model.is_stopping => None,
             Stage::Scheduled => Some(self.plan.due.mono(model.now).max(model.now.mono)),
             Stage::Running { ends, limit, .. } => ends.into_iter().chain(limit).min(),
@@ -178,9 +179,10 @@ impl Job {
         }
     }
 
-    fn set_due(&mut self, due: Due, now: Now) {
+    fn set_due(&mut self, due: Due, unread: Option<i64>, now: Now) {
         self.plan.due = due;
         self.plan.exec_at = due.wall(now);
+        self.plan.unread = unread;
     }
 
     /// Its next run stands for this time.
@@ -193,7 +195,10 @@ impl Job {
         self.plan.shown = due.wall(now);
         let at = nominal.max(recurring.times.of(now));
         let due = recurring.times.due(at);
-        self.set_due(due, now);
+        // One that makes up for a missed time has no jitter.
+        let makes_up = recurring.makes_up;
+        let unread = recurring.room(nominal).filter(|_| !makes_up);
+        self.set_due(due, unread, now);
     }
 
     /// Its time has come. Gives the attempt that starts.
@@ -218,10 +223,10 @@ impl Job {
                 }
             }
         }
-        self.attempts += 1;
-        if self.plan.recurring.is_some() && self.attempts == 1 {
-            self.runs += 1;
+        if self.is_at_most_once() {
+            self.save_as(true, now);
         }
+        self.begin();
         let spec = &TASKS[self.task];
         let run = self.run();
         let (after, outcome) = self.plan.script.outcome(spec.blocking, run, self.attempts);
@@ -239,6 +244,17 @@ impl Job {
             attempt: self.attempts,
             nominal: self.plan.shown,
         })
+    }
+
+    /// An attempt begins.
+    fn begin(&mut self) {
+        self.attempts += 1;
+        if let Some(recurring) = &mut self.plan.recurring
+            && self.attempts == 1
+        {
+            self.runs += 1;
+            recurring.last_run = recurring.nominal;
+        }
     }
 
     pub fn run(&self) -> u64 {
@@ -261,26 +277,48 @@ impl Job {
         if self.is_ending {
             self.stage = Stage::Done(JobStatus::Cancelled);
         } else if let Some(plan) = self.next_plan.take() {
-            self.attempts = 0;
             let stops = is_stopping && !plan.durable;
-            self.plan = plan;
+            self.go_on_with(plan, status, now);
             self.stage = match stops {
                 true => Stage::Done(JobStatus::Cancelled),
                 false => Stage::Scheduled,
             };
-            (self.runs, self.failures) = (0, 0);
         } else if let Some(delay) = failed
             .and_then(|_| self.retry_delay(how))
             .filter(|_| !stops)
         {
-            let due = Due::Mono(now.mono + delay.as_nanos() as i64);
-            self.set_due(due, now);
+            let asked = matches!(how, Ended::By(Outcome::RetryAfter(_), ..));
+            let room = (TASKS[self.task].wavers && !asked).then_some(delay / 2);
+            let earliest = delay - room.unwrap_or_default();
+            let due = Due::Mono(now.mono + earliest.as_nanos() as i64);
+            self.set_due(due, room.map(|room| room.as_nanos() as i64), now);
             self.stage = Stage::Scheduled;
         } else {
             self.attempts = 0;
             self.stage = self.after_run(status, stops, now);
         }
         self.save(now);
+    }
+
+    /// The run has ended like this, and another plan takes its place.
+    fn go_on_with(&mut self, mut plan: Plan, status: JobStatus, now: Now) {
+        self.attempts = 0;
+        if self.plan.goes_on_with(&plan) {
+            let mut old = self.clone();
+            let pending = old.after_run(status, false, now) == Stage::Scheduled;
+            self.failures = old.failures;
+            plan.fit(&old.plan, pending, now);
+        } else {
+            (self.runs, self.failures) = (0, 0);
+        }
+        if plan.unread.is_some() && plan.due.mono(now) <= now.mono {
+            // It may be due by now, or not yet.
+            self.loosen(match plan.is_on_wall() {
+                true => now.wall,
+                false => i64::MAX,
+            });
+        }
+        self.plan = plan;
     }
 
     fn retry_delay(&self, how: Ended) -> Option<Duration> {
@@ -344,6 +382,11 @@ impl Saved {
         job.attempts = self.attempts;
         job.runs = self.runs;
         job.failures = self.failures;
+        if self.is_marked {
+            job.begin();
+            job.attempts = 0;
+            job.stage = job.after_run(JobStatus::Failed, false, now);
+        }
         // What a job that recurs has dealt with is known of those that are foreseen.
         if job.plan.recurring.is_some()
             && let Some(until) = self.loose.max(before.loose)
@@ -352,6 +395,9 @@ impl Saved {
         }
         job.since = before.since;
         job.stored = vec![Some(self)];
+        if job.stored.iter().flatten().any(|saved| saved.is_marked) {
+            job.save(now);
+        }
         job
     }
 }

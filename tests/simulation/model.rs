@@ -25,6 +25,10 @@ pub struct Model {
     pub spawned: Vec<Spawned>,
     /// The store may fail: what waits for it is not foreseen.
     pub is_stormy: bool,
+    /// It has failed in this step.
+    pub has_failed: bool,
+    /// It had failed before, and had not caught up.
+    pub is_behind: bool,
     pub faults: Vec<String>,
 }
 
@@ -45,6 +49,16 @@ impl Model {
     pub fn next_event(&self) -> Option<i64> {
         let events = self.jobs.values().filter_map(|job| job.next_event(self));
         events.min()
+    }
+
+    /// Whether something is drawn at random, and has to be read.
+    pub fn is_random(&self) -> bool {
+        let mut live = self.jobs.values().filter(|job| job.is_live());
+        live.any(|job| {
+            let plans = job.next_plan.iter().chain([&job.plan]);
+            let mut recurring = plans.filter_map(|plan| plan.recurring.as_ref());
+            TASKS[job.task].wavers || recurring.any(|recurring| recurring.jitter > 0)
+        })
     }
 
     /// All that happens until then. What runs have scheduled meanwhile is known.
@@ -97,8 +111,13 @@ impl Model {
     /// another one.
     fn happen(&mut self, id: &str) -> Option<Attempt> {
         let (now, boot, is_stopping) = (self.now, self.boot, self.is_stopping);
+        let is_stormy = self.is_stormy;
         let job = self.jobs.get_mut(id)?;
         match job.stage {
+            Stage::Scheduled if is_stormy && job.is_at_most_once() => {
+                // It starts when the store works.
+                job.loosen(i64::MAX);
+            }
             Stage::Scheduled => {
                 let attempt = job.fire(boot, now)?;
                 self.starts.push((attempt.clone(), now.mono));
@@ -132,7 +151,7 @@ impl Model {
         match child.ok {
             true if !is_taken => self.admit(id, child.task, plan),
             false if is_taken => {}
-            false if durable && self.is_stormy => self.maybe(id, child.task, plan),
+            false if durable && self.has_failed => self.maybe(id, child.task, plan),
             ok => self
                 .faults
                 .push(format!("scheduling {id} from within a run gave {ok}")),

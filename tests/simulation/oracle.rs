@@ -88,6 +88,7 @@ pub fn judge(history: &[Entry]) -> Result<(), String> {
                     job.is_in_storm = true;
                 }
             }
+            Event::Calm => is_in_storm = false,
             Event::Down => {
                 is_down = true;
                 for job in jobs.values_mut() {

@@ -40,7 +40,10 @@ pub struct Plan {
     pub script: Script,
     pub when: When,
     pub durable: bool,
+    /// When it is due, or at the earliest, as long as that is not read.
     pub due: Due,
+    /// It is due by up to so much later, at random: that is read when it is known.
+    pub unread: Option<i64>,
     /// The wall time of that, as it was foreseen.
     pub exec_at: i64,
     /// The wall time that the run stands for, as it was foreseen.
@@ -57,7 +60,9 @@ pub struct Recurring {
     pub max_runs: Option<u64>,
     pub max_failures: u32,
     pub start: Option<i64>,
-    pub has_jitter: bool,
+    pub jitter: i64,
+    /// The time of the last run that has started.
+    pub last_run: i64,
     /// For `All`: made up for in a row.
     pub made_up: u32,
     /// For `Once`: all times up to here are made up for.
@@ -138,9 +143,14 @@ impl Times {
         }
     }
 
-    /// Whether this is one of them.
-    pub fn has(&self, at: i64) -> bool {
-        self.after(at - 1) == at
+    /// The last one until then, if there is one in the days before.
+    pub fn until(&self, at: i64) -> Option<i64> {
+        const DAYS: i64 = 3 * 86_400;
+        let mut back = (0..).map(|n| (1 << n) * 1_000_000_000);
+        let back = back.find(|back| *back > DAYS * 1_000_000_000 || self.after(at - back) <= at);
+        let first = self.after(at - back?);
+        let times = std::iter::successors(Some(first), |time| Some(self.after(*time)));
+        times.take_while(|time| *time <= at).last()
     }
 
     pub fn same(&self, other: &Times) -> bool {
@@ -199,20 +209,64 @@ impl Plan {
             max_runs: options.max_runs.map(u64::from),
             max_failures: options.max_failures.map_or(10, u32::from),
             start: options.start_ms.map(|ms| now.wall + i64::from(ms) * MS),
-            has_jitter: options.jitter_ms > 0,
+            jitter: i64::from(options.jitter_ms) * MS,
+            last_run: i64::MIN,
             made_up: 0,
             dealt_with: i64::MIN,
             makes_up: false,
         });
+        let nominal = |r: &Recurring| r.room(r.nominal);
         Self {
             script,
             when,
             durable,
             due,
+            unread: recurring.as_ref().and_then(nominal),
             exec_at: due.wall(now),
             shown: due.wall(now),
             recurring,
         }
+    }
+
+    /// What was drawn at random is known.
+    pub fn read(&mut self, by: i64) {
+        self.due = match self.due {
+            Due::Mono(at) => Due::Mono(at + by),
+            Due::Wall(at) => Due::Wall(at + by),
+        };
+        self.exec_at += by;
+        self.unread = None;
+    }
+
+    /// "A recurring job keeps its run number and its failures in a row, unless its
+    /// start date is another one."
+    pub fn goes_on_with(&self, new: &Plan) -> bool {
+        match (&self.recurring, &new.recurring) {
+            (Some(old), Some(new)) => old.start == new.start,
+            _ => false,
+        }
+    }
+
+    /// The same job has gone by another plan: what that waits for, if it does, is not
+    /// left out, and what it has run is not run again.
+    pub fn fit(&mut self, old: &Plan, pending: bool, now: Now) {
+        if !old.is_on_wall() || !self.is_on_wall() {
+            return;
+        }
+        let (Some(before), Some(recurring)) = (&old.recurring, &mut self.recurring) else {
+            return;
+        };
+        recurring.last_run = before.last_run;
+        let is_same = before.times.same(&recurring.times) && before.jitter == recurring.jitter;
+        if pending && is_same {
+            recurring.nominal = before.nominal;
+            (self.due, self.unread) = (old.due, old.unread);
+        } else if recurring.nominal <= before.last_run {
+            recurring.nominal = recurring.times.after(before.last_run.max(now.wall));
+            (self.due, self.unread) = (Due::Wall(recurring.nominal), None);
+        }
+        self.shown = recurring.nominal;
+        self.exec_at = self.due.wall(now);
     }
 
     pub fn is_on_wall(&self) -> bool {
@@ -231,6 +285,13 @@ pub enum Tick {
 }
 
 impl Recurring {
+    /// By how much later than this time a run may be due, if that is drawn at random:
+    /// "but before the next time".
+    pub fn room(&self, nominal: i64) -> Option<i64> {
+        let next = || self.times.after(nominal);
+        (self.jitter > 0).then(|| self.jitter.min(next() - nominal - 1))
+    }
+
     /// The run that is waited for has come due at `due`; it is `at` now.
     pub fn fires(&mut self, due: i64, at: i64) -> Tick {
         if std::mem::take(&mut self.makes_up) {

@@ -117,9 +117,10 @@ pub enum Op {
     StepWall {
         ms: i32,
     },
-    /// The commits to come go like this, in turn.
+    /// The commits to come go like this, so many times; then all is well again.
     Store {
         commits: [Commit; 4],
+        times: u8,
     },
     /// The process is killed, and the next one starts after a while.
     Crash {
@@ -220,6 +221,7 @@ impl Choices<'_> {
             },
             34 | 35 => Op::Store {
                 commits: [(); 4].map(|()| self.commit()),
+                times: self.of(&[1, 1, 1, 2, 10]),
             },
             36 => Op::Crash {
                 down_ms: self.of(&[0, 0, 500, 5_000, 60_000, 7_200_000]),

@@ -15,6 +15,8 @@ pub struct TaskSpec {
     pub timeout: Option<Duration>,
     /// How long each retry waits.
     pub retries: &'static [Duration],
+    /// Of that, half is drawn at random.
+    pub wavers: bool,
 }
 
 const fn secs(secs: u64) -> Duration {
@@ -28,9 +30,10 @@ const PLAIN: TaskSpec = TaskSpec {
     blocking: false,
     timeout: None,
     retries: &[],
+    wavers: false,
 };
 
-pub const TASKS: [TaskSpec; 9] = [
+pub const TASKS: [TaskSpec; 10] = [
     PLAIN,
     TaskSpec {
         name: "timed",
@@ -71,6 +74,13 @@ pub const TASKS: [TaskSpec; 9] = [
         durable: true,
         blocking: true,
         retries: &[secs(2)],
+        ..PLAIN
+    },
+    TaskSpec {
+        name: "kept-wavering",
+        durable: true,
+        retries: &[secs(6); 2],
+        wavers: true,
         ..PLAIN
     },
     TaskSpec {

@@ -50,9 +50,10 @@ fn is(record: &JobRecord, saved: &Saved) -> bool {
     let progress = &record.progress;
     let recurring = progress.recurring.as_ref();
     let ours = saved.plan.recurring.as_ref();
-    let has_jitter = ours.is_some_and(|ours| ours.has_jitter);
+    let late = nanos(progress.due) - saved.plan.exec_at;
     is_of(record, saved)
-        && (has_jitter || nanos(progress.due) == saved.plan.exec_at)
+        && (0..=saved.plan.unread.unwrap_or(0)).contains(&late)
+        && progress.started_at.is_some() == saved.is_marked
         && nanos(progress.nominal) == saved.plan.shown
         && progress.attempts == saved.attempts
         && recurring.is_some() == saved.plan.recurring.is_some()
@@ -79,7 +80,13 @@ pub fn settle_store(model: &mut Model, records: &[JobRecord]) -> Result<(), Stri
             });
         match fits {
             Some(at) => {
-                job.stored = vec![job.stored.swap_remove(at)];
+                let mut stored = job.stored.swap_remove(at);
+                if let (Some(saved), Some(record)) = (&mut stored, record) {
+                    saved
+                        .plan
+                        .read(nanos(record.progress.due) - saved.plan.exec_at);
+                }
+                job.stored = vec![stored];
             }
             None if is_followed(job) => follow_store(job, record.copied()),
             None => {
@@ -112,7 +119,9 @@ fn follow_store(job: &mut job::Job, record: Option<&JobRecord>) {
     let progress = &record.progress;
     saved.plan.exec_at = nanos(progress.due);
     saved.plan.shown = nanos(progress.nominal);
+    saved.plan.unread = None;
     saved.attempts = progress.attempts;
+    saved.is_marked = progress.started_at.is_some();
     saved.loose = saved.loose.max(job.loose);
     if let (Some(recurring), Some(theirs)) = (&mut saved.plan.recurring, &progress.recurring) {
         saved.runs = theirs.runs;

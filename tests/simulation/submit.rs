@@ -5,7 +5,7 @@ use std::time::Duration;
 use jobber::testing::ManualClock;
 use jobber::{Clock, Job, Misfire, Schedule, ScheduleError, Task};
 
-use super::history::{Event, Promise};
+use super::history::{Event, Now, Promise};
 use super::job::{self, Stage};
 use super::model::Model;
 use super::plan::Plan;
@@ -118,15 +118,12 @@ impl Request {
             Err(ScheduleError::RunsUsedUp { .. }) if is_loose || uses_up(old, &plan).is_some() => {
                 Ok(None)
             }
-            Err(ScheduleError::Storage(_)) if model.is_stormy && (durable || old.plan.durable) => {
+            Err(ScheduleError::Storage(_)) if model.has_failed && (durable || old.plan.durable) => {
                 // It goes on as it was, and the store is told so again; what has
                 // become of this one is not known until then.
                 let before = old.stored.last().cloned().flatten();
                 let mut torn = old.clone();
                 replace(&mut torn, plan, model.now, since);
-                torn.failures += u32::from(old.attempts > 0);
-                old.stored.extend(torn.stored.last().cloned());
-                torn.save(model.now);
                 old.stored.extend(torn.stored.pop());
                 old.stored.push(before);
                 // It is told as it stands: times that were left out meanwhile are
@@ -159,7 +156,7 @@ impl Request {
                     self.promise(id, durable, model, false),
                 )))
             }
-            Err(ScheduleError::Storage(_)) if durable && model.is_stormy => {
+            Err(ScheduleError::Storage(_)) if durable && model.has_failed => {
                 model.maybe(id.clone(), self.task, plan);
                 Ok(Some(Event::Refused { id }))
             }
@@ -180,73 +177,35 @@ impl Request {
     }
 }
 
-/// "A recurring job keeps its run number and its failures in a row, unless its
-/// start date is another one."
-fn goes_on(old: &Plan, new: &Plan) -> bool {
-    match (&old.recurring, &new.recurring) {
-        (Some(old), Some(new)) => old.start == new.start,
-        _ => false,
-    }
-}
-
 fn uses_up(old: &job::Job, plan: &Plan) -> Option<u64> {
     let max = plan.recurring.as_ref()?.max_runs?;
-    (goes_on(&old.plan, plan) && old.runs >= max).then_some(old.runs)
+    (old.plan.goes_on_with(plan) && old.runs >= max).then_some(old.runs)
 }
 
-fn replace(job: &mut job::Job, mut plan: Plan, now: super::history::Now, since: usize) {
-    let goes_on = goes_on(&job.plan, &plan);
-    if plan.recurring.as_ref().is_some_and(|r| r.has_jitter) {
-        job.loosen(i64::MAX);
-    }
-    match job.stage {
-        Stage::Running { .. } => {
-            if goes_on {
-                // Its run is entered when it ends, beside what comes next.
-                job.loosen(loose_until(&plan, now));
-            }
-            let present = std::mem::replace(&mut job.plan, plan.clone());
-            let (attempts, runs, failures) = (job.attempts, job.runs, job.failures);
-            job.attempts = 0;
-            if !goes_on {
-                (job.runs, job.failures) = (0, 0);
-            }
-            job.save(now);
-            job.plan = present;
-            (job.attempts, job.runs, job.failures) = (attempts, runs, failures);
-            job.next_plan = Some(plan);
+fn replace(job: &mut job::Job, mut plan: Plan, now: Now, since: usize) {
+    let goes_on = job.plan.goes_on_with(&plan);
+    if let Stage::Running { .. } = job.stage {
+        let present = std::mem::replace(&mut job.plan, plan.clone());
+        let (attempts, runs, failures) = (job.attempts, job.runs, job.failures);
+        job.attempts = 0;
+        if !goes_on {
+            (job.runs, job.failures) = (0, 0);
         }
-        _ => {
-            if goes_on && job.attempts > 0 {
-                // The run that waits for a retry is given up, as failed.
-                job.loosen(loose_until(&plan, now));
-            }
-            if goes_on
-                && job.attempts == 0
-                && let (Some(old), Some(new)) = (&job.plan.recurring, &mut plan.recurring)
-                && old.times.same(&new.times)
-            {
-                // What is waited for is not left out.
-                new.nominal = old.nominal;
-                (plan.due, plan.exec_at) = (job.plan.due, job.plan.exec_at);
-                plan.shown = job.plan.shown;
-            }
-            job.plan = plan;
-            job.attempts = 0;
-            if !goes_on {
-                (job.runs, job.failures) = (0, 0);
-                job.since = since;
-            }
-            job.save(now);
-        }
+        job.save(now);
+        job.plan = present;
+        (job.attempts, job.runs, job.failures) = (attempts, runs, failures);
+        job.next_plan = Some(plan);
+        return;
     }
-}
-
-/// A job by the monotonic clock stays loose: its times can't be told from those
-/// that it shows, once the wall clock was set.
-fn loose_until(plan: &Plan, now: super::history::Now) -> i64 {
-    match plan.is_on_wall() {
-        true => now.wall,
-        false => i64::MAX,
+    if goes_on {
+        plan.fit(&job.plan, job.attempts == 0, now);
+        // The run that waits for a retry is given up, as failed.
+        job.failures += u32::from(job.attempts > 0);
+    } else {
+        (job.runs, job.failures) = (0, 0);
+        job.since = since;
     }
+    job.plan = plan;
+    job.attempts = 0;
+    job.save(now);
 }

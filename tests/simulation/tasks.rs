@@ -111,9 +111,13 @@ fn register_one(sim: &Simulation, shared: &Shared, at: usize, spec: &TaskSpec) -
     }
     if let [first, ..] = spec.retries {
         let count = spec.retries.len() as u32;
-        builder = builder.retry(match spec.name {
+        let backoff = match spec.name {
             "backoff" => Backoff::exponential(count),
             _ => Backoff::fixed(count, *first),
+        };
+        builder = builder.retry(match spec.wavers {
+            true => backoff.jitter(0.5),
+            false => backoff,
         });
     }
     if spec.durable {

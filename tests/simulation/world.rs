@@ -1,7 +1,7 @@
 //! The world of a program: the clock, the disk, the process, and the model beside
 //! it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -23,8 +23,26 @@ const FARTHEST: i64 = 3_600_000_000_000;
 /// What the disk does from here on.
 #[derive(Default)]
 struct Weather {
-    commits: [Option<Commit>; 4],
-    next: usize,
+    /// Then, all is well.
+    commits: VecDeque<Commit>,
+    /// How many have failed.
+    failed: u64,
+    /// This process will not see it again.
+    is_gone: bool,
+}
+
+impl Weather {
+    fn is_calm(&self) -> bool {
+        !self.is_gone && self.commits.iter().all(|commit| *commit == Commit::Works)
+    }
+
+    /// What becomes of the next commit.
+    fn commit(&mut self) -> Commit {
+        let commit = self.commits.pop_front().unwrap_or(Commit::Works);
+        self.is_gone |= matches!(commit, Commit::Dies | Commit::TearsAndDies);
+        self.failed += u64::from(self.is_gone || commit != Commit::Works);
+        commit
+    }
 }
 
 pub struct World {
@@ -37,6 +55,11 @@ pub struct World {
     pub waits: Waits,
     /// What is due has run.
     pub is_settled: bool,
+    /// The history so far is as it should be.
+    pub checked: usize,
+    /// How many commits had failed before this step.
+    failed_before: u64,
+    pub seen: Seen,
 }
 
 pub struct Process {
@@ -51,9 +74,19 @@ pub struct Process {
     pub is_stopped: bool,
 }
 
+/// How closely the app was looked at.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seen {
+    /// Live jobs, each at each step.
+    pub jobs: u64,
+    /// Those of them that were followed, and not foreseen.
+    pub loose: u64,
+}
+
 /// A program's history, and what is wrong with it, if anything.
 pub struct Verdict {
     pub history: History,
+    pub seen: Seen,
     pub fault: Option<String>,
 }
 
@@ -61,8 +94,10 @@ pub struct Verdict {
 pub fn run(program: &Program) -> Verdict {
     let mut world = World::new(program);
     let history = world.history.clone();
+    let mut seen = Seen::default();
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         world.run(program)?;
+        seen = world.seen;
         drop(world);
         super::oracle::judge(&history.since(0))?;
         match Args::live() {
@@ -78,7 +113,11 @@ pub fn run(program: &Program) -> Verdict {
         }),
     };
     Args::forget();
-    Verdict { history, fault }
+    Verdict {
+        history,
+        seen,
+        fault,
+    }
 }
 
 impl World {
@@ -92,6 +131,9 @@ impl World {
             process: None,
             waits: Waits::default(),
             is_settled: false,
+            checked: 0,
+            failed_before: 0,
+            seen: Seen::default(),
         };
         world.model.now = now(&world.clock);
         world.boot(program.start);
@@ -104,9 +146,13 @@ impl World {
 
     /// Whether the store may fail, or has failed and has not caught up.
     pub fn is_stormy(&self) -> bool {
-        let weather = self.weather.lock().unwrap();
-        let calm = |commit: &Option<Commit>| matches!(commit, None | Some(Commit::Works));
-        !weather.commits.iter().all(calm) || !self.is_healthy()
+        let is_calm = self.weather.lock().unwrap().is_calm();
+        !is_calm || !self.is_healthy()
+    }
+
+    /// Whether a commit has failed in this step.
+    pub fn has_failed(&self) -> bool {
+        self.weather.lock().unwrap().failed > self.failed_before
     }
 
     pub fn is_healthy(&self) -> bool {
@@ -130,6 +176,7 @@ impl World {
         self.note(Event::Op("the end".into()));
         self.step(Op::Store {
             commits: [Commit::Works; 4],
+            times: 1,
         })?;
         self.step(Op::Crash { down_ms: 0 })?;
         self.step(Op::Advance { ms: 100_000 })?;
@@ -142,9 +189,8 @@ impl World {
                 .collect();
             let ids: Vec<_> = live.into_iter().map(|job| job.id.clone()).collect();
             for id in ids {
-                let before = self.history.len();
                 self.end_one(&id, true)?;
-                self.check(before)?;
+                self.check()?;
             }
         }
         self.step(Op::Run)?;
@@ -169,8 +215,7 @@ impl World {
     }
 
     fn step(&mut self, op: Op) -> Result<(), String> {
-        let before = self.history.len();
-        self.model.is_stormy = self.is_stormy();
+        self.begin_step();
         let is_stopped = self
             .process
             .as_ref()
@@ -191,28 +236,27 @@ impl World {
                 self.is_settled = true;
                 self.process().sim.run_until_stalled();
             }
-            Op::Advance { ms } => self.advance(Duration::from_millis(ms.into())),
+            Op::Advance { ms } => self.advance(Duration::from_millis(ms.into()))?,
             Op::AdvanceToNext => {
                 let next = self.model.next_event();
                 let by = next.map_or(1_000, |next| next - self.model.now.mono);
                 let by = by.min(FARTHEST);
                 if by > 0 {
-                    self.advance(Duration::from_nanos(by as u64 - 1));
-                    self.check(before)?;
-                    let between = self.history.len();
-                    self.advance(Duration::from_nanos(1));
-                    return self.check(between);
+                    self.advance(Duration::from_nanos(by as u64 - 1))?;
+                    self.check()?;
+                    self.begin_step();
+                    self.advance(Duration::from_nanos(1))?;
+                } else {
+                    self.advance(Duration::ZERO)?;
                 }
-                self.advance(Duration::ZERO);
             }
             Op::StepWall { ms } => self.step_wall(ms),
-            Op::Store { commits } => {
+            Op::Store { commits, times } => {
                 if commits != [Commit::Works; 4] {
                     self.note(Event::Storm);
                 }
                 let mut weather = self.weather.lock().unwrap();
-                weather.commits = commits.map(Some);
-                weather.next = 0;
+                weather.commits = commits.repeat(times.into()).into();
             }
             Op::Crash { down_ms } => {
                 self.crash()?;
@@ -228,22 +272,47 @@ impl World {
             }
             Op::Boot { .. } => {}
         }
-        self.check(before)
+        self.check()?;
+        if self.model.is_stormy && !self.is_stormy() {
+            self.note(Event::Calm);
+        }
+        Ok(())
+    }
+
+    fn begin_step(&mut self) {
+        self.model.is_stormy = self.is_stormy();
+        self.model.is_behind = !self.is_healthy();
+        self.failed_before = self.weather.lock().unwrap().failed;
     }
 
     pub fn process(&mut self) -> &mut Process {
         self.process.as_mut().expect("there is always one")
     }
 
-    fn advance(&mut self, by: Duration) {
-        let process = self.process.as_mut().expect("there is always one");
-        match process.is_stopped {
-            true => self.clock.advance(by),
-            false => {
-                self.is_settled = true;
-                process.sim.advance(by);
-            }
+    fn advance(&mut self, by: Duration) -> Result<(), String> {
+        let target = self.clock.elapsed() + by;
+        if self.process().is_stopped {
+            self.clock.advance(by);
+            return Ok(());
         }
+        // What is drawn at random is read before it is time.
+        while self.model.is_random()
+            && let Some(next) = self.model.next_event()
+            && let next = Duration::from_nanos(next as u64)
+            && (self.clock.elapsed()..target).contains(&next)
+        {
+            self.advance_to(next);
+            self.check()?;
+            self.begin_step();
+        }
+        self.advance_to(target);
+        Ok(())
+    }
+
+    fn advance_to(&mut self, target: Duration) {
+        self.is_settled = true;
+        let by = target - self.clock.elapsed();
+        self.process().sim.advance(by);
     }
 
     fn step_wall(&mut self, ms: i32) {
@@ -269,20 +338,18 @@ impl World {
             let Operation::Commit(_) = operation else {
                 return Fault::None;
             };
-            let mut weather = weather.lock().unwrap();
-            let commit = weather.commits[weather.next % 4];
-            weather.next += 1;
-            drop(weather);
+            let commit = weather.lock().unwrap().commit();
             match commit {
-                None | Some(Commit::Works) => Fault::None,
-                Some(Commit::Fails) => Fault::Fail,
-                Some(Commit::Tears) => Fault::Tear,
+                Commit::Works => Fault::None,
+                Commit::Fails => Fault::Fail,
+                Commit::Tears => Fault::Tear,
                 // One that no panic hook hears of.
-                Some(Commit::Panics) => std::panic::resume_unwind(Box::new("a planned one")),
-                Some(Commit::Dies) => Fault::Die,
-                Some(Commit::TearsAndDies) => Fault::TearAndDie,
+                Commit::Panics => std::panic::resume_unwind(Box::new("a planned one")),
+                Commit::Dies => Fault::Die,
+                Commit::TearsAndDies => Fault::TearAndDie,
             }
         };
+        self.weather.lock().unwrap().is_gone = false;
         let storage = FaultyStorage::new(self.disk.clone(), plan);
         let boot = self.model.boot;
         let sim = Simulation::with(boot.into(), self.clock.clone(), |builder| {
@@ -328,14 +395,9 @@ impl World {
                 Some(job) => {
                     process.jobs.insert(id.clone(), job);
                 }
-                None => {
-                    // An attempt that must not be made again has failed.
-                    let job = self.model.jobs.get_mut(&id).expect("it was there");
-                    if !TASKS[task].at_most_once {
-                        return Err(format!("{id} is stored, and was not taken up"));
-                    }
-                    job.stage = super::job::Stage::Done(JobStatus::Failed);
-                }
+                // An attempt that must not be made again has failed.
+                None if !self.model.jobs[&id].is_live() => {}
+                None => return Err(format!("{id} is stored, and was not taken up")),
             }
             self.note(Event::Restored { id });
         }
@@ -382,11 +444,12 @@ impl World {
         if process.is_stopped && !job.is_done() {
             return Ok(());
         }
-        self.model.is_stormy = self.is_stormy();
+        self.begin_step();
         self.note(Event::TakenBack { id: id.into() });
         let cancel = if is_abort { job.abort() } else { job.cancel() };
         let result = cancel.wait_blocking();
         self.note(Event::Seen(format!("abort: {is_abort}: {result:?}")));
+        self.model.has_failed = self.has_failed();
         check::ended_one(&mut self.model, id, is_abort, result)
     }
 
@@ -434,6 +497,7 @@ impl World {
             _ => {}
         }
         let since = self.history.len();
+        self.model.has_failed = self.has_failed();
         let promise = request.judge(&mut self.model, result.as_ref(), since)?;
         if let Ok(job) = result {
             let id = job.id().to_string();
