@@ -316,7 +316,7 @@ impl Simulation {
     /// the simulation's.
     ///
     /// # Errors
-    /// Those of [`JobberBuilder::build`].
+    /// Those of [`JobberBuilder::build`] and [`Jobber::start`].
     ///
     /// ```
     /// use jobber::testing::{ManualClock, Simulation};
@@ -331,6 +331,37 @@ impl Simulation {
         clock: ManualClock,
         configure: impl FnOnce(JobberBuilder) -> JobberBuilder,
     ) -> Result<Self, StartError> {
+        let sim = Self::unstarted(seed, clock, configure)?;
+        sim.app.start().wait_blocking()?;
+        Ok(sim)
+    }
+
+    /// Like [`with`](Simulation::with), but the app is not started yet: for a test of
+    /// how a program starts, with its tasks registered [before](Jobber::start).
+    ///
+    /// # Errors
+    /// Those of [`JobberBuilder::build`].
+    ///
+    /// ```
+    /// use jobber::ScheduleError;
+    /// use jobber::testing::{ManualClock, Simulation};
+    ///
+    /// let mut sim = Simulation::unstarted(0, ManualClock::new(), |builder| builder)?;
+    /// let hello = sim.app().task("hello", || async {}).register()?;
+    /// let early = hello.schedule(()).push().wait_blocking();
+    /// assert!(matches!(early, Err(ScheduleError::NotStarted)));
+    ///
+    /// sim.app().start().wait_blocking()?;
+    /// let job = hello.schedule(()).push().wait_blocking()?;
+    /// sim.run_until_stalled();
+    /// assert!(job.is_done());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn unstarted(
+        seed: u64,
+        clock: ManualClock,
+        configure: impl FnOnce(JobberBuilder) -> JobberBuilder,
+    ) -> Result<Self, StartError> {
         let executor = Arc::new(InlineExecutor::default());
         let app = configure(Jobber::builder())
             .seed(seed)
@@ -338,7 +369,6 @@ impl Simulation {
             .executor(executor.clone())
             .turned_by_hand()
             .build()?;
-        app.start().wait_blocking()?;
         Ok(Self {
             driver: Driver::new(app.hub().clone()),
             app,
@@ -469,6 +499,10 @@ impl Simulation {
 
     /// Runs all that is due. Gives when the next thing is.
     fn settle(&mut self) -> Option<Duration> {
+        if self.app.hub().is_new() {
+            // The driver begins with the app, and knows of no step before that.
+            self.driver = Driver::new(self.app.hub().clone());
+        }
         let mut steps = 0;
         while steps < MAX_STEPS_AT_ONE_INSTANT {
             let turn = self.driver.turn();
