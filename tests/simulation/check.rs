@@ -57,7 +57,7 @@ impl World {
         let entries = self.history.since(self.checked);
         self.checked += entries.len();
         self.model.has_failed = self.has_failed();
-        let is_stopped = self.process().is_stopped;
+        let is_stopped = !self.process().is_running();
         self.model.starts.clear();
         self.model.spawned = spawned(&entries);
         let to = now(&self.clock);
@@ -87,9 +87,22 @@ impl World {
         }
         self.waits.check(is_stopped)?;
         self.check_finals()?;
+        self.listen(&entries)?;
         let is_idle = !self.model.jobs.values().any(job::Job::is_live);
         if is_settled && is_idle && Args::live() != 0 {
             return Err(format!("{} arguments are left, and no job", Args::live()));
+        }
+        Ok(())
+    }
+
+    fn listen(&mut self, entries: &[Entry]) -> Result<(), String> {
+        let process = self.process();
+        let Some(listener) = &mut process.listener else {
+            return Ok(());
+        };
+        listener.check(entries)?;
+        if !process.is_running() {
+            process.listener = None;
         }
         Ok(())
     }
@@ -187,22 +200,21 @@ impl World {
     fn read(&mut self) -> Result<(), String> {
         let process = self.process.as_ref().expect("there is always one");
         for job in self.model.jobs.values_mut() {
-            let Some(room) = job.plan.unread.filter(|_| job.stage == Stage::Scheduled) else {
+            let Some(draw) = job.plan.unread.filter(|_| job.stage == Stage::Scheduled) else {
                 continue;
             };
             let Some(handle) = process.jobs.get(&job.id) else {
                 continue;
             };
             let by = nanos(handle.exec_at()) - job.plan.exec_at;
-            if job.loose.is_none() && !(0..=room).contains(&by) {
+            if job.loose.is_none() && !(0..=draw.most).contains(&by) {
                 return Err(format!(
                     "{handle:?} is due too early or too late, by {by} ns"
                 ));
             }
-            let due = job.plan.due;
             job.plan.read(by);
             for saved in job.stored.iter_mut().flatten() {
-                if saved.plan.unread.is_some() && saved.plan.due == due {
+                if saved.plan.unread == Some(draw) {
                     saved.plan.read(by);
                 }
             }
@@ -261,6 +273,9 @@ impl World {
 
     fn check_store(&mut self, is_stopped: bool) -> Result<(), String> {
         let records = self.disk.records();
+        if !self.process().has_started {
+            return Ok(());
+        }
         for record in &records {
             if !self.model.jobs.contains_key(&record.id.to_string()) {
                 return Err(format!("the store has {}, which was never told", record.id));
@@ -282,7 +297,7 @@ impl World {
                     job.stored.drain(..job.stored.len() - 1);
                 }
             }
-            return settle_store(&mut self.model, &records);
+            return settle_store(&mut self.model.jobs, &records);
         }
         // It is one of those; which one is not known before the next process.
         let stored: Vec<_> = self
@@ -291,7 +306,7 @@ impl World {
             .values()
             .map(|job| job.stored.clone())
             .collect();
-        let result = settle_store(&mut self.model, &records);
+        let result = settle_store(&mut self.model.jobs, &records);
         for (job, stored) in self.model.jobs.values_mut().zip(stored) {
             let seen = std::mem::replace(&mut job.stored, stored);
             if job.loose.is_some() {
@@ -341,13 +356,13 @@ fn spawned(entries: &[Entry]) -> Vec<model::Spawned> {
         Event::Spawned {
             id,
             task,
-            script,
+            child,
             ok,
         } => Some(model::Spawned {
             now: entry.now,
             id: id.clone(),
             task: *task,
-            script: *script,
+            child: *child,
             ok: *ok,
             foreseen: false,
         }),
@@ -387,7 +402,7 @@ fn tighten(job: &mut job::Job, handle: &Job<u64>, entries: &[Entry], wall: i64) 
     let Some(nominal) = recurring.times.until(exec_at) else {
         return;
     };
-    if exec_at - nominal > recurring.room(nominal).unwrap_or(0) {
+    if exec_at - nominal > recurring.room(nominal).map_or(0, |draw| draw.most) {
         return;
     }
     let failed = ends.values().rev();

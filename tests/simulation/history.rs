@@ -63,7 +63,7 @@ pub enum Event {
     Spawned {
         id: String,
         task: usize,
-        script: super::script::Script,
+        child: super::script::Child,
         ok: bool,
     },
     Start(Attempt),

@@ -7,7 +7,7 @@ use jobber::JobStatus;
 
 use super::history::{Attempt, Now};
 use super::model::Model;
-use super::plan::{Due, Plan, Tick, Times};
+use super::plan::{Draw, Due, Plan, Tick, Times};
 use super::program::{Missed, Start};
 use super::script::{Outcome, TASKS};
 
@@ -179,7 +179,7 @@ impl Job {
         }
     }
 
-    fn set_due(&mut self, due: Due, unread: Option<i64>, now: Now) {
+    fn set_due(&mut self, due: Due, unread: Option<Draw>, now: Now) {
         self.plan.due = due;
         self.plan.exec_at = due.wall(now);
         self.plan.unread = unread;
@@ -291,7 +291,7 @@ impl Job {
             let room = (TASKS[self.task].wavers && !asked).then_some(delay / 2);
             let earliest = delay - room.unwrap_or_default();
             let due = Due::Mono(now.mono + earliest.as_nanos() as i64);
-            self.set_due(due, room.map(|room| room.as_nanos() as i64), now);
+            self.set_due(due, room.map(|room| Draw::new(room.as_nanos() as i64)), now);
             self.stage = Stage::Scheduled;
         } else {
             self.attempts = 0;
@@ -364,7 +364,7 @@ impl Saved {
         if let Some(recurring) = &mut plan.recurring {
             match &mut recurring.times {
                 // "`None` for the app's, whatever that is."
-                Times::Cron { zone, .. } => *zone = app,
+                Times::Cron { zone, .. } => *zone = plan.zone.unwrap_or(app),
                 Times::Every { anchor, .. } => {
                     recurring.nominal = now.mono + (plan.shown - now.wall);
                     *anchor = recurring.nominal;

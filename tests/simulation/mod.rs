@@ -6,6 +6,7 @@
 mod check;
 mod history;
 mod job;
+mod listener;
 mod model;
 mod oracle;
 mod plan;

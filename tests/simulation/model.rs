@@ -6,14 +6,17 @@ use jobber::JobStatus;
 
 use super::history::{Attempt, Now};
 use super::job::{Ended, Job, Stage};
-use super::plan::Plan;
+use super::plan::{Asked, Plan};
 use super::program::{Start, When};
-use super::script::{Script, TASKS};
+use super::script::{Child, Script, TASKS};
+use super::submit::{not_replaced, replace};
 use super::tasks::{CHILD_DELAY, child_id};
 
 #[derive(Default)]
 pub struct Model {
     pub jobs: BTreeMap<String, Job>,
+    /// Those of the last process, as long as this one is not started.
+    pub left: BTreeMap<String, Job>,
     pub now: Now,
     pub app: Start,
     pub boot: u32,
@@ -38,7 +41,7 @@ pub struct Spawned {
     pub now: Now,
     pub id: String,
     pub task: usize,
-    pub script: Script,
+    pub child: Child,
     pub ok: bool,
     /// The run was to do so.
     pub foreseen: bool,
@@ -76,11 +79,17 @@ impl Model {
                 (Some(at), child) if child.is_none_or(|child| at <= child) => {
                     let (_, id) = queue.pop_first().expect("it was looked at");
                     self.pass(at);
-                    if let Some(parent) = self.happen(&id) {
-                        let child = child_id(&parent, at);
-                        match spawned.iter_mut().find(|other| other.id == child) {
-                            Some(child) => child.foreseen = true,
-                            None => self.faults.push(format!("{id} should schedule {child}")),
+                    if let Some((parent, child)) = self.happen(&id) {
+                        let child_id = child_id(&parent, child, at);
+                        let place = spawned.iter().position(|other| other.id == child_id);
+                        match place {
+                            // Before its run ends.
+                            Some(place) if child.is_own => {
+                                let child = spawned.remove(place).expect("it was found");
+                                self.renew(&child);
+                            }
+                            Some(place) => spawned[place].foreseen = true,
+                            None => self.faults.push(format!("{id} should schedule {child_id}")),
                         }
                     }
                     id
@@ -109,7 +118,7 @@ impl Model {
 
     /// What is next for a job. Gives the attempt that starts and schedules
     /// another one.
-    fn happen(&mut self, id: &str) -> Option<Attempt> {
+    fn happen(&mut self, id: &str) -> Option<(Attempt, Child)> {
         let (now, boot, is_stopping) = (self.now, self.boot, self.is_stopping);
         let is_stormy = self.is_stormy;
         let job = self.jobs.get_mut(id)?;
@@ -121,8 +130,8 @@ impl Model {
             Stage::Scheduled => {
                 let attempt = job.fire(boot, now)?;
                 self.starts.push((attempt.clone(), now.mono));
-                let spawns = matches!(job.plan.script, Script::Again { left: 1.. });
-                return (spawns && !TASKS[job.task].blocking).then_some(attempt);
+                let child = job.plan.script.schedules()?;
+                return (!TASKS[job.task].blocking).then_some((attempt, child));
             }
             Stage::Running {
                 ends,
@@ -141,11 +150,46 @@ impl Model {
         None
     }
 
+    fn child_plan(&self, child: &Spawned) -> Plan {
+        let asked = Asked {
+            script: child.child.script,
+            durable: TASKS[child.task].durable,
+            zone: None,
+            when: When::Delay {
+                ms: CHILD_DELAY.as_millis() as u32,
+            },
+        };
+        Plan::new(asked, self.app, self.now)
+    }
+
+    /// A run has replaced its own job, or was to.
+    fn renew(&mut self, child: &Spawned) {
+        let plan = self.child_plan(child);
+        let job = self.jobs.get_mut(&child.id).expect("it runs");
+        match child.ok {
+            true => replace(job, plan, self.now, job.since),
+            false if self.has_failed && (plan.durable || job.plan.durable) => {
+                not_replaced(job, plan, self.now);
+            }
+            false => self
+                .faults
+                .push(format!("{} could not replace itself", child.id)),
+        }
+    }
+
     fn spawn(&mut self, child: &Spawned) {
-        let durable = TASKS[child.task].durable;
-        let ms = CHILD_DELAY.as_millis() as u32;
-        let when = When::Delay { ms };
-        let plan = Plan::new(child.script, durable, when, self.app, self.now);
+        let plan = self.child_plan(child);
+        let durable = plan.durable;
+        if child.child.is_own {
+            match self.jobs.get_mut(&child.id) {
+                Some(job) if job.loose.is_some() => match child.ok {
+                    true => replace(job, plan, self.now, job.since),
+                    false => not_replaced(job, plan, self.now),
+                },
+                _ => self.faults.push(format!("{} replaces itself", child.id)),
+            }
+            return;
+        }
         let is_taken = self.jobs.get(&child.id).is_some_and(Job::is_live);
         let id = child.id.clone();
         match child.ok {
@@ -212,12 +256,11 @@ impl Model {
     }
 
     /// The next process: what the store has goes on.
-    pub fn boot(&mut self, app: Start, now: Now, found: &[String]) {
-        self.boot += 1;
-        self.app = app;
+    pub fn boot(&mut self, now: Now, found: &[String]) {
+        let app = self.app;
         self.now = now;
         self.is_stopping = false;
-        let old = std::mem::take(&mut self.jobs);
+        let old = std::mem::take(&mut self.left);
         for (id, job) in old {
             if !found.contains(&id) {
                 continue;

@@ -1,5 +1,7 @@
 //! When a job of the model is due, and what of it a store keeps.
 
+use std::cell::Cell;
+
 use jobber::{Cron, Zone};
 use time::{OffsetDateTime, UtcOffset};
 
@@ -40,15 +42,47 @@ pub struct Plan {
     pub script: Script,
     pub when: When,
     pub durable: bool,
+    /// Its own.
+    pub zone: Option<Start>,
     /// When it is due, or at the earliest, as long as that is not read.
     pub due: Due,
     /// It is due by up to so much later, at random: that is read when it is known.
-    pub unread: Option<i64>,
+    pub unread: Option<Draw>,
     /// The wall time of that, as it was foreseen.
     pub exec_at: i64,
     /// The wall time that the run stands for, as it was foreseen.
     pub shown: i64,
     pub recurring: Option<Recurring>,
+}
+
+/// Something that is drawn at random: up to this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Draw {
+    pub most: i64,
+    /// Which one it is.
+    number: u64,
+}
+
+impl Draw {
+    pub fn new(most: i64) -> Self {
+        thread_local! {
+            static NUMBER: Cell<u64> = const { Cell::new(0) };
+        }
+        NUMBER.set(NUMBER.get() + 1);
+        Self {
+            most,
+            number: NUMBER.get(),
+        }
+    }
+}
+
+/// What is said when it is scheduled.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    pub script: Script,
+    pub durable: bool,
+    pub zone: Option<Start>,
+    pub when: When,
 }
 
 #[derive(Clone, Debug)]
@@ -168,7 +202,13 @@ impl Times {
 }
 
 impl Plan {
-    pub fn new(script: Script, durable: bool, when: When, app: Start, now: Now) -> Self {
+    pub fn new(asked: Asked, app: Start, now: Now) -> Self {
+        let Asked {
+            script,
+            durable,
+            zone,
+            when,
+        } = asked;
         let (due, recurring) = match when {
             When::Push => (Due::Mono(now.mono), None),
             When::Delay { ms } => (Due::Mono(now.mono + i64::from(ms) * MS), None),
@@ -195,7 +235,7 @@ impl Plan {
             When::Cron { text, options } => {
                 let times = Times::Cron {
                     cron: Cron::parse(text).expect("it can be read"),
-                    zone: app,
+                    zone: zone.unwrap_or(app),
                 };
                 let start = options.start_ms.map(|ms| now.wall + i64::from(ms) * MS - 1);
                 let nominal = times.after(start.map_or(now.wall, |start| start.max(now.wall)));
@@ -220,6 +260,7 @@ impl Plan {
             script,
             when,
             durable,
+            zone,
             due,
             unread: recurring.as_ref().and_then(nominal),
             exec_at: due.wall(now),
@@ -287,9 +328,9 @@ pub enum Tick {
 impl Recurring {
     /// By how much later than this time a run may be due, if that is drawn at random:
     /// "but before the next time".
-    pub fn room(&self, nominal: i64) -> Option<i64> {
+    pub fn room(&self, nominal: i64) -> Option<Draw> {
         let next = || self.times.after(nominal);
-        (self.jitter > 0).then(|| self.jitter.min(next() - nominal - 1))
+        (self.jitter > 0).then(|| Draw::new(self.jitter.min(next() - nominal - 1)))
     }
 
     /// The run that is waited for has come due at `due`; it is `at` now.

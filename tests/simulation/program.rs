@@ -88,6 +88,8 @@ pub enum Op {
         name: Option<u8>,
         replace: bool,
         in_memory: bool,
+        /// Its own, or the app's.
+        zone: Option<Start>,
         script: Script,
         when: When,
     },
@@ -105,6 +107,18 @@ pub enum Op {
     NextRun {
         name: u8,
     },
+    /// A wait for the result begins, and is held.
+    Result {
+        name: u8,
+    },
+    /// A wait for as long as nobody lives begins, and is held.
+    WaitLong {
+        name: u8,
+    },
+    /// A wait for all jobs begins, and is held.
+    WaitAll,
+    /// Somebody begins to read the events, or to read them anew.
+    Listen,
     /// The wait that was begun first goes away.
     Unwait,
     /// All that is due runs.
@@ -122,18 +136,48 @@ pub enum Op {
         commits: [Commit; 4],
         times: u8,
     },
-    /// The process is killed, and the next one starts after a while.
+    /// The process is killed, and then comes the next.
     Crash {
-        down_ms: u32,
+        next: Next,
     },
     Shutdown {
         grace_ms: u32,
     },
-    /// The next process starts, if the last one was shut down. Its zone may be
-    /// another one.
+    /// The next process comes, if the last one was shut down.
     Boot {
-        zone: Start,
+        next: Next,
     },
+    /// Both.
+    Restart {
+        grace_ms: u32,
+        next: Next,
+    },
+    /// The app is started, whether or not it was; the store does this when it is opened
+    /// and when it is read.
+    Start {
+        store: [Commit; 2],
+    },
+}
+
+/// Another process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Next {
+    /// It comes after so long.
+    pub down_ms: u32,
+    /// Its zone, if it is another one.
+    pub zone: Option<Start>,
+    pub begins: Begins,
+}
+
+/// How a process begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Begins {
+    /// It is started before it has tasks.
+    #[default]
+    AtOnce,
+    WithTasks,
+    /// With tasks, and it is started by an operation.
+    Unstarted,
 }
 
 /// How many names there are.
@@ -201,7 +245,7 @@ impl Choices<'_> {
 
     fn op(&mut self) -> Op {
         let name = |this: &mut Self| this.byte() % NAMES;
-        match self.byte() % 40 {
+        match self.byte() % 48 {
             0..13 => self.schedule(),
             13 | 14 => Op::Cancel { name: name(self) },
             15 | 16 => Op::Abort { name: name(self) },
@@ -223,16 +267,43 @@ impl Choices<'_> {
                 commits: [(); 4].map(|()| self.commit()),
                 times: self.of(&[1, 1, 1, 2, 10]),
             },
-            36 => Op::Crash {
-                down_ms: self.of(&[0, 0, 500, 5_000, 60_000, 7_200_000]),
-            },
+            36 => Op::Crash { next: self.next() },
             37 => Op::Shutdown {
-                grace_ms: self.of(&[0, 1_000, 5_000, 60_000]),
+                grace_ms: self.grace(),
             },
-            38 => Op::Boot { zone: self.start() },
+            38 => Op::Boot { next: self.next() },
+            39 => Op::Restart {
+                grace_ms: self.grace(),
+                next: self.next(),
+            },
+            40 | 41 => Op::Start {
+                store: [(); 2].map(|()| self.commit()),
+            },
+            42 => Op::Result { name: name(self) },
+            43 => Op::WaitLong { name: name(self) },
+            44 => Op::WaitAll,
+            45 => Op::Listen,
             _ => Op::Advance {
                 ms: self.of(&[600_000, 1_800_000, 3_600_000]),
             },
+        }
+    }
+
+    fn grace(&mut self) -> u32 {
+        self.of(&[0, 1_000, 5_000, 60_000])
+    }
+
+    fn next(&mut self) -> Next {
+        Next {
+            down_ms: self.of(&[0, 0, 500, 5_000, 60_000, 7_200_000]),
+            zone: self.one_in(4).then(|| self.start()),
+            begins: self.of(&[
+                Begins::AtOnce,
+                Begins::AtOnce,
+                Begins::WithTasks,
+                Begins::WithTasks,
+                Begins::Unstarted,
+            ]),
         }
     }
 
@@ -255,6 +326,7 @@ impl Choices<'_> {
             name: (name < 220).then_some(name % NAMES),
             replace: self.one_in(3),
             in_memory: self.one_in(8),
+            zone: self.one_in(8).then(|| self.start()),
             script: self.script(),
             when: self.when(),
         }
@@ -277,6 +349,9 @@ impl Choices<'_> {
             14 if self.one_in(2) => Script::Aborts,
             14 => Script::RetryAfter {
                 ms: self.of(&[0, 700, 6_000]),
+            },
+            _ if self.one_in(2) => Script::Renew {
+                left: self.byte() % 4,
             },
             _ => Script::Again {
                 left: self.byte() % 4,

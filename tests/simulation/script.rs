@@ -125,6 +125,18 @@ pub enum Script {
     Again {
         left: u8,
     },
+    /// Replaces its own job.
+    Renew {
+        left: u8,
+    },
+}
+
+/// What an attempt schedules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Child {
+    pub script: Script,
+    /// In place of what would follow.
+    pub is_own: bool,
 }
 
 /// How an attempt ends if nobody interferes.
@@ -148,7 +160,9 @@ impl Script {
             false => Some(Duration::from_millis(ms.into())),
         };
         match self {
-            Script::Quick | Script::Again { .. } => (at_once, Outcome::Value),
+            Script::Quick | Script::Again { .. } | Script::Renew { .. } => {
+                (at_once, Outcome::Value)
+            }
             Script::Slow { ms } => (later(ms), Outcome::Value),
             Script::Fails { attempts } if attempt <= attempts.into() => (at_once, Outcome::Error),
             Script::FailsRuns { mask } if mask >> (run % 8) & 1 == 1 => (at_once, Outcome::Error),
@@ -166,6 +180,22 @@ impl Script {
         }
     }
 
+    /// What an attempt of a task that does not block schedules: another job, or its own
+    /// once more.
+    pub fn schedules(self) -> Option<Child> {
+        match self {
+            Script::Again { left: left @ 1.. } => Some(Child {
+                script: Script::Again { left: left - 1 },
+                is_own: false,
+            }),
+            Script::Renew { left: left @ 1.. } => Some(Child {
+                script: Script::Renew { left: left - 1 },
+                is_own: true,
+            }),
+            _ => None,
+        }
+    }
+
     /// As arguments are stored.
     pub fn to_number(self) -> u32 {
         let (kind, number) = match self {
@@ -180,6 +210,7 @@ impl Script {
             Script::RetryAfter { ms } => (8, ms),
             Script::Aborts => (9, 0),
             Script::Again { left } => (10, left.into()),
+            Script::Renew { left } => (11, left.into()),
         };
         kind << 16 | u32::from(number)
     }
@@ -197,7 +228,8 @@ impl Script {
             7 => Script::UntilStopped,
             8 => Script::RetryAfter { ms },
             9 => Script::Aborts,
-            _ => Script::Again { left: byte },
+            10 => Script::Again { left: byte },
+            _ => Script::Renew { left: byte },
         }
     }
 }

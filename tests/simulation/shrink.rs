@@ -1,6 +1,6 @@
 //! Makes a failing program smaller.
 
-use super::program::{Op, Options, Program, Start, When};
+use super::program::{Begins, Next, Op, Options, Program, Start, When};
 use super::script::Script;
 
 /// So many programs are tried at most.
@@ -70,6 +70,18 @@ fn simpler(best: &mut Program, fails: &mut impl FnMut(&Program) -> bool) {
     }
 }
 
+fn simpler_nexts(next: Next) -> Vec<Next> {
+    vec![
+        Next::default(),
+        Next { down_ms: 0, ..next },
+        Next { zone: None, ..next },
+        Next {
+            begins: Begins::AtOnce,
+            ..next
+        },
+    ]
+}
+
 fn simpler_ops(op: Op) -> Vec<Op> {
     match op {
         Op::Schedule {
@@ -77,6 +89,7 @@ fn simpler_ops(op: Op) -> Vec<Op> {
             name,
             replace,
             in_memory,
+            zone,
             script,
             when,
         } => {
@@ -85,6 +98,7 @@ fn simpler_ops(op: Op) -> Vec<Op> {
                 name,
                 replace,
                 in_memory,
+                zone,
                 script,
                 when,
             };
@@ -113,8 +127,17 @@ fn simpler_ops(op: Op) -> Vec<Op> {
             .filter(|less| *less < ms)
             .map(|ms| Op::Advance { ms })
             .collect(),
-        Op::Crash { .. } => vec![Op::Crash { down_ms: 0 }],
+        Op::Crash { next } => {
+            let simpler = simpler_nexts(next);
+            simpler.into_iter().map(|next| Op::Crash { next }).collect()
+        }
         Op::Shutdown { .. } => vec![Op::Shutdown { grace_ms: 0 }],
+        Op::Restart { grace_ms, next } => {
+            let restart = |next| Op::Restart { grace_ms, next };
+            let mut simpler = vec![Op::Crash { next }];
+            simpler.extend(simpler_nexts(next).into_iter().map(restart));
+            simpler
+        }
         _ => Vec::new(),
     }
 }

@@ -7,8 +7,7 @@ use jobber::{JobRecord, RecurringRecord, TriggerRecord};
 
 use super::history::nanos;
 use super::job::{self, Saved};
-use super::model::Model;
-use super::plan::{Due, Times};
+use super::plan::{Due, Times, zone};
 use super::program::{Options, When};
 use super::script::TASKS;
 
@@ -41,6 +40,7 @@ fn is_of(record: &JobRecord, saved: &Saved) -> bool {
         _ => false,
     };
     is_same_trigger
+        && record.zone == saved.plan.zone.map(|own| zone(own).to_string())
         && record.task == TASKS[saved.task].name
         && record.args == saved.plan.script.to_number().to_string()
 }
@@ -52,7 +52,7 @@ fn is(record: &JobRecord, saved: &Saved) -> bool {
     let ours = saved.plan.recurring.as_ref();
     let late = nanos(progress.due) - saved.plan.exec_at;
     is_of(record, saved)
-        && (0..=saved.plan.unread.unwrap_or(0)).contains(&late)
+        && (0..=saved.plan.unread.map_or(0, |draw| draw.most)).contains(&late)
         && progress.started_at.is_some() == saved.is_marked
         && nanos(progress.nominal) == saved.plan.shown
         && progress.attempts == saved.attempts
@@ -67,9 +67,12 @@ fn is(record: &JobRecord, saved: &Saved) -> bool {
 }
 
 /// What the disk has is what the store was told, or was being told.
-pub fn settle_store(model: &mut Model, records: &[JobRecord]) -> Result<(), String> {
+pub fn settle_store(
+    jobs: &mut BTreeMap<String, job::Job>,
+    records: &[JobRecord],
+) -> Result<(), String> {
     let records: BTreeMap<_, _> = records.iter().map(|r| (r.id.to_string(), r)).collect();
-    for job in model.jobs.values_mut() {
+    for job in jobs.values_mut() {
         let record = records.get(&job.id);
         let fits = job
             .stored

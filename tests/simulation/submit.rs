@@ -8,14 +8,15 @@ use jobber::{Clock, Job, Misfire, Schedule, ScheduleError, Task};
 use super::history::{Event, Now, Promise};
 use super::job::{self, Stage};
 use super::model::Model;
-use super::plan::Plan;
-use super::program::{Missed, Options, When};
+use super::plan::{Asked, Plan, zone};
+use super::program::{Missed, Options, Start, When};
 use super::script::{Args, Script, TASKS};
 
 pub struct Request {
     pub id: Option<String>,
     pub replace: bool,
     pub in_memory: bool,
+    pub zone: Option<Start>,
     pub task: usize,
     pub script: Script,
     pub when: When,
@@ -69,6 +70,9 @@ impl Request {
         if self.in_memory {
             schedule = schedule.in_memory();
         }
+        if let Some(own) = self.zone {
+            schedule = schedule.zone(zone(own));
+        }
         let submit = match self.when {
             When::Push => schedule.push(),
             When::Delay { ms: delay } => schedule.delay(ms(delay)),
@@ -89,7 +93,13 @@ impl Request {
         since: usize,
     ) -> Result<Option<Event>, String> {
         let durable = TASKS[self.task].durable && !self.in_memory;
-        let plan = Plan::new(self.script, durable, self.when, model.app, model.now);
+        let asked = Asked {
+            script: self.script,
+            durable,
+            zone: self.zone,
+            when: self.when,
+        };
+        let plan = Plan::new(asked, model.app, model.now);
         let id = match (&self.id, result) {
             (Some(id), _) => id.clone(),
             (None, Ok(job)) => job.id().to_string(),
@@ -119,18 +129,7 @@ impl Request {
                 Ok(None)
             }
             Err(ScheduleError::Storage(_)) if model.has_failed && (durable || old.plan.durable) => {
-                // It goes on as it was, and the store is told so again; what has
-                // become of this one is not known until then.
-                let before = old.stored.last().cloned().flatten();
-                let mut torn = old.clone();
-                replace(&mut torn, plan, model.now, since);
-                old.stored.extend(torn.stored.pop());
-                old.stored.push(before);
-                // It is told as it stands: times that were left out meanwhile are
-                // left out.
-                if old.plan.durable && old.next_plan.is_none() {
-                    old.save_again(model.now);
-                }
+                not_replaced(old, plan, model.now);
                 Ok(None)
             }
             Err(error) => Err(format!("scheduling {id} failed: {error}")),
@@ -172,7 +171,7 @@ impl Request {
             task: self.task,
             durable,
             when: self.when,
-            zone: model.app,
+            zone: self.zone.unwrap_or(model.app),
         }
     }
 }
@@ -182,7 +181,21 @@ fn uses_up(old: &job::Job, plan: &Plan) -> Option<u64> {
     (old.plan.goes_on_with(plan) && old.runs >= max).then_some(old.runs)
 }
 
-fn replace(job: &mut job::Job, mut plan: Plan, now: Now, since: usize) {
+/// The store has refused it. The job goes on as it was, and the store is told so again;
+/// what has become of this is not known until then.
+pub fn not_replaced(job: &mut job::Job, plan: Plan, now: Now) {
+    let before = job.stored.last().cloned().flatten();
+    let mut torn = job.clone();
+    replace(&mut torn, plan, now, job.since);
+    job.stored.extend(torn.stored.pop());
+    job.stored.push(before);
+    // It is told as it stands: times that were left out meanwhile are left out.
+    if job.plan.durable && job.next_plan.is_none() {
+        job.save_again(now);
+    }
+}
+
+pub fn replace(job: &mut job::Job, mut plan: Plan, now: Now, since: usize) {
     let goes_on = job.plan.goes_on_with(&plan);
     if let Stage::Running { .. } = job.stage {
         let present = std::mem::replace(&mut job.plan, plan.clone());

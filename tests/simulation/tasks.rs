@@ -8,7 +8,7 @@ use jobber::testing::{ManualClock, Simulation};
 use jobber::{Abort, Backoff, BoxError, Clock, JobContext, RetryAfter, Task};
 
 use super::history::{Attempt, End, Event, History, Now, nanos};
-use super::script::{Args, Outcome, Script, TASKS, TaskSpec};
+use super::script::{Args, Child, Outcome, Script, TASKS, TaskSpec};
 
 /// What the clock shows.
 pub fn now(clock: &ManualClock) -> Now {
@@ -24,7 +24,10 @@ pub fn value(run: u64, attempt: u32) -> u64 {
 }
 
 /// The id of the job that this attempt schedules.
-pub fn child_id(parent: &Attempt, started: i64) -> String {
+pub fn child_id(parent: &Attempt, child: Child, started: i64) -> String {
+    if child.is_own {
+        return parent.id.clone();
+    }
     format!(
         "{}+{}.{}.{}@{started}",
         parent.id, parent.boot, parent.run, parent.attempt
@@ -143,8 +146,8 @@ async fn attempt(
         None if args.script == Script::UntilStopped => cx.stop_token().stopped().await,
         None => std::future::pending().await,
     }
-    if let Script::Again { left: 1.. } = args.script {
-        shared.spawn(at, &watch.attempt, args.script).await;
+    if let Some(child) = args.script.schedules() {
+        shared.spawn(at, &watch.attempt, child).await;
     }
     watch.finish(outcome)
 }
@@ -167,22 +170,23 @@ impl Shared {
         }
     }
 
-    async fn spawn(&self, at: usize, parent: &Attempt, script: Script) {
-        let Script::Again { left } = script else {
-            return;
-        };
+    async fn spawn(&self, at: usize, parent: &Attempt, child: Child) {
         let Some(tasks) = self.tasks.upgrade() else {
             return;
         };
         let task = tasks.lock().unwrap()[at].clone();
-        let id = child_id(parent, now(&self.clock).mono);
-        let script = Script::Again { left: left - 1 };
-        let schedule = task.schedule(Args::new(script)).id(id.as_str());
+        let id = child_id(parent, child, now(&self.clock).mono);
+        let mut schedule = task.schedule(Args::new(child.script)).id(id.as_str());
+        if child.is_own {
+            self.history
+                .add(now(&self.clock), Event::TakenBack { id: id.clone() });
+            schedule = schedule.replace();
+        }
         let result = schedule.delay(CHILD_DELAY).await;
         let event = Event::Spawned {
             id,
             task: at,
-            script,
+            child,
             ok: result.is_ok(),
         };
         self.history.add(now(&self.clock), event);

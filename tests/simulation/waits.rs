@@ -1,12 +1,13 @@
 //! Waits that are held, polled by hand, and woken by wakers that count.
 
-use std::future::Future;
+use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
-use jobber::{Job, JobStatus, NextRun, Run, Wait};
+use jobber::{Job, JobResult, JobStatus, Jobber, NextRun, Run, Wait, WaitTimeout};
 
 #[derive(Default)]
 struct Wakes(AtomicU64);
@@ -18,36 +19,65 @@ impl Wake for Wakes {
     }
 }
 
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    End,
+    /// The same, for longer than anybody lives.
+    EndAtLast,
+    Result,
+    NextRun,
+}
+
 enum Waiting {
-    Wait(Wait),
+    End(Wait),
+    EndAtLast(WaitTimeout),
+    Result(JobResult<u64>),
     Next(NextRun, Option<Run>),
 }
 
-struct Held {
-    job: Job<u64>,
-    waiting: Waiting,
-    wakes: Arc<Wakes>,
+enum Held {
+    Job(Job<u64>, Waiting),
+    All(Jobber, Pin<Box<dyn Future<Output = ()>>>),
 }
 
 /// All that are held.
 #[derive(Default)]
-pub struct Waits(Vec<Held>);
+pub struct Waits(Vec<(Held, Arc<Wakes>)>);
 
 impl Held {
+    fn new(job: Job<u64>, what: What) -> Self {
+        let waiting = match what {
+            What::End => Waiting::End(job.wait()),
+            What::EndAtLast => Waiting::EndAtLast(job.wait_timeout(Duration::MAX)),
+            What::Result => Waiting::Result(job.clone().into_future()),
+            What::NextRun => Waiting::Next(job.next_run(), job.last_run()),
+        };
+        Held::Job(job, waiting)
+    }
+
     /// Whether it is over, and gives what fits.
-    fn poll(&mut self, is_stopped: bool) -> Poll<Result<(), String>> {
-        let waker = Waker::from(self.wakes.clone());
+    fn poll(&mut self, wakes: &Arc<Wakes>, is_stopped: bool) -> Poll<Result<(), String>> {
+        let waker = Waker::from(wakes.clone());
         let mut cx = Context::from_waker(&waker);
-        let job = &self.job;
-        match &mut self.waiting {
-            Waiting::Wait(wait) => {
-                Pin::new(wait)
-                    .poll(&mut cx)
-                    .map(|status: JobStatus| match status == job.status() {
-                        true => Ok(()),
-                        false => Err(format!("a wait gave {status}, and {job:?}")),
-                    })
-            }
+        let (job, waiting) = match self {
+            Held::Job(job, waiting) => (job, waiting),
+            Held::All(_, all) => return all.as_mut().poll(&mut cx).map(Ok),
+        };
+        let ends = |status: JobStatus| match status == job.status() {
+            true => Ok(()),
+            false => Err(format!("a wait gave {status}, and {job:?}")),
+        };
+        match waiting {
+            Waiting::End(wait) => Pin::new(wait).poll(&mut cx).map(ends),
+            Waiting::EndAtLast(wait) => Pin::new(wait).poll(&mut cx).map(ends),
+            Waiting::Result(wait) => Pin::new(wait).poll(&mut cx).map(|result| {
+                let (given, known) = (format!("{result:?}"), format!("{:?}", job.result()));
+                match given == known {
+                    true => Ok(()),
+                    false => Err(format!("a wait gave {given}, and {job:?} {known}")),
+                }
+            }),
             Waiting::Next(next, before) => Pin::new(next).poll(&mut cx).map(|run| {
                 let fits = match run {
                     Some(run) => Some(run) == job.last_run() && Some(run) != *before,
@@ -66,31 +96,49 @@ impl Held {
     }
 
     fn is_over(&self) -> bool {
-        match &self.waiting {
-            Waiting::Wait(_) => self.job.is_done(),
+        match self {
+            Held::All(app, _) => app.jobs().is_empty(),
             // A job that starts over has had no run yet.
-            Waiting::Next(_, before) => {
-                let last = self.job.last_run();
-                self.job.is_done() || last.is_some() && last != *before
+            Held::Job(job, Waiting::Next(_, before)) => {
+                let last = job.last_run();
+                job.is_done() || last.is_some() && last != *before
             }
+            Held::Job(job, _) => job.is_done(),
+        }
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Held::All(..) => "for all jobs".into(),
+            Held::Job(job, _) => format!("for {job:?}"),
         }
     }
 }
 
 impl Waits {
-    pub fn begin(&mut self, job: Job<u64>, is_for_run: bool) {
-        let waiting = match is_for_run {
-            true => Waiting::Next(job.next_run(), job.last_run()),
-            false => Waiting::Wait(job.wait()),
-        };
-        let mut held = Held {
-            job,
-            waiting,
-            wakes: Arc::default(),
-        };
+    pub fn begin(&mut self, job: Job<u64>, what: What) -> Result<(), String> {
+        // One that waits for no time gives what is just now.
+        let at_once = job.wait_timeout(Duration::ZERO).wait_blocking();
+        if at_once != job.status() {
+            return Err(format!("a wait of no time gave {at_once}, and {job:?}"));
+        }
+        self.hold(Held::new(job, what), false);
+        Ok(())
+    }
+
+    pub fn begin_all(&mut self, app: Jobber, is_stopped: bool) {
+        let all = Box::pin({
+            let app = app.clone();
+            async move { app.wait_all().await }
+        });
+        self.hold(Held::All(app, all), is_stopped);
+    }
+
+    fn hold(&mut self, mut held: Held, is_stopped: bool) {
+        let wakes = Arc::default();
         // What is over at once needs no waking.
-        if held.poll(false).is_pending() {
-            self.0.push(held);
+        if held.poll(&wakes, is_stopped).is_pending() {
+            self.0.push((held, wakes));
         }
     }
 
@@ -100,13 +148,18 @@ impl Waits {
         }
     }
 
+    /// Those for all jobs go away: they hold the app.
+    pub fn let_go_of_app(&mut self) {
+        self.0.retain(|(held, _)| matches!(held, Held::Job(..)));
+    }
+
     /// Each is over exactly if it should be, and was woken for it.
     pub fn check(&mut self, is_stopped: bool) -> Result<(), String> {
         let mut fault = Ok(());
-        self.0.retain_mut(|held| {
+        self.0.retain_mut(|(held, wakes)| {
             let should = is_stopped || held.is_over();
-            let was_woken = held.wakes.0.load(Ordering::Relaxed) > 0;
-            let result = match held.poll(is_stopped) {
+            let was_woken = wakes.0.load(Ordering::Relaxed) > 0;
+            let result = match held.poll(wakes, is_stopped) {
                 Poll::Ready(_) if !should => Err("ended too early"),
                 Poll::Ready(_) if !was_woken => Err("was not woken"),
                 Poll::Ready(Err(text)) => {
@@ -117,12 +170,12 @@ impl Waits {
                 Poll::Pending if should => Err("should have ended"),
                 Poll::Pending => {
                     // It waits anew, and has to be woken anew.
-                    held.wakes.0.store(0, Ordering::Relaxed);
+                    wakes.0.store(0, Ordering::Relaxed);
                     Ok(())
                 }
             };
             if let Err(text) = result {
-                fault = Err(format!("a wait {text}: {:?}", held.job));
+                fault = Err(format!("a wait {text}: {}", held.name()));
             }
             true
         });

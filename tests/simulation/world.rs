@@ -6,16 +6,19 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jobber::testing::{Fault, FaultyStorage, ManualClock, Operation, Simulation};
-use jobber::{Clock, Job, JobStatus, MemoryStorage, ScheduleError, Task};
+use jobber::{
+    Clock, Job, JobStatus, JobberBuilder, MemoryStorage, ScheduleError, StartError, Task,
+};
 
 use super::check;
 use super::history::{Event, History};
+use super::listener::Listener;
 use super::model::Model;
 use super::plan::{start_time, zone};
-use super::program::{Commit, Op, Program, Start};
+use super::program::{Begins, Commit, Next, Op, Program};
 use super::script::{Args, TASKS};
 use super::tasks::{now, register};
-use super::waits::Waits;
+use super::waits::{Waits, What};
 
 /// As far as a step to the next thing goes: an hour.
 const FARTHEST: i64 = 3_600_000_000_000;
@@ -25,6 +28,8 @@ const FARTHEST: i64 = 3_600_000_000_000;
 struct Weather {
     /// Then, all is well.
     commits: VecDeque<Commit>,
+    /// How it is opened, and read.
+    opens: VecDeque<Commit>,
     /// How many have failed.
     failed: u64,
     /// This process will not see it again.
@@ -36,9 +41,13 @@ impl Weather {
         !self.is_gone && self.commits.iter().all(|commit| *commit == Commit::Works)
     }
 
-    /// What becomes of the next commit.
-    fn commit(&mut self) -> Commit {
-        let commit = self.commits.pop_front().unwrap_or(Commit::Works);
+    /// What becomes of an operation.
+    fn becomes(&mut self, is_commit: bool) -> Commit {
+        let planned = match is_commit {
+            true => &mut self.commits,
+            false => &mut self.opens,
+        };
+        let commit = planned.pop_front().unwrap_or(Commit::Works);
         self.is_gone |= matches!(commit, Commit::Dies | Commit::TearsAndDies);
         self.failed += u64::from(self.is_gone || commit != Commit::Works);
         commit
@@ -71,7 +80,25 @@ pub struct Process {
     pub old: Vec<(Job<u64>, JobStatus)>,
     /// Those that were reached.
     pub finals: BTreeMap<String, JobStatus>,
-    pub is_stopped: bool,
+    pub phase: Phase,
+    /// At some time.
+    pub has_started: bool,
+    /// Who reads its events.
+    pub listener: Option<Listener>,
+}
+
+/// How far a process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    New,
+    Running,
+    Stopped,
+}
+
+impl Process {
+    pub fn is_running(&self) -> bool {
+        self.phase == Phase::Running
+    }
 }
 
 /// How closely the app was looked at.
@@ -136,7 +163,8 @@ impl World {
             seen: Seen::default(),
         };
         world.model.now = now(&world.clock);
-        world.boot(program.start);
+        world.model.app = program.start;
+        world.boot(Begins::AtOnce);
         world
     }
 
@@ -178,7 +206,9 @@ impl World {
             commits: [Commit::Works; 4],
             times: 1,
         })?;
-        self.step(Op::Crash { down_ms: 0 })?;
+        self.step(Op::Crash {
+            next: Next::default(),
+        })?;
         self.step(Op::Advance { ms: 100_000 })?;
         for _ in 0..2 {
             let live: Vec<_> = self
@@ -208,7 +238,7 @@ impl World {
         if !process.sim.shutdown(Duration::ZERO).is_empty() {
             return Err("something runs in the end".into());
         }
-        process.is_stopped = true;
+        process.phase = Phase::Stopped;
         self.note(Event::Down);
         self.waits.check(true)?;
         self.check_finals()
@@ -216,19 +246,24 @@ impl World {
 
     fn step(&mut self, op: Op) -> Result<(), String> {
         self.begin_step();
-        let is_stopped = self
-            .process
-            .as_ref()
-            .is_some_and(|process| process.is_stopped);
+        let is_stopped = !self.process().is_running();
+        let is_shut = self.process().phase == Phase::Stopped;
         match op {
             Op::Schedule { .. } => self.schedule(op)?,
             Op::Cancel { name } => self.end_one(&name_of(name), false)?,
             Op::Abort { name } => self.end_one(&name_of(name), true)?,
-            Op::Wait { name } | Op::NextRun { name } => {
-                let job = self.process().jobs.get(&name_of(name)).cloned();
-                if let Some(job) = job {
-                    self.waits.begin(job, matches!(op, Op::NextRun { .. }));
-                }
+            Op::Wait { name } => self.wait(name, What::End)?,
+            Op::WaitLong { name } => self.wait(name, What::EndAtLast)?,
+            Op::Result { name } => self.wait(name, What::Result)?,
+            Op::NextRun { name } => self.wait(name, What::NextRun)?,
+            Op::WaitAll => {
+                let app = self.process().sim.app().clone();
+                self.waits.begin_all(app, is_stopped);
+            }
+            Op::Listen if is_stopped => {}
+            Op::Listen => {
+                let process = self.process();
+                process.listener = Some(Listener::new(process.sim.app()));
             }
             Op::Unwait => self.waits.drop_first(),
             Op::Run if is_stopped => {}
@@ -258,19 +293,20 @@ impl World {
                 let mut weather = self.weather.lock().unwrap();
                 weather.commits = commits.repeat(times.into()).into();
             }
-            Op::Crash { down_ms } => {
-                self.crash()?;
-                self.clock.advance(Duration::from_millis(down_ms.into()));
-                let app = self.model.app;
-                self.reboot(app)?;
-            }
-            Op::Shutdown { .. } if is_stopped => {}
+            Op::Crash { next } => self.crash_and_go_on(next)?,
+            Op::Shutdown { .. } if is_shut => {}
             Op::Shutdown { grace_ms } => self.shut_down(grace_ms)?,
-            Op::Boot { zone } if is_stopped => {
-                self.crash()?;
-                self.reboot(zone)?;
-            }
+            Op::Boot { next } if is_shut => self.crash_and_go_on(next)?,
             Op::Boot { .. } => {}
+            Op::Restart { grace_ms, next } => {
+                if !is_shut {
+                    self.shut_down(grace_ms)?;
+                    self.check()?;
+                    self.begin_step();
+                }
+                self.crash_and_go_on(next)?;
+            }
+            Op::Start { store } => self.start(store)?,
         }
         self.check()?;
         if self.model.is_stormy && !self.is_stormy() {
@@ -291,7 +327,7 @@ impl World {
 
     fn advance(&mut self, by: Duration) -> Result<(), String> {
         let target = self.clock.elapsed() + by;
-        if self.process().is_stopped {
+        if !self.process().is_running() {
             self.clock.advance(by);
             return Ok(());
         }
@@ -322,24 +358,21 @@ impl World {
         self.model.step_wall(by);
         self.history.add(self.model.now, Event::Stepped { by });
         let process = self.process.as_mut().expect("there is always one");
-        match process.is_stopped {
-            true => self.clock.set_wall(to),
-            false => {
-                self.is_settled = true;
+        match process.phase {
+            Phase::Stopped => self.clock.set_wall(to),
+            Phase::New | Phase::Running => {
+                self.is_settled = process.is_running();
                 process.sim.set_wall(to);
             }
         }
     }
 
-    fn boot(&mut self, app: Start) {
-        self.model.app = app;
+    fn boot(&mut self, begins: Begins) {
         let weather = self.weather.clone();
         let plan = move |operation: &Operation<'_>| {
-            let Operation::Commit(_) = operation else {
-                return Fault::None;
-            };
-            let commit = weather.lock().unwrap().commit();
-            match commit {
+            let is_commit = matches!(operation, Operation::Commit(_));
+            let becomes = weather.lock().unwrap().becomes(is_commit);
+            match becomes {
                 Commit::Works => Fault::None,
                 Commit::Fails => Fault::Fail,
                 Commit::Tears => Fault::Tear,
@@ -352,10 +385,15 @@ impl World {
         self.weather.lock().unwrap().is_gone = false;
         let storage = FaultyStorage::new(self.disk.clone(), plan);
         let boot = self.model.boot;
-        let sim = Simulation::with(boot.into(), self.clock.clone(), |builder| {
-            builder.storage(storage).zone(zone(app))
-        });
-        let sim = sim.expect("the store opens");
+        let app = zone(self.model.app);
+        let configure = |builder: JobberBuilder| builder.storage(storage).zone(app);
+        let clock = self.clock.clone();
+        let is_at_once = begins == Begins::AtOnce;
+        let sim = match is_at_once {
+            true => Simulation::with(boot.into(), clock, configure),
+            false => Simulation::unstarted(boot.into(), clock, configure),
+        };
+        let sim = sim.expect("it is a good app");
         self.note(Event::Up);
         let tasks = register(&sim, &self.history, boot);
         self.process = Some(Process {
@@ -364,7 +402,12 @@ impl World {
             jobs: BTreeMap::new(),
             old: Vec::new(),
             finals: BTreeMap::new(),
-            is_stopped: false,
+            phase: match is_at_once {
+                true => Phase::Running,
+                false => Phase::New,
+            },
+            has_started: is_at_once,
+            listener: None,
         });
     }
 
@@ -372,18 +415,72 @@ impl World {
         self.check_finals()?;
         self.note(Event::Down);
         let process = self.process.take().expect("there is always one");
+        self.waits.let_go_of_app();
         process.sim.crash();
         self.waits.check(true)?;
         self.waits = Waits::default();
         Ok(())
     }
 
-    fn reboot(&mut self, app: Start) -> Result<(), String> {
+    fn crash_and_go_on(&mut self, next: Next) -> Result<(), String> {
+        self.crash()?;
+        let down = Duration::from_millis(next.down_ms.into());
+        self.clock.advance(down);
+        // None of them, if the last process was not started.
+        let mut left = std::mem::take(&mut self.model.jobs);
+        self.model.left.append(&mut left);
+        super::stored::settle_store(&mut self.model.left, &self.disk.records())?;
+        self.model.app = next.zone.unwrap_or(self.model.app);
+        self.model.boot += 1;
+        self.boot(next.begins);
+        match next.begins {
+            Begins::AtOnce => self.take_up(),
+            Begins::WithTasks => self.start([Commit::Works; 2]),
+            Begins::Unstarted => Ok(()),
+        }
+    }
+
+    fn start(&mut self, store: [Commit; 2]) -> Result<(), String> {
+        let works = {
+            let mut weather = self.weather.lock().unwrap();
+            weather.opens = store.into();
+            !weather.is_gone && store == [Commit::Works; 2]
+        };
+        let process = self.process();
+        let result = process.sim.app().start().wait_blocking();
+        let fits = match (&result, process.phase) {
+            (Ok(()), Phase::New) => works,
+            (Err(StartError::Storage(_)), Phase::New) => !works,
+            (Err(StartError::AlreadyStarted), Phase::Running) => true,
+            (Err(StartError::Stopped), Phase::Stopped) => true,
+            _ => false,
+        };
+        self.weather.lock().unwrap().opens.clear();
+        if !fits {
+            return Err(format!("the start gave {result:?}"));
+        }
+        self.note(Event::Seen(format!("{result:?}")));
+        if result.is_err() {
+            return Ok(());
+        }
+        let process = self.process();
+        process.phase = Phase::Running;
+        process.has_started = true;
+        self.take_up()
+    }
+
+    fn wait(&mut self, name: u8, what: What) -> Result<(), String> {
+        match self.process().jobs.get(&name_of(name)).cloned() {
+            Some(job) => self.waits.begin(job, what),
+            None => Ok(()),
+        }
+    }
+
+    /// The process has started, and has what its store had.
+    fn take_up(&mut self) -> Result<(), String> {
         let records = self.disk.records();
-        super::stored::settle_store(&mut self.model, &records)?;
         let found: Vec<_> = records.iter().map(|record| record.id.to_string()).collect();
-        self.model.boot(app, now(&self.clock), &found);
-        self.boot(app);
+        self.model.boot(now(&self.clock), &found);
         for id in found {
             let task = self.model.jobs.get(&id).map(|job| job.task);
             let Some(task) = task else {
@@ -411,7 +508,7 @@ impl World {
         let grace = Duration::from_millis(grace_ms.into());
         let process = self.process();
         let left = process.sim.shutdown(grace);
-        process.is_stopped = true;
+        process.phase = Phase::Stopped;
         let left: BTreeSet<_> = left.into_iter().map(|(id, _)| id.to_string()).collect();
         let took = self.clock.elapsed() - before;
         if took > grace || took < grace && !left.is_empty() {
@@ -441,7 +538,7 @@ impl World {
         let Some(job) = process.jobs.get(id).cloned() else {
             return Ok(());
         };
-        if process.is_stopped && !job.is_done() {
+        if !process.is_running() && !job.is_done() {
             return Ok(());
         }
         self.begin_step();
@@ -459,6 +556,7 @@ impl World {
             name,
             replace,
             in_memory,
+            zone,
             script,
             when,
         } = op
@@ -480,6 +578,7 @@ impl World {
             id,
             replace: replace && name.is_some(),
             in_memory,
+            zone,
             task: task_at,
             script,
             when,
@@ -490,11 +589,11 @@ impl World {
             Err(error) => error.to_string(),
         };
         self.note(Event::Seen(text));
-        let is_stopped = self.process().is_stopped;
-        match (&result, is_stopped) {
-            (Err(ScheduleError::Stopped), true) => return Ok(()),
-            (_, true) => return Err("scheduled on an app that has stopped".into()),
-            _ => {}
+        match (&result, self.process().phase) {
+            (_, Phase::Running) => {}
+            (Err(ScheduleError::NotStarted), Phase::New) => return Ok(()),
+            (Err(ScheduleError::Stopped), Phase::Stopped) => return Ok(()),
+            (_, phase) => return Err(format!("scheduled on an app that is {phase:?}")),
         }
         let since = self.history.len();
         self.model.has_failed = self.has_failed();
