@@ -55,6 +55,10 @@ pub enum Event {
     TakenBack {
         id: String,
     },
+    /// It is promised as before: its replacement was refused.
+    GivenBack {
+        id: String,
+    },
     /// Scheduling it has failed.
     Refused {
         id: String,
@@ -77,7 +81,9 @@ pub enum Event {
     Calm,
     /// The process is gone, or has been told to stop.
     Down,
-    Up,
+    Up {
+        zone: super::program::Start,
+    },
 }
 
 /// What was promised of a job.
@@ -91,7 +97,8 @@ pub struct Promise {
     pub task: usize,
     pub durable: bool,
     pub when: super::program::When,
-    pub zone: super::program::Start,
+    /// Its own, if it has one.
+    pub zone: Option<super::program::Start>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

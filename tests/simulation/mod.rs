@@ -4,6 +4,7 @@
 #![allow(missing_docs, reason = "and nobody's library")]
 
 mod check;
+mod cron;
 mod history;
 mod job;
 mod listener;

@@ -1,46 +1,69 @@
 //! What must not be found in any history, whatever the model says.
 
-use std::collections::BTreeMap;
-
-use jobber::Cron;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::history::{Attempt, End, Entry, Event, Now, Promise, clock};
 use super::plan::Times;
-use super::program::When;
+use super::program::{Missed, Options, Start, When};
 use super::script::TASKS;
 
 const MS: i64 = 1_000_000;
 
+/// A promise, and when it was given.
+type Given<'a> = (&'a Promise, Now);
+
 /// What is known of one name while the history is read.
 #[derive(Default)]
 struct Known<'a> {
-    promise: Option<(&'a Promise, Now)>,
+    promise: Option<Given<'a>>,
+    /// What takes its place when the run that goes on has ended.
+    next: Option<Given<'a>>,
+    /// What was taken back last, both.
+    taken: (Option<Given<'a>>, Option<Given<'a>>),
     running: Option<&'a Attempt>,
     /// Since the promise.
     started: bool,
     /// How far the wall clock has been since then.
     high: i64,
+    /// The zones of the apps that it was a job of since then.
+    zones: Vec<Start>,
     /// In this process, since the promise: which run each time has had.
     runs: BTreeMap<i64, u64>,
     /// In this process, or since the promise where none must be made again.
     attempts: BTreeMap<(u64, u32), i64>,
+    /// Those that ended in a step after which the store had all: no process makes
+    /// them again.
+    stored: BTreeSet<(u64, u32)>,
+    /// They have ended in this step.
+    ended: Vec<(u64, u32)>,
+    /// The time that the last run stood for, and how many there were in a row.
+    last: Option<(i64, u32)>,
     /// It has nothing to do since then but to wait for its next time.
     idle: Option<Now>,
     /// The wall clock was set since the promise.
     is_stepped: bool,
     /// The store may fail, or may have failed since the promise.
     is_in_storm: bool,
+    /// The store may have a replacement that it has refused, until it has all.
+    is_torn: bool,
+}
+
+/// Where the history is.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    /// Which process runs; what a stopped one, or the next, has not come to yet, is no
+    /// fault.
+    boot: Option<u32>,
+    boots: u32,
+    app: Start,
+    is_down: bool,
+    is_in_storm: bool,
 }
 
 /// Reads a history.
 pub fn judge(history: &[Entry]) -> Result<(), String> {
     let mut jobs: BTreeMap<&str, Known<'_>> = BTreeMap::new();
-    // Which process runs; what a stopped one, or the next, has not come to yet, is
-    // no fault.
-    let mut boot = None;
-    let mut boots = 0;
-    let mut is_down = false;
-    let mut is_in_storm = false;
+    let mut place = Place::default();
     for entry in history {
         for job in jobs.values_mut() {
             job.high = job.high.max(entry.now.wall);
@@ -48,21 +71,18 @@ pub fn judge(history: &[Entry]) -> Result<(), String> {
         match &entry.event {
             Event::Scheduled(promise) => {
                 let job = jobs.entry(&promise.id).or_default();
-                job.kept(boot, entry.now)?;
-                let is_new = !promise.replaced;
-                *job = Known {
-                    promise: Some((promise, entry.now)),
-                    running: job.running.take(),
-                    high: entry.now.wall,
-                    idle: is_new.then_some(entry.now),
-                    is_in_storm,
-                    ..Known::default()
-                };
+                job.kept(place.boot, entry.now)?;
+                job.is_promised((promise, entry.now), place);
             }
             Event::TakenBack { id } | Event::Refused { id } => {
                 let job = jobs.entry(id).or_default();
-                job.kept(boot, entry.now)?;
-                job.promise = None;
+                job.kept(place.boot, entry.now)?;
+                job.taken = (job.promise.take(), job.next.take());
+            }
+            Event::GivenBack { id } => {
+                let job = jobs.entry(id).or_default();
+                (job.promise, job.next) = std::mem::take(&mut job.taken);
+                job.is_torn = place.is_in_storm;
             }
             Event::Start(attempt) => {
                 let job = jobs.entry(&attempt.id).or_default();
@@ -70,11 +90,15 @@ pub fn judge(history: &[Entry]) -> Result<(), String> {
             }
             Event::End(attempt, end) => {
                 let job = jobs.entry(&attempt.id).or_default();
-                if job.running.take() != Some(attempt) {
-                    return Err(format!("{attempt:?} ends, and does not go on"));
+                job.ends(attempt, *end, entry.now, place)?;
+            }
+            Event::Op(_) => {
+                for job in jobs.values_mut() {
+                    let ended = std::mem::take(&mut job.ended);
+                    if !place.is_in_storm && !place.is_down {
+                        job.stored.extend(ended);
+                    }
                 }
-                let is_over = *end == End::Value && !is_down;
-                job.idle = is_over.then_some(entry.now);
             }
             Event::Stepped { .. } => {
                 for job in jobs.values_mut() {
@@ -83,34 +107,30 @@ pub fn judge(history: &[Entry]) -> Result<(), String> {
                 }
             }
             Event::Storm => {
-                is_in_storm = true;
+                place.is_in_storm = true;
                 for job in jobs.values_mut() {
                     job.is_in_storm = true;
                 }
             }
-            Event::Calm => is_in_storm = false,
-            Event::Down => {
-                is_down = true;
-                for job in jobs.values_mut() {
-                    job.kept(boot, entry.now)?;
-                    job.idle = None;
-                    // What is in memory ends with its process.
-                    job.promise = job.promise.filter(|(promise, _)| promise.durable);
-                }
-                boot = None;
+            Event::Calm => {
+                place.is_in_storm = false;
+                jobs.values_mut().for_each(|job| job.is_torn = false);
             }
-            Event::Up => {
-                is_down = false;
-                boot = Some(boots);
-                boots += 1;
+            Event::Down => {
+                place.is_down = true;
                 for job in jobs.values_mut() {
-                    // What the store has not been told is counted anew.
-                    job.runs.clear();
-                    // A run that was cut is made again, but for those that must not be.
-                    let task = job.promise.map(|(promise, _)| promise.task);
-                    if !task.is_some_and(|task| TASKS[task].at_most_once) {
-                        job.attempts.clear();
-                    }
+                    job.kept(place.boot, entry.now)?;
+                    job.goes_down(place);
+                }
+                place.boot = None;
+            }
+            Event::Up { zone } => {
+                place.is_down = false;
+                place.app = *zone;
+                place.boot = Some(place.boots);
+                place.boots += 1;
+                for job in jobs.values_mut() {
+                    job.comes_up(*zone);
                 }
             }
             _ => {}
@@ -121,7 +141,10 @@ pub fn judge(history: &[Entry]) -> Result<(), String> {
     };
     for job in jobs.values() {
         if let Some(attempt) = job.running {
-            return Err(format!("{attempt:?} has no end, after {boots} processes"));
+            return Err(format!(
+                "{attempt:?} has no end, after {} processes",
+                place.boots
+            ));
         }
         if let Some((promise, _)) = job.promise {
             job.kept(Some(promise.boot), end)?;
@@ -131,6 +154,88 @@ pub fn judge(history: &[Entry]) -> Result<(), String> {
 }
 
 impl<'a> Known<'a> {
+    fn is_promised(&mut self, given: Given<'a>, place: Place) {
+        let (old, _) = std::mem::take(&mut self.taken);
+        if given.0.replaced && self.running.is_some() {
+            // "An attempt that goes on ends as it would."
+            self.promise = old;
+            self.next = Some(given);
+            return;
+        }
+        self.begin(old, given, place);
+        self.idle = Some(given.1);
+    }
+
+    /// It goes by this from here on, and has gone by that before.
+    fn begin(&mut self, old: Option<Given<'_>>, given: Given<'a>, place: Place) {
+        let goes_on = given.0.replaced && old.is_some_and(|(old, _)| goes_on(old, given.0));
+        let before = std::mem::take(self);
+        let (attempts, stored) = match goes_on {
+            true => (before.attempts, before.stored),
+            false => Default::default(),
+        };
+        *self = Self {
+            promise: Some(given),
+            running: before.running,
+            high: given.1.wall,
+            zones: vec![place.app],
+            attempts,
+            stored,
+            is_in_storm: place.is_in_storm,
+            ..Self::default()
+        };
+    }
+
+    fn ends(
+        &mut self,
+        attempt: &'a Attempt,
+        end: End,
+        now: Now,
+        place: Place,
+    ) -> Result<(), String> {
+        if self.running.take() != Some(attempt) {
+            return Err(format!("{attempt:?} ends, and does not go on"));
+        }
+        if let Some(next) = self.next.take() {
+            let (high, is_stepped) = (self.high, self.is_stepped);
+            self.begin(self.promise, next, place);
+            self.is_stepped = is_stepped;
+            self.high = high;
+            self.idle = (!place.is_down).then_some(now);
+            return Ok(());
+        }
+        if end != End::Dropped && !place.is_down {
+            self.ended.push((attempt.run, attempt.attempt));
+        }
+        let is_over = end == End::Value && !place.is_down;
+        self.idle = is_over.then_some(now);
+        Ok(())
+    }
+
+    fn goes_down(&mut self, place: Place) {
+        // What is to follow a run, the store has already.
+        if let Some(next) = self.next.take() {
+            self.begin(self.promise, next, place);
+        }
+        self.idle = None;
+        // What is in memory ends with its process.
+        let is_known = !self.is_torn;
+        self.promise = self
+            .promise
+            .filter(|(promise, _)| promise.durable && is_known);
+    }
+
+    fn comes_up(&mut self, app: Start) {
+        self.zones.push(app);
+        // What the store has not been told is counted anew.
+        self.runs.clear();
+        // A run that was cut is made again, but for those that must not be.
+        let task = self.promise.map(|(promise, _)| promise.task);
+        if !task.is_some_and(|task| TASKS[task].at_most_once) {
+            self.attempts.clear();
+        }
+    }
+
     fn starts(&mut self, attempt: &'a Attempt, now: Now) -> Result<(), String> {
         if let Some(other) = self.running.replace(attempt) {
             return Err(format!("{attempt:?} starts while there is {other:?}"));
@@ -140,7 +245,7 @@ impl<'a> Known<'a> {
             return Ok(());
         };
         let mut by = now;
-        if TASKS[promise.task].at_most_once {
+        if TASKS[promise.task].at_most_once && self.is_in_storm {
             // It waits for the store when it has come due, and the clock may be set
             // back meanwhile.
             by.wall = self.high;
@@ -148,11 +253,13 @@ impl<'a> Known<'a> {
         not_early(promise, since, attempt, by)?;
         self.missed_none(attempt.boot, now)?;
         self.idle = None;
-        // A run that goes on is replaced when it ends.
-        if promise.replaced {
-            return Ok(());
-        }
+        self.is_for_its_time(attempt)?;
         let which = (attempt.run, attempt.attempt);
+        if self.stored.contains(&which) {
+            return Err(format!(
+                "{attempt:?} has ended before, and the store had that"
+            ));
+        }
         let again = self.attempts.insert(which, attempt.nominal).is_some();
         let first = self.attempts.get(&(attempt.run, 1));
         let nominal = *first.unwrap_or(&attempt.nominal);
@@ -162,13 +269,65 @@ impl<'a> Known<'a> {
         if nominal != attempt.nominal || again || is_by_wall && run != attempt.run {
             return Err(format!("{attempt:?} is not the only one: {:?}", self.runs));
         }
-        let most = match promise.when {
-            When::Every { options, .. } | When::Cron { options, .. } => options.max_runs,
-            _ => Some(1),
+        let most = match options(promise.when) {
+            Some(options) => options.max_runs,
+            None => Some(1),
         };
         match most {
             Some(most) if attempt.run > most.into() => {
                 Err(format!("{attempt:?} is one too many of {most}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A run stands for a time that was promised, and for the next of them where none
+    /// may be left out.
+    fn is_for_its_time(&mut self, attempt: &Attempt) -> Result<(), String> {
+        let Some((promise, since)) = self.promise else {
+            return Ok(());
+        };
+        let is_one = |nominal: i64| match nominal == attempt.nominal {
+            true => Ok(()),
+            false => Err(format!(
+                "{attempt:?} stands for {}, and should for {}",
+                clock(attempt.nominal),
+                clock(nominal)
+            )),
+        };
+        let (options, text) = match promise.when {
+            When::Push => return is_one(since.wall),
+            When::Delay { ms } => return is_one(since.wall + i64::from(ms) * MS),
+            When::At { ms } => return is_one(since.wall + i64::from(ms) * MS),
+            When::Every { options, .. } => (options, None),
+            When::Cron { options, text } => (options, Some(text)),
+        };
+        let in_zone = |text, zone| Times::Cron { text, zone };
+        let is_a_time = |text| {
+            let zones = self.zones.iter().map(|app| promise.zone.unwrap_or(*app));
+            let mut times = zones.map(|zone| in_zone(text, zone));
+            times.any(|times| times.has(attempt.nominal))
+        };
+        if text.is_some_and(|text| !is_a_time(text)) {
+            return Err(format!("{attempt:?} is for no time of {:?}", promise.when));
+        }
+        let last = self.last.filter(|_| attempt.attempt == 1);
+        if attempt.attempt == 1 {
+            let row = last.map_or(0, |(_, row)| row + 1);
+            self.last = Some((attempt.nominal, row));
+        }
+        // So many are made up for that it may run for each of its times.
+        let is_strict = matches!(options.misfire, Missed::All(most) if most > 100)
+            && !self.is_stepped
+            && !self.is_in_storm
+            && promise.boot == attempt.boot;
+        match (last, promise.when) {
+            (Some((last, 0..100)), When::Every { ms, .. }) if is_strict => {
+                is_one(last + i64::from(ms) * MS)
+            }
+            (Some((last, 0..100)), When::Cron { text, .. }) if is_strict => {
+                let zone = promise.zone.unwrap_or(self.zones[0]);
+                is_one(in_zone(text, zone).after(last))
             }
             _ => Ok(()),
         }
@@ -180,8 +339,7 @@ impl<'a> Known<'a> {
             return Ok(());
         };
         // By another process, the times may lie elsewhere.
-        let is_strict = !promise.replaced && promise.boot == boot;
-        if !is_strict || TASKS[promise.task].at_most_once {
+        if promise.boot != boot || TASKS[promise.task].at_most_once && self.is_in_storm {
             return Ok(());
         }
         let missed = match promise.when {
@@ -196,10 +354,8 @@ impl<'a> Known<'a> {
                 next + room < now.mono
             }
             When::Cron { text, options } if options.start_ms.is_none() && !self.is_stepped => {
-                let times = Times::Cron {
-                    cron: Cron::parse(text).expect("it can be read"),
-                    zone: promise.zone,
-                };
+                let zone = promise.zone.unwrap_or(self.zones[0]);
+                let times = Times::Cron { text, zone };
                 let next = times.after(idle.wall);
                 let room = i64::from(options.jitter_ms) * MS;
                 next + room < now.wall
@@ -237,23 +393,41 @@ impl<'a> Known<'a> {
                 });
                 !self.is_stepped && has_passed(first + i64::from(options.jitter_ms))
             }
-            // When that is, is the model's.
-            When::Cron { .. } => false,
+            When::Cron { text, options } => {
+                let zone = promise.zone.unwrap_or(self.zones[0]);
+                let start = options.start_ms.unwrap_or(0).max(0);
+                // The start date itself may be the first time.
+                let after = since.wall + i64::from(start) * MS - i64::from(start > 0);
+                let first = Times::Cron { text, zone }.after(after);
+                !self.is_stepped && now.wall > first + i64::from(options.jitter_ms) * MS
+            }
         };
         // That it ran in the process before may be known to nobody.
-        if is_due && !promise.replaced && !self.started {
+        if is_due && !self.started {
             return Err(format!("{promise:?}, of {}, never ran", clock(since.wall)));
         }
         Ok(())
     }
 }
 
+fn options(when: When) -> Option<Options> {
+    match when {
+        When::Every { options, .. } | When::Cron { options, .. } => Some(options),
+        _ => None,
+    }
+}
+
+/// "A recurring job keeps its run number and its failures in a row, unless its start
+/// date is another one." Here, two dates are never the same.
+fn goes_on(old: &Promise, new: &Promise) -> bool {
+    let start = |when| options(when).map(|options| options.start_ms);
+    start(old.when) == Some(None) && start(new.when) == Some(None)
+}
+
 /// "A job never starts early, not by a nanosecond of its clock."
 fn not_early(promise: &Promise, since: Now, attempt: &Attempt, now: Now) -> Result<(), String> {
     let is_early = match promise.when {
         When::Push => false,
-        // A run may go on that began before.
-        _ if promise.replaced => false,
         // The monotonic clock ends with its process, and the wall clock may be set.
         When::Delay { .. } | When::Every { .. } if promise.boot != attempt.boot => false,
         When::Delay { ms } => now.mono < since.mono + i64::from(ms) * MS,

@@ -2,10 +2,11 @@
 
 use std::cell::Cell;
 
-use jobber::{Cron, Zone};
-use time::{OffsetDateTime, UtcOffset};
+use jobber::Zone;
+use time::OffsetDateTime;
 
-use super::history::{Now, nanos};
+use super::cron;
+use super::history::Now;
 use super::program::{Missed, Start, When};
 use super::script::Script;
 
@@ -108,7 +109,7 @@ pub struct Recurring {
 #[derive(Clone, Debug)]
 pub enum Times {
     Every { anchor: i64, interval: i64 },
-    Cron { cron: Cron, zone: Start },
+    Cron { text: &'static str, zone: Start },
 }
 
 /// The zone of an app.
@@ -118,13 +119,10 @@ pub fn zone(start: Start) -> Zone {
         static ZONES: [Zone; 3] = ["Europe/Berlin", "Australia/Lord_Howe", "America/Chicago"]
             .map(|name| Zone::named(name).expect("it exists"));
     }
-    let at = match start {
-        Start::Plain => return Zone::UTC,
-        Start::BerlinForward | Start::BerlinBack => 0,
-        Start::LordHoweBack => 1,
-        Start::ChicagoForward => 2,
-    };
-    ZONES.with(|zones| zones[at].clone())
+    match cron::number(start) {
+        0 => Zone::UTC,
+        other => ZONES.with(|zones| zones[other - 1].clone()),
+    }
 }
 
 /// Where the wall clock stands at the start: seconds since 1970.
@@ -143,11 +141,6 @@ pub fn start_time(start: Start) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp(seconds).expect("a time")
 }
 
-fn utc(wall: i64) -> OffsetDateTime {
-    let time = OffsetDateTime::from_unix_timestamp_nanos(wall.into());
-    time.expect("a time").to_offset(UtcOffset::UTC)
-}
-
 impl Times {
     /// The first one after this.
     pub fn after(&self, at: i64) -> i64 {
@@ -156,10 +149,7 @@ impl Times {
                 let steps = (at - anchor).div_euclid(*interval) + 1;
                 anchor + steps.max(0) * interval
             }
-            Times::Cron { cron, zone: start } => {
-                let next = cron.next_after(utc(at), &zone(*start));
-                nanos(next.expect("these are due each day"))
-            }
+            Times::Cron { text, zone } => cron::next_after(text, *zone, at),
         }
     }
 
@@ -177,6 +167,11 @@ impl Times {
         }
     }
 
+    /// Whether this is one of them.
+    pub fn has(&self, at: i64) -> bool {
+        self.after(at - 1) == at
+    }
+
     /// The last one until then, if there is one in the days before.
     pub fn until(&self, at: i64) -> Option<i64> {
         const DAYS: i64 = 3 * 86_400;
@@ -190,12 +185,12 @@ impl Times {
     pub fn same(&self, other: &Times) -> bool {
         match (self, other) {
             (
-                Times::Cron { cron, zone: a },
+                Times::Cron { text, zone: a },
                 Times::Cron {
-                    cron: other,
+                    text: other,
                     zone: b,
                 },
-            ) => cron.as_str() == other.as_str() && zone(*a) == zone(*b),
+            ) => text == other && cron::number(*a) == cron::number(*b),
             _ => false,
         }
     }
@@ -234,7 +229,7 @@ impl Plan {
             }
             When::Cron { text, options } => {
                 let times = Times::Cron {
-                    cron: Cron::parse(text).expect("it can be read"),
+                    text,
                     zone: zone.unwrap_or(app),
                 };
                 let start = options.start_ms.map(|ms| now.wall + i64::from(ms) * MS - 1);

@@ -171,7 +171,7 @@ impl Request {
             task: self.task,
             durable,
             when: self.when,
-            zone: self.zone.unwrap_or(model.app),
+            zone: self.zone,
         }
     }
 }

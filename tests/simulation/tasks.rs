@@ -7,7 +7,8 @@ use std::time::Duration;
 use jobber::testing::{ManualClock, Simulation};
 use jobber::{Abort, Backoff, BoxError, Clock, JobContext, RetryAfter, Task};
 
-use super::history::{Attempt, End, Event, History, Now, nanos};
+use super::history::{Attempt, End, Event, History, Now, Promise, nanos};
+use super::program::When;
 use super::script::{Args, Child, Outcome, Script, TASKS, TaskSpec};
 
 /// What the clock shows.
@@ -183,11 +184,28 @@ impl Shared {
             schedule = schedule.replace();
         }
         let result = schedule.delay(CHILD_DELAY).await;
+        let ok = result.is_ok();
+        let promise = Promise {
+            id: id.clone(),
+            boot: self.boot,
+            replaced: child.is_own,
+            task: at,
+            durable: TASKS[at].durable,
+            when: When::Delay {
+                ms: CHILD_DELAY.as_millis() as u32,
+            },
+            zone: None,
+        };
+        let event = match ok {
+            true => Event::Scheduled(promise),
+            false => Event::GivenBack { id: id.clone() },
+        };
+        self.history.add(now(&self.clock), event);
         let event = Event::Spawned {
             id,
             task: at,
             child,
-            ok: result.is_ok(),
+            ok,
         };
         self.history.add(now(&self.clock), event);
     }

@@ -394,7 +394,9 @@ impl World {
             false => Simulation::unstarted(boot.into(), clock, configure),
         };
         let sim = sim.expect("it is a good app");
-        self.note(Event::Up);
+        self.note(Event::Up {
+            zone: self.model.app,
+        });
         let tasks = register(&sim, &self.history, boot);
         self.process = Some(Process {
             sim,
@@ -574,6 +576,7 @@ impl World {
             self.note(Event::TakenBack { id: id.clone() });
         }
         let task = self.process().tasks.lock().unwrap()[task_at].clone();
+        let taken = id.clone();
         let request = super::submit::Request {
             id,
             replace: replace && name.is_some(),
@@ -584,6 +587,9 @@ impl World {
             when,
         };
         let result = request.submit(&task, &self.clock);
+        if let (Err(_), true, Some(id)) = (&result, replace, &taken) {
+            self.note(Event::GivenBack { id: id.clone() });
+        }
         let text = match &result {
             Ok(job) => format!("{} is {}", job.id(), job.status()),
             Err(error) => error.to_string(),
