@@ -12,15 +12,11 @@ mod simulation;
 
 use simulation::{Program, run, shrink};
 
-/// What a debug build runs in a few seconds.
-const SEEDS: u64 = 1_200;
+/// The name of the test that runs a program.
+const THE_TEST: &str = "the_app_does_what_its_docs_say_whatever_happens";
 
-fn program(seed: u64) -> Program {
-    let mut rng = fastrand::Rng::with_seed(seed);
-    let mut bytes = vec![0; rng.usize(20..400)];
-    rng.fill(&mut bytes);
-    Program::from_bytes(&bytes)
-}
+/// What a debug build runs in a few seconds.
+const SEEDS: u64 = 700;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -37,7 +33,7 @@ fn the_app_does_what_its_docs_say_whatever_happens() {
     let count = seeds.end - seeds.start;
     let (mut jobs, mut loose) = (0, 0);
     for seed in seeds {
-        let program = program(seed);
+        let program = Program::random(seed);
         let verdict = run(&program);
         jobs += verdict.seen.jobs;
         loose += verdict.seen.loose;
@@ -66,9 +62,24 @@ fn the_app_does_what_its_docs_say_whatever_happens() {
 }
 
 #[test]
+fn the_same_seed_gives_the_same_history_in_another_process() {
+    let tests = std::env::current_exe().expect("it runs");
+    for seed in 0..8 {
+        let mut other = std::process::Command::new(&tests);
+        other.args(["--exact", "--nocapture", THE_TEST]);
+        other.env("JOBBER_SEED", seed.to_string());
+        other.env_remove("JOBBER_SEEDS");
+        let said = other.output().expect("it can be run").stdout;
+        let said = String::from_utf8(said).expect("it is text");
+        let history = run(&Program::random(seed)).history.to_string();
+        assert!(said.contains(&history), "seed {seed}: {said}\n{history}");
+    }
+}
+
+#[test]
 fn the_same_seed_gives_the_same_history_byte_for_byte() {
     for seed in 0..50 {
-        let history = || run(&program(seed)).history.to_string();
+        let history = || run(&Program::random(seed)).history.to_string();
         assert!(history() == history(), "seed {seed}");
     }
 }

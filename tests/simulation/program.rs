@@ -219,6 +219,13 @@ impl Choices<'_> {
 }
 
 impl Program {
+    pub fn random(seed: u64) -> Self {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut bytes = vec![0; rng.usize(20..400)];
+        rng.fill(&mut bytes);
+        Self::from_bytes(&bytes)
+    }
+
     /// The program that these bytes stand for; any bytes do.
     pub fn from_bytes(bytes: &[u8]) -> Self {
         let mut choices = Choices(bytes);

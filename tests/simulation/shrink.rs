@@ -1,6 +1,6 @@
 //! Makes a failing program smaller.
 
-use super::program::{Begins, Next, Op, Options, Program, Start, When};
+use super::program::{Begins, Commit, Next, Op, Options, Program, Start, When};
 use super::script::Script;
 
 /// So many programs are tried at most.
@@ -59,6 +59,10 @@ fn simpler(best: &mut Program, fails: &mut impl FnMut(&Program) -> bool) {
     if plain != *best && fails(&plain) {
         *best = plain;
     }
+    let named = with_first_names(best);
+    if named != *best && fails(&named) {
+        *best = named;
+    }
     for at in 0..best.ops.len() {
         for op in simpler_ops(best.ops[at]) {
             let mut simpler = best.clone();
@@ -68,6 +72,33 @@ fn simpler(best: &mut Program, fails: &mut impl FnMut(&Program) -> bool) {
             }
         }
     }
+}
+
+/// Names by the order in which they come.
+fn with_first_names(program: &Program) -> Program {
+    let mut named = program.clone();
+    let mut names = Vec::new();
+    for op in &mut named.ops {
+        let name = match op {
+            Op::Schedule { name, .. } => name.as_mut(),
+            Op::Cancel { name }
+            | Op::Abort { name }
+            | Op::Wait { name }
+            | Op::NextRun { name }
+            | Op::Result { name }
+            | Op::WaitLong { name } => Some(name),
+            _ => None,
+        };
+        let Some(name) = name else {
+            continue;
+        };
+        if !names.contains(name) {
+            names.push(*name);
+        }
+        let place = names.iter().position(|other| other == name);
+        *name = place.expect("it was put there") as u8;
+    }
+    named
 }
 
 fn simpler_nexts(next: Next) -> Vec<Next> {
@@ -113,7 +144,23 @@ fn simpler_ops(op: Op) -> Vec<Op> {
                 },
                 _ => When::Push,
             };
+            let sooner = match when {
+                When::Delay { .. } => When::Delay { ms: 1_000 },
+                When::At { .. } => When::At { ms: 1_000 },
+                When::Every { options, .. } => When::Every { ms: 2_000, options },
+                other => other,
+            };
             vec![
+                Op::Schedule {
+                    task,
+                    name,
+                    replace,
+                    in_memory,
+                    zone: None,
+                    script,
+                    when,
+                },
+                with(task, script, sooner, replace, in_memory),
                 with(task, script, when, false, false),
                 with(task, script, when, replace, false),
                 with(0, script, when, replace, in_memory),
@@ -127,6 +174,28 @@ fn simpler_ops(op: Op) -> Vec<Op> {
             .filter(|less| *less < ms)
             .map(|ms| Op::Advance { ms })
             .collect(),
+        Op::StepWall { ms } => [1_000, 60_000]
+            .into_iter()
+            .filter(|less| *less < ms.abs())
+            .map(|less| Op::StepWall {
+                ms: less * ms.signum(),
+            })
+            .collect(),
+        Op::Store { commits, times } => {
+            let mut simpler = vec![Op::Store { commits, times: 1 }];
+            for place in 0..commits.len() {
+                let mut fewer = commits;
+                fewer[place] = Commit::Works;
+                simpler.push(Op::Store {
+                    commits: fewer,
+                    times,
+                });
+            }
+            simpler
+        }
+        Op::Start { .. } => vec![Op::Start {
+            store: [Commit::Works; 2],
+        }],
         Op::Crash { next } => {
             let simpler = simpler_nexts(next);
             simpler.into_iter().map(|next| Op::Crash { next }).collect()

@@ -228,6 +228,10 @@ impl World {
             .process
             .as_mut()
             .expect("it is there until it is dropped");
+        let health = process.sim.app().health();
+        if !health.is_good() {
+            return Err(format!("in the end there is {health:?}"));
+        }
         let left = process.sim.app().jobs();
         if !left.is_empty() || !self.disk.records().is_empty() {
             return Err(format!(
