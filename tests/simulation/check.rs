@@ -79,6 +79,10 @@ impl World {
         self.check_starts(&entries)?;
         self.follow();
         self.read()?;
+        self.listen(&entries)?;
+        for job in self.model.jobs.values_mut() {
+            job.misfires.clear();
+        }
         self.check_jobs(is_stopped)?;
         self.check_store(is_stopped)?;
         if !is_stopped {
@@ -87,7 +91,6 @@ impl World {
         }
         self.waits.check(is_stopped)?;
         self.check_finals()?;
-        self.listen(&entries)?;
         let is_idle = !self.model.jobs.values().any(job::Job::is_live);
         if is_settled && is_idle && Args::live() != 0 {
             return Err(format!("{} arguments are left, and no job", Args::live()));
@@ -96,11 +99,23 @@ impl World {
     }
 
     fn listen(&mut self, entries: &[Entry]) -> Result<(), String> {
-        let process = self.process();
+        let process = self.process.as_mut().expect("there is always one");
         let Some(listener) = &mut process.listener else {
             return Ok(());
         };
         listener.check(entries)?;
+        for job in self.model.jobs.values() {
+            let said = listener
+                .misfires
+                .get(&job.id)
+                .map_or(&[][..], Vec::as_slice);
+            if listener.has_all && job.loose.is_none() && said != job.misfires {
+                return Err(format!(
+                    "it is said that {} missed times and runs for {said:?}; it was {:?}",
+                    job.id, job.misfires,
+                ));
+            }
+        }
         if !process.is_running() {
             process.listener = None;
         }

@@ -58,6 +58,8 @@ pub enum Event {
     /// It is promised as before: its replacement was refused.
     GivenBack {
         id: String,
+        /// The store may have that all the same.
+        is_torn: bool,
     },
     /// Scheduling it has failed.
     Refused {

@@ -28,6 +28,8 @@ pub struct Job {
     pub is_ending: bool,
     /// How the last run ended.
     pub last: Option<Ended>,
+    /// The times that it runs for when others were missed, in this step.
+    pub misfires: Vec<i64>,
     /// Until the wall clock has gone past this, the job is followed and not
     /// foreseen: the docs leave open what exactly it does.
     pub loose: Option<i64>,
@@ -78,6 +80,7 @@ impl Job {
         Self {
             id,
             task,
+            misfires: Vec::new(),
             loose: None,
             plan,
             stage: Stage::Scheduled,
@@ -211,14 +214,19 @@ impl Job {
                 Due::Mono(due) | Due::Wall(due) => due,
             };
             match recurring.fires(due, at) {
-                Tick::Run(nominal) if nominal == recurring.nominal => {}
-                Tick::Run(nominal) => {
-                    recurring.nominal = nominal;
-                    self.plan.shown = recurring.times.due(nominal).wall(now);
+                Tick::Run => {}
+                Tick::Instead(nominal) => {
+                    let shown = recurring.times.due(nominal).wall(now);
+                    if nominal != recurring.nominal {
+                        recurring.nominal = nominal;
+                        self.plan.shown = shown;
+                    }
+                    self.misfires.push(shown);
                 }
                 Tick::Later(nominal) => {
                     // Nothing has run: the store is told with the next run.
                     self.set_next(nominal, now);
+                    self.misfires.push(self.plan.shown);
                     return None;
                 }
             }
@@ -347,8 +355,11 @@ impl Job {
         if stops {
             return Stage::Done(JobStatus::Cancelled);
         }
-        let next = recurring.after_run(recurring.times.of(now));
+        let (next, is_misfire) = recurring.after_run(recurring.times.of(now));
         self.set_next(next, now);
+        if is_misfire {
+            self.misfires.push(self.plan.shown);
+        }
         Stage::Scheduled
     }
 }
@@ -393,6 +404,7 @@ impl Saved {
         {
             job.loosen(until);
         }
+        job.misfires.clear();
         job.since = before.since;
         job.stored = vec![Some(self)];
         if job.stored.iter().flatten().any(|saved| saved.is_marked) {

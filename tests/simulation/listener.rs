@@ -19,6 +19,10 @@ pub struct Listener {
     events: Events,
     /// `None`: it is done.
     stages: BTreeMap<String, Option<Stage>>,
+    /// The times that jobs run for when others were missed, as was said last.
+    pub misfires: BTreeMap<String, Vec<i64>>,
+    /// It has heard of all that happened.
+    pub has_all: bool,
 }
 
 /// A smaller one is none: a clock is set by so much while it is kept right.
@@ -36,6 +40,8 @@ impl Listener {
         Self {
             events: app.events(),
             stages: BTreeMap::new(),
+            misfires: BTreeMap::new(),
+            has_all: true,
         }
     }
 
@@ -43,7 +49,8 @@ impl Listener {
     pub fn check(&mut self, entries: &[Entry]) -> Result<(), String> {
         let mut said = Vec::new();
         let mut steps = Vec::new();
-        let mut has_all = true;
+        self.misfires.clear();
+        self.has_all = true;
         let mut count = 0;
         while let Some(event) = self.events.try_next() {
             count += 1;
@@ -53,6 +60,10 @@ impl Listener {
                     if let JobEventKind::Started { run, attempt } = event.kind {
                         said.push((nanos(event.at), (id.clone(), run, attempt)));
                     }
+                    if let JobEventKind::Misfired { next } = event.kind {
+                        let misfires = self.misfires.entry(id.clone()).or_default();
+                        misfires.push(nanos(next));
+                    }
                     self.next(id, &event.kind)
                         .map_err(|text| format!("it is said that {event}: {text}"))?;
                 }
@@ -60,7 +71,7 @@ impl Listener {
                 Event::Missed(1..) => {
                     // It reads once a step, and there may be more than are kept for it.
                     self.stages.clear();
-                    has_all = false;
+                    self.has_all = false;
                 }
                 other => return Err(format!("it is said that {other}")),
             }
@@ -79,7 +90,8 @@ impl Listener {
         });
         let stepped: Vec<_> = stepped.collect();
         // One thread runs them in the order in which they start.
-        let fits = match has_all && count < KEPT {
+        self.has_all &= count < KEPT;
+        let fits = match self.has_all {
             true => said == started && steps == stepped,
             false => said.iter().all(|one| started.contains(one)),
         };

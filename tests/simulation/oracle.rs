@@ -21,6 +21,8 @@ struct Known<'a> {
     /// What was taken back last, both.
     taken: (Option<Given<'a>>, Option<Given<'a>>),
     running: Option<&'a Attempt>,
+    /// When it took the place of another, if that ran on for a while.
+    begun: Option<Now>,
     /// Since the promise.
     started: bool,
     /// How far the wall clock has been since then.
@@ -79,10 +81,10 @@ pub fn judge(history: &[Entry]) -> Result<(), String> {
                 job.kept(place.boot, entry.now)?;
                 job.taken = (job.promise.take(), job.next.take());
             }
-            Event::GivenBack { id } => {
+            Event::GivenBack { id, is_torn } => {
                 let job = jobs.entry(id).or_default();
                 (job.promise, job.next) = std::mem::take(&mut job.taken);
-                job.is_torn = place.is_in_storm;
+                job.is_torn |= *is_torn;
             }
             Event::Start(attempt) => {
                 let job = jobs.entry(&attempt.id).or_default();
@@ -154,6 +156,14 @@ pub fn judge(history: &[Entry]) -> Result<(), String> {
 }
 
 impl<'a> Known<'a> {
+    /// The zone of its times, if it had no other.
+    fn zone(&self) -> Option<Start> {
+        let (promise, _) = self.promise?;
+        let app = self.zones.first().copied();
+        let is_one = self.zones.iter().all(|zone| Some(*zone) == app);
+        promise.zone.or(app.filter(|_| is_one))
+    }
+
     fn is_promised(&mut self, given: Given<'a>, place: Place) {
         let (old, _) = std::mem::take(&mut self.taken);
         if given.0.replaced && self.running.is_some() {
@@ -168,8 +178,13 @@ impl<'a> Known<'a> {
 
     /// It goes by this from here on, and has gone by that before.
     fn begin(&mut self, old: Option<Given<'_>>, given: Given<'a>, place: Place) {
-        let goes_on = given.0.replaced && old.is_some_and(|(old, _)| goes_on(old, given.0));
+        let goes_on = given.0.replaced && old.is_some_and(|old| goes_on(old, given));
         let before = std::mem::take(self);
+        let mut zones = before.zones;
+        if !goes_on {
+            zones.clear();
+        }
+        zones.push(place.app);
         let (attempts, stored) = match goes_on {
             true => (before.attempts, before.stored),
             false => Default::default(),
@@ -178,9 +193,10 @@ impl<'a> Known<'a> {
             promise: Some(given),
             running: before.running,
             high: given.1.wall,
-            zones: vec![place.app],
+            zones,
             attempts,
             stored,
+            is_stepped: goes_on && before.is_stepped,
             is_in_storm: place.is_in_storm,
             ..Self::default()
         };
@@ -199,6 +215,7 @@ impl<'a> Known<'a> {
         if let Some(next) = self.next.take() {
             let (high, is_stepped) = (self.high, self.is_stepped);
             self.begin(self.promise, next, place);
+            self.begun = Some(now);
             self.is_stepped = is_stepped;
             self.high = high;
             self.idle = (!place.is_down).then_some(now);
@@ -213,13 +230,13 @@ impl<'a> Known<'a> {
     }
 
     fn goes_down(&mut self, place: Place) {
+        let is_known = !self.is_torn;
         // What is to follow a run, the store has already.
         if let Some(next) = self.next.take() {
             self.begin(self.promise, next, place);
         }
         self.idle = None;
         // What is in memory ends with its process.
-        let is_known = !self.is_torn;
         self.promise = self
             .promise
             .filter(|(promise, _)| promise.durable && is_known);
@@ -325,10 +342,10 @@ impl<'a> Known<'a> {
             (Some((last, 0..100)), When::Every { ms, .. }) if is_strict => {
                 is_one(last + i64::from(ms) * MS)
             }
-            (Some((last, 0..100)), When::Cron { text, .. }) if is_strict => {
-                let zone = promise.zone.unwrap_or(self.zones[0]);
-                is_one(in_zone(text, zone).after(last))
-            }
+            (Some((last, 0..100)), When::Cron { text, .. }) if is_strict => match self.zone() {
+                Some(zone) => is_one(in_zone(text, zone).after(last)),
+                None => Ok(()),
+            },
             _ => Ok(()),
         }
     }
@@ -354,11 +371,11 @@ impl<'a> Known<'a> {
                 next + room < now.mono
             }
             When::Cron { text, options } if options.start_ms.is_none() && !self.is_stepped => {
-                let zone = promise.zone.unwrap_or(self.zones[0]);
-                let times = Times::Cron { text, zone };
-                let next = times.after(idle.wall);
                 let room = i64::from(options.jitter_ms) * MS;
-                next + room < now.wall
+                self.zone().is_some_and(|zone| {
+                    let next = Times::Cron { text, zone }.after(idle.wall);
+                    next + room < now.wall
+                })
             }
             _ => false,
         };
@@ -391,15 +408,25 @@ impl<'a> Known<'a> {
                     // It only places the others.
                     _ => ms.into(),
                 });
-                !self.is_stepped && has_passed(first + i64::from(options.jitter_ms))
+                let first = since.mono + first * MS;
+                let times = Times::Every {
+                    anchor: first,
+                    interval: i64::from(ms) * MS,
+                };
+                let first = self.begun.map_or(first, |begun| times.after(begun.mono));
+                !self.is_stepped && now.mono > first + i64::from(options.jitter_ms) * MS
             }
             When::Cron { text, options } => {
-                let zone = promise.zone.unwrap_or(self.zones[0]);
                 let start = options.start_ms.unwrap_or(0).max(0);
                 // The start date itself may be the first time.
                 let after = since.wall + i64::from(start) * MS - i64::from(start > 0);
-                let first = Times::Cron { text, zone }.after(after);
-                !self.is_stepped && now.wall > first + i64::from(options.jitter_ms) * MS
+                let after = self.begun.map_or(after, |begun| after.max(begun.wall));
+                let room = i64::from(options.jitter_ms) * MS;
+                !self.is_stepped
+                    && self.zone().is_some_and(|zone| {
+                        let first = Times::Cron { text, zone }.after(after);
+                        now.wall > first + room
+                    })
             }
         };
         // That it ran in the process before may be known to nobody.
@@ -418,10 +445,13 @@ fn options(when: When) -> Option<Options> {
 }
 
 /// "A recurring job keeps its run number and its failures in a row, unless its start
-/// date is another one." Here, two dates are never the same.
-fn goes_on(old: &Promise, new: &Promise) -> bool {
-    let start = |when| options(when).map(|options| options.start_ms);
-    start(old.when) == Some(None) && start(new.when) == Some(None)
+/// date is another one."
+fn goes_on(old: Given<'_>, new: Given<'_>) -> bool {
+    let start = |(promise, since): Given<'_>| {
+        let start = options(promise.when)?.start_ms;
+        Some(start.map(|away| since.wall + i64::from(away) * MS))
+    };
+    start(old).is_some() && start(old) == start(new)
 }
 
 /// "A job never starts early, not by a nanosecond of its clock."

@@ -314,8 +314,10 @@ impl Plan {
 /// What is to be done about a recurring job's time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tick {
-    /// A run stands for this time, and is due now or then.
-    Run(i64),
+    /// The run that was waited for.
+    Run,
+    /// It is missed, or others are, and a run stands for this time.
+    Instead(i64),
     /// It is missed, and the next one is this.
     Later(i64),
 }
@@ -331,29 +333,29 @@ impl Recurring {
     /// The run that is waited for has come due at `due`; it is `at` now.
     pub fn fires(&mut self, due: i64, at: i64) -> Tick {
         if std::mem::take(&mut self.makes_up) {
-            return Tick::Run(self.nominal);
+            return Tick::Run;
         }
         let overtaken = self.times.after(due) <= at;
         if at - due <= ON_TIME && !overtaken {
-            return Tick::Run(self.nominal);
+            return Tick::Run;
         }
         match self.missed(self.nominal, self.nominal - 1, at) {
-            next if next <= at => Tick::Run(next),
+            next if next <= at => Tick::Instead(next),
             next => Tick::Later(next),
         }
     }
 
-    /// A run has ended: the time of the next.
-    pub fn after_run(&mut self, at: i64) -> i64 {
+    /// A run has ended: the time of the next, and whether others were missed.
+    pub fn after_run(&mut self, at: i64) -> (i64, bool) {
         let last = self.nominal.max(self.dealt_with);
         let first = self.times.after(last);
         if first >= at {
             self.made_up = 0;
-            return first;
+            return (first, false);
         }
         let next = self.missed(first, last, at);
         self.makes_up = next <= at;
-        next
+        (next, true)
     }
 
     /// The first missed time is `first`.

@@ -232,7 +232,8 @@ impl Program {
         let start = choices.start();
         let mut ops = Vec::new();
         while !choices.0.is_empty() && ops.len() < MAX_OPS {
-            ops.push(choices.op());
+            let op = choices.op(&ops);
+            ops.push(op);
         }
         Self { start, ops }
     }
@@ -250,9 +251,10 @@ impl Choices<'_> {
         ])
     }
 
-    fn op(&mut self) -> Op {
+    fn op(&mut self, before: &[Op]) -> Op {
         let name = |this: &mut Self| this.byte() % NAMES;
         match self.byte() % 48 {
+            0..13 if self.one_in(3) => self.again(before),
             0..13 => self.schedule(),
             13 | 14 => Op::Cancel { name: name(self) },
             15 | 16 => Op::Abort { name: name(self) },
@@ -337,6 +339,35 @@ impl Choices<'_> {
             script: self.script(),
             when: self.when(),
         }
+    }
+
+    /// A job that was scheduled is replaced, as nearly by itself as not.
+    fn again(&mut self, before: &[Op]) -> Op {
+        let named = before.iter().rev();
+        let named = named.filter(|op| matches!(op, Op::Schedule { name: Some(_), .. }));
+        let mut named = named.skip(usize::from(self.byte() % 3));
+        let mut op = match named.next() {
+            Some(op) => *op,
+            None => return self.schedule(),
+        };
+        if let Op::Schedule {
+            replace,
+            script,
+            when,
+            ..
+        } = &mut op
+        {
+            *replace = true;
+            *script = self.script();
+            match (self.byte() % 4, when) {
+                (0, when) => *when = self.when(),
+                (1, When::Every { options, .. } | When::Cron { options, .. }) => {
+                    *options = self.options();
+                }
+                _ => {}
+            }
+        }
+        op
     }
 
     fn script(&mut self) -> Script {

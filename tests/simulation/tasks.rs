@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use jobber::testing::{ManualClock, Simulation};
-use jobber::{Abort, Backoff, BoxError, Clock, JobContext, RetryAfter, Task};
+use jobber::{Abort, Backoff, BoxError, Clock, JobContext, RetryAfter, ScheduleError, Task};
 
 use super::history::{Attempt, End, Event, History, Now, Promise, nanos};
 use super::program::When;
@@ -198,7 +198,10 @@ impl Shared {
         };
         let event = match ok {
             true => Event::Scheduled(promise),
-            false => Event::GivenBack { id: id.clone() },
+            false => Event::GivenBack {
+                id: id.clone(),
+                is_torn: matches!(result, Err(ScheduleError::Storage(_))),
+            },
         };
         self.history.add(now(&self.clock), event);
         let event = Event::Spawned {

@@ -591,8 +591,9 @@ impl World {
             when,
         };
         let result = request.submit(&task, &self.clock);
-        if let (Err(_), true, Some(id)) = (&result, replace, &taken) {
-            self.note(Event::GivenBack { id: id.clone() });
+        if let (Err(error), true, Some(id)) = (&result, replace, taken) {
+            let is_torn = matches!(error, ScheduleError::Storage(_));
+            self.note(Event::GivenBack { id, is_torn });
         }
         let text = match &result {
             Ok(job) => format!("{} is {}", job.id(), job.status()),
