@@ -11,6 +11,7 @@ mod listener;
 mod model;
 mod oracle;
 mod plan;
+mod process;
 mod program;
 mod script;
 mod shrink;
@@ -18,6 +19,7 @@ mod stored;
 mod submit;
 mod tasks;
 mod waits;
+mod weather;
 mod world;
 
 pub use program::Program;

@@ -1,0 +1,195 @@
+//! Processes: how they begin, end, and follow one another.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use jobber::testing::Simulation;
+use jobber::{Job, JobStatus, JobberBuilder, StartError, Task};
+
+use super::history::Event;
+use super::listener::Listener;
+use super::plan::zone;
+use super::program::{Begins, Commit, Next};
+use super::script::Args;
+use super::stored::settle_store;
+use super::tasks::{now, register};
+use super::waits::Waits;
+use super::weather::Weather;
+use super::world::World;
+
+pub struct Process {
+    pub sim: Simulation,
+    pub tasks: Arc<Mutex<Vec<Task<Args, u64>>>>,
+    /// All that were ever seen of this process.
+    pub jobs: BTreeMap<String, Job<u64>>,
+    /// Those of them whose name another has by now, and which are done.
+    pub old: Vec<(Job<u64>, JobStatus)>,
+    /// Those that were reached.
+    pub finals: BTreeMap<String, JobStatus>,
+    pub phase: Phase,
+    /// At some time.
+    pub has_started: bool,
+    /// Who reads its events.
+    pub listener: Option<Listener>,
+}
+
+/// How far a process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    New,
+    Running,
+    Stopped,
+}
+
+impl Process {
+    pub fn is_running(&self) -> bool {
+        self.phase == Phase::Running
+    }
+}
+
+impl World {
+    pub fn boot(&mut self, begins: Begins) {
+        let storage = Weather::over(&self.weather, self.disk.clone());
+        let boot = self.model.boot;
+        let app = zone(self.model.app);
+        let configure = |builder: JobberBuilder| builder.storage(storage).zone(app);
+        let clock = self.clock.clone();
+        let is_at_once = begins == Begins::AtOnce;
+        let sim = match is_at_once {
+            true => Simulation::with(boot.into(), clock, configure),
+            false => Simulation::unstarted(boot.into(), clock, configure),
+        };
+        let sim = sim.expect("it is a good app");
+        self.note(Event::Up {
+            zone: self.model.app,
+        });
+        let tasks = register(&sim, &self.history, boot);
+        self.process = Some(Process {
+            sim,
+            tasks,
+            jobs: BTreeMap::new(),
+            old: Vec::new(),
+            finals: BTreeMap::new(),
+            phase: match is_at_once {
+                true => Phase::Running,
+                false => Phase::New,
+            },
+            has_started: is_at_once,
+            listener: None,
+        });
+    }
+
+    pub fn crash(&mut self) -> Result<(), String> {
+        self.check_finals()?;
+        self.note(Event::Down);
+        let process = self.process.take().expect("there is always one");
+        self.waits.let_go_of_app();
+        process.sim.crash();
+        self.waits.check(true)?;
+        self.waits = Waits::default();
+        Ok(())
+    }
+
+    pub fn crash_and_go_on(&mut self, next: Next) -> Result<(), String> {
+        self.crash()?;
+        let down = Duration::from_millis(next.down_ms.into());
+        self.clock.advance(down);
+        // None of them, if the last process was not started.
+        let mut left = std::mem::take(&mut self.model.jobs);
+        self.model.left.append(&mut left);
+        settle_store(&mut self.model.left, &self.disk.records())?;
+        self.model.app = next.zone.unwrap_or(self.model.app);
+        self.model.boot += 1;
+        self.boot(next.begins);
+        match next.begins {
+            Begins::AtOnce => self.take_up(),
+            Begins::WithTasks => self.start([Commit::Works; 2]),
+            Begins::Unstarted => Ok(()),
+        }
+    }
+
+    pub fn start(&mut self, store: [Commit; 2]) -> Result<(), String> {
+        let works = {
+            let mut weather = self.weather.lock().unwrap();
+            weather.opens = store.into();
+            !weather.is_gone && store == [Commit::Works; 2]
+        };
+        let process = self.process();
+        let result = process.sim.app().start().wait_blocking();
+        let fits = match (&result, process.phase) {
+            (Ok(()), Phase::New) => works,
+            (Err(StartError::Storage(_)), Phase::New) => !works,
+            (Err(StartError::AlreadyStarted), Phase::Running) => true,
+            (Err(StartError::Stopped), Phase::Stopped) => true,
+            _ => false,
+        };
+        self.weather.lock().unwrap().opens.clear();
+        if !fits {
+            return Err(format!("the start gave {result:?}"));
+        }
+        self.note(Event::Seen(format!("{result:?}")));
+        if result.is_err() {
+            return Ok(());
+        }
+        let process = self.process();
+        process.phase = Phase::Running;
+        process.has_started = true;
+        self.take_up()
+    }
+
+    /// The process has started, and has what its store had.
+    fn take_up(&mut self) -> Result<(), String> {
+        let records = self.disk.records();
+        let found: Vec<_> = records.iter().map(|record| record.id.to_string()).collect();
+        self.model.boot(now(&self.clock), &found);
+        for id in found {
+            let task = self.model.jobs.get(&id).map(|job| job.task);
+            let Some(task) = task else {
+                return Err(format!("the store has {id}, and nobody knows it"));
+            };
+            let process = self.process();
+            let job = process.tasks.lock().unwrap()[task].job(id.as_str());
+            match job {
+                Some(job) => {
+                    process.jobs.insert(id.clone(), job);
+                }
+                // An attempt that must not be made again has failed.
+                None if !self.model.jobs[&id].is_live() => {}
+                None => return Err(format!("{id} is stored, and was not taken up")),
+            }
+            self.note(Event::Restored { id });
+        }
+        Ok(())
+    }
+
+    pub fn shut_down(&mut self, grace_ms: u32) -> Result<(), String> {
+        self.note(Event::Down);
+        self.model.begin_stop();
+        let before = self.clock.elapsed();
+        let grace = Duration::from_millis(grace_ms.into());
+        let process = self.process();
+        let left = process.sim.shutdown(grace);
+        process.phase = Phase::Stopped;
+        let left: BTreeSet<_> = left.into_iter().map(|(id, _)| id.to_string()).collect();
+        let took = self.clock.elapsed() - before;
+        if took > grace || took < grace && !left.is_empty() {
+            return Err(format!(
+                "the shutdown took {took:?} of {grace:?}, and left {left:?}"
+            ));
+        }
+        self.note(Event::Seen(format!("left running: {left:?}")));
+        self.model.advance(now(&self.clock).mono);
+        for job in self.model.jobs.values() {
+            let is_running = job.status() == JobStatus::Running;
+            if job.loose.is_none() && is_running != left.contains(&job.id) {
+                return Err(format!(
+                    "{} is {}, and left: {left:?}",
+                    job.id,
+                    job.status()
+                ));
+            }
+        }
+        self.waits.check(true)
+    }
+}
