@@ -5,6 +5,7 @@
 //! project's root runs one.
 
 mod record_decode;
+#[allow(dead_code, reason = "a part is for other tests")]
 #[path = "../../tests/simulation/mod.rs"]
 mod simulation;
 mod timer_queue_model;
