@@ -148,7 +148,7 @@ impl World {
         for job in self.model.jobs.values() {
             let process = self.process.as_mut().expect("there is always one");
             if !process.jobs.contains_key(&job.id) {
-                let found = process.tasks.lock().unwrap()[job.task].job(job.id.as_str());
+                let found = process.tasks.job(job.task, &job.id);
                 if let Some(found) = found {
                     process.jobs.insert(job.id.clone(), found);
                 }
@@ -275,6 +275,14 @@ impl World {
         if is_stopped {
             return Ok(());
         }
+        let unresolved = process.sim.app().unresolved();
+        let unresolved: Vec<_> = unresolved.iter().map(|job| job.id.to_string()).collect();
+        if !unresolved.iter().eq(self.model.unresolved.keys()) {
+            return Err(format!(
+                "no task can run {unresolved:?}, and it should be {:?}",
+                self.model.unresolved.keys(),
+            ));
+        }
         let mut there: Vec<_> = process.sim.app().jobs();
         there.sort_by_key(|job| job.id().to_string());
         let there: Vec<_> = there.iter().map(|job| job.id().to_string()).collect();
@@ -291,8 +299,11 @@ impl World {
         if !self.process().has_started {
             return Ok(());
         }
+        settle_store(&mut self.model.unresolved, &records)?;
         for record in &records {
-            if !self.model.jobs.contains_key(&record.id.to_string()) {
+            let id = record.id.to_string();
+            let jobs = [&self.model.jobs, &self.model.unresolved];
+            if !jobs.iter().any(|jobs| jobs.contains_key(&id)) {
                 return Err(format!("the store has {}, which was never told", record.id));
             }
         }

@@ -17,6 +17,8 @@ pub struct Model {
     pub jobs: BTreeMap<String, Job>,
     /// Those of the last process, as long as this one is not started.
     pub left: BTreeMap<String, Job>,
+    /// Those in the store that no task can run.
+    pub unresolved: BTreeMap<String, Job>,
     pub now: Now,
     pub app: Start,
     pub boot: u32,
@@ -256,8 +258,7 @@ impl Model {
     }
 
     /// The next process: what the store has goes on.
-    pub fn boot(&mut self, now: Now, found: &[String]) {
-        let app = self.app;
+    pub fn boot(&mut self, now: Now, found: &[String], lacks: Option<usize>) {
         self.now = now;
         self.is_stopping = false;
         let old = std::mem::take(&mut self.left);
@@ -266,11 +267,35 @@ impl Model {
                 continue;
             }
             // Which one it is has been made sure of.
-            let Some(saved) = job.stored.last().cloned().flatten() else {
-                continue;
-            };
-            let job = saved.restore(id.clone(), &job, app, now);
-            self.jobs.insert(id, job);
+            let saved = job.stored.last().and_then(Option::as_ref);
+            if saved.is_some_and(|saved| Some(saved.task) == lacks) {
+                self.unresolved.insert(id, job);
+            } else {
+                self.restore(job);
+            }
+        }
+    }
+
+    fn restore(&mut self, job: Job) {
+        if let Some(saved) = job.stored.last().cloned().flatten() {
+            let restored = saved.restore(job.id.clone(), &job, self.app, self.now);
+            self.jobs.insert(job.id, restored);
+        }
+    }
+
+    /// The task that was not there is.
+    pub fn resolve(&mut self) {
+        for job in std::mem::take(&mut self.unresolved).into_values() {
+            self.restore(job);
+        }
+    }
+
+    /// A job that no task can run is forgotten.
+    pub fn discard(&mut self, id: &str) {
+        if let Some(mut job) = self.unresolved.remove(id) {
+            job.stage = Stage::Done(JobStatus::Cancelled);
+            job.stored.push(None);
+            self.jobs.insert(job.id.clone(), job);
         }
     }
 }

@@ -1,26 +1,26 @@
 //! Processes: how they begin, end, and follow one another.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jobber::testing::Simulation;
-use jobber::{Job, JobStatus, JobberBuilder, StartError, Task};
+use jobber::{Job, JobStatus, JobberBuilder, StartError};
 
 use super::history::Event;
 use super::listener::Listener;
 use super::plan::zone;
 use super::program::{Begins, Commit, Next};
-use super::script::Args;
 use super::stored::settle_store;
-use super::tasks::{now, register};
+use super::tasks::{Tasks, now};
 use super::waits::Waits;
 use super::weather::Weather;
 use super::world::World;
 
 pub struct Process {
     pub sim: Simulation,
-    pub tasks: Arc<Mutex<Vec<Task<Args, u64>>>>,
+    pub tasks: Tasks,
+    /// The task that is not there.
+    pub lacks: Option<usize>,
     /// All that were ever seen of this process.
     pub jobs: BTreeMap<String, Job<u64>>,
     /// Those of them whose name another has by now, and which are done.
@@ -49,7 +49,7 @@ impl Process {
 }
 
 impl World {
-    pub fn boot(&mut self, begins: Begins) {
+    pub fn boot(&mut self, begins: Begins, lacks: Option<u8>) {
         let storage = Weather::over(&self.weather, self.disk.clone());
         let boot = self.model.boot;
         let app = zone(self.model.app);
@@ -64,10 +64,12 @@ impl World {
         self.note(Event::Up {
             zone: self.model.app,
         });
-        let tasks = register(&sim, &self.history, boot);
+        let lacks = lacks.map(usize::from);
+        let tasks = Tasks::register(&sim, &self.history, boot, lacks);
         self.process = Some(Process {
             sim,
             tasks,
+            lacks,
             jobs: BTreeMap::new(),
             old: Vec::new(),
             finals: BTreeMap::new(),
@@ -98,10 +100,11 @@ impl World {
         // None of them, if the last process was not started.
         let mut left = std::mem::take(&mut self.model.jobs);
         self.model.left.append(&mut left);
+        self.model.left.append(&mut self.model.unresolved);
         settle_store(&mut self.model.left, &self.disk.records())?;
         self.model.app = next.zone.unwrap_or(self.model.app);
         self.model.boot += 1;
-        self.boot(next.begins);
+        self.boot(next.begins, next.lacks);
         match next.begins {
             Begins::AtOnce => self.take_up(),
             Begins::WithTasks => self.start([Commit::Works; 2]),
@@ -142,14 +145,23 @@ impl World {
     fn take_up(&mut self) -> Result<(), String> {
         let records = self.disk.records();
         let found: Vec<_> = records.iter().map(|record| record.id.to_string()).collect();
-        self.model.boot(now(&self.clock), &found);
-        for id in found {
+        let lacks = self.process().lacks;
+        self.model.boot(now(&self.clock), &found, lacks);
+        self.meet_restored(found)
+    }
+
+    /// Takes hold of jobs that the process has from its store.
+    fn meet_restored(&mut self, ids: Vec<String>) -> Result<(), String> {
+        for id in ids {
+            if self.model.unresolved.contains_key(&id) {
+                continue;
+            }
             let task = self.model.jobs.get(&id).map(|job| job.task);
             let Some(task) = task else {
                 return Err(format!("the store has {id}, and nobody knows it"));
             };
             let process = self.process();
-            let job = process.tasks.lock().unwrap()[task].job(id.as_str());
+            let job = process.tasks.job(task, &id);
             match job {
                 Some(job) => {
                     process.jobs.insert(id.clone(), job);
@@ -160,6 +172,45 @@ impl World {
             }
             self.note(Event::Restored { id });
         }
+        Ok(())
+    }
+
+    /// The task that was not there is registered, and has what was left for it.
+    pub fn register(&mut self) -> Result<(), String> {
+        let process = self.process();
+        let Some(lacks) = process.lacks.filter(|_| process.phase != Phase::Stopped) else {
+            return Ok(());
+        };
+        process.lacks = None;
+        process.tasks.add(&process.sim, lacks);
+        let ids: Vec<_> = self.model.unresolved.keys().cloned().collect();
+        self.model.resolve();
+        self.meet_restored(ids)
+    }
+
+    /// A stored job that no task can run is to be forgotten.
+    pub fn discard(&mut self, id: &str) -> Result<(), String> {
+        let process = self.process();
+        if !process.is_running() {
+            return Ok(());
+        }
+        let result = process.sim.app().discard(id).wait_blocking();
+        let is_there = self.model.unresolved.contains_key(id);
+        if is_there {
+            self.note(Event::TakenBack { id: id.into() });
+        }
+        self.note(Event::Seen(format!("{result:?}")));
+        let may_fail = self.has_failed() || self.model.is_behind;
+        match result {
+            Ok(did) if did == is_there => {}
+            Err(_) if is_there && may_fail => {}
+            other => {
+                return Err(format!(
+                    "discarding {id} gave {other:?}, and not {is_there}"
+                ));
+            }
+        }
+        self.model.discard(id);
         Ok(())
     }
 

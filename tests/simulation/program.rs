@@ -1,6 +1,6 @@
 //! A program of operations, made of bytes.
 
-use super::script::{Script, TASKS};
+use super::script::{KEPT, Script, TASKS};
 
 /// Where the wall clock stands at first, and what zone the app is in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -152,6 +152,12 @@ pub enum Op {
         grace_ms: u32,
         next: Next,
     },
+    /// The task that the process lacks is registered.
+    Register,
+    /// A stored job that no task can run is to be forgotten, if it is one.
+    Discard {
+        name: u8,
+    },
     /// The app is started, whether or not it was; the store does this when it is opened
     /// and when it is read.
     Start {
@@ -167,6 +173,8 @@ pub struct Next {
     /// Its zone, if it is another one.
     pub zone: Option<Start>,
     pub begins: Begins,
+    /// A task that it does not have before an operation registers it.
+    pub lacks: Option<u8>,
 }
 
 /// How a process begins.
@@ -253,7 +261,7 @@ impl Choices<'_> {
 
     fn op(&mut self, before: &[Op]) -> Op {
         let name = |this: &mut Self| this.byte() % NAMES;
-        match self.byte() % 48 {
+        match self.byte() % 50 {
             0..13 if self.one_in(3) => self.again(before),
             0..13 => self.schedule(),
             13 | 14 => Op::Cancel { name: name(self) },
@@ -292,6 +300,8 @@ impl Choices<'_> {
             43 => Op::WaitLong { name: name(self) },
             44 => Op::WaitAll,
             45 => Op::Listen,
+            46 => Op::Register,
+            47 => Op::Discard { name: name(self) },
             _ => Op::Advance {
                 ms: self.of(&[600_000, 1_800_000, 3_600_000]),
             },
@@ -313,6 +323,7 @@ impl Choices<'_> {
                 Begins::WithTasks,
                 Begins::Unstarted,
             ]),
+            lacks: self.one_in(3).then(|| self.of(&KEPT)),
         }
     }
 

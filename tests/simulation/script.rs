@@ -93,6 +93,9 @@ pub const TASKS: [TaskSpec; 10] = [
     },
 ];
 
+/// Those whose jobs are stored.
+pub const KEPT: [u8; 5] = [5, 6, 7, 8, 9];
+
 /// What an attempt does. Those that wait do not wait in a task that blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Script {

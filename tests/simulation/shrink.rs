@@ -86,6 +86,7 @@ fn with_first_names(program: &Program) -> Program {
             | Op::Wait { name }
             | Op::NextRun { name }
             | Op::Result { name }
+            | Op::Discard { name }
             | Op::WaitLong { name } => Some(name),
             _ => None,
         };
@@ -106,6 +107,10 @@ fn simpler_nexts(next: Next) -> Vec<Next> {
         Next::default(),
         Next { down_ms: 0, ..next },
         Next { zone: None, ..next },
+        Next {
+            lacks: None,
+            ..next
+        },
         Next {
             begins: Begins::AtOnce,
             ..next

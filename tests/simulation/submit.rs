@@ -105,6 +105,14 @@ impl Request {
             (None, Ok(job)) => job.id().to_string(),
             (None, Err(error)) => return Err(format!("scheduling failed: {error}")),
         };
+        if model.unresolved.contains_key(&id) {
+            return match result {
+                Err(ScheduleError::UnresolvedJob { .. }) => Ok(None),
+                other => Err(format!(
+                    "the store has {id}, and scheduling it gave {other:?}"
+                )),
+            };
+        }
         let old = model.jobs.get_mut(&id).filter(|job| job.is_live());
         let Some(old) = old else {
             return self.judge_new(model, id, plan, result, since);

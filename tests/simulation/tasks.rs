@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use jobber::testing::{ManualClock, Simulation};
-use jobber::{Abort, Backoff, BoxError, Clock, JobContext, RetryAfter, ScheduleError, Task};
+use jobber::{Abort, Backoff, BoxError, Clock, Job, JobContext, RetryAfter, ScheduleError, Task};
 
 use super::history::{Attempt, End, Event, History, Now, Promise, nanos};
 use super::program::When;
@@ -45,7 +45,7 @@ struct Shared {
     clock: ManualClock,
     boot: u32,
     /// Not to be held by what they hold.
-    tasks: Weak<Mutex<Vec<Task<Args, u64>>>>,
+    tasks: Weak<Mutex<Vec<Option<Task<Args, u64>>>>>,
 }
 
 /// Writes the end of an attempt, whichever it is.
@@ -66,26 +66,43 @@ impl Drop for Watch {
     }
 }
 
-/// Registers them all. They live as long as what comes back.
-pub fn register(
-    sim: &Simulation,
-    history: &History,
-    boot: u32,
-) -> Arc<Mutex<Vec<Task<Args, u64>>>> {
-    let tasks = Arc::default();
-    let shared = Shared {
-        history: history.clone(),
-        clock: sim.clock(),
-        boot,
-        tasks: Arc::downgrade(&tasks),
-    };
-    let registered = TASKS
-        .iter()
-        .enumerate()
-        .map(|(at, spec)| register_one(sim, &shared, at, spec));
-    let registered = registered.collect();
-    *tasks.lock().unwrap() = registered;
-    tasks
+/// The tasks of a process.
+pub struct Tasks {
+    tasks: Arc<Mutex<Vec<Option<Task<Args, u64>>>>>,
+    shared: Shared,
+}
+
+impl Tasks {
+    /// Registers them all, but for one.
+    pub fn register(sim: &Simulation, history: &History, boot: u32, lacks: Option<usize>) -> Self {
+        let tasks = Arc::default();
+        let shared = Shared {
+            history: history.clone(),
+            clock: sim.clock(),
+            boot,
+            tasks: Arc::downgrade(&tasks),
+        };
+        let registered = (0..TASKS.len())
+            .map(|at| (lacks != Some(at)).then(|| register_one(sim, &shared, at, &TASKS[at])));
+        let registered = registered.collect();
+        *tasks.lock().unwrap() = registered;
+        Self { tasks, shared }
+    }
+
+    /// Registers another one.
+    pub fn add(&self, sim: &Simulation, at: usize) {
+        let task = register_one(sim, &self.shared, at, &TASKS[at]);
+        self.tasks.lock().unwrap()[at] = Some(task);
+    }
+
+    pub fn get(&self, at: usize) -> Option<Task<Args, u64>> {
+        self.tasks.lock().unwrap()[at].clone()
+    }
+
+    /// The live job of this task and id.
+    pub fn job(&self, at: usize, id: &str) -> Option<Job<u64>> {
+        self.get(at)?.job(id)
+    }
 }
 
 fn register_one(sim: &Simulation, shared: &Shared, at: usize, spec: &TaskSpec) -> Task<Args, u64> {
@@ -175,7 +192,7 @@ impl Shared {
         let Some(tasks) = self.tasks.upgrade() else {
             return;
         };
-        let task = tasks.lock().unwrap()[at].clone();
+        let task = tasks.lock().unwrap()[at].clone().expect("it runs");
         let id = child_id(parent, child, now(&self.clock).mono);
         let mut schedule = task.schedule(Args::new(child.script)).id(id.as_str());
         if child.is_own {

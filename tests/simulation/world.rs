@@ -102,7 +102,7 @@ impl World {
         };
         world.model.now = now(&world.clock);
         world.model.app = program.start;
-        world.boot(Begins::AtOnce);
+        world.boot(Begins::AtOnce, None);
         world
     }
 
@@ -248,6 +248,8 @@ impl World {
                 }
                 self.crash_and_go_on(next)?;
             }
+            Op::Register => self.register()?,
+            Op::Discard { name } => self.discard(&name_of(name))?,
             Op::Start { store } => self.start(store)?,
         }
         self.check()?;
@@ -349,6 +351,9 @@ impl World {
             return Ok(());
         };
         let task_at = usize::from(task);
+        let Some(task) = self.process().tasks.get(task_at) else {
+            return Ok(());
+        };
         // What is torn while it is stored could not be told by an id that the app
         // made up.
         let is_kept = TASKS[task_at].durable;
@@ -358,7 +363,6 @@ impl World {
         if replace && let Some(id) = &id {
             self.note(Event::TakenBack { id: id.clone() });
         }
-        let task = self.process().tasks.lock().unwrap()[task_at].clone();
         let taken = id.clone();
         let request = super::submit::Request {
             id,
