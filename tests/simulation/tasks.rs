@@ -38,6 +38,9 @@ pub fn child_id(parent: &Attempt, child: Child, started: i64) -> String {
 /// How long it waits.
 pub const CHILD_DELAY: Duration = Duration::from_secs(2);
 
+/// Those of `TASKS` that are there.
+type ByNumber = Vec<Option<Task<Args, u64>>>;
+
 /// What the bodies of tasks share.
 #[derive(Clone)]
 struct Shared {
@@ -45,7 +48,7 @@ struct Shared {
     clock: ManualClock,
     boot: u32,
     /// Not to be held by what they hold.
-    tasks: Weak<Mutex<Vec<Option<Task<Args, u64>>>>>,
+    tasks: Weak<Mutex<ByNumber>>,
 }
 
 /// Writes the end of an attempt, whichever it is.
@@ -68,7 +71,7 @@ impl Drop for Watch {
 
 /// The tasks of a process.
 pub struct Tasks {
-    tasks: Arc<Mutex<Vec<Option<Task<Args, u64>>>>>,
+    tasks: Arc<Mutex<ByNumber>>,
     shared: Shared,
 }
 
