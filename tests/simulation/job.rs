@@ -156,9 +156,10 @@ impl Job {
     pub fn save_again(&mut self, now: Now) {
         let mut before = self.clone();
         if let Stage::Running { .. } = self.stage {
-            before.attempts -= 1;
+            // Of a job that is only followed, they are not known.
+            before.attempts = before.attempts.saturating_sub(1);
             if let (0, Some(recurring)) = (before.attempts, &mut before.plan.recurring) {
-                before.runs -= 1;
+                before.runs = before.runs.saturating_sub(1);
                 recurring.makes_up |= matches!(recurring.misfire, Missed::All(_));
             }
         }

@@ -172,6 +172,10 @@ impl<'a> Known<'a> {
             self.next = Some(given);
             return;
         }
+        if given.0.replaced && old.is_none() && options(given.0.when).is_some() {
+            // What it keeps is not known.
+            return;
+        }
         self.begin(old, given, place);
         self.idle = Some(given.1);
     }
