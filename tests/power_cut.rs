@@ -27,6 +27,7 @@
     not(loom)
 ))]
 
+mod common;
 #[path = "power_cut/disk.rs"]
 mod disk;
 #[path = "power_cut/program.rs"]
@@ -90,9 +91,8 @@ fn live_through(history: &History, start: &Folder, journal: &Path) -> Result<Vec
     if history.synchronous == Synchronous::Normal {
         command.env(program::NORMAL, "1");
     }
-    let output = command.stderr(Stdio::piped()).output()?;
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "the program: {stderr}");
+    let (status, stderr) = common::run_within(WATCHDOG, &mut command)?;
+    assert!(status.success(), "the program: {stderr}");
     let events = disk::read_journal(journal)?;
     // Nothing is missing in the journal: all of it makes the files that are
     // there.
