@@ -116,7 +116,11 @@ fn pass(kind: Kind, rng: &mut fastrand::Rng, threads: &[String], jobs: &mut usiz
     *jobs += round::run(kind, &Store::None, LOAD, rng.u64(..), threads);
     #[cfg(feature = "serde")]
     {
-        let store = Store::Memory(jobber::MemoryStorage::new());
+        let store = jobber::MemoryStorage::new();
+        let store = match rng.u8(..3) {
+            0 => Store::Faulty(store, rng.u64(..)),
+            _ => Store::Memory(store),
+        };
         *jobs += round::run(kind, &store, LOAD, rng.u64(..), threads);
     }
     #[cfg(feature = "sqlite")]

@@ -18,7 +18,7 @@ use super::process;
 use super::slots::{self, Slots, fault};
 use super::tasks::{RoundClock, Tasks};
 use super::watch::{self, Place};
-use super::worker::{HOUR, Kept, Over, Round, Worker};
+use super::worker::{HOUR, Kept, Over, Round, Strangers, Worker};
 
 const WORKERS: usize = 4;
 
@@ -40,6 +40,10 @@ pub enum Store<'a> {
     None,
     #[cfg(feature = "serde")]
     Memory(jobber::MemoryStorage),
+    /// It fails now and then, by this seed, and sometimes has done all the same what it
+    /// says that it has not.
+    #[cfg(feature = "serde")]
+    Faulty(jobber::MemoryStorage, u64),
     File(&'a Path),
 }
 
@@ -49,6 +53,8 @@ impl Store<'_> {
             Store::None => builder,
             #[cfg(feature = "serde")]
             Store::Memory(store) => builder.storage(store.clone()),
+            #[cfg(feature = "serde")]
+            Store::Faulty(store, seed) => builder.storage(failing(store.clone(), *seed)),
             #[cfg(feature = "sqlite")]
             Store::File(path) => builder
                 .storage(jobber::SqliteStorage::new(path).synchronous(jobber::Synchronous::Normal)),
@@ -61,13 +67,71 @@ impl Store<'_> {
     fn len(&self) -> usize {
         match self {
             #[cfg(feature = "serde")]
-            Store::Memory(store) => store.records().len(),
+            Store::Memory(store) | Store::Faulty(store, _) => store.records().len(),
             _ => 0,
+        }
+    }
+
+    fn fails(&self) -> bool {
+        match self {
+            #[cfg(feature = "serde")]
+            Store::Faulty(..) => true,
+            _ => false,
+        }
+    }
+
+    /// The same records, and it does not fail.
+    fn mended(&self) -> Store<'_> {
+        match self {
+            Store::None => Store::None,
+            #[cfg(feature = "serde")]
+            Store::Memory(store) | Store::Faulty(store, _) => Store::Memory(store.clone()),
+            Store::File(path) => Store::File(path),
         }
     }
 
     fn is_durable(&self) -> bool {
         !matches!(self, Store::None)
+    }
+}
+
+#[cfg(feature = "serde")]
+fn failing(store: jobber::MemoryStorage, seed: u64) -> impl jobber::Storage {
+    use jobber::testing::{Fault, FaultyStorage, Operation};
+    let mut rng = Rng::with_seed(seed);
+    FaultyStorage::new(store, move |operation| match operation {
+        Operation::Commit(_) => match rng.u8(..16) {
+            0 => Fault::Fail,
+            1 => Fault::Tear,
+            _ => Fault::None,
+        },
+        _ => Fault::None,
+    })
+}
+
+/// Leaves jobs in the store of a task that the app will not have.
+#[cfg(feature = "serde")]
+fn leave_strangers(store: &Store<'_>) {
+    let builder = Jobber::builder().executor(|job| smol::spawn(job).detach());
+    let app = store.mended().give_to(builder).build().unwrap();
+    let task = app.task("stranger", || async {}).durable();
+    let task = task.register().unwrap();
+    app.start().wait_blocking().unwrap();
+    for number in 0..Strangers::default().0.len() {
+        let schedule = task.schedule(()).id(Strangers::id(number));
+        let _stored = schedule.delay(HOUR).wait_blocking().unwrap();
+    }
+    app.shutdown(Duration::ZERO).wait_blocking();
+}
+
+/// Discards those that the process before has left.
+fn discard_strangers(app: &Jobber, strangers: &Strangers) {
+    for job in app.unresolved() {
+        let number = (0..strangers.0.len()).find(|&n| job.id.to_string() == Strangers::id(n));
+        match (number, app.discard(job.id.clone()).wait_blocking()) {
+            (Some(number), Ok(true)) => _ = strangers.0[number].fetch_add(1, Ordering::SeqCst),
+            other => fault(format!("discarding {job:?}: {other:?}")),
+        }
     }
 }
 
@@ -106,15 +170,16 @@ impl Live {
     fn start(
         kind: Kind,
         store: &Store<'_>,
-        clock: RoundClock,
+        clock: &RoundClock,
         slots: &Arc<Slots>,
+        strangers: &Arc<Strangers>,
         end: End,
         is_blocking: bool,
     ) -> Self {
         let builder = Jobber::builder();
         let builder = match clock {
             RoundClock::System(_) => builder,
-            RoundClock::Coarse(_) => builder.clock(clock),
+            RoundClock::Coarse(..) => builder.clock(clock.clone()),
         };
         let app = store.give_to(kind.give_to(builder)).build().unwrap();
         let tasks = Tasks::register(&app, slots, clock, store.is_durable()).unwrap();
@@ -124,14 +189,17 @@ impl Live {
         }
         let round = Round {
             kind,
-            clock,
+            clock: clock.clone(),
             slots: slots.clone(),
             tasks,
             in_peace: AtomicBool::new(true),
-            may_repeat: end != End::Orderly || !kind.is_honest(),
+            may_repeat: end != End::Orderly || !kind.is_honest() || store.fails(),
+            store_fails: store.fails(),
             is_stopping: AtomicBool::new(false),
             steps: AtomicUsize::new(0),
             left: Mutex::new(None),
+            forgotten: Mutex::default(),
+            strangers: strangers.clone(),
         };
         Self { app, round }
     }
@@ -141,13 +209,18 @@ fn live(kind: Kind, store: &Store<'_>, load: Load, seed: u64, place: &Place) -> 
     let mut rng = Rng::with_seed(seed);
     let clock = match rng.bool() {
         true => RoundClock::System(Instant::now()),
-        false => RoundClock::Coarse(Instant::now()),
+        false => RoundClock::coarse(),
     };
     let end = [End::Orderly, End::AtOnce, End::Dropped][rng.usize(..3)];
     // A step makes four jobs at most.
     let steps = WORKERS * (load.in_peace + load.at_the_end) + load.alone;
     let slots = Arc::new(Slots::new(4 * steps));
-    let live = Live::start(kind, store, clock, &slots, end, rng.bool());
+    let strangers = Arc::new(Strangers::default());
+    #[cfg(feature = "serde")]
+    if store.is_durable() {
+        leave_strangers(store);
+    }
+    let live = Live::start(kind, store, &clock, &slots, &strangers, end, rng.bool());
     watch::set_app(Some(live.app.clone()));
     let kept = thread::scope(|scope| {
         let events = live.app.events();
@@ -168,6 +241,7 @@ fn live(kind: Kind, store: &Store<'_>, load: Load, seed: u64, place: &Place) -> 
     let restored: Vec<usize> = kept
         .iter()
         .filter(|kept| kept.is_stored && kept.job.status() == JobStatus::Scheduled)
+        .filter(|kept| !kept.may_be_lost)
         .map(|kept| kept.slot)
         .collect();
     // Bombs in values go off here.
@@ -176,7 +250,10 @@ fn live(kind: Kind, store: &Store<'_>, load: Load, seed: u64, place: &Place) -> 
     all_gone(&slots, place);
     if store.is_durable() {
         // The next process goes on with what is left.
-        let Live { app, round } = Live::start(kind, store, clock, &slots, end, rng.bool());
+        let (store, is_faulty) = (store.mended(), store.fails());
+        let Live { app, round } =
+            Live::start(kind, &store, &clock, &slots, &strangers, end, rng.bool());
+        discard_strangers(&app, &strangers);
         place.does("waits for what was restored");
         app.wait_all().wait_blocking();
         app.shutdown(HOUR).wait_blocking();
@@ -190,6 +267,13 @@ fn live(kind: Kind, store: &Store<'_>, load: Load, seed: u64, place: &Place) -> 
         }
         drop((app, round));
         all_gone(&slots, place);
+        for (number, discarded) in strangers.0.iter().enumerate() {
+            let discarded = discarded.load(Ordering::SeqCst);
+            // Of what a store that fails has done, it is not always known.
+            if discarded > 1 || (discarded == 0 && !is_faulty) {
+                fault(format!("stranger {number} was discarded {discarded} times"));
+            }
+        }
     }
     for slot in 0..slots.claimed() {
         let marks = slots.get(slot);
@@ -255,9 +339,10 @@ fn in_peace(live: &Live, store: &Store<'_>, load: Load, rng: &mut Rng, place: &P
         app.wait_all().wait_blocking();
     });
     let jobs = app.jobs();
-    // What an executor drops stays in the store, for the next process.
-    let stored = if round.kind.is_honest() {
-        store.len()
+    // What an executor drops stays in the store, for the next process; and so may what a
+    // store that fails has not taken yet.
+    let stored = if round.kind.is_honest() && !store.fails() {
+        store.len().saturating_sub(app.unresolved().len())
     } else {
         0
     };
@@ -265,6 +350,11 @@ fn in_peace(live: &Live, store: &Store<'_>, load: Load, rng: &mut Rng, place: &P
         fault(format!(
             "all is done, {stored} are stored, and there are {jobs:?}"
         ));
+    }
+    for &slot in round.forgotten.lock().unwrap().iter() {
+        if round.slots.get(slot).starts.load(Ordering::SeqCst) == 0 {
+            fault(format!("slot {slot}, which everybody forgot, has not run"));
+        }
     }
     for kept in &kept {
         if !kept.job.is_done() {

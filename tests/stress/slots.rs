@@ -2,12 +2,14 @@
 //! attempts leave their marks.
 
 use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use jobber::{BoxError, TaskOutput};
+
+use super::tasks::RoundClock;
 
 /// What has gone wrong where a panic would be the app's to contain.
 static FAULTS: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -123,6 +125,8 @@ pub struct Slot {
     pub starts: AtomicU32,
     /// Attempts that came to their end.
     pub ends: AtomicU32,
+    /// It goes by the wall clock.
+    is_by_wall: AtomicBool,
     /// By the round's clock: before this, its first run is early.
     not_before: AtomicU64,
     /// Each further run is due by so much later.
@@ -136,6 +140,11 @@ impl Slot {
         };
         store(&self.interval, interval);
         store(&self.not_before, due);
+    }
+
+    pub fn set_due_by_wall(&self, due: Duration, interval: Duration) {
+        self.is_by_wall.store(true, Ordering::SeqCst);
+        self.set_due(due, interval);
     }
 }
 
@@ -167,9 +176,14 @@ impl Slots {
         self.next.load(Ordering::SeqCst).min(self.slots.len())
     }
 
-    /// An attempt starts, of this run, at this time.
-    pub fn begin(self: &Arc<Self>, arg: &Arg, run: u64, now: Duration) -> Attempt {
+    /// An attempt starts, of this run.
+    pub fn begin(self: &Arc<Self>, arg: &Arg, run: u64, clock: &RoundClock) -> Attempt {
         let (slot, job) = (self.get(arg.slot), self.get(arg.job));
+        // First of all: what is early is not to become less so on the way.
+        let now = match slot.is_by_wall.load(Ordering::SeqCst) {
+            true => clock.wall_now().unwrap_or(Duration::MAX),
+            false => clock.now(),
+        };
         let others = job.running.fetch_add(1, Ordering::SeqCst);
         if others > 0 {
             fault(format!(

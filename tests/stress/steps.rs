@@ -4,13 +4,13 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
-use jobber::{JobStatus, StorageError};
+use jobber::{JobStatus, Misfire, StorageError};
 use smol::block_on;
 use smol::future::poll_once;
 
 use super::slots::fault;
 use super::tasks::RETRIES;
-use super::worker::{Kept, Plan, Step, When, Worker};
+use super::worker::{Kept, Plan, Step, Strangers, When, Worker};
 
 impl Worker<'_> {
     /// Waits, keeps the job, or forgets it.
@@ -24,6 +24,9 @@ impl Worker<'_> {
         }
         if kept.is_endless || self.rng.u8(..4) > 0 {
             self.kept.push(kept);
+        } else if kept.expected.is_some() && !self.is_meddled_with() {
+            // It runs for nobody.
+            self.round.forgotten.lock().unwrap().push(kept.slot);
         }
     }
 
@@ -54,7 +57,7 @@ impl Worker<'_> {
         self.round.steps.fetch_add(1, Ordering::SeqCst);
         let tasks = &self.round.tasks;
         let when = self.soon();
-        match self.rng.u8(..32) {
+        match self.rng.u8(..36) {
             0..=5 => self.run(Plan::new(&tasks.quick, when, Success)),
             6 | 7 => self.run(Plan::new(&tasks.yields, when, Success)),
             8 => self.run(Plan::new(&tasks.blocking, when, Success)),
@@ -89,15 +92,21 @@ impl Worker<'_> {
                 self.look_around();
                 Ok(())
             }
+            28..=31 => self.store(when),
+            32 => self.follow_the_wall_clock(),
+            33 if self.round.kind.can_wait() => self.tell(when),
+            34 => self.discard(),
             _ => self.store(when),
         }
     }
 
     fn abort(&mut self, when: When) -> Step {
         let tasks = &self.round.tasks;
-        let task = match self.rng.bool() {
-            true => &tasks.never,
-            false => &tasks.panics_in_drop,
+        let task = match self.rng.u8(..4) {
+            0 => &tasks.never,
+            1 => &tasks.until_told,
+            2 => &tasks.until_told_blocking,
+            _ => &tasks.panics_in_drop,
         };
         let plan = Plan::new(task, when, JobStatus::Cancelled);
         let Some(mut kept) = self.submit(plan)? else {
@@ -154,6 +163,8 @@ impl Worker<'_> {
             Ok(false) => {}
             // It is the next process's.
             Err(StorageError::Closed) if self.round.is_stopping() => kept.expected = None,
+            // The store is asked again, in vain if the app ends before.
+            Err(_) if is_stored && self.round.store_fails => kept.expected = None,
             Err(error) => fault(format!("cancelling {:?}: {error}", kept.job)),
         }
         self.settle_kept(kept);
@@ -161,11 +172,25 @@ impl Worker<'_> {
     }
 
     fn recur(&mut self) -> Step {
-        let interval = Duration::from_micros(self.rng.u64(50..600));
+        let misfire = self.misfire();
+        let interval = match misfire {
+            // Shorter than a thread takes to wake, and each of its times is missed.
+            Some(Misfire::Skip) => Duration::from_millis(self.rng.u64(2..4)),
+            _ => Duration::from_micros(self.rng.u64(50..600)),
+        };
+        let jitter = self.rng.bool().then(|| self.micros(1_000));
         let runs = self.rng.u32(1..4);
         let tasks = &self.round.tasks;
-        let when = When::Every(interval, runs);
-        let Some(kept) = self.submit(Plan::new(&tasks.yields, when, JobStatus::Success))? else {
+        let plan = Plan {
+            misfire,
+            jitter,
+            ..Plan::new(
+                &tasks.yields,
+                When::Every(interval, runs),
+                JobStatus::Success,
+            )
+        };
+        let Some(kept) = self.submit(plan)? else {
             return Ok(());
         };
         let mut last = 0;
@@ -194,6 +219,114 @@ impl Worker<'_> {
         }
         self.settle(kept);
         Ok(())
+    }
+
+    fn misfire(&mut self) -> Option<Misfire> {
+        match self.rng.u8(..5) {
+            0 => None,
+            1 => Some(Misfire::Once),
+            2 => Some(Misfire::Skip),
+            3 => Some(Misfire::All(self.rng.u32(1..4))),
+            _ => Some(Misfire::Grace(Duration::from_millis(
+                self.rng.u64(10..3_000),
+            ))),
+        }
+    }
+
+    /// A job of a cron expression, while the wall clock is set forward by this thread, and
+    /// by others. It ends with its runs, or it is cancelled.
+    fn follow_the_wall_clock(&mut self) -> Step {
+        /// Those that leave out what is late may do so for as long as others set the clock.
+        const TRIES: usize = 20;
+        let runs = self.rng.u32(1..3);
+        let jitter = self.rng.bool().then(|| self.micros(500_000));
+        let plan = Plan {
+            misfire: self.misfire(),
+            jitter,
+            ..Plan::new(
+                &self.round.tasks.yields,
+                When::Cron(runs),
+                JobStatus::Success,
+            )
+        };
+        let Some(mut kept) = self.submit(plan)? else {
+            return Ok(());
+        };
+        self.place.does_with("sets the clock for", &kept.job);
+        for _ in 0..TRIES {
+            // What a store is told of the clock's time is not to change under it: the
+            // next process goes by the wall clock alone.
+            if kept.job.is_done() || self.round.is_stopping() || !self.is_in_peace() {
+                break;
+            }
+            let seconds = self.rng.u64(1..4);
+            self.round.clock.set_forward(seconds);
+            self.dawdle();
+        }
+        self.place.does_with("cancels", &kept.job);
+        match kept.job.cancel().wait_blocking() {
+            // At once, or at the end of the run that goes on.
+            Ok(true) => kept.expected = kept.expected.map(|_| JobStatus::Cancelled),
+            Ok(false) => {}
+            Err(error) => fault(format!("cancelling {:?}: {error}", kept.job)),
+        }
+        self.settle_kept(kept);
+        Ok(())
+    }
+
+    /// One that ends when it is told to: by its timeout, or by the end of the app.
+    fn tell(&mut self, when: When) -> Step {
+        let tasks = &self.round.tasks;
+        if self.is_in_peace() || self.rng.bool() {
+            let plan = Plan::new(&tasks.told_by_timeout, when, JobStatus::Timeout);
+            return self.run(plan);
+        }
+        let task = match self.rng.bool() {
+            true => &tasks.until_told,
+            false => &tasks.until_told_blocking,
+        };
+        let plan = Plan {
+            is_endless: true,
+            ..Plan::new(task, when, JobStatus::Success)
+        };
+        // It is not waited for: this may be the thread that is to end the app.
+        let kept = self.submit(plan)?;
+        self.kept.extend(kept);
+        Ok(())
+    }
+
+    /// Has the store forget a job of no known task. Whoever has done so has its id.
+    fn discard(&mut self) -> Step {
+        let (Some(app), Some(stored)) = (&self.app, &self.round.tasks.stored) else {
+            return self.help();
+        };
+        let number = self.rng.usize(..self.round.strangers.0.len());
+        let id = Strangers::id(number);
+        self.place.does("discards");
+        let discarded = match self.rng.bool() {
+            true => app.discard(&*id).wait_blocking(),
+            false => block_on(app.discard(&*id)),
+        };
+        match discarded {
+            Ok(true) => {
+                self.round.strangers.0[number].fetch_add(1, Ordering::SeqCst);
+                let when = self.soon();
+                let plan = Plan {
+                    id: Some(id),
+                    is_stored: true,
+                    ..Plan::new(&stored.quick, when, JobStatus::Success)
+                };
+                self.run(plan)
+            }
+            Ok(false) => Ok(()),
+            // The store is asked again, or the next process is.
+            Err(StorageError::Closed) if self.round.is_stopping() => Ok(()),
+            Err(_) if self.round.store_fails => Ok(()),
+            Err(error) => {
+                fault(format!("discarding {id}: {error}"));
+                Ok(())
+            }
+        }
     }
 
     /// Replaces a job of a name of its own, a few times.
@@ -242,12 +375,16 @@ impl Worker<'_> {
         let Some(stored) = &self.round.tasks.stored else {
             return self.help();
         };
-        let plan = match self.rng.u8(..6) {
+        let plan = match self.rng.u8(..8) {
             0..=2 => Plan::new(&stored.quick, when, JobStatus::Success),
             3 => Plan::new(&stored.blocking, when, JobStatus::Success),
             4 => Plan {
                 attempts: RETRIES + 1,
                 ..Plan::new(&stored.retried, when, JobStatus::Success)
+            },
+            5 | 6 => Plan {
+                at_most_once: true,
+                ..Plan::new(&stored.once, when, JobStatus::Success)
             },
             _ => return self.cancel(true),
         };

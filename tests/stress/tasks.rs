@@ -2,7 +2,9 @@
 
 use std::future::{Future, Ready, pending};
 use std::panic::resume_unwind;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::Waker;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,26 +21,58 @@ const TIMEOUT: Duration = Duration::from_millis(3);
 type Any = Task<Arg, Value>;
 
 /// What a round measures its time by.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub enum RoundClock {
     /// The system's clock, by which the app goes as well, from an origin of its own.
     System(Instant),
     /// In steps, between which it stands still: what starts a little early starts before
     /// its time is there, and can't make up for it on the way to its start.
-    Coarse(Instant),
+    Coarse(Instant, Arc<Hands>),
+}
+
+/// How the wall clock is set, in the middle of a round.
+#[derive(Default)]
+pub struct Hands {
+    seconds: AtomicU64,
+    watchers: Mutex<Vec<Waker>>,
 }
 
 const STEP: u64 = 100_000;
 
 impl RoundClock {
-    pub fn now(self) -> Duration {
+    pub fn coarse() -> Self {
+        Self::Coarse(Instant::now(), Arc::default())
+    }
+
+    pub fn now(&self) -> Duration {
         match self {
             RoundClock::System(origin) => origin.elapsed(),
-            RoundClock::Coarse(origin) => {
+            RoundClock::Coarse(origin, _) => {
                 let nanos = origin.elapsed().as_nanos() as u64;
                 Duration::from_nanos(nanos - nanos % STEP)
             }
         }
+    }
+
+    /// The wall's time since a midnight; none where nobody can tell it.
+    pub fn wall_now(&self) -> Option<Duration> {
+        match self {
+            RoundClock::System(_) => None,
+            RoundClock::Coarse(_, hands) => {
+                let set = Duration::from_secs(hands.seconds.load(Ordering::SeqCst));
+                Some(set + self.now())
+            }
+        }
+    }
+
+    /// Sets the wall clock forward. What is due earlier than by the other is not early.
+    pub fn set_forward(&self, seconds: u64) {
+        let RoundClock::Coarse(_, hands) = self else {
+            return;
+        };
+        hands.seconds.fetch_add(seconds, Ordering::SeqCst);
+        let watchers = hands.watchers.lock().unwrap().clone();
+        watchers.iter().for_each(Waker::wake_by_ref);
     }
 }
 
@@ -47,9 +81,16 @@ impl Clock for RoundClock {
         self.now()
     }
 
-    /// Bound to the other, so that nobody sets it in the middle of a test.
+    /// Bound to the other, and set by the test alone.
     fn wall(&self) -> time::OffsetDateTime {
-        time::OffsetDateTime::UNIX_EPOCH + time::Duration::days(20_000) + self.now()
+        let midnight = time::OffsetDateTime::UNIX_EPOCH + time::Duration::days(20_000);
+        midnight + self.wall_now().unwrap_or_else(|| self.now())
+    }
+
+    fn watch(&self, moved: Waker) {
+        if let RoundClock::Coarse(_, hands) = self {
+            hands.watchers.lock().unwrap().push(moved);
+        }
     }
 }
 
@@ -69,6 +110,11 @@ pub struct Tasks {
     pub panics_in_drop: Any,
     pub panics_blocking: Any,
     pub gives_bomb: Any,
+    /// Waits for its token.
+    pub until_told: Any,
+    pub until_told_blocking: Any,
+    /// Is told by its timeout.
+    pub told_by_timeout: Any,
     /// The same as some of these, but durable.
     pub stored: Option<Stored>,
 }
@@ -78,6 +124,8 @@ pub struct Stored {
     pub quick: Any,
     pub blocking: Any,
     pub retried: Any,
+    /// At most once.
+    pub once: Any,
 }
 
 /// Registers tasks under one app.
@@ -106,9 +154,35 @@ impl Register<'_> {
         self.app.blocking_task(name, f)
     }
 
+    /// One that is given its context as well.
+    fn task_of_context<F>(
+        &self,
+        name: &str,
+        rest: fn(Attempt, Arg, JobContext) -> F,
+    ) -> TaskBuilder<Arg, Value>
+    where
+        F: Future<Output = Value> + Send + 'static,
+    {
+        let begin = self.begin();
+        self.app.task(name, move |cx: JobContext, arg: Arg| {
+            rest(begin(&cx, &arg), arg, cx)
+        })
+    }
+
+    fn until_told_blocking(&self, name: &str) -> TaskBuilder<Arg, Value> {
+        let begin = self.begin();
+        self.app
+            .blocking_task(name, move |cx: JobContext, arg: Arg| {
+                let attempt = begin(&cx, &arg);
+                cx.stop_token().stopped().wait_blocking();
+                attempt.ends();
+                Value::default()
+            })
+    }
+
     fn begin(&self) -> impl Fn(&JobContext, &Arg) -> Attempt + Send + Sync + 'static {
-        let (slots, clock) = (self.slots.clone(), self.clock);
-        move |cx, arg| slots.begin(arg, cx.run_number(), clock.now())
+        let (slots, clock) = (self.slots.clone(), self.clock.clone());
+        move |cx, arg| slots.begin(arg, cx.run_number(), &clock)
     }
 }
 
@@ -116,9 +190,10 @@ impl Tasks {
     pub fn register(
         app: &Jobber,
         slots: &Arc<Slots>,
-        clock: RoundClock,
+        clock: &RoundClock,
         is_durable: bool,
     ) -> Result<Self, RegisterError> {
+        let clock = clock.clone();
         let of = Register { app, slots, clock };
         let backoff = || Backoff::fixed(RETRIES, RETRY_DELAY);
         Ok(Self {
@@ -140,6 +215,12 @@ impl Tasks {
                 .register()?,
             panics_blocking: of.blocking("panics blocking", panics_blocking).register()?,
             gives_bomb: of.task("gives bomb", gives_bomb).register()?,
+            until_told: of.task_of_context("until told", until_told).register()?,
+            until_told_blocking: of.until_told_blocking("until told, blocking").register()?,
+            told_by_timeout: of
+                .until_told_blocking("told by timeout")
+                .timeout(TIMEOUT)
+                .register()?,
             stored: is_durable.then(|| of.stored(backoff())).transpose()?,
         })
     }
@@ -156,6 +237,11 @@ impl Register<'_> {
                 .durable()
                 .register()?,
             retried: retried.retry(backoff).durable().register()?,
+            once: self
+                .task("stored once", quick)
+                .durable()
+                .at_most_once()
+                .register()?,
         })
     }
 
@@ -234,4 +320,10 @@ fn panics_blocking(_: Attempt, _: Arg) -> Value {
 async fn gives_bomb(attempt: Attempt, _: Arg, _: u32) -> Value {
     attempt.ends();
     Value::with_bomb()
+}
+
+async fn until_told(attempt: Attempt, _: Arg, cx: JobContext) -> Value {
+    cx.stop_token().stopped().await;
+    attempt.ends();
+    Value::default()
 }

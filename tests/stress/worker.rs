@@ -3,12 +3,12 @@
 
 use std::future::IntoFuture;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fastrand::Rng;
-use jobber::{Job, JobStatus, Jobber, ScheduleError, Task};
+use jobber::{Job, JobStatus, Jobber, Misfire, ScheduleError, Task};
 use smol::block_on;
 use smol::future::{poll_once, zip};
 
@@ -29,11 +29,27 @@ pub struct Round {
     pub in_peace: AtomicBool,
     /// What its end cuts off in a store is made again.
     pub may_repeat: bool,
+    /// Its store fails now and then.
+    pub store_fails: bool,
     /// From before the app is told to stop.
     pub is_stopping: AtomicBool,
     pub steps: AtomicUsize,
     /// A job of anybody's, for another one to wait for.
     pub left: Mutex<Option<Job<Value>>>,
+    /// The slots of jobs that nobody looks at any more, and that have to run.
+    pub forgotten: Mutex<Vec<usize>>,
+    pub strangers: Arc<Strangers>,
+}
+
+/// Stored jobs of a task that the app does not know, by their numbers, and how often
+/// each was discarded.
+#[derive(Default)]
+pub struct Strangers(pub [AtomicU32; 8]);
+
+impl Strangers {
+    pub fn id(number: usize) -> String {
+        format!("stranger {number}")
+    }
 }
 
 impl Round {
@@ -47,6 +63,8 @@ pub struct Kept {
     pub job: Job<Value>,
     pub slot: usize,
     pub is_stored: bool,
+    /// The next process may take it for one that had begun.
+    pub may_be_lost: bool,
     pub is_endless: bool,
     /// How many attempts it takes to succeed.
     needed: Option<u32>,
@@ -69,6 +87,8 @@ pub enum When {
     Delay(Duration),
     At(Duration),
     Every(Duration, u32),
+    /// Each second of the wall clock.
+    Cron(u32),
 }
 
 /// A job to be.
@@ -81,6 +101,9 @@ pub struct Plan<'t> {
     /// It never ends by itself, and has to be ended when all is over.
     pub is_endless: bool,
     pub is_stored: bool,
+    pub at_most_once: bool,
+    pub misfire: Option<Misfire>,
+    pub jitter: Option<Duration>,
     pub has_bomb: bool,
     pub id: Option<String>,
     /// The slot of the job that it replaces.
@@ -97,6 +120,9 @@ impl<'t> Plan<'t> {
             expected: Some(expected),
             is_endless: expected == JobStatus::Timeout,
             is_stored: false,
+            at_most_once: false,
+            misfire: None,
+            jitter: None,
             has_bomb: false,
             id: None,
             replaces: None,
@@ -141,13 +167,17 @@ impl<'a> Worker<'a> {
             // By the system's wall clock nobody could tell whether it is early.
             _ => match self.round.clock {
                 RoundClock::System(_) => When::Delay(Duration::ZERO),
-                RoundClock::Coarse(_) => When::At(self.micros(500)),
+                RoundClock::Coarse(..) => When::At(self.micros(500)),
             },
         }
     }
 
-    fn is_meddled_with(&self) -> bool {
-        !self.round.kind.is_honest() || !self.round.in_peace.load(Ordering::SeqCst)
+    pub fn is_in_peace(&self) -> bool {
+        self.round.in_peace.load(Ordering::SeqCst)
+    }
+
+    pub fn is_meddled_with(&self) -> bool {
+        !self.round.kind.is_honest() || !self.is_in_peace()
     }
 
     pub fn submit(&mut self, plan: Plan<'_>) -> Step<Option<Kept>> {
@@ -155,10 +185,10 @@ impl<'a> Worker<'a> {
         let slot = round.slots.claim().ok_or(Over::NoSlots)?;
         let marks = round.slots.get(slot);
         let runs = match plan.when {
-            When::Every(_, runs) => runs,
+            When::Every(_, runs) | When::Cron(runs) => runs,
             _ => 1,
         };
-        let times = if plan.is_stored && round.may_repeat {
+        let times = if plan.is_stored && round.may_repeat && !plan.at_most_once {
             2
         } else {
             1
@@ -175,7 +205,14 @@ impl<'a> Worker<'a> {
         if plan.is_replacing {
             schedule = schedule.replace();
         }
+        if let Some(misfire) = plan.misfire {
+            schedule = schedule.misfire(misfire);
+        }
+        if let Some(jitter) = plan.jitter {
+            schedule = schedule.jitter(jitter);
+        }
         let now = round.clock.now();
+        let wall = round.clock.wall_now();
         let due = |delay| marks.set_due(now + delay, Duration::ZERO);
         let submit = match plan.when {
             When::Push => {
@@ -187,12 +224,20 @@ impl<'a> Worker<'a> {
                 schedule.delay(delay)
             }
             When::At(delay) => {
-                due(delay);
+                let wall = wall.unwrap_or_default();
+                marks.set_due_by_wall(wall + delay, Duration::ZERO);
                 schedule.at(jobber::Clock::wall(&round.clock) + delay)
             }
             When::Every(interval, runs) => {
                 marks.set_due(now + interval, interval);
                 schedule.max_runs(runs.into()).every(interval)
+            }
+            When::Cron(runs) => {
+                const SECOND: Duration = Duration::from_secs(1);
+                // By the system's wall clock nobody can tell.
+                let next = wall.map_or(0, |wall| wall.as_secs() + 1);
+                marks.set_due_by_wall(Duration::from_secs(next), SECOND);
+                schedule.max_runs(runs.into()).cron("* * * * * * *")
             }
         };
         let done = match self.rng.u8(..4) {
@@ -213,11 +258,14 @@ impl<'a> Worker<'a> {
                 job,
                 slot,
                 is_stored: plan.is_stored,
+                may_be_lost: plan.at_most_once && round.store_fails,
                 is_endless: plan.is_endless,
                 needed: (plan.expected == Some(JobStatus::Success) && round.kind.is_honest())
                     .then_some(runs * plan.attempts),
                 expected: plan.expected.filter(|_| !self.is_meddled_with()),
             })),
+            // The next process may find it there all the same.
+            Err(ScheduleError::Storage(_)) if plan.is_stored && round.store_fails => Ok(None),
             Err(error) => {
                 marks.limit.store(0, Ordering::SeqCst);
                 match error {
