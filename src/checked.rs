@@ -2,9 +2,10 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 pub(crate) use loom::future::block_on;
@@ -124,28 +125,47 @@ impl Drop for Event {
     }
 }
 
-/// No time passes in a model: only a timer that waits for none goes off.
+/// No time passes in a model. A timer that waits for none goes off at once, and one that
+/// waits for a nanosecond at any moment: a thread of its own sets it off.
 #[derive(Debug)]
-pub(crate) struct Timer {
+pub(crate) struct Timer(Arc<Mutex<Ringing>>);
+
+#[derive(Debug)]
+struct Ringing {
     is_over: bool,
+    waker: Option<Waker>,
 }
 
 impl Timer {
     pub(crate) fn after(duration: Duration) -> Self {
-        Self {
+        let timer = Arc::new(Mutex::new(Ringing {
             is_over: duration.is_zero(),
+            waker: None,
+        }));
+        if duration == Duration::from_nanos(1) {
+            let ringing = timer.clone();
+            loom::thread::spawn(move || {
+                let waker = {
+                    let mut ringing = ringing.lock().unwrap();
+                    ringing.is_over = true;
+                    ringing.waker.take()
+                };
+                waker.inspect(Waker::wake_by_ref);
+            });
         }
+        Self(timer)
     }
 }
 
 impl Future for Timer {
     type Output = Instant;
 
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Instant> {
-        if self.is_over {
-            Poll::Ready(Instant::now())
-        } else {
-            Poll::Pending
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Instant> {
+        let mut ringing = self.0.lock().unwrap();
+        if ringing.is_over {
+            return Poll::Ready(Instant::now());
         }
+        ringing.waker = Some(cx.waker().clone());
+        Poll::Pending
     }
 }

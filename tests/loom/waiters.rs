@@ -1,9 +1,10 @@
 //! Who waits is woken when it is done, and none is missed.
 
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use jobber::testing::Simulation;
 use jobber::{Job, JobStatus};
@@ -169,5 +170,92 @@ fn who_waits_for_all_jobs_returns_when_the_last_has_ended() {
         assert_eq!(job.status(), JobStatus::Success);
         turner.join().unwrap();
         stop(&app);
+    });
+}
+
+/// A limit that passes at any moment.
+const MOMENT: Duration = Duration::from_nanos(1);
+
+/// Waits for as long as `wait` does. Gives what it gave.
+fn status_after(job: &Job<i32>, wait: impl FnOnce(&Job<i32>) -> JobStatus) -> JobStatus {
+    let was_done = job.is_done();
+    let status = wait(job);
+    if status.is_final() {
+        assert_eq!(
+            *job.result().unwrap(),
+            7,
+            "who is given the end has the value"
+        );
+    } else {
+        assert!(!was_done, "the end came first, and the limit was given");
+    }
+    status
+}
+
+/// The status after a wait by one thread, while a job ends on another one.
+fn wait_while_it_ends(wait: impl FnOnce(&Job<i32>) -> JobStatus + Send + 'static) -> &'static str {
+    let mut sim = Simulation::new();
+    let task = sim.app().task("t", || async { 7 }).register().unwrap();
+    let job = task.schedule(()).delay(SECOND).wait_blocking().unwrap();
+    let waiter = job.clone();
+    let waiter = thread::spawn(move || status_after(&waiter, wait));
+    sim.advance(SECOND);
+    let status = waiter.join().unwrap();
+    assert_eq!(job.status(), JobStatus::Success);
+    match status {
+        JobStatus::Scheduled => "before it ran",
+        JobStatus::Running => "while it ran",
+        JobStatus::Success => "with its end",
+        status => panic!("{status}"),
+    }
+}
+
+const ALL: [&str; 3] = ["before it ran", "while it ran", "with its end"];
+
+#[test]
+fn a_wait_whose_limit_passes_at_any_moment_gives_the_end_if_that_came_first() {
+    explore(2, &ALL, || {
+        wait_while_it_ends(|job| block_on(job.wait_timeout(MOMENT)))
+    });
+}
+
+#[test]
+fn a_blocking_wait_that_gives_up_at_once_gives_the_end_if_that_came_first() {
+    explore(3, &ALL, || {
+        wait_while_it_ends(|job| job.wait_timeout(Duration::ZERO).wait_blocking())
+    });
+}
+
+#[test]
+fn a_blocking_wait_that_was_polled_before_gives_the_end_if_that_came_first() {
+    explore(2, &ALL, || {
+        wait_while_it_ends(|job| {
+            let mut wait = job.wait_timeout(MOMENT);
+            let first = Pin::new(&mut wait).poll(&mut Context::from_waker(Waker::noop()));
+            match first {
+                Poll::Ready(status) => status,
+                Poll::Pending => wait.wait_blocking(),
+            }
+        })
+    });
+}
+
+#[test]
+fn a_wait_whose_limit_never_passes_returns_with_the_end_in_either_way() {
+    explore(3, &[ALL[2]], || {
+        wait_while_it_ends(|job| job.wait_timeout(SECOND * 3_600).wait_blocking())
+    });
+    explore(3, &[ALL[2]], || {
+        wait_while_it_ends(|job| block_on(job.wait_timeout(SECOND * 3_600)))
+    });
+}
+
+#[test]
+fn a_wait_for_a_job_that_does_not_end_returns_with_its_limit() {
+    explore(3, &[JobStatus::Scheduled as u8], || {
+        let sim = Simulation::new();
+        let task = sim.app().task("t", || async { 7 }).register().unwrap();
+        let job = task.schedule(()).delay(SECOND).wait_blocking().unwrap();
+        status_after(&job, |job| block_on(job.wait_timeout(MOMENT))) as u8
     });
 }
