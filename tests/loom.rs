@@ -16,6 +16,8 @@
 mod durable;
 #[path = "loom/races.rs"]
 mod races;
+#[path = "loom/stopping.rs"]
+mod stopping;
 #[path = "loom/timer.rs"]
 mod timer;
 #[path = "loom/waiters.rs"]
@@ -23,7 +25,10 @@ mod waiters;
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use jobber::testing::ManualClock;
@@ -80,4 +85,31 @@ fn on_a_thread(job: JobFuture) {
 
 fn stop(app: &Jobber) {
     app.shutdown(Duration::ZERO).wait_blocking();
+}
+
+/// loom's own way to poll a future does so once more unasked, and who is never woken
+/// could go on by that.
+#[derive(Default)]
+struct Sleep {
+    is_woken: loom::sync::Mutex<bool>,
+    woken: loom::sync::Condvar,
+}
+
+impl Wake for Sleep {
+    fn wake(self: Arc<Self>) {
+        *self.is_woken.lock().unwrap() = true;
+        self.woken.notify_one();
+    }
+}
+
+fn poll_only_when_woken(mut job: JobFuture) {
+    let sleep = Arc::new(Sleep::default());
+    let waker = Waker::from(sleep.clone());
+    while Pin::new(&mut job).poll(&mut Context::from_waker(&waker)) == Poll::Pending {
+        let mut is_woken = sleep.is_woken.lock().unwrap();
+        while !*is_woken {
+            is_woken = sleep.woken.wait(is_woken).unwrap();
+        }
+        *is_woken = false;
+    }
 }
