@@ -363,12 +363,27 @@ impl Simulation {
         configure: impl FnOnce(JobberBuilder) -> JobberBuilder,
     ) -> Result<Self, StartError> {
         let executor = Arc::new(InlineExecutor::default());
-        let app = configure(Jobber::builder())
-            .seed(seed)
-            .clock(clock.clone())
-            .executor(executor.clone())
-            .turned_by_hand()
-            .build()?;
+        let builder = configure(Jobber::builder()).executor(executor.clone());
+        Self::of(builder.seed(seed), clock, executor)
+    }
+
+    /// The jobs are this executor's, and so run when its threads run them: for models in
+    /// which a thread for the timer would be one too many.
+    #[cfg(loom)]
+    #[doc(hidden)]
+    pub fn on(executor: impl Executor) -> Self {
+        let builder = Jobber::builder().executor(executor).seed(0);
+        let sim = Self::of(builder, ManualClock::new(), Arc::default()).unwrap();
+        sim.app.start().wait_blocking().unwrap();
+        sim
+    }
+
+    fn of(
+        builder: JobberBuilder,
+        clock: ManualClock,
+        executor: Arc<InlineExecutor>,
+    ) -> Result<Self, StartError> {
+        let app = builder.clock(clock.clone()).turned_by_hand().build()?;
         Ok(Self {
             driver: Driver::new(app.hub().clone()),
             app,

@@ -16,6 +16,8 @@
 mod durable;
 #[path = "loom/races.rs"]
 mod races;
+#[path = "loom/rush.rs"]
+mod rush;
 #[path = "loom/stopping.rs"]
 mod stopping;
 #[path = "loom/timer.rs"]

@@ -46,8 +46,9 @@ pub(crate) trait LiveJobs: Send + Sync {
     fn take_out(&self, slots: &mut Vec<u32>);
 }
 
-/// Up to this many due at once are spawned one by one.
-pub(crate) const FEW: usize = 4;
+/// Up to this many due at once are spawned one by one. In a model two are many: the
+/// orders of five are too many to be tried.
+pub(crate) const FEW: usize = if cfg!(loom) { 1 } else { 4 };
 
 /// A drainer gives way to the executor's other tasks after so many jobs.
 const JOBS_PER_POLL: usize = 256;
