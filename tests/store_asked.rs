@@ -1,0 +1,322 @@
+//! What happens to a job while the store is still asked about it.
+//!
+//! In a simulation the store answers at once. Here it answers when the test says,
+//! and a job runs when the test polls it: all is in the order that the test has.
+#![cfg(feature = "serde")]
+
+mod common;
+
+use std::error::Error;
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use common::{HOUR, Log, MINUTE, SECOND};
+use futures_lite::future::{block_on, poll_once};
+use jobber::testing::{Fault, FaultyStorage, ManualClock, Operation};
+use jobber::{
+    Change, JobContext, JobFuture, JobRecord, JobStatus, Jobber, MemoryStorage, StorageError, Task,
+};
+
+type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
+
+/// Nothing here waits for so long unless it would wait for ever.
+const WATCHDOG: Duration = MINUTE;
+
+/// An app whose store can be held, and which runs its jobs by word.
+struct ByWord {
+    answers: mpsc::Sender<Fault>,
+    /// What the store is asked to commit, while it is held.
+    asked: mpsc::Receiver<Vec<Change>>,
+    is_held: Arc<AtomicBool>,
+    disk: MemoryStorage,
+    clock: ManualClock,
+    spawned: mpsc::Receiver<JobFuture>,
+    /// Those that have been polled and have not ended.
+    running: Vec<JobFuture>,
+    tick: Task<(), ()>,
+    last: Task<u32, ()>,
+    app: Jobber,
+}
+
+impl ByWord {
+    fn new() -> Result<Self> {
+        let (clock, disk) = (ManualClock::new(), MemoryStorage::new());
+        let is_held = Arc::new(AtomicBool::new(false));
+        let (asks, asked) = mpsc::channel();
+        let (answers, answer) = mpsc::channel();
+        let (spawns, spawned) = mpsc::channel();
+        let holds = is_held.clone();
+        let storage = FaultyStorage::new(disk.clone(), move |operation| match operation {
+            Operation::Commit(changes) if holds.load(Ordering::SeqCst) => {
+                let _ = asks.send(changes.to_vec());
+                // A test that has come to its end lets go of it.
+                answer.recv().unwrap_or(Fault::None)
+            }
+            _ => Fault::None,
+        });
+        let app = Jobber::builder()
+            .clock(clock.clone())
+            .wake_gap(Duration::ZERO)
+            .storage(storage)
+            .executor(move |job: JobFuture| drop(spawns.send(job)))
+            .build()?;
+        let tick = app.task("tick", || async {}).register()?;
+        let last = app.task("last", async |_: u32| {}).durable().register()?;
+        app.start().wait_blocking()?;
+        Ok(Self {
+            answers,
+            asked,
+            is_held,
+            disk,
+            clock,
+            spawned,
+            running: Vec::new(),
+            tick,
+            last,
+            app,
+        })
+    }
+
+    /// From here on the store answers by word.
+    fn hold(&self) {
+        self.is_held.store(true, Ordering::SeqCst);
+    }
+
+    /// What the store is asked to commit, now or soon.
+    fn asked(&self) -> Result<Vec<String>> {
+        let changes = self.asked.recv_timeout(WATCHDOG)?;
+        let short = |change: &Change| match change {
+            Change::Put(job) => format!("put {} {}", job.id, job.args),
+            Change::Advance { id, .. } => format!("advance {id}"),
+            Change::Remove(id) => format!("remove {id}"),
+        };
+        Ok(changes.iter().map(short).collect())
+    }
+
+    fn answer(&self, fault: Fault) {
+        let _ = self.answers.send(fault);
+    }
+
+    /// Answers as a store that works, from here on; returns when all that it was
+    /// asked has been answered.
+    fn let_go(&self) -> Result {
+        self.is_held.store(false, Ordering::SeqCst);
+        self.answer(Fault::None);
+        let last = self.last.schedule(0).delay(HOUR).wait_blocking()?;
+        assert!(last.cancel().wait_blocking()?);
+        Ok(())
+    }
+
+    /// Lets time pass, and begins what that makes due.
+    fn pass(&mut self, time: Duration) -> Result {
+        // Nothing is due after it.
+        let tick = self.tick.schedule(()).delay(time).wait_blocking()?;
+        self.clock.advance(time);
+        while !tick.is_done() {
+            let job = self.spawned.recv_timeout(WATCHDOG)?;
+            self.running.push(job);
+            self.go_on();
+        }
+        self.go_on();
+        Ok(())
+    }
+
+    fn go_on(&mut self) {
+        let goes_on = |job: &mut JobFuture| block_on(poll_once(job)).is_none();
+        self.running.retain_mut(goes_on);
+    }
+
+    fn record(&self, id: &str) -> Option<JobRecord> {
+        self.disk.records().into_iter().find(|r| r.id == *id)
+    }
+}
+
+/// A durable task that logs its run and its argument, and takes as long as it is told.
+fn slow(by_word: &ByWord, log: &Log<(u64, u32)>, time: Duration) -> Result<Task<u32, ()>> {
+    let (log, clock) = (log.clone(), by_word.clock.clone());
+    let task = by_word.app.task("t", move |cx: JobContext, n: u32| {
+        log.add((cx.run_number(), n));
+        clock.sleep(time)
+    });
+    Ok(task.durable().register()?)
+}
+
+/// Does what can be done without waiting.
+fn begin<F: Future + Unpin>(future: &mut F) {
+    let done = block_on(poll_once(future));
+    assert!(done.is_none(), "it waits for the store");
+}
+
+#[test]
+fn a_run_is_over_for_nobody_before_the_store_has_that_and_the_next_waits_for_it() -> Result {
+    let mut by_word = ByWord::new()?;
+    let log = Log::new();
+    let task = slow(&by_word, &log, SECOND)?;
+    let job = task.schedule(1).id("x").every(SECOND * 2).wait_blocking()?;
+    by_word.pass(SECOND * 2)?;
+    by_word.hold();
+    by_word.pass(SECOND)?;
+    assert_eq!(by_word.asked()?, ["advance x"]);
+    assert_eq!(job.status(), JobStatus::Running);
+    assert_eq!(job.last_run(), None);
+    by_word.pass(SECOND)?;
+    assert_eq!(log.take(), [(1, 1)]);
+    by_word.let_go()?;
+    assert_eq!(job.status(), JobStatus::Scheduled);
+    assert_eq!(job.last_run().map(|run| run.number), Some(1));
+    by_word.pass(SECOND)?;
+    assert_eq!(log.take(), [(2, 1)]);
+    Ok(())
+}
+
+#[test]
+fn a_cancel_behind_the_end_of_a_run_is_seen_when_the_store_has_forgotten_the_job() -> Result {
+    let mut by_word = ByWord::new()?;
+    let task = slow(&by_word, &Log::new(), SECOND)?;
+    let job = task.schedule(1).id("x").every(HOUR).wait_blocking()?;
+    by_word.pass(HOUR)?;
+    by_word.hold();
+    by_word.pass(SECOND)?;
+    assert_eq!(by_word.asked()?, ["advance x"]);
+    let mut cancel = job.cancel();
+    begin(&mut cancel);
+    by_word.answer(Fault::None);
+    assert_eq!(by_word.asked()?, ["remove x"]);
+    assert!(!job.is_done());
+    begin(&mut cancel);
+    by_word.answer(Fault::None);
+    assert!(block_on(cancel)?);
+    assert_eq!(job.status(), JobStatus::Cancelled);
+    assert!(by_word.record("x").is_none());
+    Ok(())
+}
+
+fn full() -> Fault {
+    Fault::FailWith(StorageError::Full {
+        path: "disk".into(),
+    })
+}
+
+#[test]
+fn a_run_that_ends_while_the_store_is_asked_about_its_replacement_counts_for_that() -> Result {
+    let mut by_word = ByWord::new()?;
+    let task = slow(&by_word, &Log::new(), SECOND)?;
+    let job = task.schedule(1).id("x").every(HOUR).wait_blocking()?;
+    by_word.pass(HOUR)?;
+    by_word.hold();
+    let mut replace = task.schedule(2).id("x").replace().every(MINUTE);
+    begin(&mut replace);
+    assert_eq!(by_word.asked()?, ["put x 2"]);
+    by_word.pass(SECOND)?;
+    assert_eq!(job.status(), JobStatus::Running);
+    by_word.answer(Fault::None);
+    // It never has the new trigger with the progress of the old one.
+    assert_eq!(by_word.asked()?, ["put x 2"]);
+    by_word.let_go()?;
+    let _ = block_on(replace)?;
+    assert_eq!(job.status(), JobStatus::Scheduled);
+    let progress = by_word.record("x").unwrap().progress;
+    assert_eq!(progress.due, job.exec_at());
+    let recurring = progress.recurring.unwrap();
+    assert_eq!((recurring.runs, recurring.last_run), (1, job.last_run()));
+    Ok(())
+}
+
+#[test]
+fn a_run_that_ends_before_its_replacement_is_refused_is_told_to_the_store_all_the_same() -> Result {
+    let mut by_word = ByWord::new()?;
+    let task = slow(&by_word, &Log::new(), SECOND)?;
+    let job = task.schedule(1).id("x").every(HOUR).wait_blocking()?;
+    by_word.pass(HOUR)?;
+    by_word.hold();
+    let mut replace = task.schedule(2).id("x").replace().every(MINUTE);
+    begin(&mut replace);
+    assert_eq!(by_word.asked()?, ["put x 2"]);
+    by_word.pass(SECOND)?;
+    by_word.answer(full());
+    assert_eq!(by_word.asked()?, ["advance x"]);
+    assert!(block_on(replace).is_err());
+    assert_eq!(job.status(), JobStatus::Running);
+    by_word.let_go()?;
+    assert_eq!(job.status(), JobStatus::Scheduled);
+    let record = by_word.record("x").unwrap();
+    assert_eq!((&*record.args, record.progress.due), ("1", job.exec_at()));
+    assert_eq!(record.progress.recurring.unwrap().runs, 1);
+    Ok(())
+}
+
+/// A task of which an attempt is made at most once.
+fn at_most_once(by_word: &ByWord, log: &Log<u32>) -> Result<Task<u32, ()>> {
+    let log = log.clone();
+    let task = by_word.app.task("t", move |n: u32| {
+        log.add(n);
+        async {}
+    });
+    Ok(task.durable().at_most_once().register()?)
+}
+
+#[test]
+fn an_attempt_at_most_once_begins_when_the_store_has_it_and_not_at_what_came_before() -> Result {
+    let mut by_word = ByWord::new()?;
+    let log = Log::new();
+    let task = at_most_once(&by_word, &log)?;
+    let job = task.schedule(1).id("x").delay(SECOND).wait_blocking()?;
+    by_word.clock.advance(SECOND);
+    // It is handed over, and waits for a thread, when it is to run later after all.
+    let handed_over = by_word.spawned.recv_timeout(WATCHDOG)?;
+    let _ = task
+        .schedule(2)
+        .id("x")
+        .replace()
+        .delay(SECOND)
+        .wait_blocking()?;
+    by_word.hold();
+    by_word.clock.advance(SECOND);
+    assert_eq!(by_word.asked()?, ["advance x"]);
+    by_word.running.push(handed_over);
+    by_word.go_on();
+    assert_eq!((log.take(), job.status()), (vec![], JobStatus::Scheduled));
+    by_word.let_go()?;
+    // Nothing else wakes the timer.
+    let again = by_word.spawned.recv_timeout(WATCHDOG)?;
+    by_word.running.push(again);
+    by_word.go_on();
+    assert_eq!(log.take(), [2]);
+    Ok(())
+}
+
+#[test]
+fn an_attempt_at_most_once_is_made_though_a_replacement_that_is_refused_came_before_it() -> Result {
+    let mut by_word = ByWord::new()?;
+    let log = Log::new();
+    let task = at_most_once(&by_word, &log)?;
+    let job = task.schedule(1).id("x").delay(SECOND).wait_blocking()?;
+    by_word.hold();
+    by_word.clock.advance(SECOND);
+    assert_eq!(by_word.asked()?, ["advance x"]);
+    let mut replace = task.schedule(2).id("x").replace().delay(HOUR);
+    begin(&mut replace);
+    by_word.answer(Fault::None);
+    assert_eq!(by_word.asked()?, ["put x 2"]);
+    by_word.pass(Duration::from_nanos(1))?;
+    assert!(log.take().is_empty(), "it is not known yet when it is due");
+    by_word.answer(full());
+    assert_eq!(by_word.asked()?, ["advance x"]);
+    assert!(block_on(replace).is_err());
+    by_word.answer(Fault::None);
+    assert_eq!(
+        by_word.asked()?,
+        ["advance x"],
+        "now that it starts once more"
+    );
+    assert_eq!(by_word.record("x").unwrap().progress.started_at, None);
+    by_word.let_go()?;
+    let again = by_word.spawned.recv_timeout(WATCHDOG)?;
+    by_word.running.push(again);
+    by_word.go_on();
+    assert_eq!(job.wait_blocking(), JobStatus::Success);
+    assert_eq!(log.take(), [1]);
+    Ok(())
+}
