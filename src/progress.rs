@@ -240,10 +240,6 @@ pub(crate) struct Durable {
     /// them, which is shown until it has.
     pub(crate) unstored_runs: u32,
     shown: Option<Box<RunRecord>>,
-    /// Replacements that the store has not answered yet.
-    pub(crate) replacing: u32,
-    /// The job has come further meanwhile, and the store is to be told then.
-    pub(crate) is_owed: bool,
     /// For `at_most_once`.
     pub(crate) mark: Mark,
     /// When it was last asked for.
@@ -273,6 +269,18 @@ pub(crate) enum CatchUp {
     HasTurn,
 }
 
+/// What a store is still to be told of a job, once it has answered the replacements
+/// that it was asked about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Owed {
+    #[default]
+    Nothing,
+    /// The job has come further.
+    Progress,
+    /// What the store has may be something else.
+    Whole,
+}
+
 /// Whether the store has it that an attempt starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Mark {
@@ -299,6 +307,10 @@ struct More {
     tally: Option<Box<Tally>>,
     /// There if a store keeps the job.
     durable: Option<Durable>,
+    /// Replacements that the store has not answered yet, of a job that it keeps or
+    /// is to keep.
+    replacing: u32,
+    owed: Owed,
     /// Goes up with each run that ends, and is never set back: what waits for a
     /// run goes by it.
     runs_ended: u32,
@@ -492,6 +504,29 @@ impl Progress {
         self.more.as_mut()?.durable.as_mut()
     }
 
+    /// The store is asked about a replacement.
+    pub(crate) fn replacement_begins(&mut self) {
+        self.more().replacing += 1;
+    }
+
+    /// It has answered. Gives what it is owed; what comes of this answer may add to that.
+    pub(crate) fn replacement_ends(&mut self) -> Owed {
+        let more = self.more();
+        more.replacing = more.replacing.saturating_sub(1);
+        std::mem::take(&mut more.owed)
+    }
+
+    /// Whether it is asked about a replacement just now. What is told to it then comes
+    /// behind that, and is to be [owed](Progress::owe) until it has answered.
+    pub(crate) fn is_being_replaced(&self) -> bool {
+        self.more.as_ref().is_some_and(|more| more.replacing > 0)
+    }
+
+    pub(crate) fn owe(&mut self, owed: Owed) {
+        let more = self.more();
+        more.owed = more.owed.max(owed);
+    }
+
     pub(crate) fn is_recurring(&self) -> bool {
         self.recurring().is_some()
     }
@@ -525,7 +560,8 @@ impl Progress {
 
     /// Whether a change has to reach the store before it goes on.
     pub(crate) fn is_unstored(&self) -> bool {
-        self.durable().is_some_and(|d| d.unstored > 0)
+        let is_owed = self.more.as_ref().is_some_and(|m| m.owed > Owed::Nothing);
+        self.durable().is_some_and(|d| d.unstored > 0 || is_owed)
     }
 
     /// Attempts of the run that is going on.

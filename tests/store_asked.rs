@@ -320,3 +320,124 @@ fn an_attempt_at_most_once_is_made_though_a_replacement_that_is_refused_came_bef
     assert_eq!(log.take(), [1]);
     Ok(())
 }
+
+/// A replacement that came behind another one, while the store was asked about that,
+/// was overwritten: the first, once stored, was told to the store once more, behind the
+/// second. A crash brought back the first, though the second had been acknowledged.
+#[test]
+fn a_replacement_that_was_acknowledged_is_not_overwritten_by_the_one_before_it() -> Result {
+    // The job is in memory at first or in the store; and the first replacement is taken,
+    // refused, or torn.
+    for is_stored in [true, false] {
+        for first in [Fault::None, full(), Fault::Tear] {
+            let by_word = ByWord::new()?;
+            let task = slow(&by_word, &Log::new(), SECOND)?;
+            let schedule = |n| task.schedule(n).id("x").replace();
+            let _ = if is_stored {
+                schedule(1).delay(HOUR).wait_blocking()?
+            } else {
+                schedule(1).in_memory().delay(HOUR).wait_blocking()?
+            };
+            by_word.hold();
+            let mut one = schedule(2).every(HOUR);
+            begin(&mut one);
+            assert_eq!(by_word.asked()?, ["put x 2"]);
+            let mut other = schedule(3).cron("@hourly");
+            begin(&mut other);
+            by_word.answer(first.clone());
+            assert_eq!(by_word.asked()?[0], "put x 3");
+            assert_eq!(block_on(one).is_ok(), matches!(first, Fault::None));
+            by_word.answer(Fault::None);
+            assert!(block_on(other).is_ok());
+            // Here the process may be killed.
+            let record = by_word.record("x").unwrap();
+            assert_eq!(record.args, "3", "{first:?}");
+            assert!(record.progress.recurring.is_some(), "{first:?}");
+            by_word.let_go()?;
+            assert_eq!(by_word.record("x").unwrap().args, "3");
+        }
+    }
+    Ok(())
+}
+
+/// A job in memory was moved into the store, and the next replacement, begun before that
+/// was known, was torn: the store was told to forget the job. A crash took it.
+#[test]
+fn a_replacement_that_was_acknowledged_is_not_taken_back_with_the_one_behind_it() -> Result {
+    for is_running in [false, true] {
+        let mut by_word = ByWord::new()?;
+        let log = Log::new();
+        let task = slow(&by_word, &log, SECOND)?;
+        let schedule = |n| task.schedule(n).id("x").replace();
+        let job = schedule(1).in_memory().every(MINUTE).wait_blocking()?;
+        if is_running {
+            by_word.pass(MINUTE)?;
+        }
+        by_word.hold();
+        let mut one = schedule(2).every(HOUR);
+        begin(&mut one);
+        assert_eq!(by_word.asked()?, ["put x 2"]);
+        let mut other = schedule(3).cron("@hourly");
+        begin(&mut other);
+        by_word.answer(Fault::None);
+        assert_eq!(by_word.asked()?[0], "put x 3");
+        by_word.answer(Fault::Tear);
+        assert!(block_on(one).is_ok() && block_on(other).is_err());
+        by_word.let_go()?;
+        by_word.pass(SECOND)?;
+        by_word.let_go()?;
+        let record = by_word.record("x").unwrap();
+        assert_eq!((&*record.args, record.progress.due), ("2", job.exec_at()));
+    }
+    Ok(())
+}
+
+/// A recurring job in memory was cancelled during its run, while the store was asked
+/// about a replacement: that was refused, and stayed in the store.
+#[test]
+fn a_replacement_of_a_job_that_is_cancelled_in_its_run_leaves_nothing() -> Result {
+    let mut by_word = ByWord::new()?;
+    let task = slow(&by_word, &Log::new(), SECOND)?;
+    let schedule = |n| task.schedule(n).id("x").replace();
+    let job = schedule(1).in_memory().every(MINUTE).wait_blocking()?;
+    by_word.pass(MINUTE)?;
+    by_word.hold();
+    let mut replace = schedule(2).every(HOUR);
+    begin(&mut replace);
+    assert_eq!(by_word.asked()?, ["put x 2"]);
+    assert!(job.cancel().wait_blocking()?);
+    by_word.let_go()?;
+    assert!(block_on(replace).is_err());
+    by_word.let_go()?;
+    by_word.pass(SECOND)?;
+    assert_eq!(job.status(), JobStatus::Cancelled);
+    assert!(by_word.record("x").is_none());
+    Ok(())
+}
+
+/// A job that was replaced during its run was cancelled, while the store was asked about
+/// another replacement. That was torn, and the store was given the first once more.
+#[test]
+fn what_follows_a_run_does_not_come_back_when_the_job_is_cancelled_and_replaced_at_once() -> Result
+{
+    let mut by_word = ByWord::new()?;
+    let task = slow(&by_word, &Log::new(), SECOND)?;
+    let schedule = |n| task.schedule(n).id("x").replace();
+    let job = schedule(1).every(MINUTE).wait_blocking()?;
+    by_word.pass(MINUTE)?;
+    let _ = schedule(2).every(MINUTE).wait_blocking()?;
+    by_word.hold();
+    let mut replace = schedule(3).every(HOUR);
+    begin(&mut replace);
+    assert_eq!(by_word.asked()?, ["put x 3"]);
+    let mut cancel = job.cancel();
+    begin(&mut cancel);
+    by_word.answer(Fault::Tear);
+    by_word.asked()?;
+    by_word.let_go()?;
+    assert!(block_on(cancel)? && block_on(replace).is_err());
+    by_word.pass(SECOND)?;
+    assert_eq!(job.status(), JobStatus::Cancelled);
+    assert!(by_word.record("x").is_none());
+    Ok(())
+}

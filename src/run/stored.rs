@@ -12,11 +12,11 @@ use crate::execution::{Execution, JobCore};
 use crate::hub::{Hub, Restore, Restored};
 use crate::job::Job;
 use crate::panics::{contain, drop_contained};
-use crate::progress::{CatchUp, Closing, Mark, Next, Plan, Progress};
+use crate::progress::{CatchUp, Closing, Mark, Next, Owed, Plan, Progress};
 use crate::record::{JobRecord, ProgressRecord, RECORD_VERSION};
 use crate::status::{JobStatus, Show};
 use crate::storage::Change;
-use crate::sync::{Arc, Mutex};
+use crate::sync::{Arc, Mutex, MutexGuard};
 use crate::table::Wake;
 use crate::timer_queue::Kind;
 use crate::waiter::Reply;
@@ -194,13 +194,11 @@ where
         if !state.progress.is_durable() {
             return Show::Now;
         }
-        if let Some(durable) = state.progress.durable_mut()
-            && durable.replacing > 0
-        {
+        if state.progress.is_being_replaced() {
             // The store may have the new trigger by then, and the progress is that
             // of the old one: once it has answered, it is given both. It is hidden
             // until then, by the count of the replacement.
-            durable.is_owed = true;
+            state.progress.owe(Owed::Progress);
             return Show::WhenStored;
         }
         // Its attempt has ended already, but for the status.
@@ -472,10 +470,10 @@ where
         };
         match store.queue(entry) {
             Ok(()) => {
+                state.progress.replacement_begins();
                 if let Some(durable) = state.progress.durable_mut() {
                     durable.changes = durable.changes.wrapping_add(1);
                     durable.unstored += 1;
-                    durable.replacing += 1;
                     if before.took_back {
                         // Fired once more when the store has answered.
                         state.progress.is_ready = false;
@@ -505,24 +503,25 @@ where
     ) -> Replaced<A> {
         let hub = self.hub();
         let now = hub.clock.now();
-        let is_behind = self.replacement_answered(before);
+        let owed = self.replacement_answered(before);
         if let Err(error) = result {
-            self.replacement_failed(before, is_behind, &error, now);
+            self.replacement_failed(before, owed, &error, now);
             return Replaced::Refused(ScheduleError::from_store(error), args);
         }
-        let state = lock(&self.state);
+        let mut state = lock(&self.state);
         match self.check_replace(&state, &plan) {
             Ok(()) => {}
-            Err(why) => {
-                // Somebody ended the job in the meantime. If the store had it,
-                // its end is queued behind this; if not, it is to have nothing.
+            Err(NotReplaceable::Done) => {
+                drop(state);
+                self.forget_late(before);
+                return Replaced::Again(args);
+            }
+            Err(NotReplaceable::Refused(error)) => {
+                // Somebody is ending the job, or it has had its runs in memory.
                 if !before.was_durable {
-                    hub.forget_if_free(&self.core.id);
+                    self.store_as_it_is(state, Owed::Whole, now);
                 }
-                return match why {
-                    NotReplaceable::Done => Replaced::Again(args),
-                    NotReplaceable::Refused(error) => Replaced::Refused(error, args),
-                };
+                return Replaced::Refused(error, args);
             }
         }
         let leftovers = self.apply_replacement(state, args, plan, record.clone(), now);
@@ -531,9 +530,15 @@ where
         }
         // It was free to go on while the store was asked, and what the store has
         // is what was then.
-        if let Some(mut record) = record.filter(|_| is_behind) {
-            let mut state = lock(&self.state);
-            if state.progress.is_durable() && self.core.status.actual() == JobStatus::Scheduled {
+        if owed > Owed::Nothing {
+            state = lock(&self.state);
+            if state.progress.is_being_replaced() {
+                // By another one, which the store is to have last.
+                state.progress.owe(Owed::Progress);
+            } else if let Some(mut record) = record
+                && state.progress.is_durable()
+                && self.core.status.actual() == JobStatus::Scheduled
+            {
                 record.progress = self.progress_record(&state, now);
                 // Hidden until then, as every move.
                 self.queue_move(&mut state, Change::Put(record));
@@ -542,60 +547,73 @@ where
         Replaced::Yes
     }
 
-    /// Whether the store is behind the job: that has moved since it was asked.
-    fn replacement_answered(&self, before: Before) -> bool {
+    /// What the store is still to be told of the job, that has moved since it was asked.
+    fn replacement_answered(&self, before: Before) -> Owed {
         let mut state = lock(&self.state);
-        match state.progress.durable_mut() {
-            Some(durable) if before.was_durable => {
-                durable.replacing = durable.replacing.saturating_sub(1);
-                let is_owed = std::mem::take(&mut durable.is_owed);
-                is_owed || durable.changes != before.number
-            }
-            _ => true,
+        let owed = state.progress.replacement_ends();
+        match state.progress.durable() {
+            Some(durable) if before.was_durable && durable.changes == before.number => owed,
+            _ => owed.max(Owed::Progress),
         }
     }
 
     /// The job stays as it is. What the store has may be something else.
-    fn replacement_failed(&self, before: Before, is_behind: bool, error: &StorageError, now: Now) {
-        let mut state = lock(&self.state);
-        let is_final = self.core.status.actual().is_final();
+    fn replacement_failed(&self, before: Before, owed: Owed, error: &StorageError, now: Now) {
+        let state = lock(&self.state);
+        let is_torn = !error.wrote_nothing();
+        if self.core.status.actual().is_final() {
+            drop(state);
+            if is_torn {
+                self.forget_late(before);
+            }
+            return;
+        }
+        let owed = match owed {
+            _ if is_torn => Owed::Whole,
+            Owed::Nothing if before.took_back => Owed::Progress,
+            owed => owed,
+        };
+        self.store_as_it_is(state, owed, now);
+    }
+
+    /// The job has ended in the meantime. If the store had it, its end is queued behind
+    /// the replacement; if not, it is to have nothing.
+    fn forget_late(&self, before: Before) {
         if !before.was_durable {
-            if !error.wrote_nothing() && is_final {
-                drop(state);
-                self.hub().forget_if_free(&self.core.id);
-            } else if !error.wrote_nothing() {
-                let change = Change::Remove(self.core.id.clone());
-                self.queue(&mut state, change, Need::Must, Ack::Nobody);
-            }
+            self.hub().forget_if_free(&self.core.id);
+        }
+    }
+
+    /// Tells the store what it is owed of a job that goes on as it was. What the job has
+    /// come to meanwhile is hidden until then.
+    fn store_as_it_is(&self, mut state: MutexGuard<'_, State<A, R>>, owed: Owed, now: Now) {
+        if state.progress.is_being_replaced() {
+            // By another one: behind that, this would be what the store has last.
+            state.progress.owe(owed);
             return;
         }
-        if is_final {
-            // Its end is queued behind this.
-            return;
-        }
-        if error.wrote_nothing() {
-            if before.took_back || is_behind {
-                let change = self.advance(&state, now);
-                self.queue_move(&mut state, change);
+        let replacement = state.args.replacement().map(|r| r.record.clone());
+        let is_durable = state.progress.is_durable();
+        let change = match (owed, replacement) {
+            // Of its run the store has nothing, but what is to follow that.
+            (Owed::Nothing, _) | (Owed::Progress, Some(_)) => return,
+            (Owed::Progress, None) if is_durable => self.advance(&state, now),
+            (Owed::Progress, None) => return,
+            // Nobody goes on with it, and it may have been forgotten before this.
+            _ if state.progress.closing == Closing::Cancelled => {
+                Change::Remove(self.core.id.clone())
             }
-            return;
-        }
-        let earlier = state.args.replacement().map(|r| r.record.clone());
-        match earlier {
-            Some(Some(record)) => {
-                self.queue(&mut state, Change::Put(record), Need::Must, Ack::Nobody);
-            }
-            // What follows its run is for nobody but this process.
-            Some(None) => {
-                let change = Change::Remove(self.core.id.clone());
-                self.queue(&mut state, change, Need::Must, Ack::Nobody);
-            }
-            None => {
+            (Owed::Whole, Some(Some(record))) => Change::Put(record),
+            (Owed::Whole, None) if is_durable => {
                 let args = state.args.take();
                 drop(state);
                 self.store_anew(args, now);
+                return;
             }
-        }
+            // It is for nobody but this process, or what follows its run is.
+            (Owed::Whole, _) => Change::Remove(self.core.id.clone()),
+        };
+        self.queue_move(&mut state, change);
     }
 
     /// Gives the store the whole job once more. It does not start until that is
@@ -627,7 +645,7 @@ where
                 zone: state.progress.zone().map(ToString::to_string),
                 progress: self.progress_record(&state, now),
             });
-            self.queue(&mut state, Change::Put(record), Need::Must, Ack::Nobody);
+            self.queue_move(&mut state, Change::Put(record));
         }
         drop(state);
         if spare.is_some() {
