@@ -13,8 +13,8 @@ use common::{HOUR, Log, MINUTE, SECOND};
 use futures_lite::future::{block_on, poll_once};
 use jobber::testing::{Fault, FaultyStorage, ManualClock, Operation, Simulation};
 use jobber::{
-    Change, JobContext, JobStatus, Jobber, MemoryStorage, ScheduleError, StartError, Storage,
-    StorageError, Task,
+    Change, JobContext, JobStatus, Jobber, MemoryStorage, Misfire, ScheduleError, StartError,
+    Storage, StorageError, Task,
 };
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
@@ -312,6 +312,48 @@ fn a_replacement_that_was_torn_is_taken_back_whole() -> Result {
         sim.advance(HOUR * 3);
         assert_eq!(log.take(), [1]);
     }
+    Ok(())
+}
+
+/// A run that makes up for a missed time went on when a replacement was torn. The store
+/// was given the whole job once more, as it was before that run, but without that it
+/// makes up: after a crash it was counted once more among those that may.
+#[test]
+fn a_run_that_makes_up_for_a_missed_time_is_counted_once_though_a_crash_cuts_it() -> Result {
+    let disk = Disk::new();
+    let sim = disk.boot();
+    let log = Log::new();
+    let task = adding(&sim, &log);
+    let schedule = task.schedule(1).id("x").misfire(Misfire::All(2));
+    let _ = schedule.cron("* * * * *").wait_blocking()?;
+    sim.crash();
+    // Away for five minutes, of which two are to be made up for.
+    disk.clock.advance(MINUTE * 5 + SECOND * 30);
+    let mut sim = disk.boot();
+    let slow = sim
+        .app()
+        .task("t", |_: u32| std::future::pending::<()>())
+        .durable()
+        .register()?;
+    sim.run_until_stalled();
+    assert_eq!(slow.job("x").unwrap().status(), JobStatus::Running);
+    disk.is(Fault::Tear);
+    let again = slow.schedule(2).id("x").replace();
+    storage_error(again.delay(HOUR).wait_blocking());
+    disk.is(Fault::None);
+    sim.advance(SECOND);
+    sim.crash();
+
+    let mut sim = disk.boot();
+    let minutes = Log::new();
+    let seen = minutes.clone();
+    let task = sim.app().task("t", move |cx: JobContext, _: u32| {
+        seen.add(cx.nominal_time().minute());
+        async {}
+    });
+    task.durable().register()?;
+    sim.advance(MINUTE);
+    assert_eq!(minutes.take(), [1, 2, 6]);
     Ok(())
 }
 
