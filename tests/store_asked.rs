@@ -8,8 +8,8 @@ mod common;
 
 use std::error::Error;
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use common::{HOUR, Log, MINUTE, SECOND};
@@ -18,18 +18,33 @@ use jobber::testing::{Fault, FaultyStorage, ManualClock, Operation};
 use jobber::{
     Change, JobContext, JobFuture, JobRecord, JobStatus, Jobber, MemoryStorage, StorageError, Task,
 };
+use serde::{Deserialize, Serialize};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
 /// Nothing here waits for so long unless it would wait for ever.
 const WATCHDOG: Duration = MINUTE;
 
+#[derive(Default)]
+struct Hold {
+    is_held: bool,
+    /// The store waits for an answer.
+    waits: bool,
+}
+
+impl Hold {
+    fn is_asked(&mut self) -> bool {
+        self.waits = self.is_held;
+        self.is_held
+    }
+}
+
 /// An app whose store can be held, and which runs its jobs by word.
 struct ByWord {
     answers: mpsc::Sender<Fault>,
     /// What the store is asked to commit, while it is held.
     asked: mpsc::Receiver<Vec<Change>>,
-    is_held: Arc<AtomicBool>,
+    hold: Arc<Mutex<Hold>>,
     disk: MemoryStorage,
     clock: ManualClock,
     spawned: mpsc::Receiver<JobFuture>,
@@ -43,13 +58,13 @@ struct ByWord {
 impl ByWord {
     fn new() -> Result<Self> {
         let (clock, disk) = (ManualClock::new(), MemoryStorage::new());
-        let is_held = Arc::new(AtomicBool::new(false));
+        let hold = Arc::<Mutex<Hold>>::default();
         let (asks, asked) = mpsc::channel();
         let (answers, answer) = mpsc::channel();
         let (spawns, spawned) = mpsc::channel();
-        let holds = is_held.clone();
+        let held = hold.clone();
         let storage = FaultyStorage::new(disk.clone(), move |operation| match operation {
-            Operation::Commit(changes) if holds.load(Ordering::SeqCst) => {
+            Operation::Commit(changes) if held.lock().unwrap().is_asked() => {
                 let _ = asks.send(changes.to_vec());
                 // A test that has come to its end lets go of it.
                 answer.recv().unwrap_or(Fault::None)
@@ -68,7 +83,7 @@ impl ByWord {
         Ok(Self {
             answers,
             asked,
-            is_held,
+            hold,
             disk,
             clock,
             spawned,
@@ -81,7 +96,7 @@ impl ByWord {
 
     /// From here on the store answers by word.
     fn hold(&self) {
-        self.is_held.store(true, Ordering::SeqCst);
+        self.hold.lock().unwrap().is_held = true;
     }
 
     /// What the store is asked to commit, now or soon.
@@ -96,14 +111,21 @@ impl ByWord {
     }
 
     fn answer(&self, fault: Fault) {
+        self.hold.lock().unwrap().waits = false;
         let _ = self.answers.send(fault);
     }
 
     /// Answers as a store that works, from here on; returns when all that it was
     /// asked has been answered.
     fn let_go(&self) -> Result {
-        self.is_held.store(false, Ordering::SeqCst);
-        self.answer(Fault::None);
+        let waits = {
+            let mut hold = self.hold.lock().unwrap();
+            hold.is_held = false;
+            hold.waits
+        };
+        if waits {
+            self.answer(Fault::None);
+        }
         let last = self.last.schedule(0).delay(HOUR).wait_blocking()?;
         assert!(last.cancel().wait_blocking()?);
         Ok(())
@@ -318,6 +340,219 @@ fn an_attempt_at_most_once_is_made_though_a_replacement_that_is_refused_came_bef
     by_word.go_on();
     assert_eq!(job.wait_blocking(), JobStatus::Success);
     assert_eq!(log.take(), [1]);
+    Ok(())
+}
+
+#[test]
+fn a_job_in_memory_whose_replacement_is_torn_stays_there_alone() -> Result {
+    let mut by_word = ByWord::new()?;
+    let log = Log::new();
+    let task = slow(&by_word, &log, SECOND)?;
+    let job = task
+        .schedule(1)
+        .id("x")
+        .in_memory()
+        .delay(MINUTE)
+        .wait_blocking()?;
+    by_word.hold();
+    let mut replace = task.schedule(2).id("x").replace().delay(HOUR);
+    begin(&mut replace);
+    assert_eq!(by_word.asked()?, ["put x 2"]);
+    by_word.answer(Fault::Tear);
+    assert_eq!(by_word.asked()?, ["remove x"]);
+    by_word.let_go()?;
+    assert!(block_on(replace).is_err());
+    assert!(by_word.record("x").is_none());
+    by_word.pass(MINUTE)?;
+    by_word.pass(SECOND)?;
+    assert_eq!(
+        (log.take(), job.status()),
+        (vec![(1, 1)], JobStatus::Success)
+    );
+    Ok(())
+}
+
+#[test]
+fn a_job_in_memory_that_is_cancelled_while_it_is_moved_into_the_store_is_not_left_there() -> Result
+{
+    for answer in [Fault::None, Fault::Tear] {
+        let by_word = ByWord::new()?;
+        let task = slow(&by_word, &Log::new(), SECOND)?;
+        let schedule = || task.schedule(1).id("x").in_memory();
+        let job = schedule().delay(MINUTE).wait_blocking()?;
+        by_word.hold();
+        let mut replace = task.schedule(2).id("x").replace().delay(HOUR);
+        begin(&mut replace);
+        assert_eq!(by_word.asked()?, ["put x 2"]);
+        assert!(job.cancel().wait_blocking()?);
+        // Whoever asked is gone, and so makes no new job.
+        drop(replace);
+        by_word.answer(answer);
+        assert_eq!(by_word.asked()?, ["remove x"]);
+        by_word.let_go()?;
+        assert!(by_word.record("x").is_none());
+    }
+    Ok(())
+}
+
+#[test]
+fn a_job_that_takes_the_id_while_the_store_is_asked_about_a_replacement_stays_in_the_store()
+-> Result {
+    for is_stored in [true, false] {
+        for answer in [Fault::None, full(), Fault::Tear] {
+            let by_word = ByWord::new()?;
+            let task = slow(&by_word, &Log::new(), SECOND)?;
+            let schedule = task.schedule(1).id("x");
+            let job = if is_stored {
+                schedule.every(HOUR).wait_blocking()?
+            } else {
+                schedule.in_memory().every(HOUR).wait_blocking()?
+            };
+            by_word.hold();
+            let mut replace = task.schedule(2).id("x").replace().every(MINUTE);
+            begin(&mut replace);
+            assert_eq!(by_word.asked()?, ["put x 2"]);
+            let mut cancel = job.cancel();
+            let _ = block_on(poll_once(&mut cancel));
+            let mut other = by_word.last.schedule(3).id("x").delay(HOUR);
+            begin(&mut other);
+            drop(replace);
+            by_word.answer(answer);
+            by_word.let_go()?;
+            let other = block_on(other)?;
+            by_word.let_go()?;
+            let record = by_word.record("x").unwrap();
+            assert_eq!((&*record.task, &*record.args), ("last", "3"));
+            assert_eq!(record.progress.due, other.exec_at());
+            assert_eq!(record.progress.recurring, None);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_follows_a_run_is_kept_when_the_next_replacement_is_torn() -> Result {
+    for is_stored in [true, false] {
+        let mut by_word = ByWord::new()?;
+        let task = slow(&by_word, &Log::new(), SECOND)?;
+        let schedule = |n| task.schedule(n).id("x").replace();
+        let _ = schedule(1).delay(MINUTE).wait_blocking()?;
+        by_word.pass(MINUTE)?;
+        let _ = if is_stored {
+            schedule(2).delay(MINUTE).wait_blocking()?
+        } else {
+            schedule(2).in_memory().delay(MINUTE).wait_blocking()?
+        };
+        let before = by_word.record("x");
+        assert_eq!(before.is_some(), is_stored);
+        by_word.hold();
+        let mut replace = schedule(3).every(HOUR);
+        begin(&mut replace);
+        assert_eq!(by_word.asked()?, ["put x 3"]);
+        by_word.answer(Fault::Tear);
+        by_word.asked()?;
+        by_word.let_go()?;
+        assert!(block_on(replace).is_err());
+        assert_eq!(by_word.record("x"), before);
+    }
+    Ok(())
+}
+
+#[test]
+fn what_two_replacements_at_once_come_to_is_what_the_store_has() -> Result {
+    let mut by_word = ByWord::new()?;
+    let task = slow(&by_word, &Log::new(), SECOND)?;
+    let schedule = |n| task.schedule(n).id("x").replace();
+    let job = schedule(1).every(HOUR).wait_blocking()?;
+    by_word.pass(HOUR)?;
+    by_word.pass(SECOND)?;
+    by_word.let_go()?;
+    assert_eq!(job.last_run().map(|run| run.number), Some(1));
+    by_word.hold();
+    // With the one the job starts over, and with the other again.
+    let start = time::macros::datetime!(2000-01-01 0:00 UTC);
+    let mut one = schedule(2).start_date(start).every(HOUR);
+    begin(&mut one);
+    assert_eq!(by_word.asked()?, ["put x 2"]);
+    let mut other = schedule(3).every(HOUR);
+    begin(&mut other);
+    by_word.answer(Fault::None);
+    by_word.let_go()?;
+    assert!(block_on(one).is_ok() && block_on(other).is_ok());
+    assert_eq!(job.last_run(), None);
+    let record = by_word.record("x").unwrap();
+    let recurring = record.progress.recurring.unwrap();
+    assert_eq!((&*record.args, recurring.runs), ("3", 0));
+    assert_eq!(
+        (record.progress.due, recurring.last_run),
+        (job.exec_at(), None)
+    );
+    Ok(())
+}
+
+#[test]
+fn after_two_replacements_that_fail_the_store_has_the_job_as_it_was() -> Result {
+    for is_stored in [true, false] {
+        let by_word = ByWord::new()?;
+        let task = slow(&by_word, &Log::new(), SECOND)?;
+        let schedule = |n| task.schedule(n).id("x").replace();
+        let _ = if is_stored {
+            schedule(1).every(HOUR).wait_blocking()?
+        } else {
+            schedule(1).in_memory().every(HOUR).wait_blocking()?
+        };
+        let before = by_word.record("x");
+        by_word.hold();
+        let mut one = schedule(2).delay(HOUR);
+        begin(&mut one);
+        assert_eq!(by_word.asked()?, ["put x 2"]);
+        let mut other = schedule(3).cron("@hourly");
+        begin(&mut other);
+        by_word.answer(Fault::Tear);
+        assert_eq!(by_word.asked()?, ["put x 3"]);
+        by_word.answer(full());
+        by_word.asked()?;
+        by_word.let_go()?;
+        assert!(block_on(one).is_err() && block_on(other).is_err());
+        assert_eq!(by_word.record("x"), before);
+    }
+    Ok(())
+}
+
+#[test]
+fn arguments_are_not_dropped_on_the_thread_of_the_store() -> Result {
+    static DROPS: Mutex<Vec<(u32, bool)>> = Mutex::new(Vec::new());
+    #[derive(Clone, Serialize, Deserialize)]
+    struct Held(u32);
+    impl Drop for Held {
+        fn drop(&mut self) {
+            let is_stores = thread::current().name() == Some("jobber-store");
+            DROPS.lock().unwrap().push((self.0, is_stores));
+        }
+    }
+    let mut by_word = ByWord::new()?;
+    let task = by_word
+        .app
+        .task("t", async |_: Held| {})
+        .durable()
+        .register()?;
+    let schedule = |n| task.schedule(Held(n)).id("x").replace();
+    let _ = schedule(1).delay(HOUR).wait_blocking()?;
+    DROPS.lock().unwrap().clear();
+    // The arguments that are replaced, and those that nobody takes back.
+    for (new, old, answer) in [(2, 1, Fault::None), (3, 3, full())] {
+        by_word.hold();
+        let mut replace = schedule(new).delay(HOUR);
+        begin(&mut replace);
+        by_word.asked()?;
+        drop(replace);
+        by_word.answer(answer);
+        by_word.let_go()?;
+        by_word.pass(Duration::from_nanos(1))?;
+        let drops = DROPS.lock().unwrap();
+        assert!(drops.contains(&(old, false)), "{drops:?}");
+        assert!(drops.iter().all(|(_, is_stores)| !is_stores), "{drops:?}");
+    }
     Ok(())
 }
 
