@@ -11,8 +11,8 @@ use futures_lite::future::{block_on, poll_once};
 use jobber::testing::{ManualClock, Simulation};
 use jobber::{
     Backoff, BoxError, Event, Job, JobContext, JobError, JobEventKind, JobRecord, JobStatus,
-    MemoryStorage, Misfire, RegisterError, ScheduleError, StorageError, Task, TriggerRecord,
-    UnresolvedReason,
+    MemoryStorage, Misfire, RegisterError, ScheduleError, Storage, StorageError, Task,
+    TriggerRecord, UnresolvedReason,
 };
 use time::OffsetDateTime;
 use time::macros::{datetime, offset};
@@ -484,27 +484,30 @@ fn overdue_jobs_that_never_end_do_not_hold_up_the_others_for_ever() -> Result {
 }
 
 #[test]
-fn an_overdue_job_that_waits_for_its_turn_can_be_cancelled_and_replaced() -> Result {
-    let (machine, mut sim, log) = overdue(600, SECOND)?;
-    sim.run_until_stalled();
-    log.take();
-    let waiting: Vec<_> = sim
-        .app()
-        .jobs()
-        .into_iter()
-        .filter(|job| job.status() == JobStatus::Scheduled)
-        .collect();
-    assert_eq!(waiting.len(), 600 - 256);
-    for job in &waiting[..300] {
-        assert!(job.cancel().wait_blocking()?);
+fn an_overdue_job_that_waits_for_its_turn_can_be_cancelled_and_takes_none() -> Result {
+    // Those that have their turn last, or first.
+    for cancelled in [0..300, 44..344] {
+        let (machine, mut sim, log) = overdue(600, SECOND)?;
+        sim.run_until_stalled();
+        log.take();
+        let waiting: Vec<_> = sim
+            .app()
+            .jobs()
+            .into_iter()
+            .filter(|job| job.status() == JobStatus::Scheduled)
+            .collect();
+        assert_eq!(waiting.len(), 600 - 256);
+        for job in &waiting[cancelled] {
+            assert!(job.cancel().wait_blocking()?);
+        }
+        sim.advance(SECOND);
+        sim.run_until_stalled();
+        assert_eq!(log.take().len(), 600 - 256 - 300);
+        sim.advance(HOUR);
+        let more = log.take();
+        assert!(more.is_empty(), "none that was cancelled, and none twice");
+        assert!(machine.disk.records().is_empty());
     }
-    sim.advance(SECOND);
-    sim.run_until_stalled();
-    assert_eq!(log.take().len(), 600 - 256 - 300);
-    sim.advance(HOUR);
-    let more = log.take();
-    assert!(more.is_empty(), "none that was cancelled, and none twice");
-    assert!(machine.disk.records().is_empty());
     Ok(())
 }
 
@@ -617,6 +620,52 @@ fn a_stored_job_can_not_be_cancelled_when_its_store_is_closed() -> Result {
     logging(&sim, "t", &log);
     sim.advance(MINUTE);
     assert_eq!(log.take().len(), 1);
+    Ok(())
+}
+
+#[test]
+fn whoever_cancels_a_stored_job_that_outlasts_its_app_is_told_that_the_store_is_closed() -> Result {
+    let mut machine = Machine::new();
+    let mut sim = machine.boot();
+    let job = hanging(&sim, &Log::new())
+        .schedule(1)
+        .id("x")
+        .every(MINUTE)
+        .wait_blocking()?;
+    sim.advance(MINUTE);
+    sim.shutdown(Duration::ZERO);
+    let result = block_on(poll_once(job.cancel()));
+    assert!(
+        matches!(result, Some(Err(StorageError::Closed))),
+        "{result:?}"
+    );
+    assert!(machine.record("x").is_some());
+    Ok(())
+}
+
+#[test]
+fn what_is_asked_of_an_app_whose_process_is_gone_is_refused() -> Result {
+    let mut machine = Machine::new();
+    let sim = machine.boot();
+    let app = sim.app().clone();
+    let task = logging(&sim, "t", &Log::new());
+    let job = task.schedule(1).id("x").delay(MINUTE).wait_blocking()?;
+    sim.crash();
+    let schedule = || task.schedule(2).id("x").replace();
+    for again in [schedule(), schedule().in_memory(), task.schedule(2)] {
+        let result = block_on(poll_once(again.delay(HOUR)));
+        assert!(
+            matches!(result, Some(Err(ScheduleError::Stopped))),
+            "{result:?}"
+        );
+    }
+    let result = block_on(poll_once(job.cancel()));
+    assert!(
+        matches!(result, Some(Err(StorageError::Closed))),
+        "{result:?}"
+    );
+    drop(app);
+    assert_eq!(machine.record("x").unwrap().args, "1");
     Ok(())
 }
 
@@ -1289,6 +1338,45 @@ fn an_attempt_at_most_once_that_a_crash_cut_short_is_not_made_again() -> Result 
 }
 
 #[test]
+fn the_drop_of_arguments_whose_attempt_was_lost_in_a_crash_may_panic() -> Result {
+    #[derive(Clone, serde::Serialize, serde::Deserialize)]
+    struct Bomb(bool);
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            if self.0 && !std::thread::panicking() {
+                panic!("a bomb was dropped");
+            }
+        }
+    }
+    let mut machine = Machine::new();
+    let mut sim = machine.boot();
+    let register = |sim: &Simulation| {
+        let task = sim
+            .app()
+            .task("t", |_: Bomb| std::future::pending::<()>())
+            .durable();
+        task.at_most_once().register()
+    };
+    let _ = register(&sim)?
+        .schedule(Bomb(false))
+        .id("x")
+        .push()
+        .wait_blocking()?;
+    sim.run_until_stalled();
+    sim.crash();
+    let mut record = machine.record("x").unwrap();
+    record.args = "true".into();
+    machine
+        .disk
+        .clone()
+        .commit(&[jobber::Change::Put(Box::new(record))])?;
+    let sim = machine.boot();
+    register(&sim)?;
+    assert!(machine.record("x").is_none());
+    Ok(())
+}
+
+#[test]
 fn a_recurring_job_at_most_once_goes_on_with_its_next_time_after_a_crash() -> Result {
     let mut machine = Machine::new();
     let mut sim = machine.boot();
@@ -1397,6 +1485,29 @@ fn a_replaced_recurring_job_keeps_its_count_in_the_store() -> Result {
     sim.advance(HOUR * 3);
     assert_eq!(log.take().last(), Some(&(4, 1, at(180 + 3_600))));
     assert_eq!(job.status(), JobStatus::Success);
+    Ok(())
+}
+
+#[test]
+fn a_replacement_after_the_clock_went_back_runs_no_time_twice_after_a_crash() -> Result {
+    let mut machine = Machine::new();
+    let mut sim = machine.boot();
+    let log = Log::new();
+    let task = logging(&sim, "t", &log);
+    let schedule = || task.schedule(1).id("x").replace().misfire(Misfire::Skip);
+    let job = schedule().cron("* * * * *").wait_blocking()?;
+    sim.set_wall(at(3_630));
+    sim.advance(SECOND * 30);
+    assert_eq!(log.take(), [(1, 1, at(3_660))]);
+    sim.set_wall(at(3_570));
+    let _ = schedule().cron("* * * * *").wait_blocking()?;
+    let progress = machine.record("x").unwrap().progress;
+    assert_eq!(progress.due, job.exec_at());
+    sim.crash();
+    let mut sim = machine.boot();
+    logging(&sim, "t", &log);
+    sim.advance(SECOND * 160);
+    assert_eq!(log.take(), [(2, 1, at(3_600)), (3, 1, at(3_720))]);
     Ok(())
 }
 
