@@ -512,6 +512,86 @@ fn an_overdue_job_that_waits_for_its_turn_can_be_cancelled_and_takes_none() -> R
 }
 
 #[test]
+fn an_overdue_job_that_is_aborted_gives_its_turn_to_the_next_and_no_other_job_does() -> Result {
+    let (_machine, mut sim, log) = overdue(600, HOUR * 1_000)?;
+    sim.run_until_stalled();
+    assert_eq!(log.take().len(), 256);
+    // One that was not overdue has no turn to give.
+    let other = sim.app().task("other", || async {}).register()?;
+    let ended = other.schedule(()).push().wait_blocking()?;
+    sim.run_until_stalled();
+    assert_eq!((ended.status(), log.take().len()), (JobStatus::Success, 0));
+    let jobs = sim.app().jobs();
+    let running = jobs.iter().filter(|job| job.status() == JobStatus::Running);
+    for job in running.take(3) {
+        assert!(job.abort().wait_blocking()?);
+    }
+    sim.run_until_stalled();
+    assert_eq!(log.take().len(), 3);
+    Ok(())
+}
+
+#[test]
+fn an_overdue_job_that_took_its_turn_has_it_until_it_ends() -> Result {
+    let (mut machine, mut sim, log) = overdue(600, SECOND * 12)?;
+    // The second 256 take it when others have had it for ten seconds, the rest after
+    // five more: those of the first that end meanwhile are not too few.
+    sim.advance(SECOND * 10);
+    assert_eq!(log.take().len(), 512);
+    sim.advance(SECOND * 3);
+    assert_eq!(log.take().len(), 0);
+    sim.advance(SECOND * 2);
+    assert_eq!(log.take().len(), 88);
+    // In the end all have given it back.
+    sim.advance(MINUTE);
+    assert!(machine.disk.records().is_empty());
+    let log = Log::new();
+    let later = logging(&sim, "later", &log);
+    for _ in 0..256 {
+        let _ = later.schedule(1).delay(SECOND).wait_blocking()?;
+    }
+    sim.crash();
+    let mut sim = machine.boot();
+    sim.advance(MINUTE);
+    logging(&sim, "later", &log);
+    sim.run_until_stalled();
+    assert_eq!(log.take().len(), 256);
+    Ok(())
+}
+
+#[test]
+fn an_overdue_job_whose_turn_comes_before_its_time_leaves_that_to_others() -> Result {
+    let mut machine = Machine::new();
+    let sim = machine.boot();
+    let task = logging(&sim, "t", &Log::new());
+    for n in 0..257 {
+        let due = at(if n < 256 { 60 } else { 3_599 });
+        let _ = task.schedule(1).at(due).wait_blocking()?;
+    }
+    let later = logging(&sim, "later", &Log::new());
+    let _ = later.schedule(1).at(at(60)).wait_blocking()?;
+    sim.crash();
+    machine.clock.advance(HOUR);
+    let mut sim = machine.boot();
+    let log = Log::new();
+    hanging(&sim, &log);
+    sim.run_until_stalled();
+    assert_eq!(log.take().len(), 256);
+    // The last one has its turn after ten seconds, and its time after half an hour.
+    sim.set_wall(at(1_800));
+    sim.advance(SECOND * 11);
+    let jobs = sim.app().jobs();
+    let running = jobs.iter().find(|job| job.status() == JobStatus::Running);
+    assert!(running.unwrap().abort().wait_blocking()?);
+    logging(&sim, "later", &log);
+    sim.run_until_stalled();
+    assert_eq!(log.take(), [(1, 1, at(60))]);
+    sim.advance(HOUR);
+    assert_eq!(log.take(), [(1, 1, at(3_599))]);
+    Ok(())
+}
+
+#[test]
 fn cancel_answers_when_the_store_has_forgotten_the_job() -> Result {
     let mut machine = Machine::new();
     let sim = machine.boot();

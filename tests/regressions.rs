@@ -263,6 +263,39 @@ fn a_refused_job_has_failed_without_a_step_of_its_task() -> Result {
     Ok(())
 }
 
+#[test]
+fn a_job_that_was_refused_runs_the_next_time_with_its_arguments() -> Result {
+    let clock = ManualClock::new();
+    let (spawns, spawned) = std::sync::mpsc::channel();
+    let app = Jobber::builder()
+        .clock(clock.clone())
+        .executor(move |job: JobFuture| drop(spawns.send(job)))
+        .build()?;
+    let log = Log::new();
+    let seen = log.clone();
+    let task = app.task("t", move |n: u32| {
+        seen.add(n);
+        async {}
+    });
+    let task = task.register()?;
+    app.start().wait_blocking()?;
+    let job = task.schedule(7).every(SECOND).wait_blocking()?;
+    clock.advance(SECOND);
+    drop(spawned.recv_timeout(WATCHDOG)?);
+    assert_eq!(
+        job.last_run().map(|run| run.status),
+        Some(JobStatus::Failed)
+    );
+    clock.advance(SECOND);
+    futures_lite::future::block_on(spawned.recv_timeout(WATCHDOG)?);
+    assert_eq!(log.entries(), [7]);
+    assert_eq!(
+        job.last_run().map(|run| run.status),
+        Some(JobStatus::Success)
+    );
+    Ok(())
+}
+
 /// The arguments of a job that timed out for good were dropped on the timer's
 /// thread, where a slow drop holds up everything.
 #[test]
@@ -305,6 +338,34 @@ fn arguments_are_not_dropped_on_the_timers_thread() -> Result {
         "{:?}",
         log.entries()
     );
+    Ok(())
+}
+
+#[test]
+fn arguments_of_a_job_of_which_every_time_has_passed_are_not_dropped_there_either() -> Result {
+    #[derive(Clone)]
+    struct TellsWhere(Log<Option<String>>);
+    impl Drop for TellsWhere {
+        fn drop(&mut self) {
+            self.0.add(thread::current().name().map(String::from));
+        }
+    }
+    let clock = ManualClock::new();
+    let app = Jobber::builder().clock(clock.clone()).build()?;
+    let task = app.task("t", async |_: TellsWhere| {}).register()?;
+    app.start().wait_blocking()?;
+    let log = Log::new();
+    let schedule = task
+        .schedule(TellsWhere(log.clone()))
+        .misfire(Misfire::Skip);
+    let job = schedule.cron("0 0 1 1 1 * 2000").wait_blocking()?;
+    clock.advance(HOUR * 2);
+    assert_ends(&job, JobStatus::Cancelled);
+    while log.entries().is_empty() {
+        thread::yield_now();
+    }
+    let timer = Some("jobber-timer".to_string());
+    assert!(!log.entries().contains(&timer), "{:?}", log.entries());
     Ok(())
 }
 

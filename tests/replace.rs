@@ -5,14 +5,15 @@ mod common;
 use std::error::Error;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use common::{Bomb, DropCounter, HOUR, Log, MINUTE, SECOND, seconds};
 use jobber::testing::Simulation;
 use jobber::{Backoff, JobContext, JobStatus, Jobber, ScheduleError, Task};
+use time::OffsetDateTime;
 use time::macros::datetime;
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
@@ -442,5 +443,97 @@ fn whoever_waits_for_a_run_that_a_replacement_gives_up_is_woken() -> Result {
     let _ = again.every(MINUTE).wait_blocking()?;
     assert_eq!(wakes.0.load(Ordering::SeqCst), 1);
     assert!(waiting.as_mut().poll(&mut cx).is_ready());
+    Ok(())
+}
+
+#[test]
+fn a_replacement_that_comes_while_the_arguments_are_cloned_follows_the_run() -> Result {
+    /// Has its clone do something, once.
+    type Hook = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
+    struct Hooked(u32, Hook);
+    impl Clone for Hooked {
+        fn clone(&self) -> Self {
+            let hook = self.1.lock().unwrap().take();
+            hook.into_iter().for_each(|hook| hook());
+            Hooked(self.0, self.1.clone())
+        }
+    }
+    let mut sim = Simulation::new();
+    let (now, log) = (seconds(&sim), Log::new());
+    let seen = log.clone();
+    let task = sim.app().task("t", move |args: Hooked| {
+        seen.add((now(), args.0));
+        async {}
+    });
+    let task = task.register()?;
+    let hook = Hook::default();
+    let schedule = task.schedule(Hooked(1, hook.clone())).id("x");
+    let job = schedule.every(SECOND).wait_blocking()?;
+    let again = task.clone();
+    *hook.lock().unwrap() = Some(Box::new(move || {
+        let schedule = again.schedule(Hooked(2, Hook::default())).id("x").replace();
+        let _ = schedule.every(MINUTE).wait_blocking().unwrap();
+    }));
+    sim.advance(MINUTE + SECOND);
+    assert_eq!(log.entries(), [(1, 1), (61, 2)]);
+    assert_eq!(job.last_run().map(|run| run.number), Some(2));
+    Ok(())
+}
+
+/// Arguments whose drop looks at their job.
+#[derive(Clone)]
+struct Looks(jobber::AnyJob, Log<OffsetDateTime>);
+
+impl Drop for Looks {
+    fn drop(&mut self) {
+        self.1.add(self.0.exec_at());
+    }
+}
+
+#[test]
+fn arguments_that_are_replaced_may_look_at_their_job_when_they_are_dropped() -> Result {
+    let mut sim = Simulation::new();
+    let clock = sim.clock();
+    let task = sim.app().task("t", move |looks: Option<Looks>| {
+        drop(looks);
+        clock.sleep(SECOND)
+    });
+    let task = task.register()?;
+    let job = task.schedule(None).id("x").every(MINUTE).wait_blocking()?;
+    let any = sim.app().find_job("x").unwrap();
+    let log = Log::new();
+    let replace = || {
+        let looks = Looks(any.clone(), log.clone());
+        let schedule = task.schedule(Some(looks)).id("x").replace();
+        schedule.every(MINUTE).wait_blocking()
+    };
+    // While it waits, and twice during a run.
+    let _ = (replace()?, replace()?);
+    assert_eq!(log.take(), [datetime!(2000-01-01 0:01 UTC)]);
+    sim.advance(MINUTE);
+    assert_eq!(job.status(), JobStatus::Running);
+    log.take();
+    let _ = (replace()?, replace()?);
+    sim.advance(SECOND);
+    assert_eq!(log.take().len(), 2);
+    Ok(())
+}
+
+#[test]
+fn an_abort_drops_the_arguments_that_were_to_follow() -> Result {
+    let mut sim = Simulation::new();
+    let task = sim.app().task("t", async |held: DropCounter| {
+        std::future::pending::<()>().await;
+        drop(held);
+    });
+    let task = task.register()?;
+    let (now, then) = (DropCounter::default(), DropCounter::default());
+    let job = task.schedule(now.clone()).id("x").push().wait_blocking()?;
+    sim.run_until_stalled();
+    let next = task.schedule(then.clone()).id("x").replace();
+    let _ = next.delay(HOUR).wait_blocking()?;
+    assert!(job.abort().wait_blocking()?);
+    sim.run_until_stalled();
+    assert_eq!((now.alive(), then.alive()), (0, 0));
     Ok(())
 }

@@ -108,6 +108,26 @@ fn a_token_that_is_asked_for_during_shutdown_is_set() -> Result {
 }
 
 #[test]
+fn a_token_that_is_asked_for_by_the_job_that_begins_the_shutdown_is_set() -> Result {
+    let mut sim = Simulation::new();
+    let app = sim.app().clone();
+    let task = sim
+        .app()
+        .task("t", move |cx: JobContext| {
+            let app = app.clone();
+            async move {
+                assert!(future::poll_once(app.shutdown(HOUR)).await.is_none());
+                cx.stop_token().is_stopped()
+            }
+        })
+        .register()?;
+    let job = task.schedule(()).push().wait_blocking()?;
+    sim.run_until_stalled();
+    assert!(*job.result()?);
+    Ok(())
+}
+
+#[test]
 fn a_failure_during_the_grace_is_not_tried_again() -> Result {
     let mut sim = Simulation::new();
     let clock = sim.clock();

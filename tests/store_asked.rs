@@ -16,7 +16,8 @@ use common::{HOUR, Log, MINUTE, SECOND};
 use futures_lite::future::{block_on, poll_once};
 use jobber::testing::{Fault, FaultyStorage, ManualClock, Operation};
 use jobber::{
-    Change, JobContext, JobFuture, JobRecord, JobStatus, Jobber, MemoryStorage, StorageError, Task,
+    Change, JobContext, JobFuture, JobRecord, JobStatus, Jobber, MemoryStorage, Misfire,
+    StorageError, Task,
 };
 use serde::{Deserialize, Serialize};
 
@@ -531,16 +532,25 @@ fn arguments_are_not_dropped_on_the_thread_of_the_store() -> Result {
         }
     }
     let mut by_word = ByWord::new()?;
-    let task = by_word
-        .app
-        .task("t", async |_: Held| {})
-        .durable()
-        .register()?;
+    let task = by_word.app.task("t", async |held: Held| {
+        std::future::pending::<()>().await;
+        drop(held);
+    });
+    let task = task.durable().register()?;
     let schedule = |n| task.schedule(Held(n)).id("x").replace();
     let _ = schedule(1).delay(HOUR).wait_blocking()?;
-    DROPS.lock().unwrap().clear();
-    // The arguments that are replaced, and those that nobody takes back.
-    for (new, old, answer) in [(2, 1, Fault::None), (3, 3, full())] {
+    // The arguments that are replaced, and those that nobody takes back; and during a run,
+    // those that were to follow it.
+    for (new, old, answer) in [
+        (2, 1, Fault::None),
+        (3, 3, full()),
+        (4, 0, Fault::None),
+        (5, 4, Fault::None),
+    ] {
+        if old == 0 {
+            by_word.pass(HOUR)?;
+        }
+        DROPS.lock().unwrap().clear();
         by_word.hold();
         let mut replace = schedule(new).delay(HOUR);
         begin(&mut replace);
@@ -550,9 +560,90 @@ fn arguments_are_not_dropped_on_the_thread_of_the_store() -> Result {
         by_word.let_go()?;
         by_word.pass(Duration::from_nanos(1))?;
         let drops = DROPS.lock().unwrap();
-        assert!(drops.contains(&(old, false)), "{drops:?}");
+        assert!(old == 0 || drops.contains(&(old, false)), "{drops:?}");
         assert!(drops.iter().all(|(_, is_stores)| !is_stores), "{drops:?}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_job_that_was_handed_over_waits_when_the_store_is_asked_about_its_replacement() -> Result {
+    for answer in [Fault::None, full()] {
+        let is_taken = matches!(answer, Fault::None);
+        let mut by_word = ByWord::new()?;
+        let log = Log::new();
+        let task = slow(&by_word, &log, Duration::ZERO)?;
+        let job = task.schedule(1).id("x").delay(SECOND).wait_blocking()?;
+        by_word.clock.advance(SECOND);
+        let handed_over = by_word.spawned.recv_timeout(WATCHDOG)?;
+        by_word.hold();
+        let mut replace = task.schedule(2).id("x").replace().delay(SECOND);
+        begin(&mut replace);
+        assert_eq!(by_word.asked()?, ["put x 2"]);
+        by_word.running.push(handed_over);
+        by_word.go_on();
+        assert_eq!(log.take(), []);
+        by_word.answer(answer);
+        by_word.let_go()?;
+        assert_eq!(block_on(replace).is_ok(), is_taken);
+        by_word.pass(Duration::from_nanos(1))?;
+        assert_eq!(log.take(), if is_taken { vec![] } else { vec![(1, 1)] });
+        by_word.pass(SECOND)?;
+        assert_eq!(log.take(), if is_taken { vec![(1, 2)] } else { vec![] });
+        assert_eq!(job.wait_blocking(), JobStatus::Success);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_job_that_was_handed_over_does_not_begin_once_its_app_stops() -> Result {
+    let mut by_word = ByWord::new()?;
+    let log = Log::new();
+    let task = slow(&by_word, &log, Duration::ZERO)?;
+    let job = task.schedule(1).id("x").delay(SECOND).wait_blocking()?;
+    by_word.clock.advance(SECOND);
+    let handed_over = by_word.spawned.recv_timeout(WATCHDOG)?;
+    let _ = block_on(poll_once(by_word.app.shutdown(HOUR)));
+    by_word.running.push(handed_over);
+    by_word.go_on();
+    assert_eq!((log.take(), job.status()), (vec![], JobStatus::Scheduled));
+    assert!(by_word.record("x").is_some());
+    Ok(())
+}
+
+#[test]
+fn a_run_that_is_aborted_is_seen_when_the_store_has_forgotten_the_job() -> Result {
+    let mut by_word = ByWord::new()?;
+    let task = slow(&by_word, &Log::new(), SECOND)?;
+    let job = task.schedule(1).id("x").every(HOUR).wait_blocking()?;
+    by_word.pass(HOUR)?;
+    by_word.hold();
+    let mut abort = job.abort();
+    begin(&mut abort);
+    assert_eq!(by_word.asked()?, ["remove x"]);
+    assert_eq!((job.status(), job.last_run()), (JobStatus::Running, None));
+    by_word.let_go()?;
+    assert!(block_on(abort)?);
+    let last = job.last_run().map(|run| run.status);
+    assert_eq!(
+        (job.status(), last),
+        (JobStatus::Cancelled, Some(JobStatus::Cancelled))
+    );
+    Ok(())
+}
+
+#[test]
+fn the_store_is_told_of_a_job_of_which_every_time_has_passed() -> Result {
+    let by_word = ByWord::new()?;
+    let task = slow(&by_word, &Log::new(), SECOND)?;
+    let schedule = task.schedule(1).id("x").misfire(Misfire::Skip);
+    let job = schedule.cron("0 0 1 1 1 * 2000").wait_blocking()?;
+    by_word.hold();
+    by_word.clock.advance(HOUR * 2);
+    assert_eq!(by_word.asked()?, ["remove x"]);
+    assert!(!job.is_done());
+    by_word.let_go()?;
+    assert_eq!(job.wait_blocking(), JobStatus::Cancelled);
     Ok(())
 }
 

@@ -3,11 +3,13 @@
 mod common;
 
 use std::error::Error;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use common::{DropCounter, HOUR, Log, SECOND, seconds};
+use futures_lite::future::{block_on, poll_once};
 use jobber::testing::{ManualClock, Simulation};
-use jobber::{Backoff, JobContext, JobError, JobStatus, Jobber};
+use jobber::{Backoff, JobContext, JobError, JobFuture, JobStatus, Jobber, StartError};
 
 type Result = std::result::Result<(), Box<dyn Error>>;
 
@@ -214,5 +216,114 @@ fn arguments_that_were_kept_for_another_run_are_not_dropped_by_the_timer() -> Re
         !threads.contains(&Some("jobber-timer".into())),
         "{threads:?}"
     );
+    Ok(())
+}
+
+/// An app whose jobs run when the test polls them, and a clock that the test turns.
+fn by_hand() -> std::result::Result<(Jobber, ManualClock, mpsc::Receiver<JobFuture>), StartError> {
+    let clock = ManualClock::new();
+    let (spawns, spawned) = mpsc::channel();
+    let app = Jobber::builder()
+        .clock(clock.clone())
+        .wake_gap(Duration::ZERO)
+        .executor(move |job: JobFuture| drop(spawns.send(job)))
+        .build()?;
+    app.start().wait_blocking()?;
+    Ok((app, clock, spawned))
+}
+
+/// Nothing here waits for so long unless it would wait for ever.
+const WATCHDOG: Duration = Duration::from_secs(60);
+
+#[test]
+fn the_next_run_waits_for_the_body_of_one_that_has_timed_out() -> Result {
+    let (app, clock, spawned) = by_hand()?;
+    let log = Log::new();
+    let runs = log.clone();
+    let task = app.task("t", move |cx: JobContext| {
+        runs.add(cx.run_number());
+        std::future::pending::<()>()
+    });
+    let task = task.timeout(SECOND).register()?;
+    let tick = app.task("tick", || async {}).register()?;
+    let job = task.schedule(()).every(SECOND * 2).wait_blocking()?;
+    clock.advance(SECOND * 2);
+    let mut body = spawned.recv_timeout(WATCHDOG)?;
+    assert!(block_on(poll_once(&mut body)).is_none());
+    // When the second of these has been handed over, the timer has been there twice.
+    for _ in 0..2 {
+        let tick = tick.schedule(()).delay(SECOND).wait_blocking()?;
+        clock.advance(SECOND);
+        block_on(spawned.recv_timeout(WATCHDOG)?);
+        assert!(tick.is_done());
+    }
+    assert_eq!(
+        job.last_run().map(|run| run.status),
+        Some(JobStatus::Timeout)
+    );
+    assert_eq!(
+        (log.entries(), job.status()),
+        (vec![1], JobStatus::Scheduled)
+    );
+    block_on(body);
+    let mut next = spawned.recv_timeout(WATCHDOG)?;
+    assert!(block_on(poll_once(&mut next)).is_none());
+    assert_eq!(log.entries(), [1, 2]);
+    Ok(())
+}
+
+#[test]
+fn what_is_cloned_until_its_attempt_has_timed_out_is_there_for_the_next() -> Result {
+    type Gate = (mpsc::Sender<()>, mpsc::Receiver<()>);
+    /// Has its first clone wait for a word.
+    struct Slow(u32, Arc<Mutex<Option<Gate>>>);
+    impl Clone for Slow {
+        fn clone(&self) -> Self {
+            let wait = self.1.lock().unwrap().take();
+            if let Some((asks, word)) = wait {
+                let _ = (asks.send(()), word.recv());
+            }
+            Slow(self.0, self.1.clone())
+        }
+    }
+    for is_replaced in [false, true] {
+        let (app, clock, spawned) = by_hand()?;
+        let log = Log::new();
+        let seen = log.clone();
+        let task = app.task("t", move |slow: Slow| {
+            seen.add(slow.0);
+            async {}
+        });
+        let task = task
+            .timeout(SECOND)
+            .retry(Backoff::fixed(1, SECOND))
+            .register()?;
+        let ((asks, asked), (word, waits)) = (mpsc::channel(), mpsc::channel());
+        let slow = Slow(1, Arc::new(Mutex::new(Some((asks, waits)))));
+        let job = task.schedule(slow).id("x").push().wait_blocking()?;
+        let body = spawned.recv_timeout(WATCHDOG)?;
+        let running = std::thread::spawn(move || block_on(body));
+        asked.recv_timeout(WATCHDOG)?;
+        clock.advance(SECOND);
+        while job.status() != JobStatus::Scheduled {
+            std::thread::yield_now();
+        }
+        if is_replaced {
+            let other = Slow(2, Arc::default());
+            let _ = task
+                .schedule(other)
+                .id("x")
+                .replace()
+                .delay(SECOND)
+                .wait_blocking()?;
+        }
+        word.send(())?;
+        running.join().unwrap();
+        assert!(log.entries().is_empty());
+        clock.advance(SECOND);
+        block_on(spawned.recv_timeout(WATCHDOG)?);
+        assert_eq!(log.entries(), [if is_replaced { 2 } else { 1 }]);
+        assert_eq!(job.status(), JobStatus::Success);
+    }
     Ok(())
 }
