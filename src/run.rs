@@ -22,7 +22,7 @@ use crate::events::JobEventKind;
 use crate::execution::{
     Attempt, Body, Cancelled, Cancelling, Execution, Exit, Fired, JobCore, Mishap,
 };
-use crate::hub::{Hub, Removed};
+use crate::hub::{Hub, Live, Removed};
 use crate::id::JobId;
 use crate::outcome::{Failure, Outcome};
 use crate::panics::{contain, drop_contained};
@@ -84,7 +84,17 @@ where
 
     /// The live job of this id, if it is one of this task.
     pub(crate) fn live(self: &Arc<Self>, id: &JobId) -> Option<Arc<JobState<A, R>>> {
-        let job: Arc<dyn Any + Send + Sync> = self.hub.find(id)?;
+        self.own(self.hub.find(id)?)
+    }
+
+    /// Whether the live job of this id, if there is one, is of another task.
+    pub(crate) fn is_anothers(self: &Arc<Self>, id: &JobId) -> bool {
+        let job = self.hub.find(id);
+        job.is_some_and(|job| self.own(job).is_none())
+    }
+
+    fn own(self: &Arc<Self>, job: Live) -> Option<Arc<JobState<A, R>>> {
+        let job: Arc<dyn Any + Send + Sync> = job;
         let job = job.downcast::<JobState<A, R>>().ok()?;
         Arc::ptr_eq(&job.task, self).then_some(job)
     }

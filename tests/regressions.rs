@@ -522,6 +522,34 @@ fn replacing_from_many_threads_never_finds_the_id_taken() -> Result {
     Ok(())
 }
 
+/// The job that had the id was seen when the place was asked for, and was gone when it was
+/// looked up: then the id was called taken, though it was free.
+#[test]
+fn replacing_a_job_that_is_just_ending_does_not_find_its_id_taken() -> Result {
+    // Each job ends in the call that schedules it, while others ask for its id.
+    let app = Jobber::builder()
+        .executor(|job: JobFuture| futures_lite::future::block_on(job))
+        .build()?;
+    let task = app.task("t", async |_: u32| {}).register()?;
+    app.start().wait_blocking()?;
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    (0..30_000).try_for_each(|n| {
+                        let submit = task.schedule(n).id("x").replace().push();
+                        submit.wait_blocking().map(drop)
+                    })
+                })
+            })
+            .collect();
+        for thread in threads {
+            thread.join().unwrap()?;
+        }
+        Ok(())
+    })
+}
+
 /// Drainers held the executor, and one that kept them without running them held
 /// itself for ever, after the end of the app, too.
 #[test]

@@ -125,7 +125,7 @@ where
     }
 
     /// Makes a new job; gives the arguments back if one of its id has come
-    /// before it, and is to be replaced.
+    /// before it, and is to be replaced, unless it has ended.
     fn admit(&self, args: A) -> Result<Step<A, R>, A> {
         let hub = &self.task.hub;
         let is_ready = self.when == When::Now && !self.plan.is_durable;
@@ -143,9 +143,8 @@ where
             },
         };
         match refused {
-            ScheduleError::DuplicateJob { id }
-                if self.replace && (self.task.live(&id).is_some() || hub.is_reserved(&id)) =>
-            {
+            // That one may have ended since.
+            ScheduleError::DuplicateJob { id } if self.replace && !self.task.is_anothers(&id) => {
                 match Arc::into_inner(job).and_then(JobState::into_args) {
                     Some(back) => Err(back),
                     None => Ok(Step::Done(Err(ScheduleError::DuplicateJob { id }))),
