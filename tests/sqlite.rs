@@ -240,6 +240,47 @@ fn a_newer_schema_is_refused_and_left_as_it_is() -> Result {
 }
 
 #[test]
+fn what_is_no_store_of_this_version_is_not_looked_into_either() -> Result {
+    let disk = Disk::new();
+    disk.connect()
+        .execute_batch("CREATE TABLE songs (name TEXT)")?;
+    let looks = || SqliteStorage::inspect(disk.path(), |_| {}).unwrap_err();
+    let error = looks();
+    assert!(matches!(error, StorageError::NotAStore { .. }), "{error}");
+    fs::remove_file(disk.path())?;
+    drop(disk.app()?);
+    disk.connect().pragma_update(None, "user_version", 2)?;
+    let error = looks();
+    assert!(
+        matches!(error, StorageError::NewerSchema { found: 2, .. }),
+        "{error}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_store_that_is_opened_once_more_lets_go_of_its_file_first() -> Result {
+    let disk = Disk::new();
+    let mut storage = SqliteStorage::new(disk.path());
+    storage.open()?;
+    storage.open()?;
+    storage.load(&mut |_| {})?;
+    Ok(())
+}
+
+#[test]
+fn a_lock_file_that_is_none_is_not_taken_for_that_of_another_app() -> Result {
+    let disk = Disk::new();
+    fs::write(disk.0.path().join("jobs.db-lock"), vec![b'x'; 4_096])?;
+    let error = start_error(&disk.path());
+    assert!(
+        matches!(error, StorageError::NotADatabase { .. }),
+        "{error}"
+    );
+    Ok(())
+}
+
+#[test]
 fn a_path_that_can_not_be_had_is_an_error_with_the_path() {
     let disk = Disk::new();
     let nowhere = disk.0.path().join("no/such/directory/jobs.db");
