@@ -532,6 +532,29 @@ fn an_overdue_job_that_is_aborted_gives_its_turn_to_the_next_and_no_other_job_do
 }
 
 #[test]
+fn an_overdue_job_that_is_replaced_gives_its_turn_to_the_next() -> Result {
+    let mut machine = Machine::new();
+    let sim = machine.boot();
+    let log = Log::new();
+    let task = logging(&sim, "t", &log);
+    for n in 0..512 {
+        let schedule = task.schedule(1).id(format!("{n:03}"));
+        let _ = schedule.at(at(60)).wait_blocking()?;
+    }
+    sim.crash();
+    machine.clock.advance(HOUR);
+    let mut sim = machine.boot();
+    let task = hanging(&sim, &log);
+    for n in 0..256 {
+        let schedule = task.schedule(1).id(format!("{n:03}")).replace();
+        let _ = schedule.delay(HOUR).wait_blocking()?;
+    }
+    sim.run_until_stalled();
+    assert_eq!(log.take().len(), 256);
+    Ok(())
+}
+
+#[test]
 fn an_overdue_job_that_took_its_turn_has_it_until_it_ends() -> Result {
     let (mut machine, mut sim, log) = overdue(600, SECOND * 12)?;
     // The second 256 take it when others have had it for ten seconds, the rest after

@@ -172,6 +172,40 @@ fn of_one_that_is_replaced_and_of_the_run_that_was_to_be_tried_again() -> Result
 }
 
 #[test]
+fn of_one_that_is_replaced_during_a_run_for_whose_successors_it_is_too_late() -> Result {
+    let mut sim = Simulation::new();
+    let clock = sim.clock();
+    let task = sim.app().task("t", move || clock.sleep(SECOND * 5));
+    let task = task.register()?;
+    let _ = task.schedule(()).id("x").every(SECOND).wait_blocking()?;
+    sim.advance(SECOND * 2);
+    let again = task.schedule(()).id("x").replace();
+    let _ = again.delay(MINUTE).wait_blocking()?;
+    let mut events = sim.app().events();
+    sim.advance(SECOND * 4);
+    // No time of the trigger that it has now was missed.
+    assert_eq!(kinds(&mut events), ["run 1 ended SUCCESS"]);
+    Ok(())
+}
+
+#[test]
+fn of_one_that_is_replaced_by_its_own_times_and_keeps_the_one_that_it_waits_for() -> Result {
+    let sim = Simulation::new();
+    let task = sim.app().task("t", || async {}).register()?;
+    let schedule = || task.schedule(()).id("x").replace().jitter(MINUTE * 30);
+    let job = schedule().cron("@hourly").wait_blocking()?;
+    let due = job.exec_at();
+    let mut events = sim.app().events();
+    let _ = schedule().cron("@hourly").wait_blocking()?;
+    let Some(Event::Job(event)) = events.try_next() else {
+        panic!("it was scheduled once more");
+    };
+    assert_eq!(event.kind, JobEventKind::Scheduled { due });
+    assert_eq!(job.exec_at(), due);
+    Ok(())
+}
+
+#[test]
 fn of_one_whose_time_had_passed_when_the_timer_came() -> Result {
     for (misfire, then) in [(Misfire::Skip, None), (Misfire::Once, Some("started 1.1"))] {
         let mut sim = Simulation::new();

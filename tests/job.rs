@@ -461,3 +461,24 @@ fn every_status_reads_back_from_what_it_prints() {
             .starts_with("`Success` is no job status: it is one of SCHEDULED,")
     );
 }
+
+#[test]
+fn an_id_is_free_for_the_job_that_starts_next() -> Result {
+    let mut sim = Simulation::new();
+    let task = sim.app().task("t", || async {}).register()?;
+    let first = task.schedule(()).id("x").delay(SECOND).wait_blocking()?;
+    let other = sim.app().task("other", move || {
+        let submit = task.schedule(()).id("x").delay(SECOND * 60);
+        std::future::ready(submit.wait_blocking().map(drop))
+    });
+    let other = other.register()?;
+    // So many that they are not spawned one by one.
+    let jobs: Vec<_> = (0..8)
+        .map(|_| other.schedule(()).delay(SECOND).wait_blocking())
+        .collect::<std::result::Result<_, _>>()?;
+    sim.advance(SECOND);
+    assert_eq!(first.status(), JobStatus::Success);
+    assert_eq!(jobs[0].status(), JobStatus::Success);
+    assert_eq!(jobs[1].status(), JobStatus::Failed, "it is taken by then");
+    Ok(())
+}

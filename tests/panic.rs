@@ -238,3 +238,27 @@ fn the_drop_of_what_a_timed_out_attempt_leaves_may_panic() -> Result {
     }
     Ok(())
 }
+
+#[test]
+fn in_the_drop_of_arguments_that_were_kept_for_a_retry() -> Result {
+    /// Panics when it is dropped, but not its clones.
+    struct First(bool);
+    impl Clone for First {
+        fn clone(&self) -> Self {
+            First(false)
+        }
+    }
+    impl Drop for First {
+        fn drop(&mut self) {
+            assert!(!self.0 || std::thread::panicking(), "the first was dropped");
+        }
+    }
+    let mut sim = Simulation::new();
+    let task = sim.app().task("t", async |_: First| 7);
+    let task = task.retry(Backoff::fixed(1, SECOND)).register()?;
+    let job = task.schedule(First(true)).push().wait_blocking()?;
+    sim.run_until_stalled();
+    assert_eq!(*job.result()?, 7);
+    assert!(sim.app().jobs().is_empty());
+    assert_alive(&mut sim)
+}

@@ -1229,6 +1229,68 @@ fn functions_that_panic_when_the_timer_lets_go_of_them_do_so_one_by_one() -> Res
     Ok(())
 }
 
+#[test]
+fn a_waker_may_look_at_its_job_where_it_is_woken() -> Result {
+    /// Looks at a job when it is woken.
+    struct Looks(Job<()>, Log<JobStatus>);
+    impl Wake for Looks {
+        fn wake(self: Arc<Self>) {
+            let _ = (self.0.result(), self.0.exec_at(), self.0.last_run());
+            self.1.add(self.0.status());
+        }
+    }
+    ends(|| {
+        let mut sim = Simulation::new();
+        let task = sim.app().task("t", async || Err::<(), _>("no"));
+        let task = task.retry(Backoff::fixed(1, HOUR)).register().unwrap();
+        let plain = sim.app().task("plain", async || {}).register().unwrap();
+        let log = Log::new();
+        let look = |job: &Job<()>| Waker::from(Arc::new(Looks(job.clone(), log.clone())));
+        // It is done; every time has passed; it is replaced, and its retry given up.
+        let done = plain.schedule(()).delay(SECOND).wait_blocking().unwrap();
+        let schedule = plain.schedule(()).misfire(Misfire::Skip);
+        let passed = schedule.cron("0 0 1 1 1 * 2000").wait_blocking().unwrap();
+        let replaced = task
+            .schedule(())
+            .id("x")
+            .every(SECOND)
+            .wait_blocking()
+            .unwrap();
+        let mut waits = [
+            pin!(done.wait().into_future()),
+            pin!(passed.wait().into_future()),
+        ];
+        for (wait, job) in waits.iter_mut().zip([&done, &passed]) {
+            let waker = look(job);
+            assert!(
+                wait.as_mut()
+                    .poll(&mut Context::from_waker(&waker))
+                    .is_pending()
+            );
+        }
+        let mut run = pin!(replaced.next_run().into_future());
+        let waker = look(&replaced);
+        assert!(
+            run.as_mut()
+                .poll(&mut Context::from_waker(&waker))
+                .is_pending()
+        );
+        sim.advance(SECOND);
+        // A retry is left, and wakes, too.
+        assert_eq!(log.take(), [JobStatus::Success, JobStatus::Scheduled]);
+        assert!(
+            run.as_mut()
+                .poll(&mut Context::from_waker(&waker))
+                .is_pending()
+        );
+        let again = task.schedule(()).id("x").replace();
+        let _ = again.every(MINUTE).wait_blocking().unwrap();
+        assert_eq!(log.take(), [JobStatus::Scheduled]);
+        sim.set_wall(datetime!(2000-01-01 1:30 UTC));
+        assert_eq!(log.take(), [JobStatus::Cancelled]);
+    })
+}
+
 /// When a replacement can't be stored, the store is told once more of the job as it
 /// was. If that ran just then, its run was among those that had been run, and another
 /// process did not make it again.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use common::{Bomb, DropCounter, HOUR, Log, MINUTE, SECOND, seconds};
 use jobber::testing::Simulation;
-use jobber::{Backoff, JobContext, JobStatus, Jobber, ScheduleError, Task};
+use jobber::{Backoff, JobContext, JobError, JobStatus, Jobber, Misfire, ScheduleError, Task};
 use time::OffsetDateTime;
 use time::macros::datetime;
 
@@ -535,5 +535,86 @@ fn an_abort_drops_the_arguments_that_were_to_follow() -> Result {
     assert!(job.abort().wait_blocking()?);
     sim.run_until_stalled();
     assert_eq!((now.alive(), then.alive()), (0, 0));
+    Ok(())
+}
+
+#[test]
+fn a_time_that_is_run_just_then_is_not_run_again_when_the_clock_goes_back_before_it() -> Result {
+    let mut sim = Simulation::new();
+    let (clock, log) = (sim.clock(), Log::new());
+    let seen = log.clone();
+    let task = sim.app().task("t", move |cx: JobContext| {
+        seen.add(cx.nominal_time().hour());
+        clock.sleep(MINUTE)
+    });
+    let task = task.register()?;
+    let schedule = || task.schedule(()).id("x").replace().misfire(Misfire::Skip);
+    let _ = schedule().cron("@hourly").wait_blocking()?;
+    sim.set_wall(datetime!(2000-01-01 4:30 UTC));
+    sim.advance(MINUTE * 30);
+    sim.set_wall(datetime!(2000-01-01 4:30 UTC));
+    let _ = schedule().cron("@hourly").wait_blocking()?;
+    sim.advance(HOUR * 2);
+    assert_eq!(log.entries(), [5, 6]);
+    Ok(())
+}
+
+#[test]
+fn a_job_that_starts_over_after_its_run_has_no_result_yet() -> Result {
+    let mut sim = Simulation::new();
+    let clock = sim.clock();
+    let task = sim.app().task("t", move || clock.sleep(SECOND));
+    let task = task.register()?;
+    let job = task.schedule(()).id("x").every(MINUTE).wait_blocking()?;
+    sim.advance(MINUTE + SECOND);
+    assert!(job.result().is_ok());
+    sim.advance(MINUTE - SECOND);
+    assert_eq!(job.status(), JobStatus::Running);
+    let _ = task
+        .schedule(())
+        .id("x")
+        .replace()
+        .delay(HOUR)
+        .wait_blocking()?;
+    sim.advance(SECOND);
+    assert_eq!(job.status(), JobStatus::Scheduled);
+    assert!(matches!(job.result(), Err(JobError::NotCompleted)));
+    Ok(())
+}
+
+#[test]
+fn a_job_tells_the_expression_that_it_goes_by_now() -> Result {
+    let (sim, task, _) = logging()?;
+    let schedule = || task.schedule(1).id("x").replace();
+    let job = schedule().delay(HOUR).wait_blocking()?;
+    assert_eq!(job.cron_expression(), None);
+    let _ = schedule().cron("@hourly").wait_blocking()?;
+    assert_eq!(job.cron_expression(), Some("@hourly"));
+    let _ = schedule().every(HOUR).wait_blocking()?;
+    assert_eq!(job.cron_expression(), None);
+    drop(sim);
+    Ok(())
+}
+
+#[test]
+fn arguments_of_a_replacement_that_is_refused_are_dropped_where_they_may_do_anything() -> Result {
+    let mut sim = Simulation::new();
+    let task = sim
+        .app()
+        .task("t", async |_: Option<Looks>, _: Option<Bomb>| {
+            std::future::pending::<()>().await;
+        });
+    let task = task.register()?;
+    let job = task
+        .schedule((None, None))
+        .id("x")
+        .every(SECOND)
+        .wait_blocking()?;
+    sim.advance(SECOND);
+    assert!(job.cancel().wait_blocking()?);
+    let looks = Looks(sim.app().find_job("x").unwrap(), Log::new());
+    let again = task.schedule((Some(looks), Some(Bomb))).id("x").replace();
+    let refused = again.every(SECOND).wait_blocking();
+    assert!(matches!(refused, Err(ScheduleError::JobEnding { .. })));
     Ok(())
 }

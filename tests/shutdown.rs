@@ -3,7 +3,11 @@
 mod common;
 
 use std::error::Error;
+use std::future::{Future, IntoFuture};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -309,6 +313,43 @@ fn the_app_can_be_dropped_by_a_job_of_its_own() -> Result {
         JobStatus::Running | JobStatus::Success
     ));
     Ok(())
+}
+
+#[test]
+fn wait_all_ends_with_the_last_job_whether_that_has_a_name_or_not() -> Result {
+    let mut sim = Simulation::new();
+    let task = sim.app().task("t", || async {}).register()?;
+    for is_named in [true, false] {
+        let schedule = task.schedule(());
+        let schedule = if is_named { schedule.id("x") } else { schedule };
+        let _ = schedule.delay(SECOND).wait_blocking()?;
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
+        let app = sim.app().clone();
+        let mut all = pin!(app.wait_all().into_future());
+        assert!(
+            all.as_mut()
+                .poll(&mut Context::from_waker(&waker))
+                .is_pending()
+        );
+        sim.advance(SECOND);
+        assert!(woken.0.load(Ordering::SeqCst));
+        assert!(
+            all.as_mut()
+                .poll(&mut Context::from_waker(&waker))
+                .is_ready()
+        );
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 #[test]

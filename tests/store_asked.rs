@@ -7,7 +7,7 @@
 mod common;
 
 use std::error::Error;
-use std::future::Future;
+use std::future::{Future, IntoFuture};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use common::{HOUR, Log, MINUTE, SECOND};
 use futures_lite::future::{block_on, poll_once};
 use jobber::testing::{Fault, FaultyStorage, ManualClock, Operation};
 use jobber::{
-    Change, JobContext, JobFuture, JobRecord, JobStatus, Jobber, MemoryStorage, Misfire,
+    Backoff, Change, JobContext, JobFuture, JobRecord, JobStatus, Jobber, MemoryStorage, Misfire,
     StorageError, Task,
 };
 use serde::{Deserialize, Serialize};
@@ -644,6 +644,61 @@ fn the_store_is_told_of_a_job_of_which_every_time_has_passed() -> Result {
     assert!(!job.is_done());
     by_word.let_go()?;
     assert_eq!(job.wait_blocking(), JobStatus::Cancelled);
+    Ok(())
+}
+
+#[test]
+fn a_retry_that_the_store_is_told_of_is_no_run_for_whoever_waits_for_one() -> Result {
+    let mut by_word = ByWord::new()?;
+    let task = by_word.app.task("t", async |cx: JobContext| {
+        if cx.run_number() == 2 {
+            return Err("no");
+        }
+        Ok(())
+    });
+    let task = task.retry(Backoff::fixed(1, SECOND)).durable().register()?;
+    let job = task.schedule(()).id("x").every(HOUR).wait_blocking()?;
+    by_word.pass(HOUR)?;
+    by_word.let_go()?;
+    by_word.hold();
+    by_word.pass(HOUR)?;
+    assert_eq!(by_word.asked()?, ["advance x"]);
+    let mut next = Box::pin(job.next_run().into_future());
+    begin(&mut next);
+    by_word.let_go()?;
+    begin(&mut next);
+    by_word.pass(SECOND)?;
+    by_word.let_go()?;
+    assert_eq!(block_on(next).map(|run| run.number), Some(2));
+    Ok(())
+}
+
+#[test]
+fn values_are_not_dropped_on_the_thread_of_the_store() -> Result {
+    static DROPS: Mutex<Vec<bool>> = Mutex::new(Vec::new());
+    struct Value;
+    impl Drop for Value {
+        fn drop(&mut self) {
+            let is_stores = thread::current().name() == Some("jobber-store");
+            DROPS.lock().unwrap().push(is_stores);
+        }
+    }
+    let mut by_word = ByWord::new()?;
+    let task = by_word
+        .app
+        .task("t", async || Ok::<_, &str>(Value))
+        .durable()
+        .register()?;
+    let job = task.schedule(()).id("x").delay(SECOND).wait_blocking()?;
+    by_word.hold();
+    by_word.pass(SECOND)?;
+    assert_eq!(by_word.asked()?, ["remove x"]);
+    // The store is the last that has the job.
+    drop(job);
+    assert!(DROPS.lock().unwrap().is_empty());
+    by_word.let_go()?;
+    by_word.pass(Duration::from_nanos(1))?;
+    assert_eq!(*DROPS.lock().unwrap(), [false]);
     Ok(())
 }
 
