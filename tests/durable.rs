@@ -555,6 +555,27 @@ fn an_overdue_job_that_is_replaced_gives_its_turn_to_the_next() -> Result {
 }
 
 #[test]
+fn a_job_that_is_not_overdue_waits_for_no_turn() -> Result {
+    let mut machine = Machine::new();
+    let sim = machine.boot();
+    let task = logging(&sim, "t", &Log::new());
+    for n in 0..300 {
+        let due = at(if n < 256 { 60 } else { 3_601 });
+        let _ = task.schedule(1).at(due).wait_blocking()?;
+    }
+    sim.crash();
+    machine.clock.advance(HOUR);
+    let mut sim = machine.boot();
+    let log = Log::new();
+    hanging(&sim, &log);
+    sim.run_until_stalled();
+    assert_eq!(log.take().len(), 256);
+    sim.advance(SECOND);
+    assert_eq!(log.take().len(), 44);
+    Ok(())
+}
+
+#[test]
 fn an_overdue_job_that_took_its_turn_has_it_until_it_ends() -> Result {
     let (mut machine, mut sim, log) = overdue(600, SECOND * 12)?;
     // The second 256 take it when others have had it for ten seconds, the rest after

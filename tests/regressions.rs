@@ -369,6 +369,40 @@ fn arguments_of_a_job_of_which_every_time_has_passed_are_not_dropped_there_eithe
     Ok(())
 }
 
+#[test]
+fn nor_is_the_value_of_such_a_job() -> Result {
+    struct TellsWhere(Log<Option<String>>);
+    impl Drop for TellsWhere {
+        fn drop(&mut self) {
+            self.0.add(thread::current().name().map(String::from));
+        }
+    }
+    let clock = ManualClock::new();
+    let app = Jobber::builder().clock(clock.clone()).build()?;
+    let log = Log::new();
+    let held = log.clone();
+    let task = app.task("t", move || {
+        std::future::ready(Ok::<_, &str>(TellsWhere(held.clone())))
+    });
+    let task = task.register()?;
+    app.start().wait_blocking()?;
+    let schedule = task.schedule(()).misfire(Misfire::Skip);
+    let job = schedule.cron("0 30 0-1 1 1 * 2000").wait_blocking()?;
+    clock.advance(MINUTE * 30);
+    while job.last_run().is_none() {
+        thread::yield_now();
+    }
+    // The timer is the last that has it.
+    drop(job);
+    clock.advance(HOUR * 2);
+    while log.entries().is_empty() {
+        thread::yield_now();
+    }
+    let timer = Some("jobber-timer".to_string());
+    assert!(!log.entries().contains(&timer), "{:?}", log.entries());
+    Ok(())
+}
+
 /// The second of two shutdowns ended the app while the first was still
 /// cancelling: most jobs stayed scheduled for ever.
 #[test]

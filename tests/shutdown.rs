@@ -343,6 +343,31 @@ fn wait_all_ends_with_the_last_job_whether_that_has_a_name_or_not() -> Result {
     Ok(())
 }
 
+#[test]
+fn wait_all_ends_with_the_app_though_a_job_goes_on() -> Result {
+    let mut sim = Simulation::new();
+    let task = sim.app().task("t", future::pending::<()>).register()?;
+    let _ = task.schedule(()).push().wait_blocking()?;
+    sim.run_until_stalled();
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(woken.clone());
+    let app = sim.app().clone();
+    let mut all = pin!(app.wait_all().into_future());
+    assert!(
+        all.as_mut()
+            .poll(&mut Context::from_waker(&waker))
+            .is_pending()
+    );
+    assert_eq!(sim.shutdown(SECOND).len(), 1);
+    assert!(woken.0.load(Ordering::SeqCst));
+    assert!(
+        all.as_mut()
+            .poll(&mut Context::from_waker(&waker))
+            .is_ready()
+    );
+    Ok(())
+}
+
 #[derive(Default)]
 struct Woken(AtomicBool);
 

@@ -8,7 +8,10 @@ mod common;
 
 use std::error::Error;
 use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -17,7 +20,7 @@ use futures_lite::future::{block_on, poll_once};
 use jobber::testing::{Fault, FaultyStorage, ManualClock, Operation};
 use jobber::{
     Backoff, Change, JobContext, JobFuture, JobRecord, JobStatus, Jobber, MemoryStorage, Misfire,
-    StorageError, Task,
+    ScheduleError, StorageError, Task,
 };
 use serde::{Deserialize, Serialize};
 
@@ -699,6 +702,55 @@ fn values_are_not_dropped_on_the_thread_of_the_store() -> Result {
     by_word.let_go()?;
     by_word.pass(Duration::from_nanos(1))?;
     assert_eq!(*DROPS.lock().unwrap(), [false]);
+    Ok(())
+}
+
+#[test]
+fn whoever_replaces_a_job_that_is_still_on_its_way_into_the_store_waits_for_that() -> Result {
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+    for answer in [Fault::None, full()] {
+        let is_taken = matches!(answer, Fault::None);
+        let by_word = ByWord::new()?;
+        let task = slow(&by_word, &Log::new(), SECOND)?;
+        by_word.hold();
+        let mut first = task.schedule(1).id("x").delay(MINUTE);
+        begin(&mut first);
+        assert_eq!(by_word.asked()?, ["put x 1"]);
+        let mut second = task.schedule(2).id("x").replace().delay(HOUR);
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
+        let mut cx = Context::from_waker(&waker);
+        assert!(Pin::new(&mut second).poll(&mut cx).is_pending());
+        by_word.answer(answer);
+        assert_eq!(block_on(first).is_ok(), is_taken);
+        assert!(woken.0.load(Ordering::SeqCst));
+        begin(&mut second);
+        assert_eq!(by_word.asked()?, ["put x 2"]);
+        by_word.let_go()?;
+        let _ = block_on(second)?;
+        assert_eq!(by_word.app.jobs().len(), 1);
+    }
+    Ok(())
+}
+
+#[test]
+fn nothing_is_replaced_once_the_app_stops() -> Result {
+    let mut by_word = ByWord::new()?;
+    let task = slow(&by_word, &Log::new(), SECOND)?;
+    let job = task.schedule(1).id("x").every(MINUTE).wait_blocking()?;
+    by_word.pass(MINUTE)?;
+    let mut stop = by_word.app.shutdown(HOUR);
+    begin(&mut stop);
+    assert_eq!(job.status(), JobStatus::Running);
+    let again = task.schedule(2).id("x").replace().delay(HOUR);
+    assert!(matches!(again.wait_blocking(), Err(ScheduleError::Stopped)));
+    assert_eq!(by_word.record("x").unwrap().args, "1");
     Ok(())
 }
 
