@@ -143,17 +143,250 @@ fn a_store_that_is_away_is_asked_again_at_growing_intervals() -> Result {
     let disk = Disk::new();
     let mut sim = disk.boot();
     let log = Log::new();
-    let _ = adding(&sim, &log).schedule(1).push().wait_blocking()?;
+    let task = adding(&sim, &log);
+    // The second time as the first.
+    for _ in 0..2 {
+        let _ = task.schedule(1).push().wait_blocking()?;
+        disk.is(Fault::Fail);
+        disk.commits.take();
+        sim.run_until_stalled();
+        let mut asked = Vec::new();
+        for tenth in 0..600 {
+            asked.extend(disk.commits.take().iter().map(|_| tenth));
+            sim.advance(SECOND / 10);
+        }
+        // In tenths of a second: 0.1, 0.2, 0.4 … and 10 s at most.
+        assert_eq!(asked, [0, 1, 3, 7, 15, 31, 63, 127, 227, 327, 427, 527]);
+        disk.is(Fault::None);
+        sim.advance(SECOND * 10);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_store_that_is_away_is_not_asked_more_often_because_more_is_to_be_stored() -> Result {
+    let disk = Disk::new();
+    let mut sim = disk.boot();
+    let _ = adding(&sim, &Log::new())
+        .schedule(1)
+        .every(SECOND)
+        .wait_blocking()?;
     disk.is(Fault::Fail);
     disk.commits.take();
+    sim.advance(MINUTE * 10);
+    let asked = disk.commits.take().len();
+    assert!((60..70).contains(&asked), "{asked} times for 600 runs");
+    Ok(())
+}
+
+#[test]
+fn what_waits_for_the_store_is_tried_once_more_when_the_app_stops() -> Result {
+    let disk = Disk::new();
+    let mut sim = disk.boot();
+    let task = adding(&sim, &Log::new());
+    let _ = task.schedule(1).id("x").push().wait_blocking()?;
+    disk.is(Fault::Fail);
+    sim.advance(HOUR);
+    disk.is(Fault::None);
+    sim.shutdown(Duration::ZERO);
+    assert!(!disk.has("x"));
+    Ok(())
+}
+
+#[test]
+fn a_new_job_is_tried_at_once_though_it_comes_with_what_can_wait() -> Result {
+    let contents = MemoryStorage::new();
+    let queued = Log::new();
+    // While the store fails for the second time, a job is cancelled and another one
+    // scheduled; then it is back.
+    type Then = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
+    let (then, fails) = (Then::default(), Arc::new(Mutex::new(0)));
+    let (next, left) = (then.clone(), fails.clone());
+    let storage = FaultyStorage::new(contents.clone(), move |operation| {
+        let mut left = left.lock().unwrap();
+        if !matches!(operation, Operation::Commit(_)) || *left == 0 {
+            return Fault::None;
+        }
+        *left -= 1;
+        if *left == 0 {
+            let then = next.lock().unwrap().take();
+            then.into_iter().for_each(|then| then());
+        }
+        Fault::Fail
+    });
+    let mut sim = Simulation::with(0, ManualClock::new(), |app| app.storage(storage))?;
+    let task = adding(&sim, &Log::new());
+    let _ = task.schedule(1).id("x").push().wait_blocking()?;
+    let job = task.schedule(2).id("y").delay(HOUR).wait_blocking()?;
+    // Those of the end, and of the new job with it, and of the end alone.
+    *fails.lock().unwrap() = 3;
     sim.run_until_stalled();
-    let mut asked = Vec::new();
-    for tenth in 0..600 {
-        asked.extend(disk.commits.take().iter().map(|_| tenth));
-        sim.advance(SECOND / 10);
+    let (again, submits) = (task.clone(), queued.clone());
+    *then.lock().unwrap() = Some(Box::new(move || {
+        assert!(block_on(poll_once(job.cancel())).is_none());
+        let mut submit = again.schedule(3).id("z").delay(HOUR);
+        begin(&mut submit);
+        submits.add(Arc::new(Mutex::new(Some(submit))));
+    }));
+    storage_error(task.schedule(4).delay(HOUR).wait_blocking());
+    let submit = queued.take().remove(0).lock().unwrap().take().unwrap();
+    let _ = block_on(submit)?;
+    let ids: Vec<_> = contents.records().into_iter().map(|r| r.id).collect();
+    assert_eq!(ids, ["z"]);
+    Ok(())
+}
+
+#[test]
+fn a_store_that_has_refused_a_job_is_not_asked_again_of_itself() -> Result {
+    let disk = Disk::new();
+    let mut sim = disk.boot();
+    let task = adding(&sim, &Log::new());
+    disk.is(Fault::FailWith(StorageError::Full {
+        path: "disk".into(),
+    }));
+    storage_error(task.schedule(1).delay(HOUR).wait_blocking());
+    disk.commits.take();
+    sim.advance(HOUR);
+    assert!(disk.commits.take().is_empty());
+    Ok(())
+}
+
+/// A job that is too large is in one commit with others. Gives what became of `ids`,
+/// which are scheduled after `y` has been cancelled, and what the store has in the end.
+fn with_one_that_is_too_large(
+    ids: &[(&'static str, u32)],
+    is_first_alone_refused: bool,
+) -> Result<(Vec<bool>, Vec<String>)> {
+    type Submits = Vec<jobber::Submit<u32, ()>>;
+    let contents = MemoryStorage::new();
+    let hook = Arc::new(Mutex::new(None::<Box<dyn FnOnce() + Send>>));
+    let then = hook.clone();
+    let mut is_refused = is_first_alone_refused;
+    let storage = FaultyStorage::new(contents.clone(), move |operation| {
+        let Operation::Commit(changes) = operation else {
+            return Fault::None;
+        };
+        let then = then.lock().unwrap().take();
+        then.into_iter().for_each(|then| then());
+        let is_large = |change: &Change| matches!(change, Change::Put(job) if job.args == "9");
+        let is_alone = matches!(changes, [Change::Remove(_)]);
+        if changes.iter().any(is_large) {
+            let detail = "9".into();
+            Fault::FailWith(StorageError::TooLarge { detail })
+        } else if is_alone && std::mem::take(&mut is_refused) {
+            Fault::Fail
+        } else {
+            Fault::None
+        }
+    });
+    let mut sim = Simulation::with(0, ManualClock::new(), |app| app.storage(storage))?;
+    let task = adding(&sim, &Log::new());
+    let job = task.schedule(1).id("y").delay(HOUR).wait_blocking()?;
+    let submits = Arc::new(Mutex::new(Submits::new()));
+    let (again, all, ids) = (task.clone(), submits.clone(), ids.to_vec());
+    // While the store is asked about another job.
+    *hook.lock().unwrap() = Some(Box::new(move || {
+        assert!(block_on(poll_once(job.cancel())).is_none());
+        for (id, n) in ids {
+            let mut submit = again.schedule(n).id(id).delay(HOUR * 2);
+            begin(&mut submit);
+            all.lock().unwrap().push(submit);
+        }
+    }));
+    let first = task.schedule(0).id("first").delay(HOUR).wait_blocking()?;
+    let submits = std::mem::take(&mut *submits.lock().unwrap());
+    let answers = submits.into_iter().map(|submit| block_on(submit).is_ok());
+    let answers = answers.collect();
+    assert_eq!(sim.app().health().is_good(), !is_first_alone_refused);
+    sim.advance(MINUTE);
+    assert!(sim.app().health().is_good());
+    assert!(first.cancel().wait_blocking()?);
+    let records = contents.records().into_iter();
+    let mut ids: Vec<_> = records.map(|record| record.id.to_string()).collect();
+    ids.sort();
+    Ok((answers, ids))
+}
+
+#[test]
+fn what_is_committed_with_a_job_that_is_too_large_is_committed_without_it() -> Result {
+    let jobs = [("a", 2), ("b", 9), ("c", 3)];
+    let (answers, ids) = with_one_that_is_too_large(&jobs, false)?;
+    assert_eq!(answers, [true, false, true]);
+    assert_eq!(ids, ["a", "c"]);
+    Ok(())
+}
+
+#[test]
+fn of_those_that_are_committed_one_by_one_none_overtakes_what_must_be_made() -> Result {
+    let jobs = [("y", 2), ("b", 9)];
+    let (answers, ids) = with_one_that_is_too_large(&jobs, true)?;
+    // The cancel of the first `y` is not stored yet when the second is to be.
+    assert_eq!(answers, [false, false]);
+    assert!(ids.is_empty(), "{ids:?}");
+    Ok(())
+}
+
+#[test]
+fn whoever_cancels_while_the_store_is_away_is_told_each_time() -> Result {
+    let (mood, contents) = (Arc::new(Mutex::new(Fault::None)), MemoryStorage::new());
+    let now = mood.clone();
+    let storage = FaultyStorage::new(contents, move |_| now.lock().unwrap().clone());
+    let app = Jobber::builder().storage(storage).build()?;
+    let task = app.task("t", async |n: u32| n).durable().register()?;
+    app.start().wait_blocking()?;
+    let jobs: Vec<_> = (0..8)
+        .map(|n| task.schedule(n).delay(HOUR).wait_blocking())
+        .collect::<std::result::Result<_, _>>()?;
+    *mood.lock().unwrap() = Fault::Fail;
+    let (tells, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        for job in jobs {
+            let _ = tells.send(job.cancel().wait_blocking().is_err());
+        }
+    });
+    for _ in 0..8 {
+        assert!(told.recv_timeout(MINUTE)?);
     }
-    // In tenths of a second: 0.1, 0.2, 0.4 … and 10 s at most.
-    assert_eq!(asked, [0, 1, 3, 7, 15, 31, 63, 127, 227, 327, 427, 527]);
+    Ok(())
+}
+
+#[test]
+fn a_store_whose_drop_panics_is_let_go_of_all_the_same() -> Result {
+    struct Panics(MemoryStorage);
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            panic!("the store was dropped");
+        }
+    }
+    impl Storage for Panics {
+        fn open(&mut self) -> std::result::Result<(), StorageError> {
+            self.0.open()
+        }
+        fn load(
+            &mut self,
+            each: &mut dyn FnMut(jobber::Loaded),
+        ) -> std::result::Result<(), StorageError> {
+            self.0.load(each)
+        }
+        fn commit(&mut self, changes: &[Change]) -> std::result::Result<(), StorageError> {
+            self.0.commit(changes)
+        }
+    }
+    let disk = Disk::new();
+    let boot = || {
+        let storage = Panics(disk.contents.clone());
+        Simulation::with(0, disk.clock.clone(), |app| app.storage(storage))
+    };
+    let mut sim = boot()?;
+    let _ = adding(&sim, &Log::new())
+        .schedule(1)
+        .id("x")
+        .delay(HOUR)
+        .wait_blocking()?;
+    assert!(sim.shutdown(SECOND).is_empty());
+    let sim = boot()?;
+    assert!(adding(&sim, &Log::new()).job("x").is_some());
+    sim.crash();
     Ok(())
 }
 
@@ -285,6 +518,7 @@ fn a_replacement_that_was_torn_is_taken_back_whole() -> Result {
         let slow = sim
             .app()
             .task("t", move |_: u32| clock.sleep(HOUR))
+            .timeout(HOUR * 2)
             .durable()
             .register()?;
         let due = time::macros::datetime!(2000-01-01 0:01 UTC);
@@ -345,15 +579,15 @@ fn a_run_that_makes_up_for_a_missed_time_is_counted_once_though_a_crash_cuts_it(
     sim.crash();
 
     let mut sim = disk.boot();
-    let minutes = Log::new();
-    let seen = minutes.clone();
+    let runs = Log::new();
+    let seen = runs.clone();
     let task = sim.app().task("t", move |cx: JobContext, _: u32| {
-        seen.add(cx.nominal_time().minute());
+        seen.add((cx.run_number(), cx.nominal_time().minute()));
         async {}
     });
     task.durable().register()?;
     sim.advance(MINUTE);
-    assert_eq!(minutes.take(), [1, 2, 6]);
+    assert_eq!(runs.take(), [(1, 1), (2, 2), (3, 6)]);
     Ok(())
 }
 
