@@ -220,6 +220,59 @@ fn a_retry_is_stored_with_its_attempt_and_its_time() -> Result {
 }
 
 #[test]
+fn a_run_that_is_tried_again_after_a_crash_started_with_its_first_attempt() -> Result {
+    let mut machine = Machine::new();
+    let log = Log::new();
+    let backoff = Backoff::fixed(1, MINUTE);
+    let sim = machine.boot();
+    let _ = failing(&sim, &log, backoff.clone())
+        .schedule(1)
+        .id("x")
+        .every(HOUR)
+        .wait_blocking()?;
+    sim.crash();
+    // It starts late, for the process was away.
+    machine.clock.advance(HOUR + SECOND * 15);
+    let mut sim = machine.boot();
+    failing(&sim, &log, backoff);
+    sim.run_until_stalled();
+    sim.crash();
+    assert_eq!(log.take(), [(1, 1, at(3_600))]);
+    let mut sim = machine.boot();
+    let job = logging(&sim, "t", &log).job("x").unwrap();
+    sim.advance(MINUTE);
+    assert_eq!(log.take(), [(1, 2, at(3_600))]);
+    assert_eq!(job.last_run().unwrap().started_at, at(3_615));
+    Ok(())
+}
+
+#[test]
+fn jitter_is_stored_and_goes_on_after_a_crash() -> Result {
+    let mut machine = Machine::new();
+    let log = Log::new();
+    let sim = machine.boot();
+    let schedule = logging(&sim, "t", &log).schedule(1).id("x");
+    let _ = schedule
+        .jitter(MINUTE * 30)
+        .cron("@hourly")
+        .wait_blocking()?;
+    sim.crash();
+    let trigger = machine.record("x").unwrap().trigger;
+    let jitter = match trigger {
+        TriggerRecord::Cron { options, .. } => options.jitter,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(jitter, MINUTE * 30);
+    let mut sim = machine.boot();
+    let job = logging(&sim, "t", &log).job("x").unwrap();
+    sim.advance(HOUR * 2 - MINUTE);
+    assert_eq!(log.take(), [(1, 1, at(3_600))]);
+    let next = job.exec_at();
+    assert!(at(7_200) < next && next <= at(7_200 + 1_800), "{next}");
+    Ok(())
+}
+
+#[test]
 fn a_recurring_job_goes_on_with_its_count_its_last_run_and_its_times() -> Result {
     let mut machine = Machine::new();
     let mut sim = machine.boot();
@@ -1632,6 +1685,71 @@ fn a_replacement_after_the_clock_went_back_runs_no_time_twice_after_a_crash() ->
     logging(&sim, "t", &log);
     sim.advance(SECOND * 160);
     assert_eq!(log.take(), [(2, 1, at(3_600)), (3, 1, at(3_720))]);
+    Ok(())
+}
+
+#[test]
+fn a_replacement_stores_the_runs_that_have_ended_and_the_one_whose_retry_is_given_up() -> Result {
+    let mut machine = Machine::new();
+    let mut sim = machine.boot();
+    let task = failing(&sim, &Log::new(), Backoff::fixed(1, MINUTE));
+    let replace = || {
+        let schedule = task.schedule(1).id("x").replace();
+        schedule.every(HOUR).wait_blocking()
+    };
+    let stored = |machine: &Machine| {
+        let progress = machine.record("x").unwrap().progress.recurring.unwrap();
+        (progress.runs, progress.failures_in_a_row, progress.last_run)
+    };
+    let job = replace()?;
+    let _ = replace()?;
+    assert_eq!(stored(&machine), (0, 0, None));
+    sim.advance(HOUR);
+    // The first attempt has failed, and the second will not be made.
+    let _ = replace()?;
+    assert_eq!(stored(&machine), (1, 1, job.last_run()));
+    assert_eq!(job.last_run().unwrap().status, JobStatus::Failed);
+    let _ = replace()?;
+    assert_eq!(stored(&machine), (1, 1, job.last_run()));
+    Ok(())
+}
+
+#[test]
+fn a_run_that_goes_on_is_not_stored_as_ended_by_a_replacement() -> Result {
+    let mut machine = Machine::new();
+    let mut sim = machine.boot();
+    let task = hanging(&sim, &Log::new());
+    let schedule = || task.schedule(1).id("x").replace();
+    let _ = schedule().every(HOUR).wait_blocking()?;
+    sim.advance(HOUR);
+    let _ = schedule().every(MINUTE).wait_blocking()?;
+    let progress = machine.record("x").unwrap().progress.recurring.unwrap();
+    assert_eq!((progress.failures_in_a_row, progress.last_run), (0, None));
+    Ok(())
+}
+
+#[test]
+fn how_the_attempt_before_a_crash_failed_is_known_when_its_retry_is_given_up() -> Result {
+    let mut machine = Machine::new();
+    let boot = |machine: &mut Machine| -> Result<_> {
+        let sim = machine.boot();
+        let task = sim
+            .app()
+            .task("t", |_: u32| std::future::pending::<()>())
+            .timeout(SECOND)
+            .retry(Backoff::fixed(1, HOUR))
+            .durable()
+            .register()?;
+        Ok((sim, task))
+    };
+    let (mut sim, task) = boot(&mut machine)?;
+    let _ = task.schedule(1).id("x").every(MINUTE).wait_blocking()?;
+    sim.advance(MINUTE + SECOND);
+    sim.crash();
+    let (_sim, task) = boot(&mut machine)?;
+    let again = task.schedule(1).id("x").replace();
+    let job = again.every(MINUTE).wait_blocking()?;
+    assert_eq!(job.last_run().unwrap().status, JobStatus::Timeout);
     Ok(())
 }
 
