@@ -284,3 +284,40 @@ fn a_retry_that_is_too_far_off_to_count_waits_for_ever_and_harms_nobody() -> Res
     assert!(job.cancel().wait_blocking()?);
     Ok(())
 }
+
+#[test]
+fn the_reason_of_an_abort_is_the_source_of_that() -> Result {
+    let mut sim = Simulation::new();
+    let abort = || Abort::new(std::io::Error::other("the card is gone"));
+    let task = sim
+        .app()
+        .task("t", move || std::future::ready(Err::<(), _>(abort())));
+    let job = task.register()?.schedule(()).push().wait_blocking()?;
+    sim.run_until_stalled();
+    let error = job.result().unwrap_err();
+    let abort = error.source().unwrap();
+    assert_eq!(abort.to_string(), "the card is gone");
+    assert!(abort.source().unwrap().is::<std::io::Error>());
+    Ok(())
+}
+
+#[test]
+fn a_factor_of_zero_is_allowed_and_makes_all_retries_but_the_first_at_once() -> Result {
+    let mut sim = Simulation::new();
+    let (now, log) = (seconds(&sim), Log::new());
+    let seen = log.clone();
+    let task = sim.app().task("t", move || {
+        seen.add(now());
+        std::future::ready(Err::<(), _>("no"))
+    });
+    let backoff = Backoff::exponential(3).initial(SECOND).factor(0.0);
+    let _ = task
+        .retry(backoff)
+        .register()?
+        .schedule(())
+        .push()
+        .wait_blocking()?;
+    sim.advance(SECOND);
+    assert_eq!(log.entries(), [0, 1, 1, 1]);
+    Ok(())
+}
