@@ -527,6 +527,19 @@ impl Progress {
         more.owed = more.owed.max(owed);
     }
 
+    pub(crate) fn is_owed(&self) -> bool {
+        let more = self.more.as_ref();
+        more.is_some_and(|more| more.owed > Owed::Nothing)
+    }
+
+    /// What is owed to it and can be told: it has answered all.
+    pub(crate) fn take_owed(&mut self) -> Owed {
+        match &mut self.more {
+            Some(more) if more.replacing == 0 => std::mem::take(&mut more.owed),
+            _ => Owed::Nothing,
+        }
+    }
+
     pub(crate) fn is_recurring(&self) -> bool {
         self.recurring().is_some()
     }
@@ -560,7 +573,7 @@ impl Progress {
 
     /// Whether a change has to reach the store before it goes on.
     pub(crate) fn is_unstored(&self) -> bool {
-        let is_owed = self.more.as_ref().is_some_and(|m| m.owed > Owed::Nothing);
+        let is_owed = self.is_owed();
         self.durable().is_some_and(|d| d.unstored > 0 || is_owed)
     }
 

@@ -427,8 +427,12 @@ where
         if goes_on && state.args.is_none() {
             spare = spare.and_then(|args| state.args.put(args));
         }
+        let is_owed = state.progress.is_owed();
         drop(state);
         drop_contained(spare);
+        if is_owed {
+            self.arguments_are_back();
+        }
         if is_running {
             return Some(copy);
         }
@@ -759,8 +763,12 @@ where
             // For a retry, or the next run.
             spare = spare.and_then(|args| state.args.put(args));
         }
+        let is_owed = state.progress.is_owed();
         drop(state);
         drop_contained(spare);
+        if is_owed {
+            self.arguments_are_back();
+        }
         self.mishap(begun.number, Mishap::Dropped);
         self.body_gone(begun.number);
     }

@@ -874,3 +874,54 @@ fn what_follows_a_run_does_not_come_back_when_the_job_is_cancelled_and_replaced_
     assert!(by_word.record("x").is_none());
     Ok(())
 }
+
+/// What is to be done when a number is written next.
+static WHEN_WRITTEN: Mutex<Option<Box<dyn FnOnce() + Send>>> = Mutex::new(None);
+
+/// A number that can tell that it is written.
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
+struct Watched(u32);
+
+impl Serialize for Watched {
+    fn serialize<S: serde::Serializer>(
+        &self,
+        serializer: S,
+    ) -> std::result::Result<S::Ok, S::Error> {
+        let then = WHEN_WRITTEN.lock().unwrap().take();
+        then.into_iter().for_each(|then| then());
+        serializer.serialize_u32(self.0)
+    }
+}
+
+/// When a replacement may have been torn, the store is told of the whole job once more;
+/// its arguments are written when no lock is held. A replacement that came just then was
+/// overwritten by that: a crash brought back the job as it had been, though the
+/// replacement had been acknowledged.
+#[test]
+fn a_replacement_that_comes_while_the_job_is_told_again_is_not_overwritten() -> Result {
+    let by_word = ByWord::new()?;
+    let task = by_word.app.task("w", async |_: Watched| {});
+    let task = task.durable().register()?;
+    let schedule = |n| task.schedule(Watched(n)).id("x").replace();
+    let _ = schedule(1).delay(HOUR).wait_blocking()?;
+    by_word.hold();
+    let mut one = schedule(2).every(HOUR);
+    begin(&mut one);
+    assert_eq!(by_word.asked()?, ["put x 2"]);
+    let (sends, begun) = mpsc::channel();
+    let mut other = schedule(3).cron("@hourly");
+    *WHEN_WRITTEN.lock().unwrap() = Some(Box::new(move || {
+        begin(&mut other);
+        let _ = sends.send(other);
+    }));
+    by_word.answer(Fault::Tear);
+    assert_eq!(by_word.asked()?, ["put x 3"]);
+    by_word.answer(Fault::None);
+    assert!(block_on(one).is_err());
+    assert!(block_on(begun.recv_timeout(WATCHDOG)?).is_ok());
+    assert_eq!(by_word.record("x").unwrap().args, "3");
+    by_word.let_go()?;
+    assert_eq!(by_word.record("x").unwrap().args, "3");
+    Ok(())
+}

@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::cell::RefCell;
 use std::error::Error;
 use std::future::Future;
 use std::sync::{Arc, Mutex, mpsc};
@@ -1226,5 +1227,50 @@ fn a_job_that_the_store_takes_during_the_shutdown_is_left_to_the_next_process() 
     });
     assert_eq!(job.status(), JobStatus::Scheduled);
     assert_eq!(disk.records().len(), 1);
+    Ok(())
+}
+
+thread_local! {
+    /// What is to be done when a number is copied next.
+    static WHEN_COPIED: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
+}
+
+/// A number that can tell that it is copied.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+struct Watched(u32);
+
+impl Clone for Watched {
+    fn clone(&self) -> Self {
+        let then = WHEN_COPIED.take();
+        then.into_iter().for_each(|then| then());
+        Self(self.0)
+    }
+}
+
+/// The arguments of a run are copied when no lock is held. When a replacement was torn
+/// just then, the store could not be told of the job as it had been: it kept what it
+/// had refused, and a crash brought that up.
+#[test]
+fn a_job_whose_arguments_are_being_copied_is_told_again_when_they_are_back() -> Result {
+    let disk = Disk::new();
+    let mut sim = disk.boot();
+    let task = sim
+        .app()
+        .task("t", |_: Watched| std::future::pending::<()>());
+    let task = task.durable().register()?;
+    let schedule = |n| task.schedule(Watched(n)).id("x");
+    let _ = schedule(1).delay(MINUTE).wait_blocking()?;
+    let again = schedule(2).replace().every(HOUR);
+    let mood = disk.mood.clone();
+    WHEN_COPIED.set(Some(Box::new(move || {
+        *mood.lock().unwrap() = Fault::Tear;
+        storage_error(again.wait_blocking());
+        *mood.lock().unwrap() = Fault::None;
+    })));
+    sim.advance(MINUTE);
+    let record = &disk.contents.records()[0];
+    assert_eq!((&*record.args, record.trigger.name()), ("1", "delay"));
+    assert!(sim.app().health().is_good());
     Ok(())
 }

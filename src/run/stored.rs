@@ -605,9 +605,14 @@ where
             }
             (Owed::Whole, Some(Some(record))) => Change::Put(record),
             (Owed::Whole, None) if is_durable => {
-                let args = state.args.take();
-                drop(state);
-                self.store_anew(args, now);
+                match state.args.take() {
+                    Some(args) => {
+                        drop(state);
+                        self.store_anew(args, now);
+                    }
+                    // They are being copied for an attempt.
+                    None => state.progress.owe(Owed::Whole),
+                }
                 return;
             }
             // It is for nobody but this process, or what follows its run is.
@@ -616,10 +621,23 @@ where
         self.queue_move(&mut state, change);
     }
 
+    /// The arguments of the job are back, without which the store could not be told what
+    /// it was owed.
+    pub(super) fn arguments_are_back(&self) {
+        let now = self.hub().clock.now();
+        let mut state = lock(&self.state);
+        let owed = state.progress.take_owed();
+        if owed == Owed::Nothing || self.core.status.actual().is_final() {
+            return;
+        }
+        self.store_as_it_is(state, owed, now);
+        self.hub().kick_store();
+    }
+
     /// Gives the store the whole job once more. It does not start until that is
     /// queued, for the store has not answered yet; so nobody misses the arguments.
-    fn store_anew(&self, args: Option<A>, now: Now) {
-        let (Some(args), Some(durability)) = (args, &self.task.durability) else {
+    fn store_anew(&self, args: A, now: Now) {
+        let Some(durability) = &self.task.durability else {
             return;
         };
         // Serde's implementations are foreign: not under the lock.
@@ -630,9 +648,12 @@ where
         if goes_on && state.args.is_none() {
             spare = spare.and_then(|args| state.args.put(args));
         }
-        if goes_on
+        let goes_on = goes_on && state.progress.closing != Closing::Cancelled;
+        if goes_on && state.progress.is_being_replaced() {
+            // Somebody else has come meanwhile, whom the store is to have last.
+            state.progress.owe(Owed::Whole);
+        } else if goes_on
             && state.progress.is_durable()
-            && state.progress.closing != Closing::Cancelled
             && let Ok(Ok(text)) = text
         {
             let record = Box::new(JobRecord {
