@@ -11,7 +11,7 @@ mod restoring;
 mod shards;
 mod timing;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use crate::clock::{AppClock, Due, Now, WallNanos};
@@ -77,6 +77,8 @@ struct Board {
     tasks: HashMap<Arc<str>, Arc<dyn Restore>>,
     /// Stored jobs that no task can run.
     unresolved: HashMap<JobId, Unresolved>,
+    /// Reserved ids under which the store may have something that nobody wants.
+    unwanted: HashSet<JobId>,
     catch_up: CatchUp,
 }
 
@@ -229,6 +231,7 @@ impl Hub {
                 dispatcher: None,
                 tasks: HashMap::new(),
                 unresolved: HashMap::new(),
+                unwanted: HashSet::new(),
                 catch_up: CatchUp::default(),
             })),
             others,
@@ -343,6 +346,7 @@ impl Hub {
                 });
             }
             board.unresolved.remove(&job.core().id);
+            board.unwanted.remove(&job.core().id);
             let is_there = board.table.fill(slot, job.clone());
             is_late = is_there && board.phase != Phase::Running;
             if board.phase == Phase::Running {
@@ -363,19 +367,42 @@ impl Hub {
     /// The store has not taken the job.
     pub(crate) fn give_up(&self, job: &dyn Execution) {
         let core = job.core();
-        lock(&self.board)
-            .table
-            .give_up(core.slot, core.is_named.then_some(&core.id));
+        {
+            let mut board = lock(&self.board);
+            board
+                .table
+                .give_up(core.slot, core.is_named.then_some(&core.id));
+            if board.unwanted.remove(&core.id) {
+                self.queue(Change::Remove(core.id.clone()));
+            }
+        }
         notify_all(&self.changed);
     }
 
-    /// Has the store forget a record that nobody needs, unless the id is another
-    /// job's by now.
-    pub(crate) fn forget_if_free(&self, id: &JobId) {
-        let board = lock(&self.board);
-        if !board.contains(id, &self.others) && !board.unresolved.contains_key(id) {
-            // Under the lock: whoever takes the id comes after it.
-            self.queue(Change::Remove(id.clone()));
+    /// Has the store forget a record that it may have and nobody wants. Another job may
+    /// have the id by now, or be about to.
+    pub(crate) fn forget_unwanted(&self, id: &JobId) {
+        loop {
+            {
+                let mut board = lock(&self.board);
+                if board.unresolved.contains_key(id) {
+                    return;
+                }
+                if board.table.is_reserved(id) {
+                    // If the store takes that one in, it is behind this.
+                    board.unwanted.insert(id.clone());
+                    return;
+                }
+                if !board.contains(id, &self.others) {
+                    // Under the lock: whoever takes the id comes after it.
+                    self.queue(Change::Remove(id.clone()));
+                    return;
+                }
+            }
+            // Whose job it is decides that, under its own lock.
+            if self.find(id).is_some_and(|job| job.oust_another()) {
+                return;
+            }
         }
     }
 

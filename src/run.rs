@@ -940,6 +940,10 @@ where
         self.start_is_stored(number);
     }
 
+    fn oust_another(&self) -> bool {
+        self.oust()
+    }
+
     fn let_go(self: Arc<Self>) {
         if Arc::strong_count(&self) == 1 {
             // Not the task: that would be the last to have the function, and drop it here.

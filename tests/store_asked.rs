@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Wake, Waker};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{HOUR, Log, MINUTE, SECOND};
 use futures_lite::future::{block_on, poll_once};
@@ -923,5 +923,315 @@ fn a_replacement_that_comes_while_the_job_is_told_again_is_not_overwritten() -> 
     assert_eq!(by_word.record("x").unwrap().args, "3");
     by_word.let_go()?;
     assert_eq!(by_word.record("x").unwrap().args, "3");
+    Ok(())
+}
+
+/// A replacement was asked for while the job was on its way out of the store. The job
+/// was aborted in memory, and the replacement torn: as the store had had the job when it
+/// was asked, nobody told it to forget that, and the next process ran it.
+#[test]
+fn a_torn_replacement_of_a_job_that_has_left_the_store_and_ended_leaves_nothing() -> Result {
+    // Nobody has the id afterwards, a job in memory has, or one that the store refuses.
+    for then in ["nobody", "in memory", "refused"] {
+        let by_word = ByWord::new()?;
+        let task = slow(&by_word, &Log::new(), SECOND)?;
+        let schedule = |n| task.schedule(n).id("x");
+        let job = schedule(1).delay(HOUR).wait_blocking()?;
+        by_word.hold();
+        let mut one = schedule(2).replace().in_memory().delay(HOUR);
+        begin(&mut one);
+        assert_eq!(by_word.asked()?, ["remove x"]);
+        let mut other = schedule(3).replace().every(HOUR);
+        begin(&mut other);
+        by_word.answer(Fault::None);
+        assert_eq!(by_word.asked()?, ["put x 3"]);
+        assert!(block_on(one).is_ok() && job.abort().wait_blocking()?);
+        let mut last = schedule(4).delay(HOUR);
+        match then {
+            "in memory" => drop(schedule(5).in_memory().delay(HOUR).wait_blocking()?),
+            "refused" => begin(&mut last),
+            _ => {}
+        }
+        by_word.answer(Fault::Tear);
+        assert!(block_on(other).is_err());
+        if then == "refused" {
+            assert_eq!(by_word.asked()?[0], "put x 4");
+            by_word.answer(full());
+            assert!(block_on(last).is_err());
+        }
+        by_word.let_go()?;
+        assert_eq!(by_word.record("x"), None, "{then}");
+    }
+    Ok(())
+}
+
+/// What has come of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Came {
+    Done,
+    NotDone,
+    /// It is done, and the store will only know later.
+    Later,
+}
+
+type Coming = Pin<Box<dyn Future<Output = Came>>>;
+
+/// What is asked for of the job `x`, and whether it leaves that in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ask {
+    Replace { n: u32, trigger: Trigger },
+    ReplaceInMemory { n: u32 },
+    Cancel,
+    Abort,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trigger {
+    Delay,
+    Every,
+    Cron,
+}
+
+impl Trigger {
+    fn name(self) -> &'static str {
+        match self {
+            Trigger::Delay => "delay",
+            Trigger::Every => "every",
+            Trigger::Cron => "cron",
+        }
+    }
+}
+
+impl Ask {
+    /// What the store has when it was the last to be done.
+    fn leaves(self) -> Option<(u32, Trigger)> {
+        match self {
+            Ask::Replace { n, trigger } => Some((n, trigger)),
+            Ask::ReplaceInMemory { .. } | Ask::Cancel | Ask::Abort => None,
+        }
+    }
+
+    fn begin(self, task: &Task<u32, ()>) -> Coming {
+        let came = |did| if did { Came::Done } else { Came::NotDone };
+        match self {
+            Ask::Replace { n, trigger } => {
+                let schedule = task.schedule(n).id("x").replace();
+                let submit = match trigger {
+                    Trigger::Delay => schedule.delay(HOUR),
+                    Trigger::Every => schedule.every(MINUTE),
+                    Trigger::Cron => schedule.cron("* * * * *"),
+                };
+                Box::pin(async move { came(submit.await.is_ok()) })
+            }
+            Ask::ReplaceInMemory { n } => {
+                let submit = task.schedule(n).id("x").replace().in_memory().every(MINUTE);
+                Box::pin(async move { came(submit.await.is_ok()) })
+            }
+            Ask::Cancel | Ask::Abort => {
+                let job = task.job("x");
+                Box::pin(async move {
+                    let Some(job) = job else {
+                        return Came::NotDone;
+                    };
+                    let end = match self {
+                        Ask::Cancel => job.cancel(),
+                        _ => job.abort(),
+                    };
+                    end.await.map_or(Came::Later, came)
+                })
+            }
+        }
+    }
+}
+
+struct Asked {
+    ask: Ask,
+    begun: usize,
+    /// When that was known, and what it was.
+    answered: Option<(usize, Came)>,
+    future: Option<Coming>,
+}
+
+/// All that is asked for of one job, some of it before the rest was answered.
+struct Story {
+    by_word: ByWord,
+    task: Task<u32, ()>,
+    asks: Vec<Asked>,
+    at: usize,
+    /// The store waits for an answer.
+    is_asked: bool,
+}
+
+impl Story {
+    fn new() -> Result<Self> {
+        let by_word = ByWord::new()?;
+        let task = slow(&by_word, &Log::new(), SECOND)?;
+        let mut story = Self {
+            by_word,
+            task,
+            asks: Vec::new(),
+            at: 0,
+            is_asked: false,
+        };
+        let first = Ask::Replace {
+            n: 0,
+            trigger: Trigger::Every,
+        };
+        let mut future = first.begin(&story.task);
+        assert_eq!(block_on(&mut future), Came::Done);
+        story.note(first, Box::pin(std::future::ready(Came::Done)));
+        story.poll();
+        story.by_word.hold();
+        Ok(story)
+    }
+
+    fn note(&mut self, ask: Ask, future: Coming) {
+        self.at += 1;
+        self.asks.push(Asked {
+            ask,
+            begun: self.at,
+            answered: None,
+            future: Some(future),
+        });
+    }
+
+    fn begin(&mut self, ask: Ask) -> Result {
+        let future = ask.begin(&self.task);
+        self.note(ask, future);
+        self.poll();
+        // The store is given it alone, if it has nothing else to do.
+        let waits = self.asks.iter().any(|asked| asked.answered.is_none());
+        if waits && !self.is_asked {
+            self.by_word.asked()?;
+            self.is_asked = true;
+        }
+        Ok(())
+    }
+
+    /// The store answers like this, and all whom that concerns know it.
+    fn answer(&mut self, fault: Fault) -> Result {
+        if !self.is_asked {
+            return Ok(());
+        }
+        self.by_word.answer(fault);
+        self.is_asked = false;
+        let deadline = Instant::now() + WATCHDOG;
+        loop {
+            self.poll();
+            if self.asks.iter().all(|asked| asked.answered.is_some()) {
+                return Ok(());
+            }
+            if self.by_word.asked.try_recv().is_ok() {
+                self.is_asked = true;
+                return Ok(());
+            }
+            assert!(Instant::now() < deadline, "nobody is answered");
+            thread::yield_now();
+        }
+    }
+
+    fn poll(&mut self) {
+        self.at += 1;
+        for asked in &mut self.asks {
+            if let Some(future) = &mut asked.future
+                && let Some(did) = block_on(poll_once(future))
+            {
+                asked.future = None;
+                asked.answered = Some((self.at, did));
+            }
+        }
+    }
+
+    /// What the store may have: nothing that was over before something else began that
+    /// is known to be done.
+    fn may_have(&self, is_over: bool) -> Vec<Option<(u32, Trigger)>> {
+        // A job in memory may be no concern of the store, nor is its end, before all is
+        // over.
+        let is_told = |asked: &Asked| match (asked.ask, asked.answered) {
+            _ if is_over => true,
+            (Ask::ReplaceInMemory { .. }, _) => false,
+            (_, Some((at, _))) => at > asked.begun + 1 || asked.begun == 1,
+            _ => false,
+        };
+        let done =
+            |asked: &&Asked| is_told(asked) && matches!(asked.answered, Some((_, Came::Done)));
+        let last_begun = self.asks.iter().filter(done).map(|asked| asked.begun).max();
+        let asks = self.asks.iter().filter(|asked| match asked.answered {
+            Some((answered, _)) => last_begun.is_none_or(|begun| answered >= begun),
+            None => true,
+        });
+        asks.map(|asked| asked.ask.leaves()).collect()
+    }
+
+    fn has(&self) -> Option<(u32, Trigger)> {
+        let record = self.by_word.record("x")?;
+        let triggers = [Trigger::Delay, Trigger::Every, Trigger::Cron];
+        let trigger = triggers
+            .into_iter()
+            .find(|t| t.name() == record.trigger.name());
+        let trigger = trigger.expect("it is one of those");
+        assert_eq!(
+            record.progress.recurring.is_some(),
+            trigger != Trigger::Delay
+        );
+        Some((record.args.parse().unwrap(), trigger))
+    }
+
+    fn check(&self, is_over: bool, what: &str) {
+        let (has, may_have) = (self.has(), self.may_have(is_over));
+        let asks = self.asks.iter();
+        let asks: Vec<_> = asks.map(|a| (a.ask, a.begun, a.answered)).collect();
+        assert!(
+            may_have.contains(&has),
+            "{what}: {has:?} of {may_have:?}: {asks:#?}"
+        );
+    }
+}
+
+#[test]
+fn whatever_is_asked_before_the_rest_is_answered_the_store_has_what_was_done_last() -> Result {
+    let seeds = std::env::var("JOBBER_SEEDS").ok();
+    for seed in 0..seeds.map_or(Ok(300), |seeds| seeds.parse())? {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut story = Story::new()?;
+        for n in 1..12 {
+            let triggers = [Trigger::Delay, Trigger::Every, Trigger::Cron];
+            match rng.u8(..10) {
+                0..4 => {
+                    let trigger = triggers[rng.usize(..3)];
+                    story.begin(Ask::Replace { n, trigger })?;
+                }
+                4 => story.begin(Ask::ReplaceInMemory { n })?,
+                5 => story.begin(if rng.bool() { Ask::Cancel } else { Ask::Abort })?,
+                6 => story.by_word.pass(MINUTE)?,
+                7 => story.by_word.pass(SECOND)?,
+                _ => {
+                    let faults = [Fault::None, Fault::None, Fault::Fail, Fault::Tear, full()];
+                    story.answer(faults[rng.usize(..5)].clone())?;
+                }
+            }
+            story.check(false, &format!("seed {seed}, step {n}"));
+        }
+        story.by_word.let_go()?;
+        let deadline = Instant::now() + WATCHDOG;
+        while story.asks.iter().any(|asked| asked.answered.is_none()) {
+            assert!(Instant::now() < deadline, "seed {seed}: nobody is answered");
+            thread::yield_now();
+            story.poll();
+        }
+        story.by_word.let_go()?;
+        for asked in &mut story.asks {
+            // By now the store knows.
+            asked.answered = asked.answered.map(|(at, came)| match came {
+                Came::Later => (at, Came::Done),
+                came => (at, came),
+            });
+        }
+        story
+            .asks
+            .retain(|asked| matches!(asked.answered, Some((_, Came::Done))));
+        story.check(true, &format!("seed {seed}, in the end"));
+        assert_eq!(story.by_word.app.health().unstored, 0, "seed {seed}");
+    }
     Ok(())
 }

@@ -512,15 +512,12 @@ where
         match self.check_replace(&state, &plan) {
             Ok(()) => {}
             Err(NotReplaceable::Done) => {
-                drop(state);
-                self.forget_late(before);
+                self.forget_late(state);
                 return Replaced::Again(args);
             }
             Err(NotReplaceable::Refused(error)) => {
-                // Somebody is ending the job, or it has had its runs in memory.
-                if !before.was_durable {
-                    self.store_as_it_is(state, Owed::Whole, now);
-                }
+                // Somebody is ending the job, or it has had its runs.
+                self.store_as_it_is(state, Owed::Whole, now);
                 return Replaced::Refused(error, args);
             }
         }
@@ -562,9 +559,8 @@ where
         let state = lock(&self.state);
         let is_torn = !error.wrote_nothing();
         if self.core.status.actual().is_final() {
-            drop(state);
             if is_torn {
-                self.forget_late(before);
+                self.forget_late(state);
             }
             return;
         }
@@ -576,12 +572,29 @@ where
         self.store_as_it_is(state, owed, now);
     }
 
-    /// The job has ended in the meantime. If the store had it, its end is queued behind
-    /// the replacement; if not, it is to have nothing.
-    fn forget_late(&self, before: Before) {
-        if !before.was_durable {
-            self.hub().forget_if_free(&self.core.id);
+    /// The job has ended in the meantime, and the store may have what was to replace it.
+    /// If it had the job at its end, that is queued behind the replacement.
+    fn forget_late(&self, state: MutexGuard<'_, State<A, R>>) {
+        let is_durable = state.progress.is_durable();
+        drop(state);
+        if !is_durable {
+            self.hub().forget_unwanted(&self.core.id);
         }
+    }
+
+    /// The store may have something else under the id of this job. Gives whether that is
+    /// seen to: the job is live.
+    pub(super) fn oust(&self) -> bool {
+        let now = self.hub().clock.now();
+        let state = lock(&self.state);
+        if self.core.status.actual().is_final() {
+            return false;
+        }
+        if !state.progress.is_durable() {
+            self.store_as_it_is(state, Owed::Whole, now);
+        }
+        // If it is, its own record was queued behind that.
+        true
     }
 
     /// Tells the store what it is owed of a job that goes on as it was. What the job has
