@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_lite::{FutureExt, future};
 
 use crate::clock::{AppClock, Clock};
-use crate::driver::{DEFAULT_WAKE_GAP, MAX_WAKE_GAP, spawn_thread};
+use crate::driver::{DEFAULT_WAKE_GAP, Driver, MAX_WAKE_GAP, spawn_thread};
 use crate::error::{StartError, StorageError, ZoneError};
 use crate::events::Events;
 use crate::executor::Executor;
@@ -68,6 +68,8 @@ struct Inner {
 struct Parts {
     executor: Option<Arc<dyn Executor>>,
     storage: Option<Box<dyn Storage>>,
+    /// For who turns it by hand, from the start on.
+    driver: Option<Driver>,
 }
 
 /// Who turns the timer.
@@ -213,6 +215,7 @@ impl JobberBuilder {
         let parts = Parts {
             executor: self.executor,
             storage: self.storage,
+            driver: None,
         };
         Ok(Jobber {
             inner: Arc::new(Inner {
@@ -530,6 +533,11 @@ impl Jobber {
     pub(crate) fn hub(&self) -> &Arc<Hub> {
         &self.inner.hub
     }
+
+    /// What turns the timer, once it has been started; for one who does so by hand.
+    pub(crate) fn take_driver(&self) -> Option<Driver> {
+        lock(&self.inner.parts).driver.take()
+    }
 }
 
 impl fmt::Debug for Jobber {
@@ -658,8 +666,9 @@ impl Start {
             None => default_executor()?,
         };
         self.hub.start(given)?;
-        if self.turned_by == TurnedBy::Thread {
-            spawn_thread(&self.hub)?;
+        match self.turned_by {
+            TurnedBy::Thread => spawn_thread(&self.hub)?,
+            TurnedBy::Hand => lock(&self.parts).driver = Some(Driver::new(self.hub.clone())),
         }
         // The app holds it from here on, and lets go of it when it stops.
         lock(&self.parts).executor = None;

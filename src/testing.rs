@@ -296,7 +296,8 @@ pub struct Simulation {
     app: Jobber,
     clock: ManualClock,
     executor: Arc<InlineExecutor>,
-    driver: Driver,
+    /// From its start on.
+    driver: Option<Driver>,
 }
 
 /// A simulation that does so many steps without time passing will never rest.
@@ -385,7 +386,7 @@ impl Simulation {
     ) -> Result<Self, StartError> {
         let app = builder.clock(clock.clone()).turned_by_hand().build()?;
         Ok(Self {
-            driver: Driver::new(app.hub().clone()),
+            driver: None,
             app,
             clock,
             executor,
@@ -514,23 +515,21 @@ impl Simulation {
 
     /// Runs all that is due. Gives when the next thing is.
     fn settle(&mut self) -> Option<Duration> {
-        if self.app.hub().is_new() {
-            // The driver begins with the app, and knows of no step before that.
-            self.driver = Driver::new(self.app.hub().clone());
-        }
+        let started = self.app.take_driver();
+        self.driver = started.or(self.driver.take());
         let mut steps = 0;
         while steps < MAX_STEPS_AT_ONE_INSTANT {
-            let turn = self.driver.turn();
+            let turn = self.driver.as_mut().map(Driver::turn);
             let hub = self.app.hub();
             let retry = hub.store.as_ref().and_then(Store::turn_by_hand);
             let tasks = self.executor.run(MAX_STEPS_AT_ONE_INSTANT - steps);
             steps += tasks.max(1);
-            let is_new = !hub.fall_asleep(i64::MAX, i64::MIN);
-            if tasks > 0 || turn == Turn::Again || is_new {
+            let is_new = turn.is_some() && !hub.fall_asleep(i64::MAX, i64::MIN);
+            if tasks > 0 || turn == Some(Turn::Again) || is_new {
                 continue;
             }
             let due = match turn {
-                Turn::At { due, .. } => Some(Duration::from_nanos(due.max(0) as u64)),
+                Some(Turn::At { due, .. }) => Some(Duration::from_nanos(due.max(0) as u64)),
                 _ => None,
             };
             let others = [retry, self.clock.next_sleeper()];

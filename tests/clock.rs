@@ -393,6 +393,25 @@ fn a_step_of_the_wall_clock_is_an_event() -> Result {
 }
 
 #[test]
+fn a_step_of_the_wall_clock_before_the_start_is_none_and_one_after_it_is() -> Result {
+    let hour = time::Duration::HOUR;
+    let clock = ManualClock::new();
+    let mut sim = Simulation::unstarted(0, clock.clone(), |app| app)?;
+    let mut events = sim.app().events();
+    sim.run_until_stalled();
+    clock.set_wall(clock.wall() + hour);
+    sim.app().start().wait_blocking()?;
+    clock.set_wall(clock.wall() - hour);
+    sim.run_until_stalled();
+    match events.try_next() {
+        Some(Event::ClockStepped { by, .. }) => assert_eq!(by, -hour),
+        other => panic!("{other:?}"),
+    }
+    assert!(events.try_next().is_none());
+    Ok(())
+}
+
+#[test]
 fn a_simulation_is_the_same_each_time() -> Result {
     let history = |seed| -> std::result::Result<Vec<String>, Box<dyn Error>> {
         let mut sim = Simulation::with(seed, ManualClock::new(), |b| b)?;

@@ -14,11 +14,6 @@ use crate::waking::notify_all;
 use crate::writer::Store;
 
 impl Hub {
-    /// Whether it has not been started yet.
-    pub(crate) fn is_new(&self) -> bool {
-        lock(&self.board).phase == Phase::New
-    }
-
     /// The start begins: one at a time.
     pub(crate) fn begin_start(&self) -> Result<(), StartError> {
         let mut board = lock(&self.board);

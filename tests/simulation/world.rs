@@ -302,10 +302,10 @@ impl World {
         self.model.step_wall(by);
         self.history.add(self.model.now, Event::Stepped { by });
         let process = self.process.as_mut().expect("there is always one");
-        match process.phase {
-            Phase::Stopped => self.clock.set_wall(to),
-            Phase::New | Phase::Running => {
-                self.is_settled = process.is_running();
+        match process.is_running() {
+            false => self.clock.set_wall(to),
+            true => {
+                self.is_settled = true;
                 process.sim.set_wall(to);
             }
         }
