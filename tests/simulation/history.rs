@@ -61,6 +61,10 @@ pub enum Event {
         /// The store may have that all the same.
         is_torn: bool,
     },
+    /// It was cancelled or aborted, and the store knows it.
+    Over {
+        id: String,
+    },
     /// Scheduling it has failed.
     Refused {
         id: String,

@@ -107,6 +107,12 @@ impl Job {
         }
     }
 
+    /// Whether the store keeps it, or what is to follow its run.
+    pub fn concerns_store(&self) -> bool {
+        let plans = self.next_plan.iter().chain([&self.plan]);
+        plans.into_iter().any(|plan| plan.durable)
+    }
+
     /// Whether the store has to know before an attempt starts.
     pub fn is_at_most_once(&self) -> bool {
         TASKS[self.task].at_most_once && self.plan.durable

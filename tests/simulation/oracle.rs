@@ -25,6 +25,10 @@ struct Known<'a> {
     begun: Option<Now>,
     /// Since the promise.
     started: bool,
+    /// It is cancelled, and the store knows it: nothing starts any more.
+    is_over: bool,
+    /// When this process has found it in the store.
+    restored: Option<Now>,
     /// How far the wall clock has been since then.
     high: i64,
     /// The zones of the apps that it was a job of since then.
@@ -86,6 +90,10 @@ pub fn judge(history: &[Entry]) -> Result<(), String> {
                 (job.promise, job.next) = std::mem::take(&mut job.taken);
                 job.is_torn |= *is_torn;
             }
+            Event::Over { id } => jobs.entry(id).or_default().is_over = true,
+            Event::Restored { id } => {
+                jobs.entry(id).or_default().restored = Some(entry.now);
+            }
             Event::Start(attempt) => {
                 let job = jobs.entry(&attempt.id).or_default();
                 job.starts(attempt, entry.now)?;
@@ -116,7 +124,7 @@ pub fn judge(history: &[Entry]) -> Result<(), String> {
             }
             Event::Calm => {
                 place.is_in_storm = false;
-                jobs.values_mut().for_each(|job| job.is_torn = false);
+                jobs.values_mut().for_each(|job| job.calms(entry.now));
             }
             Event::Down => {
                 place.is_down = true;
@@ -217,10 +225,11 @@ impl<'a> Known<'a> {
             return Err(format!("{attempt:?} ends, and does not go on"));
         }
         if let Some(next) = self.next.take() {
-            let (high, is_stepped) = (self.high, self.is_stepped);
+            let (high, is_stepped, is_torn) = (self.high, self.is_stepped, self.is_torn);
             self.begin(self.promise, next, place);
             self.begun = Some(now);
             self.is_stepped = is_stepped;
+            self.is_torn = is_torn;
             self.high = high;
             self.idle = (!place.is_down).then_some(now);
             return Ok(());
@@ -233,13 +242,24 @@ impl<'a> Known<'a> {
         Ok(())
     }
 
+    /// The store has all. What waited for it has started by now.
+    fn calms(&mut self, now: Now) {
+        self.is_torn = false;
+        self.is_in_storm = false;
+        self.idle = self.idle.map(|_| now);
+    }
+
     fn goes_down(&mut self, place: Place) {
-        let is_known = !self.is_torn;
+        let is_marked = |(promise, _): Given<'_>| TASKS[promise.task].at_most_once;
+        // The store may have it that an attempt starts which has not.
+        let is_lost = self.is_in_storm && self.promise.is_some_and(is_marked);
+        let is_known = !self.is_torn && !is_lost;
         // What is to follow a run, the store has already.
         if let Some(next) = self.next.take() {
             self.begin(self.promise, next, place);
         }
         self.idle = None;
+        self.restored = None;
         // What is in memory ends with its process.
         self.promise = self
             .promise
@@ -247,6 +267,8 @@ impl<'a> Known<'a> {
     }
 
     fn comes_up(&mut self, app: Start) {
+        // Of a job in memory the store was told nothing, and it may have had another.
+        self.is_over &= self.taken.0.is_some_and(|(promise, _)| promise.durable);
         self.zones.push(app);
         // What the store has not been told is counted anew.
         self.runs.clear();
@@ -260,6 +282,9 @@ impl<'a> Known<'a> {
     fn starts(&mut self, attempt: &'a Attempt, now: Now) -> Result<(), String> {
         if let Some(other) = self.running.replace(attempt) {
             return Err(format!("{attempt:?} starts while there is {other:?}"));
+        }
+        if self.is_over {
+            return Err(format!("{attempt:?} starts, and was cancelled"));
         }
         self.started = true;
         let Some((promise, since)) = self.promise else {
@@ -396,9 +421,10 @@ impl<'a> Known<'a> {
         };
         let has_passed = |ms: i64| now.mono > since.mono + ms * MS;
         let is_due = match promise.when {
-            _ if boot != Some(promise.boot) => false,
             // It waits for the store to know, and is left undone rather than done twice.
             _ if TASKS[promise.task].at_most_once && self.is_in_storm => false,
+            _ if boot.is_some() && boot != Some(promise.boot) => self.is_due_again(now),
+            _ if boot.is_none() => false,
             // Before the next step, perhaps.
             When::Push => has_passed(0),
             // By the wall clock, too, for that is what a store has.
@@ -438,6 +464,31 @@ impl<'a> Known<'a> {
             return Err(format!("{promise:?}, of {}, never ran", clock(since.wall)));
         }
         Ok(())
+    }
+}
+
+impl Known<'_> {
+    /// Whether the time of a job has passed that another process has left to this one.
+    fn is_due_again(&self, now: Now) -> bool {
+        let (Some((promise, since)), Some(restored)) = (self.promise, self.restored) else {
+            return false;
+        };
+        let room = options(promise.when).map_or(0, |options| options.jitter_ms);
+        let first = match promise.when {
+            When::Push => since.wall,
+            When::Delay { ms } => since.wall + i64::from(ms) * MS,
+            When::At { ms } => since.wall + i64::from(ms) * MS,
+            When::Every { ms, options }
+                if options.start_ms.is_none()
+                    && matches!(options.misfire, Missed::Once | Missed::All(1..)) =>
+            {
+                since.wall + i64::from(ms) * MS
+            }
+            // What is left out when it is missed is the model's.
+            When::Every { .. } | When::Cron { .. } => return false,
+        };
+        let due = restored.mono + (first - restored.wall).max(0) + i64::from(room) * MS;
+        !self.is_stepped && self.begun.is_none() && now.mono > due
     }
 }
 

@@ -167,7 +167,7 @@ impl World {
                     process.jobs.insert(id.clone(), job);
                 }
                 // An attempt that must not be made again has failed.
-                None if !self.model.jobs[&id].is_live() => {}
+                None if !self.model.jobs[&id].is_live() => continue,
                 None => return Err(format!("{id} is stored, and was not taken up")),
             }
             self.note(Event::Restored { id });

@@ -136,7 +136,9 @@ impl Request {
             Err(ScheduleError::RunsUsedUp { .. }) if is_loose || uses_up(old, &plan).is_some() => {
                 Ok(None)
             }
-            Err(ScheduleError::Storage(_)) if model.has_failed && (durable || old.plan.durable) => {
+            Err(ScheduleError::Storage(_))
+                if model.has_failed && (durable || old.concerns_store()) =>
+            {
                 not_replaced(old, plan, model.now);
                 Ok(None)
             }

@@ -36,6 +36,8 @@ pub struct World {
     pub checked: usize,
     /// How many commits had failed before this step.
     failed_before: u64,
+    /// The history has it that the store may fail.
+    is_storm_known: bool,
     pub seen: Seen,
 }
 
@@ -98,6 +100,7 @@ impl World {
             is_settled: false,
             checked: 0,
             failed_before: 0,
+            is_storm_known: false,
             seen: Seen::default(),
         };
         world.model.now = now(&world.clock);
@@ -231,6 +234,7 @@ impl World {
             Op::Store { commits, times } => {
                 if commits != [Commit::Works; 4] {
                     self.note(Event::Storm);
+                    self.is_storm_known = true;
                 }
                 let mut weather = self.weather.lock().unwrap();
                 weather.commits = commits.repeat(times.into()).into();
@@ -253,7 +257,13 @@ impl World {
             Op::Start { store } => self.start(store)?,
         }
         self.check()?;
-        if self.model.is_stormy && !self.is_stormy() {
+        let has_run = matches!(
+            op,
+            Op::Run | Op::Advance { .. } | Op::AdvanceToNext | Op::StepWall { .. }
+        );
+        // What waited for the store has had the time to go on.
+        if self.is_storm_known && has_run && !is_stopped && !self.is_stormy() {
+            self.is_storm_known = false;
             self.note(Event::Calm);
         }
         Ok(())
@@ -333,6 +343,9 @@ impl World {
         let cancel = if is_abort { job.abort() } else { job.cancel() };
         let result = cancel.wait_blocking();
         self.note(Event::Seen(format!("abort: {is_abort}: {result:?}")));
+        if let Ok(true) = result {
+            self.note(Event::Over { id: id.into() });
+        }
         self.model.has_failed = self.has_failed();
         check::ended_one(&mut self.model, id, is_abort, result)
     }
