@@ -84,6 +84,10 @@ impl World {
             job.misfires.clear();
         }
         self.check_jobs(is_stopped)?;
+        if !is_stopped {
+            self.check_loose()?;
+            self.check_health()?;
+        }
         self.check_store(is_stopped)?;
         if !is_stopped {
             self.tighten();

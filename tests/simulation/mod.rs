@@ -8,6 +8,7 @@ mod cron;
 mod history;
 mod job;
 mod listener;
+mod loose;
 mod model;
 mod oracle;
 mod plan;

@@ -36,6 +36,8 @@ pub struct World {
     pub checked: usize,
     /// How many commits had failed before this step.
     failed_before: u64,
+    /// The store works since then.
+    calm_since: Option<Duration>,
     /// The history has it that the store may fail.
     is_storm_known: bool,
     pub seen: Seen,
@@ -100,6 +102,7 @@ impl World {
             is_settled: false,
             checked: 0,
             failed_before: 0,
+            calm_since: None,
             is_storm_known: false,
             seen: Seen::default(),
         };
@@ -117,6 +120,23 @@ impl World {
     pub fn is_stormy(&self) -> bool {
         let is_calm = self.weather.lock().unwrap().is_calm();
         !is_calm || !self.is_healthy()
+    }
+
+    /// A store that works again is asked within ten seconds, as its retries go.
+    pub fn check_health(&mut self) -> Result<(), String> {
+        let now = self.clock.elapsed();
+        if !self.weather.lock().unwrap().is_calm() {
+            self.calm_since = None;
+            return Ok(());
+        }
+        let since = *self.calm_since.get_or_insert(now);
+        let process = self.process.as_ref().expect("there is always one");
+        match process.sim.app().health().unstored {
+            unstored @ 1.. if now > since + Duration::from_secs(10) => Err(format!(
+                "{unstored} changes are not stored, and the store works since {since:?}"
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Whether a commit has failed in this step.
