@@ -43,6 +43,8 @@ pub(crate) struct Recurring {
     done: Done,
     /// As it was before the run that is going on: what the store is told of it.
     done_before: Done,
+    /// Whether that run makes up for a missed time, and is counted among those.
+    made_up_for: bool,
     started_at: WallNanos,
 }
 
@@ -189,6 +191,7 @@ impl Recurring {
             nominal,
             done: Done::up_to(after),
             done_before: Done::up_to(after),
+            made_up_for: false,
             started_at: 0,
         }
     }
@@ -200,7 +203,7 @@ impl Recurring {
 
     /// This run, or if its time was run before the clock went back, the next one
     /// that was not.
-    fn unrun(&self, mut tick: Tick, now: i64) -> Option<Tick> {
+    fn unrun(&mut self, mut tick: Tick, now: i64) -> Option<Tick> {
         if self.line == Line::Mono {
             // A clock that nobody sets does not come to a time twice.
             return Some(tick);
@@ -772,6 +775,7 @@ impl Progress {
                 tally.runs = tally.runs.saturating_add(1);
                 recurring.started_at = now.wall;
                 recurring.done_before = recurring.done;
+                recurring.made_up_for = std::mem::take(&mut recurring.ticks.makes_up);
                 recurring
                     .done
                     .enter(recurring.nominal, &recurring.ticks.recurrence);

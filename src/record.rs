@@ -155,7 +155,8 @@ pub struct RecurringProgress {
     pub dealt_with: Option<OffsetDateTime>,
     /// Missed runs made up for in a row.
     pub made_up: u32,
-    /// The next run makes up for a missed time, as was decided already.
+    /// The next run makes up for a missed time, and is counted in
+    /// [`made_up`](RecurringProgress::made_up) already.
     pub makes_up: bool,
 }
 

@@ -154,7 +154,9 @@ pub(crate) struct Ticks {
     pub(crate) made_up: u32,
     /// Times up to here are dealt with, whether or not they were run.
     pub(crate) settled: i64,
-    /// The next run makes up for a missed time, as was decided already.
+    /// The next run makes up for a missed time and is counted among those: it is
+    /// not judged, and counted, once more. The other policies count nothing, and a
+    /// run of theirs that is late again is judged by how late it is then.
     pub(crate) makes_up: bool,
 }
 
@@ -177,19 +179,19 @@ impl Ticks {
         // One that falls due at this very nanosecond is on time.
         if next >= now {
             self.made_up = 0;
+            self.makes_up = false;
             return Some(Next {
                 nominal: next,
                 due: next,
                 misfired: false,
             });
         }
-        let next = self.missed(last, next, now)?;
-        self.makes_up = next.nominal <= now;
-        Some(next)
+        self.missed(last, next, now)
     }
 
     /// The timer came at `now` to the run for `nominal`, which was due at
-    /// `due`: that run, or another in its place if it was missed.
+    /// `due`: that run, or another in its place if it was missed. It may come to
+    /// the same run once more, if that could not begin.
     pub(crate) fn at_fire(&mut self, nominal: i64, due: i64, now: i64) -> Option<Next> {
         let late = now.saturating_sub(due) > ON_TIME;
         let overtaken = || {
@@ -197,9 +199,7 @@ impl Ticks {
                 .next_after(due)
                 .is_some_and(|next| next <= now)
         };
-        // One that makes up for a missed time is not missed again.
-        let makes_up = std::mem::take(&mut self.makes_up);
-        if makes_up || (!late && !overtaken()) {
+        if self.makes_up || (!late && !overtaken()) {
             return Some(Next {
                 nominal,
                 due,
@@ -220,11 +220,16 @@ impl Ticks {
     }
 
     /// This time, unless it has been run: then the next one that has not.
-    pub(crate) fn not_again(&self, done: &Done, nominal: i64, now: i64) -> Option<i64> {
+    pub(crate) fn not_again(&mut self, done: &Done, nominal: i64, now: i64) -> Option<i64> {
         match done.jumped {
             Some(jump) if jump.to <= nominal && nominal <= done.last => {
                 let after = done.last.max(now.saturating_sub(1));
-                self.recurrence.next_after(after)
+                let next = self.recurrence.next_after(after)?;
+                if next > now && std::mem::take(&mut self.makes_up) {
+                    // One that is still to come makes up for nothing.
+                    self.made_up = self.made_up.saturating_sub(1);
+                }
+                Some(next)
             }
             _ => Some(nominal),
         }
@@ -259,6 +264,7 @@ impl Ticks {
 
     /// `first` is the earliest missed time, the first one after `last`.
     fn missed(&mut self, last: i64, first: i64, now: i64) -> Option<Next> {
+        self.makes_up = false;
         let nominal = match self.misfire {
             Misfire::Once => {
                 self.settled = now;
@@ -268,6 +274,7 @@ impl Ticks {
             Misfire::Skip => self.recurrence.next_after(now.saturating_sub(1)),
             Misfire::All(limit) if self.made_up < limit => {
                 self.made_up += 1;
+                self.makes_up = true;
                 Some(first)
             }
             Misfire::All(_) => {
@@ -414,6 +421,31 @@ mod tests {
     }
 
     #[test]
+    fn a_run_that_is_late_once_more_is_judged_anew_unless_it_is_counted() {
+        let grace = Misfire::Grace(Duration::from_secs(12));
+        for (misfire, first, then) in [
+            (Misfire::Once, 10, 10),
+            (Misfire::Skip, 20, 70),
+            (Misfire::All(1), 10, 10),
+            (Misfire::All(0), 20, 70),
+            (grace, 10, 60),
+        ] {
+            let mut ticks = Ticks::new(every(10), misfire);
+            let next = ticks.after_run(0, 15 * SECOND).unwrap();
+            assert_eq!(next.nominal, first * SECOND, "{misfire:?}");
+            // The timer comes at once, and then it comes much too late, twice.
+            for (now, nominal) in [(next.due, first), (65 * SECOND, then), (65 * SECOND, then)] {
+                let fired = ticks.at_fire(next.nominal, next.due, now).unwrap();
+                assert_eq!(fired.nominal, nominal * SECOND, "{misfire:?} at {now}");
+            }
+            // For all those times, it is one.
+            if misfire == Misfire::Once {
+                assert_eq!(ticks.settled, 65 * SECOND);
+            }
+        }
+    }
+
+    #[test]
     fn due_at_the_nanosecond_at_which_the_last_run_ended_is_no_misfire() {
         let mut ticks = Ticks::new(every(10), Misfire::Once);
         let next = ticks.after_run(0, 10 * SECOND).unwrap();
@@ -490,6 +522,25 @@ mod tests {
             next = ticks.not_again(&done, after.nominal, nominal);
         }
         assert_eq!(runs, [20, 30, 70, 80, 90]);
+    }
+
+    #[test]
+    fn a_time_that_was_run_is_none_that_is_made_up_for() {
+        let recurrence = Recurrence::Every {
+            anchor: 0,
+            interval: 10,
+        };
+        let mut done = Done::up_to(10);
+        done.enter(40, &recurrence);
+        done.enter(50, &recurrence);
+        // The clock went back, and the run for 20 lasts past 30 and 40, which was run.
+        let mut ticks = Ticks::new(recurrence, Misfire::All(2));
+        for (nominal, next, made_up) in [(20, Some(30), 1), (30, Some(60), 1)] {
+            let after = ticks.after_run(nominal, 45).unwrap();
+            assert!(after.misfired);
+            assert_eq!(ticks.not_again(&done, after.nominal, 45), next);
+            assert_eq!((ticks.made_up, ticks.makes_up), (made_up, next == Some(30)));
+        }
     }
 
     #[test]

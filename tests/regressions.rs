@@ -17,8 +17,8 @@ use jobber::testing::{ManualClock, Simulation};
 use jobber::{
     Backoff, Clock, Event, Job, JobEventKind, JobFuture, JobStatus, Jobber, Misfire, Wait,
 };
-use time::OffsetDateTime;
-use time::macros::datetime;
+use time::macros::{datetime, time};
+use time::{OffsetDateTime, Time};
 
 type Result = std::result::Result<(), Box<dyn Error>>;
 
@@ -1535,5 +1535,166 @@ fn an_attempt_at_most_once_during_which_a_replacement_fails_is_not_made_again() 
     sim.advance(SECOND);
     assert_eq!(starts.entries().len(), 1);
     assert!(task.job("x").is_none());
+    Ok(())
+}
+
+/// A run that was on its way was kept as one that makes up for a missed time, whatever
+/// the policy: after a crash, `Skip` and `Grace` ran what was an hour too late by then,
+/// and `Once` ran twice for all that was missed.
+#[cfg(feature = "serde")]
+#[test]
+fn a_run_that_a_crash_cut_short_is_missed_or_not_as_its_policy_says() -> Result {
+    // Whether the first run ends in time for the second, and what is run after an hour.
+    let (in_time, late) = (SECOND * 60, SECOND * 65);
+    let (cut, last, next) = (time!(0:02), time!(1:02), time!(1:03));
+    let cases: [(Misfire, Duration, &[Time]); 8] = [
+        (Misfire::Grace(SECOND * 12), late, &[last, next]),
+        (Misfire::Grace(SECOND * 12), in_time, &[last, next]),
+        (Misfire::Grace(HOUR * 2), late, &[cut, time!(0:03)]),
+        (Misfire::Skip, in_time, &[next]),
+        (Misfire::All(0), in_time, &[next]),
+        (Misfire::All(1), in_time, &[cut, next]),
+        (Misfire::All(1), late, &[cut, next]),
+        (Misfire::Once, late, &[cut, next]),
+    ];
+    for (misfire, takes, expected) in cases {
+        let (disk, clock) = (jobber::MemoryStorage::new(), ManualClock::new());
+        let starts = Log::new();
+        let start = |takes| {
+            let sim = Simulation::with(0, clock.clone(), |app| app.storage(disk.clone()))?;
+            let (log, clock) = (starts.clone(), clock.clone());
+            let task = sim.app().task("t", move |cx: jobber::JobContext| {
+                log.add(cx.nominal_time().time());
+                clock.sleep(takes)
+            });
+            let task = task.durable().register()?;
+            Ok::<_, Box<dyn Error>>((sim, task))
+        };
+        let (mut sim, task) = start(takes)?;
+        let schedule = task.schedule(()).id("x").misfire(misfire);
+        let _ = schedule.every(MINUTE).wait_blocking()?;
+        sim.advance(MINUTE * 2 + SECOND * 10);
+        assert_eq!(starts.take(), [time!(0:01), cut], "{misfire:?} {takes:?}");
+        sim.crash();
+        clock.advance(HOUR);
+        let (mut sim, _) = start(Duration::ZERO)?;
+        sim.advance(MINUTE);
+        let mut run = starts.take();
+        run.truncate(2);
+        assert_eq!(run, expected, "{misfire:?} {takes:?}");
+    }
+    Ok(())
+}
+
+/// That a run makes up for a missed time, and is counted, was forgotten when the timer
+/// came to it, and not when it began. Its start was taken back, and the next process
+/// counted it once more, for which there was no room: it was lost.
+#[cfg(feature = "serde")]
+#[test]
+fn a_run_that_makes_up_for_a_missed_time_is_not_lost_when_its_start_is_taken_back() -> Result {
+    use jobber::testing::{Fault, FaultyStorage, Operation};
+
+    for by_shutdown in [true, false] {
+        let (disk, clock) = (jobber::MemoryStorage::new(), ManualClock::new());
+        let fails = Arc::new(AtomicBool::new(false));
+        let starts = Log::new();
+        let start = || {
+            let fails = fails.clone();
+            let storage = FaultyStorage::new(disk.clone(), move |operation| match operation {
+                Operation::Commit(_) if fails.load(Ordering::SeqCst) => Fault::Fail,
+                _ => Fault::None,
+            });
+            let sim = Simulation::with(0, clock.clone(), |app| app.storage(storage))?;
+            let (log, clock) = (starts.clone(), clock.clone());
+            let task = sim.app().task("t", move |cx: jobber::JobContext| {
+                log.add((cx.run_number(), cx.nominal_time().time()));
+                let takes = [Duration::ZERO, SECOND * 150][usize::from(cx.run_number() == 1)];
+                clock.sleep(takes)
+            });
+            let task = task.durable().at_most_once().register()?;
+            Ok::<_, Box<dyn Error>>((sim, task))
+        };
+        let (mut sim, task) = start()?;
+        let schedule = task.schedule(()).id("x").misfire(Misfire::All(1));
+        let _ = schedule.every(MINUTE).wait_blocking()?;
+        // The first run ends at 0:03:30, and the second, for 0:02, can't be marked.
+        sim.advance(MINUTE * 3 + SECOND * 20);
+        fails.store(true, Ordering::SeqCst);
+        sim.advance(SECOND * 10);
+        assert_eq!(starts.take(), [(1, time!(0:01))]);
+        if by_shutdown {
+            fails.store(false, Ordering::SeqCst);
+            let _ = sim.shutdown(Duration::ZERO);
+        } else {
+            // A replacement takes it back, too, and fails; then the store is told.
+            let again = task.schedule(()).id("x").replace();
+            assert!(again.delay(HOUR).wait_blocking().is_err());
+        }
+        sim.crash();
+        fails.store(false, Ordering::SeqCst);
+        clock.advance(SECOND * 5);
+        let (mut sim, _) = start()?;
+        sim.advance(SECOND);
+        assert_eq!(starts.take(), [(2, time!(0:02))], "{by_shutdown}");
+    }
+    Ok(())
+}
+
+/// When a replacement may have been torn, the store is told of the whole job once more.
+/// It was told of a run at most once, which is not made again, that it makes up for a
+/// missed time: after a crash, the next run was taken for that, and run an hour late.
+#[cfg(feature = "serde")]
+#[test]
+fn what_follows_a_run_that_is_not_made_again_does_not_make_up_in_its_place() -> Result {
+    use jobber::testing::{Fault, FaultyStorage, Operation};
+
+    // The run of the second is one that makes up for a missed time.
+    for (limit, missed) in [(0, Duration::ZERO), (1, SECOND * 30)] {
+        let (disk, clock) = (jobber::MemoryStorage::new(), ManualClock::new());
+        let tears = Arc::new(AtomicBool::new(false));
+        let starts = Log::new();
+        let start = || {
+            let (tears, starts) = (tears.clone(), starts.clone());
+            let storage = FaultyStorage::new(disk.clone(), move |operation| match operation {
+                Operation::Commit(_) if tears.swap(false, Ordering::SeqCst) => Fault::Tear,
+                _ => Fault::None,
+            });
+            let sim = Simulation::with(0, clock.clone(), |app| app.storage(storage))?;
+            let task = sim.app().task("t", move |cx: jobber::JobContext| {
+                starts.add((cx.run_number(), cx.nominal_time().time()));
+                std::future::pending::<()>()
+            });
+            let task = task.durable().at_most_once().register()?;
+            Ok::<_, Box<dyn Error>>((sim, task))
+        };
+        let counted = || {
+            let progress = disk.records()[0].progress.recurring.clone().unwrap();
+            (progress.runs, progress.made_up, progress.makes_up)
+        };
+        let (mut sim, task) = start()?;
+        let schedule = task.schedule(()).id("x").misfire(Misfire::All(limit));
+        let _ = schedule.every(MINUTE).wait_blocking()?;
+        clock.advance(MINUTE + missed);
+        sim.run_until_stalled();
+        assert_eq!(starts.take(), [(1, time!(0:01))]);
+        assert_eq!(counted(), (0, limit, false));
+        tears.store(true, Ordering::SeqCst);
+        let again = task.schedule(()).id("x").replace();
+        assert!(again.delay(HOUR).wait_blocking().is_err());
+        sim.advance(SECOND);
+        assert_eq!(counted(), (0, limit, false));
+        sim.crash();
+
+        let (mut sim, _) = start()?;
+        sim.advance(SECOND);
+        assert_eq!(counted(), (1, 0, false));
+        sim.crash();
+        // The second run is missed, and counted if that may be.
+        clock.advance(HOUR);
+        let (mut sim, _) = start()?;
+        sim.advance(SECOND);
+        assert_eq!(counted(), (1, limit, false));
+        assert_eq!(starts.take().len(), limit as usize);
+    }
     Ok(())
 }

@@ -13,7 +13,7 @@ use crate::record::{
     JobRecord, JumpRecord, ProgressRecord, RecurringProgress, RecurringRecord, Run, TriggerRecord,
 };
 use crate::sync::Arc;
-use crate::trigger::{Done, Jump, Misfire, Recurrence, Ticks};
+use crate::trigger::{Done, Jump, Recurrence, Ticks};
 use crate::zone::Zone;
 
 impl Plan {
@@ -159,6 +159,17 @@ impl Progress {
     }
 }
 
+impl ProgressRecord {
+    /// The attempt that it is about is about to start, and is not to be made again.
+    pub(crate) fn mark(&mut self, at: WallNanos) {
+        self.started_at = Some(utc(at));
+        if let Some(recurring) = &mut self.recurring {
+            // The run has that, and the one after it does not inherit it.
+            recurring.makes_up = false;
+        }
+    }
+}
+
 impl Recurring {
     /// A time on its line, as a wall time that another process understands.
     fn stored(&self, at: i64, now: Now) -> OffsetDateTime {
@@ -201,7 +212,7 @@ impl Recurring {
         let mut before = self.clone();
         before.done = self.done_before;
         // It is not counted once more.
-        before.ticks.makes_up |= matches!(self.ticks.misfire, Misfire::All(_));
+        before.ticks.makes_up = self.made_up_for;
         before.to_record(&tally, None, now)
     }
 
@@ -264,6 +275,7 @@ impl Recurring {
             nominal: at("nominal", progress.nominal)?,
             done,
             done_before: done,
+            made_up_for: false,
             started_at: wall("started_at", started_at.unwrap_or(progress.nominal))?,
         })
     }

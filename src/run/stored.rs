@@ -176,7 +176,7 @@ where
             && self.is_at_most_once(state)
         {
             // It has begun, for the store too.
-            progress.started_at = Some(Zone::UTC.time_at(durable.marked_at));
+            progress.mark(durable.marked_at);
         }
         progress
     }
@@ -276,7 +276,7 @@ where
             None => return,
         };
         let mut progress = self.progress_record(state, now);
-        progress.started_at = Some(Zone::UTC.time_at(now.wall));
+        progress.mark(now.wall);
         let change = Change::Advance {
             id: self.core.id.clone(),
             progress: Box::new(progress),

@@ -8,7 +8,7 @@ use jobber::JobStatus;
 use super::history::{Attempt, Now};
 use super::model::Model;
 use super::plan::{Draw, Due, Plan, Tick, Times};
-use super::program::{Missed, Start};
+use super::program::Start;
 use super::script::{Outcome, TASKS};
 
 #[derive(Clone, Debug)]
@@ -33,6 +33,9 @@ pub struct Job {
     /// Until the wall clock has gone past this, the job is followed and not
     /// foreseen: the docs leave open what exactly it does.
     pub loose: Option<i64>,
+    /// The run that goes on makes up for a missed time, and is counted: `All` has its
+    /// number of those.
+    makes_up: bool,
     /// From where in the history its runs count.
     pub since: usize,
     /// What the store may have: the last is what it should have.
@@ -82,6 +85,7 @@ impl Job {
             task,
             misfires: Vec::new(),
             loose: None,
+            makes_up: false,
             plan,
             stage: Stage::Scheduled,
             attempts: 0,
@@ -132,14 +136,17 @@ impl Job {
 
     fn save_as(&mut self, is_marked: bool, now: Now) {
         let is_kept = self.plan.durable && self.is_live();
+        let mut plan = self.plan.clone();
+        // When a delay ends is foreseen anew.
+        plan.exec_at = plan.due.wall(now);
+        if let Some(recurring) = &mut plan.recurring {
+            // A run that is not made again is none that is still to be counted.
+            recurring.makes_up &= !is_marked;
+        }
         let saved = is_kept.then(|| Saved {
             task: self.task,
             loose: self.loose,
-            // When a delay ends is foreseen anew.
-            plan: Plan {
-                exec_at: self.plan.due.wall(now),
-                ..self.plan.clone()
-            },
+            plan,
             attempts: self.attempts,
             runs: self.runs,
             failures: self.failures,
@@ -166,7 +173,7 @@ impl Job {
             before.attempts = before.attempts.saturating_sub(1);
             if let (0, Some(recurring)) = (before.attempts, &mut before.plan.recurring) {
                 before.runs = before.runs.saturating_sub(1);
-                recurring.makes_up |= matches!(recurring.misfire, Missed::All(_));
+                recurring.makes_up = self.makes_up;
             }
         }
         let is_running = matches!(self.stage, Stage::Running { .. });
@@ -196,7 +203,7 @@ impl Job {
     }
 
     /// Its next run stands for this time.
-    fn set_next(&mut self, nominal: i64, now: Now) {
+    fn set_next(&mut self, nominal: i64, makes_up: bool, now: Now) {
         let Some(recurring) = &mut self.plan.recurring else {
             return;
         };
@@ -206,7 +213,6 @@ impl Job {
         let at = nominal.max(recurring.times.of(now));
         let due = recurring.times.due(at);
         // One that makes up for a missed time has no jitter.
-        let makes_up = recurring.makes_up;
         let unread = recurring.room(nominal).filter(|_| !makes_up);
         self.set_due(due, unread, now);
     }
@@ -232,7 +238,7 @@ impl Job {
                 }
                 Tick::Later(nominal) => {
                     // Nothing has run: the store is told with the next run.
-                    self.set_next(nominal, now);
+                    self.set_next(nominal, false, now);
                     self.misfires.push(self.plan.shown);
                     return None;
                 }
@@ -269,6 +275,7 @@ impl Job {
         {
             self.runs += 1;
             recurring.last_run = recurring.nominal;
+            self.makes_up = std::mem::take(&mut recurring.makes_up);
         }
     }
 
@@ -362,8 +369,9 @@ impl Job {
         if stops {
             return Stage::Done(JobStatus::Cancelled);
         }
-        let (next, is_misfire) = recurring.after_run(recurring.times.of(now));
-        self.set_next(next, now);
+        let at = recurring.times.of(now);
+        let (next, is_misfire) = recurring.after_run(at);
+        self.set_next(next, is_misfire && next <= at, now);
         if is_misfire {
             self.misfires.push(self.plan.shown);
         }

@@ -102,7 +102,7 @@ pub struct Recurring {
     pub made_up: u32,
     /// For `Once`: all times up to here are made up for.
     pub dealt_with: i64,
-    /// The next run makes up for a missed time.
+    /// For `All`: the next run makes up for a missed time, and is counted.
     pub makes_up: bool,
 }
 
@@ -332,7 +332,7 @@ impl Recurring {
 
     /// The run that is waited for has come due at `due`; it is `at` now.
     pub fn fires(&mut self, due: i64, at: i64) -> Tick {
-        if std::mem::take(&mut self.makes_up) {
+        if self.makes_up {
             return Tick::Run;
         }
         let overtaken = self.times.after(due) <= at;
@@ -353,9 +353,7 @@ impl Recurring {
             self.made_up = 0;
             return (first, false);
         }
-        let next = self.missed(first, last, at);
-        self.makes_up = next <= at;
-        (next, true)
+        (self.missed(first, last, at), true)
     }
 
     /// The first missed time is `first`.
@@ -371,6 +369,7 @@ impl Recurring {
             // "At most so many in a row; the rest is left out."
             Missed::All(most) if self.made_up < most.into() => {
                 self.made_up += 1;
+                self.makes_up = true;
                 first
             }
             Missed::All(_) => {
