@@ -1698,3 +1698,33 @@ fn what_follows_a_run_that_is_not_made_again_does_not_make_up_in_its_place() -> 
     }
     Ok(())
 }
+
+/// What is not made again was entered as a run that had started when the next process
+/// did, though the store has when that was.
+#[cfg(feature = "serde")]
+#[test]
+fn a_run_that_is_not_made_again_is_shown_with_the_time_at_which_it_started() -> Result {
+    let (disk, clock) = (jobber::MemoryStorage::new(), ManualClock::new());
+    let start = || {
+        let sim = Simulation::with(0, clock.clone(), |app| app.storage(disk.clone()))?;
+        let task = sim.app().task("t", std::future::pending::<()>);
+        let task = task.durable().at_most_once().register()?;
+        Ok::<_, Box<dyn Error>>((sim, task))
+    };
+    let (mut sim, task) = start()?;
+    let job = task.schedule(()).id("x").every(MINUTE).wait_blocking()?;
+    // The timer is a little late.
+    clock.advance(MINUTE + SECOND / 2);
+    sim.run_until_stalled();
+    assert_eq!(job.status(), JobStatus::Running);
+    sim.crash();
+
+    clock.advance(HOUR);
+    let (mut sim, task) = start()?;
+    sim.run_until_stalled();
+    let run = task.job("x").unwrap().last_run().unwrap();
+    assert_eq!(run.nominal_time, datetime!(2000-01-01 0:01 UTC));
+    assert_eq!(run.started_at, datetime!(2000-01-01 0:01:00.5 UTC));
+    assert_eq!(run.finished_at, datetime!(2000-01-01 1:01:00.5 UTC));
+    Ok(())
+}

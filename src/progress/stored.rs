@@ -151,11 +151,23 @@ impl Progress {
     }
 
     /// An attempt was about to start when the process ended, and is not to be
-    /// made again: its run has failed.
-    pub(crate) fn lose_attempt(&mut self, now: Now, random: impl FnOnce() -> f64) -> Verdict {
-        self.begin(now);
+    /// made again: its run has failed. `None` if there was none.
+    pub(crate) fn lose_attempt(
+        &mut self,
+        stored: &ProgressRecord,
+        now: Now,
+        random: impl FnOnce() -> f64,
+    ) -> Result<Option<Verdict>, UnresolvedReason> {
+        let Some(started_at) = stored.started_at else {
+            return Ok(None);
+        };
+        self.begin(Now {
+            wall: wall("started_at", started_at)?,
+            ..now
+        });
         self.is_occupied = false;
-        self.after_attempt(Some(&Failure::executor_dropped()), None, now, random)
+        let failure = Failure::executor_dropped();
+        Ok(Some(self.after_attempt(Some(&failure), None, now, random)))
     }
 }
 

@@ -722,15 +722,16 @@ where
         let zone = zone.map_err(UnresolvedReason::Zone)?.map(Box::new);
         let restored = Progress::restored(record, zone, &self.hub.zone, now);
         let (mut progress, plan) = restored?;
+        let hub: &Hub = &self.hub;
+        let lost = progress.lose_attempt(&record.progress, now, || hub.random())?;
         // Serde's implementations are foreign.
         let args = contain(|| codec.decode(&record.args))
             .unwrap_or_else(|message| Err(message.to_string().into()))
             .map_err(UnresolvedReason::arguments)?;
         let mut change = None;
         let mut due = plan.due;
-        if record.progress.started_at.is_some() {
-            let hub: &Hub = &self.hub;
-            match progress.lose_attempt(now, || hub.random()).next {
+        if let Some(lost) = lost {
+            match lost.next {
                 Next::End(status) => {
                     drop_contained(args);
                     let id = record.id.clone();
