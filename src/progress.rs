@@ -637,17 +637,29 @@ impl Progress {
         if (old.line, new.line) != (Line::Wall, Line::Wall) {
             return;
         }
-        new.done = old.done;
-        new.done_before = old.done;
-        let pending = self.timer().filter(|_| self.attempts == 0);
-        if let Some(due) = pending.filter(|_| old.ticks.same_wall_times(&new.ticks)) {
-            new.nominal = old.nominal;
-            plan.due = due;
-        } else if old.done.is_past(new.nominal)
-            && let Some(next) = new.ticks.recurrence.next_after(old.done.last.max(now.wall))
+        let after = new.done.last;
+        let went_back = old.done.last > after;
+        if old.done.has_run || !went_back {
+            new.done = old.done;
+            new.done_before = old.done;
+        }
+        // What it has not run is left to run, also if it was scheduled later than that
+        // by a wall clock that has gone back.
+        if old.done.has_run
+            && went_back
+            && let Some(next) = new.ticks.first_unrun(&old.done, after)
+            && next != new.nominal
         {
             new.nominal = next;
             plan.due = new.nominal();
+        }
+        let pending = self.timer().filter(|_| self.attempts == 0);
+        if let Some(due) = pending
+            && (old.nominal <= new.nominal || !went_back)
+            && old.ticks.same_wall_times(&new.ticks)
+        {
+            new.nominal = old.nominal;
+            plan.due = due;
         }
         plan.exec_at = plan.due.as_wall(now);
         plan.nominal = new.nominal;

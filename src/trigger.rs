@@ -99,6 +99,8 @@ pub(crate) struct Next {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Done {
     pub(crate) last: i64,
+    /// If not, `last` is when it was scheduled.
+    pub(crate) has_run: bool,
     pub(crate) jumped: Option<Jump>,
 }
 
@@ -112,12 +114,11 @@ pub(crate) struct Jump {
 impl Done {
     /// None are left to run up to here.
     pub(crate) fn up_to(last: i64) -> Self {
-        Self { last, jumped: None }
-    }
-
-    /// Whether this time is before the last one that was run, or that one.
-    pub(crate) fn is_past(&self, nominal: i64) -> bool {
-        nominal <= self.last
+        Self {
+            last,
+            has_run: false,
+            jumped: None,
+        }
     }
 
     fn unrun_from(&self) -> i64 {
@@ -126,6 +127,7 @@ impl Done {
 
     /// The run for this time starts.
     pub(crate) fn enter(&mut self, nominal: i64, recurrence: &Recurrence) {
+        self.has_run = true;
         if nominal > self.last {
             if recurrence
                 .next_after(self.last)
@@ -215,6 +217,11 @@ impl Ticks {
         self.settled = self.settled.min(now);
         self.made_up = 0;
         self.makes_up = false;
+        self.first_unrun(done, now)
+    }
+
+    /// The first time after `now` that is not done.
+    pub(crate) fn first_unrun(&mut self, done: &Done, now: i64) -> Option<i64> {
         let next = self.recurrence.next_after(now.max(done.unrun_from()))?;
         self.not_again(done, next, now)
     }

@@ -1728,3 +1728,77 @@ fn a_run_that_is_not_made_again_is_shown_with_the_time_at_which_it_started() -> 
     assert_eq!(run.finished_at, datetime!(2000-01-01 1:01:00.5 UTC));
     Ok(())
 }
+
+/// The last time that a job has run is, until it has, the time at which it was
+/// scheduled. A replacement took it for a run: when the wall clock had gone back, it
+/// left out times that had never been run, or went on waiting for a later one.
+#[test]
+fn a_replacement_after_a_step_back_leaves_out_only_what_was_run() -> Result {
+    let minutes = |minutes: u32| datetime!(2000-01-01 0:00 UTC) + MINUTE * minutes;
+    let clock = ManualClock::at(minutes(10) + SECOND * 30);
+    let mut sim = Simulation::with(0, clock, |app| app)?;
+    let task = sim.app().task("t", || async {}).register()?;
+    let replace = |cron: &str| {
+        let again = task.schedule(()).id("x").replace();
+        again.misfire(Misfire::Skip).cron(cron).wait_blocking()
+    };
+    let job = task.schedule(()).id("x").cron("* * * * *");
+    let job = job.wait_blocking()?;
+    assert_eq!(job.exec_at(), minutes(11));
+    for (back_to, cron, due) in [(8, "* * * * *", 9), (5, "*/2 * * * *", 6)] {
+        sim.set_wall(minutes(back_to) + SECOND * 30);
+        let _ = replace(cron)?;
+        assert_eq!(job.exec_at(), minutes(due), "{cron}");
+    }
+    // An interval has no times of the wall clock, though it has runs.
+    let again = task.schedule(()).id("x").replace();
+    let _ = again.every(MINUTE).wait_blocking()?;
+    sim.advance(MINUTE * 3);
+    assert_eq!(job.last_run().unwrap().number, 3);
+    let _ = replace("* * * * *")?;
+    sim.set_wall(minutes(4) + SECOND * 30);
+    let _ = replace("*/5 * * * *")?;
+    assert_eq!(job.exec_at(), minutes(5));
+    // What has been run is not run again, but what was jumped over is.
+    sim.advance(MINUTE);
+    sim.set_wall(minutes(20) - SECOND);
+    sim.advance(SECOND);
+    assert_eq!(job.last_run().unwrap().nominal_time, minutes(20));
+    sim.set_wall(minutes(4) + SECOND * 30);
+    let _ = replace("*/4 * * * *")?;
+    assert_eq!(job.exec_at(), minutes(8));
+    let _ = replace("*/10 * * * *")?;
+    assert_eq!(job.exec_at(), minutes(10));
+    sim.advance(MINUTE * 6);
+    assert_eq!(job.last_run().unwrap().nominal_time, minutes(10));
+    assert_eq!(job.exec_at(), minutes(30));
+    let _ = replace("*/4 * * * *")?;
+    assert_eq!(job.exec_at(), minutes(12));
+    Ok(())
+}
+
+/// The same while the process was down.
+#[cfg(feature = "serde")]
+#[test]
+fn a_stored_job_that_never_ran_is_replaced_by_all_that_is_to_come() -> Result {
+    let (disk, clock) = (jobber::MemoryStorage::new(), ManualClock::new());
+    let start = || {
+        let sim = Simulation::with(0, clock.clone(), |app| app.storage(disk.clone()))?;
+        let task = sim.app().task("t", || async {}).durable().register()?;
+        Ok::<_, Box<dyn Error>>((sim, task))
+    };
+    let midnight = datetime!(2000-01-01 0:00 UTC);
+    clock.set_wall(midnight + SECOND * 30);
+    let (sim, task) = start()?;
+    let _ = task.schedule(()).id("x").cron("@hourly").wait_blocking()?;
+    sim.crash();
+    clock.set_wall(midnight - SECOND * 30);
+    for cron in ["* * * * *", "@hourly", "*/15 * * * *"] {
+        let (sim, task) = start()?;
+        let again = task.schedule(()).id("x").replace();
+        let job = again.cron(cron).wait_blocking()?;
+        assert_eq!(job.exec_at(), midnight, "{cron}");
+        sim.crash();
+    }
+    Ok(())
+}

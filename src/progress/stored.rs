@@ -274,6 +274,7 @@ impl Recurring {
         let started_at = stored.started_at;
         let done = Done {
             last: at("run_up_to", stored.run_up_to)?,
+            has_run: stored.runs > 0,
             jumped,
         };
         Ok(Self {
