@@ -15,8 +15,13 @@ use crate::zone::Zone;
 /// last run took longer than the interval, the clock jumped, or the program
 /// did not run.
 ///
-/// A run that is merely late, by up to a second and not beyond its next time,
-/// is no misfire. Whatever the policy, a job runs one attempt at a time.
+/// Times that come while a run goes on are missed, however soon that ends then.
+/// Besides, a run that is merely late, by up to a second and not beyond its next
+/// time, is no misfire. What is missed, and what is too late, is decided when a
+/// run ends, and again when the next one starts: if the process was gone in
+/// between, it is judged by how late it is then.
+///
+/// Whatever the policy, a job runs one attempt at a time.
 ///
 /// ```
 /// use std::time::Duration;
@@ -43,9 +48,11 @@ pub enum Misfire {
     /// Leave them out, and go on with the next time to come.
     Skip,
     /// Run each of them, in order, one after the other, but at most so many in
-    /// a row; the rest is left out.
+    /// a row; the rest is left out. One that is among those runs, however late it
+    /// is by then.
     All(u32),
-    /// Run each that is no older than this, in order, one after the other.
+    /// Run each that is no older than this when its turn comes, in order, one
+    /// after the other.
     Grace(Duration),
 }
 
@@ -176,12 +183,13 @@ impl Ticks {
 
     /// The run after the one for `nominal`, which ended at `now`.
     pub(crate) fn after_run(&mut self, nominal: i64, now: i64) -> Option<Next> {
+        // If it was for a run, for the one that has ended.
+        self.makes_up = false;
         let last = nominal.max(self.settled);
         let next = self.recurrence.next_after(last)?;
         // One that falls due at this very nanosecond is on time.
         if next >= now {
             self.made_up = 0;
-            self.makes_up = false;
             return Some(Next {
                 nominal: next,
                 due: next,
@@ -271,7 +279,6 @@ impl Ticks {
 
     /// `first` is the earliest missed time, the first one after `last`.
     fn missed(&mut self, last: i64, first: i64, now: i64) -> Option<Next> {
-        self.makes_up = false;
         let nominal = match self.misfire {
             Misfire::Once => {
                 self.settled = now;

@@ -11,7 +11,7 @@ use super::program::{Missed, Start, When};
 use super::script::Script;
 
 const MS: i64 = 1_000_000;
-/// "A run that is merely late, by up to a second, … is no misfire."
+/// "A run that is merely late, by up to a second …, is no misfire."
 const ON_TIME: i64 = 1_000_000_000;
 
 /// A point on the line of the monotonic clock, or of the wall clock.
@@ -332,6 +332,7 @@ impl Recurring {
 
     /// The run that is waited for has come due at `due`; it is `at` now.
     pub fn fires(&mut self, due: i64, at: i64) -> Tick {
+        // "One that is among those runs, however late it is by then."
         if self.makes_up {
             return Tick::Run;
         }
@@ -345,7 +346,8 @@ impl Recurring {
         }
     }
 
-    /// A run has ended: the time of the next, and whether others were missed.
+    /// A run has ended: the time of the next, and whether others were missed. "Times that
+    /// come while a run goes on are missed."
     pub fn after_run(&mut self, at: i64) -> (i64, bool) {
         let last = self.nominal.max(self.dealt_with);
         let first = self.times.after(last);
