@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 
 use jobber::{Job, JobError, JobStatus, StorageError};
+use time::OffsetDateTime;
 
+use super::cron::offset_at;
 use super::history::{Attempt, End, Entry, Event, clock, nanos};
 use super::job::{self, Ended, Stage};
 use super::model::{self, Model};
 use super::plan::{Due, Times};
+use super::program::{Start, When};
 use super::script::{Args, Outcome};
 use super::stored::settle_store;
 use super::tasks::{now, value};
@@ -22,6 +25,7 @@ pub fn ended_one(
 ) -> Result<(), String> {
     // Only a new job is a reason to ask before it is time.
     let has_failed = model.has_failed || model.is_behind;
+    let now = model.now;
     let Some(job) = model.jobs.get_mut(id) else {
         return Err(format!("{id} is live, and the model does not have it"));
     };
@@ -39,7 +43,9 @@ pub fn ended_one(
     }
     match job.stage {
         Stage::Running { .. } if !is_abort => job.is_ending |= recurs,
-        Stage::Scheduled | Stage::Running { .. } => {
+        Stage::Scheduled => job.stage = Stage::Done(JobStatus::Cancelled),
+        Stage::Running { .. } => {
+            job.run_ended(JobStatus::Cancelled, now);
             job.stage = Stage::Done(JobStatus::Cancelled);
         }
         Stage::Done(_) => {}
@@ -271,9 +277,11 @@ impl World {
                 continue;
             }
             if job.is_live() || process.sim.app().find_job(job.id.as_str()).is_some() {
-                check_one(job, handle)?;
-            } else if job.last.is_some() {
-                check_result(job, handle)?;
+                check_one(job, handle, self.model.app)?;
+            }
+            // The handle may be that of one before, if this was refused.
+            if job.last.is_some() || !process.finals.contains_key(&job.id) {
+                check_last(job, handle, self.model.app)?;
             }
         }
         if is_stopped {
@@ -452,10 +460,11 @@ fn tighten(job: &mut job::Job, handle: &Job<u64>, entries: &[Entry], wall: i64) 
     job.plan.unread = None;
     job.plan.shown = nominal;
     job.loose = None;
-    job.last = None;
+    job.last = Some(Ended::Unforeseen);
+    job.waits_anew(handle.last_run().as_ref().map(job::Run::of));
 }
 
-fn check_one(job: &job::Job, handle: &Job<u64>) -> Result<(), String> {
+fn check_one(job: &job::Job, handle: &Job<u64>, app: Start) -> Result<(), String> {
     if handle.status() != job.status() {
         return Err(format!("{handle:?} should be {}", job.status()));
     }
@@ -467,27 +476,65 @@ fn check_one(job: &job::Job, handle: &Job<u64>) -> Result<(), String> {
             clock(job.plan.exec_at),
         ));
     }
-    Ok(())
+    in_zone(handle.exec_at(), job.plan.zone.unwrap_or(app))?;
+    let expression = match job.plan.when {
+        When::Cron { text, .. } => Some(text),
+        _ => None,
+    };
+    match handle.cron_expression() == expression {
+        true => Ok(()),
+        false => Err(format!(
+            "{handle:?} goes by {:?}, and should by {expression:?}",
+            handle.cron_expression(),
+        )),
+    }
 }
 
-fn check_result(job: &job::Job, handle: &Job<u64>) -> Result<(), String> {
+/// What the last run has left behind.
+fn check_last(job: &job::Job, handle: &Job<u64>, app: Start) -> Result<(), String> {
     if handle.status() != job.status() {
         return Err(format!("{handle:?} should be {}", job.status()));
     }
     let result = handle.result();
     let fits = match (job.status(), job.last, &result) {
         (JobStatus::Cancelled, ..) => matches!(result, Err(JobError::Cancelled)),
-        (_, None, _) => true,
+        (_, Some(Ended::Unforeseen), _) => true,
+        (_, None, Err(JobError::NotCompleted)) => true,
         (_, Some(Ended::By(Outcome::Value, run, attempt)), Ok(given)) => {
             **given == value(run, attempt)
         }
         (_, Some(Ended::By(Outcome::Panic, ..)), Err(JobError::Panicked { .. })) => true,
         (_, Some(Ended::TimedOut), Err(JobError::TimedOut { .. })) => true,
-        (_, Some(Ended::By(..)), Err(JobError::Failed(_))) => true,
+        (
+            _,
+            Some(Ended::By(Outcome::Error | Outcome::RetryAfter(_) | Outcome::Abort, ..)),
+            Err(JobError::Failed(_)),
+        ) => true,
         _ => false,
     };
-    match fits {
+    if !fits {
+        return Err(format!("{handle:?} gives {result:?}, after {:?}", job.last));
+    }
+    if job.plan.recurring.is_none() {
+        return Ok(());
+    }
+    let run = handle.last_run();
+    if run.as_ref().map(job::Run::of) != job.last_run {
+        return Err(format!(
+            "the last run of {handle:?} was {run:?}, and should be {:?}",
+            job.last_run,
+        ));
+    }
+    let times = run.map(|run| [run.nominal_time, run.started_at, run.finished_at]);
+    let mut times = times.into_iter().flatten();
+    times.try_for_each(|time| in_zone(time, job.plan.zone.unwrap_or(app)))
+}
+
+/// Whether a time is shown with the offset that this zone has then.
+pub fn in_zone(time: OffsetDateTime, zone: Start) -> Result<(), String> {
+    let offset = offset_at(zone, nanos(time));
+    match time.offset().whole_seconds() == offset {
         true => Ok(()),
-        false => Err(format!("{handle:?} gives {result:?}, after {:?}", job.last)),
+        false => Err(format!("{time} is not in {zone:?}, {offset} s off UTC")),
     }
 }

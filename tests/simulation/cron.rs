@@ -63,6 +63,14 @@ fn stretches(zone: usize) -> Vec<Stretch> {
     stretches
 }
 
+/// How far this zone is ahead of UTC then, in seconds.
+pub fn offset_at(zone: Start, wall: i64) -> i32 {
+    let second = wall.div_euclid(NANOS);
+    let stretches = stretches(number(zone));
+    let stretch = stretches.iter().find(|stretch| second < stretch.end);
+    stretch.expect("the last has no end").offset as i32
+}
+
 fn of_day(text: &'static str, zone: usize, day: i64) -> Times {
     TIMES.with_borrow_mut(|times| {
         let times = times.entry((text, zone, day)).or_insert_with(|| {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jobber::JobStatus;
 
-use super::history::{Attempt, Now};
+use super::history::{Attempt, Now, nanos};
 use super::model::Model;
 use super::plan::{Draw, Due, Plan, Tick, Times};
 use super::program::Start;
@@ -26,8 +26,16 @@ pub struct Job {
     pub next_plan: Option<Plan>,
     /// It ends with the present run.
     pub is_ending: bool,
-    /// How the last run ended.
+    /// How the last run ended, in this process.
     pub last: Option<Ended>,
+    /// The last run that has ended, of a job that recurs.
+    pub last_run: Option<Run>,
+    /// The run that goes on, or waits for a retry, of such a job.
+    present: Option<Run>,
+    /// How the attempt before the retry that is waited for failed.
+    failed_as: Option<JobStatus>,
+    /// When the store was told that an attempt is about to start.
+    marked_at: i64,
     /// The times that it runs for when others were missed, in this step.
     pub misfires: Vec<i64>,
     /// Until the wall clock has gone past this, the job is followed and not
@@ -60,6 +68,41 @@ pub enum Stage {
 pub enum Ended {
     By(Outcome, u64, u32),
     TimedOut,
+    /// In a way that was not foreseen.
+    Unforeseen,
+}
+
+/// A run of a job that recurs; all times by the wall clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    pub number: u64,
+    pub nominal: i64,
+    pub started_at: i64,
+    /// Nothing yet, as long as it goes on; so is its status.
+    pub finished_at: i64,
+    pub status: JobStatus,
+}
+
+impl Run {
+    pub fn begun(number: u64, nominal: i64, started_at: i64) -> Self {
+        Self {
+            number,
+            nominal,
+            started_at,
+            finished_at: i64::MAX,
+            status: JobStatus::Running,
+        }
+    }
+
+    pub fn of(run: &jobber::Run) -> Self {
+        Self {
+            number: run.number,
+            nominal: nanos(run.nominal_time),
+            started_at: nanos(run.started_at),
+            finished_at: nanos(run.finished_at),
+            status: run.status,
+        }
+    }
 }
 
 /// What the store keeps of a job.
@@ -76,6 +119,14 @@ pub struct Saved {
     dealt_with: i64,
     /// The job was followed then, and not foreseen.
     pub loose: Option<i64>,
+    /// The last run that has ended, of a job that recurs.
+    pub last_run: Option<Run>,
+    /// The run that waits for a retry, of such a job.
+    pub present: Option<Run>,
+    /// How the last attempt of this run failed.
+    pub last_failure: Option<JobStatus>,
+    /// When the attempt was about to start.
+    pub marked_at: i64,
 }
 
 impl Job {
@@ -94,6 +145,10 @@ impl Job {
             next_plan: None,
             is_ending: false,
             last: None,
+            last_run: None,
+            present: None,
+            failed_as: None,
+            marked_at: 0,
             since: 0,
             stored: vec![None],
         }
@@ -131,7 +186,40 @@ impl Job {
 
     /// The store is told how it stands, if it keeps the job.
     pub fn save(&mut self, now: Now) {
+        self.look_for_replacement(now);
         self.save_as(false, now);
+    }
+
+    /// Another trigger may have taken the place of a retry, whose run has failed then,
+    /// and may have started over: nothing has run.
+    fn look_for_replacement(&mut self, now: Now) {
+        if self.stage != Stage::Scheduled {
+            return;
+        }
+        if let Some(status) = self.failed_as.filter(|_| self.attempts == 0) {
+            self.run_ended(status, now);
+        }
+        if self.runs == 0 {
+            (self.last, self.last_run) = (None, None);
+        }
+    }
+
+    /// No run of it goes on; the last one was this.
+    pub fn waits_anew(&mut self, last_run: Option<Run>) {
+        self.last_run = last_run;
+        (self.present, self.failed_as) = (None, None);
+    }
+
+    /// The run that goes on, or that waited for a retry, has ended like this.
+    pub fn run_ended(&mut self, status: JobStatus, now: Now) {
+        self.failed_as = None;
+        if let Some(run) = self.present.take() {
+            self.last_run = Some(Run {
+                finished_at: now.wall,
+                status,
+                ..run
+            });
+        }
     }
 
     fn save_as(&mut self, is_marked: bool, now: Now) {
@@ -143,8 +231,17 @@ impl Job {
             // A run that is not made again is none that is still to be counted.
             recurring.makes_up &= !is_marked;
         }
+        if is_marked && self.stage == Stage::Scheduled {
+            self.marked_at = now.wall;
+        }
+        let has_failed = self.attempts > 0;
         let saved = is_kept.then(|| Saved {
             task: self.task,
+            // It has had none if it has started over, or was the first to begin.
+            last_run: self.last_run.filter(|_| self.runs > 0),
+            present: self.present.filter(|_| has_failed),
+            last_failure: self.failed_as.filter(|_| has_failed),
+            marked_at: self.marked_at,
             loose: self.loose,
             plan,
             attempts: self.attempts,
@@ -247,7 +344,7 @@ impl Job {
         if self.is_at_most_once() {
             self.save_as(true, now);
         }
-        self.begin();
+        self.begin(now);
         let spec = &TASKS[self.task];
         let run = self.run();
         let (after, outcome) = self.plan.script.outcome(spec.blocking, run, self.attempts);
@@ -268,7 +365,7 @@ impl Job {
     }
 
     /// An attempt begins.
-    fn begin(&mut self) {
+    fn begin(&mut self, now: Now) {
         self.attempts += 1;
         if let Some(recurring) = &mut self.plan.recurring
             && self.attempts == 1
@@ -276,6 +373,7 @@ impl Job {
             self.runs += 1;
             recurring.last_run = recurring.nominal;
             self.makes_up = std::mem::take(&mut recurring.makes_up);
+            self.present = Some(Run::begun(self.runs, self.plan.shown, now.wall));
         }
     }
 
@@ -290,11 +388,13 @@ impl Job {
     pub fn end(&mut self, how: Ended, is_stopping: bool, now: Now) {
         let failed = match how {
             Ended::By(Outcome::Value, ..) => None,
-            Ended::By(..) => Some(JobStatus::Failed),
+            Ended::By(..) | Ended::Unforeseen => Some(JobStatus::Failed),
             Ended::TimedOut => Some(JobStatus::Timeout),
         };
         let status = failed.unwrap_or(JobStatus::Success);
+        let before = (self.last, self.last_run, self.present);
         self.last = Some(how);
+        self.run_ended(status, now);
         let stops = is_stopping && !self.plan.durable;
         if self.is_ending {
             self.stage = Stage::Done(JobStatus::Cancelled);
@@ -314,6 +414,9 @@ impl Job {
             let earliest = delay - room.unwrap_or_default();
             let due = Due::Mono(now.mono + earliest.as_nanos() as i64);
             self.set_due(due, room.map(|room| Draw::new(room.as_nanos() as i64)), now);
+            // Its run has not ended.
+            (self.last, self.last_run, self.present) = before;
+            self.failed_as = failed;
             self.stage = Stage::Scheduled;
         } else {
             self.attempts = 0;
@@ -408,8 +511,11 @@ impl Saved {
         job.attempts = self.attempts;
         job.runs = self.runs;
         job.failures = self.failures;
+        (job.last_run, job.present) = (self.last_run, self.present);
+        job.failed_as = self.last_failure;
         if self.is_marked {
-            job.begin();
+            job.begin(now);
+            job.run_ended(JobStatus::Failed, now);
             job.attempts = 0;
             job.stage = job.after_run(JobStatus::Failed, false, now);
         }

@@ -3,22 +3,24 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jobber::{JobRecord, RecurringRecord, TriggerRecord};
+use jobber::{JobRecord, Misfire, RecurringRecord, TriggerRecord};
 
 use super::history::nanos;
 use super::job::{self, Saved};
 use super::plan::{Due, Times, zone};
-use super::program::{Options, When};
+use super::program::{Missed, Options, When};
 use super::script::TASKS;
 
 /// Whether the record of a store is of this scheduling.
 fn is_of(record: &JobRecord, saved: &Saved) -> bool {
     let ms = |ms: u32| Duration::from_millis(ms.into());
+    let start = saved.plan.recurring.as_ref().and_then(|ours| ours.start);
     let same = |theirs: &RecurringRecord, ours: Options| {
         theirs.max_runs == ours.max_runs.map(u64::from)
             && theirs.max_failures == ours.max_failures.map_or(10, u32::from)
             && theirs.jitter == ms(ours.jitter_ms)
-            && theirs.start_date.is_some() == ours.start_ms.is_some()
+            && theirs.misfire == misfire(ours.misfire)
+            && theirs.start_date.map(nanos) == start
     };
     let is_same_trigger = match (&record.trigger, saved.plan.when) {
         (TriggerRecord::Delay, When::Push | When::Delay { .. }) => true,
@@ -45,6 +47,15 @@ fn is_of(record: &JobRecord, saved: &Saved) -> bool {
         && record.args == saved.plan.script.to_number().to_string()
 }
 
+fn misfire(missed: Missed) -> Misfire {
+    match missed {
+        Missed::Once => Misfire::Once,
+        Missed::Skip => Misfire::Skip,
+        Missed::All(most) => Misfire::All(most.into()),
+        Missed::Grace { ms } => Misfire::Grace(Duration::from_millis(ms.into())),
+    }
+}
+
 /// Whether the record of a store is this.
 fn is(record: &JobRecord, saved: &Saved) -> bool {
     let progress = &record.progress;
@@ -53,13 +64,16 @@ fn is(record: &JobRecord, saved: &Saved) -> bool {
     let late = nanos(progress.due) - saved.plan.exec_at;
     is_of(record, saved)
         && (0..=saved.plan.unread.map_or(0, |draw| draw.most)).contains(&late)
-        && progress.started_at.is_some() == saved.is_marked
+        && progress.started_at.map(nanos) == saved.is_marked.then_some(saved.marked_at)
         && nanos(progress.nominal) == saved.plan.shown
         && progress.attempts == saved.attempts
+        && progress.last_failure == saved.last_failure
         && recurring.is_some() == saved.plan.recurring.is_some()
         && recurring.is_none_or(|recurring| {
             recurring.runs == saved.runs
                 && recurring.failures_in_a_row == saved.failures
+                && recurring.last_run.as_ref().map(job::Run::of) == saved.last_run
+                && recurring.started_at.map(nanos) == saved.present.map(|run| run.started_at)
                 && ours.is_none_or(|ours| {
                     recurring.makes_up == ours.makes_up && recurring.made_up == ours.made_up
                 })
@@ -124,11 +138,16 @@ fn follow_store(job: &mut job::Job, record: Option<&JobRecord>) {
     saved.plan.shown = nanos(progress.nominal);
     saved.plan.unread = None;
     saved.attempts = progress.attempts;
+    saved.last_failure = progress.last_failure;
     saved.is_marked = progress.started_at.is_some();
+    saved.marked_at = progress.started_at.map_or(0, nanos);
     saved.loose = saved.loose.max(job.loose);
     if let (Some(recurring), Some(theirs)) = (&mut saved.plan.recurring, &progress.recurring) {
         saved.runs = theirs.runs;
         saved.failures = theirs.failures_in_a_row;
+        let begun = theirs.started_at.map(nanos);
+        saved.present = begun.map(|at| job::Run::begun(theirs.runs, saved.plan.shown, at));
+        saved.last_run = theirs.last_run.as_ref().map(job::Run::of);
         if let Times::Cron { .. } = recurring.times {
             recurring.nominal = saved.plan.shown;
             saved.plan.due = Due::Wall(saved.plan.exec_at);
