@@ -1802,3 +1802,34 @@ fn a_stored_job_that_never_ran_is_replaced_by_all_that_is_to_come() -> Result {
     }
     Ok(())
 }
+
+/// A job that runs can be given another trigger, which is to follow the run. When that
+/// is due was told in the zone of the trigger before: a reader of the events saw the
+/// right instant by the wrong clock.
+#[test]
+fn the_event_of_a_replacement_during_a_run_has_the_zone_of_the_replacement() -> Result {
+    let mut sim = Simulation::new();
+    let task = sim.app().task("t", std::future::pending::<()>).register()?;
+    let first = time::macros::offset!(+9);
+    let job = task
+        .schedule(())
+        .id("x")
+        .zone(first)
+        .push()
+        .wait_blocking()?;
+    sim.run_until_stalled();
+    let mut events = sim.app().events();
+    let next = time::macros::offset!(-5);
+    let again = task.schedule(()).id("x").replace().zone(next);
+    let _ = again.delay(HOUR).wait_blocking()?;
+    let Some(Event::Job(event)) = events.try_next() else {
+        panic!("nothing is said of it");
+    };
+    let JobEventKind::Scheduled { due } = event.kind else {
+        panic!("it is said that {event}");
+    };
+    assert_eq!(due, datetime!(2000-01-01 1:00 UTC));
+    assert_eq!(due.offset(), next);
+    assert_eq!(job.exec_at().offset(), first, "it still runs by that");
+    Ok(())
+}

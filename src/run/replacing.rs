@@ -111,8 +111,14 @@ where
             let new = Replacement { args, plan, record };
             after.replaced = state.args.put_replacement(new).map(|r| r.args);
         }
-        hub.record(self, now, || JobEventKind::Scheduled {
-            due: self.time(&state, exec_at),
+        hub.record(self, now, || {
+            // What is to follow a run has a zone of its own.
+            let zone = match state.args.replacement() {
+                Some(next) => next.plan.zone.as_deref(),
+                None => state.progress.zone(),
+            };
+            let due = zone.unwrap_or(&hub.zone).time_at(exec_at);
+            JobEventKind::Scheduled { due }
         });
         drop(state);
         let leftovers = Leftovers {
