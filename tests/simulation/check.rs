@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use super::cron::offset_at;
 use super::history::{Attempt, End, Entry, Event, clock, nanos};
-use super::job::{self, Ended, Stage};
+use super::job::{self, Ended, Said, Stage};
 use super::model::{self, Model};
 use super::plan::{Due, Times};
 use super::program::{Start, When};
@@ -88,6 +88,8 @@ impl World {
         self.listen(&entries)?;
         for job in self.model.jobs.values_mut() {
             job.misfires.clear();
+            job.said.clear();
+            job.was_done = !job.is_live();
         }
         self.check_jobs(is_stopped)?;
         if !is_stopped {
@@ -114,17 +116,14 @@ impl World {
             return Ok(());
         };
         listener.check(entries)?;
-        for job in self.model.jobs.values() {
-            let said = listener
-                .misfires
-                .get(&job.id)
-                .map_or(&[][..], Vec::as_slice);
-            if listener.has_all && job.loose.is_none() && said != job.misfires {
-                return Err(format!(
-                    "it is said that {} missed times and runs for {said:?}; it was {:?}",
-                    job.id, job.misfires,
-                ));
-            }
+        for job in self.model.jobs.values().filter(|job| job.loose.is_none()) {
+            // Nothing is said of one that was refused, or that no task could run.
+            let status = job.status();
+            let is_known = process.jobs.contains_key(&job.id) && !is_refused(entries, &job.id);
+            let has_ended = status.is_final() && !job.was_done;
+            let is_told = has_ended && (is_known || status != JobStatus::Cancelled);
+            let ended = is_told.then_some(Said::Ended(status));
+            listener.check_job(job, ended, self.model.app)?;
         }
         if !process.is_running() {
             process.listener = None;
@@ -387,6 +386,20 @@ fn is_consistent(handle: &Job<u64>, known: Option<JobStatus>) -> Result<JobStatu
         return Err(format!("{handle:?}, {known:?} before, gives {result:?}"));
     }
     Ok(status)
+}
+
+/// Whether it could not be scheduled, in this step.
+fn is_refused(entries: &[Entry], id: &str) -> bool {
+    entries.iter().any(|entry| match &entry.event {
+        Event::Refused { id: refused } => refused == id,
+        Event::Spawned {
+            id: refused,
+            child,
+            ok,
+            ..
+        } => refused == id && !child.is_own && !ok,
+        _ => false,
+    })
 }
 
 fn spawned(entries: &[Entry]) -> Vec<model::Spawned> {

@@ -38,6 +38,10 @@ pub struct Job {
     marked_at: i64,
     /// The times that it runs for when others were missed, in this step.
     pub misfires: Vec<i64>,
+    /// What else is said of it, in this step.
+    pub said: Vec<Said>,
+    /// When it was last looked at.
+    pub was_done: bool,
     /// Until the wall clock has gone past this, the job is followed and not
     /// foreseen: the docs leave open what exactly it does.
     pub loose: Option<i64>,
@@ -70,6 +74,21 @@ pub enum Ended {
     TimedOut,
     /// In a way that was not foreseen.
     Unforeseen,
+}
+
+/// What those who read the events are told of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    Retrying {
+        attempt: u32,
+        /// At the earliest, by the wall clock.
+        due: i64,
+        /// By how much later, at random.
+        most: i64,
+    },
+    RunEnded(Run),
+    /// The job itself has ended, like this.
+    Ended(JobStatus),
 }
 
 /// A run of a job that recurs; all times by the wall clock.
@@ -135,6 +154,8 @@ impl Job {
             id,
             task,
             misfires: Vec::new(),
+            said: Vec::new(),
+            was_done: false,
             loose: None,
             makes_up: false,
             plan,
@@ -214,11 +235,13 @@ impl Job {
     pub fn run_ended(&mut self, status: JobStatus, now: Now) {
         self.failed_as = None;
         if let Some(run) = self.present.take() {
-            self.last_run = Some(Run {
+            let run = Run {
                 finished_at: now.wall,
                 status,
                 ..run
-            });
+            };
+            self.last_run = Some(run);
+            self.said.push(Said::RunEnded(run));
         }
     }
 
@@ -392,10 +415,14 @@ impl Job {
             Ended::TimedOut => Some(JobStatus::Timeout),
         };
         let status = failed.unwrap_or(JobStatus::Success);
-        let before = (self.last, self.last_run, self.present);
-        self.last = Some(how);
-        self.run_ended(status, now);
         let stops = is_stopping && !self.plan.durable;
+        let is_followed_up = self.is_ending || self.next_plan.is_some() || stops;
+        let retry = failed.and_then(|_| self.retry_delay(how));
+        let retry = retry.filter(|_| !is_followed_up);
+        if retry.is_none() {
+            self.last = Some(how);
+            self.run_ended(status, now);
+        }
         if self.is_ending {
             self.stage = Stage::Done(JobStatus::Cancelled);
         } else if let Some(plan) = self.next_plan.take() {
@@ -405,18 +432,18 @@ impl Job {
                 true => Stage::Done(JobStatus::Cancelled),
                 false => Stage::Scheduled,
             };
-        } else if let Some(delay) = failed
-            .and_then(|_| self.retry_delay(how))
-            .filter(|_| !stops)
-        {
+        } else if let Some(delay) = retry {
             let asked = matches!(how, Ended::By(Outcome::RetryAfter(_), ..));
             let room = (TASKS[self.task].wavers && !asked).then_some(delay / 2);
             let earliest = delay - room.unwrap_or_default();
             let due = Due::Mono(now.mono + earliest.as_nanos() as i64);
             self.set_due(due, room.map(|room| Draw::new(room.as_nanos() as i64)), now);
-            // Its run has not ended.
-            (self.last, self.last_run, self.present) = before;
             self.failed_as = failed;
+            self.said.push(Said::Retrying {
+                attempt: self.attempts,
+                due: self.plan.exec_at,
+                most: self.plan.unread.map_or(0, |draw| draw.most),
+            });
             self.stage = Stage::Scheduled;
         } else {
             self.attempts = 0;
@@ -526,6 +553,7 @@ impl Saved {
             job.loosen(until);
         }
         job.misfires.clear();
+        job.said.clear();
         job.since = before.since;
         job.stored = vec![Some(self)];
         if job.stored.iter().flatten().any(|saved| saved.is_marked) {

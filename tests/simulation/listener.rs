@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use jobber::{Event, Events, JobEventKind, Jobber};
+use jobber::{Event, Events, JobEvent, JobEventKind, JobStatus, Jobber};
+use time::OffsetDateTime;
 
+use super::check;
 use super::history::{Entry, Event as Happened, nanos};
+use super::job::{Job, Run, Said};
+use super::program::Start;
 
 /// Where the events have left a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,10 +23,10 @@ pub struct Listener {
     events: Events,
     /// `None`: it is done.
     stages: BTreeMap<String, Option<Stage>>,
-    /// The times that jobs run for when others were missed, as was said last.
-    pub misfires: BTreeMap<String, Vec<i64>>,
+    /// What was said last, of each job.
+    heard: BTreeMap<String, Vec<JobEvent>>,
     /// It has heard of all that happened.
-    pub has_all: bool,
+    has_all: bool,
 }
 
 /// A smaller one is none: a clock is set by so much while it is kept right.
@@ -40,7 +44,7 @@ impl Listener {
         Self {
             events: app.events(),
             stages: BTreeMap::new(),
-            misfires: BTreeMap::new(),
+            heard: BTreeMap::new(),
             has_all: true,
         }
     }
@@ -49,7 +53,7 @@ impl Listener {
     pub fn check(&mut self, entries: &[Entry]) -> Result<(), String> {
         let mut said = Vec::new();
         let mut steps = Vec::new();
-        self.misfires.clear();
+        self.heard.clear();
         self.has_all = true;
         let mut count = 0;
         while let Some(event) = self.events.try_next() {
@@ -60,12 +64,9 @@ impl Listener {
                     if let JobEventKind::Started { run, attempt } = event.kind {
                         said.push((nanos(event.at), (id.clone(), run, attempt)));
                     }
-                    if let JobEventKind::Misfired { next } = event.kind {
-                        let misfires = self.misfires.entry(id.clone()).or_default();
-                        misfires.push(nanos(next));
-                    }
-                    self.next(id, &event.kind)
+                    self.next(id.clone(), &event.kind)
                         .map_err(|text| format!("it is said that {event}: {text}"))?;
+                    self.heard.entry(id).or_default().push(event);
                 }
                 Event::ClockStepped { by } => steps.push(by.whole_nanoseconds() as i64),
                 Event::Missed(1..) => {
@@ -104,6 +105,41 @@ impl Listener {
         }
     }
 
+    /// What was said of a job that is foreseen is what it did: in the end it ended like
+    /// this, if it did so just now.
+    pub fn check_job(&self, job: &Job, ended: Option<Said>, app: Start) -> Result<(), String> {
+        if !self.has_all {
+            return Ok(());
+        }
+        let heard = self.heard.get(&job.id).map_or(&[][..], Vec::as_slice);
+        let mut misfires = Vec::new();
+        let mut others = Vec::new();
+        for event in heard {
+            check::in_zone(event.at, app)?;
+            match event.kind {
+                JobEventKind::Misfired { next } => misfires.push(nanos(next)),
+                JobEventKind::Scheduled { .. }
+                | JobEventKind::Restored { .. }
+                | JobEventKind::Started { .. } => {}
+                _ => others.push(event),
+            }
+        }
+        let said: Vec<_> = job.said.iter().copied().chain(ended).collect();
+        let fits = others.len() == said.len() && others.iter().zip(&said).all(|(a, b)| tells(a, b));
+        if misfires != job.misfires || !fits {
+            return Err(format!(
+                "of {} it is said: {heard:?}; it was {said:?}, and ran for missed times: {:?}",
+                job.id, job.misfires,
+            ));
+        }
+        check_due(job, heard.last(), app)?;
+        // What came before a replacement was in the zone of then.
+        let is_anew = |event: &JobEvent| matches!(event.kind, JobEventKind::Scheduled { .. });
+        let shown = heard.rsplit(is_anew).next().unwrap_or_default();
+        let mut times = shown.iter().flat_map(times_of);
+        times.try_for_each(|time| check::in_zone(time, job.plan.zone.unwrap_or(app)))
+    }
+
     fn next(&mut self, id: String, kind: &JobEventKind) -> Result<(), String> {
         let before = self.stages.get(&id).copied();
         let after = match (before, kind) {
@@ -133,5 +169,53 @@ impl Listener {
         };
         self.stages.insert(id, after);
         Ok(())
+    }
+}
+
+/// Whether an event says this.
+fn tells(event: &JobEvent, said: &Said) -> bool {
+    match (&event.kind, said) {
+        (
+            JobEventKind::Retrying { attempt, due },
+            Said::Retrying {
+                attempt: failed,
+                due: earliest,
+                most,
+            },
+        ) => attempt == failed && (0..=*most).contains(&(nanos(*due) - earliest)),
+        (JobEventKind::RunEnded(run), Said::RunEnded(ended)) => {
+            Run::of(run) == *ended && nanos(event.at) == ended.finished_at
+        }
+        (JobEventKind::Cancelled, Said::Ended(status)) => *status == JobStatus::Cancelled,
+        (JobEventKind::Ended(JobStatus::Cancelled), _) => false,
+        (JobEventKind::Ended(status), Said::Ended(ended)) => status == ended,
+        _ => false,
+    }
+}
+
+/// If the last that was said of a job is when it is due, it is due then.
+fn check_due(job: &Job, last: Option<&JobEvent>, app: Start) -> Result<(), String> {
+    let Some(event) = last else {
+        return Ok(());
+    };
+    let (JobEventKind::Scheduled { due } | JobEventKind::Restored { due }) = event.kind else {
+        return Ok(());
+    };
+    // It runs, or is due like this.
+    let plan = job.next_plan.as_ref().unwrap_or(&job.plan);
+    let late = nanos(due) - plan.exec_at;
+    match (0..=plan.unread.map_or(0, |draw| draw.most)).contains(&late) {
+        true => check::in_zone(due, plan.zone.unwrap_or(app)),
+        false => Err(format!("it is said that {event}; it was {plan:?}")),
+    }
+}
+
+/// The times that an event shows, but for its own.
+fn times_of(event: &JobEvent) -> Vec<OffsetDateTime> {
+    match event.kind {
+        JobEventKind::Retrying { due, .. } => vec![due],
+        JobEventKind::Misfired { next } => vec![next],
+        JobEventKind::RunEnded(run) => vec![run.nominal_time, run.started_at, run.finished_at],
+        _ => Vec::new(),
     }
 }
