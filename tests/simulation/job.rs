@@ -541,7 +541,10 @@ impl Saved {
         (job.last_run, job.present) = (self.last_run, self.present);
         job.failed_as = self.last_failure;
         if self.is_marked {
-            job.begin(now);
+            job.begin(Now {
+                wall: self.marked_at,
+                ..now
+            });
             job.run_ended(JobStatus::Failed, now);
             job.attempts = 0;
             job.stage = job.after_run(JobStatus::Failed, false, now);
