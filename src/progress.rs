@@ -655,8 +655,10 @@ impl Progress {
         }
         let pending = self.timer().filter(|_| self.attempts == 0);
         if let Some(due) = pending
-            && (old.nominal <= new.nominal || !went_back)
             && old.ticks.same_wall_times(&new.ticks)
+            // An earlier one comes first, unless this is none of the times any more:
+            // the app's zone may have changed.
+            && (old.nominal <= new.nominal || !new.ticks.recurrence.has(old.nominal))
         {
             new.nominal = old.nominal;
             plan.due = due;

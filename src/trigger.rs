@@ -67,6 +67,11 @@ pub(crate) enum Recurrence {
 }
 
 impl Recurrence {
+    /// Whether this is one of its times.
+    pub(crate) fn has(&self, at: i64) -> bool {
+        self.next_after(at.saturating_sub(1)) == Some(at)
+    }
+
     /// The first time that is strictly after `after`; `None` when there is none
     /// that can be counted. Never goes through the times between.
     pub(crate) fn next_after(&self, after: i64) -> Option<i64> {

@@ -294,12 +294,16 @@ impl Plan {
         };
         recurring.last_run = before.last_run;
         let is_same = before.times.same(&recurring.times) && before.jitter == recurring.jitter;
-        if pending && is_same {
-            recurring.nominal = before.nominal;
-            (self.due, self.unread) = (old.due, old.unread);
-        } else if recurring.nominal <= before.last_run {
+        if recurring.nominal <= before.last_run {
             recurring.nominal = recurring.times.after(before.last_run.max(now.wall));
             (self.due, self.unread) = (Due::Wall(recurring.nominal), None);
+        }
+        // If the clock went back while nobody was there, others come before that one. If
+        // the app's zone has changed, it may be none of the times.
+        let comes_first = before.nominal <= recurring.nominal;
+        if pending && is_same && (comes_first || !recurring.times.has(before.nominal)) {
+            recurring.nominal = before.nominal;
+            (self.due, self.unread) = (old.due, old.unread);
         }
         self.shown = recurring.nominal;
         self.exec_at = self.due.wall(now);
