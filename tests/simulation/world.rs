@@ -125,7 +125,7 @@ impl World {
     /// A store that works again is asked within ten seconds, as its retries go.
     pub fn check_health(&mut self) -> Result<(), String> {
         let now = self.clock.elapsed();
-        if !self.weather.lock().unwrap().is_calm() {
+        if !self.weather.lock().unwrap().is_calm() || self.has_failed() {
             self.calm_since = None;
             return Ok(());
         }
@@ -256,6 +256,7 @@ impl World {
                     self.note(Event::Storm);
                     self.is_storm_known = true;
                 }
+                self.calm_since = None;
                 let mut weather = self.weather.lock().unwrap();
                 weather.commits = commits.repeat(times.into()).into();
             }
