@@ -134,13 +134,17 @@ impl Done {
     }
 
     fn unrun_from(&self) -> i64 {
+        if !self.has_run {
+            // The clock that it was scheduled by may have been wrong.
+            return i64::MIN;
+        }
         self.jumped.map_or(self.last, |jump| jump.from)
     }
 
     /// The run for this time starts.
     pub(crate) fn enter(&mut self, nominal: i64, recurrence: &Recurrence) {
-        self.has_run = true;
-        if nominal > self.last {
+        let is_first = !std::mem::replace(&mut self.has_run, true);
+        if nominal > self.last || is_first {
             if recurrence
                 .next_after(self.last)
                 .is_some_and(|next| next < nominal)

@@ -17,8 +17,10 @@ use jobber::testing::{ManualClock, Simulation};
 use jobber::{
     Backoff, Clock, Event, Job, JobEventKind, JobFuture, JobStatus, Jobber, Misfire, Wait,
 };
-use time::macros::{datetime, time};
-use time::{OffsetDateTime, Time};
+use time::OffsetDateTime;
+use time::macros::datetime;
+#[cfg(feature = "serde")]
+use time::{Time, macros::time};
 
 type Result = std::result::Result<(), Box<dyn Error>>;
 
@@ -1831,5 +1833,31 @@ fn the_event_of_a_replacement_during_a_run_has_the_zone_of_the_replacement() -> 
     assert_eq!(due, datetime!(2000-01-01 1:00 UTC));
     assert_eq!(due.offset(), next);
     assert_eq!(job.exec_at().offset(), first, "it still runs by that");
+    Ok(())
+}
+
+/// The times of a cron job count from when it was scheduled. If the clock was ahead just
+/// then, and was set right before the job ever ran, it stood still for so long.
+#[test]
+fn a_cron_job_that_was_scheduled_by_a_clock_ahead_runs_once_that_is_set_right() -> Result {
+    let clock = ManualClock::at(datetime!(2000-01-01 13:00:30 UTC));
+    let mut sim = Simulation::with(0, clock, |app| app)?;
+    let log = Log::new();
+    let times = log.clone();
+    let task = sim.app().task("t", move |cx: jobber::JobContext| {
+        times.add(cx.nominal_time());
+        std::future::ready(())
+    });
+    let task = task.register()?;
+    let job = task.schedule(()).cron("* * * * *").wait_blocking()?;
+    let noon = datetime!(2000-01-01 12:00 UTC);
+    sim.set_wall(noon + SECOND * 30);
+    assert_eq!(job.exec_at(), noon + MINUTE);
+    sim.advance(MINUTE * 3);
+    let run = [1, 2, 3].map(|minutes| noon + MINUTE * minutes);
+    assert_eq!(log.entries(), run);
+    // Those are not run again.
+    sim.set_wall(noon);
+    assert_eq!(job.exec_at(), noon + MINUTE * 4);
     Ok(())
 }
