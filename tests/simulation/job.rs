@@ -426,12 +426,14 @@ impl Job {
         if self.is_ending {
             self.stage = Stage::Done(JobStatus::Cancelled);
         } else if let Some(plan) = self.next_plan.take() {
-            let stops = is_stopping && !plan.durable;
-            self.go_on_with(plan, status, now);
-            self.stage = match stops {
-                true => Stage::Done(JobStatus::Cancelled),
-                false => Stage::Scheduled,
-            };
+            if is_stopping && !plan.durable {
+                // What was to follow does not.
+                self.attempts = 0;
+                self.stage = Stage::Done(JobStatus::Cancelled);
+            } else {
+                self.go_on_with(plan, status, now);
+                self.stage = Stage::Scheduled;
+            }
         } else if let Some(delay) = retry {
             let asked = matches!(how, Ended::By(Outcome::RetryAfter(_), ..));
             let room = (TASKS[self.task].wavers && !asked).then_some(delay / 2);
