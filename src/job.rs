@@ -82,7 +82,9 @@ impl<R: Send + Sync + 'static> Job<R> {
 
     /// What came of it. Never blocks.
     ///
-    /// A recurring job answers with its last finished run, until it ends.
+    /// A recurring job answers with its last finished run, until it ends; one that a
+    /// replacement gave up while it waited for a retry has no result, and leaves that of
+    /// the run before.
     ///
     /// # Errors
     /// [`JobError::NotCompleted`] before the end, [`JobError::Cancelled`] for a
