@@ -179,7 +179,7 @@ pub(crate) trait Execution: Any + Send + Sync {
     fn start_stored(&self, number: u32);
     /// The store may have another's record under the id of this job, which is to go.
     /// `false` if the job has ended.
-    fn oust_another(&self) -> bool;
+    fn reconcile_record(&self) -> bool;
     /// Lets go of what may be the last that has this job: what it holds is
     /// foreign.
     fn let_go(self: Arc<Self>);

@@ -400,7 +400,7 @@ impl Hub {
                 }
             }
             // Whose job it is decides that, under its own lock.
-            if self.find(id).is_some_and(|job| job.oust_another()) {
+            if self.find(id).is_some_and(|job| job.reconcile_record()) {
                 return;
             }
         }

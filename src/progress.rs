@@ -637,21 +637,18 @@ impl Progress {
         if (old.line, new.line) != (Line::Wall, Line::Wall) {
             return;
         }
-        let after = new.done.last;
-        let went_back = old.done.last > after;
-        if old.done.has_run || !went_back {
-            new.done = old.done;
+        if old.done.has_run {
+            let after = std::mem::replace(&mut new.done, old.done).last;
             new.done_before = old.done;
-        }
-        // What it has not run is left to run, also if it was scheduled later than that
-        // by a wall clock that has gone back.
-        if old.done.has_run
-            && went_back
-            && let Some(next) = new.ticks.first_unrun(&old.done, after)
-            && next != new.nominal
-        {
-            new.nominal = next;
-            plan.due = new.nominal();
+            // What it has not run is left to run, also if it was scheduled later than
+            // that by a wall clock that has gone back.
+            if old.done.last > after
+                && let Some(next) = new.ticks.first_unrun(&old.done, after)
+                && next != new.nominal
+            {
+                new.nominal = next;
+                plan.due = new.nominal();
+            }
         }
         let pending = self.timer().filter(|_| self.attempts == 0);
         if let Some(due) = pending

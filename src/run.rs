@@ -940,8 +940,8 @@ where
         self.start_is_stored(number);
     }
 
-    fn oust_another(&self) -> bool {
-        self.oust()
+    fn reconcile_record(&self) -> bool {
+        self.reconcile()
     }
 
     fn let_go(self: Arc<Self>) {

@@ -584,7 +584,7 @@ where
 
     /// The store may have something else under the id of this job. Gives whether that is
     /// seen to: the job is live.
-    pub(super) fn oust(&self) -> bool {
+    pub(super) fn reconcile(&self) -> bool {
         let now = self.hub().clock.now();
         let state = lock(&self.state);
         if self.core.status.actual().is_final() {
