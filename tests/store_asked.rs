@@ -967,14 +967,14 @@ fn a_torn_replacement_of_a_job_that_has_left_the_store_and_ended_leaves_nothing(
 
 /// What has come of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Came {
+enum Outcome {
     Done,
     NotDone,
     /// It is done, and the store will only know later.
     Later,
 }
 
-type Coming = Pin<Box<dyn Future<Output = Came>>>;
+type Coming = Pin<Box<dyn Future<Output = Outcome>>>;
 
 /// What is asked for of the job `x`, and whether it leaves that in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -1012,7 +1012,7 @@ impl Ask {
     }
 
     fn begin(self, task: &Task<u32, ()>) -> Coming {
-        let came = |did| if did { Came::Done } else { Came::NotDone };
+        let outcome = |did| if did { Outcome::Done } else { Outcome::NotDone };
         match self {
             Ask::Replace { n, trigger } => {
                 let schedule = task.schedule(n).id("x").replace();
@@ -1021,23 +1021,23 @@ impl Ask {
                     Trigger::Every => schedule.every(MINUTE),
                     Trigger::Cron => schedule.cron("* * * * *"),
                 };
-                Box::pin(async move { came(submit.await.is_ok()) })
+                Box::pin(async move { outcome(submit.await.is_ok()) })
             }
             Ask::ReplaceInMemory { n } => {
                 let submit = task.schedule(n).id("x").replace().in_memory().every(MINUTE);
-                Box::pin(async move { came(submit.await.is_ok()) })
+                Box::pin(async move { outcome(submit.await.is_ok()) })
             }
             Ask::Cancel | Ask::Abort => {
                 let job = task.job("x");
                 Box::pin(async move {
                     let Some(job) = job else {
-                        return Came::NotDone;
+                        return Outcome::NotDone;
                     };
                     let end = match self {
                         Ask::Cancel => job.cancel(),
                         _ => job.abort(),
                     };
-                    end.await.map_or(Came::Later, came)
+                    end.await.map_or(Outcome::Later, outcome)
                 })
             }
         }
@@ -1048,7 +1048,7 @@ struct Asked {
     ask: Ask,
     begun: usize,
     /// When that was known, and what it was.
-    answered: Option<(usize, Came)>,
+    answered: Option<(usize, Outcome)>,
     future: Option<Coming>,
 }
 
@@ -1078,8 +1078,8 @@ impl Story {
             trigger: Trigger::Every,
         };
         let mut future = first.begin(&story.task);
-        assert_eq!(block_on(&mut future), Came::Done);
-        story.note(first, Box::pin(std::future::ready(Came::Done)));
+        assert_eq!(block_on(&mut future), Outcome::Done);
+        story.note(first, Box::pin(std::future::ready(Outcome::Done)));
         story.poll();
         story.by_word.hold();
         Ok(story)
@@ -1154,7 +1154,7 @@ impl Story {
             _ => false,
         };
         let done =
-            |asked: &&Asked| is_told(asked) && matches!(asked.answered, Some((_, Came::Done)));
+            |asked: &&Asked| is_told(asked) && matches!(asked.answered, Some((_, Outcome::Done)));
         let last_begun = self.asks.iter().filter(done).map(|asked| asked.begun).max();
         let asks = self.asks.iter().filter(|asked| match asked.answered {
             Some((answered, _)) => last_begun.is_none_or(|begun| answered >= begun),
@@ -1222,14 +1222,14 @@ fn whatever_is_asked_before_the_rest_is_answered_the_store_has_what_was_done_las
         story.by_word.let_go()?;
         for asked in &mut story.asks {
             // By now the store knows.
-            asked.answered = asked.answered.map(|(at, came)| match came {
-                Came::Later => (at, Came::Done),
-                came => (at, came),
+            asked.answered = asked.answered.map(|(at, outcome)| match outcome {
+                Outcome::Later => (at, Outcome::Done),
+                outcome => (at, outcome),
             });
         }
         story
             .asks
-            .retain(|asked| matches!(asked.answered, Some((_, Came::Done))));
+            .retain(|asked| matches!(asked.answered, Some((_, Outcome::Done))));
         story.check(true, &format!("seed {seed}, in the end"));
         assert_eq!(story.by_word.app.health().unstored, 0, "seed {seed}");
     }
