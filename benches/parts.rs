@@ -9,22 +9,28 @@ use std::time::Duration;
 use divan::{Bencher, black_box};
 
 // The heap and the status byte are not public: here they are once more.
-#[path = "../src/status.rs"]
+#[path = "../src/sync/primitives.rs"]
+#[allow(dead_code, unused_imports, reason = "not all of it is measured")]
+mod primitives;
+#[path = "../src/value/status.rs"]
 #[allow(dead_code, unused_imports, reason = "not all of it is measured")]
 mod status;
-#[path = "../src/sync.rs"]
+#[path = "../src/timer/heap.rs"]
 #[allow(dead_code, unused_imports, reason = "not all of it is measured")]
-mod sync;
-#[path = "../src/timer_queue.rs"]
-#[allow(dead_code, unused_imports, reason = "not all of it is measured")]
-mod timer_queue;
+mod timer_heap;
+
+mod sync {
+    pub(crate) use super::primitives;
+}
 
 /// What the status byte needs of the crate's errors.
-mod error {
-    #[derive(Debug)]
-    pub struct ParseStatusError {
-        #[allow(dead_code, reason = "nobody parses here")]
-        pub text: String,
+mod value {
+    pub(crate) mod error {
+        #[derive(Debug)]
+        pub struct ParseStatusError {
+            #[allow(dead_code, reason = "nobody parses here")]
+            pub text: String,
+        }
     }
 }
 
@@ -38,7 +44,7 @@ fn main() {
 /// Each with so many keys, at random times.
 mod heap {
     use super::*;
-    use crate::timer_queue::{Key, Kind, Tag, TimerQueue};
+    use crate::timer_heap::{Key, Kind, Tag, TimerQueue};
 
     fn keys(count: usize) -> impl Iterator<Item = Key> {
         let mut random = fastrand::Rng::with_seed(count as u64);

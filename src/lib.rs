@@ -138,80 +138,53 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
-#[cfg(loom)]
-mod checked;
-mod clock;
-mod codec;
-mod context;
-mod cron;
-mod driver;
-mod error;
-mod events;
-mod execution;
+mod api;
+mod calendar;
+mod engine;
 mod executor;
-mod handler;
-mod hub;
-mod id;
 mod job;
-mod jobber;
-mod outcome;
-mod panics;
-mod progress;
-mod record;
-mod retry;
-mod run;
-mod schedule;
-#[cfg(feature = "serde")]
-mod stamp;
-mod state;
-mod status;
-mod stop;
+mod registry;
 mod storage;
 mod sync;
-mod table;
-mod task;
 pub mod testing;
-mod timer_queue;
-mod trigger;
-mod waiter;
-mod waking;
-mod writer;
-mod zone;
+mod timer;
+mod value;
 
-pub use clock::{Clock, SystemClock};
-pub use context::JobContext;
-pub use cron::{Cron, IntoCron, Upcoming};
-pub use error::{
+pub use api::app::{Action, Jobber, JobberBuilder};
+pub use api::context::JobContext;
+pub use api::handler::{BlockingHandler, Handler, TaskOutput};
+pub use api::job::{AnyJob, Cancel, Job, JobResult, NextRun, Wait, WaitTimeout};
+pub use api::schedule::Schedule;
+pub use api::submit::Submit;
+pub use api::task::{Task, TaskBuilder};
+pub use calendar::cron::expression::{Cron, IntoCron, Upcoming};
+pub use calendar::recurrence::Misfire;
+pub use calendar::zone::time_zone::{IntoZone, Zone};
+pub use engine::events::{BlockingEvents, Event, Events, JobEvent, JobEventKind};
+pub use executor::job_future::{BlockingJob, Executor, JobFuture};
+#[cfg(feature = "thread-pool")]
+pub use executor::thread_pool::ThreadPool;
+pub use job::record::{
+    JobRecord, JumpRecord, ProgressRecord, RecurringProgress, RecurringRecord, Run, TriggerRecord,
+};
+pub use job::stop::{StopToken, Stopped};
+pub use storage::contract::{Change, Health, Loaded, Storage, UnresolvedJob};
+#[cfg(feature = "serde")]
+pub use storage::memory::MemoryStorage;
+#[cfg(feature = "sqlite")]
+pub use storage::sqlite::database::{SqliteStorage, Synchronous};
+#[cfg(feature = "sqlite")]
+#[doc(hidden)]
+pub use storage::sqlite::rows::Columns;
+pub use value::clock::{Clock, SystemClock};
+pub use value::error::{
     BoxError, CronError, CronField, ExecutorDropped, InvalidId, JobError, MissingState,
     ParseStatusError, RegisterError, ScheduleError, StartError, StorageError, UnresolvedReason,
     ZoneError,
 };
-pub use events::{BlockingEvents, Event, Events, JobEvent, JobEventKind};
-#[cfg(feature = "thread-pool")]
-pub use executor::thread_pool::ThreadPool;
-pub use executor::{BlockingJob, Executor, JobFuture};
-pub use handler::{BlockingHandler, Handler, TaskOutput};
-pub use id::JobId;
-pub use job::{AnyJob, Cancel, Job, JobResult, NextRun, Wait, WaitTimeout};
-pub use jobber::{Action, Jobber, JobberBuilder};
-pub use record::{
-    JobRecord, JumpRecord, ProgressRecord, RecurringProgress, RecurringRecord, Run, TriggerRecord,
-};
-pub use retry::{Abort, Backoff, RetryAfter};
-pub use schedule::{Schedule, Submit};
-pub use status::JobStatus;
-pub use stop::{StopToken, Stopped};
-#[cfg(feature = "sqlite")]
-#[doc(hidden)]
-pub use storage::Columns;
-#[cfg(feature = "serde")]
-pub use storage::MemoryStorage;
-pub use storage::{Change, Health, Loaded, Storage, UnresolvedJob};
-#[cfg(feature = "sqlite")]
-pub use storage::{SqliteStorage, Synchronous};
-pub use task::{Task, TaskBuilder};
-pub use trigger::Misfire;
-pub use zone::{IntoZone, Zone};
+pub use value::id::JobId;
+pub use value::retry::{Abort, Backoff, RetryAfter};
+pub use value::status::JobStatus;
 
 /// The README's examples are tests.
 #[cfg(all(doctest, feature = "sqlite"))]

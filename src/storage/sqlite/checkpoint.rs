@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use crate::sync::{Arc, AtomicBool, Condvar, Mutex, Ordering, lock};
+use crate::sync::primitives::{Arc, AtomicBool, Condvar, Mutex, Ordering, lock};
 
 /// From the first commit to the checkpoint.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 const LONG_LOG: i64 = 16 * 1_024;
 
 #[derive(Debug)]
-pub(super) struct Checkpointer {
+pub(crate) struct Checkpointer {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
@@ -40,7 +40,7 @@ struct Wanted {
 }
 
 impl Checkpointer {
-    pub(super) fn start(connection: Connection) -> std::io::Result<Self> {
+    pub(crate) fn start(connection: Connection) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let thread = thread::Builder::new().name("jobber-checkpoint".into());
         let seen = shared.clone();
@@ -52,7 +52,7 @@ impl Checkpointer {
     }
 
     /// Something was committed.
-    pub(super) fn log_has_grown(&self) {
+    pub(crate) fn log_has_grown(&self) {
         let mut wanted = lock(&self.shared.wanted);
         if !wanted.checkpoint {
             wanted.checkpoint = true;
@@ -63,7 +63,7 @@ impl Checkpointer {
 
     /// Whether the log has become so long that a commit has to wait until it can
     /// begin anew. Asked by the one who does, and then it is done.
-    pub(super) fn wants_the_log_restarted(&self) -> bool {
+    pub(crate) fn wants_the_log_restarted(&self) -> bool {
         // Relaxed: a hint, and one thread asks.
         self.shared.is_log_long.swap(false, Ordering::Relaxed)
     }
@@ -109,7 +109,7 @@ impl Drop for Checkpointer {
 }
 
 /// Moves what is left, so that the next commit begins the log anew.
-pub(super) fn restart(connection: &Connection) -> rusqlite::Result<()> {
+pub(crate) fn restart(connection: &Connection) -> rusqlite::Result<()> {
     log_pages_after(connection, "RESTART").map(drop)
 }
 

@@ -5,21 +5,21 @@ use std::time::Duration;
 
 use rusqlite::ffi::ErrorCode;
 
-use crate::error::StorageError;
-use crate::sync::Arc;
+use crate::sync::primitives::Arc;
+use crate::value::error::StorageError;
 
 /// Turns SQLite's errors into ours (<https://www.sqlite.org/rescode.html>).
-pub(super) struct Failed<'a> {
+pub(crate) struct Failed<'a> {
     path: &'a Path,
     waited: Duration,
 }
 
 impl<'a> Failed<'a> {
-    pub(super) fn new(path: &'a Path, waited: Duration) -> Self {
+    pub(crate) fn new(path: &'a Path, waited: Duration) -> Self {
         Self { path, waited }
     }
 
-    pub(super) fn because(&self, error: rusqlite::Error) -> StorageError {
+    pub(crate) fn because(&self, error: rusqlite::Error) -> StorageError {
         let path = self.path.to_owned();
         let Some(code) = error.sqlite_error_code() else {
             return match error {
@@ -51,7 +51,7 @@ impl<'a> Failed<'a> {
         }
     }
 
-    pub(super) fn to_open(&self, error: rusqlite::Error) -> StorageError {
+    pub(crate) fn to_open(&self, error: rusqlite::Error) -> StorageError {
         match error.sqlite_error_code() {
             Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) | None => {
                 StorageError::CannotOpen {
@@ -63,12 +63,12 @@ impl<'a> Failed<'a> {
         }
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.path
     }
 }
 
-pub(super) fn is_busy(error: &rusqlite::Error) -> bool {
+pub(crate) fn is_busy(error: &rusqlite::Error) -> bool {
     matches!(
         error.sqlite_error_code(),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)

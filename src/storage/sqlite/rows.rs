@@ -10,11 +10,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
 
-use crate::id::JobId;
-use crate::record::{JobRecord, ProgressRecord, RecurringProgress, RecurringRecord, TriggerRecord};
-use crate::stamp::{self, Stamp};
-use crate::status::JobStatus;
-use crate::storage::{Change, Loaded};
+use crate::job::record::{
+    JobRecord, ProgressRecord, RecurringProgress, RecurringRecord, TriggerRecord,
+};
+use crate::storage::contract::{Change, Loaded};
+use crate::value::id::JobId;
+use crate::value::status::JobStatus;
+use crate::value::timestamp::{self, Stamp};
 
 /// The columns, in the order in which they are read and written.
 const COLUMNS: &str = "id, task, args, due, nominal, trigger, cron, interval_ns, zone, \
@@ -22,7 +24,7 @@ const COLUMNS: &str = "id, task, args, due, nominal, trigger, cron, interval_ns,
 
 /// Makes changes in one transaction. A statement that is needed more than once is
 /// looked up once.
-pub(super) struct Changes<'a> {
+pub(crate) struct Changes<'a> {
     transaction: &'a Transaction<'a>,
     put: Option<CachedStatement<'a>>,
     advance: Option<CachedStatement<'a>>,
@@ -39,7 +41,7 @@ const ADVANCE: &str = "UPDATE jobs SET due = ?2, nominal = ?3, attempts = ?4, \
 const REMOVE: &str = "DELETE FROM jobs WHERE id = ?1";
 
 impl<'a> Changes<'a> {
-    pub(super) fn new(transaction: &'a Transaction<'a>) -> Self {
+    pub(crate) fn new(transaction: &'a Transaction<'a>) -> Self {
         Self {
             transaction,
             put: None,
@@ -48,7 +50,7 @@ impl<'a> Changes<'a> {
         }
     }
 
-    pub(super) fn apply(&mut self, change: &Change) -> rusqlite::Result<()> {
+    pub(crate) fn apply(&mut self, change: &Change) -> rusqlite::Result<()> {
         let (place, text) = match change {
             Change::Put(_) => (&mut self.put, PUT),
             Change::Advance { .. } => (&mut self.advance, ADVANCE),
@@ -112,7 +114,7 @@ fn put(insert: &mut Statement<'_>, record: &JobRecord) -> rusqlite::Result<()> {
             progress.attempts,
             progress.last_failure.map(JobStatus::as_str),
             started_at.as_ref().map(Stamp::as_str),
-            stamp::write(*scheduled_at).as_str(),
+            timestamp::write(*scheduled_at).as_str(),
             options,
             recurring,
             version,
@@ -156,14 +158,14 @@ struct Times {
 
 impl Times {
     fn of(progress: &ProgressRecord) -> Self {
-        let due = stamp::write(progress.due);
+        let due = timestamp::write(progress.due);
         // For most jobs it is the same.
         let nominal = if progress.nominal == progress.due {
             due
         } else {
-            stamp::write(progress.nominal)
+            timestamp::write(progress.nominal)
         };
-        let started_at = progress.started_at.map(stamp::write);
+        let started_at = progress.started_at.map(timestamp::write);
         Self {
             due,
             nominal,
@@ -177,7 +179,7 @@ fn json(value: &impl Serialize) -> rusqlite::Result<String> {
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
 }
 
-pub(super) fn load(connection: &Connection, each: &mut dyn FnMut(Loaded)) -> rusqlite::Result<()> {
+pub(crate) fn load(connection: &Connection, each: &mut dyn FnMut(Loaded)) -> rusqlite::Result<()> {
     let mut select = connection.prepare(&format!("SELECT {COLUMNS} FROM jobs"))?;
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
@@ -324,7 +326,7 @@ fn integer<T: TryFrom<i64>>(column: &str, value: ValueRef<'_>) -> Result<T, Stri
 
 fn time(column: &str, value: ValueRef<'_>) -> Result<OffsetDateTime, String> {
     let text = text(column, value)?;
-    stamp::read(text).map_err(|error| format!("{column} is {text:?}, and {error}"))
+    timestamp::read(text).map_err(|error| format!("{column} is {text:?}, and {error}"))
 }
 
 fn from_json<T: DeserializeOwned>(column: &str, value: ValueRef<'_>) -> Result<T, String> {

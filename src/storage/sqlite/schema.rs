@@ -7,9 +7,9 @@ use std::error::Error;
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::errors::Failed;
-use crate::error::StorageError;
-use crate::sync::Arc;
+use crate::storage::sqlite::errors::Failed;
+use crate::sync::primitives::Arc;
+use crate::value::error::StorageError;
 
 /// `jobb`, in ASCII.
 const APPLICATION_ID: i64 = 0x6a6f_6262;
@@ -44,7 +44,7 @@ const MIGRATIONS: &[&str] = &["
 
 /// Brings the file to the schema of this version, and its log into the mode that
 /// everything here relies on.
-pub(super) fn migrate(
+pub(crate) fn migrate(
     connection: &mut Connection,
     failed: &Failed<'_>,
 ) -> Result<(), StorageError> {
@@ -64,7 +64,7 @@ pub(super) fn migrate(
 }
 
 /// Whether the file has the schema of this version.
-pub(super) fn check(connection: &Connection, failed: &Failed<'_>) -> Result<(), StorageError> {
+pub(crate) fn check(connection: &Connection, failed: &Failed<'_>) -> Result<(), StorageError> {
     let version = version(connection, MIGRATIONS.len(), failed)?;
     if version < MIGRATIONS.len() {
         return Err(StorageError::NotAStore {

@@ -1,0 +1,197 @@
+//! What can be a task: functions of up to six arguments, by a trait over
+//! function types.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::future::Future;
+use std::hash::Hash;
+
+use crate::api::context::JobContext;
+use crate::sync::primitives::Arc;
+use crate::value::error::BoxError;
+
+/// An async function that can be a task: of up to six arguments, with or without
+/// a leading [`JobContext`].
+///
+/// `Args` is what [`Task::schedule`](crate::Task::schedule) takes: nothing as
+/// `()`, one argument bare, several as a tuple. `Shape` tells the forms of
+/// function apart and is always inferred.
+///
+/// There is no need to name this trait or to implement it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be a task",
+    label = "not an async function of up to six owned arguments",
+    note = "a task is an `async fn`, or a closure that gives a future, with 0 to 6 arguments that are `Clone + Send + Sync + 'static`",
+    note = "`JobContext` can only be the first parameter",
+    note = "its future must be `Send + 'static`, and its value a plain standard value or a `Result<T, E>`",
+    note = "for a synchronous function, use `blocking_task`"
+)]
+pub trait Handler<Args, Shape>: Send + Sync + 'static {
+    /// What the function returns.
+    type Output: TaskOutput;
+    /// The future that gives it.
+    type Future: Future<Output = Self::Output> + Send + 'static;
+
+    /// Calls the function, with a context if it takes one.
+    fn call(&self, cx: impl FnOnce() -> JobContext, args: Args) -> Self::Future;
+}
+
+/// A synchronous function that can be a
+/// [`blocking_task`](crate::Jobber::blocking_task); otherwise as [`Handler`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be a blocking task",
+    label = "not a function of up to six owned arguments",
+    note = "a blocking task is a function or closure with 0 to 6 arguments that are `Clone + Send + Sync + 'static`",
+    note = "`JobContext` can only be the first parameter",
+    note = "it returns a plain standard value or a `Result<T, E>`; for an async function, use `task`"
+)]
+pub trait BlockingHandler<Args, Shape>: Send + Sync + 'static {
+    /// What the function returns.
+    type Output: TaskOutput;
+
+    /// Calls the function, with a context if it takes one.
+    fn call(&self, cx: impl FnOnce() -> JobContext, args: Args) -> Self::Output;
+}
+
+/// What a task may return: a plain standard value, or a `Result` whose error can
+/// become a [`BoxError`].
+///
+/// Implement it for a type of your own to return that bare:
+///
+/// ```
+/// use jobber::{BoxError, TaskOutput};
+///
+/// struct Report { lines: usize }
+///
+/// impl TaskOutput for Report {
+///     type Value = Self;
+///     fn into_result(self) -> Result<Self, BoxError> {
+///         Ok(self)
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "a task can't return `{Self}`",
+    label = "neither a plain standard value nor a `Result<T, E>`",
+    note = "return `Result<{Self}, E>` with any error type `E`, or implement `TaskOutput` for `{Self}`",
+    note = "a closure that never returns must say what it would: `async || -> () {{ loop {{ .. }} }}`"
+)]
+pub trait TaskOutput {
+    /// What [`Job::result`](crate::Job::result) gives.
+    type Value: Send + Sync + 'static;
+
+    /// The value, or the error that fails the attempt.
+    ///
+    /// # Errors
+    /// The task's own.
+    fn into_result(self) -> Result<Self::Value, BoxError>;
+}
+
+impl<T, E> TaskOutput for Result<T, E>
+where
+    T: Send + Sync + 'static,
+    E: Into<BoxError>,
+{
+    type Value = T;
+
+    fn into_result(self) -> Result<T, BoxError> {
+        self.map_err(Into::into)
+    }
+}
+
+macro_rules! plain_values {
+    ($($({$($generics:tt)*})? $type:ty,)*) => {$(
+        impl$(<$($generics)*>)? TaskOutput for $type
+        where
+            $type: Send + Sync + 'static,
+        {
+            type Value = Self;
+
+            fn into_result(self) -> Result<Self, BoxError> {
+                Ok(self)
+            }
+        }
+    )*};
+}
+
+plain_values! {
+    (), bool, char, String, &'static str,
+    u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, f32, f64,
+    std::time::Duration, std::time::Instant, std::time::SystemTime,
+    time::Duration, time::OffsetDateTime, std::path::PathBuf,
+    {T} Option<T>, {T} Vec<T>, {T} VecDeque<T>, {T} Box<T>, {T} Arc<T>,
+    {T: Ord} BTreeSet<T>, {K: Ord, V} BTreeMap<K, V>,
+    {T: Eq + Hash, S} HashSet<T, S>, {K: Eq + Hash, V, S} HashMap<K, V, S>,
+    {T: ToOwned + ?Sized} Cow<'static, T>, {T, const N: usize} [T; N],
+    {A} (A,), {A, B} (A, B), {A, B, C} (A, B, C), {A, B, C, D} (A, B, C, D),
+    {A, B, C, D, E} (A, B, C, D, E), {A, B, C, D, E, F} (A, B, C, D, E, F),
+}
+
+/// One number of arguments: both kinds of function, with and without a context.
+macro_rules! handlers {
+    ($args:ty, $pattern:pat, $($arg:ident $value:ident),*) => {
+        impl<Func, Fut, $($arg,)*> Handler<$args, fn($($arg),*)> for Func
+        where
+            Func: Fn($($arg),*) -> Fut + Send + Sync + 'static,
+            Fut: Future + Send + 'static,
+            Fut::Output: TaskOutput,
+            $($arg: Clone + Send + Sync + 'static,)*
+        {
+            type Output = Fut::Output;
+            type Future = Fut;
+
+            fn call(&self, _: impl FnOnce() -> JobContext, $pattern: $args) -> Fut {
+                self($($value),*)
+            }
+        }
+
+        impl<Func, Fut, $($arg,)*> Handler<$args, fn(JobContext, $($arg),*)> for Func
+        where
+            Func: Fn(JobContext, $($arg),*) -> Fut + Send + Sync + 'static,
+            Fut: Future + Send + 'static,
+            Fut::Output: TaskOutput,
+            $($arg: Clone + Send + Sync + 'static,)*
+        {
+            type Output = Fut::Output;
+            type Future = Fut;
+
+            fn call(&self, cx: impl FnOnce() -> JobContext, $pattern: $args) -> Fut {
+                self(cx(), $($value),*)
+            }
+        }
+
+        impl<Func, Out, $($arg,)*> BlockingHandler<$args, fn($($arg),*)> for Func
+        where
+            Func: Fn($($arg),*) -> Out + Send + Sync + 'static,
+            Out: TaskOutput,
+            $($arg: Clone + Send + Sync + 'static,)*
+        {
+            type Output = Out;
+
+            fn call(&self, _: impl FnOnce() -> JobContext, $pattern: $args) -> Out {
+                self($($value),*)
+            }
+        }
+
+        impl<Func, Out, $($arg,)*> BlockingHandler<$args, fn(JobContext, $($arg),*)> for Func
+        where
+            Func: Fn(JobContext, $($arg),*) -> Out + Send + Sync + 'static,
+            Out: TaskOutput,
+            $($arg: Clone + Send + Sync + 'static,)*
+        {
+            type Output = Out;
+
+            fn call(&self, cx: impl FnOnce() -> JobContext, $pattern: $args) -> Out {
+                self(cx(), $($value),*)
+            }
+        }
+    };
+}
+
+handlers!((), (),);
+handlers!(A, a, A a);
+handlers!((A, B), (a, b), A a, B b);
+handlers!((A, B, C), (a, b, c), A a, B b, C c);
+handlers!((A, B, C, D), (a, b, c, d), A a, B b, C c, D d);
+handlers!((A, B, C, D, E), (a, b, c, d, e), A a, B b, C c, D d, E e);
+handlers!((A, B, C, D, E, F), (a, b, c, d, e, f), A a, B b, C c, D d, E e, F f);

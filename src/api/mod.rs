@@ -1,0 +1,9 @@
+//! What users hold: the app, tasks, schedules, jobs, waits.
+
+pub(crate) mod app;
+pub(crate) mod context;
+pub(crate) mod handler;
+pub(crate) mod job;
+pub(crate) mod schedule;
+pub(crate) mod submit;
+pub(crate) mod task;

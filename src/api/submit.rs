@@ -1,0 +1,352 @@
+//! [`Submit`]: a job on its way into the app, and into its store.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use crate::api::job::Job;
+use crate::api::schedule::{Schedule, Trigger};
+use crate::engine::hub::{Hub, When};
+use crate::engine::replacing::NotReplaced;
+use crate::engine::run::{JobState, TaskDef};
+use crate::engine::stored::{Replaced, Replacing};
+use crate::job::execution::Execution;
+use crate::job::progress::Plan;
+use crate::storage::contract::Change;
+use crate::storage::writer::{Ack, Entry, Need};
+use crate::sync::panics::drop_contained;
+use crate::sync::primitives::{Arc, Event as Signal, block_on};
+use crate::sync::waiter::{Condition, Replied, Reply, Waiter};
+use crate::value::clock::Now;
+use crate::value::error::{ScheduleError, check_id};
+use crate::value::id::JobId;
+
+/// A job that is on its way into the app, and its store.
+pub(crate) struct Submission<A, R> {
+    pub(crate) task: Arc<TaskDef<A, R>>,
+    pub(crate) id: Option<JobId>,
+    pub(crate) replace: bool,
+    pub(crate) plan: Plan,
+    pub(crate) when: When,
+    /// The arguments, for the store that is to keep them.
+    pub(crate) text: Option<String>,
+    pub(crate) now: Now,
+}
+
+/// What a submission that waits has come to.
+pub(crate) type Waiting<A, R> = Box<(Submission<A, R>, Step<A, R>)>;
+
+/// What comes of a submission at once.
+pub(crate) enum Submitted<A, R> {
+    Done(Job<R>),
+    Waits(Waiting<A, R>),
+}
+
+/// How far a submission has come.
+pub(crate) enum Step<A, R> {
+    Done(Result<Job<R>, ScheduleError>),
+    /// The store is asked whether it takes a new job.
+    Storing(Waiter<Replied<Stored<R>>>),
+    /// It is asked whether it takes other arguments and another trigger for this
+    /// one.
+    Replacing(Waiter<Replied<Replaced<A>>>, Arc<JobState<A, R>>),
+    /// It is asked about another job of this id; what comes then depends on the
+    /// answer.
+    Behind(Waiter<Reserved>, A),
+}
+
+/// What the store says to a new job.
+pub(crate) struct Stored<R> {
+    result: Result<Job<R>, ScheduleError>,
+    /// The record that it has stored.
+    _change: Option<Change>,
+}
+
+impl<A, R> Submission<A, R>
+where
+    A: Clone + Send + Sync + 'static,
+    R: Send + Sync + 'static,
+{
+    /// Goes as far as it can without waiting.
+    pub(crate) fn begin(self, args: A) -> Result<Submitted<A, R>, ScheduleError> {
+        match self.advance(args) {
+            Step::Done(result) => result.map(Submitted::Done),
+            step => Ok(Submitted::Waits(Box::new((self, step)))),
+        }
+    }
+
+    /// As far as it goes without waiting.
+    fn advance(&self, mut args: A) -> Step<A, R> {
+        let hub = &self.task.hub;
+        // Another thread may take the id, or free it, at each step: then it is
+        // the other case, and once more.
+        loop {
+            if let Some(id) = self.id.as_ref().filter(|_| self.replace) {
+                if let Err(error) = check_id(id).and_then(|()| hub.check_open()) {
+                    return Step::Done(Err(error));
+                }
+                if hub.is_reserved(id) {
+                    let reserved = Reserved {
+                        hub: hub.clone(),
+                        id: id.clone(),
+                    };
+                    return Step::Behind(Waiter::new(reserved), args);
+                }
+                if let Some(job) = self.task.live(id) {
+                    args = match self.replace(job, args) {
+                        Ok(step) => return step,
+                        Err(back) => back,
+                    };
+                }
+            }
+            args = match self.admit(args) {
+                Ok(step) => return step,
+                Err(back) => back,
+            };
+        }
+    }
+
+    /// Replaces a job; gives the arguments back if that is done.
+    fn replace(&self, job: Arc<JobState<A, R>>, args: A) -> Result<Step<A, R>, A> {
+        if !job.concerns_store(&self.plan) {
+            return match job.replace(args, self.plan.clone(), self.now) {
+                Ok(()) => Ok(Step::Done(Ok(Job::new(job)))),
+                Err(NotReplaced::Done(back)) => Err(back),
+                Err(NotReplaced::Refused(error)) => Ok(Step::Done(Err(error))),
+            };
+        }
+        match job.begin_replace(args, self.plan.clone(), self.text.clone(), self.now) {
+            Replacing::Waits(reply) => Ok(Step::Replacing(Waiter::new(Replied(reply)), job)),
+            Replacing::Done(back) => Err(back),
+            Replacing::Refused(error, back) => {
+                drop_contained(back);
+                Ok(Step::Done(Err(error)))
+            }
+        }
+    }
+
+    /// Makes a new job; gives the arguments back if one of its id has come
+    /// before it, and is to be replaced, unless it has ended.
+    fn admit(&self, args: A) -> Result<Step<A, R>, A> {
+        let hub = &self.task.hub;
+        let is_ready = self.when == When::Now && !self.plan.is_durable;
+        let job = JobState::new(self.task.clone(), args, self.plan.clone(), is_ready);
+        let mut job = Arc::new(job);
+        let over = if self.replace { &*self.task.names } else { &[] };
+        let refused = match &self.text {
+            None => match hub.admit(&mut job, self.id.clone(), self.when, self.now) {
+                Ok(()) => return Ok(Step::Done(Ok(Job::new(job)))),
+                Err(refused) => refused,
+            },
+            Some(text) => match hub.reserve(&mut job, self.id.clone(), over, self.now) {
+                Ok(()) => return Ok(self.store(job, text.clone())),
+                Err(refused) => refused,
+            },
+        };
+        match refused {
+            // That one may have ended since.
+            ScheduleError::DuplicateJob { id } if self.replace && !self.task.is_anothers(&id) => {
+                match Arc::into_inner(job).and_then(JobState::into_args) {
+                    Some(back) => Err(back),
+                    None => Ok(Step::Done(Err(ScheduleError::DuplicateJob { id }))),
+                }
+            }
+            error => Ok(Step::Done(Err(error))),
+        }
+    }
+
+    /// Asks the store to keep a job that has its place.
+    fn store(&self, job: Arc<JobState<A, R>>, text: String) -> Step<A, R> {
+        let hub = &self.task.hub;
+        let record = job.record(text, &self.plan, self.now);
+        let reply = Reply::new();
+        let (told, due) = (reply.clone(), self.plan.due);
+        let ack = Ack::caller(
+            move |result| {
+                let (result, change) = match result {
+                    Ok(change) => (Ok(()), Some(change)),
+                    Err(error) => (Err(error), None),
+                };
+                told.answer(Stored {
+                    result: job.store_answered(due, result),
+                    _change: change,
+                });
+                (job, told)
+            },
+            |(job, told)| {
+                told.wake();
+                drop(told);
+                job.let_go();
+            },
+        );
+        let entry = Entry {
+            change: Change::Put(record),
+            need: Need::May,
+            ack,
+        };
+        match hub.store.as_ref().map(|store| store.queue(entry)) {
+            Some(Ok(())) => hub.kick_store(),
+            Some(Err(entry)) => entry.refuse(),
+            // A durable task is not registered without a store.
+            None => return Step::Done(Err(ScheduleError::Stopped)),
+        }
+        Step::Storing(Waiter::new(Replied(reply)))
+    }
+}
+
+/// Waits until no place is reserved for an id.
+pub(crate) struct Reserved {
+    hub: Arc<Hub>,
+    id: JobId,
+}
+
+impl Condition for Reserved {
+    type Output = ();
+
+    fn ready(&self) -> Option<()> {
+        (self.hub.has_stopped() || !self.hub.is_reserved(&self.id)).then_some(())
+    }
+
+    fn event(&self) -> &Signal {
+        self.hub.changed()
+    }
+}
+
+/// The operation of a trigger: `.await` it, or end it with
+/// [`wait_blocking`](Submit::wait_blocking). Until then nothing is scheduled,
+/// and no delay runs.
+///
+/// A job in memory is scheduled at once. One that is stored is scheduled when
+/// the store has it, and a future that is dropped while it waits for that leaves
+/// open whether it is.
+#[must_use = "nothing is scheduled until it is awaited or ended with `.wait_blocking()`"]
+pub struct Submit<A, R>(Stage<A, R>);
+
+enum Stage<A, R> {
+    Asked(Request<A, R>),
+    Waiting(Waiting<A, R>),
+    Done,
+}
+
+struct Request<A, R> {
+    schedule: Schedule<A, R>,
+    trigger: Trigger,
+}
+
+// Nothing of it is ever pinned.
+impl<A, R> Unpin for Submit<A, R> {}
+
+impl<A, R> Submit<A, R>
+where
+    A: Clone + Send + Sync + 'static,
+    R: Send + Sync + 'static,
+{
+    pub(crate) fn new(schedule: Schedule<A, R>, trigger: Trigger) -> Self {
+        Self(Stage::Asked(Request { schedule, trigger }))
+    }
+
+    /// Schedules the job, on this thread; if it is to be stored, blocks the
+    /// thread until it is.
+    ///
+    /// # Errors
+    /// When the app does not run, the id is taken or not allowed, a number makes
+    /// no sense, or the store can't take the job. No job exists then.
+    pub fn wait_blocking(mut self) -> Result<Job<R>, ScheduleError> {
+        match self.begin()? {
+            Submitted::Done(job) => Ok(job),
+            Submitted::Waits(waiting) => {
+                self.0 = Stage::Waiting(waiting);
+                block_on(self)
+            }
+        }
+    }
+
+    /// Begins, or takes up again.
+    fn begin(&mut self) -> Result<Submitted<A, R>, ScheduleError> {
+        match std::mem::replace(&mut self.0, Stage::Done) {
+            Stage::Asked(Request { schedule, trigger }) => schedule.submit(trigger),
+            Stage::Waiting(waiting) => Ok(Submitted::Waits(waiting)),
+            Stage::Done => panic!("`Submit` polled after it was ready"),
+        }
+    }
+}
+
+/// The job, if it was replaced; the arguments, if it is done.
+fn replaced<A, R>(
+    job: Arc<JobState<A, R>>,
+    answer: Replaced<A>,
+) -> Result<Result<Job<R>, ScheduleError>, A>
+where
+    A: Clone + Send + Sync + 'static,
+    R: Send + Sync + 'static,
+{
+    match answer {
+        Replaced::Yes => Ok(Ok(Job::new(job))),
+        Replaced::Again(back) => Err(back),
+        Replaced::Refused(error, back) => {
+            drop_contained(back);
+            Ok(Err(error))
+        }
+    }
+}
+
+impl<A, R> Future for Submit<A, R>
+where
+    A: Clone + Send + Sync + 'static,
+    R: Send + Sync + 'static,
+{
+    type Output = Result<Job<R>, ScheduleError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut waiting = match self.begin()? {
+            Submitted::Done(job) => return Poll::Ready(Ok(job)),
+            Submitted::Waits(waiting) => waiting,
+        };
+        loop {
+            let (submission, step) = &mut *waiting;
+            let ended = match step {
+                Step::Done(_) => Poll::Ready(()),
+                Step::Storing(reply) => match Pin::new(reply).poll(cx) {
+                    Poll::Ready(stored) => return Poll::Ready(stored.result),
+                    Poll::Pending => Poll::Pending,
+                },
+                Step::Behind(reserved, _) => Pin::new(reserved).poll(cx),
+                Step::Replacing(reply, job) => match Pin::new(reply).poll(cx) {
+                    Poll::Ready(answer) => match replaced(job.clone(), answer) {
+                        Ok(result) => return Poll::Ready(result),
+                        Err(back) => {
+                            *step = submission.advance(back);
+                            continue;
+                        }
+                    },
+                    Poll::Pending => Poll::Pending,
+                },
+            };
+            if ended.is_pending() {
+                self.0 = Stage::Waiting(waiting);
+                return Poll::Pending;
+            }
+            match std::mem::replace(step, Step::Done(Err(ScheduleError::Stopped))) {
+                Step::Done(result) => return Poll::Ready(result),
+                Step::Behind(_, args) => *step = submission.advance(args),
+                // Their answers have been taken above.
+                Step::Storing(_) | Step::Replacing(..) => {}
+            }
+        }
+    }
+}
+
+impl<A, R> fmt::Debug for Submit<A, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Stage::Asked(request) => f
+                .debug_struct("Submit")
+                .field("schedule", &request.schedule)
+                .field("trigger", &request.trigger)
+                .finish(),
+            Stage::Waiting(_) => f.write_str("Submit(waiting)"),
+            Stage::Done => f.write_str("Submit(done)"),
+        }
+    }
+}

@@ -1,0 +1,619 @@
+//! [`Hub`]: what the parts of one app share.
+//!
+//! The locks of an app, in the only order in which two may be held: a job's,
+//! then the board's, then that of another table (or the readers' of its events), then
+//! the store's queue.
+//! None is held while code of a user runs.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use crate::calendar::zone::time_zone::Zone;
+use crate::engine::events::{Event, EventBus, JobEvent, JobEventKind};
+use crate::executor::dispatcher::{Dispatcher, LiveJobs};
+use crate::job::execution::{Cancelling, Execution};
+use crate::job::record::JobRecord;
+use crate::registry::table::{Table, Wake};
+use crate::storage::contract::Change;
+use crate::storage::writer::Store;
+use crate::sync::panics::drop_contained;
+use crate::sync::primitives::{
+    Apart, Arc, AtomicBool, AtomicUsize, Event as Signal, Mutex, OnceLock, Ordering, lock,
+    thread::Thread,
+};
+use crate::sync::waking::notify_all;
+use crate::timer::heap::{Kind, Tag};
+use crate::value::clock::{AppClock, Due, Now, WallNanos};
+use crate::value::error::{ScheduleError, check_id};
+use crate::value::id::JobId;
+use crate::value::shared_state::StateMap;
+use crate::value::status::JobStatus;
+
+pub(crate) type Live = Arc<dyn Execution>;
+
+pub(crate) struct Hub {
+    pub(crate) clock: AppClock,
+    pub(crate) zone: Zone,
+    pub(crate) wake_gap: Duration,
+    pub(crate) state: StateMap,
+    pub(crate) events: Arc<EventBus>,
+    /// Where the jobs of durable tasks are kept, if the app has one.
+    pub(crate) store: Option<Store>,
+    pub(crate) board: Apart<Mutex<Board>>,
+    pub(crate) others: Others,
+    /// Jobs in a table that are done: each is about to be taken out, together
+    /// with others.
+    staying: Apart<AtomicUsize>,
+    /// Live jobs that the stop has left to another process.
+    pub(crate) suspended: AtomicUsize,
+    random: Mutex<fastrand::Rng>,
+    /// The thread to wake, where there is one.
+    pub(crate) timer: OnceLock<Thread>,
+    pub(crate) has_stopped: AtomicBool,
+    /// What the stop had to leave running.
+    pub(crate) left_running: Mutex<Vec<(JobId, JobStatus)>>,
+    /// Notified when the last live job is gone, when a place that was reserved is
+    /// taken or free, when the store has nothing left to try, when the app has
+    /// stopped, and when one of its threads has ended.
+    pub(crate) changed: Arc<Signal>,
+    pub(crate) is_timer_running: AtomicBool,
+}
+
+/// In this order, for the sake of the table's cache lines.
+#[repr(C)]
+pub(crate) struct Board {
+    pub(crate) phase: Phase,
+    pub(crate) table: Table<Live>,
+    /// There while jobs may start.
+    pub(crate) dispatcher: Option<Arc<Dispatcher>>,
+    /// Every task by its name and its aliases. They hold the hub in turn, until
+    /// the app stops.
+    pub(crate) tasks: HashMap<Arc<str>, Arc<dyn Restore>>,
+    /// Stored jobs that no task can run.
+    pub(crate) unresolved: HashMap<JobId, Unresolved>,
+    /// Reserved ids under which the store may have something that nobody wants.
+    unwanted: HashSet<JobId>,
+    pub(crate) catch_up: CatchUp,
+}
+
+use crate::engine::catch_up::CatchUp;
+use crate::engine::restoring::{Restore, Unresolved};
+use crate::engine::shards::Cursor;
+use crate::engine::shards::Others;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    New,
+    /// The store is being read.
+    Starting,
+    Running,
+    /// Nothing new starts; what runs may end.
+    Stopping,
+    Stopped,
+}
+
+/// So many slots are looked at in one go.
+pub(crate) const AT_A_TIME: usize = 256;
+
+/// So many jobs take up about a [room](make_room).
+const JOBS_PER_ROOM: usize = 256;
+
+/// Whether a job that was put into this slot is the first of many for which there may be
+/// none.
+#[inline]
+pub(crate) fn needs_room(table: &Table<Live>, slot: u32) -> bool {
+    table.is_last(slot) && table.slots().is_multiple_of(JOBS_PER_ROOM)
+}
+
+/// Asks the allocator for room for many jobs, and gives it back at once. On a thread
+/// that is not the first, glibc asks the system for each page by itself, which makes
+/// up a fifteenth of a scheduling; a large piece it asks for as a whole, and keeps.
+pub(crate) fn make_room() {
+    const BYTES: usize = 64 * 1_024;
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(BYTES)));
+}
+
+impl Board {
+    /// Finds a place and an id for a job that nobody else has yet. It may take
+    /// the id of a stored job of one of the tasks `over`, if no task can run
+    /// that.
+    fn place<J: Execution>(
+        &mut self,
+        job: &mut Arc<J>,
+        id: Option<JobId>,
+        over: &[Arc<str>],
+        (now, others): (Now, &Others),
+    ) -> Result<(), ScheduleError> {
+        self.phase.check_open()?;
+        if let Some(id) = &id {
+            if self.contains(id, others) {
+                return Err(ScheduleError::DuplicateJob { id: id.clone() });
+            }
+            if self.unresolved.get(id).is_some_and(|job| !job.is_of(over)) {
+                return Err(ScheduleError::UnresolvedJob { id: id.clone() });
+            }
+        }
+        place(&mut self.table, job, id, now)
+    }
+
+    /// Whether a live job has this id, or a place is reserved for it.
+    pub(crate) fn contains(&self, id: &JobId, others: &Others) -> bool {
+        self.table.contains(id) || others.iter().any(|other| lock(other).table.contains(id))
+    }
+}
+
+#[inline]
+fn place<J: Execution>(
+    table: &mut Table<Live>,
+    job: &mut Arc<J>,
+    id: Option<JobId>,
+    now: Now,
+) -> Result<(), ScheduleError> {
+    let place = table.place(now);
+    let place = place.map_err(|live| ScheduleError::TooManyJobs { live })?;
+    if let Some(job) = Arc::get_mut(job) {
+        let core = job.core_mut();
+        core.slot = place.slot;
+        core.is_named = id.is_some();
+        core.id = id.unwrap_or(place.id);
+    }
+    Ok(())
+}
+
+impl Phase {
+    /// Whether new jobs may enter, and if not, why.
+    #[inline]
+    fn check_open(self) -> Result<(), ScheduleError> {
+        match self {
+            Phase::New | Phase::Starting => Err(ScheduleError::NotStarted),
+            Phase::Running => Ok(()),
+            Phase::Stopping | Phase::Stopped => Err(ScheduleError::Stopped),
+        }
+    }
+}
+
+/// When a new job is to start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    /// At once, and past the timer.
+    Now,
+    At(Due, Kind),
+}
+
+/// What is left of a job that has left the table.
+#[derive(Default)]
+pub(crate) struct Removed {
+    wake: Wake,
+    /// Its table has no live job left, and maybe no other has.
+    may_be_idle: bool,
+    _job: Option<Live>,
+}
+
+/// What must be known to build a [`Hub`].
+pub(crate) struct HubConfig {
+    pub(crate) clock: AppClock,
+    pub(crate) zone: Zone,
+    pub(crate) wake_gap: Duration,
+    pub(crate) state: StateMap,
+    pub(crate) seed: Option<u64>,
+    pub(crate) has_store: bool,
+    /// Nobody turns anything but the caller.
+    pub(crate) is_by_hand: bool,
+}
+
+impl Hub {
+    pub(crate) fn new(config: HubConfig) -> Self {
+        let mut random = match config.seed {
+            Some(seed) => fastrand::Rng::with_seed(seed),
+            None => fastrand::Rng::new(),
+        };
+        let changed = Arc::new(Signal::new());
+        let store = || Store::new(config.clock.clone(), config.is_by_hand, changed.clone());
+        // With a seed it is the same each time, on however many threads and cores.
+        let is_alone = config.is_by_hand || config.seed.is_some();
+        let (others, table) = Others::new(&mut random, is_alone);
+        Self {
+            store: config.has_store.then(store),
+            clock: config.clock,
+            zone: config.zone,
+            wake_gap: config.wake_gap,
+            state: config.state,
+            events: Arc::default(),
+            board: Apart(Mutex::new(Board {
+                table,
+                phase: Phase::New,
+                dispatcher: None,
+                tasks: HashMap::new(),
+                unresolved: HashMap::new(),
+                unwanted: HashSet::new(),
+                catch_up: CatchUp::default(),
+            })),
+            others,
+            staying: Apart::default(),
+            suspended: AtomicUsize::new(0),
+            random: Mutex::new(random),
+            timer: OnceLock::new(),
+            has_stopped: AtomicBool::new(false),
+            left_running: Mutex::default(),
+            changed,
+            is_timer_running: AtomicBool::new(false),
+        }
+    }
+
+    // Jobs coming and going.
+
+    /// Gives a job that nobody else has yet its place among the living, and its
+    /// id.
+    pub(crate) fn admit<J: Execution>(
+        &self,
+        job: &mut Arc<J>,
+        id: Option<JobId>,
+        when: When,
+        now: Now,
+    ) -> Result<(), ScheduleError> {
+        if let Some(id) = &id {
+            check_id(id)?;
+        }
+        let own = self.others.of_this_thread().filter(|_| id.is_none());
+        let (wake, needs_room) = match own {
+            Some(own) => {
+                let mut own = lock(own);
+                own.phase.check_open()?;
+                place(&mut own.table, job, None, now)?;
+                self.enter_new(&mut own.table, job, when, now)
+            }
+            None => {
+                let mut board = lock(&self.board);
+                board.place(job, id, &[], (now, &self.others))?;
+                self.enter_new(&mut board.table, job, when, now)
+            }
+        };
+        self.wake(wake);
+        self.events.deliver();
+        // Without a dispatcher it has been cancelled, for the app has stopped.
+        if when == When::Now
+            && let Some(dispatcher) = self.dispatcher()
+        {
+            dispatcher.submit_one(job.clone());
+        }
+        if needs_room {
+            make_room();
+        }
+        Ok(())
+    }
+
+    /// Puts a job into its place. Gives also whether there is to be [room](make_room)
+    /// for more.
+    #[inline]
+    fn enter_new<J: Execution>(
+        &self,
+        table: &mut Table<Live>,
+        job: &Arc<J>,
+        when: When,
+        now: Now,
+    ) -> (Wake, bool) {
+        // Before anybody else can have it, so that none of its events comes before.
+        self.record(&**job, now, || JobEventKind::Scheduled {
+            due: job.exec_at(),
+        });
+        let slot = job.core().slot;
+        table.insert(slot, job.clone());
+        let wake = match when {
+            When::Now => Wake::No,
+            When::At(due, kind) => table.arm(slot, due, kind, now),
+        };
+        (wake, needs_room(table, slot))
+    }
+
+    /// Keeps a place and an id for a job until its store has it; to be followed
+    /// by [`admit_stored`](Hub::admit_stored) or
+    /// [`give_up`](Hub::give_up).
+    pub(crate) fn reserve<J: Execution>(
+        &self,
+        job: &mut Arc<J>,
+        id: Option<JobId>,
+        over: &[Arc<str>],
+        now: Now,
+    ) -> Result<(), ScheduleError> {
+        if let Some(id) = &id {
+            check_id(id)?;
+        }
+        let mut board = lock(&self.board);
+        board.place(job, id, over, (now, &self.others))?;
+        let core = job.core();
+        board
+            .table
+            .reserve(core.slot, core.is_named.then_some(&core.id));
+        Ok(())
+    }
+
+    /// The store has the job: from here on it is live.
+    pub(crate) fn admit_stored(&self, job: Live, due: Due) {
+        let now = self.clock.now();
+        let slot = job.core().slot;
+        let is_late;
+        let wake = {
+            let mut board = lock(&self.board);
+            if board.phase == Phase::Running {
+                self.record(&*job, now, || JobEventKind::Scheduled {
+                    due: job.exec_at(),
+                });
+            }
+            board.unresolved.remove(&job.core().id);
+            board.unwanted.remove(&job.core().id);
+            let is_there = board.table.fill(slot, job.clone());
+            is_late = is_there && board.phase != Phase::Running;
+            if board.phase == Phase::Running {
+                board.table.arm(slot, due, Kind::Look, now)
+            } else {
+                Wake::No
+            }
+        };
+        if is_late {
+            // The stop has come by before it: another process goes on with it.
+            let _ = job.cancel(Cancelling::Shutdown);
+        }
+        self.wake(wake);
+        self.events.deliver();
+        notify_all(&self.changed);
+    }
+
+    /// The store has not taken the job.
+    pub(crate) fn give_up(&self, job: &dyn Execution) {
+        let core = job.core();
+        {
+            let mut board = lock(&self.board);
+            board
+                .table
+                .give_up(core.slot, core.is_named.then_some(&core.id));
+            if board.unwanted.remove(&core.id) {
+                self.queue(Change::Remove(core.id.clone()));
+            }
+        }
+        notify_all(&self.changed);
+    }
+
+    /// Has the store forget a record that it may have and nobody wants. Another job may
+    /// have the id by now, or be about to.
+    pub(crate) fn forget_unwanted(&self, id: &JobId) {
+        loop {
+            {
+                let mut board = lock(&self.board);
+                if board.unresolved.contains_key(id) {
+                    return;
+                }
+                if board.table.is_reserved(id) {
+                    // If the store takes that one in, it is behind this.
+                    board.unwanted.insert(id.clone());
+                    return;
+                }
+                if !board.contains(id, &self.others) {
+                    // Under the lock: whoever takes the id comes after it.
+                    self.queue(Change::Remove(id.clone()));
+                    return;
+                }
+            }
+            // Whose job it is decides that, under its own lock.
+            if self.find(id).is_some_and(|job| job.reconcile_record()) {
+                return;
+            }
+        }
+    }
+
+    /// What a stored job of this id that no task can run is to be again, if a
+    /// job that was to take its place could not be stored.
+    pub(crate) fn unresolved_record(&self, id: &JobId) -> Option<Box<JobRecord>> {
+        lock(&self.board).unresolved.get(id)?.record()
+    }
+
+    /// Whether a place is kept for a job of this name.
+    pub(crate) fn is_reserved(&self, id: &JobId) -> bool {
+        lock(&self.board).table.is_reserved(id)
+    }
+
+    /// The app stops, and leaves the job in this slot to another process. What comes
+    /// back is for [`removed`](Hub::removed), once the caller holds no lock.
+    pub(crate) fn suspend(&self, slot: u32) -> Removed {
+        let mut tables = self.tables();
+        let table = tables.of(slot);
+        let wake = table.disarm(slot);
+        let is_there = table.get(slot).is_some();
+        self.suspended
+            .fetch_add(usize::from(is_there), Ordering::SeqCst);
+        Removed {
+            wake,
+            may_be_idle: self.may_be_idle(table),
+            _job: None,
+        }
+    }
+
+    /// A job that was suspended is cancelled, and so is about to be removed.
+    pub(crate) fn take_back(&self) {
+        let less = |suspended: usize| Some(suspended.saturating_sub(1));
+        let _ = self
+            .suspended
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
+    }
+
+    /// The job in a slot.
+    pub(crate) fn at(&self, slot: u32) -> Option<Live> {
+        self.tables().of(slot).get(slot).cloned()
+    }
+
+    pub(crate) fn arm(&self, slot: u32, due: Due, kind: Kind, now: Now) -> Wake {
+        self.tables().of(slot).arm(slot, due, kind, now)
+    }
+
+    /// A job is done, and leaves. What comes back is for
+    /// [`removed`](Hub::removed), once the caller holds no lock.
+    pub(crate) fn remove(&self, slot: u32) -> Removed {
+        let mut tables = self.tables();
+        let table = tables.of(slot);
+        let (job, wake) = table.remove(slot);
+        Removed {
+            wake,
+            may_be_idle: self.may_be_idle(table),
+            _job: job,
+        }
+    }
+
+    /// Live jobs that nobody waits for: they are about to leave, or left to another
+    /// process.
+    fn uncounted(&self) -> usize {
+        // Those that stay have been counted as live, and maybe not as staying yet;
+        // then whoever counts them takes them out, too, or has a live one.
+        self.staying.load(Ordering::SeqCst) + self.suspended.load(Ordering::SeqCst)
+    }
+
+    /// Whether no other live job is in a table. Only then can it be that there is none
+    /// at all.
+    fn may_be_idle(&self, table: &Table<Live>) -> bool {
+        table.live() <= self.uncounted()
+    }
+
+    /// A look at all tables at the same time: a job of one may schedule another in the
+    /// next, and end.
+    pub(crate) fn has_no_live_jobs(&self) -> bool {
+        let board = lock(&self.board);
+        let others: Vec<_> = self.others.iter().map(lock).collect();
+        let in_others = others.iter().map(|other| other.table.live());
+        board.table.live() + in_others.sum::<usize>() <= self.uncounted()
+    }
+}
+
+impl LiveJobs for Hub {
+    fn take_handed(&self, tags: &[Tag]) -> Vec<Live> {
+        let mut tables = self.tables();
+        let mut jobs = Vec::new();
+        let mut woken = Wake::No;
+        for tags in tags.chunk_by(|one, other| self.are_together(one.slot(), other.slot())) {
+            if let Some(first) = tags.first() {
+                let wake = tables.of(first.slot()).take_handed(tags, &mut jobs);
+                if wake != Wake::No {
+                    woken = wake;
+                }
+            }
+        }
+        drop(tables);
+        self.wake(woken);
+        jobs
+    }
+
+    fn stays(&self) {
+        self.staying.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn take_out(&self, slots: &mut Vec<u32>) {
+        let mut left = Vec::with_capacity(slots.len());
+        let mut wake = Wake::No;
+        let mut may_be_idle = false;
+        // By tables, and the count under the lock of each: see `has_no_live_jobs`.
+        slots.sort_by_key(|slot| self.others.table_of(*slot));
+        for slots in slots.chunk_by(|one, other| self.are_together(*one, *other)) {
+            let Some(first) = slots.first() else { continue };
+            let mut tables = self.tables();
+            let table = tables.of(*first);
+            for slot in slots {
+                let (job, then) = table.remove(*slot);
+                left.extend(job);
+                if then != Wake::No {
+                    wake = then;
+                }
+            }
+            self.staying.fetch_sub(slots.len(), Ordering::SeqCst);
+            may_be_idle |= self.may_be_idle(table);
+        }
+        slots.clear();
+        self.removed(Removed {
+            wake,
+            may_be_idle,
+            _job: None,
+        });
+        // What they hold is foreign, and drops itself with care.
+        drop(left);
+    }
+}
+
+impl Hub {
+    pub(crate) fn removed(&self, removed: Removed) {
+        self.wake(removed.wake);
+        if removed.may_be_idle && self.has_no_live_jobs() {
+            notify_all(&self.changed);
+        }
+    }
+
+    pub(crate) fn find(&self, id: &JobId) -> Option<Live> {
+        if let Some(slot) = id.slot_hint()
+            && let Some(job) = self.tables().of(slot).find(id)
+        {
+            return Some(job.clone());
+        }
+        lock(&self.board).table.find(id).cloned()
+    }
+
+    /// All live jobs, taken a piece at a time so that nobody waits for long.
+    pub(crate) fn jobs(&self) -> Vec<Live> {
+        let mut jobs = Vec::new();
+        let mut next = Some(Cursor::default());
+        while let Some(cursor) = next {
+            let (more, then) = self.jobs_from(cursor, AT_A_TIME);
+            jobs.extend(more);
+            next = then;
+        }
+        jobs
+    }
+
+    /// Whether new jobs may enter, and if not, why.
+    pub(crate) fn check_open(&self) -> Result<(), ScheduleError> {
+        lock(&self.board).phase.check_open()
+    }
+
+    /// Drops a foreign value on a thread of the executor, for callers that must
+    /// not run code of a user.
+    pub(crate) fn dispose(&self, value: Box<dyn std::any::Any + Send>) {
+        match self.dispatcher() {
+            Some(dispatcher) => dispatcher.dispose(value),
+            None => drop_contained(value),
+        }
+    }
+
+    // Small things.
+
+    pub(crate) fn dispatcher(&self) -> Option<Arc<Dispatcher>> {
+        lock(&self.board).dispatcher.clone()
+    }
+
+    /// From 0 to 1.
+    pub(crate) fn random(&self) -> f64 {
+        lock(&self.random).f64()
+    }
+
+    /// Keeps an event for the readers, if there are any; to be followed by
+    /// `events.deliver()`, once no lock is held.
+    pub(crate) fn record(
+        &self,
+        job: &dyn Execution,
+        now: Now,
+        kind: impl FnOnce() -> JobEventKind,
+    ) {
+        if self.events.is_read() {
+            // A reader may have come since the clock was left unread.
+            let now = if now == Now::NEVER {
+                self.clock.now()
+            } else {
+                now
+            };
+            self.events.record(Event::Job(JobEvent {
+                at: self.time(now.wall),
+                id: job.core().id.clone(),
+                task: job.task_name().clone(),
+                kind: kind(),
+            }));
+        }
+    }
+
+    /// A wall time, dressed for the public.
+    pub(crate) fn time(&self, wall: WallNanos) -> time::OffsetDateTime {
+        self.zone.time_at(wall)
+    }
+}

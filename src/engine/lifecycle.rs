@@ -1,0 +1,177 @@
+//! The start and the stop of an app.
+
+use crate::engine::hub::{AT_A_TIME, Hub, Phase};
+use crate::engine::shards::Cursor;
+use crate::executor::dispatcher::Dispatcher;
+use crate::executor::job_future::Executor;
+use crate::job::execution::Cancelling;
+use crate::registry::table::Emptied;
+use crate::storage::writer::Store;
+use crate::sync::panics::drop_contained;
+use crate::sync::primitives::{Arc, Event as Signal, Ordering, lock};
+use crate::sync::waking::notify_all;
+use crate::value::error::StartError;
+use crate::value::id::JobId;
+use crate::value::status::JobStatus;
+
+impl Hub {
+    /// The start begins: one at a time.
+    pub(crate) fn begin_start(&self) -> Result<(), StartError> {
+        let mut board = lock(&self.board);
+        match board.phase {
+            Phase::New => {
+                board.phase = Phase::Starting;
+                Ok(())
+            }
+            Phase::Starting | Phase::Running => Err(StartError::AlreadyStarted),
+            Phase::Stopping | Phase::Stopped => Err(StartError::Stopped),
+        }
+    }
+
+    /// From here on jobs may be scheduled, and start.
+    pub(crate) fn start(self: &Arc<Self>, executor: Arc<dyn Executor>) -> Result<(), StartError> {
+        let mut board = lock(&self.board);
+        match board.phase {
+            Phase::New | Phase::Starting => {
+                board.phase = Phase::Running;
+                self.others.set_phase(Phase::Running);
+                board.dispatcher = Some(Arc::new(Dispatcher::new(executor, self.clone())));
+                Ok(())
+            }
+            Phase::Running => Err(StartError::AlreadyStarted),
+            Phase::Stopping | Phase::Stopped => Err(StartError::Stopped),
+        }
+    }
+
+    /// Takes back a start that can't go on. What was restored stays in the
+    /// store.
+    pub(crate) fn start_failed(&self) {
+        if let Some(store) = &self.store {
+            store.closed();
+        }
+        let left = {
+            let mut board = lock(&self.board);
+            if matches!(board.phase, Phase::Starting | Phase::Running) {
+                board.phase = Phase::New;
+                self.others.set_phase(Phase::New);
+            }
+            self.suspended.store(0, Ordering::SeqCst);
+            let others = self.others.iter();
+            (
+                std::mem::take(&mut board.catch_up),
+                board.dispatcher.take(),
+                board.table.take_all(),
+                others
+                    .map(|other| lock(other).table.take_all())
+                    .collect::<Vec<_>>(),
+                std::mem::take(&mut board.unresolved),
+            )
+        };
+        drop_contained(left);
+    }
+
+    /// Nothing new starts from here on: what has not run is cancelled, what
+    /// runs is asked to end. When it returns, that is done, whoever began it.
+    pub(crate) fn begin_stop(&self) {
+        {
+            let mut board = lock(&self.board);
+            if board.phase == Phase::Stopped {
+                return;
+            }
+            board.phase = Phase::Stopping;
+            self.others.set_phase(Phase::Stopping);
+        }
+        // No job enters any more, so there will be no more slots.
+        let mut next = Some(Cursor::default());
+        while let Some(cursor) = next {
+            let (jobs, then) = self.jobs_from(cursor, AT_A_TIME);
+            for job in jobs {
+                let _ = job.cancel(Cancelling::Shutdown);
+            }
+            next = then;
+        }
+    }
+
+    /// The end, after [`begin_stop`](Hub::begin_stop): whoever still waits is let
+    /// go. Gives what runs on, to each who asks.
+    pub(crate) fn end_stop(&self) -> Vec<(JobId, JobStatus)> {
+        // Held until the list is there: who stops it at the same time waits for it here.
+        let mut left_running = lock(&self.left_running);
+        let (left, waiting, dispatcher, tasks) = {
+            let mut board = lock(&self.board);
+            board.phase = Phase::Stopped;
+            self.others.set_phase(Phase::Stopped);
+            let others = self.others.iter();
+            let others = others.map(|other| lock(other).table.take_all());
+            let left = (
+                std::iter::once(board.table.take_all())
+                    .chain(others)
+                    .collect::<Vec<_>>(),
+                std::mem::take(&mut board.catch_up),
+                board.dispatcher.take(),
+                std::mem::take(&mut board.tasks),
+            );
+            // Before the look at who waits: see `StatusCell::announce_waiter`. And
+            // under this lock, which the timer's thread takes on its way to sleep: if
+            // that was before, its handle is there and it will be woken below.
+            self.has_stopped.store(true, Ordering::SeqCst);
+            left
+        };
+        let cores = || left.iter().flat_map(Emptied::jobs).map(|job| job.core());
+        for core in cores() {
+            // A durable job that waits is none: another process goes on with it.
+            let status = core.status.actual();
+            if status == JobStatus::Running {
+                left_running.push((core.id.clone(), status));
+            }
+        }
+        let running = left_running.clone();
+        drop(left_running);
+        for core in cores().filter(|core| core.status.is_waited_for()) {
+            notify_all(&core.changed);
+        }
+        self.events.close();
+        if let Some(store) = &self.store {
+            store.close();
+        }
+        notify_all(&self.changed);
+        self.wake_timer();
+        // These may be the last holders of values, functions and threads that
+        // are foreign: not under the lock.
+        drop_contained((left, waiting));
+        if let Some(dispatcher) = dispatcher {
+            dispatcher.close();
+        }
+        drop_contained(tasks);
+        running
+    }
+
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.has_stopped.load(Ordering::SeqCst)
+    }
+
+    /// Notified whenever [`has_stopped`](Hub::has_stopped),
+    /// [`is_idle`](Hub::is_idle) or
+    /// [`is_timer_running`](Hub::is_timer_running) may have changed.
+    pub(crate) fn changed(&self) -> &Signal {
+        &self.changed
+    }
+
+    /// Whether no job is live, or is left to another process, and the store knows
+    /// of it all.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.has_no_live_jobs() && self.store.as_ref().is_none_or(Store::is_quiet)
+    }
+
+    /// Whether the store has nothing more to do.
+    pub(crate) fn is_store_closed(&self) -> bool {
+        self.store.as_ref().is_none_or(Store::is_closed)
+    }
+
+    /// Once no lock is held, for whoever has queued a change.
+    pub(crate) fn kick_store(&self) {
+        if let Some(store) = &self.store {
+            store.kick();
+        }
+    }
+}

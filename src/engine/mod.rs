@@ -1,0 +1,14 @@
+//! One running app: start, fire, finish, cancel, replace, restore, stop.
+
+pub(crate) mod catch_up;
+pub(crate) mod driver;
+pub(crate) mod events;
+pub(crate) mod hub;
+pub(crate) mod lifecycle;
+pub(crate) mod replacing;
+pub(crate) mod restoring;
+pub(crate) mod run;
+pub(crate) mod settling;
+pub(crate) mod shards;
+pub(crate) mod stored;
+pub(crate) mod timing;

@@ -1,0 +1,4 @@
+//! Which jobs are live: slots, tables, ids.
+
+pub(crate) mod pages;
+pub(crate) mod table;

@@ -1,0 +1,51 @@
+//! The test kit: turn the clock by hand, and drive a whole app without a thread.
+//!
+//! [`Simulation`] is an app whose clock stands still until
+//! [`advance`](Simulation::advance) moves it, from one due time to the next; a
+//! month passes in milliseconds, and the same way each time. [`ManualClock`] is
+//! its clock, which an app with real threads can have too.
+//!
+//! A test of one's own schedule:
+//!
+//! ```
+//! use std::sync::{Arc, Mutex};
+//! use std::time::Duration;
+//! use jobber::{Backoff, testing::Simulation};
+//!
+//! // What is tested: a feed that is polled each 15 seconds, and tried again
+//! // after a second when the network is down.
+//! fn poll_feed(
+//!     app: &jobber::Jobber,
+//!     fetch: impl Fn() -> Result<(), String> + Send + Sync + Clone + 'static,
+//! ) -> jobber::Job<()> {
+//!     let poll = app
+//!         .task("poll", move || { let fetch = fetch.clone(); async move { fetch() } })
+//!         .retry(Backoff::fixed(2, Duration::from_secs(1)))
+//!         .register()
+//!         .unwrap();
+//!     poll.schedule(()).every(Duration::from_secs(15)).wait_blocking().unwrap()
+//! }
+//!
+//! let mut sim = Simulation::new();
+//! let start = sim.elapsed();
+//! let polls = Arc::new(Mutex::new(Vec::new()));
+//! let job = poll_feed(sim.app(), {
+//!     let (polls, clock) = (polls.clone(), sim.clock());
+//!     move || {
+//!         polls.lock().unwrap().push(clock.elapsed().as_secs());
+//!         // The network is down from the 30th second to the 32nd.
+//!         if (30..32).contains(&clock.elapsed().as_secs()) { Err("down".into()) } else { Ok(()) }
+//!     }
+//! });
+//! sim.advance(Duration::from_secs(60));
+//! assert_eq!(*polls.lock().unwrap(), [15, 30, 31, 32, 45, 60]);
+//! assert_eq!(job.last_run().unwrap().number, 4);
+//! ```
+
+pub(crate) mod conformance;
+pub(crate) mod faulty;
+pub(crate) mod simulation;
+
+pub use self::conformance::storage_conformance;
+pub use self::faulty::{Fault, FaultyStorage, Operation};
+pub use self::simulation::{ManualClock, Simulation, Sleep};

@@ -1,0 +1,261 @@
+//! [`JobId`]: what a job is called.
+
+use std::fmt;
+use std::num::NonZeroU64;
+
+use crate::sync::primitives::Arc;
+
+/// The most bytes that a job id or a task name may have.
+pub(crate) const MAX_NAME_BYTES: usize = 200;
+
+/// The name of a job: a string that no other live job of its app has.
+///
+/// Generated ids have the layout of a UUID version 7 ([RFC 9562, section
+/// 5.7](https://www.rfc-editor.org/rfc/rfc9562#section-5.7)) and print as one.
+/// They are strictly increasing within an app, so that sorting by id is
+/// sorting by the time of scheduling. A caller may name a job instead, with
+/// [`Schedule::id`](crate::Schedule::id).
+///
+/// ```
+/// use jobber::JobId;
+///
+/// let named = JobId::from("nightly-report");
+/// assert_eq!(named, "nightly-report");
+/// assert_eq!(named.to_string(), "nightly-report");
+///
+/// let generated = JobId::from("01902a5e-7c4b-7d10-8a3e-0123456789ab");
+/// assert!(generated < JobId::from("01902a5e-7c4c-7000-8000-000000000000"));
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct JobId(Repr);
+
+/// A UUID is kept as its 128 bits, and the text is only made for whoever looks.
+/// An id is part of every job, so it has no more bytes than that: the low half of
+/// a generated id is never 0, which is what tells a name.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Repr {
+    Uuid(u64, NonZeroU64),
+    // A thin pointer: one to a `str` would not fit.
+    Name(Arc<Box<str>>),
+}
+
+/// The variant bits of RFC 9562, in the low half.
+const VARIANT: NonZeroU64 = NonZeroU64::MIN.saturating_add((0b10 << 62) - 1);
+
+const UUID_TEXT_BYTES: usize = 36;
+
+/// Whether a dash stands before the byte at this index of a UUID.
+fn dash_before(byte: usize) -> bool {
+    matches!(byte, 4 | 6 | 8 | 10)
+}
+
+impl JobId {
+    /// An id for the job in `slot`, made at `stamp`.
+    ///
+    /// The slot is part of the id, where version 7 allows any bits: it is what
+    /// lets a job be found by its id without an index of all ids. `stamp` is
+    /// the time in units of 2^-12 milliseconds (RFC 9562, section 6.2, method
+    /// 3) and never the same twice in one app, which alone makes the id unique
+    /// there; the 30 random bits part the apps that share a clock.
+    pub(crate) fn generated(stamp: u64, slot: u32, random: u32) -> Self {
+        let high = ((stamp >> 12) << 16) | 0x7000 | (stamp & 0xfff);
+        let low = (u64::from(random & 0x3fff_ffff) << 32) | u64::from(slot);
+        Self(Repr::Uuid(high, VARIANT | low))
+    }
+
+    /// The slot that a generated id carries. For any other UUID it is noise, so
+    /// whoever uses it compares the whole id as well.
+    pub(crate) fn slot_hint(&self) -> Option<u32> {
+        match &self.0 {
+            Repr::Uuid(_, low) => Some(low.get() as u32),
+            Repr::Name(_) => None,
+        }
+    }
+
+    /// The stamp that a generated id was made at; `None` for one that no app has
+    /// made.
+    pub(crate) fn stamp(&self) -> Option<u64> {
+        let Repr::Uuid(high, _) = self.0 else {
+            return None;
+        };
+        (high & 0xf000 == 0x7000).then_some(high >> 16 << 12 | high & 0xfff)
+    }
+
+    /// Gives `f` the text, which is written for it alone.
+    pub(crate) fn with_text<T>(&self, f: impl FnOnce(&str) -> T) -> T {
+        match &self.0 {
+            Repr::Name(name) => f(name),
+            Repr::Uuid(high, low) => {
+                let bytes = (u128::from(*high) << 64 | u128::from(low.get())).to_be_bytes();
+                const HEX: &[u8; 16] = b"0123456789abcdef";
+                let mut text = [b'-'; UUID_TEXT_BYTES];
+                let mut at = 0;
+                for (i, byte) in bytes.iter().enumerate() {
+                    at += usize::from(dash_before(i));
+                    text[at] = HEX[usize::from(byte >> 4)];
+                    text[at + 1] = HEX[usize::from(byte & 0xf)];
+                    at += 2;
+                }
+                // Only ASCII was written; the fallback can't be reached.
+                f(std::str::from_utf8(&text).unwrap_or_default())
+            }
+        }
+    }
+}
+
+/// Reads the canonical form only (lower case, dashes): any other spelling is a
+/// different string, and must stay one. A UUID that ends in 64 zero bits is kept
+/// as its text, too.
+fn parse_uuid(text: &str) -> Option<Repr> {
+    let text: &[u8; UUID_TEXT_BYTES] = text.as_bytes().try_into().ok()?;
+    let digit = |c: u8| match c {
+        b'0'..=b'9' => Some(c - b'0'),
+        b'a'..=b'f' => Some(c - b'a' + 10),
+        _ => None,
+    };
+    let mut bytes = [0; 16];
+    let mut at = 0;
+    for (i, byte) in bytes.iter_mut().enumerate() {
+        if dash_before(i) {
+            if text[at] != b'-' {
+                return None;
+            }
+            at += 1;
+        }
+        *byte = digit(text[at])? << 4 | digit(text[at + 1])?;
+        at += 2;
+    }
+    let bits = u128::from_be_bytes(bytes);
+    Some(Repr::Uuid(
+        (bits >> 64) as u64,
+        NonZeroU64::new(bits as u64)?,
+    ))
+}
+
+impl From<&str> for JobId {
+    /// Takes any text. Whether it may name a *new* job is checked when it is
+    /// scheduled ([`ScheduleError::InvalidId`](crate::ScheduleError::InvalidId)).
+    fn from(text: &str) -> Self {
+        match parse_uuid(text) {
+            Some(uuid) => Self(uuid),
+            None => Self(Repr::Name(Arc::new(text.into()))),
+        }
+    }
+}
+
+impl From<String> for JobId {
+    fn from(text: String) -> Self {
+        text.as_str().into()
+    }
+}
+
+impl From<&String> for JobId {
+    fn from(text: &String) -> Self {
+        text.as_str().into()
+    }
+}
+
+impl From<&JobId> for JobId {
+    fn from(id: &JobId) -> Self {
+        id.clone()
+    }
+}
+
+impl From<JobId> for String {
+    fn from(id: JobId) -> Self {
+        id.to_string()
+    }
+}
+
+/// As its text.
+#[cfg(feature = "serde")]
+impl serde::Serialize for JobId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.with_text(|text| serializer.serialize_str(text))
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for JobId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        std::borrow::Cow::<str>::deserialize(deserializer).map(|text| Self::from(&*text))
+    }
+}
+
+impl PartialEq<str> for JobId {
+    fn eq(&self, other: &str) -> bool {
+        self.with_text(|text| text == other)
+    }
+}
+
+impl PartialEq<&str> for JobId {
+    fn eq(&self, other: &&str) -> bool {
+        self == *other
+    }
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.with_text(|text| f.pad(text))
+    }
+}
+
+impl fmt::Debug for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.with_text(|text| fmt::Debug::fmt(text, f))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generated_id_is_a_uuid_version_7_that_starts_with_its_milliseconds() {
+        let millis: u64 = 0x0190_2a5e_7c4b;
+        let text = JobId::generated(millis << 12 | 0xabc, 7, u32::MAX).to_string();
+        assert_eq!(text, "01902a5e-7c4b-7abc-bfff-ffff00000007");
+    }
+
+    #[test]
+    fn text_of_a_generated_id_reads_back_as_the_same_id() {
+        let id = JobId::generated(123 << 12, 42, 0x1234_5678);
+        assert_eq!(JobId::from(id.to_string()), id);
+        assert_eq!(id.slot_hint(), Some(42));
+        assert_eq!(id.stamp(), Some(123 << 12));
+        assert_eq!(JobId::from("a name").stamp(), None);
+    }
+
+    #[test]
+    fn other_spellings_of_a_uuid_are_other_ids() {
+        let id = JobId::generated(0xabcdef << 12, 42, 1);
+        let upper = id.to_string().to_uppercase();
+        assert_ne!(JobId::from(upper.as_str()), id);
+        assert_eq!(JobId::from(upper.as_str()), upper.as_str());
+        assert_ne!(JobId::from(id.to_string().replace('-', "0")), id);
+    }
+
+    #[test]
+    fn a_uuid_of_zeros_is_an_id_like_any_other() {
+        for text in [
+            "00000000-0000-0000-0000-000000000000",
+            "01902a5e-7c4b-7abc-0000-000000000000",
+        ] {
+            let id = JobId::from(text);
+            assert_eq!((id.to_string(), id.slot_hint()), (text.to_string(), None));
+            assert_eq!(id, JobId::from(text.to_string()));
+        }
+    }
+
+    #[test]
+    fn an_id_takes_no_more_than_its_128_bits() {
+        assert_eq!(size_of::<JobId>(), 16);
+    }
+
+    #[test]
+    fn ids_sort_by_stamp() {
+        let earlier = JobId::generated(10, u32::MAX, u32::MAX);
+        let later = JobId::generated(11, 0, 0);
+        assert!(earlier < later && earlier.to_string() < later.to_string());
+    }
+}
