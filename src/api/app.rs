@@ -18,7 +18,7 @@ use crate::engine::hub::{Hub, HubConfig};
 use crate::executor::job_future::Executor;
 use crate::storage::contract::{Health, Storage, UnresolvedJob};
 use crate::storage::writer::Writer;
-use crate::sync::panics::{contain, drop_contained};
+use crate::sync::panics::{catch_panic, drop_catching_panic};
 use crate::sync::primitives::{Arc, Event as Signal, Mutex, Timer, block_on, lock, thread};
 use crate::sync::waiter::{Condition, Replied, Reply, Waiter};
 use crate::value::clock::{AppClock, Clock};
@@ -60,7 +60,7 @@ struct Inner {
     hub: Arc<Hub>,
     /// Until it is started.
     parts: Arc<Mutex<Parts>>,
-    turned_by: TurnedBy,
+    drive_mode: DriveMode,
 }
 
 /// What an app starts with, and has again when it could not be started.
@@ -74,9 +74,9 @@ struct Parts {
 
 /// Who turns the timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TurnedBy {
+pub(crate) enum DriveMode {
     Thread,
-    Hand,
+    Manual,
 }
 
 /// Builds a [`Jobber`].
@@ -100,7 +100,7 @@ pub struct JobberBuilder {
     state: StateMap,
     seed: Option<u64>,
     storage: Option<Box<dyn Storage>>,
-    turned_by: TurnedBy,
+    drive_mode: DriveMode,
 }
 
 impl JobberBuilder {
@@ -182,8 +182,8 @@ impl JobberBuilder {
         self
     }
 
-    pub(crate) fn turned_by_hand(mut self) -> Self {
-        self.turned_by = TurnedBy::Hand;
+    pub(crate) fn manual(mut self) -> Self {
+        self.drive_mode = DriveMode::Manual;
         self
     }
 
@@ -210,7 +210,7 @@ impl JobberBuilder {
             state: self.state,
             seed: self.seed,
             has_store: self.storage.is_some(),
-            is_by_hand: self.turned_by == TurnedBy::Hand,
+            is_manual: self.drive_mode == DriveMode::Manual,
         });
         let parts = Parts {
             executor: self.executor,
@@ -221,7 +221,7 @@ impl JobberBuilder {
             inner: Arc::new(Inner {
                 hub: Arc::new(hub),
                 parts: Arc::new(Mutex::new(parts)),
-                turned_by: self.turned_by,
+                drive_mode: self.drive_mode,
             }),
         })
     }
@@ -247,7 +247,7 @@ impl Jobber {
             state: StateMap::default(),
             seed: None,
             storage: None,
-            turned_by: TurnedBy::Thread,
+            drive_mode: DriveMode::Thread,
         }
     }
 
@@ -561,18 +561,18 @@ impl Inner {
         let start = Start {
             hub: self.hub.clone(),
             parts: self.parts.clone(),
-            turned_by: self.turned_by,
+            drive_mode: self.drive_mode,
         };
         let storage = lock(&self.parts).storage.take();
         let Some(storage) = storage else {
             start.finish().inspect_err(|_| self.hub.start_failed())?;
             return Ok(None);
         };
-        if self.turned_by == TurnedBy::Hand {
+        if self.drive_mode == DriveMode::Manual {
             let writer = start.open(Writer::new(storage))?;
             if let Some(store) = &self.hub.store {
                 store.set_writer(writer);
-                store.kick();
+                store.wake_writer();
             }
             return Ok(None);
         }
@@ -616,7 +616,7 @@ const STORE_THREAD: &str = "jobber-store";
 struct Start {
     hub: Arc<Hub>,
     parts: Arc<Mutex<Parts>>,
-    turned_by: TurnedBy,
+    drive_mode: DriveMode,
 }
 
 impl Start {
@@ -629,7 +629,7 @@ impl Start {
                 let storage = writer.into_storage();
                 if matches!(error, StartError::Stopped) {
                     // There will be no other try: let go of before the end is told.
-                    drop_contained(storage);
+                    drop_catching_panic(storage);
                 } else {
                     lock(&self.parts).storage = Some(storage);
                 }
@@ -641,7 +641,7 @@ impl Start {
 
     fn load(&self, writer: &mut Writer) -> Result<(), StartError> {
         let mut fits = true;
-        let loaded = contain(|| {
+        let loaded = catch_panic(|| {
             let storage = writer.storage();
             storage.open()?;
             storage.load(&mut |loaded| fits = fits && self.hub.load(loaded))
@@ -666,9 +666,9 @@ impl Start {
             None => default_executor()?,
         };
         self.hub.start(given)?;
-        match self.turned_by {
-            TurnedBy::Thread => spawn_thread(&self.hub)?,
-            TurnedBy::Hand => lock(&self.parts).driver = Some(Driver::new(self.hub.clone())),
+        match self.drive_mode {
+            DriveMode::Thread => spawn_thread(&self.hub)?,
+            DriveMode::Manual => lock(&self.parts).driver = Some(Driver::new(self.hub.clone())),
         }
         // The app holds it from here on, and lets go of it when it stops.
         lock(&self.parts).executor = None;

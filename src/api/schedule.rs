@@ -401,7 +401,7 @@ where
         let now = match trigger {
             // Its wall time is for show, unless it is stored.
             Trigger::Push | Trigger::Delay(_) if task.durability.is_none() => {
-                hub.clock.now_for_show()
+                hub.clock.cached_now()
             }
             _ => hub.clock.now(),
         };

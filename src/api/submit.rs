@@ -15,7 +15,7 @@ use crate::job::execution::Execution;
 use crate::job::progress::Plan;
 use crate::storage::contract::Change;
 use crate::storage::writer::{Ack, Entry, Need};
-use crate::sync::panics::drop_contained;
+use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::{Arc, Event as Signal, block_on};
 use crate::sync::waiter::{Condition, Replied, Reply, Waiter};
 use crate::value::clock::Now;
@@ -120,7 +120,7 @@ where
             Replacing::Waits(reply) => Ok(Step::Replacing(Waiter::new(Replied(reply)), job)),
             Replacing::Done(back) => Err(back),
             Replacing::Refused(error, back) => {
-                drop_contained(back);
+                drop_catching_panic(back);
                 Ok(Step::Done(Err(error)))
             }
         }
@@ -186,7 +186,7 @@ where
             ack,
         };
         match hub.store.as_ref().map(|store| store.queue(entry)) {
-            Some(Ok(())) => hub.kick_store(),
+            Some(Ok(())) => hub.wake_writer(),
             Some(Err(entry)) => entry.refuse(),
             // A durable task is not registered without a store.
             None => return Step::Done(Err(ScheduleError::Stopped)),
@@ -285,7 +285,7 @@ where
         Replaced::Yes => Ok(Ok(Job::new(job))),
         Replaced::Again(back) => Err(back),
         Replaced::Refused(error, back) => {
-            drop_contained(back);
+            drop_catching_panic(back);
             Ok(Err(error))
         }
     }

@@ -12,7 +12,7 @@ use crate::engine::shards::Cursor;
 use crate::executor::dispatcher::FEW;
 use crate::job::execution::Fired;
 use crate::registry::table::Inbox;
-use crate::sync::panics::drop_contained;
+use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::{Arc, thread, thread::Thread};
 use crate::timer::heap::{Key, Kind, TimerQueue};
 use crate::value::clock::{Due, Now, to_nanos};
@@ -138,7 +138,7 @@ impl Driver {
         match self.hub.dispatcher() {
             Some(dispatcher) => dispatcher.submit(&mut self.due),
             // The app has stopped: nothing starts any more.
-            None => drop_contained(std::mem::take(&mut self.due)),
+            None => drop_catching_panic(std::mem::take(&mut self.due)),
         }
     }
 

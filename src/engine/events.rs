@@ -9,7 +9,7 @@ use futures_lite::Stream;
 use time::{Duration, OffsetDateTime};
 
 use crate::job::record::Run;
-use crate::sync::panics::drop_contained;
+use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering, lock};
 use crate::sync::waking::{ShieldedWaker, wake_after};
 use crate::value::id::JobId;
@@ -362,7 +362,7 @@ impl EventBus {
                     reader.send(event.clone());
                 }
             }
-            wake_after(|| drop_contained(readers));
+            wake_after(|| drop_catching_panic(readers));
             lock(&self.outbox).is_delivering = false;
         }
         let readers = {
@@ -372,7 +372,7 @@ impl EventBus {
             std::mem::take(&mut readers.list)
         };
         // The last sender wakes its reader.
-        wake_after(|| drop_contained(readers));
+        wake_after(|| drop_catching_panic(readers));
     }
 
     /// No event will follow. Those before are sent, by whoever is sending.

@@ -16,9 +16,9 @@ use crate::job::record::JobRecord;
 use crate::registry::table::{Table, Wake};
 use crate::storage::contract::Change;
 use crate::storage::writer::Store;
-use crate::sync::panics::drop_contained;
+use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::{
-    Apart, Arc, AtomicBool, AtomicUsize, Event as Signal, Mutex, OnceLock, Ordering, lock,
+    Arc, AtomicBool, AtomicUsize, CachePadded, Event as Signal, Mutex, OnceLock, Ordering, lock,
     thread::Thread,
 };
 use crate::sync::waking::notify_all;
@@ -39,11 +39,11 @@ pub(crate) struct Hub {
     pub(crate) events: Arc<EventBus>,
     /// Where the jobs of durable tasks are kept, if the app has one.
     pub(crate) store: Option<Store>,
-    pub(crate) board: Apart<Mutex<Board>>,
+    pub(crate) board: CachePadded<Mutex<Board>>,
     pub(crate) others: Others,
     /// Jobs in a table that are done: each is about to be taken out, together
     /// with others.
-    staying: Apart<AtomicUsize>,
+    staying: CachePadded<AtomicUsize>,
     /// Live jobs that the stop has left to another process.
     pub(crate) suspended: AtomicUsize,
     random: Mutex<fastrand::Rng>,
@@ -198,7 +198,7 @@ pub(crate) struct HubConfig {
     pub(crate) seed: Option<u64>,
     pub(crate) has_store: bool,
     /// Nobody turns anything but the caller.
-    pub(crate) is_by_hand: bool,
+    pub(crate) is_manual: bool,
 }
 
 impl Hub {
@@ -208,9 +208,9 @@ impl Hub {
             None => fastrand::Rng::new(),
         };
         let changed = Arc::new(Signal::new());
-        let store = || Store::new(config.clock.clone(), config.is_by_hand, changed.clone());
+        let store = || Store::new(config.clock.clone(), config.is_manual, changed.clone());
         // With a seed it is the same each time, on however many threads and cores.
-        let is_alone = config.is_by_hand || config.seed.is_some();
+        let is_alone = config.is_manual || config.seed.is_some();
         let (others, table) = Others::new(&mut random, is_alone);
         Self {
             store: config.has_store.then(store),
@@ -219,7 +219,7 @@ impl Hub {
             wake_gap: config.wake_gap,
             state: config.state,
             events: Arc::default(),
-            board: Apart(Mutex::new(Board {
+            board: CachePadded(Mutex::new(Board {
                 table,
                 phase: Phase::New,
                 dispatcher: None,
@@ -229,7 +229,7 @@ impl Hub {
                 catch_up: CatchUp::default(),
             })),
             others,
-            staying: Apart::default(),
+            staying: CachePadded::default(),
             suspended: AtomicUsize::new(0),
             random: Mutex::new(random),
             timer: OnceLock::new(),
@@ -573,7 +573,7 @@ impl Hub {
     pub(crate) fn dispose(&self, value: Box<dyn std::any::Any + Send>) {
         match self.dispatcher() {
             Some(dispatcher) => dispatcher.dispose(value),
-            None => drop_contained(value),
+            None => drop_catching_panic(value),
         }
     }
 

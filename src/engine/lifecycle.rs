@@ -5,9 +5,9 @@ use crate::engine::shards::Cursor;
 use crate::executor::dispatcher::Dispatcher;
 use crate::executor::job_future::Executor;
 use crate::job::execution::Cancelling;
-use crate::registry::table::Emptied;
+use crate::registry::table::DrainedTable;
 use crate::storage::writer::Store;
-use crate::sync::panics::drop_contained;
+use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::{Arc, Event as Signal, Ordering, lock};
 use crate::sync::waking::notify_all;
 use crate::value::error::StartError;
@@ -67,7 +67,7 @@ impl Hub {
                 std::mem::take(&mut board.unresolved),
             )
         };
-        drop_contained(left);
+        drop_catching_panic(left);
     }
 
     /// Nothing new starts from here on: what has not run is cancelled, what
@@ -117,7 +117,11 @@ impl Hub {
             self.has_stopped.store(true, Ordering::SeqCst);
             left
         };
-        let cores = || left.iter().flat_map(Emptied::jobs).map(|job| job.core());
+        let cores = || {
+            left.iter()
+                .flat_map(DrainedTable::jobs)
+                .map(|job| job.core())
+        };
         for core in cores() {
             // A durable job that waits is none: another process goes on with it.
             let status = core.status.actual();
@@ -138,11 +142,11 @@ impl Hub {
         self.wake_timer();
         // These may be the last holders of values, functions and threads that
         // are foreign: not under the lock.
-        drop_contained((left, waiting));
+        drop_catching_panic((left, waiting));
         if let Some(dispatcher) = dispatcher {
             dispatcher.close();
         }
-        drop_contained(tasks);
+        drop_catching_panic(tasks);
         running
     }
 
@@ -169,9 +173,9 @@ impl Hub {
     }
 
     /// Once no lock is held, for whoever has queued a change.
-    pub(crate) fn kick_store(&self) {
+    pub(crate) fn wake_writer(&self) {
         if let Some(store) = &self.store {
-            store.kick();
+            store.wake_writer();
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::engine::run::{After, JobState, Leftovers, Replacement, State};
 use crate::job::outcome::Outcome;
 use crate::job::progress::{Closing, Plan};
 use crate::job::record::JobRecord;
-use crate::sync::panics::drop_contained;
+use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::{MutexGuard, lock};
 use crate::value::clock::Now;
 use crate::value::error::ScheduleError;
@@ -35,13 +35,13 @@ where
         let state = lock(&self.state);
         match self.check_replace(&state, &plan) {
             Ok(()) => {
-                drop_contained(self.apply_replacement(state, args, plan, None, now));
+                drop_catching_panic(self.apply_replacement(state, args, plan, None, now));
                 Ok(())
             }
             Err(NotReplaceable::Done) => Err(NotReplaced::Done(args)),
             Err(NotReplaceable::Refused(error)) => {
                 drop(state);
-                drop_contained(args);
+                drop_catching_panic(args);
                 Err(NotReplaced::Refused(error))
             }
         }

@@ -78,7 +78,7 @@ impl Hub {
             self.restore(Box::new(record), Found::Waiting);
         }
         self.catch_up();
-        self.kick_store();
+        self.wake_writer();
         Ok(())
     }
 
@@ -117,7 +117,7 @@ impl Hub {
         };
         // A step of the wall clock that it does not know of yet might as well come after
         // this.
-        let now = self.clock.now_for_show();
+        let now = self.clock.cached_now();
         match task.restore(&record, now) {
             Ok(Restored::Job { job, due, change }) => {
                 self.enter(record, found, (job, due, change), now)
@@ -271,7 +271,7 @@ impl Hub {
             queued
         };
         match queued {
-            Ok(()) => store.kick(),
+            Ok(()) => store.wake_writer(),
             Err(entry) => entry.refuse(),
         }
         Some(reply)

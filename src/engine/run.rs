@@ -22,7 +22,7 @@ use crate::job::progress::{Begun, CatchUp, Closing, Mark, Plan, Progress, RunRec
 use crate::job::record::{JobRecord, Run};
 use crate::job::stop::Control;
 use crate::registry::table::Wake;
-use crate::sync::panics::{contain, drop_contained};
+use crate::sync::panics::{catch_panic, drop_catching_panic};
 use crate::sync::primitives::{Arc, Mutex, MutexGuard, OnceLock, lock};
 use crate::sync::waking::notify_all;
 use crate::timer::heap::Kind;
@@ -279,11 +279,11 @@ impl<A, R> Drop for State<A, R> {
     fn drop(&mut self) {
         match std::mem::replace(&mut self.args, Args::None) {
             Args::None => {}
-            Args::Some(args) => drop_contained(args),
-            Args::Replaced(both) => drop_contained(both),
+            Args::Some(args) => drop_catching_panic(args),
+            Args::Replaced(both) => drop_catching_panic(both),
         }
         if self.outcome.is_foreign() {
-            drop_contained(std::mem::replace(&mut self.outcome, Outcome::None));
+            drop_catching_panic(std::mem::replace(&mut self.outcome, Outcome::None));
         }
     }
 }
@@ -327,7 +327,7 @@ where
             Err(error) => Err(error),
         };
         let result = result.map_err(|error| Failure::Error(Arc::from(error)));
-        drop_contained(self.settle(attempt, result, Settling::BodyEnded));
+        drop_catching_panic(self.settle(attempt, result, Settling::BodyEnded));
         Exit::Done
     }
 
@@ -370,7 +370,7 @@ where
         let hub = self.hub();
         hub.wake(after.wake);
         if after.kick {
-            hub.kick_store();
+            hub.wake_writer();
         }
         if after.ends_turn {
             hub.turn_ended();
@@ -383,8 +383,8 @@ where
         }
         hub.removed(after.removed);
         hub.events.deliver();
-        drop_contained(after.args);
-        drop_contained(after.replaced);
+        drop_catching_panic(after.args);
+        drop_catching_panic(after.replaced);
     }
 
     pub(crate) fn record_end(&self, status: JobStatus, now: Now) {
@@ -411,7 +411,7 @@ where
             return Some(Ok(args));
         }
         // `clone` is foreign: not under the lock.
-        let copy = contain(|| args.clone());
+        let copy = catch_panic(|| args.clone());
         let mut state = lock(&self.state);
         let is_current = state.progress.number == attempt;
         let is_running = is_current && self.core.status.actual() == JobStatus::Running;
@@ -422,14 +422,14 @@ where
         }
         let is_owed = state.progress.is_owed();
         drop(state);
-        drop_contained(spare);
+        drop_catching_panic(spare);
         if is_owed {
             self.arguments_are_back();
         }
         if is_running {
             return Some(copy);
         }
-        drop_contained(copy);
+        drop_catching_panic(copy);
         None
     }
 
@@ -503,7 +503,7 @@ where
         let body = match args.map(|args| self.attempt_args(number, args, keep)) {
             // The function itself is foreign, and may panic before it gives a
             // future.
-            Some(Some(Ok(args))) => contain(|| (self.task.body)(self.clone(), begun, args)),
+            Some(Some(Ok(args))) => catch_panic(|| (self.task.body)(self.clone(), begun, args)),
             Some(Some(Err(message))) => Err(message),
             Some(None) => {
                 self.body_gone(number);
@@ -676,7 +676,7 @@ where
                 drop(state);
                 hub.events.deliver();
                 if is_marked {
-                    hub.kick_store();
+                    hub.wake_writer();
                     return Fired::Settled;
                 }
                 Fired::Start
@@ -758,7 +758,7 @@ where
         }
         let is_owed = state.progress.is_owed();
         drop(state);
-        drop_contained(spare);
+        drop_catching_panic(spare);
         if is_owed {
             self.arguments_are_back();
         }
@@ -771,7 +771,7 @@ where
             Mishap::Panicked(message) => (Failure::Panicked(message), Settling::BodyFailed),
             Mishap::Dropped => (Failure::executor_dropped(), Settling::Dropped),
         };
-        drop_contained(self.settle(attempt, Err(failure), how));
+        drop_catching_panic(self.settle(attempt, Err(failure), how));
     }
 
     fn body_gone(&self, attempt: u32) {
@@ -881,7 +881,7 @@ where
                 let reply = self.store_forget(&mut state);
                 drop(state);
                 if reply.is_some() {
-                    hub.kick_store();
+                    hub.wake_writer();
                 }
                 return Cancelled { did: true, reply };
             }
@@ -944,7 +944,7 @@ where
             hub.dispose(Box::new(self));
         } else {
             // Whoever else has it may let go of it first.
-            drop_contained(self);
+            drop_catching_panic(self);
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::engine::run::{After, JobState, Leftovers, Settling, State};
 use crate::job::execution::{Execution, Exit};
 use crate::job::outcome::{Failure, Outcome};
 use crate::job::progress::{Closing, Next, Retry, RunRecord, Verdict};
-use crate::sync::panics::drop_contained;
+use crate::sync::panics::drop_catching_panic;
 use crate::sync::waking::notify_all;
 use crate::value::clock::{Due, Look, Now};
 use crate::value::status::{JobStatus, Show};
@@ -52,9 +52,9 @@ where
             None => Exit::Stays,
         };
         hub.events.deliver();
-        drop_contained(args);
+        drop_catching_panic(args);
         if old.is_foreign() {
-            drop_contained(old);
+            drop_catching_panic(old);
         }
         Ok(exit)
     }

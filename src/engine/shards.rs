@@ -10,12 +10,12 @@ use std::cell::Cell;
 
 use crate::engine::hub::{Board, Hub, Live, Phase};
 use crate::registry::table::{Counts, Inbox, Shard, Table};
-use crate::sync::primitives::{Apart, Mutex, MutexGuard, Ordering, StaticAtomicU32, lock};
+use crate::sync::primitives::{CachePadded, Mutex, MutexGuard, Ordering, StaticAtomicU32, lock};
 use crate::timer::heap::MAX_SLOTS;
 
 /// The tables beside the board's.
 pub(crate) struct Others {
-    tables: Box<[Apart<Mutex<Other>>]>,
+    tables: Box<[CachePadded<Mutex<Other>>]>,
     bits: u32,
 }
 
@@ -38,7 +38,7 @@ impl Others {
         let mut table = |number| Table::new(Shard { number, bits }, counts.clone(), random.fork());
         let first = table(0);
         let others = (1..count).map(|number| {
-            Apart(Mutex::new(Other {
+            CachePadded(Mutex::new(Other {
                 phase: Phase::New,
                 table: table(number),
             }))

@@ -17,7 +17,7 @@ use crate::job::record::{JobRecord, ProgressRecord, RECORD_VERSION};
 use crate::registry::table::Wake;
 use crate::storage::contract::Change;
 use crate::storage::writer::{Ack, Entry, Need};
-use crate::sync::panics::{contain, drop_contained};
+use crate::sync::panics::{catch_panic, drop_catching_panic};
 use crate::sync::primitives::lock;
 use crate::sync::primitives::{Arc, Mutex, MutexGuard};
 use crate::sync::waiter::Reply;
@@ -484,7 +484,7 @@ where
                     }
                 }
                 drop(state);
-                store.kick();
+                store.wake_writer();
             }
             Err(entry) => {
                 drop(state);
@@ -647,7 +647,7 @@ where
             return;
         }
         self.store_as_it_is(state, owed, now);
-        self.hub().kick_store();
+        self.hub().wake_writer();
     }
 
     /// Gives the store the whole job once more. It does not start until that is
@@ -657,7 +657,7 @@ where
             return;
         };
         // Serde's implementations are foreign: not under the lock.
-        let text = contain(|| durability.codec.encode(&args));
+        let text = catch_panic(|| durability.codec.encode(&args));
         let mut spare = Some(args);
         let mut state = lock(&self.state);
         let goes_on = !self.core.status.actual().is_final();
@@ -728,7 +728,7 @@ where
         let hub: &Hub = &self.hub;
         let lost = progress.lose_attempt(&record.progress, now, || hub.random())?;
         // Serde's implementations are foreign.
-        let args = contain(|| codec.decode(&record.args))
+        let args = catch_panic(|| codec.decode(&record.args))
             .unwrap_or_else(|message| Err(message.to_string().into()))
             .map_err(UnresolvedReason::arguments)?;
         let mut change = None;
@@ -736,7 +736,7 @@ where
         if let Some(lost) = lost {
             match lost.next {
                 Next::End(status) => {
-                    drop_contained(args);
+                    drop_catching_panic(args);
                     let id = record.id.clone();
                     return Ok(Restored::Lost { id, status });
                 }

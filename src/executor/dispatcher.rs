@@ -17,8 +17,8 @@ use std::collections::VecDeque;
 
 use crate::executor::job_future::{BlockingJob, Executor, JobFuture};
 use crate::job::execution::{Execution, Fired};
-use crate::sync::panics::{contain, drop_contained};
-use crate::sync::primitives::{Apart, Arc, AtomicUsize, Mutex, Ordering, lock};
+use crate::sync::panics::{catch_panic, drop_catching_panic};
+use crate::sync::primitives::{Arc, AtomicUsize, CachePadded, Mutex, Ordering, lock};
 use crate::timer::heap::Tag;
 use crate::value::clock::Now;
 
@@ -62,10 +62,10 @@ pub(crate) struct Dispatcher {
     /// hold this.
     executor: Mutex<Option<Arc<dyn Executor>>>,
     pub(crate) jobs: Arc<dyn LiveJobs>,
-    pub(crate) queue: Apart<Mutex<ReadyQueue>>,
+    pub(crate) queue: CachePadded<Mutex<ReadyQueue>>,
     /// Drainers that the executor can run, and does not just now. Changed under the
     /// queue's lock, and looked at without it.
-    pub(crate) waiting: Apart<AtomicUsize>,
+    pub(crate) waiting: CachePadded<AtomicUsize>,
 }
 
 impl Dispatcher {
@@ -73,15 +73,15 @@ impl Dispatcher {
         Self {
             executor: Mutex::new(Some(executor)),
             jobs,
-            queue: Apart(Mutex::new(ReadyQueue::new())),
-            waiting: Apart::default(),
+            queue: CachePadded(Mutex::new(ReadyQueue::new())),
+            waiting: CachePadded::default(),
         }
     }
 
     pub(crate) fn submit_one(&self, job: Job) {
         if job.is_blocking() {
             let job = BlockingJob::new(job);
-            let _ = contain(|| self.executor().map(|executor| executor.spawn_blocking(job)));
+            let _ = catch_panic(|| self.executor().map(|executor| executor.spawn_blocking(job)));
         } else {
             self.spawn(JobFuture::one(job));
         }
@@ -94,18 +94,18 @@ impl Dispatcher {
     /// Gives whether it went well. If not, the future has been dropped, and with
     /// that the attempt has failed.
     pub(crate) fn spawn(&self, job: JobFuture) -> bool {
-        contain(|| self.executor().map(|executor| executor.spawn(job))) == Ok(Some(()))
+        catch_panic(|| self.executor().map(|executor| executor.spawn(job))) == Ok(Some(()))
     }
 
     /// Nothing is spawned any more.
     pub(crate) fn close(&self) {
         let executor = lock(&self.executor).take();
-        drop_contained(executor);
+        drop_catching_panic(executor);
         let left = {
             let mut queue = lock(&self.queue);
             (queue.take_all(), queue.empty_shares())
         };
-        drop_contained(left);
+        drop_catching_panic(left);
     }
 
     /// Takes all jobs out of `jobs`.

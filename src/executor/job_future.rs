@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use crate::executor::drainer::Drainer;
 use crate::job::execution::{Attempt, Body, Execution, Exit, Fired, Mishap};
 use crate::job::stop::Killed;
-use crate::sync::panics::{contain, drop_contained};
+use crate::sync::panics::{catch_panic, drop_catching_panic};
 use crate::sync::primitives::Arc;
 #[cfg(not(feature = "thread-pool"))]
 use crate::sync::primitives::thread;
@@ -105,7 +105,7 @@ impl Future for JobFuture {
             Work::One(handed) => handed.poll_to_its_end(cx),
             Work::Many(drainer) => drainer.poll(cx),
             Work::Disposal(value) => {
-                drop_contained(value.take());
+                drop_catching_panic(value.take());
                 Poll::Ready(())
             }
         }
@@ -237,7 +237,7 @@ impl Running {
         {
             return Poll::Ready(Exit::Done);
         }
-        match contain(|| body.as_mut().poll(cx)) {
+        match catch_panic(|| body.as_mut().poll(cx)) {
             Ok(Poll::Ready(exit)) => {
                 self.has_ended = true;
                 Poll::Ready(exit)
@@ -259,7 +259,7 @@ impl Running {
     /// Drops the body, and then says so.
     fn let_go(&mut self, job: &Arc<dyn Execution>) {
         if let Some(body) = self.body.take() {
-            if let Err(message) = contain(|| drop(body)) {
+            if let Err(message) = catch_panic(|| drop(body)) {
                 job.mishap(self.attempt, Mishap::Panicked(message));
             }
             // With its result it has said that it is over.
@@ -273,7 +273,7 @@ impl Running {
 impl Drop for JobFuture {
     fn drop(&mut self) {
         if let Work::Disposal(value) = &mut self.0 {
-            drop_contained(value.take());
+            drop_catching_panic(value.take());
         }
     }
 }

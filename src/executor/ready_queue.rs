@@ -4,14 +4,14 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use crate::executor::dispatcher::{FRUITLESS_SPAWNS, TAKEN_AT_A_TIME, Taken};
-use crate::sync::primitives::{Apart, Arc, Mutex, MutexGuard, lock};
+use crate::sync::primitives::{Arc, CachePadded, Mutex, MutexGuard, lock};
 use crate::timer::heap::Tag;
 use crate::value::clock::Now;
 
 /// What a drainer has taken and not begun. Its lock is the queue's inner one, and is
 /// nearly always its drainer's alone.
 #[derive(Default)]
-pub(crate) struct Share(Apart<Mutex<VecDeque<Taken>>>);
+pub(crate) struct Share(CachePadded<Mutex<VecDeque<Taken>>>);
 
 impl std::ops::Deref for Share {
     type Target = Mutex<VecDeque<Taken>>;

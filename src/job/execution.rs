@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 
 use crate::job::record::Run;
 use crate::job::stop::Control;
-use crate::registry::table::Entrant;
+use crate::registry::table::TableEntry;
 use crate::sync::primitives::{Arc, Event};
 use crate::sync::waiter::Reply;
 use crate::value::clock::{Look, MonoNanos, Now, WallNanos};
@@ -185,7 +185,7 @@ pub(crate) trait Execution: Any + Send + Sync {
     fn let_go(self: Arc<Self>);
 }
 
-impl Entrant for Arc<dyn Execution> {
+impl TableEntry for Arc<dyn Execution> {
     fn id(&self) -> &JobId {
         &self.core().id
     }

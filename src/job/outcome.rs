@@ -3,7 +3,7 @@
 use std::mem::needs_drop;
 use std::time::Duration;
 
-use crate::sync::panics::contain;
+use crate::sync::panics::catch_panic;
 use crate::sync::primitives::Arc;
 use crate::value::error::{ExecutorDropped, JobError};
 use crate::value::retry::RetryHint;
@@ -34,7 +34,9 @@ impl Failure {
     pub(crate) fn retry_hint(&self) -> RetryHint {
         match self {
             // An error that panics when it is asked for its source has none.
-            Failure::Error(error) => contain(|| RetryHint::of(&**error)).unwrap_or(RetryHint::None),
+            Failure::Error(error) => {
+                catch_panic(|| RetryHint::of(&**error)).unwrap_or(RetryHint::None)
+            }
             Failure::Panicked(_) | Failure::TimedOut(_) => RetryHint::None,
         }
     }

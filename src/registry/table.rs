@@ -14,7 +14,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use crate::sync::primitives::{Apart, Arc, AtomicU64, Ordering};
+use crate::sync::primitives::{Arc, AtomicU64, CachePadded, Ordering};
 use crate::timer::heap::{Key, Kind, MAX_SLOTS, Tag};
 use crate::value::clock::{Due, MonoNanos, Now};
 use crate::value::id::JobId;
@@ -22,7 +22,7 @@ use crate::value::id::JobId;
 use crate::registry::pages::{Keys, PAGE, Page, Pages};
 
 /// What the table must know of a job.
-pub(crate) trait Entrant: Clone {
+pub(crate) trait TableEntry: Clone {
     fn id(&self) -> &JobId;
     /// Whether the id does not name the job's slot, as those that callers choose,
     /// and so is in the index.
@@ -167,7 +167,7 @@ impl Shard {
 /// they were scheduled, whichever table they are in. Relaxed, all of it, for nothing
 /// goes by it but the numbers themselves.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Counts(Arc<Apart<SharedCounts>>);
+pub(crate) struct Counts(Arc<CachePadded<SharedCounts>>);
 
 #[derive(Debug, Default)]
 struct SharedCounts {
@@ -222,7 +222,7 @@ impl IdSource {
 /// Fewer dead keys than this are not worth a sweep.
 const FEW_DEAD: usize = 64;
 
-impl<J: Entrant> Table<J> {
+impl<J: TableEntry> Table<J> {
     pub(crate) fn new(shard: Shard, counts: Counts, random: fastrand::Rng) -> Self {
         Self {
             shard,
@@ -497,7 +497,7 @@ impl<J: Entrant> Table<J> {
     }
 
     /// Drops entries of slots that were cut off, some at a time.
-    fn prune_free(&mut self) -> Option<Tidied<J>> {
+    fn prune_free(&mut self) -> Option<FreedMemory<J>> {
         const AT_A_TIME: usize = 4_096;
         let from = self.pruned_to.min(self.free.len());
         if from == 0 {
@@ -511,7 +511,7 @@ impl<J: Entrant> Table<J> {
                 self.free.swap_remove(at);
             }
         }
-        let mut tidied = Tidied::default();
+        let mut tidied = FreedMemory::default();
         if self.pruned_to == 0 && self.free.len() < self.free.capacity() / 4 {
             // The few that are left are copied, and the rest dropped outside.
             let few = Vec::from(&self.free[..]);
@@ -532,12 +532,12 @@ impl<J: Entrant> Table<J> {
 
     /// Gives back free slots at the end, some at a time. What it gives is to be
     /// dropped when the lock is gone.
-    pub(crate) fn tidy(&mut self) -> Option<Tidied<J>> {
+    pub(crate) fn tidy(&mut self) -> Option<FreedMemory<J>> {
         const PAGES_AT_A_TIME: usize = 4;
         if !self.is_cutting_due() {
             return self.prune_free();
         }
-        let mut tidied = Tidied::default();
+        let mut tidied = FreedMemory::default();
         for _ in 0..PAGES_AT_A_TIME * PAGE {
             match self.slots.pop_if(Slot::is_free) {
                 Some(page) => tidied._pages.extend(page),
@@ -561,11 +561,11 @@ impl<J: Entrant> Table<J> {
     }
 
     /// Takes all jobs out. Their keys are dead.
-    pub(crate) fn take_all(&mut self) -> Emptied<J> {
+    pub(crate) fn take_all(&mut self) -> DrainedTable<J> {
         self.dead += self.armed as usize;
         self.armed = 0;
         self.live = 0;
-        Emptied {
+        DrainedTable {
             slots: std::mem::replace(&mut self.slots, Pages::new()),
             _free: std::mem::take(&mut self.free),
             _named: std::mem::take(&mut self.named),
@@ -675,7 +675,7 @@ impl<J: Entrant> Table<J> {
 
 /// Memory that is not needed any more.
 #[derive(Debug)]
-pub(crate) struct Tidied<J> {
+pub(crate) struct FreedMemory<J> {
     _pages: Vec<Page<Slot<J>>>,
     _list: Vec<Page<Slot<J>>>,
     _slots: Pages<Slot<J>>,
@@ -683,7 +683,7 @@ pub(crate) struct Tidied<J> {
     _named: HashMap<JobId, u32>,
 }
 
-impl<J> Default for Tidied<J> {
+impl<J> Default for FreedMemory<J> {
     fn default() -> Self {
         Self {
             _pages: Vec::new(),
@@ -697,13 +697,13 @@ impl<J> Default for Tidied<J> {
 
 /// What was in a table, and the memory of it.
 #[derive(Debug)]
-pub(crate) struct Emptied<J> {
+pub(crate) struct DrainedTable<J> {
     slots: Pages<Slot<J>>,
     _free: Vec<u32>,
     _named: HashMap<JobId, u32>,
 }
 
-impl<J> Emptied<J> {
+impl<J> DrainedTable<J> {
     pub(crate) fn jobs(&self) -> impl Iterator<Item = &J> {
         self.slots.iter().filter_map(|slot| slot.job.as_ref())
     }
@@ -717,7 +717,7 @@ mod tests {
     #[derive(Clone, Debug)]
     struct Entry(JobId);
 
-    impl Entrant for Entry {
+    impl TableEntry for Entry {
         fn id(&self) -> &JobId {
             &self.0
         }

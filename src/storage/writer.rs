@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use crate::job::execution::Execution;
 use crate::storage::contract::{Change, Storage};
-use crate::sync::panics::{contain, drop_contained};
+use crate::sync::panics::{catch_panic, drop_catching_panic};
 use crate::sync::primitives::{Arc, Event as Signal, Mutex, lock, thread, thread::Thread};
 use crate::sync::waiter::Reply;
 use crate::sync::waking::notify_all;
@@ -98,7 +98,7 @@ where
 /// After [`Ack::tell`].
 fn wake(askers: impl IntoIterator<Item = Box<dyn Asker>>) {
     for asker in askers {
-        let _ = contain(|| asker.wake());
+        let _ = catch_panic(|| asker.wake());
     }
 }
 
@@ -140,7 +140,7 @@ impl Ack {
                 job.let_go();
             }
             Ack::Caller(mut asker) => {
-                let answered = contain(|| asker.answer(result.map_err(Clone::clone)));
+                let answered = catch_panic(|| asker.answer(result.map_err(Clone::clone)));
                 return answered.is_ok().then_some(asker);
             }
         }
@@ -187,10 +187,10 @@ impl Queue {
 }
 
 impl Store {
-    pub(crate) fn new(clock: AppClock, is_by_hand: bool, quiet: Arc<Signal>) -> Self {
+    pub(crate) fn new(clock: AppClock, is_manual: bool, quiet: Arc<Signal>) -> Self {
         Self {
             queue: Mutex::default(),
-            by_hand: is_by_hand.then(Mutex::default),
+            by_hand: is_manual.then(Mutex::default),
             clock,
             quiet,
         }
@@ -209,9 +209,9 @@ impl Store {
     }
 
     /// Sees that what was queued is committed.
-    pub(crate) fn kick(&self) {
+    pub(crate) fn wake_writer(&self) {
         if self.by_hand.is_some() {
-            self.turn_by_hand();
+            self.run_manually();
             return;
         }
         let sleeper = {
@@ -252,18 +252,18 @@ impl Store {
                 queue.phase = Phase::Closing;
             }
         }
-        self.kick();
+        self.wake_writer();
     }
 
     /// As a process that is killed leaves it: nothing that waits is committed.
-    pub(crate) fn sever(&self) {
+    pub(crate) fn simulate_crash(&self) {
         let entries = {
             let mut queue = lock(&self.queue);
             queue.phase = Phase::Closed;
             std::mem::take(&mut queue.entries)
         };
         let writer = self.by_hand.as_ref().and_then(|writer| lock(writer).take());
-        drop_contained((entries, writer));
+        drop_catching_panic((entries, writer));
         notify_all(&self.quiet);
     }
 
@@ -328,7 +328,7 @@ impl Store {
                 (Some(is_last), _) => {
                     writer.turn(self, origin.elapsed(), is_last);
                     if is_last {
-                        drop_contained(writer.storage);
+                        drop_catching_panic(writer.storage);
                         return;
                     }
                 }
@@ -348,7 +348,7 @@ impl Store {
 
     /// Commits what there is, by the caller. Gives when it is to be tried again,
     /// if the store fails.
-    pub(crate) fn turn_by_hand(&self) -> Option<Duration> {
+    pub(crate) fn run_manually(&self) -> Option<Duration> {
         let by_hand = self.by_hand.as_ref()?;
         // Who comes here from an acknowledgement leaves it to the loop below.
         let mut place = by_hand.try_lock().ok()?;
@@ -363,7 +363,7 @@ impl Store {
                 writer.turn(self, now, true);
                 let writer = place.take();
                 drop(place);
-                drop_contained(writer);
+                drop_catching_panic(writer);
                 self.closed();
                 return None;
             }
@@ -613,7 +613,7 @@ impl Writer {
     }
 
     fn try_commit(&mut self, changes: &[Change]) -> Result<(), StorageError> {
-        contain(|| self.storage.commit(changes))
+        catch_panic(|| self.storage.commit(changes))
             .unwrap_or_else(|message| Err(StorageError::Panicked { message }))
     }
 

@@ -9,14 +9,14 @@ use crate::sync::primitives::Arc;
 ///
 /// Unwind safety is asserted: what a panic may have left half done is the
 /// caller's own value, which nobody is shown again.
-pub(crate) fn contain<T>(f: impl FnOnce() -> T) -> Result<T, Arc<str>> {
+pub(crate) fn catch_panic<T>(f: impl FnOnce() -> T) -> Result<T, Arc<str>> {
     catch_unwind(AssertUnwindSafe(f)).map_err(message)
 }
 
 /// Drops a foreign value. A panic in its drop ends here.
-pub(crate) fn drop_contained<T>(value: T) {
+pub(crate) fn drop_catching_panic<T>(value: T) {
     if std::mem::needs_drop::<T>() {
-        let _ = contain(move || drop(value));
+        let _ = catch_panic(move || drop(value));
     }
 }
 
@@ -48,17 +48,20 @@ mod tests {
 
     #[test]
     fn a_panic_becomes_its_text() {
-        assert_eq!(&*contain(|| panic!("a {}", "text")).unwrap_err(), "a text");
-        assert_eq!(&*contain(|| panic!("literal")).unwrap_err(), "literal");
         assert_eq!(
-            &*contain(|| std::panic::panic_any(7)).unwrap_err(),
+            &*catch_panic(|| panic!("a {}", "text")).unwrap_err(),
+            "a text"
+        );
+        assert_eq!(&*catch_panic(|| panic!("literal")).unwrap_err(), "literal");
+        assert_eq!(
+            &*catch_panic(|| std::panic::panic_any(7)).unwrap_err(),
             "(no text)"
         );
     }
 
     #[test]
     fn panics_in_drop_end_here() {
-        drop_contained(Bomb);
-        assert!(contain(|| std::panic::panic_any(Bomb)).is_err());
+        drop_catching_panic(Bomb);
+        assert!(catch_panic(|| std::panic::panic_any(Bomb)).is_err());
     }
 }

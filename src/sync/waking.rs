@@ -11,7 +11,7 @@ use std::cell::Cell;
 use std::task::{Wake, Waker};
 use std::time::Instant;
 
-use crate::sync::panics::{contain, drop_contained};
+use crate::sync::panics::{catch_panic, drop_catching_panic};
 use crate::sync::primitives::{Arc, Condvar, Event, Mutex, PoisonError, lock, thread_local};
 
 /// Notifies all who wait for this.
@@ -52,7 +52,7 @@ impl Drop for Noting {
         for sleeper in noted.ok().flatten().into_iter().flatten() {
             sleeper.wake_now();
             // It may be the last, and to drop a waker is foreign, too.
-            drop_contained(sleeper);
+            drop_catching_panic(sleeper);
         }
     }
 }
@@ -64,7 +64,7 @@ struct Sleeper(Waker);
 impl Sleeper {
     /// A panic of the foreign waker ends here: this may be the timer's thread.
     fn wake_now(&self) {
-        let _ = contain(|| self.0.wake_by_ref());
+        let _ = catch_panic(|| self.0.wake_by_ref());
     }
 }
 
@@ -80,7 +80,7 @@ impl Wake for Sleeper {
         });
         if let Some(this) = this {
             this.wake_now();
-            drop_contained(this);
+            drop_catching_panic(this);
         }
     }
 }

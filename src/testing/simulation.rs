@@ -13,7 +13,7 @@ use crate::api::app::{Jobber, JobberBuilder};
 use crate::engine::driver::{Driver, Turn};
 use crate::executor::job_future::{BlockingJob, Executor, JobFuture};
 use crate::storage::writer::Store;
-use crate::sync::panics::drop_contained;
+use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::{Arc, AtomicBool, Mutex, Ordering, Weak, lock};
 use crate::value::clock::Clock;
 use crate::value::error::StartError;
@@ -336,7 +336,7 @@ impl Simulation {
         clock: ManualClock,
         executor: Arc<InlineExecutor>,
     ) -> Result<Self, StartError> {
-        let app = builder.clock(clock.clone()).turned_by_hand().build()?;
+        let app = builder.clock(clock.clone()).manual().build()?;
         Ok(Self {
             driver: None,
             app,
@@ -461,7 +461,7 @@ impl Simulation {
     /// ```
     pub fn crash(self) {
         if let Some(store) = &self.app.hub().store {
-            store.sever();
+            store.simulate_crash();
         }
     }
 
@@ -473,7 +473,7 @@ impl Simulation {
         while steps < MAX_STEPS_AT_ONE_INSTANT {
             let turn = self.driver.as_mut().map(Driver::turn);
             let hub = self.app.hub();
-            let retry = hub.store.as_ref().and_then(Store::turn_by_hand);
+            let retry = hub.store.as_ref().and_then(Store::run_manually);
             let tasks = self.executor.run(MAX_STEPS_AT_ONE_INSTANT - steps);
             steps += tasks.max(1);
             let is_new = turn.is_some() && !hub.fall_asleep(i64::MAX, i64::MIN);
@@ -555,7 +555,7 @@ impl InlineExecutor {
         let tasks = std::mem::take(&mut *lock(&self.tasks));
         for task in tasks.into_iter().filter_map(|task| task.upgrade()) {
             let work = lock(&task.work).take();
-            drop_contained(work);
+            drop_catching_panic(work);
         }
     }
 }

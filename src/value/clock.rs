@@ -232,7 +232,7 @@ impl AppClock {
     pub(crate) fn look(&self, look: Look) -> Now {
         match look {
             Look::None => Now::NEVER,
-            Look::ForShow => self.now_for_show(),
+            Look::ForShow => self.cached_now(),
             Look::Exact => self.now(),
         }
     }
@@ -241,7 +241,7 @@ impl AppClock {
     /// missed: mostly where the wall time is for show. Reading a clock is a tenth of
     /// what it costs to schedule a job.
     #[inline]
-    pub(crate) fn now_for_show(&self) -> Now {
+    pub(crate) fn cached_now(&self) -> Now {
         let AppClock::System(_, last) = self else {
             return self.now();
         };
@@ -354,7 +354,7 @@ mod tests {
             let at = clock.mono() - age;
             last.offset.store(7, Ordering::Relaxed);
             last.at.store(at, Ordering::Relaxed);
-            let now = clock.now_for_show();
+            let now = clock.cached_now();
             // A thread that was kept waiting in between looks for itself.
             let is_kept = now.mono < at + LOOK_LASTS;
             assert_eq!(now.wall == now.mono + 7, is_kept);
@@ -370,7 +370,7 @@ mod tests {
         };
         last.offset.store(7, Ordering::Relaxed);
         last.at.store(BUSY, Ordering::Relaxed);
-        let now = clock.now_for_show();
+        let now = clock.cached_now();
         assert_ne!(now.wall, now.mono + 7);
         assert_eq!(last.at.load(Ordering::Relaxed), BUSY, "it is the other's");
     }
