@@ -158,15 +158,13 @@ pub use api::schedule::Schedule;
 pub use api::submit::Submit;
 pub use api::task::{Task, TaskBuilder};
 pub use calendar::cron::expression::{Cron, IntoCron, Upcoming};
-pub use calendar::recurrence::Misfire;
+pub use calendar::misfire::Misfire;
 pub use calendar::zone::time_zone::{IntoZone, Zone};
 pub use engine::events::{BlockingEvents, Event, Events, JobEvent, JobEventKind};
 pub use executor::job_future::{BlockingJob, Executor, JobFuture};
 #[cfg(feature = "thread-pool")]
 pub use executor::thread_pool::ThreadPool;
-pub use job::record::{
-    JobRecord, JumpRecord, ProgressRecord, RecurringProgress, RecurringRecord, Run, TriggerRecord,
-};
+pub use job::record::{JobRecord, ProgressRecord};
 pub use job::stop::{StopToken, Stopped};
 pub use storage::contract::{Change, Health, Loaded, Storage, UnresolvedJob};
 #[cfg(feature = "serde")]
@@ -184,6 +182,7 @@ pub use value::error::{
 };
 pub use value::id::JobId;
 pub use value::retry::{Abort, Backoff, RetryAfter};
+pub use value::run::Run;
 pub use value::status::JobStatus;
 
 /// The README's examples are tests.

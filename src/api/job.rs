@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 
-use crate::job::execution::{Cancelled, Cancelling, Execution};
-use crate::job::record::Run;
+use crate::job::live_job::{Cancelled, Cancelling, JobView, LiveJob};
 use crate::sync::primitives::{Arc, Event, Timer, block_on};
 use crate::sync::waiter::{Condition, Replied, Waiter};
 use crate::value::error::{JobError, StorageError};
 use crate::value::id::JobId;
+use crate::value::run::Run;
 use crate::value::status::JobStatus;
 
 /// A scheduled job: look at it, wait for it, take its result, cancel it.
@@ -69,11 +69,11 @@ pub struct Job<R> {
 /// ```
 #[derive(Clone)]
 #[must_use = "the job runs all the same; `let _ =` says that nobody will look at it"]
-pub struct AnyJob(Arc<dyn Execution>);
+pub struct AnyJob(Arc<dyn LiveJob>);
 
 impl<R: Send + Sync + 'static> Job<R> {
     /// The handle of a job whose value is of this type.
-    pub(crate) fn new(job: Arc<dyn Execution>) -> Self {
+    pub(crate) fn new(job: Arc<dyn LiveJob>) -> Self {
         Self {
             job: AnyJob(job),
             value: PhantomData,
@@ -115,7 +115,7 @@ impl<R: Send + Sync + 'static> Job<R> {
 }
 
 impl AnyJob {
-    pub(crate) fn new(job: Arc<dyn Execution>) -> Self {
+    pub(crate) fn new(job: Arc<dyn LiveJob>) -> Self {
         Self(job)
     }
 
@@ -209,7 +209,7 @@ impl AnyJob {
     /// assert_eq!(job.cron_expression(), None);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn cron_expression(&self) -> Option<&str> {
+    pub fn cron_expression(&self) -> Option<Arc<str>> {
         self.0.cron_expression()
     }
 
@@ -449,7 +449,7 @@ impl<R: Send + Sync + 'static> Future for JobResult<R> {
     }
 }
 
-struct Done(Arc<dyn Execution>);
+struct Done(Arc<dyn LiveJob>);
 
 impl Condition for Done {
     type Output = JobStatus;
@@ -552,7 +552,7 @@ impl Future for WaitTimeout {
 
 struct RunAfter {
     ended: u32,
-    job: Arc<dyn Execution>,
+    job: Arc<dyn LiveJob>,
 }
 
 impl Condition for RunAfter {

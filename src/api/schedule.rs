@@ -7,11 +7,16 @@ use time::OffsetDateTime;
 
 use crate::api::job::Job;
 use crate::calendar::cron::expression::{Cron, IntoCron};
-use crate::calendar::recurrence::{Misfire, Recurrence, Ticks};
+use crate::calendar::misfire::Misfire;
+use crate::calendar::recurrence::Recurrence;
+use crate::calendar::series::Series;
+use crate::calendar::timeline::Timeline;
 use crate::calendar::zone::time_zone::{IntoZone, Zone};
 use crate::engine::hub::When;
-use crate::engine::run::{JobState, TaskDef};
-use crate::job::progress::{DEFAULT_MAX_FAILURES, Limits, Line, Plan, Recurring};
+use crate::engine::job_state::{JobState, TaskDef};
+use crate::job::definition::{self, DEFAULT_MAX_FAILURES, Definition, Limits, Recurring};
+use crate::job::plan::Plan;
+use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::Arc;
 use crate::value::clock::{Due, MAX_DURATION, Now, to_nanos, to_wall, wall_range};
 use crate::value::error::{CronError, ScheduleError, ZoneError};
@@ -405,25 +410,31 @@ where
             }
             _ => hub.clock.now(),
         };
-        let (mut plan, when) = plan(&task, trigger, recurring, zone, now)?;
-        let text = match task.encode(&args) {
-            Some(text) if !in_memory => Some(text?),
+        let json = match task.encode(&args) {
+            Some(json) if !in_memory => Some(json?),
             _ => None,
         };
-        if text.is_none() && !replace {
-            let job = JobState::new(task.clone(), args, plan, when == When::Now);
+        let is_durable = json.is_some();
+        let (plan, when) = plan(&task, trigger, recurring, zone, json, now)?;
+        if !is_durable && !replace {
+            let job = JobState::new(task.clone(), Some(args), plan, when == When::Now);
             let mut job = Arc::new(job);
             hub.admit(&mut job, id, when, now)?;
             return Ok(Submitted::Done(Job::new(job)));
         }
-        plan.is_durable = text.is_some();
+        let args = if is_durable {
+            // A durable job reads them from its JSON, for each attempt.
+            drop_catching_panic(args);
+            None
+        } else {
+            Some(args)
+        };
         let submission = Submission {
             task,
             id,
             replace,
             plan,
             when,
-            text,
             now,
         };
         submission.begin(args)
@@ -436,6 +447,7 @@ fn plan<A, R>(
     trigger: Trigger,
     options: Option<&RecurringOptions>,
     zone: Option<Result<Box<Zone>, ZoneError>>,
+    json: Option<Arc<str>>,
     now: Now,
 ) -> Result<(Plan, When), ScheduleError>
 where
@@ -443,7 +455,7 @@ where
     R: Send + Sync + 'static,
 {
     let hub = &task.hub;
-    let random = || hub.random();
+    let is_push = matches!(trigger, Trigger::Push);
     let is_recurring = matches!(trigger, Trigger::Every(_) | Trigger::Cron(_));
     if !is_recurring && let Some(option) = options.and_then(RecurringOptions::any) {
         return Err(ScheduleError::NotRecurring {
@@ -453,27 +465,68 @@ where
     }
     let options = options.unwrap_or(&RecurringOptions::NONE);
     let zone = zone.transpose().map_err(ScheduleError::Zone)?;
-    let (due, recurring) = match trigger {
-        Trigger::Push => {
-            let plan = Plan::new(zone, Due::Mono(now.mono), None, now);
-            return Ok((plan, When::Now));
-        }
+    let (due, first) = match trigger {
+        Trigger::Push => (Due::Mono(now.mono), None),
         Trigger::Delay(delay) => (Due::Mono(after(now, delay, "delay")?), None),
         Trigger::At(time) => (Due::Wall(wall(time)?), None),
         Trigger::Every(interval) => {
-            let recurring = options.every(interval, now)?;
-            (recurring.first_due(random), Some(Box::new(recurring)))
+            let first = options.every(interval, now)?;
+            (Due::Mono(first.nominal), Some(first))
         }
         Trigger::Cron(cron) => {
             let cron = (*cron).map_err(ScheduleError::Cron)?;
             let zone = zone.as_deref().unwrap_or(&hub.zone);
-            let recurring = options.cron(cron, zone.clone(), now)?;
-            (recurring.first_due(random), Some(Box::new(recurring)))
+            let first = options.cron(cron, zone.clone(), now)?;
+            (Due::Wall(first.nominal), Some(first))
         }
     };
-    let plan = Plan::new(zone, due, recurring, now);
-    let kind = task.key_kind(plan.is_plain());
-    Ok((plan, When::At(due, kind)))
+    let is_push = is_push && json.is_none();
+    if first.is_none() && zone.is_none() && json.is_none() {
+        let plan = Plan::plain(due, now);
+        let when = match is_push {
+            true => When::Now,
+            false => When::At(due, task.key_kind(true)),
+        };
+        return Ok((plan, when));
+    }
+    let define = |trigger| Definition {
+        task: task.name.clone(),
+        args: json,
+        trigger,
+        zone: zone.map(|zone| *zone),
+        scheduled_at: now.wall,
+    };
+    let plan = match first {
+        Some(First {
+            recurring,
+            after,
+            nominal,
+        }) => {
+            let definition = define(definition::Trigger::Recurring(recurring));
+            Plan::recurring(definition, (after, nominal), now, || hub.random())
+        }
+        None => {
+            let timeline = match due {
+                Due::Mono(_) => Timeline::Mono,
+                Due::Wall(_) => Timeline::Wall,
+            };
+            let definition = define(definition::Trigger::Once(timeline));
+            Plan::once(definition, due, now)
+        }
+    };
+    let when = match is_push {
+        true => When::Now,
+        false => When::At(plan.due, task.key_kind(false)),
+    };
+    Ok((plan, when))
+}
+
+/// A recurring trigger, with its first run.
+struct First {
+    recurring: Recurring,
+    /// No time up to this one is run.
+    after: i64,
+    nominal: i64,
 }
 
 impl RecurringOptions {
@@ -492,19 +545,21 @@ impl RecurringOptions {
         })
     }
 
-    fn ticks(&self, recurrence: Recurrence) -> Result<Ticks, ScheduleError> {
-        let mut ticks = Ticks::new(recurrence, self.misfire.unwrap_or_default());
-        if let Some(jitter) = self.jitter {
-            ticks.jitter = to_nanos(jitter).ok_or(ScheduleError::DurationTooLong {
+    fn series(&self, recurrence: Recurrence, timeline: Timeline) -> Result<Series, ScheduleError> {
+        let jitter = self.jitter.unwrap_or_default();
+        Ok(Series {
+            recurrence,
+            timeline,
+            misfire: self.misfire.unwrap_or_default(),
+            jitter: to_nanos(jitter).ok_or(ScheduleError::DurationTooLong {
                 field: "jitter",
                 value: jitter,
                 max: MAX_DURATION,
-            })?;
-        }
-        Ok(ticks)
+            })?,
+        })
     }
 
-    fn cron(&self, cron: Cron, zone: Zone, now: Now) -> Result<Recurring, ScheduleError> {
+    fn cron(&self, cron: Cron, zone: Zone, now: Now) -> Result<First, ScheduleError> {
         let limits = self.limits()?;
         let start_date = self.start_date.map(wall).transpose()?;
         // The start date itself may be the first time.
@@ -516,18 +571,19 @@ impl RecurringOptions {
         let cron = Arc::new(cron);
         let recurrence = Recurrence::Cron { cron, zone };
         let nominal = recurrence.next_after(after).ok_or(never)?;
-        let ticks = self.ticks(recurrence)?;
-        Ok(Recurring::new(
-            ticks,
-            Line::Wall,
-            limits,
-            start_date,
+        let series = self.series(recurrence, Timeline::Wall)?;
+        Ok(First {
+            recurring: Recurring {
+                series,
+                limits,
+                start_date,
+            },
             after,
             nominal,
-        ))
+        })
     }
 
-    fn every(&self, interval: Duration, now: Now) -> Result<Recurring, ScheduleError> {
+    fn every(&self, interval: Duration, now: Now) -> Result<First, ScheduleError> {
         if interval.is_zero() {
             return Err(ScheduleError::ZeroInterval);
         }
@@ -555,15 +611,16 @@ impl RecurringOptions {
             anchor: nominal,
             interval: interval_nanos,
         };
-        let ticks = self.ticks(recurrence)?;
-        Ok(Recurring::new(
-            ticks,
-            Line::Mono,
-            limits,
-            start_date,
-            now.mono,
+        let series = self.series(recurrence, Timeline::Mono)?;
+        Ok(First {
+            recurring: Recurring {
+                series,
+                limits,
+                start_date,
+            },
+            after: now.mono,
             nominal,
-        ))
+        })
     }
 }
 

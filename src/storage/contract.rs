@@ -118,6 +118,15 @@ impl Change {
 pub enum Loaded {
     /// A record.
     Job(Box<JobRecord>),
+    /// A record of another version of the format.
+    OtherVersion {
+        /// Its id, as far as it can be read.
+        id: JobId,
+        /// The name of its task, as far as it can be read.
+        task: String,
+        /// The version of the record.
+        version: u32,
+    },
     /// Something that is there, and is no record that this version can read.
     Unreadable {
         /// Its id, as far as it can be told.
