@@ -27,13 +27,13 @@
     not(loom)
 ))]
 
-mod support;
 #[path = "power_cut/disk.rs"]
 mod disk;
 #[path = "power_cut/program.rs"]
 mod program;
 #[path = "power_cut/promises.rs"]
 mod promises;
+mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;

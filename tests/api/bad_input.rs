@@ -1,5 +1,4 @@
-//! What makes no sense gets an error that names the value and the rule, and
-//! leaves nothing behind.
+//! Invalid input gets an error that names the value and the rule, and changes nothing.
 
 use std::error::Error;
 use std::time::Duration;
@@ -12,14 +11,14 @@ use jobber::{
 use time::macros::datetime;
 use time::{OffsetDateTime, PrimitiveDateTime};
 
-fn started() -> Result<(Simulation, Task<(), ()>)> {
+fn app_with_task() -> Result<(Simulation, Task<(), ()>)> {
     let sim = Simulation::new();
     let task = sim.app().task("t", || async {}).register()?;
     Ok((sim, task))
 }
 
 #[test]
-fn task_names() -> Result {
+fn an_invalid_task_name_is_refused() -> Result {
     let sim = Simulation::new();
     let register = |name: &str| sim.app().task(name, || async {}).register();
     assert_eq!(
@@ -46,7 +45,7 @@ fn task_names() -> Result {
 }
 
 #[test]
-fn task_options() -> Result {
+fn an_invalid_task_option_is_refused() -> Result {
     let sim = Simulation::new();
     let task = || sim.app().task("t", || async {});
     assert!(matches!(
@@ -85,8 +84,8 @@ fn task_options() -> Result {
 }
 
 #[test]
-fn ids() -> Result {
-    let (sim, task) = started()?;
+fn an_invalid_or_duplicate_job_id_is_refused() -> Result {
+    let (sim, task) = app_with_task()?;
     let schedule = |id: &str| task.schedule(()).id(id).delay(HOUR).wait_blocking();
     let message = |id: &str| schedule(id).unwrap_err().to_string();
     assert_eq!(message(""), "the job id \"\" is not allowed: it is empty");
@@ -98,7 +97,7 @@ fn ids() -> Result {
     match &error {
         ScheduleError::InvalidId { id, reason } => {
             assert_eq!(*reason, InvalidId::TooLong { bytes: 202 });
-            assert_eq!(id.to_string(), "é".repeat(100), "cut, for a message");
+            assert_eq!(id.to_string(), "é".repeat(100), "shortened for the message");
         }
         other => panic!("{other:?}"),
     }
@@ -116,7 +115,7 @@ fn ids() -> Result {
     let job = schedule(&"x".repeat(200))?;
     let error = schedule(&"x".repeat(200)).unwrap_err();
     assert!(matches!(&error, ScheduleError::DuplicateJob { id } if id == job.id()));
-    // A generated id is taken, too.
+    // A generated id can be a duplicate, too.
     let generated = task.schedule(()).delay(HOUR).wait_blocking()?;
     assert!(matches!(
         task.schedule(())
@@ -130,8 +129,8 @@ fn ids() -> Result {
 }
 
 #[test]
-fn delays_and_intervals() -> Result {
-    let (sim, task) = started()?;
+fn a_delay_or_interval_that_is_zero_or_too_long_is_refused() -> Result {
+    let (sim, task) = app_with_task()?;
     for delay in [
         Duration::MAX,
         Duration::from_secs(u64::MAX / 2),
@@ -145,7 +144,7 @@ fn delays_and_intervals() -> Result {
                 max,
             } => {
                 assert_eq!(value, delay);
-                // The longest that is said to be allowed is.
+                // The maximum that the error names is allowed.
                 let _ = task.schedule(()).delay(max).wait_blocking()?;
                 let above = task.schedule(()).delay(max + Duration::from_nanos(1));
                 assert!(above.wait_blocking().is_err());
@@ -173,8 +172,8 @@ fn delays_and_intervals() -> Result {
 }
 
 #[test]
-fn dates_at_the_ends_of_the_calendar() -> Result {
-    let (sim, task) = started()?;
+fn a_date_at_either_end_of_the_calendar_is_refused() -> Result {
+    let (sim, task) = app_with_task()?;
     for time in [
         PrimitiveDateTime::MIN.assume_utc(),
         PrimitiveDateTime::MAX.assume_utc(),
@@ -195,8 +194,8 @@ fn dates_at_the_ends_of_the_calendar() -> Result {
 }
 
 #[test]
-fn the_last_moment_that_is_allowed_can_be_waited_for() -> Result {
-    let (mut sim, task) = started()?;
+fn a_job_can_be_due_at_the_last_allowed_instant() -> Result {
+    let (mut sim, task) = app_with_task()?;
     let last = datetime!(2262-04-11 23:47:16.854775807 UTC);
     let job = task.schedule(()).at(last).wait_blocking()?;
     assert_eq!(job.exec_at(), last);
@@ -207,7 +206,7 @@ fn the_last_moment_that_is_allowed_can_be_waited_for() -> Result {
 
 #[test]
 fn a_start_date_at_either_end_neither_wraps_nor_hangs() -> Result {
-    let (mut sim, task) = started()?;
+    let (mut sim, task) = app_with_task()?;
     let first = datetime!(1677-09-21 0:12:44 UTC);
     let past = task
         .schedule(())
@@ -230,8 +229,8 @@ fn a_start_date_at_either_end_neither_wraps_nor_hangs() -> Result {
 }
 
 #[test]
-fn limits_and_options() -> Result {
-    let (_sim, task) = started()?;
+fn an_invalid_limit_of_runs_or_failures_is_refused() -> Result {
+    let (_sim, task) = app_with_task()?;
     let error = task
         .schedule(())
         .max_failures(0)
@@ -263,8 +262,8 @@ fn limits_and_options() -> Result {
 }
 
 #[test]
-fn a_replacement_that_allows_fewer_runs_than_there_were() -> Result {
-    let (mut sim, task) = started()?;
+fn a_replacement_that_allows_fewer_runs_than_there_were_is_refused() -> Result {
+    let (mut sim, task) = app_with_task()?;
     let job = task.schedule(()).id("x").every(SECOND).wait_blocking()?;
     sim.advance(SECOND * 3);
     let schedule = || task.schedule(()).id("x").replace();
@@ -295,7 +294,7 @@ fn a_replacement_that_allows_fewer_runs_than_there_were() -> Result {
 }
 
 #[test]
-fn wake_gaps() {
+fn a_wake_gap_of_more_than_a_second_is_refused() {
     let error = Jobber::builder()
         .wake_gap(Duration::MAX)
         .build()
@@ -312,8 +311,8 @@ fn wake_gaps() {
 }
 
 #[test]
-fn scheduling_in_the_past_runs_at_once() -> Result {
-    let (mut sim, task) = started()?;
+fn a_job_that_is_due_in_the_past_runs_at_once() -> Result {
+    let (mut sim, task) = app_with_task()?;
     let job = task
         .schedule(())
         .at(OffsetDateTime::UNIX_EPOCH)
@@ -325,7 +324,7 @@ fn scheduling_in_the_past_runs_at_once() -> Result {
 }
 
 #[test]
-fn too_early_too_late_and_twice() -> Result {
+fn calls_before_the_start_after_the_stop_and_a_second_start_are_refused() -> Result {
     let app = Jobber::builder().build()?;
     let task = app.task("t", || async {}).register()?;
     let error = task.schedule(()).push().wait_blocking().unwrap_err();

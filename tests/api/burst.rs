@@ -1,5 +1,5 @@
-//! Many jobs that come due at once: they go another way than a few, and nobody is
-//! to see that.
+//! Many jobs that are due at once: a few runners start them, where a single job is
+//! spawned by itself. The difference must not be visible.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -12,43 +12,26 @@ use std::task::{Context, Waker};
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{Log, MINUTE, Result, SECOND, assert_ends};
-use jobber::testing::{ManualClock, Simulation};
+use crate::support::{
+    Log, MINUTE, Result, SECOND, assert_ends, delay_all, hand_polled_app, manual_app_with, poll,
+    slot,
+};
+use jobber::testing::Simulation;
 use jobber::{BoxError, Executor, Job, JobContext, JobFuture, JobStatus, Jobber, Task};
-use smol::future;
 
-/// More than are handed over one by one.
+/// More jobs than are spawned one by one.
 const MANY: usize = 6;
 
-/// Hands the futures to the test, which polls them when and where it will.
-struct ToTheTest(Mutex<Sender<JobFuture>>);
-
-impl Executor for ToTheTest {
-    fn spawn(&self, job: JobFuture) {
-        let _ = self.0.lock().unwrap().send(job);
-    }
-}
-
-fn app() -> Result<(Jobber, ManualClock, Receiver<JobFuture>)> {
-    let (sender, futures) = mpsc::channel();
-    let clock = ManualClock::new();
-    let app = Jobber::builder()
-        .executor(ToTheTest(Mutex::new(sender)))
-        .clock(clock.clone())
-        .build()?;
-    Ok((app, clock, futures))
-}
-
-/// Polls the next future that the app spawns to its end, on a thread of its own.
+/// Runs the next future that the app spawns, on a thread of its own.
 fn run_next(futures: &Receiver<JobFuture>) -> Result {
     let future = futures.recv_timeout(MINUTE)?;
     thread::spawn(move || smol::block_on(future));
     Ok(())
 }
 
-/// Each was polled once, and then went on by a way that takes it out of the table.
+/// Such a job has been polled within the burst and is removed outside of it.
 #[test]
-fn a_job_that_is_replaced_in_its_first_poll_leaves_when_it_is_done() -> Result {
+fn a_job_that_is_replaced_in_its_first_poll_is_removed_when_it_is_done() -> Result {
     let mut sim = Simulation::new();
     let cell: Arc<OnceLock<Task<usize, ()>>> = Arc::default();
     let runs = Arc::new(AtomicUsize::new(0));
@@ -67,26 +50,24 @@ fn a_job_that_is_replaced_in_its_first_poll_leaves_when_it_is_done() -> Result {
         })
         .register()?;
     let task = cell.get_or_init(|| registered);
-    for n in 0..MANY {
-        let _ = task.schedule(n).delay(SECOND).wait_blocking()?;
-    }
+    delay_all(&task, SECOND, 0..MANY)?;
     sim.advance(MINUTE);
     assert_eq!(runs.load(Ordering::SeqCst), MANY + 1);
     assert!(sim.app().jobs().is_empty());
-    let idle = smol::block_on(future::poll_once(sim.app().wait_all()));
-    assert!(idle.is_some(), "all are done, and `wait_all` waits");
+    let idle = poll(sim.app().wait_all());
+    assert!(idle.is_some(), "all jobs are done");
     Ok(())
 }
 
 #[test]
-fn a_value_that_nobody_holds_is_dropped_before_the_next_job_is_polled() -> Result {
+fn a_value_without_a_handle_is_dropped_before_the_next_job_is_polled() -> Result {
     struct Permit(Sender<()>);
     impl Drop for Permit {
         fn drop(&mut self) {
             let _ = self.0.send(());
         }
     }
-    let (app, clock, futures) = app()?;
+    let (app, clock, futures) = hand_polled_app()?;
     let (sender, permits) = mpsc::channel();
     let permits = Arc::new(Mutex::new(permits));
     let gives = app
@@ -102,12 +83,9 @@ fn a_value_that_nobody_holds_is_dropped_before_the_next_job_is_polled() -> Resul
         })
         .register()?;
     let quick = app.task("quick", async || {}).register()?;
-    app.start().wait_blocking()?;
 
     let _ = gives.schedule(()).delay(SECOND).wait_blocking()?;
-    for _ in 0..MANY {
-        let _ = quick.schedule(()).delay(SECOND).wait_blocking()?;
-    }
+    delay_all(&quick, SECOND, [(); MANY])?;
     let job = takes.schedule(()).delay(SECOND).wait_blocking()?;
     clock.advance(SECOND);
     run_next(&futures)?;
@@ -118,7 +96,7 @@ fn a_value_that_nobody_holds_is_dropped_before_the_next_job_is_polled() -> Resul
 
 #[test]
 fn wait_all_does_not_wait_for_the_poll_of_a_job_that_was_aborted() -> Result {
-    let (app, clock, futures) = app()?;
+    let (app, clock, futures) = hand_polled_app()?;
     let quick = app.task("quick", async || {}).register()?;
     let (running, runs) = mpsc::channel();
     let (release, released) = mpsc::channel::<()>();
@@ -132,11 +110,8 @@ fn wait_all_does_not_wait_for_the_poll_of_a_job_that_was_aborted() -> Result {
             }
         })
         .register()?;
-    app.start().wait_blocking()?;
 
-    for _ in 0..MANY {
-        let _ = quick.schedule(()).delay(SECOND).wait_blocking()?;
-    }
+    delay_all(&quick, SECOND, [(); MANY])?;
     let job = stuck.schedule(()).delay(SECOND).wait_blocking()?;
     clock.advance(SECOND);
     run_next(&futures)?;
@@ -156,10 +131,9 @@ fn wait_all_does_not_wait_for_the_poll_of_a_job_that_was_aborted() -> Result {
 
 #[test]
 fn many_blocking_jobs_need_no_thread_of_the_async_executor() -> Result {
-    // It polls nothing.
-    let (app, clock, _futures) = app()?;
+    // The executor polls nothing.
+    let (app, clock, _futures) = hand_polled_app()?;
     let task = app.blocking_task("blocking", || {}).register()?;
-    app.start().wait_blocking()?;
     let jobs: Vec<_> = (0..MANY)
         .map(|_| task.schedule(()).delay(SECOND).wait_blocking())
         .collect::<Result<_, _>>()?;
@@ -170,9 +144,12 @@ fn many_blocking_jobs_need_no_thread_of_the_async_executor() -> Result {
     Ok(())
 }
 
-/// A task of which job 0 blocks its thread until as many others have run, and tells that
-/// it has begun.
-fn first_blocks(app: &Jobber, others: usize) -> Result<(Task<usize, ()>, Receiver<()>)> {
+/// A task whose job 0 sends that it has begun and blocks its thread until `others` more
+/// jobs have run.
+fn task_whose_first_job_blocks(
+    app: &Jobber,
+    others: usize,
+) -> Result<(Task<usize, ()>, Receiver<()>)> {
     let (done, are_done) = mpsc::channel();
     let (begun, has_begun) = mpsc::channel();
     let ends = Arc::new((Mutex::new(done), Mutex::new(are_done), Mutex::new(begun)));
@@ -193,21 +170,16 @@ fn first_blocks(app: &Jobber, others: usize) -> Result<(Task<usize, ()>, Receive
     Ok((task, has_begun))
 }
 
-/// A job that blocks its thread until all others of its time have run holds back
-/// nobody, not those either that were taken out of the queue together with it.
+/// A runner takes several jobs from the queue at once.
 #[test]
-fn what_was_taken_together_with_a_job_that_blocks_is_run_by_others() -> Result {
+fn jobs_taken_from_the_queue_with_a_job_that_blocks_are_run_by_another_runner() -> Result {
     for count in [7, 20, 100] {
-        let (app, clock, futures) = app()?;
-        let (task, _begun) = first_blocks(&app, count - 1)?;
-        app.start().wait_blocking()?;
-        let mut jobs = Vec::new();
-        for n in 0..count {
-            jobs.push(task.schedule(n).delay(SECOND).wait_blocking()?);
-        }
+        let (app, clock, futures) = hand_polled_app()?;
+        let (task, _begun) = task_whose_first_job_blocks(&app, count - 1)?;
+        let jobs = delay_all(&task, SECOND, 0..count)?;
         clock.advance(SECOND);
         while !jobs[0].status().is_final() {
-            // Some end without having found anything to do.
+            // Some runners find nothing to do.
             match futures.recv_timeout(Duration::from_millis(1)) {
                 Ok(future) => drop(thread::spawn(move || smol::block_on(future))),
                 Err(_) => thread::yield_now(),
@@ -220,8 +192,8 @@ fn what_was_taken_together_with_a_job_that_blocks_is_run_by_others() -> Result {
     Ok(())
 }
 
-/// Keeps what is spawned from one of its threads for that thread alone, which runs it
-/// when its poll has returned: so does tokio with the task that was spawned last.
+/// Keeps the task that one of its threads spawned last for that thread, which polls it
+/// when its current poll has returned. tokio does that.
 #[derive(Clone, Default)]
 struct KeepsTheLast(Arc<Mutex<VecDeque<JobFuture>>>);
 
@@ -240,8 +212,8 @@ impl Executor for KeepsTheLast {
 }
 
 impl KeepsTheLast {
-    /// Polls one future, if there is one, and puts it back if it has to be polled
-    /// again, as one that woke itself.
+    /// Polls one future, if there is one. A pending future is polled again, as if it had
+    /// woken itself.
     fn run_one(&self) {
         let last = LAST.with_borrow_mut(|last| last.get_or_insert_default().take());
         let next = last.or_else(|| self.0.lock().unwrap().pop_front());
@@ -255,22 +227,14 @@ impl KeepsTheLast {
     }
 }
 
-/// The other drainer was where no other thread could take it from.
+/// The second runner is in the slot, where no other thread can take it.
 #[test]
-fn a_job_that_blocks_holds_back_nobody_where_the_last_task_stays_with_its_thread() -> Result {
+fn a_job_that_blocks_delays_no_other_on_an_executor_with_a_slot_for_the_last_task() -> Result {
     const COUNT: usize = 40;
     let executor = KeepsTheLast::default();
-    let clock = ManualClock::new();
-    let app = Jobber::builder()
-        .executor(executor.clone())
-        .clock(clock.clone())
-        .build()?;
-    let (task, _begun) = first_blocks(&app, COUNT - 1)?;
-    app.start().wait_blocking()?;
-    let mut jobs = Vec::new();
-    for n in 0..COUNT {
-        jobs.push(task.schedule(n).delay(SECOND).wait_blocking()?);
-    }
+    let (app, clock) = manual_app_with(|app| app.executor(executor.clone()))?;
+    let (task, _begun) = task_whose_first_job_blocks(&app, COUNT - 1)?;
+    let jobs = delay_all(&task, SECOND, 0..COUNT)?;
     clock.advance(SECOND);
     thread::scope(|scope| {
         for _ in 0..2 {
@@ -287,11 +251,9 @@ fn a_job_that_blocks_holds_back_nobody_where_the_last_task_stays_with_its_thread
     Ok(())
 }
 
-/// The functions of other tasks were kept, by jobs that had been taken out of the queue
-/// together with one that blocks.
 #[test]
-fn the_stop_lets_go_of_what_was_taken_and_not_begun() -> Result {
-    let (app, clock, futures) = app()?;
+fn shutdown_drops_the_functions_of_jobs_that_were_taken_from_the_queue_and_not_begun() -> Result {
+    let (app, clock, futures) = hand_polled_app()?;
     let (open, gate) = mpsc::channel::<()>();
     let (begun, has_begun) = mpsc::channel();
     let ends = Arc::new((Mutex::new(begun), Mutex::new(gate)));
@@ -312,13 +274,10 @@ fn the_stop_lets_go_of_what_was_taken_and_not_begun() -> Result {
             async move { drop(held) }
         })
         .register()?;
-    app.start().wait_blocking()?;
     let first = blocks.schedule(()).delay(SECOND).wait_blocking()?;
-    for _ in 0..19 {
-        let _ = other.schedule(()).delay(SECOND).wait_blocking()?;
-    }
+    delay_all(&other, SECOND, [(); 19])?;
     clock.advance(SECOND);
-    // Gives way to a second one, and is polled once more.
+    // This runner yields to a second one and is polled again.
     let drainer = futures.recv_timeout(MINUTE)?;
     let polling = thread::spawn(move || smol::block_on(drainer));
     has_begun.recv_timeout(MINUTE)?;
@@ -331,10 +290,9 @@ fn the_stop_lets_go_of_what_was_taken_and_not_begun() -> Result {
     Ok(())
 }
 
-/// One that came alone overtook nobody, and was overtaken by those after it.
 #[test]
-fn one_that_comes_due_between_two_rushes_starts_between_them() -> Result {
-    let (app, clock, futures) = app()?;
+fn a_job_that_is_due_between_two_bursts_starts_between_them() -> Result {
+    let (app, clock, futures) = hand_polled_app()?;
     let (started, starts) = mpsc::channel();
     let task = app
         .task("t", move |n: usize| {
@@ -343,7 +301,6 @@ fn one_that_comes_due_between_two_rushes_starts_between_them() -> Result {
         })
         .register()?;
     let probe = app.blocking_task("probe", || ()).register()?;
-    app.start().wait_blocking()?;
     let last = 2 * MANY + 1;
     for n in 0..last {
         let second = 1 + u32::from(n >= MANY) + u32::from(n > MANY);
@@ -352,7 +309,7 @@ fn one_that_comes_due_between_two_rushes_starts_between_them() -> Result {
     for second in 1..=3 {
         let seen = probe.schedule(()).delay(SECOND).wait_blocking()?;
         clock.advance(SECOND);
-        // The timer has seen to all of that time.
+        // The timer has handled everything that was due.
         assert_eq!(seen.wait_blocking(), JobStatus::Success);
         if second == 1 {
             smol::block_on(futures.recv_timeout(MINUTE)?);
@@ -365,17 +322,12 @@ fn one_that_comes_due_between_two_rushes_starts_between_them() -> Result {
     Ok(())
 }
 
-/// An executor that drops the drainer that waits, while another is in a job that
-/// blocks: nobody was there for the rest.
+/// The executor drops the runner that waits, while the other is in a job that blocks.
 #[test]
-fn a_drainer_that_is_dropped_is_replaced() -> Result {
-    let (app, clock, futures) = app()?;
-    let (task, has_begun) = first_blocks(&app, 19)?;
-    app.start().wait_blocking()?;
-    let mut jobs = Vec::new();
-    for n in 0..20 {
-        jobs.push(task.schedule(n).delay(SECOND).wait_blocking()?);
-    }
+fn a_runner_that_the_executor_drops_is_replaced() -> Result {
+    let (app, clock, futures) = hand_polled_app()?;
+    let (task, has_begun) = task_whose_first_job_blocks(&app, 19)?;
+    let jobs = delay_all(&task, SECOND, 0..20)?;
     clock.advance(SECOND);
     run_next(&futures)?;
     let waiting = futures.recv_timeout(MINUTE)?;
@@ -388,8 +340,8 @@ fn a_drainer_that_is_dropped_is_replaced() -> Result {
     Ok(())
 }
 
-/// Runs so many jobs in a simulation; gives the order in which they started.
-fn order(count: u32, schedule: impl Fn(&Task<u32, ()>, u32) -> Result) -> Result<Vec<u32>> {
+/// Runs `count` jobs in a simulation and returns the order in which they started.
+fn start_order(count: u32, schedule: impl Fn(&Task<u32, ()>, u32) -> Result) -> Result<Vec<u32>> {
     let mut sim = Simulation::new();
     let started = Arc::new(Mutex::new(Vec::new()));
     let seen = started.clone();
@@ -406,8 +358,8 @@ fn order(count: u32, schedule: impl Fn(&Task<u32, ()>, u32) -> Result) -> Result
 }
 
 #[test]
-fn ten_thousand_of_one_time_start_first_in_first_out() -> Result {
-    let started = order(10_000, |task, n| {
+fn ten_thousand_jobs_of_one_due_time_start_in_the_order_of_scheduling() -> Result {
+    let started = start_order(10_000, |task, n| {
         let _ = task.schedule(n).delay(Duration::ZERO).wait_blocking()?;
         Ok(())
     })?;
@@ -417,10 +369,10 @@ fn ten_thousand_of_one_time_start_first_in_first_out() -> Result {
 }
 
 #[test]
-fn of_ten_thousand_overdue_the_earliest_start_first() -> Result {
+fn ten_thousand_overdue_jobs_start_in_the_order_of_their_due_times() -> Result {
     let base = time::macros::datetime!(1999-01-01 0:00 UTC);
     // Scheduled from the last to the first.
-    let started = order(10_000, |task, n| {
+    let started = start_order(10_000, |task, n| {
         let at = base + SECOND * (10_000 - n);
         let _ = task.schedule(n).at(at).wait_blocking()?;
         Ok(())
@@ -431,33 +383,30 @@ fn of_ten_thousand_overdue_the_earliest_start_first() -> Result {
 }
 
 #[test]
-fn a_burst_that_has_passed_leaves_ids_that_start_again_from_the_first_slots() -> Result {
+fn slots_are_reused_from_the_first_after_a_burst() -> Result {
     let mut sim = Simulation::new();
     let task = sim.app().task("t", async |_: u32| {}).register()?;
     let _stays = task.schedule(0).delay(MINUTE * 60).wait_blocking()?;
-    for n in 0..20_000 {
-        let _ = task.schedule(n).delay(SECOND).wait_blocking()?;
-    }
+    delay_all(&task, SECOND, 0..20_000)?;
     sim.advance(SECOND);
     assert_eq!(sim.app().jobs().len(), 1);
     let mut slots: Vec<_> = Vec::new();
     for _ in 0..100 {
         let next = task.schedule(0).delay(MINUTE).wait_blocking()?;
-        slots.push(u32::from_str_radix(&next.id().to_string()[28..], 16)?);
+        slots.push(slot(next.id()));
     }
     assert!(slots.iter().all(|slot| *slot < 2_048), "{slots:?}");
     Ok(())
 }
 
-/// The jobs fail, each by a spawn of its own, and it is not asked for ever.
+/// The jobs fail, each with a spawn of its own.
 #[test]
-fn an_executor_that_drops_all_from_some_time_on_is_not_given_drainers_for_ever() -> Result {
+fn an_executor_that_begins_to_drop_every_job_is_not_asked_for_runners_for_ever() -> Result {
     let spawns = Arc::new(AtomicUsize::new(0));
     let (count, runs) = (spawns.clone(), Arc::new(AtomicBool::new(true)));
     let still_runs = runs.clone();
-    let clock = ManualClock::new();
-    let app = Jobber::builder()
-        .executor(move |job| {
+    let (app, clock) = manual_app_with(|app| {
+        app.executor(move |job| {
             if still_runs.load(Ordering::SeqCst) {
                 return smol::block_on(job);
             }
@@ -465,17 +414,12 @@ fn an_executor_that_drops_all_from_some_time_on_is_not_given_drainers_for_ever()
             assert!(count < 1_000, "this goes on for ever");
             drop(job);
         })
-        .clock(clock.clone())
-        .build()?;
+    })?;
     let task = app.task("t", async || {}).register()?;
-    app.start().wait_blocking()?;
-    // Once more is as good as the first time.
+    // The second failed burst ends as the first.
     for status in [JobStatus::Success, JobStatus::Failed, JobStatus::Failed] {
         runs.store(status == JobStatus::Success, Ordering::SeqCst);
-        let mut jobs = Vec::new();
-        for _ in 0..MANY {
-            jobs.push(task.schedule(()).delay(SECOND).wait_blocking()?);
-        }
+        let jobs = delay_all(&task, SECOND, [(); MANY])?;
         clock.advance(SECOND);
         for job in &jobs {
             assert_eq!(job.wait_timeout(MINUTE).wait_blocking(), status);
@@ -487,14 +431,11 @@ fn an_executor_that_drops_all_from_some_time_on_is_not_given_drainers_for_ever()
 }
 
 #[test]
-fn jobs_of_a_rush_time_out_at_their_limit_and_not_before() -> Result {
+fn jobs_of_a_burst_time_out_at_their_limit_and_not_before() -> Result {
     let mut sim = Simulation::new();
     let hangs = sim.app().task("t", std::future::pending::<()>);
     let hangs = hangs.timeout(MINUTE).register()?;
-    let mut jobs = Vec::new();
-    for _ in 0..MANY {
-        jobs.push(hangs.schedule(()).delay(SECOND).wait_blocking()?);
-    }
+    let jobs = delay_all(&hangs, SECOND, [(); MANY])?;
     let all_are = |status| jobs.iter().all(|job| job.status() == status);
     sim.advance(SECOND + MINUTE - Duration::from_nanos(1));
     assert!(all_are(JobStatus::Running));
@@ -503,9 +444,9 @@ fn jobs_of_a_rush_time_out_at_their_limit_and_not_before() -> Result {
     Ok(())
 }
 
-/// They had been taken out of the queue together with the one that changed them.
+/// The changed jobs were taken from the queue together with the job that changes them.
 #[test]
-fn what_changes_before_its_first_poll_starts_as_it_is_then() -> Result {
+fn a_job_that_is_replaced_or_cancelled_before_its_first_poll_follows_that() -> Result {
     const COUNT: usize = 40;
     let mut sim = Simulation::new();
     let cell: Arc<OnceLock<Task<usize, ()>>> = Arc::default();
@@ -549,13 +490,12 @@ fn what_changes_before_its_first_poll_starts_as_it_is_then() -> Result {
     Ok(())
 }
 
-/// Another is asked for when the first has been polled, and there is more to do.
+/// It asks for another when the first has been polled and there is more to do.
 #[test]
-fn a_rush_asks_its_executor_for_one_drainer() -> Result {
-    let (app, clock, futures) = app()?;
+fn a_burst_asks_its_executor_for_one_runner_at_first() -> Result {
+    let (app, clock, futures) = hand_polled_app()?;
     let task = app.task("t", async || {}).register()?;
     let probe = app.blocking_task("probe", || ()).register()?;
-    app.start().wait_blocking()?;
     for second in 1..=2 {
         for _ in 0..100 {
             let _ = task.schedule(()).delay(SECOND * second).wait_blocking()?;
@@ -565,7 +505,7 @@ fn a_rush_asks_its_executor_for_one_drainer() -> Result {
     for _ in 0..2 {
         let seen = probe.schedule(()).delay(SECOND).wait_blocking()?;
         clock.advance(SECOND);
-        // The timer has seen to all of that time.
+        // The timer has handled everything that was due.
         assert_eq!(seen.wait_blocking(), JobStatus::Success);
         drainers.extend(futures.try_iter());
         assert_eq!(drainers.len(), 1);
@@ -577,13 +517,11 @@ fn a_rush_asks_its_executor_for_one_drainer() -> Result {
 /// behind it, all waited for ever, although the executor had threads to spare.
 #[test]
 fn jobs_that_block_on_another_job_of_their_burst_leave_a_runner_for_it() -> Result {
-    let clock = ManualClock::new();
-    let app = Jobber::builder()
-        .clock(clock.clone())
-        .executor(|job: JobFuture| {
+    let (app, clock) = manual_app_with(|app| {
+        app.executor(|job: JobFuture| {
             thread::spawn(move || smol::block_on(job));
         })
-        .build()?;
+    })?;
     let last = Arc::new(OnceLock::<Job<()>>::new());
     let blocks = app
         .task("blocks", {
@@ -595,11 +533,7 @@ fn jobs_that_block_on_another_job_of_their_burst_leave_a_runner_for_it() -> Resu
         })
         .register()?;
     let quick = app.task("quick", || async {}).register()?;
-    app.start().wait_blocking()?;
-    let mut jobs = Vec::new();
-    for _ in 0..50 {
-        jobs.push(blocks.schedule(()).delay(SECOND).wait_blocking()?);
-    }
+    let jobs = delay_all(&blocks, SECOND, [(); 50])?;
     let quick = quick.schedule(()).delay(SECOND).wait_blocking()?;
     let _ = last.set(quick.clone());
     clock.advance(SECOND);
@@ -615,11 +549,7 @@ fn jobs_that_block_on_another_job_of_their_burst_leave_a_runner_for_it() -> Resu
 /// recursed as deep as there were jobs.
 #[test]
 fn an_executor_that_runs_inside_spawn_starts_ten_thousand_jobs() -> Result {
-    let clock = ManualClock::new();
-    let app = Jobber::builder()
-        .clock(clock.clone())
-        .executor(|job: JobFuture| smol::block_on(job))
-        .build()?;
+    let (app, clock) = manual_app_with(|app| app.executor(|job: JobFuture| smol::block_on(job)))?;
     let count = Arc::new(AtomicUsize::new(0));
     let task = app
         .task("t", {
@@ -630,10 +560,7 @@ fn an_executor_that_runs_inside_spawn_starts_ten_thousand_jobs() -> Result {
             }
         })
         .register()?;
-    app.start().wait_blocking()?;
-    for _ in 0..10_000 {
-        let _ = task.schedule(()).delay(SECOND).wait_blocking()?;
-    }
+    delay_all(&task, SECOND, [(); 10_000])?;
     clock.advance(SECOND);
     app.wait_all().wait_blocking();
     assert_eq!(count.load(Ordering::SeqCst), 10_000);
@@ -644,10 +571,8 @@ fn an_executor_that_runs_inside_spawn_starts_ten_thousand_jobs() -> Result {
 /// the eighth: the other jobs waited for the first eight.
 #[test]
 fn an_executor_that_starts_a_job_within_spawn_runs_any_number_that_block() -> Result {
-    let clock = ManualClock::new();
-    let app = Jobber::builder()
-        .clock(clock.clone())
-        .executor(|job: JobFuture| {
+    let (app, clock) = manual_app_with(|app| {
+        app.executor(|job: JobFuture| {
             let (sender, started) = std::sync::mpsc::channel();
             thread::spawn(move || {
                 let mut job = pin!(job);
@@ -655,10 +580,10 @@ fn an_executor_that_starts_a_job_within_spawn_runs_any_number_that_block() -> Re
                 smol::block_on(&mut job)
             });
             let _ = started.recv();
-            // So that the drainer has taken its job by now, most of the time.
+            // Most of the time, the runner has taken its job by now.
             thread::yield_now();
         })
-        .build()?;
+    })?;
     let barrier = Arc::new(std::sync::Barrier::new(40));
     let task = app
         .task("t", {
@@ -671,11 +596,7 @@ fn an_executor_that_starts_a_job_within_spawn_runs_any_number_that_block() -> Re
             }
         })
         .register()?;
-    app.start().wait_blocking()?;
-    let mut jobs = Vec::new();
-    for _ in 0..40 {
-        jobs.push(task.schedule(()).delay(SECOND).wait_blocking()?);
-    }
+    let jobs = delay_all(&task, SECOND, [(); 40])?;
     clock.advance(SECOND);
     for job in jobs {
         assert_ends(&job, JobStatus::Success);
@@ -690,19 +611,8 @@ fn the_last_jobs_of_a_burst_do_not_overtake_the_others() -> Result {
     for count in [256, 257, 258, 260, 261, 513] {
         let mut sim = Simulation::new();
         let log = Log::new();
-        let task = sim
-            .app()
-            .task("t", {
-                let log = log.clone();
-                move |n: u32| {
-                    log.add(n);
-                    async {}
-                }
-            })
-            .register()?;
-        for n in 0..count {
-            let _ = task.schedule(n).delay(SECOND).wait_blocking()?;
-        }
+        let task = sim.app().task("t", log.argument()).register()?;
+        delay_all(&task, SECOND, 0..count)?;
         sim.advance(SECOND);
         assert_eq!(log.entries(), (0..count).collect::<Vec<_>>());
     }

@@ -3,31 +3,19 @@
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
-use crate::support::{Bomb, DropCounter, HOUR, Log, Result, SECOND};
+use crate::support::{Bomb, DropCounter, HOUR, Log, Result, SECOND, delay_all, slot, started_app};
 use jobber::testing::Simulation;
-use jobber::{Backoff, Job, JobContext, JobError, JobStatus, Jobber, ScheduleError};
+use jobber::{Backoff, Job, JobContext, JobError, JobStatus, ScheduleError};
 
 #[test]
 fn a_cancelled_job_never_runs() -> Result {
     let mut sim = Simulation::new();
     let log = Log::new();
-    let task = sim
-        .app()
-        .task("t", {
-            let log = log.clone();
-            move || {
-                log.add(());
-                async {}
-            }
-        })
-        .register()?;
+    let task = sim.app().task("t", log.each(|_| ())).register()?;
     let delayed = task.schedule(()).delay(SECOND).wait_blocking()?;
     let pushed = task.schedule(()).push().wait_blocking()?;
     assert!(delayed.cancel().wait_blocking()?);
-    assert!(
-        pushed.cancel().wait_blocking()?,
-        "handed over, but not begun"
-    );
+    assert!(pushed.cancel().wait_blocking()?, "spawned and not begun");
     sim.advance(HOUR);
     assert_eq!(log.entries(), []);
     for job in [delayed, pushed] {
@@ -45,7 +33,7 @@ fn cancelling_drops_the_arguments_at_once() -> Result {
     let job = task.schedule(counter.clone()).delay(HOUR).wait_blocking()?;
     assert_eq!(counter.alive(), 1);
     job.cancel().wait_blocking()?;
-    assert_eq!(counter.alive(), 0, "while the handle is still held");
+    assert_eq!(counter.alive(), 0, "although the handle is alive");
     Ok(())
 }
 
@@ -61,10 +49,9 @@ fn cancelling_frees_the_id_at_once() -> Result {
 }
 
 #[test]
-fn only_one_of_many_cancels_says_that_it_was_the_one() -> Result {
-    let app = Jobber::builder().build()?;
+fn exactly_one_of_many_concurrent_cancels_returns_true() -> Result {
+    let app = started_app()?;
     let task = app.task("t", || async {}).register()?;
-    app.start().wait_blocking()?;
     for _ in 0..50 {
         let job = task.schedule(()).delay(HOUR).wait_blocking()?;
         let winners: usize = thread::scope(|scope| {
@@ -101,10 +88,9 @@ fn cancelling_a_running_or_finished_job_has_no_effect() -> Result {
 }
 
 #[test]
-fn cancelling_wakes_who_waits() -> Result {
-    let app = Jobber::builder().build()?;
+fn cancelling_wakes_the_waiters() -> Result {
+    let app = started_app()?;
     let task = app.task("t", || async {}).register()?;
-    app.start().wait_blocking()?;
     let job = task.schedule(()).delay(HOUR).wait_blocking()?;
     let blocked = thread::spawn({
         let job = job.clone();
@@ -118,7 +104,7 @@ fn cancelling_wakes_who_waits() -> Result {
 }
 
 #[test]
-fn nothing_is_cancelled_until_the_operation_is_driven() -> Result {
+fn a_cancel_that_is_neither_awaited_nor_run_has_no_effect() -> Result {
     let sim = Simulation::new();
     let task = sim.app().task("t", || async {}).register()?;
     let job = task.schedule(()).delay(HOUR).wait_blocking()?;
@@ -172,7 +158,7 @@ fn a_recurring_job_cancelled_during_a_run_ends_with_that_run() -> Result {
     assert_eq!(job.status(), JobStatus::Running);
     assert!(job.cancel().wait_blocking()?);
     assert!(!job.cancel().wait_blocking()?, "the first call did it");
-    assert_eq!(job.status(), JobStatus::Running, "the run is left alone");
+    assert_eq!(job.status(), JobStatus::Running, "the run goes on");
     sim.advance(HOUR);
     assert_eq!(job.status(), JobStatus::Cancelled);
     let run = job.last_run().unwrap();
@@ -203,7 +189,7 @@ fn abort_drops_the_future_of_a_running_job() -> Result {
 }
 
 #[test]
-fn abort_ends_a_job_that_is_scheduled_as_cancel_does() -> Result {
+fn abort_cancels_a_scheduled_job() -> Result {
     let sim = Simulation::new();
     let task = sim.app().task("t", || async {}).register()?;
     let job = task.schedule(()).delay(HOUR).wait_blocking()?;
@@ -227,8 +213,8 @@ fn abort_ends_a_recurring_job_and_its_run_counts_as_cancelled() -> Result {
 }
 
 #[test]
-fn abort_sets_the_token_of_a_blocking_job_and_its_late_value_is_thrown_away() -> Result {
-    let app = Jobber::builder().build()?;
+fn abort_sets_the_token_of_a_blocking_job_and_discards_its_late_value() -> Result {
+    let app = started_app()?;
     let counter = DropCounter::default();
     let (started, has_started) = smol::channel::bounded(1);
     let (ended, has_ended) = smol::channel::bounded(1);
@@ -244,7 +230,6 @@ fn abort_sets_the_token_of_a_blocking_job_and_its_late_value_is_thrown_away() ->
             }
         })
         .register()?;
-    app.start().wait_blocking()?;
     let job = task.schedule(()).push().wait_blocking()?;
     has_started.recv_blocking()?;
     assert!(job.abort().wait_blocking()?);
@@ -255,7 +240,7 @@ fn abort_sets_the_token_of_a_blocking_job_and_its_late_value_is_thrown_away() ->
 }
 
 #[test]
-fn arguments_that_panic_when_dropped_do_not_reach_the_caller() -> Result {
+fn a_panic_in_the_drop_of_the_arguments_does_not_reach_the_caller() -> Result {
     let sim = Simulation::new();
     let task = sim.app().task("t", async |_: Bomb| {}).register()?;
     let job = task.schedule(Bomb).delay(HOUR).wait_blocking()?;
@@ -265,14 +250,11 @@ fn arguments_that_panic_when_dropped_do_not_reach_the_caller() -> Result {
 }
 
 #[test]
-fn cancelling_every_job_gives_back_the_memory_of_the_table() -> Result {
-    // The next id shows it: a table that was given back starts over at slot 0.
+fn cancelling_every_job_frees_the_memory_of_the_table() -> Result {
+    // The next id shows the slot: a table that was freed starts over at slot 0.
     let mut sim = Simulation::new();
     let task = sim.app().task("t", async |_: u32| {}).register()?;
-    let mut jobs = Vec::new();
-    for n in 0..100_000 {
-        jobs.push(task.schedule(n).delay(HOUR).wait_blocking()?);
-    }
+    let jobs = delay_all(&task, HOUR, 0..100_000)?;
     for job in &jobs {
         assert!(job.cancel().wait_blocking()?);
     }
@@ -283,10 +265,10 @@ fn cancelling_every_job_gives_back_the_memory_of_the_table() -> Result {
     Ok(())
 }
 
+/// Regression: jobs that left after the last check of the table were counted wrongly, and
+/// the slots of a million jobs stayed for one.
 #[test]
-fn the_memory_of_a_rush_is_given_back_though_its_last_jobs_are_few_and_one_stays() -> Result {
-    // Once, those that left after the last look at the table were counted, and too
-    // few: so the slots of a million stayed for one.
+fn the_memory_of_a_burst_is_freed_when_its_last_few_jobs_leave_although_one_job_stays() -> Result {
     let mut sim = Simulation::new();
     let task = sim.app().task("t", async |_: u32| {}).register()?;
     let schedule = |n| task.schedule(n).delay(HOUR).wait_blocking();
@@ -302,14 +284,13 @@ fn the_memory_of_a_rush_is_given_back_though_its_last_jobs_are_few_and_one_stays
         }
         sim.run_until_stalled();
     }
-    let next = schedule(0)?.id().to_string();
-    let slot = u32::from_str_radix(&next[next.len() - 8..], 16)?;
+    let slot = slot(schedule(0)?.id());
     assert!(slot < 1_024, "{slot}");
     Ok(())
 }
 
 #[test]
-fn a_recurring_job_that_is_being_cancelled_can_not_be_replaced() -> Result {
+fn a_recurring_job_that_was_cancelled_in_its_run_cannot_be_replaced() -> Result {
     let mut sim = Simulation::new();
     let clock = sim.clock();
     let task = sim
@@ -333,9 +314,9 @@ fn a_recurring_job_that_is_being_cancelled_can_not_be_replaced() -> Result {
     Ok(())
 }
 
-/// They were kept for as long as the handle.
+/// Regression: the arguments lived for as long as the handle.
 #[test]
-fn arguments_that_are_being_cloned_for_an_attempt_when_it_is_aborted_are_dropped() -> Result {
+fn arguments_are_dropped_when_their_attempt_is_aborted_while_they_are_cloned() -> Result {
     type Handle = std::sync::Arc<std::sync::OnceLock<jobber::Job<()>>>;
     struct Aborts(DropCounter, Handle);
     impl Clone for Aborts {
@@ -353,7 +334,7 @@ fn arguments_that_are_being_cloned_for_an_attempt_when_it_is_aborted_are_dropped
     let args = Aborts(counter.clone(), handle.clone());
     let job = task.schedule(args).delay(SECOND).wait_blocking()?;
     assert!(handle.set(job.clone()).is_ok());
-    // It holds a handle of its own.
+    // The arguments hold a handle of their own job.
     let alive = counter.alive();
     sim.advance(SECOND);
     assert_eq!(job.status(), JobStatus::Cancelled);
@@ -361,9 +342,9 @@ fn arguments_that_are_being_cloned_for_an_attempt_when_it_is_aborted_are_dropped
     Ok(())
 }
 
-/// Its slot is another's by the time that its function gives a value.
+/// The other job has the slot by the time that the function returns.
 #[test]
-fn a_job_that_aborts_itself_and_schedules_another_leaves_that_alone() -> Result {
+fn a_job_that_aborts_itself_does_not_remove_the_job_that_took_its_slot() -> Result {
     let mut sim = Simulation::new();
     let cell: std::sync::Arc<std::sync::OnceLock<jobber::Task<u32, ()>>> = Default::default();
     let (inner, log) = (cell.clone(), Log::new());
@@ -443,9 +424,8 @@ fn slots_of_cancelled_jobs_are_freed_while_another_job_is_live() -> Result {
         for job in &jobs {
             job.cancel().wait_blocking()?;
         }
-        // It is the timer that gives them back.
+        // The timer frees the slots.
         sim.run_until_stalled();
-        // The id of the next one says which slot it has.
         let next = task.schedule(0).delay(HOUR).wait_blocking()?;
         assert!(next.id().to_string().ends_with("00000001"), "{}", next.id());
         next.cancel().wait_blocking()?;

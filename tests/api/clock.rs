@@ -1,9 +1,11 @@
-//! Time: never early, and on the right clock.
+//! Jobs never start early, and each follows the right clock.
 
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use crate::support::{HOUR, Log, MINUTE, NANOSECOND, Result, SECOND, seconds};
+use crate::support::{
+    HOUR, Log, MINUTE, NANOSECOND, Result, SECOND, delay_all, manual_app, seconds,
+};
 use jobber::testing::{ManualClock, Simulation};
 use jobber::{Backoff, Clock, Event, JobStatus, Jobber, SystemClock};
 use time::OffsetDateTime;
@@ -36,8 +38,7 @@ fn a_wall_time_is_kept_to_the_nanosecond() -> Result {
     Ok(())
 }
 
-/// On the system's clocks and real threads: whatever the delay, no job of many
-/// starts before it.
+/// On the system's clocks and real threads.
 #[test]
 fn no_job_starts_early_on_the_system_clock() -> Result {
     let clock = SystemClock::new();
@@ -75,26 +76,15 @@ fn no_job_starts_early_on_the_system_clock() -> Result {
 fn equal_due_times_start_in_the_order_of_scheduling() -> Result {
     let mut sim = Simulation::new();
     let log = Log::new();
-    let task = sim
-        .app()
-        .task("t", {
-            let log = log.clone();
-            move |n: u32| {
-                log.add(n);
-                async {}
-            }
-        })
-        .register()?;
-    for n in 0..1_000 {
-        let _ = task.schedule(n).delay(SECOND).wait_blocking()?;
-    }
+    let task = sim.app().task("t", log.argument()).register()?;
+    delay_all(&task, SECOND, 0..1_000)?;
     sim.advance(SECOND);
     assert_eq!(log.entries(), (0..1_000).collect::<Vec<_>>());
     Ok(())
 }
 
 #[test]
-fn a_step_forward_makes_wall_jobs_due_and_leaves_delays_alone() -> Result {
+fn a_step_forward_makes_wall_clock_jobs_due_and_no_delay() -> Result {
     let mut sim = Simulation::new();
     let task = sim.app().task("t", || async {}).register()?;
     let at = task
@@ -117,20 +107,11 @@ fn a_step_forward_makes_wall_jobs_due_and_leaves_delays_alone() -> Result {
 }
 
 #[test]
-fn a_step_back_puts_wall_jobs_off() -> Result {
+fn a_step_back_postpones_wall_clock_jobs() -> Result {
     let mut sim = Simulation::new();
     let now = seconds(&sim);
     let log = Log::new();
-    let task = sim
-        .app()
-        .task("t", {
-            let log = log.clone();
-            move || {
-                log.add(now());
-                async {}
-            }
-        })
-        .register()?;
+    let task = sim.app().task("t", log.each(move |_| now())).register()?;
     let _ = task
         .schedule(())
         .at(datetime!(2000-01-01 0:01 UTC))
@@ -144,7 +125,7 @@ fn a_step_back_puts_wall_jobs_off() -> Result {
     Ok(())
 }
 
-/// The system's clock, but what the timer's thread asks it for is told.
+/// The system's clock; it sends how long the timer thread is going to sleep.
 struct Spied {
     clock: SystemClock,
     sleeps: Mutex<mpsc::Sender<Duration>>,
@@ -166,12 +147,12 @@ impl Clock for Spied {
     }
 }
 
-/// An app, and for how long its thread goes to sleep each time.
-fn spied() -> Result<(Jobber, mpsc::Receiver<Duration>)> {
-    spied_with(Duration::ZERO)
+/// An app, and how long its timer sleeps each time.
+fn app_with_spy() -> Result<(Jobber, mpsc::Receiver<Duration>)> {
+    app_with_spy_and_gap(Duration::ZERO)
 }
 
-fn spied_with(gap: Duration) -> Result<(Jobber, mpsc::Receiver<Duration>)> {
+fn app_with_spy_and_gap(gap: Duration) -> Result<(Jobber, mpsc::Receiver<Duration>)> {
     let (sleeps, seen) = mpsc::channel();
     let clock = Spied {
         clock: SystemClock::new(),
@@ -181,8 +162,8 @@ fn spied_with(gap: Duration) -> Result<(Jobber, mpsc::Receiver<Duration>)> {
 }
 
 #[test]
-fn the_timer_sleeps_until_the_first_delay_and_no_later_one_wakes_it() -> Result {
-    let (app, sleeps) = spied()?;
+fn the_timer_sleeps_until_the_first_due_time_and_no_later_job_wakes_it() -> Result {
+    let (app, sleeps) = app_with_spy()?;
     let task = app.task("t", || async {}).register()?;
     app.start().wait_blocking()?;
     let first = task.schedule(()).delay(HOUR).wait_blocking()?;
@@ -191,8 +172,8 @@ fn the_timer_sleeps_until_the_first_delay_and_no_later_one_wakes_it() -> Result 
     for n in 0..10_000 {
         let _ = task.schedule(()).delay(HOUR + SECOND * n).wait_blocking()?;
     }
-    assert!(sleeps.try_recv().is_err(), "it sleeps on");
-    // An earlier one does, and it is that one that it sleeps for.
+    assert!(sleeps.try_recv().is_err(), "it was not woken");
+    // An earlier job wakes it, and it sleeps until that is due.
     let _ = task.schedule(()).delay(MINUTE * 10).wait_blocking()?;
     let sleep = sleeps.recv_timeout(MINUTE)?;
     assert!((MINUTE * 9..=MINUTE * 10).contains(&sleep), "{sleep:?}");
@@ -200,9 +181,9 @@ fn the_timer_sleeps_until_the_first_delay_and_no_later_one_wakes_it() -> Result 
     Ok(())
 }
 
-/// It slept through what came due before it would have looked anyway.
+/// Regression: the timer slept through entries that were due before its next wake-up.
 #[test]
-fn the_timer_is_woken_for_whatever_comes_to_be_due_earlier() -> Result {
+fn the_timer_is_woken_for_any_earlier_due_time() -> Result {
     let soon = MINUTE * 10;
     let cases: [fn(&Jobber) -> Result; 4] = [
         |app| {
@@ -231,13 +212,13 @@ fn the_timer_is_woken_for_whatever_comes_to_be_due_earlier() -> Result {
         },
     ];
     for case in cases {
-        let (app, sleeps) = spied()?;
+        let (app, sleeps) = app_with_spy()?;
         let task = app.task("t", || async {}).register()?;
         app.start().wait_blocking()?;
         let _ = task.schedule(()).delay(HOUR).wait_blocking()?;
         assert!(
             sleeps.recv_timeout(MINUTE)? > soon,
-            "it sleeps for the hour"
+            "it sleeps until the hour is over"
         );
         case(&app)?;
         let sleep = sleeps.recv_timeout(MINUTE)?;
@@ -247,7 +228,7 @@ fn the_timer_is_woken_for_whatever_comes_to_be_due_earlier() -> Result {
 }
 
 #[test]
-fn a_step_of_half_a_second_is_one_and_less_is_none() -> Result {
+fn a_change_of_half_a_second_counts_as_a_step_of_the_clock() -> Result {
     let mut sim = Simulation::new();
     let mut events = sim.app().events();
     let mut wall = datetime!(2000-01-01 0:00 UTC);
@@ -265,8 +246,8 @@ fn a_step_of_half_a_second_is_one_and_less_is_none() -> Result {
 }
 
 #[test]
-fn a_wake_gap_holds_up_no_job_that_is_alone() -> Result {
-    let (app, sleeps) = spied_with(SECOND)?;
+fn a_wake_gap_does_not_delay_a_single_job() -> Result {
+    let (app, sleeps) = app_with_spy_and_gap(SECOND)?;
     let task = app.task("t", || async {}).register()?;
     app.start().wait_blocking()?;
     let delay = Duration::from_millis(10);
@@ -277,8 +258,8 @@ fn a_wake_gap_holds_up_no_job_that_is_alone() -> Result {
 }
 
 #[test]
-fn what_comes_due_within_a_wake_gap_is_started_at_its_end() -> Result {
-    let (app, sleeps) = spied_with(SECOND)?;
+fn a_job_that_is_due_within_a_wake_gap_starts_at_the_end_of_the_gap() -> Result {
+    let (app, sleeps) = app_with_spy_and_gap(SECOND)?;
     let task = app.task("t", || async {}).register()?;
     app.start().wait_blocking()?;
     let _ = task.schedule(()).delay(HOUR).wait_blocking()?;
@@ -287,7 +268,7 @@ fn what_comes_due_within_a_wake_gap_is_started_at_its_end() -> Result {
     first.wait_blocking();
     let second = task.schedule(()).delay(delay).wait_blocking()?;
     assert_eq!(second.wait_blocking(), JobStatus::Success);
-    // Some are for the first, some for the one in an hour, before and after.
+    // Other sleeps are for the first job, or for the job in an hour.
     let is_for_second = |sleep: &Duration| *sleep > short && *sleep < MINUTE;
     let sleeps: Vec<_> = sleeps.try_iter().filter(is_for_second).collect();
     assert!(!sleeps.is_empty());
@@ -296,8 +277,8 @@ fn what_comes_due_within_a_wake_gap_is_started_at_its_end() -> Result {
 }
 
 #[test]
-fn while_a_wall_time_is_waited_for_the_clock_is_looked_at_each_minute() -> Result {
-    let (app, sleeps) = spied()?;
+fn the_timer_checks_the_wall_clock_each_minute_while_a_job_waits_for_a_wall_time() -> Result {
+    let (app, sleeps) = app_with_spy()?;
     let task = app.task("t", || async {}).register()?;
     app.start().wait_blocking()?;
     let at = OffsetDateTime::now_utc() + HOUR;
@@ -311,8 +292,8 @@ fn while_a_wall_time_is_waited_for_the_clock_is_looked_at_each_minute() -> Resul
 }
 
 #[test]
-fn a_timer_with_nothing_to_wait_for_sets_no_time_to_wake_up() -> Result {
-    let (app, sleeps) = spied()?;
+fn a_timer_without_jobs_sleeps_without_a_limit() -> Result {
+    let (app, sleeps) = app_with_spy()?;
     let task = app.task("t", || async {}).register()?;
     app.start().wait_blocking()?;
     let job = task
@@ -320,7 +301,7 @@ fn a_timer_with_nothing_to_wait_for_sets_no_time_to_wake_up() -> Result {
         .delay(Duration::from_millis(1))
         .wait_blocking()?;
     job.wait_blocking();
-    // All sleeps were for that one job.
+    // Every sleep was for that one job.
     app.shutdown(HOUR).wait_blocking();
     assert!(
         sleeps
@@ -331,15 +312,15 @@ fn a_timer_with_nothing_to_wait_for_sets_no_time_to_wake_up() -> Result {
 }
 
 #[test]
-fn a_cancelled_job_is_nothing_to_wake_up_for() -> Result {
-    let (app, sleeps) = spied()?;
+fn the_timer_does_not_wake_for_a_cancelled_job() -> Result {
+    let (app, sleeps) = app_with_spy()?;
     let task = app.task("t", || async {}).register()?;
     app.start().wait_blocking()?;
     let soon = task.schedule(()).delay(MINUTE).wait_blocking()?;
     let _ = task.schedule(()).delay(HOUR).wait_blocking()?;
     sleeps.recv_timeout(MINUTE)?;
     soon.cancel().wait_blocking()?;
-    // Something earlier wakes it, and then the cancelled one is gone.
+    // An earlier job wakes the timer, which then skips the cancelled one.
     let sooner = task
         .schedule(())
         .delay(Duration::from_millis(1))
@@ -352,10 +333,8 @@ fn a_cancelled_job_is_nothing_to_wake_up_for() -> Result {
 
 #[test]
 fn a_manual_clock_drives_an_app_with_real_threads() -> Result {
-    let clock = ManualClock::new();
-    let app = Jobber::builder().clock(clock.clone()).build()?;
+    let (app, clock) = manual_app()?;
     let task = app.task("t", || async {}).register()?;
-    app.start().wait_blocking()?;
     let delayed = task.schedule(()).delay(HOUR).wait_blocking()?;
     let dated = task
         .schedule(())
@@ -374,7 +353,10 @@ fn a_step_of_the_wall_clock_is_an_event() -> Result {
     let mut sim = Simulation::new();
     let mut events = sim.app().events();
     sim.advance(HOUR);
-    assert!(events.try_next().is_none(), "time that passes is no step");
+    assert!(
+        events.try_next().is_none(),
+        "time that passes is not a step"
+    );
     sim.set_wall(datetime!(2000-01-01 0:30 UTC));
     match events.try_next() {
         Some(Event::ClockStepped { by, .. }) => assert_eq!(by, time::Duration::minutes(-30)),
@@ -384,7 +366,7 @@ fn a_step_of_the_wall_clock_is_an_event() -> Result {
 }
 
 #[test]
-fn a_step_of_the_wall_clock_before_the_start_is_none_and_one_after_it_is() -> Result {
+fn a_step_of_the_wall_clock_is_an_event_only_after_the_start() -> Result {
     let hour = time::Duration::HOUR;
     let clock = ManualClock::new();
     let mut sim = Simulation::unstarted(0, clock.clone(), |app| app)?;
@@ -403,7 +385,7 @@ fn a_step_of_the_wall_clock_before_the_start_is_none_and_one_after_it_is() -> Re
 }
 
 #[test]
-fn a_simulation_is_the_same_each_time() -> Result {
+fn a_simulation_of_one_seed_has_the_same_events_each_time() -> Result {
     let history = |seed| -> Result<Vec<String>> {
         let mut sim = Simulation::with(seed, ManualClock::new(), |b| b)?;
         let events = Arc::new(Mutex::new(sim.app().events()));
@@ -451,9 +433,7 @@ fn a_simulation_starts_jobs_of_one_due_time_in_the_order_of_scheduling() -> Resu
             }
         })
         .register()?;
-    for n in 0..1_000 {
-        let _ = task.schedule(n).delay(SECOND).wait_blocking()?;
-    }
+    delay_all(&task, SECOND, 0..1_000)?;
     sim.advance(MINUTE);
     assert_eq!(log.entries(), (0..1_000).collect::<Vec<_>>());
     Ok(())

@@ -7,9 +7,9 @@ use std::thread;
 use std::time::Duration;
 
 use crate::support::{
-    HOUR, Log, MINUTE, Result, SECOND, WATCHDOG, assert_ends, manual_app, wait_until,
+    HOUR, Log, MINUTE, Result, SECOND, WATCHDOG, assert_ends, delay_all, manual_app,
+    manual_app_with, wait_until,
 };
-use jobber::testing::ManualClock;
 use jobber::{Backoff, JobFuture, JobStatus, Jobber, Misfire};
 
 /// Logs the name of the thread on which it is dropped.
@@ -74,7 +74,8 @@ fn arguments_of_a_recurring_job_that_failed_for_good_are_not_dropped_by_the_time
     has_begun.recv()?;
     clock.advance(SECOND);
     assert_eq!(job.wait_blocking(), JobStatus::PermanentlyFailed);
-    wait_until(|| log.entries().len() == 2);
+    wait_until(|| log.is_closed());
+    assert_eq!(log.entries().len(), 2);
     assert_not_on_the_timer(&log);
     Ok(())
 }
@@ -132,12 +133,11 @@ fn functions_whose_drop_panics_are_dropped_one_at_a_time() -> Result {
     let spawns = AtomicUsize::new(0);
     let stops: Arc<Mutex<Option<Jobber>>> = Arc::default();
     let stopped = stops.clone();
-    let clock = ManualClock::new();
-    let app = Jobber::builder()
-        .executor(
+    let (app, clock) = manual_app_with(|app| {
+        app.executor(
             move |_: JobFuture| match spawns.fetch_add(1, Ordering::SeqCst) {
-                0 => panic!("it takes jobs one by one"),
-                // With the first job it has the app stopped.
+                0 => panic!("from now on, jobs are spawned one by one"),
+                // The first job stops the app.
                 1 => {
                     let app = stopped.lock().unwrap().take().unwrap();
                     let stop = futures_lite::future::poll_once(app.shutdown(Duration::ZERO));
@@ -146,9 +146,7 @@ fn functions_whose_drop_panics_are_dropped_one_at_a_time() -> Result {
                 _ => {}
             },
         )
-        .clock(clock.clone())
-        .build()?;
-    app.start().wait_blocking()?;
+    })?;
     let (sender, drops) = mpsc::channel();
     for name in ["first", "second", "third"] {
         let held = Held(sender.clone());
@@ -157,9 +155,7 @@ fn functions_whose_drop_panics_are_dropped_one_at_a_time() -> Result {
             async {}
         });
         let task = task.register()?;
-        for _ in 0..2 {
-            let _ = task.schedule(()).delay(SECOND).wait_blocking()?;
-        }
+        delay_all(&task, SECOND, [(); 2])?;
     }
     *stops.lock().unwrap() = Some(app.clone());
     clock.advance(SECOND);

@@ -1,4 +1,4 @@
-//! What an app tells its readers.
+//! The events of an app.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,13 +7,15 @@ use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{DropCounter, HOUR, MINUTE, Result, SECOND};
+use crate::support::{
+    DropCounter, HOUR, MINUTE, Result, SECOND, delay_all, poll, started_app, wait_until,
+};
 use futures_lite::{Stream, StreamExt, future};
 use jobber::testing::Simulation;
-use jobber::{Backoff, Event, Events, JobContext, JobEventKind, JobStatus, Jobber, Misfire};
+use jobber::{Backoff, Event, Events, JobContext, JobEventKind, JobStatus, Misfire};
 use time::macros::datetime;
 
-/// What has happened so far, without what the times are.
+/// The kinds of the events so far, without their times.
 fn kinds(events: &mut Events) -> Vec<String> {
     std::iter::from_fn(|| events.try_next())
         .map(|event| match event {
@@ -33,7 +35,7 @@ fn kinds(events: &mut Events) -> Vec<String> {
 }
 
 #[test]
-fn the_life_of_a_job_that_succeeds() -> Result {
+fn a_job_that_succeeds_is_scheduled_started_and_ended() -> Result {
     let mut sim = Simulation::new();
     let mut events = sim.app().events();
     let task = sim.app().task("t", || async {}).register()?;
@@ -47,7 +49,7 @@ fn the_life_of_a_job_that_succeeds() -> Result {
 }
 
 #[test]
-fn of_one_that_is_tried_again() -> Result {
+fn a_retry_is_an_event_between_two_starts() -> Result {
     let mut sim = Simulation::new();
     let mut events = sim.app().events();
     let task = sim
@@ -71,7 +73,7 @@ fn of_one_that_is_tried_again() -> Result {
 }
 
 #[test]
-fn of_a_recurring_one() -> Result {
+fn a_recurring_job_has_an_event_for_each_run_and_each_misfire() -> Result {
     let mut sim = Simulation::new();
     let mut events = sim.app().events();
     let clock = sim.clock();
@@ -100,7 +102,7 @@ fn of_a_recurring_one() -> Result {
 }
 
 #[test]
-fn of_one_that_is_cancelled_aborted_or_shut_down() -> Result {
+fn cancel_abort_and_shutdown_send_cancelled() -> Result {
     let mut sim = Simulation::new();
     let mut events = sim.app().events();
     let task = sim.app().task("t", std::future::pending::<()>).register()?;
@@ -121,7 +123,7 @@ fn of_one_that_is_cancelled_aborted_or_shut_down() -> Result {
 }
 
 #[test]
-fn of_a_recurring_one_that_is_aborted_in_its_run() -> Result {
+fn an_abort_in_a_run_ends_the_run_and_then_the_job() -> Result {
     let mut sim = Simulation::new();
     let mut events = sim.app().events();
     let task = sim.app().task("t", std::future::pending::<()>).register()?;
@@ -141,7 +143,7 @@ fn of_a_recurring_one_that_is_aborted_in_its_run() -> Result {
 }
 
 #[test]
-fn of_one_that_is_replaced_and_of_the_run_that_was_to_be_tried_again() -> Result {
+fn a_replacement_that_gives_up_a_retry_ends_the_run_before_it_is_scheduled() -> Result {
     let mut sim = Simulation::new();
     let mut events = sim.app().events();
     let task = sim.app().task("t", async || Err::<(), _>("no"));
@@ -166,13 +168,13 @@ fn of_one_that_is_replaced_and_of_the_run_that_was_to_be_tried_again() -> Result
         "{next:?}"
     );
     assert!(events.try_next().is_none());
-    // Whoever waits for the run is told by that.
-    assert!(future::block_on(future::poll_once(waiting)).is_some());
+    // The end of the run ends the wait for it.
+    assert!(poll(waiting).is_some());
     Ok(())
 }
 
 #[test]
-fn of_one_that_is_replaced_during_a_run_for_whose_successors_it_is_too_late() -> Result {
+fn missed_times_of_a_replaced_trigger_are_no_misfire() -> Result {
     let mut sim = Simulation::new();
     let clock = sim.clock();
     let task = sim.app().task("t", move || clock.sleep(SECOND * 5));
@@ -183,13 +185,13 @@ fn of_one_that_is_replaced_during_a_run_for_whose_successors_it_is_too_late() ->
     let _ = again.delay(MINUTE).wait_blocking()?;
     let mut events = sim.app().events();
     sim.advance(SECOND * 4);
-    // No time of the trigger that it has now was missed.
+    // The new trigger has missed no time.
     assert_eq!(kinds(&mut events), ["run 1 ended SUCCESS"]);
     Ok(())
 }
 
 #[test]
-fn of_one_that_is_replaced_by_its_own_times_and_keeps_the_one_that_it_waits_for() -> Result {
+fn a_replacement_by_the_same_expression_keeps_the_jittered_due_time() -> Result {
     let sim = Simulation::new();
     let task = sim.app().task("t", || async {}).register()?;
     let schedule = || task.schedule(()).id("x").replace().jitter(MINUTE * 30);
@@ -198,7 +200,7 @@ fn of_one_that_is_replaced_by_its_own_times_and_keeps_the_one_that_it_waits_for(
     let mut events = sim.app().events();
     let _ = schedule().cron("@hourly").wait_blocking()?;
     let Some(Event::Job(event)) = events.try_next() else {
-        panic!("it was scheduled once more");
+        panic!("there is no event");
     };
     assert_eq!(event.kind, JobEventKind::Scheduled { due });
     assert_eq!(job.exec_at(), due);
@@ -206,7 +208,7 @@ fn of_one_that_is_replaced_by_its_own_times_and_keeps_the_one_that_it_waits_for(
 }
 
 #[test]
-fn of_one_whose_time_had_passed_when_the_timer_came() -> Result {
+fn a_time_that_the_clock_jumped_over_is_a_misfire() -> Result {
     for (misfire, then) in [(Misfire::Skip, None), (Misfire::Once, Some("started 1.1"))] {
         let mut sim = Simulation::new();
         let mut events = sim.app().events();
@@ -232,7 +234,7 @@ fn of_one_whose_time_had_passed_when_the_timer_came() -> Result {
 }
 
 #[test]
-fn of_one_of_which_every_time_has_passed() -> Result {
+fn a_job_that_missed_all_its_times_is_cancelled() -> Result {
     let mut sim = Simulation::new();
     let mut events = sim.app().events();
     let task = sim.app().task("t", async |_: DropCounter| ()).register()?;
@@ -255,7 +257,7 @@ fn of_one_of_which_every_time_has_passed() -> Result {
 }
 
 #[test]
-fn an_event_says_when_to_which_job_and_of_which_task() -> Result {
+fn an_event_has_its_time_its_job_and_its_task() -> Result {
     let mut sim = Simulation::new();
     let task = sim.app().task("greet", || async {}).register()?;
     let job = task.schedule(()).id("x").delay(SECOND).wait_blocking()?;
@@ -272,7 +274,7 @@ fn an_event_says_when_to_which_job_and_of_which_task() -> Result {
 }
 
 #[test]
-fn readers_each_have_all_events_from_when_they_began() -> Result {
+fn each_reader_gets_every_event_since_it_began() -> Result {
     let mut sim = Simulation::new();
     let task = sim.app().task("t", || async {}).register()?;
     let mut early = sim.app().events();
@@ -288,13 +290,11 @@ fn readers_each_have_all_events_from_when_they_began() -> Result {
 }
 
 #[test]
-fn a_reader_that_is_behind_is_told_how_many_it_missed() -> Result {
+fn a_slow_reader_gets_the_number_of_events_that_it_missed() -> Result {
     let sim = Simulation::new();
     let task = sim.app().task("t", || async {}).register()?;
     let mut events = sim.app().events();
-    for _ in 0..1_124 {
-        let _ = task.schedule(()).delay(SECOND).wait_blocking()?;
-    }
+    delay_all(&task, SECOND, [(); 1_124])?;
     for _ in 0..1_024 {
         assert!(matches!(events.try_next(), Some(Event::Job(_))));
     }
@@ -307,14 +307,12 @@ fn a_reader_that_is_behind_is_told_how_many_it_missed() -> Result {
 }
 
 #[test]
-fn what_was_missed_last_is_told_at_the_end() -> Result {
+fn a_reader_gets_the_number_of_missed_events_after_the_end() -> Result {
     let mut sim = Simulation::new();
     let task = sim.app().task("t", || async {}).register()?;
     let events = sim.app().events();
-    for _ in 0..1_500 {
-        let _ = task.schedule(()).delay(SECOND).wait_blocking()?;
-    }
-    // Each is cancelled as well.
+    delay_all(&task, SECOND, [(); 1_500])?;
+    // Shutdown cancels each of them, which is one more event.
     sim.shutdown(SECOND);
     let events: Vec<Event> = events.into_iter().collect();
     assert_eq!(events.len(), 1_025);
@@ -328,9 +326,8 @@ fn what_was_missed_last_is_told_at_the_end() -> Result {
 
 #[test]
 fn the_stream_ends_when_the_app_has_stopped() -> Result {
-    let app = Jobber::builder().build()?;
+    let app = started_app()?;
     let task = app.task("t", || async {}).register()?;
-    app.start().wait_blocking()?;
     let events = app.events();
     let reader = std::thread::spawn(move || events.into_iter().count());
     let stream = app.events();
@@ -341,16 +338,15 @@ fn the_stream_ends_when_the_app_has_stopped() -> Result {
     assert_eq!(
         app.events().into_iter().count(),
         0,
-        "one that comes too late"
+        "a reader that begins after the end"
     );
     Ok(())
 }
 
 #[test]
 fn a_job_does_not_wait_for_its_readers() -> Result {
-    let app = Jobber::builder().build()?;
+    let app = started_app()?;
     let task = app.task("t", || async {}).register()?;
-    app.start().wait_blocking()?;
     let _never_read = app.events();
     for _ in 0..2_000 {
         let job = task.schedule(()).push().wait_blocking()?;
@@ -363,9 +359,8 @@ fn a_job_does_not_wait_for_its_readers() -> Result {
 /// missed the event, and waited for it for ever.
 #[test]
 fn a_reader_that_begins_before_a_transition_sees_its_event() -> Result {
-    let app = Jobber::builder().build()?;
+    let app = started_app()?;
     let task = app.task("t", || async {}).register()?;
-    app.start().wait_blocking()?;
     for _ in 0..2_000 {
         let job = task.schedule(()).push().wait_blocking()?;
         let mut events = app.events();
@@ -383,7 +378,7 @@ fn a_reader_that_begins_before_a_transition_sees_its_event() -> Result {
 /// stopped.
 #[test]
 fn events_of_a_shutdown_are_sent_although_another_thread_is_sending() -> Result {
-    /// Holds the sender until it is told.
+    /// Blocks the thread that sends until the test says so.
     struct Holds(Mutex<std::sync::mpsc::Receiver<()>>, AtomicUsize);
     impl Wake for Holds {
         fn wake(self: Arc<Self>) {
@@ -392,9 +387,8 @@ fn events_of_a_shutdown_are_sent_although_another_thread_is_sending() -> Result 
             }
         }
     }
-    let app = Jobber::builder().build()?;
+    let app = started_app()?;
     let task = app.task("t", || async {}).register()?;
-    app.start().wait_blocking()?;
     let (go_on, held) = std::sync::mpsc::channel();
     let holds = Arc::new(Holds(Mutex::new(held), AtomicUsize::new(0)));
     let waker = Waker::from(holds.clone());
@@ -408,9 +402,7 @@ fn events_of_a_shutdown_are_sent_although_another_thread_is_sending() -> Result 
         let task = task.clone();
         move || drop(task.schedule(()).delay(HOUR).wait_blocking())
     });
-    while holds.1.load(Ordering::SeqCst) == 0 {
-        thread::yield_now();
-    }
+    wait_until(|| holds.1.load(Ordering::SeqCst) != 0);
     app.shutdown(HOUR).wait_blocking();
     go_on.send(())?;
     sends.join().unwrap();
@@ -441,13 +433,13 @@ fn the_scheduled_event_of_a_replacement_during_a_run_has_its_own_zone() -> Resul
     let again = task.schedule(()).id("x").replace().zone(next);
     let _ = again.delay(HOUR).wait_blocking()?;
     let Some(Event::Job(event)) = events.try_next() else {
-        panic!("nothing is said of it");
+        panic!("there is no event");
     };
     let JobEventKind::Scheduled { due } = event.kind else {
-        panic!("it is said that {event}");
+        panic!("{event}");
     };
     assert_eq!(due, datetime!(2000-01-01 1:00 UTC));
     assert_eq!(due.offset(), next);
-    assert_eq!(job.exec_at().offset(), first, "it still runs by that");
+    assert_eq!(job.exec_at().offset(), first, "the run has the old trigger");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What can be a task.
+//! What a task's function may take and return.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -64,7 +64,7 @@ async fn cx_six(cx: JobContext, a: u32, b: u32, c: u32, d: u32, e: u32, f: u32) 
     cx.attempt() + a + b + c + d + e + f
 }
 
-/// Registers the function, runs it with the arguments, and gives its value.
+/// Registers the function, runs it with the arguments, and evaluates to its value.
 macro_rules! value {
     ($sim:ident, $register:ident, $function:expr, $args:expr) => {{
         let name = stringify!($function).to_string() + stringify!($register);
@@ -89,7 +89,7 @@ fn async_functions_of_none_to_six_arguments() -> Result {
 }
 
 #[test]
-fn with_a_context_before_them() -> Result {
+fn async_functions_of_a_context_and_none_to_six_arguments() -> Result {
     let mut sim = Simulation::new();
     assert_eq!(*value!(sim, task, cx_none, ()), 1);
     assert_eq!(*value!(sim, task, cx_one, 1), 2);
@@ -102,7 +102,7 @@ fn with_a_context_before_them() -> Result {
 }
 
 #[test]
-fn blocking_functions_likewise() -> Result {
+fn blocking_functions_of_none_to_six_arguments() -> Result {
     let mut sim = Simulation::new();
     let sum = |a: u32, b: u32, c: u32, d: u32, e: u32, f: u32| a + b + c + d + e + f;
     let with = |cx: JobContext, a: u32, b: u32, c: u32, d: u32, e: u32, f: u32| {
@@ -124,7 +124,7 @@ fn blocking_functions_likewise() -> Result {
 }
 
 #[test]
-fn closures_async_closures_and_futures_made_by_hand() -> Result {
+fn closures_async_closures_and_plain_futures() -> Result {
     let mut sim = Simulation::new();
     let captured = Arc::new(AtomicU32::new(40));
     let closure = move |x: u32| {
@@ -148,20 +148,15 @@ fn one_argument_that_is_a_tuple_is_one_argument() -> Result {
     Ok(())
 }
 
-/// The two shapes of a function with one parameter are told apart by one fact:
-/// arguments are `Clone`, and a context is not. If it ever were, this would no
-/// longer compile, for want of an answer.
+/// The compiler tells a function of a context from a function of one argument by that.
 #[test]
-fn a_context_is_no_argument() {
+fn a_context_is_not_clone_and_an_argument_is() {
     struct Probe<T>(std::marker::PhantomData<T>);
     trait NotClone {
         const IS_CLONE: bool = false;
     }
     impl<T> NotClone for Probe<T> {}
-    #[allow(
-        dead_code,
-        reason = "used only if the type is `Clone`, which is the question"
-    )]
+    #[allow(dead_code, reason = "used only if the type is `Clone`")]
     impl<T: Clone> Probe<T> {
         const IS_CLONE: bool = true;
     }
@@ -194,7 +189,7 @@ fn the_types_of_a_task_can_be_named() -> Result {
 }
 
 #[test]
-fn values_are_plain_ones_results_and_types_of_the_callers_own() -> Result {
+fn values_are_plain_values_results_and_custom_outputs() -> Result {
     #[derive(Debug, PartialEq)]
     struct Own(u8);
     impl TaskOutput for Own {
@@ -238,7 +233,7 @@ fn state_is_found_by_its_type() -> Result {
     assert_eq!(
         *value!(sim, task, look, ()),
         (2, 7),
-        "a second value takes the place of the first"
+        "the second value of a type replaces the first"
     );
 
     let missing = async |cx: JobContext| cx.state::<String>().cloned();

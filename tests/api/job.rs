@@ -1,11 +1,11 @@
-//! The contract of the handle, row by row.
+//! The contract of a job's handle.
 
 use std::error::Error;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{HOUR, Log, MINUTE, Result, SECOND};
+use crate::support::{HOUR, Log, MINUTE, Result, SECOND, started_app};
 use jobber::testing::{ManualClock, Simulation};
 use jobber::{AnyJob, Clock, Job, JobError, JobId, JobStatus, Jobber, Wait};
 use time::macros::{datetime, offset};
@@ -26,7 +26,7 @@ fn generated_ids_are_unique_time_ordered_uuids_of_version_7() -> Result {
     }
     assert!(
         ids.is_sorted_by(|a, b| a < b),
-        "each is later than the one before"
+        "generated ids are in the order of scheduling"
     );
     for id in ids {
         let parts: Vec<_> = id.split('-').map(str::len).collect();
@@ -93,7 +93,7 @@ fn a_job_is_found_by_its_id_until_it_is_done() -> Result {
 }
 
 #[test]
-fn an_id_of_a_job_that_is_gone_does_not_find_the_next_one_in_its_slot() -> Result {
+fn the_id_of_a_removed_job_does_not_find_the_next_job_in_its_slot() -> Result {
     let sim = Simulation::new();
     let task = sim.app().task("t", || async {}).register()?;
     let first = task.schedule(()).delay(HOUR).wait_blocking()?;
@@ -108,7 +108,7 @@ fn an_id_of_a_job_that_is_gone_does_not_find_the_next_one_in_its_slot() -> Resul
 fn a_caller_may_name_a_job_with_any_uuid() -> Result {
     let sim = Simulation::new();
     let task = sim.app().task("t", || async {}).register()?;
-    // It says slot 0, which another job has.
+    // Read as a generated id, it names slot 0, which another job has.
     let other = task.schedule(()).delay(HOUR).wait_blocking()?;
     let id = "01902a5e-7c4b-7d10-8a3e-000000000000";
     let job = task.schedule(()).id(id).delay(HOUR).wait_blocking()?;
@@ -120,7 +120,7 @@ fn a_caller_may_name_a_job_with_any_uuid() -> Result {
 }
 
 #[test]
-fn task_job_gives_the_typed_handle_of_its_own_jobs_only() -> Result {
+fn task_job_returns_the_typed_handle_of_its_own_jobs_only() -> Result {
     let mut sim = Simulation::new();
     let double = sim.app().task("double", async |x: i32| 2 * x).register()?;
     let triple = sim.app().task("triple", async |x: i32| 3 * x).register()?;
@@ -131,7 +131,7 @@ fn task_job_gives_the_typed_handle_of_its_own_jobs_only() -> Result {
         .wait_blocking()?;
     assert!(
         triple.job("answer").is_none(),
-        "the types agree, the task does not"
+        "it is a job of another task"
     );
     let job: Job<i32> = double.job("answer").expect("it is live and its own");
     sim.advance(SECOND);
@@ -140,7 +140,7 @@ fn task_job_gives_the_typed_handle_of_its_own_jobs_only() -> Result {
 }
 
 #[test]
-fn jobs_lists_all_that_are_live() -> Result {
+fn jobs_lists_every_live_job() -> Result {
     let mut sim = Simulation::new();
     let task = sim.app().task("t", async |_: u64| {}).register()?;
     let mut ids: Vec<JobId> = Vec::new();
@@ -234,7 +234,7 @@ fn status_goes_from_scheduled_over_running_to_success() -> Result {
 }
 
 #[test]
-fn result_is_not_completed_until_it_is_and_then_the_shared_value() -> Result {
+fn result_is_not_completed_before_the_end_and_then_the_shared_value() -> Result {
     /// Neither `Clone` nor `Default`.
     #[derive(Debug, PartialEq)]
     struct Report(u32);
@@ -300,9 +300,9 @@ fn wait_returns_at_once_when_the_job_is_done() -> Result {
     Ok(())
 }
 
-/// An app with real threads, whose one task ends when it is told to.
-fn gated() -> Result<(Jobber, Job<u32>, smol::channel::Sender<u32>)> {
-    let app = Jobber::builder().build()?;
+/// An app with real threads, a job that runs, and a sender whose value ends the job.
+fn job_that_waits_for_the_test() -> Result<(Jobber, Job<u32>, smol::channel::Sender<u32>)> {
+    let app = started_app()?;
     let (open, gate) = smol::channel::bounded(1);
     let task = app
         .task("gated", move || {
@@ -310,14 +310,13 @@ fn gated() -> Result<(Jobber, Job<u32>, smol::channel::Sender<u32>)> {
             async move { gate.recv().await }
         })
         .register()?;
-    app.start().wait_blocking()?;
     let job = task.schedule(()).push().wait_blocking()?;
     Ok((app, job, open))
 }
 
 #[test]
 fn any_number_of_threads_and_tasks_wait_for_one_job() -> Result {
-    let (_app, job, open) = gated()?;
+    let (_app, job, open) = job_that_waits_for_the_test()?;
     let threads: Vec<_> = (0..8)
         .map(|_| {
             let job = job.clone();
@@ -341,13 +340,13 @@ fn any_number_of_threads_and_tasks_wait_for_one_job() -> Result {
 }
 
 #[test]
-fn wait_timeout_gives_the_status_of_a_job_that_goes_on() -> Result {
-    let (_app, job, open) = gated()?;
+fn wait_timeout_returns_the_status_of_a_job_that_goes_on() -> Result {
+    let (_app, job, open) = job_that_waits_for_the_test()?;
     let short = Duration::from_millis(1);
     assert!(!job.wait_timeout(short).wait_blocking().is_final());
     assert!(!smol::block_on(job.wait_timeout(short)).is_final());
     open.send_blocking(5)?;
-    // As long as it takes: no deadline can be set so far off.
+    // No deadline can be set so far in the future: the wait has none.
     assert_eq!(
         job.wait_timeout(Duration::MAX).wait_blocking(),
         JobStatus::Success
@@ -360,8 +359,8 @@ fn wait_timeout_gives_the_status_of_a_job_that_goes_on() -> Result {
 }
 
 #[test]
-fn a_wait_that_is_dropped_half_way_harms_no_other() -> Result {
-    let (_app, job, open) = gated()?;
+fn a_wait_that_is_dropped_after_a_poll_affects_no_other_wait() -> Result {
+    let (_app, job, open) = job_that_waits_for_the_test()?;
     let mut abandoned: Wait = job.wait();
     let other = smol::spawn(job.wait());
     smol::block_on(async {
@@ -377,16 +376,7 @@ fn a_wait_that_is_dropped_half_way_harms_no_other() -> Result {
 fn dropping_the_handle_changes_nothing() -> Result {
     let mut sim = Simulation::new();
     let log = Log::new();
-    let task = sim
-        .app()
-        .task("t", {
-            let log = log.clone();
-            move |x: i32| {
-                log.add(x);
-                async {}
-            }
-        })
-        .register()?;
+    let task = sim.app().task("t", log.argument()).register()?;
     drop(task.schedule(1).delay(SECOND).wait_blocking()?);
     sim.advance(SECOND);
     assert_eq!(log.entries(), [1]);
@@ -395,9 +385,8 @@ fn dropping_the_handle_changes_nothing() -> Result {
 
 #[test]
 fn a_job_and_a_task_keep_no_app_alive() -> Result {
-    let app = Jobber::builder().build()?;
+    let app = started_app()?;
     let task = app.task("t", || async {}).register()?;
-    app.start().wait_blocking()?;
     let job = task.schedule(()).delay(HOUR).wait_blocking()?;
     drop(app);
     assert_eq!(job.wait_blocking(), JobStatus::Cancelled);
@@ -420,7 +409,7 @@ fn debug_shows_id_status_and_due_time() -> Result {
 }
 
 #[test]
-fn handles_are_send_sync_and_clone_whatever_the_value() {
+fn handles_are_send_sync_and_clone_for_every_value() {
     fn check<T: Send + Sync + Clone>() {}
     check::<Job<std::cell::Cell<u8>>>();
     check::<Job<*const u8>>();
@@ -432,7 +421,7 @@ fn handles_are_send_sync_and_clone_whatever_the_value() {
 }
 
 #[test]
-fn every_status_reads_back_from_what_it_prints() {
+fn every_status_parses_from_its_text() {
     let printed = JobStatus::ALL.map(|status| status.to_string());
     assert_eq!(
         printed,
@@ -459,7 +448,7 @@ fn every_status_reads_back_from_what_it_prints() {
 }
 
 #[test]
-fn an_id_is_free_for_the_job_that_starts_next() -> Result {
+fn the_id_of_a_finished_job_is_free_for_the_next_job_of_its_burst() -> Result {
     let mut sim = Simulation::new();
     let task = sim.app().task("t", || async {}).register()?;
     let first = task.schedule(()).id("x").delay(SECOND).wait_blocking()?;
@@ -468,13 +457,17 @@ fn an_id_is_free_for_the_job_that_starts_next() -> Result {
         std::future::ready(submit.wait_blocking().map(drop))
     });
     let other = other.register()?;
-    // So many that they are not spawned one by one.
+    // Enough for a burst.
     let jobs: Vec<_> = (0..8)
         .map(|_| other.schedule(()).delay(SECOND).wait_blocking())
         .collect::<Result<_, _>>()?;
     sim.advance(SECOND);
     assert_eq!(first.status(), JobStatus::Success);
     assert_eq!(jobs[0].status(), JobStatus::Success);
-    assert_eq!(jobs[1].status(), JobStatus::Failed, "it is taken by then");
+    assert_eq!(
+        jobs[1].status(),
+        JobStatus::Failed,
+        "the id is taken by then"
+    );
     Ok(())
 }

@@ -1,16 +1,16 @@
-//! Panics of a task end its attempt, and nothing else.
+//! A panic of user code ends its attempt and nothing else.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::mpsc;
 use std::task::{Context, Poll};
 
-use crate::support::{Bomb, Result, SECOND};
-use futures_lite::future::{block_on, poll_once};
+use crate::support::{Bomb, Result, SECOND, poll};
+use futures_lite::future::block_on;
 use jobber::testing::{ManualClock, Simulation};
 use jobber::{Backoff, Job, JobError, JobFuture, JobStatus, Jobber};
 
-/// Gives a value, so far as types are concerned.
+/// Its type says that it returns.
 fn boom(text: &str) {
     panic!("{text}");
 }
@@ -23,7 +23,7 @@ fn assert_panicked<R: Send + Sync + std::fmt::Debug + 'static>(job: &Job<R>, tex
     }
 }
 
-/// The scheduler goes on as if nothing had happened.
+/// Asserts that the scheduler still runs jobs.
 fn assert_alive(sim: &mut Simulation) -> Result {
     let task = sim.app().task("alive", async |x: i32| x).register()?;
     let job = task.schedule(1).delay(SECOND).wait_blocking()?;
@@ -33,7 +33,7 @@ fn assert_alive(sim: &mut Simulation) -> Result {
 }
 
 #[test]
-fn in_the_call() -> Result {
+fn a_panic_in_the_call_fails_the_job() -> Result {
     fn call(text: String) -> std::future::Ready<()> {
         panic!("in the call: {text}")
     }
@@ -46,7 +46,7 @@ fn in_the_call() -> Result {
 }
 
 #[test]
-fn in_a_poll() -> Result {
+fn a_panic_in_a_poll_fails_the_job() -> Result {
     let mut sim = Simulation::new();
     let clock = sim.clock();
     let task = sim
@@ -66,7 +66,7 @@ fn in_a_poll() -> Result {
 }
 
 #[test]
-fn in_the_drop_of_the_future_of_an_aborted_job() -> Result {
+fn a_panic_in_the_drop_of_an_aborted_future_is_caught() -> Result {
     struct PanicsInDrop;
     impl Future for PanicsInDrop {
         type Output = ();
@@ -90,7 +90,7 @@ fn in_the_drop_of_the_future_of_an_aborted_job() -> Result {
 }
 
 #[test]
-fn in_the_drop_of_a_local_when_the_body_ends() -> Result {
+fn a_panic_in_the_drop_of_a_local_fails_the_job() -> Result {
     let mut sim = Simulation::new();
     let task = sim
         .app()
@@ -105,7 +105,7 @@ fn in_the_drop_of_a_local_when_the_body_ends() -> Result {
 }
 
 #[test]
-fn in_the_drop_of_the_value() -> Result {
+fn a_panic_in_the_drop_of_the_value_is_caught() -> Result {
     let mut sim = Simulation::new();
     let task = sim
         .app()
@@ -119,7 +119,7 @@ fn in_the_drop_of_the_value() -> Result {
 }
 
 #[test]
-fn in_the_drop_of_an_outdated_value() -> Result {
+fn a_panic_in_the_drop_of_the_value_of_an_earlier_run_is_caught() -> Result {
     let mut sim = Simulation::new();
     let task = sim
         .app()
@@ -136,7 +136,7 @@ fn in_the_drop_of_an_outdated_value() -> Result {
 }
 
 #[test]
-fn in_the_clone_of_the_arguments() -> Result {
+fn a_panic_in_the_clone_of_the_arguments_fails_the_attempt() -> Result {
     #[derive(Debug)]
     struct NoClone;
     impl Clone for NoClone {
@@ -160,7 +160,7 @@ fn in_the_clone_of_the_arguments() -> Result {
 }
 
 #[test]
-fn a_payload_that_is_no_text_is_said_to_be_none() -> Result {
+fn the_message_of_a_panic_without_text_says_so() -> Result {
     let mut sim = Simulation::new();
     let task = sim
         .app()
@@ -177,7 +177,7 @@ fn a_payload_that_is_no_text_is_said_to_be_none() -> Result {
 }
 
 #[test]
-fn a_panicking_job_takes_no_thread_of_the_pool_with_it() -> Result {
+fn a_panic_ends_no_thread_of_the_pool() -> Result {
     let app = Jobber::builder()
         .executor(jobber::ThreadPool::new(1)?)
         .build()?;
@@ -198,9 +198,9 @@ fn a_panicking_job_takes_no_thread_of_the_pool_with_it() -> Result {
     Ok(())
 }
 
-/// It goes to the executor, which may drop that, too.
+/// What is left goes to the executor, which may run it or drop it.
 #[test]
-fn the_drop_of_what_a_timed_out_attempt_leaves_may_panic() -> Result {
+fn a_panic_in_the_drop_of_what_a_timed_out_attempt_leaves_is_caught() -> Result {
     for is_polled in [true, false] {
         let (sender, futures) = mpsc::channel();
         let clock = ManualClock::new();
@@ -219,10 +219,10 @@ fn the_drop_of_what_a_timed_out_attempt_leaves_may_panic() -> Result {
         clock.advance(SECOND);
         let mut attempt = Box::pin(futures.recv()?);
         assert_eq!(format!("{attempt:?}"), r#"JobFuture("x")"#);
-        assert!(block_on(poll_once(&mut attempt)).is_none());
+        assert!(poll(&mut attempt).is_none());
         clock.advance(SECOND);
         assert_eq!(job.wait_blocking(), JobStatus::PermanentlyFailed);
-        // That was in its arguments.
+        // The future that drops the arguments that were kept.
         let left = futures.recv()?;
         if is_polled {
             block_on(left);
@@ -235,7 +235,7 @@ fn the_drop_of_what_a_timed_out_attempt_leaves_may_panic() -> Result {
 }
 
 #[test]
-fn in_the_drop_of_arguments_that_were_kept_for_a_retry() -> Result {
+fn a_panic_in_the_drop_of_arguments_that_were_kept_for_a_retry_is_caught() -> Result {
     /// Panics when it is dropped, but not its clones.
     struct First(bool);
     impl Clone for First {

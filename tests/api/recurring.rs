@@ -1,19 +1,19 @@
-//! Jobs that run again and again.
+//! Recurring jobs on an interval.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{HOUR, Log, MINUTE, Result, SECOND, seconds};
+use crate::support::{HOUR, Log, MINUTE, Result, SECOND, manual_app, seconds, simulation_at};
 use jobber::testing::{ManualClock, Simulation};
 use jobber::{Clock, JobContext, JobError, JobStatus, Jobber, Misfire};
 use time::OffsetDateTime;
 use time::macros::datetime;
 
-/// The seconds at which runs start that take `take` each, on an interval of ten
-/// seconds, in the first `span`.
-fn starts(misfire: Misfire, take: &[u64], span: Duration) -> Result<Vec<u64>> {
+/// The seconds, up to `span`, at which the runs of a job with an interval of ten seconds
+/// start; the first of them take `take` seconds each.
+fn start_times(misfire: Misfire, take: &[u64], span: Duration) -> Result<Vec<u64>> {
     let mut sim = Simulation::new();
     let (clock, now, log) = (sim.clock(), seconds(&sim), Log::new());
     let take = take.to_vec();
@@ -40,7 +40,7 @@ fn starts(misfire: Misfire, take: &[u64], span: Duration) -> Result<Vec<u64>> {
 #[test]
 fn runs_keep_to_the_grid_however_long_they_take() -> Result {
     assert_eq!(
-        starts(Misfire::Once, &[0, 3, 9, 1], MINUTE)?,
+        start_times(Misfire::Once, &[0, 3, 9, 1], MINUTE)?,
         [10, 20, 30, 40, 50, 60]
     );
     Ok(())
@@ -49,7 +49,7 @@ fn runs_keep_to_the_grid_however_long_they_take() -> Result {
 #[test]
 fn an_overrun_is_a_misfire_and_no_two_runs_overlap() -> Result {
     // The first run takes from 10 to 45: the times 20, 30 and 40 are missed.
-    let after_overrun = |misfire| starts(misfire, &[35], Duration::from_secs(75));
+    let after_overrun = |misfire| start_times(misfire, &[35], Duration::from_secs(75));
     assert_eq!(after_overrun(Misfire::Once)?, [10, 45, 50, 60, 70]);
     assert_eq!(after_overrun(Misfire::Skip)?, [10, 50, 60, 70]);
     assert_eq!(
@@ -63,7 +63,7 @@ fn an_overrun_is_a_misfire_and_no_two_runs_overlap() -> Result {
 }
 
 #[test]
-fn a_jump_of_the_clock_is_a_misfire_too() -> Result {
+fn a_jump_of_the_clock_is_a_misfire() -> Result {
     let after_jump = |misfire| -> Result<Vec<u64>> {
         let mut sim = Simulation::new();
         let log = Log::new();
@@ -83,7 +83,7 @@ fn a_jump_of_the_clock_is_a_misfire_too() -> Result {
             .misfire(misfire)
             .every(SECOND * 10)
             .wait_blocking()?;
-        // In one jump past 10, 20 and 30, as after a long suspend.
+        // One jump past 10, 20 and 30, as after a long suspend.
         sim.clock().advance(SECOND * 35);
         sim.run_until_stalled();
         sim.advance(SECOND * 20);
@@ -127,7 +127,7 @@ fn run_number_and_nominal_time_are_in_the_context_and_in_the_run() -> Result {
 }
 
 #[test]
-fn it_answers_with_its_last_finished_run() -> Result {
+fn the_result_of_a_recurring_job_is_that_of_its_last_finished_run() -> Result {
     let mut sim = Simulation::new();
     let clock = sim.clock();
     let task = sim
@@ -161,7 +161,7 @@ fn it_answers_with_its_last_finished_run() -> Result {
 }
 
 #[test]
-fn max_runs_ends_it_with_the_status_of_the_last_run() -> Result {
+fn max_runs_ends_a_job_with_the_status_of_its_last_run() -> Result {
     for (last_is_good, end) in [(true, JobStatus::Success), (false, JobStatus::Failed)] {
         let mut sim = Simulation::new();
         let task = sim
@@ -188,7 +188,8 @@ fn max_runs_ends_it_with_the_status_of_the_last_run() -> Result {
     Ok(())
 }
 
-/// Runs a job whose runs fail where `fails` says so, for ten minutes.
+/// Runs a job each second for ten minutes; a run fails if `fails` returns `true` for its
+/// number.
 fn failing(
     max_failures: Option<u32>,
     fails: impl Fn(u64) -> bool + Send + Sync + Clone + 'static,
@@ -214,7 +215,7 @@ fn failing(
 }
 
 #[test]
-fn max_failures_in_a_row_end_it_as_permanently_failed() -> Result {
+fn max_failures_in_a_row_end_a_job_as_permanently_failed() -> Result {
     assert_eq!(
         failing(Some(3), |_| true)?,
         (JobStatus::PermanentlyFailed, 3)
@@ -237,7 +238,7 @@ fn a_success_starts_the_count_of_failures_over() -> Result {
 }
 
 #[test]
-fn next_run_gives_the_run_that_ends_next() -> Result {
+fn next_run_returns_the_run_that_ends_next() -> Result {
     let mut sim = Simulation::new();
     let task = sim.app().task("t", || async {}).register()?;
     let job = task
@@ -255,7 +256,7 @@ fn next_run_gives_the_run_that_ends_next() -> Result {
 }
 
 #[test]
-fn next_run_misses_no_run_that_ends_before_it_is_waited_for() -> Result {
+fn next_run_returns_a_run_that_ended_before_its_first_poll() -> Result {
     let mut sim = Simulation::new();
     let task = sim.app().task("t", || async {}).register()?;
     let job = task.schedule(()).every(SECOND).wait_blocking()?;
@@ -266,7 +267,7 @@ fn next_run_misses_no_run_that_ends_before_it_is_waited_for() -> Result {
 }
 
 #[test]
-fn next_run_gives_none_when_the_job_ends_without_another() -> Result {
+fn next_run_returns_none_when_the_job_ends_without_another_run() -> Result {
     let sim = Simulation::new();
     let task = sim.app().task("t", || async {}).register()?;
     let job = task.schedule(()).every(SECOND).wait_blocking()?;
@@ -276,13 +277,10 @@ fn next_run_gives_none_when_the_job_ends_without_another() -> Result {
     Ok(())
 }
 
-/// On real threads: whoever waits for run after run sees each of them.
 #[test]
 fn waiters_on_other_threads_see_every_run() -> Result {
-    let clock = ManualClock::new();
-    let app = Jobber::builder().clock(clock.clone()).build()?;
+    let (app, clock) = manual_app()?;
     let task = app.task("t", || async {}).register()?;
-    app.start().wait_blocking()?;
     let job = task
         .schedule(())
         .max_runs(100)
@@ -311,16 +309,7 @@ fn waiters_on_other_threads_see_every_run() -> Result {
 fn a_start_date_in_the_future_is_the_first_run() -> Result {
     let mut sim = Simulation::new();
     let (now, log) = (seconds(&sim), Log::new());
-    let task = sim
-        .app()
-        .task("t", {
-            let log = log.clone();
-            move || {
-                log.add(now());
-                async {}
-            }
-        })
-        .register()?;
+    let task = sim.app().task("t", log.each(move |_| now())).register()?;
     let start = datetime!(2000-01-01 0:00:25 UTC);
     let _ = task
         .schedule(())
@@ -336,16 +325,7 @@ fn a_start_date_in_the_future_is_the_first_run() -> Result {
 fn a_start_date_in_the_past_places_the_grid_and_misses_nothing() -> Result {
     let mut sim = Simulation::new();
     let (now, log) = (seconds(&sim), Log::new());
-    let task = sim
-        .app()
-        .task("t", {
-            let log = log.clone();
-            move || {
-                log.add(now());
-                async {}
-            }
-        })
-        .register()?;
+    let task = sim.app().task("t", log.each(move |_| now())).register()?;
     let start = datetime!(1999-12-31 23:59:57 UTC);
     let _ = task
         .schedule(())
@@ -362,16 +342,7 @@ fn a_start_date_in_the_past_places_the_grid_and_misses_nothing() -> Result {
 fn setting_the_wall_clock_moves_no_interval() -> Result {
     let mut sim = Simulation::new();
     let (now, log) = (seconds(&sim), Log::new());
-    let task = sim
-        .app()
-        .task("t", {
-            let log = log.clone();
-            move || {
-                log.add(now());
-                async {}
-            }
-        })
-        .register()?;
+    let task = sim.app().task("t", log.each(move |_| now())).register()?;
     let _ = task.schedule(()).every(SECOND * 10).wait_blocking()?;
     sim.advance(SECOND * 15);
     sim.set_wall(datetime!(2030-06-01 0:00 UTC));
@@ -396,7 +367,7 @@ fn a_job_every_second_runs_each_second_of_a_day() -> Result {
 /// which had drifted apart by nanoseconds.
 #[test]
 fn the_nominal_time_of_a_run_is_the_exec_at_before_it() -> Result {
-    /// Its wall time goes on by a nanosecond each time that it is read.
+    /// A wall clock that advances by a nanosecond at each reading.
     struct Drifts(ManualClock, AtomicUsize);
     impl Clock for Drifts {
         fn monotonic(&self) -> Duration {
@@ -431,8 +402,7 @@ fn the_nominal_time_of_a_run_is_the_exec_at_before_it() -> Result {
 /// the grid was placed anywhere.
 #[test]
 fn a_start_date_of_three_hundred_years_ago_places_the_grid() -> Result {
-    let clock = ManualClock::at(datetime!(2026-11-23 12:00 UTC));
-    let sim = Simulation::with(0, clock, |b| b)?;
+    let sim = simulation_at(datetime!(2026-11-23 12:00 UTC))?;
     let task = sim.app().task("t", || async {}).register()?;
     let start = datetime!(1700-01-01 0:00 UTC);
     let job = task

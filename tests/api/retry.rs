@@ -1,4 +1,4 @@
-//! Failed attempts that are tried again.
+//! Retries of failed attempts.
 
 use std::error::Error;
 use std::sync::{Arc, OnceLock};
@@ -8,8 +8,8 @@ use crate::support::{HOUR, Log, MINUTE, Result, SECOND, seconds};
 use jobber::testing::{ManualClock, Simulation};
 use jobber::{Abort, Backoff, BoxError, Job, JobContext, JobError, JobStatus, RetryAfter};
 
-/// The seconds at which a task is tried that fails until its `good` attempt.
-fn attempts(backoff: Backoff, good: u32) -> Result<(Vec<u64>, JobStatus)> {
+/// The seconds at which the attempts of a task start that succeeds in attempt `good`.
+fn attempt_times(backoff: Backoff, good: u32) -> Result<(Vec<u64>, JobStatus)> {
     let mut sim = Simulation::new();
     let (now, log) = (seconds(&sim), Log::new());
     let task = sim
@@ -31,26 +31,29 @@ fn attempts(backoff: Backoff, good: u32) -> Result<(Vec<u64>, JobStatus)> {
 
 #[test]
 fn delays_follow_the_backoff() -> Result {
-    let (at, status) = attempts(Backoff::exponential(4), 9)?;
+    let (at, status) = attempt_times(Backoff::exponential(4), 9)?;
     assert_eq!((at, status), (vec![0, 1, 3, 7, 15], JobStatus::Failed));
     let backoff = Backoff::exponential(4)
         .initial(MINUTE)
         .factor(3.0)
         .cap(MINUTE * 5);
-    assert_eq!(attempts(backoff, 9)?.0, [0, 60, 240, 540, 840]);
-    assert_eq!(attempts(Backoff::fixed(2, SECOND * 10), 9)?.0, [0, 10, 20]);
+    assert_eq!(attempt_times(backoff, 9)?.0, [0, 60, 240, 540, 840]);
+    assert_eq!(
+        attempt_times(Backoff::fixed(2, SECOND * 10), 9)?.0,
+        [0, 10, 20]
+    );
     Ok(())
 }
 
 #[test]
 fn a_success_ends_the_retries() -> Result {
-    let (at, status) = attempts(Backoff::fixed(5, SECOND), 3)?;
+    let (at, status) = attempt_times(Backoff::fixed(5, SECOND), 3)?;
     assert_eq!((at, status), (vec![0, 1, 2], JobStatus::Success));
     Ok(())
 }
 
 #[test]
-fn without_a_backoff_the_first_failure_is_the_end() -> Result {
+fn a_task_without_a_backoff_is_not_retried() -> Result {
     let mut sim = Simulation::new();
     let task = sim
         .app()
@@ -63,7 +66,7 @@ fn without_a_backoff_the_first_failure_is_the_end() -> Result {
 }
 
 #[test]
-fn between_attempts_the_job_is_scheduled_for_the_next_and_has_no_result() -> Result {
+fn a_job_between_attempts_is_scheduled_and_has_no_result() -> Result {
     let mut sim = Simulation::new();
     let task = sim
         .app()
@@ -83,7 +86,7 @@ fn between_attempts_the_job_is_scheduled_for_the_next_and_has_no_result() -> Res
 }
 
 #[test]
-fn panics_are_tried_again_as_errors_are() -> Result {
+fn a_panic_is_retried() -> Result {
     let mut sim = Simulation::new();
     let task = sim
         .app()
@@ -128,7 +131,7 @@ fn retry_after_replaces_the_delay_and_counts_as_a_retry() -> Result {
 }
 
 #[test]
-fn abort_as_an_error_leaves_no_retry() -> Result {
+fn an_abort_error_is_not_retried() -> Result {
     let mut sim = Simulation::new();
     let task = sim
         .app()
@@ -175,7 +178,7 @@ fn every_attempt_has_the_same_arguments_id_and_nominal_time() -> Result {
 }
 
 #[test]
-fn jitter_shortens_delays_by_up_to_its_share_and_not_all_alike() -> Result {
+fn jitter_shortens_each_delay_by_a_random_part_of_its_share() -> Result {
     let mut sim = Simulation::with(7, ManualClock::new(), |b| b)?;
     let task = sim
         .app()
@@ -216,7 +219,7 @@ fn a_waiting_retry_holds_no_thread() -> Result {
     let other = app.task("other", || async {}).register()?;
     app.start().wait_blocking()?;
     let job = failing.schedule(()).push().wait_blocking()?;
-    // The pool's one thread is free for others.
+    // The pool's one thread is free for other jobs.
     while job.exec_at() == time::macros::datetime!(2000-01-01 0:00 UTC) {
         assert!(
             other
@@ -263,7 +266,7 @@ fn a_recurring_job_retries_within_its_run() -> Result {
 }
 
 #[test]
-fn a_retry_that_is_too_far_off_to_count_waits_for_ever_and_harms_nobody() -> Result {
+fn a_retry_after_the_longest_duration_waits_for_ever_and_can_be_cancelled() -> Result {
     let mut sim = Simulation::new();
     let task = sim
         .app()
@@ -280,7 +283,7 @@ fn a_retry_that_is_too_far_off_to_count_waits_for_ever_and_harms_nobody() -> Res
 }
 
 #[test]
-fn the_reason_of_an_abort_is_the_source_of_that() -> Result {
+fn the_reason_of_an_abort_error_is_its_source() -> Result {
     let mut sim = Simulation::new();
     let abort = || Abort::new(std::io::Error::other("the card is gone"));
     let task = sim
@@ -296,7 +299,7 @@ fn the_reason_of_an_abort_is_the_source_of_that() -> Result {
 }
 
 #[test]
-fn a_factor_of_zero_is_allowed_and_makes_all_retries_but_the_first_at_once() -> Result {
+fn a_backoff_factor_of_zero_delays_the_first_retry_only() -> Result {
     let mut sim = Simulation::new();
     let (now, log) = (seconds(&sim), Log::new());
     let seen = log.clone();

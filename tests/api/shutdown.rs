@@ -1,15 +1,14 @@
-//! The end of an app.
+//! Shutting an app down, and waiting for all of its jobs.
 
 use std::error::Error;
-use std::future::{Future, IntoFuture};
-use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
-use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{Bomb, DropCounter, HOUR, Log, MINUTE, Result, SECOND};
+use crate::support::{
+    Bomb, DropCounter, HOUR, Log, MINUTE, Result, SECOND, WakeCounter, delay_all, poll, poll_with,
+    started_app, wait_until,
+};
 use futures_lite::future;
 use jobber::testing::{ManualClock, Simulation};
 use jobber::{Backoff, JobContext, JobFuture, JobStatus, Jobber, Misfire, Task};
@@ -52,7 +51,7 @@ fn running_attempts_end_within_the_grace() -> Result {
 }
 
 #[test]
-fn what_outlasts_the_grace_is_left_and_named() -> Result {
+fn an_attempt_that_outlasts_the_grace_is_left_running_and_returned() -> Result {
     let mut sim = Simulation::new();
     let clock = sim.clock();
     let task = sim.app().task("t", move || clock.sleep(HOUR)).register()?;
@@ -68,7 +67,7 @@ fn what_outlasts_the_grace_is_left_and_named() -> Result {
 }
 
 #[test]
-fn running_attempts_are_asked_to_end() -> Result {
+fn shutdown_sets_the_token_of_a_running_attempt() -> Result {
     let mut sim = Simulation::new();
     let task = sim
         .app()
@@ -87,7 +86,7 @@ fn running_attempts_are_asked_to_end() -> Result {
 }
 
 #[test]
-fn a_token_that_is_asked_for_during_shutdown_is_set() -> Result {
+fn a_token_that_is_taken_during_shutdown_is_set() -> Result {
     let mut sim = Simulation::new();
     let clock = sim.clock();
     let task = sim
@@ -108,7 +107,7 @@ fn a_token_that_is_asked_for_during_shutdown_is_set() -> Result {
 }
 
 #[test]
-fn a_token_that_is_asked_for_by_the_job_that_begins_the_shutdown_is_set() -> Result {
+fn a_token_that_the_job_that_shuts_down_takes_is_set() -> Result {
     let mut sim = Simulation::new();
     let app = sim.app().clone();
     let task = sim
@@ -128,7 +127,7 @@ fn a_token_that_is_asked_for_by_the_job_that_begins_the_shutdown_is_set() -> Res
 }
 
 #[test]
-fn a_failure_during_the_grace_is_not_tried_again() -> Result {
+fn a_failure_during_the_grace_is_not_retried() -> Result {
     let mut sim = Simulation::new();
     let clock = sim.clock();
     let task = sim
@@ -150,7 +149,7 @@ fn a_failure_during_the_grace_is_not_tried_again() -> Result {
 }
 
 #[test]
-fn a_recurring_job_ends_with_the_run_that_is_going_on() -> Result {
+fn shutdown_ends_a_recurring_job_with_its_current_run() -> Result {
     let mut sim = Simulation::new();
     let clock = sim.clock();
     let task = sim
@@ -189,8 +188,8 @@ fn timeouts_still_hold_during_the_grace() -> Result {
 }
 
 #[test]
-fn threads_that_wait_are_let_go() -> Result {
-    // Its threads outlive the app, and so what is left goes on.
+fn shutdown_wakes_the_threads_that_wait() -> Result {
+    // The threads of this executor outlive the app.
     let app = Jobber::builder()
         .executor(|job| smol::spawn(job).detach())
         .build()?;
@@ -206,7 +205,6 @@ fn threads_that_wait_are_let_go() -> Result {
         let app = app.clone();
         move || app.wait_all().wait_blocking()
     });
-    // So that the first is left running.
     let mut events = app.events();
     while running.status() != JobStatus::Running {
         events.next_blocking();
@@ -220,7 +218,7 @@ fn threads_that_wait_are_let_go() -> Result {
 }
 
 #[test]
-fn shutting_down_twice_and_before_the_start_does_no_harm() -> Result {
+fn an_app_can_be_shut_down_twice_and_before_its_start() -> Result {
     let app = Jobber::builder().build()?;
     assert_eq!(app.shutdown(HOUR).wait_blocking(), []);
     assert_eq!(app.shutdown(HOUR).wait_blocking(), []);
@@ -232,10 +230,9 @@ fn shutting_down_twice_and_before_the_start_does_no_harm() -> Result {
 }
 
 #[test]
-fn what_is_left_on_the_built_in_pool_fails_with_the_pool() -> Result {
-    let app = Jobber::builder().build()?;
+fn an_attempt_that_is_left_on_the_built_in_pool_fails_when_the_pool_ends() -> Result {
+    let app = started_app()?;
     let task = app.task("t", std::future::pending::<()>).register()?;
-    app.start().wait_blocking()?;
     let mut events = app.events();
     let job = task.schedule(()).push().wait_blocking()?;
     while job.status() != JobStatus::Running {
@@ -243,17 +240,15 @@ fn what_is_left_on_the_built_in_pool_fails_with_the_pool() -> Result {
     }
     let left = app.shutdown(Duration::ZERO).wait_blocking();
     assert_eq!(left, [(job.id().clone(), JobStatus::Running)]);
-    // Its threads end by themselves; the last one drops the future.
-    while !job.is_done() {
-        thread::yield_now();
-    }
+    // The threads of the pool end by themselves; the last one drops the future.
+    wait_until(|| job.is_done());
     let error = job.result().unwrap_err();
     assert!(error.source().unwrap().is::<jobber::ExecutorDropped>());
     Ok(())
 }
 
-/// Tells when it is dropped: the app has let go of its executor then, and the
-/// timer's thread, which calls it, has ended.
+/// An executor that sends when it is dropped: then the timer thread, which calls it, has
+/// ended.
 struct Watched(mpsc::Sender<()>);
 
 impl jobber::Executor for Watched {
@@ -269,7 +264,7 @@ impl Drop for Watched {
 }
 
 #[test]
-fn dropping_the_last_handle_lets_go_of_the_executor() -> Result {
+fn dropping_the_last_handle_of_an_app_drops_its_executor() -> Result {
     let (dropped, is_dropped) = mpsc::channel();
     let app = Jobber::builder().executor(Watched(dropped)).build()?;
     let task = app.task("t", || async {}).register()?;
@@ -277,7 +272,7 @@ fn dropping_the_last_handle_lets_go_of_the_executor() -> Result {
     let job = task.schedule(()).delay(HOUR).wait_blocking()?;
     let clone = app.clone();
     drop(app);
-    assert!(is_dropped.try_recv().is_err(), "a clone is there");
+    assert!(is_dropped.try_recv().is_err(), "another handle is alive");
     drop(clone);
     is_dropped.recv_timeout(Duration::from_secs(60))?;
     assert_eq!(job.status(), JobStatus::Cancelled);
@@ -285,7 +280,7 @@ fn dropping_the_last_handle_lets_go_of_the_executor() -> Result {
 }
 
 #[test]
-fn the_app_can_be_dropped_by_a_job_of_its_own() -> Result {
+fn an_app_can_be_dropped_by_a_job_of_its_own() -> Result {
     let (dropped, is_dropped) = mpsc::channel();
     let app = Jobber::builder().executor(Watched(dropped)).build()?;
     let held = Arc::new(std::sync::Mutex::new(None));
@@ -303,7 +298,7 @@ fn the_app_can_be_dropped_by_a_job_of_its_own() -> Result {
     *held.lock().unwrap() = Some(app);
     let job = submit.wait_blocking()?;
     is_dropped.recv_timeout(Duration::from_secs(60))?;
-    // Its app had stopped when the run ended.
+    // The app may have stopped before the run ended.
     assert!(matches!(
         job.wait_blocking(),
         JobStatus::Running | JobStatus::Success
@@ -312,65 +307,38 @@ fn the_app_can_be_dropped_by_a_job_of_its_own() -> Result {
 }
 
 #[test]
-fn wait_all_ends_with_the_last_job_whether_that_has_a_name_or_not() -> Result {
+fn wait_all_ends_with_the_last_job_with_or_without_a_name() -> Result {
     let mut sim = Simulation::new();
     let task = sim.app().task("t", || async {}).register()?;
     for is_named in [true, false] {
         let schedule = task.schedule(());
         let schedule = if is_named { schedule.id("x") } else { schedule };
         let _ = schedule.delay(SECOND).wait_blocking()?;
-        let woken = Arc::new(Woken::default());
-        let waker = Waker::from(woken.clone());
+        let (woken, waker) = WakeCounter::new();
         let app = sim.app().clone();
-        let mut all = pin!(app.wait_all().into_future());
-        assert!(
-            all.as_mut()
-                .poll(&mut Context::from_waker(&waker))
-                .is_pending()
-        );
+        let mut all = app.wait_all();
+        assert!(poll_with(&mut all, &waker).is_pending());
         sim.advance(SECOND);
-        assert!(woken.0.load(Ordering::SeqCst));
-        assert!(
-            all.as_mut()
-                .poll(&mut Context::from_waker(&waker))
-                .is_ready()
-        );
+        assert!(woken.count() > 0);
+        assert!(poll_with(&mut all, &waker).is_ready());
     }
     Ok(())
 }
 
 #[test]
-fn wait_all_ends_with_the_app_though_a_job_goes_on() -> Result {
+fn wait_all_ends_with_the_app_although_a_job_goes_on() -> Result {
     let mut sim = Simulation::new();
     let task = sim.app().task("t", future::pending::<()>).register()?;
     let _ = task.schedule(()).push().wait_blocking()?;
     sim.run_until_stalled();
-    let woken = Arc::new(Woken::default());
-    let waker = Waker::from(woken.clone());
+    let (woken, waker) = WakeCounter::new();
     let app = sim.app().clone();
-    let mut all = pin!(app.wait_all().into_future());
-    assert!(
-        all.as_mut()
-            .poll(&mut Context::from_waker(&waker))
-            .is_pending()
-    );
+    let mut all = app.wait_all();
+    assert!(poll_with(&mut all, &waker).is_pending());
     assert_eq!(sim.shutdown(SECOND).len(), 1);
-    assert!(woken.0.load(Ordering::SeqCst));
-    assert!(
-        all.as_mut()
-            .poll(&mut Context::from_waker(&waker))
-            .is_ready()
-    );
+    assert!(woken.count() > 0);
+    assert!(poll_with(&mut all, &waker).is_ready());
     Ok(())
-}
-
-#[derive(Default)]
-struct Woken(AtomicBool);
-
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::SeqCst);
-    }
 }
 
 #[test]
@@ -400,9 +368,9 @@ fn wait_all_waits_for_the_jobs_that_jobs_schedule() -> Result {
     Ok(())
 }
 
-/// The timer may be in a call into the executor.
+/// The timer thread may be in a call of the executor.
 #[test]
-fn a_shutdown_waits_for_the_timer_unless_that_is_who_stops() -> Result {
+fn a_shutdown_waits_for_the_timer_unless_the_timer_thread_calls_it() -> Result {
     for is_by_the_timer in [false, true] {
         let clock = ManualClock::new();
         let stops: Arc<Mutex<Option<Jobber>>> = Arc::default();
@@ -416,7 +384,7 @@ fn a_shutdown_waits_for_the_timer_unless_that_is_who_stops() -> Result {
                 let app = stopped.lock().unwrap().take();
                 let is_over = app.map(|app| {
                     let stop = app.shutdown(Duration::ZERO);
-                    future::block_on(future::poll_once(stop)).is_some()
+                    poll(stop).is_some()
                 });
                 let _ = asks.send(is_over);
                 let _ = gate.recv();
@@ -433,7 +401,7 @@ fn a_shutdown_waits_for_the_timer_unless_that_is_who_stops() -> Result {
         let is_over = asked.recv()?;
         assert_eq!(is_over, is_by_the_timer.then_some(true));
         let mut stop = app.shutdown(Duration::ZERO);
-        let stopped = future::block_on(future::poll_once(&mut stop));
+        let stopped = poll(&mut stop);
         assert!(stopped.is_none(), "the timer is in the executor");
         drop(open);
         stop.wait_blocking();
@@ -443,7 +411,7 @@ fn a_shutdown_waits_for_the_timer_unless_that_is_who_stops() -> Result {
 }
 
 #[test]
-fn an_executor_whose_drop_panics_is_let_go_of_all_the_same() -> Result {
+fn a_panic_in_the_drop_of_the_executor_is_caught() -> Result {
     struct Panics(Bomb);
     impl jobber::Executor for Panics {
         fn spawn(&self, job: JobFuture) {
@@ -489,10 +457,7 @@ fn two_shutdowns_at_once_leave_no_job_scheduled() -> Result {
         let task = app.task("t", async |_: DropCounter| {}).register()?;
         app.start().wait_blocking()?;
         let counter = DropCounter::default();
-        let mut jobs = Vec::new();
-        for _ in 0..5_000 {
-            jobs.push(task.schedule(counter.clone()).delay(HOUR).wait_blocking()?);
-        }
+        let jobs = delay_all(&task, HOUR, vec![counter.clone(); 5_000])?;
         thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| app.shutdown(HOUR).wait_blocking());

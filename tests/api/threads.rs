@@ -1,5 +1,5 @@
-//! Threads that use one app at the same time: each has its part of the app's jobs, and
-//! nobody is to see that.
+//! Many threads that use one app: each has a shard of the app's jobs, which must not be
+//! visible.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver};
@@ -7,14 +7,14 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{HOUR, Result};
+use crate::support::{HOUR, Result, manual_app_with, poll};
 use jobber::testing::ManualClock;
 use jobber::{JobId, JobStatus, Jobber, ScheduleError, Task, ThreadPool};
 
-/// More than any machine has parts for.
+/// More threads than there are shards on any machine.
 const THREADS: usize = 20;
 
-/// Runs `f` on one new thread after the other.
+/// Runs `f` on new threads, one after the other.
 fn on_each_thread<T: Send>(f: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let f = &f;
     (0..THREADS)
@@ -22,7 +22,7 @@ fn on_each_thread<T: Send>(f: impl Fn(usize) -> T + Sync) -> Vec<T> {
         .collect()
 }
 
-fn noop() -> Result<(Jobber, Task<(), ()>)> {
+fn app_with_noop() -> Result<(Jobber, Task<(), ()>)> {
     let app = Jobber::builder().clock(ManualClock::new()).build()?;
     let task = app.task("noop", async || {}).register()?;
     Ok((app, task))
@@ -30,13 +30,10 @@ fn noop() -> Result<(Jobber, Task<(), ()>)> {
 
 type App = (Jobber, ManualClock, Task<usize, ()>);
 
-/// An app on one thread, and a task that tells which of its jobs have started.
-fn in_order() -> Result<(App, Receiver<usize>)> {
-    let clock = ManualClock::new();
-    let app = Jobber::builder()
-        .clock(clock.clone())
-        .executor(ThreadPool::new(1)?)
-        .build()?;
+/// An app on one thread, and a task that sends which of its jobs have started.
+fn app_on_one_thread() -> Result<(App, Receiver<usize>)> {
+    let pool = ThreadPool::new(1)?;
+    let (app, clock) = manual_app_with(|app| app.executor(pool))?;
     let (started, starts) = mpsc::channel();
     let task = app
         .task("t", move |n: usize| {
@@ -44,13 +41,12 @@ fn in_order() -> Result<(App, Receiver<usize>)> {
             async {}
         })
         .register()?;
-    app.start().wait_blocking()?;
     Ok(((app, clock, task), starts))
 }
 
 #[test]
-fn ids_sort_by_the_time_of_scheduling_whichever_thread_that_was_on() -> Result {
-    let (app, task) = noop()?;
+fn ids_of_all_threads_sort_by_the_time_of_scheduling() -> Result {
+    let (app, task) = app_with_noop()?;
     app.start().wait_blocking()?;
     let schedule = |_| task.schedule(()).delay(HOUR).wait_blocking();
     let ids = on_each_thread(|n| schedule(n).map(|job| job.id().clone()));
@@ -60,8 +56,8 @@ fn ids_sort_by_the_time_of_scheduling_whichever_thread_that_was_on() -> Result {
 }
 
 #[test]
-fn every_thread_finds_and_cancels_the_jobs_of_all() -> Result {
-    let (app, task) = noop()?;
+fn every_thread_finds_and_cancels_the_jobs_of_every_thread() -> Result {
+    let (app, task) = app_with_noop()?;
     app.start().wait_blocking()?;
     let jobs = on_each_thread(|_| task.schedule(()).delay(HOUR).wait_blocking());
     let jobs: Vec<_> = jobs.into_iter().collect::<Result<_, _>>()?;
@@ -80,8 +76,8 @@ fn every_thread_finds_and_cancels_the_jobs_of_all() -> Result {
 }
 
 #[test]
-fn no_job_can_be_named_like_one_of_another_thread() -> Result {
-    let (app, task) = noop()?;
+fn an_id_that_a_job_of_another_thread_has_is_a_duplicate() -> Result {
+    let (app, task) = app_with_noop()?;
     app.start().wait_blocking()?;
     let taken = on_each_thread(|n| {
         let schedule = || task.schedule(()).delay(HOUR).wait_blocking();
@@ -101,7 +97,7 @@ fn no_job_can_be_named_like_one_of_another_thread() -> Result {
 
 #[test]
 fn no_thread_schedules_before_the_start_or_after_the_stop() -> Result {
-    let (app, task) = noop()?;
+    let (app, task) = app_with_noop()?;
     let schedule = |_| task.schedule(()).delay(HOUR).wait_blocking();
     for result in on_each_thread(schedule) {
         assert!(matches!(result, Err(ScheduleError::NotStarted)));
@@ -119,11 +115,11 @@ fn no_thread_schedules_before_the_start_or_after_the_stop() -> Result {
 }
 
 #[test]
-fn jobs_of_all_threads_start_in_the_order_in_which_they_are_due() -> Result {
-    let ((app, clock, task), starts) = in_order()?;
+fn jobs_of_all_threads_start_in_the_order_of_their_due_times() -> Result {
+    let ((app, clock, task), starts) = app_on_one_thread()?;
     on_each_thread(|n| {
         for k in 0..50 {
-            // Each thread has its part of all times.
+            // The due times of the threads are interleaved.
             let n = k * THREADS + n;
             let due = Duration::from_millis(n as u64);
             task.schedule(n).delay(due).wait_blocking().map(drop)?;
@@ -138,12 +134,13 @@ fn jobs_of_all_threads_start_in_the_order_in_which_they_are_due() -> Result {
     Ok(())
 }
 
-/// Each part counted its jobs by itself.
+/// Regression: each shard counted its jobs by itself, and jobs of one due time started in
+/// the order of those counts.
 #[test]
-fn of_one_time_those_scheduled_first_start_first_whichever_thread_that_was_on() -> Result {
-    let ((app, clock, task), starts) = in_order()?;
+fn jobs_of_one_due_time_start_in_the_order_of_scheduling_on_any_thread() -> Result {
+    let ((app, clock, task), starts) = app_on_one_thread()?;
     for result in on_each_thread(|n| {
-        // Each with its own past.
+        // The shards have had different numbers of jobs.
         for _ in n..THREADS {
             let other = task.schedule(THREADS).delay(2 * HOUR).wait_blocking()?;
             let _ = other.cancel().wait_blocking();
@@ -158,12 +155,12 @@ fn of_one_time_those_scheduled_first_start_first_whichever_thread_that_was_on() 
     Ok(())
 }
 
-/// A job in memory that was replaced by a stored one stayed in its thread's part, and the
-/// stop looked for it in another: it waited for the whole grace, and took the timeout
-/// from whatever job it found there.
+/// Regression: a job in memory that was replaced by a stored one stayed in the shard of its
+/// thread, and shutdown looked for it in another one: it waited for the whole grace, and
+/// removed the timeout of the job that it found there.
 #[cfg(feature = "serde")]
 #[test]
-fn the_stop_leaves_a_job_that_has_become_durable_and_no_other() -> Result {
+fn shutdown_leaves_a_job_that_became_durable_and_affects_no_other() -> Result {
     let app = Jobber::builder()
         .storage(jobber::MemoryStorage::new())
         .executor(ThreadPool::new(2)?)
@@ -178,7 +175,7 @@ fn the_stop_leaves_a_job_that_has_become_durable_and_no_other() -> Result {
         .timeout(Duration::from_millis(200))
         .register()?;
     app.start().wait_blocking()?;
-    // The first of its part.
+    // The first job of its shard.
     let running = slow.schedule(()).id("slow").push().wait_blocking()?;
     is_up.recv()?;
     let replaced = on_each_thread(|n| {
@@ -196,7 +193,7 @@ fn the_stop_leaves_a_job_that_has_become_durable_and_no_other() -> Result {
     Ok(())
 }
 
-/// One job is live at each moment, each time in another thread's part.
+/// One job is live at each moment, each time in another shard.
 #[test]
 fn wait_all_sees_a_job_that_another_thread_schedules_before_the_first_is_done() -> Result {
     const LINKS: usize = 3_000;
@@ -226,7 +223,7 @@ fn wait_all_sees_a_job_that_another_thread_schedules_before_the_first_is_done() 
 }
 
 #[test]
-fn with_a_seed_ids_are_the_same_whichever_thread_makes_them() -> Result {
+fn ids_of_one_seed_are_the_same_on_every_thread() -> Result {
     let ids = on_each_thread(|_| {
         let builder = Jobber::builder().clock(ManualClock::new()).seed(7);
         let app = builder.build()?;
@@ -242,7 +239,7 @@ fn with_a_seed_ids_are_the_same_whichever_thread_makes_them() -> Result {
 
 #[test]
 fn no_thread_schedules_while_the_app_stops() -> Result {
-    let (app, task) = noop()?;
+    let (app, task) = app_with_noop()?;
     let (sender, gate) = mpsc::channel::<()>();
     let gate = std::sync::Mutex::new(gate);
     let (begun, has_begun) = mpsc::channel();
@@ -255,8 +252,8 @@ fn no_thread_schedules_while_the_app_stops() -> Result {
     let job = blocks.schedule(()).push().wait_blocking()?;
     has_begun.recv()?;
     let mut stop = app.shutdown(HOUR);
-    let stopped = futures_lite::future::block_on(futures_lite::future::poll_once(&mut stop));
-    assert!(stopped.is_none(), "it waits for the job");
+    let stopped = poll(&mut stop);
+    assert!(stopped.is_none(), "shutdown waits for the job");
     for result in on_each_thread(|_| task.schedule(()).delay(HOUR).wait_blocking()) {
         assert!(matches!(result, Err(ScheduleError::Stopped)));
     }

@@ -1,12 +1,15 @@
-//! Attempts that take too long.
+//! Timeouts of attempts.
 
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use crate::support::{DropCounter, HOUR, Log, Result, SECOND, WATCHDOG, seconds};
-use futures_lite::future::{block_on, poll_once};
-use jobber::testing::{ManualClock, Simulation};
-use jobber::{Backoff, JobContext, JobError, JobFuture, JobStatus, Jobber, StartError};
+use crate::support::{
+    DropCounter, HOUR, Log, Result, SECOND, WATCHDOG, hand_polled_app, manual_app, poll, seconds,
+    wait_until,
+};
+use futures_lite::future::block_on;
+use jobber::testing::Simulation;
+use jobber::{Backoff, JobContext, JobError, JobStatus};
 
 #[test]
 fn an_attempt_ends_at_its_limit_and_not_before() -> Result {
@@ -47,7 +50,7 @@ fn the_future_of_a_timed_out_attempt_is_dropped() -> Result {
 }
 
 #[test]
-fn one_that_ends_in_time_is_left_alone() -> Result {
+fn an_attempt_that_ends_in_time_succeeds() -> Result {
     let mut sim = Simulation::new();
     let clock = sim.clock();
     let task = sim
@@ -62,7 +65,7 @@ fn one_that_ends_in_time_is_left_alone() -> Result {
 }
 
 #[test]
-fn the_limit_is_for_each_attempt_anew() -> Result {
+fn each_attempt_has_the_whole_limit() -> Result {
     let mut sim = Simulation::new();
     let (clock, now, log) = (sim.clock(), seconds(&sim), Log::new());
     let task = sim
@@ -109,9 +112,8 @@ fn a_run_that_times_out_is_followed_by_the_next() -> Result {
 }
 
 #[test]
-fn a_blocking_function_that_is_too_late_is_told_and_its_value_thrown_away() -> Result {
-    let clock = ManualClock::new();
-    let app = Jobber::builder().clock(clock.clone()).build()?;
+fn the_timeout_of_a_blocking_function_sets_its_token_and_discards_its_value() -> Result {
+    let (app, clock) = manual_app()?;
     let (started, has_started) = smol::channel::bounded(1);
     let task = app
         .blocking_task("t", move |cx: JobContext| {
@@ -122,7 +124,6 @@ fn a_blocking_function_that_is_too_late_is_told_and_its_value_thrown_away() -> R
         })
         .timeout(SECOND)
         .register()?;
-    app.start().wait_blocking()?;
     let job = task.schedule(()).push().wait_blocking()?;
     has_started.recv_blocking()?;
     clock.advance(SECOND);
@@ -132,12 +133,11 @@ fn a_blocking_function_that_is_too_late_is_told_and_its_value_thrown_away() -> R
     Ok(())
 }
 
-/// A blocking function can't be stopped from outside, and a job runs one
-/// attempt at a time: the retry has to wait until the function has returned.
+/// A blocking function cannot be stopped from outside, so that the retry has to wait until
+/// it has returned.
 #[test]
-fn no_attempt_starts_while_the_function_of_the_last_one_still_runs() -> Result {
-    let clock = ManualClock::new();
-    let app = Jobber::builder().clock(clock.clone()).build()?;
+fn no_attempt_starts_while_the_function_of_a_timed_out_attempt_runs() -> Result {
+    let (app, clock) = manual_app()?;
     let (started, has_started) = smol::channel::unbounded();
     let (let_go, may_return) = smol::channel::unbounded::<()>();
     let running = Log::new();
@@ -154,12 +154,11 @@ fn no_attempt_starts_while_the_function_of_the_last_one_still_runs() -> Result {
         .timeout(SECOND)
         .retry(Backoff::fixed(1, SECOND))
         .register()?;
-    app.start().wait_blocking()?;
     let events = app.events();
     let job = task.schedule(()).push().wait_blocking()?;
     assert_eq!(has_started.recv_blocking()?, 1);
     clock.advance(SECOND);
-    // Timed out, and waiting for its retry.
+    // The attempt has timed out, and the job waits for its retry.
     events.into_iter().find(|e| matches!(e, jobber::Event::Job(e) if matches!(e.kind, jobber::JobEventKind::Retrying { .. })));
     assert_eq!(job.status(), JobStatus::Scheduled);
     clock.advance(SECOND * 10);
@@ -174,22 +173,9 @@ fn no_attempt_starts_while_the_function_of_the_last_one_still_runs() -> Result {
     Ok(())
 }
 
-/// An app whose jobs run when the test polls them, and a clock that the test turns.
-fn by_hand() -> Result<(Jobber, ManualClock, mpsc::Receiver<JobFuture>), StartError> {
-    let clock = ManualClock::new();
-    let (spawns, spawned) = mpsc::channel();
-    let app = Jobber::builder()
-        .clock(clock.clone())
-        .wake_gap(Duration::ZERO)
-        .executor(move |job: JobFuture| drop(spawns.send(job)))
-        .build()?;
-    app.start().wait_blocking()?;
-    Ok((app, clock, spawned))
-}
-
 #[test]
-fn the_next_run_waits_for_the_body_of_one_that_has_timed_out() -> Result {
-    let (app, clock, spawned) = by_hand()?;
+fn the_next_run_waits_for_the_future_of_a_timed_out_run() -> Result {
+    let (app, clock, spawned) = hand_polled_app()?;
     let log = Log::new();
     let runs = log.clone();
     let task = app.task("t", move |cx: JobContext| {
@@ -201,8 +187,8 @@ fn the_next_run_waits_for_the_body_of_one_that_has_timed_out() -> Result {
     let job = task.schedule(()).every(SECOND * 2).wait_blocking()?;
     clock.advance(SECOND * 2);
     let mut body = spawned.recv_timeout(WATCHDOG)?;
-    assert!(block_on(poll_once(&mut body)).is_none());
-    // When the second of these has been handed over, the timer has been there twice.
+    assert!(poll(&mut body).is_none());
+    // When the second of these is spawned, the timer has handled both times.
     for _ in 0..2 {
         let tick = tick.schedule(()).delay(SECOND).wait_blocking()?;
         clock.advance(SECOND);
@@ -219,15 +205,15 @@ fn the_next_run_waits_for_the_body_of_one_that_has_timed_out() -> Result {
     );
     block_on(body);
     let mut next = spawned.recv_timeout(WATCHDOG)?;
-    assert!(block_on(poll_once(&mut next)).is_none());
+    assert!(poll(&mut next).is_none());
     assert_eq!(log.entries(), [1, 2]);
     Ok(())
 }
 
 #[test]
-fn what_is_cloned_until_its_attempt_has_timed_out_is_there_for_the_next() -> Result {
+fn arguments_whose_clone_outlasts_the_timeout_are_there_for_the_next_attempt() -> Result {
     type Gate = (mpsc::Sender<()>, mpsc::Receiver<()>);
-    /// Has its first clone wait for a word.
+    /// The first clone waits for the test.
     struct Slow(u32, Arc<Mutex<Option<Gate>>>);
     impl Clone for Slow {
         fn clone(&self) -> Self {
@@ -239,7 +225,7 @@ fn what_is_cloned_until_its_attempt_has_timed_out_is_there_for_the_next() -> Res
         }
     }
     for is_replaced in [false, true] {
-        let (app, clock, spawned) = by_hand()?;
+        let (app, clock, spawned) = hand_polled_app()?;
         let log = Log::new();
         let seen = log.clone();
         let task = app.task("t", move |slow: Slow| {
@@ -257,9 +243,7 @@ fn what_is_cloned_until_its_attempt_has_timed_out_is_there_for_the_next() -> Res
         let running = std::thread::spawn(move || block_on(body));
         asked.recv_timeout(WATCHDOG)?;
         clock.advance(SECOND);
-        while job.status() != JobStatus::Scheduled {
-            std::thread::yield_now();
-        }
+        wait_until(|| job.status() == JobStatus::Scheduled);
         if is_replaced {
             let other = Slow(2, Arc::default());
             let _ = task

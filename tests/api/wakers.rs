@@ -1,14 +1,14 @@
 //! Wakers are user code: they may panic, and use the app within `wake`.
 
-use std::future::{Future, IntoFuture};
+use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
-use std::thread;
 
 use crate::support::{
-    Bomb, HOUR, Log, MINUTE, Result, SECOND, WATCHDOG, assert_ends, assert_no_deadlock,
+    Bomb, HOUR, Log, MINUTE, Result, SECOND, assert_ends, manual_app, poll, poll_with, wait_until,
+    without_deadlock,
 };
 use futures_lite::{Stream, StreamExt};
 use jobber::testing::{ManualClock, Simulation};
@@ -47,27 +47,19 @@ fn a_waker_that_panics_does_not_end_the_timer() -> Result {
             panic!("woken");
         }
     }
-    let clock = ManualClock::new();
-    let app = Jobber::builder().clock(clock.clone()).build()?;
+    let (app, clock) = manual_app()?;
     let slow = app
         .task("slow", std::future::pending::<()>)
         .timeout(SECOND)
         .register()?;
     let quick = app.task("quick", || async {}).register()?;
-    app.start().wait_blocking()?;
     let job = slow.schedule(()).push().wait_blocking()?;
     let waker = Waker::from(Arc::new(Panics));
     let mut waits = [job.wait(), job.wait()];
     for wait in &mut waits {
-        assert!(
-            pin!(wait)
-                .poll(&mut Context::from_waker(&waker))
-                .is_pending()
-        );
+        assert!(poll_with(wait, &waker).is_pending());
     }
-    while job.status() != JobStatus::Running {
-        thread::yield_now();
-    }
+    wait_until(|| job.status() == JobStatus::Running);
     let after = quick.schedule(()).delay(SECOND * 2).wait_blocking()?;
     clock.advance(SECOND);
     assert_ends(&job, JobStatus::Timeout);
@@ -110,19 +102,18 @@ fn the_waker_of_an_event_reader_may_use_the_app() -> Result {
 /// channel, and a waker that polls within `wake` deadlocked the timer thread.
 #[test]
 fn a_waker_may_poll_within_wake() -> Result {
-    let (done, all_done) = mpsc::channel();
-    thread::spawn(move || {
+    let woken = without_deadlock(|| {
         let mut sim = Simulation::new();
-        let task = sim.app().task("t", || async {}).register().unwrap();
+        let task = sim.app().task("t", || async {}).register()?;
         let log = Log::new();
 
-        let job = task.schedule(()).delay(SECOND).wait_blocking().unwrap();
+        let job = task.schedule(()).delay(SECOND).wait_blocking()?;
         let seen = log.clone();
         Inline::start(async move {
             job.wait().await;
             seen.add("job");
         });
-        let every = task.schedule(()).every(SECOND).wait_blocking().unwrap();
+        let every = task.schedule(()).every(SECOND).wait_blocking()?;
         let (waited, seen) = (every.clone(), log.clone());
         Inline::start(async move {
             waited.next_run().await;
@@ -146,10 +137,9 @@ fn a_waker_may_poll_within_wake() -> Result {
         });
         let mut entries = log.take();
         entries.sort();
-        let _ = done.send(entries);
-    });
-    let entries = all_done.recv_timeout(WATCHDOG)?;
-    assert_eq!(entries, ["all", "events", "job", "run"]);
+        Ok(entries)
+    })?;
+    assert_eq!(woken, ["all", "events", "job", "run"]);
     Ok(())
 }
 
@@ -158,23 +148,23 @@ fn a_waker_may_poll_within_wake() -> Result {
 #[test]
 fn a_notified_wait_that_ends_or_is_dropped_wakes_the_next_without_a_lock() -> Result {
     for is_polled in [true, false] {
-        assert_no_deadlock(move || {
+        without_deadlock(move || {
             let mut sim = Simulation::new();
-            let task = sim.app().task("t", || async {}).register().unwrap();
-            let job = task.schedule(()).every(SECOND).wait_blocking().unwrap();
-            let mut first = Box::pin(job.next_run());
-            let mut cx = Context::from_waker(Waker::noop());
-            assert!(first.as_mut().poll(&mut cx).is_pending());
+            let task = sim.app().task("t", || async {}).register()?;
+            let job = task.schedule(()).every(SECOND).wait_blocking()?;
+            let mut first = job.next_run();
+            assert!(poll(&mut first).is_none());
             sim.advance(SECOND);
             let second = job.next_run();
             Inline::start(async move {
                 second.await;
             });
             if is_polled {
-                assert!(first.as_mut().poll(&mut cx).is_ready());
+                assert!(poll(&mut first).is_some());
             }
             drop(first);
             sim.advance(SECOND);
+            Ok(())
         })?;
     }
     Ok(())
@@ -185,19 +175,19 @@ fn a_notified_wait_that_ends_or_is_dropped_wakes_the_next_without_a_lock() -> Re
 #[cfg(feature = "serde")]
 #[test]
 fn the_waker_of_wait_all_may_look_at_a_stored_job_during_shutdown() -> Result {
-    assert_no_deadlock(|| {
+    without_deadlock(|| {
         let storage = jobber::MemoryStorage::new();
-        let sim = Simulation::with(0, ManualClock::new(), |app| app.storage(storage));
-        let mut sim = sim.unwrap();
+        let mut sim = Simulation::with(0, ManualClock::new(), |app| app.storage(storage))?;
         let task = sim.app().task("t", async |_: u32| ()).durable();
-        let task = task.register().unwrap();
-        let job = task.schedule(1).delay(HOUR).wait_blocking().unwrap();
+        let task = task.register()?;
+        let job = task.schedule(1).delay(HOUR).wait_blocking()?;
         let app = sim.app().clone();
         Inline::start(async move {
             app.wait_all().await;
             let _ = job.exec_at();
         });
         sim.shutdown(SECOND);
+        Ok(())
     })
 }
 
@@ -214,12 +204,10 @@ fn a_waker_whose_drop_panics_does_not_end_the_timer() -> Result {
             drop(self.wait.lock().unwrap().take());
         }
     }
-    let clock = ManualClock::new();
-    let app = Jobber::builder().clock(clock.clone()).build()?;
+    let (app, clock) = manual_app()?;
     let slow = app.task("slow", std::future::pending::<()>).timeout(SECOND);
     let slow = slow.register()?;
     let quick = app.task("quick", || async {}).register()?;
-    app.start().wait_blocking()?;
     let mut events = app.events();
     let job = slow.schedule(()).push().wait_blocking()?;
     let started = |event: &Event| matches!(event, Event::Job(e) if matches!(e.kind, JobEventKind::Started { .. }));
@@ -233,8 +221,7 @@ fn a_waker_whose_drop_panics_does_not_end_the_timer() -> Result {
     {
         let mut wait = holds.wait.lock().unwrap();
         let wait = wait.as_mut().ok_or("it is there")?;
-        let polled = pin!(wait).poll(&mut Context::from_waker(&waker));
-        assert!(polled.is_pending());
+        assert!(poll_with(wait, &waker).is_pending());
     }
     drop((holds, waker));
 
@@ -250,7 +237,7 @@ fn a_waker_whose_drop_panics_does_not_end_the_timer() -> Result {
 /// its job deadlocked.
 #[test]
 fn a_waker_may_look_at_its_job_within_wake() -> Result {
-    /// Looks at a job when it is woken.
+    /// Reads a job when it is woken, and logs its status.
     struct Looks(Job<()>, Log<JobStatus>);
     impl Wake for Looks {
         fn wake(self: Arc<Self>) {
@@ -258,54 +245,35 @@ fn a_waker_may_look_at_its_job_within_wake() -> Result {
             self.1.add(self.0.status());
         }
     }
-    assert_no_deadlock(|| {
+    without_deadlock(|| {
         let mut sim = Simulation::new();
         let task = sim.app().task("t", async || Err::<(), _>("no"));
-        let task = task.retry(Backoff::fixed(1, HOUR)).register().unwrap();
-        let plain = sim.app().task("plain", async || {}).register().unwrap();
+        let task = task.retry(Backoff::fixed(1, HOUR)).register()?;
+        let plain = sim.app().task("plain", async || {}).register()?;
         let log = Log::new();
         let look = |job: &Job<()>| Waker::from(Arc::new(Looks(job.clone(), log.clone())));
-        // It is done; every time has passed; it is replaced, and its retry given up.
-        let done = plain.schedule(()).delay(SECOND).wait_blocking().unwrap();
+        // A job that ends, one that misses all its times, and one whose retry a replacement gives
+        // up.
+        let done = plain.schedule(()).delay(SECOND).wait_blocking()?;
         let schedule = plain.schedule(()).misfire(Misfire::Skip);
-        let passed = schedule.cron("0 0 1 1 1 * 2000").wait_blocking().unwrap();
-        let replaced = task
-            .schedule(())
-            .id("x")
-            .every(SECOND)
-            .wait_blocking()
-            .unwrap();
-        let mut waits = [
-            pin!(done.wait().into_future()),
-            pin!(passed.wait().into_future()),
-        ];
+        let passed = schedule.cron("0 0 1 1 1 * 2000").wait_blocking()?;
+        let replaced = task.schedule(()).id("x").every(SECOND).wait_blocking()?;
+        let mut waits = [done.wait(), passed.wait()];
         for (wait, job) in waits.iter_mut().zip([&done, &passed]) {
-            let waker = look(job);
-            assert!(
-                wait.as_mut()
-                    .poll(&mut Context::from_waker(&waker))
-                    .is_pending()
-            );
+            assert!(poll_with(wait, &look(job)).is_pending());
         }
-        let mut run = pin!(replaced.next_run().into_future());
+        let mut run = replaced.next_run();
         let waker = look(&replaced);
-        assert!(
-            run.as_mut()
-                .poll(&mut Context::from_waker(&waker))
-                .is_pending()
-        );
+        assert!(poll_with(&mut run, &waker).is_pending());
         sim.advance(SECOND);
-        // A retry is left, and wakes, too.
+        // The retry of the third job wakes its waiter, too.
         assert_eq!(log.take(), [JobStatus::Success, JobStatus::Scheduled]);
-        assert!(
-            run.as_mut()
-                .poll(&mut Context::from_waker(&waker))
-                .is_pending()
-        );
+        assert!(poll_with(&mut run, &waker).is_pending());
         let again = task.schedule(()).id("x").replace();
-        let _ = again.every(MINUTE).wait_blocking().unwrap();
+        let _ = again.every(MINUTE).wait_blocking()?;
         assert_eq!(log.take(), [JobStatus::Scheduled]);
         sim.set_wall(datetime!(2000-01-01 1:30 UTC));
         assert_eq!(log.take(), [JobStatus::Cancelled]);
+        Ok(())
     })
 }

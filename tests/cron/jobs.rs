@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{DAY, HOUR, Log, MINUTE, Result, SECOND};
+use crate::support::{DAY, HOUR, Log, MINUTE, Result, SECOND, simulation_at};
 use jobber::testing::{ManualClock, Simulation};
 use jobber::{Clock, Cron, JobContext, JobStatus, Misfire, ScheduleError, Task};
 use time::OffsetDateTime;
@@ -289,8 +289,7 @@ fn an_expression_that_can_not_be_read_is_refused_with_its_error() -> Result {
 #[test]
 fn it_ends_when_its_last_time_has_passed_with_the_status_of_its_last_run() -> Result {
     for (fails, end) in [(false, JobStatus::Success), (true, JobStatus::Failed)] {
-        let clock = ManualClock::at(datetime!(2026-12-31 22:30 UTC));
-        let mut sim = Simulation::with(0, clock, |b| b)?;
+        let mut sim = simulation_at(datetime!(2026-12-31 22:30 UTC))?;
         let task = sim
             .app()
             .task("t", move || async move {
@@ -638,8 +637,7 @@ fn a_job_goes_on_after_the_clock_jumped_ahead_and_was_set_right() -> Result {
         Misfire::All(1),
         Misfire::Grace(HOUR),
     ] {
-        let clock = ManualClock::at(datetime!(2026-11-23 0:30 UTC));
-        let mut sim = Simulation::with(0, clock, |b| b)?;
+        let mut sim = simulation_at(datetime!(2026-11-23 0:30 UTC))?;
         let task = sim.app().task("t", || async {}).register()?;
         let job = task
             .schedule(())
@@ -670,13 +668,7 @@ fn a_replacement_by_the_same_expression_skips_and_repeats_no_time() -> Result {
     let nominal = Log::new();
     let task = sim
         .app()
-        .task("t", {
-            let nominal = nominal.clone();
-            move |cx: jobber::JobContext| {
-                nominal.add(cx.nominal_time());
-                async {}
-            }
-        })
+        .task("t", nominal.each(|cx| cx.nominal_time()))
         .register()?;
     let schedule = || task.schedule(()).id("x").replace().jitter(MINUTE * 20);
     let _ = schedule().cron("@hourly").wait_blocking()?;
@@ -729,8 +721,8 @@ fn a_time_that_is_due_when_a_late_run_ends_is_not_missed() -> Result {
 /// and a job that was replaced during its last run ran for that time again.
 #[test]
 fn a_replacement_during_the_last_run_does_not_repeat_its_time() -> Result {
-    let clock = ManualClock::at(datetime!(2026-11-23 0:30 UTC));
-    let mut sim = Simulation::with(0, clock.clone(), |b| b)?;
+    let mut sim = simulation_at(datetime!(2026-11-23 0:30 UTC))?;
+    let clock = sim.clock();
     let nominal = Log::new();
     let task = sim
         .app()
@@ -757,8 +749,7 @@ fn a_replacement_during_the_last_run_does_not_repeat_its_time() -> Result {
 #[test]
 fn a_replacement_after_a_step_back_skips_only_times_that_have_run() -> Result {
     let minutes = |minutes: u32| datetime!(2000-01-01 0:00 UTC) + MINUTE * minutes;
-    let clock = ManualClock::at(minutes(10) + SECOND * 30);
-    let mut sim = Simulation::with(0, clock, |app| app)?;
+    let mut sim = simulation_at(minutes(10) + SECOND * 30)?;
     let task = sim.app().task("t", || async {}).register()?;
     let replace = |cron: &str| {
         let again = task.schedule(()).id("x").replace();
@@ -803,8 +794,7 @@ fn a_replacement_after_a_step_back_skips_only_times_that_have_run() -> Result {
 /// then and was set right before the first run, the job did not run for that long.
 #[test]
 fn a_job_scheduled_while_the_clock_was_ahead_runs_after_the_clock_is_set_right() -> Result {
-    let clock = ManualClock::at(datetime!(2000-01-01 13:00:30 UTC));
-    let mut sim = Simulation::with(0, clock, |app| app)?;
+    let mut sim = simulation_at(datetime!(2000-01-01 13:00:30 UTC))?;
     let log = Log::new();
     let times = log.clone();
     let task = sim.app().task("t", move |cx: jobber::JobContext| {

@@ -11,7 +11,9 @@ use std::thread;
 use std::time::Duration;
 
 use super::{LocalThread, block_on, forever, is_executor_dropped};
-use crate::support::{HOUR, Log, Result, SECOND, WATCHDOG, assert_ends};
+use crate::support::{
+    HOUR, Log, Result, SECOND, WATCHDOG, assert_ends, delay_all, manual_app_with, wait_until,
+};
 use jobber::testing::ManualClock;
 use jobber::{
     Backoff, BlockingJob, BoxError, Event, Executor, Job, JobEventKind, JobFuture, JobStatus,
@@ -23,12 +25,7 @@ use smol::stream::StreamExt;
 
 /// An app on a clock turned by hand, and on this executor.
 fn app_on(executor: impl Executor) -> Result<(Jobber, ManualClock), BoxError> {
-    let clock = ManualClock::new();
-    let app = Jobber::builder()
-        .clock(clock.clone())
-        .executor(executor)
-        .build()?;
-    app.start().wait_blocking()?;
+    let (app, clock) = manual_app_with(|app| app.executor(executor))?;
     Ok((app, clock))
 }
 
@@ -186,11 +183,14 @@ fn that_ends_while_jobs_run_and_wait_fails_them() -> Result {
 #[test]
 fn of_an_app_that_is_shut_down_fails_what_it_had_to_leave() -> Result {
     let (app, _) = app_on(jobber::ThreadPool::new(1)?)?;
-    let task = app.task("t", async |running: Sender<()>, signal: super::DropSignal| {
-        let _ = running.send(()).await;
-        pending::<()>().await;
-        drop(signal);
-    });
+    let task = app.task(
+        "t",
+        async |running: Sender<()>, signal: super::DropSignal| {
+            let _ = running.send(()).await;
+            pending::<()>().await;
+            drop(signal);
+        },
+    );
     let (running, is_running) = channel::bounded(1);
     let (signal, dropped) = super::drop_signal();
     let job = task
@@ -378,11 +378,7 @@ fn that_moves_a_job_from_thread_to_thread_runs_it_once() -> Result {
 /// thread, only for the job to fail.
 #[test]
 fn a_job_that_the_executor_drops_fails_without_a_call_of_its_function() -> Result {
-    let clock = ManualClock::new();
-    let app = Jobber::builder()
-        .clock(clock.clone())
-        .executor(drop::<JobFuture>)
-        .build()?;
+    let (app, clock) = manual_app_with(|app| app.executor(drop::<JobFuture>))?;
     let called = Arc::new(AtomicBool::new(false));
     let task = app
         .task("t", {
@@ -394,12 +390,9 @@ fn a_job_that_the_executor_drops_fails_without_a_call_of_its_function() -> Resul
         })
         .retry(Backoff::fixed(1, SECOND))
         .register()?;
-    app.start().wait_blocking()?;
     let job = task.schedule(1).delay(SECOND).wait_blocking()?;
     clock.advance(SECOND);
-    while job.exec_at() == time::macros::datetime!(2000-01-01 0:00:01 UTC) {
-        thread::yield_now();
-    }
+    wait_until(|| job.exec_at() != time::macros::datetime!(2000-01-01 0:00:01 UTC));
     clock.advance(SECOND);
     assert_ends(&job, JobStatus::Failed);
     assert!(
@@ -424,11 +417,7 @@ fn a_recurring_job_that_the_executor_dropped_keeps_its_arguments_for_the_next_ru
         .executor(move |job: JobFuture| drop(spawns.send(job)))
         .build()?;
     let log = Log::new();
-    let seen = log.clone();
-    let task = app.task("t", move |n: u32| {
-        seen.add(n);
-        async {}
-    });
+    let task = app.task("t", log.argument());
     let task = task.register()?;
     app.start().wait_blocking()?;
     let job = task.schedule(7).every(SECOND).wait_blocking()?;
@@ -454,16 +443,10 @@ fn a_recurring_job_that_the_executor_dropped_keeps_its_arguments_for_the_next_ru
 fn an_executor_that_runs_nothing_is_dropped_with_its_app() -> Result {
     let queue: Arc<Mutex<Vec<JobFuture>>> = Arc::default();
     let is_alive = Arc::downgrade(&queue);
-    let clock = ManualClock::new();
-    let app = Jobber::builder()
-        .clock(clock.clone())
-        .executor(move |job| queue.lock().unwrap().push(job))
-        .build()?;
+    let (app, clock) =
+        manual_app_with(|app| app.executor(move |job| queue.lock().unwrap().push(job)))?;
     let task = app.task("t", || async {}).register()?;
-    app.start().wait_blocking()?;
-    for _ in 0..50 {
-        let _ = task.schedule(()).delay(SECOND).wait_blocking()?;
-    }
+    delay_all(&task, SECOND, [(); 50])?;
     clock.advance(SECOND);
     while is_alive
         .upgrade()

@@ -10,16 +10,17 @@ mod program;
 
 use std::fmt::Debug;
 use std::future::{Future, Ready, ready};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
-use std::task::{Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use futures_lite::future::{block_on, poll_once};
 use jobber::testing::{ManualClock, Simulation};
-use jobber::{BoxError, Job, JobContext, JobFuture, JobId, JobStatus, Jobber, JobberBuilder};
+use jobber::{BoxError, Job, JobContext, JobFuture, JobId, JobStatus, Jobber, JobberBuilder, Task};
 use time::OffsetDateTime;
 use time::macros::datetime;
 
@@ -62,6 +63,11 @@ impl<T: Clone> Log<T> {
 
     pub fn take(&self) -> Vec<T> {
         std::mem::take(&mut self.0.lock().unwrap())
+    }
+
+    /// Whether every other clone is gone, so that nothing writes to it any more.
+    pub fn is_closed(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
     }
 }
 
@@ -146,9 +152,28 @@ pub fn hand_polled_app() -> Result<(Jobber, ManualClock, Receiver<JobFuture>)> {
     Ok((app, clock, spawned))
 }
 
+/// Schedules a job for each of the arguments, all of them due after `delay`.
+pub fn delay_all<A: Clone + Send + Sync + 'static, R: Send + Sync + 'static>(
+    task: &Task<A, R>,
+    delay: Duration,
+    args: impl IntoIterator<Item = A>,
+) -> Result<Vec<Job<R>>> {
+    let submits = args
+        .into_iter()
+        .map(|args| task.schedule(args).delay(delay));
+    Ok(submits
+        .map(|submit| submit.wait_blocking())
+        .collect::<Result<_, _>>()?)
+}
+
 /// Polls a future once.
 pub fn poll<F: Future>(future: F) -> Option<F::Output> {
     block_on(poll_once(future))
+}
+
+/// Polls a future once, with a waker.
+pub fn poll_with<F: Future + Unpin>(future: &mut F, waker: &Waker) -> Poll<F::Output> {
+    Pin::new(future).poll(&mut Context::from_waker(waker))
 }
 
 /// Polls a future that has to wait.
@@ -173,13 +198,12 @@ pub fn assert_ends<R>(job: &Job<R>, status: JobStatus) {
 }
 
 /// Runs `test` on a thread of its own, so that a deadlock fails instead of hanging.
-pub fn assert_no_deadlock(test: impl FnOnce() + Send + 'static) -> Result {
+pub fn without_deadlock<T: Send + 'static>(
+    test: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     let (done, ended) = mpsc::channel();
-    thread::spawn(move || {
-        test();
-        let _ = done.send(());
-    });
-    Ok(ended.recv_timeout(WATCHDOG)?)
+    thread::spawn(move || done.send(test()));
+    ended.recv_timeout(WATCHDOG)?
 }
 
 /// Counts how often its waker is woken.
