@@ -1,11 +1,20 @@
 //! Durable jobs and their stores.
 
+mod at_most_once;
+mod cancel;
 mod conformance;
-mod durable;
 mod faults;
+mod held;
 mod in_flight;
+mod misfire;
 mod model;
+mod overdue;
+mod replace;
+mod restore;
+mod shutdown;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 #[path = "../support/mod.rs"]
 mod support;
+mod tasks;
+mod unresolved;

@@ -80,12 +80,17 @@ impl HeldStore {
 
     /// From now on, commits succeed at once; so does the one that waits.
     pub fn release(&self) {
+        self.release_with(Fault::None);
+    }
+
+    /// Answers the commit that waits; from now on, commits succeed at once.
+    pub fn release_with(&self, fault: Fault) {
         let mut state = self.state.lock().unwrap();
         state.is_held = false;
         let is_waiting = state.is_waiting;
         drop(state);
         if is_waiting {
-            self.answer(Fault::None);
+            self.answer(fault);
         }
     }
 
