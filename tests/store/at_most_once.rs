@@ -41,11 +41,7 @@ fn the_start_is_stored_before_the_attempt() -> Result {
         .register()?;
     let job = task.schedule(()).delay(SECOND).wait_blocking()?;
     sim.advance(SECOND);
-    assert_eq!(
-        *job.result()?,
-        Some(at(1)),
-        "as seen from within the attempt"
-    );
+    assert_eq!(*job.result()?, Some(at(1)), "read within the attempt");
     assert!(machine.records().is_empty());
     Ok(())
 }
@@ -73,7 +69,7 @@ fn an_attempt_that_a_crash_interrupted_is_not_made_again() -> Result {
     let ended = std::iter::from_fn(|| events.try_next()).any(|event| {
         matches!(event, Event::Job(e) if e.id == "x" && e.kind == JobEventKind::Ended(JobStatus::Failed))
     });
-    assert!(ended, "it is told");
+    assert!(ended, "there is an event");
     Ok(())
 }
 
@@ -150,7 +146,7 @@ fn a_failed_attempt_is_retried() -> Result {
     assert_eq!(
         job.status(),
         JobStatus::Scheduled,
-        "it timed out, and waits for its retry"
+        "the attempt has timed out, and the job waits for its retry"
     );
     let progress = machine.record("x").unwrap().progress;
     assert_eq!((progress.attempts, progress.started_at), (1, None));
@@ -195,14 +191,13 @@ fn an_attempt_waits_while_the_store_fails() -> Result {
     let machine = Machine::new();
     let mut sim = machine.boot();
     let log = Log::new();
-    let seen = log.clone();
     let clock = sim.clock();
     let task = sim
         .app()
-        .task("t", move |cx: JobContext| {
-            seen.add((cx.attempt(), clock.elapsed().as_secs()));
-            async {}
-        })
+        .task(
+            "t",
+            log.each(move |cx| (cx.attempt(), clock.elapsed().as_secs())),
+        )
         .durable()
         .at_most_once()
         .register()?;
@@ -224,13 +219,9 @@ fn an_attempt_that_waits_for_the_store_can_be_cancelled() -> Result {
     let machine = Machine::new();
     let mut sim = machine.boot();
     let log = Log::new();
-    let seen = log.clone();
     let task = sim
         .app()
-        .task("t", move || {
-            seen.add(1);
-            async {}
-        })
+        .task("t", log.each(|_| 1))
         .durable()
         .at_most_once()
         .register()?;

@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use crate::support::{HOUR, Log, MINUTE, Machine, Result, SECOND, begin};
+use crate::support::{HOUR, Log, MINUTE, Machine, Result, SECOND, begin, poll};
 use crate::tasks::{logging_argument, storage_error};
-use futures_lite::future::{block_on, poll_once};
+use futures_lite::future::block_on;
 use jobber::testing::{Fault, FaultyStorage, ManualClock, Operation, Simulation};
 use jobber::{
     Change, JobStatus, Jobber, MemoryStorage, ScheduleError, StartError, Storage, StorageError,
@@ -28,10 +28,10 @@ fn a_job_that_could_not_be_stored_does_not_exist() -> Result {
         assert!(sim.app().jobs().is_empty());
         machine.set_fault(Fault::None);
         sim.advance(SECOND * 11);
-        assert!(!machine.has("x"), "not even what a torn commit left behind");
+        assert!(!machine.has("x"), "a torn commit is undone");
         assert!(sim.app().health().is_good());
     }
-    // Its id is free.
+    // The id is free.
     let _ = task.schedule(2).id("x").delay(MINUTE).wait_blocking()?;
     sim.advance(HOUR);
     assert_eq!(log.take(), [2]);
@@ -48,7 +48,7 @@ fn a_job_that_ends_while_the_store_fails_is_done_and_removed_later() -> Result {
     let other = task.schedule(2).id("y").delay(MINUTE * 2).wait_blocking()?;
     machine.set_fault(Fault::Fail);
     sim.advance(MINUTE);
-    assert_eq!(job.status(), JobStatus::Success, "nobody hangs");
+    assert_eq!(job.status(), JobStatus::Success, "its waiters return");
     let health = sim.app().health();
     assert_eq!(health.unstored, 1);
     assert!(health.storage_error.is_some() && !health.is_good());
@@ -60,7 +60,7 @@ fn a_job_that_ends_while_the_store_fails_is_done_and_removed_later() -> Result {
     sim.advance(SECOND * 10);
     assert!(sim.app().health().is_good());
     assert!(machine.records().is_empty());
-    assert_eq!(log.take(), [1, 2], "and none has run twice");
+    assert_eq!(log.take(), [1, 2], "no job has run twice");
     Ok(())
 }
 
@@ -70,7 +70,7 @@ fn a_store_that_fails_is_retried_at_growing_intervals() -> Result {
     let mut sim = machine.boot();
     let log = Log::new();
     let task = logging_argument(&sim, &log);
-    // The second time as the first.
+    // The second outage has the same intervals as the first.
     for _ in 0..2 {
         let _ = task.schedule(1).push().wait_blocking()?;
         machine.set_fault(Fault::Fail);
@@ -110,7 +110,7 @@ fn a_new_job_is_stored_at_once_although_other_changes_wait_for_a_retry() -> Resu
     let contents = MemoryStorage::new();
     let queued = Log::new();
     // While the store fails for the second time, a job is cancelled and another one
-    // scheduled; then it is back.
+    // is scheduled; then the store works.
     type Then = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
     let (then, fails) = (Then::default(), Arc::new(Mutex::new(0)));
     let (next, left) = (then.clone(), fails.clone());
@@ -130,12 +130,12 @@ fn a_new_job_is_stored_at_once_although_other_changes_wait_for_a_retry() -> Resu
     let task = logging_argument(&sim, &Log::new());
     let _ = task.schedule(1).id("x").push().wait_blocking()?;
     let job = task.schedule(2).id("y").delay(HOUR).wait_blocking()?;
-    // Those of the end, and of the new job with it, and of the end alone.
+    // Three commits fail: of the end, of the end with the new job, and of the end alone.
     *fails.lock().unwrap() = 3;
     sim.run_until_stalled();
     let (again, submits) = (task.clone(), queued.clone());
     *then.lock().unwrap() = Some(Box::new(move || {
-        assert!(block_on(poll_once(job.cancel())).is_none());
+        assert!(poll(job.cancel()).is_none());
         let mut submit = again.schedule(3).id("z").delay(HOUR);
         begin(&mut submit);
         submits.add(Arc::new(Mutex::new(Some(submit))));
@@ -197,9 +197,9 @@ fn commit_with_a_job_that_is_too_large(
     let job = task.schedule(1).id("y").delay(HOUR).wait_blocking()?;
     let submits = Arc::new(Mutex::new(Submits::new()));
     let (again, all, ids) = (task.clone(), submits.clone(), ids.to_vec());
-    // While the store is asked about another job.
+    // Called while another job is being stored.
     *hook.lock().unwrap() = Some(Box::new(move || {
-        assert!(block_on(poll_once(job.cancel())).is_none());
+        assert!(poll(job.cancel()).is_none());
         for (id, n) in ids {
             let mut submit = again.schedule(n).id(id).delay(HOUR * 2);
             begin(&mut submit);
@@ -233,7 +233,7 @@ fn jobs_committed_with_a_job_that_is_too_large_are_committed_without_it() -> Res
 fn a_job_that_is_committed_alone_does_not_overtake_an_earlier_change() -> Result {
     let jobs = [("y", 2), ("b", 9)];
     let (answers, ids) = commit_with_a_job_that_is_too_large(&jobs, true)?;
-    // The cancel of the first `y` is not stored yet when the second is to be.
+    // The cancel of the first `y` is not stored yet when the second `y` is to be stored.
     assert_eq!(answers, [false, false]);
     assert!(ids.is_empty(), "{ids:?}");
     Ok(())
@@ -317,7 +317,7 @@ fn the_memory_of_an_outage_is_bounded_by_the_number_of_jobs() -> Result {
     machine.set_fault(Fault::None);
     sim.advance(MINUTE);
     assert!(sim.app().health().is_good());
-    // What is there is the last of it.
+    // The store has the last state of each job.
     let runs = machine
         .records()
         .into_iter()
@@ -339,7 +339,7 @@ fn a_new_job_stores_the_waiting_changes_with_it() -> Result {
     let _ = task.schedule(2).id("y").delay(HOUR).wait_blocking()?;
     assert!(
         sim.app().health().is_good(),
-        "without waiting for the next try"
+        "it does not wait for the next retry"
     );
     assert!(!machine.has("x") && machine.has("y"));
     Ok(())
@@ -355,8 +355,8 @@ fn the_late_removal_of_a_job_does_not_remove_the_next_job_of_its_id() -> Result 
     machine.set_fault(Fault::Fail);
     sim.run_until_stalled();
     assert_eq!(sim.app().health().unstored, 1);
-    // The end of the first is not stored yet, and the second is refused; then it
-    // is taken.
+    // The end of the first job is not stored yet: the second is refused, and the third is
+    // stored.
     storage_error(task.schedule(2).id("x").delay(HOUR).wait_blocking());
     machine.set_fault(Fault::None);
     let _ = task.schedule(3).id("x").delay(HOUR).wait_blocking()?;
@@ -441,7 +441,7 @@ fn a_store_that_cannot_be_opened_or_read_fails_the_start() -> Result {
             assert!(matches!(error, StartError::Storage(_)), "{error}");
             let error = task.schedule(1).push().wait_blocking().unwrap_err();
             assert!(matches!(error, ScheduleError::NotStarted));
-            // And then it can.
+            // The next start succeeds.
             app.start().wait_blocking()?;
             let job = task.schedule(1).push().wait_blocking()?;
             assert_eq!(job.wait_blocking(), JobStatus::Success);
@@ -463,7 +463,7 @@ fn a_cancel_during_a_start_that_fails_returns_an_error() -> Result {
             self.0.load(each)?;
             self.1.send(()).unwrap();
             self.2.recv().unwrap();
-            Err(StorageError::other("the end can't be read"))
+            Err(StorageError::other("the end is unreadable"))
         }
         fn commit(&mut self, changes: &[Change]) -> Result<(), StorageError> {
             self.0.commit(changes)
@@ -514,7 +514,7 @@ fn a_second_start_is_refused_while_the_store_is_read() -> Result {
     let mut start = app.start();
     begin(&mut start);
     asked.recv()?;
-    let second = block_on(poll_once(app.start()));
+    let second = poll(app.start());
     assert!(matches!(second, Some(Err(StartError::AlreadyStarted))));
     drop(gate);
     block_on(start)?;
@@ -549,7 +549,7 @@ fn the_health_of_an_app_shows_a_failing_store_although_nothing_waits() -> Result
     Ok(())
 }
 
-/// On real threads, with a store that comes and goes.
+/// On real threads.
 #[test]
 fn schedule_cancel_and_wait_return_although_the_store_fails_at_random() -> Result {
     let mut rng = fastrand::Rng::with_seed(7);

@@ -11,7 +11,7 @@ use time::macros::{datetime, time};
 
 #[test]
 fn times_missed_while_no_process_ran_are_handled_by_the_misfire_policy() -> Result {
-    // Due each minute; away from 0:30 to 5:30.
+    // The job is due each minute, and no process runs from its scheduling to 5:30.
     let missed = |misfire: Misfire| -> Result<Vec<i64>> {
         let machine = Machine::new();
         let log = Log::new();
@@ -72,8 +72,8 @@ fn a_catch_up_that_a_crash_interrupts_goes_on_with_its_count() -> Result {
         .wait_blocking()?;
     sim.crash();
     machine.clock.advance(MINUTE * 10 + SECOND * 30);
-    // Each process ends one run and is killed in the next: four in all make up
-    // for times that were missed, and the others are left out.
+    // Each process ends one run and crashes in the next. Four runs in all are catch-ups, and
+    // the other missed times are skipped.
     let mut minutes = Vec::new();
     for _ in 0..4 {
         let mut sim = machine.boot();
@@ -85,7 +85,7 @@ fn a_catch_up_that_a_crash_interrupts_goes_on_with_its_count() -> Result {
                 .collect::<Vec<_>>(),
         );
         sim.crash();
-        // Late, and still the run that was decided on.
+        // The next process makes the same run, although it is later.
         machine.clock.advance(SECOND * 3);
     }
     assert_eq!(minutes, [vec![1, 2], vec![2, 3], vec![3, 4], vec![4]]);
@@ -111,8 +111,8 @@ fn times_that_were_skipped_before_a_crash_stay_skipped() -> Result {
         .misfire(Misfire::Once)
         .every(MINUTE)
         .wait_blocking()?;
-    // The first run takes until 6:30; the one that makes up for 2:00 to 6:00 is
-    // cut short, and made again at the same instant.
+    // The first run takes until 6:30. The catch-up run for 2:00 to 6:00 is interrupted, and
+    // made again at the same instant.
     sim.advance(SECOND * 390);
     sim.crash();
     assert_eq!(log.take(), [(1, 1, at(60)), (2, 1, at(120))]);
@@ -134,7 +134,7 @@ fn times_that_the_clock_jumped_over_come_again_after_a_crash_and_a_step_back() -
         .misfire(Misfire::Skip)
         .cron("* * * * *")
         .wait_blocking()?;
-    // An hour ahead, and a run there.
+    // The clock jumps an hour ahead, and the job runs there.
     sim.set_wall(at(3_630));
     sim.advance(SECOND * 30);
     assert_eq!(log.take(), [(1, 1, at(3_660))]);
@@ -247,7 +247,7 @@ fn a_catch_up_run_that_a_crash_interrupts_is_counted_once() -> Result {
     let schedule = task.schedule(1).id("x").misfire(Misfire::All(2));
     let _ = schedule.cron("* * * * *").wait_blocking()?;
     sim.crash();
-    // Away for five minutes, of which two are to be made up for.
+    // No process runs for five minutes; two of the missed times are to be caught up.
     machine.clock.advance(MINUTE * 5 + SECOND * 30);
     let mut sim = machine.boot();
     let slow = sim
@@ -266,11 +266,10 @@ fn a_catch_up_run_that_a_crash_interrupts_is_counted_once() -> Result {
 
     let mut sim = machine.boot();
     let runs = Log::new();
-    let seen = runs.clone();
-    let task = sim.app().task("t", move |cx: JobContext, _: u32| {
-        seen.add((cx.run_number(), cx.nominal_time().minute()));
-        async {}
-    });
+    let task = sim.app().task(
+        "t",
+        runs.each_with(|cx, _: u32| (cx.run_number(), cx.nominal_time().minute())),
+    );
     task.durable().register()?;
     sim.advance(MINUTE);
     assert_eq!(runs.take(), [(1, 1), (2, 2), (3, 6)]);

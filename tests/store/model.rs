@@ -1,5 +1,5 @@
-//! Random programs over a store that fails, tears and dies, with reboots, beside
-//! a model of what was promised.
+//! Random programs on a store that fails, tears and dies, with reboots, beside a model of
+//! what was promised.
 //!
 //! `JOBBER_SEEDS=10000 cargo test --release --all-features --test store model`
 //! runs more of them; `JOBBER_SEED=17` runs that one, and prints what happens.
@@ -21,18 +21,18 @@ enum Entry {
     /// Scheduling has returned: this run of that job is promised.
     Promised {
         id: String,
-        /// Not known if the job was replaced during a run, or goes on with the
-        /// time that it made up for.
+        /// `None` if the job was replaced during a run, or goes on with the time of a
+        /// catch-up.
         nominal: Option<OffsetDateTime>,
         recurs: bool,
     },
-    /// It has failed, or the program did not live to see: it may be there.
+    /// Scheduling has failed, or the process died meanwhile: the job may be stored.
     Maybe { id: String },
-    /// It has failed, and nothing can be there.
+    /// Scheduling has failed, and the job cannot be stored.
     Refused { id: String },
     /// Cancelling, or aborting, begins: the promise is taken back.
     TakenBack { id: String },
-    /// It has returned, and said that it was done.
+    /// Cancelling, or aborting, has returned `true`.
     Cancelled { id: String, is_abort: bool },
     /// An attempt.
     Started {
@@ -50,8 +50,7 @@ enum Entry {
         run: u64,
         boot: u64,
     },
-    /// The process was killed. Jobs whose ends the store did not know yet, if
-    /// any.
+    /// The process was killed. `unstored`: the ends of some jobs were not stored yet.
     Crashed { unstored: bool },
 }
 
@@ -64,19 +63,25 @@ impl History {
     }
 }
 
-/// What the disk does from here on.
+/// Which faults the commits have from now on.
 #[derive(Clone, Copy, Debug)]
-struct Mood {
-    /// Of ten commits, so many fail, and as many are torn.
+struct FaultSchedule {
+    /// How many of ten commits fail; as many more are torn.
     bad: u8,
+    /// Whether the process may die in a commit.
     dies: bool,
 }
+
+const FAULTS_OFF: FaultSchedule = FaultSchedule {
+    bad: 0,
+    dies: false,
+};
 
 struct World {
     rng: fastrand::Rng,
     clock: ManualClock,
     disk: MemoryStorage,
-    mood: Arc<Mutex<(Mood, fastrand::Rng)>>,
+    faults: Arc<Mutex<(FaultSchedule, fastrand::Rng)>>,
     history: History,
     boots: u64,
     names: u64,
@@ -85,19 +90,15 @@ struct World {
 
 struct Process {
     sim: Simulation,
-    /// Ends at once, after a while, or with a failure first.
+    /// One that ends at once, one that takes a while, and one whose first attempt fails.
     tasks: [Task<u32, ()>; 3],
 }
 
 impl World {
     fn new(seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let calm = Mood {
-            bad: 0,
-            dies: false,
-        };
         Self {
-            mood: Arc::new(Mutex::new((calm, rng.fork()))),
+            faults: Arc::new(Mutex::new((FAULTS_OFF, rng.fork()))),
             rng,
             clock: ManualClock::new(),
             disk: MemoryStorage::new(),
@@ -108,20 +109,20 @@ impl World {
         }
     }
 
-    fn set_mood(&self, mood: Mood) {
-        self.mood.lock().unwrap().0 = mood;
+    fn set_faults(&self, faults: FaultSchedule) {
+        self.faults.lock().unwrap().0 = faults;
     }
 
     fn boot(&mut self) -> Process {
         self.boots += 1;
         let boot = self.boots;
-        let mood = self.mood.clone();
+        let faults = self.faults.clone();
         let storage = FaultyStorage::new(self.disk.clone(), move |operation| {
             let Operation::Commit(_) = operation else {
                 return Fault::None;
             };
-            let (mood, rng) = &mut *mood.lock().unwrap();
-            if mood.dies && rng.u8(..10) == 0 {
+            let (faults, rng) = &mut *faults.lock().unwrap();
+            if faults.dies && rng.u8(..10) == 0 {
                 return if rng.bool() {
                     Fault::Die
                 } else {
@@ -129,8 +130,8 @@ impl World {
                 };
             }
             match rng.u8(..10) {
-                n if n < mood.bad => Fault::Fail,
-                n if n < mood.bad * 2 => Fault::Tear,
+                n if n < faults.bad => Fault::Fail,
+                n if n < faults.bad * 2 => Fault::Tear,
                 _ => Fault::None,
             }
         });
@@ -186,7 +187,7 @@ impl World {
         }
     }
 
-    /// Some id that is, or was, or will be a job's.
+    /// The id of a job so far, or a new one.
     fn some_id(&mut self) -> String {
         if self.names > 0 && self.rng.bool() {
             format!("j{}", self.rng.u64(..self.names))
@@ -204,7 +205,7 @@ impl World {
         let mut schedule = task.schedule(self.rng.u32(1..8)).id(id.as_str());
         if is_replacement {
             schedule = schedule.replace();
-            // Whatever comes of it, the promise before does not stand.
+            // The earlier promise does not hold, whether the replacement succeeds or not.
             self.history.add(Entry::TakenBack { id: id.clone() });
         }
         let all = |schedule: jobber::Schedule<u32, ()>| schedule.misfire(Misfire::All(u32::MAX));
@@ -225,7 +226,7 @@ impl World {
                     .then(|| job.exec_at()),
                 recurs: kind >= 3,
             }),
-            // After a tear nobody knows, until the store has worked once more.
+            // After a torn commit this is unknown until the next commit succeeds.
             Err(ScheduleError::Storage(_)) if is_replacement => {
                 self.history.add(Entry::Maybe { id });
             }
@@ -254,9 +255,9 @@ impl World {
         self.show(|| format!("cancel {id} (abort: {is_abort}): {result:?}"));
         match result {
             Ok(true) => self.history.add(Entry::Cancelled { id, is_abort }),
-            // It goes on, and ends.
+            // The job has begun, and ends by itself.
             Ok(false) => self.history.add(Entry::Maybe { id }),
-            // It is cancelled here; what another process finds is not known.
+            // The job is cancelled in this process; what the next process finds is unknown.
             Err(_) => {
                 if is_abort {
                     self.history.add(Entry::Failed { id: id.clone() });
@@ -278,7 +279,7 @@ impl World {
         let grace = SECOND * self.rng.u32(..5);
         let left = process.sim.shutdown(grace);
         self.show(|| format!("shut down, left running: {left:?}"));
-        // What was left running, and ends that could not be stored, come again.
+        // Attempts that were left running, and ends that could not be stored, come again.
         let unstored = process.sim.app().health().unstored > 0;
         self.history.add(Entry::Crashed { unstored });
         drop(process);
@@ -303,27 +304,24 @@ impl World {
                     self.clock.advance(by);
                 }
                 _ => {
-                    let mood = Mood {
+                    let faults = FaultSchedule {
                         bad: *self.rng.choice(&[0, 0, 1, 3, 5]).unwrap(),
                         dies: self.rng.u8(..4) == 0,
                     };
-                    self.show(|| format!("{mood:?}"));
-                    self.set_mood(mood);
+                    self.show(|| format!("{faults:?}"));
+                    self.set_faults(faults);
                 }
             }
         }
-        // In the end all is well, and all that is promised has its time.
-        self.set_mood(Mood {
-            bad: 0,
-            dies: false,
-        });
+        // In the end there are no faults, and each promised run becomes due.
+        self.set_faults(FAULTS_OFF);
         let mut process = self.crash(process);
         process.sim.advance(SECOND * 200);
         process.sim.crash();
     }
 }
 
-/// The wall time of a clock that nobody sets.
+/// The wall time of a clock that is never set.
 trait ElapsedWall {
     fn elapsed_wall(&self) -> OffsetDateTime;
 }
@@ -334,23 +332,22 @@ impl ElapsedWall for ManualClock {
     }
 }
 
-/// What is known of one job while the history is read.
+/// What the history says of one job so far.
 #[derive(Default)]
 struct Known {
     /// The first run that is promised.
     promised: Option<(usize, Option<OffsetDateTime>, bool)>,
-    /// Nothing of it may start any more: cancelled, or refused.
+    /// Cancelled or refused: none of its runs may start.
     is_barred: bool,
-    /// Runs that have started and not ended, in the process that lives.
+    /// Runs of the current process that have started and not ended.
     running: Vec<(OffsetDateTime, u64)>,
-    /// A run that was going on when the job was replaced.
+    /// The run during which the job was replaced.
     replaced: Vec<(OffsetDateTime, u64)>,
-    /// Runs that ended, and may start again only if a crash has taken that from
-    /// the store.
+    /// Runs that ended, and whether they may start again because a crash lost their end.
     ended: BTreeMap<(OffsetDateTime, u64), bool>,
 }
 
-/// Reads a history, and says what must not have happened.
+/// Returns what in the history must not have happened.
 fn judge(history: &[Entry]) -> Result<(), String> {
     let mut jobs: BTreeMap<&str, Known> = BTreeMap::new();
     for (at, entry) in history.iter().enumerate() {
@@ -428,7 +425,7 @@ fn judge(history: &[Entry]) -> Result<(), String> {
             }
         }
     }
-    // Every promise that stands was kept.
+    // Each promise that still holds was kept.
     for (id, job) in jobs {
         let Some((since, nominal, recurs)) = job.promised else {
             continue;
@@ -441,8 +438,8 @@ fn judge(history: &[Entry]) -> Result<(), String> {
             ));
         }
         if recurs {
-            // The number of a run is as the store had it, which may not have
-            // been told of the one before; its time is its own.
+            // The number of a run comes from the store, which may not have the end of the run
+            // before; the times are exact.
             let mut times: Vec<_> = runs.iter().map(|(at, _)| *at).collect();
             times.dedup();
             let step = times.get(1).map(|next| *next - times[0]);
@@ -458,7 +455,7 @@ fn judge(history: &[Entry]) -> Result<(), String> {
 }
 
 #[test]
-fn what_was_promised_is_kept_whatever_the_store_and_the_power_do() {
+fn scheduled_jobs_run_as_promised_although_the_store_and_the_power_fail() {
     let number = |name| {
         std::env::var(name)
             .ok()
@@ -470,9 +467,9 @@ fn what_was_promised_is_kept_whatever_the_store_and_the_power_do() {
     };
     for seed in seeds {
         let mut world = World::new(seed);
-        // A panic names its seed too.
-        let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world.run()));
-        assert!(told.is_ok(), "JOBBER_SEED={seed}: it panicked");
+        // A panic is reported with its seed.
+        let run = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world.run()));
+        assert!(run.is_ok(), "JOBBER_SEED={seed}: it panicked");
         let history = world.history.0.lock().unwrap().clone();
         if let Err(fault) = judge(&history) {
             for (at, entry) in history.iter().enumerate() {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::support::{HOUR, Log, MINUTE, Machine, Result, SECOND, START};
+use crate::support::{HOUR, Log, MINUTE, Machine, Result, SECOND, START, delay_all};
 use crate::tasks::{at, hanging, logging, logging_argument};
 use jobber::testing::Simulation;
 use jobber::{JobContext, JobStatus};
@@ -16,7 +16,7 @@ fn overdue(count: usize, each: Duration) -> Result<(Machine, Simulation, Log<i64
     let log = Log::new();
     let task = logging(&sim, "t", &Log::new());
     for n in 0..count {
-        // The last one scheduled was due first.
+        // Jobs that are scheduled later are due earlier.
         let due = at(60 - n as i64 / 100);
         let _ = task.schedule(1).at(due).wait_blocking()?;
     }
@@ -44,9 +44,13 @@ fn at_most_256_overdue_jobs_run_at_once() -> Result {
         let batch = log.take();
         assert!(batch.len() <= 256, "{} at once", batch.len());
         started += batch.len();
-        assert_eq!(started, (round * 256).min(3_000), "and none is held up");
+        assert_eq!(
+            started,
+            (round * 256).min(3_000),
+            "as many as may run have started"
+        );
         sim.advance(SECOND - Duration::from_nanos(1));
-        assert!(log.take().is_empty(), "they go on");
+        assert!(log.take().is_empty(), "no job starts before one ends");
         sim.advance(Duration::from_nanos(1));
     }
     sim.advance(SECOND * 2);
@@ -77,7 +81,7 @@ fn overdue_jobs_that_never_end_do_not_block_the_others_for_ever() -> Result {
 
 #[test]
 fn an_overdue_job_that_is_cancelled_while_it_waits_takes_no_turn() -> Result {
-    // Those that have their turn last, or first.
+    // The jobs that would have their turn last, or first.
     for cancelled in [0..300, 44..344] {
         let (machine, mut sim, log) = overdue(600, SECOND)?;
         sim.run_until_stalled();
@@ -97,7 +101,10 @@ fn an_overdue_job_that_is_cancelled_while_it_waits_takes_no_turn() -> Result {
         assert_eq!(log.take().len(), 600 - 256 - 300);
         sim.advance(HOUR);
         let more = log.take();
-        assert!(more.is_empty(), "none that was cancelled, and none twice");
+        assert!(
+            more.is_empty(),
+            "no cancelled job runs, and no job runs twice"
+        );
         assert!(machine.records().is_empty());
     }
     Ok(())
@@ -109,7 +116,7 @@ fn an_abort_of_a_running_overdue_job_passes_its_turn_on_and_the_end_of_another_j
     let (_machine, mut sim, log) = overdue(600, HOUR * 1_000)?;
     sim.run_until_stalled();
     assert_eq!(log.take().len(), 256);
-    // One that was not overdue has no turn to give.
+    // A job that was not overdue has no turn.
     let other = sim.app().task("other", || async {}).register()?;
     let ended = other.schedule(()).push().wait_blocking()?;
     sim.run_until_stalled();
@@ -171,22 +178,20 @@ fn a_job_that_is_not_overdue_waits_for_no_turn() -> Result {
 #[test]
 fn an_overdue_job_keeps_its_turn_until_it_ends() -> Result {
     let (machine, mut sim, log) = overdue(600, SECOND * 12)?;
-    // The second 256 take it when others have had it for ten seconds, the rest after
-    // five more: those of the first that end meanwhile are not too few.
+    // The second 256 have their turn after ten seconds, and the rest after five more: the
+    // jobs that end meanwhile pass no turn on.
     sim.advance(SECOND * 10);
     assert_eq!(log.take().len(), 512);
     sim.advance(SECOND * 3);
     assert_eq!(log.take().len(), 0);
     sim.advance(SECOND * 2);
     assert_eq!(log.take().len(), 88);
-    // In the end all have given it back.
+    // In the end no turn is taken.
     sim.advance(MINUTE);
     assert!(machine.records().is_empty());
     let log = Log::new();
     let later = logging(&sim, "later", &log);
-    for _ in 0..256 {
-        let _ = later.schedule(1).delay(SECOND).wait_blocking()?;
-    }
+    delay_all(&later, SECOND, vec![1; 256])?;
     sim.crash();
     let mut sim = machine.boot();
     sim.advance(MINUTE);
@@ -214,7 +219,7 @@ fn a_job_that_is_no_longer_overdue_passes_its_turn_on() -> Result {
     hanging(&sim, &log);
     sim.run_until_stalled();
     assert_eq!(log.take().len(), 256);
-    // The last one has its turn after ten seconds, and its time after half an hour.
+    // The last job has its turn after ten seconds, and is due after half an hour.
     sim.set_wall(at(1_800));
     sim.advance(SECOND * 11);
     let jobs = sim.app().jobs();

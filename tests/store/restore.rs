@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::support::{DropCounter, HOUR, Log, MINUTE, Machine, Result, SECOND, START};
-use crate::tasks::{at, failing, hanging, logging};
+use crate::support::{DropCounter, HOUR, Log, MINUTE, Machine, Result, SECOND, START, wait_until};
+use crate::tasks::{at, failing, hanging, logging, machine_with_job};
 use jobber::testing::Simulation;
 use jobber::{
     Backoff, BoxError, Event, Job, JobEventKind, JobStatus, MemoryStorage, Misfire, RegisterError,
@@ -42,7 +42,7 @@ fn every_trigger_is_stored_and_fires_in_the_next_process() -> Result {
     let _ = task.schedule(5).cron("* * * * *").wait_blocking()?;
     assert_eq!(machine.records().len(), 5);
     sim.crash();
-    assert_eq!(log.take(), [], "nothing had time to run");
+    assert_eq!(log.take(), [], "nothing has run yet");
 
     let mut sim = machine.boot();
     let _task = logging(&sim, "t", &log);
@@ -53,7 +53,7 @@ fn every_trigger_is_stored_and_fires_in_the_next_process() -> Result {
         .map(|(_, _, nominal)| nominal)
         .collect();
     assert_eq!(nominal, [0, 10, 20, 30, 60, 60].map(at));
-    assert_eq!(machine.records().len(), 2, "the recurring ones go on");
+    assert_eq!(machine.records().len(), 2, "the recurring jobs go on");
     Ok(())
 }
 
@@ -149,7 +149,7 @@ fn started_at_of_a_run_that_is_retried_after_a_crash_is_that_of_its_first_attemp
         .every(HOUR)
         .wait_blocking()?;
     sim.crash();
-    // It starts late, for the process was away.
+    // It starts late, because no process ran.
     machine.clock.advance(HOUR + SECOND * 15);
     let mut sim = machine.boot();
     failing(&sim, &log, backoff);
@@ -264,7 +264,7 @@ fn a_job_that_its_executor_dropped_runs_again_in_the_next_process() -> Result {
     let task = app.task("t", async |n: u32| n).durable().register()?;
     app.start().wait_blocking()?;
     let job = task.schedule(1).id("x").push().wait_blocking()?;
-    assert_eq!(job.wait_blocking(), JobStatus::Failed, "nobody hangs");
+    assert_eq!(job.wait_blocking(), JobStatus::Failed, "its waiters return");
     drop(app);
     let mut sim = machine.boot();
     let job = logging(&sim, "t", &log).job("x").unwrap();
@@ -338,7 +338,10 @@ fn handles_of_restored_jobs_wait_and_cancel() -> Result {
     assert_eq!(sim.app().jobs().len(), 2);
     let job: Job<u32> = task.job(&generated).unwrap();
     assert_eq!(*job.id(), generated);
-    assert!(other.job(&generated).is_none(), "it is another task's");
+    assert!(
+        other.job(&generated).is_none(),
+        "it is a job of another task"
+    );
     let named = sim.app().find_job("named").unwrap();
     assert_eq!(
         (named.status(), named.task_name()),
@@ -356,8 +359,7 @@ fn ids_generated_after_a_restart_are_new_although_the_clock_went_back() -> Resul
     let log = Log::new();
     let mut last = None;
     for boot in 0..5 {
-        // The same seed, and the clock where it was or further back: the worst
-        // case.
+        // The worst case: the same seed, and a clock that stands still or goes back.
         machine.boots.set(0);
         machine.clock.set_wall(START - HOUR * boot);
         let sim = machine.boot();
@@ -366,7 +368,7 @@ fn ids_generated_after_a_restart_are_new_although_the_clock_went_back() -> Resul
             let job = task.schedule(1).delay(HOUR * 1_000).wait_blocking()?;
             let id = Some(job.id().clone());
             assert!(id > last, "{id:?} is after {last:?}");
-            // All but the last of each process are gone.
+            // All but the last job of each process are removed.
             if let Some(before) = last.and_then(|last| task.job(last)) {
                 before.cancel().wait_blocking()?;
             }
@@ -389,7 +391,7 @@ fn ids_are_generated_after_the_id_of_an_unreadable_record() -> Result {
             each(jobber::Loaded::Unreadable {
                 id: self.1.clone(),
                 task: "t".into(),
-                reason: "it is no record".into(),
+                reason: "it is invalid".into(),
             });
             Ok(())
         }
@@ -571,27 +573,20 @@ fn a_restored_job_has_the_same_times_and_the_same_record() -> Result {
     let sim = machine.boot();
     let job = logging(&sim, "t", &log).job("x").unwrap();
     assert_eq!((job.exec_at(), job.last_run()), (before.0, before.1));
-    // Started once more, and not changed by that.
+    // The restart has not changed the record.
     assert_eq!(machine.record("x").unwrap(), before.2);
     Ok(())
 }
 
 #[test]
 fn a_restored_job_sends_an_event() -> Result {
-    let machine = Machine::new();
-    let sim = machine.boot();
+    let machine = machine_with_job(1)?;
     let log = Log::new();
-    let _ = logging(&sim, "t", &log)
-        .schedule(1)
-        .id("x")
-        .delay(MINUTE)
-        .wait_blocking()?;
-    sim.crash();
     let sim = machine.boot();
     let mut events = sim.app().events();
     logging(&sim, "t", &log);
     let Some(Event::Job(event)) = events.try_next() else {
-        panic!("there is one");
+        panic!("there is no event");
     };
     assert_eq!(
         (event.id, event.kind),
@@ -634,9 +629,7 @@ fn a_job_that_is_seen_done_is_gone_from_the_store() -> Result {
     app.start().wait_blocking()?;
     for _ in 0..200 {
         let job = task.schedule(1).push().wait_blocking()?;
-        while !job.is_done() {
-            std::thread::yield_now();
-        }
+        wait_until(|| job.is_done());
         assert!(machine.records().is_empty());
     }
     let job = task
@@ -670,7 +663,7 @@ fn the_arguments_of_a_durable_job_are_dropped_when_it_ends() -> Result {
     #[derive(Clone, Default, serde::Serialize, serde::Deserialize)]
     struct Counted {
         #[serde(skip)]
-        #[expect(dead_code, reason = "it is there to be dropped")]
+        #[expect(dead_code, reason = "only its drop matters")]
         counter: DropCounter,
     }
     let machine = Machine::new();
@@ -698,7 +691,7 @@ fn the_arguments_of_a_durable_job_are_dropped_when_it_ends() -> Result {
         .delay(MINUTE)
         .wait_blocking()?;
     sim.run_until_stalled();
-    assert_eq!(counter.alive(), 3, "the replaced one is gone");
+    assert_eq!(counter.alive(), 3, "the replaced arguments are dropped");
     cancelled.cancel().wait_blocking()?;
     assert_eq!(counter.alive(), 2);
     sim.advance(MINUTE);

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use crate::support::{HOUR, Log, MINUTE, Machine, Result, SECOND, START};
+use crate::support::{HOUR, Log, MINUTE, Machine, Result, SECOND, START, poll, wait_until};
 use crate::tasks::{at, hanging, logging, logging_argument};
-use futures_lite::future::{block_on, poll_once};
 use jobber::testing::Fault;
 use jobber::{Backoff, JobContext, JobError, JobStatus, ScheduleError, StorageError};
 
@@ -25,7 +24,11 @@ fn shutdown_leaves_waiting_jobs_to_the_next_process() -> Result {
     assert!(sim.shutdown(HOUR).is_empty());
     assert_eq!(sim.elapsed(), Duration::ZERO, "nothing to wait for");
     assert_eq!(once.status(), JobStatus::Scheduled);
-    assert_eq!(again.wait_blocking(), JobStatus::Scheduled, "nobody hangs");
+    assert_eq!(
+        again.wait_blocking(),
+        JobStatus::Scheduled,
+        "its waiters return"
+    );
     assert!(matches!(once.result(), Err(JobError::NotCompleted)));
     assert_eq!(here.status(), JobStatus::Cancelled);
     drop(sim);
@@ -70,7 +73,7 @@ fn a_cancel_of_a_stored_job_that_outlasts_its_app_returns_an_error() -> Result {
         .wait_blocking()?;
     sim.advance(MINUTE);
     sim.shutdown(Duration::ZERO);
-    let result = block_on(poll_once(job.cancel()));
+    let result = poll(job.cancel());
     assert!(
         matches!(result, Some(Err(StorageError::Closed))),
         "{result:?}"
@@ -89,13 +92,13 @@ fn calls_on_an_app_whose_process_crashed_are_refused() -> Result {
     sim.crash();
     let schedule = || task.schedule(2).id("x").replace();
     for again in [schedule(), schedule().in_memory(), task.schedule(2)] {
-        let result = block_on(poll_once(again.delay(HOUR)));
+        let result = poll(again.delay(HOUR));
         assert!(
             matches!(result, Some(Err(ScheduleError::Stopped))),
             "{result:?}"
         );
     }
-    let result = block_on(poll_once(job.cancel()));
+    let result = poll(job.cancel());
     assert!(
         matches!(result, Some(Err(StorageError::Closed))),
         "{result:?}"
@@ -130,9 +133,7 @@ fn two_shutdowns_and_a_cancel_at_once_wait_for_the_running_job_only() -> Result 
         .register()?;
     app.start().wait_blocking()?;
     let running = slow.schedule(()).push().wait_blocking()?;
-    while started.entries().is_empty() {
-        std::thread::yield_now();
-    }
+    wait_until(|| !started.entries().is_empty());
     let waiting = slow.schedule(()).delay(HOUR).wait_blocking()?;
     let _ = slow.schedule(()).delay(HOUR).wait_blocking()?;
     let stops: Vec<_> = (0..2)
@@ -141,7 +142,7 @@ fn two_shutdowns_and_a_cancel_at_once_wait_for_the_running_job_only() -> Result 
             std::thread::spawn(move || app.shutdown(Duration::MAX).wait_blocking())
         })
         .collect();
-    // The stop has begun, and does not end before the clock is moved.
+    // The shutdown has begun when scheduling fails; it does not end before the clock advances.
     while slow
         .schedule(())
         .in_memory()
@@ -172,7 +173,7 @@ fn an_attempt_that_outlasts_the_grace_is_made_again_by_the_next_process() -> Res
         .wait_blocking()?;
     sim.run_until_stalled();
     assert_eq!(sim.shutdown(SECOND), [("x".into(), JobStatus::Running)]);
-    // The executor lets go of it.
+    // The executor drops the attempt.
     drop(sim);
     assert!(machine.record("x").is_some());
     let mut sim = machine.boot();
@@ -255,12 +256,12 @@ fn a_cancel_of_a_waiting_job_during_shutdown_does_not_end_the_shutdown() -> Resu
     let waiting = slow.schedule(()).delay(HOUR).wait_blocking()?;
     let app = sim.app().clone();
     let mut stop = app.shutdown(Duration::MAX);
-    assert!(block_on(poll_once(&mut stop)).is_none());
+    assert!(poll(&mut stop).is_none());
     assert!(waiting.cancel().wait_blocking()?);
-    assert!(block_on(poll_once(&mut stop)).is_none(), "one runs");
+    assert!(poll(&mut stop).is_none(), "a job runs");
     sim.advance(SECOND);
     assert_eq!(running.status(), JobStatus::Success);
-    assert_eq!(block_on(poll_once(&mut stop)), Some(Vec::new()));
+    assert_eq!(poll(&mut stop), Some(Vec::new()));
     assert!(machine.records().is_empty());
     Ok(())
 }
@@ -279,7 +280,7 @@ fn a_shutdown_ends_although_the_store_fails() -> Result {
     assert_eq!(done.status(), JobStatus::Success);
     assert_eq!(waits.wait_blocking(), JobStatus::Scheduled);
     drop(sim);
-    // The end of the one was never stored: it runs again.
+    // The end of the first job was never stored, so that it runs again.
     machine.set_fault(Fault::None);
     let mut sim = machine.boot();
     logging_argument(&sim, &log);

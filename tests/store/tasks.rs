@@ -1,6 +1,6 @@
 //! Durable tasks that log their attempts.
 
-use crate::support::{Log, Result, START};
+use crate::support::{Log, MINUTE, Machine, Result, START};
 use jobber::testing::Simulation;
 use jobber::{Backoff, JobContext, ScheduleError, StorageError, Task};
 use time::OffsetDateTime;
@@ -56,6 +56,17 @@ pub fn failing(sim: &Simulation, log: &Log<Ran>, backoff: Backoff) -> Task<u32, 
 pub fn logging_argument(sim: &Simulation, log: &Log<u32>) -> Task<u32, ()> {
     let task = sim.app().task("t", log.argument());
     task.durable().register().unwrap()
+}
+
+/// A machine whose last process crashed and left the job `x` of the task `t`, due in a
+/// minute.
+pub fn machine_with_job(argument: u32) -> Result<Machine> {
+    let machine = Machine::new();
+    let sim = machine.boot();
+    let schedule = logging(&sim, "t", &Log::new()).schedule(argument);
+    let _ = schedule.id("x").delay(MINUTE).wait_blocking()?;
+    sim.crash();
+    Ok(machine)
 }
 
 /// So many seconds after [`START`].

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::{HOUR, HeldStore, Log, MINUTE, Machine, Result, begin};
-use crate::tasks::{at, logging, logging_argument, storage_error};
+use crate::tasks::{at, logging, logging_argument, machine_with_job, storage_error};
 use futures_lite::future::block_on;
 use jobber::testing::{Fault, ManualClock, Simulation};
 use jobber::{JobRecord, Jobber, MemoryStorage, ScheduleError, TriggerRecord, UnresolvedReason};
@@ -11,15 +11,8 @@ use time::macros::datetime;
 
 #[test]
 fn a_job_of_an_unknown_task_is_kept_and_reported_until_the_task_is_registered() -> Result {
-    let machine = Machine::new();
-    let sim = machine.boot();
+    let machine = machine_with_job(3)?;
     let log = Log::new();
-    let _ = logging(&sim, "t", &log)
-        .schedule(3)
-        .id("x")
-        .delay(MINUTE)
-        .wait_blocking()?;
-    sim.crash();
 
     // A version that does not know the task.
     let mut sim = machine.boot();
@@ -36,7 +29,7 @@ fn a_job_of_an_unknown_task_is_kept_and_reported_until_the_task_is_registered() 
     ));
     assert_eq!(sim.app().health().unresolved, 1);
     assert!(sim.app().find_job("x").is_none());
-    // Somebody else can't have its id.
+    // No other job can have its id.
     let other = sim
         .app()
         .task("other", async |n: u32| n)
@@ -53,7 +46,7 @@ fn a_job_of_an_unknown_task_is_kept_and_reported_until_the_task_is_registered() 
     drop(sim);
     assert!(machine.record("x").is_some(), "it is kept");
 
-    // One that registers it late.
+    // A version that registers the task after the start.
     let mut sim = machine.boot();
     assert_eq!(sim.app().unresolved().len(), 1);
     let task = logging(&sim, "t", &log);
@@ -67,15 +60,8 @@ fn a_job_of_an_unknown_task_is_kept_and_reported_until_the_task_is_registered() 
 
 #[test]
 fn a_job_whose_arguments_do_not_decode_is_kept_and_reported() -> Result {
-    let machine = Machine::new();
-    let sim = machine.boot();
+    let machine = machine_with_job(3)?;
     let log = Log::new();
-    let _ = logging(&sim, "t", &log)
-        .schedule(3)
-        .id("x")
-        .delay(MINUTE)
-        .wait_blocking()?;
-    sim.crash();
     let mut sim = machine.boot();
     let _ = sim
         .app()
@@ -94,7 +80,7 @@ fn a_job_whose_arguments_do_not_decode_is_kept_and_reported() -> Result {
         "{text}"
     );
     drop(sim);
-    // The version before can still run it.
+    // The earlier version can still run it.
     let mut sim = machine.boot();
     logging(&sim, "t", &log);
     sim.run_until_stalled();
@@ -141,15 +127,7 @@ fn a_job_whose_arguments_do_not_decode_can_be_replaced_by_its_task() -> Result {
 
 #[test]
 fn a_job_of_a_task_that_is_no_longer_durable_is_kept_and_reported() -> Result {
-    let machine = Machine::new();
-    let sim = machine.boot();
-    let log = Log::new();
-    let _ = logging(&sim, "t", &log)
-        .schedule(3)
-        .id("x")
-        .delay(MINUTE)
-        .wait_blocking()?;
-    sim.crash();
+    let machine = machine_with_job(3)?;
     let sim = machine.boot();
     let _ = sim.app().task("t", async |n: u32| n).register()?;
     assert!(matches!(
@@ -180,7 +158,7 @@ fn a_record_that_this_version_cannot_read_is_kept_and_reported() -> Result {
         logging(&sim, "t", &log);
         sim.advance(HOUR * 2);
         assert_eq!(log.take(), [], "it never runs");
-        assert_eq!(machine.records(), [record], "it is as it was");
+        assert_eq!(machine.records(), [record], "the record is unchanged");
         sim.app().unresolved().remove(0).reason
     };
     let newer = is_unresolved(&|r| r.version = 2, &cron);
@@ -225,15 +203,7 @@ fn a_record_that_this_version_cannot_read_is_kept_and_reported() -> Result {
 
 #[test]
 fn discard_removes_a_job_that_no_task_can_run() -> Result {
-    let machine = Machine::new();
-    let sim = machine.boot();
-    let log = Log::new();
-    let _ = logging(&sim, "t", &log)
-        .schedule(3)
-        .id("x")
-        .delay(MINUTE)
-        .wait_blocking()?;
-    sim.crash();
+    let machine = machine_with_job(3)?;
     let sim = machine.boot();
     assert!(sim.app().discard("x").wait_blocking()?);
     assert!(!sim.app().discard("x").wait_blocking()?);

@@ -144,9 +144,16 @@ pub fn manual_app_with(
 
 /// A started app on a clock that the test moves, and whose attempts the test polls.
 pub fn hand_polled_app() -> Result<(Jobber, ManualClock, Receiver<JobFuture>)> {
+    hand_polled_app_with(|app| app)
+}
+
+pub fn hand_polled_app_with(
+    configure: impl FnOnce(JobberBuilder) -> JobberBuilder,
+) -> Result<(Jobber, ManualClock, Receiver<JobFuture>)> {
     let (spawn, spawned) = mpsc::channel();
     let (app, clock) = manual_app_with(|app| {
-        app.wake_gap(Duration::ZERO)
+        configure(app)
+            .wake_gap(Duration::ZERO)
             .executor(move |job: JobFuture| drop(spawn.send(job)))
     })?;
     Ok((app, clock, spawned))
