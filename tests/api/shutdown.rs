@@ -59,7 +59,11 @@ fn an_attempt_that_outlasts_the_grace_is_left_running_and_returned() -> Result {
     sim.run_until_stalled();
     assert_eq!(sim.shutdown(SECOND), [("slow".into(), JobStatus::Running)]);
     assert_eq!(sim.elapsed(), SECOND);
-    assert_eq!(job.wait_blocking(), JobStatus::Running, "nobody hangs");
+    assert_eq!(
+        job.wait_blocking(),
+        JobStatus::Running,
+        "its waiters return"
+    );
     assert_eq!(job.next_run().wait_blocking(), None);
     sim.advance(HOUR);
     assert_eq!(job.status(), JobStatus::Success, "it was left running");

@@ -1,8 +1,8 @@
 //! Every clock change of every zone, against the oracle laid over the zone.
 //!
-//! `JOBBER_CRON_ALL_CHANGES` tries them all rather than a sample (a quarter of a
-//! minute in a release build); `JOBBER_CRON_CASES` and `JOBBER_CRON_SEED` are
-//! those of `differential.rs`.
+//! `JOBBER_CRON_ALL_CHANGES` tries all of them instead of a sample (a quarter of a minute in
+//! a release build). `JOBBER_CRON_CASES` and `JOBBER_CRON_SEED` are those of
+//! `differential.rs`.
 
 use fastrand::Rng;
 
@@ -115,7 +115,7 @@ fn around_every_clock_change_all_is_due_once_in_order_as_the_oracle_has_it() {
             if changes % sample != 0 {
                 continue;
             }
-            // And one that names the middle of what is skipped or repeated.
+            // An expression that names the middle of what is skipped or repeated.
             let middle = change.start + (change.before + change.offset) / 2;
             let wall = instant(middle);
             let nominal = format!(
@@ -139,7 +139,7 @@ fn around_every_clock_change_all_is_due_once_in_order_as_the_oracle_has_it() {
                 let expected: Vec<i64> = expected.into_iter().collect();
                 assert_eq!(found, expected, "{cron} in {name} around {}", change.start);
                 compared += found.len() as u64;
-                // From starts of their own, the second pass among them.
+                // From random starts, some of them in the second pass.
                 for start in [-3601, -1800, -1, 0, 1, 1799, 3599, 3600, 7200] {
                     let start = change.start + start;
                     let next = cron.next_after(instant(start), &zone);
@@ -166,7 +166,7 @@ fn random_expressions_in_random_zones_are_due_as_the_oracle_has_it() {
         .ok()
         .and_then(|cases| cases.parse().ok())
         .unwrap_or(20_000)
-        // Each costs what ten do where no clock changes.
+        // A case near a clock change costs as much as ten others.
         / 10;
     let seed = std::env::var("JOBBER_CRON_SEED")
         .ok()

@@ -16,7 +16,7 @@ fn zone(name: &str) -> Zone {
     Zone::named(name).unwrap()
 }
 
-/// The next times, as a clock on the wall and its offset.
+/// The next times, as wall time and offset.
 fn times(text: &str, zone_name: &str, after: OffsetDateTime, count: usize) -> Vec<String> {
     let (cron, zone) = (cron(text), zone(zone_name));
     cron.upcoming(after, &zone)
@@ -55,7 +55,7 @@ fn a_time_of_day_in_a_gap_is_due_at_the_first_instant_after_it() {
 }
 
 #[test]
-fn times_of_day_in_one_gap_are_one_and_merge_with_one_right_after_it() {
+fn times_of_day_in_one_gap_merge_with_each_other_and_with_the_first_time_after_it() {
     assert_eq!(
         times(
             "0,20,40 2,3 * * *",
@@ -118,7 +118,7 @@ fn a_time_of_day_that_is_shown_twice_is_due_the_first_time() {
 }
 
 #[test]
-fn a_time_of_day_is_not_due_again_when_asked_for_during_the_second_pass() {
+fn a_time_of_day_is_not_due_again_for_a_start_in_the_second_pass() {
     let second_pass = datetime!(2026-10-25 2:10 +1);
     assert_eq!(
         times("30 2 * * *", "Europe/Berlin", second_pass, 1),
@@ -149,7 +149,7 @@ fn a_list_or_range_of_hours_names_times_of_day() {
 }
 
 #[test]
-fn a_rate_skips_what_the_clock_skips() {
+fn a_rate_is_not_due_in_a_gap() {
     assert_eq!(
         times(
             "*/30 * * * *",
@@ -175,7 +175,7 @@ fn a_rate_skips_what_the_clock_skips() {
 }
 
 #[test]
-fn a_rate_is_due_in_both_passes_of_what_is_shown_twice() {
+fn a_rate_is_due_in_both_passes_of_an_hour_that_is_shown_twice() {
     assert_eq!(
         times(
             "*/30 2 * * *",
@@ -197,7 +197,7 @@ fn a_rate_is_due_in_both_passes_of_what_is_shown_twice() {
 fn a_leading_star_in_second_minute_or_hour_makes_a_rate_and_an_implied_second_does_not() {
     let before_gap = datetime!(2026-03-28 12:00 UTC);
     let first = |text| times(text, "Europe/Berlin", before_gap, 1).concat();
-    // A rate has nothing at 02 on that day; a time of day comes after the gap.
+    // A rate is not due at 02 on that day; a time of day is due after the gap.
     assert_eq!(first("*/30 30 2 29 3 ? *"), "2027-03-29 02:30 +02:00");
     assert_eq!(first("*,30 2 29 3 ?"), "2027-03-29 02:00 +02:00");
     assert_eq!(first("30 2 29 3 ?"), "2026-03-29 03:00 +02:00");
@@ -215,8 +215,8 @@ fn a_leading_star_in_second_minute_or_hour_makes_a_rate_and_an_implied_second_do
 }
 
 #[test]
-fn an_alias_is_what_it_stands_for() {
-    // @hourly is a rate and has both passes; @daily is a time of day.
+fn an_alias_is_a_rate_or_a_time_of_day_as_its_expression() {
+    // @hourly is a rate and is due in both passes; @daily is a time of day.
     assert_eq!(
         times(
             "@hourly",
@@ -265,7 +265,7 @@ fn a_change_of_half_an_hour_is_a_clock_change() {
 }
 
 #[test]
-fn a_day_that_a_zone_leaves_out_is_left_out() {
+fn a_day_that_a_zone_skips_is_not_due() {
     // Pacific/Apia had no 2011-12-30.
     assert_eq!(
         times(
@@ -292,7 +292,7 @@ fn a_day_that_a_zone_leaves_out_is_left_out() {
 }
 
 #[test]
-fn what_a_correction_of_more_than_three_hours_repeats_is_repeated() {
+fn times_that_a_correction_of_more_than_three_hours_repeats_are_due_again() {
     // Pacific/Kwajalein lost a day in 1993; Antarctica/Vostok went back by
     // seven hours at 1994-02-01 00:00 +07:00.
     assert_eq!(
@@ -334,7 +334,7 @@ fn a_rate_that_falls_into_a_gap_each_year_is_never_due() {
 
 #[test]
 fn a_rate_is_found_over_many_clock_changes_and_beyond_every_table() {
-    // 2100 and 2200 are no leap years.
+    // 2100 and 2200 are not leap years.
     assert_eq!(
         times(
             "* 0 29 2 ?",
@@ -356,8 +356,8 @@ fn a_rate_is_found_over_many_clock_changes_and_beyond_every_table() {
 }
 
 #[test]
-fn a_rate_in_a_year_gone_by_is_due_in_the_second_pass_of_its_last_hour() {
-    // The last match on the wall is past, and shown once more.
+fn a_rate_of_a_past_year_is_due_in_the_second_pass_of_its_last_hour() {
+    // The last wall time that matches is past, and is shown a second time.
     assert_eq!(
         times(
             "* 1 1 11 * 2026",

@@ -9,7 +9,7 @@ fn described(expectations: &[(&str, &str)]) {
 }
 
 #[test]
-fn what_saffron_knows_is_said_as_saffron_says_it() {
+fn expressions_that_saffron_knows_are_described_as_by_saffron() {
     described(&[
         ("* * * * *", "Every minute"),
         ("@hourly", "Every hour"),

@@ -1,6 +1,6 @@
 //! The library against the oracle, on random expressions and starts.
 //!
-//! `JOBBER_CRON_CASES` sets how many; `JOBBER_CRON_SEED` where they begin.
+//! `JOBBER_CRON_CASES` sets the number of cases, and `JOBBER_CRON_SEED` the first seed.
 
 use fastrand::Rng;
 
@@ -23,7 +23,7 @@ fn rng() -> Rng {
     Rng::with_seed(setting("JOBBER_CRON_SEED", 1))
 }
 
-/// Mostly where people live, at times anywhere in the calendar.
+/// Mostly in this century, sometimes anywhere in the calendar.
 fn random_start(rng: &mut Rng) -> i64 {
     match rng.u8(..8) {
         0 => rng.i64(-377_000_000_000..252_000_000_000),
@@ -37,7 +37,7 @@ fn instant(seconds: i64) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp(seconds).unwrap()
 }
 
-/// The start is answered within so many days, or else the answer is beyond.
+/// For how many days after the start the oracle looks for a match.
 fn horizon(rng: &mut Rng) -> i64 {
     if rng.u8(..50) == 0 { 12_000 } else { 800 }
 }
@@ -94,7 +94,7 @@ fn next_after_gives_the_first_match_that_trying_every_second_finds() {
 }
 
 #[test]
-fn each_extra_by_itself_is_due_as_the_oracle_has_it_from_every_day_of_two_years() {
+fn each_extra_alone_is_due_as_in_the_oracle_from_every_day_of_two_years() {
     let days =
         (0..=31).flat_map(|day| [format!("L-{day}"), format!("L-{day}W"), format!("{day}W")]);
     let names = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
@@ -129,8 +129,8 @@ fn each_extra_by_itself_is_due_as_the_oracle_has_it_from_every_day_of_two_years(
 }
 
 #[test]
-fn what_never_fires_is_told_apart_from_what_is_rare() {
-    // Four centuries hold every arrangement of dates and weekdays.
+fn an_expression_that_is_never_due_differs_from_a_rare_one() {
+    // Four centuries contain every combination of dates and weekdays.
     const ALL_CALENDARS: i64 = 146_097;
     let mut rng = rng();
     let days = [
@@ -164,7 +164,7 @@ fn what_never_fires_is_told_apart_from_what_is_rare() {
 }
 
 #[test]
-fn the_same_texts_are_accepted_as_by_the_oracle() {
+fn the_library_accepts_the_same_texts_as_the_oracle() {
     let mut rng = rng();
     let (mut accepted, mut refused) = (0, 0);
     for _ in 0..setting("JOBBER_CRON_CASES", 20_000) * 2 {
@@ -193,7 +193,7 @@ fn the_same_texts_are_accepted_as_by_the_oracle() {
 }
 
 #[test]
-fn upcoming_times_are_strictly_increasing_and_each_is_next_after_the_one_before() {
+fn upcoming_times_increase_and_each_is_the_next_after_the_one_before() {
     let mut rng = rng();
     for _ in 0..setting("JOBBER_CRON_CASES", 20_000) / 20 {
         let text = random::expression(&mut rng);
@@ -205,7 +205,7 @@ fn upcoming_times_are_strictly_increasing_and_each_is_next_after_the_one_before(
             let next = time.unix_timestamp();
             assert!(next > last, "{text:?}: {next} after {last}");
             assert!(oracle.matches(next), "{text:?}: {next}");
-            // Where the gap is short, that nothing was left out of it.
+            // Where two times are close, the oracle finds none between them.
             if next - last < 40 * DAY {
                 assert_eq!(
                     oracle.next_after(last, 41),
@@ -219,7 +219,7 @@ fn upcoming_times_are_strictly_increasing_and_each_is_next_after_the_one_before(
 }
 
 #[test]
-fn what_parses_prints_and_parses_to_the_same_meaning() {
+fn an_expression_prints_and_parses_to_the_same_meaning() {
     let mut rng = rng();
     for _ in 0..setting("JOBBER_CRON_CASES", 20_000) / 4 {
         let text = random::expression(&mut rng);

@@ -1,4 +1,4 @@
-//! What an invalid expression is told.
+//! The errors of invalid expressions.
 
 use jobber::{Cron, CronError, CronField};
 
@@ -9,7 +9,7 @@ fn error(text: &str) -> CronError {
     }
 }
 
-/// The message, and that the span holds the text it names.
+/// The message; asserts that the span contains the text that it names.
 fn message(text: &str) -> String {
     let error = error(text);
     assert_eq!(text.get(error.span()), Some(error.text()), "{text:?}");
@@ -23,7 +23,7 @@ const LAYOUTS: &str = "allowed: 5 fields `minute hour day-of-month month day-of-
                        or an alias such as `@daily`";
 
 #[test]
-fn nothing_but_blanks_is_empty() {
+fn a_text_of_blanks_is_empty() {
     for text in ["", " ", " \t\r\n"] {
         assert_eq!(error(text), CronError::Empty);
         assert_eq!(
@@ -34,7 +34,7 @@ fn nothing_but_blanks_is_empty() {
 }
 
 #[test]
-fn more_than_a_kibibyte_is_not_read() {
+fn a_text_of_more_than_a_kibibyte_is_refused() {
     let longest = format!("{:<1024}", "0 0 * * *");
     assert!(Cron::parse(&longest).is_ok());
     let text = format!("{longest} ");
@@ -46,7 +46,7 @@ fn more_than_a_kibibyte_is_not_read() {
 }
 
 #[test]
-fn a_wrong_number_of_fields_says_how_many_there_are() {
+fn the_error_for_a_wrong_number_of_fields_has_the_number() {
     assert_eq!(
         message("0"),
         format!("the cron expression has 1 field; {LAYOUTS}")
@@ -62,7 +62,7 @@ fn a_wrong_number_of_fields_says_how_many_there_are() {
 }
 
 #[test]
-fn an_unknown_alias_lists_the_known() {
+fn the_error_for_an_unknown_alias_lists_the_aliases() {
     assert_eq!(
         message(" @fortnightly"),
         "`@fortnightly` is not a known alias; allowed: `@yearly`, `@annually`, `@monthly`, \
@@ -72,13 +72,13 @@ fn an_unknown_alias_lists_the_known() {
 }
 
 #[test]
-fn six_fields_that_do_not_end_in_a_year_are_told_to_use_five_or_seven() {
+fn the_error_for_six_fields_without_a_year_suggests_five_or_seven() {
     assert_eq!(
         message("*/10 * * * * *"),
         "the sixth of six fields is a year, which `*` (byte 13) is not; write 5 fields, \
          or 7 with seconds first; allowed: a year such as `2027`, `2026-2028`, `2026/2`",
     );
-    // Seconds first, as Quartz and others have it.
+    // Seconds first, as in Quartz and others.
     for text in [
         "0 0 12 * * ?",
         "0 0 12 ? * MON-FRI",
@@ -99,7 +99,7 @@ fn six_fields_that_do_not_end_in_a_year_are_told_to_use_five_or_seven() {
 }
 
 #[test]
-fn a_number_out_of_range_is_told_the_range_of_its_place() {
+fn the_error_for_a_number_out_of_range_has_the_range_of_its_field() {
     for (text, expected) in [
         (
             "60 0 0 1 1 ? 2027",
@@ -156,7 +156,7 @@ fn a_number_out_of_range_is_told_the_range_of_its_place() {
 }
 
 #[test]
-fn text_without_meaning_is_told_what_its_field_may_hold() {
+fn the_error_for_invalid_text_says_what_its_field_may_contain() {
     const NUMBERS: &str = "`*`, ranges `a-b`, steps `/n`, lists `a,b`";
     let days_of_month =
         "1-31, `*`, `?`, ranges `a-b`, steps `/n`, lists `a,b`, `L`, `L-3`, `LW`, `15W`, `L-3W`";
@@ -281,7 +281,7 @@ fn text_without_meaning_is_told_what_its_field_may_hold() {
 }
 
 #[test]
-fn a_missing_value_is_said_to_be_missing_where_it_is() {
+fn the_error_for_a_missing_value_points_at_its_place() {
     for (text, byte) in [("1,,2 * * * *", 2), (", * * * *", 0), ("1, * * * *", 2)] {
         assert_eq!(
             message(text),
@@ -310,7 +310,7 @@ fn a_step_of_zero_is_an_error() {
 }
 
 #[test]
-fn a_bare_l_in_day_of_week_is_told_what_to_write() {
+fn the_error_for_a_bare_l_in_day_of_week_says_what_to_write() {
     assert_eq!(
         message("0 0 * * L"),
         "a bare `L` in the day-of-week field (byte 8) means different days to different tools; \
@@ -321,7 +321,7 @@ fn a_bare_l_in_day_of_week_is_told_what_to_write() {
 }
 
 #[test]
-fn years_cannot_run_backwards() {
+fn a_range_of_years_cannot_run_backwards() {
     assert_eq!(
         message("0 0 * * * 2030-2027"),
         "the years `2030-2027` run backwards (byte 10); allowed: the earlier year first",
@@ -333,7 +333,7 @@ fn years_cannot_run_backwards() {
 }
 
 #[test]
-fn the_field_at_fault_is_known_for_each_field() {
+fn an_error_names_its_field() {
     for (text, field) in [
         ("x * * * * * *", CronField::Second),
         ("* x * * * * *", CronField::Minute),
@@ -349,7 +349,7 @@ fn the_field_at_fault_is_known_for_each_field() {
 }
 
 #[test]
-fn a_long_or_unprintable_text_stays_on_one_short_line_of_the_message() {
+fn a_long_or_unprintable_text_is_shortened_and_escaped_in_the_message() {
     let text = format!("0 {} * * *", "9".repeat(900));
     assert!(message(&text).len() < 120);
     assert!(message(&text).contains(&format!("`{}…`", "9".repeat(40))));

@@ -1,4 +1,4 @@
-//! Jobs on cron: limits, misfires, start dates, jitter, and clocks that move.
+//! Jobs on cron: limits, misfires, start dates, jitter, and steps of the clock.
 
 use std::time::Duration;
 
@@ -8,16 +8,19 @@ use jobber::{Clock, Cron, JobContext, JobStatus, Misfire, ScheduleError, Task};
 use time::OffsetDateTime;
 use time::macros::{datetime, offset};
 
-/// The nominal times of runs, and when they started.
+/// The nominal times of runs, and the times at which they started.
 type Runs = Log<(OffsetDateTime, OffsetDateTime)>;
 
-/// A simulation that starts then, with a task that logs its runs.
-fn at(start: OffsetDateTime) -> Result<(Simulation, Task<(), ()>, Runs)> {
-    at_with(start, Duration::ZERO)
+/// A simulation that begins at `start`, with a task that logs its runs.
+fn simulation_from(start: OffsetDateTime) -> Result<(Simulation, Task<(), ()>, Runs)> {
+    simulation_with_first_run(start, Duration::ZERO)
 }
 
-/// Its first run takes so long.
-fn at_with(start: OffsetDateTime, first: Duration) -> Result<(Simulation, Task<(), ()>, Runs)> {
+/// Its first run takes `first`.
+fn simulation_with_first_run(
+    start: OffsetDateTime,
+    first: Duration,
+) -> Result<(Simulation, Task<(), ()>, Runs)> {
     let sim = Simulation::with(5, ManualClock::at(start), |b| b)?;
     let (clock, log) = (sim.clock(), Log::new());
     let task = sim
@@ -45,8 +48,8 @@ fn nominal(log: &Runs) -> Vec<OffsetDateTime> {
 }
 
 #[test]
-fn it_runs_whenever_the_expression_is_due_and_shows_its_text() -> Result {
-    let (mut sim, task, log) = at(datetime!(2026-11-23 8:00 UTC))?;
+fn a_cron_job_runs_when_its_expression_is_due_and_returns_its_text() -> Result {
+    let (mut sim, task, log) = simulation_from(datetime!(2026-11-23 8:00 UTC))?;
     let job = task.schedule(()).cron("*/15  9 * * MON").wait_blocking()?;
     assert_eq!(job.cron_expression(), Some("*/15  9 * * MON"));
     assert_eq!(job.exec_at(), datetime!(2026-11-23 9:00 UTC));
@@ -70,8 +73,8 @@ fn it_runs_whenever_the_expression_is_due_and_shows_its_text() -> Result {
 }
 
 #[test]
-fn a_replacement_changes_the_expression_and_a_handle_shows_the_present_one() -> Result {
-    let (_sim, task, _) = at(datetime!(2026-11-23 8:00 UTC))?;
+fn cron_expression_returns_the_expression_of_the_last_replacement() -> Result {
+    let (_sim, task, _) = simulation_from(datetime!(2026-11-23 8:00 UTC))?;
     let job = task.schedule(()).id("x").cron("@daily").wait_blocking()?;
     let before = job.cron_expression();
     let _ = task
@@ -102,8 +105,8 @@ fn a_replacement_changes_the_expression_and_a_handle_shows_the_present_one() -> 
 }
 
 #[test]
-fn every_second_of_a_day() -> Result {
-    let (mut sim, task, log) = at(datetime!(2026-11-23 0:00 UTC))?;
+fn a_job_on_every_second_runs_86400_times_a_day() -> Result {
+    let (mut sim, task, log) = simulation_from(datetime!(2026-11-23 0:00 UTC))?;
     let job = task.schedule(()).cron("* * * * * * *").wait_blocking()?;
     sim.advance(DAY);
     let runs = nominal(&log);
@@ -119,7 +122,7 @@ fn every_second_of_a_day() -> Result {
 }
 
 #[test]
-fn max_runs_and_max_failures_end_it() -> Result {
+fn max_runs_and_max_failures_end_a_cron_job() -> Result {
     let mut sim = Simulation::new();
     let task = sim
         .app()
@@ -153,7 +156,7 @@ fn max_runs_and_max_failures_end_it() -> Result {
     Ok(())
 }
 
-/// The minutes after midnight of the runs in an hour, on every tenth minute.
+/// The minutes from midnight to the nominal times of the runs.
 fn minutes(log: &Runs) -> Vec<i64> {
     let midnight = datetime!(2026-11-23 0:00 UTC);
     nominal(log)
@@ -163,10 +166,11 @@ fn minutes(log: &Runs) -> Vec<i64> {
 }
 
 #[test]
-fn each_misfire_policy_after_an_overrun() -> Result {
+fn times_missed_in_an_overrun_are_handled_by_the_misfire_policy() -> Result {
     let after_overrun = |misfire| -> Result<Vec<i64>> {
         // The first run, at 10, takes until 45.
-        let (mut sim, task, log) = at_with(datetime!(2026-11-23 0:00 UTC), MINUTE * 35)?;
+        let (mut sim, task, log) =
+            simulation_with_first_run(datetime!(2026-11-23 0:00 UTC), MINUTE * 35)?;
         let _ = task
             .schedule(())
             .misfire(misfire)
@@ -184,9 +188,9 @@ fn each_misfire_policy_after_an_overrun() -> Result {
 }
 
 #[test]
-fn each_misfire_policy_after_a_suspend_or_a_step_forward() -> Result {
+fn times_missed_in_a_suspend_or_a_step_forward_are_handled_by_the_misfire_policy() -> Result {
     let after = |misfire, jump: fn(&mut Simulation)| -> Result<Vec<i64>> {
-        let (mut sim, task, log) = at(datetime!(2026-11-23 0:00 UTC))?;
+        let (mut sim, task, log) = simulation_from(datetime!(2026-11-23 0:00 UTC))?;
         let _ = task
             .schedule(())
             .misfire(misfire)
@@ -197,7 +201,7 @@ fn each_misfire_policy_after_a_suspend_or_a_step_forward() -> Result {
         sim.advance(MINUTE * 15);
         Ok(minutes(&log))
     };
-    // To 0:45, with all clocks or with that on the wall alone.
+    // To 0:45, of both clocks or of the wall clock alone.
     let jumps: [fn(&mut Simulation); 2] = [
         |sim| {
             sim.clock().advance(MINUTE * 33);
@@ -216,8 +220,8 @@ fn each_misfire_policy_after_a_suspend_or_a_step_forward() -> Result {
 }
 
 #[test]
-fn ten_years_forward_cost_one_run_and_no_counting() -> Result {
-    let (mut sim, task, log) = at(datetime!(2026-11-23 0:00 UTC))?;
+fn a_step_of_ten_years_causes_one_run_without_counting_the_missed_times() -> Result {
+    let (mut sim, task, log) = simulation_from(datetime!(2026-11-23 0:00 UTC))?;
     let _ = task.schedule(()).cron("* * * * * * *").wait_blocking()?;
     sim.set_wall(datetime!(2036-11-23 0:00 UTC));
     sim.advance(SECOND * 2);
@@ -233,8 +237,8 @@ fn ten_years_forward_cost_one_run_and_no_counting() -> Result {
 }
 
 #[test]
-fn an_hour_back_runs_nothing_twice_for_one_nominal_time() -> Result {
-    let (mut sim, task, log) = at(datetime!(2026-11-23 0:00 UTC))?;
+fn a_step_back_by_an_hour_repeats_no_nominal_time() -> Result {
+    let (mut sim, task, log) = simulation_from(datetime!(2026-11-23 0:00 UTC))?;
     let job = task
         .schedule(())
         .misfire(Misfire::All(99))
@@ -252,7 +256,7 @@ fn an_hour_back_runs_nothing_twice_for_one_nominal_time() -> Result {
 
 #[test]
 fn an_expression_that_can_never_be_due_is_refused() -> Result {
-    let (sim, task, _) = at(datetime!(2026-11-23 0:00 UTC))?;
+    let (sim, task, _) = simulation_from(datetime!(2026-11-23 0:00 UTC))?;
     for never in ["0 0 30 2 *", "0 0 1 1 * 2026"] {
         let error = task.schedule(()).cron(never).wait_blocking().unwrap_err();
         assert!(
@@ -273,8 +277,8 @@ fn an_expression_that_can_never_be_due_is_refused() -> Result {
 }
 
 #[test]
-fn an_expression_that_can_not_be_read_is_refused_with_its_error() -> Result {
-    let (_sim, task, _) = at(datetime!(2026-11-23 0:00 UTC))?;
+fn an_invalid_expression_is_refused_with_its_error() -> Result {
+    let (_sim, task, _) = simulation_from(datetime!(2026-11-23 0:00 UTC))?;
     let error = task
         .schedule(())
         .cron("0 25 * * *")
@@ -287,7 +291,7 @@ fn an_expression_that_can_not_be_read_is_refused_with_its_error() -> Result {
 }
 
 #[test]
-fn it_ends_when_its_last_time_has_passed_with_the_status_of_its_last_run() -> Result {
+fn a_cron_job_ends_after_its_last_time_with_the_status_of_its_last_run() -> Result {
     for (fails, end) in [(false, JobStatus::Success), (true, JobStatus::Failed)] {
         let mut sim = simulation_at(datetime!(2026-12-31 22:30 UTC))?;
         let task = sim
@@ -305,8 +309,8 @@ fn it_ends_when_its_last_time_has_passed_with_the_status_of_its_last_run() -> Re
 }
 
 #[test]
-fn it_is_cancelled_when_its_last_time_was_missed_and_it_never_ran() -> Result {
-    let (mut sim, task, log) = at(datetime!(2026-12-31 22:30 UTC))?;
+fn a_cron_job_that_never_ran_is_cancelled_when_its_last_time_was_missed() -> Result {
+    let (mut sim, task, log) = simulation_from(datetime!(2026-12-31 22:30 UTC))?;
     let job = task
         .schedule(())
         .misfire(Misfire::Skip)
@@ -321,8 +325,8 @@ fn it_is_cancelled_when_its_last_time_was_missed_and_it_never_ran() -> Result {
 }
 
 #[test]
-fn it_ends_as_its_last_run_did_when_the_last_time_was_missed() -> Result {
-    let (mut sim, task, log) = at(datetime!(2026-12-31 21:30 UTC))?;
+fn a_cron_job_has_the_status_of_its_last_run_when_its_last_time_was_missed() -> Result {
+    let (mut sim, task, log) = simulation_from(datetime!(2026-12-31 21:30 UTC))?;
     let job = task
         .schedule(())
         .misfire(Misfire::Skip)
@@ -336,8 +340,8 @@ fn it_ends_as_its_last_run_did_when_the_last_time_was_missed() -> Result {
 }
 
 #[test]
-fn a_start_date_is_the_first_time_that_it_may_run() -> Result {
-    let (mut sim, task, log) = at(datetime!(2026-11-23 0:00 UTC))?;
+fn a_cron_job_does_not_run_before_its_start_date() -> Result {
+    let (mut sim, task, log) = simulation_from(datetime!(2026-11-23 0:00 UTC))?;
     let start = datetime!(2026-11-23 3:00 UTC);
     let _ = task
         .schedule(())
@@ -357,9 +361,9 @@ fn a_start_date_is_the_first_time_that_it_may_run() -> Result {
 }
 
 #[test]
-fn jitter_starts_runs_later_but_before_the_next_and_leaves_the_nominal_time() -> Result {
+fn jitter_delays_a_run_up_to_the_next_and_keeps_its_nominal_time() -> Result {
     for (jitter, bound) in [(MINUTE, MINUTE), (HOUR * 9, MINUTE * 10)] {
-        let (mut sim, task, log) = at(datetime!(2026-11-23 0:00 UTC))?;
+        let (mut sim, task, log) = simulation_from(datetime!(2026-11-23 0:00 UTC))?;
         let job = task
             .schedule(())
             .jitter(jitter)
@@ -393,9 +397,9 @@ fn jitter_starts_runs_later_but_before_the_next_and_leaves_the_nominal_time() ->
 }
 
 #[test]
-fn jitter_is_the_same_for_the_same_seed() -> Result {
+fn jitter_of_one_seed_is_the_same_each_time() -> Result {
     let starts = || -> Result<Vec<OffsetDateTime>> {
-        let (mut sim, task, log) = at(datetime!(2026-11-23 0:00 UTC))?;
+        let (mut sim, task, log) = simulation_from(datetime!(2026-11-23 0:00 UTC))?;
         let _ = task
             .schedule(())
             .jitter(MINUTE)
@@ -413,8 +417,8 @@ fn jitter_is_the_same_for_the_same_seed() -> Result {
 }
 
 #[test]
-fn an_interval_takes_jitter_too() -> Result {
-    let (mut sim, task, log) = at(datetime!(2026-11-23 0:00 UTC))?;
+fn an_interval_can_have_jitter() -> Result {
+    let (mut sim, task, log) = simulation_from(datetime!(2026-11-23 0:00 UTC))?;
     let _ = task
         .schedule(())
         .jitter(SECOND * 30)
@@ -440,8 +444,8 @@ fn an_interval_takes_jitter_too() -> Result {
 }
 
 #[test]
-fn replacing_with_the_same_start_date_keeps_the_progress() -> Result {
-    let (mut sim, task, _) = at(datetime!(2026-11-23 0:00 UTC))?;
+fn a_replacement_with_the_same_start_date_keeps_the_progress() -> Result {
+    let (mut sim, task, _) = simulation_from(datetime!(2026-11-23 0:00 UTC))?;
     let job = task.schedule(()).id("x").cron("@hourly").wait_blocking()?;
     sim.advance(HOUR * 3);
     let _ = task
@@ -466,8 +470,8 @@ fn replacing_with_the_same_start_date_keeps_the_progress() -> Result {
 }
 
 #[test]
-fn a_fixed_offset_is_a_zone_without_any_feature() -> Result {
-    let (mut sim, task, log) = at(datetime!(2026-11-23 0:00 UTC))?;
+fn a_fixed_offset_is_a_zone_without_the_tz_feature() -> Result {
+    let (mut sim, task, log) = simulation_from(datetime!(2026-11-23 0:00 UTC))?;
     let job = task
         .schedule(())
         .zone(offset!(+5:30))
@@ -488,8 +492,8 @@ mod zones {
     use jobber::{Jobber, StartError, Zone};
 
     #[test]
-    fn a_year_of_a_daily_job_in_three_zones_with_both_changes() -> Result {
-        let (mut sim, task, log) = at(datetime!(2026-01-01 0:00 UTC))?;
+    fn a_daily_job_runs_once_a_day_through_the_clock_changes_of_a_year() -> Result {
+        let (mut sim, task, log) = simulation_from(datetime!(2026-01-01 0:00 UTC))?;
         let zones = ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe"];
         for zone in zones {
             let _ = task
@@ -513,14 +517,14 @@ mod zones {
                 .collect();
             assert!(dates.len() >= 365, "{zone}: a day is missing");
         }
-        // One run a day and zone, whatever the clocks do.
+        // One run for each day and zone.
         assert_eq!(runs.len(), 3 * 365);
         Ok(())
     }
 
     #[test]
     fn a_time_that_the_clock_skips_or_repeats_runs_once() -> Result {
-        let (mut sim, task, log) = at(datetime!(2026-03-28 12:00 UTC))?;
+        let (mut sim, task, log) = simulation_from(datetime!(2026-03-28 12:00 UTC))?;
         let job = task
             .schedule(())
             .zone("Europe/Berlin")
@@ -559,8 +563,8 @@ mod zones {
     }
 
     #[test]
-    fn an_unknown_zone_is_an_error_that_says_which_is_near() -> Result {
-        let (_sim, task, _) = at(datetime!(2026-03-28 12:00 UTC))?;
+    fn the_error_for_an_unknown_zone_suggests_a_near_name() -> Result {
+        let (_sim, task, _) = simulation_from(datetime!(2026-03-28 12:00 UTC))?;
         let error = task
             .schedule(())
             .zone("Europe/Berln")
@@ -580,14 +584,13 @@ mod zones {
     }
 }
 
-/// Whatever the wall clock does, no time is run twice, none is run early by it,
-/// and once the clock has come to rest the job runs at each time again.
+/// No time runs twice or early, and after the last step the job runs at each time.
 #[test]
 fn a_clock_that_is_set_at_random_runs_no_nominal_time_twice() -> Result {
     for seed in 0..100 {
         let mut rng = fastrand::Rng::with_seed(seed);
         let start = datetime!(2026-11-23 0:00 UTC);
-        let (mut sim, task, log) = at(start)?;
+        let (mut sim, task, log) = simulation_from(start)?;
         let misfire = match rng.u8(..4) {
             0 => Misfire::Once,
             1 => Misfire::Skip,
@@ -606,7 +609,7 @@ fn a_clock_that_is_set_at_random_runs_no_nominal_time_twice() -> Result {
                 sim.set_wall(sim.clock().wall() + time::Duration::minutes(minutes));
             }
         }
-        // Later than any time so far: the clock is right again.
+        // The last step leads past every time so far.
         sim.set_wall(start + DAY * 30);
         sim.advance(MINUTE * 5);
         let before = log.entries().len();
@@ -763,7 +766,7 @@ fn a_replacement_after_a_step_back_skips_only_times_that_have_run() -> Result {
         let _ = replace(cron)?;
         assert_eq!(job.exec_at(), minutes(due), "{cron}");
     }
-    // An interval has no times of the wall clock, though it has runs.
+    // An interval has runs, but no times of the wall clock.
     let again = task.schedule(()).id("x").replace();
     let _ = again.every(MINUTE).wait_blocking()?;
     sim.advance(MINUTE * 3);
@@ -772,7 +775,7 @@ fn a_replacement_after_a_step_back_skips_only_times_that_have_run() -> Result {
     sim.set_wall(minutes(4) + SECOND * 30);
     let _ = replace("*/5 * * * *")?;
     assert_eq!(job.exec_at(), minutes(5));
-    // What has been run is not run again, but what was jumped over is.
+    // A time that has run does not run again; a time that was jumped over does.
     sim.advance(MINUTE);
     sim.set_wall(minutes(20) - SECOND);
     sim.advance(SECOND);
@@ -809,7 +812,7 @@ fn a_job_scheduled_while_the_clock_was_ahead_runs_after_the_clock_is_set_right()
     sim.advance(MINUTE * 3);
     let run = [1, 2, 3].map(|minutes| noon + MINUTE * minutes);
     assert_eq!(log.entries(), run);
-    // Those are not run again.
+    // These times do not run again.
     sim.set_wall(noon);
     assert_eq!(job.exec_at(), noon + MINUTE * 4);
     Ok(())

@@ -1,4 +1,4 @@
-//! When expressions are due, by the rules that differ from tool to tool.
+//! When expressions are due, by the rules that differ between tools.
 
 use jobber::{Cron, Zone};
 
@@ -50,7 +50,7 @@ fn hours_of_a_day(field: &str) -> Vec<u8> {
         .collect()
 }
 
-// Where saffron 0.1.0, given what a user wrote, is wrong.
+// Where saffron 0.1.0 is wrong for the text of a user.
 
 #[test]
 fn days_of_the_week_count_from_sunday_and_seven_is_sunday_again() {
@@ -70,7 +70,7 @@ fn days_of_the_week_count_from_sunday_and_seven_is_sunday_again() {
 }
 
 #[test]
-fn a_range_around_the_end_has_no_value_beside_it() {
+fn a_range_around_the_end_contains_no_other_value() {
     assert_eq!(hours_of_a_day("22-2"), [0, 1, 2, 22, 23]);
     assert_eq!(minutes_of_an_hour("58-1"), [0, 1, 58, 59]);
     assert_eq!(days("0 0 30-2 * *", 2026, Month::November), [1, 2, 30]);
@@ -127,7 +127,7 @@ fn a_w_day_that_a_month_lacks_is_not_due_in_it() {
     assert!(days("0 0 30W * *", 2027, Month::February).is_empty());
     assert!(days("0 0 29W * *", 2027, Month::February).is_empty());
     assert_eq!(days("0 0 29W * *", 2028, Month::February), [29]);
-    // A Friday 28 February, which saffron takes for the weekday of the 29th.
+    // Friday 28 February, which saffron takes for the weekday of the 29th.
     assert!(days("0 0 29W * *", 2025, Month::February).is_empty());
 }
 
@@ -181,7 +181,7 @@ fn the_weekday_near_a_day_before_the_last_is_right_from_every_start() {
 }
 
 #[test]
-fn extras_stand_in_lists() {
+fn extras_may_be_in_lists() {
     // November 2026: Sundays 1, 8, 15, 22, 29; it ends on Monday 30th.
     assert_eq!(
         days("0 0 3,15W,L-3,LW * *", 2026, Month::November),
@@ -255,7 +255,7 @@ fn blanks_part_fields_and_outer_blanks_and_line_ends_are_trimmed() {
 }
 
 #[test]
-fn a_start_is_never_answered_with_itself_or_earlier() {
+fn the_next_time_is_after_the_start() {
     let due = datetime!(2026-11-23 9:00 UTC);
     assert_eq!(next("0 9 * * *", due), Some(datetime!(2026-11-24 9:00 UTC)));
     assert_eq!(
@@ -317,7 +317,7 @@ fn seven_fields_begin_with_a_second() {
 }
 
 #[test]
-fn a_star_for_the_year_is_no_restriction() {
+fn a_star_for_the_year_does_not_restrict() {
     let start = datetime!(2099-12-31 23:59:59 UTC);
     assert_eq!(
         next("0 0 0 1 1 * *", start),
@@ -327,7 +327,7 @@ fn a_star_for_the_year_is_no_restriction() {
 }
 
 #[test]
-fn what_cannot_be_due_again_gives_none() {
+fn an_expression_that_is_not_due_again_has_no_next_time() {
     let now = datetime!(2026-11-23 0:00 UTC);
     for text in [
         "0 0 30 2 *",
@@ -346,7 +346,7 @@ fn what_cannot_be_due_again_gives_none() {
 }
 
 #[test]
-fn the_rarest_is_found_far_away() {
+fn the_next_time_of_the_rarest_expressions_is_found() {
     let now = datetime!(2026-11-23 0:00 UTC);
     assert_eq!(
         next("0 0 29 2 * 2096", now),
@@ -361,7 +361,7 @@ fn the_rarest_is_found_far_away() {
         next("0 0 ? 2 MON#5", now),
         Some(datetime!(2044-02-29 0:00 UTC))
     );
-    // 2100 is no leap year.
+    // 2100 is not a leap year.
     assert_eq!(
         next("0 0 29 2 *", datetime!(2096-03-01 0:00 UTC)),
         Some(datetime!(2104-02-29 0:00 UTC)),
@@ -369,7 +369,7 @@ fn the_rarest_is_found_far_away() {
 }
 
 #[test]
-fn a_fixed_offset_moves_the_wall_and_stands_in_the_answer() {
+fn the_next_time_in_a_fixed_offset_follows_its_wall_clock_and_has_the_offset() {
     let cron = Cron::parse("30 0 * * MON").unwrap();
     let zone = Zone::fixed(offset!(+5:45));
     let next = cron
@@ -408,7 +408,7 @@ fn the_ends_of_the_calendar_are_reached_and_not_passed() {
     ] {
         let cron = Cron::parse(text).unwrap();
         for zone in offsets.map(Zone::fixed) {
-            // With an offset, a time may lie beyond the ends of UTC's calendar.
+            // With an offset, a time may be beyond the ends of UTC's calendar.
             for (first, last) in
                 offsets.map(|at| (first.replace_offset(at), last.replace_offset(at)))
             {

@@ -1,4 +1,4 @@
-//! Time zones by themselves.
+//! Time zones.
 
 use jobber::Zone;
 
@@ -24,7 +24,7 @@ fn fixed_zones_are_equal_if_their_offsets_are() {
 }
 
 #[test]
-fn a_fixed_zone_has_its_offset_always() {
+fn a_fixed_zone_always_has_its_offset() {
     let zone = Zone::fixed(offset!(-3:30));
     for seconds in [i64::from(i32::MIN), 0, 253_402_300_799] {
         let instant = OffsetDateTime::from_unix_timestamp(seconds).unwrap();
@@ -52,14 +52,14 @@ mod named {
     }
 
     #[test]
-    fn a_zone_is_kept_by_its_name() {
+    fn a_named_zone_prints_its_name() {
         let berlin = Zone::named("Europe/Berlin").unwrap();
         assert_eq!(berlin.to_string(), "Europe/Berlin");
         assert_eq!(format!("{berlin:?}"), "Zone(Europe/Berlin)");
         assert_eq!(berlin, Zone::named("Europe/Berlin").unwrap());
         assert_ne!(berlin, Zone::named("Europe/Paris").unwrap());
         assert_ne!(berlin, Zone::fixed(offset!(+1)));
-        // An alias keeps the name it was asked for by.
+        // An alias prints as the alias.
         assert_eq!(
             Zone::named("Asia/Calcutta").unwrap().to_string(),
             "Asia/Calcutta"
@@ -67,12 +67,12 @@ mod named {
     }
 
     #[test]
-    fn the_name_utc_is_the_constant() {
+    fn the_zone_named_utc_equals_the_constant() {
         assert_eq!(Zone::named("UTC").unwrap(), Zone::UTC);
     }
 
     #[test]
-    fn the_offset_is_the_one_in_force() {
+    fn the_offset_at_an_instant_is_the_one_in_force() {
         let berlin = Zone::named("Europe/Berlin").unwrap();
         assert_eq!(
             berlin.offset_at(datetime!(2026-03-29 0:59:59 UTC)),
@@ -90,7 +90,7 @@ mod named {
             berlin.offset_at(datetime!(2026-10-25 1:00 UTC)),
             offset!(+1)
         );
-        // Rules go on where tables end.
+        // After the end of the tables, the rules hold.
         assert_eq!(
             berlin.offset_at(datetime!(2150-07-01 0:00 UTC)),
             offset!(+2)
@@ -98,7 +98,7 @@ mod named {
     }
 
     #[test]
-    fn the_offset_at_the_ends_of_the_calendar_is_the_one_near_them() {
+    fn the_offset_at_the_ends_of_the_calendar_is_the_nearest_known() {
         let berlin = Zone::named("Europe/Berlin").unwrap();
         assert_eq!(
             berlin.offset_at(Date::MIN.midnight().assume_utc()),
@@ -115,14 +115,14 @@ mod named {
     }
 
     #[test]
-    fn the_database_is_the_one_compiled_in_however_old_the_system_is() {
-        // Morocco left +01:00 in 2026, which a copy of 2025 does not know.
+    fn zones_come_from_the_database_that_is_compiled_in() {
+        // Morocco left +01:00 in 2026; a database of 2025 does not have that.
         let zone = Zone::named("Africa/Casablanca").unwrap();
         assert_eq!(zone.offset_at(datetime!(2026-11-23 12:00 UTC)), offset!(+0));
     }
 
     #[test]
-    fn an_unknown_name_is_named() {
+    fn the_error_for_an_unknown_zone_names_it() {
         let error = Zone::named("Mars/Olympus_Mons").unwrap_err();
         assert_eq!(error.to_string(), "unknown time zone `Mars/Olympus_Mons`");
         for name in [
@@ -146,7 +146,7 @@ mod named {
     }
 
     #[test]
-    fn a_near_name_is_suggested() {
+    fn the_error_for_an_unknown_zone_suggests_a_near_name() {
         for (name, near) in [
             ("europe/berlin", "Europe/Berlin"),
             ("EUROPE/BERLIN", "Europe/Berlin"),
@@ -170,7 +170,7 @@ mod named {
     }
 
     #[test]
-    fn every_name_of_the_database_can_be_asked_for() {
+    fn every_name_of_the_database_is_a_zone() {
         let database = jiff::tz::TimeZoneDatabase::bundled();
         let mut count = 0;
         for name in database.available() {

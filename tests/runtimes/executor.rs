@@ -23,7 +23,7 @@ use smol::channel::{self, Receiver, Sender};
 use smol::future::yield_now;
 use smol::stream::StreamExt;
 
-/// An app on a clock turned by hand, and on this executor.
+/// An app on a clock that the test moves, and on this executor.
 fn app_on(executor: impl Executor) -> Result<(Jobber, ManualClock), BoxError> {
     let (app, clock) = manual_app_with(|app| app.executor(executor))?;
     Ok((app, clock))
@@ -36,8 +36,8 @@ fn assert_dropped<R: Send + Sync + 'static>(job: &Job<R>) {
     assert!(is_executor_dropped(job), "{:?}", job.result().err());
 }
 
-/// Its jobs have failed, however they come to it; and the app goes on.
-fn drops_all_jobs(executor: impl Executor) -> Result {
+/// Asserts that each job on this executor fails as dropped, and that the app goes on.
+fn assert_every_job_fails_as_dropped(executor: impl Executor) -> Result {
     let (app, clock) = app_on(executor)?;
     let (ran, has_run) = channel::unbounded();
     let wait_and_run = async |ran: Sender<()>| {
@@ -99,7 +99,7 @@ fn drops_all_jobs(executor: impl Executor) -> Result {
 }
 
 #[test]
-fn that_drops_a_job_in_spawn_fails_it() -> Result {
+fn a_job_that_the_executor_drops_in_spawn_fails() -> Result {
     struct Drops;
     impl Executor for Drops {
         fn spawn(&self, job: JobFuture) {
@@ -109,11 +109,11 @@ fn that_drops_a_job_in_spawn_fails_it() -> Result {
             drop(job);
         }
     }
-    drops_all_jobs(Drops)
+    assert_every_job_fails_as_dropped(Drops)
 }
 
 #[test]
-fn that_panics_in_spawn_fails_its_job_and_not_who_schedules() -> Result {
+fn a_panic_in_spawn_fails_the_job_and_does_not_reach_the_caller() -> Result {
     struct Panics;
     impl Executor for Panics {
         fn spawn(&self, _: JobFuture) {
@@ -123,11 +123,11 @@ fn that_panics_in_spawn_fails_its_job_and_not_who_schedules() -> Result {
             resume_unwind(Box::new("no spawn_blocking"));
         }
     }
-    drops_all_jobs(Panics)
+    assert_every_job_fails_as_dropped(Panics)
 }
 
 #[test]
-fn that_drops_a_job_after_its_first_poll_fails_it() -> Result {
+fn a_job_that_the_executor_drops_after_its_first_poll_fails() -> Result {
     struct PollsOnce;
     impl Executor for PollsOnce {
         fn spawn(&self, mut job: JobFuture) {
@@ -137,11 +137,11 @@ fn that_drops_a_job_after_its_first_poll_fails_it() -> Result {
             drop(job);
         }
     }
-    drops_all_jobs(PollsOnce)
+    assert_every_job_fails_as_dropped(PollsOnce)
 }
 
 #[test]
-fn that_ends_while_jobs_run_and_wait_fails_them() -> Result {
+fn jobs_fail_when_their_executor_ends() -> Result {
     let thread = LocalThread::start();
     let jobs = thread.jobs.clone();
     let (app, clock) = app_on(move |job| drop(jobs.try_send(Box::pin(job))))?;
@@ -154,7 +154,7 @@ fn that_ends_while_jobs_run_and_wait_fails_them() -> Result {
     let wait = runs.wait();
     std::thread::spawn(move || give.try_send(wait.wait_blocking()));
 
-    // Holds the thread, so that what is pushed now is not begun.
+    // Blocks the thread, so that what is pushed now does not begin.
     let hold = app.task("hold", async |running: Sender<()>, gate: Receiver<()>| {
         let _ = running.try_send(());
         gate.recv_blocking()
@@ -175,13 +175,13 @@ fn that_ends_while_jobs_run_and_wait_fails_them() -> Result {
     block_on(thread.ended.recv()).unwrap_err();
     clock.advance(SECOND);
     assert_dropped(&comes_later);
-    assert!(is_running.is_empty(), "neither of the two has begun");
+    assert!(is_running.is_empty(), "neither of the two jobs has begun");
     Ok(())
 }
 
 #[cfg(feature = "thread-pool")]
 #[test]
-fn of_an_app_that_is_shut_down_fails_what_it_had_to_leave() -> Result {
+fn an_attempt_that_shutdown_left_fails_with_the_pool_of_the_app() -> Result {
     let (app, _) = app_on(jobber::ThreadPool::new(1)?)?;
     let task = app.task(
         "t",
@@ -201,28 +201,28 @@ fn of_an_app_that_is_shut_down_fails_what_it_had_to_leave() -> Result {
     block_on(is_running.recv())?;
     let left = block_on(app.shutdown(Duration::ZERO));
     assert_eq!(left, [(job.id().clone(), JobStatus::Running)]);
-    // The pool goes with the app, and the future with the pool.
+    // The app drops the pool, and the pool drops the future.
     block_on(dropped.recv()).unwrap_err();
     assert_dropped(&job);
     Ok(())
 }
 
-/// An app whose jobs the test runs itself.
-fn held_app() -> Result<(Jobber, ManualClock, Receiver<JobFuture>), BoxError> {
+/// An app whose attempts the test runs.
+fn app_with_held_attempts() -> Result<(Jobber, ManualClock, Receiver<JobFuture>), BoxError> {
     let (hand_over, held) = channel::unbounded();
     let (app, clock) = app_on(move |job| drop(hand_over.try_send(job)))?;
     Ok((app, clock, held))
 }
 
-/// Runs it on a thread of its own, to its end.
+/// Runs an attempt on a thread of its own, to its end.
 fn run_elsewhere(job: JobFuture) {
     let thread = std::thread::spawn(|| block_on(job));
     thread.join().expect("no job panics");
 }
 
 #[test]
-fn that_runs_a_job_late_and_elsewhere_does_it_no_harm() -> Result {
-    let (app, clock, held) = held_app()?;
+fn a_job_that_the_executor_runs_late_on_another_thread_succeeds() -> Result {
+    let (app, clock, held) = app_with_held_attempts()?;
     let task = {
         let clock = clock.clone();
         app.task("t", move || {
@@ -230,7 +230,7 @@ fn that_runs_a_job_late_and_elsewhere_does_it_no_harm() -> Result {
             async move { began }
         })
     };
-    // Its time counts from its start.
+    // The timeout counts from the start.
     let task = task.timeout(SECOND).register()?;
     let pushed = task.schedule(()).push().wait_blocking()?;
     let delayed = task.schedule(()).delay(SECOND).wait_blocking()?;
@@ -251,8 +251,8 @@ fn that_runs_a_job_late_and_elsewhere_does_it_no_harm() -> Result {
 }
 
 #[test]
-fn that_runs_a_job_after_its_cancel_runs_nothing() -> Result {
-    let (app, clock, held) = held_app()?;
+fn a_future_that_runs_after_its_job_was_cancelled_does_nothing() -> Result {
+    let (app, clock, held) = app_with_held_attempts()?;
     let (ran, has_run) = channel::bounded(1);
     let task = app.task("t", async |ran: Sender<()>| ran.try_send(()));
     let task = task.register()?;
@@ -272,8 +272,8 @@ fn that_runs_a_job_after_its_cancel_runs_nothing() -> Result {
 }
 
 #[test]
-fn that_runs_a_job_after_the_end_of_its_app_runs_nothing() -> Result {
-    let (app, _, held) = held_app()?;
+fn a_future_that_runs_after_its_app_ended_does_nothing() -> Result {
+    let (app, _, held) = app_with_held_attempts()?;
     let (ran, has_run) = channel::bounded(1);
     let task = app.task("t", async |ran: Sender<()>| ran.try_send(()));
     let task = task.register()?;
@@ -294,8 +294,8 @@ fn that_runs_a_job_after_the_end_of_its_app_runs_nothing() -> Result {
 }
 
 #[test]
-fn that_drops_many_jobs_which_it_never_polled_fails_them() -> Result {
-    let (app, clock, held) = held_app()?;
+fn jobs_of_a_burst_that_the_executor_drops_unpolled_fail() -> Result {
+    let (app, clock, held) = app_with_held_attempts()?;
     let (ran, has_run) = channel::unbounded();
     let task = app.task("t", async |ran: Sender<()>| ran.try_send(()));
     let task = task.register()?;
@@ -303,7 +303,7 @@ fn that_drops_many_jobs_which_it_never_polled_fails_them() -> Result {
         .map(|_| task.schedule(ran.clone()).delay(SECOND).wait_blocking())
         .collect::<Result<Vec<_>, _>>()?;
     clock.advance(SECOND);
-    // How many futures stand for them is the library's affair.
+    // The library decides how many futures run them.
     while !jobs.iter().all(|job| job.is_done()) {
         drop(block_on(held.recv())?);
     }
@@ -313,8 +313,8 @@ fn that_drops_many_jobs_which_it_never_polled_fails_them() -> Result {
 }
 
 #[test]
-fn that_polls_a_job_after_its_abort_drops_it_unpolled() -> Result {
-    let (app, _, held) = held_app()?;
+fn a_poll_after_an_abort_drops_the_future_unpolled() -> Result {
+    let (app, _, held) = app_with_held_attempts()?;
     let task = app.task("t", async |gate: Receiver<()>, passed: Sender<()>| {
         let _ = gate.recv().await;
         let _ = passed.try_send(());
@@ -338,8 +338,8 @@ fn that_polls_a_job_after_its_abort_drops_it_unpolled() -> Result {
 }
 
 #[test]
-fn that_moves_a_job_from_thread_to_thread_runs_it_once() -> Result {
-    let (app, _, held) = held_app()?;
+fn a_job_that_moves_from_thread_to_thread_runs_once() -> Result {
+    let (app, _, held) = app_with_held_attempts()?;
     let task = app.task(
         "t",
         async |polls: Arc<Mutex<Vec<std::thread::ThreadId>>>| {

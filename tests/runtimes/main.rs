@@ -1,8 +1,7 @@
-//! The same behaviours on each runtime, and what becomes of jobs whose executor
-//! misbehaves or goes away.
+//! The same behaviours on each runtime, and executors that misbehave or go away.
 //!
-//! Time is virtual on all of them. The only real time is [`WATCHDOG`], which
-//! turns a hang into a failure.
+//! Time is virtual on each runtime. The only real time is [`WATCHDOG`], which turns a hang
+//! into a failure.
 
 mod executor;
 #[path = "../support/mod.rs"]
@@ -40,18 +39,18 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 const WATCHDOG: Duration = Duration::from_secs(60);
 
-/// An app on a runtime, on a clock turned by hand.
+/// An app on a runtime, on a clock that the test moves.
 struct Runtime {
     app: Jobber,
     clock: ManualClock,
-    /// Spawns a task of the runtime's own, which is no job.
+    /// Spawns a task of the runtime that is not a job.
     spawn: Box<dyn Fn(BoxFuture)>,
-    /// Passes through the timer and the executor, and does nothing.
+    /// A task that does nothing: its job passes through the timer and the executor.
     nothing: Task<(), ()>,
     inline: Option<Inline>,
 }
 
-/// What runs on the test's own thread, when the test waits.
+/// What runs on the thread of the test while the test waits.
 struct Inline {
     simulation: Simulation,
     tasks: Arc<Tasks<'static>>,
@@ -94,7 +93,7 @@ impl Runtime {
         )
     }
 
-    /// Jobs and tasks share the one thread.
+    /// Jobs and tasks share one thread.
     fn local_executor() -> Result<Self, BoxError> {
         let LocalThread { jobs, tasks, .. } = LocalThread::start();
         Self::new(
@@ -103,7 +102,7 @@ impl Runtime {
         )
     }
 
-    /// Each job begins on another thread, at some time after `spawn`.
+    /// Each job begins on a thread of its own, after `spawn`.
     fn thread_for_each_job() -> Result<Self, BoxError> {
         Self::new(
             |builder| builder.executor(|job| spawn_thread(Box::pin(job))),
@@ -111,8 +110,8 @@ impl Runtime {
         )
     }
 
-    /// Each job runs to its end in `spawn`, on the thread that schedules or on
-    /// the timer's.
+    /// Each job runs to its end within `spawn`, on the thread that schedules or on the timer
+    /// thread.
     fn inline_in_spawn() -> Result<Self, BoxError> {
         Self::new(|builder| builder.executor(smol::block_on), spawn_thread)
     }
@@ -133,7 +132,7 @@ impl Runtime {
         })
     }
 
-    /// Waits, and runs what runs on this thread.
+    /// Waits, and meanwhile runs what belongs to this thread.
     fn block_on<F: Future>(&mut self, future: F) -> F::Output {
         match &mut self.inline {
             Some(inline) => inline.block_on(future),
@@ -152,14 +151,14 @@ impl Runtime {
         status
     }
 
-    /// Waits until something happens to a job.
+    /// Waits for an event of a job.
     fn wait_for(&mut self, events: &mut Events, job: &AnyJob, what: fn(&JobEventKind) -> bool) {
         self.block_on(async {
             loop {
                 match events.next().await {
                     Some(Event::Job(event)) if event.id == *job.id() && what(&event.kind) => return,
                     Some(_) => {}
-                    None => panic!("the events are over"),
+                    None => panic!("the events have ended"),
                 }
             }
         });
@@ -172,8 +171,8 @@ impl Runtime {
         }
     }
 
-    /// The timer has dealt with all that is due by now.
-    fn turn_timer(&mut self) -> Result {
+    /// Returns when the timer has handled everything that is due by now.
+    fn pass_the_timer(&mut self) -> Result {
         let job = self
             .nothing
             .schedule(())
@@ -202,19 +201,19 @@ impl Inline {
             if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
                 return output;
             }
-            assert!(Instant::now() < give_up, "waited in vain");
-            // For the threads of a test, which schedule and wait as well.
+            assert!(Instant::now() < give_up, "nothing happens");
+            // The other threads of the test schedule and wait, too.
             thread::yield_now();
         }
     }
 }
 
-/// A thread that drives a `LocalExecutor`, until `jobs` and `tasks` are closed
-/// or dropped; then it drops what it has not finished.
+/// A thread that drives a `LocalExecutor` until `jobs` and `tasks` are closed or dropped;
+/// then it drops what has not ended.
 struct LocalThread {
     jobs: Sender<BoxFuture>,
     tasks: Sender<BoxFuture>,
-    /// Closed once the thread has dropped all.
+    /// Closed when the thread has dropped everything.
     ended: Receiver<()>,
 }
 
@@ -247,7 +246,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
         None
     };
     let output = smol::block_on(smol::future::or(async { Some(future.await) }, watchdog));
-    output.expect("waited in vain")
+    output.expect("nothing happens")
 }
 
 /// Closes its channel when it is dropped.
@@ -257,7 +256,7 @@ fn drop_signal() -> (DropSignal, Receiver<()>) {
     channel::bounded(1)
 }
 
-/// Says that it runs, and never ends.
+/// A task that sends when it runs, and never ends.
 fn forever(app: &Jobber) -> Result<Task<Sender<()>, ()>, BoxError> {
     let task = app.task("forever", async |running: Sender<()>| {
         let _ = running.send(()).await;
@@ -266,7 +265,7 @@ fn forever(app: &Jobber) -> Result<Task<Sender<()>, ()>, BoxError> {
     Ok(task.register()?)
 }
 
-/// Whether the error is the one for a job that its executor let go of.
+/// Whether the job failed because its executor dropped it.
 fn is_executor_dropped<R: Send + Sync + 'static>(job: &Job<R>) -> bool {
     match job.result() {
         Err(error @ JobError::Failed(_)) => {
@@ -276,14 +275,14 @@ fn is_executor_dropped<R: Send + Sync + 'static>(job: &Job<R>) -> bool {
     }
 }
 
-/// Panics without the hook, which would print to the output of the tests.
+/// Panics without the hook, which would print into the output of the tests.
 fn raise(message: impl Send + 'static) {
     resume_unwind(Box::new(message))
 }
 
-// What a job comes to.
+// How jobs end.
 
-fn a_delayed_job_runs_when_due_and_gives_its_value(rt: &mut Runtime) -> Result {
+fn a_delayed_job_runs_when_it_is_due_and_has_its_value(rt: &mut Runtime) -> Result {
     let clock = rt.clock.clone();
     let task = rt.app.task("add", move |x: i32, y: i32| {
         let began = clock.elapsed();
@@ -295,7 +294,7 @@ fn a_delayed_job_runs_when_due_and_gives_its_value(rt: &mut Runtime) -> Result {
         .delay(SECOND)
         .wait_blocking()?;
     rt.advance(SECOND - NANOSECOND);
-    rt.turn_timer()?;
+    rt.pass_the_timer()?;
     assert_eq!(job.status(), JobStatus::Scheduled);
     assert!(matches!(job.result(), Err(JobError::NotCompleted)));
     rt.advance(NANOSECOND);
@@ -304,7 +303,7 @@ fn a_delayed_job_runs_when_due_and_gives_its_value(rt: &mut Runtime) -> Result {
     Ok(())
 }
 
-fn a_job_by_the_wall_clock_runs_when_the_clock_is_set_there(rt: &mut Runtime) -> Result {
+fn a_job_at_a_wall_time_runs_when_the_clock_is_set_to_it(rt: &mut Runtime) -> Result {
     let clock = rt.clock.clone();
     let task = rt.app.task("wall", move || {
         let began = clock.wall();
@@ -312,7 +311,7 @@ fn a_job_by_the_wall_clock_runs_when_the_clock_is_set_there(rt: &mut Runtime) ->
     });
     let due = rt.clock.wall() + HOUR;
     let job = task.register()?.schedule(()).at(due).wait_blocking()?;
-    rt.turn_timer()?;
+    rt.pass_the_timer()?;
     assert_eq!(job.status(), JobStatus::Scheduled);
     rt.clock.set_wall(due);
     assert_eq!(rt.wait(&job), JobStatus::Success);
@@ -320,7 +319,7 @@ fn a_job_by_the_wall_clock_runs_when_the_clock_is_set_there(rt: &mut Runtime) ->
     Ok(())
 }
 
-fn a_failed_job_gives_its_own_error(rt: &mut Runtime) -> Result {
+fn a_failed_job_has_the_error_of_its_task(rt: &mut Runtime) -> Result {
     let parse = rt
         .app
         .task("parse", async |text: String| text.parse::<i32>());
@@ -335,7 +334,7 @@ fn a_failed_job_gives_its_own_error(rt: &mut Runtime) -> Result {
     Ok(())
 }
 
-fn a_panic_fails_its_own_job_alone(rt: &mut Runtime) -> Result {
+fn a_panic_fails_only_its_own_job(rt: &mut Runtime) -> Result {
     let in_call = rt.app.task("call", || -> Ready<()> {
         resume_unwind(Box::new("in the call"))
     });
@@ -361,7 +360,7 @@ fn a_panic_fails_its_own_job_alone(rt: &mut Runtime) -> Result {
             Err(JobError::Panicked { message: given }) => assert_eq!(&*given, message),
             other => panic!("{other:?}"),
         }
-        rt.turn_timer()?;
+        rt.pass_the_timer()?;
     }
     Ok(())
 }
@@ -380,7 +379,7 @@ fn a_job_that_takes_too_long_times_out_and_is_dropped(rt: &mut Runtime) -> Resul
     let job = slow.schedule((running, signal)).push().wait_blocking()?;
     rt.block_on(is_running.recv())?;
     rt.advance(SECOND - NANOSECOND);
-    rt.turn_timer()?;
+    rt.pass_the_timer()?;
     assert_eq!(job.status(), JobStatus::Running);
     rt.advance(NANOSECOND);
     assert_eq!(rt.wait(&job), JobStatus::Timeout);
@@ -392,7 +391,7 @@ fn a_job_that_takes_too_long_times_out_and_is_dropped(rt: &mut Runtime) -> Resul
     Ok(())
 }
 
-fn a_job_is_tried_again_until_it_succeeds(rt: &mut Runtime) -> Result {
+fn a_job_is_retried_until_it_succeeds(rt: &mut Runtime) -> Result {
     let clock = rt.clock.clone();
     let flaky = rt.app.task("flaky", move |cx: JobContext| {
         let began = clock.elapsed();
@@ -465,12 +464,12 @@ fn a_recurring_job_cancelled_in_a_run_ends_with_that_run(rt: &mut Runtime) -> Re
     let run = rt.block_on(run).expect("the run that was going on");
     assert_eq!((run.number, run.status), (1, JobStatus::Success));
     rt.advance(HOUR);
-    rt.turn_timer()?;
-    assert!(is_running.is_empty(), "it ran again");
+    rt.pass_the_timer()?;
+    assert!(is_running.is_empty(), "the job ran again");
     Ok(())
 }
 
-fn an_aborted_job_is_dropped_where_it_waits(rt: &mut Runtime) -> Result {
+fn the_future_of_an_aborted_job_is_dropped(rt: &mut Runtime) -> Result {
     let task = rt
         .app
         .task("t", async |running: Sender<()>, signal: DropSignal| {
@@ -487,12 +486,12 @@ fn an_aborted_job_is_dropped_where_it_waits(rt: &mut Runtime) -> Result {
         .wait_blocking()?;
     rt.block_on(is_running.recv())?;
     assert!(!dropped.is_closed());
-    assert!(!job.cancel().wait_blocking()?, "it runs already");
+    assert!(!job.cancel().wait_blocking()?, "the job runs already");
     assert!(job.abort().wait_blocking()?);
     assert_eq!(job.status(), JobStatus::Cancelled);
     assert!(matches!(job.result(), Err(JobError::Cancelled)));
     rt.block_on(dropped.recv()).unwrap_err();
-    assert!(!job.abort().wait_blocking()?, "it is done already");
+    assert!(!job.abort().wait_blocking()?, "the job is done already");
     Ok(())
 }
 
@@ -511,13 +510,13 @@ fn a_cancelled_job_never_runs_and_its_arguments_are_dropped(rt: &mut Runtime) ->
     assert!(job.cancel().wait_blocking()?);
     assert!(dropped.is_closed());
     rt.advance(SECOND);
-    rt.turn_timer()?;
+    rt.pass_the_timer()?;
     assert_eq!(job.status(), JobStatus::Cancelled);
     assert!(has_run.is_empty());
     Ok(())
 }
 
-fn a_blocking_job_gives_its_value_or_its_error(rt: &mut Runtime) -> Result {
+fn a_blocking_job_has_its_value_or_its_error(rt: &mut Runtime) -> Result {
     let parse = rt
         .app
         .blocking_task("parse", |text: String| text.parse::<i32>());
@@ -574,9 +573,9 @@ fn a_thousand_jobs_due_at_one_instant_each_run_once(rt: &mut Runtime) -> Result 
     Ok(())
 }
 
-// Scheduling, waiting and cancelling, from everywhere.
+// Scheduling, waiting and cancelling from every place.
 
-/// What came of [`use_the_app`] and [`use_the_app_blocking`].
+/// The outcomes of [`use_the_app`] and [`use_the_app_blocking`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Used {
     sum: i32,
@@ -730,7 +729,7 @@ fn a_job_may_abort_itself(rt: &mut Runtime) -> Result {
     Ok(())
 }
 
-fn whoever_waits_for_a_job_is_woken(rt: &mut Runtime) -> Result {
+fn every_waiter_of_a_job_is_woken(rt: &mut Runtime) -> Result {
     let gated = rt
         .app
         .task("gated", async |gate: Receiver<()>| gate.recv().await);
@@ -754,8 +753,8 @@ fn whoever_waits_for_a_job_is_woken(rt: &mut Runtime) -> Result {
         let (job, here) = (job.clone(), give.clone());
         thread::spawn(move || here.try_send(job.wait_blocking()));
     }
-    // Half of them may wait by now; the others have still to begin.
-    rt.turn_timer()?;
+    // By now some of them wait, and the others have still to begin.
+    rt.pass_the_timer()?;
     open.try_send(())?;
     for _ in 0..15 {
         assert_eq!(rt.block_on(woken.recv())?, JobStatus::Success);
@@ -765,7 +764,7 @@ fn whoever_waits_for_a_job_is_woken(rt: &mut Runtime) -> Result {
 
 // The end.
 
-fn shutdown_lets_what_runs_end_and_cancels_the_rest(rt: &mut Runtime) -> Result {
+fn shutdown_waits_for_running_jobs_and_cancels_the_others(rt: &mut Runtime) -> Result {
     let polite = rt
         .app
         .task("polite", async |cx: JobContext, running: Sender<()>| {
@@ -797,7 +796,7 @@ fn shutdown_lets_what_runs_end_and_cancels_the_rest(rt: &mut Runtime) -> Result 
     Ok(())
 }
 
-fn shutdown_lets_go_of_who_waits_for_a_job_it_leaves(rt: &mut Runtime) -> Result {
+fn shutdown_wakes_the_waiters_of_a_job_that_it_leaves_running(rt: &mut Runtime) -> Result {
     let (running, is_running) = channel::bounded(1);
     let job = forever(&rt.app)?
         .schedule(running)
@@ -827,12 +826,12 @@ fn shutdown_lets_go_of_who_waits_for_a_job_it_leaves(rt: &mut Runtime) -> Result
     Ok(())
 }
 
-fn dropping_the_app_cancels_what_waits(rt: &mut Runtime) -> Result {
+fn dropping_the_app_cancels_waiting_jobs(rt: &mut Runtime) -> Result {
     let job = rt.nothing.schedule(()).delay(HOUR).wait_blocking()?;
     let (give, woken) = channel::bounded(1);
     let wait = job.wait();
     thread::spawn(move || give.try_send(wait.wait_blocking()));
-    // In the place of the last handle of the app.
+    // This drops the last handle of the app.
     rt.app = Jobber::builder().executor(|_| {}).build()?;
     assert_eq!(block_on(woken.recv())?, JobStatus::Cancelled);
     assert_eq!(job.status(), JobStatus::Cancelled);
@@ -841,7 +840,7 @@ fn dropping_the_app_cancels_what_waits(rt: &mut Runtime) -> Result {
 
 // Only where blocking jobs have threads of their own.
 
-fn a_waiting_blocking_job_holds_up_no_other(rt: &mut Runtime) -> Result {
+fn a_waiting_blocking_job_delays_no_other(rt: &mut Runtime) -> Result {
     let wait = rt
         .app
         .blocking_task("wait", |running: Sender<()>, gate: Receiver<()>| {
@@ -861,8 +860,8 @@ fn a_waiting_blocking_job_holds_up_no_other(rt: &mut Runtime) -> Result {
     for _ in &jobs {
         rt.block_on(is_running.recv())?;
     }
-    // An async job gets through, from the timer and from a push.
-    rt.turn_timer()?;
+    // An async job runs, from the timer and from a push.
+    rt.pass_the_timer()?;
     let pushed = rt.nothing.schedule(()).push().wait_blocking()?;
     assert_eq!(rt.wait(&pushed), JobStatus::Success);
     for job in &jobs {
@@ -875,7 +874,7 @@ fn a_waiting_blocking_job_holds_up_no_other(rt: &mut Runtime) -> Result {
     Ok(())
 }
 
-fn an_aborted_blocking_job_is_told_to_stop(rt: &mut Runtime) -> Result {
+fn abort_sets_the_token_of_a_blocking_job(rt: &mut Runtime) -> Result {
     let (stopped, has_stopped) = channel::bounded(1);
     let listen = rt
         .app
@@ -897,7 +896,7 @@ fn an_aborted_blocking_job_is_told_to_stop(rt: &mut Runtime) -> Result {
     assert!(rt.block_on(has_stopped.recv())?);
     assert!(
         matches!(job.result(), Err(JobError::Cancelled)),
-        "its late value"
+        "its late value is discarded"
     );
     Ok(())
 }
@@ -915,29 +914,29 @@ macro_rules! on {
     };
 }
 
-/// All behaviours that need no thread, and more.
+/// Every behaviour that needs no thread of its own, and more.
 macro_rules! all_on {
     ($runtime:ident: $($more:ident)*) => {
         on! { $runtime:
-            a_delayed_job_runs_when_due_and_gives_its_value
-            a_job_by_the_wall_clock_runs_when_the_clock_is_set_there
-            a_failed_job_gives_its_own_error
-            a_panic_fails_its_own_job_alone
+            a_delayed_job_runs_when_it_is_due_and_has_its_value
+            a_job_at_a_wall_time_runs_when_the_clock_is_set_to_it
+            a_failed_job_has_the_error_of_its_task
+            a_panic_fails_only_its_own_job
             a_job_that_takes_too_long_times_out_and_is_dropped
-            a_job_is_tried_again_until_it_succeeds
+            a_job_is_retried_until_it_succeeds
             a_recurring_job_runs_at_its_times_up_to_its_last_run
             a_recurring_job_cancelled_in_a_run_ends_with_that_run
-            an_aborted_job_is_dropped_where_it_waits
+            the_future_of_an_aborted_job_is_dropped
             a_cancelled_job_never_runs_and_its_arguments_are_dropped
-            a_blocking_job_gives_its_value_or_its_error
+            a_blocking_job_has_its_value_or_its_error
             a_thousand_jobs_due_at_one_instant_each_run_once
             a_job_may_schedule_wait_and_cancel
             a_plain_thread_may_schedule_wait_and_cancel
             an_async_task_may_schedule_wait_and_cancel
             a_job_may_abort_itself
-            whoever_waits_for_a_job_is_woken
-            shutdown_lets_what_runs_end_and_cancels_the_rest
-            shutdown_lets_go_of_who_waits_for_a_job_it_leaves
+            every_waiter_of_a_job_is_woken
+            shutdown_waits_for_running_jobs_and_cancels_the_others
+            shutdown_wakes_the_waiters_of_a_job_that_it_leaves_running
             $($more)*
         }
     };
@@ -947,9 +946,9 @@ macro_rules! all_on_threads {
     ($runtime:ident) => {
         all_on! { $runtime:
             a_blocking_job_may_schedule_wait_and_cancel
-            a_waiting_blocking_job_holds_up_no_other
-            an_aborted_blocking_job_is_told_to_stop
-            dropping_the_app_cancels_what_waits
+            a_waiting_blocking_job_delays_no_other
+            abort_sets_the_token_of_a_blocking_job
+            dropping_the_app_cancels_waiting_jobs
         }
     };
 }
@@ -967,19 +966,19 @@ all_on_threads!(thread_for_each_job);
 
 all_on!(simulation:);
 
-// A job that waits for the test would hold up whoever schedules it.
+// A job that waits for the test would block the thread that schedules it.
 
 on! { inline_in_spawn:
-    a_delayed_job_runs_when_due_and_gives_its_value
-    a_job_by_the_wall_clock_runs_when_the_clock_is_set_there
-    a_failed_job_gives_its_own_error
-    a_panic_fails_its_own_job_alone
-    a_job_is_tried_again_until_it_succeeds
+    a_delayed_job_runs_when_it_is_due_and_has_its_value
+    a_job_at_a_wall_time_runs_when_the_clock_is_set_to_it
+    a_failed_job_has_the_error_of_its_task
+    a_panic_fails_only_its_own_job
+    a_job_is_retried_until_it_succeeds
     a_recurring_job_runs_at_its_times_up_to_its_last_run
     a_cancelled_job_never_runs_and_its_arguments_are_dropped
-    a_blocking_job_gives_its_value_or_its_error
+    a_blocking_job_has_its_value_or_its_error
     a_thousand_jobs_due_at_one_instant_each_run_once
-    a_waiting_blocking_job_holds_up_no_other
-    an_aborted_blocking_job_is_told_to_stop
-    dropping_the_app_cancels_what_waits
+    a_waiting_blocking_job_delays_no_other
+    abort_sets_the_token_of_a_blocking_job
+    dropping_the_app_cancels_waiting_jobs
 }

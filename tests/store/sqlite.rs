@@ -1,5 +1,4 @@
-//! The store in a file: what it says when it can't go on, and what others see of
-//! it.
+//! The store in a file: its errors, and what other programs see of it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -27,7 +26,7 @@ impl Disk {
         self.0.path().join("jobs.db")
     }
 
-    /// As any other program opens it.
+    /// Opens the file as another program does.
     fn connect(&self) -> Connection {
         Connection::open(self.path()).unwrap()
     }
@@ -78,7 +77,7 @@ fn schedule_error(result: Result<jobber::Job<usize>, ScheduleError>) -> StorageE
 }
 
 #[test]
-fn jobs_survive_in_a_file() -> Result {
+fn a_job_in_a_file_is_restored() -> Result {
     let disk = Disk::new();
     let (app, task) = disk.app()?;
     let later = task
@@ -92,7 +91,7 @@ fn jobs_survive_in_a_file() -> Result {
     app.shutdown(HOUR).wait_blocking();
 
     let (_app, task) = disk.app()?;
-    let job = task.job("x").expect("it is there again");
+    let job = task.job("x").expect("it is restored");
     assert_eq!(job.exec_at(), later.exec_at());
     assert!(job.cancel().wait_blocking()?);
     assert!(disk.records().is_empty());
@@ -100,7 +99,7 @@ fn jobs_survive_in_a_file() -> Result {
 }
 
 #[test]
-fn a_person_can_read_and_compare_what_is_in_it() -> Result {
+fn the_file_can_be_read_and_queried_with_sql() -> Result {
     let disk = Disk::new();
     let (_app, task) = disk.app()?;
     let due = datetime!(2100-02-03 4:05:06.000000007 +1);
@@ -129,8 +128,7 @@ fn a_person_can_read_and_compare_what_is_in_it() -> Result {
             "at"
         ]
     );
-    // SQLite's own functions read the times, and the columns for people are
-    // there.
+    // SQLite's own functions read the times; there are columns for people.
     let (seconds, cron, runs): (String, String, i64) = sql.query_row(
         "SELECT strftime('%s', a.due), b.cron, b.runs FROM jobs a, jobs b
          WHERE a.id = 'a' AND b.id = 'b'",
@@ -143,7 +141,7 @@ fn a_person_can_read_and_compare_what_is_in_it() -> Result {
 }
 
 #[test]
-fn a_store_belongs_to_one_app() -> Result {
+fn a_file_that_another_app_has_open_is_refused() -> Result {
     let disk = Disk::new();
     let (app, _task) = disk.app()?;
     let error = start_error(&disk.path());
@@ -151,7 +149,7 @@ fn a_store_belongs_to_one_app() -> Result {
         matches!(&error, StorageError::InUse { path } if path.ends_with("jobs.db")),
         "{error}"
     );
-    // By another name, too.
+    // By another name of the file, too.
     let link = disk.0.path().join("link.db");
     #[cfg(unix)]
     {
@@ -159,7 +157,7 @@ fn a_store_belongs_to_one_app() -> Result {
         assert!(matches!(start_error(&link), StorageError::InUse { .. }));
     }
     drop(app);
-    // At once: whoever drops an app has its store closed.
+    // The drop of the app has closed the store.
     disk.app()?;
     Ok(())
 }
@@ -190,7 +188,7 @@ fn a_start_that_failed_can_be_tried_again() -> Result {
 }
 
 #[test]
-fn what_is_no_store_is_refused_and_left_as_it_is() -> Result {
+fn a_file_that_is_not_a_store_is_refused_and_left_as_it_is() -> Result {
     let disk = Disk::new();
     let refused = |contents: &[u8]| {
         fs::write(disk.path(), contents).unwrap();
@@ -234,7 +232,7 @@ fn a_newer_schema_is_refused_and_left_as_it_is() -> Result {
 }
 
 #[test]
-fn what_is_no_store_of_this_version_is_not_looked_into_either() -> Result {
+fn inspect_refuses_a_file_that_is_not_a_store_of_this_version() -> Result {
     let disk = Disk::new();
     disk.connect()
         .execute_batch("CREATE TABLE songs (name TEXT)")?;
@@ -253,7 +251,7 @@ fn what_is_no_store_of_this_version_is_not_looked_into_either() -> Result {
 }
 
 #[test]
-fn a_store_that_is_opened_once_more_lets_go_of_its_file_first() -> Result {
+fn a_store_can_be_opened_twice() -> Result {
     let disk = Disk::new();
     let mut storage = SqliteStorage::new(disk.path());
     storage.open()?;
@@ -263,7 +261,7 @@ fn a_store_that_is_opened_once_more_lets_go_of_its_file_first() -> Result {
 }
 
 #[test]
-fn a_lock_file_that_is_none_is_not_taken_for_that_of_another_app() -> Result {
+fn an_invalid_lock_file_is_not_an_app_that_has_the_store_open() -> Result {
     let disk = Disk::new();
     fs::write(disk.0.path().join("jobs.db-lock"), vec![b'x'; 4_096])?;
     let error = start_error(&disk.path());
@@ -275,7 +273,7 @@ fn a_lock_file_that_is_none_is_not_taken_for_that_of_another_app() -> Result {
 }
 
 #[test]
-fn a_path_that_can_not_be_had_is_an_error_with_the_path() {
+fn a_path_that_cannot_be_opened_is_an_error_with_the_path() {
     let disk = Disk::new();
     let nowhere = disk.0.path().join("no/such/directory/jobs.db");
     let error = start_error(&nowhere).to_string();
@@ -295,7 +293,7 @@ fn a_path_that_can_not_be_had_is_an_error_with_the_path() {
 }
 
 #[test]
-fn a_damaged_file_is_an_error_at_the_start() -> Result {
+fn a_damaged_file_fails_the_start() -> Result {
     let disk = Disk::new();
     let (app, task) = disk.app()?;
     for n in 0..500 {
@@ -303,7 +301,7 @@ fn a_damaged_file_is_an_error_at_the_start() -> Result {
         let _ = task.schedule(text).delay(HOUR).wait_blocking()?;
     }
     drop(app);
-    // The first page stays: without it, it would be no database.
+    // Without the first page, it would not be a database.
     let mut bytes = fs::read(disk.path())?;
     bytes[4_096..].fill(0x5a);
     fs::write(disk.path(), bytes)?;
@@ -313,7 +311,7 @@ fn a_damaged_file_is_an_error_at_the_start() -> Result {
 }
 
 #[test]
-fn a_lock_that_outlasts_the_patience_is_busy_and_the_job_does_not_exist() -> Result {
+fn a_lock_that_outlasts_the_busy_timeout_refuses_the_job() -> Result {
     let disk = Disk::new();
     let patience = Duration::from_millis(20);
     let (app, task) = app(SqliteStorage::new(disk.path()).busy_timeout(patience))?;
@@ -343,7 +341,7 @@ fn a_lock_that_outlasts_the_patience_is_busy_and_the_job_does_not_exist() -> Res
 }
 
 #[test]
-fn a_lock_that_ends_in_time_is_waited_for() -> Result {
+fn a_lock_that_ends_in_time_delays_the_commit() -> Result {
     let disk = Disk::new();
     let (_app, task) = app(SqliteStorage::new(disk.path()).busy_timeout(HOUR))?;
     let shell = disk.connect();
@@ -361,7 +359,7 @@ fn a_lock_that_ends_in_time_is_waited_for() -> Result {
 }
 
 #[test]
-fn a_full_store_refuses_what_is_new_and_goes_on_with_what_it_has() -> Result {
+fn a_full_store_refuses_new_jobs_and_goes_on_with_the_others() -> Result {
     let disk = Disk::new();
     let (app, task) = app(SqliteStorage::new(disk.path()).max_bytes(200_000))?;
     let mut jobs = Vec::new();
@@ -371,12 +369,12 @@ fn a_full_store_refuses_what_is_new_and_goes_on_with_what_it_has() -> Result {
             Err(ScheduleError::Storage(error)) => break error,
             Err(error) => return Err(error.into()),
         }
-        assert!(jobs.len() < 100, "there is a limit");
+        assert!(jobs.len() < 100, "the store has no limit");
     };
     assert!(matches!(error, StorageError::Full { .. }), "{error}");
     assert_eq!(app.jobs().len(), jobs.len());
     assert_eq!(disk.records().len(), jobs.len());
-    // Room can be made, and then there is some.
+    // Removed jobs make room.
     for job in jobs.drain(..10) {
         assert!(job.cancel().wait_blocking()?);
     }
@@ -386,12 +384,10 @@ fn a_full_store_refuses_what_is_new_and_goes_on_with_what_it_has() -> Result {
     Ok(())
 }
 
-/// The length of a text is bounded in SQLite. One job that is too long is refused,
-/// and those that happen to be committed with it are not.
+/// SQLite bounds the length of a text.
 #[test]
-fn a_job_that_is_too_large_is_refused_alone() -> Result {
-    // The limit is a gigabyte as it is compiled; a lower one can be set by
-    // connection, and ours has none of that. So this goes by the error alone.
+fn a_job_that_is_too_large_is_refused_without_the_jobs_of_its_commit() -> Result {
+    // The limit is a gigabyte, too much for a test: another store returns the same error.
     use jobber::MemoryStorage;
     use jobber::testing::{Fault, FaultyStorage, Operation};
     let disk = MemoryStorage::new();
@@ -419,7 +415,7 @@ fn a_job_that_is_too_large_is_refused_alone() -> Result {
         .durable()
         .register()?;
     app.start().wait_blocking()?;
-    // The first holds the store up, so that all others are one commit.
+    // The first commit is held, so that all others are one commit.
     let threads: Vec<_> = (0..8)
         .map(|n| {
             let task = task.clone();
@@ -443,12 +439,12 @@ fn a_job_that_is_too_large_is_refused_alone() -> Result {
         }
     }
     assert_eq!(disk.records().len(), 7);
-    assert!(app.health().is_good(), "it is not the store's fault");
+    assert!(app.health().is_good(), "the store works");
     Ok(())
 }
 
 #[test]
-fn a_row_of_nonsense_is_kept_and_named() -> Result {
+fn an_invalid_row_is_kept_and_reported() -> Result {
     let disk = Disk::new();
     let (app, task) = disk.app()?;
     let _ = task
@@ -497,7 +493,7 @@ fn a_row_of_nonsense_is_kept_and_named() -> Result {
 }
 
 #[test]
-fn a_file_is_looked_into_while_an_app_has_it() -> Result {
+fn inspect_reads_a_file_that_an_app_has_open() -> Result {
     let disk = Disk::new();
     let (_app, task) = disk.app()?;
     let _ = task
@@ -514,14 +510,14 @@ fn a_file_is_looked_into_while_an_app_has_it() -> Result {
     assert!(matches!(missing, Err(StorageError::CannotOpen { .. })));
     assert!(
         !disk.0.path().join("missing.db").exists(),
-        "looking makes nothing"
+        "inspect creates no file"
     );
     Ok(())
 }
 
 #[test]
-fn what_submitters_have_in_common_is_committed_together() -> Result {
-    // Counted at the store: while the first commit is held up, the others gather.
+fn jobs_submitted_during_a_commit_are_committed_together() -> Result {
+    // While the first commit is held, the others gather.
     use jobber::MemoryStorage;
     use jobber::testing::{Fault, FaultyStorage, Operation};
     let (gate, open) = mpsc::channel::<()>();
@@ -548,7 +544,7 @@ fn what_submitters_have_in_common_is_committed_together() -> Result {
     let mut rest: Vec<_> = (1..1_000).map(submit).collect();
     let first = thread::spawn(|| first.wait_blocking().map(drop));
     asked.recv()?;
-    // One thread submits them all: each is queued in its first poll.
+    // One thread submits all of them: each is queued in its first poll.
     futures_lite::future::block_on(async {
         for submit in &mut rest {
             assert!(
@@ -566,9 +562,9 @@ fn what_submitters_have_in_common_is_committed_together() -> Result {
     Ok(())
 }
 
-/// The log beside the file is moved into it while the app runs, and not kept.
+/// The write-ahead log is merged into the file and removed.
 #[test]
-fn a_closed_store_is_one_file_and_the_lock() -> Result {
+fn a_closed_store_is_one_file_and_its_lock_file() -> Result {
     let disk = Disk::new();
     let (app, task) = app(SqliteStorage::new(disk.path()).synchronous(Synchronous::Normal))?;
     for _ in 0..100 {
@@ -585,7 +581,7 @@ fn a_closed_store_is_one_file_and_the_lock() -> Result {
 }
 
 #[test]
-fn a_store_that_was_not_opened_is_closed() {
+fn a_store_that_was_not_opened_returns_closed() {
     let disk = Disk::new();
     let mut storage = SqliteStorage::new(disk.path());
     assert!(matches!(storage.commit(&[]), Err(StorageError::Closed)));
@@ -595,13 +591,13 @@ fn a_store_that_was_not_opened_is_closed() {
     ));
 }
 
-// An I/O error, and another process: in a process of its own.
+// Tests that start this program again.
 
 const CHILD: &str = "JOBBER_SQLITE_CHILD";
 
 const ONLY_START: &str = "JOBBER_SQLITE_CHILD_ONLY_STARTS";
 
-/// Not a test by itself: what the tests below start.
+/// Not a test: the process that the tests below start.
 #[test]
 fn child() -> Result {
     let Ok(path) = std::env::var(CHILD) else {
@@ -612,7 +608,7 @@ fn child() -> Result {
         return Ok(());
     }
     let (app, task) = app(SqliteStorage::new(path))?;
-    // Until the file may not grow any more.
+    // Until the file may not grow.
     let error = loop {
         match task.schedule("x".repeat(1_000)).delay(HOUR).wait_blocking() {
             Ok(_) => {}
@@ -625,7 +621,7 @@ fn child() -> Result {
         StorageError::Full { .. } => "full",
         other => panic!("{other}"),
     };
-    // It is alive, and does what needs no store.
+    // The app still runs jobs that need no store.
     let job = task
         .schedule("abc".into())
         .in_memory()
@@ -642,11 +638,10 @@ fn child() -> Result {
     Ok(())
 }
 
-/// The operating system refuses to write (`EFBIG`, `setrlimit(2)`): an error of
-/// I/O to whoever schedules, and all that was promised is there afterwards.
+/// The operating system refuses to write (`EFBIG`, `setrlimit(2)`).
 #[cfg(unix)]
 #[test]
-fn an_error_of_io_is_told_and_loses_nothing() -> Result {
+fn an_io_error_is_returned_and_loses_nothing() -> Result {
     let disk = Disk::new();
     let program = std::env::current_exe()?;
     let output = Command::new("sh")
@@ -663,7 +658,7 @@ fn an_error_of_io_is_told_and_loses_nothing() -> Result {
     let line = text
         .lines()
         .find(|line| line.contains(" after "))
-        .expect("the child tells");
+        .expect("the child prints it");
     let line = line.split("... ").last().unwrap();
     let (kind, rest) = line.split_once(" after ").unwrap();
     let promised: usize = rest.split(' ').next().unwrap().parse()?;
@@ -673,10 +668,10 @@ fn an_error_of_io_is_told_and_loses_nothing() -> Result {
     Ok(())
 }
 
-/// By another user, for to root all files are writable.
+/// The child has another user, because root can write to every file.
 #[cfg(unix)]
 #[test]
-fn a_file_that_can_not_be_written_to_is_an_error_at_the_start() -> Result {
+fn a_file_that_is_not_writable_fails_the_start() -> Result {
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::process::CommandExt;
     let disk = Disk::new();
@@ -685,7 +680,7 @@ fn a_file_that_can_not_be_written_to_is_an_error_at_the_start() -> Result {
     drop(app);
     let chmod = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
     let start_as_another = || -> Result<String> {
-        // Where another user may go, too.
+        // A folder that the other user may read.
         let program = disk.0.path().join("program");
         chmod(disk.0.path(), 0o755)?;
         fs::copy(std::env::current_exe()?, &program)?;

@@ -69,7 +69,7 @@ pub fn machine_with_job(argument: u32) -> Result<Machine> {
     Ok(machine)
 }
 
-/// So many seconds after [`START`].
+/// The time some seconds after [`START`].
 pub fn at(seconds: i64) -> OffsetDateTime {
     START + time::Duration::seconds(seconds)
 }

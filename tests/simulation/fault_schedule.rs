@@ -1,4 +1,4 @@
-//! What the disk does when it is asked to do something.
+//! The faults of the disk.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -8,25 +8,25 @@ use jobber::testing::{Fault, FaultyStorage, Operation};
 
 use super::program::Commit;
 
-/// What the disk does from here on.
+/// Which faults the operations of the disk have from now on.
 #[derive(Default)]
-pub struct Weather {
-    /// Then, all is well.
+pub struct FaultSchedule {
+    /// Of the next commits; the commits after those work.
     pub commits: VecDeque<Commit>,
-    /// How it is opened, and read.
+    /// Of the next calls that open or read it.
     pub opens: VecDeque<Commit>,
-    /// How many have failed.
+    /// How many operations have failed.
     pub failed: u64,
-    /// This process will not see it again.
+    /// The process has died, and does not use the disk any more.
     pub is_gone: bool,
 }
 
-impl Weather {
-    pub fn is_calm(&self) -> bool {
+impl FaultSchedule {
+    pub fn is_off(&self) -> bool {
         !self.is_gone && self.commits.iter().all(|commit| *commit == Commit::Works)
     }
 
-    /// What becomes of an operation.
+    /// What the next operation does.
     fn becomes(&mut self, is_commit: bool) -> Commit {
         let planned = match is_commit {
             true => &mut self.commits,
@@ -38,16 +38,16 @@ impl Weather {
         commit
     }
 
-    /// The disk in this weather, for another process.
+    /// The disk with these faults, for another process.
     pub fn over(
-        weather: &Arc<Mutex<Weather>>,
+        faults: &Arc<Mutex<FaultSchedule>>,
         disk: MemoryStorage,
     ) -> FaultyStorage<MemoryStorage> {
-        let weather = weather.clone();
-        weather.lock().unwrap().is_gone = false;
+        let faults = faults.clone();
+        faults.lock().unwrap().is_gone = false;
         FaultyStorage::new(disk, move |operation| {
             let is_commit = matches!(operation, Operation::Commit(_));
-            let becomes = weather.lock().unwrap().becomes(is_commit);
+            let becomes = faults.lock().unwrap().becomes(is_commit);
             match becomes {
                 Commit::Works => Fault::None,
                 Commit::Fails => Fault::Fail,

@@ -1,4 +1,4 @@
-//! What holds of the jobs that are only followed.
+//! What holds of a job whose runs the model does not predict.
 
 use jobber::JobStatus;
 
@@ -8,19 +8,23 @@ use super::plan::Times;
 use super::script::TASKS;
 use super::world::World;
 
-/// A clock that is set back by less is only kept right, and nobody is told.
+/// A change of the wall clock by less is not a step.
 const SLEW: i64 = 500_000_000;
 
 impl World {
-    /// "A jump back makes them wait; a time that ran is not run again", and no longer
-    /// than that: a job that is followed after a step back waits for no later time than
-    /// the first that has not run.
-    pub fn check_loose(&self) -> Result<(), String> {
-        if self.is_stormy() {
+    /// "A jump back makes them wait; a time that ran is not run again": after a step back, a
+    /// job waits for no later time than the first that has not run.
+    pub fn check_unpredicted(&self) -> Result<(), String> {
+        if self.has_faults() {
             return Ok(());
         }
         let process = self.process.as_ref().expect("there is always one");
-        for job in self.model.jobs.values().filter(|job| job.loose.is_some()) {
+        for job in self
+            .model
+            .jobs
+            .values()
+            .filter(|job| job.unpredicted.is_some())
+        {
             let handle = process.jobs.get(&job.id);
             let Some(handle) = handle.filter(|handle| handle.status() == JobStatus::Scheduled)
             else {
@@ -58,16 +62,16 @@ impl World {
                     from = from.max(attempt.nominal);
                     last = None;
                 }
-                // What a run has made up for does not come again if the clock is set back
-                // before it is over.
+                // The times that a run catches up do not come again if the clock is set back
+                // during the run.
                 Event::Stepped { by: ..0 } if last != Some(End::Value) => return None,
                 Event::End(attempt, end) if attempt.id == job.id => last = Some(*end),
-                // Its times may lie elsewhere.
+                // Its zone, and so its times, may have changed.
                 Event::Up { .. } => return None,
                 _ => {}
             }
         }
-        // It may wait for a retry.
+        // The job may wait for a retry.
         if !TASKS[job.task].retries.is_empty() && last != Some(End::Value) {
             return None;
         }
