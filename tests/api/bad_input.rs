@@ -208,18 +208,12 @@ fn a_job_can_be_due_at_the_last_allowed_instant() -> Result {
 fn a_start_date_at_either_end_neither_wraps_nor_hangs() -> Result {
     let (mut sim, task) = app_with_task()?;
     let first = datetime!(1677-09-21 0:12:44 UTC);
-    let past = task
-        .schedule(())
-        .start_date(first)
-        .every(Duration::from_nanos(7))
-        .wait_blocking()?;
+    let schedule = task.schedule(()).start_date(first);
+    let past = schedule.every(Duration::from_nanos(7)).wait_blocking()?;
     past.cancel().wait_blocking()?;
     let last = datetime!(2262-04-11 23:47:16 UTC);
-    let future = task
-        .schedule(())
-        .start_date(last)
-        .every(SECOND)
-        .wait_blocking()?;
+    let schedule = task.schedule(()).start_date(last);
+    let future = schedule.every(SECOND).wait_blocking()?;
     sim.advance(HOUR);
     assert_eq!(
         (future.status(), future.exec_at()),
@@ -313,10 +307,8 @@ fn a_wake_gap_of_more_than_a_second_is_refused() {
 #[test]
 fn a_job_that_is_due_in_the_past_runs_at_once() -> Result {
     let (mut sim, task) = app_with_task()?;
-    let job = task
-        .schedule(())
-        .at(OffsetDateTime::UNIX_EPOCH)
-        .wait_blocking()?;
+    let submit = task.schedule(()).at(OffsetDateTime::UNIX_EPOCH);
+    let job = submit.wait_blocking()?;
     assert_eq!(job.exec_at(), OffsetDateTime::UNIX_EPOCH);
     sim.run_until_stalled();
     assert_eq!(job.status(), JobStatus::Success);

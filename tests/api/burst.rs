@@ -36,19 +36,17 @@ fn a_job_that_is_replaced_in_its_first_poll_is_removed_when_it_is_done() -> Resu
     let cell: Arc<OnceLock<Task<usize, ()>>> = Arc::default();
     let runs = Arc::new(AtomicUsize::new(0));
     let (inner, counted) = (cell.clone(), runs.clone());
-    let registered = sim
-        .app()
-        .task("t", move |cx: JobContext, n: usize| {
-            let (inner, counted) = (inner.clone(), counted.clone());
-            async move {
-                counted.fetch_add(1, Ordering::SeqCst);
-                if n == 0 {
-                    let again = inner.get().unwrap().schedule(MANY).id(cx.id()).replace();
-                    let _ = again.delay(SECOND).wait_blocking().unwrap();
-                }
+    let registered = sim.app().task("t", move |cx: JobContext, n: usize| {
+        let (inner, counted) = (inner.clone(), counted.clone());
+        async move {
+            counted.fetch_add(1, Ordering::SeqCst);
+            if n == 0 {
+                let again = inner.get().unwrap().schedule(MANY).id(cx.id()).replace();
+                let _ = again.delay(SECOND).wait_blocking().unwrap();
             }
-        })
-        .register()?;
+        }
+    });
+    let registered = registered.register()?;
     let task = cell.get_or_init(|| registered);
     delay_all(&task, SECOND, 0..MANY)?;
     sim.advance(MINUTE);
@@ -70,18 +68,16 @@ fn a_value_without_a_handle_is_dropped_before_the_next_job_is_polled() -> Result
     let (app, clock, futures) = hand_polled_app()?;
     let (sender, permits) = mpsc::channel();
     let permits = Arc::new(Mutex::new(permits));
-    let gives = app
-        .task("gives", move || {
-            let permit = Permit(sender.clone());
-            async move { Arc::new(permit) }
-        })
-        .register()?;
-    let takes = app
-        .task("takes", move || {
-            let permits = permits.clone();
-            async move { permits.lock().unwrap().recv_timeout(MINUTE).is_ok() }
-        })
-        .register()?;
+    let gives = app.task("gives", move || {
+        let permit = Permit(sender.clone());
+        async move { Arc::new(permit) }
+    });
+    let gives = gives.register()?;
+    let takes = app.task("takes", move || {
+        let permits = permits.clone();
+        async move { permits.lock().unwrap().recv_timeout(MINUTE).is_ok() }
+    });
+    let takes = takes.register()?;
     let quick = app.task("quick", async || {}).register()?;
 
     let _ = gives.schedule(()).delay(SECOND).wait_blocking()?;
@@ -101,15 +97,14 @@ fn wait_all_does_not_wait_for_the_poll_of_a_job_that_was_aborted() -> Result {
     let (running, runs) = mpsc::channel();
     let (release, released) = mpsc::channel::<()>();
     let released = Arc::new(Mutex::new(released));
-    let stuck = app
-        .task("stuck", move || {
-            let (running, released) = (running.clone(), released.clone());
-            async move {
-                let _ = running.send(());
-                let _ = released.lock().unwrap().recv();
-            }
-        })
-        .register()?;
+    let stuck = app.task("stuck", move || {
+        let (running, released) = (running.clone(), released.clone());
+        async move {
+            let _ = running.send(());
+            let _ = released.lock().unwrap().recv();
+        }
+    });
+    let stuck = stuck.register()?;
 
     delay_all(&quick, SECOND, [(); MANY])?;
     let job = stuck.schedule(()).delay(SECOND).wait_blocking()?;
@@ -153,20 +148,19 @@ fn task_whose_first_job_blocks(
     let (done, are_done) = mpsc::channel();
     let (begun, has_begun) = mpsc::channel();
     let ends = Arc::new((Mutex::new(done), Mutex::new(are_done), Mutex::new(begun)));
-    let task = app
-        .task("t", move |n: usize| {
-            let ends = ends.clone();
-            async move {
-                if n > 0 {
-                    return ends.0.lock().unwrap().send(()).map_err(BoxError::from);
-                }
-                ends.2.lock().unwrap().send(())?;
-                let are_done = ends.1.lock().unwrap();
-                (0..others).try_for_each(|_| are_done.recv_timeout(MINUTE))?;
-                Ok(())
+    let task = app.task("t", move |n: usize| {
+        let ends = ends.clone();
+        async move {
+            if n > 0 {
+                return ends.0.lock().unwrap().send(()).map_err(BoxError::from);
             }
-        })
-        .register()?;
+            ends.2.lock().unwrap().send(())?;
+            let are_done = ends.1.lock().unwrap();
+            (0..others).try_for_each(|_| are_done.recv_timeout(MINUTE))?;
+            Ok(())
+        }
+    });
+    let task = task.register()?;
     Ok((task, has_begun))
 }
 
@@ -257,23 +251,21 @@ fn shutdown_drops_the_functions_of_jobs_that_were_taken_from_the_queue_and_not_b
     let (open, gate) = mpsc::channel::<()>();
     let (begun, has_begun) = mpsc::channel();
     let ends = Arc::new((Mutex::new(begun), Mutex::new(gate)));
-    let blocks = app
-        .task("blocks", move || {
-            let ends = ends.clone();
-            async move {
-                let _ = ends.0.lock().unwrap().send(());
-                let _ = ends.1.lock().unwrap().recv_timeout(MINUTE);
-            }
-        })
-        .register()?;
+    let blocks = app.task("blocks", move || {
+        let ends = ends.clone();
+        async move {
+            let _ = ends.0.lock().unwrap().send(());
+            let _ = ends.1.lock().unwrap().recv_timeout(MINUTE);
+        }
+    });
+    let blocks = blocks.register()?;
     let held = Arc::new(());
     let seen = Arc::downgrade(&held);
-    let other = app
-        .task("other", move || {
-            let held = held.clone();
-            async move { drop(held) }
-        })
-        .register()?;
+    let other = app.task("other", move || {
+        let held = held.clone();
+        async move { drop(held) }
+    });
+    let other = other.register()?;
     let first = blocks.schedule(()).delay(SECOND).wait_blocking()?;
     delay_all(&other, SECOND, [(); 19])?;
     clock.advance(SECOND);
@@ -294,12 +286,11 @@ fn shutdown_drops_the_functions_of_jobs_that_were_taken_from_the_queue_and_not_b
 fn a_job_that_is_due_between_two_bursts_starts_between_them() -> Result {
     let (app, clock, futures) = hand_polled_app()?;
     let (started, starts) = mpsc::channel();
-    let task = app
-        .task("t", move |n: usize| {
-            let _ = started.send(n);
-            async {}
-        })
-        .register()?;
+    let task = app.task("t", move |n: usize| {
+        let _ = started.send(n);
+        async {}
+    });
+    let task = task.register()?;
     let probe = app.blocking_task("probe", || ()).register()?;
     let last = 2 * MANY + 1;
     for n in 0..last {
@@ -345,13 +336,11 @@ fn start_order(count: u32, schedule: impl Fn(&Task<u32, ()>, u32) -> Result) -> 
     let mut sim = Simulation::new();
     let started = Arc::new(Mutex::new(Vec::new()));
     let seen = started.clone();
-    let task = sim
-        .app()
-        .task("t", move |n: u32| {
-            seen.lock().unwrap().push(n);
-            async {}
-        })
-        .register()?;
+    let task = sim.app().task("t", move |n: u32| {
+        seen.lock().unwrap().push(n);
+        async {}
+    });
+    let task = task.register()?;
     (0..count).try_for_each(|n| schedule(&task, n))?;
     sim.run_until_stalled();
     Ok(std::mem::take(&mut started.lock().unwrap()))
@@ -473,11 +462,8 @@ fn a_job_that_is_replaced_or_cancelled_before_its_first_poll_follows_that() -> R
     });
     let task = cell.get_or_init(|| registered.register().unwrap());
     for n in 0..COUNT {
-        let _ = task
-            .schedule(n)
-            .id(n.to_string())
-            .delay(SECOND)
-            .wait_blocking()?;
+        let schedule = task.schedule(n).id(n.to_string());
+        let _ = schedule.delay(SECOND).wait_blocking()?;
     }
     sim.advance(SECOND);
     assert_eq!(*starts.lock().unwrap(), [(1, 0)]);
@@ -523,15 +509,14 @@ fn jobs_that_block_on_another_job_of_their_burst_leave_a_runner_for_it() -> Resu
         })
     })?;
     let last = Arc::new(OnceLock::<Job<()>>::new());
-    let blocks = app
-        .task("blocks", {
+    let blocks = app.task("blocks", {
+        let last = last.clone();
+        move || {
             let last = last.clone();
-            move || {
-                let last = last.clone();
-                async move { last.get().map(|job| job.wait_blocking()) }
-            }
-        })
-        .register()?;
+            async move { last.get().map(|job| job.wait_blocking()) }
+        }
+    });
+    let blocks = blocks.register()?;
     let quick = app.task("quick", || async {}).register()?;
     let jobs = delay_all(&blocks, SECOND, [(); 50])?;
     let quick = quick.schedule(()).delay(SECOND).wait_blocking()?;
@@ -551,15 +536,14 @@ fn jobs_that_block_on_another_job_of_their_burst_leave_a_runner_for_it() -> Resu
 fn an_executor_that_runs_inside_spawn_starts_ten_thousand_jobs() -> Result {
     let (app, clock) = manual_app_with(|app| app.executor(|job: JobFuture| smol::block_on(job)))?;
     let count = Arc::new(AtomicUsize::new(0));
-    let task = app
-        .task("t", {
-            let count = count.clone();
-            move || {
-                count.fetch_add(1, Ordering::SeqCst);
-                async {}
-            }
-        })
-        .register()?;
+    let task = app.task("t", {
+        let count = count.clone();
+        move || {
+            count.fetch_add(1, Ordering::SeqCst);
+            async {}
+        }
+    });
+    let task = task.register()?;
     delay_all(&task, SECOND, [(); 10_000])?;
     clock.advance(SECOND);
     app.wait_all().wait_blocking();
@@ -585,17 +569,16 @@ fn an_executor_that_starts_a_job_within_spawn_runs_any_number_that_block() -> Re
         })
     })?;
     let barrier = Arc::new(std::sync::Barrier::new(40));
-    let task = app
-        .task("t", {
+    let task = app.task("t", {
+        let barrier = barrier.clone();
+        move || {
             let barrier = barrier.clone();
-            move || {
-                let barrier = barrier.clone();
-                async move {
-                    barrier.wait();
-                }
+            async move {
+                barrier.wait();
             }
-        })
-        .register()?;
+        }
+    });
+    let task = task.register()?;
     let jobs = delay_all(&task, SECOND, [(); 40])?;
     clock.advance(SECOND);
     for job in jobs {

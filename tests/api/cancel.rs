@@ -71,10 +71,8 @@ fn exactly_one_of_many_concurrent_cancels_returns_true() -> Result {
 fn cancelling_a_running_or_finished_job_has_no_effect() -> Result {
     let mut sim = Simulation::new();
     let clock = sim.clock();
-    let task = sim
-        .app()
-        .task("t", move || clock.sleep(SECOND))
-        .register()?;
+    let task = sim.app().task("t", move || clock.sleep(SECOND));
+    let task = task.register()?;
     let job = task.schedule(()).push().wait_blocking()?;
     sim.run_until_stalled();
     assert_eq!(job.status(), JobStatus::Running);
@@ -116,13 +114,10 @@ fn a_cancel_that_is_neither_awaited_nor_run_has_no_effect() -> Result {
 #[test]
 fn a_job_that_waits_for_a_retry_can_be_cancelled() -> Result {
     let mut sim = Simulation::new();
-    let task = sim
-        .app()
-        .task("t", async |cx: JobContext| {
-            Err::<(), _>(format!("attempt {}", cx.attempt()))
-        })
-        .retry(Backoff::fixed(3, SECOND))
-        .register()?;
+    let task = sim.app().task("t", async |cx: JobContext| {
+        Err::<(), _>(format!("attempt {}", cx.attempt()))
+    });
+    let task = task.retry(Backoff::fixed(3, SECOND)).register()?;
     let job = task.schedule(()).push().wait_blocking()?;
     sim.run_until_stalled();
     assert_eq!(job.status(), JobStatus::Scheduled);
@@ -149,10 +144,8 @@ fn a_recurring_job_is_cancelled_between_runs() -> Result {
 fn a_recurring_job_cancelled_during_a_run_ends_with_that_run() -> Result {
     let mut sim = Simulation::new();
     let clock = sim.clock();
-    let task = sim
-        .app()
-        .task("t", move || clock.sleep(SECOND * 5))
-        .register()?;
+    let task = sim.app().task("t", move || clock.sleep(SECOND * 5));
+    let task = task.register()?;
     let job = task.schedule(()).every(SECOND * 10).wait_blocking()?;
     sim.advance(SECOND * 12);
     assert_eq!(job.status(), JobStatus::Running);
@@ -169,13 +162,11 @@ fn a_recurring_job_cancelled_during_a_run_ends_with_that_run() -> Result {
 #[test]
 fn abort_drops_the_future_of_a_running_job() -> Result {
     let mut sim = Simulation::new();
-    let task = sim
-        .app()
-        .task("t", async |held: DropCounter| {
-            std::future::pending::<()>().await;
-            drop(held);
-        })
-        .register()?;
+    let task = sim.app().task("t", async |held: DropCounter| {
+        std::future::pending::<()>().await;
+        drop(held);
+    });
+    let task = task.register()?;
     let counter = DropCounter::default();
     let job = task.schedule(counter.clone()).push().wait_blocking()?;
     sim.run_until_stalled();
@@ -218,18 +209,17 @@ fn abort_sets_the_token_of_a_blocking_job_and_discards_its_late_value() -> Resul
     let counter = DropCounter::default();
     let (started, has_started) = smol::channel::bounded(1);
     let (ended, has_ended) = smol::channel::bounded(1);
-    let task = app
-        .blocking_task("t", {
-            let counter = counter.clone();
-            move |cx: JobContext| {
-                let stop = cx.stop_token();
-                started.send_blocking(()).unwrap();
-                stop.stopped().wait_blocking();
-                ended.send_blocking(stop.is_stopped()).unwrap();
-                Ok::<_, String>(counter.clone())
-            }
-        })
-        .register()?;
+    let task = app.blocking_task("t", {
+        let counter = counter.clone();
+        move |cx: JobContext| {
+            let stop = cx.stop_token();
+            started.send_blocking(()).unwrap();
+            stop.stopped().wait_blocking();
+            ended.send_blocking(stop.is_stopped()).unwrap();
+            Ok::<_, String>(counter.clone())
+        }
+    });
+    let task = task.register()?;
     let job = task.schedule(()).push().wait_blocking()?;
     has_started.recv_blocking()?;
     assert!(job.abort().wait_blocking()?);
@@ -293,15 +283,10 @@ fn the_memory_of_a_burst_is_freed_when_its_last_few_jobs_leave_although_one_job_
 fn a_recurring_job_that_was_cancelled_in_its_run_cannot_be_replaced() -> Result {
     let mut sim = Simulation::new();
     let clock = sim.clock();
-    let task = sim
-        .app()
-        .task("t", move || clock.sleep(SECOND * 5))
-        .register()?;
-    let job = task
-        .schedule(())
-        .id("x")
-        .every(SECOND * 10)
-        .wait_blocking()?;
+    let task = sim.app().task("t", move || clock.sleep(SECOND * 5));
+    let task = task.register()?;
+    let schedule = task.schedule(()).id("x");
+    let job = schedule.every(SECOND * 10).wait_blocking()?;
     sim.advance(SECOND * 12);
     assert!(job.cancel().wait_blocking()?);
     let replaced = task
@@ -387,19 +372,14 @@ fn an_abort_while_the_arguments_are_cloned_prevents_the_attempt() -> Result {
     }
     let mut sim = Simulation::new();
     let ran = Log::new();
-    let task = sim
-        .app()
-        .blocking_task("t", {
-            let ran = ran.clone();
-            move |_: AbortsWhenCloned| ran.add(())
-        })
-        .retry(Backoff::fixed(1, SECOND))
-        .register()?;
+    let task = sim.app().blocking_task("t", {
+        let ran = ran.clone();
+        move |_: AbortsWhenCloned| ran.add(())
+    });
+    let task = task.retry(Backoff::fixed(1, SECOND)).register()?;
     let held: Held = Arc::default();
-    let job = task
-        .schedule(AbortsWhenCloned(held.clone()))
-        .push()
-        .wait_blocking()?;
+    let submit = task.schedule(AbortsWhenCloned(held.clone())).push();
+    let job = submit.wait_blocking()?;
     let _ = held.set(job.clone());
     sim.run_until_stalled();
     assert_eq!(

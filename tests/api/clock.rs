@@ -27,10 +27,8 @@ fn a_delay_is_kept_to_the_nanosecond() -> Result {
 fn a_wall_time_is_kept_to_the_nanosecond() -> Result {
     let mut sim = Simulation::new();
     let task = sim.app().task("t", || async {}).register()?;
-    let job = task
-        .schedule(())
-        .at(datetime!(2000-01-01 1:00 UTC))
-        .wait_blocking()?;
+    let submit = task.schedule(()).at(datetime!(2000-01-01 1:00 UTC));
+    let job = submit.wait_blocking()?;
     sim.advance(HOUR - NANOSECOND);
     assert_eq!(job.status(), JobStatus::Scheduled);
     sim.advance(NANOSECOND);
@@ -44,28 +42,25 @@ fn no_job_starts_early_on_the_system_clock() -> Result {
     let clock = SystemClock::new();
     let app = Jobber::builder().clock(clock).build()?;
     let early = Log::new();
-    let task = app
-        .task("t", {
-            let early = early.clone();
-            move |due: Duration, wall_due: Option<OffsetDateTime>| {
-                let (now, wall) = (clock.monotonic(), clock.wall());
-                if now < due || wall_due.is_some_and(|due| wall < due) {
-                    early.add((now, due));
-                }
-                async {}
+    let task = app.task("t", {
+        let early = early.clone();
+        move |due: Duration, wall_due: Option<OffsetDateTime>| {
+            let (now, wall) = (clock.monotonic(), clock.wall());
+            if now < due || wall_due.is_some_and(|due| wall < due) {
+                early.add((now, due));
             }
-        })
-        .register()?;
+            async {}
+        }
+    });
+    let task = task.register()?;
     app.start().wait_blocking()?;
     for _ in 0..500 {
         let delay = Duration::from_nanos(fastrand::u64(0..20_000_000));
         let due = clock.monotonic() + delay;
         let _ = task.schedule((due, None)).delay(delay).wait_blocking()?;
         let at = clock.wall() + delay;
-        let _ = task
-            .schedule((Duration::ZERO, Some(at)))
-            .at(at)
-            .wait_blocking()?;
+        let submit = task.schedule((Duration::ZERO, Some(at))).at(at);
+        let _ = submit.wait_blocking()?;
     }
     app.wait_all().wait_blocking();
     assert!(early.entries().is_empty());
@@ -87,10 +82,8 @@ fn equal_due_times_start_in_the_order_of_scheduling() -> Result {
 fn a_step_forward_makes_wall_clock_jobs_due_and_no_delay() -> Result {
     let mut sim = Simulation::new();
     let task = sim.app().task("t", || async {}).register()?;
-    let at = task
-        .schedule(())
-        .at(datetime!(2000-01-01 10:00 UTC))
-        .wait_blocking()?;
+    let submit = task.schedule(()).at(datetime!(2000-01-01 10:00 UTC));
+    let at = submit.wait_blocking()?;
     let delay = task.schedule(()).delay(HOUR * 10).wait_blocking()?;
     sim.set_wall(datetime!(2000-01-01 9:59:59 UTC));
     assert_eq!(at.status(), JobStatus::Scheduled);
@@ -112,10 +105,8 @@ fn a_step_back_postpones_wall_clock_jobs() -> Result {
     let now = seconds(&sim);
     let log = Log::new();
     let task = sim.app().task("t", log.each(move |_| now())).register()?;
-    let _ = task
-        .schedule(())
-        .at(datetime!(2000-01-01 0:01 UTC))
-        .wait_blocking()?;
+    let submit = task.schedule(()).at(datetime!(2000-01-01 0:01 UTC));
+    let _ = submit.wait_blocking()?;
     sim.advance(MINUTE / 2);
     sim.set_wall(datetime!(1999-12-31 23:00:30 UTC));
     sim.advance(HOUR - SECOND);
@@ -296,10 +287,8 @@ fn a_timer_without_jobs_sleeps_without_a_limit() -> Result {
     let (app, sleeps) = app_with_spy()?;
     let task = app.task("t", || async {}).register()?;
     app.start().wait_blocking()?;
-    let job = task
-        .schedule(())
-        .delay(Duration::from_millis(1))
-        .wait_blocking()?;
+    let submit = task.schedule(()).delay(Duration::from_millis(1));
+    let job = submit.wait_blocking()?;
     job.wait_blocking();
     // Every sleep was for that one job.
     app.shutdown(HOUR).wait_blocking();
@@ -321,10 +310,8 @@ fn the_timer_does_not_wake_for_a_cancelled_job() -> Result {
     sleeps.recv_timeout(MINUTE)?;
     soon.cancel().wait_blocking()?;
     // An earlier job wakes the timer, which then skips the cancelled one.
-    let sooner = task
-        .schedule(())
-        .delay(Duration::from_millis(1))
-        .wait_blocking()?;
+    let submit = task.schedule(()).delay(Duration::from_millis(1));
+    let sooner = submit.wait_blocking()?;
     sooner.wait_blocking();
     let later = sleeps.iter().find(|sleep| *sleep > SECOND).unwrap();
     assert!(later > MINUTE, "{later:?}");
@@ -336,10 +323,8 @@ fn a_manual_clock_drives_an_app_with_real_threads() -> Result {
     let (app, clock) = manual_app()?;
     let task = app.task("t", || async {}).register()?;
     let delayed = task.schedule(()).delay(HOUR).wait_blocking()?;
-    let dated = task
-        .schedule(())
-        .at(datetime!(2005-01-01 0:00 UTC))
-        .wait_blocking()?;
+    let submit = task.schedule(()).at(datetime!(2005-01-01 0:00 UTC));
+    let dated = submit.wait_blocking()?;
     clock.advance(HOUR);
     assert_eq!(delayed.wait_blocking(), JobStatus::Success);
     assert_eq!(dated.status(), JobStatus::Scheduled);
@@ -389,22 +374,17 @@ fn a_simulation_of_one_seed_has_the_same_events_each_time() -> Result {
     let history = |seed| -> Result<Vec<String>> {
         let mut sim = Simulation::with(seed, ManualClock::new(), |b| b)?;
         let events = Arc::new(Mutex::new(sim.app().events()));
-        let task = sim
-            .app()
-            .task("t", async |n: u32| {
-                if n.is_multiple_of(3) {
-                    Err("three")
-                } else {
-                    Ok(n)
-                }
-            })
-            .retry(Backoff::exponential(2).jitter(0.9))
-            .register()?;
+        let task = sim.app().task("t", async |n: u32| {
+            if n.is_multiple_of(3) {
+                Err("three")
+            } else {
+                Ok(n)
+            }
+        });
+        let task = task.retry(Backoff::exponential(2).jitter(0.9)).register()?;
         for n in 0..50 {
-            let _ = task
-                .schedule(n)
-                .delay(SECOND * (n * 7 % 20))
-                .wait_blocking()?;
+            let submit = task.schedule(n).delay(SECOND * (n * 7 % 20));
+            let _ = submit.wait_blocking()?;
         }
         sim.advance(MINUTE);
         let mut events = events.lock().unwrap();
@@ -423,16 +403,14 @@ fn a_simulation_of_one_seed_has_the_same_events_each_time() -> Result {
 fn a_simulation_starts_jobs_of_one_due_time_in_the_order_of_scheduling() -> Result {
     let mut sim = Simulation::new();
     let (clock, log) = (sim.clock(), Log::new());
-    let task = sim
-        .app()
-        .task("t", {
-            let log = log.clone();
-            move |n: u64| {
-                log.add(n);
-                clock.sleep(SECOND * (n % 3) as u32)
-            }
-        })
-        .register()?;
+    let task = sim.app().task("t", {
+        let log = log.clone();
+        move |n: u64| {
+            log.add(n);
+            clock.sleep(SECOND * (n % 3) as u32)
+        }
+    });
+    let task = task.register()?;
     delay_all(&task, SECOND, 0..1_000)?;
     sim.advance(MINUTE);
     assert_eq!(log.entries(), (0..1_000).collect::<Vec<_>>());

@@ -32,11 +32,11 @@ fn assert_not_on_the_timer(drops: &Log<Option<String>>) {
 #[test]
 fn arguments_of_a_job_that_timed_out_are_not_dropped_by_the_timer() -> Result {
     let (app, clock) = manual_app()?;
-    let task = app
-        .task("t", async |held: DropThread| {
-            pending::<()>().await;
-            drop(held);
-        })
+    let task = app.task("t", async |held: DropThread| {
+        pending::<()>().await;
+        drop(held);
+    });
+    let task = task
         .timeout(SECOND)
         .retry(Backoff::fixed(1, SECOND))
         .register()?;

@@ -52,11 +52,8 @@ fn a_job_that_succeeds_is_scheduled_started_and_ended() -> Result {
 fn a_retry_is_an_event_between_two_starts() -> Result {
     let mut sim = Simulation::new();
     let mut events = sim.app().events();
-    let task = sim
-        .app()
-        .task("t", async || Err::<(), _>("no"))
-        .retry(Backoff::fixed(1, SECOND))
-        .register()?;
+    let task = sim.app().task("t", async || Err::<(), _>("no"));
+    let task = task.retry(Backoff::fixed(1, SECOND)).register()?;
     let _ = task.schedule(()).push().wait_blocking()?;
     sim.advance(SECOND);
     assert_eq!(
@@ -77,12 +74,10 @@ fn a_recurring_job_has_an_event_for_each_run_and_each_misfire() -> Result {
     let mut sim = Simulation::new();
     let mut events = sim.app().events();
     let clock = sim.clock();
-    let task = sim
-        .app()
-        .task("t", move |cx: JobContext| {
-            clock.sleep(SECOND * (5 * (2 - cx.run_number() as u32)))
-        })
-        .register()?;
+    let task = sim.app().task("t", move |cx: JobContext| {
+        clock.sleep(SECOND * (5 * (2 - cx.run_number() as u32)))
+    });
+    let task = task.register()?;
     let schedule = task.schedule(()).misfire(Misfire::Skip).max_runs(2);
     let _ = schedule.every(SECOND * 2).wait_blocking()?;
     sim.advance(MINUTE);
@@ -421,12 +416,8 @@ fn the_scheduled_event_of_a_replacement_during_a_run_has_its_own_zone() -> Resul
     let mut sim = Simulation::new();
     let task = sim.app().task("t", std::future::pending::<()>).register()?;
     let first = time::macros::offset!(+9);
-    let job = task
-        .schedule(())
-        .id("x")
-        .zone(first)
-        .push()
-        .wait_blocking()?;
+    let schedule = task.schedule(()).id("x").zone(first);
+    let job = schedule.push().wait_blocking()?;
     sim.run_until_stalled();
     let mut events = sim.app().events();
     let next = time::macros::offset!(-5);

@@ -124,11 +124,8 @@ fn task_job_returns_the_typed_handle_of_its_own_jobs_only() -> Result {
     let mut sim = Simulation::new();
     let double = sim.app().task("double", async |x: i32| 2 * x).register()?;
     let triple = sim.app().task("triple", async |x: i32| 3 * x).register()?;
-    let _ = double
-        .schedule(21)
-        .id("answer")
-        .delay(SECOND)
-        .wait_blocking()?;
+    let schedule = double.schedule(21).id("answer");
+    let _ = schedule.delay(SECOND).wait_blocking()?;
     assert!(
         triple.job("answer").is_none(),
         "it is a job of another task"
@@ -212,10 +209,8 @@ fn cron_expression_is_none_for_every_other_trigger() -> Result {
 fn status_goes_from_scheduled_over_running_to_success() -> Result {
     let mut sim = Simulation::new();
     let clock = sim.clock();
-    let task = sim
-        .app()
-        .task("t", move || clock.sleep(SECOND))
-        .register()?;
+    let task = sim.app().task("t", move || clock.sleep(SECOND));
+    let task = task.register()?;
     let job = task.schedule(()).delay(SECOND).wait_blocking()?;
     let mut seen = Vec::new();
     for _ in 0..3 {
@@ -240,16 +235,14 @@ fn result_is_not_completed_before_the_end_and_then_the_shared_value() -> Result 
     struct Report(u32);
     let mut sim = Simulation::new();
     let clock = sim.clock();
-    let task = sim
-        .app()
-        .task("t", move || {
-            let sleep = clock.sleep(SECOND);
-            async move {
-                sleep.await;
-                Ok::<_, jobber::BoxError>(Report(7))
-            }
-        })
-        .register()?;
+    let task = sim.app().task("t", move || {
+        let sleep = clock.sleep(SECOND);
+        async move {
+            sleep.await;
+            Ok::<_, jobber::BoxError>(Report(7))
+        }
+    });
+    let task = task.register()?;
     let job = task.schedule(()).delay(SECOND).wait_blocking()?;
     assert!(
         matches!(job.result(), Err(JobError::NotCompleted)),
@@ -270,10 +263,8 @@ fn result_is_not_completed_before_the_end_and_then_the_shared_value() -> Result 
 #[test]
 fn the_tasks_own_error_is_the_source_of_the_jobs() -> Result {
     let mut sim = Simulation::new();
-    let parse = sim
-        .app()
-        .task("parse", async |s: String| s.parse::<u8>())
-        .register()?;
+    let parse = sim.app().task("parse", async |s: String| s.parse::<u8>());
+    let parse = parse.register()?;
     let job = parse.schedule("300".into()).push().wait_blocking()?;
     sim.run_until_stalled();
     assert_eq!(job.status(), JobStatus::Failed);
@@ -304,12 +295,11 @@ fn wait_returns_at_once_when_the_job_is_done() -> Result {
 fn job_that_waits_for_the_test() -> Result<(Jobber, Job<u32>, smol::channel::Sender<u32>)> {
     let app = started_app()?;
     let (open, gate) = smol::channel::bounded(1);
-    let task = app
-        .task("gated", move || {
-            let gate = gate.clone();
-            async move { gate.recv().await }
-        })
-        .register()?;
+    let task = app.task("gated", move || {
+        let gate = gate.clone();
+        async move { gate.recv().await }
+    });
+    let task = task.register()?;
     let job = task.schedule(()).push().wait_blocking()?;
     Ok((app, job, open))
 }

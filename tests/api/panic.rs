@@ -49,16 +49,14 @@ fn a_panic_in_the_call_fails_the_job() -> Result {
 fn a_panic_in_a_poll_fails_the_job() -> Result {
     let mut sim = Simulation::new();
     let clock = sim.clock();
-    let task = sim
-        .app()
-        .task("t", move || {
-            let sleep = clock.sleep(SECOND);
-            async move {
-                sleep.await;
-                boom("in the second poll");
-            }
-        })
-        .register()?;
+    let task = sim.app().task("t", move || {
+        let sleep = clock.sleep(SECOND);
+        async move {
+            sleep.await;
+            boom("in the second poll");
+        }
+    });
+    let task = task.register()?;
     let job: Job<()> = task.schedule(()).push().wait_blocking()?;
     sim.advance(SECOND);
     assert_panicked(&job, "in the second poll");
@@ -92,12 +90,10 @@ fn a_panic_in_the_drop_of_an_aborted_future_is_caught() -> Result {
 #[test]
 fn a_panic_in_the_drop_of_a_local_fails_the_job() -> Result {
     let mut sim = Simulation::new();
-    let task = sim
-        .app()
-        .task("t", async || {
-            let _bomb = Bomb;
-        })
-        .register()?;
+    let task = sim.app().task("t", async || {
+        let _bomb = Bomb;
+    });
+    let task = task.register()?;
     let job = task.schedule(()).push().wait_blocking()?;
     sim.run_until_stalled();
     assert_panicked(&job, "a bomb was dropped");
@@ -107,10 +103,8 @@ fn a_panic_in_the_drop_of_a_local_fails_the_job() -> Result {
 #[test]
 fn a_panic_in_the_drop_of_the_value_is_caught() -> Result {
     let mut sim = Simulation::new();
-    let task = sim
-        .app()
-        .task("t", async || Ok::<_, String>(Bomb))
-        .register()?;
+    let task = sim.app().task("t", async || Ok::<_, String>(Bomb));
+    let task = task.register()?;
     let job = task.schedule(()).push().wait_blocking()?;
     sim.run_until_stalled();
     assert_eq!(job.status(), JobStatus::Success);
@@ -121,15 +115,10 @@ fn a_panic_in_the_drop_of_the_value_is_caught() -> Result {
 #[test]
 fn a_panic_in_the_drop_of_the_value_of_an_earlier_run_is_caught() -> Result {
     let mut sim = Simulation::new();
-    let task = sim
-        .app()
-        .task("t", async || Ok::<_, String>(Bomb))
-        .register()?;
-    let job = task
-        .schedule(())
-        .max_runs(2)
-        .every(SECOND)
-        .wait_blocking()?;
+    let task = sim.app().task("t", async || Ok::<_, String>(Bomb));
+    let task = task.register()?;
+    let schedule = task.schedule(()).max_runs(2);
+    let job = schedule.every(SECOND).wait_blocking()?;
     sim.advance(SECOND * 2);
     assert_eq!(job.status(), JobStatus::Success);
     assert_alive(&mut sim)
@@ -145,11 +134,8 @@ fn a_panic_in_the_clone_of_the_arguments_fails_the_attempt() -> Result {
         }
     }
     let mut sim = Simulation::new();
-    let task = sim
-        .app()
-        .task("t", async |_: NoClone| {})
-        .retry(Backoff::fixed(1, SECOND))
-        .register()?;
+    let task = sim.app().task("t", async |_: NoClone| {});
+    let task = task.retry(Backoff::fixed(1, SECOND)).register()?;
     let job = task.schedule(NoClone).push().wait_blocking()?;
     sim.run_until_stalled();
     // The last attempt takes the arguments themselves.
@@ -162,14 +148,12 @@ fn a_panic_in_the_clone_of_the_arguments_fails_the_attempt() -> Result {
 #[test]
 fn the_message_of_a_panic_without_text_says_so() -> Result {
     let mut sim = Simulation::new();
-    let task = sim
-        .app()
-        .task("t", async || {
-            if true {
-                std::panic::panic_any(Bomb)
-            }
-        })
-        .register()?;
+    let task = sim.app().task("t", async || {
+        if true {
+            std::panic::panic_any(Bomb)
+        }
+    });
+    let task = task.register()?;
     let job: Job<()> = task.schedule(()).push().wait_blocking()?;
     sim.run_until_stalled();
     assert_panicked(&job, "(no text)");
@@ -182,9 +166,8 @@ fn a_panic_ends_no_thread_of_the_pool() -> Result {
         .executor(jobber::ThreadPool::new(1)?)
         .build()?;
     let panics = app.task("panics", async || boom("in a task")).register()?;
-    let panics_in_thread = app
-        .blocking_task("blocking", || boom("in a thread"))
-        .register()?;
+    let panics_in_thread = app.blocking_task("blocking", || boom("in a thread"));
+    let panics_in_thread = panics_in_thread.register()?;
     let fine = app.task("fine", async |x: i32| x).register()?;
     app.start().wait_blocking()?;
     for n in 0..20 {

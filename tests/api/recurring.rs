@@ -17,22 +17,17 @@ fn start_times(misfire: Misfire, take: &[u64], span: Duration) -> Result<Vec<u64
     let mut sim = Simulation::new();
     let (clock, now, log) = (sim.clock(), seconds(&sim), Log::new());
     let take = take.to_vec();
-    let task = sim
-        .app()
-        .task("t", {
-            let log = log.clone();
-            move |cx: JobContext| {
-                log.add(now());
-                let take = take.get(cx.run_number() as usize - 1).copied().unwrap_or(0);
-                clock.sleep(Duration::from_secs(take))
-            }
-        })
-        .register()?;
-    let _ = task
-        .schedule(())
-        .misfire(misfire)
-        .every(SECOND * 10)
-        .wait_blocking()?;
+    let task = sim.app().task("t", {
+        let log = log.clone();
+        move |cx: JobContext| {
+            log.add(now());
+            let take = take.get(cx.run_number() as usize - 1).copied().unwrap_or(0);
+            clock.sleep(Duration::from_secs(take))
+        }
+    });
+    let task = task.register()?;
+    let schedule = task.schedule(()).misfire(misfire);
+    let _ = schedule.every(SECOND * 10).wait_blocking()?;
     sim.advance(span);
     Ok(log.entries())
 }
@@ -67,22 +62,17 @@ fn a_jump_of_the_clock_is_a_misfire() -> Result {
     let after_jump = |misfire| -> Result<Vec<u64>> {
         let mut sim = Simulation::new();
         let log = Log::new();
-        let task = sim
-            .app()
-            .task("t", {
-                let log = log.clone();
-                move |cx: JobContext| {
-                    let nominal = cx.nominal_time() - datetime!(2000-01-01 0:00 UTC);
-                    log.add(nominal.whole_seconds() as u64);
-                    async {}
-                }
-            })
-            .register()?;
-        let _ = task
-            .schedule(())
-            .misfire(misfire)
-            .every(SECOND * 10)
-            .wait_blocking()?;
+        let task = sim.app().task("t", {
+            let log = log.clone();
+            move |cx: JobContext| {
+                let nominal = cx.nominal_time() - datetime!(2000-01-01 0:00 UTC);
+                log.add(nominal.whole_seconds() as u64);
+                async {}
+            }
+        });
+        let task = task.register()?;
+        let schedule = task.schedule(()).misfire(misfire);
+        let _ = schedule.every(SECOND * 10).wait_blocking()?;
         // One jump past 10, 20 and 30, as after a long suspend.
         sim.clock().advance(SECOND * 35);
         sim.run_until_stalled();
@@ -101,16 +91,14 @@ fn run_number_and_nominal_time_are_in_the_context_and_in_the_run() -> Result {
     let mut sim = Simulation::new();
     let clock = sim.clock();
     let log = Log::new();
-    let task = sim
-        .app()
-        .task("t", {
-            let (log, clock) = (log.clone(), clock.clone());
-            move |cx: JobContext| {
-                log.add((cx.run_number(), cx.nominal_time()));
-                clock.sleep(SECOND * 3)
-            }
-        })
-        .register()?;
+    let task = sim.app().task("t", {
+        let (log, clock) = (log.clone(), clock.clone());
+        move |cx: JobContext| {
+            log.add((cx.run_number(), cx.nominal_time()));
+            clock.sleep(SECOND * 3)
+        }
+    });
+    let task = task.register()?;
     let start = clock.wall();
     let job = task.schedule(()).every(MINUTE).wait_blocking()?;
     sim.advance(MINUTE * 3 + SECOND * 5);
@@ -130,20 +118,18 @@ fn run_number_and_nominal_time_are_in_the_context_and_in_the_run() -> Result {
 fn the_result_of_a_recurring_job_is_that_of_its_last_finished_run() -> Result {
     let mut sim = Simulation::new();
     let clock = sim.clock();
-    let task = sim
-        .app()
-        .task("t", move |cx: JobContext| {
-            let (sleep, n) = (clock.sleep(SECOND), cx.run_number());
-            async move {
-                sleep.await;
-                if n == 2 {
-                    Err(format!("run {n}"))
-                } else {
-                    Ok(n)
-                }
+    let task = sim.app().task("t", move |cx: JobContext| {
+        let (sleep, n) = (clock.sleep(SECOND), cx.run_number());
+        async move {
+            sleep.await;
+            if n == 2 {
+                Err(format!("run {n}"))
+            } else {
+                Ok(n)
             }
-        })
-        .register()?;
+        }
+    });
+    let task = task.register()?;
     let job = task.schedule(()).every(SECOND * 10).wait_blocking()?;
     assert!(matches!(job.result(), Err(JobError::NotCompleted)));
     sim.advance(SECOND * 15);
@@ -164,20 +150,15 @@ fn the_result_of_a_recurring_job_is_that_of_its_last_finished_run() -> Result {
 fn max_runs_ends_a_job_with_the_status_of_its_last_run() -> Result {
     for (last_is_good, end) in [(true, JobStatus::Success), (false, JobStatus::Failed)] {
         let mut sim = Simulation::new();
-        let task = sim
-            .app()
-            .task("t", move |cx: JobContext| async move {
-                match cx.run_number() {
-                    3 if !last_is_good => Err("the last"),
-                    n => Ok(n),
-                }
-            })
-            .register()?;
-        let job = task
-            .schedule(())
-            .max_runs(3)
-            .every(SECOND)
-            .wait_blocking()?;
+        let task = sim.app().task("t", move |cx: JobContext| async move {
+            match cx.run_number() {
+                3 if !last_is_good => Err("the last"),
+                n => Ok(n),
+            }
+        });
+        let task = task.register()?;
+        let schedule = task.schedule(()).max_runs(3);
+        let job = schedule.every(SECOND).wait_blocking()?;
         sim.advance(SECOND * 2);
         assert_eq!(job.status(), JobStatus::Scheduled);
         sim.advance(HOUR);
@@ -195,13 +176,11 @@ fn failing(
     fails: impl Fn(u64) -> bool + Send + Sync + Clone + 'static,
 ) -> Result<(JobStatus, u64)> {
     let mut sim = Simulation::new();
-    let task = sim
-        .app()
-        .task("t", move |cx: JobContext| {
-            let fails = fails(cx.run_number());
-            async move { if fails { Err("no") } else { Ok(()) } }
-        })
-        .register()?;
+    let task = sim.app().task("t", move |cx: JobContext| {
+        let fails = fails(cx.run_number());
+        async move { if fails { Err("no") } else { Ok(()) } }
+    });
+    let task = task.register()?;
     let mut schedule = task.schedule(());
     if let Some(max) = max_failures {
         schedule = schedule.max_failures(max);
@@ -241,11 +220,8 @@ fn a_success_starts_the_count_of_failures_over() -> Result {
 fn next_run_returns_the_run_that_ends_next() -> Result {
     let mut sim = Simulation::new();
     let task = sim.app().task("t", || async {}).register()?;
-    let job = task
-        .schedule(())
-        .max_runs(2)
-        .every(SECOND)
-        .wait_blocking()?;
+    let schedule = task.schedule(()).max_runs(2);
+    let job = schedule.every(SECOND).wait_blocking()?;
     for number in 1..=2 {
         let next = job.next_run();
         sim.advance(SECOND);
@@ -281,11 +257,8 @@ fn next_run_returns_none_when_the_job_ends_without_another_run() -> Result {
 fn waiters_on_other_threads_see_every_run() -> Result {
     let (app, clock) = manual_app()?;
     let task = app.task("t", || async {}).register()?;
-    let job = task
-        .schedule(())
-        .max_runs(100)
-        .every(SECOND)
-        .wait_blocking()?;
+    let schedule = task.schedule(()).max_runs(100);
+    let job = schedule.every(SECOND).wait_blocking()?;
     let blocked = thread::spawn({
         let job = job.clone();
         move || {
@@ -311,11 +284,8 @@ fn a_start_date_in_the_future_is_the_first_run() -> Result {
     let (now, log) = (seconds(&sim), Log::new());
     let task = sim.app().task("t", log.each(move |_| now())).register()?;
     let start = datetime!(2000-01-01 0:00:25 UTC);
-    let _ = task
-        .schedule(())
-        .start_date(start)
-        .every(SECOND * 10)
-        .wait_blocking()?;
+    let schedule = task.schedule(()).start_date(start);
+    let _ = schedule.every(SECOND * 10).wait_blocking()?;
     sim.advance(MINUTE);
     assert_eq!(log.entries(), [25, 35, 45, 55]);
     Ok(())
@@ -327,12 +297,8 @@ fn a_start_date_in_the_past_places_the_grid_and_misses_nothing() -> Result {
     let (now, log) = (seconds(&sim), Log::new());
     let task = sim.app().task("t", log.each(move |_| now())).register()?;
     let start = datetime!(1999-12-31 23:59:57 UTC);
-    let _ = task
-        .schedule(())
-        .misfire(Misfire::All(9))
-        .start_date(start)
-        .every(SECOND * 10)
-        .wait_blocking()?;
+    let schedule = task.schedule(()).misfire(Misfire::All(9)).start_date(start);
+    let _ = schedule.every(SECOND * 10).wait_blocking()?;
     sim.advance(MINUTE / 2);
     assert_eq!(log.entries(), [7, 17, 27]);
     Ok(())
@@ -405,11 +371,8 @@ fn a_start_date_of_three_hundred_years_ago_places_the_grid() -> Result {
     let sim = simulation_at(datetime!(2026-11-23 12:00 UTC))?;
     let task = sim.app().task("t", || async {}).register()?;
     let start = datetime!(1700-01-01 0:00 UTC);
-    let job = task
-        .schedule(())
-        .start_date(start)
-        .every(HOUR * 24)
-        .wait_blocking()?;
+    let schedule = task.schedule(()).start_date(start);
+    let job = schedule.every(HOUR * 24).wait_blocking()?;
     assert_eq!(job.exec_at(), datetime!(2026-11-24 0:00 UTC));
     Ok(())
 }

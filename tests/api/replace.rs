@@ -23,34 +23,25 @@ type Runs = Log<(u64, u32)>;
 fn task_that_logs() -> Result<(Simulation, Task<u32, u32>, Runs)> {
     let sim = Simulation::new();
     let (now, log) = (seconds(&sim), Log::new());
-    let task = sim
-        .app()
-        .task("t", {
-            let log = log.clone();
-            move |x: u32| {
-                log.add((now(), x));
-                async move { x }
-            }
-        })
-        .register()?;
+    let task = sim.app().task("t", {
+        let log = log.clone();
+        move |x: u32| {
+            log.add((now(), x));
+            async move { x }
+        }
+    });
+    let task = task.register()?;
     Ok((sim, task, log))
 }
 
 #[test]
 fn a_replaced_job_has_the_new_arguments_and_the_new_trigger() -> Result {
     let (mut sim, task, log) = task_that_logs()?;
-    let job = task
-        .schedule(1)
-        .id("x")
-        .delay(SECOND * 10)
-        .wait_blocking()?;
+    let schedule = task.schedule(1).id("x");
+    let job = schedule.delay(SECOND * 10).wait_blocking()?;
     let waiting = job.wait();
-    let same = task
-        .schedule(2)
-        .id("x")
-        .replace()
-        .delay(SECOND * 20)
-        .wait_blocking()?;
+    let again = task.schedule(2).id("x").replace();
+    let same = again.delay(SECOND * 20).wait_blocking()?;
     assert_eq!(sim.app().jobs().len(), 1);
     assert_eq!(job.exec_at(), same.exec_at());
     sim.advance(MINUTE);
@@ -75,17 +66,10 @@ fn a_replacement_drops_the_old_arguments_at_once() -> Result {
     let sim = Simulation::new();
     let task = sim.app().task("t", async |_: DropCounter| {}).register()?;
     let (old, new) = (DropCounter::default(), DropCounter::default());
-    let _ = task
-        .schedule(old.clone())
-        .id("x")
-        .delay(HOUR)
-        .wait_blocking()?;
-    let _ = task
-        .schedule(new.clone())
-        .id("x")
-        .replace()
-        .delay(HOUR)
-        .wait_blocking()?;
+    let schedule = task.schedule(old.clone()).id("x");
+    let _ = schedule.delay(HOUR).wait_blocking()?;
+    let again = task.schedule(new.clone()).id("x").replace();
+    let _ = again.delay(HOUR).wait_blocking()?;
     assert_eq!((old.alive(), new.alive()), (0, 1));
     Ok(())
 }
@@ -93,19 +77,11 @@ fn a_replacement_drops_the_old_arguments_at_once() -> Result {
 #[test]
 fn replace_makes_a_new_job_if_no_live_job_has_the_id() -> Result {
     let (mut sim, task, log) = task_that_logs()?;
-    let first = task
-        .schedule(1)
-        .id("x")
-        .replace()
-        .delay(SECOND)
-        .wait_blocking()?;
+    let again = task.schedule(1).id("x").replace();
+    let first = again.delay(SECOND).wait_blocking()?;
     sim.advance(SECOND);
-    let second = task
-        .schedule(2)
-        .id("x")
-        .replace()
-        .delay(SECOND)
-        .wait_blocking()?;
+    let again = task.schedule(2).id("x").replace();
+    let second = again.delay(SECOND).wait_blocking()?;
     assert_eq!(
         (first.status(), second.status()),
         (JobStatus::Success, JobStatus::Scheduled)
@@ -161,12 +137,8 @@ fn a_replacement_with_an_invalid_trigger_leaves_the_job_as_it_was() -> Result {
 fn a_spawned_job_that_is_replaced_before_it_begins_waits_for_its_new_time() -> Result {
     let (mut sim, task, log) = task_that_logs()?;
     let _ = task.schedule(1).id("x").push().wait_blocking()?;
-    let _ = task
-        .schedule(2)
-        .id("x")
-        .replace()
-        .delay(SECOND)
-        .wait_blocking()?;
+    let again = task.schedule(2).id("x").replace();
+    let _ = again.delay(SECOND).wait_blocking()?;
     sim.run_until_stalled();
     assert_eq!(log.entries(), []);
     sim.advance(MINUTE);
@@ -178,24 +150,18 @@ fn a_spawned_job_that_is_replaced_before_it_begins_waits_for_its_new_time() -> R
 fn a_replacement_during_a_run_follows_the_run() -> Result {
     let mut sim = Simulation::new();
     let (clock, now, log) = (sim.clock(), seconds(&sim), Log::new());
-    let task = sim
-        .app()
-        .task("t", {
-            let log = log.clone();
-            move |x: u32| {
-                log.add((now(), x));
-                clock.sleep(SECOND * 5)
-            }
-        })
-        .register()?;
+    let task = sim.app().task("t", {
+        let log = log.clone();
+        move |x: u32| {
+            log.add((now(), x));
+            clock.sleep(SECOND * 5)
+        }
+    });
+    let task = task.register()?;
     let job = task.schedule(1).id("x").push().wait_blocking()?;
     sim.advance(SECOND);
-    let _ = task
-        .schedule(2)
-        .id("x")
-        .replace()
-        .delay(SECOND * 10)
-        .wait_blocking()?;
+    let again = task.schedule(2).id("x").replace();
+    let _ = again.delay(SECOND * 10).wait_blocking()?;
     assert_eq!(job.status(), JobStatus::Running);
     sim.advance(SECOND * 4);
     assert_eq!(
@@ -213,24 +179,18 @@ fn a_replacement_during_a_run_follows_the_run() -> Result {
 fn a_replacement_whose_time_passes_during_the_run_starts_when_the_run_ends() -> Result {
     let mut sim = Simulation::new();
     let (clock, now, log) = (sim.clock(), seconds(&sim), Log::new());
-    let task = sim
-        .app()
-        .task("t", {
-            let log = log.clone();
-            move |x: u32| {
-                log.add((now(), x));
-                clock.sleep(SECOND * 5)
-            }
-        })
-        .register()?;
+    let task = sim.app().task("t", {
+        let log = log.clone();
+        move |x: u32| {
+            log.add((now(), x));
+            clock.sleep(SECOND * 5)
+        }
+    });
+    let task = task.register()?;
     let _ = task.schedule(1).id("x").push().wait_blocking()?;
     sim.advance(SECOND);
-    let _ = task
-        .schedule(2)
-        .id("x")
-        .replace()
-        .delay(SECOND)
-        .wait_blocking()?;
+    let again = task.schedule(2).id("x").replace();
+    let _ = again.delay(SECOND).wait_blocking()?;
     sim.advance(MINUTE);
     assert_eq!(log.entries(), [(0, 1), (5, 2)]);
     Ok(())
@@ -240,25 +200,18 @@ fn a_replacement_whose_time_passes_during_the_run_starts_when_the_run_ends() -> 
 fn a_replacement_of_a_job_that_waits_for_a_retry_begins_with_the_first_attempt() -> Result {
     let mut sim = Simulation::new();
     let log = Log::new();
-    let task = sim
-        .app()
-        .task("t", {
-            let log = log.clone();
-            move |cx: JobContext, x: u32| {
-                log.add((x, cx.attempt()));
-                async { Err::<(), _>("no") }
-            }
-        })
-        .retry(Backoff::fixed(1, MINUTE))
-        .register()?;
+    let task = sim.app().task("t", {
+        let log = log.clone();
+        move |cx: JobContext, x: u32| {
+            log.add((x, cx.attempt()));
+            async { Err::<(), _>("no") }
+        }
+    });
+    let task = task.retry(Backoff::fixed(1, MINUTE)).register()?;
     let job = task.schedule(1).id("x").push().wait_blocking()?;
     sim.run_until_stalled();
-    let _ = task
-        .schedule(2)
-        .id("x")
-        .replace()
-        .delay(SECOND)
-        .wait_blocking()?;
+    let again = task.schedule(2).id("x").replace();
+    let _ = again.delay(SECOND).wait_blocking()?;
     sim.advance(HOUR);
     assert_eq!(log.entries(), [(1, 1), (2, 1), (2, 2)]);
     assert_eq!(job.status(), JobStatus::Failed);
@@ -269,12 +222,8 @@ fn a_replacement_of_a_job_that_waits_for_a_retry_begins_with_the_first_attempt()
 fn a_recurring_job_keeps_its_progress_unless_its_start_date_changed() -> Result {
     let (mut sim, task, _) = task_that_logs()?;
     let start = datetime!(2000-01-01 0:00:10 UTC);
-    let job = task
-        .schedule(1)
-        .id("x")
-        .start_date(start)
-        .every(SECOND * 10)
-        .wait_blocking()?;
+    let schedule = task.schedule(1).id("x").start_date(start);
+    let job = schedule.every(SECOND * 10).wait_blocking()?;
     sim.advance(SECOND * 30);
     assert_eq!(job.last_run().unwrap().number, 3);
     let again = |start| {
@@ -295,10 +244,8 @@ fn a_recurring_job_keeps_its_progress_unless_its_start_date_changed() -> Result 
 #[test]
 fn a_replacement_keeps_the_count_of_failures_in_a_row() -> Result {
     let mut sim = Simulation::new();
-    let task = sim
-        .app()
-        .task("t", async || Err::<(), _>("no"))
-        .register()?;
+    let task = sim.app().task("t", async || Err::<(), _>("no"));
+    let task = task.register()?;
     let schedule = || {
         task.schedule(())
             .id("x")
@@ -317,24 +264,13 @@ fn a_replacement_keeps_the_count_of_failures_in_a_row() -> Result {
 #[test]
 fn a_job_can_become_recurring_and_single_again() -> Result {
     let (mut sim, task, log) = task_that_logs()?;
-    let job = task
-        .schedule(1)
-        .id("x")
-        .delay(SECOND * 10)
-        .wait_blocking()?;
-    let _ = task
-        .schedule(2)
-        .id("x")
-        .replace()
-        .every(SECOND)
-        .wait_blocking()?;
+    let schedule = task.schedule(1).id("x");
+    let job = schedule.delay(SECOND * 10).wait_blocking()?;
+    let again = task.schedule(2).id("x").replace();
+    let _ = again.every(SECOND).wait_blocking()?;
     sim.advance(SECOND * 2);
-    let _ = task
-        .schedule(3)
-        .id("x")
-        .replace()
-        .delay(SECOND * 5)
-        .wait_blocking()?;
+    let again = task.schedule(3).id("x").replace();
+    let _ = again.delay(SECOND * 5).wait_blocking()?;
     sim.advance(MINUTE);
     assert_eq!(log.entries(), [(1, 2), (2, 2), (7, 3)]);
     assert_eq!(job.status(), JobStatus::Success);
@@ -346,15 +282,14 @@ fn a_job_can_become_recurring_and_single_again() -> Result {
 fn a_job_that_is_replaced_while_it_fires_runs_with_the_last_arguments() -> Result {
     let app = started_app()?;
     let log = Log::new();
-    let task = app
-        .task("t", {
-            let log = log.clone();
-            move |x: u32| {
-                log.add(x);
-                async move { x }
-            }
-        })
-        .register()?;
+    let task = app.task("t", {
+        let log = log.clone();
+        move |x: u32| {
+            log.add(x);
+            async move { x }
+        }
+    });
+    let task = task.register()?;
     for round in 0..200 {
         let id = format!("job {round}");
         let mut last = task.schedule(0).id(&id).push().wait_blocking()?;
@@ -558,12 +493,8 @@ fn a_running_job_that_is_replaced_to_start_over_has_no_result_after_the_run() ->
     assert!(job.result().is_ok());
     sim.advance(MINUTE - SECOND);
     assert_eq!(job.status(), JobStatus::Running);
-    let _ = task
-        .schedule(())
-        .id("x")
-        .replace()
-        .delay(HOUR)
-        .wait_blocking()?;
+    let again = task.schedule(()).id("x").replace();
+    let _ = again.delay(HOUR).wait_blocking()?;
     sim.advance(SECOND);
     assert_eq!(job.status(), JobStatus::Scheduled);
     assert!(matches!(job.result(), Err(JobError::NotCompleted)));
@@ -593,11 +524,8 @@ fn the_drop_of_refused_replacement_arguments_may_panic_and_look_at_the_job() -> 
             std::future::pending::<()>().await;
         });
     let task = task.register()?;
-    let job = task
-        .schedule((None, None))
-        .id("x")
-        .every(SECOND)
-        .wait_blocking()?;
+    let schedule = task.schedule((None, None)).id("x");
+    let job = schedule.every(SECOND).wait_blocking()?;
     sim.advance(SECOND);
     assert!(job.cancel().wait_blocking()?);
     let looks = Looks(sim.app().find_job("x").unwrap(), Log::new());
@@ -634,17 +562,14 @@ fn next_run_returns_the_first_run_of_a_job_that_starts_over() -> Result {
 fn a_run_that_fails_after_its_job_was_replaced_counts() -> Result {
     let mut sim = Simulation::new();
     let clock = sim.clock();
-    let task = sim
-        .app()
-        .task("t", move || {
-            let sleep = clock.sleep(SECOND);
-            async move {
-                sleep.await;
-                Err::<(), _>("no")
-            }
-        })
-        .retry(Backoff::fixed(5, HOUR))
-        .register()?;
+    let task = sim.app().task("t", move || {
+        let sleep = clock.sleep(SECOND);
+        async move {
+            sleep.await;
+            Err::<(), _>("no")
+        }
+    });
+    let task = task.retry(Backoff::fixed(5, HOUR)).register()?;
     let schedule = || task.schedule(()).id("x").replace().every(SECOND * 10);
     let job = schedule().wait_blocking()?;
     sim.advance(SECOND * 10);
@@ -665,12 +590,8 @@ fn a_waiting_job_that_starts_over_has_no_result() -> Result {
     let job = task.schedule(1).id("x").every(SECOND).wait_blocking()?;
     sim.advance(SECOND);
     assert_eq!(*job.result()?, 1);
-    let _ = task
-        .schedule(2)
-        .id("x")
-        .replace()
-        .delay(SECOND)
-        .wait_blocking()?;
+    let again = task.schedule(2).id("x").replace();
+    let _ = again.delay(SECOND).wait_blocking()?;
     assert!(matches!(job.result(), Err(jobber::JobError::NotCompleted)));
     sim.advance(SECOND);
     assert_eq!(*job.result()?, 2);
@@ -752,11 +673,8 @@ fn forty_thousand_replacements_by_two_expressions_do_not_overflow_the_stack() ->
 #[test]
 fn a_run_whose_retry_a_replacement_gives_up_counts_as_failed() -> Result {
     let mut sim = Simulation::new();
-    let task = sim
-        .app()
-        .task("t", async || Err::<(), _>("no"))
-        .retry(Backoff::fixed(5, HOUR))
-        .register()?;
+    let task = sim.app().task("t", async || Err::<(), _>("no"));
+    let task = task.retry(Backoff::fixed(5, HOUR)).register()?;
     let schedule = || task.schedule(()).id("x").replace().every(MINUTE);
     let job = schedule().wait_blocking()?;
     sim.advance(MINUTE);

@@ -12,18 +12,15 @@ use jobber::{Abort, Backoff, BoxError, Job, JobContext, JobError, JobStatus, Ret
 fn attempt_times(backoff: Backoff, good: u32) -> Result<(Vec<u64>, JobStatus)> {
     let mut sim = Simulation::new();
     let (now, log) = (seconds(&sim), Log::new());
-    let task = sim
-        .app()
-        .task("t", {
-            let log = log.clone();
-            move |cx: JobContext| {
-                log.add(now());
-                let failed = cx.attempt() < good;
-                async move { if failed { Err("no") } else { Ok(()) } }
-            }
-        })
-        .retry(backoff)
-        .register()?;
+    let task = sim.app().task("t", {
+        let log = log.clone();
+        move |cx: JobContext| {
+            log.add(now());
+            let failed = cx.attempt() < good;
+            async move { if failed { Err("no") } else { Ok(()) } }
+        }
+    });
+    let task = task.retry(backoff).register()?;
     let job = task.schedule(()).push().wait_blocking()?;
     sim.advance(HOUR);
     Ok((log.entries(), job.status()))
@@ -55,10 +52,8 @@ fn a_success_ends_the_retries() -> Result {
 #[test]
 fn a_task_without_a_backoff_is_not_retried() -> Result {
     let mut sim = Simulation::new();
-    let task = sim
-        .app()
-        .task("t", async || Err::<(), _>("no"))
-        .register()?;
+    let task = sim.app().task("t", async || Err::<(), _>("no"));
+    let task = task.register()?;
     let job = task.schedule(()).push().wait_blocking()?;
     sim.run_until_stalled();
     assert_eq!(job.status(), JobStatus::Failed);
@@ -68,11 +63,8 @@ fn a_task_without_a_backoff_is_not_retried() -> Result {
 #[test]
 fn a_job_between_attempts_is_scheduled_and_has_no_result() -> Result {
     let mut sim = Simulation::new();
-    let task = sim
-        .app()
-        .task("t", async || Err::<(), _>("no"))
-        .retry(Backoff::fixed(1, MINUTE))
-        .register()?;
+    let task = sim.app().task("t", async || Err::<(), _>("no"));
+    let task = task.retry(Backoff::fixed(1, MINUTE)).register()?;
     let job = task.schedule(()).push().wait_blocking()?;
     let start = job.exec_at();
     sim.run_until_stalled();
@@ -88,13 +80,10 @@ fn a_job_between_attempts_is_scheduled_and_has_no_result() -> Result {
 #[test]
 fn a_panic_is_retried() -> Result {
     let mut sim = Simulation::new();
-    let task = sim
-        .app()
-        .task("t", async |cx: JobContext| {
-            assert!(cx.attempt() > 1, "the first")
-        })
-        .retry(Backoff::fixed(1, SECOND))
-        .register()?;
+    let task = sim.app().task("t", async |cx: JobContext| {
+        assert!(cx.attempt() > 1, "the first")
+    });
+    let task = task.retry(Backoff::fixed(1, SECOND)).register()?;
     let job = task.schedule(()).push().wait_blocking()?;
     sim.advance(SECOND);
     assert_eq!(job.status(), JobStatus::Success);
@@ -105,17 +94,14 @@ fn a_panic_is_retried() -> Result {
 fn retry_after_replaces_the_delay_and_counts_as_a_retry() -> Result {
     let mut sim = Simulation::new();
     let (now, log) = (seconds(&sim), Log::new());
-    let task = sim
-        .app()
-        .task("t", {
-            let log = log.clone();
-            move || {
-                log.add(now());
-                async { Err::<(), BoxError>(RetryAfter(MINUTE).into()) }
-            }
-        })
-        .retry(Backoff::fixed(2, SECOND))
-        .register()?;
+    let task = sim.app().task("t", {
+        let log = log.clone();
+        move || {
+            log.add(now());
+            async { Err::<(), BoxError>(RetryAfter(MINUTE).into()) }
+        }
+    });
+    let task = task.retry(Backoff::fixed(2, SECOND)).register()?;
     let job = task.schedule(()).push().wait_blocking()?;
     sim.advance(HOUR);
     assert_eq!(log.entries(), [0, 60, 120]);
@@ -133,13 +119,10 @@ fn retry_after_replaces_the_delay_and_counts_as_a_retry() -> Result {
 #[test]
 fn an_abort_error_is_not_retried() -> Result {
     let mut sim = Simulation::new();
-    let task = sim
-        .app()
-        .task("t", async || {
-            Err::<(), BoxError>(Abort::new("no such card").into())
-        })
-        .retry(Backoff::fixed(5, SECOND))
-        .register()?;
+    let task = sim.app().task("t", async || {
+        Err::<(), BoxError>(Abort::new("no such card").into())
+    });
+    let task = task.retry(Backoff::fixed(5, SECOND)).register()?;
     let job = task.schedule(()).push().wait_blocking()?;
     sim.run_until_stalled();
     assert_eq!(job.status(), JobStatus::Failed);
@@ -154,22 +137,19 @@ fn an_abort_error_is_not_retried() -> Result {
 fn every_attempt_has_the_same_arguments_id_and_nominal_time() -> Result {
     let mut sim = Simulation::new();
     let log = Log::new();
-    let task = sim
-        .app()
-        .task("t", {
-            let log = log.clone();
-            move |cx: JobContext, text: String| {
-                log.add((
-                    text,
-                    cx.id().to_string(),
-                    cx.nominal_time(),
-                    cx.run_number(),
-                ));
-                async { Err::<(), _>("no") }
-            }
-        })
-        .retry(Backoff::fixed(2, SECOND))
-        .register()?;
+    let task = sim.app().task("t", {
+        let log = log.clone();
+        move |cx: JobContext, text: String| {
+            log.add((
+                text,
+                cx.id().to_string(),
+                cx.nominal_time(),
+                cx.run_number(),
+            ));
+            async { Err::<(), _>("no") }
+        }
+    });
+    let task = task.retry(Backoff::fixed(2, SECOND)).register()?;
     let job = task.schedule("x".into()).delay(SECOND).wait_blocking()?;
     let expected = ("x".to_string(), job.id().to_string(), job.exec_at(), 1);
     sim.advance(MINUTE);
@@ -180,9 +160,8 @@ fn every_attempt_has_the_same_arguments_id_and_nominal_time() -> Result {
 #[test]
 fn jitter_shortens_each_delay_by_a_random_part_of_its_share() -> Result {
     let mut sim = Simulation::with(7, ManualClock::new(), |b| b)?;
-    let task = sim
-        .app()
-        .task("t", async || Err::<(), _>("no"))
+    let task = sim.app().task("t", async || Err::<(), _>("no"));
+    let task = task
         .retry(Backoff::fixed(1, MINUTE).jitter(0.5))
         .register()?;
     let mut delays = Vec::new();
@@ -210,12 +189,10 @@ fn a_waiting_retry_holds_no_thread() -> Result {
         .clock(clock.clone())
         .executor(jobber::ThreadPool::new(1)?)
         .build()?;
-    let failing = app
-        .task("failing", async |cx: JobContext| {
-            if cx.attempt() == 1 { Err("no") } else { Ok(()) }
-        })
-        .retry(Backoff::fixed(1, MINUTE))
-        .register()?;
+    let failing = app.task("failing", async |cx: JobContext| {
+        if cx.attempt() == 1 { Err("no") } else { Ok(()) }
+    });
+    let failing = failing.retry(Backoff::fixed(1, MINUTE)).register()?;
     let other = app.task("other", || async {}).register()?;
     app.start().wait_blocking()?;
     let job = failing.schedule(()).push().wait_blocking()?;
@@ -239,23 +216,17 @@ fn a_waiting_retry_holds_no_thread() -> Result {
 fn a_recurring_job_retries_within_its_run() -> Result {
     let mut sim = Simulation::new();
     let (now, log) = (seconds(&sim), Log::new());
-    let task = sim
-        .app()
-        .task("t", {
-            let log = log.clone();
-            move |cx: JobContext| {
-                log.add((cx.run_number(), cx.attempt(), now()));
-                let good = cx.attempt() == 2;
-                async move { if good { Ok(()) } else { Err("no") } }
-            }
-        })
-        .retry(Backoff::fixed(1, SECOND))
-        .register()?;
-    let job = task
-        .schedule(())
-        .max_runs(2)
-        .every(SECOND * 10)
-        .wait_blocking()?;
+    let task = sim.app().task("t", {
+        let log = log.clone();
+        move |cx: JobContext| {
+            log.add((cx.run_number(), cx.attempt(), now()));
+            let good = cx.attempt() == 2;
+            async move { if good { Ok(()) } else { Err("no") } }
+        }
+    });
+    let task = task.retry(Backoff::fixed(1, SECOND)).register()?;
+    let schedule = task.schedule(()).max_runs(2);
+    let job = schedule.every(SECOND * 10).wait_blocking()?;
     sim.advance(MINUTE);
     assert_eq!(
         log.entries(),
@@ -268,13 +239,10 @@ fn a_recurring_job_retries_within_its_run() -> Result {
 #[test]
 fn a_retry_after_the_longest_duration_waits_for_ever_and_can_be_cancelled() -> Result {
     let mut sim = Simulation::new();
-    let task = sim
-        .app()
-        .task("t", async || {
-            Err::<(), BoxError>(RetryAfter(Duration::MAX).into())
-        })
-        .retry(Backoff::fixed(1, SECOND))
-        .register()?;
+    let task = sim.app().task("t", async || {
+        Err::<(), BoxError>(RetryAfter(Duration::MAX).into())
+    });
+    let task = task.retry(Backoff::fixed(1, SECOND)).register()?;
     let job = task.schedule(()).push().wait_blocking()?;
     sim.advance(HOUR);
     assert_eq!(job.status(), JobStatus::Scheduled);
@@ -341,17 +309,14 @@ fn the_source_of_an_error_may_look_at_its_job() -> Result {
     }
     let mut sim = Simulation::new();
     let job = Arc::new(OnceLock::new());
-    let task = sim
-        .app()
-        .task("t", {
-            let job = job.clone();
-            move || {
-                let error = Curious(job.clone());
-                async move { Err::<(), _>(error) }
-            }
-        })
-        .retry(Backoff::fixed(1, SECOND))
-        .register()?;
+    let task = sim.app().task("t", {
+        let job = job.clone();
+        move || {
+            let error = Curious(job.clone());
+            async move { Err::<(), _>(error) }
+        }
+    });
+    let task = task.retry(Backoff::fixed(1, SECOND)).register()?;
     let _ = job.set(task.schedule(()).push().wait_blocking()?);
     sim.advance(MINUTE);
     assert_eq!(job.get().map(|job| job.status()), Some(JobStatus::Failed));

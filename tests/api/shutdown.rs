@@ -20,10 +20,8 @@ fn jobs_that_have_not_run_are_cancelled_and_their_arguments_dropped() -> Result 
     let counter = DropCounter::default();
     let pushed = task.schedule(counter.clone()).push().wait_blocking()?;
     let delayed = task.schedule(counter.clone()).delay(HOUR).wait_blocking()?;
-    let recurring = task
-        .schedule(counter.clone())
-        .every(SECOND)
-        .wait_blocking()?;
+    let submit = task.schedule(counter.clone()).every(SECOND);
+    let recurring = submit.wait_blocking()?;
     assert_eq!(sim.shutdown(HOUR), []);
     for job in [pushed, delayed, recurring] {
         assert_eq!(job.status(), JobStatus::Cancelled);
@@ -38,10 +36,8 @@ fn jobs_that_have_not_run_are_cancelled_and_their_arguments_dropped() -> Result 
 fn running_attempts_end_within_the_grace() -> Result {
     let mut sim = Simulation::new();
     let clock = sim.clock();
-    let task = sim
-        .app()
-        .task("t", move || clock.sleep(SECOND * 5))
-        .register()?;
+    let task = sim.app().task("t", move || clock.sleep(SECOND * 5));
+    let task = task.register()?;
     let job = task.schedule(()).push().wait_blocking()?;
     sim.run_until_stalled();
     assert_eq!(sim.shutdown(SECOND * 10), []);
@@ -73,15 +69,13 @@ fn an_attempt_that_outlasts_the_grace_is_left_running_and_returned() -> Result {
 #[test]
 fn shutdown_sets_the_token_of_a_running_attempt() -> Result {
     let mut sim = Simulation::new();
-    let task = sim
-        .app()
-        .task("t", async |cx: JobContext| {
-            let stop = cx.stop_token();
-            let before = stop.is_stopped();
-            stop.stopped().await;
-            (before, stop.is_stopped())
-        })
-        .register()?;
+    let task = sim.app().task("t", async |cx: JobContext| {
+        let stop = cx.stop_token();
+        let before = stop.is_stopped();
+        stop.stopped().await;
+        (before, stop.is_stopped())
+    });
+    let task = task.register()?;
     let job = task.schedule(()).push().wait_blocking()?;
     sim.run_until_stalled();
     assert_eq!(sim.shutdown(HOUR), []);
@@ -93,16 +87,14 @@ fn shutdown_sets_the_token_of_a_running_attempt() -> Result {
 fn a_token_that_is_taken_during_shutdown_is_set() -> Result {
     let mut sim = Simulation::new();
     let clock = sim.clock();
-    let task = sim
-        .app()
-        .task("t", move |cx: JobContext| {
-            let sleep = clock.sleep(SECOND);
-            async move {
-                sleep.await;
-                cx.stop_token().is_stopped()
-            }
-        })
-        .register()?;
+    let task = sim.app().task("t", move |cx: JobContext| {
+        let sleep = clock.sleep(SECOND);
+        async move {
+            sleep.await;
+            cx.stop_token().is_stopped()
+        }
+    });
+    let task = task.register()?;
     let job = task.schedule(()).push().wait_blocking()?;
     sim.run_until_stalled();
     sim.shutdown(HOUR);
@@ -114,16 +106,14 @@ fn a_token_that_is_taken_during_shutdown_is_set() -> Result {
 fn a_token_that_the_job_that_shuts_down_takes_is_set() -> Result {
     let mut sim = Simulation::new();
     let app = sim.app().clone();
-    let task = sim
-        .app()
-        .task("t", move |cx: JobContext| {
-            let app = app.clone();
-            async move {
-                assert!(future::poll_once(app.shutdown(HOUR)).await.is_none());
-                cx.stop_token().is_stopped()
-            }
-        })
-        .register()?;
+    let task = sim.app().task("t", move |cx: JobContext| {
+        let app = app.clone();
+        async move {
+            assert!(future::poll_once(app.shutdown(HOUR)).await.is_none());
+            cx.stop_token().is_stopped()
+        }
+    });
+    let task = task.register()?;
     let job = task.schedule(()).push().wait_blocking()?;
     sim.run_until_stalled();
     assert!(*job.result()?);
@@ -134,17 +124,14 @@ fn a_token_that_the_job_that_shuts_down_takes_is_set() -> Result {
 fn a_failure_during_the_grace_is_not_retried() -> Result {
     let mut sim = Simulation::new();
     let clock = sim.clock();
-    let task = sim
-        .app()
-        .task("t", move || {
-            let sleep = clock.sleep(SECOND);
-            async move {
-                sleep.await;
-                Err::<(), _>("no")
-            }
-        })
-        .retry(Backoff::fixed(5, SECOND))
-        .register()?;
+    let task = sim.app().task("t", move || {
+        let sleep = clock.sleep(SECOND);
+        async move {
+            sleep.await;
+            Err::<(), _>("no")
+        }
+    });
+    let task = task.retry(Backoff::fixed(5, SECOND)).register()?;
     let job = task.schedule(()).push().wait_blocking()?;
     sim.run_until_stalled();
     assert_eq!(sim.shutdown(HOUR), []);
@@ -156,15 +143,10 @@ fn a_failure_during_the_grace_is_not_retried() -> Result {
 fn shutdown_ends_a_recurring_job_with_its_current_run() -> Result {
     let mut sim = Simulation::new();
     let clock = sim.clock();
-    let task = sim
-        .app()
-        .task("t", move || clock.sleep(SECOND * 5))
-        .register()?;
-    let job = task
-        .schedule(())
-        .misfire(Misfire::All(9))
-        .every(SECOND)
-        .wait_blocking()?;
+    let task = sim.app().task("t", move || clock.sleep(SECOND * 5));
+    let task = task.register()?;
+    let schedule = task.schedule(()).misfire(Misfire::All(9));
+    let job = schedule.every(SECOND).wait_blocking()?;
     sim.advance(SECOND * 2);
     assert_eq!(sim.shutdown(HOUR), []);
     assert_eq!(job.status(), JobStatus::Cancelled);
@@ -176,11 +158,8 @@ fn shutdown_ends_a_recurring_job_with_its_current_run() -> Result {
 #[test]
 fn timeouts_still_hold_during_the_grace() -> Result {
     let mut sim = Simulation::new();
-    let task = sim
-        .app()
-        .task("t", std::future::pending::<()>)
-        .timeout(SECOND * 5)
-        .register()?;
+    let task = sim.app().task("t", std::future::pending::<()>);
+    let task = task.timeout(SECOND * 5).register()?;
     let job = task.schedule(()).push().wait_blocking()?;
     sim.run_until_stalled();
     assert_eq!(sim.shutdown(HOUR), []);
@@ -288,15 +267,14 @@ fn an_app_can_be_dropped_by_a_job_of_its_own() -> Result {
     let (dropped, is_dropped) = mpsc::channel();
     let app = Jobber::builder().executor(Watched(dropped)).build()?;
     let held = Arc::new(std::sync::Mutex::new(None));
-    let task = app
-        .task("t", {
-            let held = held.clone();
-            move || {
-                drop(held.lock().unwrap().take());
-                async {}
-            }
-        })
-        .register()?;
+    let task = app.task("t", {
+        let held = held.clone();
+        move || {
+            drop(held.lock().unwrap().take());
+            async {}
+        }
+    });
+    let task = task.register()?;
     app.start().wait_blocking()?;
     let submit = task.schedule(()).delay(Duration::from_millis(1));
     *held.lock().unwrap() = Some(app);
@@ -350,20 +328,19 @@ fn wait_all_waits_for_the_jobs_that_jobs_schedule() -> Result {
     let app = Jobber::builder().build()?;
     let log = Log::new();
     let itself = Arc::new(OnceLock::<Task<u32, ()>>::new());
-    let chain = app
-        .task("chain", {
-            let (log, itself) = (log.clone(), itself.clone());
-            move |left: u32| {
-                log.add(left);
-                let next = itself.get().cloned();
-                async move {
-                    if let (Some(next), Some(left)) = (next, left.checked_sub(1)) {
-                        let _ = next.schedule(left).push().await.unwrap();
-                    }
+    let chain = app.task("chain", {
+        let (log, itself) = (log.clone(), itself.clone());
+        move |left: u32| {
+            log.add(left);
+            let next = itself.get().cloned();
+            async move {
+                if let (Some(next), Some(left)) = (next, left.checked_sub(1)) {
+                    let _ = next.schedule(left).push().await.unwrap();
                 }
             }
-        })
-        .register()?;
+        }
+    });
+    let chain = chain.register()?;
     let _ = itself.set(chain.clone());
     app.start().wait_blocking()?;
     let _ = chain.schedule(100).push().wait_blocking()?;
@@ -438,11 +415,8 @@ fn a_panic_in_the_drop_of_the_executor_is_caught() -> Result {
 #[test]
 fn timer_entries_that_outlive_their_jobs_are_skipped() -> Result {
     let mut sim = Simulation::new();
-    let task = sim
-        .app()
-        .task("t", std::future::pending::<()>)
-        .timeout(MINUTE)
-        .register()?;
+    let task = sim.app().task("t", std::future::pending::<()>);
+    let task = task.timeout(MINUTE).register()?;
     for _ in 0..200 {
         let _ = task.schedule(()).push().wait_blocking()?;
     }

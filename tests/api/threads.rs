@@ -35,12 +35,11 @@ fn app_on_one_thread() -> Result<(App, Receiver<usize>)> {
     let pool = ThreadPool::new(1)?;
     let (app, clock) = manual_app_with(|app| app.executor(pool))?;
     let (started, starts) = mpsc::channel();
-    let task = app
-        .task("t", move |n: usize| {
-            let _ = started.send(n);
-            async {}
-        })
-        .register()?;
+    let task = app.task("t", move |n: usize| {
+        let _ = started.send(n);
+        async {}
+    });
+    let task = task.register()?;
     Ok(((app, clock, task), starts))
 }
 
@@ -167,13 +166,11 @@ fn shutdown_leaves_a_job_that_became_durable_and_affects_no_other() -> Result {
         .build()?;
     let stored = app.task("t", async |n: usize| n).durable().register()?;
     let (up, is_up) = mpsc::channel();
-    let slow = app
-        .task("slow", move || {
-            let _ = up.send(());
-            std::future::pending::<()>()
-        })
-        .timeout(Duration::from_millis(200))
-        .register()?;
+    let slow = app.task("slow", move || {
+        let _ = up.send(());
+        std::future::pending::<()>()
+    });
+    let slow = slow.timeout(Duration::from_millis(200)).register()?;
     app.start().wait_blocking()?;
     // The first job of its shard.
     let running = slow.schedule(()).id("slow").push().wait_blocking()?;
@@ -201,18 +198,17 @@ fn wait_all_sees_a_job_that_another_thread_schedules_before_the_first_is_done() 
     let cell: Arc<OnceLock<Task<usize, ()>>> = Arc::default();
     let runs = Arc::new(AtomicUsize::new(0));
     let (inner, counted) = (cell.clone(), runs.clone());
-    let task = app
-        .task("link", move |n: usize| {
-            let (inner, counted) = (inner.clone(), counted.clone());
-            async move {
-                counted.fetch_add(1, Ordering::SeqCst);
-                if n < LINKS {
-                    let _ = inner.wait().schedule(n + 1).push().await?;
-                }
-                Ok::<_, ScheduleError>(())
+    let task = app.task("link", move |n: usize| {
+        let (inner, counted) = (inner.clone(), counted.clone());
+        async move {
+            counted.fetch_add(1, Ordering::SeqCst);
+            if n < LINKS {
+                let _ = inner.wait().schedule(n + 1).push().await?;
             }
-        })
-        .register()?;
+            Ok::<_, ScheduleError>(())
+        }
+    });
+    let task = task.register()?;
     assert!(cell.set(task.clone()).is_ok());
     app.start().wait_blocking()?;
     let first = task.schedule(1).push().wait_blocking()?;

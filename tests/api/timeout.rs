@@ -15,11 +15,8 @@ use jobber::{Backoff, JobContext, JobError, JobStatus};
 fn an_attempt_ends_at_its_limit_and_not_before() -> Result {
     let mut sim = Simulation::new();
     let limit = SECOND * 5;
-    let task = sim
-        .app()
-        .task("t", std::future::pending::<()>)
-        .timeout(limit)
-        .register()?;
+    let task = sim.app().task("t", std::future::pending::<()>);
+    let task = task.timeout(limit).register()?;
     let job = task.schedule(()).delay(SECOND).wait_blocking()?;
     sim.advance(SECOND + limit - Duration::from_nanos(1));
     assert_eq!(job.status(), JobStatus::Running);
@@ -32,14 +29,11 @@ fn an_attempt_ends_at_its_limit_and_not_before() -> Result {
 #[test]
 fn the_future_of_a_timed_out_attempt_is_dropped() -> Result {
     let mut sim = Simulation::new();
-    let task = sim
-        .app()
-        .task("t", async |held: DropCounter| {
-            std::future::pending::<()>().await;
-            drop(held);
-        })
-        .timeout(SECOND)
-        .register()?;
+    let task = sim.app().task("t", async |held: DropCounter| {
+        std::future::pending::<()>().await;
+        drop(held);
+    });
+    let task = task.timeout(SECOND).register()?;
     let counter = DropCounter::default();
     let _ = task.schedule(counter.clone()).push().wait_blocking()?;
     sim.run_until_stalled();
@@ -53,11 +47,8 @@ fn the_future_of_a_timed_out_attempt_is_dropped() -> Result {
 fn an_attempt_that_ends_in_time_succeeds() -> Result {
     let mut sim = Simulation::new();
     let clock = sim.clock();
-    let task = sim
-        .app()
-        .task("t", move || clock.sleep(SECOND))
-        .timeout(SECOND * 2)
-        .register()?;
+    let task = sim.app().task("t", move || clock.sleep(SECOND));
+    let task = task.timeout(SECOND * 2).register()?;
     let job = task.schedule(()).push().wait_blocking()?;
     sim.advance(HOUR);
     assert_eq!(job.status(), JobStatus::Success);
@@ -68,16 +59,15 @@ fn an_attempt_that_ends_in_time_succeeds() -> Result {
 fn each_attempt_has_the_whole_limit() -> Result {
     let mut sim = Simulation::new();
     let (clock, now, log) = (sim.clock(), seconds(&sim), Log::new());
-    let task = sim
-        .app()
-        .task("t", {
-            let log = log.clone();
-            move |cx: JobContext| {
-                log.add((cx.attempt(), now()));
-                // The third attempt is quick.
-                clock.sleep(if cx.attempt() == 3 { SECOND * 4 } else { HOUR })
-            }
-        })
+    let task = sim.app().task("t", {
+        let log = log.clone();
+        move |cx: JobContext| {
+            log.add((cx.attempt(), now()));
+            // The third attempt is quick.
+            clock.sleep(if cx.attempt() == 3 { SECOND * 4 } else { HOUR })
+        }
+    });
+    let task = task
         .timeout(SECOND * 5)
         .retry(Backoff::fixed(3, SECOND * 10))
         .register()?;
@@ -91,16 +81,10 @@ fn each_attempt_has_the_whole_limit() -> Result {
 #[test]
 fn a_run_that_times_out_is_followed_by_the_next() -> Result {
     let mut sim = Simulation::new();
-    let task = sim
-        .app()
-        .task("t", std::future::pending::<()>)
-        .timeout(SECOND)
-        .register()?;
-    let job = task
-        .schedule(())
-        .max_runs(3)
-        .every(SECOND * 10)
-        .wait_blocking()?;
+    let task = sim.app().task("t", std::future::pending::<()>);
+    let task = task.timeout(SECOND).register()?;
+    let schedule = task.schedule(()).max_runs(3);
+    let job = schedule.every(SECOND * 10).wait_blocking()?;
     sim.advance(SECOND * 11);
     let run = job.last_run().unwrap();
     assert_eq!((run.number, run.status), (1, JobStatus::Timeout));
@@ -115,15 +99,13 @@ fn a_run_that_times_out_is_followed_by_the_next() -> Result {
 fn the_timeout_of_a_blocking_function_sets_its_token_and_discards_its_value() -> Result {
     let (app, clock) = manual_app()?;
     let (started, has_started) = smol::channel::bounded(1);
-    let task = app
-        .blocking_task("t", move |cx: JobContext| {
-            let stop = cx.stop_token();
-            started.send_blocking(()).unwrap();
-            stop.stopped().wait_blocking();
-            "too late"
-        })
-        .timeout(SECOND)
-        .register()?;
+    let task = app.blocking_task("t", move |cx: JobContext| {
+        let stop = cx.stop_token();
+        started.send_blocking(()).unwrap();
+        stop.stopped().wait_blocking();
+        "too late"
+    });
+    let task = task.timeout(SECOND).register()?;
     let job = task.schedule(()).push().wait_blocking()?;
     has_started.recv_blocking()?;
     clock.advance(SECOND);
@@ -141,16 +123,16 @@ fn no_attempt_starts_while_the_function_of_a_timed_out_attempt_runs() -> Result 
     let (started, has_started) = smol::channel::unbounded();
     let (let_go, may_return) = smol::channel::unbounded::<()>();
     let running = Log::new();
-    let task = app
-        .blocking_task("t", {
-            let running = running.clone();
-            move |cx: JobContext| {
-                running.add(format!("{} starts", cx.attempt()));
-                started.send_blocking(cx.attempt()).unwrap();
-                may_return.recv_blocking().unwrap();
-                running.add(format!("{} returns", cx.attempt()));
-            }
-        })
+    let task = app.blocking_task("t", {
+        let running = running.clone();
+        move |cx: JobContext| {
+            running.add(format!("{} starts", cx.attempt()));
+            started.send_blocking(cx.attempt()).unwrap();
+            may_return.recv_blocking().unwrap();
+            running.add(format!("{} returns", cx.attempt()));
+        }
+    });
+    let task = task
         .timeout(SECOND)
         .retry(Backoff::fixed(1, SECOND))
         .register()?;
@@ -246,12 +228,8 @@ fn arguments_whose_clone_outlasts_the_timeout_are_there_for_the_next_attempt() -
         wait_until(|| job.status() == JobStatus::Scheduled);
         if is_replaced {
             let other = Slow(2, Arc::default());
-            let _ = task
-                .schedule(other)
-                .id("x")
-                .replace()
-                .delay(SECOND)
-                .wait_blocking()?;
+            let again = task.schedule(other).id("x").replace();
+            let _ = again.delay(SECOND).wait_blocking()?;
         }
         word.send(())?;
         running.join().unwrap();

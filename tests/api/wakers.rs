@@ -48,10 +48,8 @@ fn a_waker_that_panics_does_not_end_the_timer() -> Result {
         }
     }
     let (app, clock) = manual_app()?;
-    let slow = app
-        .task("slow", std::future::pending::<()>)
-        .timeout(SECOND)
-        .register()?;
+    let slow = app.task("slow", std::future::pending::<()>).timeout(SECOND);
+    let slow = slow.register()?;
     let quick = app.task("quick", || async {}).register()?;
     let job = slow.schedule(()).push().wait_blocking()?;
     let waker = Waker::from(Arc::new(Panics));

@@ -23,20 +23,18 @@ fn simulation_with_first_run(
 ) -> Result<(Simulation, Task<(), ()>, Runs)> {
     let sim = Simulation::with(5, ManualClock::at(start), |b| b)?;
     let (clock, log) = (sim.clock(), Log::new());
-    let task = sim
-        .app()
-        .task("t", {
-            let log = log.clone();
-            move |cx: JobContext| {
-                log.add((cx.nominal_time(), clock.wall()));
-                clock.sleep(if cx.run_number() == 1 {
-                    first
-                } else {
-                    Duration::ZERO
-                })
-            }
-        })
-        .register()?;
+    let task = sim.app().task("t", {
+        let log = log.clone();
+        move |cx: JobContext| {
+            log.add((cx.nominal_time(), clock.wall()));
+            clock.sleep(if cx.run_number() == 1 {
+                first
+            } else {
+                Duration::ZERO
+            })
+        }
+    });
+    let task = task.register()?;
     Ok((sim, task, log))
 }
 
@@ -77,29 +75,17 @@ fn cron_expression_returns_the_expression_of_the_last_replacement() -> Result {
     let (_sim, task, _) = simulation_from(datetime!(2026-11-23 8:00 UTC))?;
     let job = task.schedule(()).id("x").cron("@daily").wait_blocking()?;
     let before = job.cron_expression();
-    let _ = task
-        .schedule(())
-        .id("x")
-        .replace()
-        .cron("@hourly")
-        .wait_blocking()?;
+    let again = task.schedule(()).id("x").replace();
+    let _ = again.cron("@hourly").wait_blocking()?;
     assert_eq!(
         (before, job.cron_expression()),
         (Some("@daily"), Some("@hourly"))
     );
-    let _ = task
-        .schedule(())
-        .id("x")
-        .replace()
-        .delay(HOUR)
-        .wait_blocking()?;
+    let again = task.schedule(()).id("x").replace();
+    let _ = again.delay(HOUR).wait_blocking()?;
     assert_eq!(job.cron_expression(), None);
-    let _ = task
-        .schedule(())
-        .id("x")
-        .replace()
-        .cron(Cron::parse("@daily")?)
-        .wait_blocking()?;
+    let again = task.schedule(()).id("x").replace();
+    let _ = again.cron(Cron::parse("@daily")?).wait_blocking()?;
     assert_eq!(job.cron_expression(), Some("@daily"));
     Ok(())
 }
@@ -124,23 +110,15 @@ fn a_job_on_every_second_runs_86400_times_a_day() -> Result {
 #[test]
 fn max_runs_and_max_failures_end_a_cron_job() -> Result {
     let mut sim = Simulation::new();
-    let task = sim
-        .app()
-        .task(
-            "t",
-            async |fails: bool| if fails { Err("no") } else { Ok(()) },
-        )
-        .register()?;
-    let good = task
-        .schedule(false)
-        .max_runs(3)
-        .cron("@hourly")
-        .wait_blocking()?;
-    let bad = task
-        .schedule(true)
-        .max_failures(2)
-        .cron("@hourly")
-        .wait_blocking()?;
+    let task = sim.app().task(
+        "t",
+        async |fails: bool| if fails { Err("no") } else { Ok(()) },
+    );
+    let task = task.register()?;
+    let schedule = task.schedule(false).max_runs(3);
+    let good = schedule.cron("@hourly").wait_blocking()?;
+    let schedule = task.schedule(true).max_failures(2);
+    let bad = schedule.cron("@hourly").wait_blocking()?;
     let default = task.schedule(true).cron("@hourly").wait_blocking()?;
     sim.advance(DAY);
     assert_eq!(
@@ -171,11 +149,8 @@ fn times_missed_in_an_overrun_are_handled_by_the_misfire_policy() -> Result {
         // The first run, at 10, takes until 45.
         let (mut sim, task, log) =
             simulation_with_first_run(datetime!(2026-11-23 0:00 UTC), MINUTE * 35)?;
-        let _ = task
-            .schedule(())
-            .misfire(misfire)
-            .cron("*/10 * * * *")
-            .wait_blocking()?;
+        let schedule = task.schedule(()).misfire(misfire);
+        let _ = schedule.cron("*/10 * * * *").wait_blocking()?;
         sim.advance(HOUR);
         Ok(minutes(&log))
     };
@@ -191,11 +166,8 @@ fn times_missed_in_an_overrun_are_handled_by_the_misfire_policy() -> Result {
 fn times_missed_in_a_suspend_or_a_step_forward_are_handled_by_the_misfire_policy() -> Result {
     let after = |misfire, jump: fn(&mut Simulation)| -> Result<Vec<i64>> {
         let (mut sim, task, log) = simulation_from(datetime!(2026-11-23 0:00 UTC))?;
-        let _ = task
-            .schedule(())
-            .misfire(misfire)
-            .cron("*/10 * * * *")
-            .wait_blocking()?;
+        let schedule = task.schedule(()).misfire(misfire);
+        let _ = schedule.cron("*/10 * * * *").wait_blocking()?;
         sim.advance(MINUTE * 12);
         jump(&mut sim);
         sim.advance(MINUTE * 15);
@@ -239,11 +211,8 @@ fn a_step_of_ten_years_causes_one_run_without_counting_the_missed_times() -> Res
 #[test]
 fn a_step_back_by_an_hour_repeats_no_nominal_time() -> Result {
     let (mut sim, task, log) = simulation_from(datetime!(2026-11-23 0:00 UTC))?;
-    let job = task
-        .schedule(())
-        .misfire(Misfire::All(99))
-        .cron("*/10 * * * *")
-        .wait_blocking()?;
+    let schedule = task.schedule(()).misfire(Misfire::All(99));
+    let job = schedule.cron("*/10 * * * *").wait_blocking()?;
     sim.advance(MINUTE * 65);
     sim.set_wall(datetime!(2026-11-23 0:05 UTC));
     assert_eq!(job.exec_at(), datetime!(2026-11-23 1:10 UTC));
@@ -294,12 +263,10 @@ fn an_invalid_expression_is_refused_with_its_error() -> Result {
 fn a_cron_job_ends_after_its_last_time_with_the_status_of_its_last_run() -> Result {
     for (fails, end) in [(false, JobStatus::Success), (true, JobStatus::Failed)] {
         let mut sim = simulation_at(datetime!(2026-12-31 22:30 UTC))?;
-        let task = sim
-            .app()
-            .task("t", move || async move {
-                if fails { Err("no") } else { Ok(()) }
-            })
-            .register()?;
+        let task = sim.app().task("t", move || async move {
+            if fails { Err("no") } else { Ok(()) }
+        });
+        let task = task.register()?;
         let job = task.schedule(()).cron("0 * * * * 2026").wait_blocking()?;
         sim.advance(HOUR * 2);
         assert_eq!((job.status(), job.last_run().unwrap().number), (end, 1));
@@ -311,11 +278,8 @@ fn a_cron_job_ends_after_its_last_time_with_the_status_of_its_last_run() -> Resu
 #[test]
 fn a_cron_job_that_never_ran_is_cancelled_when_its_last_time_was_missed() -> Result {
     let (mut sim, task, log) = simulation_from(datetime!(2026-12-31 22:30 UTC))?;
-    let job = task
-        .schedule(())
-        .misfire(Misfire::Skip)
-        .cron("0 * * * * 2026")
-        .wait_blocking()?;
+    let schedule = task.schedule(()).misfire(Misfire::Skip);
+    let job = schedule.cron("0 * * * * 2026").wait_blocking()?;
     sim.set_wall(datetime!(2027-01-02 0:00 UTC));
     assert_eq!(
         (job.status(), log.entries()),
@@ -327,11 +291,8 @@ fn a_cron_job_that_never_ran_is_cancelled_when_its_last_time_was_missed() -> Res
 #[test]
 fn a_cron_job_has_the_status_of_its_last_run_when_its_last_time_was_missed() -> Result {
     let (mut sim, task, log) = simulation_from(datetime!(2026-12-31 21:30 UTC))?;
-    let job = task
-        .schedule(())
-        .misfire(Misfire::Skip)
-        .cron("0 * * * * 2026")
-        .wait_blocking()?;
+    let schedule = task.schedule(()).misfire(Misfire::Skip);
+    let job = schedule.cron("0 * * * * 2026").wait_blocking()?;
     sim.advance(HOUR);
     sim.set_wall(datetime!(2027-01-02 0:00 UTC));
     assert_eq!((job.status(), log.entries().len()), (JobStatus::Success, 1));
@@ -343,17 +304,11 @@ fn a_cron_job_has_the_status_of_its_last_run_when_its_last_time_was_missed() -> 
 fn a_cron_job_does_not_run_before_its_start_date() -> Result {
     let (mut sim, task, log) = simulation_from(datetime!(2026-11-23 0:00 UTC))?;
     let start = datetime!(2026-11-23 3:00 UTC);
-    let _ = task
-        .schedule(())
-        .start_date(start)
-        .cron("@hourly")
-        .wait_blocking()?;
+    let schedule = task.schedule(()).start_date(start);
+    let _ = schedule.cron("@hourly").wait_blocking()?;
     let past = datetime!(2020-01-01 0:00 UTC);
-    let other = task
-        .schedule(())
-        .start_date(past)
-        .cron("@yearly")
-        .wait_blocking()?;
+    let schedule = task.schedule(()).start_date(past);
+    let other = schedule.cron("@yearly").wait_blocking()?;
     sim.advance(HOUR * 4);
     assert_eq!(nominal(&log), [start, datetime!(2026-11-23 4:00 UTC)]);
     assert_eq!(other.exec_at(), datetime!(2027-01-01 0:00 UTC));
@@ -364,11 +319,8 @@ fn a_cron_job_does_not_run_before_its_start_date() -> Result {
 fn jitter_delays_a_run_up_to_the_next_and_keeps_its_nominal_time() -> Result {
     for (jitter, bound) in [(MINUTE, MINUTE), (HOUR * 9, MINUTE * 10)] {
         let (mut sim, task, log) = simulation_from(datetime!(2026-11-23 0:00 UTC))?;
-        let job = task
-            .schedule(())
-            .jitter(jitter)
-            .cron("*/10 * * * *")
-            .wait_blocking()?;
+        let schedule = task.schedule(()).jitter(jitter);
+        let job = schedule.cron("*/10 * * * *").wait_blocking()?;
         sim.advance(DAY);
         let runs = log.entries();
         assert!(runs.len() >= 143, "{}", runs.len());
@@ -400,11 +352,8 @@ fn jitter_delays_a_run_up_to_the_next_and_keeps_its_nominal_time() -> Result {
 fn jitter_of_one_seed_is_the_same_each_time() -> Result {
     let starts = || -> Result<Vec<OffsetDateTime>> {
         let (mut sim, task, log) = simulation_from(datetime!(2026-11-23 0:00 UTC))?;
-        let _ = task
-            .schedule(())
-            .jitter(MINUTE)
-            .cron("*/10 * * * *")
-            .wait_blocking()?;
+        let schedule = task.schedule(()).jitter(MINUTE);
+        let _ = schedule.cron("*/10 * * * *").wait_blocking()?;
         sim.advance(HOUR);
         Ok(log
             .entries()
@@ -419,11 +368,8 @@ fn jitter_of_one_seed_is_the_same_each_time() -> Result {
 #[test]
 fn an_interval_can_have_jitter() -> Result {
     let (mut sim, task, log) = simulation_from(datetime!(2026-11-23 0:00 UTC))?;
-    let _ = task
-        .schedule(())
-        .jitter(SECOND * 30)
-        .every(MINUTE)
-        .wait_blocking()?;
+    let schedule = task.schedule(()).jitter(SECOND * 30);
+    let _ = schedule.every(MINUTE).wait_blocking()?;
     sim.advance(HOUR);
     let late = |(nominal, started): &(OffsetDateTime, OffsetDateTime)| *started - *nominal;
     let runs = log.entries();
@@ -448,22 +394,13 @@ fn a_replacement_with_the_same_start_date_keeps_the_progress() -> Result {
     let (mut sim, task, _) = simulation_from(datetime!(2026-11-23 0:00 UTC))?;
     let job = task.schedule(()).id("x").cron("@hourly").wait_blocking()?;
     sim.advance(HOUR * 3);
-    let _ = task
-        .schedule(())
-        .id("x")
-        .replace()
-        .cron("*/30 * * * *")
-        .wait_blocking()?;
+    let again = task.schedule(()).id("x").replace();
+    let _ = again.cron("*/30 * * * *").wait_blocking()?;
     sim.advance(MINUTE * 30);
     assert_eq!(job.last_run().unwrap().number, 4);
     let start = datetime!(2026-11-23 5:00 UTC);
-    let _ = task
-        .schedule(())
-        .id("x")
-        .replace()
-        .start_date(start)
-        .cron("@hourly")
-        .wait_blocking()?;
+    let again = task.schedule(()).id("x").replace().start_date(start);
+    let _ = again.cron("@hourly").wait_blocking()?;
     sim.advance(HOUR * 2);
     assert_eq!(job.last_run().unwrap().number, 1);
     Ok(())
@@ -472,11 +409,8 @@ fn a_replacement_with_the_same_start_date_keeps_the_progress() -> Result {
 #[test]
 fn a_fixed_offset_is_a_zone_without_the_tz_feature() -> Result {
     let (mut sim, task, log) = simulation_from(datetime!(2026-11-23 0:00 UTC))?;
-    let job = task
-        .schedule(())
-        .zone(offset!(+5:30))
-        .cron("0 9 * * *")
-        .wait_blocking()?;
+    let schedule = task.schedule(()).zone(offset!(+5:30));
+    let job = schedule.cron("0 9 * * *").wait_blocking()?;
     assert_eq!(job.exec_at(), datetime!(2026-11-23 9:00 +5:30));
     assert_eq!(job.exec_at().offset(), offset!(+5:30));
     sim.advance(DAY);
@@ -496,12 +430,8 @@ mod zones {
         let (mut sim, task, log) = simulation_from(datetime!(2026-01-01 0:00 UTC))?;
         let zones = ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe"];
         for zone in zones {
-            let _ = task
-                .schedule(())
-                .id(zone)
-                .zone(zone)
-                .cron("30 2 * * *")
-                .wait_blocking()?;
+            let schedule = task.schedule(()).id(zone).zone(zone);
+            let _ = schedule.cron("30 2 * * *").wait_blocking()?;
         }
         sim.advance(DAY * 365);
         let runs = nominal(&log);
@@ -525,11 +455,8 @@ mod zones {
     #[test]
     fn a_time_that_the_clock_skips_or_repeats_runs_once() -> Result {
         let (mut sim, task, log) = simulation_from(datetime!(2026-03-28 12:00 UTC))?;
-        let job = task
-            .schedule(())
-            .zone("Europe/Berlin")
-            .cron("30 2 * * *")
-            .wait_blocking()?;
+        let schedule = task.schedule(()).zone("Europe/Berlin");
+        let job = schedule.cron("30 2 * * *").wait_blocking()?;
         // 2:30 does not exist on the 29th: the first instant after the gap.
         assert_eq!(job.exec_at(), datetime!(2026-03-29 3:00 +2));
         assert_eq!(job.exec_at().offset(), offset!(+2));
@@ -553,11 +480,8 @@ mod zones {
             (winter.exec_at().offset(), summer.exec_at().offset()),
             (offset!(+1), offset!(+2))
         );
-        let own = task
-            .schedule(())
-            .zone("Asia/Kolkata")
-            .delay(HOUR)
-            .wait_blocking()?;
+        let schedule = task.schedule(()).zone("Asia/Kolkata");
+        let own = schedule.delay(HOUR).wait_blocking()?;
         assert_eq!(own.exec_at().offset(), offset!(+5:30));
         Ok(())
     }
@@ -597,11 +521,8 @@ fn a_clock_that_is_set_at_random_runs_no_nominal_time_twice() -> Result {
             2 => Misfire::All(3),
             _ => Misfire::Grace(MINUTE * 20),
         };
-        let _ = task
-            .schedule(())
-            .misfire(misfire)
-            .cron("*/10 * * * *")
-            .wait_blocking()?;
+        let schedule = task.schedule(()).misfire(misfire);
+        let _ = schedule.cron("*/10 * * * *").wait_blocking()?;
         for _ in 0..20 {
             sim.advance(MINUTE * rng.u32(0..60));
             if rng.bool() {
@@ -642,11 +563,8 @@ fn a_job_goes_on_after_the_clock_jumped_ahead_and_was_set_right() -> Result {
     ] {
         let mut sim = simulation_at(datetime!(2026-11-23 0:30 UTC))?;
         let task = sim.app().task("t", || async {}).register()?;
-        let job = task
-            .schedule(())
-            .misfire(misfire)
-            .cron("@hourly")
-            .wait_blocking()?;
+        let schedule = task.schedule(()).misfire(misfire);
+        let job = schedule.cron("@hourly").wait_blocking()?;
         sim.set_wall(datetime!(2036-11-23 0:30 UTC));
         let after_jump = job.last_run().map_or(0, |run| run.number);
         sim.advance(MINUTE);
@@ -669,10 +587,8 @@ fn a_replacement_by_the_same_expression_skips_and_repeats_no_time() -> Result {
     let clock = ManualClock::at(datetime!(2026-11-23 0:30 UTC));
     let mut sim = Simulation::with(3, clock, |b| b)?;
     let nominal = Log::new();
-    let task = sim
-        .app()
-        .task("t", nominal.each(|cx| cx.nominal_time()))
-        .register()?;
+    let task = sim.app().task("t", nominal.each(|cx| cx.nominal_time()));
+    let task = task.register()?;
     let schedule = || task.schedule(()).id("x").replace().jitter(MINUTE * 20);
     let _ = schedule().cron("@hourly").wait_blocking()?;
     for _ in 0..5 {
@@ -696,25 +612,20 @@ fn a_replacement_by_the_same_expression_skips_and_repeats_no_time() -> Result {
 fn a_time_that_is_due_when_a_late_run_ends_is_not_missed() -> Result {
     let mut sim = Simulation::new();
     let (clock, log) = (sim.clock(), Log::new());
-    let task = sim
-        .app()
-        .task("t", {
-            let log = log.clone();
-            move |cx: jobber::JobContext| {
-                log.add(clock.elapsed().as_secs() / 60);
-                clock.sleep(if cx.run_number() == 1 {
-                    MINUTE * 3
-                } else {
-                    Duration::ZERO
-                })
-            }
-        })
-        .register()?;
-    let _ = task
-        .schedule(())
-        .misfire(Misfire::Skip)
-        .cron("* * * * *")
-        .wait_blocking()?;
+    let task = sim.app().task("t", {
+        let log = log.clone();
+        move |cx: jobber::JobContext| {
+            log.add(clock.elapsed().as_secs() / 60);
+            clock.sleep(if cx.run_number() == 1 {
+                MINUTE * 3
+            } else {
+                Duration::ZERO
+            })
+        }
+    });
+    let task = task.register()?;
+    let schedule = task.schedule(()).misfire(Misfire::Skip);
+    let _ = schedule.cron("* * * * *").wait_blocking()?;
     sim.advance(MINUTE * 6);
     assert_eq!(log.entries(), [1, 4, 5, 6]);
     Ok(())
@@ -727,17 +638,14 @@ fn a_replacement_during_the_last_run_does_not_repeat_its_time() -> Result {
     let mut sim = simulation_at(datetime!(2026-11-23 0:30 UTC))?;
     let clock = sim.clock();
     let nominal = Log::new();
-    let task = sim
-        .app()
-        .task("t", {
-            let nominal = nominal.clone();
-            move |cx: jobber::JobContext| {
-                nominal.add(cx.nominal_time().hour());
-                clock.sleep(MINUTE)
-            }
-        })
-        .timeout(MINUTE * 5)
-        .register()?;
+    let task = sim.app().task("t", {
+        let nominal = nominal.clone();
+        move |cx: jobber::JobContext| {
+            nominal.add(cx.nominal_time().hour());
+            clock.sleep(MINUTE)
+        }
+    });
+    let task = task.timeout(MINUTE * 5).register()?;
     let schedule = || task.schedule(()).id("x").replace();
     let _ = schedule().max_runs(1).cron("@hourly").wait_blocking()?;
     sim.advance(MINUTE * 30 + SECOND);

@@ -45,13 +45,10 @@ fn assert_every_job_fails_as_dropped(executor: impl Executor) -> Result {
         let _ = ran.try_send(());
     };
     let task = app.task("t", wait_and_run).register()?;
-    let retried = app
-        .task("retried", wait_and_run)
-        .retry(Backoff::fixed(1, SECOND))
-        .register()?;
-    let blocking = app
-        .blocking_task("blocking", |ran: Sender<()>| ran.try_send(()))
-        .register()?;
+    let retried = app.task("retried", wait_and_run);
+    let retried = retried.retry(Backoff::fixed(1, SECOND)).register()?;
+    let blocking = app.blocking_task("blocking", |ran: Sender<()>| ran.try_send(()));
+    let blocking = blocking.register()?;
 
     let pushed = task.schedule(ran.clone()).push().wait_blocking()?;
     assert_dropped(&pushed);
@@ -78,11 +75,8 @@ fn assert_every_job_fails_as_dropped(executor: impl Executor) -> Result {
     clock.advance(SECOND);
     assert_dropped(&job);
 
-    let job = task
-        .schedule(ran.clone())
-        .max_failures(2)
-        .every(SECOND)
-        .wait_blocking()?;
+    let schedule = task.schedule(ran.clone()).max_failures(2);
+    let job = schedule.every(SECOND).wait_blocking()?;
     for number in 1..=2 {
         let next = job.next_run();
         clock.advance(SECOND);
@@ -193,11 +187,8 @@ fn an_attempt_that_shutdown_left_fails_with_the_pool_of_the_app() -> Result {
     );
     let (running, is_running) = channel::bounded(1);
     let (signal, dropped) = super::drop_signal();
-    let job = task
-        .register()?
-        .schedule((running, signal))
-        .push()
-        .wait_blocking()?;
+    let submit = task.register()?.schedule((running, signal)).push();
+    let job = submit.wait_blocking()?;
     block_on(is_running.recv())?;
     let left = block_on(app.shutdown(Duration::ZERO));
     assert_eq!(left, [(job.id().clone(), JobStatus::Running)]);
@@ -322,11 +313,8 @@ fn a_poll_after_an_abort_drops_the_future_unpolled() -> Result {
     });
     let (open, gate) = channel::bounded(1);
     let (passed, has_passed) = channel::bounded(1);
-    let job = task
-        .register()?
-        .schedule((gate, passed))
-        .push()
-        .wait_blocking()?;
+    let submit = task.register()?.schedule((gate, passed)).push();
+    let job = submit.wait_blocking()?;
     let mut future = block_on(held.recv())?;
     let mut cx = Context::from_waker(Waker::noop());
     assert!(Pin::new(&mut future).poll(&mut cx).is_pending());
@@ -352,11 +340,8 @@ fn a_job_that_moves_from_thread_to_thread_runs_once() -> Result {
         },
     );
     let polls: Arc<Mutex<Vec<_>>> = Arc::default();
-    let job = task
-        .register()?
-        .schedule(polls.clone())
-        .push()
-        .wait_blocking()?;
+    let submit = task.register()?.schedule(polls.clone()).push();
+    let job = submit.wait_blocking()?;
     let mut future = block_on(held.recv())?;
     let mut is_pending = true;
     while is_pending {
@@ -380,16 +365,14 @@ fn a_job_that_moves_from_thread_to_thread_runs_once() -> Result {
 fn a_job_that_the_executor_drops_fails_without_a_call_of_its_function() -> Result {
     let (app, clock) = manual_app_with(|app| app.executor(drop::<JobFuture>))?;
     let called = Arc::new(AtomicBool::new(false));
-    let task = app
-        .task("t", {
-            let called = called.clone();
-            move |_: u8| {
-                called.store(true, Ordering::SeqCst);
-                async {}
-            }
-        })
-        .retry(Backoff::fixed(1, SECOND))
-        .register()?;
+    let task = app.task("t", {
+        let called = called.clone();
+        move |_: u8| {
+            called.store(true, Ordering::SeqCst);
+            async {}
+        }
+    });
+    let task = task.retry(Backoff::fixed(1, SECOND)).register()?;
     let job = task.schedule(1).delay(SECOND).wait_blocking()?;
     clock.advance(SECOND);
     wait_until(|| job.exec_at() != time::macros::datetime!(2000-01-01 0:00:01 UTC));

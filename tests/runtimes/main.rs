@@ -288,11 +288,8 @@ fn a_delayed_job_runs_when_it_is_due_and_has_its_value(rt: &mut Runtime) -> Resu
         let began = clock.elapsed();
         async move { (x + y, began) }
     });
-    let job = task
-        .register()?
-        .schedule((1, 2))
-        .delay(SECOND)
-        .wait_blocking()?;
+    let submit = task.register()?.schedule((1, 2)).delay(SECOND);
+    let job = submit.wait_blocking()?;
     rt.advance(SECOND - NANOSECOND);
     rt.pass_the_timer()?;
     assert_eq!(job.status(), JobStatus::Scheduled);
@@ -323,11 +320,8 @@ fn a_failed_job_has_the_error_of_its_task(rt: &mut Runtime) -> Result {
     let parse = rt
         .app
         .task("parse", async |text: String| text.parse::<i32>());
-    let job = parse
-        .register()?
-        .schedule("seven".into())
-        .push()
-        .wait_blocking()?;
+    let submit = parse.register()?.schedule("seven".into()).push();
+    let job = submit.wait_blocking()?;
     assert_eq!(rt.wait(&job), JobStatus::Failed);
     let error = job.result().unwrap_err();
     assert!(error.source().unwrap().is::<ParseIntError>());
@@ -419,12 +413,8 @@ fn a_job_is_retried_until_it_succeeds(rt: &mut Runtime) -> Result {
 fn a_recurring_job_runs_at_its_times_up_to_its_last_run(rt: &mut Runtime) -> Result {
     let task = rt.app.task("count", async |cx: JobContext| cx.run_number());
     let began = rt.clock.wall();
-    let job = task
-        .register()?
-        .schedule(())
-        .max_runs(3)
-        .every(SECOND)
-        .wait_blocking()?;
+    let schedule = task.register()?.schedule(()).max_runs(3);
+    let job = schedule.every(SECOND).wait_blocking()?;
     for number in 1..=3_u32 {
         let next = job.next_run();
         rt.advance(SECOND);
@@ -449,11 +439,8 @@ fn a_recurring_job_cancelled_in_a_run_ends_with_that_run(rt: &mut Runtime) -> Re
         });
     let (running, is_running) = channel::unbounded();
     let (open, gate) = channel::bounded(1);
-    let job = task
-        .register()?
-        .schedule((running, gate))
-        .every(SECOND)
-        .wait_blocking()?;
+    let submit = task.register()?.schedule((running, gate)).every(SECOND);
+    let job = submit.wait_blocking()?;
     rt.advance(SECOND);
     rt.block_on(is_running.recv())?;
     assert!(job.cancel().wait_blocking()?);
@@ -479,11 +466,8 @@ fn the_future_of_an_aborted_job_is_dropped(rt: &mut Runtime) -> Result {
         });
     let (running, is_running) = channel::bounded(1);
     let (signal, dropped) = drop_signal();
-    let job = task
-        .register()?
-        .schedule((running, signal))
-        .push()
-        .wait_blocking()?;
+    let submit = task.register()?.schedule((running, signal)).push();
+    let job = submit.wait_blocking()?;
     rt.block_on(is_running.recv())?;
     assert!(!dropped.is_closed());
     assert!(!job.cancel().wait_blocking()?, "the job runs already");
@@ -502,11 +486,8 @@ fn a_cancelled_job_never_runs_and_its_arguments_are_dropped(rt: &mut Runtime) ->
         async {}
     });
     let (signal, dropped) = drop_signal();
-    let job = task
-        .register()?
-        .schedule(signal)
-        .delay(SECOND)
-        .wait_blocking()?;
+    let submit = task.register()?.schedule(signal).delay(SECOND);
+    let job = submit.wait_blocking()?;
     assert!(job.cancel().wait_blocking()?);
     assert!(dropped.is_closed());
     rt.advance(SECOND);
@@ -522,10 +503,8 @@ fn a_blocking_job_has_its_value_or_its_error(rt: &mut Runtime) -> Result {
         .blocking_task("parse", |text: String| text.parse::<i32>());
     let parse = parse.register()?;
     let good = parse.schedule("7".into()).push().wait_blocking()?;
-    let bad = parse
-        .schedule("seven".into())
-        .delay(SECOND)
-        .wait_blocking()?;
+    let submit = parse.schedule("seven".into()).delay(SECOND);
+    let bad = submit.wait_blocking()?;
     rt.advance(SECOND);
     assert_eq!(rt.wait(&good), JobStatus::Success);
     assert_eq!(*good.result()?, 7);
@@ -717,11 +696,8 @@ fn a_job_may_abort_itself(rt: &mut Runtime) -> Result {
         }
     });
     let (signal, dropped) = drop_signal();
-    let job = task
-        .register()?
-        .schedule(signal)
-        .delay(SECOND)
-        .wait_blocking()?;
+    let submit = task.register()?.schedule(signal).delay(SECOND);
+    let job = submit.wait_blocking()?;
     itself.set(job.clone().into()).unwrap();
     rt.advance(SECOND);
     assert_eq!(rt.wait(&job), JobStatus::Cancelled, "{:?}", job.result());
@@ -776,10 +752,8 @@ fn shutdown_waits_for_running_jobs_and_cancels_the_others(rt: &mut Runtime) -> R
     let polite = polite.register()?;
     let (running, is_running) = channel::bounded(1);
     let job = polite.schedule(running.clone()).push().wait_blocking()?;
-    let waiting = polite
-        .schedule(running.clone())
-        .delay(HOUR)
-        .wait_blocking()?;
+    let submit = polite.schedule(running.clone()).delay(HOUR);
+    let waiting = submit.wait_blocking()?;
     let (give, woken) = channel::bounded(1);
     let wait = waiting.wait();
     thread::spawn(move || give.try_send(wait.wait_blocking()));
@@ -798,11 +772,8 @@ fn shutdown_waits_for_running_jobs_and_cancels_the_others(rt: &mut Runtime) -> R
 
 fn shutdown_wakes_the_waiters_of_a_job_that_it_leaves_running(rt: &mut Runtime) -> Result {
     let (running, is_running) = channel::bounded(1);
-    let job = forever(&rt.app)?
-        .schedule(running)
-        .id("left")
-        .push()
-        .wait_blocking()?;
+    let schedule = forever(&rt.app)?.schedule(running).id("left");
+    let job = schedule.push().wait_blocking()?;
     rt.block_on(is_running.recv())?;
     let (give, woken) = channel::unbounded();
     let (wait, next_run, here) = (job.wait(), job.next_run(), give.clone());
@@ -885,11 +856,8 @@ fn abort_sets_the_token_of_a_blocking_job(rt: &mut Runtime) -> Result {
             let _ = stopped.try_send(token.is_stopped());
         });
     let (running, is_running) = channel::bounded(1);
-    let job = listen
-        .register()?
-        .schedule(running)
-        .push()
-        .wait_blocking()?;
+    let submit = listen.register()?.schedule(running).push();
+    let job = submit.wait_blocking()?;
     rt.block_on(is_running.recv())?;
     assert!(job.abort().wait_blocking()?);
     assert_eq!(job.status(), JobStatus::Cancelled);

@@ -30,15 +30,11 @@ fn the_start_is_stored_before_the_attempt() -> Result {
     let machine = Machine::new();
     let mut sim = machine.boot();
     let disk = machine.disk.clone();
-    let task = sim
-        .app()
-        .task("t", move |cx: JobContext| {
-            let record = disk.records().into_iter().find(|r| r.id == *cx.id());
-            async move { record.unwrap().progress.started_at }
-        })
-        .durable()
-        .at_most_once()
-        .register()?;
+    let task = sim.app().task("t", move |cx: JobContext| {
+        let record = disk.records().into_iter().find(|r| r.id == *cx.id());
+        async move { record.unwrap().progress.started_at }
+    });
+    let task = task.durable().at_most_once().register()?;
     let job = task.schedule(()).delay(SECOND).wait_blocking()?;
     sim.advance(SECOND);
     assert_eq!(*job.result()?, Some(at(1)), "read within the attempt");
@@ -51,11 +47,8 @@ fn an_attempt_that_a_crash_interrupted_is_not_made_again() -> Result {
     let machine = Machine::new();
     let mut sim = machine.boot();
     let log = Log::new();
-    let _ = at_most_once(&sim, &log)
-        .schedule(1)
-        .id("x")
-        .push()
-        .wait_blocking()?;
+    let schedule = at_most_once(&sim, &log).schedule(1).id("x");
+    let _ = schedule.push().wait_blocking()?;
     sim.run_until_stalled();
     assert_eq!(log.take(), [(1, 1, START)]);
     sim.crash();
@@ -93,11 +86,8 @@ fn a_panic_in_the_drop_of_the_arguments_of_an_interrupted_attempt_is_caught() ->
             .durable();
         task.at_most_once().register()
     };
-    let _ = register(&sim)?
-        .schedule(Bomb(false))
-        .id("x")
-        .push()
-        .wait_blocking()?;
+    let schedule = register(&sim)?.schedule(Bomb(false)).id("x");
+    let _ = schedule.push().wait_blocking()?;
     sim.run_until_stalled();
     sim.crash();
     let mut record = machine.record("x").unwrap();
@@ -114,11 +104,8 @@ fn a_recurring_job_goes_on_with_its_next_time_after_a_crash() -> Result {
     let machine = Machine::new();
     let mut sim = machine.boot();
     let log = Log::new();
-    let _ = at_most_once(&sim, &log)
-        .schedule(1)
-        .id("x")
-        .every(HOUR)
-        .wait_blocking()?;
+    let schedule = at_most_once(&sim, &log).schedule(1).id("x");
+    let _ = schedule.every(HOUR).wait_blocking()?;
     sim.advance(HOUR);
     sim.crash();
     assert_eq!(log.take(), [(1, 1, at(3_600))]);
@@ -137,11 +124,8 @@ fn a_failed_attempt_is_retried() -> Result {
     let machine = Machine::new();
     let mut sim = machine.boot();
     let log = Log::new();
-    let job = at_most_once(&sim, &log)
-        .schedule(1)
-        .id("x")
-        .push()
-        .wait_blocking()?;
+    let schedule = at_most_once(&sim, &log).schedule(1).id("x");
+    let job = schedule.push().wait_blocking()?;
     sim.advance(MINUTE);
     assert_eq!(
         job.status(),
@@ -192,15 +176,11 @@ fn an_attempt_waits_while_the_store_fails() -> Result {
     let mut sim = machine.boot();
     let log = Log::new();
     let clock = sim.clock();
-    let task = sim
-        .app()
-        .task(
-            "t",
-            log.each(move |cx| (cx.attempt(), clock.elapsed().as_secs())),
-        )
-        .durable()
-        .at_most_once()
-        .register()?;
+    let task = sim.app().task(
+        "t",
+        log.each(move |cx| (cx.attempt(), clock.elapsed().as_secs())),
+    );
+    let task = task.durable().at_most_once().register()?;
     let job = task.schedule(()).id("x").delay(SECOND).wait_blocking()?;
     machine.set_fault(Fault::Fail);
     sim.advance(MINUTE);
@@ -219,12 +199,8 @@ fn an_attempt_that_waits_for_the_store_can_be_cancelled() -> Result {
     let machine = Machine::new();
     let mut sim = machine.boot();
     let log = Log::new();
-    let task = sim
-        .app()
-        .task("t", log.each(|_| 1))
-        .durable()
-        .at_most_once()
-        .register()?;
+    let task = sim.app().task("t", log.each(|_| 1));
+    let task = task.durable().at_most_once().register()?;
     let job = task.schedule(()).id("x").delay(SECOND).wait_blocking()?;
     machine.set_fault(Fault::Fail);
     sim.advance(MINUTE);

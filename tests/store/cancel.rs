@@ -31,11 +31,8 @@ fn a_recurring_job_that_is_cancelled_in_its_run_is_not_restored() -> Result {
     let machine = Machine::new();
     let mut sim = machine.boot();
     let log = Log::new();
-    let job = hanging(&sim, &log)
-        .schedule(1)
-        .id("x")
-        .every(MINUTE)
-        .wait_blocking()?;
+    let schedule = hanging(&sim, &log).schedule(1).id("x");
+    let job = schedule.every(MINUTE).wait_blocking()?;
     sim.advance(MINUTE);
     assert_eq!(job.status(), JobStatus::Running);
     assert!(job.cancel().wait_blocking()?);
@@ -53,11 +50,8 @@ fn an_aborted_job_is_not_restored() -> Result {
     let machine = Machine::new();
     let mut sim = machine.boot();
     let log = Log::new();
-    let job = hanging(&sim, &log)
-        .schedule(1)
-        .id("x")
-        .push()
-        .wait_blocking()?;
+    let schedule = hanging(&sim, &log).schedule(1).id("x");
+    let job = schedule.push().wait_blocking()?;
     sim.run_until_stalled();
     assert!(job.abort().wait_blocking()?);
     assert_eq!(job.status(), JobStatus::Cancelled);

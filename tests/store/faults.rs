@@ -93,10 +93,10 @@ fn a_store_that_fails_is_retried_at_growing_intervals() -> Result {
 fn more_changes_do_not_make_the_retries_of_a_store_more_frequent() -> Result {
     let machine = Machine::new();
     let mut sim = machine.boot();
-    let _ = logging_argument(&sim, &Log::new())
+    let submit = logging_argument(&sim, &Log::new())
         .schedule(1)
-        .every(SECOND)
-        .wait_blocking()?;
+        .every(SECOND);
+    let _ = submit.wait_blocking()?;
     machine.set_fault(Fault::Fail);
     machine.commits.take();
     sim.advance(MINUTE * 10);
@@ -288,11 +288,8 @@ fn a_panic_in_the_drop_of_the_store_is_caught() -> Result {
         Simulation::with(0, machine.clock.clone(), |app| app.storage(storage))
     };
     let mut sim = boot()?;
-    let _ = logging_argument(&sim, &Log::new())
-        .schedule(1)
-        .id("x")
-        .delay(HOUR)
-        .wait_blocking()?;
+    let schedule = logging_argument(&sim, &Log::new()).schedule(1).id("x");
+    let _ = schedule.delay(HOUR).wait_blocking()?;
     assert!(sim.shutdown(SECOND).is_empty());
     let sim = boot()?;
     assert!(logging_argument(&sim, &Log::new()).job("x").is_some());
@@ -372,11 +369,8 @@ fn a_job_whose_cancel_could_not_be_stored_is_cancelled_and_removed_later() -> Re
     let machine = Machine::new();
     let mut sim = machine.boot();
     let log = Log::new();
-    let job = logging_argument(&sim, &log)
-        .schedule(1)
-        .id("x")
-        .delay(MINUTE)
-        .wait_blocking()?;
+    let schedule = logging_argument(&sim, &log).schedule(1).id("x");
+    let job = schedule.delay(MINUTE).wait_blocking()?;
     machine.set_fault(Fault::Fail);
     assert!(job.cancel().wait_blocking().is_err());
     assert_eq!(job.status(), JobStatus::Cancelled);
@@ -472,11 +466,8 @@ fn a_cancel_during_a_start_that_fails_returns_an_error() -> Result {
     let machine = Machine::new();
     let sim = machine.boot();
     let log = Log::new();
-    let _ = logging_argument(&sim, &log)
-        .schedule(1)
-        .id("x")
-        .delay(HOUR)
-        .wait_blocking()?;
+    let schedule = logging_argument(&sim, &log).schedule(1).id("x");
+    let _ = schedule.delay(HOUR).wait_blocking()?;
     sim.crash();
     let (asks, asked) = mpsc::channel();
     let (gate, open) = mpsc::channel();

@@ -136,12 +136,8 @@ fn an_attempt_at_most_once_begins_when_its_own_start_is_stored() -> Result {
     app.clock.advance(SECOND);
     // The attempt is spawned and waits for a thread when a replacement postpones it.
     let spawned = app.spawned.recv_timeout(WATCHDOG)?;
-    let _ = task
-        .schedule(2)
-        .id("x")
-        .replace()
-        .delay(SECOND)
-        .wait_blocking()?;
+    let again = task.schedule(2).id("x").replace();
+    let _ = again.delay(SECOND).wait_blocking()?;
     app.store.hold();
     app.clock.advance(SECOND);
     assert_eq!(app.store.requested()?, ["advance x"]);
@@ -191,12 +187,8 @@ fn a_job_in_memory_whose_stored_replacement_is_torn_stays_in_memory_only() -> Re
     let mut app = ManualApp::new()?;
     let log = Log::new();
     let task = app.slow(&log, SECOND)?;
-    let job = task
-        .schedule(1)
-        .id("x")
-        .in_memory()
-        .delay(MINUTE)
-        .wait_blocking()?;
+    let schedule = task.schedule(1).id("x").in_memory();
+    let job = schedule.delay(MINUTE).wait_blocking()?;
     app.store.hold();
     let mut replace = task.schedule(2).id("x").replace().delay(HOUR);
     begin(&mut replace);
@@ -516,11 +508,8 @@ fn values_are_not_dropped_by_the_store_thread() -> Result {
         }
     }
     let mut app = ManualApp::new()?;
-    let task = app
-        .app
-        .task("t", async || Ok::<_, &str>(Value))
-        .durable()
-        .register()?;
+    let task = app.app.task("t", async || Ok::<_, &str>(Value)).durable();
+    let task = task.register()?;
     let job = task.schedule(()).id("x").delay(SECOND).wait_blocking()?;
     app.store.hold();
     app.advance(SECOND)?;

@@ -17,11 +17,8 @@ fn times_missed_while_no_process_ran_are_handled_by_the_misfire_policy() -> Resu
         let log = Log::new();
         let sim = machine.boot();
         let task = logging(&sim, "t", &log);
-        let _ = task
-            .schedule(1)
-            .misfire(misfire)
-            .cron("* * * * *")
-            .wait_blocking()?;
+        let schedule = task.schedule(1).misfire(misfire);
+        let _ = schedule.cron("* * * * *").wait_blocking()?;
         sim.crash();
         machine.clock.advance(SECOND * 330);
         let mut sim = machine.boot();
@@ -65,11 +62,8 @@ fn a_catch_up_that_a_crash_interrupts_goes_on_with_its_count() -> Result {
     let log = Log::new();
     let sim = machine.boot();
     let task = logging(&sim, "t", &log);
-    let _ = task
-        .schedule(1)
-        .misfire(Misfire::All(4))
-        .every(MINUTE)
-        .wait_blocking()?;
+    let schedule = task.schedule(1).misfire(Misfire::All(4));
+    let _ = schedule.every(MINUTE).wait_blocking()?;
     sim.crash();
     machine.clock.advance(MINUTE * 10 + SECOND * 30);
     // Each process ends one run and crashes in the next. Four runs in all are catch-ups, and
@@ -98,19 +92,13 @@ fn times_that_were_skipped_before_a_crash_stay_skipped() -> Result {
     let mut sim = machine.boot();
     let log = Log::new();
     let (clock, seen) = (sim.clock(), log.clone());
-    let task = sim
-        .app()
-        .task("t", move |cx: JobContext, _: u32| {
-            seen.add(ran(&cx));
-            clock.sleep(SECOND * 330)
-        })
-        .durable()
-        .register()?;
-    let _ = task
-        .schedule(1)
-        .misfire(Misfire::Once)
-        .every(MINUTE)
-        .wait_blocking()?;
+    let task = sim.app().task("t", move |cx: JobContext, _: u32| {
+        seen.add(ran(&cx));
+        clock.sleep(SECOND * 330)
+    });
+    let task = task.durable().register()?;
+    let schedule = task.schedule(1).misfire(Misfire::Once);
+    let _ = schedule.every(MINUTE).wait_blocking()?;
     // The first run takes until 6:30. The catch-up run for 2:00 to 6:00 is interrupted, and
     // made again at the same instant.
     sim.advance(SECOND * 390);
@@ -129,11 +117,8 @@ fn times_that_the_clock_jumped_over_come_again_after_a_crash_and_a_step_back() -
     let mut sim = machine.boot();
     let log = Log::new();
     let task = logging(&sim, "t", &log);
-    let _ = task
-        .schedule(1)
-        .misfire(Misfire::Skip)
-        .cron("* * * * *")
-        .wait_blocking()?;
+    let schedule = task.schedule(1).misfire(Misfire::Skip);
+    let _ = schedule.cron("* * * * *").wait_blocking()?;
     // The clock jumps an hour ahead, and the job runs there.
     sim.set_wall(at(3_630));
     sim.advance(SECOND * 30);
@@ -250,11 +235,8 @@ fn a_catch_up_run_that_a_crash_interrupts_is_counted_once() -> Result {
     // No process runs for five minutes; two of the missed times are to be caught up.
     machine.clock.advance(MINUTE * 5 + SECOND * 30);
     let mut sim = machine.boot();
-    let slow = sim
-        .app()
-        .task("t", |_: u32| std::future::pending::<()>())
-        .durable()
-        .register()?;
+    let slow = sim.app().task("t", |_: u32| std::future::pending::<()>());
+    let slow = slow.durable().register()?;
     sim.run_until_stalled();
     assert_eq!(slow.job("x").unwrap().status(), JobStatus::Running);
     machine.set_fault(Fault::Tear);

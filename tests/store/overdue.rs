@@ -24,14 +24,14 @@ fn overdue(count: usize, each: Duration) -> Result<(Machine, Simulation, Log<i64
     machine.clock.advance(HOUR);
     let sim = machine.boot();
     let (clock, seen) = (sim.clock(), log.clone());
-    let _ = sim
+    let task = sim
         .app()
         .task("t", move |cx: JobContext, _: u32| {
             seen.add((cx.nominal_time() - START).whole_seconds());
             clock.sleep(each)
         })
-        .durable()
-        .register()?;
+        .durable();
+    task.register()?;
     Ok((machine, sim, log))
 }
 
@@ -250,14 +250,14 @@ fn a_job_whose_turn_comes_before_its_due_time_waits_for_the_due_time() -> Result
     machine.clock.advance(HOUR + SECOND);
     let mut sim = machine.boot();
     let seen = log.clone();
-    let _ = sim
+    let task = sim
         .app()
         .task("t", move |n: u32| {
             seen.add(n);
             std::future::pending::<()>()
         })
-        .durable()
-        .register()?;
+        .durable();
+    task.register()?;
     sim.run_until_stalled();
     sim.set_wall(due - MINUTE);
     sim.advance(SECOND * 59);

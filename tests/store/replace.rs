@@ -16,12 +16,8 @@ fn a_replaced_job_is_stored_with_its_new_arguments_and_trigger() -> Result {
     let log = Log::new();
     let task = logging(&sim, "t", &log);
     let _ = task.schedule(1).id("x").delay(MINUTE).wait_blocking()?;
-    let _ = task
-        .schedule(2)
-        .id("x")
-        .replace()
-        .delay(HOUR)
-        .wait_blocking()?;
+    let again = task.schedule(2).id("x").replace();
+    let _ = again.delay(HOUR).wait_blocking()?;
     let record = machine.record("x").unwrap();
     assert_eq!(
         (record.args.as_str(), record.progress.due),
@@ -44,13 +40,8 @@ fn a_replaced_recurring_job_keeps_its_count_in_the_store() -> Result {
     let task = logging(&sim, "t", &log);
     let _ = task.schedule(1).id("x").every(MINUTE).wait_blocking()?;
     sim.advance(MINUTE * 3);
-    let _ = task
-        .schedule(2)
-        .id("x")
-        .replace()
-        .max_runs(4)
-        .every(HOUR)
-        .wait_blocking()?;
+    let again = task.schedule(2).id("x").replace().max_runs(4);
+    let _ = again.every(HOUR).wait_blocking()?;
     assert_eq!(
         machine
             .record("x")
@@ -138,9 +129,8 @@ fn a_run_whose_retry_is_given_up_after_a_crash_has_the_status_of_its_last_attemp
     let machine = Machine::new();
     let boot = |machine: &Machine| -> Result<_> {
         let sim = machine.boot();
-        let task = sim
-            .app()
-            .task("t", |_: u32| std::future::pending::<()>())
+        let task = sim.app().task("t", |_: u32| std::future::pending::<()>());
+        let task = task
             .timeout(SECOND)
             .retry(Backoff::fixed(1, HOUR))
             .durable()
@@ -166,12 +156,8 @@ fn a_job_that_was_replaced_during_its_run_is_the_replacement_after_a_crash() -> 
     let task = hanging(&sim, &log);
     let _ = task.schedule(1).id("x").push().wait_blocking()?;
     sim.run_until_stalled();
-    let _ = task
-        .schedule(2)
-        .id("x")
-        .replace()
-        .delay(MINUTE)
-        .wait_blocking()?;
+    let again = task.schedule(2).id("x").replace();
+    let _ = again.delay(MINUTE).wait_blocking()?;
     sim.crash();
     log.take();
     let mut sim = machine.boot();
@@ -187,25 +173,18 @@ fn a_replacement_during_a_run_follows_the_run_and_is_stored() -> Result {
     let machine = Machine::new();
     let mut sim = machine.boot();
     let clock = sim.clock();
-    let task = sim
-        .app()
-        .task("t", move |n: u64| {
-            let sleep = clock.sleep(SECOND * n as u32);
-            async move {
-                sleep.await;
-                n
-            }
-        })
-        .durable()
-        .register()?;
+    let task = sim.app().task("t", move |n: u64| {
+        let sleep = clock.sleep(SECOND * n as u32);
+        async move {
+            sleep.await;
+            n
+        }
+    });
+    let task = task.durable().register()?;
     let job = task.schedule(10).id("x").push().wait_blocking()?;
     sim.run_until_stalled();
-    let _ = task
-        .schedule(20)
-        .id("x")
-        .replace()
-        .delay(MINUTE)
-        .wait_blocking()?;
+    let again = task.schedule(20).id("x").replace();
+    let _ = again.delay(MINUTE).wait_blocking()?;
     sim.advance(SECOND * 10);
     assert_eq!(job.status(), JobStatus::Scheduled);
     assert_eq!(machine.record("x").unwrap().progress.due, at(60));
@@ -221,26 +200,13 @@ fn a_replacement_moves_a_job_into_the_store_and_out_of_it() -> Result {
     let mut sim = machine.boot();
     let log = Log::new();
     let task = logging(&sim, "t", &log);
-    let job = task
-        .schedule(1)
-        .id("x")
-        .in_memory()
-        .delay(MINUTE)
-        .wait_blocking()?;
-    let _ = task
-        .schedule(2)
-        .id("x")
-        .replace()
-        .delay(MINUTE)
-        .wait_blocking()?;
+    let schedule = task.schedule(1).id("x").in_memory();
+    let job = schedule.delay(MINUTE).wait_blocking()?;
+    let again = task.schedule(2).id("x").replace();
+    let _ = again.delay(MINUTE).wait_blocking()?;
     assert_eq!(machine.record("x").unwrap().args, "2");
-    let _ = task
-        .schedule(3)
-        .id("x")
-        .replace()
-        .in_memory()
-        .delay(MINUTE)
-        .wait_blocking()?;
+    let again = task.schedule(3).id("x").replace().in_memory();
+    let _ = again.delay(MINUTE).wait_blocking()?;
     assert!(machine.record("x").is_none());
     sim.advance(MINUTE);
     assert_eq!(*job.result()?, 6);
@@ -305,12 +271,8 @@ fn a_torn_replacement_is_undone_as_a_whole() -> Result {
         let machine = Machine::new();
         let mut sim = machine.boot();
         let clock = sim.clock();
-        let slow = sim
-            .app()
-            .task("t", move |_: u32| clock.sleep(HOUR))
-            .timeout(HOUR * 2)
-            .durable()
-            .register()?;
+        let slow = sim.app().task("t", move |_: u32| clock.sleep(HOUR));
+        let slow = slow.timeout(HOUR * 2).durable().register()?;
         let due = time::macros::datetime!(2000-01-01 0:01 UTC);
         let _ = slow.schedule(1).id("x").at(due).wait_blocking()?;
         if is_running {

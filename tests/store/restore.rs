@@ -62,10 +62,8 @@ fn a_delay_goes_on_while_no_process_runs() -> Result {
     let machine = Machine::new();
     let sim = machine.boot();
     let log = Log::new();
-    let _ = logging(&sim, "t", &log)
-        .schedule(1)
-        .delay(MINUTE)
-        .wait_blocking()?;
+    let submit = logging(&sim, "t", &log).schedule(1).delay(MINUTE);
+    let _ = submit.wait_blocking()?;
     sim.crash();
     machine.clock.advance(SECOND * 45);
     let mut sim = machine.boot();
@@ -82,11 +80,8 @@ fn a_run_that_a_crash_interrupts_is_made_again_as_the_same_run() -> Result {
     let machine = Machine::new();
     let mut sim = machine.boot();
     let log = Log::new();
-    let job = hanging(&sim, &log)
-        .schedule(1)
-        .id("x")
-        .push()
-        .wait_blocking()?;
+    let schedule = hanging(&sim, &log).schedule(1).id("x");
+    let job = schedule.push().wait_blocking()?;
     sim.run_until_stalled();
     assert_eq!(job.status(), JobStatus::Running);
     sim.crash();
@@ -113,11 +108,8 @@ fn a_retry_is_stored_with_its_attempt_and_its_time() -> Result {
     let mut sim = machine.boot();
     let log = Log::new();
     let backoff = Backoff::fixed(2, MINUTE);
-    let _ = failing(&sim, &log, backoff.clone())
-        .schedule(1)
-        .id("x")
-        .push()
-        .wait_blocking()?;
+    let schedule = failing(&sim, &log, backoff.clone()).schedule(1).id("x");
+    let _ = schedule.push().wait_blocking()?;
     sim.run_until_stalled();
     let progress = machine.record("x").unwrap().progress;
     assert_eq!((progress.attempts, progress.due), (1, at(60)));
@@ -143,11 +135,8 @@ fn started_at_of_a_run_that_is_retried_after_a_crash_is_that_of_its_first_attemp
     let log = Log::new();
     let backoff = Backoff::fixed(1, MINUTE);
     let sim = machine.boot();
-    let _ = failing(&sim, &log, backoff.clone())
-        .schedule(1)
-        .id("x")
-        .every(HOUR)
-        .wait_blocking()?;
+    let schedule = failing(&sim, &log, backoff.clone()).schedule(1).id("x");
+    let _ = schedule.every(HOUR).wait_blocking()?;
     sim.crash();
     // It starts late, because no process ran.
     machine.clock.advance(HOUR + SECOND * 15);
@@ -196,12 +185,8 @@ fn a_recurring_job_keeps_its_count_its_last_run_and_its_times() -> Result {
     let mut sim = machine.boot();
     let log = Log::new();
     let task = logging(&sim, "t", &log);
-    let _ = task
-        .schedule(1)
-        .id("x")
-        .max_runs(5)
-        .every(MINUTE)
-        .wait_blocking()?;
+    let schedule = task.schedule(1).id("x").max_runs(5);
+    let _ = schedule.every(MINUTE).wait_blocking()?;
     sim.advance(SECOND * 150);
     sim.crash();
     let mut sim = machine.boot();
@@ -223,12 +208,8 @@ fn failures_in_a_row_are_counted_across_crashes() -> Result {
     let log = Log::new();
     let sim = machine.boot();
     let task = failing(&sim, &log, Backoff::fixed(0, SECOND));
-    let _ = task
-        .schedule(1)
-        .id("x")
-        .max_failures(3)
-        .every(MINUTE)
-        .wait_blocking()?;
+    let schedule = task.schedule(1).id("x").max_failures(3);
+    let _ = schedule.every(MINUTE).wait_blocking()?;
     sim.crash();
     for run in 1..=3 {
         let mut sim = machine.boot();
@@ -278,20 +259,12 @@ fn an_alias_finds_the_jobs_of_a_task_that_was_renamed() -> Result {
     let machine = Machine::new();
     let sim = machine.boot();
     let log = Log::new();
-    let _ = logging(&sim, "old", &log)
-        .schedule(3)
-        .id("x")
-        .delay(MINUTE)
-        .wait_blocking()?;
+    let schedule = logging(&sim, "old", &log).schedule(3).id("x");
+    let _ = schedule.delay(MINUTE).wait_blocking()?;
     sim.crash();
     let mut sim = machine.boot();
-    let task = sim
-        .app()
-        .task("new", async |n: u32| n * 2)
-        .alias("older")
-        .alias("old")
-        .durable()
-        .register()?;
+    let task = sim.app().task("new", async |n: u32| n * 2);
+    let task = task.alias("older").alias("old").durable().register()?;
     let job = task.job("x").unwrap();
     assert_eq!(job.task_name(), "new");
     sim.advance(MINUTE);
@@ -330,11 +303,8 @@ fn handles_of_restored_jobs_wait_and_cancel() -> Result {
 
     let mut sim = machine.boot();
     let task = logging(&sim, "t", &log);
-    let other = sim
-        .app()
-        .task("other", async |n: u32| n)
-        .durable()
-        .register()?;
+    let other = sim.app().task("other", async |n: u32| n).durable();
+    let other = other.register()?;
     assert_eq!(sim.app().jobs().len(), 2);
     let job: Job<u32> = task.job(&generated).unwrap();
     assert_eq!(*job.id(), generated);
@@ -430,11 +400,8 @@ fn in_memory_keeps_one_job_of_a_durable_task_out_of_the_store() -> Result {
 #[test]
 fn arguments_that_json_cannot_represent_are_refused() -> Result {
     let sim = Machine::new().boot();
-    let float = sim
-        .app()
-        .task("float", async |x: f64| x)
-        .durable()
-        .register()?;
+    let float = sim.app().task("float", async |x: f64| x).durable();
+    let float = float.register()?;
     let error = float.schedule(f64::NAN).push().wait_blocking().unwrap_err();
     let text = error.to_string();
     assert!(matches!(&error, ScheduleError::Arguments { task, .. } if task == "float"));
@@ -444,14 +411,11 @@ fn arguments_that_json_cannot_represent_are_refused() -> Result {
     );
     assert!(sim.app().jobs().is_empty());
 
-    let keys = sim
-        .app()
-        .task(
-            "keys",
-            async |map: std::collections::BTreeMap<Vec<u8>, u8>| map.len(),
-        )
-        .durable()
-        .register()?;
+    let keys = sim.app().task(
+        "keys",
+        async |map: std::collections::BTreeMap<Vec<u8>, u8>| map.len(),
+    );
+    let keys = keys.durable().register()?;
     let map = [(vec![1], 1)].into_iter().collect();
     let error = keys.schedule(map).push().wait_blocking().unwrap_err();
     assert!(matches!(error, ScheduleError::Arguments { .. }));
@@ -465,23 +429,14 @@ fn floats_are_restored_to_the_bit() -> Result {
     let values: Vec<f64> = (0..1_000)
         .map(|_| f64::from_bits(fastrand::u64(..) >> 2))
         .collect();
-    let task = sim
-        .app()
-        .task("t", async |v: Vec<f64>| v)
-        .durable()
-        .register()?;
-    let _ = task
-        .schedule(values.clone())
-        .id("x")
-        .push()
-        .wait_blocking()?;
+    let task = sim.app().task("t", async |v: Vec<f64>| v).durable();
+    let task = task.register()?;
+    let schedule = task.schedule(values.clone()).id("x");
+    let _ = schedule.push().wait_blocking()?;
     sim.crash();
     let mut sim = machine.boot();
-    let task = sim
-        .app()
-        .task("t", async |v: Vec<f64>| v)
-        .durable()
-        .register()?;
+    let task = sim.app().task("t", async |v: Vec<f64>| v).durable();
+    let task = task.register()?;
     let job = task.job("x").unwrap();
     sim.run_until_stalled();
     assert_eq!(*job.result()?, values);
@@ -520,17 +475,10 @@ fn the_zone_of_a_job_is_stored_and_the_zone_of_the_app_is_not() -> Result {
     let sim = machine.boot();
     let log = Log::new();
     let task = logging(&sim, "t", &log);
-    let _ = task
-        .schedule(1)
-        .id("mine")
-        .zone(offset!(+5:30))
-        .cron("0 9 * * *")
-        .wait_blocking()?;
-    let _ = task
-        .schedule(1)
-        .id("app")
-        .cron("0 9 * * *")
-        .wait_blocking()?;
+    let schedule = task.schedule(1).id("mine").zone(offset!(+5:30));
+    let _ = schedule.cron("0 9 * * *").wait_blocking()?;
+    let schedule = task.schedule(1).id("app");
+    let _ = schedule.cron("0 9 * * *").wait_blocking()?;
     assert_eq!(
         machine.record("mine").unwrap().zone.as_deref(),
         Some("+05:30")
@@ -557,16 +505,15 @@ fn a_restored_job_has_the_same_times_and_the_same_record() -> Result {
     let mut sim = machine.boot();
     let log = Log::new();
     let task = logging(&sim, "t", &log);
-    let job = task
+    let schedule = task
         .schedule(1)
         .id("x")
         .jitter(SECOND * 20)
         .start_date(at(90))
         .misfire(Misfire::Grace(MINUTE))
         .max_runs(9)
-        .max_failures(7)
-        .cron("* * * * *")
-        .wait_blocking()?;
+        .max_failures(7);
+    let job = schedule.cron("* * * * *").wait_blocking()?;
     sim.advance(MINUTE * 3);
     let before = (job.exec_at(), job.last_run(), machine.record("x").unwrap());
     sim.crash();
@@ -632,11 +579,8 @@ fn a_job_that_is_seen_done_is_gone_from_the_store() -> Result {
         wait_until(|| job.is_done());
         assert!(machine.records().is_empty());
     }
-    let job = task
-        .schedule(1)
-        .id("again")
-        .every(Duration::from_millis(1))
-        .wait_blocking()?;
+    let schedule = task.schedule(1).id("again");
+    let job = schedule.every(Duration::from_millis(1)).wait_blocking()?;
     let mut seen = 0;
     while seen < 50 {
         let run = job.next_run().wait_blocking().unwrap();
@@ -669,27 +613,17 @@ fn the_arguments_of_a_durable_job_are_dropped_when_it_ends() -> Result {
     let machine = Machine::new();
     let mut sim = machine.boot();
     let counter = DropCounter::default();
-    let task = sim
-        .app()
-        .task("t", async |_: Counted| {})
-        .durable()
-        .register()?;
+    let task = sim.app().task("t", async |_: Counted| {}).durable();
+    let task = task.register()?;
     let args = || Counted {
         counter: counter.clone(),
     };
     let ran = task.schedule(args()).delay(MINUTE).wait_blocking()?;
     let cancelled = task.schedule(args()).delay(MINUTE).wait_blocking()?;
-    let _ = task
-        .schedule(args())
-        .id("x")
-        .delay(MINUTE)
-        .wait_blocking()?;
-    let replaced = task
-        .schedule(args())
-        .id("x")
-        .replace()
-        .delay(MINUTE)
-        .wait_blocking()?;
+    let schedule = task.schedule(args()).id("x");
+    let _ = schedule.delay(MINUTE).wait_blocking()?;
+    let again = task.schedule(args()).id("x").replace();
+    let replaced = again.delay(MINUTE).wait_blocking()?;
     sim.run_until_stalled();
     assert_eq!(counter.alive(), 3, "the replaced arguments are dropped");
     cancelled.cancel().wait_blocking()?;
@@ -706,17 +640,14 @@ fn a_durable_job_can_schedule_durable_jobs() -> Result {
     let mut sim = machine.boot();
     let log = Log::new();
     let next = logging(&sim, "next", &log);
-    let first = sim
-        .app()
-        .task("first", move || {
-            let next = next.clone();
-            async move {
-                let _ = next.schedule(1).delay(SECOND).await?;
-                Ok::<(), BoxError>(())
-            }
-        })
-        .durable()
-        .register()?;
+    let first = sim.app().task("first", move || {
+        let next = next.clone();
+        async move {
+            let _ = next.schedule(1).delay(SECOND).await?;
+            Ok::<(), BoxError>(())
+        }
+    });
+    let first = first.durable().register()?;
     let _ = first.schedule(()).push().wait_blocking()?;
     sim.advance(SECOND);
     assert_eq!(log.take(), [(1, 1, at(1))]);

@@ -15,12 +15,8 @@ fn shutdown_leaves_waiting_jobs_to_the_next_process() -> Result {
     let task = logging(&sim, "t", &log);
     let once = task.schedule(1).id("once").delay(MINUTE).wait_blocking()?;
     let again = task.schedule(1).id("again").every(MINUTE).wait_blocking()?;
-    let here = task
-        .schedule(1)
-        .id("here")
-        .in_memory()
-        .delay(MINUTE)
-        .wait_blocking()?;
+    let schedule = task.schedule(1).id("here").in_memory();
+    let here = schedule.delay(MINUTE).wait_blocking()?;
     assert!(sim.shutdown(HOUR).is_empty());
     assert_eq!(sim.elapsed(), Duration::ZERO, "nothing to wait for");
     assert_eq!(once.status(), JobStatus::Scheduled);
@@ -66,11 +62,8 @@ fn a_cancel_after_the_store_is_closed_returns_an_error() -> Result {
 fn a_cancel_of_a_stored_job_that_outlasts_its_app_returns_an_error() -> Result {
     let machine = Machine::new();
     let mut sim = machine.boot();
-    let job = hanging(&sim, &Log::new())
-        .schedule(1)
-        .id("x")
-        .every(MINUTE)
-        .wait_blocking()?;
+    let schedule = hanging(&sim, &Log::new()).schedule(1).id("x");
+    let job = schedule.every(MINUTE).wait_blocking()?;
     sim.advance(MINUTE);
     sim.shutdown(Duration::ZERO);
     let result = poll(job.cancel());
@@ -119,18 +112,16 @@ fn two_shutdowns_and_a_cancel_at_once_wait_for_the_running_job_only() -> Result 
         .build()?;
     let (clock, started) = (machine.clock.clone(), Log::new());
     let seen = started.clone();
-    let slow = app
-        .task("slow", move |cx: JobContext| {
-            let stop = cx.stop_token();
-            let sleep = clock.sleep(SECOND);
-            seen.add(());
-            async move {
-                stop.stopped().await;
-                sleep.await;
-            }
-        })
-        .durable()
-        .register()?;
+    let slow = app.task("slow", move |cx: JobContext| {
+        let stop = cx.stop_token();
+        let sleep = clock.sleep(SECOND);
+        seen.add(());
+        async move {
+            stop.stopped().await;
+            sleep.await;
+        }
+    });
+    let slow = slow.durable().register()?;
     app.start().wait_blocking()?;
     let running = slow.schedule(()).push().wait_blocking()?;
     wait_until(|| !started.entries().is_empty());
@@ -166,11 +157,8 @@ fn an_attempt_that_outlasts_the_grace_is_made_again_by_the_next_process() -> Res
     let machine = Machine::new();
     let mut sim = machine.boot();
     let log = Log::new();
-    let _ = hanging(&sim, &log)
-        .schedule(1)
-        .id("x")
-        .push()
-        .wait_blocking()?;
+    let schedule = hanging(&sim, &log).schedule(1).id("x");
+    let _ = schedule.push().wait_blocking()?;
     sim.run_until_stalled();
     assert_eq!(sim.shutdown(SECOND), [("x".into(), JobStatus::Running)]);
     // The executor drops the attempt.
@@ -188,18 +176,11 @@ fn a_run_that_ends_within_the_grace_is_stored_as_ended() -> Result {
     let machine = Machine::new();
     let mut sim = machine.boot();
     let clock = sim.clock();
-    let slow = sim
-        .app()
-        .task("t", move |_: u32| clock.sleep(SECOND))
-        .durable()
-        .register()?;
+    let slow = sim.app().task("t", move |_: u32| clock.sleep(SECOND));
+    let slow = slow.durable().register()?;
     let once = slow.schedule(1).id("once").push().wait_blocking()?;
-    let again = slow
-        .schedule(1)
-        .id("again")
-        .start_date(START)
-        .every(MINUTE)
-        .wait_blocking()?;
+    let schedule = slow.schedule(1).id("again").start_date(START);
+    let again = schedule.every(MINUTE).wait_blocking()?;
     sim.run_until_stalled();
     assert!(sim.shutdown(HOUR).is_empty());
     assert_eq!(sim.elapsed(), SECOND, "no longer than needed");
@@ -220,18 +201,14 @@ fn a_retry_that_is_due_after_the_shutdown_is_made_by_the_next_process() -> Resul
     let mut sim = machine.boot();
     let log = Log::new();
     let clock = sim.clock();
-    let task = sim
-        .app()
-        .task("t", move |_: u32| {
-            let sleep = clock.sleep(SECOND);
-            async move {
-                sleep.await;
-                Err::<u32, _>("no")
-            }
-        })
-        .retry(Backoff::fixed(1, MINUTE))
-        .durable()
-        .register()?;
+    let task = sim.app().task("t", move |_: u32| {
+        let sleep = clock.sleep(SECOND);
+        async move {
+            sleep.await;
+            Err::<u32, _>("no")
+        }
+    });
+    let task = task.retry(Backoff::fixed(1, MINUTE)).durable().register()?;
     let job = task.schedule(1).id("x").push().wait_blocking()?;
     sim.run_until_stalled();
     assert!(sim.shutdown(HOUR).is_empty());

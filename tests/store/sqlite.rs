@@ -48,10 +48,8 @@ impl Disk {
 
 fn app(storage: SqliteStorage) -> Result<(Jobber, Task<String, usize>)> {
     let app = Jobber::builder().storage(storage).build()?;
-    let task = app
-        .task("t", async |text: String| text.len())
-        .durable()
-        .register()?;
+    let task = app.task("t", async |text: String| text.len()).durable();
+    let task = task.register()?;
     app.start().wait_blocking()?;
     Ok((app, task))
 }
@@ -80,11 +78,8 @@ fn schedule_error(result: Result<jobber::Job<usize>, ScheduleError>) -> StorageE
 fn a_job_in_a_file_is_restored() -> Result {
     let disk = Disk::new();
     let (app, task) = disk.app()?;
-    let later = task
-        .schedule("later".into())
-        .id("x")
-        .delay(HOUR)
-        .wait_blocking()?;
+    let schedule = task.schedule("later".into()).id("x");
+    let later = schedule.delay(HOUR).wait_blocking()?;
     assert_eq!(later.status(), JobStatus::Scheduled);
     let now = task.schedule("now".into()).push().wait_blocking()?;
     assert_eq!(now.wait_blocking(), JobStatus::Success);
@@ -103,16 +98,10 @@ fn the_file_can_be_read_and_queried_with_sql() -> Result {
     let disk = Disk::new();
     let (_app, task) = disk.app()?;
     let due = datetime!(2100-02-03 4:05:06.000000007 +1);
-    let _ = task
-        .schedule("it's \"quoted\"".into())
-        .id("a")
-        .at(due)
-        .wait_blocking()?;
-    let _ = task
-        .schedule("b".into())
-        .id("b")
-        .cron("0 9 * * MON")
-        .wait_blocking()?;
+    let schedule = task.schedule("it's \"quoted\"".into()).id("a");
+    let _ = schedule.at(due).wait_blocking()?;
+    let schedule = task.schedule("b".into()).id("b");
+    let _ = schedule.cron("0 9 * * MON").wait_blocking()?;
     let sql = disk.connect();
     let row = sql.query_row(
         "SELECT task, args, due, trigger FROM jobs WHERE due > '2099-12-31' AND id = 'a'",
@@ -169,10 +158,8 @@ fn a_start_that_failed_can_be_tried_again() -> Result {
     let second = Jobber::builder()
         .storage(SqliteStorage::new(disk.path()))
         .build()?;
-    let task = second
-        .task("t", async |text: String| text.len())
-        .durable()
-        .register()?;
+    let task = second.task("t", async |text: String| text.len()).durable();
+    let task = task.register()?;
     assert!(second.start().wait_blocking().is_err());
     let error = task
         .schedule(String::new())
@@ -330,11 +317,8 @@ fn a_lock_that_outlasts_the_busy_timeout_refuses_the_job() -> Result {
     assert!(app.find_job("x").is_none());
     assert!(app.health().storage_error.is_some());
     shell.execute_batch("ROLLBACK")?;
-    let _ = task
-        .schedule("x".into())
-        .id("x")
-        .delay(HOUR)
-        .wait_blocking()?;
+    let schedule = task.schedule("x".into()).id("x");
+    let _ = schedule.delay(HOUR).wait_blocking()?;
     assert!(app.health().is_good());
     assert_eq!(disk.records().len(), 1);
     Ok(())
@@ -410,10 +394,8 @@ fn a_job_that_is_too_large_is_refused_without_the_jobs_of_its_commit() -> Result
         _ => Fault::None,
     });
     let app = Jobber::builder().storage(storage).build()?;
-    let task = app
-        .task("t", async |text: String| text.len())
-        .durable()
-        .register()?;
+    let task = app.task("t", async |text: String| text.len()).durable();
+    let task = task.register()?;
     app.start().wait_blocking()?;
     // The first commit is held, so that all others are one commit.
     let threads: Vec<_> = (0..8)
@@ -447,17 +429,11 @@ fn a_job_that_is_too_large_is_refused_without_the_jobs_of_its_commit() -> Result
 fn an_invalid_row_is_kept_and_reported() -> Result {
     let disk = Disk::new();
     let (app, task) = disk.app()?;
-    let _ = task
-        .schedule("abc".into())
-        .id("good")
-        .delay(HOUR)
-        .wait_blocking()?;
+    let schedule = task.schedule("abc".into()).id("good");
+    let _ = schedule.delay(HOUR).wait_blocking()?;
     for id in ["a", "b", "c", "d"] {
-        let _ = task
-            .schedule("abc".into())
-            .id(id)
-            .every(HOUR)
-            .wait_blocking()?;
+        let schedule = task.schedule("abc".into()).id(id);
+        let _ = schedule.every(HOUR).wait_blocking()?;
     }
     drop(app);
     let sql = disk.connect();
@@ -496,11 +472,8 @@ fn an_invalid_row_is_kept_and_reported() -> Result {
 fn inspect_reads_a_file_that_an_app_has_open() -> Result {
     let disk = Disk::new();
     let (_app, task) = disk.app()?;
-    let _ = task
-        .schedule("abc".into())
-        .id("x")
-        .every(HOUR)
-        .wait_blocking()?;
+    let schedule = task.schedule("abc".into()).id("x");
+    let _ = schedule.every(HOUR).wait_blocking()?;
     let records = disk.records();
     assert_eq!(records.len(), 1);
     assert!(
@@ -622,11 +595,8 @@ fn child() -> Result {
         other => panic!("{other}"),
     };
     // The app still runs jobs that need no store.
-    let job = task
-        .schedule("abc".into())
-        .in_memory()
-        .push()
-        .wait_blocking()?;
+    let schedule = task.schedule("abc".into()).in_memory();
+    let job = schedule.push().wait_blocking()?;
     assert_eq!(job.wait_blocking(), JobStatus::Success);
     assert!(
         task.schedule("x".repeat(1_000))

@@ -30,11 +30,8 @@ fn a_job_of_an_unknown_task_is_kept_and_reported_until_the_task_is_registered() 
     assert_eq!(sim.app().health().unresolved, 1);
     assert!(sim.app().find_job("x").is_none());
     // No other job can have its id.
-    let other = sim
-        .app()
-        .task("other", async |n: u32| n)
-        .durable()
-        .register()?;
+    let other = sim.app().task("other", async |n: u32| n).durable();
+    let other = other.register()?;
     let error = other
         .schedule(1)
         .id("x")
@@ -63,11 +60,11 @@ fn a_job_whose_arguments_do_not_decode_is_kept_and_reported() -> Result {
     let machine = machine_with_job(3)?;
     let log = Log::new();
     let mut sim = machine.boot();
-    let _ = sim
+    let task = sim
         .app()
         .task("t", async |text: String| text.len())
-        .durable()
-        .register()?;
+        .durable();
+    task.register()?;
     sim.advance(HOUR);
     let unresolved = sim.app().unresolved();
     let text = unresolved[0].to_string();
@@ -93,18 +90,12 @@ fn a_job_whose_arguments_do_not_decode_can_be_replaced_by_its_task() -> Result {
     let machine = Machine::new();
     let sim = machine.boot();
     let log = Log::new();
-    let _ = logging(&sim, "t", &log)
-        .schedule(3)
-        .id("x")
-        .cron("@hourly")
-        .wait_blocking()?;
+    let schedule = logging(&sim, "t", &log).schedule(3).id("x");
+    let _ = schedule.cron("@hourly").wait_blocking()?;
     sim.crash();
     let mut sim = machine.boot();
-    let task = sim
-        .app()
-        .task("t", async |text: String| text.len())
-        .durable()
-        .register()?;
+    let task = sim.app().task("t", async |text: String| text.len());
+    let task = task.durable().register()?;
     let error = task
         .schedule("a".into())
         .id("x")
@@ -112,12 +103,8 @@ fn a_job_whose_arguments_do_not_decode_can_be_replaced_by_its_task() -> Result {
         .wait_blocking()
         .unwrap_err();
     assert!(matches!(error, ScheduleError::UnresolvedJob { .. }));
-    let job = task
-        .schedule("abc".into())
-        .id("x")
-        .replace()
-        .push()
-        .wait_blocking()?;
+    let again = task.schedule("abc".into()).id("x").replace();
+    let job = again.push().wait_blocking()?;
     assert!(sim.app().unresolved().is_empty());
     sim.run_until_stalled();
     assert_eq!(*job.result()?, 3);
@@ -220,19 +207,13 @@ fn an_unresolved_job_is_kept_if_its_replacement_could_not_be_stored() -> Result 
         let machine = Machine::new();
         let sim = machine.boot();
         let log = Log::new();
-        let _ = logging_argument(&sim, &log)
-            .schedule(1)
-            .id("x")
-            .delay(HOUR)
-            .wait_blocking()?;
+        let schedule = logging_argument(&sim, &log).schedule(1).id("x");
+        let _ = schedule.delay(HOUR).wait_blocking()?;
         sim.crash();
         let before = machine.records();
         let mut sim = machine.boot();
-        let other = sim
-            .app()
-            .task("t", async |text: String| text)
-            .durable()
-            .register()?;
+        let other = sim.app().task("t", async |text: String| text).durable();
+        let other = other.register()?;
         machine.set_fault(fault);
         storage_error(
             other
@@ -256,16 +237,10 @@ fn an_unresolved_job_is_kept_if_its_replacement_could_not_be_stored() -> Result 
 fn discard_has_no_effect_on_an_unresolved_job_whose_replacement_is_being_stored() -> Result {
     let disk = MemoryStorage::new();
     let sim = Simulation::with(0, ManualClock::new(), |app| app.storage(disk.clone()))?;
-    let task = sim
-        .app()
-        .task("t", async |text: String| text)
-        .durable()
-        .register()?;
-    let _ = task
-        .schedule("a".into())
-        .id("x")
-        .delay(HOUR)
-        .wait_blocking()?;
+    let task = sim.app().task("t", async |text: String| text).durable();
+    let task = task.register()?;
+    let schedule = task.schedule("a".into()).id("x");
+    let _ = schedule.delay(HOUR).wait_blocking()?;
     sim.crash();
     let (store, storage) = HeldStore::new(disk.clone());
     let app = Jobber::builder().storage(storage).build()?;
