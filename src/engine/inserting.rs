@@ -67,6 +67,10 @@ where
         self.job.clone()
     }
 
+    fn replaced(&self) -> Option<Arc<dyn StoredJob>> {
+        None
+    }
+
     fn taken_over(&mut self) -> Option<Box<JobRecord>> {
         self.job.hub().unresolved_record(&self.job.core.id)
     }

@@ -206,6 +206,10 @@ where
         self.job.clone()
     }
 
+    fn replaced(&self) -> Option<Arc<dyn StoredJob>> {
+        Some(self.job.clone())
+    }
+
     fn taken_over(&mut self) -> Option<Box<JobRecord>> {
         None
     }

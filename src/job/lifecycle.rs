@@ -920,9 +920,16 @@ impl Lifecycle {
             _ => {}
         }
         if let Some((definition, position)) = self.definition().zip(self.position())
-            && let Some((max, runs)) = position.uses_up(definition, plan)
+            && definition.recurring().is_some()
+            && plan.definition().is_some_and(|new| definition.is_same_series(new))
+            && let Some(max) = plan.limits().and_then(|limits| limits.max_runs)
         {
-            return Err(NotReplaceable::RunsUsedUp { max, runs });
+            // The open run counts once it has started.
+            let is_open = self.phase.is_running() || position.attempts > 0;
+            let runs = position.runs.saturating_add(u64::from(is_open));
+            if runs >= max {
+                return Err(NotReplaceable::RunsUsedUp { max, runs });
+            }
         }
         Ok(())
     }
@@ -994,12 +1001,6 @@ impl Lifecycle {
             .as_ref()
             .is_some_and(|(version, _)| Some(*version) == sync);
         let is_next = self.phase.is_running();
-        let given_up = match self.position() {
-            Some(position) if !is_next && position.attempts > 0 => {
-                self.enter_run(self.failed_as(), now)
-            }
-            _ => None,
-        };
         let (plan, starts_over) = match planned {
             Some((_, planned)) if is_current => {
                 let old = self.definition();
@@ -1013,6 +1014,12 @@ impl Lifecycle {
                 let starts_over = self.fit(&mut plan, now);
                 (plan, starts_over)
             }
+        };
+        let given_up = match self.position() {
+            Some(position) if !is_next && position.attempts > 0 => {
+                self.enter_run(self.failed_as(), now)
+            }
+            _ => None,
         };
         let effects = self.apply(Event::Accept).unwrap_or_default();
         if is_next {

@@ -248,14 +248,6 @@ impl Position {
         self.set_nominal(next, now);
         Some(series.timeline.due(series.with_jitter(next, random)))
     }
-
-    /// Whether the job has had all runs that `plan` allows. Returns the limit and the
-    /// number of runs.
-    pub(crate) fn uses_up(&self, definition: &Definition, plan: &Plan) -> Option<(u64, u64)> {
-        let max = plan.limits()?.max_runs?;
-        let new = plan.definition()?;
-        (definition.is_same_series(new) && self.runs >= max).then_some((max, self.runs))
-    }
 }
 
 impl Plan {

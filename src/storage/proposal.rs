@@ -18,6 +18,9 @@ pub(crate) trait Proposal: Send {
     /// The job that has the row if the store accepts: the new one, or the replaced one.
     fn job(&self) -> Arc<dyn StoredJob>;
 
+    /// The job that is replaced, if it is a replacement.
+    fn replaced(&self) -> Option<Arc<dyn StoredJob>>;
+
     /// The unresolved record whose id a new job takes over.
     fn taken_over(&mut self) -> Option<Box<JobRecord>>;
 

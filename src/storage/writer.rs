@@ -184,8 +184,20 @@ impl Slot {
         }
     }
 
+    /// The base of a replacement is the job that it replaces, unless a predecessor of that
+    /// job still has something to store.
+    fn adopt_replaced(&mut self) {
+        if let Base::Gone(known) = self.base
+            && let Some(job) = self.proposals.front().and_then(|first| first.replaced())
+        {
+            job.inherit_row(known);
+            self.base = Base::Job(job);
+        }
+    }
+
     /// Takes what the store is asked for, under the present state.
     fn pull(&mut self, id: &JobId, answered: &mut Vec<Box<dyn Proposal>>) -> Pulled {
+        self.adopt_replaced();
         let (version, change, has_row) = self.base.pull(id);
         let is_fact = change.is_some();
         while let Some(proposal) = self.proposals.front_mut() {

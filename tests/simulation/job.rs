@@ -248,8 +248,6 @@ impl Job {
     fn save_as(&mut self, is_marked: bool, now: Now) {
         let is_kept = self.plan.durable && self.is_live();
         let mut plan = self.plan.clone();
-        // When a delay ends is foreseen anew.
-        plan.exec_at = plan.due.wall(now);
         if let Some(recurring) = &mut plan.recurring {
             // A run that is not made again is none that is still to be counted.
             recurring.makes_up &= !is_marked;
@@ -294,6 +292,7 @@ impl Job {
             if let (0, Some(recurring)) = (before.attempts, &mut before.plan.recurring) {
                 before.runs = before.runs.saturating_sub(1);
                 recurring.makes_up = self.makes_up;
+                recurring.last_run = recurring.run_before;
             }
         }
         let is_running = matches!(self.stage, Stage::Running { .. });
@@ -357,9 +356,9 @@ impl Job {
                     self.misfires.push(shown);
                 }
                 Tick::Later(nominal) => {
-                    // Nothing has run: the store is told with the next run.
                     self.set_next(nominal, false, now);
                     self.misfires.push(self.plan.shown);
+                    self.save(now);
                     return None;
                 }
             }
@@ -394,7 +393,7 @@ impl Job {
             && self.attempts == 1
         {
             self.runs += 1;
-            recurring.last_run = recurring.nominal;
+            recurring.run_before = std::mem::replace(&mut recurring.last_run, recurring.nominal);
             self.makes_up = std::mem::take(&mut recurring.makes_up);
             self.present = Some(Run::begun(self.runs, self.plan.shown, now.wall));
         }
@@ -534,6 +533,19 @@ impl Saved {
                     Times::Every { .. } => at.mono(now),
                     Times::Cron { .. } => self.dealt_with,
                 };
+            }
+        }
+        // "When a stored job is loaded, its next time is derived from its expression, its
+        // zone and the times that it has handled."
+        if let Some(recurring) = &mut plan.recurring
+            && let Times::Cron { .. } = recurring.times
+            && self.attempts == 0
+        {
+            let next = recurring.times.after(recurring.handled.max(recurring.last_run));
+            if next != recurring.nominal {
+                recurring.nominal = next;
+                (plan.due, plan.unread) = (Due::Wall(next), None);
+                (plan.exec_at, plan.shown) = (next, next);
             }
         }
         let mut job = Job::new(id, self.task, plan);

@@ -14,6 +14,8 @@ mod oracle;
 mod plan;
 mod process;
 mod program;
+#[path = "../support/record.rs"]
+mod record;
 mod script;
 mod shrink;
 mod stored;

@@ -98,10 +98,17 @@ pub struct Recurring {
     pub jitter: i64,
     /// The time of the last run that has started.
     pub last_run: i64,
+    /// The one before.
+    pub run_before: i64,
     /// For `All`: made up for in a row.
     pub made_up: u32,
     /// For `Once`: all times up to here are made up for.
     pub dealt_with: i64,
+    /// Times up to here are not run any more: they were run, were left out, or lie before
+    /// the scheduling.
+    pub handled: i64,
+    /// For `Once`: the next run stands for all missed times up to here.
+    pub covers: Option<i64>,
     /// For `All`: the next run makes up for a missed time, and is counted.
     pub makes_up: bool,
 }
@@ -246,8 +253,13 @@ impl Plan {
             start: options.start_ms.map(|ms| now.wall + i64::from(ms) * MS),
             jitter: i64::from(options.jitter_ms) * MS,
             last_run: i64::MIN,
+            run_before: i64::MIN,
             made_up: 0,
             dealt_with: i64::MIN,
+            handled: options
+                .start_ms
+                .map_or(now.wall, |ms| now.wall.max(now.wall + i64::from(ms) * MS - 1)),
+            covers: None,
             makes_up: false,
         });
         let nominal = |r: &Recurring| r.room(r.nominal);
@@ -303,6 +315,7 @@ impl Plan {
         let comes_first = before.nominal <= recurring.nominal;
         if pending && is_same && (comes_first || !recurring.times.has(before.nominal)) {
             recurring.nominal = before.nominal;
+            recurring.handled = recurring.handled.min(before.handled);
             (self.due, self.unread) = (old.due, old.unread);
         }
         self.shown = recurring.nominal;
@@ -353,6 +366,9 @@ impl Recurring {
     /// A run has ended: the time of the next, and whether others were missed. "Times that
     /// come while a run goes on are missed."
     pub fn after_run(&mut self, at: i64) -> (i64, bool) {
+        if let Some(covered) = self.covers.take() {
+            self.handled = self.handled.max(covered);
+        }
         let last = self.nominal.max(self.dealt_with);
         let first = self.times.after(last);
         if first >= at {
@@ -369,9 +385,13 @@ impl Recurring {
             // "Run once now for all of them, then go on from now."
             Missed::Once => {
                 self.dealt_with = at;
+                self.covers = Some(at);
                 first
             }
-            Missed::Skip => to_come,
+            Missed::Skip => {
+                self.handled = self.handled.max(at - 1);
+                to_come
+            }
             // "At most so many in a row; the rest is left out."
             Missed::All(most) if self.made_up < most.into() => {
                 self.made_up += 1;
@@ -380,10 +400,12 @@ impl Recurring {
             }
             Missed::All(_) => {
                 self.made_up = 0;
+                self.handled = self.handled.max(at - 1);
                 to_come
             }
             Missed::Grace { ms } => {
                 let oldest = at - i64::from(ms) * MS;
+                self.handled = self.handled.max(last.max(oldest - 1));
                 self.times.after(last.max(oldest - 1))
             }
         }

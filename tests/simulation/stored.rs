@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jobber::{JobRecord, Misfire, RecurringRecord, TriggerRecord};
+use jobber::Misfire;
 
 use super::history::nanos;
 use super::job::{self, Saved};
 use super::plan::{Due, Times, zone};
 use super::program::{Missed, Options, When};
+use super::record::{JobRecord, RecurringRecord, TriggerRecord};
 use super::script::TASKS;
 
 /// Whether the record of a store is of this scheduling.
@@ -64,18 +65,22 @@ fn is(record: &JobRecord, saved: &Saved) -> bool {
     let late = nanos(progress.due) - saved.plan.exec_at;
     is_of(record, saved)
         && (0..=saved.plan.unread.map_or(0, |draw| draw.most)).contains(&late)
-        && progress.started_at.map(nanos) == saved.is_marked.then_some(saved.marked_at)
+        && progress.start_intent.map(nanos) == saved.is_marked.then_some(saved.marked_at)
         && nanos(progress.nominal) == saved.plan.shown
         && progress.attempts == saved.attempts
         && progress.last_failure == saved.last_failure
         && recurring.is_some() == saved.plan.recurring.is_some()
         && recurring.is_none_or(|recurring| {
-            recurring.runs == saved.runs
+            // The run that waits for a retry has not ended.
+            recurring.runs == saved.runs - u64::from(saved.attempts > 0)
                 && recurring.failures_in_a_row == saved.failures
                 && recurring.last_run.as_ref().map(job::Run::of) == saved.last_run
                 && recurring.started_at.map(nanos) == saved.present.map(|run| run.started_at)
                 && ours.is_none_or(|ours| {
-                    recurring.makes_up == ours.makes_up && recurring.made_up == ours.made_up
+                    // Whether a run that has begun is a catch-up is of no use any more.
+                    let is_open = saved.attempts > 0 || saved.is_marked;
+                    (is_open || recurring.is_catch_up == ours.makes_up)
+                        && recurring.catch_ups == ours.made_up
                 })
         })
 }
@@ -83,9 +88,10 @@ fn is(record: &JobRecord, saved: &Saved) -> bool {
 /// What the disk has is what the store was told, or was being told.
 pub fn settle_store(
     jobs: &mut BTreeMap<String, job::Job>,
-    records: &[JobRecord],
+    records: &[jobber::JobRecord],
 ) -> Result<(), String> {
-    let records: BTreeMap<_, _> = records.iter().map(|r| (r.id.to_string(), r)).collect();
+    let records = records.iter().map(JobRecord::of);
+    let records: BTreeMap<_, _> = records.map(|r| (r.id.clone(), r)).collect();
     for job in jobs.values_mut() {
         let record = records.get(&job.id);
         let fits = job
@@ -105,7 +111,7 @@ pub fn settle_store(
                 }
                 job.stored = vec![stored];
             }
-            None if is_followed(job) => follow_store(job, record.copied()),
+            None if is_followed(job) => follow_store(job, record),
             None => {
                 return Err(format!(
                     "{} is not in the store as it was put there: {:?}, and never {:?}",
@@ -139,14 +145,14 @@ fn follow_store(job: &mut job::Job, record: Option<&JobRecord>) {
     saved.plan.unread = None;
     saved.attempts = progress.attempts;
     saved.last_failure = progress.last_failure;
-    saved.is_marked = progress.started_at.is_some();
-    saved.marked_at = progress.started_at.map_or(0, nanos);
+    saved.is_marked = progress.start_intent.is_some();
+    saved.marked_at = progress.start_intent.map_or(0, nanos);
     saved.unpredicted = saved.unpredicted.max(job.unpredicted);
     if let (Some(recurring), Some(theirs)) = (&mut saved.plan.recurring, &progress.recurring) {
-        saved.runs = theirs.runs;
+        saved.runs = theirs.runs + u64::from(progress.attempts > 0);
         saved.failures = theirs.failures_in_a_row;
         let begun = theirs.started_at.map(nanos);
-        saved.present = begun.map(|at| job::Run::begun(theirs.runs, saved.plan.shown, at));
+        saved.present = begun.map(|at| job::Run::begun(saved.runs, saved.plan.shown, at));
         saved.last_run = theirs.last_run.as_ref().map(job::Run::of);
         if let Times::Cron { .. } = recurring.times {
             recurring.nominal = saved.plan.shown;

@@ -3,8 +3,9 @@
 use std::sync::{Arc, Mutex, mpsc};
 
 use jobber::testing::{Fault, FaultyStorage, Operation};
-use jobber::{Change, JobRecord, MemoryStorage};
+use jobber::{Change, MemoryStorage};
 
+use super::record::JobRecord;
 use super::{Result, WATCHDOG};
 
 pub struct HeldStore {
@@ -60,7 +61,10 @@ impl HeldStore {
     pub fn requested(&self) -> Result<Vec<String>> {
         let changes = self.requests.recv_timeout(WATCHDOG)?;
         let short = |change: &Change| match change {
-            Change::Put(job) => format!("put {} {}", job.id, job.args),
+            Change::Put(job) => {
+                let args = String::from_utf8_lossy(job.args());
+                format!("put {} {args}", job.id())
+            }
             Change::Advance { id, .. } => format!("advance {id}"),
             Change::Remove(id) => format!("remove {id}"),
         };
@@ -95,6 +99,7 @@ impl HeldStore {
     }
 
     pub fn record(&self, id: &str) -> Option<JobRecord> {
-        self.disk.records().into_iter().find(|r| r.id == *id)
+        let records = self.disk.records();
+        records.iter().map(JobRecord::of).find(|r| r.id == *id)
     }
 }

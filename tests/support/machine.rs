@@ -5,9 +5,10 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use jobber::testing::{Fault, FaultyStorage, ManualClock, Operation, Simulation};
-use jobber::{JobRecord, MemoryStorage};
+use jobber::MemoryStorage;
 
 use super::Log;
+use super::record::JobRecord;
 
 pub struct Machine {
     pub clock: ManualClock,
@@ -86,7 +87,7 @@ impl Machine {
     }
 
     pub fn records(&self) -> Vec<JobRecord> {
-        self.disk.records()
+        self.disk.records().iter().map(JobRecord::of).collect()
     }
 
     pub fn record(&self, id: &str) -> Option<JobRecord> {

@@ -1,0 +1,141 @@
+//! A stored record with all its fields, which are private in the library: read from, and
+//! turned into, what the library serializes.
+
+use std::time::Duration;
+
+use jobber::{JobStatus, Misfire, Run};
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobRecord {
+    pub version: u32,
+    pub id: String,
+    pub task: String,
+    pub args: String,
+    #[serde(with = "text")]
+    pub scheduled_at: OffsetDateTime,
+    pub trigger: TriggerRecord,
+    pub zone: Option<String>,
+    pub progress: ProgressRecord,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TriggerRecord {
+    Delay,
+    At,
+    Every {
+        interval: Duration,
+        options: RecurringRecord,
+    },
+    Cron {
+        expression: String,
+        options: RecurringRecord,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RecurringRecord {
+    pub misfire: Misfire,
+    pub jitter: Duration,
+    pub max_runs: Option<u64>,
+    pub max_failures: u32,
+    #[serde(with = "optional_text")]
+    pub start_date: Option<OffsetDateTime>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProgressRecord {
+    #[serde(with = "text")]
+    pub due: OffsetDateTime,
+    #[serde(with = "text")]
+    pub nominal: OffsetDateTime,
+    pub attempts: u32,
+    pub last_failure: Option<JobStatus>,
+    #[serde(with = "optional_text")]
+    pub start_intent: Option<OffsetDateTime>,
+    pub recurring: Option<RecurringProgress>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RecurringProgress {
+    pub runs: u64,
+    pub failures_in_a_row: u32,
+    pub last_run: Option<Run>,
+    #[serde(with = "optional_text")]
+    pub started_at: Option<OffsetDateTime>,
+    #[serde(with = "text")]
+    pub run_up_to: OffsetDateTime,
+    pub skipped: Option<SkippedRecord>,
+    #[serde(with = "text")]
+    pub handled_up_to: OffsetDateTime,
+    #[serde(with = "optional_text")]
+    pub covers_up_to: Option<OffsetDateTime>,
+    pub catch_ups: u32,
+    pub is_catch_up: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SkippedRecord {
+    #[serde(with = "text")]
+    pub from: OffsetDateTime,
+    #[serde(with = "text")]
+    pub to: OffsetDateTime,
+}
+
+impl JobRecord {
+    pub fn of(record: &jobber::JobRecord) -> Self {
+        serde_json::from_value(serde_json::to_value(record).unwrap()).unwrap()
+    }
+
+    pub fn to_stored(&self) -> jobber::JobRecord {
+        serde_json::from_value(serde_json::to_value(self).unwrap()).unwrap()
+    }
+}
+
+mod text {
+    use serde::{Deserialize, Deserializer, Serializer};
+    use time::OffsetDateTime;
+    use time::format_description::BorrowedFormatItem;
+    use time::format_description::well_known::Rfc3339;
+    use time::macros::format_description;
+
+    const FORMAT: &[BorrowedFormatItem<'_>] = format_description!(
+        "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:9]Z"
+    );
+
+    pub fn format(time: &OffsetDateTime) -> String {
+        time.format(FORMAT).unwrap()
+    }
+
+    pub fn serialize<S: Serializer>(time: &OffsetDateTime, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(&format(time))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<OffsetDateTime, D::Error> {
+        let text = String::deserialize(d)?;
+        OffsetDateTime::parse(&text, &Rfc3339).map_err(serde::de::Error::custom)
+    }
+}
+
+mod optional_text {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use time::OffsetDateTime;
+
+    #[derive(Deserialize)]
+    struct Text(#[serde(with = "super::text")] OffsetDateTime);
+
+    pub fn serialize<S: Serializer>(
+        time: &Option<OffsetDateTime>,
+        s: S,
+    ) -> Result<S::Ok, S::Error> {
+        time.as_ref().map(super::text::format).serialize(s)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        d: D,
+    ) -> Result<Option<OffsetDateTime>, D::Error> {
+        Ok(Option::<Text>::deserialize(d)?.map(|text| text.0))
+    }
+}
