@@ -20,7 +20,8 @@ use crate::storage::contract::{Health, Storage, UnresolvedJob};
 use crate::storage::writer::Writer;
 use crate::sync::panics::{catch_panic, drop_catching_panic};
 use crate::sync::primitives::{Arc, Event as Signal, Mutex, Timer, block_on, lock, thread};
-use crate::sync::waiter::{Condition, Replied, Reply, Waiter};
+use crate::sync::reply::{Reply, ReplySent};
+use crate::sync::waiter::{Condition, Waiter};
 use crate::value::clock::{AppClock, Clock};
 use crate::value::error::{StartError, StorageError, ZoneError};
 use crate::value::id::JobId;
@@ -323,7 +324,7 @@ impl Jobber {
     pub fn start(&self) -> Action<'_, Result<(), StartError>> {
         Action::new(async {
             match self.inner.start()? {
-                Some(started) => Waiter::new(Replied(started)).await,
+                Some(started) => Waiter::new(ReplySent(started)).await,
                 None => Ok(()),
             }
         })
@@ -500,7 +501,7 @@ impl Jobber {
         let id = id.into();
         Action::new(async move {
             match self.inner.hub.discard(&id) {
-                Some(reply) => Waiter::new(Replied(reply)).await.map(|()| true),
+                Some(reply) => Waiter::new(ReplySent(reply)).await.map(|()| true),
                 None => Ok(false),
             }
         })
@@ -589,12 +590,12 @@ impl Inner {
                 let hub = start.hub.clone();
                 match start.open(writer) {
                     Ok(writer) => {
-                        told.give(Ok(()));
+                        told.send(Ok(()));
                         if let Some(store) = &hub.store {
                             store.run_thread(writer);
                         }
                     }
-                    Err(error) => told.give(Err(error)),
+                    Err(error) => told.send(Err(error)),
                 }
             });
         if let Err(source) = spawned {

@@ -17,7 +17,8 @@ use crate::storage::contract::Change;
 use crate::storage::writer::{Ack, Entry, Need};
 use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::{Arc, Event as Signal, block_on};
-use crate::sync::waiter::{Condition, Replied, Reply, Waiter};
+use crate::sync::reply::{Reply, ReplySent};
+use crate::sync::waiter::{Condition, Waiter};
 use crate::value::clock::Now;
 use crate::value::error::{ScheduleError, check_id};
 use crate::value::id::JobId;
@@ -47,10 +48,10 @@ pub(crate) enum Submitted<A, R> {
 pub(crate) enum Step<A, R> {
     Done(Result<Job<R>, ScheduleError>),
     /// The store is asked whether it takes a new job.
-    Storing(Waiter<Replied<Stored<R>>>),
+    Storing(Waiter<ReplySent<Stored<R>>>),
     /// It is asked whether it takes other arguments and another trigger for this
     /// one.
-    Replacing(Waiter<Replied<Replaced<A>>>, Arc<JobState<A, R>>),
+    Replacing(Waiter<ReplySent<Replaced<A>>>, Arc<JobState<A, R>>),
     /// It is asked about another job of this id; what comes then depends on the
     /// answer.
     Behind(Waiter<Reserved>, A),
@@ -117,7 +118,7 @@ where
             };
         }
         match job.begin_replace(args, self.plan.clone(), self.text.clone(), self.now) {
-            Replacing::Waits(reply) => Ok(Step::Replacing(Waiter::new(Replied(reply)), job)),
+            Replacing::Waits(reply) => Ok(Step::Replacing(Waiter::new(ReplySent(reply)), job)),
             Replacing::Done(back) => Err(back),
             Replacing::Refused(error, back) => {
                 drop_catching_panic(back);
@@ -168,14 +169,14 @@ where
                     Ok(change) => (Ok(()), Some(change)),
                     Err(error) => (Err(error), None),
                 };
-                told.answer(Stored {
+                told.set(Stored {
                     result: job.store_answered(due, result),
                     _change: change,
                 });
                 (job, told)
             },
             |(job, told)| {
-                told.wake();
+                told.notify();
                 drop(told);
                 job.let_go();
             },
@@ -191,7 +192,7 @@ where
             // A durable task is not registered without a store.
             None => return Step::Done(Err(ScheduleError::Stopped)),
         }
-        Step::Storing(Waiter::new(Replied(reply)))
+        Step::Storing(Waiter::new(ReplySent(reply)))
     }
 }
 

@@ -9,9 +9,9 @@ use futures_lite::Stream;
 use time::{Duration, OffsetDateTime};
 
 use crate::job::record::Run;
+use crate::sync::deferred_wakes::{WakerWrapper, defer_wakes};
 use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering, lock};
-use crate::sync::waking::{ShieldedWaker, wake_after};
 use crate::value::id::JobId;
 use crate::value::status::JobStatus;
 
@@ -162,7 +162,7 @@ pub struct Events {
     /// An event that waits behind the news that some were missed.
     held: Option<Event>,
     missed: Arc<AtomicU64>,
-    waker: ShieldedWaker,
+    waker: WakerWrapper,
     bus: Arc<EventBus>,
 }
 
@@ -219,8 +219,8 @@ impl Stream for Events {
         if let Some(event) = self.held.take() {
             return Poll::Ready(Some(event));
         }
-        let shielded = self.waker.of(cx.waker());
-        let mut cx = Context::from_waker(&shielded.waker);
+        let wrapped = self.waker.wrap(cx.waker());
+        let mut cx = Context::from_waker(&wrapped.waker);
         let sent = ready!(self.receiver.as_mut().poll_next(&mut cx));
         Poll::Ready(match sent {
             Some(sent) => Some(self.unpack(sent)),
@@ -253,7 +253,7 @@ impl Iterator for BlockingEvents {
 
 impl Drop for Events {
     fn drop(&mut self) {
-        wake_after(|| self.receiver.close());
+        defer_wakes(|| self.receiver.close());
         self.bus.forget_closed();
     }
 }
@@ -313,7 +313,7 @@ impl EventBus {
             receiver: Box::pin(receiver),
             held: None,
             missed,
-            waker: ShieldedWaker::default(),
+            waker: WakerWrapper::default(),
             bus: self.clone(),
         }
     }
@@ -362,7 +362,7 @@ impl EventBus {
                     reader.send(event.clone());
                 }
             }
-            wake_after(|| drop_catching_panic(readers));
+            defer_wakes(|| drop_catching_panic(readers));
             lock(&self.outbox).is_delivering = false;
         }
         let readers = {
@@ -372,7 +372,7 @@ impl EventBus {
             std::mem::take(&mut readers.list)
         };
         // The last sender wakes its reader.
-        wake_after(|| drop_catching_panic(readers));
+        defer_wakes(|| drop_catching_panic(readers));
     }
 
     /// No event will follow. Those before are sent, by whoever is sending.
@@ -397,7 +397,7 @@ impl Reader {
             missed_before,
             event,
         };
-        let is_full = wake_after(|| {
+        let is_full = defer_wakes(|| {
             let sent = self.sender.try_send(sent);
             matches!(sent, Err(TrySendError::Full(_)))
         });

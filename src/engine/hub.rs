@@ -16,12 +16,12 @@ use crate::job::record::JobRecord;
 use crate::registry::table::{Table, Wake};
 use crate::storage::contract::Change;
 use crate::storage::writer::Store;
+use crate::sync::cache_padded::CachePadded;
+use crate::sync::deferred_wakes::notify_all;
 use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::{
-    Arc, AtomicBool, AtomicUsize, CachePadded, Event as Signal, Mutex, OnceLock, Ordering, lock,
-    thread::Thread,
+    Arc, AtomicBool, AtomicUsize, Event as Signal, Mutex, OnceLock, Ordering, lock, thread::Thread,
 };
-use crate::sync::waking::notify_all;
 use crate::timer::heap::{Kind, Tag};
 use crate::value::clock::{AppClock, Due, Now, WallNanos};
 use crate::value::error::{ScheduleError, check_id};

@@ -8,7 +8,7 @@ use crate::registry::table::Wake;
 use crate::storage::contract::{Change, Loaded, UnresolvedJob};
 use crate::storage::writer::{Ack, Entry, Need};
 use crate::sync::primitives::{Arc, lock};
-use crate::sync::waiter::Reply;
+use crate::sync::reply::Reply;
 use crate::timer::heap::Kind;
 use crate::value::clock::{Due, Now};
 use crate::value::error::{RegisterError, StorageError, UnresolvedReason};

@@ -22,9 +22,9 @@ use crate::job::progress::{Begun, CatchUp, Closing, Mark, Plan, Progress, RunRec
 use crate::job::record::{JobRecord, Run};
 use crate::job::stop::Control;
 use crate::registry::table::Wake;
+use crate::sync::deferred_wakes::notify_all;
 use crate::sync::panics::{catch_panic, drop_catching_panic};
 use crate::sync::primitives::{Arc, Mutex, MutexGuard, OnceLock, lock};
-use crate::sync::waking::notify_all;
 use crate::timer::heap::Kind;
 use crate::value::clock::{Due, Look, MonoNanos, Now, WallNanos};
 use crate::value::error::BoxError;

@@ -7,8 +7,8 @@ use crate::engine::run::{After, JobState, Leftovers, Settling, State};
 use crate::job::execution::{Execution, Exit};
 use crate::job::outcome::{Failure, Outcome};
 use crate::job::progress::{Closing, Next, Retry, RunRecord, Verdict};
+use crate::sync::deferred_wakes::notify_all;
 use crate::sync::panics::drop_catching_panic;
-use crate::sync::waking::notify_all;
 use crate::value::clock::{Due, Look, Now};
 use crate::value::status::{JobStatus, Show};
 

@@ -17,11 +17,11 @@ use crate::job::record::{JobRecord, ProgressRecord, RECORD_VERSION};
 use crate::registry::table::Wake;
 use crate::storage::contract::Change;
 use crate::storage::writer::{Ack, Entry, Need};
+use crate::sync::deferred_wakes::notify_all;
 use crate::sync::panics::{catch_panic, drop_catching_panic};
 use crate::sync::primitives::lock;
 use crate::sync::primitives::{Arc, Mutex, MutexGuard};
-use crate::sync::waiter::Reply;
-use crate::sync::waking::notify_all;
+use crate::sync::reply::Reply;
 use crate::timer::heap::Kind;
 use crate::value::clock::{Due, Look, MonoNanos, Now};
 use crate::value::error::{ScheduleError, StorageError, UnresolvedReason};
@@ -85,7 +85,7 @@ pub(crate) enum Forgetting {
 
 fn closed() -> Told {
     let reply = Reply::new();
-    reply.give(Err(StorageError::Closed));
+    reply.send(Err(StorageError::Closed));
     reply
 }
 
@@ -227,10 +227,10 @@ where
             move |result| {
                 job.stored();
                 job.let_go();
-                told.answer(result.map(drop));
+                told.set(result.map(drop));
                 told
             },
-            |told| told.wake(),
+            |told| told.notify(),
         );
         if !self.queue(state, Change::Remove(self.core.id.clone()), Need::Must, ack) {
             return Forgetting::Closed(closed());
@@ -450,14 +450,14 @@ where
         let (job, told) = (self.clone(), reply.clone());
         let ack = Ack::caller(
             move |result| {
-                told.answer(job.end_replace(args, plan, record, before, result.map(drop)));
+                told.set(job.end_replace(args, plan, record, before, result.map(drop)));
                 if before.was_durable {
                     job.stored();
                 }
                 (job, told)
             },
             |(job, told)| {
-                told.wake();
+                told.notify();
                 job.let_go_of(told);
             },
         );

@@ -17,8 +17,9 @@ use std::collections::VecDeque;
 
 use crate::executor::job_future::{BlockingJob, Executor, JobFuture};
 use crate::job::execution::{Execution, Fired};
+use crate::sync::cache_padded::CachePadded;
 use crate::sync::panics::{catch_panic, drop_catching_panic};
-use crate::sync::primitives::{Arc, AtomicUsize, CachePadded, Mutex, Ordering, lock};
+use crate::sync::primitives::{Arc, AtomicUsize, Mutex, Ordering, lock};
 use crate::timer::heap::Tag;
 use crate::value::clock::Now;
 

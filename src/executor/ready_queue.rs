@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use crate::executor::dispatcher::{FRUITLESS_SPAWNS, TAKEN_AT_A_TIME, Taken};
-use crate::sync::primitives::{Arc, CachePadded, Mutex, MutexGuard, lock};
+use crate::sync::cache_padded::CachePadded;
+use crate::sync::primitives::{Arc, Mutex, MutexGuard, lock};
 use crate::timer::heap::Tag;
 use crate::value::clock::Now;
 

@@ -14,7 +14,7 @@ use crate::job::record::Run;
 use crate::job::stop::Control;
 use crate::registry::table::TableEntry;
 use crate::sync::primitives::{Arc, Event};
-use crate::sync::waiter::Reply;
+use crate::sync::reply::Reply;
 use crate::value::clock::{Look, MonoNanos, Now, WallNanos};
 use crate::value::error::StorageError;
 use crate::value::id::JobId;

@@ -14,7 +14,8 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use crate::sync::primitives::{Arc, AtomicU64, CachePadded, Ordering};
+use crate::sync::cache_padded::CachePadded;
+use crate::sync::primitives::{Arc, AtomicU64, Ordering};
 use crate::timer::heap::{Key, Kind, MAX_SLOTS, Tag};
 use crate::value::clock::{Due, MonoNanos, Now};
 use crate::value::id::JobId;

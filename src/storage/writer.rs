@@ -20,10 +20,10 @@ use std::time::{Duration, Instant};
 
 use crate::job::execution::Execution;
 use crate::storage::contract::{Change, Storage};
+use crate::sync::deferred_wakes::notify_all;
 use crate::sync::panics::{catch_panic, drop_catching_panic};
 use crate::sync::primitives::{Arc, Event as Signal, Mutex, lock, thread, thread::Thread};
-use crate::sync::waiter::Reply;
-use crate::sync::waking::notify_all;
+use crate::sync::reply::Reply;
 use crate::value::clock::AppClock;
 use crate::value::error::StorageError;
 use crate::value::id::JobId;
@@ -118,8 +118,8 @@ impl Ack {
     pub(crate) fn reply(told: Arc<Reply<Result<(), StorageError>>>) -> Self {
         let wake = told.clone();
         Self::caller(
-            move |result| told.answer(result.map(drop)),
-            move |()| wake.wake(),
+            move |result| told.set(result.map(drop)),
+            move |()| wake.notify(),
         )
     }
 
