@@ -22,7 +22,8 @@ use crate::sync::panics::{catch_panic, drop_catching_panic};
 use crate::sync::primitives::{Arc, Event as Signal, Mutex, Timer, block_on, lock, thread};
 use crate::sync::reply::{Reply, ReplySent};
 use crate::sync::waiter::{Condition, Waiter};
-use crate::value::clock::{AppClock, Clock};
+use crate::value::app_clock::AppClock;
+use crate::value::clock::Clock;
 use crate::value::error::{StartError, StorageError, ZoneError};
 use crate::value::id::JobId;
 use crate::value::shared_state::StateMap;
@@ -115,7 +116,7 @@ impl JobberBuilder {
 
     /// Where the time is read; without it, [`SystemClock`](crate::SystemClock).
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = AppClock::Other(Arc::new(clock));
+        self.clock = AppClock::Custom(Arc::new(clock));
         self
     }
 

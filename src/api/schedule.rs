@@ -13,9 +13,9 @@ use crate::engine::hub::When;
 use crate::engine::run::{JobState, TaskDef};
 use crate::job::progress::{DEFAULT_MAX_FAILURES, Limits, Line, Plan, Recurring};
 use crate::sync::primitives::Arc;
-use crate::value::clock::{Due, MAX_DURATION, Now, to_nanos, to_wall, wall_range};
 use crate::value::error::{CronError, ScheduleError, ZoneError};
 use crate::value::id::JobId;
+use crate::value::time_units::{Due, MAX_DURATION, Now, to_nanos, to_wall, wall_range};
 
 pub use crate::api::submit::Submit;
 use crate::api::submit::{Submission, Submitted};

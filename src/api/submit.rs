@@ -19,9 +19,9 @@ use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::{Arc, Event as Signal, block_on};
 use crate::sync::reply::{Reply, ReplySent};
 use crate::sync::waiter::{Condition, Waiter};
-use crate::value::clock::Now;
 use crate::value::error::{ScheduleError, check_id};
 use crate::value::id::JobId;
+use crate::value::time_units::Now;
 
 /// A job that is on its way into the app, and its store.
 pub(crate) struct Submission<A, R> {

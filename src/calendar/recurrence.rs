@@ -9,7 +9,7 @@ use time::UtcOffset;
 use crate::calendar::cron::expression::Cron;
 use crate::calendar::zone::time_zone::Zone;
 use crate::sync::primitives::Arc;
-use crate::value::clock::{from_wall, to_nanos, to_wall};
+use crate::value::time_units::{from_wall, to_nanos, to_wall};
 
 /// What a recurring job does about times that have passed without a run: the
 /// last run took longer than the interval, the clock jumped, or the program

@@ -15,8 +15,8 @@ use crate::registry::table::Inbox;
 use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::{Arc, thread, thread::Thread};
 use crate::timer::heap::{Key, Kind, TimerQueue};
-use crate::value::clock::{Due, Now, to_nanos};
 use crate::value::error::StartError;
+use crate::value::time_units::{Due, Now, to_nanos};
 
 /// How many keys are taken out, and how many jobs looked up, in one go: at first.
 const BATCH: usize = 256;

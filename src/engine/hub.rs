@@ -23,11 +23,12 @@ use crate::sync::primitives::{
     Arc, AtomicBool, AtomicUsize, Event as Signal, Mutex, OnceLock, Ordering, lock, thread::Thread,
 };
 use crate::timer::heap::{Kind, Tag};
-use crate::value::clock::{AppClock, Due, Now, WallNanos};
+use crate::value::app_clock::AppClock;
 use crate::value::error::{ScheduleError, check_id};
 use crate::value::id::JobId;
 use crate::value::shared_state::StateMap;
 use crate::value::status::JobStatus;
+use crate::value::time_units::{Due, Now, WallNanos};
 
 pub(crate) type Live = Arc<dyn Execution>;
 

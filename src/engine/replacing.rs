@@ -7,9 +7,9 @@ use crate::job::progress::{Closing, Plan};
 use crate::job::record::JobRecord;
 use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::{MutexGuard, lock};
-use crate::value::clock::Now;
 use crate::value::error::ScheduleError;
 use crate::value::status::{JobStatus, Moved};
+use crate::value::time_units::Now;
 
 /// Why a job can't be replaced.
 pub(crate) enum NotReplaceable {

@@ -10,10 +10,10 @@ use crate::storage::writer::{Ack, Entry, Need};
 use crate::sync::primitives::{Arc, lock};
 use crate::sync::reply::Reply;
 use crate::timer::heap::Kind;
-use crate::value::clock::{Due, Now};
 use crate::value::error::{RegisterError, StorageError, UnresolvedReason};
 use crate::value::id::JobId;
 use crate::value::status::JobStatus;
+use crate::value::time_units::{Due, Now};
 
 /// A task, as a stored job sees it.
 pub(crate) trait Restore: Send + Sync {

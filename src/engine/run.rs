@@ -26,12 +26,13 @@ use crate::sync::deferred_wakes::notify_all;
 use crate::sync::panics::{catch_panic, drop_catching_panic};
 use crate::sync::primitives::{Arc, Mutex, MutexGuard, OnceLock, lock};
 use crate::timer::heap::Kind;
-use crate::value::clock::{Due, Look, MonoNanos, Now, WallNanos};
+use crate::value::app_clock::Look;
 use crate::value::error::BoxError;
 use crate::value::id::JobId;
 use crate::value::retry::Backoff;
 use crate::value::shared_state::StateMap;
 use crate::value::status::{JobStatus, Moved, Show};
+use crate::value::time_units::{Due, MonoNanos, Now, WallNanos};
 
 /// A registered task: its options, and how to make an attempt of it.
 ///

@@ -9,8 +9,9 @@ use crate::job::outcome::{Failure, Outcome};
 use crate::job::progress::{Closing, Next, Retry, RunRecord, Verdict};
 use crate::sync::deferred_wakes::notify_all;
 use crate::sync::panics::drop_catching_panic;
-use crate::value::clock::{Due, Look, Now};
+use crate::value::app_clock::Look;
 use crate::value::status::{JobStatus, Show};
+use crate::value::time_units::{Due, Now};
 
 impl<A, R> JobState<A, R>
 where

@@ -23,9 +23,10 @@ use crate::sync::primitives::lock;
 use crate::sync::primitives::{Arc, Mutex, MutexGuard};
 use crate::sync::reply::Reply;
 use crate::timer::heap::Kind;
-use crate::value::clock::{Due, Look, MonoNanos, Now};
+use crate::value::app_clock::Look;
 use crate::value::error::{ScheduleError, StorageError, UnresolvedReason};
 use crate::value::status::{JobStatus, Show};
+use crate::value::time_units::{Due, MonoNanos, Now};
 
 type Told = Arc<Reply<Result<(), StorageError>>>;
 

@@ -21,7 +21,7 @@ use crate::sync::cache_padded::CachePadded;
 use crate::sync::panics::{catch_panic, drop_catching_panic};
 use crate::sync::primitives::{Arc, AtomicUsize, Mutex, Ordering, lock};
 use crate::timer::heap::Tag;
-use crate::value::clock::Now;
+use crate::value::time_units::Now;
 
 use crate::executor::drainer::Drainer;
 use crate::executor::ready_queue::{DueTags, Piece, ReadyQueue, Share};

@@ -15,11 +15,12 @@ use crate::job::stop::Control;
 use crate::registry::table::TableEntry;
 use crate::sync::primitives::{Arc, Event};
 use crate::sync::reply::Reply;
-use crate::value::clock::{Look, MonoNanos, Now, WallNanos};
+use crate::value::app_clock::Look;
 use crate::value::error::StorageError;
 use crate::value::id::JobId;
 use crate::value::shared_state::StateMap;
 use crate::value::status::StatusCell;
+use crate::value::time_units::{MonoNanos, Now, WallNanos};
 
 /// What every job has, whatever its types.
 #[derive(Debug)]

@@ -10,9 +10,10 @@ use crate::calendar::zone::time_zone::Zone;
 use crate::job::outcome::Failure;
 use crate::job::stop::Control;
 use crate::sync::primitives::Arc;
-use crate::value::clock::{Due, Look, MonoNanos, Now, WallNanos};
+use crate::value::app_clock::Look;
 use crate::value::retry::{Backoff, RetryHint};
 use crate::value::status::JobStatus;
+use crate::value::time_units::{Due, MonoNanos, Now, WallNanos};
 
 /// What a scheduling asks for.
 #[derive(Clone, Debug)]
@@ -858,7 +859,7 @@ impl Progress {
             RetryHint::After(delay) => delay,
             RetryHint::None => retry.backoff.delay(self.attempts, retry.random),
         };
-        let delay = crate::value::clock::to_nanos(delay).unwrap_or(MonoNanos::MAX);
+        let delay = crate::value::time_units::to_nanos(delay).unwrap_or(MonoNanos::MAX);
         Some(Due::Mono(now.mono.saturating_add(delay)))
     }
 

@@ -13,8 +13,8 @@ use crate::job::record::{
     JobRecord, JumpRecord, ProgressRecord, RecurringProgress, RecurringRecord, Run, TriggerRecord,
 };
 use crate::sync::primitives::Arc;
-use crate::value::clock::{Due, Now, WallNanos, from_wall, to_nanos, to_wall};
 use crate::value::error::UnresolvedReason;
+use crate::value::time_units::{Due, Now, WallNanos, from_wall, to_nanos, to_wall};
 
 impl Plan {
     /// What a store is to know of it.

@@ -17,8 +17,8 @@ use std::collections::hash_map::Entry;
 use crate::sync::cache_padded::CachePadded;
 use crate::sync::primitives::{Arc, AtomicU64, Ordering};
 use crate::timer::heap::{Key, Kind, MAX_SLOTS, Tag};
-use crate::value::clock::{Due, MonoNanos, Now};
 use crate::value::id::JobId;
+use crate::value::time_units::{Due, MonoNanos, Now};
 
 use crate::registry::pages::{Keys, PAGE, Page, Pages};
 

@@ -24,7 +24,7 @@ use crate::sync::deferred_wakes::notify_all;
 use crate::sync::panics::{catch_panic, drop_catching_panic};
 use crate::sync::primitives::{Arc, Event as Signal, Mutex, lock, thread, thread::Thread};
 use crate::sync::reply::Reply;
-use crate::value::clock::AppClock;
+use crate::value::app_clock::AppClock;
 use crate::value::error::StorageError;
 use crate::value::id::JobId;
 use crate::value::retry::Backoff;

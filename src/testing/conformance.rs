@@ -10,9 +10,9 @@ use crate::job::record::{
     JobRecord, JumpRecord, ProgressRecord, RecurringProgress, RecurringRecord, Run, TriggerRecord,
 };
 use crate::storage::contract::{Change, Loaded, Storage};
-use crate::value::clock::{from_wall, wall_range};
 use crate::value::id::JobId;
 use crate::value::status::JobStatus;
+use crate::value::time_units::{from_wall, wall_range};
 
 /// Checks that a store keeps what it promises: run it on one of your own.
 ///

@@ -1,10 +1,12 @@
 //! Values that have no behaviour of the engine: ids, status, errors, times, policies.
 
+pub(crate) mod app_clock;
 pub(crate) mod clock;
 pub(crate) mod error;
 pub(crate) mod id;
 pub(crate) mod retry;
 pub(crate) mod shared_state;
 pub(crate) mod status;
+pub(crate) mod time_units;
 #[cfg(feature = "serde")]
 pub(crate) mod timestamp;

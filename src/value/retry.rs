@@ -4,8 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use crate::value::clock::{MAX_DURATION, to_nanos};
 use crate::value::error::{BoxError, RegisterError};
+use crate::value::time_units::{MAX_DURATION, to_nanos};
 
 /// How often, and after how long, a failed attempt is tried again.
 ///

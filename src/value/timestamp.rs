@@ -132,7 +132,7 @@ pub(crate) mod optional {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::value::clock::{from_wall, wall_range};
+    use crate::value::time_units::{from_wall, wall_range};
 
     #[test]
     fn a_time_reads_back_and_sorts_as_its_text() {

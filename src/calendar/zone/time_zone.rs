@@ -5,8 +5,8 @@ use std::fmt;
 
 use time::{OffsetDateTime, UtcOffset};
 
-use crate::value::clock::{WallNanos, from_wall};
 use crate::value::error::ZoneError;
+use crate::value::time_units::{WallNanos, from_wall};
 
 #[cfg(feature = "tz")]
 use crate::calendar::zone::named::Named;
