@@ -1,4 +1,4 @@
-//! Values that have no behaviour of the engine: ids, status, errors, times, policies.
+//! Plain values that every other part uses: ids, statuses, errors, times, retry policies.
 
 pub(crate) mod app_clock;
 pub(crate) mod clock;
