@@ -176,6 +176,7 @@ pub use storage::sqlite::database::{SqliteStorage, Synchronous};
 #[cfg(feature = "sqlite")]
 #[doc(hidden)]
 pub use storage::sqlite::rows::Columns;
+pub use value::backoff::Backoff;
 pub use value::clock::{Clock, SystemClock};
 pub use value::error::{
     BoxError, CronError, CronField, ExecutorDropped, InvalidId, JobError, MissingState,
@@ -183,7 +184,7 @@ pub use value::error::{
     ZoneError,
 };
 pub use value::id::JobId;
-pub use value::retry::{Abort, Backoff, RetryAfter};
+pub use value::retry_hint::{Abort, RetryAfter};
 pub use value::status::JobStatus;
 
 /// The README's examples are tests.

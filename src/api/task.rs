@@ -13,9 +13,9 @@ use crate::job::codec::Codec;
 use crate::job::execution::Body;
 use crate::job::progress::Begun;
 use crate::sync::primitives::Arc;
+use crate::value::backoff::Backoff;
 use crate::value::error::{RegisterError, check_task_name};
 use crate::value::id::JobId;
-use crate::value::retry::Backoff;
 use crate::value::time_units::{MAX_DURATION, to_nanos};
 
 /// A task on its way to be registered, from [`Jobber::task`](crate::Jobber::task)

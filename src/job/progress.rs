@@ -11,7 +11,8 @@ use crate::job::outcome::Failure;
 use crate::job::stop::Control;
 use crate::sync::primitives::Arc;
 use crate::value::app_clock::Look;
-use crate::value::retry::{Backoff, RetryHint};
+use crate::value::backoff::Backoff;
+use crate::value::retry_hint::RetryHint;
 use crate::value::status::JobStatus;
 use crate::value::time_units::{Due, MonoNanos, Now, WallNanos};
 

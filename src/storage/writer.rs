@@ -25,9 +25,9 @@ use crate::sync::panics::{catch_panic, drop_catching_panic};
 use crate::sync::primitives::{Arc, Event as Signal, Mutex, lock, thread, thread::Thread};
 use crate::sync::reply::Reply;
 use crate::value::app_clock::AppClock;
+use crate::value::backoff::Backoff;
 use crate::value::error::StorageError;
 use crate::value::id::JobId;
-use crate::value::retry::Backoff;
 
 /// A change on its way to the store.
 pub(crate) struct Entry {
