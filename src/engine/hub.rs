@@ -22,7 +22,7 @@ use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::{
     Arc, AtomicBool, AtomicUsize, Event as Signal, Mutex, OnceLock, Ordering, lock, thread::Thread,
 };
-use crate::timer::heap::{Kind, Tag};
+use crate::timer::key::{KeyKind, Tag};
 use crate::value::app_clock::AppClock;
 use crate::value::error::{ScheduleError, check_id};
 use crate::value::id::JobId;
@@ -178,7 +178,7 @@ impl Phase {
 pub(crate) enum When {
     /// At once, and past the timer.
     Now,
-    At(Due, Kind),
+    At(Due, KeyKind),
 }
 
 /// What is left of a job that has left the table.
@@ -345,7 +345,7 @@ impl Hub {
             let is_there = board.table.fill(slot, job.clone());
             is_late = is_there && board.phase != Phase::Running;
             if board.phase == Phase::Running {
-                board.table.arm(slot, due, Kind::Look, now)
+                board.table.arm(slot, due, KeyKind::Decide, now)
             } else {
                 Wake::No
             }
@@ -441,7 +441,7 @@ impl Hub {
         self.tables().of(slot).get(slot).cloned()
     }
 
-    pub(crate) fn arm(&self, slot: u32, due: Due, kind: Kind, now: Now) -> Wake {
+    pub(crate) fn arm(&self, slot: u32, due: Due, kind: KeyKind, now: Now) -> Wake {
         self.tables().of(slot).arm(slot, due, kind, now)
     }
 

@@ -9,7 +9,7 @@ use crate::storage::contract::{Change, Loaded, UnresolvedJob};
 use crate::storage::writer::{Ack, Entry, Need};
 use crate::sync::primitives::{Arc, lock};
 use crate::sync::reply::Reply;
-use crate::timer::heap::Kind;
+use crate::timer::key::KeyKind;
 use crate::value::error::{RegisterError, StorageError, UnresolvedReason};
 use crate::value::id::JobId;
 use crate::value::status::JobStatus;
@@ -193,7 +193,7 @@ impl Hub {
             let wake = if is_due {
                 Wake::No
             } else {
-                board.table.arm(slot, due, Kind::Look, now)
+                board.table.arm(slot, due, KeyKind::Decide, now)
             };
             (wake, needs_room(&board.table, slot))
         };

@@ -25,7 +25,7 @@ use crate::registry::table::Wake;
 use crate::sync::deferred_wakes::notify_all;
 use crate::sync::panics::{catch_panic, drop_catching_panic};
 use crate::sync::primitives::{Arc, Mutex, MutexGuard, OnceLock, lock};
-use crate::timer::heap::Kind;
+use crate::timer::key::KeyKind;
 use crate::value::app_clock::Look;
 use crate::value::backoff::Backoff;
 use crate::value::error::BoxError;
@@ -68,11 +68,11 @@ where
     /// Who sees to a job when it comes due. If there may be more to it than to
     /// start it, that is the timer, at the time at which it finds it due; and a
     /// blocking job needs no thread of the async executor.
-    pub(crate) fn key_kind(&self, is_plain: bool) -> Kind {
+    pub(crate) fn key_kind(&self, is_plain: bool) -> KeyKind {
         if is_plain && !self.is_blocking {
-            Kind::Start
+            KeyKind::Start
         } else {
-            Kind::Look
+            KeyKind::Decide
         }
     }
 
@@ -332,7 +332,7 @@ where
         Exit::Done
     }
 
-    pub(crate) fn key_kind(&self, state: &State<A, R>) -> Kind {
+    pub(crate) fn key_kind(&self, state: &State<A, R>) -> KeyKind {
         self.task.key_kind(state.progress.is_plain())
     }
 
@@ -465,7 +465,7 @@ where
         if let Some(timeout) = self.task.timeout {
             let due = Due::Mono(now.mono.saturating_add(timeout.nanos));
             state.progress.set_timer(Some(due));
-            wake = hub.arm(self.core.slot, due, Kind::Look, now);
+            wake = hub.arm(self.core.slot, due, KeyKind::Decide, now);
         }
         hub.record(self, now, || JobEventKind::Started {
             run: begun.run,

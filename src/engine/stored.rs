@@ -22,7 +22,7 @@ use crate::sync::panics::{catch_panic, drop_catching_panic};
 use crate::sync::primitives::lock;
 use crate::sync::primitives::{Arc, Mutex, MutexGuard};
 use crate::sync::reply::Reply;
-use crate::timer::heap::Kind;
+use crate::timer::key::KeyKind;
 use crate::value::app_clock::Look;
 use crate::value::error::{ScheduleError, StorageError, UnresolvedReason};
 use crate::value::status::{JobStatus, Show};
@@ -321,7 +321,7 @@ where
         if self.core.status.actual() == JobStatus::Scheduled {
             wake = self
                 .hub()
-                .arm(self.core.slot, Due::Mono(now.mono), Kind::Look, now);
+                .arm(self.core.slot, Due::Mono(now.mono), KeyKind::Decide, now);
         }
         drop(state);
         self.hub().wake(wake);
@@ -338,7 +338,7 @@ where
             durable.catch_up = CatchUp::Waits;
         }
         let due = Due::Mono(at_the_latest);
-        let wake = self.hub().arm(self.core.slot, due, Kind::Look, now);
+        let wake = self.hub().arm(self.core.slot, due, KeyKind::Decide, now);
         drop(state);
         self.hub().wake(wake);
     }

@@ -20,7 +20,7 @@ use crate::job::execution::{Execution, Fired};
 use crate::sync::cache_padded::CachePadded;
 use crate::sync::panics::{catch_panic, drop_catching_panic};
 use crate::sync::primitives::{Arc, AtomicUsize, Mutex, Ordering, lock};
-use crate::timer::heap::Tag;
+use crate::timer::key::Tag;
 use crate::value::time_units::Now;
 
 use crate::executor::drainer::Drainer;

@@ -6,7 +6,7 @@ use std::ops::Range;
 use crate::executor::dispatcher::{FRUITLESS_SPAWNS, TAKEN_AT_A_TIME, Taken};
 use crate::sync::cache_padded::CachePadded;
 use crate::sync::primitives::{Arc, Mutex, MutexGuard, lock};
-use crate::timer::heap::Tag;
+use crate::timer::key::Tag;
 use crate::value::time_units::Now;
 
 /// What a drainer has taken and not begun. Its lock is the queue's inner one, and is
