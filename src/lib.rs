@@ -159,7 +159,8 @@ pub use api::submit::Submit;
 pub use api::task::{Task, TaskBuilder};
 pub use calendar::cron::expression::{Cron, IntoCron, Upcoming};
 pub use calendar::recurrence::Misfire;
-pub use calendar::zone::time_zone::{IntoZone, Zone};
+pub use calendar::zone::into_zone::IntoZone;
+pub use calendar::zone::time_zone::Zone;
 pub use engine::events::{BlockingEvents, Event, Events, JobEvent, JobEventKind};
 pub use executor::job_future::{BlockingJob, Executor, JobFuture};
 #[cfg(feature = "thread-pool")]

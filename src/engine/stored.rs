@@ -722,7 +722,7 @@ where
                 known: RECORD_VERSION,
             });
         }
-        let zone = record.zone.as_deref().map(Zone::read).transpose();
+        let zone = record.zone.as_deref().map(Zone::parse).transpose();
         let zone = zone.map_err(UnresolvedReason::Zone)?.map(Box::new);
         let restored = Progress::restored(record, zone, &self.hub.zone, now);
         let (mut progress, plan) = restored?;

@@ -11,7 +11,8 @@
 
 use crate::calendar::cron::days::{DAY_MIN, SECONDS_PER_DAY};
 use crate::calendar::cron::wall::{Wall, WallPattern};
-use crate::calendar::zone::time_zone::{Period, Zone};
+use crate::calendar::zone::offset_period::OffsetPeriod;
+use crate::calendar::zone::time_zone::Zone;
 
 /// Unix seconds.
 type Instant = i64;
@@ -59,7 +60,7 @@ pub(crate) fn first_from(
 }
 
 /// The least wall time that is still to come at `from`.
-fn wall_from(pattern: &WallPattern, from: Instant, period: Period, zone: &Zone) -> Wall {
+fn wall_from(pattern: &WallPattern, from: Instant, period: OffsetPeriod, zone: &Zone) -> Wall {
     let shown = from + i64::from(period.offset);
     if pattern.wildcard {
         return shown;
