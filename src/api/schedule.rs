@@ -6,7 +6,8 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use crate::api::job::Job;
-use crate::calendar::cron::expression::{Cron, IntoCron};
+use crate::calendar::cron::expression::Cron;
+use crate::calendar::cron::into_cron::IntoCron;
 use crate::calendar::recurrence::{Misfire, Recurrence, Ticks};
 use crate::calendar::zone::into_zone::IntoZone;
 use crate::calendar::zone::time_zone::Zone;

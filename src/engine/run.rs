@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use crate::calendar::cron::expression::CronTexts;
+use crate::calendar::cron::text_history::CronTextHistory;
 use crate::engine::events::JobEventKind;
 use crate::engine::hub::{Hub, Live, Removed};
 use crate::job::codec::Codec;
@@ -114,7 +114,7 @@ pub(crate) struct JobState<A, R> {
     pub(crate) task: Arc<TaskDef<A, R>>,
     pub(crate) state: Mutex<State<A, R>>,
     /// There from the first cron expression on.
-    pub(crate) cron: OnceLock<Box<CronTexts>>,
+    pub(crate) cron: OnceLock<Box<CronTextHistory>>,
 }
 
 pub(crate) struct State<A, R> {
@@ -296,7 +296,7 @@ where
 {
     #[inline]
     pub(crate) fn new(task: Arc<TaskDef<A, R>>, args: A, plan: Plan, is_ready: bool) -> Self {
-        let cron = CronTexts::of(plan.cron());
+        let cron = CronTextHistory::of(plan.cron());
         let mut progress = Progress::new(plan);
         progress.is_ready = is_ready;
         let mut core = JobCore::new();

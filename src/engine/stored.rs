@@ -5,7 +5,7 @@
 //! the store when the lock is gone.
 
 use crate::api::job::Job;
-use crate::calendar::cron::expression::CronTexts;
+use crate::calendar::cron::text_history::CronTextHistory;
 use crate::calendar::zone::time_zone::Zone;
 use crate::engine::hub::Hub;
 use crate::engine::replacing::NotReplaceable;
@@ -755,7 +755,7 @@ where
         let job = Arc::new(JobState {
             core,
             task: self,
-            cron: CronTexts::of(plan.cron()),
+            cron: CronTextHistory::of(plan.cron()),
             state: Mutex::new(State::new(progress, args)),
         });
         Ok(Restored::Job { job, due, change })
