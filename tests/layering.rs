@@ -15,7 +15,7 @@ const FOLDERS: [&str; 11] = [
 /// than one part.
 const PENDING: [&str; 6] = ["api", "engine", "executor", "job", "registry", "storage"];
 
-/// A file outside those folders that is still more than one part.
+/// The only file outside those folders that is still more than one part.
 const PENDING_FILE: &str = "calendar/recurrence.rs";
 
 fn src() -> PathBuf {

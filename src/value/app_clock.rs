@@ -1,4 +1,4 @@
-//! [`AppClock`]: reads an app's clock, and caches the wall time.
+//! [`AppClock`]: the clock of one app, with a cached wall time.
 
 use std::task::Waker;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
