@@ -1,4 +1,4 @@
-//! [`Reply`]: a value that one thread sends once and another waits for.
+//! [`Reply`]: a value that one thread sends once to another thread.
 
 use crate::sync::deferred_wakes::notify_all;
 use crate::sync::primitives::{Arc, Event, Mutex, lock};
