@@ -49,7 +49,7 @@ pub trait Clock: Send + Sync + 'static {
     }
 
     /// Registers a waker that the clock must wake each time it is moved by hand. The app
-    /// calls this once, when its timer starts.
+    /// calls this once, when its timer thread starts.
     ///
     /// The default does nothing, which is correct for a clock that runs by itself.
     fn watch(&self, moved: Waker) {
