@@ -8,16 +8,16 @@ use std::time::Duration;
 
 use divan::{Bencher, black_box};
 
-// The heap and the status byte are not public: here they are once more.
+// The timer's queue and the status byte are not public, so this file includes them by path.
 #[path = "../src/sync/primitives.rs"]
 #[allow(dead_code, unused_imports, reason = "not all of it is measured")]
 mod primitives;
 #[path = "../src/value/status.rs"]
 #[allow(dead_code, unused_imports, reason = "not all of it is measured")]
 mod status;
-#[path = "../src/timer/heap.rs"]
+#[path = "../src/timer/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "not all of it is measured")]
-mod timer_heap;
+mod timer;
 
 mod sync {
     pub(crate) use super::primitives;
@@ -44,7 +44,8 @@ fn main() {
 /// Each with so many keys, at random times.
 mod heap {
     use super::*;
-    use crate::timer_heap::{Key, Kind, Tag, TimerQueue};
+    use crate::timer::key::{Key, KeyKind, Tag};
+    use crate::timer::queue::TimerQueue;
 
     fn keys(count: usize) -> impl Iterator<Item = Key> {
         let mut random = fastrand::Rng::with_seed(count as u64);
@@ -52,7 +53,7 @@ mod heap {
         std::iter::repeat_with(due)
             .take(count)
             .enumerate()
-            .map(|(n, due)| Key::new(due, Tag::new(n as u64 + 1, Kind::Start, n as u32)))
+            .map(|(n, due)| Key::new(due, Tag::new(n as u64 + 1, KeyKind::Start, n as u32)))
     }
 
     fn full(count: usize) -> TimerQueue {

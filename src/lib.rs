@@ -157,9 +157,11 @@ pub use api::job::{AnyJob, Cancel, Job, JobResult, NextRun, Wait, WaitTimeout};
 pub use api::schedule::Schedule;
 pub use api::submit::Submit;
 pub use api::task::{Task, TaskBuilder};
-pub use calendar::cron::expression::{Cron, IntoCron, Upcoming};
+pub use calendar::cron::expression::{Cron, Upcoming};
+pub use calendar::cron::into_cron::IntoCron;
 pub use calendar::misfire::Misfire;
-pub use calendar::zone::time_zone::{IntoZone, Zone};
+pub use calendar::zone::into_zone::IntoZone;
+pub use calendar::zone::time_zone::Zone;
 pub use engine::events::{BlockingEvents, Event, Events, JobEvent, JobEventKind};
 pub use executor::job_future::{BlockingJob, Executor, JobFuture};
 #[cfg(feature = "thread-pool")]
@@ -174,6 +176,7 @@ pub use storage::sqlite::database::{SqliteStorage, Synchronous};
 #[cfg(feature = "sqlite")]
 #[doc(hidden)]
 pub use storage::sqlite::rows::Columns;
+pub use value::backoff::Backoff;
 pub use value::clock::{Clock, SystemClock};
 pub use value::error::{
     BoxError, CronError, CronField, ExecutorDropped, InvalidId, JobError, MissingState,
@@ -181,7 +184,7 @@ pub use value::error::{
     ZoneError,
 };
 pub use value::id::JobId;
-pub use value::retry::{Abort, Backoff, RetryAfter};
+pub use value::retry_hint::{Abort, RetryAfter};
 pub use value::run::Run;
 pub use value::status::JobStatus;
 

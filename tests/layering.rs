@@ -13,9 +13,10 @@ const FOLDERS: [&str; 11] = [
 
 /// Files that are still to be taken apart: they may import each other, and may be more
 /// than one part.
-const PENDING: [&str; 7] = [
-    "api", "calendar", "engine", "executor", "job", "registry", "storage",
-];
+const PENDING: [&str; 6] = ["api", "engine", "executor", "job", "registry", "storage"];
+
+/// The only file outside those folders that is still more than one part.
+const PENDING_FILE: &str = "calendar/recurrence.rs";
 
 fn src() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
@@ -196,7 +197,7 @@ fn the_first_line_of_a_file_names_one_part() {
             first.starts_with("//! "),
             "`{file}` does not say what it is"
         );
-        let is_pending = PENDING.contains(&folder(&file));
+        let is_pending = PENDING.contains(&folder(&file)) || file == PENDING_FILE;
         let is_one =
             is_pending || file == "lib.rs" || file.ends_with("mod.rs") || !first.contains(" and ");
         assert!(is_one, "`{file}` is two parts: {first}");

@@ -8,6 +8,10 @@ mod record_decode;
 #[allow(dead_code, reason = "a part is for other tests")]
 #[path = "../../tests/simulation/mod.rs"]
 mod simulation;
+// The timer's queue is not public, so this crate includes it by path.
+#[allow(dead_code, reason = "a part is for the app")]
+#[path = "../../src/timer/mod.rs"]
+mod timer;
 mod timer_queue_model;
 
 use std::cell::OnceCell;

@@ -1,13 +1,9 @@
-//! The timer's queue beside an ordered set.
+//! Compares the timer's queue with an ordered set.
 
 use std::collections::BTreeSet;
 
-// It is not public: here it is once more.
-#[path = "../../src/timer/heap.rs"]
-#[allow(dead_code, reason = "not all of it is used here")]
-mod heap;
-
-use heap::{Key, Kind, Tag, TimerQueue};
+use crate::timer::key::{Key, KeyKind, Tag};
+use crate::timer::queue::TimerQueue;
 
 /// Reads the bytes as pushes, pops and sweeps, with some keys and with so many that
 /// there are sorted runs. What comes out, and when, is what an ordered set gives; a
@@ -112,9 +108,9 @@ impl Pair {
         }
         self.number += 1;
         let kind = if self.number.is_multiple_of(3) {
-            Kind::Look
+            KeyKind::Decide
         } else {
-            Kind::Start
+            KeyKind::Start
         };
         let slot = (self.number % 1_000) as u32;
         let key = Key::new(due, Tag::new(self.number, kind, slot));
@@ -170,7 +166,7 @@ impl Pair {
         self.asked.extend(now);
         self.is_sweeping = !is_done;
         if is_done {
-            self.queue.drop_short_runs();
+            self.queue.dissolve_short_runs();
             if let Some(all) = self.all.take() {
                 assert!(self.asked == all, "a sweep that is left alone asks for all");
             }

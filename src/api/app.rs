@@ -11,7 +11,8 @@ use futures_lite::{FutureExt, future};
 use crate::api::handler::{BlockingHandler, Handler, TaskOutput};
 use crate::api::job::AnyJob;
 use crate::api::task::TaskBuilder;
-use crate::calendar::zone::time_zone::{IntoZone, Zone};
+use crate::calendar::zone::into_zone::IntoZone;
+use crate::calendar::zone::time_zone::Zone;
 use crate::engine::driver::{DEFAULT_WAKE_GAP, Driver, MAX_WAKE_GAP, spawn_thread};
 use crate::engine::events::Events;
 use crate::engine::hub::{Hub, HubConfig};
@@ -20,8 +21,10 @@ use crate::storage::contract::{Health, Storage, UnresolvedJob};
 use crate::storage::writer::Writer;
 use crate::sync::panics::{catch_panic, drop_catching_panic};
 use crate::sync::primitives::{Arc, Event as Signal, Mutex, Timer, block_on, lock, thread};
-use crate::sync::waiter::{Condition, Replied, Reply, Waiter};
-use crate::value::clock::{AppClock, Clock};
+use crate::sync::reply::{Reply, ReplySent};
+use crate::sync::waiter::{Condition, Waiter};
+use crate::value::app_clock::AppClock;
+use crate::value::clock::Clock;
 use crate::value::error::{StartError, StorageError, ZoneError};
 use crate::value::id::JobId;
 use crate::value::shared_state::StateMap;
@@ -114,7 +117,7 @@ impl JobberBuilder {
 
     /// Where the time is read; without it, [`SystemClock`](crate::SystemClock).
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = AppClock::Other(Arc::new(clock));
+        self.clock = AppClock::Custom(Arc::new(clock));
         self
     }
 
@@ -323,7 +326,7 @@ impl Jobber {
     pub fn start(&self) -> Action<'_, Result<(), StartError>> {
         Action::new(async {
             match self.inner.start()? {
-                Some(started) => Waiter::new(Replied(started)).await,
+                Some(started) => Waiter::new(ReplySent(started)).await,
                 None => Ok(()),
             }
         })
@@ -500,7 +503,7 @@ impl Jobber {
         let id = id.into();
         Action::new(async move {
             match self.inner.hub.discard(&id) {
-                Some(reply) => Waiter::new(Replied(reply)).await.map(|()| true),
+                Some(reply) => Waiter::new(ReplySent(reply)).await.map(|()| true),
                 None => Ok(false),
             }
         })
@@ -589,12 +592,12 @@ impl Inner {
                 let hub = start.hub.clone();
                 match start.open(writer) {
                     Ok(writer) => {
-                        told.give(Ok(()));
+                        told.send(Ok(()));
                         if let Some(store) = &hub.store {
                             store.run_thread(writer);
                         }
                     }
-                    Err(error) => told.give(Err(error)),
+                    Err(error) => told.send(Err(error)),
                 }
             });
         if let Err(source) = spawned {

@@ -12,7 +12,8 @@ use time::OffsetDateTime;
 
 use crate::job::live_job::{Cancelled, Cancelling, JobView, LiveJob};
 use crate::sync::primitives::{Arc, Event, Timer, block_on};
-use crate::sync::waiter::{Condition, Replied, Waiter};
+use crate::sync::reply::ReplySent;
+use crate::sync::waiter::{Condition, Waiter};
 use crate::value::error::{JobError, StorageError};
 use crate::value::id::JobId;
 use crate::value::run::Run;
@@ -622,7 +623,7 @@ enum CancelState {
     Asked(Cancelling),
     Waiting {
         did: bool,
-        reply: Waiter<Replied<Result<(), StorageError>>>,
+        reply: Waiter<ReplySent<Result<(), StorageError>>>,
     },
     Done,
 }
@@ -643,12 +644,13 @@ impl Cancel<'_> {
     #[expect(clippy::type_complexity, reason = "the two ends of one step")]
     fn begin(
         &mut self,
-    ) -> Result<(bool, Waiter<Replied<Result<(), StorageError>>>), Result<bool, StorageError>> {
+    ) -> Result<(bool, Waiter<ReplySent<Result<(), StorageError>>>), Result<bool, StorageError>>
+    {
         match std::mem::replace(&mut self.state, CancelState::Done) {
             CancelState::Asked(how) => {
                 let Cancelled { did, reply } = self.job.0.cancel(how);
                 match reply {
-                    Some(reply) => Ok((did, Waiter::new(Replied(reply)))),
+                    Some(reply) => Ok((did, Waiter::new(ReplySent(reply)))),
                     None => Err(Ok(did)),
                 }
             }

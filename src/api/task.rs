@@ -13,10 +13,10 @@ use crate::job::codec::Codec;
 use crate::job::lifecycle::Begun;
 use crate::job::live_job::Body;
 use crate::sync::primitives::Arc;
-use crate::value::clock::{MAX_DURATION, to_nanos};
+use crate::value::backoff::Backoff;
 use crate::value::error::{RegisterError, check_task_name};
 use crate::value::id::JobId;
-use crate::value::retry::Backoff;
+use crate::value::time_units::{MAX_DURATION, to_nanos};
 
 /// A task on its way to be registered, from [`Jobber::task`](crate::Jobber::task)
 /// or [`Jobber::blocking_task`](crate::Jobber::blocking_task).

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 
 use crate::engine::hub::{Hub, Live};
 use crate::sync::primitives::lock;
-use crate::value::clock::WallNanos;
+use crate::value::time_units::WallNanos;
 
 /// So many have their turn at a time.
 const AT_A_TIME: usize = 256;

@@ -14,9 +14,10 @@ use crate::job::live_job::{Fired, JobView, TimerJob};
 use crate::registry::table::Inbox;
 use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::{Arc, thread, thread::Thread};
-use crate::timer::heap::{Key, Kind, TimerQueue};
-use crate::value::clock::{Due, Now, to_nanos};
+use crate::timer::key::{Key, KeyKind};
+use crate::timer::queue::TimerQueue;
 use crate::value::error::StartError;
+use crate::value::time_units::{Due, Now, to_nanos};
 
 /// How many keys are taken out, and how many jobs looked up, in one go: at first.
 const BATCH: usize = 256;
@@ -106,7 +107,7 @@ impl Driver {
         if self.keys.len() <= FEW {
             return;
         }
-        let starts = |key: &mut Key| key.tag().kind() == Kind::Start;
+        let starts = |key: &mut Key| key.tag().kind() == KeyKind::Start;
         self.starting.extend(self.keys.extract_if(.., starts));
         if self.starting.is_empty() {
             return;
@@ -207,7 +208,7 @@ impl Driver {
             done = queue.sweep(SWEEP_STEP, is_alive);
         });
         if done {
-            queue.drop_short_runs();
+            queue.dissolve_short_runs();
         }
         self.sweeping = match (self.sweeping, done) {
             (line, false) => line.or(Some(Line::Mono)),

@@ -10,8 +10,9 @@ use std::cell::Cell;
 
 use crate::engine::hub::{Board, Hub, Live, Phase};
 use crate::registry::table::{Counts, Inbox, Shard, Table};
-use crate::sync::primitives::{CachePadded, Mutex, MutexGuard, Ordering, StaticAtomicU32, lock};
-use crate::timer::heap::MAX_SLOTS;
+use crate::sync::cache_padded::CachePadded;
+use crate::sync::primitives::{Mutex, MutexGuard, Ordering, StaticAtomicU32, lock};
+use crate::timer::key::MAX_SLOTS;
 
 /// The tables beside the board's.
 pub(crate) struct Others {

@@ -2,9 +2,9 @@
 
 use crate::engine::hub::{Hub, Live};
 use crate::registry::table::Wake;
+use crate::sync::deferred_wakes::notify_all;
 use crate::sync::primitives::{Ordering, thread, thread::Thread};
-use crate::sync::waking::notify_all;
-use crate::timer::heap::{Key, Tag};
+use crate::timer::key::{Key, Tag};
 
 impl Hub {
     // The timer's thread.

@@ -7,7 +7,7 @@ use crate::executor::job_future::{Handed, JobFuture};
 use crate::executor::ready_queue::Share;
 use crate::job::live_job::{Exit, JobView};
 use crate::sync::primitives::{Arc, Ordering, lock};
-use crate::value::clock::Now;
+use crate::value::time_units::Now;
 
 /// Starts the jobs of the ready queue, until it is empty.
 pub(crate) struct Drainer {

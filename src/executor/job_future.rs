@@ -16,7 +16,7 @@ use crate::sync::primitives::Arc;
 #[cfg(not(feature = "thread-pool"))]
 use crate::sync::primitives::thread;
 use crate::sync::waiter::{Condition, Waiter};
-use crate::value::clock::Now;
+use crate::value::time_units::Now;
 
 /// Runs the futures that it is given.
 ///

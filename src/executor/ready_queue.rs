@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use crate::executor::dispatcher::{FRUITLESS_SPAWNS, TAKEN_AT_A_TIME, Taken};
-use crate::sync::primitives::{Arc, CachePadded, Mutex, MutexGuard, lock};
-use crate::timer::heap::Tag;
-use crate::value::clock::Now;
+use crate::sync::cache_padded::CachePadded;
+use crate::sync::primitives::{Arc, Mutex, MutexGuard, lock};
+use crate::timer::key::Tag;
+use crate::value::time_units::Now;
 
 /// What a drainer has taken and not begun. Its lock is the queue's inner one, and is
 /// nearly always its drainer's alone.

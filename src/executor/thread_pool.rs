@@ -5,9 +5,9 @@ use std::fmt;
 use async_executor::Executor as Tasks;
 
 use crate::executor::job_future::{Executor, JobFuture};
+use crate::sync::deferred_wakes::notify_all;
 use crate::sync::primitives::{Arc, AtomicBool, Event, Ordering, thread};
 use crate::sync::waiter::{Condition, Waiter};
-use crate::sync::waking::notify_all;
 use crate::value::error::StartError;
 
 /// A few threads that run jobs, and nothing else: the executor of an app that is

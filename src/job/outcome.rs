@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::sync::panics::catch_panic;
 use crate::sync::primitives::Arc;
 use crate::value::error::{ExecutorDropped, JobError};
-use crate::value::retry::RetryHint;
+use crate::value::retry_hint::RetryHint;
 use crate::value::status::JobStatus;
 
 /// How an attempt failed.

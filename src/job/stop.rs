@@ -5,9 +5,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use crate::sync::deferred_wakes::notify_all;
 use crate::sync::primitives::{Arc, AtomicU8, Event, Ordering};
 use crate::sync::waiter::{Condition, Waiter};
-use crate::sync::waking::notify_all;
 
 /// Tells a running attempt that it should end: it was aborted, it took too
 /// long, or the app is shutting down.

@@ -4,7 +4,8 @@
 //! milliseconds, and under the lock of whoever has it. Here no step is longer
 //! than a page.
 
-use crate::timer::heap::{Key, TimerQueue};
+use crate::timer::key::Key;
+use crate::timer::queue::TimerQueue;
 
 /// Entries to a page.
 pub(crate) const PAGE: usize = 1_024;
@@ -159,7 +160,7 @@ impl Keys {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::timer::heap::{Kind, Tag};
+    use crate::timer::key::{KeyKind, Tag};
 
     #[test]
     fn entries_stay_at_their_index_and_pages_go_from_the_end() {
@@ -187,7 +188,7 @@ mod tests {
     fn no_key_is_left_in_any_piece() {
         for count in [0, 1, Keys::PIECE, 17 * Keys::PIECE + 1] {
             let mut keys = Keys::default();
-            let key = |n: usize| Key::new(n as i64, Tag::new(1, Kind::Start, 0));
+            let key = |n: usize| Key::new(n as i64, Tag::new(1, KeyKind::Start, 0));
             for n in 0..count {
                 let is_many = n + 1 >= Keys::MANY_PIECES * Keys::PIECE;
                 assert_eq!(keys.push(key(n)), is_many && (n + 1) % Keys::PIECE == 0);

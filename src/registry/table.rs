@@ -14,10 +14,11 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use crate::sync::primitives::{Arc, AtomicU64, CachePadded, Ordering};
-use crate::timer::heap::{Key, Kind, MAX_SLOTS, Tag};
-use crate::value::clock::{Due, MonoNanos, Now};
+use crate::sync::cache_padded::CachePadded;
+use crate::sync::primitives::{Arc, AtomicU64, Ordering};
+use crate::timer::key::{Key, KeyKind, MAX_SLOTS, Tag};
 use crate::value::id::JobId;
+use crate::value::time_units::{Due, MonoNanos, Now};
 
 use crate::registry::pages::{Keys, PAGE, Page, Pages};
 
@@ -198,7 +199,7 @@ impl Counts {
 
     #[inline]
     fn next_tag(&self) -> u64 {
-        self.0.tags.fetch_add(1, Ordering::Relaxed) % Tag::MAX_NUMBER + 1
+        self.0.tags.fetch_add(1, Ordering::Relaxed) % Tag::MAX_SEQUENCE + 1
     }
 }
 
@@ -432,7 +433,7 @@ impl<J: TableEntry> Table<J> {
 
     /// Has the timer come to this slot at `due`, and at no other time.
     #[inline]
-    pub(crate) fn arm(&mut self, slot: u32, due: Due, kind: Kind, now: Now) -> Wake {
+    pub(crate) fn arm(&mut self, slot: u32, due: Due, kind: KeyKind, now: Now) -> Wake {
         let Some(Slot {
             job: Some(_),
             armed,
@@ -712,7 +713,7 @@ impl<J> DrainedTable<J> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::timer::heap::TimerQueue;
+    use crate::timer::queue::TimerQueue;
 
     #[derive(Clone, Debug)]
     struct Entry(JobId);
@@ -743,7 +744,7 @@ mod tests {
             let Place { slot, id } = table.place(NOW).unwrap();
             table.insert(slot, Entry(id));
             let at = Due::Mono(if n < due { 0 } else { 1_000 });
-            assert_eq!(table.arm(slot, at, Kind::Start, NOW), Wake::No, "awake");
+            assert_eq!(table.arm(slot, at, KeyKind::Start, NOW), Wake::No, "awake");
         }
         let (mut inbox, mut queue) = (Inbox::with_room(), TimerQueue::default());
         table.swap_inbox(&mut inbox);
@@ -993,7 +994,7 @@ mod tests {
     fn a_table_whose_jobs_were_taken_has_dead_keys_and_no_jobs() {
         let mut table = filled(3);
         for slot in 0..3 {
-            let _ = table.arm(slot, Due::Mono(1_000), Kind::Start, NOW);
+            let _ = table.arm(slot, Due::Mono(1_000), KeyKind::Start, NOW);
         }
         assert_eq!(table.take_all().jobs().count(), 3);
         assert_eq!((table.live(), table.slots()), (0, 0));
@@ -1008,7 +1009,7 @@ mod tests {
             table.swap_inbox(&mut empty);
             empty = Inbox::with_room();
             assert!(table.fall_asleep(until, not_before, 100));
-            let mut arm = || table.arm(0, Due::Mono(due), Kind::Start, NOW);
+            let mut arm = || table.arm(0, Due::Mono(due), KeyKind::Start, NOW);
             (arm(), arm())
         };
         assert_eq!(woken(1_000, 0, 999), (Wake::Timer, Wake::No));
@@ -1022,7 +1023,7 @@ mod tests {
         assert!(table.fall_asleep(1_000, 0, 100));
         // It has come by itself, and is awake.
         table.swap_inbox(&mut empty);
-        let early = table.arm(0, Due::Mono(1), Kind::Start, NOW);
+        let early = table.arm(0, Due::Mono(1), KeyKind::Start, NOW);
         assert_eq!(early, Wake::No);
     }
 
@@ -1030,7 +1031,7 @@ mod tests {
     fn the_timer_is_woken_for_dead_keys_when_there_are_more_than_it_tolerates() {
         let mut table = filled(101);
         for slot in 0..100 {
-            let _ = table.arm(slot, Due::Mono(1_000), Kind::Start, NOW);
+            let _ = table.arm(slot, Due::Mono(1_000), KeyKind::Start, NOW);
         }
         let mut empty = Inbox::with_room();
         table.swap_inbox(&mut empty);
@@ -1038,7 +1039,7 @@ mod tests {
         assert!(table.fall_asleep(1_000, 0, 2));
         assert_eq!((table.disarm(0), table.disarm(1)), (Wake::No, Wake::Timer));
         assert!(table.fall_asleep(1_000, 0, 1));
-        let mut arm = |slot| table.arm(slot, Due::Mono(2_000), Kind::Start, NOW);
+        let mut arm = |slot| table.arm(slot, Due::Mono(2_000), KeyKind::Start, NOW);
         assert_eq!(arm(100), Wake::No, "a new one");
         // The new one allows for one more.
         assert_eq!([arm(2), arm(3), arm(4)], [Wake::No, Wake::No, Wake::Timer]);

@@ -1,8 +1,11 @@
-//! Primitives: the standard library's or loom's, waiting, waking, catching panics.
+//! Synchronization: primitives, waiters, deferred wakes, caught panics.
 
+pub(crate) mod cache_padded;
+pub(crate) mod deferred_wakes;
 #[cfg(loom)]
-pub(crate) mod checked;
+pub(crate) mod loom_primitives;
 pub(crate) mod panics;
+pub(crate) mod parker;
 pub(crate) mod primitives;
+pub(crate) mod reply;
 pub(crate) mod waiter;
-pub(crate) mod waking;

@@ -1,19 +1,20 @@
-//! Panics of code that is not ours, kept from spreading.
+//! Catching the panics of user code.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::sync::primitives::Arc;
 
-/// Runs foreign code; a panic becomes its message.
+/// Runs user code. If it panics, returns the panic's message as the error.
 ///
-/// Unwind safety is asserted: what a panic may have left half done is the
-/// caller's own value, which nobody is shown again.
+/// `AssertUnwindSafe` is correct because the only values that a panic can leave
+/// half changed are the user's own, and this crate never returns them to anyone
+/// after a panic.
 pub(crate) fn catch_panic<T>(f: impl FnOnce() -> T) -> Result<T, Arc<str>> {
     catch_unwind(AssertUnwindSafe(f)).map_err(message)
 }
 
-/// Drops a foreign value. A panic in its drop ends here.
+/// Drops a value of a user's type, and ignores a panic of its `Drop`.
 pub(crate) fn drop_catching_panic<T>(value: T) {
     if std::mem::needs_drop::<T>() {
         let _ = catch_panic(move || drop(value));
@@ -28,7 +29,8 @@ fn message(payload: Box<dyn Any + Send>) -> Arc<str> {
             None => "(no text)".into(),
         },
     };
-    // The payload is foreign too, and may panic when it is dropped.
+    // The payload is a user's value too. If its drop panics, the second payload is
+    // leaked, because its drop could panic as well.
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         std::mem::forget(payload);
     }
@@ -39,15 +41,15 @@ fn message(payload: Box<dyn Any + Send>) -> Arc<str> {
 mod tests {
     use super::*;
 
-    struct Bomb;
-    impl Drop for Bomb {
+    struct PanicsInDrop;
+    impl Drop for PanicsInDrop {
         fn drop(&mut self) {
             panic!("dropped");
         }
     }
 
     #[test]
-    fn a_panic_becomes_its_text() {
+    fn catch_panic_returns_the_text_of_the_panic() {
         assert_eq!(
             &*catch_panic(|| panic!("a {}", "text")).unwrap_err(),
             "a text"
@@ -60,8 +62,8 @@ mod tests {
     }
 
     #[test]
-    fn panics_in_drop_end_here() {
-        drop_catching_panic(Bomb);
-        assert!(catch_panic(|| std::panic::panic_any(Bomb)).is_err());
+    fn a_panic_in_drop_is_caught() {
+        drop_catching_panic(PanicsInDrop);
+        assert!(catch_panic(|| std::panic::panic_any(PanicsInDrop)).is_err());
     }
 }

@@ -1,6 +1,8 @@
-//! The one place that names the synchronisation primitives: the standard
-//! library's, or those of the model checker, which tries what threads can do to
-//! each other (`tests/loom.rs`).
+//! The synchronization primitives that the crate uses: the standard library's, or
+//! those of the model checker loom.
+//!
+//! No other file names them, so that `tests/loom.rs` can check all of the crate's
+//! code with `RUSTFLAGS="--cfg loom"`.
 
 #[cfg(not(loom))]
 pub(crate) use async_io::Timer;
@@ -11,8 +13,8 @@ pub(crate) use futures_lite::future::block_on;
 pub(crate) use std::sync::atomic::AtomicU32 as StaticAtomicU32;
 #[cfg(not(loom))]
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize};
-// These are not checked: nothing of ours hangs on who drops the last `Arc`, and a
-// cell that is filled once is a lock.
+// loom does not check these: no result of this crate depends on which thread drops
+// the last `Arc`, and a `OnceLock` is as safe as a lock.
 pub(crate) use std::sync::atomic::Ordering;
 pub(crate) use std::sync::{Arc, OnceLock, PoisonError, Weak};
 #[cfg(not(loom))]
@@ -21,27 +23,12 @@ pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
 pub(crate) use std::{thread, thread_local};
 
 #[cfg(loom)]
-pub(crate) use crate::sync::checked::*;
+pub(crate) use crate::sync::loom_primitives::*;
 
-/// Locks `mutex`, whether or not a thread panicked while it held it.
+/// Locks `mutex`, even if a thread panicked while it held the lock.
 ///
-/// No user code runs under any of our locks, so a panic under one is a defect
-/// of ours and not a reason to make every later call panic too.
+/// No user code runs under a lock of this crate. A panic under a lock is therefore a
+/// defect of the crate, and must not make every later call panic too.
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A value with its cache lines to itself: what others write beside it does not
-/// take it from the cores that read it, nor the other way round. Two lines, for
-/// they are fetched in pairs.
-#[repr(align(128))]
-#[derive(Debug, Default)]
-pub(crate) struct CachePadded<T>(pub(crate) T);
-
-impl<T> std::ops::Deref for CachePadded<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.0
-    }
 }

@@ -1,7 +1,7 @@
-//! Waiting for something to become true, in either of two ways.
+//! [`Waiter`]: waits for a condition, as a future or by blocking the thread.
 //!
-//! One condition, two drivers: a [`Waiter`] is `.await`ed, or it blocks its
-//! thread. The idea is event-listener's, and so is the work.
+//! The wait itself is event-listener's, whose listener can be awaited or blocked on
+//! in the same way.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,20 +10,22 @@ use std::time::Instant;
 
 use event_listener::{EventListener, Listener};
 
-use crate::sync::primitives::{Arc, Event, Mutex, lock};
-use crate::sync::waking::{Parker, ShieldedWaker, notify_all};
+use crate::sync::deferred_wakes::WakerWrapper;
+use crate::sync::parker::Parker;
+use crate::sync::primitives::{Arc, Event};
 
-/// What is waited for.
+/// A condition that a [`Waiter`] waits for.
 pub(crate) trait Condition: Unpin {
     type Output;
 
-    /// The answer, as soon as there is one.
+    /// Returns the output if the condition is true.
     fn ready(&self) -> Option<Self::Output>;
 
-    /// What is notified whenever `ready` may have changed.
+    /// The event that is notified when the condition may have become true.
     fn event(&self) -> &Event;
 
-    /// Called before listening, for those who only notify when somebody waits.
+    /// Announces that a waiter is about to listen. Called before each `listen`, for
+    /// conditions whose event is notified only if a waiter has announced itself.
     fn announce(&self) {}
 }
 
@@ -31,7 +33,7 @@ pub(crate) trait Condition: Unpin {
 pub(crate) struct Waiter<C: Condition> {
     condition: C,
     listener: Option<EventListener>,
-    waker: ShieldedWaker,
+    waker: WakerWrapper,
 }
 
 impl<C: Condition> Waiter<C> {
@@ -39,25 +41,27 @@ impl<C: Condition> Waiter<C> {
         Self {
             condition,
             listener: None,
-            waker: ShieldedWaker::default(),
+            waker: WakerWrapper::default(),
         }
     }
 
+    /// Blocks the thread until the condition is true.
     pub(crate) fn block(mut self) -> C::Output {
         loop {
-            // Without a deadline there is always an answer.
+            // Without a deadline, `park` returns `Some`.
             if let Some(output) = self.park(None) {
                 return output;
             }
         }
     }
 
-    /// `None` when the deadline came first.
+    /// Blocks the thread until the condition is true. Returns `None` if the deadline
+    /// passes first.
     pub(crate) fn block_until(mut self, deadline: Instant) -> Option<C::Output> {
         self.park(Some(deadline))
     }
 
-    /// `None` when there is a deadline and that came first.
+    /// Returns `None` only if there is a deadline and it passes first.
     fn park(&mut self, deadline: Option<Instant>) -> Option<C::Output> {
         if let Some(output) = self.condition.ready() {
             return Some(output);
@@ -75,9 +79,12 @@ impl<C: Condition> Waiter<C> {
         }
     }
 
-    /// Its listener passes nothing on: all are notified, always, and who was passed
-    /// something would be woken under the event's lock.
-    fn listen_no_more(&mut self) {
+    /// Drops the listener without passing its notification on.
+    ///
+    /// A dropped listener would pass it to another one, whose waker would run under
+    /// the event's lock. Nothing is lost, because every notification goes to all
+    /// listeners.
+    fn discard_listener(&mut self) {
         if let Some(listener) = self.listener.take() {
             listener.discard();
         }
@@ -94,18 +101,19 @@ impl<C: Condition> Future for Waiter<C> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<C::Output> {
         loop {
             if let Some(output) = self.condition.ready() {
-                self.listen_no_more();
+                self.discard_listener();
                 return Poll::Ready(output);
             }
-            let shielded = self.waker.of(cx.waker());
+            let wrapped = self.waker.wrap(cx.waker());
             match &mut self.listener {
-                // Between the look and the listening, it may have come true.
+                // The condition may become true before `listen`: the next turn of
+                // the loop checks it again.
                 None => {
                     self.condition.announce();
                     self.listener = Some(self.condition.event().listen());
                 }
                 Some(listener) => {
-                    let mut cx = Context::from_waker(&shielded.waker);
+                    let mut cx = Context::from_waker(&wrapped.waker);
                     if Pin::new(listener).poll(&mut cx).is_pending() {
                         return Poll::Pending;
                     }
@@ -118,56 +126,6 @@ impl<C: Condition> Future for Waiter<C> {
 
 impl<C: Condition> Drop for Waiter<C> {
     fn drop(&mut self) {
-        self.listen_no_more();
-    }
-}
-
-/// An answer that one thread gives and another waits for.
-#[derive(Debug)]
-pub(crate) struct Reply<T> {
-    answer: Mutex<Option<T>>,
-    given: Event,
-}
-
-impl<T> Reply<T> {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self {
-            answer: Mutex::new(None),
-            given: Event::new(),
-        })
-    }
-
-    /// The answer, if nobody has taken it.
-    pub(crate) fn take(&self) -> Option<T> {
-        lock(&self.answer).take()
-    }
-
-    pub(crate) fn give(&self, answer: T) {
-        self.answer(answer);
-        self.wake();
-    }
-
-    /// To be followed by [`wake`](Reply::wake).
-    pub(crate) fn answer(&self, answer: T) {
-        *lock(&self.answer) = Some(answer);
-    }
-
-    pub(crate) fn wake(&self) {
-        notify_all(&self.given);
-    }
-}
-
-/// The wait for an answer, by the one who takes it.
-pub(crate) struct Replied<T>(pub(crate) Arc<Reply<T>>);
-
-impl<T> Condition for Replied<T> {
-    type Output = T;
-
-    fn ready(&self) -> Option<T> {
-        self.0.take()
-    }
-
-    fn event(&self) -> &Event {
-        &self.0.given
+        self.discard_listener();
     }
 }

@@ -11,10 +11,10 @@ use crate::job::record::{
     TriggerRecord,
 };
 use crate::storage::contract::{Change, Loaded, Storage};
-use crate::value::clock::{from_wall, wall_range};
 use crate::value::id::JobId;
 use crate::value::run::Run;
 use crate::value::status::JobStatus;
+use crate::value::time_units::{from_wall, wall_range};
 
 /// Checks that a store keeps what it promises: run it on one of your own.
 ///

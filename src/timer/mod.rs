@@ -1,3 +1,5 @@
-//! The heap of the timer: keys and times, no jobs.
+//! The timer's queue: keys with due times, no jobs.
 
 pub(crate) mod heap;
+pub(crate) mod key;
+pub(crate) mod queue;

@@ -1,20 +1,22 @@
-//! [`JobId`]: what a job is called.
+//! [`JobId`]: the name that identifies a job.
 
 use std::fmt;
 use std::num::NonZeroU64;
 
 use crate::sync::primitives::Arc;
 
-/// The most bytes that a job id or a task name may have.
+/// The maximum length of a job id or a task name, in bytes.
 pub(crate) const MAX_NAME_BYTES: usize = 200;
 
-/// The name of a job: a string that no other live job of its app has.
+/// The name of a job: a string that is unique among the live jobs of an app.
 ///
-/// Generated ids have the layout of a UUID version 7 ([RFC 9562, section
-/// 5.7](https://www.rfc-editor.org/rfc/rfc9562#section-5.7)) and print as one.
-/// They are strictly increasing within an app, so that sorting by id is
-/// sorting by the time of scheduling. A caller may name a job instead, with
-/// [`Schedule::id`](crate::Schedule::id).
+/// An app generates the id of a job unless the caller chooses one with
+/// [`Schedule::id`](crate::Schedule::id). A generated id is a UUID version 7 ([RFC 9562,
+/// section 5.7](https://www.rfc-editor.org/rfc/rfc9562#section-5.7)). Each is greater
+/// than all ids that the app generated before, so jobs sorted by generated id are sorted
+/// by the time at which they were scheduled.
+///
+/// Cloning is cheap: it allocates nothing.
 ///
 /// ```
 /// use jobber::JobId;
@@ -29,42 +31,44 @@ pub(crate) const MAX_NAME_BYTES: usize = 200;
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct JobId(Repr);
 
-/// A UUID is kept as its 128 bits, and the text is only made for whoever looks.
-/// An id is part of every job, so it has no more bytes than that: the low half of
-/// a generated id is never 0, which is what tells a name.
+/// A UUID is stored as 128 bits, and its text is written when it is needed.
+///
+/// Every job holds an id, so `Repr` must not exceed 16 bytes. The low half of a UUID
+/// is therefore `NonZeroU64`, and the value 0 marks the variant `Name`. A UUID whose low
+/// half is 0 is stored as a name.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Repr {
     Uuid(u64, NonZeroU64),
-    // A thin pointer: one to a `str` would not fit.
+    // A thin pointer. The fat pointer of an `Arc<str>` would make `Repr` larger.
     Name(Arc<Box<str>>),
 }
 
-/// The variant bits of RFC 9562, in the low half.
+/// The variant bits of RFC 9562, at their place in the low half.
 const VARIANT: NonZeroU64 = NonZeroU64::MIN.saturating_add((0b10 << 62) - 1);
 
 const UUID_TEXT_BYTES: usize = 36;
 
-/// Whether a dash stands before the byte at this index of a UUID.
+/// Whether the text of a UUID has a dash before the byte with this index.
 fn dash_before(byte: usize) -> bool {
     matches!(byte, 4 | 6 | 8 | 10)
 }
 
 impl JobId {
-    /// An id for the job in `slot`, made at `stamp`.
+    /// Creates the id of the job in table slot `slot`.
     ///
-    /// The slot is part of the id, where version 7 allows any bits: it is what
-    /// lets a job be found by its id without an index of all ids. `stamp` is
-    /// the time in units of 2^-12 milliseconds (RFC 9562, section 6.2, method
-    /// 3) and never the same twice in one app, which alone makes the id unique
-    /// there; the 30 random bits part the apps that share a clock.
+    /// `stamp` is the time in units of 2^-12 milliseconds (RFC 9562, section 6.2, method
+    /// 3). The caller must never use a stamp twice in one app, which makes the id unique
+    /// in the app. The lowest 30 bits of `random` distinguish apps that share a clock.
+    /// `slot` is stored in bits that version 7 leaves free, so that a job can be found by
+    /// its id without an index of all ids.
     pub(crate) fn generated(stamp: u64, slot: u32, random: u32) -> Self {
         let high = ((stamp >> 12) << 16) | 0x7000 | (stamp & 0xfff);
         let low = (u64::from(random & 0x3fff_ffff) << 32) | u64::from(slot);
         Self(Repr::Uuid(high, VARIANT | low))
     }
 
-    /// The slot that a generated id carries. For any other UUID it is noise, so
-    /// whoever uses it compares the whole id as well.
+    /// The table slot in a generated id. For a UUID that no app generated it is an
+    /// arbitrary number, so the caller must compare the whole id with the slot's.
     pub(crate) fn slot_hint(&self) -> Option<u32> {
         match &self.0 {
             Repr::Uuid(_, low) => Some(low.get() as u32),
@@ -72,8 +76,7 @@ impl JobId {
         }
     }
 
-    /// The stamp that a generated id was made at; `None` for one that no app has
-    /// made.
+    /// The stamp of a UUID version 7. `None` for every other id.
     pub(crate) fn stamp(&self) -> Option<u64> {
         let Repr::Uuid(high, _) = self.0 else {
             return None;
@@ -81,7 +84,7 @@ impl JobId {
         (high & 0xf000 == 0x7000).then_some(high >> 16 << 12 | high & 0xfff)
     }
 
-    /// Gives `f` the text, which is written for it alone.
+    /// Calls `f` with the text of the id. Does not allocate.
     pub(crate) fn with_text<T>(&self, f: impl FnOnce(&str) -> T) -> T {
         match &self.0 {
             Repr::Name(name) => f(name),
@@ -96,16 +99,17 @@ impl JobId {
                     text[at + 1] = HEX[usize::from(byte & 0xf)];
                     at += 2;
                 }
-                // Only ASCII was written; the fallback can't be reached.
+                // The text is ASCII, so `from_utf8` cannot fail.
                 f(std::str::from_utf8(&text).unwrap_or_default())
             }
         }
     }
 }
 
-/// Reads the canonical form only (lower case, dashes): any other spelling is a
-/// different string, and must stay one. A UUID that ends in 64 zero bits is kept
-/// as its text, too.
+/// Parses the canonical form of a UUID: lower case, with dashes.
+///
+/// Returns `None` for any other spelling, which is a different string and therefore a
+/// different id. Also returns `None` for a UUID whose low half is 0 (see [`Repr`]).
 fn parse_uuid(text: &str) -> Option<Repr> {
     let text: &[u8; UUID_TEXT_BYTES] = text.as_bytes().try_into().ok()?;
     let digit = |c: u8| match c {
@@ -133,8 +137,9 @@ fn parse_uuid(text: &str) -> Option<Repr> {
 }
 
 impl From<&str> for JobId {
-    /// Takes any text. Whether it may name a *new* job is checked when it is
-    /// scheduled ([`ScheduleError::InvalidId`](crate::ScheduleError::InvalidId)).
+    /// Accepts any text. Scheduling a job checks the id and returns
+    /// [`ScheduleError::InvalidId`](crate::ScheduleError::InvalidId) if it is empty, has
+    /// more than 200 bytes, or contains a control character.
     fn from(text: &str) -> Self {
         match parse_uuid(text) {
             Some(uuid) => Self(uuid),
@@ -167,7 +172,7 @@ impl From<JobId> for String {
     }
 }
 
-/// As its text.
+/// Serializes the id as its text.
 #[cfg(feature = "serde")]
 impl serde::Serialize for JobId {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -211,14 +216,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn generated_id_is_a_uuid_version_7_that_starts_with_its_milliseconds() {
+    fn a_generated_id_is_a_uuid_version_7_that_starts_with_its_milliseconds() {
         let millis: u64 = 0x0190_2a5e_7c4b;
         let text = JobId::generated(millis << 12 | 0xabc, 7, u32::MAX).to_string();
         assert_eq!(text, "01902a5e-7c4b-7abc-bfff-ffff00000007");
     }
 
     #[test]
-    fn text_of_a_generated_id_reads_back_as_the_same_id() {
+    fn the_text_of_a_generated_id_parses_to_the_same_id() {
         let id = JobId::generated(123 << 12, 42, 0x1234_5678);
         assert_eq!(JobId::from(id.to_string()), id);
         assert_eq!(id.slot_hint(), Some(42));
@@ -227,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn other_spellings_of_a_uuid_are_other_ids() {
+    fn two_spellings_of_one_uuid_are_two_ids() {
         let id = JobId::generated(0xabcdef << 12, 42, 1);
         let upper = id.to_string().to_uppercase();
         assert_ne!(JobId::from(upper.as_str()), id);
@@ -236,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_uuid_of_zeros_is_an_id_like_any_other() {
+    fn a_uuid_whose_low_half_is_zero_is_a_valid_id() {
         for text in [
             "00000000-0000-0000-0000-000000000000",
             "01902a5e-7c4b-7abc-0000-000000000000",
@@ -248,12 +253,12 @@ mod tests {
     }
 
     #[test]
-    fn an_id_takes_no_more_than_its_128_bits() {
+    fn an_id_is_16_bytes_large() {
         assert_eq!(size_of::<JobId>(), 16);
     }
 
     #[test]
-    fn ids_sort_by_stamp() {
+    fn generated_ids_sort_by_stamp() {
         let earlier = JobId::generated(10, u32::MAX, u32::MAX);
         let later = JobId::generated(11, 0, 0);
         assert!(earlier < later && earlier.to_string() < later.to_string());

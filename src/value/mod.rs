@@ -1,11 +1,14 @@
-//! Values that have no behaviour of the engine: ids, status, errors, times, policies.
+//! Plain values that every other part uses: ids, statuses, errors, times, retry policies.
 
+pub(crate) mod app_clock;
+pub(crate) mod backoff;
 pub(crate) mod clock;
 pub(crate) mod error;
 pub(crate) mod id;
-pub(crate) mod retry;
+pub(crate) mod retry_hint;
 pub(crate) mod run;
 pub(crate) mod shared_state;
 pub(crate) mod status;
+pub(crate) mod time_units;
 #[cfg(feature = "serde")]
 pub(crate) mod timestamp;

@@ -1,4 +1,4 @@
-//! Values that an app shares with all its tasks, by type.
+//! [`StateMap`]: the values that an app shares with its tasks, one for each type.
 
 use std::any::{Any, TypeId, type_name};
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use crate::value::error::MissingState;
 pub(crate) struct StateMap(HashMap<TypeId, Box<dyn Any + Send + Sync>>);
 
 impl StateMap {
-    /// A second value of a type takes the place of the first.
+    /// Replaces the value of the same type, if there is one.
     pub(crate) fn insert<T: Send + Sync + 'static>(&mut self, value: T) {
         self.0.insert(TypeId::of::<T>(), Box::new(value));
     }

@@ -5,7 +5,9 @@ use std::str::FromStr;
 
 use crate::value::error::ParseStatusError;
 
-/// Where a job stands.
+/// The state of a job.
+///
+/// A job begins as `Scheduled`. A final status never changes again.
 ///
 /// ```
 /// use jobber::JobStatus;
@@ -20,24 +22,26 @@ use crate::value::error::ParseStatusError;
 #[cfg_attr(feature = "serde", serde(rename_all = "SCREAMING_SNAKE_CASE"))]
 #[repr(u8)]
 pub enum JobStatus {
-    /// Waiting for its time, for a free thread, for a retry, or for its next run.
+    /// The job waits: for its due time, for the executor, for a retry, or for its next
+    /// run.
     Scheduled,
-    /// An attempt is going on.
+    /// An attempt is running.
     Running,
-    /// Final: it was cancelled or aborted, or the app stopped before it ran.
+    /// Final: the job was cancelled or aborted, or its app stopped before the job ran.
     Cancelled,
-    /// Final: the task gave its value.
+    /// Final: the task returned its value.
     Success,
-    /// Final: the last attempt gave an error or panicked.
+    /// Final: the last attempt returned an error, panicked, or was dropped by its
+    /// executor.
     Failed,
-    /// Final: the last attempt took longer than the task allows.
+    /// Final: the last attempt took longer than the timeout of its task.
     Timeout,
-    /// Final: a recurring job failed as often in a row as it may.
+    /// Final: a recurring job had `max_failures` runs in a row that did not succeed.
     PermanentlyFailed,
 }
 
 impl JobStatus {
-    /// All seven, in the order of the enum.
+    /// All statuses, in the order of declaration.
     pub const ALL: [JobStatus; 7] = [
         JobStatus::Scheduled,
         JobStatus::Running,
@@ -48,12 +52,13 @@ impl JobStatus {
         JobStatus::PermanentlyFailed,
     ];
 
-    /// Whether no other status can follow.
+    /// Whether the job has ended: a final status never changes again.
     pub fn is_final(self) -> bool {
         !matches!(self, JobStatus::Scheduled | JobStatus::Running)
     }
 
-    /// The name in capitals, as [`Display`](fmt::Display) prints it.
+    /// The name in capital letters, such as `PERMANENTLY_FAILED`. `Display` writes and
+    /// `FromStr` parses the same text.
     pub fn as_str(self) -> &'static str {
         match self {
             JobStatus::Scheduled => "SCHEDULED",

@@ -1,10 +1,9 @@
-//! Times as text that sorts as the times do: as a store keeps them, so that a
-//! person can read.
+//! The text form of times in stores: texts sort in the order of their times.
 //!
-//! [RFC 3339](https://www.rfc-editor.org/rfc/rfc3339) in UTC with all nine digits
-//! of the nanosecond, such as `2026-11-24T15:04:05.000000000Z`. One width for
-//! all is what lets texts be compared; SQLite's own date functions read it
-//! (<https://www.sqlite.org/lang_datefunc.html>, format 7 and a `Z`).
+//! The form is [RFC 3339](https://www.rfc-editor.org/rfc/rfc3339) in UTC with nine
+//! digits of nanoseconds, such as `2026-11-24T15:04:05.000000000Z`. All texts have the
+//! same length, so comparing texts compares times. SQLite's date functions accept this
+//! form (<https://www.sqlite.org/lang_datefunc.html>, format 7 followed by `Z`).
 
 use std::fmt;
 
@@ -12,12 +11,12 @@ use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time, UtcOffset};
 
 const BYTES: usize = 30;
 
-/// The places of the digits, and how many; the text between them is [`FORM`]'s.
+/// The form of a text: each `0` stands for a digit.
 const FORM: &[u8; BYTES] = b"0000-00-00T00:00:00.000000000Z";
 
-/// The text of a time. Years from 0 to 9999 have one; the times of a job are
-/// all well inside.
-pub(crate) fn write(time: OffsetDateTime) -> Stamp {
+/// Formats a time. A year outside 0 to 9999 is clamped to that range; the times of jobs
+/// are far inside it.
+pub(crate) fn format(time: OffsetDateTime) -> TimestampText {
     let time = time.to_offset(UtcOffset::UTC);
     let mut text = *FORM;
     let mut put = |at: usize, digits: usize, mut value: u32| {
@@ -33,36 +32,37 @@ pub(crate) fn write(time: OffsetDateTime) -> Stamp {
     put(14, 2, time.minute().into());
     put(17, 2, time.second().into());
     put(20, 9, time.nanosecond());
-    Stamp(text)
+    TimestampText(text)
 }
 
-/// The text of a time, without an allocation: a job that is stored has three.
+/// The text of one time, in a buffer of its own: storing a job writes three of them,
+/// and none allocates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stamp([u8; BYTES]);
+pub(crate) struct TimestampText([u8; BYTES]);
 
-impl Stamp {
+impl TimestampText {
     pub(crate) fn as_str(&self) -> &str {
-        // Only ASCII was written; the fallback can't be reached.
+        // The text is ASCII, so `from_utf8` cannot fail.
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 
-/// Reads what [`write`] wrote, and nothing else.
-pub(crate) fn read(text: &str) -> Result<OffsetDateTime, BadStamp> {
-    parse(text.as_bytes()).ok_or(BadStamp)
+/// Parses the form that [`format`] writes, and no other.
+pub(crate) fn parse(text: &str) -> Result<OffsetDateTime, InvalidTimestamp> {
+    parse_bytes(text.as_bytes()).ok_or(InvalidTimestamp)
 }
 
-/// A text that is no time.
+/// The error of [`parse`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct BadStamp;
+pub(crate) struct InvalidTimestamp;
 
-impl fmt::Display for BadStamp {
+impl fmt::Display for InvalidTimestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a time is written like 2026-11-24T15:04:05.000000000Z")
+        f.write_str("a time must have the form 2026-11-24T15:04:05.000000000Z")
     }
 }
 
-fn parse(text: &[u8]) -> Option<OffsetDateTime> {
+fn parse_bytes(text: &[u8]) -> Option<OffsetDateTime> {
     let text: &[u8; BYTES] = text.try_into().ok()?;
     let is_formed = text.iter().zip(FORM).all(|(byte, form)| match form {
         b'0' => byte.is_ascii_digit(),
@@ -75,7 +75,7 @@ fn parse(text: &[u8]) -> Option<OffsetDateTime> {
         let digits = text[at..at + digits].iter();
         digits.fold(0, |value: u32, digit| value * 10 + u32::from(digit - b'0'))
     };
-    // At most two digits each, so they fit.
+    // Two digits always fit into a `u8`.
     let small = |at| number(at, 2) as u8;
     let month = Month::try_from(small(5)).ok()?;
     let date = Date::from_calendar_date(number(0, 4) as i32, month, small(8)).ok()?;
@@ -83,7 +83,7 @@ fn parse(text: &[u8]) -> Option<OffsetDateTime> {
     Some(PrimitiveDateTime::new(date, time).assume_utc())
 }
 
-/// For `#[serde(with = "crate::value::timestamp::text")]`.
+/// Serializes a time as its text, by `#[serde(with = "crate::value::timestamp::text")]`.
 #[cfg(feature = "serde")]
 pub(crate) mod text {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
@@ -93,18 +93,18 @@ pub(crate) mod text {
         time: &OffsetDateTime,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(super::write(*time).as_str())
+        serializer.serialize_str(super::format(*time).as_str())
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<OffsetDateTime, D::Error> {
         let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-        super::read(&text).map_err(D::Error::custom)
+        super::parse(&text).map_err(D::Error::custom)
     }
 }
 
-/// For `#[serde(with = "crate::value::timestamp::optional")]`.
+/// Serializes an optional time, by `#[serde(with = "crate::value::timestamp::optional")]`.
 #[cfg(feature = "serde")]
 pub(crate) mod optional {
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
@@ -114,9 +114,9 @@ pub(crate) mod optional {
         time: &Option<OffsetDateTime>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        let text = time.map(super::write);
+        let text = time.map(super::format);
         text.as_ref()
-            .map(super::Stamp::as_str)
+            .map(super::TimestampText::as_str)
             .serialize(serializer)
     }
 
@@ -124,7 +124,7 @@ pub(crate) mod optional {
         deserializer: D,
     ) -> Result<Option<OffsetDateTime>, D::Error> {
         let text = Option::<String>::deserialize(deserializer)?;
-        text.map(|text| super::read(&text).map_err(D::Error::custom))
+        text.map(|text| super::parse(&text).map_err(D::Error::custom))
             .transpose()
     }
 }
@@ -132,10 +132,10 @@ pub(crate) mod optional {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::value::clock::{from_wall, wall_range};
+    use crate::value::time_units::{from_wall, wall_range};
 
     #[test]
-    fn a_time_reads_back_and_sorts_as_its_text() {
+    fn a_time_survives_its_text_and_sorts_like_it() {
         let (first, last) = wall_range();
         let mut times: Vec<_> = (0..2_000)
             .map(|_| from_wall(fastrand::i64(..), UtcOffset::UTC))
@@ -144,27 +144,27 @@ mod tests {
         times.sort();
         let texts: Vec<_> = times
             .iter()
-            .map(|time| write(*time).as_str().to_owned())
+            .map(|time| format(*time).as_str().to_owned())
             .collect();
         assert!(texts.is_sorted());
         for (time, text) in times.iter().zip(&texts) {
-            assert_eq!(read(text), Ok(*time), "{text}");
+            assert_eq!(parse(text), Ok(*time), "{text}");
         }
         assert_eq!(
-            write(OffsetDateTime::UNIX_EPOCH).as_str(),
+            format(OffsetDateTime::UNIX_EPOCH).as_str(),
             "1970-01-01T00:00:00.000000000Z"
         );
     }
 
     #[test]
-    fn an_offset_is_not_written() {
+    fn the_text_is_always_in_utc() {
         let offset = UtcOffset::from_hms(5, 30, 0).unwrap();
         let time = OffsetDateTime::UNIX_EPOCH.to_offset(offset);
-        assert_eq!(write(time).as_str(), "1970-01-01T00:00:00.000000000Z");
+        assert_eq!(format(time).as_str(), "1970-01-01T00:00:00.000000000Z");
     }
 
     #[test]
-    fn nothing_else_is_read() {
+    fn any_other_form_is_an_error() {
         for text in [
             "",
             "2026-11-24",
@@ -177,7 +177,7 @@ mod tests {
             "+026-11-24T15:04:05.000000000Z",
             "２026-11-24T15:04:05.0000000Z",
         ] {
-            assert_eq!(read(text), Err(BadStamp), "{text}");
+            assert_eq!(parse(text), Err(InvalidTimestamp), "{text}");
         }
     }
 }

@@ -23,13 +23,13 @@ fn an_invalid_task_name_is_refused() -> Result {
     let register = |name: &str| sim.app().task(name, || async {}).register();
     assert_eq!(
         register("").unwrap_err().to_string(),
-        "a task needs a name that is not empty"
+        "a task name must not be empty"
     );
     let long = "ö".repeat(101);
     assert_eq!(
         register(&long).unwrap_err().to_string(),
         format!(
-            "the task name `{}…` has 202 bytes, and 200 are allowed",
+            "the task name `{}…` has 202 bytes, but at most 200 are allowed",
             "ö".repeat(20)
         )
     );
@@ -39,7 +39,7 @@ fn an_invalid_task_name_is_refused() -> Result {
     assert!(matches!(&error, RegisterError::DuplicateTask { name } if name == "taken"));
     assert_eq!(
         error.to_string(),
-        "a task named `taken` is registered already: names are unique within an app"
+        "a task named `taken` is already registered: task names must be unique in an app"
     );
     Ok(())
 }
@@ -58,7 +58,7 @@ fn an_invalid_task_option_is_refused() -> Result {
             .register()
             .unwrap_err()
             .to_string(),
-        "the timeout is 18446744073709551615.999999999s, and 9223372036.854775807s is the longest allowed"
+        "the timeout 18446744073709551615.999999999s is too long: the maximum is 9223372036.854775807s"
     );
     let backoff = |factor| {
         task()
@@ -76,7 +76,9 @@ fn an_invalid_task_option_is_refused() -> Result {
         ));
         assert_eq!(
             error.to_string(),
-            format!("the backoff's factor is {factor}, and must be a finite number, 0 or more")
+            format!(
+                "the factor of the backoff is {factor}, but must be a finite number of at least 0"
+            )
         );
     }
     task().register()?;
@@ -88,10 +90,10 @@ fn an_invalid_or_duplicate_job_id_is_refused() -> Result {
     let (sim, task) = app_with_task()?;
     let schedule = |id: &str| task.schedule(()).id(id).delay(HOUR).wait_blocking();
     let message = |id: &str| schedule(id).unwrap_err().to_string();
-    assert_eq!(message(""), "the job id \"\" is not allowed: it is empty");
+    assert_eq!(message(""), "the job id \"\" is invalid: the id is empty");
     assert_eq!(
         message("a\nb"),
-        "the job id \"a\\nb\" is not allowed: it has the control character '\\n', and none is allowed"
+        "the job id \"a\\nb\" is invalid: the id contains the control character '\\n'"
     );
     let error = schedule(&"é".repeat(101)).unwrap_err();
     match &error {
@@ -101,7 +103,7 @@ fn an_invalid_or_duplicate_job_id_is_refused() -> Result {
         }
         other => panic!("{other:?}"),
     }
-    assert!(error.source().is_some());
+    assert!(error.source().is_none(), "the message contains the reason");
     // With `replace` the rules are the same.
     let replace = task
         .schedule(())
@@ -165,7 +167,7 @@ fn a_delay_or_interval_that_is_zero_or_too_long_is_refused() -> Result {
             .wait_blocking()
             .unwrap_err()
             .to_string(),
-        "the interval is zero, and must be longer"
+        "the interval must be longer than zero"
     );
     assert_eq!(sim.app().jobs().len(), 3);
     Ok(())
@@ -181,7 +183,7 @@ fn a_date_at_either_end_of_the_calendar_is_refused() -> Result {
         let error = task.schedule(()).at(time).wait_blocking().unwrap_err();
         let text = error.to_string();
         assert!(matches!(error, ScheduleError::TimeOutOfRange { value, .. } if value == time));
-        assert!(text.ends_with("a job can be due from 1677-09-21 0:12:43.145224192 +00:00:00 to 2262-04-11 23:47:16.854775807 +00:00:00"), "{text}");
+        assert!(text.ends_with("it must be between 1677-09-21 0:12:43.145224192 +00:00:00 and 2262-04-11 23:47:16.854775807 +00:00:00"), "{text}");
         let start = task
             .schedule(())
             .start_date(time)
@@ -233,7 +235,7 @@ fn an_invalid_limit_of_runs_or_failures_is_refused() -> Result {
         .unwrap_err();
     assert_eq!(
         error.to_string(),
-        "max_failures is 0, and must be at least 1"
+        "max_failures is 0, but must be at least 1"
     );
     let error = task
         .schedule(())
@@ -241,7 +243,7 @@ fn an_invalid_limit_of_runs_or_failures_is_refused() -> Result {
         .every(SECOND)
         .wait_blocking()
         .unwrap_err();
-    assert_eq!(error.to_string(), "max_runs is 0, and must be at least 1");
+    assert_eq!(error.to_string(), "max_runs is 0, but must be at least 1");
     let error = task
         .schedule(())
         .max_runs(2)
@@ -250,7 +252,7 @@ fn an_invalid_limit_of_runs_or_failures_is_refused() -> Result {
         .unwrap_err();
     assert_eq!(
         error.to_string(),
-        "max_runs is for recurring jobs, and delay runs once"
+        "max_runs applies only to recurring jobs, but the trigger `delay` runs a job once"
     );
     Ok(())
 }
@@ -276,7 +278,7 @@ fn a_replacement_that_allows_fewer_runs_than_there_were_is_refused() -> Result {
     ));
     assert_eq!(
         error.to_string(),
-        "max_runs is 3, and the job `x` has had 3 runs already"
+        "max_runs is 3, but the job `x` has already had 3 runs"
     );
     let _ = schedule().max_runs(4).every(SECOND).wait_blocking()?;
     sim.advance(HOUR);
@@ -300,7 +302,11 @@ fn a_wake_gap_of_more_than_a_second_is_refused() {
             ..
         }
     ));
-    assert!(error.to_string().ends_with("and 1s is the longest allowed"));
+    assert!(
+        error
+            .to_string()
+            .ends_with("is too long: the maximum is 1s")
+    );
     assert!(Jobber::builder().wake_gap(SECOND).build().is_ok());
 }
 
@@ -331,7 +337,7 @@ fn calls_before_the_start_after_the_stop_and_a_second_start_are_refused() -> Res
     assert!(matches!(error, StartError::AlreadyStarted));
     assert_eq!(
         error.to_string(),
-        "the app is running already: start() is called once"
+        "the app is already running: call start() only once"
     );
 
     app.shutdown(HOUR).wait_blocking();
@@ -339,7 +345,7 @@ fn calls_before_the_start_after_the_stop_and_a_second_start_are_refused() -> Res
     assert!(matches!(error, ScheduleError::Stopped));
     assert_eq!(
         error.to_string(),
-        "the app was shut down and takes no new jobs"
+        "the app was shut down: it accepts no new jobs"
     );
     assert!(matches!(
         task.schedule(()).id("x").replace().push().wait_blocking(),

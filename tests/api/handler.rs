@@ -241,8 +241,8 @@ fn state_is_found_by_its_type() -> Result {
     let job = missing.schedule(()).push().wait_blocking()?;
     sim.run_until_stalled();
     assert_eq!(
-        job.result().unwrap_err().to_string(),
-        "the task failed: the app has no state of the type `alloc::string::String`: give it to Jobber::builder().state(..)"
+        job.result().unwrap_err().source().unwrap().to_string(),
+        "the app has no state of the type `alloc::string::String`: add it with Jobber::builder().state(..)"
     );
     Ok(())
 }

@@ -138,8 +138,8 @@ fn the_result_of_a_recurring_job_is_that_of_its_last_finished_run() -> Result {
     assert_eq!((*job.result()?, job.status()), (1, JobStatus::Running));
     sim.advance(SECOND * 5);
     assert_eq!(
-        job.result().unwrap_err().to_string(),
-        "the task failed: run 2"
+        job.result().unwrap_err().source().unwrap().to_string(),
+        "run 2"
     );
     sim.advance(SECOND * 10);
     assert_eq!(*job.result()?, 3);

@@ -1,4 +1,4 @@
-//! The errors of invalid expressions.
+//! The errors of invalid cron expressions.
 
 use jobber::{Cron, CronError, CronField};
 
@@ -41,7 +41,7 @@ fn a_text_of_more_than_a_kibibyte_is_refused() {
     assert_eq!(error(&text), CronError::TooLong { length: 1025 });
     assert_eq!(
         message(&text),
-        "the cron expression is 1025 bytes long; allowed: at most 1024 bytes",
+        "the cron expression has 1025 bytes; allowed: at most 1024 bytes",
     );
 }
 
@@ -75,7 +75,7 @@ fn the_error_for_an_unknown_alias_lists_the_aliases() {
 fn the_error_for_six_fields_without_a_year_suggests_five_or_seven() {
     assert_eq!(
         message("*/10 * * * * *"),
-        "the sixth of six fields is a year, which `*` (byte 13) is not; write 5 fields, \
+        "the sixth of six fields must be a year, but `*` (byte 13) is not; write 5 fields, \
          or 7 with seconds first; allowed: a year such as `2027`, `2026-2028`, `2026/2`",
     );
     // Seconds first, as in Quartz and others.
@@ -273,9 +273,7 @@ fn the_error_for_invalid_text_says_what_its_field_may_contain() {
     ] {
         assert_eq!(
             message(text),
-            format!(
-                "{fault} has no meaning in the {field} field (byte {byte}); allowed: {allowed}"
-            ),
+            format!("{fault} is not valid in the {field} field (byte {byte}); allowed: {allowed}"),
         );
     }
 }
@@ -298,7 +296,7 @@ fn the_error_for_a_missing_value_points_at_its_place() {
 fn a_step_of_zero_is_an_error() {
     assert_eq!(
         message("*/0 * * * *"),
-        "the step `0` in the minute field (byte 2) leads nowhere; allowed: a step of 1 or more",
+        "the step `0` in the minute field (byte 2) is zero; allowed: a step of 1 or more",
     );
     assert!(matches!(
         error("0 0 1-5/00 * *"),
@@ -313,7 +311,7 @@ fn a_step_of_zero_is_an_error() {
 fn the_error_for_a_bare_l_in_day_of_week_says_what_to_write() {
     assert_eq!(
         message("0 0 * * L"),
-        "a bare `L` in the day-of-week field (byte 8) means different days to different tools; \
+        "`L` without a weekday in the day-of-week field (byte 8) is ambiguous; \
          allowed: `SAT` for Saturday, `FRIL` for the last Friday of the month",
     );
     assert_eq!(error("0 0 * * MON,l").text(), "l");
@@ -324,7 +322,7 @@ fn the_error_for_a_bare_l_in_day_of_week_says_what_to_write() {
 fn a_range_of_years_cannot_run_backwards() {
     assert_eq!(
         message("0 0 * * * 2030-2027"),
-        "the years `2030-2027` run backwards (byte 10); allowed: the earlier year first",
+        "the year range `2030-2027` (byte 10) ends before it starts; allowed: the earlier year first",
     );
     assert_eq!(
         error("0 0 * * * 2030-2027/2").field(),
@@ -354,5 +352,5 @@ fn a_long_or_unprintable_text_is_shortened_and_escaped_in_the_message() {
     assert!(message(&text).len() < 120);
     assert!(message(&text).contains(&format!("`{}…`", "9".repeat(40))));
     assert_eq!(error(&text).text().len(), 900);
-    assert!(message("0 \u{1b}[2J * * *").starts_with("`\\u{1b}[2J` has no meaning"));
+    assert!(message("0 \u{1b}[2J * * *").starts_with("`\\u{1b}[2J` is not valid"));
 }

@@ -1,30 +1,32 @@
-//! The dates of an expression: saffron's part.
+//! [`Days`]: the dates of an expression, computed by the crate saffron.
 //!
-//! saffron 0.1.0 is right about canonical text and wrong about much of what
-//! people write, so it never sees what a user wrote. Each *atom* of the date
-//! fields (the plain days of month, the plain days of week, each L, W and #
-//! item) becomes a saffron expression of its own, with sorted lists and days by
-//! name, and the least of their answers is ours. That also makes OR of the two
-//! day fields, and lists of L, W and #, come out right.
+//! saffron 0.1.0 is correct for expressions in a canonical form, and wrong for many others.
+//! So it never receives a user's text. Each *date rule* of an expression becomes a saffron
+//! expression of its own, in canonical form: sorted lists, and weekdays by name. The rules
+//! are the plain days of the month, the plain days of the week, and every special item.
+//! The first date of an expression is the earliest first date of its rules. This also gives
+//! the correct result for two restricted day fields, which are joined by OR, and for lists
+//! of special items.
 //!
-//! An atom is only ever asked for *the first matching day after day d*, put as
-//! 23:59 of d to `0 0 <days>`. saffron has two searches for days that do not
-//! always agree; asked this, it looks at d alone by the first, finds no minute
-//! left in it, and goes on by the second, which is the sound one. Hours and
-//! minutes are ours (`fields.rs`) along with the seconds: were they saffron's,
-//! an `L-3W` atom could only be asked from the day before and then stepped
-//! minute by minute, at 50 ns each, to the time of day that is wanted.
+//! The only question to saffron is "which is the first matching day after day d?". The
+//! start is 23:59 of day d, and the expression is `0 0 <days>`. saffron has two searches
+//! for days, which do not always agree. With this question, the first search examines only
+//! day d and finds no minute left in it, and the second search, which is correct, finds the
+//! result. This crate computes hours, minutes and seconds itself (`times_of_day.rs`). If
+//! saffron computed them, a rule `L-3W` would need a search from the day before that
+//! advances minute by minute, at 50 ns for each minute.
 //!
-//! saffron's dates are chrono's. They are made from chrono's default, the
-//! epoch, and read through a method, so that chrono need not be a dependency of
-//! ours and cannot be one of another version.
+//! saffron's dates are chrono's. This file creates them with `Default`, which is 1970-01-01,
+//! and reads them with a method. So chrono is not a direct dependency, and its version
+//! cannot differ from saffron's.
 
 use std::time::Duration;
 
 use time::Date;
 
-use crate::calendar::cron::fields::{Bits, YEAR_MIN};
-use crate::calendar::cron::parse::{Expression, Field, Item, WEEKDAYS};
+use crate::calendar::cron::bit_set::BitSet;
+use crate::calendar::cron::fields::YEAR_MIN;
+use crate::calendar::cron::syntax::{Field, Item, ParsedExpression, WEEKDAYS};
 use crate::value::error::{CronError, CronField};
 
 /// Days since 1970-01-01.
@@ -35,7 +37,7 @@ pub(crate) const SECONDS_PER_DAY: i64 = 86_400;
 /// 1970-01-01 as a Julian day.
 const EPOCH: i64 = 2_440_588;
 
-/// -9999-01-01 and 9999-12-31, the ends of the calendar of `time`.
+/// -9999-01-01 and 9999-12-31, the first and the last day of the calendar of `time`.
 pub(crate) const DAY_MIN: Day = -4_371_587;
 pub(crate) const DAY_MAX: Day = 2_932_896;
 
@@ -44,29 +46,29 @@ const MONDAY: i64 = 1;
 /// The dates of an expression.
 #[derive(Debug, Clone)]
 pub(crate) struct Days {
-    atoms: Vec<Atom>,
-    /// Counted from [`YEAR_MIN`]; `None` is every year.
-    years: Option<Bits<3>>,
+    rules: Vec<DateRule>,
+    /// The years, minus [`YEAR_MIN`]. `None` means every year.
+    years: Option<BitSet<3>>,
 }
 
 impl Days {
-    pub(crate) fn new(expression: &Expression) -> Result<Self, CronError> {
+    pub(crate) fn new(expression: &ParsedExpression) -> Result<Self, CronError> {
         let months = expression.months.values(CronField::Month).collect();
         let days_of_month = &expression.days_of_month;
         let days_of_week = &expression.days_of_week;
-        let mut atoms = Atoms {
+        let mut rules = RulesBuilder {
             months,
             seen: Vec::new(),
             built: Vec::new(),
         };
         if days_of_month.unrestricted && days_of_week.unrestricted {
-            atoms.push_plain("*", "*")?;
+            rules.push_plain("*", "*")?;
         }
         if !days_of_month.unrestricted {
-            atoms.push_days_of_month(days_of_month)?;
+            rules.push_days_of_month(days_of_month)?;
         }
         if !days_of_week.unrestricted {
-            atoms.push_days_of_week(days_of_week)?;
+            rules.push_days_of_week(days_of_week)?;
         }
         let years = expression
             .years
@@ -79,18 +81,19 @@ impl Days {
                     .collect()
             });
         Ok(Self {
-            atoms: atoms.built,
+            rules: rules.built,
             years,
         })
     }
 
-    /// The first day at or after one.
+    /// The first matching day that is at or after `day`.
     pub(crate) fn first_from(&self, day: Day) -> Option<Day> {
         let Some(years) = &self.years else {
             return self.first_in_any_year(day);
         };
         let mut day = day;
-        // Ends: each turn is in a later year of the set than the one before.
+        // Terminates, because each turn examines a later year of the set than the turn
+        // before.
         loop {
             let year = year_of(day)?;
             let from = (year - i32::from(YEAR_MIN)).max(0);
@@ -107,23 +110,24 @@ impl Days {
     }
 
     fn first_in_any_year(&self, day: Day) -> Option<Day> {
-        self.atoms
+        self.rules
             .iter()
-            .filter_map(|atom| atom.first_from(day))
+            .filter_map(|rule| rule.first_from(day))
             .min()
-            // saffron's calendar goes on for 250,000 years.
+            // saffron's calendar continues for 250,000 years.
             .filter(|&found| found <= DAY_MAX)
     }
 }
 
+/// One part of the date fields, as a saffron expression.
 #[derive(Debug, Clone)]
-struct Atom {
+struct DateRule {
     dates: saffron::Cron,
-    kind: AtomKind,
+    kind: RuleKind,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum AtomKind {
+enum RuleKind {
     Plain,
     /// `nW`
     NearestWeekday(u16),
@@ -131,17 +135,18 @@ enum AtomKind {
     LastWeekdayBefore,
 }
 
-impl Atom {
+impl DateRule {
     fn first_from(&self, day: Day) -> Option<Day> {
         let mut after = day - 1;
-        // On a Monday that is no match, saffron's `contains` gets `L-nW` wrong
-        // (and its subtraction panics in a debug build). On one that is a
-        // match it does not.
-        if self.kind == AtomKind::LastWeekdayBefore && weekday(after) == MONDAY {
+        // On a Monday that does not match, saffron's `contains` is wrong for `L-nW`, and
+        // its subtraction panics in a debug build. So the search begins a day earlier if
+        // it would begin on a Monday. A Monday that matches is safe, so the loop may
+        // continue from one.
+        if self.kind == RuleKind::LastWeekdayBefore && weekday(after) == MONDAY {
             after -= 1;
         }
-        // Ends: an L-nW atom is asked twice at most, and a 29W that only
-        // February could hold is answered by the next leap year.
+        // Terminates: a rule `L-nW` needs at most two turns, and a rule `29W` in February
+        // matches in the next leap year.
         loop {
             let found = self.first_after(after)?;
             if found >= day && !self.is_beyond_month(found) {
@@ -154,7 +159,7 @@ impl Atom {
     fn first_after(&self, day: Day) -> Option<Day> {
         let late = Duration::from_secs(23 * 3600 + 59 * 60);
         let days = Duration::from_secs(day.unsigned_abs().checked_mul(86_400)?);
-        // chrono reaches to the year 262142, far beyond DAY_MIN and DAY_MAX.
+        // chrono's last year is 262142, so all days from DAY_MIN to DAY_MAX fit.
         let epoch = epoch(saffron::Cron::next_after);
         let next = if day < 0 {
             self.dates.next_after(epoch - days + late)
@@ -164,10 +169,10 @@ impl Atom {
         Some(next?.timestamp().div_euclid(SECONDS_PER_DAY))
     }
 
-    /// saffron puts `29W` into a February without a 29th. The other months that
-    /// are too short are left out of the atom.
+    /// Whether a match of `29W` is in a February that has 28 days, which saffron allows. The
+    /// rules of longer days do not contain the months that are too short.
     fn is_beyond_month(&self, found: Day) -> bool {
-        let AtomKind::NearestWeekday(29) = self.kind else {
+        let RuleKind::NearestWeekday(29) = self.kind else {
             return false;
         };
         date(found).is_some_and(|date| {
@@ -176,25 +181,26 @@ impl Atom {
     }
 }
 
-/// Atoms being built, all within the same months.
-struct Atoms {
-    months: Bits<1>,
+/// Builds the date rules of an expression. All of them have the same months.
+struct RulesBuilder {
+    months: BitSet<1>,
+    /// The special items that already have a rule.
     seen: Vec<Item>,
-    built: Vec<Atom>,
+    built: Vec<DateRule>,
 }
 
-impl Atoms {
+impl RulesBuilder {
     fn push_plain(&mut self, days_of_month: &str, days_of_week: &str) -> Result<(), CronError> {
-        self.push(days_of_month, self.months, days_of_week, AtomKind::Plain)
+        self.push(days_of_month, self.months, days_of_week, RuleKind::Plain)
     }
 
     fn push_days_of_month(&mut self, field: &Field) -> Result<(), CronError> {
-        let days: Bits<1> = field.values(CronField::DayOfMonth).collect();
+        let days: BitSet<1> = field.values(CronField::DayOfMonth).collect();
         if !days.is_empty() {
             self.push_plain(&list(days.iter()), "*")?;
         }
-        for item in field.extras() {
-            if self.is_known(item) {
+        for item in field.special_items() {
+            if self.is_duplicate(item) {
                 continue;
             }
             match item {
@@ -203,13 +209,13 @@ impl Atoms {
                 Item::LastWeekday { before: 0 } => self.push_plain("LW", "*")?,
                 Item::LastWeekday { before } => {
                     let text = format!("L-{before}W");
-                    self.push(&text, self.months, "*", AtomKind::LastWeekdayBefore)?;
+                    self.push(&text, self.months, "*", RuleKind::LastWeekdayBefore)?;
                 }
                 Item::NearestWeekday { day } => {
-                    let months = self.months.iter().filter(|&month| longest(month) >= day);
+                    let months = self.months.iter().filter(|&month| days_in(month) >= day);
                     let months = months.collect();
                     let text = format!("{day}W");
-                    self.push(&text, months, "*", AtomKind::NearestWeekday(day))?;
+                    self.push(&text, months, "*", RuleKind::NearestWeekday(day))?;
                 }
                 Item::Values(_) | Item::LastOf { .. } | Item::Nth { .. } => {}
             }
@@ -219,12 +225,12 @@ impl Atoms {
 
     fn push_days_of_week(&mut self, field: &Field) -> Result<(), CronError> {
         let name = |day: u16| WEEKDAYS.get(usize::from(day)).copied().unwrap_or_default();
-        let days: Bits<1> = field.values(CronField::DayOfWeek).collect();
+        let days: BitSet<1> = field.values(CronField::DayOfWeek).collect();
         if !days.is_empty() {
             self.push_plain("*", &list(days.iter().map(name)))?;
         }
-        for item in field.extras() {
-            if self.is_known(item) {
+        for item in field.special_items() {
+            if self.is_duplicate(item) {
                 continue;
             }
             match item {
@@ -238,9 +244,9 @@ impl Atoms {
         Ok(())
     }
 
-    /// A kibibyte of one item a hundred times over must not cost a hundred
-    /// searches.
-    fn is_known(&mut self, item: Item) -> bool {
+    /// Whether the item has a rule already. An expression of 1024 bytes may repeat an item a
+    /// hundred times, which must not cost a hundred searches.
+    fn is_duplicate(&mut self, item: Item) -> bool {
         let known = self.seen.contains(&item);
         if !known {
             self.seen.push(item);
@@ -248,13 +254,13 @@ impl Atoms {
         known
     }
 
-    /// Adds nothing where no month is left.
+    /// Adds a rule, unless it has no month.
     fn push(
         &mut self,
         days_of_month: &str,
-        months: Bits<1>,
+        months: BitSet<1>,
         days_of_week: &str,
-        kind: AtomKind,
+        kind: RuleKind,
     ) -> Result<(), CronError> {
         if months.is_empty() {
             return Ok(());
@@ -262,14 +268,15 @@ impl Atoms {
         let months = list(months.iter());
         let text = format!("0 0 {days_of_month} {months} {days_of_week}");
         match text.parse() {
-            Ok(dates) => self.built.push(Atom { dates, kind }),
+            Ok(dates) => self.built.push(DateRule { dates, kind }),
             Err(_) => return Err(CronError::Unsupported { text }),
         }
         Ok(())
     }
 }
 
-/// The default of chrono's `DateTime<Utc>`, by way of a function that takes one.
+/// The default value of chrono's `DateTime<Utc>`. The type is inferred from a function that
+/// takes one, because chrono is not a dependency.
 fn epoch<T: Default>(_: fn(&saffron::Cron, T) -> Option<T>) -> T {
     T::default()
 }
@@ -281,7 +288,8 @@ fn list<T: ToString>(values: impl Iterator<Item = T>) -> String {
         .join(",")
 }
 
-fn longest(month: u16) -> u16 {
+/// The greatest number of days that a month has in any year.
+fn days_in(month: u16) -> u16 {
     match month {
         2 => 29,
         4 | 6 | 9 | 11 => 30,
@@ -289,7 +297,7 @@ fn longest(month: u16) -> u16 {
     }
 }
 
-/// Counted from Sunday, 0. The epoch was a Thursday.
+/// The day of the week, from 0 for Sunday. Day 0, 1970-01-01, was a Thursday.
 fn weekday(day: Day) -> i64 {
     (day + 4).rem_euclid(7)
 }

@@ -1,25 +1,26 @@
-//! An expression in English.
+//! The description of an expression in English.
 //!
-//! The wording is saffron's, asked for one part at a time in canonical text and
-//! put together here as saffron would, so that what it does not know (seconds,
-//! years, lists of L, W and #) and what it says otherwise (two restricted day
-//! fields are joined by *or*) has its place.
+//! saffron describes each part of an expression in canonical form, and this file joins the
+//! descriptions as saffron would. It adds what saffron does not support (seconds, years,
+//! and lists of special items) and corrects what saffron describes differently (two
+//! restricted day fields are joined by *or*).
 
 use saffron::parse::{CronExpr, English, HourFormat};
 
-use crate::calendar::cron::fields::{Bits, YEAR_MAX, YEAR_MIN, cycle};
-use crate::calendar::cron::parse::{Expression, Field, Item, Values, WEEKDAYS};
+use crate::calendar::cron::bit_set::BitSet;
+use crate::calendar::cron::fields::{YEAR_MAX, YEAR_MIN, cycle};
+use crate::calendar::cron::syntax::{Field, Item, ParsedExpression, Values, WEEKDAYS};
 use crate::value::error::CronField;
 
-/// Gives nothing where saffron refuses a part; none is known that it does.
-pub(crate) fn describe(expression: &Expression) -> Option<String> {
+/// Returns `None` if saffron rejects a part. No such part is known.
+pub(crate) fn describe(expression: &ParsedExpression) -> Option<String> {
     let time = time(expression)?;
     let date = date(expression)?;
     let years = expression.years.as_ref().map_or_else(String::new, years);
     Some(format!("{time}{date}{years}"))
 }
 
-fn time(expression: &Expression) -> Option<String> {
+fn time(expression: &ParsedExpression) -> Option<String> {
     let (minutes, hours) = (&expression.minutes, &expression.hours);
     let second = match &expression.seconds {
         Some(seconds) => single(seconds, CronField::Second),
@@ -32,7 +33,7 @@ fn time(expression: &Expression) -> Option<String> {
     }
     let minute_list = list(minutes, CronField::Minute);
     let hour_list = list(hours, CronField::Hour);
-    // saffron leaves `minutes past the hour` out after three minutes or more.
+    // saffron omits `minutes past the hour` after a list of three or more minutes.
     let time = if minutes.items.len() > 2 && hour_list != "*" && minute_list != "*" {
         let minutes = saffron(&format!("{minute_list} * * * *"))?;
         let hours = saffron(&format!("* {hour_list} * * *"))?;
@@ -46,13 +47,13 @@ fn time(expression: &Expression) -> Option<String> {
     let seconds = seconds(expression.seconds.as_ref()?)?;
     Some(match time.as_str() {
         "Every minute" => seconds,
-        // That is true of minutes only.
+        // Without seconds, `Every hour` means minute 0 of every hour.
         "Every hour" => format!("{seconds}, at 0 minutes past the hour"),
         _ => format!("{seconds}, {}", uncapitalized(&time)),
     })
 }
 
-/// What minutes are to the hour, seconds are to the minute.
+/// Describes seconds of the minute with saffron's words for minutes of the hour.
 fn seconds(field: &Field) -> Option<String> {
     let as_minutes = saffron(&format!("{} * * * *", list(field, CronField::Second)))?;
     Some(
@@ -63,7 +64,7 @@ fn seconds(field: &Field) -> Option<String> {
     )
 }
 
-/// `09:00 and 17:00`, if every hour stands for itself.
+/// A list such as `09:00 and 17:00`. `None` if an item of the hours is a range.
 fn clock_times(hours: &Field, minute: u16, second: u16) -> Option<String> {
     let times = hours.items.iter().map(|item| match item {
         Item::Values(Values { first, last, .. }) if first == last => Some(if second == 0 {
@@ -78,7 +79,7 @@ fn clock_times(hours: &Field, minute: u16, second: u16) -> Option<String> {
         .map(|times| join(&times, "and"))
 }
 
-fn date(expression: &Expression) -> Option<String> {
+fn date(expression: &ParsedExpression) -> Option<String> {
     let days_of_month = &expression.days_of_month;
     let days_of_week = &expression.days_of_week;
     let months = list(&expression.months, CronField::Month);
@@ -97,13 +98,14 @@ fn date(expression: &Expression) -> Option<String> {
     if !days_of_week.unrestricted {
         for days_of_week in parts(days_of_week, CronField::DayOfWeek) {
             let phrase = days_phrase(&format!("* * * * {days_of_week}"))?;
-            // To saffron, Sunday is a weekday; to `15W` it is not.
+            // saffron uses `weekday` for any day of the week. In `15W`, a weekday is Monday
+            // to Friday.
             days.push(phrase.replace(" weekday ", " day from "));
         }
     }
-    // One field may be every day without being `*`.
+    // A field such as `1-31` contains every day without being `*`.
     let every_day = days.is_empty() || days.iter().any(String::is_empty);
-    let only_weekdays = days_of_month.unrestricted && days_of_week.extras().next().is_none();
+    let only_weekdays = days_of_month.unrestricted && days_of_week.special_items().next().is_none();
     Some(match (every_day, months) {
         (true, None) => String::new(),
         (true, Some(months)) => format!(" every day in {months}"),
@@ -113,7 +115,7 @@ fn date(expression: &Expression) -> Option<String> {
     })
 }
 
-/// `on Monday`; empty for every day.
+/// A phrase such as `on Monday`. Empty for every day.
 fn days_phrase(text: &str) -> Option<String> {
     let text = saffron(text)?;
     let days = text.strip_prefix("Every minute")?.trim_start();
@@ -144,16 +146,16 @@ fn years(field: &Field) -> String {
     format!(" {}", join(&phrases, "and"))
 }
 
-/// The one value of a field that has but one.
+/// The value of a field that has exactly one value.
 fn single(field: &Field, name: CronField) -> Option<u16> {
-    let values: Bits<1> = field.values(name).collect();
+    let values: BitSet<1> = field.values(name).collect();
     let mut values = values.iter();
     values.next().filter(|_| values.next().is_none())
 }
 
-/// The plain values of a field, as one canonical list.
+/// The values of a field as a canonical list, without special items.
 fn list(field: &Field, name: CronField) -> String {
-    let values: Bits<1> = field.values(name).collect();
+    let values: BitSet<1> = field.values(name).collect();
     if values.iter().count() == usize::from(cycle(name)) {
         return "*".to_owned();
     }
@@ -164,10 +166,12 @@ fn list(field: &Field, name: CronField) -> String {
     plain.collect::<Vec<_>>().join(",")
 }
 
-/// The plain values, then each of the extras.
+/// The list of the values, then each special item.
 fn parts(field: &Field, name: CronField) -> impl Iterator<Item = String> {
     let plain = Some(list(field, name)).filter(|list| !list.is_empty());
-    plain.into_iter().chain(field.extras().map(extra))
+    plain
+        .into_iter()
+        .chain(field.special_items().map(special_item))
 }
 
 fn canonical(values: Values, name: CronField) -> String {
@@ -187,7 +191,7 @@ fn canonical(values: Values, name: CronField) -> String {
     }
 }
 
-fn extra(item: Item) -> String {
+fn special_item(item: Item) -> String {
     match item {
         Item::Last { before: 0 } => "L".to_owned(),
         Item::Last { before } => format!("L-{before}"),
@@ -207,6 +211,7 @@ fn weekday(day: u16) -> &'static str {
         .unwrap_or_default()
 }
 
+/// saffron's description of an expression in canonical form.
 fn saffron(canonical: &str) -> Option<String> {
     let expression: CronExpr = canonical.parse().ok()?;
     let mut english = English::new();

@@ -1,4 +1,4 @@
-//! Cron expressions.
+//! [`Cron`]: a parsed cron expression.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -11,7 +11,7 @@ use crate::calendar::cron::wall::WallPattern;
 use crate::calendar::zone::time_zone::Zone;
 use crate::value::error::CronError;
 
-/// A cron expression: a rule for the times at which something is due.
+/// A cron expression: a rule for the times at which a job is due.
 ///
 /// ```
 /// use jobber::{Cron, Zone};
@@ -25,16 +25,16 @@ use crate::value::error::CronError;
 /// # Ok::<(), jobber::CronError>(())
 /// ```
 ///
-/// # What can be written
+/// # Syntax
 ///
 /// | fields | meaning |
 /// |---|---|
 /// | 5 | `minute hour day-of-month month day-of-week` |
-/// | 6 | the five, then a year, written out: `0 9 * * MON 2027` |
-/// | 7 | a second, the five, then a year: `*/10 * * * * * *` |
+/// | 6 | the five fields, then a year in digits: `0 9 * * MON 2027` |
+/// | 7 | a second, the five fields, then a year: `*/10 * * * * * *` |
 ///
-/// Six fields that end in `*` or `?` are an error: other tools read the first
-/// of six as seconds.
+/// Six fields whose last is not a year, such as `*`, are an error, because other tools read
+/// the first of six fields as seconds.
 ///
 /// | field | values |
 /// |---|---|
@@ -48,43 +48,43 @@ use crate::value::error::CronError;
 /// | text | meaning | fields |
 /// |---|---|---|
 /// | `*` | every value | all |
-/// | `?` | the same as `*` | the two days |
+/// | `?` | the same as `*` | day of month, day of week |
 /// | `a` `a-b` `a,b,c` | a value, a range, a list | all |
-/// | `22-2` `FRI-MON` | a range around the end | all but year |
-/// | `*/n` `a-b/n` `a/n` | every n-th value, of all, of a range, from a on | all |
+/// | `22-2` `FRI-MON` | a range that continues from the first value after the last | all but year |
+/// | `*/n` `a-b/n` `a/n` | every n-th value: of all values, of a range, from a on | all |
 /// | `L` `L-3` | the last day, the third day before it | day of month |
-/// | `15W` `LW` `L-3W` | the weekday nearest to a day, within its month | day of month |
+/// | `15W` `LW` `L-3W` | the weekday (Monday to Friday) nearest to a day, in the same month | day of month |
 /// | `FRIL` `5L` `L5` | the last Friday of the month | day of week |
 /// | `MON#2` `1#2` | the second Monday of the month | day of week |
 ///
-/// Lists may hold any of these but `?`. Letters are read in either case. Blanks
-/// and tabs part the fields; around the whole, line ends are ignored too.
+/// A list may contain any of these except `?`. Upper case and lower case letters are equal.
+/// Spaces and tabs separate the fields. Spaces, tabs and line breaks around the expression
+/// are ignored. An expression has at most 1024 bytes.
 ///
-/// When both days are restricted, either may match: `0 0 13 * FRI` is due on
-/// every 13th and on every Friday. A field is unrestricted only if it is `*` or
+/// If both day fields are restricted, it is enough that one of them matches: `0 0 13 * FRI`
+/// is due on every 13th and on every Friday. A field is unrestricted only if it is `*` or
 /// `?`.
 ///
 /// `@yearly` (`@annually`), `@monthly`, `@weekly`, `@daily` (`@midnight`) and
-/// `@hourly` stand for the expressions one expects.
+/// `@hourly` are aliases. A week begins on Sunday, and a day at 00:00.
 ///
 /// # When clocks change
 ///
-/// An expression whose second, minute or hour begins with `*` is a *rate*; any
-/// other names *times of day*.
+/// An expression whose second, minute or hour field begins with `*` is a *rate*. Any other
+/// expression specifies *times of day*.
 ///
-/// - A rate follows real time: it is due at every instant at which the clock on
-///   the wall matches. It skips what the clock skips, and is due in both passes
-///   of what the clock shows twice.
-/// - A time of day is due once. If the clock skips it, it is due at the first
-///   instant after the gap, together with any other that was skipped; if the
-///   clock shows it twice, it is due the first time.
-/// - A change of more than three hours is a correction of the calendar rather
-///   than a clock change: what it skips is skipped, and what it repeats is
-///   repeated, for either kind.
+/// - A rate follows real time: it is due at every instant at which the local clock matches.
+///   If the clock skips a time, the rate skips it too. If the clock repeats a time, the rate
+///   is due at both.
+/// - A time of day is due once. If the clock skips it, it is due at the first instant after
+///   the gap. If the clock skips several times of day, they are due once, together. If the
+///   clock repeats a time, it is due at the first one.
+/// - A change of more than three hours is a correction of the calendar, not a clock change.
+///   It skips and repeats times of day in the same way as times of a rate.
 ///
 /// # Equality
 ///
-/// Two expressions are equal if their texts are.
+/// Two expressions are equal if their texts are equal.
 #[derive(Clone)]
 pub struct Cron {
     text: Box<str>,
@@ -92,12 +92,12 @@ pub struct Cron {
 }
 
 impl Cron {
-    /// Reads an expression.
+    /// Parses an expression.
     ///
     /// # Errors
     ///
-    /// If it is not one, with the field, the text at fault, its place, and what
-    /// is allowed there. At most 1024 bytes are read.
+    /// Returns a [`CronError`] if the text is not a valid expression. It contains the field,
+    /// the text at fault, the position of that text, and the values that are allowed there.
     ///
     /// ```
     /// use jobber::Cron;
@@ -113,11 +113,11 @@ impl Cron {
         })
     }
 
-    /// The first time after `after` at which this is due, with the offset of
-    /// `zone` at that time.
+    /// Returns the first time after `after` at which the expression is due in `zone`. The
+    /// result has the offset of `zone` at that time, and whole seconds.
     ///
-    /// `None` if there is none up to the year 9999. The cost does not depend on
-    /// how far away `after` or the answer is.
+    /// Returns `None` if there is no such time up to the year 9999. The duration of the
+    /// search does not depend on how far away the result is.
     ///
     /// ```
     /// use jobber::{Cron, Zone};
@@ -138,7 +138,8 @@ impl Cron {
             .checked_to_offset(offset)
     }
 
-    /// Every time after `after` at which this is due, in order.
+    /// Returns an iterator over all times after `after` at which the expression is due in
+    /// `zone`, in ascending order.
     ///
     /// ```
     /// use jobber::{Cron, Zone};
@@ -161,7 +162,7 @@ impl Cron {
         }
     }
 
-    /// An English sentence, on a 24-hour clock.
+    /// Describes the expression in English, with times on a 24-hour clock.
     ///
     /// ```
     /// use jobber::Cron;
@@ -175,14 +176,15 @@ impl Cron {
     /// ```
     #[must_use]
     pub fn describe(&self) -> String {
-        // Read again, rather than kept in parts that few would ever ask for.
+        // The syntax tree is parsed again here: storing it in every `Cron` would cost memory,
+        // and few callers need it.
         crate::calendar::cron::parse::parse(&self.text)
             .ok()
             .and_then(|expression| crate::calendar::cron::describe::describe(&expression))
             .unwrap_or_else(|| self.text.to_string())
     }
 
-    /// The text as written.
+    /// Returns the text of the expression, as it was written.
     ///
     /// ```
     /// use jobber::Cron;
@@ -193,56 +195,6 @@ impl Cron {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
-    }
-}
-
-/// What can be given as a cron expression: a [`Cron`], or its text.
-///
-/// ```
-/// use jobber::{Cron, testing::Simulation};
-///
-/// let sim = Simulation::new();
-/// let report = sim.app().task("report", || async {}).register()?;
-/// let _ = report.schedule(()).cron("0 9 * * MON-FRI").wait_blocking()?;
-/// let _ = report.schedule(()).cron(Cron::parse("@daily")?).wait_blocking()?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[diagnostic::on_unimplemented(message = "`{Self}` is no cron expression: give a text or a `Cron`")]
-pub trait IntoCron {
-    /// Reads it, if it is not read yet.
-    ///
-    /// # Errors
-    /// Those of [`Cron::parse`].
-    fn into_cron(self) -> Result<Cron, CronError>;
-}
-
-impl IntoCron for Cron {
-    fn into_cron(self) -> Result<Cron, CronError> {
-        Ok(self)
-    }
-}
-
-impl IntoCron for &Cron {
-    fn into_cron(self) -> Result<Cron, CronError> {
-        Ok(self.clone())
-    }
-}
-
-impl IntoCron for &str {
-    fn into_cron(self) -> Result<Cron, CronError> {
-        Cron::parse(self)
-    }
-}
-
-impl IntoCron for String {
-    fn into_cron(self) -> Result<Cron, CronError> {
-        Cron::parse(&self)
-    }
-}
-
-impl IntoCron for &String {
-    fn into_cron(self) -> Result<Cron, CronError> {
-        Cron::parse(self)
     }
 }
 
@@ -280,7 +232,7 @@ impl Hash for Cron {
     }
 }
 
-/// The times at which an expression is due; see [`Cron::upcoming`].
+/// An iterator over the times at which an expression is due. [`Cron::upcoming`] returns it.
 ///
 /// ```
 /// use jobber::{Cron, Zone};

@@ -1,116 +1,27 @@
-//! From text to fields: the grammar, the names, and every error.
+//! The parser of cron expressions.
 //!
-//! Nothing here is left to saffron, which reads weekdays, wrap ranges, steps
-//! and several other things differently.
+//! The crate saffron has a parser too, but it is not used: it reads weekdays, ranges around
+//! the end, steps and several other items differently.
 
 use std::ops::{Range, RangeInclusive};
 
-use crate::calendar::cron::fields::{bounds, cycle};
+use crate::calendar::cron::fields::bounds;
+use crate::calendar::cron::syntax::{Field, Item, ParsedExpression, Values, WEEKDAYS};
 use crate::value::error::{CronError, CronField};
 
 const MAX_BYTES: usize = 1024;
 const BLANKS: [char; 2] = [' ', '\t'];
 const OUTER_BLANKS: [char; 4] = [' ', '\t', '\r', '\n'];
 
-/// An expression as written, field by field.
-#[derive(Debug)]
-pub(crate) struct Expression {
-    pub(crate) seconds: Option<Field>,
-    pub(crate) minutes: Field,
-    pub(crate) hours: Field,
-    pub(crate) days_of_month: Field,
-    pub(crate) months: Field,
-    pub(crate) days_of_week: Field,
-    pub(crate) years: Option<Field>,
-}
-
-#[derive(Debug)]
-pub(crate) struct Field {
-    pub(crate) items: Vec<Item>,
-    /// `*` or `?`, and nothing else.
-    pub(crate) unrestricted: bool,
-    /// Its text begins with `*`.
-    pub(crate) starred: bool,
-}
-
-/// One item of a list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Item {
-    Values(Values),
-    /// `L` and `L-n`: `before` days before the last of the month.
-    Last {
-        before: u16,
-    },
-    /// `LW` and `L-nW`: the weekday nearest to that.
-    LastWeekday {
-        before: u16,
-    },
-    /// `nW`: the weekday nearest to a day of the month.
-    NearestWeekday {
-        day: u16,
-    },
-    /// `FRIL`: the last such day of the month.
-    LastOf {
-        weekday: u16,
-    },
-    /// `MON#2`: the n-th such day of the month.
-    Nth {
-        weekday: u16,
-        nth: u16,
-    },
-}
-
-/// Every `step`-th value from `first` to `last`, cyclic where `last` is less.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Values {
-    pub(crate) first: u16,
-    pub(crate) last: u16,
-    pub(crate) step: u16,
-}
-
-impl Values {
-    pub(crate) fn iter(self, field: CronField) -> impl Iterator<Item = u16> {
-        let (min, _) = bounds(field);
-        let cycle = cycle(field);
-        let span = if self.first <= self.last {
-            self.last - self.first
-        } else {
-            self.last + cycle - self.first
-        };
-        (0..=span)
-            .step_by(usize::from(self.step.max(1)))
-            .map(move |ahead| min + (self.first - min + ahead) % cycle)
-    }
-}
-
-impl Field {
-    /// The plain values, without the Quartz extras.
-    pub(crate) fn values(&self, field: CronField) -> impl Iterator<Item = u16> + '_ {
-        self.items
-            .iter()
-            .filter_map(|item| match item {
-                Item::Values(values) => Some(*values),
-                _ => None,
-            })
-            .flat_map(move |values| values.iter(field))
-    }
-
-    pub(crate) fn extras(&self) -> impl Iterator<Item = Item> + '_ {
-        self.items
-            .iter()
-            .copied()
-            .filter(|item| !matches!(item, Item::Values(_)))
-    }
-}
-
-pub(crate) fn parse(input: &str) -> Result<Expression, CronError> {
+/// Parses an expression or an alias such as `@daily`.
+pub(crate) fn parse(input: &str) -> Result<ParsedExpression, CronError> {
     if input.len() > MAX_BYTES {
         return Err(CronError::TooLong {
             length: input.len(),
         });
     }
     let blanks_before = input.len() - input.trim_start_matches(OUTER_BLANKS).len();
-    let whole = Piece {
+    let whole = Slice {
         text: input.trim_matches(OUTER_BLANKS),
         at: blanks_before,
     };
@@ -123,7 +34,8 @@ pub(crate) fn parse(input: &str) -> Result<Expression, CronError> {
     fields(whole)
 }
 
-fn expand(alias: Piece<'_>) -> Result<Piece<'static>, CronError> {
+/// The expression that an alias stands for. The result has the position of the alias.
+fn expand(alias: Slice<'_>) -> Result<Slice<'static>, CronError> {
     let expanded = match alias.text.to_ascii_lowercase().as_str() {
         "@yearly" | "@annually" => "0 0 1 1 *",
         "@monthly" => "0 0 1 * *",
@@ -137,23 +49,23 @@ fn expand(alias: Piece<'_>) -> Result<Piece<'static>, CronError> {
             });
         }
     };
-    Ok(Piece {
+    Ok(Slice {
         text: expanded,
         at: alias.at,
     })
 }
 
-fn fields(whole: Piece<'_>) -> Result<Expression, CronError> {
-    let pieces: Vec<Piece<'_>> = whole
+fn fields(whole: Slice<'_>) -> Result<ParsedExpression, CronError> {
+    let slices: Vec<Slice<'_>> = whole
         .split(BLANKS)
-        .filter(|piece| !piece.text.is_empty())
+        .filter(|slice| !slice.text.is_empty())
         .collect();
-    let (second, five, year) = match *pieces.as_slice() {
+    let (second, five, year) = match *slices.as_slice() {
         [minute, hour, day, month, weekday] => (None, [minute, hour, day, month, weekday], None),
         [minute, hour, day, month, weekday, year] => {
-            // The year first: in six fields it tells whether the others mean
-            // what their writer thinks they mean.
-            sixth_is_a_year(year)?;
+            // Checked before all other fields: if the sixth field is not a year, the
+            // user probably meant the first field as seconds.
+            check_sixth_field(year)?;
             (None, [minute, hour, day, month, weekday], Some(year))
         }
         [second, minute, hour, day, month, weekday, year] => (
@@ -163,15 +75,15 @@ fn fields(whole: Piece<'_>) -> Result<Expression, CronError> {
         ),
         _ => {
             return Err(CronError::FieldCount {
-                count: pieces.len(),
+                count: slices.len(),
                 text: whole.text.to_owned(),
                 span: whole.span(),
             });
         }
     };
     let [minute, hour, day_of_month, month, day_of_week] = five;
-    let optional = |name, piece: Option<Piece<'_>>| piece.map(|p| field(name, p)).transpose();
-    Ok(Expression {
+    let optional = |name, slice: Option<Slice<'_>>| slice.map(|p| field(name, p)).transpose();
+    Ok(ParsedExpression {
         seconds: optional(CronField::Second, second)?,
         minutes: field(CronField::Minute, minute)?,
         hours: field(CronField::Hour, hour)?,
@@ -182,79 +94,82 @@ fn fields(whole: Piece<'_>) -> Result<Expression, CronError> {
     })
 }
 
-/// `*/10 * * * * *` means every ten seconds elsewhere; a year must be written
-/// out so that it is never read as every ten minutes.
-fn sixth_is_a_year(piece: Piece<'_>) -> Result<(), CronError> {
-    let digits = piece.text.bytes().take_while(u8::is_ascii_digit);
-    // Whatever could be another field is no attempt at a year.
-    let year_like = decimal(digits) >= 60;
-    if year_like && !piece.text.contains(['*', '?']) {
+/// Checks that the sixth field is a year in digits.
+///
+/// In other tools, `*/10 * * * * *` means every ten seconds. Without this check it would
+/// mean every ten minutes here.
+fn check_sixth_field(slice: Slice<'_>) -> Result<(), CronError> {
+    let digits = slice.text.bytes().take_while(u8::is_ascii_digit);
+    // A number below 60 may be meant as the value of another field.
+    let is_like_a_year = decimal(digits) >= 60;
+    if is_like_a_year && !slice.text.contains(['*', '?']) {
         return Ok(());
     }
     Err(CronError::SixthField {
-        text: piece.text.to_owned(),
-        span: piece.span(),
+        text: slice.text.to_owned(),
+        span: slice.span(),
     })
 }
 
-fn field(field: CronField, piece: Piece<'_>) -> Result<Field, CronError> {
-    let question_mark = piece.text == "?" && has_extras(field);
-    let (unrestricted, piece_or_star) = if question_mark {
-        (true, Piece { text: "*", ..piece })
+/// Parses one field.
+fn field(field: CronField, slice: Slice<'_>) -> Result<Field, CronError> {
+    let question_mark = slice.text == "?" && allows_special_items(field);
+    let (unrestricted, slice_or_star) = if question_mark {
+        (true, Slice { text: "*", ..slice })
     } else {
-        (piece.text == "*", piece)
+        (slice.text == "*", slice)
     };
-    let items = piece_or_star
+    let items = slice_or_star
         .split([','])
-        .map(|item| ItemReader { field, item }.read());
+        .map(|item| ItemParser { field, item }.parse());
     Ok(Field {
         items: items.collect::<Result<_, _>>()?,
         unrestricted,
-        starred: piece.text.starts_with('*'),
+        starred: slice.text.starts_with('*'),
     })
 }
 
-/// Whether a field may hold more than values.
-fn has_extras(field: CronField) -> bool {
+/// Whether a field may contain `?` and special items.
+fn allows_special_items(field: CronField) -> bool {
     matches!(field, CronField::DayOfMonth | CronField::DayOfWeek)
 }
 
-/// Reads one item of a field's list.
-struct ItemReader<'a> {
+/// The parser of one item of a field.
+struct ItemParser<'a> {
     field: CronField,
-    item: Piece<'a>,
+    item: Slice<'a>,
 }
 
-impl ItemReader<'_> {
-    fn read(&self) -> Result<Item, CronError> {
+impl ItemParser<'_> {
+    fn parse(&self) -> Result<Item, CronError> {
         if let Some((range, step)) = self.item.split_once('/') {
             let step = self.step(step)?;
             return self.values(range, Some(step));
         }
-        let extra = match self.field {
-            CronField::DayOfMonth => self.day_of_month_extra()?,
-            CronField::DayOfWeek => self.day_of_week_extra()?,
+        let special = match self.field {
+            CronField::DayOfMonth => self.day_of_month_item()?,
+            CronField::DayOfWeek => self.day_of_week_item()?,
             _ => None,
         };
-        match extra {
-            Some(extra) => Ok(extra),
+        match special {
+            Some(item) => Ok(item),
             None => self.values(self.item, None),
         }
     }
 
-    fn step(&self, piece: Piece<'_>) -> Result<u16, CronError> {
-        match piece.number() {
+    fn step(&self, slice: Slice<'_>) -> Result<u16, CronError> {
+        match slice.number() {
             Some(0) => Err(CronError::ZeroStep {
                 field: self.field,
-                text: piece.text.to_owned(),
-                span: piece.span(),
+                text: slice.text.to_owned(),
+                span: slice.span(),
             }),
             Some(step) => Ok(step),
-            None => Err(self.unclear(piece)),
+            None => Err(self.syntax_error(slice)),
         }
     }
 
-    fn values(&self, range: Piece<'_>, step: Option<u16>) -> Result<Item, CronError> {
+    fn values(&self, range: Slice<'_>, step: Option<u16>) -> Result<Item, CronError> {
         let (min, max) = bounds(self.field);
         let (first, last) = if range.text == "*" {
             (min, max)
@@ -271,7 +186,7 @@ impl ItemReader<'_> {
             let first = self.value(range)?;
             (first, if step.is_some() { max } else { first })
         };
-        // Sunday has two numbers, and a whole week one Sunday.
+        // 0 and 7 are both Sunday, and `0-7` must contain it once.
         let whole_week = self.field == CronField::DayOfWeek && (first, last) == (0, 7);
         let last = if whole_week { 6 } else { last };
         Ok(Item::Values(Values {
@@ -281,8 +196,8 @@ impl ItemReader<'_> {
         }))
     }
 
-    /// A number or a name.
-    fn value(&self, piece: Piece<'_>) -> Result<u16, CronError> {
+    /// Parses a number or a name.
+    fn value(&self, slice: Slice<'_>) -> Result<u16, CronError> {
         let (names, first): (&[&str], u16) = match self.field {
             CronField::Month => (&MONTHS, 1),
             CronField::DayOfWeek => (&WEEKDAYS, 0),
@@ -291,7 +206,7 @@ impl ItemReader<'_> {
         let named = names
             .iter()
             .zip(first..)
-            .find(|(name, _)| name.eq_ignore_ascii_case(piece.text));
+            .find(|(name, _)| name.eq_ignore_ascii_case(slice.text));
         if let Some((_, value)) = named {
             return Ok(value);
         }
@@ -304,28 +219,28 @@ impl ItemReader<'_> {
             CronField::DayOfWeek => "0-7 or SUN-SAT",
             CronField::Year => "1970-2099",
         };
-        self.number(piece, min..=max, allowed)
+        self.number(slice, min..=max, allowed)
     }
 
     fn number(
         &self,
-        piece: Piece<'_>,
+        slice: Slice<'_>,
         range: RangeInclusive<u16>,
         allowed: &'static str,
     ) -> Result<u16, CronError> {
-        match piece.number() {
+        match slice.number() {
             Some(number) if range.contains(&number) => Ok(number),
             Some(_) => Err(CronError::OutOfRange {
                 field: self.field,
-                text: piece.text.to_owned(),
-                span: piece.span(),
+                text: slice.text.to_owned(),
+                span: slice.span(),
                 allowed,
             }),
-            None => Err(self.unclear(piece)),
+            None => Err(self.syntax_error(slice)),
         }
     }
 
-    fn day_of_month_extra(&self) -> Result<Option<Item>, CronError> {
+    fn day_of_month_item(&self) -> Result<Option<Item>, CronError> {
         let (day, to_weekday) = match self.item.strip_suffix('W') {
             Some(day) => (day, true),
             None => (self.item, false),
@@ -336,7 +251,7 @@ impl ItemReader<'_> {
             } else if let Some(before) = rest.strip_prefix('-') {
                 self.number(before, 0..=30, "`L-0` to `L-30`")?
             } else {
-                return Err(self.unclear(rest));
+                return Err(self.syntax_error(rest));
             };
             return Ok(Some(if to_weekday {
                 Item::LastWeekday { before }
@@ -351,7 +266,7 @@ impl ItemReader<'_> {
         Ok(None)
     }
 
-    fn day_of_week_extra(&self) -> Result<Option<Item>, CronError> {
+    fn day_of_week_item(&self) -> Result<Option<Item>, CronError> {
         let item = self.item;
         if let Some((weekday, nth)) = item.split_once('#') {
             return Ok(Some(Item::Nth {
@@ -373,18 +288,18 @@ impl ItemReader<'_> {
         }))
     }
 
-    /// Blames a piece of the item, or the whole item where the piece is missing
-    /// or might have a meaning by itself, as `L` in `1-L` has.
-    fn unclear(&self, piece: Piece<'_>) -> CronError {
-        let blamed = if has_extras(self.field) || piece.text.is_empty() {
+    /// The syntax error of a part of the item. The error is about the whole item if the part
+    /// is empty, or if the part alone could be valid, such as `L` in `1-L`.
+    fn syntax_error(&self, slice: Slice<'_>) -> CronError {
+        let fault = if allows_special_items(self.field) || slice.text.is_empty() {
             self.item
         } else {
-            piece
+            slice
         };
         CronError::Syntax {
             field: self.field,
-            text: blamed.text.to_owned(),
-            span: blamed.span(),
+            text: fault.text.to_owned(),
+            span: fault.span(),
         }
     }
 }
@@ -392,16 +307,15 @@ impl ItemReader<'_> {
 const MONTHS: [&str; 12] = [
     "JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC",
 ];
-pub(crate) const WEEKDAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
 
-/// A part of the input that knows its place.
+/// A part of the input, with its position in bytes.
 #[derive(Debug, Clone, Copy)]
-struct Piece<'a> {
+struct Slice<'a> {
     text: &'a str,
     at: usize,
 }
 
-impl Piece<'_> {
+impl Slice<'_> {
     fn span(self) -> Range<usize> {
         self.at..self.at + self.text.len()
     }
@@ -409,10 +323,10 @@ impl Piece<'_> {
     fn split<const N: usize>(self, separators: [char; N]) -> impl Iterator<Item = Self> {
         let mut at = self.at;
         self.text.split(separators).map(move |text| {
-            let piece = Piece { text, at };
+            let slice = Slice { text, at };
             // Each separator is one byte.
             at += text.len() + 1;
-            piece
+            slice
         })
     }
 
@@ -420,28 +334,28 @@ impl Piece<'_> {
         let (before, after) = self.text.split_once(separator)?;
         let at = self.at + self.text.len() - after.len();
         Some((
-            Piece {
+            Slice {
                 text: before,
                 ..self
             },
-            Piece { text: after, at },
+            Slice { text: after, at },
         ))
     }
 
-    /// Without a letter at its front, in either case.
+    /// Removes a letter of either case from the front. `None` if it is not there.
     fn strip_prefix(self, letter: char) -> Option<Self> {
         let text = self
             .text
             .strip_prefix([letter, letter.to_ascii_lowercase()])?;
         let at = self.at + self.text.len() - text.len();
-        Some(Piece { text, at })
+        Some(Slice { text, at })
     }
 
     fn strip_suffix(self, letter: char) -> Option<Self> {
         let text = self
             .text
             .strip_suffix([letter, letter.to_ascii_lowercase()])?;
-        Some(Piece { text, ..self })
+        Some(Slice { text, ..self })
     }
 
     fn number(self) -> Option<u16> {
@@ -450,7 +364,8 @@ impl Piece<'_> {
     }
 }
 
-/// The value of some digits. Saturates, as every bound is far below.
+/// The value of ASCII digits. Saturates at `u16::MAX`, which is greater than every valid
+/// value.
 fn decimal(digits: impl Iterator<Item = u8>) -> u16 {
     digits.fold(0, |number: u16, digit| {
         number

@@ -1,32 +1,34 @@
-//! An expression on a wall clock: no zone, no gap, no overlap.
+//! [`WallPattern`]: the wall-clock times of an expression, without a time zone.
 
 use crate::calendar::cron::days::{DAY_MAX, DAY_MIN, Days, SECONDS_PER_DAY};
-use crate::calendar::cron::fields::Times;
-use crate::calendar::cron::parse::Expression;
+use crate::calendar::cron::syntax::ParsedExpression;
+use crate::calendar::cron::times_of_day::TimesOfDay;
 use crate::value::error::{CronError, CronField};
 
-/// Seconds since 1970-01-01 00:00:00, as a clock on the wall shows them.
-pub(crate) type Wall = i64;
+/// A wall-clock time: seconds since 1970-01-01 00:00:00 on a local clock, without an
+/// offset.
+pub(crate) type WallSeconds = i64;
 
+/// The set of all wall-clock times that match an expression.
 #[derive(Debug, Clone)]
 pub(crate) struct WallPattern {
-    times: Times,
+    times: TimesOfDay,
     days: Days,
-    /// The second, minute or hour is written with a leading `*`: the pattern
-    /// means a rate rather than times of day.
-    pub(crate) wildcard: bool,
+    /// Whether the expression is a rate instead of times of day: its second, minute or
+    /// hour field begins with `*`.
+    pub(crate) is_rate: bool,
 }
 
 impl WallPattern {
-    pub(crate) fn new(expression: &Expression) -> Result<Self, CronError> {
-        let Expression {
+    pub(crate) fn new(expression: &ParsedExpression) -> Result<Self, CronError> {
+        let ParsedExpression {
             seconds,
             minutes,
             hours,
             ..
         } = expression;
         Ok(Self {
-            times: Times {
+            times: TimesOfDay {
                 seconds: match seconds {
                     Some(seconds) => seconds.values(CronField::Second).collect(),
                     None => [0].into_iter().collect(),
@@ -35,14 +37,14 @@ impl WallPattern {
                 hours: hours.values(CronField::Hour).collect(),
             },
             days: Days::new(expression)?,
-            wildcard: minutes.starred
+            is_rate: minutes.starred
                 || hours.starred
                 || seconds.as_ref().is_some_and(|seconds| seconds.starred),
         })
     }
 
-    /// The first match at or after a time.
-    pub(crate) fn first_from(&self, wall: Wall) -> Option<Wall> {
+    /// The first match that is at or after `wall`.
+    pub(crate) fn first_from(&self, wall: WallSeconds) -> Option<WallSeconds> {
         let wall = wall.max(DAY_MIN * SECONDS_PER_DAY);
         let today = wall.div_euclid(SECONDS_PER_DAY);
         if today > DAY_MAX {
@@ -50,16 +52,17 @@ impl WallPattern {
         }
         let day = self.days.first_from(today)?;
         if day > today {
-            return self.first_of(day);
+            return self.first_on(day);
         }
         let now = u32::try_from(wall.rem_euclid(SECONDS_PER_DAY)).ok()?;
         match self.times.first_from(now) {
             Some(time) => Some(day * SECONDS_PER_DAY + i64::from(time)),
-            None => self.first_of(self.days.first_from(today + 1)?),
+            None => self.first_on(self.days.first_from(today + 1)?),
         }
     }
 
-    fn first_of(&self, day: i64) -> Option<Wall> {
+    /// The first time of day of the pattern, on `day`.
+    fn first_on(&self, day: i64) -> Option<WallSeconds> {
         let time = self.times.first_from(0)?;
         Some(day * SECONDS_PER_DAY + i64::from(time))
     }

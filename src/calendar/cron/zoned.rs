@@ -1,56 +1,59 @@
-//! An expression laid over a zone: gaps and overlaps.
+//! The times of an expression in a time zone.
 //!
-//! A zone is a row of periods, each with one offset. Within a period, wall time
-//! and real time run alike, so the first match on the wall is the answer unless
-//! the period ends before it. Then the search goes on in a later period.
+//! A zone is a sequence of periods, each with one offset. Within a period, the wall clock
+//! and real time advance at the same speed. The first match on the wall clock is therefore
+//! the result, unless the period ends before it. If it ends before, the search continues in
+//! a later period.
 //!
-//! At a clock change, a rate starts afresh from the new wall time. Times of day
-//! go on from where the wall clock stood before: what a gap skips is still
-//! ahead of them and falls due at the first instant of the period, and what an
-//! overlap repeats is behind them.
+//! A clock change makes a *gap* of wall-clock times that are skipped, or an *overlap* of
+//! wall-clock times that occur twice. A rate continues from the wall-clock time after the
+//! change. Times of day continue from the wall-clock time before the change: a time in a
+//! gap is due at the first instant of the new period, and a time in an overlap is not due
+//! again.
 
 use crate::calendar::cron::days::{DAY_MIN, SECONDS_PER_DAY};
-use crate::calendar::cron::wall::{Wall, WallPattern};
-use crate::calendar::zone::time_zone::{Period, Zone};
+use crate::calendar::cron::wall::{WallPattern, WallSeconds};
+use crate::calendar::zone::offset_period::OffsetPeriod;
+use crate::calendar::zone::time_zone::Zone;
 
-/// Unix seconds.
-type Instant = i64;
+type UnixSeconds = i64;
 
-/// What changes the clock by more is a correction of the calendar.
+/// The largest clock change, in seconds. A larger change of the offset is a correction of
+/// the calendar.
 const CLOCK_CHANGE_MAX: i64 = 3 * 3600;
 
-/// No offset from UTC is as large, in `time` as in `jiff`.
+/// An upper bound of all offsets from UTC in `time` and in `jiff`, in seconds.
 const OFFSET_BOUND: i64 = 26 * 3600;
 
-/// 2100-01-01: by then every zone is past its table and goes on by a rule.
-const RULES_SETTLED: Instant = 4_102_444_800;
+/// 2100-01-01. From then on every zone follows a rule instead of a table of changes.
+const ALL_ZONES_USE_RULES: UnixSeconds = 4_102_444_800;
 
-/// After 400 years dates fall on the same days of the week again, and so do
-/// clock changes.
+/// 400 years, in seconds. The days of the week, and the clock changes of a rule, repeat
+/// after 400 years.
 const CALENDAR_CYCLE: i64 = 146_097 * SECONDS_PER_DAY;
 
-/// The first instant at or after `from` at which a pattern is due, and the
-/// offset there.
+/// The first instant at or after `from` at which a pattern is due, with the offset at that
+/// instant. `None` if there is none before the end of the calendar of `time`.
 pub(crate) fn first_from(
     pattern: &WallPattern,
-    from: Instant,
+    from: UnixSeconds,
     zone: &Zone,
-) -> Option<(Instant, i32)> {
-    // A start with an offset may lie before the calendar of UTC begins.
+) -> Option<(UnixSeconds, i32)> {
+    // A start with a positive offset may be before the first day of the UTC calendar.
     let mut from = from.max(DAY_MIN * SECONDS_PER_DAY);
-    // A rate may lie in a gap each year it matches, forever. What is not due
-    // within a cycle of the calendar never is.
-    let horizon = from.max(RULES_SETTLED).checked_add(CALENDAR_CYCLE)?;
+    // All matches of a rate may be in gaps, in every year. If it is not due within one
+    // cycle of the calendar, it is never due.
+    let horizon = from.max(ALL_ZONES_USE_RULES).checked_add(CALENDAR_CYCLE)?;
     while from <= horizon {
         let period = zone.period_at(from);
         if let Some(wall) = pattern.first_from(wall_from(pattern, from, period, zone)) {
-            // Before `from` only if a gap has skipped it.
+            // The match is before `from` only if it is in a gap.
             let instant = (wall - i64::from(period.offset)).max(from);
             if period.end.is_none_or(|end| instant < end) {
                 return Some((instant, period.offset));
             }
         }
-        // Over the periods that no match can lie in, whatever their offsets.
+        // Skips the periods that cannot contain a match with any offset.
         let end = period.end?;
         let wall = pattern.first_from(end - OFFSET_BOUND)?;
         from = end.max(wall - OFFSET_BOUND);
@@ -58,13 +61,18 @@ pub(crate) fn first_from(
     None
 }
 
-/// The least wall time that is still to come at `from`.
-fn wall_from(pattern: &WallPattern, from: Instant, period: Period, zone: &Zone) -> Wall {
+/// The first wall-clock time that is not yet in the past at the instant `from`.
+fn wall_from(
+    pattern: &WallPattern,
+    from: UnixSeconds,
+    period: OffsetPeriod,
+    zone: &Zone,
+) -> WallSeconds {
     let shown = from + i64::from(period.offset);
-    if pattern.wildcard {
+    if pattern.is_rate {
         return shown;
     }
-    // An earlier change has no second pass left.
+    // The overlap of an earlier change has ended.
     let Some(change) = zone.recent_change(from, CLOCK_CHANGE_MAX) else {
         return shown;
     };
@@ -72,10 +80,10 @@ fn wall_from(pattern: &WallPattern, from: Instant, period: Period, zone: &Zone) 
     if i64::from(difference).abs() > CLOCK_CHANGE_MAX {
         return shown;
     }
-    let went_on = change.at + i64::from(change.offset_before);
+    let continued = change.at + i64::from(change.offset_before);
     if from == change.at {
-        went_on
+        continued
     } else {
-        shown.max(went_on)
+        shown.max(continued)
     }
 }

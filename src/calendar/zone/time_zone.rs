@@ -1,23 +1,28 @@
-//! Time zones: UTC, fixed offsets and, with feature `tz`, those of the IANA
-//! database.
+//! [`Zone`]: a time zone, fixed or with a name.
 
 use std::fmt;
 
 use time::{OffsetDateTime, UtcOffset};
 
-use crate::value::clock::{WallNanos, from_wall};
 use crate::value::error::ZoneError;
+use crate::value::time_units::{WallNanos, from_wall};
 
 #[cfg(feature = "tz")]
-use crate::calendar::zone::named::Named;
+use crate::calendar::zone::named_zone::NamedZone;
 #[cfg(not(feature = "tz"))]
-use crate::calendar::zone::nameless::Named;
+use crate::calendar::zone::named_zone_stub::NamedZone;
+use crate::calendar::zone::offset_period::{OffsetChange, OffsetPeriod};
 
-/// A time zone, by which a [`Cron`](crate::Cron) expression is read.
+/// A time zone: UTC, a fixed offset or, with the feature `tz`, a zone of the IANA time zone
+/// database such as `Europe/Berlin`.
 ///
-/// A named zone is kept by its name, so that its offset is the one in force at
-/// each time. Its rules are those of the database in this program: a copy of
-/// the system's, which may be years old, is never used.
+/// A [`Cron`](crate::Cron) expression is evaluated in a zone, and an app returns its times
+/// with the offset of a zone.
+///
+/// The rules of a named zone are those of the database that is compiled into the program.
+/// The operating system's copy, which may be years old, is never used.
+///
+/// Two zones are equal if they have the same fixed offset or the same name.
 ///
 /// ```
 /// use jobber::Zone;
@@ -29,20 +34,23 @@ use crate::calendar::zone::nameless::Named;
 /// # Ok::<(), time::error::ComponentRange>(())
 /// ```
 #[derive(Clone)]
-pub struct Zone(Kind);
+pub struct Zone(Repr);
 
 #[derive(Clone)]
-enum Kind {
+enum Repr {
     Fixed(UtcOffset),
-    #[cfg_attr(not(feature = "tz"), expect(dead_code, reason = "there are no names"))]
-    Named(Named),
+    #[cfg_attr(
+        not(feature = "tz"),
+        expect(dead_code, reason = "without `tz` no named zone exists")
+    )]
+    Named(NamedZone),
 }
 
 impl Zone {
     /// Coordinated universal time.
-    pub const UTC: Self = Self(Kind::Fixed(UtcOffset::UTC));
+    pub const UTC: Self = Self(Repr::Fixed(UtcOffset::UTC));
 
-    /// A zone whose clocks never change.
+    /// Creates a zone with a constant offset from UTC.
     ///
     /// ```
     /// use jobber::Zone;
@@ -52,15 +60,15 @@ impl Zone {
     /// ```
     #[must_use]
     pub const fn fixed(offset: UtcOffset) -> Self {
-        Self(Kind::Fixed(offset))
+        Self(Repr::Fixed(offset))
     }
 
-    /// A zone of the IANA time zone database, by its exact name.
+    /// Looks up a zone of the IANA time zone database by its exact name.
     ///
     /// # Errors
     ///
-    /// If there is none of that name. The error has the name of one that is
-    /// near, if there is one.
+    /// Returns [`ZoneError::Unknown`] if the database has no zone with this name. The error
+    /// suggests a similar name, if there is one.
     ///
     /// ```
     /// use jobber::Zone;
@@ -75,15 +83,15 @@ impl Zone {
         if name == "UTC" {
             return Ok(Self::UTC);
         }
-        Named::new(name).map(|zone| Self(Kind::Named(zone)))
+        NamedZone::new(name).map(|zone| Self(Repr::Named(zone)))
     }
 
-    /// Reads what [`Display`](fmt::Display) prints.
-    pub(crate) fn read(text: &str) -> Result<Self, ZoneError> {
+    /// Parses the text that [`Display`](fmt::Display) writes.
+    pub(crate) fn parse(text: &str) -> Result<Self, ZoneError> {
         if text == "UTC" {
             return Ok(Self::UTC);
         }
-        if let Some(offset) = read_offset(text) {
+        if let Some(offset) = parse_offset(text) {
             return Ok(Self::fixed(offset));
         }
         #[cfg(feature = "tz")]
@@ -95,7 +103,7 @@ impl Zone {
         });
     }
 
-    /// The offset in force at an instant.
+    /// Returns the offset from UTC at an instant.
     ///
     /// ```
     /// use jobber::Zone;
@@ -106,46 +114,46 @@ impl Zone {
     #[must_use]
     pub fn offset_at(&self, instant: OffsetDateTime) -> UtcOffset {
         match &self.0 {
-            Kind::Fixed(offset) => *offset,
-            // Both crates end at 25:59:59, so there is always one.
-            Kind::Named(zone) => {
+            Repr::Fixed(offset) => *offset,
+            // jiff and `time` both allow offsets up to 25:59:59, so this cannot fail.
+            Repr::Named(zone) => {
                 UtcOffset::from_whole_seconds(zone.offset_at(instant.unix_timestamp()))
                     .unwrap_or(UtcOffset::UTC)
             }
         }
     }
 
-    /// A wall time, as it is shown in this zone.
+    /// Converts a wall time to a date with the offset of this zone.
     pub(crate) fn time_at(&self, wall: WallNanos) -> OffsetDateTime {
         let utc = from_wall(wall, UtcOffset::UTC);
         utc.to_offset(self.offset_at(utc))
     }
 
-    /// The period of one offset that holds an instant.
-    pub(crate) fn period_at(&self, instant: i64) -> Period {
+    /// The period that contains an instant.
+    pub(crate) fn period_at(&self, instant: i64) -> OffsetPeriod {
         match &self.0 {
-            Kind::Fixed(offset) => Period {
+            Repr::Fixed(offset) => OffsetPeriod {
                 offset: offset.whole_seconds(),
                 end: None,
             },
-            Kind::Named(zone) => Period {
+            Repr::Named(zone) => OffsetPeriod {
                 offset: zone.offset_at(instant),
                 end: zone.next_change(instant),
             },
         }
     }
 
-    /// The last change within so many seconds up to an instant.
-    pub(crate) fn recent_change(&self, instant: i64, within: i64) -> Option<Change> {
+    /// The last change of the offset in the `within` seconds that end at an instant.
+    pub(crate) fn recent_change(&self, instant: i64, within: i64) -> Option<OffsetChange> {
         match &self.0 {
-            Kind::Fixed(_) => None,
-            Kind::Named(zone) => zone.recent_change(instant, within),
+            Repr::Fixed(_) => None,
+            Repr::Named(zone) => zone.recent_change(instant, within),
         }
     }
 }
 
-/// Reads `+05:30` or `-00:01:15`.
-fn read_offset(text: &str) -> Option<UtcOffset> {
+/// Parses `+05:30` or `-00:01:15`.
+fn parse_offset(text: &str) -> Option<UtcOffset> {
     let (sign, digits) = match text.as_bytes() {
         [b'+', ..] => (1, text.get(1..)?),
         [b'-', ..] => (-1, text.get(1..)?),
@@ -163,82 +171,11 @@ fn read_offset(text: &str) -> Option<UtcOffset> {
     UtcOffset::from_hms(sign * hours, sign * minutes, sign * seconds).ok()
 }
 
-/// A stretch of time with one offset. Times are Unix seconds, offsets seconds.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Period {
-    pub(crate) offset: i32,
-    /// The first instant that is no longer in it, if it ends.
-    pub(crate) end: Option<i64>,
-}
-
-/// The start of a period, and the offset before it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Change {
-    pub(crate) at: i64,
-    pub(crate) offset_before: i32,
-}
-
-/// What can be given as a time zone: a [`Zone`], a fixed [`UtcOffset`] or, with
-/// feature `tz`, the name of a zone.
-///
-/// ```
-/// use jobber::Jobber;
-/// use time::macros::offset;
-///
-/// let app = Jobber::builder().zone(offset!(+5:30)).build()?;
-/// # #[cfg(feature = "tz")]
-/// let app = Jobber::builder().zone("Asia/Kolkata").build()?;
-/// # Ok::<(), jobber::StartError>(())
-/// ```
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is no time zone",
-    note = "give a `Zone`, a `time::UtcOffset` or, with jobber's feature `tz`, a name such as \"Europe/Berlin\""
-)]
-pub trait IntoZone {
-    /// Looks it up, if it is a name.
-    ///
-    /// # Errors
-    /// Those of `Zone::named`.
-    fn into_zone(self) -> Result<Zone, ZoneError>;
-}
-
-impl IntoZone for Zone {
-    fn into_zone(self) -> Result<Zone, ZoneError> {
-        Ok(self)
-    }
-}
-
-impl IntoZone for &Zone {
-    fn into_zone(self) -> Result<Zone, ZoneError> {
-        Ok(self.clone())
-    }
-}
-
-impl IntoZone for UtcOffset {
-    fn into_zone(self) -> Result<Zone, ZoneError> {
-        Ok(Zone::fixed(self))
-    }
-}
-
-#[cfg(feature = "tz")]
-impl IntoZone for &str {
-    fn into_zone(self) -> Result<Zone, ZoneError> {
-        Zone::named(self)
-    }
-}
-
-#[cfg(feature = "tz")]
-impl IntoZone for String {
-    fn into_zone(self) -> Result<Zone, ZoneError> {
-        Zone::named(&self)
-    }
-}
-
 impl PartialEq for Zone {
     fn eq(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
-            (Kind::Fixed(left), Kind::Fixed(right)) => left == right,
-            (Kind::Named(left), Kind::Named(right)) => left.name() == right.name(),
+            (Repr::Fixed(left), Repr::Fixed(right)) => left == right,
+            (Repr::Named(left), Repr::Named(right)) => left.name() == right.name(),
             _ => false,
         }
     }
@@ -249,9 +186,9 @@ impl Eq for Zone {}
 impl fmt::Display for Zone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let offset = match &self.0 {
-            Kind::Named(zone) => return f.pad(zone.name()),
-            Kind::Fixed(offset) if offset.is_utc() => return f.pad("UTC"),
-            Kind::Fixed(offset) => offset,
+            Repr::Named(zone) => return f.pad(zone.name()),
+            Repr::Fixed(offset) if offset.is_utc() => return f.pad("UTC"),
+            Repr::Fixed(offset) => offset,
         };
         let (hours, minutes, seconds) = offset.as_hms();
         let sign = if offset.is_negative() { '-' } else { '+' };
@@ -274,10 +211,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_zone_prints_is_read_back() {
+    fn the_text_of_a_zone_parses_to_the_same_zone() {
         for seconds in [0, 1, -1, 19_800, -19_800, 75, -75, 93_599, -93_599] {
             let zone = Zone::fixed(UtcOffset::from_whole_seconds(seconds).unwrap());
-            assert_eq!(Zone::read(&zone.to_string()), Ok(zone));
+            assert_eq!(Zone::parse(&zone.to_string()), Ok(zone));
         }
         for text in [
             "",
@@ -290,7 +227,7 @@ mod tests {
             "+26:00",
             "+05:30:00:00",
         ] {
-            assert!(Zone::read(text).is_err(), "{text}");
+            assert!(Zone::parse(text).is_err(), "{text}");
         }
     }
 }

@@ -1,6 +1,6 @@
-//! The type of an error whose own type is not known.
+//! [`BoxError`]: an error of any type.
 
 use std::error::Error;
 
-/// Any error, as it crosses a task's boundary.
+/// An error of any type, as a task returns it.
 pub type BoxError = Box<dyn Error + Send + Sync + 'static>;

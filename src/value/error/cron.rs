@@ -1,15 +1,17 @@
-//! What can go wrong when a cron expression or a zone is read.
+//! [`CronError`]: a cron expression is invalid.
 
 use std::fmt;
 use std::ops::Range;
 
 use thiserror::Error;
 
+use crate::value::error::quoted::Quoted;
+
 /// A field of a cron expression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CronField {
-    /// The first of seven fields, 0-59.
+    /// The first of seven fields: 0-59.
     Second,
     /// 0-59.
     Minute,
@@ -21,12 +23,12 @@ pub enum CronField {
     Month,
     /// 0-7 or SUN-SAT.
     DayOfWeek,
-    /// The last of six or seven fields, 1970-2099.
+    /// The last of six or seven fields: 1970-2099.
     Year,
 }
 
 impl CronField {
-    /// What may be written in this field.
+    /// The syntax that is allowed in this field, for an error message.
     #[must_use]
     pub fn allowed(self) -> &'static str {
         match self {
@@ -58,9 +60,9 @@ impl fmt::Display for CronField {
     }
 }
 
-/// Why a text is not a cron expression.
+/// The reason why a text is not a valid cron expression.
 ///
-/// Spans are byte offsets into the text that was given to
+/// Each `span` is a range of byte offsets into the text that was passed to
 /// [`Cron::parse`](crate::Cron::parse).
 ///
 /// ```
@@ -78,120 +80,121 @@ impl fmt::Display for CronField {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum CronError {
-    /// Nothing but blanks.
+    /// The text is empty or contains only white space.
     #[error("the cron expression is empty; allowed: {}", self.allowed())]
     Empty,
 
-    /// More than 1024 bytes; none of them was read.
-    #[error("the cron expression is {length} bytes long; allowed: {}", self.allowed())]
+    /// The text has more than 1024 bytes. It was not parsed.
+    #[error("the cron expression has {length} bytes; allowed: {}", self.allowed())]
     TooLong {
-        /// The length in bytes.
+        /// The length of the text in bytes.
         length: usize,
     },
 
-    /// Neither five, six nor seven fields.
+    /// The number of fields is not 5, 6 or 7.
     #[error("the cron expression has {count} {}; allowed: {}", plural(*.count), self.allowed())]
     FieldCount {
-        /// How many fields there are.
+        /// The number of fields.
         count: usize,
-        /// The whole expression without outer blanks.
+        /// The whole expression without white space around it.
         text: String,
-        /// Its place.
+        /// The position of `text`.
         span: Range<usize>,
     },
 
-    /// A word after `@` that is no alias.
+    /// The word after `@` is not a known alias.
     #[error("{} is not a known alias; allowed: {}", Quoted(.text), self.allowed())]
     UnknownAlias {
-        /// The alias, with its `@`.
+        /// The unknown alias, with its `@`.
         text: String,
-        /// Its place.
+        /// The position of `text`.
         span: Range<usize>,
     },
 
-    /// Six fields whose last is not a year written out.
+    /// The expression has six fields, and the sixth is not a year in digits.
     ///
-    /// Where other tools read six fields, seconds come first, so a sixth field
-    /// that is no year is taken for a misunderstanding and never guessed at.
+    /// Other tools read the first of six fields as seconds. If the sixth field is not a
+    /// year, the expression was probably written for such a tool, so it is rejected.
     #[error(
-        "the sixth of six fields is a year, which {} (byte {}) is not; write 5 fields, \
+        "the sixth of six fields must be a year, but {} (byte {}) is not; write 5 fields, \
          or 7 with seconds first; allowed: {}",
         Quoted(.text), .span.start, self.allowed()
     )]
     SixthField {
         /// The sixth field.
         text: String,
-        /// Its place.
+        /// The position of `text`.
         span: Range<usize>,
     },
 
-    /// A number beyond the bounds of its place.
+    /// A number is outside the range that is allowed at its position.
     #[error("{} is out of range in the {field} field (byte {}); allowed: {allowed}", Quoted(.text), .span.start)]
     OutOfRange {
-        /// Where it stands.
+        /// The field that contains it.
         field: CronField,
-        /// The number.
+        /// The rejected number.
         text: String,
-        /// Its place.
+        /// The position of `text`.
         span: Range<usize>,
-        /// The bounds at this place.
+        /// The range that is allowed at this position.
         allowed: &'static str,
     },
 
-    /// Text that has no meaning in its field.
-    #[error("{} in the {field} field (byte {}); allowed: {}", Unclear(.text), .span.start, .field.allowed())]
+    /// A text is not valid in its field, or a value is missing.
+    #[error("{} in the {field} field (byte {}); allowed: {}", Invalid(.text), .span.start, .field.allowed())]
     Syntax {
-        /// Where it stands.
+        /// The field that contains it.
         field: CronField,
-        /// The text; empty where something is missing.
+        /// The invalid text. Empty if a value is missing.
         text: String,
-        /// Its place.
+        /// The position of `text`.
         span: Range<usize>,
     },
 
-    /// A step of zero.
-    #[error("the step {} in the {field} field (byte {}) leads nowhere; allowed: {}", Quoted(.text), .span.start, self.allowed())]
+    /// A step is zero.
+    #[error("the step {} in the {field} field (byte {}) is zero; allowed: {}", Quoted(.text), .span.start, self.allowed())]
     ZeroStep {
-        /// Where it stands.
+        /// The field that contains it.
         field: CronField,
-        /// The step.
+        /// The step as it was written.
         text: String,
-        /// Its place.
+        /// The position of `text`.
         span: Range<usize>,
     },
 
-    /// `L` without a weekday, in day-of-week.
+    /// The day-of-week field contains `L` without a weekday. Tools disagree
+    /// about the day that it means.
     #[error(
-        "a bare {} in the day-of-week field (byte {}) means different days to different tools; \
-         allowed: {}",
+        "{} without a weekday in the day-of-week field (byte {}) is ambiguous; allowed: {}",
         Quoted(.text), .span.start, self.allowed()
     )]
     BareLast {
-        /// The letter as written.
+        /// The letter as it was written: `L` or `l`.
         text: String,
-        /// Its place.
+        /// The position of `text`.
         span: Range<usize>,
     },
 
-    /// A range of years whose end comes before its start.
-    #[error("the years {} run backwards (byte {}); allowed: {}", Quoted(.text), .span.start, self.allowed())]
+    /// A range of years ends before it starts.
+    #[error("the year range {} (byte {}) ends before it starts; allowed: {}", Quoted(.text), .span.start, self.allowed())]
     BackwardYears {
-        /// The range.
+        /// The range as it was written.
         text: String,
-        /// Its place.
+        /// The position of `text`.
         span: Range<usize>,
     },
 
-    /// The evaluator refused what was read. No input is known to lead here.
-    #[error("the cron expression was read but cannot be evaluated ({text})")]
+    /// The expression was parsed, but the library that computes its dates rejected a part.
+    /// No expression is known that causes this error.
+    #[error("the cron expression is valid, but the part `{text}` is not supported")]
     Unsupported {
-        /// The evaluator's form of the part it refused.
+        /// The rejected part, in the form that the library was given.
         text: String,
     },
 }
 
 impl CronError {
-    /// The field at fault, where it is one field.
+    /// The field at fault. `None` if the error does not concern one field.
     #[must_use]
     pub fn field(&self) -> Option<CronField> {
         match self {
@@ -204,7 +207,8 @@ impl CronError {
         }
     }
 
-    /// The text at fault; empty where something is missing.
+    /// The text at fault. Empty if a value is missing, or if the error concerns no part of
+    /// the text.
     #[must_use]
     pub fn text(&self) -> &str {
         match self {
@@ -220,7 +224,7 @@ impl CronError {
         }
     }
 
-    /// Where [`text`](Self::text) stands in the input, in bytes.
+    /// The position of [`text`](Self::text) in the input, in bytes.
     #[must_use]
     pub fn span(&self) -> Range<usize> {
         match self {
@@ -236,7 +240,7 @@ impl CronError {
         }
     }
 
-    /// What may stand there instead.
+    /// The values that are allowed instead, for an error message.
     #[must_use]
     pub fn allowed(&self) -> &'static str {
         match self {
@@ -258,70 +262,15 @@ impl CronError {
     }
 }
 
-/// Why there is no such zone.
-///
-/// ```
-/// # #[cfg(feature = "tz")] {
-/// use jobber::Zone;
-///
-/// let error = Zone::named("Europe/Berln").unwrap_err();
-/// assert_eq!(
-///     error.to_string(),
-///     "unknown time zone `Europe/Berln`; did you mean `Europe/Berlin`?",
-/// );
-/// # }
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum ZoneError {
-    /// The time zone database has no zone of that name.
-    #[error("unknown time zone {}{}", Quoted(.name), Suggested(.suggestion.as_deref()))]
-    Unknown {
-        /// The name that was asked for.
-        name: String,
-        /// A known name that is near to it.
-        suggestion: Option<String>,
-    },
-}
+/// Displays the text at fault, which is empty if a value is missing.
+struct Invalid<'a>(&'a str);
 
-struct Suggested<'a>(Option<&'a str>);
-
-impl fmt::Display for Suggested<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(name) => write!(f, "; did you mean `{name}`?"),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Text of unknown origin, fit for one line of a log.
-struct Quoted<'a>(&'a str);
-
-impl fmt::Display for Quoted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const SHOWN: usize = 40;
-        let mut rest = self.0.chars();
-        f.write_str("`")?;
-        for c in rest.by_ref().take(SHOWN) {
-            if c.is_control() {
-                write!(f, "{}", c.escape_default())?;
-            } else {
-                write!(f, "{c}")?;
-            }
-        }
-        f.write_str(if rest.next().is_some() { "…`" } else { "`" })
-    }
-}
-
-struct Unclear<'a>(&'a str);
-
-impl fmt::Display for Unclear<'_> {
+impl fmt::Display for Invalid<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() {
             f.write_str("a value is missing")
         } else {
-            write!(f, "{} has no meaning", Quoted(self.0))
+            write!(f, "{} is not valid", Quoted(self.0))
         }
     }
 }

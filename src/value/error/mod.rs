@@ -2,14 +2,27 @@
 
 mod boxed;
 mod cron;
-mod operations;
+mod job;
+mod quoted;
+mod register;
+mod schedule;
+mod start;
+mod state;
+mod status;
 mod storage;
+mod unresolved;
+mod zone;
 
 pub use self::boxed::BoxError;
-pub use self::cron::{CronError, CronField, ZoneError};
-pub use self::operations::{
-    ExecutorDropped, InvalidId, JobError, MissingState, ParseStatusError, RegisterError,
-    ScheduleError, StartError,
-};
-pub(crate) use self::operations::{check_id, check_task_name};
-pub use self::storage::{StorageError, UnresolvedReason};
+pub use self::cron::{CronError, CronField};
+pub use self::job::{ExecutorDropped, JobError};
+pub use self::register::RegisterError;
+pub(crate) use self::register::check_task_name;
+pub(crate) use self::schedule::check_id;
+pub use self::schedule::{InvalidId, ScheduleError};
+pub use self::start::StartError;
+pub use self::state::MissingState;
+pub use self::status::ParseStatusError;
+pub use self::storage::StorageError;
+pub use self::unresolved::UnresolvedReason;
+pub use self::zone::ZoneError;

@@ -1,4 +1,4 @@
-//! What a store can say when it can't do what was asked.
+//! [`StorageError`]: a storage operation failed.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -7,62 +7,58 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::sync::primitives::Arc;
-use crate::value::error::boxed::BoxError;
-use crate::value::error::cron::{CronError, ZoneError};
 
-/// Why a store could not do what was asked.
+/// The reason why a storage operation failed.
 ///
-/// It can be cloned: everyone whose change was part of a commit that failed is
-/// told.
+/// If a commit of several changes fails, each of the changes gets a clone of the error.
+/// Cloning is cheap.
 ///
 /// ```
 /// use jobber::StorageError;
 ///
-/// /// Whether it may help to ask again in a while.
-/// fn is_passing(error: &StorageError) -> bool {
+/// /// Whether the operation may succeed later.
+/// fn is_temporary(error: &StorageError) -> bool {
 ///     matches!(error, StorageError::Busy { .. } | StorageError::Full { .. })
 /// }
 /// ```
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum StorageError {
-    /// Somebody else, such as a shell in which a transaction is open, held the
-    /// file for longer than the store waits. Nothing was written.
-    #[error("`{}` is locked by another connection, and was for more than {waited:?}", path.display())]
+    /// Another connection, such as a SQLite shell with an open transaction, held the lock
+    /// on the file for longer than the storage waits. Nothing was written.
+    #[error("`{}` was locked by another connection for more than {waited:?}", path.display())]
     Busy {
         /// The file.
         path: PathBuf,
-        /// How long the store waited.
+        /// How long the storage waited for the lock.
         waited: Duration,
     },
-    /// Another app, in this process or another one, has the store open.
-    #[error("`{}` is in use by another app: a store belongs to one app at a time", path.display())]
+    /// Another app, in this process or in another one, has the file open.
+    #[error("`{}` is in use by another app: a storage file belongs to one app at a time", path.display())]
     InUse {
         /// The file.
         path: PathBuf,
     },
-    /// The disk is full, or the store has reached the size that it may have.
-    /// Nothing was written.
-    #[error("there is no room left for `{}`", path.display())]
+    /// The disk is full, or the file has reached its maximum size. Nothing was written.
+    #[error("`{}` cannot grow: the disk is full, or the file has its maximum size", path.display())]
     Full {
         /// The file.
         path: PathBuf,
     },
-    /// The file, its directory or its file system can't be written to. Nothing
-    /// was written.
-    #[error("`{}` can't be written to", path.display())]
+    /// The file, its directory or its file system is read-only. Nothing was written.
+    #[error("`{}` is read-only", path.display())]
     ReadOnly {
         /// The file.
         path: PathBuf,
     },
-    /// The file is no SQLite database.
-    #[error("`{}` is no SQLite database", path.display())]
+    /// The file is not a SQLite database.
+    #[error("`{}` is not a SQLite database", path.display())]
     NotADatabase {
         /// The file.
         path: PathBuf,
     },
-    /// The file is a SQLite database, but not one of jobber's.
-    #[error("`{}` is a database of another program: give jobber a file of its own", path.display())]
+    /// The file is a SQLite database, but another program created it.
+    #[error("`{}` is a database of another program: use a separate file for jobber", path.display())]
     NotAStore {
         /// The file.
         path: PathBuf,
@@ -72,58 +68,60 @@ pub enum StorageError {
     Corrupt {
         /// The file.
         path: PathBuf,
-        /// What the database said.
+        /// The message of SQLite.
         detail: String,
     },
-    /// The file was written by a newer version of jobber.
-    #[error("`{}` has schema {found}, and this version of jobber knows schemas up to {known}: run a newer one", path.display())]
+    /// A newer version of jobber wrote the file.
+    #[error("`{}` has schema version {found}, but this version of jobber supports at most {known}: update jobber", path.display())]
     NewerSchema {
         /// The file.
         path: PathBuf,
-        /// The schema of the file.
+        /// The schema version of the file.
         found: i64,
-        /// The newest that this version knows.
+        /// The newest schema version that this version of jobber supports.
         known: i64,
     },
     /// The file could not be opened or created.
-    #[error("`{}` can't be opened: {source}", path.display())]
+    #[error("`{}` cannot be opened", path.display())]
     CannotOpen {
         /// The file.
         path: PathBuf,
-        /// What the database or the operating system said.
+        /// The error of SQLite or of the operating system.
         source: Arc<dyn Error + Send + Sync>,
     },
-    /// The operating system failed to read or to write.
-    #[error("an I/O error of `{}`: {source}", path.display())]
+    /// The operating system could not read or write the file.
+    #[error("reading or writing `{}` failed", path.display())]
     Io {
         /// The file.
         path: PathBuf,
-        /// What the database said.
+        /// The error of SQLite.
         source: Arc<dyn Error + Send + Sync>,
     },
-    /// A record is larger than the store can take. The other changes that were
-    /// to be committed with it are not at fault.
-    #[error("the job is too large for the store: {detail}")]
+    /// A record is larger than the storage allows. The other changes of the same commit
+    /// can still be committed without it.
+    #[error("the job is too large for the storage: {detail}")]
     TooLarge {
-        /// What the store said.
+        /// The message of the storage.
         detail: String,
     },
-    /// The app has stopped, and its store is closed.
-    #[error("the app has stopped, and its store is closed")]
+    /// The app has stopped, and its storage is closed.
+    #[error("the app has stopped, and its storage is closed")]
     Closed,
-    /// The code of the store panicked.
-    #[error("the store panicked: {message}")]
+    /// The code of the storage panicked.
+    #[error("the storage panicked: {message}")]
     Panicked {
-        /// What it panicked with, where that was a text.
+        /// The panic message, or `(no text)` if the panic's payload is not a string.
         message: Arc<str>,
     },
-    /// Anything else.
-    #[error("{0}")]
-    Other(#[source] Arc<dyn Error + Send + Sync>),
+    /// Any other error, such as an error of your own storage. The message is the message
+    /// of the error inside.
+    #[error(transparent)]
+    Other(Arc<dyn Error + Send + Sync>),
 }
 
 impl StorageError {
-    /// Any error, for a store of your own.
+    /// Wraps any error as [`StorageError::Other`], for a [`Storage`](crate::Storage) of your
+    /// own.
     ///
     /// ```
     /// let error = jobber::StorageError::other("the network is down");
@@ -133,8 +131,8 @@ impl StorageError {
         Self::Other(Arc::from(error.into()))
     }
 
-    /// Whether it is sure that nothing was written. After the other errors a
-    /// change that is said to have failed may be found there by another process.
+    /// Whether certainly nothing was written. After any other error, another process may
+    /// find the failed change in the storage.
     pub(crate) fn wrote_nothing(&self) -> bool {
         matches!(
             self,
@@ -146,48 +144,9 @@ impl StorageError {
         )
     }
 
-    /// Whether a single change is at fault, and the others would do without it.
+    /// Whether the error concerns one change, and the other changes of the same commit can
+    /// be committed without it.
     pub(crate) fn is_of_one_change(&self) -> bool {
         matches!(self, StorageError::TooLarge { .. })
-    }
-}
-
-/// Why a stored job can't be run.
-#[derive(Clone, Debug, Error)]
-#[non_exhaustive]
-pub enum UnresolvedReason {
-    /// No task of that name is registered, and none has it as an alias.
-    #[error("no task has this name, or this alias")]
-    UnknownTask,
-    /// The task of that name is not durable.
-    #[error("the task is not durable: add .durable()")]
-    NotDurable,
-    /// The arguments are none of the task's.
-    #[error("the arguments are none of the task's: {0}")]
-    Arguments(#[source] Arc<dyn Error + Send + Sync>),
-    /// The record is of a newer version of jobber.
-    #[error(
-        "the record is of version {found}, and this version of jobber knows versions up to {known}"
-    )]
-    OtherVersion {
-        /// The version of the record.
-        found: u32,
-        /// The newest that this version knows.
-        known: u32,
-    },
-    /// The cron expression can't be read.
-    #[error("{0}")]
-    Cron(#[source] CronError),
-    /// The time zone is not known.
-    #[error("{0}")]
-    Zone(#[source] ZoneError),
-    /// Something else in the record can't be read.
-    #[error("the record can't be read: {0}")]
-    Unreadable(String),
-}
-
-impl UnresolvedReason {
-    pub(crate) fn arguments(error: BoxError) -> Self {
-        Self::Arguments(Arc::from(error))
     }
 }

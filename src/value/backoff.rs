@@ -1,19 +1,22 @@
-//! When a failed attempt is tried again: [`Backoff`], [`RetryAfter`], [`Abort`].
+//! [`Backoff`]: the delays between the attempts of a run.
 
-use std::error::Error;
-use std::fmt;
 use std::time::Duration;
 
-use crate::value::clock::{MAX_DURATION, to_nanos};
-use crate::value::error::{BoxError, RegisterError};
+use crate::value::error::RegisterError;
+use crate::value::time_units::{MAX_DURATION, to_nanos};
 
-/// How often, and after how long, a failed attempt is tried again.
+/// The number of retries after a failed attempt, and the delays before them.
 ///
-/// The delay before retry `n` (from 1) is `initial * factor^(n - 1)`, at most
-/// `cap`; of that, the share `jitter` is drawn at random, so that jobs that
-/// failed together do not return together.
+/// The delay before retry `n`, counted from 1, is `initial * factor^(n - 1)`, but at most
+/// `cap`. The share `jitter` of this delay is random, so that jobs that failed together
+/// are not retried together.
 ///
-/// A retry waits in the timer's heap and holds no thread.
+/// A job that waits for a retry occupies no thread.
+///
+/// The methods accept every value. [`TaskBuilder::register`](crate::TaskBuilder::register)
+/// checks the values and returns
+/// [`RegisterError::InvalidBackoff`](crate::RegisterError::InvalidBackoff) or
+/// [`RegisterError::DurationTooLong`](crate::RegisterError::DurationTooLong).
 ///
 /// ```
 /// use std::time::Duration;
@@ -34,8 +37,8 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// `retries` retries, the first after a second, each next one after twice
-    /// the delay, a minute at most.
+    /// Allows `retries` retries, after 1 s, 2 s, 4 s and so on, with delays of at most one
+    /// minute.
     pub fn exponential(retries: u32) -> Self {
         Self {
             retries,
@@ -46,7 +49,7 @@ impl Backoff {
         }
     }
 
-    /// `retries` retries, each after `delay`.
+    /// Allows `retries` retries, each after `delay`.
     pub fn fixed(retries: u32, delay: Duration) -> Self {
         Self {
             retries,
@@ -57,26 +60,27 @@ impl Backoff {
         }
     }
 
-    /// The delay before the first retry.
+    /// Sets the delay before the first retry.
     pub fn initial(mut self, delay: Duration) -> Self {
         self.initial = delay;
         self
     }
 
-    /// What each delay is multiplied with to give the next: 0 or more.
+    /// Sets the number by which each delay is multiplied to compute the next one: a finite
+    /// number of at least 0.
     pub fn factor(mut self, factor: f64) -> Self {
         self.factor = factor;
         self
     }
 
-    /// The longest delay.
+    /// Sets the longest delay.
     pub fn cap(mut self, cap: Duration) -> Self {
         self.cap = cap;
         self
     }
 
-    /// The share of each delay that is random, from 0 to 1: a delay `d` becomes
-    /// one between `d * (1 - jitter)` and `d`.
+    /// Sets the random share of each delay, from 0 to 1: a delay `d` becomes a delay
+    /// between `d * (1 - jitter)` and `d`.
     ///
     /// ```
     /// use std::time::Duration;
@@ -91,12 +95,13 @@ impl Backoff {
         self
     }
 
-    /// How many retries there are at most.
+    /// The maximum number of retries.
     pub fn retries(&self) -> u32 {
         self.retries
     }
 
-    /// The delay before retry `n`, from 1, where `random` is drawn from 0 to 1.
+    /// Computes the delay before retry `n`, counted from 1, for a random number `random`
+    /// from 0 to 1. At 0 the delay is longest.
     ///
     /// ```
     /// use std::time::Duration;
@@ -110,7 +115,7 @@ impl Backoff {
     pub fn delay(&self, n: u32, random: f64) -> Duration {
         let exponent = i32::try_from(n.saturating_sub(1)).unwrap_or(i32::MAX);
         if self.initial.is_zero() {
-            // However large the factor: zero times infinity is no number.
+            // A large factor would make the product NaN: zero times infinity.
             return Duration::ZERO;
         }
         let full = self.initial.as_secs_f64() * self.factor.powi(exponent);
@@ -119,6 +124,7 @@ impl Backoff {
         Duration::try_from_secs_f64(full.max(0.0) * share).unwrap_or(self.cap)
     }
 
+    /// Checks that all numbers are in range.
     pub(crate) fn check(&self) -> Result<(), RegisterError> {
         let invalid = |field, value, allowed| {
             Err(RegisterError::InvalidBackoff {
@@ -128,14 +134,14 @@ impl Backoff {
             })
         };
         if !(self.factor.is_finite() && self.factor >= 0.0) {
-            return invalid("factor", self.factor, "must be a finite number, 0 or more");
+            return invalid("factor", self.factor, "a finite number of at least 0");
         }
         if !(0.0..=1.0).contains(&self.jitter) {
-            return invalid("jitter", self.jitter, "must be between 0 and 1");
+            return invalid("jitter", self.jitter, "between 0 and 1");
         }
         for (field, value) in [
-            ("backoff's initial delay", self.initial),
-            ("backoff's cap", self.cap),
+            ("initial delay of the backoff", self.initial),
+            ("cap of the backoff", self.cap),
         ] {
             if to_nanos(value).is_none() {
                 return Err(RegisterError::DurationTooLong {
@@ -146,100 +152,6 @@ impl Backoff {
             }
         }
         Ok(())
-    }
-}
-
-/// An error that asks for the next retry after a time of the task's choice.
-///
-/// A task returns it, alone or as the [source](Error::source) of its own
-/// error. It replaces the delay of the [`Backoff`], and counts as one of its
-/// retries: when none is left, or the task has no backoff, the attempt fails.
-///
-/// ```
-/// use std::time::Duration;
-/// use jobber::{Backoff, BoxError, Jobber, RetryAfter};
-///
-/// async fn poll(ready: bool) -> Result<(), BoxError> {
-///     if !ready {
-///         return Err(RetryAfter(Duration::from_secs(30)).into());
-///     }
-///     Ok(())
-/// }
-/// let app = Jobber::builder().build()?;
-/// let poll = app.task("poll", poll).retry(Backoff::exponential(5)).register()?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RetryAfter(pub Duration);
-
-impl fmt::Display for RetryAfter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "to be tried again after {:?}", self.0)
-    }
-}
-
-impl Error for RetryAfter {}
-
-/// An error that no retry can mend: the attempt fails at once, whatever
-/// retries are left.
-///
-/// ```
-/// use jobber::{Abort, BoxError};
-///
-/// async fn charge(card: String) -> Result<(), BoxError> {
-///     if card.is_empty() {
-///         return Err(Abort::new("there is no card").into());
-///     }
-///     Ok(())
-/// }
-/// ```
-#[derive(Debug)]
-pub struct Abort(BoxError);
-
-impl Abort {
-    /// Wraps the error that is the reason.
-    pub fn new(reason: impl Into<BoxError>) -> Self {
-        Self(reason.into())
-    }
-}
-
-impl fmt::Display for Abort {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl Error for Abort {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&*self.0)
-    }
-}
-
-/// What a task's error says about retries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RetryHint {
-    None,
-    After(Duration),
-    Never,
-}
-
-/// How deep a marker is looked for: a chain of sources may be a circle.
-const MAX_SOURCES: usize = 32;
-
-impl RetryHint {
-    pub(crate) fn of(error: &(dyn Error + 'static)) -> Self {
-        let mut next = Some(error);
-        for _ in 0..MAX_SOURCES {
-            let Some(error) = next else { break };
-            if error.is::<Abort>() {
-                return RetryHint::Never;
-            }
-            if let Some(RetryAfter(delay)) = error.downcast_ref() {
-                return RetryHint::After(*delay);
-            }
-            next = error.source();
-        }
-        RetryHint::None
     }
 }
 
@@ -257,14 +169,14 @@ mod tests {
     }
 
     #[test]
-    fn jitter_takes_away_its_share_and_no_more() {
+    fn jitter_shortens_a_delay_by_at_most_its_share() {
         let backoff = Backoff::fixed(1, SECOND).jitter(0.25);
         assert_eq!(backoff.delay(1, 0.0), SECOND);
         assert_eq!(backoff.delay(1, 1.0), SECOND * 3 / 4);
     }
 
     #[test]
-    fn extremes_neither_panic_nor_leave_the_cap() {
+    fn extreme_values_neither_panic_nor_exceed_the_cap() {
         let cap = Duration::from_secs(60);
         for backoff in [
             Backoff::exponential(u32::MAX).factor(f64::MAX).cap(cap),
@@ -287,38 +199,28 @@ mod tests {
     }
 
     #[test]
-    fn numbers_without_meaning_are_turned_away_by_name() {
+    fn the_error_of_an_invalid_number_names_the_number() {
         let message = |backoff: Backoff| backoff.check().unwrap_err().to_string();
         for factor in [-1.0, f64::NAN, f64::INFINITY] {
             let text = message(Backoff::exponential(1).factor(factor));
             assert_eq!(
                 text,
-                format!("the backoff's factor is {factor}, and must be a finite number, 0 or more")
+                format!(
+                    "the factor of the backoff is {factor}, but must be a finite number of at least 0"
+                )
             );
         }
         for jitter in [-0.1, 1.1, f64::NAN] {
             let text = message(Backoff::exponential(1).jitter(jitter));
             assert_eq!(
                 text,
-                format!("the backoff's jitter is {jitter}, and must be between 0 and 1")
+                format!("the jitter of the backoff is {jitter}, but must be between 0 and 1")
             );
         }
         assert!(
-            message(Backoff::fixed(1, Duration::MAX)).starts_with("the backoff's initial delay is")
+            message(Backoff::fixed(1, Duration::MAX))
+                .starts_with("the initial delay of the backoff ")
         );
         assert!(Backoff::exponential(0).check().is_ok());
-    }
-
-    #[test]
-    fn hints_are_found_behind_an_error_of_the_task() {
-        #[derive(Debug, thiserror::Error)]
-        #[error("busy")]
-        struct Busy(#[source] RetryAfter);
-        assert_eq!(
-            RetryHint::of(&Busy(RetryAfter(SECOND))),
-            RetryHint::After(SECOND)
-        );
-        assert_eq!(RetryHint::of(&Abort::new("no")), RetryHint::Never);
-        assert_eq!(RetryHint::of(&fmt::Error), RetryHint::None);
     }
 }

@@ -1,4 +1,4 @@
-//! The primitives of the model checker, in the shape of the standard ones.
+//! loom's synchronization primitives, with the interfaces of the standard ones.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,17 +12,18 @@ pub(crate) use loom::future::block_on;
 pub(crate) use loom::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize};
 pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};
 
-/// As `std::thread_local`, as far as it is used here.
-macro_rules! checked_thread_local {
+/// `std::thread_local`, in the one form that this crate uses.
+macro_rules! loom_thread_local {
     ($(#[$attribute:meta])* static $name:ident: $kind:ty = const { $value:expr };) => {
         loom::thread_local! { $(#[$attribute])* static $name: $kind = $value; }
     };
 }
-pub(crate) use checked_thread_local as thread_local;
+pub(crate) use loom_thread_local as thread_local;
 
-/// As `std::thread`. loom's own wake-ups get lost where the thread that is woken
-/// waits for a mutex (0.7.3: `Mutex::release_lock` takes the token with it), so these
-/// are made of what does not lose them.
+/// `std::thread`, with `park` and `unpark` made of a mutex and a condition variable.
+///
+/// loom 0.7.3 loses an unpark while the unparked thread waits for a mutex:
+/// `Mutex::release_lock` consumes the thread's token.
 pub(crate) mod thread {
     use std::time::Duration;
 
@@ -39,8 +40,8 @@ pub(crate) mod thread {
 
     #[derive(Debug, Default)]
     struct Token {
-        is_there: Mutex<bool>,
-        came: Condvar,
+        is_set: Mutex<bool>,
+        changed: Condvar,
     }
 
     loom::thread_local! {
@@ -56,8 +57,8 @@ pub(crate) mod thread {
         }
 
         pub(crate) fn unpark(&self) {
-            *self.token.is_there.lock().unwrap() = true;
-            self.token.came.notify_one();
+            *self.token.is_set.lock().unwrap() = true;
+            self.token.changed.notify_one();
         }
     }
 
@@ -67,14 +68,15 @@ pub(crate) mod thread {
 
     pub(crate) fn park() {
         let token = current().token;
-        let mut is_there = token.is_there.lock().unwrap();
-        while !*is_there {
-            is_there = token.came.wait(is_there).unwrap();
+        let mut is_set = token.is_set.lock().unwrap();
+        while !*is_set {
+            is_set = token.changed.wait(is_set).unwrap();
         }
-        *is_there = false;
+        *is_set = false;
     }
 
-    /// No time passes in a model: only who is woken goes on, and who waits for none.
+    /// Returns at once if the duration is zero, and otherwise only after an unpark:
+    /// time does not pass in a loom model.
     pub(crate) fn park_timeout(duration: Duration) {
         if !duration.is_zero() {
             park();
@@ -82,9 +84,12 @@ pub(crate) mod thread {
     }
 }
 
-/// As event-listener's, whose drop looks at what other threads have used: that they
-/// let go of it before is known to the `Arc` that it lies in, but not to the checker,
-/// which has to see it.
+/// event-listener's `Event`, with an atomic counter that orders its uses before its
+/// drop.
+///
+/// The drop reads memory that other threads have used. The `Arc` around the event
+/// orders these accesses, but it is the standard library's `Arc`, which loom does not
+/// see.
 #[derive(Debug)]
 pub(crate) struct Event {
     event: event_listener::Event,
@@ -120,35 +125,37 @@ impl Default for Event {
 
 impl Drop for Event {
     fn drop(&mut self) {
-        // A load could see an older one.
+        // A read-modify-write reads the latest value. A load could read an older one.
         self.uses.fetch_add(0, Ordering::Acquire);
     }
 }
 
-/// No time passes in a model. A timer that waits for none goes off at once, and one that
-/// waits for a nanosecond at any moment: a thread of its own sets it off.
+/// A timer for models, in which time does not pass.
+///
+/// A timer of zero is ready at once. A timer of one nanosecond becomes ready at any
+/// moment: a thread of its own completes it. A longer timer never becomes ready.
 #[derive(Debug)]
-pub(crate) struct Timer(Arc<Mutex<Ringing>>);
+pub(crate) struct Timer(Arc<Mutex<TimerState>>);
 
 #[derive(Debug)]
-struct Ringing {
-    is_over: bool,
+struct TimerState {
+    is_ready: bool,
     waker: Option<Waker>,
 }
 
 impl Timer {
     pub(crate) fn after(duration: Duration) -> Self {
-        let timer = Arc::new(Mutex::new(Ringing {
-            is_over: duration.is_zero(),
+        let timer = Arc::new(Mutex::new(TimerState {
+            is_ready: duration.is_zero(),
             waker: None,
         }));
         if duration == Duration::from_nanos(1) {
-            let ringing = timer.clone();
+            let state = timer.clone();
             loom::thread::spawn(move || {
                 let waker = {
-                    let mut ringing = ringing.lock().unwrap();
-                    ringing.is_over = true;
-                    ringing.waker.take()
+                    let mut state = state.lock().unwrap();
+                    state.is_ready = true;
+                    state.waker.take()
                 };
                 waker.inspect(Waker::wake_by_ref);
             });
@@ -161,11 +168,11 @@ impl Future for Timer {
     type Output = Instant;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Instant> {
-        let mut ringing = self.0.lock().unwrap();
-        if ringing.is_over {
+        let mut state = self.0.lock().unwrap();
+        if state.is_ready {
             return Poll::Ready(Instant::now());
         }
-        ringing.waker = Some(cx.waker().clone());
+        state.waker = Some(cx.waker().clone());
         Poll::Pending
     }
 }

@@ -1,0 +1,63 @@
+//! [`IntoZone`]: the types that can be passed as a time zone.
+
+use time::UtcOffset;
+
+use crate::calendar::zone::time_zone::Zone;
+use crate::value::error::ZoneError;
+
+/// A type that can be passed as a time zone: a [`Zone`], a fixed [`UtcOffset`] or, with the
+/// feature `tz`, the name of a zone.
+///
+/// ```
+/// use jobber::Jobber;
+/// use time::macros::offset;
+///
+/// let app = Jobber::builder().zone(offset!(+5:30)).build()?;
+/// # #[cfg(feature = "tz")]
+/// let app = Jobber::builder().zone("Asia/Kolkata").build()?;
+/// # Ok::<(), jobber::StartError>(())
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a time zone",
+    note = "pass a `Zone`, a `time::UtcOffset` or, with jobber's feature `tz`, a name such as \"Europe/Berlin\""
+)]
+pub trait IntoZone {
+    /// Returns the zone. A name is looked up in the time zone database.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ZoneError::Unknown`] if the database has no zone with this name.
+    fn into_zone(self) -> Result<Zone, ZoneError>;
+}
+
+impl IntoZone for Zone {
+    fn into_zone(self) -> Result<Zone, ZoneError> {
+        Ok(self)
+    }
+}
+
+impl IntoZone for &Zone {
+    fn into_zone(self) -> Result<Zone, ZoneError> {
+        Ok(self.clone())
+    }
+}
+
+impl IntoZone for UtcOffset {
+    fn into_zone(self) -> Result<Zone, ZoneError> {
+        Ok(Zone::fixed(self))
+    }
+}
+
+#[cfg(feature = "tz")]
+impl IntoZone for &str {
+    fn into_zone(self) -> Result<Zone, ZoneError> {
+        Zone::named(self)
+    }
+}
+
+#[cfg(feature = "tz")]
+impl IntoZone for String {
+    fn into_zone(self) -> Result<Zone, ZoneError> {
+        Zone::named(&self)
+    }
+}

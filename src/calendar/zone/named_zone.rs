@@ -1,0 +1,69 @@
+//! [`NamedZone`]: a zone of the IANA time zone database that is compiled in.
+
+use jiff::Timestamp;
+use jiff::tz::{TimeZone, TimeZoneDatabase};
+
+use crate::calendar::zone::offset_period::OffsetChange;
+use crate::calendar::zone::similar_name::similar_name;
+use crate::value::error::ZoneError;
+
+/// A zone with a name and with the rules of its offsets.
+#[derive(Clone)]
+pub(crate) struct NamedZone(TimeZone);
+
+impl NamedZone {
+    pub(crate) fn new(name: &str) -> Result<Self, ZoneError> {
+        // jiff's global database is not used: if any crate of the program enables that
+        // jiff feature, it prefers the system's copy of the database.
+        let database = TimeZoneDatabase::bundled();
+        match database.get(name) {
+            // jiff ignores the case of a name, and returns a zone for `Etc/Unknown`.
+            Ok(zone) if zone.iana_name() == Some(name) && !zone.is_unknown() => Ok(Self(zone)),
+            _ => Err(ZoneError::Unknown {
+                name: name.to_owned(),
+                suggestion: similar_name(name, &database),
+            }),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        self.0.iana_name().unwrap_or_default()
+    }
+
+    pub(crate) fn offset_at(&self, instant: i64) -> i32 {
+        self.0.to_offset(timestamp(instant)).seconds()
+    }
+
+    /// The first change of the offset after an instant.
+    pub(crate) fn next_change(&self, instant: i64) -> Option<i64> {
+        let next = self.0.following(timestamp(instant)).next()?;
+        Some(next.timestamp().as_second())
+    }
+
+    /// The last change of the offset in the `within` seconds that end at an instant.
+    pub(crate) fn recent_change(&self, instant: i64, within: i64) -> Option<OffsetChange> {
+        // The search runs forwards, because `preceding` of jiff 1.0.1 skips the last
+        // change in a zone's table if the zone has a rule for later times.
+        let from = timestamp(instant.saturating_sub(within).saturating_sub(1));
+        let changes = self.0.following(from);
+        let at = changes
+            .map(|change| change.timestamp().as_second())
+            .take_while(|&at| at <= instant)
+            .last()?;
+        Some(OffsetChange {
+            at,
+            offset_before: self.offset_at(at.saturating_sub(1)),
+        })
+    }
+}
+
+/// Clamps an instant to jiff's range. The range of `time` is a day longer at both ends, and
+/// no zone changes its offset there.
+fn timestamp(instant: i64) -> Timestamp {
+    let end = if instant < 0 {
+        Timestamp::MIN
+    } else {
+        Timestamp::MAX
+    };
+    Timestamp::from_second(instant).unwrap_or(end)
+}

@@ -1,0 +1,85 @@
+//! [`JobError`]: a job has no result value.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::sync::primitives::Arc;
+
+/// The reason why a job has no result value.
+///
+/// Cloning is cheap: the clones share the task's error.
+///
+/// The message of [`JobError::Failed`] does not contain the message of the task's error.
+/// Print the [`source`](Error::source) too, or match the variant:
+///
+/// ```
+/// use std::error::Error;
+/// use jobber::{JobError, Jobber};
+///
+/// let app = Jobber::builder().build()?;
+/// let parse = app.task("parse", async |text: String| text.parse::<i32>()).register()?;
+/// app.start().wait_blocking()?;
+/// let job = parse.schedule("seven".to_string()).push().wait_blocking()?;
+/// job.wait_blocking();
+/// let error = job.result().unwrap_err();
+/// assert_eq!(error.to_string(), "the task failed");
+/// let source = error.source().unwrap();
+/// assert_eq!(source.to_string(), "invalid digit found in string");
+/// assert!(source.is::<std::num::ParseIntError>());
+/// # Ok::<(), Box<dyn Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum JobError {
+    /// The job has not ended yet. For a recurring job: its first run has not ended yet.
+    NotCompleted,
+    /// The job was cancelled or aborted, or its app stopped before the job ran.
+    Cancelled,
+    /// The last attempt failed. The value is the error that the task returned, or
+    /// [`ExecutorDropped`]. It is also the [`source`](Error::source) of this error.
+    Failed(Arc<dyn Error + Send + Sync>),
+    /// The task panicked.
+    Panicked {
+        /// The panic message, or `(no text)` if the panic's payload is not a string.
+        message: Arc<str>,
+    },
+    /// The attempt took longer than the timeout of its task.
+    TimedOut {
+        /// The timeout of the task.
+        limit: Duration,
+    },
+}
+
+impl fmt::Display for JobError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            JobError::NotCompleted => f.write_str("the job has not completed"),
+            JobError::Cancelled => f.write_str("the job was cancelled"),
+            JobError::Failed(_) => f.write_str("the task failed"),
+            JobError::Panicked { message } => write!(f, "the task panicked: {message}"),
+            JobError::TimedOut { limit } => {
+                write!(f, "the task took longer than its timeout of {limit:?}")
+            }
+        }
+    }
+}
+
+// Not derived: a derived `source` would return the `Arc`, and callers could not downcast
+// it to the task's error type.
+impl Error for JobError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            JobError::Failed(error) => Some(&**error),
+            _ => None,
+        }
+    }
+}
+
+/// The error of an attempt that its executor dropped before it ended: the executor was
+/// shut down, or its `spawn` panicked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the executor dropped the job before it ended")]
+pub struct ExecutorDropped;

@@ -1,0 +1,96 @@
+//! [`RegisterError`]: a task could not be registered.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::value::id::MAX_NAME_BYTES;
+
+/// The reason why a task could not be registered.
+///
+/// ```
+/// use jobber::{Jobber, RegisterError};
+///
+/// let app = Jobber::builder().build()?;
+/// let error = app.task("", || async {}).register().unwrap_err();
+/// assert!(matches!(error, RegisterError::EmptyName));
+/// # Ok::<(), jobber::StartError>(())
+/// ```
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RegisterError {
+    /// The task name is empty.
+    #[error("a task name must not be empty")]
+    EmptyName,
+    /// The task name has more than 200 bytes.
+    #[error(
+        "the task name `{start}…` has {bytes} bytes, but at most {max} are allowed",
+        max = MAX_NAME_BYTES
+    )]
+    NameTooLong {
+        /// The first 20 characters of the name.
+        start: String,
+        /// The length of the name in bytes.
+        bytes: usize,
+    },
+    /// Another task of the app has this name.
+    #[error("a task named `{name}` is already registered: task names must be unique in an app")]
+    DuplicateTask {
+        /// The rejected name.
+        name: String,
+    },
+    /// The task is durable, and the app has no storage.
+    #[error(
+        "the task `{name}` is durable, but the app has no storage: pass one to Jobber::builder().storage(..)"
+    )]
+    NoStorage {
+        /// The name of the task.
+        name: String,
+    },
+    /// The task is not durable, and an option applies only to durable tasks.
+    #[error("{option} applies only to durable tasks: add .durable()")]
+    NotDurable {
+        /// The name of the option.
+        option: &'static str,
+    },
+    /// A number of the [`Backoff`](crate::Backoff) is outside its range.
+    #[error("the {field} of the backoff is {value}, but must be {allowed}")]
+    InvalidBackoff {
+        /// The name of the number: `factor` or `jitter`.
+        field: &'static str,
+        /// The rejected number.
+        value: f64,
+        /// The range that is allowed.
+        allowed: &'static str,
+    },
+    /// The timeout is zero, so that every attempt would exceed it.
+    #[error("the timeout must be longer than zero: omit .timeout(..) for no timeout")]
+    ZeroTimeout,
+    /// A duration does not fit into `i64` nanoseconds (292 years).
+    #[error("the {field} {value:?} is too long: the maximum is {max:?}")]
+    DurationTooLong {
+        /// The name of the duration.
+        field: &'static str,
+        /// The rejected duration.
+        value: Duration,
+        /// The longest duration that is allowed.
+        max: Duration,
+    },
+    /// The app was shut down.
+    #[error("the app was shut down: build a new app and register the task there")]
+    Stopped,
+}
+
+/// Checks the name of a task.
+pub(crate) fn check_task_name(name: &str) -> Result<(), RegisterError> {
+    if name.is_empty() {
+        Err(RegisterError::EmptyName)
+    } else if name.len() > MAX_NAME_BYTES {
+        Err(RegisterError::NameTooLong {
+            start: name.chars().take(20).collect(),
+            bytes: name.len(),
+        })
+    } else {
+        Ok(())
+    }
+}

@@ -1,0 +1,214 @@
+//! [`ScheduleError`]: a job could not be scheduled.
+
+use std::time::Duration;
+
+use thiserror::Error;
+use time::OffsetDateTime;
+
+use crate::value::error::boxed::BoxError;
+use crate::value::error::cron::CronError;
+use crate::value::error::storage::StorageError;
+use crate::value::error::zone::ZoneError;
+use crate::value::id::{JobId, MAX_NAME_BYTES};
+
+/// The rule that a job id breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum InvalidId {
+    /// The id is empty.
+    #[error("the id is empty")]
+    Empty,
+    /// The id has more than 200 bytes.
+    #[error("the id has {bytes} bytes, but at most {max} are allowed", max = MAX_NAME_BYTES)]
+    TooLong {
+        /// The length of the id in bytes.
+        bytes: usize,
+    },
+    /// The id contains a control character.
+    #[error("the id contains the control character {character:?}")]
+    ControlCharacter {
+        /// The first control character of the id.
+        character: char,
+    },
+}
+
+/// The reason why a job could not be scheduled or replaced.
+///
+/// No new job exists after this error.
+///
+/// ```
+/// use std::time::Duration;
+/// use jobber::{Jobber, ScheduleError};
+///
+/// let app = Jobber::builder().build()?;
+/// let hello = app.task("hello", || async {}).register()?;
+/// let error = hello.schedule(()).push().wait_blocking().unwrap_err();
+/// assert!(matches!(error, ScheduleError::NotStarted));
+///
+/// app.start().wait_blocking()?;
+/// let error = hello.schedule(()).delay(Duration::MAX).wait_blocking().unwrap_err();
+/// assert!(matches!(error, ScheduleError::DurationTooLong { field: "delay", .. }));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ScheduleError {
+    /// The app is not started.
+    #[error("the app is not started: call app.start() first")]
+    NotStarted,
+    /// The app was shut down.
+    #[error("the app was shut down: it accepts no new jobs")]
+    Stopped,
+    /// Another live job has this id.
+    #[error(
+        "the id `{id}` belongs to a live job: choose another id, cancel that job, or replace it with .replace() from the same task"
+    )]
+    DuplicateJob {
+        /// The rejected id.
+        id: JobId,
+    },
+    /// The job with this id cannot be replaced: it was cancelled, and ends when its
+    /// current run ends.
+    #[error(
+        "the job `{id}` was cancelled and ends with its current run: wait until it has ended, then schedule it again"
+    )]
+    JobEnding {
+        /// The id of the cancelled job.
+        id: JobId,
+    },
+    /// The job to be replaced has already had as many runs as the new limit allows.
+    #[error("max_runs is {max_runs}, but the job `{id}` has already had {runs} runs")]
+    RunsUsedUp {
+        /// The id of the job.
+        id: JobId,
+        /// The new limit.
+        max_runs: u64,
+        /// The runs that the job has had, including a run that has not ended.
+        runs: u64,
+    },
+    /// The id breaks a rule for job ids.
+    #[error("the job id {id:?} is invalid: {reason}")]
+    InvalidId {
+        /// The id, cut after 200 bytes.
+        id: JobId,
+        /// The rule that the id breaks. The message contains it, so it is not the
+        /// `source` of this error.
+        reason: InvalidId,
+    },
+    /// The cron expression is invalid.
+    #[error(transparent)]
+    Cron(CronError),
+    /// The cron expression is valid, but never due after a time.
+    #[error("the cron expression `{expression}` is never due after {after}")]
+    NeverDue {
+        /// The expression as it was written.
+        expression: String,
+        /// The current time, or the start date if that is later.
+        after: OffsetDateTime,
+    },
+    /// The time zone is not known.
+    #[error(transparent)]
+    Zone(ZoneError),
+    /// The interval of `every` is zero.
+    #[error("the interval must be longer than zero")]
+    ZeroInterval,
+    /// A duration does not fit into `i64` nanoseconds (292 years).
+    #[error("the {field} {value:?} is too long: the maximum is {max:?}")]
+    DurationTooLong {
+        /// The name of the duration.
+        field: &'static str,
+        /// The rejected duration.
+        value: Duration,
+        /// The longest duration that is allowed.
+        max: Duration,
+    },
+    /// A time does not fit into `i64` nanoseconds since 1970.
+    #[error("the time {value} is out of range: it must be between {min} and {max}")]
+    TimeOutOfRange {
+        /// The rejected time.
+        value: OffsetDateTime,
+        /// The first time that is allowed.
+        min: OffsetDateTime,
+        /// The last time that is allowed.
+        max: OffsetDateTime,
+    },
+    /// A limit is zero.
+    #[error("{option} is 0, but must be at least 1")]
+    ZeroLimit {
+        /// The name of the option.
+        option: &'static str,
+    },
+    /// The job runs once, and an option applies only to recurring jobs.
+    #[error("{option} applies only to recurring jobs, but the trigger `{trigger}` runs a job once")]
+    NotRecurring {
+        /// The name of the option.
+        option: &'static str,
+        /// The name of the trigger.
+        trigger: &'static str,
+    },
+    /// The storage did not accept the job, or the arguments and the trigger that replace
+    /// those of a job.
+    #[error("the job could not be stored")]
+    Storage(#[source] StorageError),
+    /// The arguments cannot be stored: they cannot be serialized as JSON, or the JSON
+    /// cannot be deserialized as the arguments' type.
+    #[error("the arguments of the task `{task}` cannot be stored as JSON")]
+    Arguments {
+        /// The name of the task.
+        task: String,
+        /// The error of `serde_json`.
+        #[source]
+        reason: BoxError,
+    },
+    /// The storage has a job with this id that no registered task can run (see
+    /// [`Jobber::unresolved`](crate::Jobber::unresolved)).
+    #[error(
+        "the id `{id}` belongs to a stored job that no registered task can run: choose another id, or discard that job"
+    )]
+    UnresolvedJob {
+        /// The rejected id.
+        id: JobId,
+    },
+    /// The app has reached its maximum number of live jobs.
+    #[error("the app has {live} live jobs, which is the maximum")]
+    TooManyJobs {
+        /// The number of live jobs.
+        live: usize,
+    },
+}
+
+impl ScheduleError {
+    pub(crate) fn from_store(error: StorageError) -> Self {
+        match error {
+            StorageError::Closed => Self::Stopped,
+            error => Self::Storage(error),
+        }
+    }
+}
+
+/// Checks the id that a caller chose for a job.
+pub(crate) fn check_id(id: &JobId) -> Result<(), ScheduleError> {
+    let text = id.to_string();
+    let reason = if text.is_empty() {
+        InvalidId::Empty
+    } else if text.len() > MAX_NAME_BYTES {
+        InvalidId::TooLong { bytes: text.len() }
+    } else if let Some(character) = text.chars().find(|c| c.is_control()) {
+        InvalidId::ControlCharacter { character }
+    } else {
+        return Ok(());
+    };
+    Err(ScheduleError::InvalidId {
+        id: truncated(&text).into(),
+        reason,
+    })
+}
+
+/// The first [`MAX_NAME_BYTES`] bytes of a text, cut between two characters.
+fn truncated(text: &str) -> &str {
+    let mut end = text.len().min(MAX_NAME_BYTES);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}

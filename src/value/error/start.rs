@@ -1,0 +1,62 @@
+//! [`StartError`]: an app could not be built or started.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::value::error::storage::StorageError;
+use crate::value::error::zone::ZoneError;
+
+/// The reason why an app could not be built or started.
+///
+/// ```
+/// use jobber::{Jobber, StartError};
+///
+/// let app = Jobber::builder().build()?;
+/// app.start().wait_blocking()?;
+/// assert!(matches!(app.start().wait_blocking(), Err(StartError::AlreadyStarted)));
+/// # Ok::<(), StartError>(())
+/// ```
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// `start` was called twice.
+    #[error("the app is already running: call start() only once")]
+    AlreadyStarted,
+    /// `start` was called after `shutdown`.
+    #[error("the app was shut down and cannot start again: build a new app")]
+    Stopped,
+    /// The builder got no executor, and the feature `thread-pool` is disabled.
+    #[error(
+        "the app has no executor: pass one to Jobber::builder().executor(..), or enable the feature `thread-pool`"
+    )]
+    NoExecutor,
+    /// The time zone of the builder is not known.
+    #[error(transparent)]
+    Zone(ZoneError),
+    /// The wake gap of the builder is too long, and would delay jobs too much.
+    #[error("the wake gap {value:?} is too long: the maximum is {max:?}")]
+    WakeGapTooLong {
+        /// The rejected wake gap.
+        value: Duration,
+        /// The longest wake gap that is allowed.
+        max: Duration,
+    },
+    /// The storage could not be opened or read.
+    #[error(transparent)]
+    Storage(StorageError),
+    /// The storage has more jobs than an app can hold.
+    #[error("the storage has more than {held} jobs, which is the most that an app can hold")]
+    TooManyJobs {
+        /// The maximum number of jobs of an app.
+        held: usize,
+    },
+    /// The operating system did not start a thread.
+    #[error("could not start the thread `{name}`")]
+    Thread {
+        /// The name of the thread.
+        name: String,
+        /// The error of the operating system.
+        source: std::io::Error,
+    },
+}

@@ -1,0 +1,50 @@
+//! [`UnresolvedReason`]: a stored job cannot be run.
+
+use std::error::Error;
+
+use thiserror::Error;
+
+use crate::sync::primitives::Arc;
+use crate::value::error::boxed::BoxError;
+use crate::value::error::cron::CronError;
+use crate::value::error::zone::ZoneError;
+
+/// The reason why a stored job cannot be run (see
+/// [`Jobber::unresolved`](crate::Jobber::unresolved)).
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum UnresolvedReason {
+    /// No registered task has the job's task name, as its name or as an alias.
+    #[error("no registered task has this name or alias")]
+    UnknownTask,
+    /// The task with the job's task name is not durable.
+    #[error("the task is not durable: add .durable()")]
+    NotDurable,
+    /// The stored arguments cannot be deserialized as the task's arguments. The message
+    /// contains the message of the deserializer.
+    #[error("the stored arguments do not match the task's: {0}")]
+    Arguments(Arc<dyn Error + Send + Sync>),
+    /// The record has another version of the format: another version of jobber wrote it.
+    #[error("the record has version {found}, but this version of jobber reads version {known}")]
+    OtherVersion {
+        /// The version of the record.
+        found: u32,
+        /// The version that this version of jobber reads.
+        known: u32,
+    },
+    /// The stored cron expression is invalid.
+    #[error(transparent)]
+    Cron(CronError),
+    /// The stored time zone is not known.
+    #[error(transparent)]
+    Zone(ZoneError),
+    /// Another part of the record is invalid. The value says which.
+    #[error("the record is invalid: {0}")]
+    Unreadable(String),
+}
+
+impl UnresolvedReason {
+    pub(crate) fn arguments(error: BoxError) -> Self {
+        Self::Arguments(Arc::from(error))
+    }
+}
