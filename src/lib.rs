@@ -161,7 +161,8 @@ pub use calendar::cron::expression::{Cron, IntoCron, Upcoming};
 pub use calendar::recurrence::Misfire;
 pub use calendar::zone::time_zone::{IntoZone, Zone};
 pub use engine::events::{BlockingEvents, Event, Events, JobEvent, JobEventKind};
-pub use executor::job_future::{BlockingJob, Executor, JobFuture};
+pub use executor::contract::Executor;
+pub use executor::job_future::{BlockingJob, JobFuture};
 #[cfg(feature = "thread-pool")]
 pub use executor::thread_pool::ThreadPool;
 pub use job::record::{

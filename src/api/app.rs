@@ -15,7 +15,7 @@ use crate::calendar::zone::time_zone::{IntoZone, Zone};
 use crate::engine::driver::{DEFAULT_WAKE_GAP, Driver, MAX_WAKE_GAP, spawn_thread};
 use crate::engine::events::Events;
 use crate::engine::hub::{Hub, HubConfig};
-use crate::executor::job_future::Executor;
+use crate::executor::contract::Executor;
 use crate::storage::contract::{Health, Storage, UnresolvedJob};
 use crate::storage::writer::Writer;
 use crate::sync::panics::{catch_panic, drop_catching_panic};

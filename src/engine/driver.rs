@@ -132,7 +132,7 @@ impl Driver {
             } else if job.core().status.actual().is_final() {
                 // This may be the last that has it, and what it holds is
                 // foreign.
-                self.hub.dispose(Box::new(job));
+                self.hub.drop_on_executor(Box::new(job));
             }
         }
         match self.hub.dispatcher() {

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use crate::calendar::zone::time_zone::Zone;
 use crate::engine::events::{Event, EventBus, JobEvent, JobEventKind};
-use crate::executor::dispatcher::{Dispatcher, LiveJobs};
+use crate::executor::dispatcher::Dispatcher;
+use crate::executor::live_jobs::LiveJobs;
 use crate::job::execution::{Cancelling, Execution};
 use crate::job::record::JobRecord;
 use crate::registry::table::{Table, Wake};
@@ -43,7 +44,7 @@ pub(crate) struct Hub {
     pub(crate) others: Others,
     /// Jobs in a table that are done: each is about to be taken out, together
     /// with others.
-    staying: CachePadded<AtomicUsize>,
+    finished_in_table: CachePadded<AtomicUsize>,
     /// Live jobs that the stop has left to another process.
     pub(crate) suspended: AtomicUsize,
     random: Mutex<fastrand::Rng>,
@@ -229,7 +230,7 @@ impl Hub {
                 catch_up: CatchUp::default(),
             })),
             others,
-            staying: CachePadded::default(),
+            finished_in_table: CachePadded::default(),
             suspended: AtomicUsize::new(0),
             random: Mutex::new(random),
             timer: OnceLock::new(),
@@ -462,7 +463,7 @@ impl Hub {
     fn uncounted(&self) -> usize {
         // Those that stay have been counted as live, and maybe not as staying yet;
         // then whoever counts them takes them out, too, or has a live one.
-        self.staying.load(Ordering::SeqCst) + self.suspended.load(Ordering::SeqCst)
+        self.finished_in_table.load(Ordering::SeqCst) + self.suspended.load(Ordering::SeqCst)
     }
 
     /// Whether no other live job is in a table. Only then can it be that there is none
@@ -482,13 +483,13 @@ impl Hub {
 }
 
 impl LiveJobs for Hub {
-    fn take_handed(&self, tags: &[Tag]) -> Vec<Live> {
+    fn take_handed_over(&self, tags: &[Tag]) -> Vec<Live> {
         let mut tables = self.tables();
         let mut jobs = Vec::new();
         let mut woken = Wake::No;
         for tags in tags.chunk_by(|one, other| self.are_together(one.slot(), other.slot())) {
             if let Some(first) = tags.first() {
-                let wake = tables.of(first.slot()).take_handed(tags, &mut jobs);
+                let wake = tables.of(first.slot()).take_handed_over(tags, &mut jobs);
                 if wake != Wake::No {
                     woken = wake;
                 }
@@ -499,11 +500,11 @@ impl LiveJobs for Hub {
         jobs
     }
 
-    fn stays(&self) {
-        self.staying.fetch_add(1, Ordering::SeqCst);
+    fn count_finished(&self) {
+        self.finished_in_table.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn take_out(&self, slots: &mut Vec<u32>) {
+    fn remove_finished(&self, slots: &mut Vec<u32>) {
         let mut left = Vec::with_capacity(slots.len());
         let mut wake = Wake::No;
         let mut may_be_idle = false;
@@ -520,7 +521,8 @@ impl LiveJobs for Hub {
                     wake = then;
                 }
             }
-            self.staying.fetch_sub(slots.len(), Ordering::SeqCst);
+            self.finished_in_table
+                .fetch_sub(slots.len(), Ordering::SeqCst);
             may_be_idle |= self.may_be_idle(table);
         }
         slots.clear();
@@ -570,9 +572,9 @@ impl Hub {
 
     /// Drops a foreign value on a thread of the executor, for callers that must
     /// not run code of a user.
-    pub(crate) fn dispose(&self, value: Box<dyn std::any::Any + Send>) {
+    pub(crate) fn drop_on_executor(&self, value: Box<dyn std::any::Any + Send>) {
         match self.dispatcher() {
-            Some(dispatcher) => dispatcher.dispose(value),
+            Some(dispatcher) => dispatcher.drop_on_executor(value),
             None => drop_catching_panic(value),
         }
     }

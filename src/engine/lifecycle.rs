@@ -2,8 +2,8 @@
 
 use crate::engine::hub::{AT_A_TIME, Hub, Phase};
 use crate::engine::shards::Cursor;
+use crate::executor::contract::Executor;
 use crate::executor::dispatcher::Dispatcher;
-use crate::executor::job_future::Executor;
 use crate::job::execution::Cancelling;
 use crate::registry::table::DrainedTable;
 use crate::storage::writer::Store;

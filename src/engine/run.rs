@@ -631,7 +631,7 @@ where
                     let leftovers = self.settle(attempt, Err(failure), Settling::Overdue);
                     // This is the timer's thread, where nothing foreign runs.
                     if leftovers.is_foreign() {
-                        self.hub().dispose(Box::new(leftovers));
+                        self.hub().drop_on_executor(Box::new(leftovers));
                     }
                 }
                 return Fired::Settled;
@@ -708,7 +708,7 @@ where
                 drop(state);
                 self.finish_up(after);
                 if args.is_some() && needs_drop::<A>() {
-                    hub.dispose(Box::new(args));
+                    hub.drop_on_executor(Box::new(args));
                 }
                 Fired::Settled
             }
@@ -941,7 +941,7 @@ where
         if Arc::strong_count(&self) == 1 {
             // Not the task: that would be the last to have the function, and drop it here.
             let hub = self.task.hub.clone();
-            hub.dispose(Box::new(self));
+            hub.drop_on_executor(Box::new(self));
         } else {
             // Whoever else has it may let go of it first.
             drop_catching_panic(self);

@@ -49,7 +49,7 @@ where
                 hub.removed(removed);
                 Exit::Done
             }
-            None => Exit::Stays,
+            None => Exit::MustRemove,
         };
         hub.events.deliver();
         drop_catching_panic(args);

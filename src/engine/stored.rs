@@ -526,7 +526,7 @@ where
         }
         let leftovers = self.apply_replacement(state, args, plan, record.clone(), now);
         if leftovers.is_foreign() {
-            hub.dispose(Box::new(leftovers));
+            hub.drop_on_executor(Box::new(leftovers));
         }
         // It was free to go on while the store was asked, and what the store has
         // is what was then.
@@ -686,7 +686,7 @@ where
         }
         drop(state);
         if spare.is_some() {
-            self.hub().dispose(Box::new(spare));
+            self.hub().drop_on_executor(Box::new(spare));
         }
     }
 
@@ -696,7 +696,7 @@ where
         if Arc::strong_count(&reply) == 1
             && let Some(answer) = reply.take()
         {
-            self.hub().dispose(Box::new(answer));
+            self.hub().drop_on_executor(Box::new(answer));
         }
         self.let_go();
     }

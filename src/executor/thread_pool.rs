@@ -4,7 +4,8 @@ use std::fmt;
 
 use async_executor::Executor as Tasks;
 
-use crate::executor::job_future::{Executor, JobFuture};
+use crate::executor::contract::Executor;
+use crate::executor::job_future::JobFuture;
 use crate::sync::primitives::{Arc, AtomicBool, Event, Ordering, thread};
 use crate::sync::waiter::{Condition, Waiter};
 use crate::sync::waking::notify_all;

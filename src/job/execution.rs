@@ -107,7 +107,7 @@ pub(crate) enum Exit {
     Done,
     /// Whoever polled the body, by [`Execution::leave`], or together with others.
     /// The lock of the table is what all jobs share.
-    Stays,
+    MustRemove,
 }
 
 /// An attempt that has begun. The number tells it from the attempts before and
@@ -160,7 +160,7 @@ pub(crate) trait Execution: Any + Send + Sync {
     fn body_gone(&self, attempt: u32);
     /// The strings of an attempt; those of a killed one if it is over.
     fn control(&self, attempt: u32) -> Arc<Control>;
-    /// Takes it out of the table, after an [`Exit::Stays`].
+    /// Takes it out of the table, after an [`Exit::MustRemove`].
     fn leave(&self);
     /// Takes it out of its schedule, if it can be.
     fn cancel(&self, how: Cancelling) -> Cancelled;

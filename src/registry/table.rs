@@ -598,13 +598,13 @@ impl<J: TableEntry> Table<J> {
     }
 
     /// The timer leaves so many keys to others, for
-    /// [`take_handed`](Table::take_handed).
+    /// [`take_handed_over`](Table::take_handed_over).
     pub(crate) fn hand_over(&mut self, count: usize) {
         self.handed_over += count;
     }
 
     /// Adds the jobs that these keys stand for, without the dead ones.
-    pub(crate) fn take_handed(&mut self, tags: &[Tag], jobs: &mut Vec<J>) -> Wake {
+    pub(crate) fn take_handed_over(&mut self, tags: &[Tag], jobs: &mut Vec<J>) -> Wake {
         self.handed_over = self.handed_over.saturating_sub(tags.len());
         // A look at all of them first: so their memory comes into the caches side
         // by side, and not one after the other.
@@ -763,7 +763,7 @@ mod tests {
         let (dead, allowed) = table.count_dead();
         assert!(dead == 1_000 && dead <= allowed, "{dead}, {allowed}");
         let mut jobs = Vec::new();
-        let _ = table.take_handed(&tags, &mut jobs);
+        let _ = table.take_handed_over(&tags, &mut jobs);
         assert!(jobs.is_empty());
         assert_eq!(table.count_dead(), (0, FEW_DEAD));
     }
@@ -778,7 +778,7 @@ mod tests {
         let (dead, allowed) = table.count_dead();
         assert!(table.fall_asleep(1_000, 0, allowed - dead));
         let mut jobs = Vec::new();
-        let woken = table.take_handed(&tags, &mut jobs);
+        let woken = table.take_handed_over(&tags, &mut jobs);
         assert_eq!(jobs.len(), 1_000);
         let (dead, allowed) = table.count_dead();
         assert!(dead > allowed);

@@ -11,7 +11,8 @@ use time::OffsetDateTime;
 
 use crate::api::app::{Jobber, JobberBuilder};
 use crate::engine::driver::{Driver, Turn};
-use crate::executor::job_future::{BlockingJob, Executor, JobFuture};
+use crate::executor::contract::Executor;
+use crate::executor::job_future::{BlockingJob, JobFuture};
 use crate::storage::writer::Store;
 use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::{Arc, AtomicBool, Mutex, Ordering, Weak, lock};
