@@ -11,10 +11,11 @@ use crate::engine::hub::{Hub, Live};
 use crate::engine::shards::Cursor;
 use crate::executor::dispatcher::FEW;
 use crate::job::execution::Fired;
-use crate::registry::table::Inbox;
+
 use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::{Arc, thread, thread::Thread};
 use crate::timer::heap::{Key, Kind, TimerQueue};
+use crate::timer::inbox::Inbox;
 use crate::value::clock::{Due, Now, to_nanos};
 use crate::value::error::StartError;
 
@@ -95,7 +96,11 @@ impl Driver {
             self.hub.take_due(&mut self.keys, &mut self.fired);
             self.fire(now);
         }
-        if self.step_back(now) || self.sweep_step() || self.drop_dead_tops() || self.hub.tidy() {
+        if self.step_back(now)
+            || self.sweep_step()
+            || self.drop_dead_tops()
+            || self.hub.free_memory()
+        {
             return Turn::Again;
         }
         self.next_turn(now)

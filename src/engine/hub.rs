@@ -103,7 +103,7 @@ const JOBS_PER_ROOM: usize = 256;
 /// none.
 #[inline]
 pub(crate) fn needs_room(table: &Table<Live>, slot: u32) -> bool {
-    table.is_last(slot) && table.slots().is_multiple_of(JOBS_PER_ROOM)
+    table.is_last(slot) && table.slot_count().is_multiple_of(JOBS_PER_ROOM)
 }
 
 /// Asks the allocator for room for many jobs, and gives it back at once. On a thread
@@ -150,7 +150,7 @@ fn place<J: Execution>(
     id: Option<JobId>,
     now: Now,
 ) -> Result<(), ScheduleError> {
-    let place = table.place(now);
+    let place = table.allocate(now);
     let place = place.map_err(|live| ScheduleError::TooManyJobs { live })?;
     if let Some(job) = Arc::get_mut(job) {
         let core = job.core_mut();

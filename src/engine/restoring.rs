@@ -164,8 +164,8 @@ impl Hub {
             if is_gone || board.contains(&record.id, &self.others) {
                 return true;
             }
-            let by_hint = board.table.place_at_hint(&record.id);
-            let Some(slot) = by_hint.or_else(|| board.table.slot()) else {
+            let by_hint = board.table.allocate_slot_of(&record.id);
+            let Some(slot) = by_hint.or_else(|| board.table.allocate_slot()) else {
                 board.unresolved.insert(
                     record.id.clone(),
                     Unresolved {

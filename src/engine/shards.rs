@@ -9,9 +9,12 @@
 use std::cell::Cell;
 
 use crate::engine::hub::{Board, Hub, Live, Phase};
-use crate::registry::table::{Counts, Inbox, Shard, Table};
+use crate::registry::ids::Counters;
+use crate::registry::slots::Shard;
+use crate::registry::table::Table;
 use crate::sync::primitives::{CachePadded, Mutex, MutexGuard, Ordering, StaticAtomicU32, lock};
 use crate::timer::heap::MAX_SLOTS;
+use crate::timer::inbox::Inbox;
 
 /// The tables beside the board's.
 pub(crate) struct Others {
@@ -34,7 +37,7 @@ impl Others {
         let count = if is_alone { 1 } else { cores };
         let count = count.next_power_of_two().min(MOST_TABLES) as u32;
         let bits = count.trailing_zeros();
-        let counts = Counts::default();
+        let counts = Counters::default();
         let mut table = |number| Table::new(Shard { number, bits }, counts.clone(), random.fork());
         let first = table(0);
         let others = (1..count).map(|number| {
@@ -139,7 +142,7 @@ impl Hub {
         } = from;
         let mut tables = self.tables();
         let table = tables.numbered(number);
-        let slots = table.slots();
+        let slots = table.slot_count();
         let end = slots.min(index.saturating_add(count));
         let jobs = (index..end).filter_map(|index| table.live_at(table.slot_at(index)).cloned());
         let jobs = jobs.collect();
