@@ -152,6 +152,7 @@ mod value;
 
 pub use api::app::{Action, Jobber, JobberBuilder};
 pub use api::context::JobContext;
+pub use api::events::{BlockingEvents, Events};
 pub use api::handler::{BlockingHandler, Handler, TaskOutput};
 pub use api::job::{AnyJob, Cancel, Job, JobResult, NextRun, Wait, WaitTimeout};
 pub use api::schedule::Schedule;
@@ -160,13 +161,13 @@ pub use api::task::{Task, TaskBuilder};
 pub use calendar::cron::expression::{Cron, IntoCron, Upcoming};
 pub use calendar::recurrence::Misfire;
 pub use calendar::zone::time_zone::{IntoZone, Zone};
-pub use engine::events::{BlockingEvents, Event, Events, JobEvent, JobEventKind};
+
 pub use executor::contract::Executor;
 pub use executor::job_future::{BlockingJob, JobFuture};
 #[cfg(feature = "thread-pool")]
 pub use executor::thread_pool::ThreadPool;
 pub use job::record::{
-    JobRecord, JumpRecord, ProgressRecord, RecurringProgress, RecurringRecord, Run, TriggerRecord,
+    JobRecord, JumpRecord, ProgressRecord, RecurringProgress, RecurringRecord, TriggerRecord,
 };
 pub use job::stop::{StopToken, Stopped};
 pub use storage::contract::{Change, Health, Loaded, Storage, UnresolvedJob};
@@ -183,8 +184,10 @@ pub use value::error::{
     ParseStatusError, RegisterError, ScheduleError, StartError, StorageError, UnresolvedReason,
     ZoneError,
 };
+pub use value::event::{Event, JobEvent, JobEventKind};
 pub use value::id::JobId;
 pub use value::retry::{Abort, Backoff, RetryAfter};
+pub use value::run::Run;
 pub use value::status::JobStatus;
 
 /// The README's examples are tests.

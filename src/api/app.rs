@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use futures_lite::{FutureExt, future};
 
+use crate::api::events::Events;
 use crate::api::handler::{BlockingHandler, Handler, TaskOutput};
 use crate::api::job::AnyJob;
 use crate::api::task::TaskBuilder;
 use crate::calendar::zone::time_zone::{IntoZone, Zone};
 use crate::engine::driver::{DEFAULT_WAKE_GAP, Driver, MAX_WAKE_GAP, spawn_thread};
-use crate::engine::events::Events;
 use crate::engine::hub::{Hub, HubConfig};
 use crate::executor::contract::Executor;
 use crate::storage::contract::{Health, Storage, UnresolvedJob};
@@ -449,7 +449,7 @@ impl Jobber {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn events(&self) -> Events {
-        self.inner.hub.events.subscribe()
+        Events::new(self.inner.hub.events.clone())
     }
 
     /// The jobs in the store that no task can run, by id: their task is not

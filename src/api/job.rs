@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use time::OffsetDateTime;
 
 use crate::job::execution::{Cancelled, Cancelling, Execution};
-use crate::job::record::Run;
 use crate::sync::primitives::{Arc, Event, Timer, block_on};
 use crate::sync::waiter::{Condition, Replied, Waiter};
 use crate::value::error::{JobError, StorageError};
 use crate::value::id::JobId;
+use crate::value::run::Run;
 use crate::value::status::JobStatus;
 
 /// A scheduled job: look at it, wait for it, take its result, cancel it.

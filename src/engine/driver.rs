@@ -6,11 +6,11 @@
 use std::task::{Wake as WakeTask, Waker};
 use std::time::Duration;
 
-use crate::engine::events::Event;
 use crate::engine::hub::{Hub, Live};
 use crate::engine::shards::Cursor;
 use crate::executor::dispatcher::FEW;
 use crate::job::execution::Fired;
+use crate::value::event::Event;
 
 use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::{Arc, thread, thread::Thread};

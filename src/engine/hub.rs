@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use crate::calendar::zone::time_zone::Zone;
-use crate::engine::events::{Event, EventBus, JobEvent, JobEventKind};
+use crate::engine::event_bus::EventBus;
 use crate::executor::dispatcher::Dispatcher;
 use crate::executor::live_jobs::LiveJobs;
 use crate::job::execution::{Cancelling, Execution};
@@ -26,6 +26,7 @@ use crate::sync::waking::notify_all;
 use crate::timer::heap::{Kind, Tag};
 use crate::value::clock::{AppClock, Due, Now, WallNanos};
 use crate::value::error::{ScheduleError, check_id};
+use crate::value::event::{Event, JobEvent, JobEventKind};
 use crate::value::id::JobId;
 use crate::value::shared_state::StateMap;
 use crate::value::status::JobStatus;

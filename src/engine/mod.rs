@@ -2,7 +2,7 @@
 
 pub(crate) mod catch_up;
 pub(crate) mod driver;
-pub(crate) mod events;
+pub(crate) mod event_bus;
 pub(crate) mod hub;
 pub(crate) mod lifecycle;
 pub(crate) mod replacing;

@@ -1,6 +1,5 @@
 //! New arguments and another trigger for a job that goes on.
 
-use crate::engine::events::JobEventKind;
 use crate::engine::run::{After, JobState, Leftovers, Replacement, State};
 use crate::job::outcome::Outcome;
 use crate::job::progress::{Closing, Plan};
@@ -9,6 +8,7 @@ use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::{MutexGuard, lock};
 use crate::value::clock::Now;
 use crate::value::error::ScheduleError;
+use crate::value::event::JobEventKind;
 use crate::value::status::{JobStatus, Moved};
 
 /// Why a job can't be replaced.

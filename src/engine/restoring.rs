@@ -1,7 +1,6 @@
 //! Stored jobs and the tasks that they are for: how they find each other, and
 //! what becomes of those that do not.
 
-use crate::engine::events::{Event, JobEvent, JobEventKind};
 use crate::engine::hub::{Board, Hub, Live, Phase, make_room, needs_room};
 use crate::job::record::JobRecord;
 use crate::registry::table::Wake;
@@ -12,6 +11,7 @@ use crate::sync::waiter::Reply;
 use crate::timer::heap::Kind;
 use crate::value::clock::{Due, Now};
 use crate::value::error::{RegisterError, StorageError, UnresolvedReason};
+use crate::value::event::{Event, JobEvent, JobEventKind};
 use crate::value::id::JobId;
 use crate::value::status::JobStatus;
 

@@ -11,7 +11,6 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use crate::calendar::cron::expression::CronTexts;
-use crate::engine::events::JobEventKind;
 use crate::engine::hub::{Hub, Live, Removed};
 use crate::job::codec::Codec;
 use crate::job::execution::{
@@ -19,7 +18,7 @@ use crate::job::execution::{
 };
 use crate::job::outcome::{Failure, Outcome};
 use crate::job::progress::{Begun, CatchUp, Closing, Mark, Plan, Progress, RunRecord, Tock};
-use crate::job::record::{JobRecord, Run};
+use crate::job::record::JobRecord;
 use crate::job::stop::Control;
 use crate::registry::table::Wake;
 use crate::sync::panics::{catch_panic, drop_catching_panic};
@@ -28,8 +27,10 @@ use crate::sync::waking::notify_all;
 use crate::timer::heap::Kind;
 use crate::value::clock::{Due, Look, MonoNanos, Now, WallNanos};
 use crate::value::error::BoxError;
+use crate::value::event::JobEventKind;
 use crate::value::id::JobId;
 use crate::value::retry::Backoff;
+use crate::value::run::Run;
 use crate::value::shared_state::StateMap;
 use crate::value::status::{JobStatus, Moved, Show};
 

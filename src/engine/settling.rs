@@ -2,7 +2,6 @@
 
 use std::mem::needs_drop;
 
-use crate::engine::events::JobEventKind;
 use crate::engine::run::{After, JobState, Leftovers, Settling, State};
 use crate::job::execution::{Execution, Exit};
 use crate::job::outcome::{Failure, Outcome};
@@ -10,6 +9,7 @@ use crate::job::progress::{Closing, Next, Retry, RunRecord, Verdict};
 use crate::sync::panics::drop_catching_panic;
 use crate::sync::waking::notify_all;
 use crate::value::clock::{Due, Look, Now};
+use crate::value::event::JobEventKind;
 use crate::value::status::{JobStatus, Show};
 
 impl<A, R> JobState<A, R>

@@ -10,7 +10,6 @@ use std::pin::Pin;
 
 use time::OffsetDateTime;
 
-use crate::job::record::Run;
 use crate::job::stop::Control;
 use crate::registry::table::TableEntry;
 use crate::sync::primitives::{Arc, Event};
@@ -18,6 +17,7 @@ use crate::sync::waiter::Reply;
 use crate::value::clock::{Look, MonoNanos, Now, WallNanos};
 use crate::value::error::StorageError;
 use crate::value::id::JobId;
+use crate::value::run::Run;
 use crate::value::shared_state::StateMap;
 use crate::value::status::StatusCell;
 

@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 
 use crate::calendar::recurrence::Misfire;
 use crate::value::id::JobId;
+use crate::value::run::Run;
 use crate::value::status::JobStatus;
 
 /// The version of the records that this program writes, and the newest that it
@@ -171,26 +172,4 @@ pub struct JumpRecord {
     /// The first time after that was run.
     #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::text"))]
     pub to: OffsetDateTime,
-}
-
-/// A finished run of a recurring job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
-#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
-#[non_exhaustive]
-pub struct Run {
-    /// Counts the job's runs, from 1. Retries are part of their run.
-    pub number: u64,
-    /// The time that the run stands for, as
-    /// [`exec_at`](crate::AnyJob::exec_at) showed it. It may have started later.
-    #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::text"))]
-    pub nominal_time: OffsetDateTime,
-    /// When its first attempt started.
-    #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::text"))]
-    pub started_at: OffsetDateTime,
-    /// When its last attempt ended.
-    #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::text"))]
-    pub finished_at: OffsetDateTime,
-    /// How it ended: `Success`, `Failed`, `Timeout` or (aborted) `Cancelled`.
-    pub status: JobStatus,
 }

@@ -10,11 +10,12 @@ use crate::calendar::zone::time_zone::Zone;
 use crate::job::outcome::Failure;
 use crate::job::progress::{Limits, Line, Plan, Progress, Recurring, RunRecord, Tally, Verdict};
 use crate::job::record::{
-    JobRecord, JumpRecord, ProgressRecord, RecurringProgress, RecurringRecord, Run, TriggerRecord,
+    JobRecord, JumpRecord, ProgressRecord, RecurringProgress, RecurringRecord, TriggerRecord,
 };
 use crate::sync::primitives::Arc;
 use crate::value::clock::{Due, Now, WallNanos, from_wall, to_nanos, to_wall};
 use crate::value::error::UnresolvedReason;
+use crate::value::run::Run;
 
 impl Plan {
     /// What a store is to know of it.

@@ -7,11 +7,12 @@ use time::{OffsetDateTime, UtcOffset};
 
 use crate::calendar::recurrence::Misfire;
 use crate::job::record::{
-    JobRecord, JumpRecord, ProgressRecord, RecurringProgress, RecurringRecord, Run, TriggerRecord,
+    JobRecord, JumpRecord, ProgressRecord, RecurringProgress, RecurringRecord, TriggerRecord,
 };
 use crate::storage::contract::{Change, Loaded, Storage};
 use crate::value::clock::{from_wall, wall_range};
 use crate::value::id::JobId;
+use crate::value::run::Run;
 use crate::value::status::JobStatus;
 
 /// Checks that a store keeps what it promises: run it on one of your own.
