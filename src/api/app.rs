@@ -13,8 +13,9 @@ use crate::api::handler::{BlockingHandler, Handler, TaskOutput};
 use crate::api::job::AnyJob;
 use crate::api::task::TaskBuilder;
 use crate::calendar::zone::time_zone::{IntoZone, Zone};
-use crate::engine::driver::{DEFAULT_WAKE_GAP, Driver, MAX_WAKE_GAP, spawn_thread};
+use crate::engine::driver::Driver;
 use crate::engine::hub::{Hub, HubConfig};
+use crate::engine::timer_thread;
 use crate::executor::contract::Executor;
 use crate::storage::contract::{Health, Storage, UnresolvedJob};
 use crate::storage::writer::Writer;
@@ -196,10 +197,10 @@ impl JobberBuilder {
         if self.executor.is_none() && !cfg!(feature = "thread-pool") {
             return Err(StartError::NoExecutor);
         }
-        if self.wake_gap > MAX_WAKE_GAP {
+        if self.wake_gap > timer_thread::MAX_WAKE_GAP {
             return Err(StartError::WakeGapTooLong {
                 value: self.wake_gap,
-                max: MAX_WAKE_GAP,
+                max: timer_thread::MAX_WAKE_GAP,
             });
         }
         let zone = self.zone.map_err(StartError::Zone)?;
@@ -243,7 +244,7 @@ impl Jobber {
             executor: None,
             clock: AppClock::system(),
             zone: Ok(Zone::UTC),
-            wake_gap: DEFAULT_WAKE_GAP,
+            wake_gap: timer_thread::DEFAULT_WAKE_GAP,
             state: StateMap::default(),
             seed: None,
             storage: None,
@@ -667,7 +668,7 @@ impl Start {
         };
         self.hub.start(given)?;
         match self.drive_mode {
-            DriveMode::Thread => spawn_thread(&self.hub)?,
+            DriveMode::Thread => timer_thread::spawn(&self.hub)?,
             DriveMode::Manual => lock(&self.parts).driver = Some(Driver::new(self.hub.clone())),
         }
         // The app holds it from here on, and lets go of it when it stops.

@@ -11,4 +11,5 @@ pub(crate) mod run;
 pub(crate) mod settling;
 pub(crate) mod shards;
 pub(crate) mod stored;
+pub(crate) mod timer_thread;
 pub(crate) mod timing;

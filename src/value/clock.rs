@@ -17,7 +17,7 @@ use crate::sync::primitives::{Arc, AtomicI64, Ordering};
 /// only ever runs forward. `at` and `cron` go by the *wall* clock, which
 /// people and NTP set as they like.
 ///
-/// [`SystemClock`] is the default; [`testing::ManualClock`](crate::testing::simulation::ManualClock)
+/// [`SystemClock`] is the default; [`testing::ManualClock`](crate::testing::ManualClock)
 /// is turned by hand. A clock of your own must not panic, and must not call the
 /// app.
 ///
