@@ -1,4 +1,4 @@
-//! [`IdSource`]: job ids and key numbers that grow in the order of scheduling.
+//! [`IdSource`]: numbers that grow in the order of scheduling, for ids, for keys.
 
 use crate::sync::primitives::{Arc, AtomicU64, CachePadded, Ordering};
 use crate::timer::heap::Tag;

@@ -1,4 +1,4 @@
-//! [`Pages`]: a list that grows and shrinks by one page at a time.
+//! [`Pages`]: a list that grows by one page at a time, or shrinks.
 //!
 //! A `Vec` of a million entries is copied when it grows, and freed as a whole. Each takes
 //! milliseconds, under the lock of the list's owner. Here, no step takes longer than a

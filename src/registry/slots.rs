@@ -1,4 +1,4 @@
-//! [`Slots`]: the slots of one table, in use and free.
+//! [`Slots`]: the slots of one table, free or in use.
 
 use crate::registry::pages::{PAGE, Page, Pages};
 use crate::timer::heap::{MAX_SLOTS, Tag};

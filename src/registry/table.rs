@@ -1,4 +1,4 @@
-//! [`Table`]: the live jobs, by slot and by id, with the keys that their slots wait for.
+//! [`Table`]: the live jobs of an app, or of one of its shards.
 //!
 //! Every job that has not ended has a slot in one table of its app, and nothing else of
 //! the app holds it. A finished job may keep its slot for a moment, until many are
