@@ -151,7 +151,7 @@ impl ReadyQueue {
     /// Takes jobs from the queue, or else from the local queue of another runner.
     ///
     /// If there are none, it removes the runner that asks. Both are one step under the
-    /// queue's lock, so whoever pushes jobs later sees that a runner is missing.
+    /// queue's lock, so a thread that pushes jobs later sees that a runner is missing.
     pub(crate) fn take_or_remove_runner(&mut self, own: &Arc<LocalQueue>) -> Option<Segment> {
         let found = self.take_first().or_else(|| self.steal(own));
         if found.is_some() {

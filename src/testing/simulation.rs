@@ -25,7 +25,7 @@ use crate::value::status::JobStatus;
 /// [`set_wall`](Simulation::set_wall) and [`shutdown`](Simulation::shutdown).
 ///
 /// # Blocking
-/// A call that waits for a job, such as [`wait_blocking`](crate::Job::wait_blocking), never
+/// A call that waits for a job, such as `job.wait_blocking()`, never
 /// returns if the job has not ended: move the clock, and then look at the job.
 ///
 /// ```
