@@ -43,8 +43,8 @@ pub(crate) struct Hub {
     pub(crate) store: Option<Store>,
     pub(crate) board: CachePadded<Mutex<Board>>,
     pub(crate) others: Others,
-    /// Jobs in a table that are done: each is about to be taken out, together
-    /// with others.
+    /// Finished jobs that are still in a table. A runner is about to remove them,
+    /// together with others.
     finished_in_table: CachePadded<AtomicUsize>,
     /// Live jobs that the stop has left to another process.
     pub(crate) suspended: AtomicUsize,
@@ -107,9 +107,11 @@ pub(crate) fn needs_room(table: &Table<Live>, slot: u32) -> bool {
     table.is_last(slot) && table.slot_count().is_multiple_of(JOBS_PER_ROOM)
 }
 
-/// Asks the allocator for room for many jobs, and gives it back at once. On a thread
-/// that is not the first, glibc asks the system for each page by itself, which makes
-/// up a fifteenth of a scheduling; a large piece it asks for as a whole, and keeps.
+/// Allocates memory for many jobs, and frees it at once. On a thread that is not the
+/// first, glibc asks the system for each page of its heap by itself. It asks for the
+/// memory of a large block at once, and keeps it for later allocations.
+///
+/// W1 of `benches/peers`, a million jobs: without this, scheduling takes 7 % more CPU.
 pub(crate) fn make_room() {
     const BYTES: usize = 64 * 1_024;
     drop(std::hint::black_box(Vec::<u8>::with_capacity(BYTES)));

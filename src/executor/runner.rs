@@ -210,8 +210,11 @@ impl Drop for Runner {
     }
 }
 
-/// Slots of finished jobs that are still in the table. They are removed together: all
-/// jobs share the table's lock.
+/// Slots of finished jobs that are still in the table. They are removed together, since
+/// all jobs share the table's lock.
+///
+/// W3 of `benches/peers`, a million jobs due at once: with a removal for each job, 13 %
+/// fewer jobs per second on two cores, and no difference on one.
 struct FinishedJobs {
     jobs: Arc<dyn LiveJobs>,
     slots: Vec<u32>,

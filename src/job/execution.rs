@@ -99,14 +99,14 @@ pub(crate) enum Mishap {
 /// The body of an attempt; it hands its result in by itself.
 pub(crate) type Body = Pin<Box<dyn Future<Output = Exit> + Send>>;
 
-/// Who takes a job out of the table with whose body it is over.
+/// What the caller of a body's poll must do once the body is ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Exit {
-    /// Nobody: it is out, or goes on.
+    /// Nothing: the job has been removed from the table, or has more runs.
     Done,
-    /// Whoever polled the body, by [`Execution::leave`], or together with others.
-    /// The lock of the table is what all jobs share.
+    /// Remove the job from the table, by [`Execution::leave`] or together with others: all
+    /// jobs share the table's lock.
     MustRemove,
 }
 
@@ -160,7 +160,7 @@ pub(crate) trait Execution: Any + Send + Sync {
     fn body_gone(&self, attempt: u32);
     /// The strings of an attempt; those of a killed one if it is over.
     fn control(&self, attempt: u32) -> Arc<Control>;
-    /// Takes it out of the table, after an [`Exit::MustRemove`].
+    /// Removes the job from the table, after an [`Exit::MustRemove`].
     fn leave(&self);
     /// Takes it out of its schedule, if it can be.
     fn cancel(&self, how: Cancelling) -> Cancelled;
