@@ -42,7 +42,7 @@ pub(crate) struct Hub {
     /// Where the jobs of durable tasks are kept, if the app has one.
     pub(crate) store: Option<Store>,
     pub(crate) board: CachePadded<Mutex<Board>>,
-    pub(crate) others: Others,
+    pub(crate) side_shards: SideShards,
     /// Finished jobs that are still in a table. A runner is about to remove them,
     /// together with others.
     finished_in_table: CachePadded<AtomicUsize>,
@@ -81,7 +81,7 @@ pub(crate) struct Board {
 use crate::engine::catch_up::CatchUp;
 use crate::engine::restoring::{Restore, Unresolved};
 use crate::engine::shards::Cursor;
-use crate::engine::shards::Others;
+use crate::engine::shards::SideShards;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -126,7 +126,7 @@ impl Board {
         job: &mut Arc<J>,
         id: Option<JobId>,
         over: &[Arc<str>],
-        (now, others): (Now, &Others),
+        (now, others): (Now, &SideShards),
     ) -> Result<(), ScheduleError> {
         self.phase.check_open()?;
         if let Some(id) = &id {
@@ -141,7 +141,7 @@ impl Board {
     }
 
     /// Whether a live job has this id, or a place is reserved for it.
-    pub(crate) fn contains(&self, id: &JobId, others: &Others) -> bool {
+    pub(crate) fn contains(&self, id: &JobId, others: &SideShards) -> bool {
         self.table.contains(id) || others.iter().any(|other| lock(other).table.contains(id))
     }
 }
@@ -215,7 +215,7 @@ impl Hub {
         let store = || Store::new(config.clock.clone(), config.is_manual, changed.clone());
         // With a seed it is the same each time, on however many threads and cores.
         let is_alone = config.is_manual || config.seed.is_some();
-        let (others, table) = Others::new(&mut random, is_alone);
+        let (side_shards, table) = SideShards::new(&mut random, is_alone);
         Self {
             store: config.has_store.then(store),
             clock: config.clock,
@@ -232,7 +232,7 @@ impl Hub {
                 unwanted: HashSet::new(),
                 catch_up: CatchUp::default(),
             })),
-            others,
+            side_shards,
             finished_in_table: CachePadded::default(),
             suspended: AtomicUsize::new(0),
             random: Mutex::new(random),
@@ -258,7 +258,7 @@ impl Hub {
         if let Some(id) = &id {
             check_id(id)?;
         }
-        let own = self.others.of_this_thread().filter(|_| id.is_none());
+        let own = self.side_shards.of_this_thread().filter(|_| id.is_none());
         let (wake, needs_room) = match own {
             Some(own) => {
                 let mut own = lock(own);
@@ -268,7 +268,7 @@ impl Hub {
             }
             None => {
                 let mut board = lock(&self.board);
-                board.place(job, id, &[], (now, &self.others))?;
+                board.place(job, id, &[], (now, &self.side_shards))?;
                 self.enter_new(&mut board.table, job, when, now)
             }
         };
@@ -323,7 +323,7 @@ impl Hub {
             check_id(id)?;
         }
         let mut board = lock(&self.board);
-        board.place(job, id, over, (now, &self.others))?;
+        board.place(job, id, over, (now, &self.side_shards))?;
         let core = job.core();
         board
             .table
@@ -391,7 +391,7 @@ impl Hub {
                     board.unwanted.insert(id.clone());
                     return;
                 }
-                if !board.contains(id, &self.others) {
+                if !board.contains(id, &self.side_shards) {
                     // Under the lock: whoever takes the id comes after it.
                     self.queue(Change::Remove(id.clone()));
                     return;
@@ -479,7 +479,7 @@ impl Hub {
     /// next, and end.
     pub(crate) fn has_no_live_jobs(&self) -> bool {
         let board = lock(&self.board);
-        let others: Vec<_> = self.others.iter().map(lock).collect();
+        let others: Vec<_> = self.side_shards.iter().map(lock).collect();
         let in_others = others.iter().map(|other| other.table.live());
         board.table.live() + in_others.sum::<usize>() <= self.uncounted()
     }
@@ -512,7 +512,7 @@ impl LiveJobs for Hub {
         let mut wake = Wake::No;
         let mut may_be_idle = false;
         // By tables, and the count under the lock of each: see `has_no_live_jobs`.
-        slots.sort_by_key(|slot| self.others.table_of(*slot));
+        slots.sort_by_key(|slot| self.side_shards.table_of(*slot));
         for slots in slots.chunk_by(|one, other| self.are_together(*one, *other)) {
             let Some(first) = slots.first() else { continue };
             let mut tables = self.tables();

@@ -34,7 +34,7 @@ impl Hub {
         match board.phase {
             Phase::New | Phase::Starting => {
                 board.phase = Phase::Running;
-                self.others.set_phase(Phase::Running);
+                self.side_shards.set_phase(Phase::Running);
                 board.dispatcher = Some(Arc::new(Dispatcher::new(executor, self.clone())));
                 Ok(())
             }
@@ -53,10 +53,10 @@ impl Hub {
             let mut board = lock(&self.board);
             if matches!(board.phase, Phase::Starting | Phase::Running) {
                 board.phase = Phase::New;
-                self.others.set_phase(Phase::New);
+                self.side_shards.set_phase(Phase::New);
             }
             self.suspended.store(0, Ordering::SeqCst);
-            let others = self.others.iter();
+            let others = self.side_shards.iter();
             (
                 std::mem::take(&mut board.catch_up),
                 board.dispatcher.take(),
@@ -79,7 +79,7 @@ impl Hub {
                 return;
             }
             board.phase = Phase::Stopping;
-            self.others.set_phase(Phase::Stopping);
+            self.side_shards.set_phase(Phase::Stopping);
         }
         // No job enters any more, so there will be no more slots.
         let mut next = Some(Cursor::default());
@@ -100,8 +100,8 @@ impl Hub {
         let (left, waiting, dispatcher, tasks) = {
             let mut board = lock(&self.board);
             board.phase = Phase::Stopped;
-            self.others.set_phase(Phase::Stopped);
-            let others = self.others.iter();
+            self.side_shards.set_phase(Phase::Stopped);
+            let others = self.side_shards.iter();
             let others = others.map(|other| lock(other).table.take_all());
             let left = (
                 std::iter::once(board.table.take_all())

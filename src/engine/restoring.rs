@@ -161,7 +161,7 @@ impl Hub {
             // It was discarded in the meantime; or the store has it twice, which
             // it says it does not.
             let is_gone = found == Found::Waiting && !has_waited;
-            if is_gone || board.contains(&record.id, &self.others) {
+            if is_gone || board.contains(&record.id, &self.side_shards) {
                 return true;
             }
             let by_hint = board.table.allocate_slot_of(&record.id);
@@ -259,7 +259,7 @@ impl Hub {
         };
         let queued = {
             let mut board = lock(&self.board);
-            if board.contains(id, &self.others) {
+            if board.contains(id, &self.side_shards) {
                 // Its task is about to replace it.
                 return None;
             }

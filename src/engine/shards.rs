@@ -17,12 +17,12 @@ use crate::timer::heap::MAX_SLOTS;
 use crate::timer::inbox::Inbox;
 
 /// The tables beside the board's.
-pub(crate) struct Others {
-    tables: Box<[CachePadded<Mutex<Other>>]>,
+pub(crate) struct SideShards {
+    tables: Box<[CachePadded<Mutex<SideShard>>]>,
     bits: u32,
 }
 
-pub(crate) struct Other {
+pub(crate) struct SideShard {
     /// The board's phase: set under both locks.
     pub(crate) phase: Phase,
     pub(crate) table: Table<Live>,
@@ -31,7 +31,7 @@ pub(crate) struct Other {
 /// More threads than this do not schedule at the same time.
 const MOST_TABLES: usize = 8;
 
-impl Others {
+impl SideShards {
     pub(crate) fn new(random: &mut fastrand::Rng, is_alone: bool) -> (Self, Table<Live>) {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let count = if is_alone { 1 } else { cores };
@@ -41,7 +41,7 @@ impl Others {
         let mut table = |number| Table::new(Shard { number, bits }, counts.clone(), random.fork());
         let first = table(0);
         let others = (1..count).map(|number| {
-            CachePadded(Mutex::new(Other {
+            CachePadded(Mutex::new(SideShard {
                 phase: Phase::New,
                 table: table(number),
             }))
@@ -56,7 +56,7 @@ impl Others {
 
     /// The table of this thread; `None` for the board's.
     #[inline]
-    pub(crate) fn of_this_thread(&self) -> Option<&Mutex<Other>> {
+    pub(crate) fn of_this_thread(&self) -> Option<&Mutex<SideShard>> {
         static THREADS: StaticAtomicU32 = StaticAtomicU32::new(0);
         thread_local! {
             static NUMBER: Cell<u32> = const { Cell::new(u32::MAX) };
@@ -75,7 +75,7 @@ impl Others {
         self.tables.get(table).map(|table| &table.0)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Mutex<Other>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Mutex<SideShard>> {
         self.tables.iter().map(|table| &table.0)
     }
 
@@ -90,7 +90,7 @@ impl Others {
 /// One of the tables, locked.
 enum Held<'a> {
     Board(MutexGuard<'a, Board>),
-    Other(MutexGuard<'a, Other>),
+    Side(MutexGuard<'a, SideShard>),
 }
 
 /// Goes from table to table, as slots ask for it, and holds one at a time.
@@ -102,7 +102,7 @@ pub(crate) struct Tables<'a> {
 impl Tables<'_> {
     /// The table of a slot.
     pub(crate) fn of(&mut self, slot: u32) -> &mut Table<Live> {
-        let number = self.hub.others.table_of(slot);
+        let number = self.hub.side_shards.table_of(slot);
         self.numbered(number)
     }
 
@@ -113,15 +113,15 @@ impl Tables<'_> {
             before => {
                 drop(before);
                 let other = number.checked_sub(1);
-                match other.and_then(|other| self.hub.others.tables.get(other)) {
-                    Some(other) => Held::Other(lock(other)),
+                match other.and_then(|other| self.hub.side_shards.tables.get(other)) {
+                    Some(other) => Held::Side(lock(other)),
                     None => Held::Board(lock(&self.hub.board)),
                 }
             }
         };
         match &mut self.held.insert((number, held)).1 {
             Held::Board(board) => &mut board.table,
-            Held::Other(other) => &mut other.table,
+            Held::Side(other) => &mut other.table,
         }
     }
 }
@@ -170,11 +170,11 @@ impl Hub {
 
     /// How many jobs can be restored: as many as the board's table has slots.
     pub(crate) fn most_in_a_table(&self) -> usize {
-        MAX_SLOTS >> self.others.bits
+        MAX_SLOTS >> self.side_shards.bits
     }
 
     pub(crate) fn table_count(&self) -> usize {
-        self.others.tables.len() + 1
+        self.side_shards.tables.len() + 1
     }
 
     /// Swaps the new keys of each table for an empty list, of all tables at once: else a
@@ -182,7 +182,7 @@ impl Hub {
     pub(crate) fn swap_inboxes(&self, empty: &mut Vec<Inbox>) {
         empty.resize_with(self.table_count(), Inbox::with_room);
         let mut board = lock(&self.board);
-        let mut others: Vec<_> = self.others.iter().map(lock).collect();
+        let mut others: Vec<_> = self.side_shards.iter().map(lock).collect();
         let others = others.iter_mut().map(|other| &mut other.table);
         let tables = std::iter::once(&mut board.table).chain(others);
         for (table, empty) in tables.zip(empty) {
@@ -198,6 +198,6 @@ impl Hub {
 
     /// Whether two slots are in the same table.
     pub(crate) fn are_together(&self, one: u32, other: u32) -> bool {
-        self.others.table_of(one) == self.others.table_of(other)
+        self.side_shards.table_of(one) == self.side_shards.table_of(other)
     }
 }
