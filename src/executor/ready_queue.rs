@@ -241,3 +241,74 @@ impl ReadyQueue {
 fn half_of(len: usize) -> usize {
     len.div_ceil(2).min(JOBS_PER_TAKE)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::timer::heap::Kind;
+
+    fn keys(count: u32) -> Segment {
+        let tags = (0..count).map(|slot| Tag::new(1, Kind::Start, slot));
+        Segment::Keys(DueKeys::new(tags.collect()))
+    }
+
+    fn slots(segment: &Segment) -> Vec<u32> {
+        match segment {
+            Segment::Keys(keys) => keys.tags().iter().map(|tag| tag.slot()).collect(),
+            Segment::Jobs(_) => panic!("only keys were pushed"),
+        }
+    }
+
+    fn with_runner(queue: &mut ReadyQueue) -> Arc<LocalQueue> {
+        let local = Arc::new(LocalQueue::default());
+        queue.add_runner(local.clone());
+        local
+    }
+
+    #[test]
+    fn a_runner_takes_jobs_in_order_and_half_of_the_last_segment() {
+        let mut queue = ReadyQueue::new();
+        let runner = with_runner(&mut queue);
+        queue.push(keys(100));
+        queue.push(keys(3));
+        let takes: Vec<_> = std::iter::from_fn(|| queue.take_or_remove_runner(&runner))
+            .map(|segment| slots(&segment))
+            .collect();
+        let expected: [Vec<u32>; 4] = [(0..64).collect(), (64..100).collect(), vec![0, 1], vec![2]];
+        assert_eq!(takes, expected);
+        assert!(!queue.has_runners(), "removed when the queue was empty");
+    }
+
+    #[test]
+    fn an_empty_segment_is_no_job() {
+        let mut queue = ReadyQueue::new();
+        queue.push(keys(0));
+        assert!(!queue.has_jobs());
+    }
+
+    #[test]
+    fn runners_without_a_take_are_failed_spawns_until_jobs_are_pushed() {
+        let mut queue = ReadyQueue::new();
+        queue.push(keys(1_000));
+        for _ in 0..=MAX_FAILED_SPAWNS {
+            assert!(!queue.drops_runners());
+            let dropped = with_runner(&mut queue);
+            queue.remove_runner(&dropped);
+        }
+        assert!(queue.drops_runners() && queue.is_abandoned());
+        queue.push(keys(1));
+        assert!(!queue.drops_runners());
+    }
+
+    #[test]
+    fn a_take_ends_a_row_of_failed_spawns() {
+        let mut queue = ReadyQueue::new();
+        queue.push(keys(10_000));
+        for _ in 0..3 * MAX_FAILED_SPAWNS {
+            let runner = with_runner(&mut queue);
+            assert!(queue.take_or_remove_runner(&runner).is_some());
+            queue.remove_runner(&runner);
+            assert!(!queue.drops_runners());
+        }
+    }
+}
