@@ -8,10 +8,16 @@ use std::time::Duration;
 
 use divan::{Bencher, black_box};
 
-// The timer's queue and the status byte are not public, so this file includes them by path.
+// These parts are not public, so their files are compiled into this program as well.
 #[path = "../src/sync/primitives.rs"]
 #[allow(dead_code, unused_imports, reason = "not all of it is measured")]
 mod primitives;
+#[path = "../src/registry/pages.rs"]
+#[allow(dead_code, unused_imports, reason = "not all of it is measured")]
+mod registry_pages;
+#[path = "../src/registry/slots.rs"]
+#[allow(dead_code, unused_imports, reason = "not all of it is measured")]
+mod registry_slots;
 #[path = "../src/value/status.rs"]
 #[allow(dead_code, unused_imports, reason = "not all of it is measured")]
 mod status;
@@ -21,6 +27,14 @@ mod timer;
 
 mod sync {
     pub(crate) use super::primitives;
+}
+
+mod registry {
+    pub(crate) use super::registry_pages as pages;
+}
+
+mod timer {
+    pub(crate) use super::timer_heap as heap;
 }
 
 /// What the status byte needs of the crate's errors.
@@ -89,6 +103,48 @@ mod heap {
     fn sweep_step(bencher: Bencher<'_, '_>, count: usize) {
         let mut queue = full(count);
         bencher.bench_local(|| queue.sweep(256, |tag| tag.slot() % 2 == 0));
+    }
+}
+
+/// The memory of a table after a burst of this many jobs, of which ten are left.
+mod slots {
+    use super::*;
+    use crate::registry_slots::{Shard, Slot, Slots};
+
+    const SIZES: [usize; 2] = [100_000, 1_000_000];
+
+    fn after_burst(count: usize) -> Slots<()> {
+        let mut slots = Slots::new(Shard { number: 0, bits: 0 });
+        for _ in 0..count {
+            if let Some(slot) = slots.allocate() {
+                slots.occupy(slot, Slot::with(()));
+            }
+        }
+        let mut jobs: Vec<u32> = (10..count as u32).collect();
+        fastrand::Rng::with_seed(count as u64).shuffle(&mut jobs);
+        for slot in jobs {
+            slots.vacate(slot);
+            slots.count_freed();
+        }
+        slots
+    }
+
+    /// A step holds the table's lock.
+    #[divan::bench(args = SIZES, sample_count = 20, sample_size = 1)]
+    fn free_memory_step(bencher: Bencher<'_, '_>, count: usize) {
+        bencher
+            .with_inputs(|| after_burst(count))
+            .bench_local_values(|mut slots| (slots.free_memory(), slots));
+    }
+
+    #[divan::bench(args = SIZES, sample_count = 20, sample_size = 1)]
+    fn free_memory_all_steps(bencher: Bencher<'_, '_>, count: usize) {
+        bencher
+            .with_inputs(|| after_burst(count))
+            .bench_local_values(|mut slots| {
+                let steps = std::iter::from_fn(|| slots.free_memory());
+                (steps.collect::<Vec<_>>(), slots)
+            });
     }
 }
 

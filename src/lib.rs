@@ -152,6 +152,7 @@ mod value;
 
 pub use api::app::{Action, Jobber, JobberBuilder};
 pub use api::context::JobContext;
+pub use api::events::{BlockingEvents, Events};
 pub use api::handler::{BlockingHandler, Handler, TaskOutput};
 pub use api::job::{AnyJob, Cancel, Job, JobResult, NextRun, Wait, WaitTimeout};
 pub use api::schedule::Schedule;
@@ -162,8 +163,8 @@ pub use calendar::cron::into_cron::IntoCron;
 pub use calendar::misfire::Misfire;
 pub use calendar::zone::into_zone::IntoZone;
 pub use calendar::zone::time_zone::Zone;
-pub use engine::events::{BlockingEvents, Event, Events, JobEvent, JobEventKind};
-pub use executor::job_future::{BlockingJob, Executor, JobFuture};
+pub use executor::contract::Executor;
+pub use executor::job_future::{BlockingJob, JobFuture};
 #[cfg(feature = "thread-pool")]
 pub use executor::thread_pool::ThreadPool;
 pub use job::record::{JobRecord, ProgressRecord};
@@ -183,6 +184,7 @@ pub use value::error::{
     ParseStatusError, RegisterError, ScheduleError, StartError, StorageError, UnresolvedReason,
     ZoneError,
 };
+pub use value::event::{Event, JobEvent, JobEventKind};
 pub use value::id::JobId;
 pub use value::retry_hint::{Abort, RetryAfter};
 pub use value::run::Run;

@@ -8,15 +8,16 @@ use std::time::Duration;
 
 use futures_lite::{FutureExt, future};
 
+use crate::api::events::Events;
 use crate::api::handler::{BlockingHandler, Handler, TaskOutput};
 use crate::api::job::AnyJob;
 use crate::api::task::TaskBuilder;
 use crate::calendar::zone::into_zone::IntoZone;
 use crate::calendar::zone::time_zone::Zone;
-use crate::engine::driver::{DEFAULT_WAKE_GAP, Driver, MAX_WAKE_GAP, spawn_thread};
-use crate::engine::events::Events;
+use crate::engine::driver::Driver;
 use crate::engine::hub::{Hub, HubConfig};
-use crate::executor::job_future::Executor;
+use crate::engine::timer_thread;
+use crate::executor::contract::Executor;
 use crate::storage::contract::{Health, Storage, UnresolvedJob};
 use crate::storage::writer::Writer;
 use crate::sync::panics::{catch_panic, drop_catching_panic};
@@ -199,10 +200,10 @@ impl JobberBuilder {
         if self.executor.is_none() && !cfg!(feature = "thread-pool") {
             return Err(StartError::NoExecutor);
         }
-        if self.wake_gap > MAX_WAKE_GAP {
+        if self.wake_gap > timer_thread::MAX_WAKE_GAP {
             return Err(StartError::WakeGapTooLong {
                 value: self.wake_gap,
-                max: MAX_WAKE_GAP,
+                max: timer_thread::MAX_WAKE_GAP,
             });
         }
         let zone = self.zone.map_err(StartError::Zone)?;
@@ -246,7 +247,7 @@ impl Jobber {
             executor: None,
             clock: AppClock::system(),
             zone: Ok(Zone::UTC),
-            wake_gap: DEFAULT_WAKE_GAP,
+            wake_gap: timer_thread::DEFAULT_WAKE_GAP,
             state: StateMap::default(),
             seed: None,
             storage: None,
@@ -452,7 +453,7 @@ impl Jobber {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn events(&self) -> Events {
-        self.inner.hub.events.subscribe()
+        Events::new(self.inner.hub.events.clone())
     }
 
     /// The jobs in the store that no task can run, by id: their task is not
@@ -670,7 +671,7 @@ impl Start {
         };
         self.hub.start(given)?;
         match self.drive_mode {
-            DriveMode::Thread => spawn_thread(&self.hub)?,
+            DriveMode::Thread => timer_thread::spawn(&self.hub)?,
             DriveMode::Manual => lock(&self.parts).driver = Some(Driver::new(self.hub.clone())),
         }
         // The app holds it from here on, and lets go of it when it stops.

@@ -2,6 +2,7 @@
 
 pub(crate) mod app;
 pub(crate) mod context;
+pub(crate) mod events;
 pub(crate) mod handler;
 pub(crate) mod job;
 pub(crate) mod schedule;

@@ -6,21 +6,23 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use crate::api::job::Job;
-use crate::calendar::cron::expression::{Cron, IntoCron};
+use crate::calendar::cron::expression::Cron;
+use crate::calendar::cron::into_cron::IntoCron;
 use crate::calendar::misfire::Misfire;
 use crate::calendar::recurrence::Recurrence;
 use crate::calendar::series::Series;
 use crate::calendar::timeline::Timeline;
-use crate::calendar::zone::time_zone::{IntoZone, Zone};
+use crate::calendar::zone::into_zone::IntoZone;
+use crate::calendar::zone::time_zone::Zone;
 use crate::engine::hub::When;
 use crate::engine::job_state::{JobState, TaskDef};
 use crate::job::definition::{self, DEFAULT_MAX_FAILURES, Definition, Limits, Recurring};
 use crate::job::plan::Plan;
 use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::Arc;
-use crate::value::clock::{Due, MAX_DURATION, Now, to_nanos, to_wall, wall_range};
 use crate::value::error::{CronError, ScheduleError, ZoneError};
 use crate::value::id::JobId;
+use crate::value::time_units::{Due, MAX_DURATION, Now, to_nanos, to_wall, wall_range};
 
 pub use crate::api::submit::Submit;
 use crate::api::submit::{Submission, Submitted};

@@ -13,10 +13,11 @@ use crate::engine::job_state::{JobState, TaskDef};
 use crate::engine::replacing::{Replaced, ReplacedAs, Replacing};
 use crate::job::plan::Plan;
 use crate::sync::primitives::{Arc, Event as Signal, block_on};
-use crate::sync::waiter::{Condition, Replied, Waiter};
-use crate::value::clock::Now;
+use crate::sync::reply::ReplySent;
+use crate::sync::waiter::{Condition, Waiter};
 use crate::value::error::{ScheduleError, check_id};
 use crate::value::id::JobId;
+use crate::value::time_units::Now;
 
 /// A job on its way into the app.
 pub(crate) struct Submission<A, R> {
@@ -41,9 +42,9 @@ pub(crate) enum Submitted<A, R> {
 pub(crate) enum Step<A, R> {
     Done(Result<Job<R>, ScheduleError>),
     /// The store is asked whether it accepts a new job.
-    Inserting(Waiter<Replied<Inserted<A, R>>>),
+    Inserting(Waiter<ReplySent<Inserted<A, R>>>),
     /// The store is asked whether it accepts a replacement of this job.
-    Replacing(Waiter<Replied<Replaced<A>>>, Arc<JobState<A, R>>),
+    Replacing(Waiter<ReplySent<Replaced<A>>>, Arc<JobState<A, R>>),
     /// The store is asked about another job of this id. What comes next depends on the
     /// answer.
     Behind(Waiter<Reserved>, Option<A>),
@@ -83,7 +84,7 @@ where
                     match job.replace(args, self.plan.clone(), self.now) {
                         Replacing::Done => return Step::Done(Ok(Job::new(job))),
                         Replacing::Waits(reply) => {
-                            return Step::Replacing(Waiter::new(Replied(reply)), job);
+                            return Step::Replacing(Waiter::new(ReplySent(reply)), job);
                         }
                         Replacing::Refused(error) => return Step::Done(Err(error)),
                         Replacing::Ended(back) => args = back,
@@ -113,7 +114,7 @@ where
         match admitted {
             Ok(()) if !is_durable => Ok(Step::Done(Ok(Job::new(job)))),
             Ok(()) => Ok(match insert(job, self.plan.due) {
-                Ok(reply) => Step::Inserting(Waiter::new(Replied(reply))),
+                Ok(reply) => Step::Inserting(Waiter::new(ReplySent(reply))),
                 Err(error) => Step::Done(Err(error)),
             }),
             // That one may have ended since.

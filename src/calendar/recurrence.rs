@@ -5,7 +5,7 @@ use time::UtcOffset;
 use crate::calendar::cron::expression::Cron;
 use crate::calendar::zone::time_zone::Zone;
 use crate::sync::primitives::Arc;
-use crate::value::clock::{from_wall, to_wall};
+use crate::value::time_units::{from_wall, to_wall};
 
 /// The times of a recurring job, in nanoseconds on its timeline.
 #[derive(Clone, Debug)]

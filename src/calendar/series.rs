@@ -6,7 +6,7 @@ use crate::calendar::history::RunHistory;
 use crate::calendar::misfire::Misfire;
 use crate::calendar::recurrence::Recurrence;
 use crate::calendar::timeline::Timeline;
-use crate::value::clock::to_nanos;
+use crate::value::time_units::to_nanos;
 
 /// The runs of a recurring job: its times, and what happens to those that are missed.
 ///

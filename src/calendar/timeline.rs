@@ -1,6 +1,6 @@
 //! [`Timeline`]: the clock on which the times of a job are counted.
 
-use crate::value::clock::{Due, Now};
+use crate::value::time_units::{Due, Now};
 
 /// The clock on which the times of a job are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

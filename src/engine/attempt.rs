@@ -2,7 +2,6 @@
 
 use std::mem::needs_drop;
 
-use crate::engine::events::JobEventKind;
 use crate::engine::job_state::{AfterLock, Discarded, JobState, State, look};
 use crate::job::lifecycle::{AfterAttempt, AttemptEnd, BeginOutcome, Begun, TimerOutcome};
 use crate::job::live_job::{Attempt, AttemptFailure, ExecutorJob, Exit, Fired, TimerJob};
@@ -11,10 +10,12 @@ use crate::job::phase::Phase;
 use crate::job::stop::Control;
 use crate::sync::panics::{catch_panic, drop_catching_panic};
 use crate::sync::primitives::{Arc, MutexGuard};
-use crate::timer::heap::Kind;
-use crate::value::clock::{Due, Look, Now, to_nanos};
+use crate::timer::key::KeyKind;
+use crate::value::app_clock::Look;
 use crate::value::error::BoxError;
-use crate::value::retry::RetryHint;
+use crate::value::event::JobEventKind;
+use crate::value::retry_hint::RetryHint;
+use crate::value::time_units::{Due, Now, to_nanos};
 
 /// What ended an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -216,7 +217,7 @@ where
         if let Some(timeout) = self.task.timeout {
             let due = Due::Mono(now.mono.saturating_add(timeout.nanos));
             state.life.set_timer(Some(due));
-            after.wake = hub.arm(self.core.slot, due, Kind::Look, now);
+            after.wake = hub.arm(self.core.slot, due, KeyKind::Decide, now);
         }
         self.event(&mut state, now, |_| JobEventKind::Started {
             run: begun.run,

@@ -1,13 +1,13 @@
 //! `cancel`, `abort`: a job is taken out of its schedule.
 
-use crate::engine::events::JobEventKind;
 use crate::engine::job_state::{AfterLock, JobState, State};
 use crate::job::live_job::{Cancelled, Cancelling};
 use crate::job::phase::Phase;
 use crate::job::sync_state::CommitWaiter;
-use crate::sync::waiter::Reply;
-use crate::value::clock::Look;
+use crate::sync::reply::Reply;
+use crate::value::app_clock::Look;
 use crate::value::error::StorageError;
+use crate::value::event::JobEventKind;
 
 pub(crate) fn cancel<A, R>(job: &JobState<A, R>, how: Cancelling) -> Cancelled
 where
@@ -31,7 +31,7 @@ where
     if !may_tell_store(job, &state) {
         // The app has stopped, and the job is the next process's.
         let reply = Reply::new();
-        reply.give(Err(StorageError::Closed));
+        reply.send(Err(StorageError::Closed));
         let (did, reply) = (false, Some(reply));
         return Cancelled { did, reply };
     }

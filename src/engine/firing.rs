@@ -1,14 +1,15 @@
 //! What the timer does with a job.
 
-use crate::engine::events::JobEventKind;
 use crate::engine::job_state::{AfterLock, JobState, State};
 use crate::job::lifecycle::{CatchUp, TimerOutcome};
 use crate::job::live_job::{Fired, TimerJob};
 use crate::job::outcome::Failure;
 use crate::job::phase::Phase;
 use crate::sync::primitives::MutexGuard;
-use crate::timer::heap::Kind;
-use crate::value::clock::{Due, Look, MonoNanos, Now, WallNanos};
+use crate::timer::key::KeyKind;
+use crate::value::app_clock::Look;
+use crate::value::event::JobEventKind;
+use crate::value::time_units::{Due, MonoNanos, Now, WallNanos};
 
 impl<A, R> TimerJob for JobState<A, R>
 where
@@ -86,7 +87,7 @@ where
         }
         state.life.set_catch_up(CatchUp::Waits);
         let due = Due::Mono(at_the_latest);
-        let wake = self.hub().arm(self.core.slot, due, Kind::Look, now);
+        let wake = self.hub().arm(self.core.slot, due, KeyKind::Decide, now);
         drop(state);
         self.hub().wake(wake);
     }

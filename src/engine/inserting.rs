@@ -8,10 +8,10 @@ use crate::storage::inbox::Message;
 use crate::storage::proposal::{Proposal, PulledProposal};
 use crate::storage::writer::Writer;
 use crate::sync::primitives::Arc;
-use crate::sync::waiter::Reply;
-use crate::value::clock::Due;
+use crate::sync::reply::Reply;
 use crate::value::error::{ScheduleError, StorageError};
 use crate::value::id::JobId;
+use crate::value::time_units::Due;
 
 /// What the store says to a new job.
 pub(crate) struct Inserted<A, R> {
@@ -103,7 +103,7 @@ where
                 (Err(ScheduleError::from_store(error)), None)
             }
         };
-        self.reply.answer(Inserted {
+        self.reply.set(Inserted {
             result,
             _change: change,
         });
@@ -111,7 +111,7 @@ where
 
     fn wake(self: Box<Self>) {
         let Self { job, reply, .. } = *self;
-        reply.wake();
+        reply.notify();
         if Arc::strong_count(&reply) == 1 {
             drop(reply.take());
         }

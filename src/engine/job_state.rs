@@ -9,7 +9,6 @@ use std::any::Any;
 use std::mem::needs_drop;
 use std::time::Duration;
 
-use crate::engine::events::{Event, JobEventKind};
 use crate::engine::hub::{Hub, Removed};
 use crate::job::codec::Codec;
 use crate::job::lifecycle::{Begun, Lifecycle};
@@ -21,16 +20,19 @@ use crate::job::position::RunSummary;
 use crate::job::stop::Control;
 use crate::registry::table::Wake;
 use crate::storage::inbox::Message;
+use crate::sync::deferred_wakes::notify_all;
 use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::{Arc, Mutex, MutexGuard, lock};
-use crate::sync::waking::notify_all;
-use crate::timer::heap::Kind;
-use crate::value::clock::{Due, Look, Now, WallNanos};
+use crate::timer::key::KeyKind;
+use crate::value::app_clock::Look;
+use crate::value::backoff::Backoff;
 use crate::value::error::ScheduleError;
+use crate::value::event::Event;
+use crate::value::event::JobEventKind;
 use crate::value::id::JobId;
-use crate::value::retry::Backoff;
 use crate::value::run::Run;
 use crate::value::status::JobStatus;
+use crate::value::time_units::{Due, Now, WallNanos};
 
 /// A registered task.
 ///
@@ -71,11 +73,11 @@ where
 {
     /// Who handles a job that comes due. If there may be more to it than to start it,
     /// that is the timer.
-    pub(crate) fn key_kind(&self, is_plain: bool) -> Kind {
+    pub(crate) fn key_kind(&self, is_plain: bool) -> KeyKind {
         if is_plain && !self.is_blocking {
-            Kind::Start
+            KeyKind::Start
         } else {
-            Kind::Look
+            KeyKind::Decide
         }
     }
 
@@ -339,7 +341,7 @@ where
         self.lock().args.take()
     }
 
-    pub(crate) fn key_kind(&self, state: &State<A, R>) -> Kind {
+    pub(crate) fn key_kind(&self, state: &State<A, R>) -> KeyKind {
         self.task.key_kind(state.life.is_plain())
     }
 
@@ -496,7 +498,7 @@ where
             after.wake = hub.arm(self.core.slot, due, self.key_kind(state), now);
         } else if state.life.is_intent_stored() && !hub.is_stopping() {
             let due = Due::Mono(now.mono);
-            after.wake = hub.arm(self.core.slot, due, Kind::Look, now);
+            after.wake = hub.arm(self.core.slot, due, KeyKind::Decide, now);
         }
     }
 
@@ -532,7 +534,7 @@ where
         if is_user_thread {
             drop_catching_panic(discarded);
         } else if discarded.runs_user_code() {
-            self.hub().dispose(Box::new(discarded));
+            self.hub().drop_on_executor(Box::new(discarded));
         }
     }
 }

@@ -2,14 +2,13 @@
 
 use crate::engine::hub::{AT_A_TIME, Hub, Phase};
 use crate::engine::shards::Cursor;
+use crate::executor::contract::Executor;
 use crate::executor::dispatcher::Dispatcher;
-use crate::executor::job_future::Executor;
-use crate::job::live_job::{JobView, TimerJob};
 use crate::registry::table::DrainedTable;
 use crate::storage::inbox::Store;
+use crate::sync::deferred_wakes::notify_all;
 use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::{Arc, Event as Signal, Ordering, lock};
-use crate::sync::waking::notify_all;
 use crate::value::error::StartError;
 use crate::value::id::JobId;
 use crate::value::status::JobStatus;
@@ -34,7 +33,7 @@ impl Hub {
         match board.phase {
             Phase::New | Phase::Starting => {
                 board.phase = Phase::Running;
-                self.others.set_phase(Phase::Running);
+                self.side_shards.set_phase(Phase::Running);
                 board.dispatcher = Some(Arc::new(Dispatcher::new(executor, self.clone())));
                 Ok(())
             }
@@ -53,10 +52,10 @@ impl Hub {
             let mut board = lock(&self.board);
             if matches!(board.phase, Phase::Starting | Phase::Running) {
                 board.phase = Phase::New;
-                self.others.set_phase(Phase::New);
+                self.side_shards.set_phase(Phase::New);
             }
             self.left_count.store(0, Ordering::SeqCst);
-            let others = self.others.iter();
+            let others = self.side_shards.iter();
             (
                 std::mem::take(&mut board.catch_up),
                 board.dispatcher.take(),
@@ -80,7 +79,7 @@ impl Hub {
             }
             board.phase = Phase::Stopping;
             self.set_stopping(true);
-            self.others.set_phase(Phase::Stopping);
+            self.side_shards.set_phase(Phase::Stopping);
         }
         // No job enters any more, so there will be no more slots.
         let mut next = Some(Cursor::default());
@@ -101,8 +100,8 @@ impl Hub {
         let (left, waiting, dispatcher, tasks) = {
             let mut board = lock(&self.board);
             board.phase = Phase::Stopped;
-            self.others.set_phase(Phase::Stopped);
-            let others = self.others.iter();
+            self.side_shards.set_phase(Phase::Stopped);
+            let others = self.side_shards.iter();
             let others = others.map(|other| lock(other).table.take_all());
             let left = (
                 std::iter::once(board.table.take_all())

@@ -1,6 +1,5 @@
 //! Loading stored jobs, and keeping those that no task can run.
 
-use crate::engine::events::{Event, JobEvent, JobEventKind};
 use crate::engine::hub::{Board, Hub, Live, Phase, make_room, needs_room};
 use crate::engine::task_registry::{Restore, Restored, Unresolved};
 use crate::job::record::{JobRecord, RECORD_VERSION};
@@ -9,12 +8,14 @@ use crate::storage::contract::{Loaded, UnresolvedJob};
 use crate::storage::inbox::Message;
 use crate::storage::writer::Writer;
 use crate::sync::primitives::{Arc, lock};
-use crate::sync::waiter::Reply;
-use crate::timer::heap::Kind;
-use crate::value::clock::{Due, Now};
+use crate::sync::reply::Reply;
+use crate::timer::key::KeyKind;
 use crate::value::error::{RegisterError, StorageError, UnresolvedReason};
+use crate::value::event::Event;
+use crate::value::event::{JobEvent, JobEventKind};
 use crate::value::id::JobId;
 use crate::value::status::JobStatus;
+use crate::value::time_units::{Due, Now};
 
 /// Where a record comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,11 +152,11 @@ impl Hub {
             // It was discarded in the meantime; or the store has it twice, which
             // it says it does not.
             let is_gone = found == Found::Waiting && !has_waited;
-            if is_gone || board.contains(&record.id, &self.others) {
+            if is_gone || board.contains(&record.id, &self.side_shards) {
                 return true;
             }
-            let by_hint = board.table.place_at_hint(&record.id);
-            let Some(slot) = by_hint.or_else(|| board.table.slot()) else {
+            let by_hint = board.table.allocate_slot_of(&record.id);
+            let Some(slot) = by_hint.or_else(|| board.table.allocate_slot()) else {
                 board.keep(
                     record,
                     UnresolvedReason::Unreadable("the app is full".into()),
@@ -177,7 +178,7 @@ impl Hub {
             }
             board.table.insert(slot, job);
             let wake = match due {
-                Some(due) if !is_due => board.table.arm(slot, due, Kind::Look, now),
+                Some(due) if !is_due => board.table.arm(slot, due, KeyKind::Decide, now),
                 _ => Wake::No,
             };
             (wake, needs_room(&board.table, slot))
@@ -239,7 +240,7 @@ impl Hub {
         };
         let sent = {
             let mut board = lock(&self.board);
-            if board.contains(id, &self.others) {
+            if board.contains(id, &self.side_shards) {
                 // Its task is about to replace it.
                 return None;
             }

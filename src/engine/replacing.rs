@@ -1,6 +1,5 @@
 //! Replacements of live jobs.
 
-use crate::engine::events::JobEventKind;
 use crate::engine::job_state::{AfterLock, JobState, State};
 use crate::job::lifecycle::NotReplaceable;
 use crate::job::live_job::StoredJob;
@@ -12,10 +11,11 @@ use crate::storage::contract::Change;
 use crate::storage::inbox::Message;
 use crate::storage::proposal::{Proposal, PulledProposal};
 use crate::sync::primitives::{Arc, MutexGuard};
-use crate::sync::waiter::Reply;
-use crate::value::clock::Now;
+use crate::sync::reply::Reply;
 use crate::value::error::{ScheduleError, StorageError};
+use crate::value::event::JobEventKind;
 use crate::value::id::JobId;
+use crate::value::time_units::Now;
 
 /// What comes of a replacement at once.
 pub(crate) enum Replacing<A> {
@@ -186,7 +186,7 @@ where
     }
 
     fn reply(&mut self, end: ReplacedAs<A>, change: Option<Change>) {
-        self.reply.answer(Replaced {
+        self.reply.set(Replaced {
             end,
             _change: change,
         });
@@ -285,24 +285,24 @@ where
             }
         });
         if args.is_some() {
-            hub.dispose(Box::new(args));
+            hub.drop_on_executor(Box::new(args));
         }
         self.reply(end, change);
     }
 
     fn wake(self: Box<Self>) {
-        self.reply.wake();
+        self.reply.notify();
         let job = self.job.clone();
         if Arc::strong_count(&self.reply) == 1
             && let Some(reply) = self.reply.take()
         {
             // Nobody takes it: it has values of users.
-            job.hub().dispose(Box::new(reply));
+            job.hub().drop_on_executor(Box::new(reply));
         }
         // So has the proposal.
         let args = self.args;
         if args.is_some() {
-            job.hub().dispose(Box::new(args));
+            job.hub().drop_on_executor(Box::new(args));
         }
         drop(self.reply);
         drop(self.job);

@@ -7,8 +7,9 @@ use crate::job::record::JobRecord;
 use crate::job::row;
 use crate::sync::panics::{catch_panic, drop_catching_panic};
 use crate::sync::primitives::Arc;
-use crate::value::clock::{Look, Now};
+use crate::value::app_clock::Look;
 use crate::value::error::UnresolvedReason;
+use crate::value::time_units::Now;
 
 impl<A, R> Restore for TaskDef<A, R>
 where

@@ -9,18 +9,21 @@
 use std::cell::Cell;
 
 use crate::engine::hub::{Board, Hub, Live, Phase};
-use crate::registry::table::{Counts, Inbox, Shard, Table};
+use crate::registry::ids::Counters;
+use crate::registry::slots::Shard;
+use crate::registry::table::Table;
 use crate::sync::cache_padded::CachePadded;
 use crate::sync::primitives::{Mutex, MutexGuard, Ordering, StaticAtomicU32, lock};
+use crate::timer::inbox::Inbox;
 use crate::timer::key::MAX_SLOTS;
 
 /// The tables beside the board's.
-pub(crate) struct Others {
-    tables: Box<[CachePadded<Mutex<Other>>]>,
+pub(crate) struct SideShards {
+    tables: Box<[CachePadded<Mutex<SideShard>>]>,
     bits: u32,
 }
 
-pub(crate) struct Other {
+pub(crate) struct SideShard {
     /// The board's phase: set under both locks.
     pub(crate) phase: Phase,
     pub(crate) table: Table<Live>,
@@ -29,17 +32,17 @@ pub(crate) struct Other {
 /// More threads than this do not schedule at the same time.
 const MOST_TABLES: usize = 8;
 
-impl Others {
+impl SideShards {
     pub(crate) fn new(random: &mut fastrand::Rng, is_alone: bool) -> (Self, Table<Live>) {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let count = if is_alone { 1 } else { cores };
         let count = count.next_power_of_two().min(MOST_TABLES) as u32;
         let bits = count.trailing_zeros();
-        let counts = Counts::default();
+        let counts = Counters::default();
         let mut table = |number| Table::new(Shard { number, bits }, counts.clone(), random.fork());
         let first = table(0);
         let others = (1..count).map(|number| {
-            CachePadded(Mutex::new(Other {
+            CachePadded(Mutex::new(SideShard {
                 phase: Phase::New,
                 table: table(number),
             }))
@@ -54,7 +57,7 @@ impl Others {
 
     /// The table of this thread; `None` for the board's.
     #[inline]
-    pub(crate) fn of_this_thread(&self) -> Option<&Mutex<Other>> {
+    pub(crate) fn of_this_thread(&self) -> Option<&Mutex<SideShard>> {
         static THREADS: StaticAtomicU32 = StaticAtomicU32::new(0);
         thread_local! {
             static NUMBER: Cell<u32> = const { Cell::new(u32::MAX) };
@@ -73,7 +76,7 @@ impl Others {
         self.tables.get(table).map(|table| &table.0)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Mutex<Other>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Mutex<SideShard>> {
         self.tables.iter().map(|table| &table.0)
     }
 
@@ -88,7 +91,7 @@ impl Others {
 /// One of the tables, locked.
 enum Held<'a> {
     Board(MutexGuard<'a, Board>),
-    Other(MutexGuard<'a, Other>),
+    Side(MutexGuard<'a, SideShard>),
 }
 
 /// Goes from table to table, as slots ask for it, and holds one at a time.
@@ -100,7 +103,7 @@ pub(crate) struct Tables<'a> {
 impl Tables<'_> {
     /// The table of a slot.
     pub(crate) fn of(&mut self, slot: u32) -> &mut Table<Live> {
-        let number = self.hub.others.table_of(slot);
+        let number = self.hub.side_shards.table_of(slot);
         self.numbered(number)
     }
 
@@ -111,15 +114,15 @@ impl Tables<'_> {
             before => {
                 drop(before);
                 let other = number.checked_sub(1);
-                match other.and_then(|other| self.hub.others.tables.get(other)) {
-                    Some(other) => Held::Other(lock(other)),
+                match other.and_then(|other| self.hub.side_shards.tables.get(other)) {
+                    Some(other) => Held::Side(lock(other)),
                     None => Held::Board(lock(&self.hub.board)),
                 }
             }
         };
         match &mut self.held.insert((number, held)).1 {
             Held::Board(board) => &mut board.table,
-            Held::Other(other) => &mut other.table,
+            Held::Side(other) => &mut other.table,
         }
     }
 }
@@ -140,7 +143,7 @@ impl Hub {
         } = from;
         let mut tables = self.tables();
         let table = tables.numbered(number);
-        let slots = table.slots();
+        let slots = table.slot_count();
         let end = slots.min(index.saturating_add(count));
         let jobs = (index..end).filter_map(|index| table.live_at(table.slot_at(index)).cloned());
         let jobs = jobs.collect();
@@ -168,11 +171,11 @@ impl Hub {
 
     /// How many jobs can be restored: as many as the board's table has slots.
     pub(crate) fn most_in_a_table(&self) -> usize {
-        MAX_SLOTS >> self.others.bits
+        MAX_SLOTS >> self.side_shards.bits
     }
 
     pub(crate) fn table_count(&self) -> usize {
-        self.others.tables.len() + 1
+        self.side_shards.tables.len() + 1
     }
 
     /// Swaps the new keys of each table for an empty list, of all tables at once: else a
@@ -180,7 +183,7 @@ impl Hub {
     pub(crate) fn swap_inboxes(&self, empty: &mut Vec<Inbox>) {
         empty.resize_with(self.table_count(), Inbox::with_room);
         let mut board = lock(&self.board);
-        let mut others: Vec<_> = self.others.iter().map(lock).collect();
+        let mut others: Vec<_> = self.side_shards.iter().map(lock).collect();
         let others = others.iter_mut().map(|other| &mut other.table);
         let tables = std::iter::once(&mut board.table).chain(others);
         for (table, empty) in tables.zip(empty) {
@@ -196,6 +199,6 @@ impl Hub {
 
     /// Whether two slots are in the same table.
     pub(crate) fn are_together(&self, one: u32, other: u32) -> bool {
-        self.others.table_of(one) == self.others.table_of(other)
+        self.side_shards.table_of(one) == self.side_shards.table_of(other)
     }
 }

@@ -4,7 +4,7 @@ use crate::engine::job_state::{AfterLock, JobState};
 use crate::job::live_job::{JobView, PulledChange, PulledRow, Settled, StoredJob};
 use crate::job::sync_state::{CommitOutcome, Known, RowChange};
 use crate::sync::primitives::Arc;
-use crate::value::clock::Look;
+use crate::value::app_clock::Look;
 use crate::value::id::JobId;
 
 impl<A, R> StoredJob for JobState<A, R>

@@ -3,10 +3,10 @@
 use crate::job::live_job::LiveJob;
 use crate::job::record::JobRecord;
 use crate::sync::primitives::Arc;
-use crate::value::clock::{Due, Now};
 use crate::value::error::UnresolvedReason;
 use crate::value::id::JobId;
 use crate::value::status::JobStatus;
+use crate::value::time_units::{Due, Now};
 
 /// A task, as a stored job sees it.
 pub(crate) trait Restore: Send + Sync {

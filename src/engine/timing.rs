@@ -97,11 +97,11 @@ impl Hub {
     }
 
     /// Gives back a little of the memory that is not needed, and whether it did.
-    pub(crate) fn tidy(&self) -> bool {
+    pub(crate) fn free_memory(&self) -> bool {
         (0..self.table_count()).any(|number| {
-            let tidied = self.tables().numbered(number).tidy();
+            let freed = self.tables().numbered(number).free_memory();
             // Dropped here, without the lock.
-            tidied.is_some()
+            freed.is_some()
         })
     }
 

@@ -9,9 +9,9 @@ use crate::engine::job_state::JobState;
 use crate::job::live_job::{Cancelled, Cancelling, JobCore, JobView};
 use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::Arc;
-use crate::value::clock::WallNanos;
 use crate::value::run::Run;
 use crate::value::shared_state::StateMap;
+use crate::value::time_units::WallNanos;
 
 impl<A, R> JobView for JobState<A, R>
 where
@@ -84,7 +84,7 @@ where
             // Not through the task: that would be the last to have the function, and
             // drop it here.
             let hub = self.task.hub.clone();
-            hub.dispose(Box::new(self));
+            hub.drop_on_executor(Box::new(self));
         } else {
             // Another holder may let go of it first.
             drop_catching_panic(self);

@@ -4,23 +4,23 @@ use std::fmt;
 
 use async_executor::Executor as Tasks;
 
-use crate::executor::job_future::{Executor, JobFuture};
+use crate::executor::contract::Executor;
+use crate::executor::job_future::JobFuture;
 use crate::sync::deferred_wakes::notify_all;
 use crate::sync::primitives::{Arc, AtomicBool, Event, Ordering, thread};
 use crate::sync::waiter::{Condition, Waiter};
 use crate::value::error::StartError;
 
-/// A few threads that run jobs, and nothing else: the executor of an app that is
-/// given no other.
+/// Threads that run jobs. An app without another [`Executor`](crate::Executor) has one of
+/// these, with as many threads as there are cores.
 ///
-/// A job that waits holds no thread, so that as many threads as cores are
-/// enough. They drive async-io as well, so that tasks may use its timers and
-/// sockets. Blocking tasks run elsewhere
-/// ([`Executor::spawn_blocking`]).
+/// A job that is pending holds no thread, so as many threads as cores are enough. The
+/// threads also drive async-io, so tasks may use its timers and sockets. Blocking tasks
+/// run elsewhere; see [`Executor::spawn_blocking`].
 ///
-/// It can be cloned, for several apps to share. When the last clone and the last
-/// app that uses it are gone, the threads end, and the jobs that they had not
-/// finished have failed.
+/// Its clones are the same pool, so several apps can share it. When the last clone and the
+/// last app that uses it have been dropped, the threads end, and the jobs that have not
+/// ended fail.
 ///
 /// ```
 /// use jobber::{Jobber, ThreadPool};
@@ -31,7 +31,7 @@ use crate::value::error::StartError;
 #[derive(Clone)]
 pub struct ThreadPool(Arc<Handle>);
 
-/// Closes the pool when it is dropped.
+/// Ends the threads when it is dropped.
 struct Handle {
     shared: Arc<Shared>,
     threads: usize,
@@ -45,10 +45,10 @@ struct Shared {
 }
 
 impl ThreadPool {
-    /// Starts so many threads; none counts as one.
+    /// Starts this many threads, and at least one.
     ///
     /// # Errors
-    /// When the operating system gives no thread.
+    /// Returns [`StartError::Thread`] if the operating system cannot start a thread.
     pub fn new(threads: usize) -> Result<Self, StartError> {
         let shared = Shared {
             tasks: Tasks::new(),
@@ -73,7 +73,7 @@ impl ThreadPool {
         Ok(Self(Arc::new(pool)))
     }
 
-    /// As many threads as there are cores.
+    /// Starts as many threads as there are cores.
     pub(crate) fn for_this_machine() -> Result<Self, StartError> {
         Self::new(thread::available_parallelism().map_or(1, usize::from))
     }
@@ -87,8 +87,8 @@ impl Executor for ThreadPool {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        // Release, for the acquire of the threads. They are not joined: this may
-        // be one of them.
+        // Release pairs with the acquire of the threads. The threads are not joined,
+        // since this may be one of them.
         self.shared.is_closed.store(true, Ordering::Release);
         notify_all(&self.shared.closed);
     }

@@ -6,7 +6,7 @@ use crate::calendar::series::Series;
 use crate::calendar::timeline::Timeline;
 use crate::calendar::zone::time_zone::Zone;
 use crate::sync::primitives::Arc;
-use crate::value::clock::WallNanos;
+use crate::value::time_units::WallNanos;
 
 /// What a job is, as its scheduling asked for it. It never changes: a replacement
 /// brings another one.

@@ -7,7 +7,6 @@
 
 use crate::calendar::timeline::Timeline;
 use crate::calendar::zone::time_zone::Zone;
-use crate::engine::events::JobEvent;
 use crate::job::definition::Definition;
 use crate::job::phase::{Effects, Event, Phase, transition};
 use crate::job::plan::Plan;
@@ -16,8 +15,9 @@ use crate::job::row::{Loaded, Row};
 use crate::job::stop::Control;
 use crate::job::sync_state::{CommitOutcome, CommitWaiter, Known, RowChange, SyncState};
 use crate::sync::primitives::Arc;
-use crate::value::clock::{Due, Now, WallNanos};
+use crate::value::event::JobEvent;
 use crate::value::status::JobStatus;
+use crate::value::time_units::{Due, Now, WallNanos};
 
 /// One job, without its types. There may be a million of these: the fields that every job
 /// has are few.
@@ -921,7 +921,9 @@ impl Lifecycle {
         }
         if let Some((definition, position)) = self.definition().zip(self.position())
             && definition.recurring().is_some()
-            && plan.definition().is_some_and(|new| definition.is_same_series(new))
+            && plan
+                .definition()
+                .is_some_and(|new| definition.is_same_series(new))
             && let Some(max) = plan.limits().and_then(|limits| limits.max_runs)
         {
             // The open run counts once it has started.

@@ -15,10 +15,11 @@ use crate::job::stop::Control;
 use crate::job::sync_state::{CommitOutcome, CommitWaiter, Known};
 use crate::registry::table::TableEntry;
 use crate::sync::primitives::{Arc, Event};
-use crate::value::clock::{Look, MonoNanos, Now, WallNanos};
+use crate::value::app_clock::Look;
 use crate::value::id::JobId;
 use crate::value::run::Run;
 use crate::value::shared_state::StateMap;
+use crate::value::time_units::{MonoNanos, Now, WallNanos};
 
 /// What every job has, whatever its types.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use crate::calendar::series::Coverage;
 use crate::job::definition::{Definition, Limits, Recurring, Trigger};
 use crate::job::position::Position;
 use crate::sync::primitives::Arc;
-use crate::value::clock::{Due, Now, WallNanos};
+use crate::value::time_units::{Due, Now, WallNanos};
 
 /// What a scheduling makes of a new job, or a replacement of a live one.
 #[derive(Clone, Debug)]

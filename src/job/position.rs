@@ -4,8 +4,8 @@ use crate::calendar::series::{Coverage, Series};
 use crate::calendar::timeline::Timeline;
 use crate::job::definition::{Definition, Recurring};
 use crate::job::plan::{Details, Plan};
-use crate::value::clock::{Due, Now, WallNanos};
 use crate::value::status::JobStatus;
+use crate::value::time_units::{Due, Now, WallNanos};
 
 /// How far a job has come: the runs that have ended, and of the open run the attempts
 /// that have ended.

@@ -18,10 +18,10 @@ use crate::job::record::{
     TriggerRecord,
 };
 use crate::sync::primitives::Arc;
-use crate::value::clock::{Due, Now, WallNanos, from_wall, to_nanos, to_wall};
 use crate::value::error::UnresolvedReason;
 use crate::value::id::JobId;
 use crate::value::run::Run;
+use crate::value::time_units::{Due, Now, WallNanos, from_wall, to_nanos, to_wall};
 
 /// What the store is to hold of a durable job. It is made of what happened, without a
 /// look at a clock.
@@ -137,7 +137,7 @@ pub(crate) fn read(
         });
     }
     let stored = &record.progress;
-    let zone = record.zone.as_deref().map(Zone::read).transpose();
+    let zone = record.zone.as_deref().map(Zone::parse).transpose();
     let zone = zone.map_err(UnresolvedReason::Zone)?;
     let due = wall("due", stored.due)?;
     let nominal_wall = wall("nominal", stored.nominal)?;

@@ -1,7 +1,7 @@
 //! [`SyncState`]: what is known of the row of a job in the store.
 
 use crate::sync::primitives::Arc;
-use crate::sync::waiter::Reply;
+use crate::sync::reply::Reply;
 use crate::value::error::StorageError;
 
 /// A caller that waits until a version of the row was tried.

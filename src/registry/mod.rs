@@ -1,4 +1,6 @@
 //! Which jobs are live: slots, tables, ids.
 
+pub(crate) mod ids;
 pub(crate) mod pages;
+pub(crate) mod slots;
 pub(crate) mod table;

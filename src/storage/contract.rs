@@ -14,7 +14,7 @@ use crate::value::id::JobId;
 /// the app stops, it is dropped.
 ///
 /// A panic in it is taken for an error. To see that one of your own keeps its
-/// promises, run [`testing::storage_conformance`](crate::testing::simulation::storage_conformance).
+/// promises, run [`testing::storage_conformance`](crate::testing::storage_conformance).
 ///
 /// ```
 /// use std::collections::BTreeMap;

@@ -6,10 +6,10 @@ use crate::job::live_job::StoredJob;
 use crate::job::sync_state::CommitWaiter;
 use crate::storage::proposal::Proposal;
 use crate::storage::writer::Writer;
+use crate::sync::deferred_wakes::notify_all;
 use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::{Arc, Event as Signal, Mutex, lock, thread, thread::Thread};
-use crate::sync::waking::notify_all;
-use crate::value::clock::AppClock;
+use crate::value::app_clock::AppClock;
 use crate::value::error::StorageError;
 use crate::value::id::JobId;
 

@@ -17,9 +17,9 @@ use crate::storage::inbox::{Message, Store};
 use crate::storage::proposal::Proposal;
 use crate::sync::panics::catch_panic;
 use crate::sync::primitives::Arc;
+use crate::value::backoff::Backoff;
 use crate::value::error::StorageError;
 use crate::value::id::JobId;
-use crate::value::retry::Backoff;
 
 /// The most rows of one commit.
 const MOST_IN_A_COMMIT: usize = 4_096;
@@ -298,7 +298,7 @@ impl Writer {
             }
         }
         for waiter in &waiters {
-            waiter.answer(Err(closed.clone()));
+            waiter.set(Err(closed.clone()));
         }
         wake(waiters, proposals);
     }
@@ -794,7 +794,7 @@ impl Base {
 impl Turn<'_> {
     fn answer(&mut self, waiters: Vec<CommitWaiter>, outcome: CommitOutcome<'_>) {
         for waiter in waiters {
-            waiter.answer(match outcome {
+            waiter.set(match outcome {
                 CommitOutcome::Stored { .. } => Ok(()),
                 CommitOutcome::Refused { error, .. } => Err(error.clone()),
             });
@@ -812,7 +812,7 @@ impl Turn<'_> {
 
 fn wake(waiters: Vec<CommitWaiter>, proposals: Vec<Box<dyn Proposal>>) {
     for waiter in waiters {
-        waiter.wake();
+        waiter.notify();
     }
     for proposal in proposals {
         let _ = catch_panic(|| proposal.wake());

@@ -1,4 +1,4 @@
-//! What every store has to do: one suite for all of them.
+//! [`storage_conformance`]: the tests that every store must pass.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,14 +16,22 @@ use crate::value::run::Run;
 use crate::value::status::JobStatus;
 use crate::value::time_units::{from_wall, wall_range};
 
-/// Checks that a store keeps what it promises: run it on one of your own.
+/// Checks that a store does what the trait [`Storage`] demands. Call it in a test of a
+/// store of your own.
 ///
-/// `store` gives a store by a name: under a new name an empty one, and under the
-/// same name, once the one before was dropped, another with the same contents,
-/// as the next process would have it.
+/// `store` returns the store of a name, not opened. For a new name, it is empty. For a name
+/// that was used before, it has the contents of the store that was dropped before, as the
+/// next process would find them.
 ///
-/// What it can't check is what only a crash or a power cut would show, and that
-/// a commit that fails leaves nothing behind.
+/// It cannot check what only a crash or a power cut would show, nor that a commit that
+/// fails changes nothing.
+///
+/// # Panics
+/// If the store does not do what it must. The message says what that is.
+///
+/// # Blocking
+/// It returns when all checks are done, and does all operations of the store on this
+/// thread.
 ///
 /// ```
 /// # #[cfg(feature = "serde")] {
@@ -34,27 +42,24 @@ use crate::value::time_units::{from_wall, wall_range};
 /// storage_conformance(|name| stores.entry(name.into()).or_default().clone());
 /// # }
 /// ```
-///
-/// # Panics
-/// When the store does not do what it has to, with what that is.
 pub fn storage_conformance<S: Storage>(mut store: impl FnMut(&str) -> S) {
     let suite: [(&str, Check<S>); 9] = [
         ("empty", a_new_store_is_empty),
-        ("put", what_was_put_is_loaded_in_every_detail),
-        ("again", a_record_takes_the_place_of_the_one_with_its_id),
+        ("put", what_was_put_is_loaded_unchanged),
+        ("again", a_put_record_replaces_the_record_of_the_same_id),
         ("advance", progress_changes_alone),
         ("remove", what_was_removed_is_gone),
-        ("absent", changes_of_what_is_not_there_do_nothing),
-        ("order", changes_of_one_commit_are_made_in_their_order),
-        ("ids", ids_that_differ_at_all_are_different),
-        ("many", many_records_survive_a_random_history),
+        ("absent", changes_of_an_absent_record_do_nothing),
+        ("order", changes_of_one_commit_are_made_in_order),
+        ("ids", ids_that_differ_in_any_byte_are_different),
+        ("many", many_records_are_kept_through_random_changes),
     ];
     for (name, check) in suite {
         check(&mut || store(name));
     }
 }
 
-/// Checks one thing, on the store that the function opens again and again.
+/// One check. The function returns the same store each time, as after a restart.
 type Check<S> = fn(&mut dyn FnMut() -> S);
 
 fn open<S: Storage>(store: &mut dyn FnMut() -> S) -> S {
@@ -74,14 +79,14 @@ fn load(store: &mut impl Storage) -> BTreeMap<JobId, JobRecord> {
             let twice = records.insert(record.id.clone(), *record);
             assert_eq!(twice, None, "a record is loaded once");
         }
-        Loaded::OtherVersion { id, version, .. } => panic!("{id} is of version {version}"),
+        Loaded::OtherVersion { id, version, .. } => panic!("{id} has version {version}"),
         Loaded::Unreadable { id, reason, .. } => panic!("{id} can't be read: {reason}"),
     });
     loaded.expect("the store loads");
     records
 }
 
-/// What is there now, and for the next process.
+/// Checks the contents of a store, now and after a restart.
 #[track_caller]
 fn assert_holds<S: Storage>(
     mut store: S,
@@ -100,7 +105,7 @@ fn a_new_store_is_empty<S: Storage>(store: &mut dyn FnMut() -> S) {
     assert_holds(new, store, &BTreeMap::new(), "a new store is empty");
 }
 
-fn what_was_put_is_loaded_in_every_detail<S: Storage>(store: &mut dyn FnMut() -> S) {
+fn what_was_put_is_loaded_unchanged<S: Storage>(store: &mut dyn FnMut() -> S) {
     let mut new = open(store);
     let records = examples();
     for record in &records {
@@ -114,14 +119,18 @@ fn what_was_put_is_loaded_in_every_detail<S: Storage>(store: &mut dyn FnMut() ->
     );
 }
 
-fn a_record_takes_the_place_of_the_one_with_its_id<S: Storage>(store: &mut dyn FnMut() -> S) {
+fn a_put_record_replaces_the_record_of_the_same_id<S: Storage>(store: &mut dyn FnMut() -> S) {
     let mut new = open(store);
     for record in examples() {
         let mut record = record;
         record.id = "the same".into();
         commit(&mut new, &[Change::Put(Box::new(record.clone()))]);
         let expected = by_id([record]);
-        assert_eq!(load(&mut new), expected, "the last one put is there, whole");
+        assert_eq!(
+            load(&mut new),
+            expected,
+            "the record that was put last is there, unchanged"
+        );
     }
 }
 
@@ -164,7 +173,7 @@ fn what_was_removed_is_gone<S: Storage>(store: &mut dyn FnMut() -> S) {
     assert_holds(new, store, &expected, "what was removed is gone");
 }
 
-fn changes_of_what_is_not_there_do_nothing<S: Storage>(store: &mut dyn FnMut() -> S) {
+fn changes_of_an_absent_record_do_nothing<S: Storage>(store: &mut dyn FnMut() -> S) {
     let mut new = open(store);
     let record = examples().remove(0);
     let id: JobId = "nobody".into();
@@ -177,10 +186,15 @@ fn changes_of_what_is_not_there_do_nothing<S: Storage>(store: &mut dyn FnMut() -
             Change::Advance { id, progress },
         ],
     );
-    assert_holds(new, store, &by_id([record]), "nothing is made of nothing");
+    assert_holds(
+        new,
+        store,
+        &by_id([record]),
+        "changes of an absent record do nothing",
+    );
 }
 
-fn changes_of_one_commit_are_made_in_their_order<S: Storage>(store: &mut dyn FnMut() -> S) {
+fn changes_of_one_commit_are_made_in_order<S: Storage>(store: &mut dyn FnMut() -> S) {
     let mut new = open(store);
     let [first, second] = [0, 1].map(|at| {
         let mut record = examples().remove(at);
@@ -199,7 +213,7 @@ fn changes_of_one_commit_are_made_in_their_order<S: Storage>(store: &mut dyn FnM
     assert_holds(new, store, &BTreeMap::new(), "the last change is the last");
 }
 
-fn ids_that_differ_at_all_are_different<S: Storage>(store: &mut dyn FnMut() -> S) {
+fn ids_that_differ_in_any_byte_are_different<S: Storage>(store: &mut dyn FnMut() -> S) {
     let mut new = open(store);
     let ids = [
         "a",
@@ -240,7 +254,7 @@ fn ids_that_differ_at_all_are_different<S: Storage>(store: &mut dyn FnMut() -> S
     }
 }
 
-fn many_records_survive_a_random_history<S: Storage>(store: &mut dyn FnMut() -> S) {
+fn many_records_are_kept_through_random_changes<S: Storage>(store: &mut dyn FnMut() -> S) {
     let mut rng = fastrand::Rng::with_seed(1);
     let mut expected: BTreeMap<JobId, JobRecord> = BTreeMap::new();
     let mut stored = open(store);
@@ -291,7 +305,7 @@ fn by_id(records: impl IntoIterator<Item = JobRecord>) -> BTreeMap<JobId, JobRec
     records.collect()
 }
 
-/// One of each kind, with what is empty, long, and at the ends.
+/// Records of every kind of trigger, with empty, long and extreme values.
 fn examples() -> Vec<JobRecord> {
     let (first, last) = wall_range();
     let epoch = OffsetDateTime::UNIX_EPOCH;

@@ -1,13 +1,14 @@
-//! A store that fails when it is told to.
+//! [`FaultyStorage`]: a store that fails on demand.
 
 use std::fmt;
 
 use crate::storage::contract::{Change, Loaded, Storage};
 use crate::value::error::StorageError;
 
-/// A store that fails when it is told to: see what your app does then.
+/// A store that fails on demand, to test what an app does then.
 ///
-/// The plan is asked before each operation.
+/// It calls a function, the plan, before each operation. The plan returns the [`Fault`] of
+/// that operation.
 ///
 /// ```
 /// # #[cfg(feature = "serde")] {
@@ -39,7 +40,7 @@ pub struct FaultyStorage<S> {
     is_gone: bool,
 }
 
-/// What a [`FaultyStorage`] is asked to do.
+/// An operation of a [`FaultyStorage`].
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Operation<'a> {
@@ -47,33 +48,35 @@ pub enum Operation<'a> {
     Open,
     /// [`Storage::load`].
     Load,
-    /// [`Storage::commit`], of these changes.
+    /// [`Storage::commit`] of these changes.
     Commit(&'a [Change]),
 }
 
-/// What a [`FaultyStorage`] does about it.
+/// What a [`FaultyStorage`] does instead of an operation.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Fault {
-    /// It does what it is asked to.
+    /// No fault: it does the operation.
     None,
-    /// It does nothing, and says so with an error of no kind that is known.
+    /// It does nothing, and returns a [`StorageError::other`].
     Fail,
-    /// It does nothing, and says so with this error.
+    /// It does nothing, and returns this error.
     FailWith(StorageError),
-    /// It does it, and says that it has failed: a commit of which it is not known
-    /// what became.
+    /// It does the operation, and returns an error. The app cannot know whether the
+    /// operation was done.
     Tear,
-    /// It is gone: nothing is done, from here on, and everything fails.
+    /// It does nothing, and returns an error. It does so for all later operations too,
+    /// whatever the plan returns.
     Die,
-    /// Like [`Die`](Fault::Die), after it has done this.
+    /// It does the operation, and returns an error. For all later operations, it does
+    /// nothing, and returns an error.
     TearAndDie,
     /// It panics.
     Panic,
 }
 
 impl<S: Storage> FaultyStorage<S> {
-    /// A store that does what the plan says, and otherwise what `inner` does.
+    /// Returns a store that does the operations of `inner`, unless `plan` returns a fault.
     pub fn new(inner: S, plan: impl FnMut(&Operation<'_>) -> Fault + Send + 'static) -> Self {
         Self {
             inner,

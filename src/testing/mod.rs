@@ -1,19 +1,21 @@
-//! The test kit: turn the clock by hand, and drive a whole app without a thread.
+//! Tests of programs that use jobber: move the clock by hand, and run a whole app without
+//! threads.
 //!
 //! [`Simulation`] is an app whose clock stands still until
-//! [`advance`](Simulation::advance) moves it, from one due time to the next; a
-//! month passes in milliseconds, and the same way each time. [`ManualClock`] is
-//! its clock, which an app with real threads can have too.
+//! [`advance`](Simulation::advance) moves it, from one due time to the next. A month takes
+//! milliseconds, and every run is the same. [`ManualClock`] is its clock, which an app
+//! with real threads can have too. [`FaultyStorage`] is a store that fails on demand, and
+//! [`storage_conformance`] checks a store of your own.
 //!
-//! A test of one's own schedule:
+//! A test of a program's own schedule:
 //!
 //! ```
 //! use std::sync::{Arc, Mutex};
 //! use std::time::Duration;
 //! use jobber::{Backoff, testing::Simulation};
 //!
-//! // What is tested: a feed that is polled each 15 seconds, and tried again
-//! // after a second when the network is down.
+//! // What is tested: a feed is polled every 15 seconds, and retried after a second
+//! // when the network is down.
 //! fn poll_feed(
 //!     app: &jobber::Jobber,
 //!     fetch: impl Fn() -> Result<(), String> + Send + Sync + Clone + 'static,
@@ -44,8 +46,11 @@
 
 pub(crate) mod conformance;
 pub(crate) mod faulty;
+pub(crate) mod inline_executor;
+pub(crate) mod manual_clock;
 pub(crate) mod simulation;
 
 pub use self::conformance::storage_conformance;
 pub use self::faulty::{Fault, FaultyStorage, Operation};
-pub use self::simulation::{ManualClock, Simulation, Sleep};
+pub use self::manual_clock::{ManualClock, Sleep};
+pub use self::simulation::Simulation;

@@ -320,7 +320,10 @@ impl World {
             let id = record.id().to_string();
             let jobs = [&self.model.jobs, &self.model.unresolved];
             if !jobs.iter().any(|jobs| jobs.contains_key(&id)) {
-                return Err(format!("the store has {}, which was never told", record.id()));
+                return Err(format!(
+                    "the store has {}, which was never told",
+                    record.id()
+                ));
             }
         }
         if is_stopped {
@@ -329,7 +332,9 @@ impl World {
         if self.is_healthy() {
             for job in self.model.jobs.values_mut() {
                 let is_unpredicted = job.unpredicted.is_some();
-                let is_there = records.iter().any(|record| *record.id() == *job.id.as_str());
+                let is_there = records
+                    .iter()
+                    .any(|record| *record.id() == *job.id.as_str());
                 let plan = job.next_plan.as_ref().unwrap_or(&job.plan);
                 let should = job.is_live() && plan.durable && !job.is_ending;
                 if !is_unpredicted && is_there != should {

@@ -541,7 +541,9 @@ impl Saved {
             && let Times::Cron { .. } = recurring.times
             && self.attempts == 0
         {
-            let next = recurring.times.after(recurring.handled.max(recurring.last_run));
+            let next = recurring
+                .times
+                .after(recurring.handled.max(recurring.last_run));
             if next != recurring.nominal {
                 recurring.nominal = next;
                 (plan.due, plan.unread) = (Due::Wall(next), None);

@@ -256,9 +256,9 @@ impl Plan {
             run_before: i64::MIN,
             made_up: 0,
             dealt_with: i64::MIN,
-            handled: options
-                .start_ms
-                .map_or(now.wall, |ms| now.wall.max(now.wall + i64::from(ms) * MS - 1)),
+            handled: options.start_ms.map_or(now.wall, |ms| {
+                now.wall.max(now.wall + i64::from(ms) * MS - 1)
+            }),
             covers: None,
             makes_up: false,
         });

@@ -144,7 +144,10 @@ impl World {
     /// The process has started, and has what its store had.
     fn take_up(&mut self) -> Result<(), String> {
         let records = self.disk.records();
-        let found: Vec<_> = records.iter().map(|record| record.id().to_string()).collect();
+        let found: Vec<_> = records
+            .iter()
+            .map(|record| record.id().to_string())
+            .collect();
         let lacks = self.process().lacks;
         self.model.boot(now(&self.clock), &found, lacks);
         self.meet_restored(found)

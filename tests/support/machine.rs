@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use jobber::testing::{Fault, FaultyStorage, ManualClock, Operation, Simulation};
 use jobber::MemoryStorage;
+use jobber::testing::{Fault, FaultyStorage, ManualClock, Operation, Simulation};
 
 use super::Log;
 use super::record::JobRecord;

@@ -101,9 +101,8 @@ mod text {
     use time::format_description::well_known::Rfc3339;
     use time::macros::format_description;
 
-    const FORMAT: &[BorrowedFormatItem<'_>] = format_description!(
-        "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:9]Z"
-    );
+    const FORMAT: &[BorrowedFormatItem<'_>] =
+        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:9]Z");
 
     pub fn format(time: &OffsetDateTime) -> String {
         time.format(FORMAT).unwrap()

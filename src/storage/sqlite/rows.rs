@@ -16,7 +16,7 @@ use crate::job::record::{
 use crate::storage::contract::{Change, Loaded};
 use crate::value::id::JobId;
 use crate::value::status::JobStatus;
-use crate::value::timestamp::{self, Stamp};
+use crate::value::timestamp::{self, TimestampText};
 
 /// The columns, in the order in which they are read and written.
 const COLUMNS: &str = "id, task, args, due, nominal, trigger, cron, interval_ns, zone, \
@@ -113,8 +113,8 @@ fn put(insert: &mut Statement<'_>, record: &JobRecord) -> rusqlite::Result<()> {
             zone,
             progress.attempts,
             progress.last_failure.map(JobStatus::as_str),
-            start_intent.as_ref().map(Stamp::as_str),
-            timestamp::write(*scheduled_at).as_str(),
+            start_intent.as_ref().map(TimestampText::as_str),
+            timestamp::format(*scheduled_at).as_str(),
             options,
             recurring,
             version,
@@ -142,7 +142,7 @@ fn advance(
             nominal.as_str(),
             progress.attempts,
             progress.last_failure.map(JobStatus::as_str),
-            start_intent.as_ref().map(Stamp::as_str),
+            start_intent.as_ref().map(TimestampText::as_str),
             recurring,
         ])
     });
@@ -151,21 +151,21 @@ fn advance(
 
 /// The times of a job's progress, as they are written.
 struct Times {
-    due: Stamp,
-    nominal: Stamp,
-    start_intent: Option<Stamp>,
+    due: TimestampText,
+    nominal: TimestampText,
+    start_intent: Option<TimestampText>,
 }
 
 impl Times {
     fn of(progress: &ProgressRecord) -> Self {
-        let due = timestamp::write(progress.due);
+        let due = timestamp::format(progress.due);
         // For most jobs it is the same.
         let nominal = if progress.nominal == progress.due {
             due
         } else {
-            timestamp::write(progress.nominal)
+            timestamp::format(progress.nominal)
         };
-        let start_intent = progress.start_intent.map(timestamp::write);
+        let start_intent = progress.start_intent.map(timestamp::format);
         Self {
             due,
             nominal,
@@ -335,7 +335,7 @@ fn integer<T: TryFrom<i64>>(column: &str, value: ValueRef<'_>) -> Result<T, Stri
 
 fn time(column: &str, value: ValueRef<'_>) -> Result<OffsetDateTime, String> {
     let text = text(column, value)?;
-    timestamp::read(text).map_err(|error| format!("{column} is {text:?}, and {error}"))
+    timestamp::parse(text).map_err(|error| format!("{column} is {text:?}, and {error}"))
 }
 
 fn from_json<T: DeserializeOwned>(column: &str, value: ValueRef<'_>) -> Result<T, String> {

@@ -1,0 +1,63 @@
+//! The [`Executor`] trait: what an app needs of a runtime.
+
+use crate::executor::job_future::{BlockingJob, JobFuture};
+#[cfg(not(feature = "thread-pool"))]
+use crate::sync::primitives::thread;
+
+/// Runs the futures of an app's jobs.
+///
+/// Every `Fn(JobFuture)` is an executor, so the `spawn` function of a runtime is enough:
+///
+/// ```
+/// use jobber::Jobber;
+///
+/// let app = Jobber::builder()
+///     .executor(|job| smol::spawn(job).detach())
+///     .build()?;
+/// # Ok::<(), jobber::StartError>(())
+/// ```
+pub trait Executor: Send + Sync + 'static {
+    /// Takes a future and polls it until it is ready.
+    ///
+    /// If the future is dropped before it is ready, its attempt fails with
+    /// [`ExecutorDropped`](crate::ExecutorDropped).
+    ///
+    /// # Blocking
+    /// The timer's thread and the threads that schedule call this. It should pass the
+    /// future on and return. An executor that polls the future inside `spawn` blocks
+    /// its caller for that time.
+    ///
+    /// # Panics
+    /// A panic in `spawn` drops the future, and so fails the attempt. It does not reach
+    /// the caller.
+    fn spawn(&self, job: JobFuture);
+
+    /// Takes a job of a [`blocking_task`](crate::Jobber::blocking_task) and calls
+    /// [`run`](BlockingJob::run) on a thread that may block.
+    ///
+    /// With the feature `thread-pool`, the default is the thread pool of the crate
+    /// `blocking`, which smol and async-std use as well. It starts threads as it needs
+    /// them, up to 500 or `BLOCKING_MAX_THREADS`. Idle threads stay for a while; in
+    /// `blocking` 1.7.0 they stay for ever. Without the feature, the default starts a
+    /// thread for each job.
+    ///
+    /// What [`spawn`](Executor::spawn) says about dropping, blocking and panics holds
+    /// here too.
+    fn spawn_blocking(&self, job: BlockingJob) {
+        #[cfg(feature = "thread-pool")]
+        blocking::unblock(move || job.run()).detach();
+        #[cfg(not(feature = "thread-pool"))]
+        {
+            // If no thread can be started, the job is dropped, and so its attempt fails.
+            let _ = thread::Builder::new()
+                .name("jobber-blocking".into())
+                .spawn(move || job.run());
+        }
+    }
+}
+
+impl<F: Fn(JobFuture) + Send + Sync + 'static> Executor for F {
+    fn spawn(&self, job: JobFuture) {
+        self(job)
+    }
+}

@@ -1,0 +1,162 @@
+//! [`SpawnedAttempt`]: one attempt of a job that was passed to the executor.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use crate::job::live_job::{Attempt, Body, Exit, Fired};
+use crate::job::live_job::{AttemptFailure, LiveJob};
+use crate::job::stop::Killed;
+use crate::sync::panics::catch_panic;
+use crate::sync::primitives::Arc;
+use crate::sync::waiter::{Condition, Waiter};
+use crate::value::id::JobId;
+use crate::value::time_units::Now;
+
+/// An attempt that the executor polls, whether or not it has begun. Dropping it before
+/// it is ready fails the attempt.
+pub(crate) struct SpawnedAttempt {
+    job: Arc<dyn LiveJob>,
+    state: State,
+}
+
+enum State {
+    /// Not begun. The timer has fired the job.
+    Fired,
+    /// Not begun. The timer found the job due at this time and has not fired it.
+    Due(Now),
+    Running(Running),
+    Ended,
+}
+
+struct Running {
+    attempt: u32,
+    /// `None` once it has been dropped.
+    body: Option<Body>,
+    /// The body was ready, and has reported its result to the job.
+    has_reported: bool,
+    /// Made when the body is pending for the first time.
+    force_stop: Option<Waiter<Killed>>,
+}
+
+impl SpawnedAttempt {
+    /// An attempt of a job that has been fired.
+    pub(crate) fn new(job: Arc<dyn LiveJob>) -> Self {
+        Self {
+            job,
+            state: State::Fired,
+        }
+    }
+
+    /// An attempt of a job that was found due at `now` and has not been fired.
+    pub(crate) fn due(job: Arc<dyn LiveJob>, now: Now) -> Self {
+        Self {
+            job,
+            state: State::Due(now),
+        }
+    }
+
+    pub(crate) fn id(&self) -> &JobId {
+        &self.job.core().id
+    }
+
+    /// Polls the attempt. If it is ready and its job must be removed from the table,
+    /// removes the job.
+    pub(crate) fn poll_and_remove(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if ready!(self.poll(cx)) == Exit::MustRemove {
+            self.job.leave();
+        }
+        Poll::Ready(())
+    }
+
+    /// Polls the attempt. If it returns [`Exit::MustRemove`], the caller removes the job
+    /// from the table.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Exit> {
+        if let State::Fired | State::Due(_) = self.state {
+            let job = self.job.clone();
+            let begun = match std::mem::replace(&mut self.state, State::Ended) {
+                State::Due(now) => job.fire_and_begin(now),
+                _ => job.begin(),
+            };
+            let Some(Attempt { number, body }) = begun else {
+                return Poll::Ready(Exit::Done);
+            };
+            self.state = State::Running(Running {
+                attempt: number,
+                body: Some(body),
+                has_reported: false,
+                force_stop: None,
+            });
+        }
+        let State::Running(running) = &mut self.state else {
+            return Poll::Ready(Exit::Done);
+        };
+        let exit = ready!(running.poll(&self.job, cx));
+        running.drop_body(&self.job);
+        self.state = State::Ended;
+        Poll::Ready(exit)
+    }
+}
+
+impl Running {
+    /// Ready when the body is ready, has panicked, or must be dropped.
+    fn poll(&mut self, job: &Arc<dyn LiveJob>, cx: &mut Context<'_>) -> Poll<Exit> {
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(Exit::Done);
+        };
+        let force_stop = self.force_stop.as_ref();
+        if force_stop.is_some_and(|waiter| waiter.condition().ready().is_some()) {
+            return Poll::Ready(Exit::Done);
+        }
+        match catch_panic(|| body.as_mut().poll(cx)) {
+            Ok(Poll::Ready(exit)) => {
+                self.has_reported = true;
+                Poll::Ready(exit)
+            }
+            Err(message) => {
+                job.fail_attempt(self.attempt, AttemptFailure::Panicked(message));
+                Poll::Ready(Exit::Done)
+            }
+            Ok(Poll::Pending) => {
+                let attempt = self.attempt;
+                let force_stop = self
+                    .force_stop
+                    .get_or_insert_with(|| Waiter::new(Killed(job.control(attempt))));
+                Pin::new(force_stop).poll(cx).map(|()| Exit::Done)
+            }
+        }
+    }
+
+    /// Drops the body, and then reports to the job that the body is gone.
+    fn drop_body(&mut self, job: &Arc<dyn LiveJob>) {
+        let Some(body) = self.body.take() else {
+            return;
+        };
+        if let Err(message) = catch_panic(|| drop(body)) {
+            job.fail_attempt(self.attempt, AttemptFailure::Panicked(message));
+        }
+        // A body that reports its result reports its end with it.
+        if !self.has_reported {
+            job.body_gone(self.attempt);
+        }
+    }
+}
+
+impl Drop for SpawnedAttempt {
+    fn drop(&mut self) {
+        match std::mem::replace(&mut self.state, State::Ended) {
+            State::Ended => {}
+            State::Fired => self.job.refuse(),
+            State::Due(now) => {
+                if self.job.on_timer(now) == Fired::Start {
+                    self.job.refuse();
+                }
+            }
+            State::Running(mut running) => {
+                self.job
+                    .fail_attempt(running.attempt, AttemptFailure::Dropped);
+                running.drop_body(&self.job);
+            }
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! [`Event`]: something that happened in an app.
+
+use std::fmt;
+
+use time::{Duration, OffsetDateTime};
+
+use crate::sync::primitives::Arc;
+use crate::value::id::JobId;
+use crate::value::run::Run;
+use crate::value::status::JobStatus;
+
+/// Something that happened in an app.
+///
+/// Its `Display` is one line for a log.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// Something happened to a job.
+    Job(JobEvent),
+    /// The wall clock was set, or the machine was suspended: the wall clock and the
+    /// monotonic clock have moved by different amounts, half a second or more apart.
+    /// Jobs that are due by the wall clock follow it.
+    ClockStepped {
+        /// How far the wall clock moved, less the time that passed. It is positive if the
+        /// clock moved forward.
+        by: Duration,
+    },
+    /// The reader was too slow, and this many events were left out at this place.
+    Missed(u64),
+}
+
+/// Something that happened to a job.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct JobEvent {
+    /// When it happened, by the wall clock, in the app's time zone.
+    pub at: OffsetDateTime,
+    /// The id of the job.
+    pub id: JobId,
+    /// The name of the job's task.
+    pub task: Arc<str>,
+    /// What happened.
+    pub kind: JobEventKind,
+}
+
+/// What happened to a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum JobEventKind {
+    /// The job was scheduled, or replaced.
+    Scheduled {
+        /// When it is due.
+        due: OffsetDateTime,
+    },
+    /// The job was in the store when the app started, and continues.
+    Restored {
+        /// When it is due. This may be in the past.
+        due: OffsetDateTime,
+    },
+    /// An attempt started.
+    Started {
+        /// The number of the run, from 1.
+        run: u64,
+        /// The number of the attempt in that run, from 1.
+        attempt: u32,
+    },
+    /// An attempt failed, and there will be another.
+    Retrying {
+        /// The number of the attempt that failed, from 1.
+        attempt: u32,
+        /// When the next attempt is due.
+        due: OffsetDateTime,
+    },
+    /// A run of a recurring job ended.
+    RunEnded(Run),
+    /// Scheduled times of a recurring job passed without a run.
+    Misfired {
+        /// The scheduled time of the next run, as the job's [`Misfire`](crate::Misfire)
+        /// policy chose it.
+        next: OffsetDateTime,
+    },
+    /// The job was cancelled or aborted, or the app stopped before it ran.
+    Cancelled,
+    /// The job ended in any other way, with this status.
+    Ended(JobStatus),
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Event::Job(event) => event.fmt(f),
+            Event::ClockStepped { by } => write!(f, "the wall clock stepped by {by}"),
+            Event::Missed(count) => write!(f, "{count} events were missed"),
+        }
+    }
+}
+
+impl fmt::Display for JobEvent {
+    /// The time, the name of the task, the id of the job, and what happened.
+    ///
+    /// ```
+    /// # let sim = jobber::testing::Simulation::new();
+    /// # let mut events = sim.app().events();
+    /// let greet = sim.app().task("greet", || async {}).register()?;
+    /// let _ = greet.schedule(()).id("x").push().wait_blocking()?;
+    /// assert_eq!(
+    ///     events.try_next().unwrap().to_string(),
+    ///     "2000-01-01 0:00:00.0 +00:00:00 greet x: scheduled for 2000-01-01 0:00:00.0 +00:00:00"
+    /// );
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}: {}", self.at, self.task, self.id, self.kind)
+    }
+}
+
+impl fmt::Display for JobEventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            JobEventKind::Scheduled { due } => write!(f, "scheduled for {due}"),
+            JobEventKind::Restored { due } => write!(f, "restored, due {due}"),
+            JobEventKind::Started { run, attempt } => {
+                write!(f, "started run {run}, attempt {attempt}")
+            }
+            JobEventKind::Retrying { attempt, due } => {
+                write!(f, "attempt {attempt} failed, to be tried again at {due}")
+            }
+            JobEventKind::RunEnded(run) => write!(f, "run {} ended: {}", run.number, run.status),
+            JobEventKind::Misfired { next } => write!(f, "missed its time, and runs for {next}"),
+            JobEventKind::Cancelled => f.write_str("cancelled"),
+            JobEventKind::Ended(status) => write!(f, "ended: {status}"),
+        }
+    }
+}
