@@ -1,6 +1,6 @@
-//! A process that schedules, runs, cancels and replaces jobs, and is killed at
-//! random instants (`SIGKILL`); and an oracle that reads what it was promised
-//! and what it ran.
+//! A process that schedules, runs, cancels and replaces jobs and is killed at random
+//! instants (`SIGKILL`), and an oracle that reads from a log what it was promised and what it
+//! ran.
 //!
 //! `JOBBER_KILLS=5000 cargo test --release --all-features --test kill` does it
 //! more often.
@@ -233,7 +233,7 @@ fn live(app: &Jobber, tasks: &Tasks, log: &Log, thread: u64) {
                 replace(tasks, log, &job, &mut rng).map(|job| jobs.push(job))
             }
             4 if !jobs.is_empty() => {
-                // Whoever has seen it done knows that it does not run again.
+                // After a job was seen done, it must not run again.
                 let job = jobs.swap_remove(rng.usize(..jobs.len()));
                 let status = job.wait_timeout(MILLI * 50).wait_blocking();
                 if status.is_final() {
@@ -440,12 +440,11 @@ struct Figures {
 /// One job between two promises.
 #[derive(Default)]
 struct Known {
-    /// Scheduling has returned, and nobody has taken the promise back.
+    /// Scheduling has returned, and the promise has not been taken back.
     is_promised: bool,
-    /// Cancelling has returned, or somebody has seen it done.
+    /// Cancelling has returned, or the job was seen done.
     is_barred: bool,
-    /// Somebody asks for another promise, or takes it back: what comes is not
-    /// known, until he is told.
+    /// A replacement or a cancel has begun and has not returned: the outcome is unknown.
     is_open: bool,
     /// Attempts that were started, by the time that they were for, with the life
     /// that they were last started in.
@@ -525,7 +524,7 @@ fn judge(log: &str, figures: &mut Figures) -> std::result::Result<(), String> {
                 let nominal = word().parse().map_err(|_| line.to_string())?;
                 job.ended.entry(run).or_default().insert(nominal);
             }
-            _ => return fault("nobody writes that"),
+            _ => return fault("an unknown entry"),
         }
     }
     for (id, job) in &mut jobs {

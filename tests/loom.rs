@@ -1,15 +1,14 @@
-//! Whole apps under a model checker, which tries the orders in which their threads
-//! can go on: with real handles, the real timer's thread, and a clock that is turned
-//! by hand.
+//! Whole apps under a model checker, which tries the orders in which their threads can go
+//! on: with real handles, the real timer thread, and a clock that the model moves.
 //!
-//! Each model gives what it came to, and names all that it can come to: one that
-//! never gets to the race that it is about fails. loom switches threads at every
-//! atomic, lock and condition variable of ours and of event-listener's; a thread that
-//! nobody wakes any more is a deadlock, which it reports with the way that led there.
+//! Each model returns its outcome and names every possible outcome: a model that never
+//! reaches the race that it is about fails. loom switches threads at every atomic, lock and
+//! condition variable of jobber and of event-listener. A thread that is never woken is a
+//! deadlock, which loom reports with the order that led to it.
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test --release --no-default-features --features
-//! serde --test loom` runs it; `LOOM_MAX_PREEMPTIONS` sets how often a thread may be
-//! held up where it need not wait, in place of the bound that is given here.
+//! serde --test loom` runs it. `LOOM_MAX_PREEMPTIONS` replaces the bounds on preemptions
+//! that are set here.
 #![cfg(loom)]
 
 #[path = "loom/durable.rs"]
@@ -40,17 +39,17 @@ use loom::thread;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Runs the model in every order in which no more than so many threads are held up,
-/// and compares what it came to with what it can come to.
+/// Runs the model in every order with at most `preemptions` preemptions, and compares the
+/// outcomes with the expected ones.
 fn explore<T>(preemptions: usize, expected: &[T], model: impl Fn() -> T + Send + Sync + 'static)
 where
     T: Ord + Clone + Debug + Send + 'static,
 {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
-    // An execution is one path of so many switches.
+    // The limit of thread switches in one execution.
     builder.max_branches = 100_000;
-    // Not the model's: these belong to no execution.
+    // These belong to no execution.
     let seen = Arc::new(Mutex::new((0, BTreeSet::new())));
     let noting = seen.clone();
     builder.check(move || {
@@ -64,8 +63,8 @@ where
     assert_eq!(*seen, expected.iter().cloned().collect());
 }
 
-/// An app on a clock that stands, with the timer's thread, and a thread for each
-/// future that it spawns.
+/// An app on a clock that stands still, with the timer thread, and a thread for each future
+/// that it spawns.
 fn app() -> (Jobber, ManualClock) {
     app_with(|builder| builder)
 }
@@ -73,7 +72,7 @@ fn app() -> (Jobber, ManualClock) {
 fn app_with(configure: impl FnOnce(JobberBuilder) -> JobberBuilder) -> (Jobber, ManualClock) {
     let clock = ManualClock::new();
     let builder = Jobber::builder()
-        // With a seed there is one table, however many cores this machine has.
+        // With a seed there is one shard on every machine.
         .seed(0)
         .clock(clock.clone())
         .executor(on_a_thread);
@@ -89,8 +88,8 @@ fn stop(app: &Jobber) {
     app.shutdown(Duration::ZERO).wait_blocking();
 }
 
-/// loom's own way to poll a future does so once more unasked, and who is never woken
-/// could go on by that.
+/// loom's `block_on` polls a future once more without a wake-up, which would hide a missing
+/// one.
 #[derive(Default)]
 struct Sleep {
     is_woken: loom::sync::Mutex<bool>,

@@ -1,11 +1,10 @@
-//! A power cut, simulated: what a program wrote to its disk is noted, operation
-//! by operation, and from this every folder that a disk may hold if the power
-//! fails at some moment is built, opened, and compared with what the program had
-//! been promised by then.
+//! Simulated power cuts: each operation of a program on its disk is recorded. From the
+//! record, folders are built that the disk may have if the power fails at some moment; each
+//! is opened and compared with what the program had been promised by then.
 //!
 //! The program is this test again, with a small library before the C library
 //! (`power_cut/shim.c`) that keeps the journal. What is certain, and what is left
-//! to chance, is in `power_cut/disk.rs`: all that was synced is there. Of a file
+//! to chance, is in `power_cut/disk.rs`: everything synced is there. Of a file
 //! each sector of 512 bytes is in any state that it had since the last sync, and
 //! so is the length; of a folder, each name. Sometimes all stops in order at one
 //! operation, which is torn.
@@ -197,12 +196,12 @@ struct History {
 
 const PROGRAMS: u64 = 3;
 
-/// Cuts the power many times. Gives what that did.
+/// Cuts the power many times and returns the outcome.
 fn cut(synchronous: Synchronous) -> Result<Found> {
     let variable = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>());
     let seed = variable("JOBBER_CUT_SEED").unwrap_or_else(|| Ok(fastrand::u64(..)))?;
     let cuts = variable("JOBBER_CUTS").unwrap_or(Ok(1_000))?;
-    // In memory: here nobody cuts the power.
+    // In memory: the power of this machine is not cut.
     let memory = Path::new("/dev/shm");
     let mut dir = tempfile::Builder::new();
     dir.prefix("jobber-power-cut-");
@@ -247,7 +246,7 @@ fn cut(synchronous: Synchronous) -> Result<Found> {
 }
 
 impl History {
-    /// Gives one of the folders that were left, and what is promised there.
+    /// Returns one of the folders that were left, and what is promised there.
     fn cut(
         &mut self,
         events: &[Event],

@@ -48,7 +48,7 @@ fn a_job_that_is_replaced_in_its_first_poll_is_removed_when_it_is_done() -> Resu
     });
     let registered = registered.register()?;
     let task = cell.get_or_init(|| registered);
-    delay_all(&task, SECOND, 0..MANY)?;
+    delay_all(task, SECOND, 0..MANY)?;
     sim.advance(MINUTE);
     assert_eq!(runs.load(Ordering::SeqCst), MANY + 1);
     assert!(sim.app().jobs().is_empty());

@@ -11,7 +11,7 @@ use crate::support::{
     without_deadlock,
 };
 use futures_lite::{Stream, StreamExt};
-use jobber::testing::{ManualClock, Simulation};
+use jobber::testing::Simulation;
 use jobber::{Backoff, Event, Job, JobEventKind, JobStatus, Jobber, Misfire, Wait};
 use time::macros::datetime;
 
@@ -174,8 +174,7 @@ fn a_notified_wait_that_ends_or_is_dropped_wakes_the_next_without_a_lock() -> Re
 #[test]
 fn the_waker_of_wait_all_may_look_at_a_stored_job_during_shutdown() -> Result {
     without_deadlock(|| {
-        let storage = jobber::MemoryStorage::new();
-        let mut sim = Simulation::with(0, ManualClock::new(), |app| app.storage(storage))?;
+        let mut sim = crate::support::Machine::new().boot();
         let task = sim.app().task("t", async |_: u32| ()).durable();
         let task = task.register()?;
         let job = task.schedule(1).delay(HOUR).wait_blocking()?;

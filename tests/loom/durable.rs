@@ -1,5 +1,5 @@
-//! Jobs that a store keeps: its thread answers whoever asked, and what it has not
-//! been told is not shown.
+//! Stored jobs: the store thread answers its callers, and a change is not visible before it
+//! is stored.
 #![cfg(feature = "serde")]
 
 use std::sync::Arc;
@@ -78,7 +78,7 @@ fn shutdown_and_schedule_of_a_stored_job_what_was_accepted_ran_or_is_in_the_stor
         let kept = storage.records().len();
         match (status, kept, runs.load(Ordering::SeqCst)) {
             (Some(JobStatus::Success), 0, 1) => "ran",
-            // The next process sees to it, once more if its run was cut.
+            // The next process runs it, again if its run was interrupted.
             (Some(JobStatus::Scheduled | JobStatus::Running), 1, 0 | 1) => "kept",
             (None, 0, 0) => "refused",
             other => panic!("status, kept, runs: {other:?}"),

@@ -1,4 +1,5 @@
-//! Two things happen to one job at once: one of them is first, and all see the same.
+//! Two things happen to one job at once: one of them is first, and every thread sees the
+//! same order.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -239,8 +240,8 @@ fn shutdown_and_schedule_what_was_accepted_comes_to_an_end() {
     });
 }
 
-/// The second to call it saw that the app had stopped before the first had noted what
-/// was left running, and gave an empty list: found by this model.
+/// Regression, found by this model: the second caller saw that the app had stopped before
+/// the first had recorded what was left running, and returned an empty list.
 #[test]
 fn two_shutdowns_at_once_are_given_the_same_list() {
     explore(3, &[()], || {
@@ -267,7 +268,7 @@ fn a_shutdown_with_a_grace_ends_with_the_last_run() {
             let task = app.task("t", yield_now).register().unwrap();
             app.start().wait_blocking().unwrap();
             let job = task.schedule(()).push().wait_blocking().unwrap();
-            // No time passes: what the end of the run does not wake, waits for ever.
+            // No time passes: a thread that the end of the run does not wake waits for ever.
             let left = app.shutdown(SECOND).wait_blocking();
             assert!(left.is_empty());
             let status = job.status();

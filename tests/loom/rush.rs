@@ -1,4 +1,4 @@
-//! Many that come due at once: the drainers that share them leave none out.
+//! Many jobs that are due at once: the runners that share them start each of them.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use loom::thread::{self, JoinHandle, ThreadId};
 
 use crate::{SECOND, explore, poll_only_when_woken, stop};
 
-/// What is spawned, in order. Whoever likes takes some and polls it.
+/// The spawned futures, in order, from which any thread takes one to poll.
 #[derive(Clone, Default)]
 struct Spawned(Arc<(Mutex<Jobs>, Condvar)>);
 
@@ -58,11 +58,11 @@ impl Executor for Spawned {
     }
 }
 
-/// Which threads have run some, one entry for each run.
+/// The threads that have run a job, one entry for each run.
 type RanBy = Arc<Mutex<Vec<ThreadId>>>;
 
-/// An app whose timer is turned by hand, and whose jobs run on a thread of their own and
-/// wherever else they are taken.
+/// An app whose timer the model drives, and whose jobs run on a thread of their own and on
+/// any other that takes one.
 struct Rush {
     spawned: Spawned,
     sim: Simulation,
@@ -73,7 +73,7 @@ struct Rush {
 }
 
 impl Rush {
-    /// So many jobs are due in a second.
+    /// Schedules jobs that are due in a second.
     fn of(jobs: usize) -> Self {
         let spawned = Spawned::default();
         let sim = Simulation::on(spawned.clone());
@@ -98,7 +98,7 @@ impl Rush {
         }
     }
 
-    /// Waits for all of them, and gives how they ended and which threads have run some.
+    /// Waits for all jobs and returns how they ended and which threads have run some.
     fn end(self) -> (Vec<JobStatus>, Vec<ThreadId>) {
         let statuses = self.jobs.iter().map(|job| job.wait_blocking()).collect();
         self.spawned.end();
@@ -108,7 +108,7 @@ impl Rush {
         (statuses, ran_by)
     }
 
-    /// The same of jobs that all run, and only once. Gives how many threads have run some.
+    /// The same for jobs that all run exactly once. Returns how many threads have run some.
     fn end_well(self) -> usize {
         let (statuses, ran_by) = self.end();
         assert!(statuses.iter().all(|status| *status == JobStatus::Success));

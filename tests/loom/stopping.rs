@@ -1,4 +1,4 @@
-//! Who is told to stop is told, once: a function on a thread, and a future.
+//! Stop tokens: a function on a thread, and a future, see the stop exactly once.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -57,7 +57,7 @@ fn a_function_that_waits_for_its_token_is_told_of_an_abort() {
         let counted = began.clone();
         let task = app.blocking_task("t", move |cx: JobContext| {
             counted.fetch_add(1, Ordering::SeqCst);
-            // Nobody else ends it: a thread that is not told is one too many.
+            // Nothing else ends it: a thread that misses the stop is left over.
             cx.stop_token().stopped().wait_blocking();
             assert!(cx.stop_token().is_stopped());
         });
@@ -82,7 +82,7 @@ fn a_function_that_waits_for_its_token_is_told_of_a_shutdown() {
         let task = task.register().unwrap();
         app.start().wait_blocking().unwrap();
         let job = task.schedule(()).push().wait_blocking().unwrap();
-        // No time passes: it ends with the run, or never.
+        // No time passes: the wait ends with the run, or never.
         let left = app.shutdown(SECOND).wait_blocking();
         assert_eq!(left, []);
         match job.status() {
@@ -93,7 +93,7 @@ fn a_function_that_waits_for_its_token_is_told_of_a_shutdown() {
     });
 }
 
-/// Counts how often somebody is woken.
+/// Counts wake-ups.
 struct Count {
     woken: Arc<AtomicUsize>,
     waker: Waker,

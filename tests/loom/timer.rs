@@ -1,4 +1,4 @@
-//! The timer's thread misses nothing on its way to sleep.
+//! The timer thread misses nothing on its way to sleep.
 
 use std::time::Duration;
 
@@ -10,11 +10,10 @@ use time::OffsetDateTime;
 
 use crate::{SECOND, app, app_with, explore, stop};
 
-/// The flag that ends the thread was set under no lock. A thread that had just begun
-/// could miss it while its handle was missed by who set it, and nobody would wake it:
-/// the shutdown waited its whole second for the thread, which then slept on for good.
-/// x86 orders the four accesses, other processors and the language's rules do not:
-/// found by these models, none of which came to an end.
+/// Regression, found by these models: the flag that ends the timer thread was set without a
+/// lock. A thread that had just begun could miss it while the caller missed the handle of
+/// the thread, and nothing woke the thread: shutdown waited its whole second, and the thread
+/// slept for ever. x86 orders the four accesses; other processors and the language do not.
 #[test]
 fn an_app_that_is_stopped_while_its_timer_thread_begins_ends() {
     explore(3, &[()], || {
@@ -24,7 +23,7 @@ fn an_app_that_is_stopped_while_its_timer_thread_begins_ends() {
     });
 }
 
-/// Goes on by itself, by a nanosecond whenever it is looked at, and wakes nobody.
+/// A clock that advances by a nanosecond at each reading, and wakes nothing.
 struct Ticking(AtomicU64);
 
 impl Clock for Ticking {
@@ -68,7 +67,7 @@ fn a_clock_that_is_turned_while_a_job_is_scheduled_hides_neither() {
         let turner = thread::spawn(move || turned.advance(SECOND));
         let job = task.schedule(()).delay(SECOND).wait_blocking().unwrap();
         turner.join().unwrap();
-        // Whichever was first: by now it is due.
+        // In either order, it is due by now.
         clock.advance(SECOND);
         assert_eq!(job.wait_blocking(), JobStatus::Success);
         stop(&app);

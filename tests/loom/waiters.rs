@@ -1,4 +1,4 @@
-//! Who waits is woken when it is done, and none is missed.
+//! Every waiter of a job is woken when the job is done.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -52,7 +52,7 @@ fn who_waits_for_a_job_of_an_app_with_threads_returns_with_its_end() {
     });
 }
 
-/// Counts, and looks at the job where it is woken.
+/// Counts wake-ups, and reads the job within `wake`.
 struct Watch {
     job: Job<()>,
     woken: AtomicUsize,
@@ -108,7 +108,7 @@ fn watch_runs(job: &Job<()>) -> Vec<u64> {
     let mut seen = Vec::new();
     loop {
         let next = job.next_run();
-        // What ends from here on, the wait has to give.
+        // The wait has to return a run that ends from now on.
         let ended = job.last_run().map_or(0, |run| run.number);
         match next.wait_blocking() {
             Some(run) => {
@@ -176,7 +176,7 @@ fn who_waits_for_all_jobs_returns_when_the_last_has_ended() {
 /// A limit that passes at any moment.
 const MOMENT: Duration = Duration::from_nanos(1);
 
-/// Waits for as long as `wait` does. Gives what it gave.
+/// Polls `wait` to its end and returns its value.
 fn status_after(job: &Job<i32>, wait: impl FnOnce(&Job<i32>) -> JobStatus) -> JobStatus {
     let was_done = job.is_done();
     let status = wait(job);

@@ -228,7 +228,7 @@ impl File {
 enum Target {
     Folder,
     Marks,
-    /// What the processes share. Whoever comes first makes it anew.
+    /// What the processes share. The first process creates it.
     Memory,
     File(usize),
 }
@@ -260,7 +260,7 @@ impl Disk {
         disk
     }
 
-    /// Follows the program by one event. Gives its marks.
+    /// Applies one event of the program and returns its marks.
     pub fn apply<'a>(&mut self, event: &'a Event) -> &'a [u8] {
         self.now += 1;
         let now = self.now;

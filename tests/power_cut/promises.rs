@@ -26,7 +26,7 @@ pub struct Found {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// The version of its arguments that somebody asked for last.
+    /// The version of the arguments that was requested last.
     asked: u64,
     /// The one that was acknowledged last.
     promised: u64,
@@ -39,7 +39,7 @@ struct Known {
 #[derive(Debug, Default)]
 pub struct Promises {
     jobs: BTreeMap<String, Known>,
-    /// Those that stay, in the order in which each thread asked for them.
+    /// The jobs that stay, in the order in which each thread requested them.
     kept: BTreeMap<String, Vec<String>>,
 }
 
@@ -83,7 +83,7 @@ impl Promises {
             "begins" => job.begun = number,
             "cancels" => job.is_cancelling = true,
             "gone" => job.is_gone = true,
-            _ => panic!("nobody writes {mark}"),
+            _ => panic!("unknown mark {mark}"),
         }
     }
 
@@ -95,7 +95,7 @@ impl Promises {
         found: &mut Found,
     ) -> Result<Option<String>, String> {
         if let Some(id) = records.keys().find(|id| !self.jobs.contains_key(*id)) {
-            return Err(format!("{id} is in the store, and nobody asked for it"));
+            return Err(format!("{id} is in the store, and was never requested"));
         }
         // The commits that are gone are the last ones.
         for kept in self.kept.values() {
@@ -109,7 +109,7 @@ impl Promises {
             let record = records.get(id);
             let version = record.map(|record| record.args.parse().unwrap_or(u64::MAX));
             if version.is_some_and(|version| version == 0 || version > job.asked) {
-                return Err(format!("{id}: {version:?} was never asked for: {job:?}"));
+                return Err(format!("{id}: {version:?} was never requested: {job:?}"));
             }
             let is_due = job.begun == 0 || id == "again";
             let is_promised = is_due && !job.is_cancelling && job.promised > 0;

@@ -1,4 +1,4 @@
-//! After each step: the app is as the model has it.
+//! The checks after each step: the app is as the model predicts.
 
 use std::collections::BTreeMap;
 
@@ -16,14 +16,14 @@ use super::stored::settle_store;
 use super::tasks::{now, value};
 use super::world::World;
 
-/// What cancelling or aborting a live job has to come to.
+/// The outcome that cancelling or aborting a live job must have.
 pub fn ended_one(
     model: &mut Model,
     id: &str,
     is_abort: bool,
     result: Result<bool, StorageError>,
 ) -> Result<(), String> {
-    // Only a new job is a reason to ask before it is time.
+    // Only a new job is stored before the next retry.
     let has_failed = model.has_failed || model.is_behind;
     let now = model.now;
     let Some(job) = model.jobs.get_mut(id) else {
@@ -50,7 +50,7 @@ pub fn ended_one(
         }
         Stage::Done(_) => {}
     }
-    // The store forgets it at once, also if it ends with the present run.
+    // The record is removed at once, even if the job ends with the current run.
     if expected && job.stored.iter().any(Option::is_some) {
         job.stored.push(None);
     }
@@ -58,7 +58,7 @@ pub fn ended_one(
 }
 
 impl World {
-    /// Checks all, and the attempts that began since it last did.
+    /// Checks everything, and the attempts that began since the last check.
     pub fn check(&mut self) -> Result<(), String> {
         let entries = self.history.since(self.checked);
         self.checked += entries.len();
@@ -122,7 +122,7 @@ impl World {
             .values()
             .filter(|job| job.unpredicted.is_none())
         {
-            // Nothing is said of one that was refused, or that no task could run.
+            // A job that was refused, or that no task can run, sends no event.
             let status = job.status();
             let is_known = process.jobs.contains_key(&job.id) && !is_refused(entries, &job.id);
             let has_ended = status.is_final() && !job.was_done;
@@ -144,7 +144,7 @@ impl World {
         }
     }
 
-    /// Those that are done, and that nothing can name any more. There may be many.
+    /// Forgets the jobs that are done and that nothing can name any more.
     fn forget_children(&mut self) {
         let process = self.process.as_mut().expect("there is always one");
         self.model.jobs.retain(|id, job| {
@@ -157,7 +157,7 @@ impl World {
         });
     }
 
-    /// Takes hold of the jobs that runs have scheduled.
+    /// Takes the handles of the jobs that runs have scheduled.
     fn meet_jobs(&mut self) {
         for job in self.model.jobs.values() {
             let process = self.process.as_mut().expect("there is always one");
@@ -203,14 +203,14 @@ impl World {
         Ok(())
     }
 
-    /// Takes the jobs that are not foreseen as they are.
+    /// Takes the state of unpredicted jobs from the app.
     fn follow(&mut self) {
         let process = self.process.as_ref().expect("there is always one");
         let jobs = self.model.jobs.values_mut();
         for job in jobs.filter(|job| job.unpredicted.is_some()) {
             let status = match process.jobs.get(&job.id) {
                 Some(handle) => handle.status(),
-                // It came and went within one step.
+                // The job was scheduled and ended within one step.
                 None => JobStatus::Success,
             };
             job.stage = match status {
@@ -225,7 +225,7 @@ impl World {
         }
     }
 
-    /// Takes what was drawn at random from the handles.
+    /// Reads from the handles what was drawn at random.
     fn read(&mut self) -> Result<(), String> {
         let process = self.process.as_ref().expect("there is always one");
         for job in self.model.jobs.values_mut() {
@@ -251,7 +251,7 @@ impl World {
         Ok(())
     }
 
-    /// Foresees them again, when that can be done.
+    /// Predicts jobs again that can be predicted.
     fn resume_prediction(&mut self) {
         let (wall, has_faults) = (self.model.now.wall, self.has_faults());
         let process = self.process.as_ref().expect("there is always one");
@@ -271,7 +271,7 @@ impl World {
         let process = self.process.as_ref().expect("there is always one");
         for job in self.model.jobs.values() {
             let Some(handle) = process.jobs.get(&job.id) else {
-                // It was refused, or was over before it was seen.
+                // The job was refused, or ended before it was seen.
                 if job.is_live() {
                     return Err(format!("{} should be there", job.id));
                 }
@@ -283,7 +283,7 @@ impl World {
             if job.is_live() || process.sim.app().find_job(job.id.as_str()).is_some() {
                 check_one(job, handle, self.model.app)?;
             }
-            // The handle may be that of one before, if this was refused.
+            // If this job was refused, the handle may be that of the job before.
             if job.last.is_some() || !process.finals.contains_key(&job.id) {
                 check_last(job, handle, self.model.app)?;
             }
@@ -346,7 +346,7 @@ impl World {
             }
             return settle_store(&mut self.model.jobs, &records);
         }
-        // It is one of those; which one is not known before the next process.
+        // The store has one of those; the next process shows which.
         let stored: Vec<_> = self
             .model
             .jobs
@@ -363,7 +363,7 @@ impl World {
         result
     }
 
-    /// What has been final once is final for good, and is so for whoever looks.
+    /// A status that was final stays final, for every handle.
     pub fn check_finals(&mut self) -> Result<(), String> {
         let process = self.process.as_mut().expect("there is always one");
         for (handle, known) in &process.old {
@@ -380,7 +380,7 @@ impl World {
     }
 }
 
-/// Its result fits its status, and that is the final one if it had one.
+/// The result fits the status, and a final status has not changed.
 fn is_consistent(handle: &Job<u64>, known: Option<JobStatus>) -> Result<JobStatus, String> {
     let (status, result) = (handle.status(), handle.result());
     let fits = match (status, &result) {
@@ -398,7 +398,7 @@ fn is_consistent(handle: &Job<u64>, known: Option<JobStatus>) -> Result<JobStatu
     Ok(status)
 }
 
-/// Whether it could not be scheduled, in this step.
+/// Whether scheduling the job failed in this step.
 fn is_refused(entries: &[Entry], id: &str) -> bool {
     entries.iter().any(|entry| match &entry.event {
         Event::Refused { id: refused } => refused == id,
@@ -432,7 +432,7 @@ fn spawned(entries: &[Entry]) -> Vec<model::Spawned> {
     spawned.collect()
 }
 
-/// A job that was followed stands where it can be foreseen.
+/// Takes the state of an unpredicted job, so that it can be predicted from now on.
 fn resume_prediction(job: &mut job::Job, handle: &Job<u64>, entries: &[Entry], wall: i64) {
     let mut ends: BTreeMap<u64, Option<End>> = BTreeMap::new();
     for entry in entries {
@@ -456,7 +456,7 @@ fn resume_prediction(job: &mut job::Job, handle: &Job<u64>, entries: &[Entry], w
     };
     let exec_at = nanos(handle.exec_at());
     let is_caught_up = matches!(recurring.misfire, super::program::Missed::All(_));
-    // It waits for a retry, or may have made up for some, or is overdue.
+    // The job waits for a retry, may have caught up, or is overdue.
     if last != started || is_caught_up || exec_at <= wall {
         return;
     }
@@ -469,7 +469,7 @@ fn resume_prediction(job: &mut job::Job, handle: &Job<u64>, entries: &[Entry], w
     let failed = ends.values().rev();
     job.failures = failed.take_while(|end| **end != Some(End::Value)).count() as u32;
     if let Some(Some(saved)) = job.stored.last() {
-        // Whether a run that a crash has cut short counts is told by the store.
+        // The store shows whether a run that a crash interrupted counts.
         job.failures = saved.failures;
     }
     job.runs = last;
@@ -513,7 +513,7 @@ fn check_one(job: &job::Job, handle: &Job<u64>, app: Start) -> Result<(), String
     }
 }
 
-/// What the last run has left behind.
+/// The last run.
 fn check_last(job: &job::Job, handle: &Job<u64>, app: Start) -> Result<(), String> {
     if handle.status() != job.status() {
         return Err(format!("{handle:?} should be {}", job.status()));
@@ -553,7 +553,7 @@ fn check_last(job: &job::Job, handle: &Job<u64>, app: Start) -> Result<(), Strin
     times.try_for_each(|time| in_zone(time, job.plan.zone.unwrap_or(app)))
 }
 
-/// Whether a time is shown with the offset that this zone has then.
+/// Whether a time has the offset that this zone has at that time.
 pub fn in_zone(time: OffsetDateTime, zone: Start) -> Result<(), String> {
     let offset = offset_at(zone, nanos(time));
     match time.offset().whole_seconds() == offset {

@@ -1,5 +1,5 @@
-//! What the docs promise of one job: what it is about to do, and what it does when
-//! its time has come. It knows nothing of any other.
+//! The model of one job, from the docs: what it waits for, and what it does when that is
+//! due. It depends on no other job.
 
 use std::time::Duration;
 
@@ -17,40 +17,39 @@ pub struct Job {
     pub task: usize,
     pub plan: Plan,
     pub stage: Stage,
-    /// Of this run.
+    /// Of the current run.
     pub attempts: u32,
-    /// Started so far, of a job that recurs.
+    /// Runs of a recurring job that have started.
     pub runs: u64,
     pub failures: u32,
-    /// What takes its place when the present run has ended.
+    /// The replacement that follows the current run.
     pub next_plan: Option<Plan>,
-    /// It ends with the present run.
+    /// The job ends with the current run.
     pub is_ending: bool,
     /// How the last run ended, in this process.
     pub last: Option<Ended>,
     /// The last run that has ended, of a job that recurs.
     pub last_run: Option<Run>,
-    /// The run that goes on, or waits for a retry, of such a job.
+    /// The run of a recurring job that goes on or waits for a retry.
     present: Option<Run>,
-    /// How the attempt before the retry that is waited for failed.
+    /// How the attempt failed whose retry the job waits for.
     failed_as: Option<JobStatus>,
-    /// When the store was told that an attempt is about to start.
+    /// The start of the next attempt, as it is stored.
     marked_at: i64,
-    /// The times that it runs for when others were missed, in this step.
+    /// The times of the catch-up runs of this step.
     pub misfires: Vec<i64>,
-    /// What else is said of it, in this step.
+    /// The other events of this step.
     pub said: Vec<Said>,
-    /// When it was last looked at.
+    /// When it was last checked.
     pub was_done: bool,
-    /// Until the wall clock has gone past this, the job is followed and not
-    /// foreseen: the docs leave open what exactly it does.
+    /// Until the wall clock has passed this, the model does not predict the job, because the
+    /// docs leave open what exactly it does.
     pub unpredicted: Option<i64>,
-    /// The run that goes on makes up for a missed time, and is counted: `All` has its
-    /// number of those.
+    /// The current run is a catch-up that counts for the limit of `All`.
     makes_up: bool,
-    /// From where in the history its runs count.
+    /// The entry of the history from which its runs count.
     pub since: usize,
-    /// What the store may have: the last is what it should have.
+    /// The states that the store may have; the last is the one that it should have.
     pub stored: Vec<Option<Saved>>,
 }
 
@@ -72,11 +71,11 @@ pub enum Stage {
 pub enum Ended {
     By(Outcome, u64, u32),
     TimedOut,
-    /// In a way that was not foreseen.
+    /// In an unpredicted way.
     Unforeseen,
 }
 
-/// What those who read the events are told of a job.
+/// The events of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Said {
     Retrying {
@@ -87,17 +86,17 @@ pub enum Said {
         most: i64,
     },
     RunEnded(Run),
-    /// The job itself has ended, like this.
+    /// The job has ended with this status.
     Ended(JobStatus),
 }
 
-/// A run of a job that recurs; all times by the wall clock.
+/// A run of a recurring job; all times are of the wall clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Run {
     pub number: u64,
     pub nominal: i64,
     pub started_at: i64,
-    /// Nothing yet, as long as it goes on; so is its status.
+    /// `None` as long as the run goes on, as for the status.
     pub finished_at: i64,
     pub status: JobStatus,
 }
@@ -132,11 +131,11 @@ pub struct Saved {
     pub attempts: u32,
     pub runs: u64,
     pub failures: u32,
-    /// An attempt that is not to be made again was about to start.
+    /// An attempt of an `at_most_once` task was about to start.
     pub is_marked: bool,
     /// For `Once`, by the wall clock.
     dealt_with: i64,
-    /// The job was followed then, and not foreseen.
+    /// The job was unpredicted then.
     pub unpredicted: Option<i64>,
     /// The last run that has ended, of a job that recurs.
     pub last_run: Option<Run>,
@@ -187,13 +186,13 @@ impl Job {
         }
     }
 
-    /// Whether the store keeps it, or what is to follow its run.
+    /// Whether the job, or the replacement that follows its run, is stored.
     pub fn concerns_store(&self) -> bool {
         let plans = self.next_plan.iter().chain([&self.plan]);
         plans.into_iter().any(|plan| plan.durable)
     }
 
-    /// Whether the store has to know before an attempt starts.
+    /// Whether a start has to be stored before the attempt.
     pub fn is_at_most_once(&self) -> bool {
         TASKS[self.task].at_most_once && self.plan.durable
     }
@@ -205,14 +204,14 @@ impl Job {
         }
     }
 
-    /// The store is told how it stands, if it keeps the job.
+    /// Stores the present state, if the job is stored.
     pub fn save(&mut self, now: Now) {
         self.look_for_replacement(now);
         self.save_as(false, now);
     }
 
-    /// Another trigger may have taken the place of a retry, whose run has failed then,
-    /// and may have started over: nothing has run.
+    /// A replacement may have given up a retry, whose run has then failed; or the job has
+    /// started over, and nothing has run.
     fn look_for_replacement(&mut self, now: Now) {
         if self.stage != Stage::Scheduled {
             return;
@@ -231,7 +230,7 @@ impl Job {
         (self.present, self.failed_as) = (None, None);
     }
 
-    /// The run that goes on, or that waited for a retry, has ended like this.
+    /// The run that went on, or that waited for a retry, has ended with this status.
     pub fn run_ended(&mut self, status: JobStatus, now: Now) {
         self.failed_as = None;
         if let Some(run) = self.present.take() {
@@ -249,7 +248,7 @@ impl Job {
         let is_kept = self.plan.durable && self.is_live();
         let mut plan = self.plan.clone();
         if let Some(recurring) = &mut plan.recurring {
-            // A run that is not made again is none that is still to be counted.
+            // A run that is not made again is counted already.
             recurring.makes_up &= !is_marked;
         }
         if is_marked && self.stage == Stage::Scheduled {
@@ -283,11 +282,11 @@ impl Job {
         }
     }
 
-    /// The store is told once more. An attempt that goes on has not begun, for it.
+    /// Writes the job to the store again, as if the current attempt had not begun.
     pub fn save_again(&mut self, now: Now) {
         let mut before = self.clone();
         if let Stage::Running { .. } = self.stage {
-            // Of a job that is only followed, they are not known.
+            // They are unknown for an unpredicted job.
             before.attempts = before.attempts.saturating_sub(1);
             if let (0, Some(recurring)) = (before.attempts, &mut before.plan.recurring) {
                 before.runs = before.runs.saturating_sub(1);
@@ -304,7 +303,7 @@ impl Job {
         self.stored.push(saved);
     }
 
-    /// When something happens to it, by the monotonic clock.
+    /// When the next thing happens to the job, by the monotonic clock.
     pub fn next_event(&self, model: &Model) -> Option<i64> {
         match self.stage {
             _ if self.unpredicted.is_some() || self.plan.unread.is_some() => None,
@@ -321,7 +320,7 @@ impl Job {
         self.plan.unread = unread;
     }
 
-    /// Its next run stands for this time.
+    /// The nominal time of the next run.
     fn set_next(&mut self, nominal: i64, makes_up: bool, now: Now) {
         let Some(recurring) = &mut self.plan.recurring else {
             return;
@@ -331,12 +330,12 @@ impl Job {
         self.plan.shown = due.wall(now);
         let at = nominal.max(recurring.times.of(now));
         let due = recurring.times.due(at);
-        // One that makes up for a missed time has no jitter.
+        // A catch-up run has no jitter.
         let unread = recurring.room(nominal).filter(|_| !makes_up);
         self.set_due(due, unread, now);
     }
 
-    /// Its time has come. Gives the attempt that starts.
+    /// The job is due. Returns the attempt that starts.
     pub fn fire(&mut self, boot: u32, now: Now) -> Option<Attempt> {
         if let Some(recurring) = &mut self.plan.recurring
             && self.attempts == 0
@@ -426,7 +425,7 @@ impl Job {
             self.stage = Stage::Done(JobStatus::Cancelled);
         } else if let Some(plan) = self.next_plan.take() {
             if is_stopping && !plan.durable {
-                // What was to follow does not.
+                // The replacement does not follow.
                 self.attempts = 0;
                 self.stage = Stage::Done(JobStatus::Cancelled);
             } else {
@@ -453,7 +452,7 @@ impl Job {
         self.save(now);
     }
 
-    /// The run has ended like this, and another plan takes its place.
+    /// The run has ended with this status, and the replacement follows.
     fn go_on_with(&mut self, mut plan: Plan, status: JobStatus, now: Now) {
         self.attempts = 0;
         if self.plan.goes_on_with(&plan) {
@@ -465,7 +464,7 @@ impl Job {
             (self.runs, self.failures) = (0, 0);
         }
         if plan.unread.is_some() && plan.due.mono(now) <= now.mono {
-            // It may be due by now, or not yet.
+            // It may be due already.
             self.stop_predicting(match plan.is_on_wall() {
                 true => now.wall,
                 false => i64::MAX,
@@ -515,7 +514,7 @@ impl Saved {
         let mut plan = self.plan.clone();
         plan.due = match plan.due {
             Due::Wall(_) if self.attempts == 0 => plan.due,
-            // A retry is one of these, too.
+            // A retry is a start, too.
             Due::Mono(_) | Due::Wall(_) => Due::Mono(now.mono + (plan.exec_at - now.wall)),
         };
         if let Some(recurring) = &mut plan.recurring {
@@ -565,7 +564,7 @@ impl Saved {
             job.attempts = 0;
             job.stage = job.after_run(JobStatus::Failed, false, now);
         }
-        // What a job that recurs has dealt with is known of those that are foreseen.
+        // The times that a recurring job has handled are known if it is predicted.
         if job.plan.recurring.is_some()
             && let Some(until) = self.unpredicted.max(before.unpredicted)
         {

@@ -1,4 +1,4 @@
-//! Somebody who reads the events: they tell the same story as the history.
+//! A reader of the events, which must agree with the history.
 
 use std::collections::BTreeMap;
 
@@ -10,12 +10,12 @@ use super::history::{Entry, Event as Happened, nanos};
 use super::job::{Job, Run, Said};
 use super::program::Start;
 
-/// Where the events have left a job.
+/// The state of a job as the events say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Waits,
     Runs,
-    /// It runs, and something else is to follow.
+    /// It runs, and a replacement follows.
     RunsReplaced,
 }
 
@@ -23,20 +23,20 @@ pub struct Listener {
     events: Events,
     /// `None`: it is done.
     stages: BTreeMap<String, Option<Stage>>,
-    /// What was said last, of each job.
+    /// The last event of each job.
     heard: BTreeMap<String, Vec<JobEvent>>,
-    /// It has heard of all that happened.
+    /// The reader has missed no event.
     has_all: bool,
 }
 
-/// A smaller one is none: a clock is set by so much while it is kept right.
+/// A smaller change of the wall clock is not a step.
 const STEP: i64 = 500_000_000;
 
-/// So many events are kept for somebody who does not read; what comes then is missed,
-/// and that is told with the next one.
+/// How many events are kept for a reader. Further events are missed, and the next one says
+/// how many.
 const KEPT: usize = 1_024;
 
-/// What is said to have started: the id, the run, and the attempt.
+/// An attempt of a `Started` event: the id, the run, and the attempt.
 type Started = (String, u64, u32);
 
 impl Listener {
@@ -49,7 +49,7 @@ impl Listener {
         }
     }
 
-    /// What was said since it was last asked fits what happened meanwhile.
+    /// Checks that the events since the last check fit what happened meanwhile.
     pub fn check(&mut self, entries: &[Entry]) -> Result<(), String> {
         let mut said = Vec::new();
         let mut steps = Vec::new();
@@ -70,7 +70,7 @@ impl Listener {
                 }
                 Event::ClockStepped { by } => steps.push(by.whole_nanoseconds() as i64),
                 Event::Missed(1..) => {
-                    // It reads once a step, and there may be more than are kept for it.
+                    // It reads once a step, and may miss events within a step.
                     self.stages.clear();
                     self.has_all = false;
                 }
@@ -105,8 +105,8 @@ impl Listener {
         }
     }
 
-    /// What was said of a job that is foreseen is what it did: in the end it ended like
-    /// this, if it did so just now.
+    /// Checks that the events of a predicted job are what it did; `ended` if it has ended just
+    /// now.
     pub fn check_job(&self, job: &Job, ended: Option<Said>, app: Start) -> Result<(), String> {
         if !self.has_all {
             return Ok(());
@@ -133,7 +133,7 @@ impl Listener {
             ));
         }
         check_due(job, heard.last(), app)?;
-        // What came before a replacement was in the zone of then.
+        // Events before a replacement have the zone of the old trigger.
         let is_anew = |event: &JobEvent| matches!(event.kind, JobEventKind::Scheduled { .. });
         let shown = heard.rsplit(is_anew).next().unwrap_or_default();
         let mut times = shown.iter().flat_map(times_of);
@@ -154,14 +154,14 @@ impl Listener {
                 Some(Stage::Runs)
             }
             (Some(Some(Stage::Runs)), JobEventKind::Retrying { .. }) => Some(Stage::Waits),
-            // That of a retry that was given up, too.
+            // So does the event of a retry that was given up.
             (Some(Some(_)), JobEventKind::RunEnded(_)) => Some(Stage::Waits),
-            // Nothing is said of the end of a run that what follows is not a run of.
+            // There is no event for the end of a run that is followed by another series.
             (Some(Some(Stage::Waits | Stage::RunsReplaced)), JobEventKind::Misfired { .. }) => {
                 Some(Stage::Waits)
             }
             (Some(Some(_)), JobEventKind::Cancelled | JobEventKind::Ended(_)) => None,
-            // It began to read when the job was there already.
+            // The reader began after the job was scheduled.
             (None, JobEventKind::Started { .. }) => Some(Stage::Runs),
             (None, JobEventKind::Cancelled | JobEventKind::Ended(_)) => None,
             (None, _) => Some(Stage::Waits),
@@ -172,7 +172,7 @@ impl Listener {
     }
 }
 
-/// Whether an event says this.
+/// Whether an event has this kind.
 fn tells(event: &JobEvent, said: &Said) -> bool {
     match (&event.kind, said) {
         (
@@ -193,7 +193,7 @@ fn tells(event: &JobEvent, said: &Said) -> bool {
     }
 }
 
-/// If the last that was said of a job is when it is due, it is due then.
+/// If the last event of a job has a due time, the job is due then.
 fn check_due(job: &Job, last: Option<&JobEvent>, app: Start) -> Result<(), String> {
     let Some(event) = last else {
         return Ok(());
@@ -210,7 +210,7 @@ fn check_due(job: &Job, last: Option<&JobEvent>, app: Start) -> Result<(), Strin
     }
 }
 
-/// The times that an event shows, but for its own.
+/// The times within an event, except its own.
 fn times_of(event: &JobEvent) -> Vec<OffsetDateTime> {
     match event.kind {
         JobEventKind::Retrying { due, .. } => vec![due],

@@ -1,4 +1,4 @@
-//! What the docs promise of all jobs: which there are, and what happens when.
+//! The model of all jobs, from the docs: which jobs are live, and what happens when.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -15,9 +15,9 @@ use super::tasks::{CHILD_DELAY, child_id};
 #[derive(Default)]
 pub struct Model {
     pub jobs: BTreeMap<String, Job>,
-    /// Those of the last process, as long as this one is not started.
+    /// The jobs of the last process, until this one is started.
     pub left: BTreeMap<String, Job>,
-    /// Those in the store that no task can run.
+    /// Stored jobs that no task can run.
     pub unresolved: BTreeMap<String, Job>,
     pub now: Now,
     pub app: Start,
@@ -26,9 +26,9 @@ pub struct Model {
     pub is_stopping: bool,
     /// Attempts that were to start.
     pub starts: Vec<(Attempt, i64)>,
-    /// The jobs that runs have scheduled, in order, and what came of each.
+    /// The jobs that runs have scheduled, in order, and the outcome of each.
     pub spawned: Vec<Spawned>,
-    /// The store may fail: what waits for it is not foreseen.
+    /// The store may fail: what waits for it is unpredicted.
     pub has_faults: bool,
     /// It has failed in this step.
     pub has_failed: bool,
@@ -45,12 +45,12 @@ pub struct Spawned {
     pub task: usize,
     pub child: Child,
     pub ok: bool,
-    /// The run was to do so.
+    /// Whether the run was to schedule it.
     pub foreseen: bool,
 }
 
 impl Model {
-    /// When the next thing happens that is foreseen.
+    /// When the next predicted thing happens.
     pub fn next_event(&self) -> Option<i64> {
         let events = self.jobs.values().filter_map(|job| job.next_event(self));
         events.min()
@@ -66,7 +66,7 @@ impl Model {
         })
     }
 
-    /// All that happens until then. What runs have scheduled meanwhile is known.
+    /// Makes everything happen that is due until then.
     pub fn advance(&mut self, to: i64) {
         let spawned = std::mem::take(&mut self.spawned);
         let mut spawned = VecDeque::from(spawned);
@@ -118,8 +118,7 @@ impl Model {
         self.now.wall += by;
     }
 
-    /// What is next for a job. Gives the attempt that starts and schedules
-    /// another one.
+    /// The next thing happens to a job. Returns the attempt if it schedules another job.
     fn happen(&mut self, id: &str) -> Option<(Attempt, Child)> {
         let (now, boot, is_stopping) = (self.now, self.boot, self.is_stopping);
         let has_faults = self.has_faults;
@@ -164,7 +163,7 @@ impl Model {
         Plan::new(asked, self.app, self.now)
     }
 
-    /// A run has replaced its own job, or was to.
+    /// A run has replaced its own job, or tried to.
     fn renew(&mut self, child: &Spawned) {
         let plan = self.child_plan(child);
         let job = self.jobs.get_mut(&child.id).expect("it runs");
@@ -233,14 +232,14 @@ impl Model {
             for job in self.jobs.values_mut().filter(|job| job.is_live()) {
                 let next = job.next_plan.as_ref();
                 if job.plan.is_on_wall() || next.is_some_and(Plan::is_on_wall) {
-                    // The last time that was run may lie a while ahead now.
+                    // The last time that ran may be in the future now.
                     job.stop_predicting(high);
                 }
             }
         }
     }
 
-    /// The app is told to stop.
+    /// Shutdown begins.
     pub fn begin_stop(&mut self) {
         self.is_stopping = true;
         let now = self.now;
@@ -257,7 +256,7 @@ impl Model {
         }
     }
 
-    /// The next process: what the store has goes on.
+    /// The next process restores what the store has.
     pub fn boot(&mut self, now: Now, found: &[String], lacks: Option<usize>) {
         self.now = now;
         self.is_stopping = false;
@@ -266,7 +265,7 @@ impl Model {
             if !found.contains(&id) {
                 continue;
             }
-            // Which one it is has been made sure of.
+            // `check` has made sure which one it is.
             let saved = job.stored.last().and_then(Option::as_ref);
             if saved.is_some_and(|saved| Some(saved.task) == lacks) {
                 self.unresolved.insert(id, job);
@@ -283,14 +282,14 @@ impl Model {
         }
     }
 
-    /// The task that was not there is.
+    /// The missing task is registered.
     pub fn resolve(&mut self) {
         for job in std::mem::take(&mut self.unresolved).into_values() {
             self.restore(job);
         }
     }
 
-    /// A job that no task can run is forgotten.
+    /// A job that no task can run is discarded.
     pub fn discard(&mut self, id: &str) {
         if let Some(mut job) = self.unresolved.remove(id) {
             job.stage = Stage::Done(JobStatus::Cancelled);

@@ -1,4 +1,4 @@
-//! What must not be found in any history, whatever the model says.
+//! Rules that every history must obey, independent of the model.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,24 +12,24 @@ const MS: i64 = 1_000_000;
 /// A promise, and when it was given.
 type Given<'a> = (&'a Promise, Now);
 
-/// What is known of one name while the history is read.
+/// What the history so far says of one name.
 #[derive(Default)]
 struct Known<'a> {
     promise: Option<Given<'a>>,
-    /// What takes its place when the run that goes on has ended.
+    /// The replacement that follows the current run.
     next: Option<Given<'a>>,
-    /// What was taken back last, both.
+    /// What was taken back last: the promise, and the replacement.
     taken: (Option<Given<'a>>, Option<Given<'a>>),
     running: Option<&'a Attempt>,
     /// When it took the place of another, if that ran on for a while.
     begun: Option<Now>,
     /// Since the promise.
     started: bool,
-    /// It is cancelled, and the store knows it: nothing starts any more.
+    /// The job is cancelled, and that is stored: nothing may start.
     is_over: bool,
     /// When this process has found it in the store.
     restored: Option<Now>,
-    /// How far the wall clock has been since then.
+    /// The latest wall time since then.
     high: i64,
     /// The zones of the apps that it was a job of since then.
     zones: Vec<Start>,
@@ -42,7 +42,7 @@ struct Known<'a> {
     stored: BTreeSet<(u64, u32)>,
     /// They have ended in this step.
     ended: Vec<(u64, u32)>,
-    /// The time that the last run stood for, and how many there were in a row.
+    /// The nominal time of the last run, and how many runs in a row had it.
     last: Option<(i64, u32)>,
     /// It has nothing to do since then but to wait for its next time.
     idle: Option<Now>,
@@ -50,14 +50,14 @@ struct Known<'a> {
     is_stepped: bool,
     /// The store may fail, or may have failed since the promise.
     has_faults: bool,
-    /// The store may have a replacement that it has refused, until it has all.
+    /// Until every change is stored, the store may have a refused replacement.
     is_torn: bool,
 }
 
 /// Where the history is.
 #[derive(Clone, Copy, Default)]
 struct Place {
-    /// Which process runs; what a stopped one, or the next, has not come to yet, is no
+    /// Which process runs. What a stopped process, or the next one, has not done yet is not a
     /// fault.
     boot: Option<u32>,
     boots: u32,
@@ -112,7 +112,7 @@ pub fn judge(history: &[Entry]) -> Result<(), String> {
             }
             Event::Stepped { .. } => {
                 for job in jobs.values_mut() {
-                    // What comes again, and what does not, is the model's.
+                    // The model checks which times come again.
                     job.is_stepped = true;
                 }
             }
@@ -181,14 +181,14 @@ impl<'a> Known<'a> {
             return;
         }
         if given.0.replaced && old.is_none() && options(given.0.when).is_some() {
-            // What it keeps is not known.
+            // What it has kept is unknown.
             return;
         }
         self.begin(old, given, place);
         self.idle = Some(given.1);
     }
 
-    /// It goes by this from here on, and has gone by that before.
+    /// From now on the job follows this promise; before, it followed that one.
     fn begin(&mut self, old: Option<Given<'_>>, given: Given<'a>, place: Place) {
         let goes_on = given.0.replaced && old.is_some_and(|old| goes_on(old, given));
         let before = std::mem::take(self);
@@ -242,7 +242,7 @@ impl<'a> Known<'a> {
         Ok(())
     }
 
-    /// The store has all. What waited for it has started by now.
+    /// Every change is stored. Attempts that waited for the store have started.
     fn end_faults(&mut self, now: Now) {
         self.is_torn = false;
         self.has_faults = false;
@@ -251,28 +251,28 @@ impl<'a> Known<'a> {
 
     fn goes_down(&mut self, place: Place) {
         let is_marked = |(promise, _): Given<'_>| TASKS[promise.task].at_most_once;
-        // The store may have it that an attempt starts which has not.
+        // The store may have the start of an attempt that has not started.
         let is_lost = self.has_faults && self.promise.is_some_and(is_marked);
         let is_known = !self.is_torn && !is_lost;
-        // What is to follow a run, the store has already.
+        // The replacement that follows a run is stored already.
         if let Some(next) = self.next.take() {
             self.begin(self.promise, next, place);
         }
         self.idle = None;
         self.restored = None;
-        // What is in memory ends with its process.
+        // Jobs in memory end with their process.
         self.promise = self
             .promise
             .filter(|(promise, _)| promise.durable && is_known);
     }
 
     fn comes_up(&mut self, app: Start) {
-        // Of a job in memory the store was told nothing, and it may have had another.
+        // A job in memory is not stored, and the store may have another of its name.
         self.is_over &= self.taken.0.is_some_and(|(promise, _)| promise.durable);
         self.zones.push(app);
-        // What the store has not been told is counted anew.
+        // What is not stored is counted again.
         self.runs.clear();
-        // A run that was cut is made again, but for those that must not be.
+        // An interrupted run is made again, unless its task is `at_most_once`.
         let task = self.promise.map(|(promise, _)| promise.task);
         if !task.is_some_and(|task| TASKS[task].at_most_once) {
             self.attempts.clear();
@@ -292,8 +292,8 @@ impl<'a> Known<'a> {
         };
         let mut by = now;
         if TASKS[promise.task].at_most_once && self.has_faults {
-            // It waits for the store when it has come due, and the clock may be set
-            // back meanwhile.
+            // The due attempt waits for the store, and the clock may be set back
+            // meanwhile.
             by.wall = self.high;
         }
         not_early(promise, since, attempt, by)?;
@@ -362,7 +362,7 @@ impl<'a> Known<'a> {
             let row = last.map_or(0, |(_, row)| row + 1);
             self.last = Some((attempt.nominal, row));
         }
-        // So many are made up for that it may run for each of its times.
+        // The limit allows a catch-up run for each missed time.
         let is_strict = matches!(options.misfire, Missed::All(most) if most > 100)
             && !self.is_stepped
             && !self.has_faults
@@ -379,12 +379,12 @@ impl<'a> Known<'a> {
         }
     }
 
-    /// An idle job lets no time pass without a run.
+    /// A job that does not run misses none of its times.
     fn missed_none(&self, boot: u32, now: Now) -> Result<(), String> {
         let (Some((promise, since)), Some(idle)) = (self.promise, self.idle) else {
             return Ok(());
         };
-        // By another process, the times may lie elsewhere.
+        // In another process, the times may be different.
         if promise.boot != boot || TASKS[promise.task].at_most_once && self.has_faults {
             return Ok(());
         }
@@ -414,14 +414,14 @@ impl<'a> Known<'a> {
         }
     }
 
-    /// A promise that nobody took back was kept, if its time has come.
+    /// A promise that holds was kept, if its time has come.
     fn kept(&self, boot: Option<u32>, now: Now) -> Result<(), String> {
         let Some((promise, since)) = self.promise else {
             return Ok(());
         };
         let has_passed = |ms: i64| now.mono > since.mono + ms * MS;
         let is_due = match promise.when {
-            // It waits for the store to know, and is left undone rather than done twice.
+            // The attempt waits for the store, and is omitted rather than made twice.
             _ if TASKS[promise.task].at_most_once && self.has_faults => false,
             _ if boot.is_some() && boot != Some(promise.boot) => self.is_due_again(now),
             _ if boot.is_none() => false,
@@ -459,7 +459,7 @@ impl<'a> Known<'a> {
                     })
             }
         };
-        // That it ran in the process before may be known to nobody.
+        // The run of the process before may not be stored.
         if is_due && !self.started {
             return Err(format!("{promise:?}, of {}, never ran", clock(since.wall)));
         }
@@ -468,7 +468,7 @@ impl<'a> Known<'a> {
 }
 
 impl Known<'_> {
-    /// Whether the time of a job has passed that another process has left to this one.
+    /// Whether a job from an earlier process is due.
     fn is_due_again(&self, now: Now) -> bool {
         let (Some((promise, since)), Some(restored)) = (self.promise, self.restored) else {
             return false;
@@ -484,7 +484,7 @@ impl Known<'_> {
             {
                 since.wall + i64::from(ms) * MS
             }
-            // What is left out when it is missed is the model's.
+            // The model checks which missed times are skipped.
             When::Every { .. } | When::Cron { .. } => return false,
         };
         let due = restored.mono + (first - restored.wall).max(0) + i64::from(room) * MS;

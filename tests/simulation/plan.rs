@@ -1,4 +1,4 @@
-//! When a job of the model is due, and what of it a store keeps.
+//! When a job of the model is due, and what is stored of that.
 
 use std::cell::Cell;
 
@@ -14,7 +14,7 @@ const MS: i64 = 1_000_000;
 /// "A run that is merely late, by up to a second …, is no misfire."
 const ON_TIME: i64 = 1_000_000_000;
 
-/// A point on the line of the monotonic clock, or of the wall clock.
+/// A time of the monotonic clock or of the wall clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
     Mono(i64),
@@ -37,7 +37,7 @@ impl Due {
     }
 }
 
-/// What a scheduling asks for.
+/// The options of a scheduling.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub script: Script,
@@ -47,16 +47,16 @@ pub struct Plan {
     pub zone: Option<Start>,
     /// When it is due, or at the earliest, as long as that is not read.
     pub due: Due,
-    /// It is due by up to so much later, at random: that is read when it is known.
+    /// Its jitter, which is read when it is known.
     pub unread: Option<Draw>,
-    /// The wall time of that, as it was foreseen.
+    /// The predicted wall time of the due time.
     pub exec_at: i64,
-    /// The wall time that the run stands for, as it was foreseen.
+    /// The predicted nominal time.
     pub shown: i64,
     pub recurring: Option<Recurring>,
 }
 
-/// Something that is drawn at random: up to this.
+/// A random duration, up to `most`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Draw {
     pub most: i64,
@@ -77,7 +77,7 @@ impl Draw {
     }
 }
 
-/// What is said when it is scheduled.
+/// The due time of the `Scheduled` event.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked {
     pub script: Script,
@@ -100,16 +100,16 @@ pub struct Recurring {
     pub last_run: i64,
     /// The one before.
     pub run_before: i64,
-    /// For `All`: made up for in a row.
+    /// For `All`: catch-up runs in a row.
     pub made_up: u32,
-    /// For `Once`: all times up to here are made up for.
+    /// For `Once`: every time up to here is caught up.
     pub dealt_with: i64,
     /// Times up to here are not run any more: they were run, were left out, or lie before
     /// the scheduling.
     pub handled: i64,
     /// For `Once`: the next run stands for all missed times up to here.
     pub covers: Option<i64>,
-    /// For `All`: the next run makes up for a missed time, and is counted.
+    /// For `All`: the next run is a catch-up that counts.
     pub makes_up: bool,
 }
 
@@ -295,8 +295,8 @@ impl Plan {
         }
     }
 
-    /// The same job has gone by another plan: what that waits for, if it does, is not
-    /// left out, and what it has run is not run again.
+    /// Continues another plan of the same job: a time that it waits for is not skipped, and a
+    /// time that has run does not run again.
     pub fn fit(&mut self, old: &Plan, pending: bool, now: Now) {
         if !old.is_on_wall() || !self.is_on_wall() {
             return;
@@ -310,8 +310,8 @@ impl Plan {
             recurring.nominal = recurring.times.after(before.last_run.max(now.wall));
             (self.due, self.unread) = (Due::Wall(recurring.nominal), None);
         }
-        // If the clock went back while nobody was there, others come before that one. If
-        // the app's zone has changed, it may be none of the times.
+        // If the clock went back while no process ran, other times come first. If the zone
+        // of the app has changed, it may be none of the times.
         let comes_first = before.nominal <= recurring.nominal;
         if pending && is_same && (comes_first || !recurring.times.has(before.nominal)) {
             recurring.nominal = before.nominal;
@@ -328,14 +328,14 @@ impl Plan {
     }
 }
 
-/// What is to be done about a recurring job's time.
+/// What happens at a recurring job's time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tick {
     /// The run that was waited for.
     Run,
-    /// It is missed, or others are, and a run stands for this time.
+    /// Times are missed, and a run for this time catches up.
     Instead(i64),
-    /// It is missed, and the next one is this.
+    /// The time is missed, and this is the next.
     Later(i64),
 }
 
@@ -347,7 +347,7 @@ impl Recurring {
         (self.jitter > 0).then(|| Draw::new(self.jitter.min(next() - nominal - 1)))
     }
 
-    /// The run that is waited for has come due at `due`; it is `at` now.
+    /// The run is due at `due`, and it is `at` now.
     pub fn fires(&mut self, due: i64, at: i64) -> Tick {
         // "One that is among those runs, however late it is by then."
         if self.makes_up {

@@ -1,4 +1,4 @@
-//! Processes: how they begin, end, and follow one another.
+//! How processes begin, end, and follow one another.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -19,18 +19,18 @@ use super::world::World;
 pub struct Process {
     pub sim: Simulation,
     pub tasks: Tasks,
-    /// The task that is not there.
+    /// The task that this process lacks.
     pub lacks: Option<usize>,
-    /// All that were ever seen of this process.
+    /// Every handle of this process.
     pub jobs: BTreeMap<String, Job<u64>>,
-    /// Those of them whose name another has by now, and which are done.
+    /// Handles of finished jobs whose name another job has by now.
     pub old: Vec<(Job<u64>, JobStatus)>,
     /// Those that were reached.
     pub finals: BTreeMap<String, JobStatus>,
     pub phase: Phase,
     /// At some time.
     pub has_started: bool,
-    /// Who reads its events.
+    /// The reader of its events.
     pub listener: Option<Listener>,
 }
 
@@ -153,7 +153,7 @@ impl World {
         self.meet_restored(found)
     }
 
-    /// Takes hold of jobs that the process has from its store.
+    /// Takes the handles of the restored jobs.
     fn meet_restored(&mut self, ids: Vec<String>) -> Result<(), String> {
         for id in ids {
             if self.model.unresolved.contains_key(&id) {
@@ -178,7 +178,7 @@ impl World {
         Ok(())
     }
 
-    /// The task that was not there is registered, and has what was left for it.
+    /// Registers the missing task, which takes its stored jobs.
     pub fn register(&mut self) -> Result<(), String> {
         let process = self.process();
         let Some(lacks) = process.lacks.filter(|_| process.phase != Phase::Stopped) else {
@@ -191,7 +191,7 @@ impl World {
         self.meet_restored(ids)
     }
 
-    /// A stored job that no task can run is to be forgotten.
+    /// Discards a stored job that no task can run.
     pub fn discard(&mut self, id: &str) -> Result<(), String> {
         let process = self.process();
         if !process.is_running() {

@@ -45,7 +45,7 @@ pub enum When {
     },
 }
 
-/// What a job that recurs is told.
+/// The options of a recurring job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     pub misfire: Missed,
@@ -68,7 +68,7 @@ pub enum Missed {
     },
 }
 
-/// What the store does about a commit.
+/// What the store does with a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Commit {
     Works,
@@ -111,27 +111,27 @@ pub enum Op {
     Result {
         name: u8,
     },
-    /// A wait for as long as nobody lives begins, and is held.
+    /// A wait with a limit of centuries begins, and is held.
     WaitLong {
         name: u8,
     },
     /// A wait for all jobs begins, and is held.
     WaitAll,
-    /// Somebody begins to read the events, or to read them anew.
+    /// A reader of the events begins, in place of the one before.
     Listen,
-    /// The wait that was begun first goes away.
+    /// The oldest wait is dropped.
     Unwait,
-    /// All that is due runs.
+    /// Runs everything that is due.
     Run,
     Advance {
         ms: u32,
     },
-    /// To a nanosecond before the next thing that is foreseen, and then to it.
+    /// Advances to a nanosecond before the next predicted thing, and then to it.
     AdvanceToNext,
     StepWall {
         ms: i32,
     },
-    /// The commits to come go like this, so many times; then all is well again.
+    /// The next commits do this, repeated; then the store works.
     Store {
         commits: [Commit; 4],
         times: u8,
@@ -154,7 +154,7 @@ pub enum Op {
     },
     /// The task that the process lacks is registered.
     Register,
-    /// A stored job that no task can run is to be forgotten, if it is one.
+    /// Discards a stored job, if no task can run it.
     Discard {
         name: u8,
     },
@@ -203,7 +203,7 @@ impl std::fmt::Display for Program {
     }
 }
 
-/// Bytes that choices are made by; zeros when they have run out.
+/// Bytes that decide choices; zeros after the last.
 struct Choices<'a>(&'a [u8]);
 
 impl Choices<'_> {
@@ -234,7 +234,7 @@ impl Program {
         Self::from_bytes(&bytes)
     }
 
-    /// The program that these bytes stand for; any bytes do.
+    /// The program of these bytes; any bytes are valid.
     pub fn from_bytes(bytes: &[u8]) -> Self {
         let mut choices = Choices(bytes);
         let start = choices.start();

@@ -1,4 +1,4 @@
-//! What tasks there are, and what a job of theirs does when it runs.
+//! The tasks of a program, and what their jobs do when they run.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -103,7 +103,7 @@ pub enum Script {
     Slow {
         ms: u16,
     },
-    /// So many attempts of each run.
+    /// The first attempts of each run fail.
     Fails {
         attempts: u8,
     },
@@ -142,7 +142,7 @@ pub struct Child {
     pub is_own: bool,
 }
 
-/// How an attempt ends if nobody interferes.
+/// How an attempt ends by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Value,
@@ -253,7 +253,7 @@ impl Args {
         Self { script }
     }
 
-    /// Forgets those that a failed program has left.
+    /// Forgets the arguments that a failed program has left.
     pub fn forget() {
         LIVE.set(0);
     }

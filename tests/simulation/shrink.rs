@@ -3,7 +3,7 @@
 use super::program::{Begins, Commit, Next, Op, Options, Program, Start, When};
 use super::script::Script;
 
-/// So many programs are tried at most.
+/// How many programs are tried at most.
 const MOST_TRIES: usize = 3_000;
 
 /// A smaller program with the same kind of fault.

@@ -1,4 +1,4 @@
-//! What a store has, beside what it was told.
+//! Compares what the store has with what was stored.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -85,7 +85,7 @@ fn is(record: &JobRecord, saved: &Saved) -> bool {
         })
 }
 
-/// What the disk has is what the store was told, or was being told.
+/// Checks that the disk has what was stored, or was being stored.
 pub fn settle_store(
     jobs: &mut BTreeMap<String, job::Job>,
     records: &[jobber::JobRecord],
@@ -129,7 +129,7 @@ fn is_followed(job: &job::Job) -> bool {
     job.unpredicted.is_some() || stored.any(|saved| saved.unpredicted.is_some())
 }
 
-/// A job that is not foreseen is what the store has of it.
+/// Takes the state of an unpredicted job from the store.
 fn follow_store(job: &mut job::Job, record: Option<&JobRecord>) {
     let Some(record) = record else {
         job.stored = vec![None];

@@ -1,4 +1,4 @@
-//! A scheduling: how it is asked for, and what has to come of it.
+//! A scheduling, and the outcome that it must have.
 
 use std::time::Duration;
 
@@ -85,7 +85,7 @@ impl Request {
         submit.wait_blocking()
     }
 
-    /// What the docs say about it, and what that does to the model.
+    /// The outcome that the docs require; applies it to the model.
     pub fn judge(
         &self,
         model: &mut Model,
@@ -193,15 +193,15 @@ fn uses_up(old: &job::Job, plan: &Plan) -> Option<u64> {
     (old.plan.goes_on_with(plan) && old.runs >= max).then_some(old.runs)
 }
 
-/// The store has refused it. The job goes on as it was, and the store is told so again;
-/// what has become of this is not known until then.
+/// The store has refused the replacement. The job goes on as it was and is written again;
+/// until then, what the store has is unknown.
 pub fn not_replaced(job: &mut job::Job, plan: Plan, now: Now) {
     let before = job.stored.last().cloned().flatten();
     let mut torn = job.clone();
     replace(&mut torn, plan, now, job.since);
     job.stored.extend(torn.stored.pop());
     job.stored.push(before);
-    // It is told as it stands: times that were left out meanwhile are left out.
+    // It is written as it is now: times that were skipped meanwhile stay skipped.
     if job.plan.durable && job.next_plan.is_none() {
         job.save_again(now);
     }

@@ -23,7 +23,7 @@ impl Wake for Wakes {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
     End,
-    /// The same, for longer than anybody lives.
+    /// The same, with a limit of centuries.
     EndAtLast,
     Result,
     NextRun,
@@ -41,7 +41,7 @@ enum Held {
     All(Jobber, Pin<Box<dyn Future<Output = ()>>>),
 }
 
-/// All that are held.
+/// The waits that are held.
 #[derive(Default)]
 pub struct Waits(Vec<(Held, Arc<Wakes>)>);
 
@@ -56,7 +56,7 @@ impl Held {
         Held::Job(job, waiting)
     }
 
-    /// Whether it is over, and gives what fits.
+    /// Whether the wait has ended, with a value that fits.
     fn poll(&mut self, wakes: &Arc<Wakes>, is_stopped: bool) -> Poll<Result<(), String>> {
         let waker = Waker::from(wakes.clone());
         let mut cx = Context::from_waker(&waker);
@@ -81,7 +81,7 @@ impl Held {
             Waiting::Next(next, before) => Pin::new(next).poll(&mut cx).map(|run| {
                 let fits = match run {
                     Some(run) => Some(run) == job.last_run() && Some(run) != *before,
-                    // A run that ended meanwhile would have been given.
+                    // The wait would have returned a run that ended meanwhile.
                     None => {
                         let last = job.last_run();
                         is_stopped || job.is_done() && (last.is_none() || last == *before)
@@ -117,7 +117,7 @@ impl Held {
 
 impl Waits {
     pub fn begin(&mut self, job: Job<u64>, what: What) -> Result<(), String> {
-        // One that waits for no time gives what is just now.
+        // A wait without time returns the present status.
         let at_once = job.wait_timeout(Duration::ZERO).wait_blocking();
         if at_once != job.status() {
             return Err(format!("a wait of no time gave {at_once}, and {job:?}"));
@@ -148,12 +148,12 @@ impl Waits {
         }
     }
 
-    /// Those for all jobs go away: they hold the app.
+    /// Drops the waits for all jobs, which hold the app.
     pub fn let_go_of_app(&mut self) {
         self.0.retain(|(held, _)| matches!(held, Held::Job(..)));
     }
 
-    /// Each is over exactly if it should be, and was woken for it.
+    /// Checks that each wait has ended exactly if it should, and was woken for that.
     pub fn check(&mut self, is_stopped: bool) -> Result<(), String> {
         let mut fault = Ok(());
         self.0.retain_mut(|(held, wakes)| {

@@ -30,25 +30,25 @@ pub struct World {
     pub model: Model,
     pub process: Option<Process>,
     pub waits: Waits,
-    /// What is due has run.
+    /// Everything that is due has run.
     pub is_settled: bool,
-    /// The history so far is as it should be.
+    /// The history so far obeys the rules.
     pub checked: usize,
     /// How many commits had failed before this step.
     failed_before: u64,
     /// The store works since then.
     faults_off_since: Option<Duration>,
-    /// The history has it that the store may fail.
+    /// The history says that the store may fail.
     are_faults_known: bool,
     pub seen: Seen,
 }
 
-/// How closely the app was looked at.
+/// How much of the app was checked.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Seen {
     /// Live jobs, each at each step.
     pub jobs: u64,
-    /// Those of them that were followed, and not foreseen.
+    /// How many of those checks were without a prediction.
     pub unpredicted: u64,
 }
 
@@ -122,7 +122,7 @@ impl World {
         !is_off || !self.is_healthy()
     }
 
-    /// A store that works again is asked within ten seconds, as its retries go.
+    /// A store that works again is retried within ten seconds.
     pub fn check_health(&mut self) -> Result<(), String> {
         let now = self.clock.elapsed();
         if !self.faults.lock().unwrap().is_off() || self.has_failed() {
@@ -160,7 +160,7 @@ impl World {
         self.finish()
     }
 
-    /// In the end all is well, and all that is live comes to its end.
+    /// In the end there are no faults, and every live job ends.
     fn finish(&mut self) -> Result<(), String> {
         self.note(Event::Op("the end".into()));
         self.step(Op::Store {
@@ -282,7 +282,7 @@ impl World {
             op,
             Op::Run | Op::Advance { .. } | Op::AdvanceToNext | Op::StepWall { .. }
         );
-        // What waited for the store has had the time to go on.
+        // What waited for the store has gone on.
         if self.are_faults_known && has_run && !is_stopped && !self.has_faults() {
             self.are_faults_known = false;
             self.note(Event::FaultsOff);
@@ -352,7 +352,7 @@ impl World {
     /// Cancels or aborts.
     fn end_one(&mut self, id: &str, is_abort: bool) -> Result<(), String> {
         let process = self.process();
-        // One that is done is asked, too, by whoever holds it.
+        // A finished job is cancelled through its handle, too.
         let Some(job) = process.jobs.get(id).cloned() else {
             return Ok(());
         };
@@ -388,8 +388,7 @@ impl World {
         let Some(task) = self.process().tasks.get(task_at) else {
             return Ok(());
         };
-        // What is torn while it is stored could not be told by an id that the app
-        // made up.
+        // After a torn commit, a generated id could not be known.
         let is_kept = TASKS[task_at].durable;
         let id = name
             .map(name_of)

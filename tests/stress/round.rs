@@ -147,7 +147,7 @@ enum End {
 }
 
 /// Runs one, and sees that it leaves nothing behind.
-/// `threads` are those that may be there when it is over. Gives how many jobs there were.
+/// `threads` may be alive when it is over. Returns the number of jobs.
 pub fn run(kind: Kind, store: &Store<'_>, load: Load, seed: u64, threads: &[String]) -> usize {
     watch::set_round(format!("a round on {kind:?} with seed {seed}"));
     let place = Place::new("the test");
@@ -297,7 +297,7 @@ fn all_gone(slots: &Arc<Slots>, place: &Place) {
     });
 }
 
-/// Threads that use the app, and then one alone. Nobody stops it, so that each waiter is
+/// Threads that use the app, and then one alone. The app is not stopped, so that each waiter is
 /// woken by its own job or by nothing.
 fn in_peace(live: &Live, store: &Store<'_>, load: Load, rng: &mut Rng, place: &Place) -> Vec<Kept> {
     let Live { app, round } = live;

@@ -25,7 +25,7 @@ impl Worker<'_> {
         if kept.is_endless || self.rng.u8(..4) > 0 {
             self.kept.push(kept);
         } else if kept.expected.is_some() && !self.is_meddled_with() {
-            // It runs for nobody.
+            // Nothing waits for it.
             self.round.forgotten.lock().unwrap().push(kept.slot);
         }
     }
@@ -163,7 +163,7 @@ impl Worker<'_> {
             Ok(false) => {}
             // It is the next process's.
             Err(StorageError::Closed) if self.round.is_stopping() => kept.expected = None,
-            // The store is asked again, in vain if the app ends before.
+            // The store is retried, unless the app ends before.
             Err(_) if is_stored && self.round.store_fails => kept.expected = None,
             Err(error) => fault(format!("cancelling {:?}: {error}", kept.job)),
         }
@@ -274,7 +274,7 @@ impl Worker<'_> {
         Ok(())
     }
 
-    /// One that ends when it is told to: by its timeout, or by the end of the app.
+    /// A job that ends when its token is set: by its timeout, or by the end of the app.
     fn tell(&mut self, when: When) -> Step {
         let tasks = &self.round.tasks;
         if self.is_in_peace() || self.rng.bool() {
@@ -295,7 +295,7 @@ impl Worker<'_> {
         Ok(())
     }
 
-    /// Has the store forget a job of no known task. Whoever has done so has its id.
+    /// Discards a stored job of no known task. The caller whose discard succeeds has its id.
     fn discard(&mut self) -> Step {
         let (Some(app), Some(stored)) = (&self.app, &self.round.tasks.stored) else {
             return self.help();
@@ -319,7 +319,7 @@ impl Worker<'_> {
                 self.run(plan)
             }
             Ok(false) => Ok(()),
-            // The store is asked again, or the next process is.
+            // The store is retried, here or by the next process.
             Err(StorageError::Closed) if self.round.is_stopping() => Ok(()),
             Err(_) if self.round.store_fails => Ok(()),
             Err(error) => {

@@ -54,7 +54,7 @@ impl RoundClock {
         }
     }
 
-    /// The wall's time since a midnight; none where nobody can tell it.
+    /// The wall time since a midnight; `None` where it is unknown.
     pub fn wall_now(&self) -> Option<Duration> {
         match self {
             RoundClock::System(_) => None,
@@ -113,7 +113,7 @@ pub struct Tasks {
     /// Waits for its token.
     pub until_told: Any,
     pub until_told_blocking: Any,
-    /// Is told by its timeout.
+    /// Ends when its timeout sets the token.
     pub told_by_timeout: Any,
     /// The same as some of these, but durable.
     pub stored: Option<Stored>,

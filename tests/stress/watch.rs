@@ -124,7 +124,7 @@ fn say(line: fmt::Arguments<'_>) {
 }
 
 fn report() {
-    // The jobs are asked from a thread of its own, for that may hang as well.
+    // The jobs are read on another thread, because that may hang, too.
     let asker = thread::spawn(|| {
         let (rows, app) = {
             let table = lock(&TABLE);

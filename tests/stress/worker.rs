@@ -25,7 +25,7 @@ pub struct Round {
     pub clock: RoundClock,
     pub slots: Arc<Slots>,
     pub tasks: Tasks,
-    /// Nobody stops the app before this is no more.
+    /// The app is not stopped before this is dropped.
     pub in_peace: AtomicBool,
     /// What its end cuts off in a store is made again.
     pub may_repeat: bool,
@@ -36,7 +36,7 @@ pub struct Round {
     pub steps: AtomicUsize,
     /// A job of anybody's, for another one to wait for.
     pub left: Mutex<Option<Job<Value>>>,
-    /// The slots of jobs that nobody looks at any more, and that have to run.
+    /// The slots of jobs without a handle, which have to run.
     pub forgotten: Mutex<Vec<usize>>,
     pub strangers: Arc<Strangers>,
 }
@@ -68,7 +68,7 @@ pub struct Kept {
     pub is_endless: bool,
     /// How many attempts it takes to succeed.
     needed: Option<u32>,
-    /// What becomes of it if nobody meddles.
+    /// How it ends by itself.
     pub expected: Option<JobStatus>,
 }
 
@@ -164,7 +164,7 @@ impl<'a> Worker<'a> {
             0..=3 => When::Push,
             4 | 5 => When::Delay(self.micros(300)),
             6 => When::Delay(self.micros(3_000)),
-            // By the system's wall clock nobody could tell whether it is early.
+            // The system's wall clock does not show whether it is early.
             _ => match self.round.clock {
                 RoundClock::System(_) => When::Delay(Duration::ZERO),
                 RoundClock::Coarse(..) => When::At(self.micros(500)),
@@ -234,7 +234,7 @@ impl<'a> Worker<'a> {
             }
             When::Cron(runs) => {
                 const SECOND: Duration = Duration::from_secs(1);
-                // By the system's wall clock nobody can tell.
+                // The system's wall clock does not show that.
                 let next = wall.map_or(0, |wall| wall.as_secs() + 1);
                 marks.set_due_by_wall(Duration::from_secs(next), SECOND);
                 schedule.max_runs(runs.into()).cron("* * * * * * *")
