@@ -9,7 +9,10 @@
 
 use std::process::ExitCode;
 
-use jobber::{Cron, CronError, Zone};
+use jobber::{
+    Zone,
+    cron::{Cron, CronError},
+};
 use time::OffsetDateTime;
 
 const TABLE: &[&str] = &[

@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .alias("send_mail") // what it was called in an earlier version
         .durable()
         .register()?;
-    app.start().wait_blocking()?;
+    app.start().block_on()?;
 
     if app.jobs().is_empty() {
         println!("Nothing is in {}: scheduling.", path.display());
@@ -50,13 +50,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         if let Some(news) = mail.job("news") {
             // It recurs, and would never end by itself: once will do here.
-            news.next_run().wait_blocking();
-            news.cancel().wait_blocking()?;
+            news.next_run().block_on();
+            news.cancel().block_on()?;
         }
-        app.wait_all().wait_blocking();
+        app.wait_all().block_on();
         println!("All have run, and the store is empty.");
     }
-    app.shutdown(Duration::from_secs(10)).wait_blocking();
+    app.shutdown(Duration::from_secs(10)).block_on();
     Ok(())
 }
 
@@ -65,14 +65,14 @@ fn schedule(mail: &Task<(String, String), ()>) -> Result<(), Box<dyn Error>> {
         let job = mail
             .schedule((format!("{name}@example.org"), subject.into()))
             .delay(Duration::from_secs(seconds))
-            .wait_blocking()?;
+            .block_on()?;
         println!("    {} is due at {}", job.id(), job.exec_at());
     }
     let news = mail
         .schedule(("all@example.org".into(), "News".into()))
         .id("news")
         .every(Duration::from_secs(3))
-        .wait_blocking()?;
+        .block_on()?;
     println!("    {} is due at {}", news.id(), news.exec_at());
     Ok(())
 }

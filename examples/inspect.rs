@@ -9,7 +9,10 @@
 use std::error::Error;
 use std::time::Duration;
 
-use jobber::{JobRecord, Loaded, SqliteStorage, TriggerRecord};
+use jobber::{
+    SqliteStorage,
+    storage::{JobRecord, Loaded, TriggerRecord},
+};
 use time::OffsetDateTime;
 
 fn main() -> Result<(), Box<dyn Error>> {

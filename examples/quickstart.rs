@@ -43,21 +43,21 @@ fn main() -> Result<(), Box<dyn Error>> {
         .retry(Backoff::fixed(3, moment))
         .register()?;
     let mut events = app.events();
-    app.start().wait_blocking()?;
+    app.start().block_on()?;
 
     println!("push: now");
-    let job = add.schedule((1, 2)).push().wait_blocking()?;
+    let job = add.schedule((1, 2)).push().block_on()?;
     follow(&mut events, &job);
 
     println!("delay: after a while");
-    let job = add.schedule((3, 4)).delay(moment).wait_blocking()?;
+    let job = add.schedule((3, 4)).delay(moment).block_on()?;
     follow(&mut events, &job);
 
     println!("at: when the wall clock says so");
     let job = add
         .schedule((5, 6))
         .at(OffsetDateTime::now_utc() + moment)
-        .wait_blocking()?;
+        .block_on()?;
     follow(&mut events, &job);
 
     println!("every: again and again, here three times");
@@ -66,30 +66,30 @@ fn main() -> Result<(), Box<dyn Error>> {
         .id("my-counter")
         .max_runs(3)
         .every(moment)
-        .wait_blocking()?;
+        .block_on()?;
     follow(&mut events, &job);
 
     println!("A job that is cancelled before its time");
     let job = add
         .schedule((7, 8))
         .delay(Duration::from_secs(600))
-        .wait_blocking()?;
-    job.cancel().wait_blocking()?;
+        .block_on()?;
+    job.cancel().block_on()?;
     follow(&mut events, &job);
 
     println!("A job that fails");
-    let job = parse.schedule("seven".into()).push().wait_blocking()?;
+    let job = parse.schedule("seven".into()).push().block_on()?;
     follow(&mut events, &job);
 
     println!("A job that takes too long");
-    let job = hang.schedule(()).push().wait_blocking()?;
+    let job = hang.schedule(()).push().block_on()?;
     follow(&mut events, &job);
 
     println!("A job that is tried again until it succeeds");
-    let job = fetch.schedule("page 1".into()).push().wait_blocking()?;
+    let job = fetch.schedule("page 1".into()).push().block_on()?;
     follow(&mut events, &job);
 
-    app.shutdown(Duration::from_secs(10)).wait_blocking();
+    app.shutdown(Duration::from_secs(10)).block_on();
     Ok(())
 }
 

@@ -39,7 +39,7 @@ fn schedule_backups(
         .id("backup")
         .start_date(at_three)
         .every(24 * HOUR)
-        .wait_blocking()?;
+        .block_on()?;
     Ok(job)
 }
 

@@ -1,4 +1,4 @@
-//! [`Schedule`]: options, and then a trigger, make a job.
+//! [`Schedule`]: options first, then a trigger.
 
 use std::fmt;
 use std::time::Duration;
@@ -20,8 +20,17 @@ use crate::value::id::JobId;
 pub use crate::api::submit::Submit;
 use crate::api::submit::{Submission, Submitted};
 
-/// A job on its way to be scheduled, from [`Task::schedule`](crate::Task::schedule):
-/// options first, a trigger last.
+/// A job that is not scheduled yet: set options first, then choose a trigger.
+/// [`Task::schedule`](crate::Task::schedule) returns it.
+///
+/// A trigger returns a [`Submit`]. The job is scheduled when that is awaited or ended
+/// with [`.block_on()`](Submit::block_on): a wrong option or trigger is reported
+/// there, as a [`ScheduleError`].
+///
+/// Triggers: [`push`](Schedule::push), [`delay`](Schedule::delay) and
+/// [`at`](Schedule::at) run a job once; [`every`](Schedule::every) and
+/// [`cron`](Schedule::cron) run it again and again. A recurring job has one attempt
+/// at a time.
 ///
 /// ```
 /// use std::time::Duration;
@@ -29,7 +38,7 @@ use crate::api::submit::{Submission, Submitted};
 ///
 /// let app = Jobber::builder().build()?;
 /// let poll = app.task("poll", async |feed: String| feed.len()).register()?;
-/// app.start().wait_blocking()?;
+/// app.start().block_on()?;
 ///
 /// let job = poll
 ///     .schedule("news".into())
@@ -37,15 +46,14 @@ use crate::api::submit::{Submission, Submitted};
 ///     .max_failures(3)
 ///     .misfire(Misfire::Skip)
 ///     .every(Duration::from_secs(15))
-///     .wait_blocking()?;
+///     .block_on()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use = "nothing is scheduled until a trigger is chosen: push, delay, at, every or cron"]
 pub struct Schedule<A, R> {
     task: Arc<TaskDef<A, R>>,
     args: A,
-    /// There from the first option on: most jobs have none, and moving what is
-    /// not there costs nothing.
+    /// `None` until an option is set: most jobs have none, and `None` is cheap to move.
     options: Option<Box<Options>>,
 }
 
@@ -76,7 +84,7 @@ impl RecurringOptions {
         jitter: None,
     };
 
-    /// The first option that is set.
+    /// The name of the first option that is set.
     fn any(&self) -> Option<&'static str> {
         [
             ("max_runs", self.max_runs.is_some()),
@@ -90,14 +98,14 @@ impl RecurringOptions {
     }
 }
 
-/// The moment that a job is for.
+/// What makes a job due.
 #[derive(Clone, Debug)]
 pub(crate) enum Trigger {
     Push,
     Delay(Duration),
     At(OffsetDateTime),
     Every(Duration),
-    /// In a box, for the others are small.
+    /// In a box, because the other variants are small.
     Cron(Box<Result<Cron, CronError>>),
 }
 
@@ -130,13 +138,16 @@ where
         self.options.get_or_insert_default()
     }
 
-    /// Names the job: 1 to 200 bytes without control characters, and not the id
-    /// of another live job. Without it, an id is made.
+    /// Sets the id of the job: 1 to 200 bytes, without control characters. Default: a
+    /// generated id, unique and in the order of scheduling.
+    ///
+    /// If another live job has the id, scheduling fails with
+    /// [`ScheduleError::DuplicateJob`], unless [`replace`](Schedule::replace) is set.
     ///
     /// ```
     /// # let mut sim = jobber::testing::Simulation::new();
     /// # let hello = sim.app().task("hello", || async {}).register()?;
-    /// let job = hello.schedule(()).id("greeting").push().wait_blocking()?;
+    /// let job = hello.schedule(()).id("greeting").push().block_on()?;
     /// assert!(sim.app().find_job("greeting").is_some());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -145,21 +156,24 @@ where
         self
     }
 
-    /// If a job of this [`id`](Schedule::id) is live and of this task, gives it
-    /// these arguments and this trigger: the same job goes on, and so does
-    /// whoever waits for it. If it runs just now, that run ends first. A
-    /// recurring job keeps its run number and its failures in a row, unless its
-    /// start date is another one.
+    /// Replaces the arguments and the trigger of the live job with this
+    /// [`id`](Schedule::id). If there is no such job, a new job is made.
     ///
-    /// Without such a job, a new one is made.
+    /// The job stays the same job: existing handles and waits refer to it.
+    /// - If it runs, the run ends first. Then the new arguments and trigger apply.
+    /// - If it waits for a retry, it starts again with its first attempt.
+    /// - If it recurs before and after, it keeps its run number and its number of
+    ///   failures in a row, unless the start date changes.
+    /// - If the job belongs to another task, scheduling fails with
+    ///   [`ScheduleError::DuplicateJob`].
     ///
     /// ```
     /// # use std::time::Duration;
     /// # let mut sim = jobber::testing::Simulation::new();
     /// # let hello = sim.app().task("hello", || async {}).register()?;
     /// let minute = Duration::from_secs(60);
-    /// let job = hello.schedule(()).id("x").delay(minute).wait_blocking()?;
-    /// let same = hello.schedule(()).id("x").replace().delay(2 * minute).wait_blocking()?;
+    /// let job = hello.schedule(()).id("x").delay(minute).block_on()?;
+    /// let same = hello.schedule(()).id("x").replace().delay(2 * minute).block_on()?;
     /// assert_eq!(sim.app().jobs().len(), 1);
     /// assert_eq!(job.exec_at(), same.exec_at());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -169,7 +183,7 @@ where
         self
     }
 
-    /// Keeps this job in memory only, though its task is durable: it ends with
+    /// Keeps this job in memory only, even if its task is durable: the job ends with
     /// the process.
     ///
     /// ```
@@ -179,7 +193,7 @@ where
     /// # let storage = MemoryStorage::new();
     /// # let sim = Simulation::with(0, ManualClock::new(), |app| app.storage(storage.clone()))?;
     /// # let hello = sim.app().task("hello", || async {}).durable().register()?;
-    /// let job = hello.schedule(()).in_memory().push().wait_blocking()?;
+    /// let job = hello.schedule(()).in_memory().push().block_on()?;
     /// assert!(storage.records().is_empty());
     /// # }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -189,15 +203,17 @@ where
         self
     }
 
-    /// The time zone that its cron expression is read in, and that it shows its
-    /// times in: a [`Zone`], a fixed [`UtcOffset`](time::UtcOffset) or, with
-    /// feature `tz`, a name such as `"Europe/Berlin"`. Without it, the app's.
+    /// Sets the time zone of the job: a [`Zone`], a fixed
+    /// [`UtcOffset`](time::UtcOffset) or, with the feature `tz`, a name such as
+    /// `"Europe/Berlin"`. Default: the zone of the app.
+    ///
+    /// The cron expression is read in this zone, and the job shows its times in it.
     ///
     /// ```
     /// # let mut sim = jobber::testing::Simulation::new();
     /// # let hello = sim.app().task("hello", || async {}).register()?;
     /// let zone = time::macros::offset!(+9);
-    /// let job = hello.schedule(()).zone(zone).cron("0 12 * * *").wait_blocking()?;
+    /// let job = hello.schedule(()).zone(zone).cron("0 12 * * *").block_on()?;
     /// assert_eq!(job.exec_at().offset(), zone);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -206,15 +222,15 @@ where
         self
     }
 
-    /// Recurring: ends it after so many runs, with the status of the last. At
-    /// least 1; without it, it goes on.
+    /// For recurring jobs: ends the job after `max` runs, with the status of the last
+    /// run. At least 1. Default: no limit. A run with retries counts once.
     ///
     /// ```
     /// # use std::time::Duration;
     /// # let mut sim = jobber::testing::Simulation::new();
     /// # let hello = sim.app().task("hello", || async {}).register()?;
     /// let second = Duration::from_secs(1);
-    /// let job = hello.schedule(()).max_runs(2).every(second).wait_blocking()?;
+    /// let job = hello.schedule(()).max_runs(2).every(second).block_on()?;
     /// sim.advance(5 * second);
     /// assert!(job.is_done());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -224,9 +240,9 @@ where
         self
     }
 
-    /// Recurring: ends it as
-    /// [`PermanentlyFailed`](crate::JobStatus::PermanentlyFailed) after so many
-    /// failed runs in a row. At least 1; without it, 10.
+    /// For recurring jobs: ends the job with the status
+    /// [`PermanentlyFailed`](crate::JobStatus::PermanentlyFailed) after `max` failed
+    /// runs in a row. At least 1. Default: 10. A successful run sets the count to 0.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -235,7 +251,7 @@ where
     /// use jobber::JobStatus;
     /// let fails = sim.app().task("fails", async || Err::<(), _>("no")).register()?;
     /// let second = Duration::from_secs(1);
-    /// let job = fails.schedule(()).max_failures(3).every(second).wait_blocking()?;
+    /// let job = fails.schedule(()).max_failures(3).every(second).block_on()?;
     /// sim.advance(3 * second);
     /// assert_eq!(job.status(), JobStatus::PermanentlyFailed);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -245,13 +261,14 @@ where
         self
     }
 
-    /// Recurring: what it does about times that passed without a run.
+    /// For recurring jobs: sets what happens to missed runs. Default:
+    /// [`Misfire::Once`].
     ///
     /// ```
     /// # let mut sim = jobber::testing::Simulation::new();
     /// # let hello = sim.app().task("hello", || async {}).register()?;
     /// use jobber::Misfire;
-    /// let job = hello.schedule(()).misfire(Misfire::Skip).cron("@hourly").wait_blocking()?;
+    /// let job = hello.schedule(()).misfire(Misfire::Skip).cron("@hourly").block_on()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn misfire(mut self, misfire: Misfire) -> Self {
@@ -259,17 +276,21 @@ where
         self
     }
 
-    /// Recurring: the first time that it may run at. With
-    /// [`every`](Schedule::every) it runs then, and at whole intervals from
-    /// there; in the past, the date only places them. Without it, the first run
-    /// is the first one from now, which for `every` is one interval away.
+    /// For recurring jobs: sets the time before which no run is due.
+    ///
+    /// | | without a start date | start date in the future | start date in the past |
+    /// |---|---|---|---|
+    /// | [`every`](Schedule::every): first run | one interval from now | at the start date | the first time after now that is a whole number of intervals after the start date |
+    /// | [`cron`](Schedule::cron): first run | the next match | the first match at or after the start date | the next match |
+    ///
+    /// A time in the past is no missed run: the job is only due from now on.
     ///
     /// ```
     /// # use std::time::Duration;
     /// # let mut sim = jobber::testing::Simulation::new();
     /// # let hello = sim.app().task("hello", || async {}).register()?;
     /// let start = time::macros::datetime!(2000-01-02 0:00 UTC);
-    /// let job = hello.schedule(()).start_date(start).every(Duration::from_secs(60)).wait_blocking()?;
+    /// let job = hello.schedule(()).start_date(start).every(Duration::from_secs(60)).block_on()?;
     /// assert_eq!(job.exec_at(), start);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -278,9 +299,9 @@ where
         self
     }
 
-    /// Recurring: starts each run later than its time by a random share of this,
-    /// but always before its next time, so that jobs of one time do not start
-    /// as one. The run's nominal time stays as it is.
+    /// For recurring jobs: delays each run by a random time, from 0 to `jitter`, but
+    /// not up to the next run. Jobs that are due at the same time then start at
+    /// different times. The nominal time of the run does not change. Default: 0.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -290,7 +311,7 @@ where
     ///     .schedule(())
     ///     .jitter(Duration::from_secs(90))
     ///     .cron("@hourly")
-    ///     .wait_blocking()?;
+    ///     .block_on()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn jitter(mut self, jitter: Duration) -> Self {
@@ -298,12 +319,12 @@ where
         self
     }
 
-    /// Now.
+    /// Runs the job once, now.
     ///
     /// ```
     /// # let mut sim = jobber::testing::Simulation::new();
     /// # let hello = sim.app().task("hello", || async {}).register()?;
-    /// let job = hello.schedule(()).push().wait_blocking()?;
+    /// let job = hello.schedule(()).push().block_on()?;
     /// sim.run_until_stalled();
     /// assert!(job.is_done());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -312,14 +333,16 @@ where
         self.on(Trigger::Push)
     }
 
-    /// After a time on the monotonic clock, which nobody sets. It may reach to the
-    /// year 2262.
+    /// Runs the job once, after `delay`. It counts on the monotonic clock: setting the
+    /// wall clock does not change it. The latest due time is in the year 2262.
+    ///
+    /// The delay starts when the [`Submit`] is awaited or ended with `.block_on()`.
     ///
     /// ```
     /// # use std::time::Duration;
     /// # let mut sim = jobber::testing::Simulation::new();
     /// # let hello = sim.app().task("hello", || async {}).register()?;
-    /// let job = hello.schedule(()).delay(Duration::from_secs(600)).wait_blocking()?;
+    /// let job = hello.schedule(()).delay(Duration::from_secs(600)).block_on()?;
     /// sim.advance(Duration::from_secs(600));
     /// assert!(job.is_done());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -328,13 +351,14 @@ where
         self.on(Trigger::Delay(delay))
     }
 
-    /// At a time on the wall clock, from the year 1677 to 2262. If it is past, at
-    /// once.
+    /// Runs the job once, when the wall clock shows `time` or later: at once if `time`
+    /// has passed. It follows the wall clock when that is set. Allowed are the years
+    /// 1677 to 2262.
     ///
     /// ```
     /// # let mut sim = jobber::testing::Simulation::new();
     /// # let hello = sim.app().task("hello", || async {}).register()?;
-    /// let job = hello.schedule(()).at(time::macros::datetime!(2000-01-01 12:00 UTC)).wait_blocking()?;
+    /// let job = hello.schedule(()).at(time::macros::datetime!(2000-01-01 12:00 UTC)).block_on()?;
     /// sim.advance(std::time::Duration::from_secs(12 * 3_600));
     /// assert!(job.is_done());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -343,15 +367,20 @@ where
         self.on(Trigger::At(time))
     }
 
-    /// Again and again, at a fixed rate on the monotonic clock: each run is for
-    /// the first whole interval after the last one, however long that took. One
-    /// at a time.
+    /// Runs the job again and again, at a fixed rate: the first run is due one interval
+    /// from now, the second two intervals from now, and so on. How long a run takes does
+    /// not move these times. Use [`start_date`](Schedule::start_date) for another first
+    /// run.
+    ///
+    /// If a run takes longer than the interval, the times that pass meanwhile are
+    /// missed: [`misfire`](Schedule::misfire) sets what happens to them. The interval
+    /// counts on the monotonic clock, so that setting the wall clock does not move it.
     ///
     /// ```
     /// # use std::time::Duration;
     /// # let mut sim = jobber::testing::Simulation::new();
     /// # let hello = sim.app().task("hello", || async {}).register()?;
-    /// let job = hello.schedule(()).every(Duration::from_secs(15)).wait_blocking()?;
+    /// let job = hello.schedule(()).every(Duration::from_secs(15)).block_on()?;
     /// sim.advance(Duration::from_secs(60));
     /// assert_eq!(job.last_run().unwrap().number, 4);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -360,8 +389,8 @@ where
         self.on(Trigger::Every(interval))
     }
 
-    /// Whenever a cron expression is due, on the wall clock and in the job's zone.
-    /// The grammar, and what happens when clocks change, are on [`Cron`].
+    /// Runs the job whenever the wall clock matches a cron expression, in the zone of
+    /// the job. [`Cron`] describes the grammar, and what happens when clocks change.
     ///
     /// ```
     /// # let sim = jobber::testing::Simulation::new();
@@ -370,7 +399,7 @@ where
     ///     .schedule(())
     ///     .zone(time::macros::offset!(+1))
     ///     .cron("30 6 * * MON-FRI")
-    ///     .wait_blocking()?;
+    ///     .block_on()?;
     /// // The clock of the simulation stands at a Saturday's midnight, UTC.
     /// assert_eq!(job.exec_at(), time::macros::datetime!(2000-01-03 6:30 +1));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -383,15 +412,13 @@ where
         Submit::new(self, trigger)
     }
 
-    /// All that can be done before anything is shared, and what then can be done
-    /// without waiting.
+    /// Checks the options, then does what is possible without waiting.
     pub(crate) fn submit(self, trigger: Trigger) -> Result<Submitted<A, R>, ScheduleError> {
         let Self {
             task,
             args,
             mut options,
         } = self;
-        // Nothing of the options is moved that is not there.
         let id = options.as_mut().and_then(|options| options.id.take());
         let zone = options.as_mut().and_then(|options| options.zone.take());
         let replace = options.as_ref().is_some_and(|options| options.replace);
@@ -399,7 +426,7 @@ where
         let recurring = options.as_ref().map(|options| &options.recurring);
         let hub = &task.hub;
         let now = match trigger {
-            // Its wall time is for show, unless it is stored.
+            // A job in memory only displays its wall time: a cached clock will do.
             Trigger::Push | Trigger::Delay(_) if task.durability.is_none() => {
                 hub.clock.cached_now()
             }
@@ -430,7 +457,7 @@ where
     }
 }
 
-/// When a trigger is due, and what follows.
+/// When a trigger is due first, with the plan that follows from it.
 fn plan<A, R>(
     task: &TaskDef<A, R>,
     trigger: Trigger,
@@ -507,7 +534,7 @@ impl RecurringOptions {
     fn cron(&self, cron: Cron, zone: Zone, now: Now) -> Result<Recurring, ScheduleError> {
         let limits = self.limits()?;
         let start_date = self.start_date.map(wall).transpose()?;
-        // The start date itself may be the first time.
+        // `- 1`: a match at the start date itself counts.
         let after = start_date.map_or(now.wall, |start| now.wall.max(start.saturating_sub(1)));
         let never = ScheduleError::NeverDue {
             expression: cron.to_string(),
@@ -535,8 +562,8 @@ impl RecurringOptions {
         let first = after(now, interval, "interval")?;
         let interval_nanos = first - now.mono;
         let start_date = self.start_date.map(wall).transpose()?;
-        // The start date's place on the monotonic clock, from here on; one in the
-        // past only places the grid, and may be further off than i64 counts.
+        // The first run on the monotonic clock. A start date in the past may be further
+        // away than an i64 can count.
         let nominal = match start_date {
             None => first,
             Some(start) => {
@@ -544,7 +571,7 @@ impl RecurringOptions {
                 let to_first = if away >= 0 {
                     away
                 } else {
-                    // The first after now.
+                    // The first time of the grid after now.
                     let interval = i128::from(interval_nanos);
                     (away - 1).rem_euclid(interval) + 1
                 };
@@ -567,7 +594,7 @@ impl RecurringOptions {
     }
 }
 
-/// The monotonic time so long from now, if both clocks can count that far.
+/// The monotonic time after `duration` from now, if both clocks can count that far.
 #[inline]
 fn after(now: Now, duration: Duration, field: &'static str) -> Result<i64, ScheduleError> {
     let max = i64::MAX - now.mono.max(now.wall).max(0);

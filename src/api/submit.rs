@@ -213,14 +213,33 @@ impl Condition for Reserved {
     }
 }
 
-/// The operation of a trigger: `.await` it, or end it with
-/// [`wait_blocking`](Submit::wait_blocking). Until then nothing is scheduled,
-/// and no delay runs.
+/// Schedules a job: returned by the triggers of [`Schedule`]. `.await` it, or end it
+/// with [`.block_on()`](Submit::block_on). Before that, nothing is scheduled and no
+/// delay counts. Both return the [`Job`].
 ///
-/// A job in memory is scheduled at once. One that is stored is scheduled when
-/// the store has it, and a future that is dropped while it waits for that leaves
-/// open whether it is.
-#[must_use = "nothing is scheduled until it is awaited or ended with `.wait_blocking()`"]
+/// A job in memory is scheduled in the first poll. A durable job is scheduled when
+/// the store has saved it.
+///
+/// Not cancel safe for durable jobs: if you drop this value after its first poll and
+/// before it is ready, the job may be scheduled or not. For a job in memory, the first
+/// poll is always ready.
+///
+/// ```
+/// use jobber::Jobber;
+///
+/// let app = Jobber::builder().build()?;
+/// let hello = app.task("hello", || async { "Hello!" }).register()?;
+/// app.start().block_on()?;
+///
+/// let job = hello.schedule(()).push().block_on()?; // without async
+/// smol::block_on(async {
+///     let job = hello.schedule(()).push().await?; // in async code
+///     assert_eq!(*job.await?, "Hello!");
+///     Ok::<(), Box<dyn std::error::Error>>(())
+/// })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "nothing is scheduled until it is awaited or ended with `.block_on()`"]
 pub struct Submit<A, R>(Stage<A, R>);
 
 enum Stage<A, R> {
@@ -246,13 +265,17 @@ where
         Self(Stage::Asked(Request { schedule, trigger }))
     }
 
-    /// Schedules the job, on this thread; if it is to be stored, blocks the
-    /// thread until it is.
+    /// Schedules the job. If it is durable, blocks the thread until the store has saved
+    /// it.
     ///
     /// # Errors
-    /// When the app does not run, the id is taken or not allowed, a number makes
-    /// no sense, or the store can't take the job. No job exists then.
-    pub fn wait_blocking(mut self) -> Result<Job<R>, ScheduleError> {
+    /// If the app does not run, if the id is taken or not allowed, if an option or the
+    /// trigger is invalid, or if the store could not save the job. After an error, no
+    /// job exists.
+    ///
+    /// # Panics
+    /// If the value was polled to its end before.
+    pub fn block_on(mut self) -> Result<Job<R>, ScheduleError> {
         match self.begin()? {
             Submitted::Done(job) => Ok(job),
             Submitted::Waits(waiting) => {

@@ -106,7 +106,7 @@ impl fmt::Display for JobEvent {
     /// # let sim = jobber::testing::Simulation::new();
     /// # let mut events = sim.app().events();
     /// let greet = sim.app().task("greet", || async {}).register()?;
-    /// let _ = greet.schedule(()).id("x").push().wait_blocking()?;
+    /// let _ = greet.schedule(()).id("x").push().block_on()?;
     /// assert_eq!(
     ///     events.try_next().unwrap().to_string(),
     ///     "2000-01-01 0:00:00.0 +00:00:00 greet x: scheduled for 2000-01-01 0:00:00.0 +00:00:00"
@@ -147,10 +147,10 @@ impl fmt::Display for JobEventKind {
 ///
 /// let app = Jobber::builder().build()?;
 /// let hello = app.task("hello", || async {}).register()?;
-/// app.start().wait_blocking()?;
+/// app.start().block_on()?;
 /// let events = app.events();
-/// hello.schedule(()).push().wait_blocking()?.wait_blocking();
-/// app.shutdown(std::time::Duration::MAX).wait_blocking();
+/// hello.schedule(()).push().block_on()?.wait_blocking();
+/// app.shutdown(std::time::Duration::MAX).block_on();
 ///
 /// let last = events.into_iter().last();
 /// assert!(matches!(last, Some(Event::Job(e)) if e.kind == JobEventKind::Ended(JobStatus::Success)));

@@ -14,7 +14,7 @@ use crate::value::status::JobStatus;
 /// can read.
 pub(crate) const RECORD_VERSION: u32 = 1;
 
-/// A job as a [`Storage`](crate::Storage) keeps it: all that another process
+/// A job as a [`Storage`](crate::storage::Storage) keeps it: all that another process
 /// needs to go on with it.
 ///
 /// A store gives back what it was given, and has no need to look at more than
@@ -74,7 +74,7 @@ impl TriggerRecord {
     /// The name of the trigger: `delay`, `at`, `every` or `cron`.
     ///
     /// ```
-    /// assert_eq!(jobber::TriggerRecord::At.name(), "at");
+    /// assert_eq!(jobber::storage::TriggerRecord::At.name(), "at");
     /// ```
     pub fn name(&self) -> &'static str {
         match self {

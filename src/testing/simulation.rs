@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use crate::api::app::{Jobber, JobberBuilder};
+use crate::api::app::Jobber;
+use crate::api::builder::JobberBuilder;
 use crate::engine::driver::{Driver, Turn};
 use crate::executor::job_future::{BlockingJob, Executor, JobFuture};
 use crate::storage::writer::Store;
 use crate::sync::panics::drop_catching_panic;
-use crate::sync::primitives::{Arc, AtomicBool, Mutex, Ordering, Weak, lock};
+use crate::sync::primitives::{Arc, AtomicBool, Mutex, Ordering, Weak, block_on, lock};
 use crate::value::clock::Clock;
 use crate::value::error::StartError;
 use crate::value::id::JobId;
@@ -32,8 +33,8 @@ use crate::value::status::JobStatus;
 /// let clock = ManualClock::new();
 /// let app = Jobber::builder().clock(clock.clone()).build()?;
 /// let hello = app.task("hello", || async {}).register()?;
-/// app.start().wait_blocking()?;
-/// let job = hello.schedule(()).delay(Duration::from_secs(3600)).wait_blocking()?;
+/// app.start().block_on()?;
+/// let job = hello.schedule(()).delay(Duration::from_secs(3600)).block_on()?;
 ///
 /// clock.advance(Duration::from_secs(3600));
 /// job.wait_blocking();
@@ -129,7 +130,7 @@ impl ManualClock {
     /// let mut sim = Simulation::new();
     /// let clock = sim.clock();
     /// let slow = sim.app().task("slow", move || clock.sleep(Duration::from_secs(5))).register()?;
-    /// let job = slow.schedule(()).push().wait_blocking()?;
+    /// let job = slow.schedule(()).push().block_on()?;
     /// sim.advance(Duration::from_secs(4));
     /// assert_eq!(job.status(), JobStatus::Running);
     /// sim.advance(Duration::from_secs(1));
@@ -190,10 +191,17 @@ impl Clock for ManualClock {
 
 /// The future of [`ManualClock::sleep`].
 #[derive(Debug)]
-#[must_use = "does nothing until it is awaited"]
+#[must_use = "does nothing until it is awaited or ended with `.block_on()`"]
 pub struct Sleep {
     clock: ManualClock,
     key: (Duration, u64),
+}
+
+impl Sleep {
+    /// Blocks the thread until another thread has moved the clock far enough.
+    pub fn block_on(self) {
+        block_on(self);
+    }
 }
 
 impl Future for Sleep {
@@ -235,7 +243,7 @@ impl Drop for Sleep {
 ///
 /// let mut sim = Simulation::new();
 /// let hello = sim.app().task("hello", || async {}).register()?;
-/// let job = hello.schedule(()).delay(Duration::from_secs(60)).wait_blocking()?;
+/// let job = hello.schedule(()).delay(Duration::from_secs(60)).block_on()?;
 ///
 /// sim.advance(Duration::from_secs(59));
 /// assert_eq!(job.status(), JobStatus::Scheduled);
@@ -285,7 +293,7 @@ impl Simulation {
         configure: impl FnOnce(JobberBuilder) -> JobberBuilder,
     ) -> Result<Self, StartError> {
         let sim = Self::unstarted(seed, clock, configure)?;
-        sim.app.start().wait_blocking()?;
+        sim.app.start().block_on()?;
         Ok(sim)
     }
 
@@ -301,11 +309,11 @@ impl Simulation {
     ///
     /// let mut sim = Simulation::unstarted(0, ManualClock::new(), |builder| builder)?;
     /// let hello = sim.app().task("hello", || async {}).register()?;
-    /// let early = hello.schedule(()).push().wait_blocking();
+    /// let early = hello.schedule(()).push().block_on();
     /// assert!(matches!(early, Err(ScheduleError::NotStarted)));
     ///
-    /// sim.app().start().wait_blocking()?;
-    /// let job = hello.schedule(()).push().wait_blocking()?;
+    /// sim.app().start().block_on()?;
+    /// let job = hello.schedule(()).push().block_on()?;
     /// sim.run_until_stalled();
     /// assert!(job.is_done());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -327,7 +335,7 @@ impl Simulation {
     pub fn on(executor: impl Executor) -> Self {
         let builder = Jobber::builder().executor(executor).seed(0);
         let sim = Self::of(builder, ManualClock::new(), Arc::default()).unwrap();
-        sim.app.start().wait_blocking().unwrap();
+        sim.app.start().block_on().unwrap();
         sim
     }
 
@@ -380,7 +388,7 @@ impl Simulation {
     /// ```
     /// # let mut sim = jobber::testing::Simulation::new();
     /// # let hello = sim.app().task("hello", || async {}).register()?;
-    /// let job = hello.schedule(()).push().wait_blocking()?;
+    /// let job = hello.schedule(()).push().block_on()?;
     /// sim.run_until_stalled();
     /// assert!(job.is_done());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -395,7 +403,7 @@ impl Simulation {
     /// # let mut sim = jobber::testing::Simulation::new();
     /// # let hello = sim.app().task("hello", || async {}).register()?;
     /// let noon = time::macros::datetime!(2000-01-01 12:00 UTC);
-    /// let job = hello.schedule(()).at(noon).wait_blocking()?;
+    /// let job = hello.schedule(()).at(noon).block_on()?;
     /// sim.set_wall(noon);
     /// assert!(job.is_done());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -411,7 +419,7 @@ impl Simulation {
     /// ```
     /// # let mut sim = jobber::testing::Simulation::new();
     /// # let hello = sim.app().task("hello", || async {}).register()?;
-    /// let job = hello.schedule(()).delay(std::time::Duration::from_secs(60)).wait_blocking()?;
+    /// let job = hello.schedule(()).delay(std::time::Duration::from_secs(60)).block_on()?;
     /// assert!(sim.shutdown(std::time::Duration::ZERO).is_empty());
     /// assert_eq!(job.status(), jobber::JobStatus::Cancelled);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -447,7 +455,7 @@ impl Simulation {
     ///
     /// let mut sim = start()?;
     /// let hang = sim.app().task("t", std::future::pending::<()>).durable().register()?;
-    /// let _ = hang.schedule(()).id("x").push().wait_blocking()?;
+    /// let _ = hang.schedule(()).id("x").push().block_on()?;
     /// sim.run_until_stalled(); // it has started, and does not end
     /// sim.crash();
     ///

@@ -1,4 +1,4 @@
-//! When a failed attempt is tried again: [`Backoff`], [`RetryAfter`], [`Abort`].
+//! When a failed attempt is tried again: [`Backoff`], [`RetryAfter`], [`NoRetry`].
 
 use std::error::Error;
 use std::fmt;
@@ -184,32 +184,32 @@ impl Error for RetryAfter {}
 /// retries are left.
 ///
 /// ```
-/// use jobber::{Abort, BoxError};
+/// use jobber::{NoRetry, BoxError};
 ///
 /// async fn charge(card: String) -> Result<(), BoxError> {
 ///     if card.is_empty() {
-///         return Err(Abort::new("there is no card").into());
+///         return Err(NoRetry::new("there is no card").into());
 ///     }
 ///     Ok(())
 /// }
 /// ```
 #[derive(Debug)]
-pub struct Abort(BoxError);
+pub struct NoRetry(BoxError);
 
-impl Abort {
+impl NoRetry {
     /// Wraps the error that is the reason.
     pub fn new(reason: impl Into<BoxError>) -> Self {
         Self(reason.into())
     }
 }
 
-impl fmt::Display for Abort {
+impl fmt::Display for NoRetry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-impl Error for Abort {
+impl Error for NoRetry {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(&*self.0)
     }
@@ -231,7 +231,7 @@ impl RetryHint {
         let mut next = Some(error);
         for _ in 0..MAX_SOURCES {
             let Some(error) = next else { break };
-            if error.is::<Abort>() {
+            if error.is::<NoRetry>() {
                 return RetryHint::Never;
             }
             if let Some(RetryAfter(delay)) = error.downcast_ref() {
@@ -318,7 +318,7 @@ mod tests {
             RetryHint::of(&Busy(RetryAfter(SECOND))),
             RetryHint::After(SECOND)
         );
-        assert_eq!(RetryHint::of(&Abort::new("no")), RetryHint::Never);
+        assert_eq!(RetryHint::of(&NoRetry::new("no")), RetryHint::Never);
         assert_eq!(RetryHint::of(&fmt::Error), RetryHint::None);
     }
 }

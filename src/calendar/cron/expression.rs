@@ -15,7 +15,7 @@ use crate::value::error::CronError;
 /// A cron expression: a rule for the times at which something is due.
 ///
 /// ```
-/// use jobber::{Cron, Zone};
+/// use jobber::{Zone, cron::Cron};
 /// use time::OffsetDateTime;
 ///
 /// let cron: Cron = "0 9 * * MON-FRI".parse()?;
@@ -23,7 +23,7 @@ use crate::value::error::CronError;
 /// let next = cron.next_after(thursday, &Zone::UTC).unwrap();
 /// assert_eq!(next.unix_timestamp(), 9 * 3600);
 /// assert_eq!(cron.describe(), "At 09:00 on Monday through Friday");
-/// # Ok::<(), jobber::CronError>(())
+/// # Ok::<(), jobber::cron::CronError>(())
 /// ```
 ///
 /// # What can be written
@@ -101,7 +101,7 @@ impl Cron {
     /// is allowed there. At most 1024 bytes are read.
     ///
     /// ```
-    /// use jobber::Cron;
+    /// use jobber::cron::Cron;
     ///
     /// assert!(Cron::parse("*/15 9-17 * * MON-FRI").is_ok());
     /// assert!(Cron::parse("@fortnightly").is_err());
@@ -121,12 +121,12 @@ impl Cron {
     /// how far away `after` or the answer is.
     ///
     /// ```
-    /// use jobber::{Cron, Zone};
+    /// use jobber::{Zone, cron::Cron};
     /// use time::OffsetDateTime;
     ///
     /// let never = Cron::parse("0 0 30 2 *")?;
     /// assert_eq!(never.next_after(OffsetDateTime::UNIX_EPOCH, &Zone::UTC), None);
-    /// # Ok::<(), jobber::CronError>(())
+    /// # Ok::<(), jobber::cron::CronError>(())
     /// ```
     #[must_use]
     pub fn next_after(&self, after: OffsetDateTime, zone: &Zone) -> Option<OffsetDateTime> {
@@ -142,7 +142,7 @@ impl Cron {
     /// Every time after `after` at which this is due, in order.
     ///
     /// ```
-    /// use jobber::{Cron, Zone};
+    /// use jobber::{Zone, cron::Cron};
     /// use time::OffsetDateTime;
     ///
     /// let cron = Cron::parse("@yearly")?;
@@ -152,7 +152,7 @@ impl Cron {
     ///     .take(3)
     ///     .collect();
     /// assert_eq!(years, [1971, 1972, 1973]);
-    /// # Ok::<(), jobber::CronError>(())
+    /// # Ok::<(), jobber::cron::CronError>(())
     /// ```
     pub fn upcoming<'a>(&'a self, after: OffsetDateTime, zone: &'a Zone) -> Upcoming<'a> {
         Upcoming {
@@ -165,14 +165,14 @@ impl Cron {
     /// An English sentence, on a 24-hour clock.
     ///
     /// ```
-    /// use jobber::Cron;
+    /// use jobber::cron::Cron;
     ///
     /// let cron = Cron::parse("30 6 1,LW * ?")?;
     /// assert_eq!(
     ///     cron.describe(),
     ///     "At 06:30 on the 1st or on the last weekday of every month",
     /// );
-    /// # Ok::<(), jobber::CronError>(())
+    /// # Ok::<(), jobber::cron::CronError>(())
     /// ```
     #[must_use]
     pub fn describe(&self) -> String {
@@ -186,10 +186,10 @@ impl Cron {
     /// The text as written.
     ///
     /// ```
-    /// use jobber::Cron;
+    /// use jobber::cron::Cron;
     ///
     /// assert_eq!(Cron::parse("@daily")?.as_str(), "@daily");
-    /// # Ok::<(), jobber::CronError>(())
+    /// # Ok::<(), jobber::cron::CronError>(())
     /// ```
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -200,12 +200,12 @@ impl Cron {
 /// What can be given as a cron expression: a [`Cron`], or its text.
 ///
 /// ```
-/// use jobber::{Cron, testing::Simulation};
+/// use jobber::{testing::Simulation, cron::Cron};
 ///
 /// let sim = Simulation::new();
 /// let report = sim.app().task("report", || async {}).register()?;
-/// let _ = report.schedule(()).cron("0 9 * * MON-FRI").wait_blocking()?;
-/// let _ = report.schedule(()).cron(Cron::parse("@daily")?).wait_blocking()?;
+/// let _ = report.schedule(()).cron("0 9 * * MON-FRI").block_on()?;
+/// let _ = report.schedule(()).cron(Cron::parse("@daily")?).block_on()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[diagnostic::on_unimplemented(message = "`{Self}` is no cron expression: give a text or a `Cron`")]
@@ -284,14 +284,14 @@ impl Hash for Cron {
 /// The times at which an expression is due; see [`Cron::upcoming`].
 ///
 /// ```
-/// use jobber::{Cron, Zone};
+/// use jobber::{Zone, cron::Cron};
 /// use time::OffsetDateTime;
 ///
 /// let cron = Cron::parse("0 0 1 1 * 1999")?;
 /// let mut upcoming = cron.upcoming(OffsetDateTime::UNIX_EPOCH, &Zone::UTC);
 /// assert!(upcoming.next().is_some());
 /// assert!(upcoming.next().is_none());
-/// # Ok::<(), jobber::CronError>(())
+/// # Ok::<(), jobber::cron::CronError>(())
 /// ```
 #[derive(Debug, Clone)]
 #[must_use = "iterators are lazy"]

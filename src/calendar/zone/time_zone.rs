@@ -13,7 +13,7 @@ use crate::calendar::zone::named::Named;
 #[cfg(not(feature = "tz"))]
 use crate::calendar::zone::nameless::Named;
 
-/// A time zone, by which a [`Cron`](crate::Cron) expression is read.
+/// A time zone, by which a [`Cron`](crate::cron::Cron) expression is read.
 ///
 /// A named zone is kept by its name, so that its offset is the one in force at
 /// each time. Its rules are those of the database in this program: a copy of

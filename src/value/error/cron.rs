@@ -61,10 +61,10 @@ impl fmt::Display for CronField {
 /// Why a text is not a cron expression.
 ///
 /// Spans are byte offsets into the text that was given to
-/// [`Cron::parse`](crate::Cron::parse).
+/// [`Cron::parse`](crate::cron::Cron::parse).
 ///
 /// ```
-/// use jobber::{Cron, CronError, CronField};
+/// use jobber::cron::{Cron, CronError, CronField};
 ///
 /// let error = Cron::parse("0 25 * * *").unwrap_err();
 /// assert!(matches!(error, CronError::OutOfRange { field: CronField::Hour, .. }));

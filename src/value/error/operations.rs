@@ -22,8 +22,8 @@ use crate::value::id::{JobId, MAX_NAME_BYTES};
 /// use jobber::{Jobber, StartError};
 ///
 /// let app = Jobber::builder().build()?;
-/// app.start().wait_blocking()?;
-/// assert!(matches!(app.start().wait_blocking(), Err(StartError::AlreadyStarted)));
+/// app.start().block_on()?;
+/// assert!(matches!(app.start().block_on(), Err(StartError::AlreadyStarted)));
 /// # Ok::<(), StartError>(())
 /// ```
 #[derive(Debug, Error)]
@@ -43,9 +43,9 @@ pub enum StartError {
     /// The app's time zone is not known.
     #[error("the app's zone: {0}")]
     Zone(#[source] ZoneError),
-    /// The wake gap would hold jobs up for too long.
-    #[error("the wake gap is {value:?}, and {max:?} is the longest allowed")]
-    WakeGapTooLong {
+    /// The coalescing window is longer than allowed.
+    #[error("the coalescing window is {value:?}, and {max:?} is the longest allowed")]
+    CoalescingWindowTooLong {
         /// What it is.
         value: Duration,
         /// The longest that is allowed.
@@ -174,11 +174,11 @@ pub enum InvalidId {
 ///
 /// let app = Jobber::builder().build()?;
 /// let hello = app.task("hello", || async {}).register()?;
-/// let error = hello.schedule(()).push().wait_blocking().unwrap_err();
+/// let error = hello.schedule(()).push().block_on().unwrap_err();
 /// assert!(matches!(error, ScheduleError::NotStarted));
 ///
-/// app.start().wait_blocking()?;
-/// let error = hello.schedule(()).delay(Duration::MAX).wait_blocking().unwrap_err();
+/// app.start().block_on()?;
+/// let error = hello.schedule(()).delay(Duration::MAX).block_on().unwrap_err();
 /// assert!(matches!(error, ScheduleError::DurationTooLong { field: "delay", .. }));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -327,8 +327,8 @@ impl ScheduleError {
 ///
 /// let app = Jobber::builder().build()?;
 /// let parse = app.task("parse", async |text: String| text.parse::<i32>()).register()?;
-/// app.start().wait_blocking()?;
-/// let job = parse.schedule("seven".to_string()).push().wait_blocking()?;
+/// app.start().block_on()?;
+/// let job = parse.schedule("seven".to_string()).push().block_on()?;
 /// job.wait_blocking();
 /// let error = job.result().unwrap_err();
 /// assert_eq!(error.to_string(), "the task failed: invalid digit found in string");

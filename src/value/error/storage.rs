@@ -16,7 +16,7 @@ use crate::value::error::cron::{CronError, ZoneError};
 /// told.
 ///
 /// ```
-/// use jobber::StorageError;
+/// use jobber::storage::StorageError;
 ///
 /// /// Whether it may help to ask again in a while.
 /// fn is_passing(error: &StorageError) -> bool {
@@ -126,7 +126,7 @@ impl StorageError {
     /// Any error, for a store of your own.
     ///
     /// ```
-    /// let error = jobber::StorageError::other("the network is down");
+    /// let error = jobber::storage::StorageError::other("the network is down");
     /// assert_eq!(error.to_string(), "the network is down");
     /// ```
     pub fn other(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
