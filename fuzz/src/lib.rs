@@ -12,7 +12,10 @@ mod timer_queue_model;
 
 use std::cell::OnceCell;
 
-use jobber::{Zone, cron::{Cron, CronError}};
+use jobber::{
+    Zone,
+    cron::{Cron, CronError},
+};
 use time::OffsetDateTime;
 
 pub use record_decode::record_decode;

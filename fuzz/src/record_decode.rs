@@ -1,5 +1,8 @@
 use jobber::testing::{ManualClock, Simulation};
-use jobber::{JobStatus, storage::{Change, Columns, Loaded, Storage, StorageError}};
+use jobber::{
+    JobStatus,
+    storage::{Change, Columns, Loaded, Storage, StorageError},
+};
 use rusqlite::types::ValueRef;
 
 /// A row of the store with any values in it: it becomes a job or an unresolved
