@@ -6,6 +6,7 @@ pub(crate) mod builder;
 pub(crate) mod context;
 pub(crate) mod handler;
 pub(crate) mod job;
+pub(crate) mod request;
 pub(crate) mod schedule;
 pub(crate) mod start;
 pub(crate) mod submit;

@@ -5,27 +5,21 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use crate::api::job::Job;
-use crate::calendar::cron::expression::{Cron, IntoCron};
-use crate::calendar::recurrence::{Misfire, Recurrence, Ticks};
-use crate::calendar::zone::time_zone::{IntoZone, Zone};
-use crate::engine::hub::When;
-use crate::engine::run::{JobState, TaskDef};
-use crate::job::progress::{DEFAULT_MAX_FAILURES, Limits, Line, Plan, Recurring};
+use crate::api::request::{Options, Request, Trigger};
+use crate::api::submit::Submit;
+use crate::calendar::cron::expression::IntoCron;
+use crate::calendar::recurrence::Misfire;
+use crate::calendar::zone::time_zone::IntoZone;
+use crate::engine::run::TaskDef;
 use crate::sync::primitives::Arc;
-use crate::value::clock::{Due, MAX_DURATION, Now, to_nanos, to_wall, wall_range};
-use crate::value::error::{CronError, ScheduleError, ZoneError};
 use crate::value::id::JobId;
-
-pub use crate::api::submit::Submit;
-use crate::api::submit::{Submission, Submitted};
 
 /// A job that is not scheduled yet: set options first, then choose a trigger.
 /// [`Task::schedule`](crate::Task::schedule) returns it.
 ///
 /// A trigger returns a [`Submit`]. The job is scheduled when that is awaited or ended
 /// with [`.block_on()`](Submit::block_on): a wrong option or trigger is reported
-/// there, as a [`ScheduleError`].
+/// there, as a [`ScheduleError`](crate::ScheduleError).
 ///
 /// Triggers: [`push`](Schedule::push), [`delay`](Schedule::delay) and
 /// [`at`](Schedule::at) run a job once; [`every`](Schedule::every) and
@@ -57,70 +51,6 @@ pub struct Schedule<A, R> {
     options: Option<Box<Options>>,
 }
 
-#[derive(Debug, Default)]
-struct Options {
-    id: Option<JobId>,
-    replace: bool,
-    in_memory: bool,
-    zone: Option<Result<Box<Zone>, ZoneError>>,
-    recurring: RecurringOptions,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct RecurringOptions {
-    max_runs: Option<u64>,
-    max_failures: Option<u32>,
-    misfire: Option<Misfire>,
-    start_date: Option<OffsetDateTime>,
-    jitter: Option<Duration>,
-}
-
-impl RecurringOptions {
-    const NONE: Self = Self {
-        max_runs: None,
-        max_failures: None,
-        misfire: None,
-        start_date: None,
-        jitter: None,
-    };
-
-    /// The name of the first option that is set.
-    fn any(&self) -> Option<&'static str> {
-        [
-            ("max_runs", self.max_runs.is_some()),
-            ("max_failures", self.max_failures.is_some()),
-            ("misfire", self.misfire.is_some()),
-            ("start_date", self.start_date.is_some()),
-            ("jitter", self.jitter.is_some()),
-        ]
-        .into_iter()
-        .find_map(|(option, is_set)| is_set.then_some(option))
-    }
-}
-
-/// What makes a job due.
-#[derive(Clone, Debug)]
-pub(crate) enum Trigger {
-    Push,
-    Delay(Duration),
-    At(OffsetDateTime),
-    Every(Duration),
-    /// In a box, because the other variants are small.
-    Cron(Box<Result<Cron, CronError>>),
-}
-
-impl Trigger {
-    fn name(&self) -> &'static str {
-        match self {
-            Trigger::Push => "push",
-            Trigger::Delay(_) => "delay",
-            Trigger::At(_) => "at",
-            Trigger::Every(_) => "every",
-            Trigger::Cron(_) => "cron",
-        }
-    }
-}
-
 impl<A, R> Schedule<A, R>
 where
     A: Clone + Send + Sync + 'static,
@@ -142,7 +72,7 @@ where
     /// generated id, unique and in the order of scheduling.
     ///
     /// If another live job has the id, scheduling fails with
-    /// [`ScheduleError::DuplicateJob`], unless [`replace`](Schedule::replace) is set.
+    /// [`ScheduleError::DuplicateJob`](crate::ScheduleError::DuplicateJob), unless [`replace`](Schedule::replace) is set.
     ///
     /// ```
     /// # let mut sim = jobber::testing::Simulation::new();
@@ -165,7 +95,7 @@ where
     /// - If it recurs before and after, it keeps its run number and its number of
     ///   failures in a row, unless the start date changes.
     /// - If the job belongs to another task, scheduling fails with
-    ///   [`ScheduleError::DuplicateJob`].
+    ///   [`ScheduleError::DuplicateJob`](crate::ScheduleError::DuplicateJob).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -203,7 +133,7 @@ where
         self
     }
 
-    /// Sets the time zone of the job: a [`Zone`], a fixed
+    /// Sets the time zone of the job: a [`Zone`](crate::Zone), a fixed
     /// [`UtcOffset`](time::UtcOffset) or, with the feature `tz`, a name such as
     /// `"Europe/Berlin"`. Default: the zone of the app.
     ///
@@ -390,7 +320,7 @@ where
     }
 
     /// Runs the job whenever the wall clock matches a cron expression, in the zone of
-    /// the job. [`Cron`] describes the grammar, and what happens when clocks change.
+    /// the job. [`Cron`](crate::cron::Cron) describes the grammar, and what happens when clocks change.
     ///
     /// ```
     /// # let sim = jobber::testing::Simulation::new();
@@ -409,210 +339,13 @@ where
     }
 
     fn on(self, trigger: Trigger) -> Submit<A, R> {
-        Submit::new(self, trigger)
-    }
-
-    /// Checks the options, then does what is possible without waiting.
-    pub(crate) fn submit(self, trigger: Trigger) -> Result<Submitted<A, R>, ScheduleError> {
-        let Self {
-            task,
-            args,
-            mut options,
-        } = self;
-        let id = options.as_mut().and_then(|options| options.id.take());
-        let zone = options.as_mut().and_then(|options| options.zone.take());
-        let replace = options.as_ref().is_some_and(|options| options.replace);
-        let in_memory = options.as_ref().is_some_and(|options| options.in_memory);
-        let recurring = options.as_ref().map(|options| &options.recurring);
-        let hub = &task.hub;
-        let now = match trigger {
-            // A job in memory only displays its wall time: a cached clock will do.
-            Trigger::Push | Trigger::Delay(_) if task.durability.is_none() => {
-                hub.clock.cached_now()
-            }
-            _ => hub.clock.now(),
-        };
-        let (mut plan, when) = plan(&task, trigger, recurring, zone, now)?;
-        let text = match task.encode(&args) {
-            Some(text) if !in_memory => Some(text?),
-            _ => None,
-        };
-        if text.is_none() && !replace {
-            let job = JobState::new(task.clone(), args, plan, when == When::Now);
-            let mut job = Arc::new(job);
-            hub.admit(&mut job, id, when, now)?;
-            return Ok(Submitted::Done(Job::new(job)));
-        }
-        plan.is_durable = text.is_some();
-        let submission = Submission {
-            task,
-            id,
-            replace,
-            plan,
-            when,
-            text,
-            now,
-        };
-        submission.begin(args)
-    }
-}
-
-/// When a trigger is due first, with the plan that follows from it.
-fn plan<A, R>(
-    task: &TaskDef<A, R>,
-    trigger: Trigger,
-    options: Option<&RecurringOptions>,
-    zone: Option<Result<Box<Zone>, ZoneError>>,
-    now: Now,
-) -> Result<(Plan, When), ScheduleError>
-where
-    A: Clone + Send + Sync + 'static,
-    R: Send + Sync + 'static,
-{
-    let hub = &task.hub;
-    let random = || hub.random();
-    let is_recurring = matches!(trigger, Trigger::Every(_) | Trigger::Cron(_));
-    if !is_recurring && let Some(option) = options.and_then(RecurringOptions::any) {
-        return Err(ScheduleError::NotRecurring {
-            option,
-            trigger: trigger.name(),
-        });
-    }
-    let options = options.unwrap_or(&RecurringOptions::NONE);
-    let zone = zone.transpose().map_err(ScheduleError::Zone)?;
-    let (due, recurring) = match trigger {
-        Trigger::Push => {
-            let plan = Plan::new(zone, Due::Mono(now.mono), None, now);
-            return Ok((plan, When::Now));
-        }
-        Trigger::Delay(delay) => (Due::Mono(after(now, delay, "delay")?), None),
-        Trigger::At(time) => (Due::Wall(wall(time)?), None),
-        Trigger::Every(interval) => {
-            let recurring = options.every(interval, now)?;
-            (recurring.first_due(random), Some(Box::new(recurring)))
-        }
-        Trigger::Cron(cron) => {
-            let cron = (*cron).map_err(ScheduleError::Cron)?;
-            let zone = zone.as_deref().unwrap_or(&hub.zone);
-            let recurring = options.cron(cron, zone.clone(), now)?;
-            (recurring.first_due(random), Some(Box::new(recurring)))
-        }
-    };
-    let plan = Plan::new(zone, due, recurring, now);
-    let kind = task.key_kind(plan.is_plain());
-    Ok((plan, When::At(due, kind)))
-}
-
-impl RecurringOptions {
-    fn limits(&self) -> Result<Limits, ScheduleError> {
-        if self.max_runs == Some(0) {
-            return Err(ScheduleError::ZeroLimit { option: "max_runs" });
-        }
-        if self.max_failures == Some(0) {
-            return Err(ScheduleError::ZeroLimit {
-                option: "max_failures",
-            });
-        }
-        Ok(Limits {
-            max_runs: self.max_runs,
-            max_failures: self.max_failures.unwrap_or(DEFAULT_MAX_FAILURES),
+        Submit::new(Request {
+            task: self.task,
+            args: self.args,
+            options: self.options,
+            trigger,
         })
     }
-
-    fn ticks(&self, recurrence: Recurrence) -> Result<Ticks, ScheduleError> {
-        let mut ticks = Ticks::new(recurrence, self.misfire.unwrap_or_default());
-        if let Some(jitter) = self.jitter {
-            ticks.jitter = to_nanos(jitter).ok_or(ScheduleError::DurationTooLong {
-                field: "jitter",
-                value: jitter,
-                max: MAX_DURATION,
-            })?;
-        }
-        Ok(ticks)
-    }
-
-    fn cron(&self, cron: Cron, zone: Zone, now: Now) -> Result<Recurring, ScheduleError> {
-        let limits = self.limits()?;
-        let start_date = self.start_date.map(wall).transpose()?;
-        // `- 1`: a match at the start date itself counts.
-        let after = start_date.map_or(now.wall, |start| now.wall.max(start.saturating_sub(1)));
-        let never = ScheduleError::NeverDue {
-            expression: cron.to_string(),
-            after: zone.time_at(after),
-        };
-        let cron = Arc::new(cron);
-        let recurrence = Recurrence::Cron { cron, zone };
-        let nominal = recurrence.next_after(after).ok_or(never)?;
-        let ticks = self.ticks(recurrence)?;
-        Ok(Recurring::new(
-            ticks,
-            Line::Wall,
-            limits,
-            start_date,
-            after,
-            nominal,
-        ))
-    }
-
-    fn every(&self, interval: Duration, now: Now) -> Result<Recurring, ScheduleError> {
-        if interval.is_zero() {
-            return Err(ScheduleError::ZeroInterval);
-        }
-        let limits = self.limits()?;
-        let first = after(now, interval, "interval")?;
-        let interval_nanos = first - now.mono;
-        let start_date = self.start_date.map(wall).transpose()?;
-        // The first run on the monotonic clock. A start date in the past may be further
-        // away than an i64 can count.
-        let nominal = match start_date {
-            None => first,
-            Some(start) => {
-                let away = i128::from(start) - i128::from(now.wall);
-                let to_first = if away >= 0 {
-                    away
-                } else {
-                    // The first time of the grid after now.
-                    let interval = i128::from(interval_nanos);
-                    (away - 1).rem_euclid(interval) + 1
-                };
-                i64::try_from(i128::from(now.mono) + to_first).unwrap_or(i64::MAX)
-            }
-        };
-        let recurrence = Recurrence::Every {
-            anchor: nominal,
-            interval: interval_nanos,
-        };
-        let ticks = self.ticks(recurrence)?;
-        Ok(Recurring::new(
-            ticks,
-            Line::Mono,
-            limits,
-            start_date,
-            now.mono,
-            nominal,
-        ))
-    }
-}
-
-/// The monotonic time after `duration` from now, if both clocks can count that far.
-#[inline]
-fn after(now: Now, duration: Duration, field: &'static str) -> Result<i64, ScheduleError> {
-    let max = i64::MAX - now.mono.max(now.wall).max(0);
-    match to_nanos(duration) {
-        Some(nanos) if nanos <= max => Ok(now.mono + nanos),
-        _ => Err(ScheduleError::DurationTooLong {
-            field,
-            value: duration,
-            max: Duration::from_nanos(max as u64),
-        }),
-    }
-}
-
-fn wall(value: OffsetDateTime) -> Result<i64, ScheduleError> {
-    to_wall(value).ok_or_else(|| {
-        let (min, max) = wall_range();
-        ScheduleError::TimeOutOfRange { value, min, max }
-    })
 }
 
 impl<A, R> fmt::Debug for Schedule<A, R> {

@@ -1,4 +1,4 @@
-//! [`Submit`]: a job on its way into the app, and into its store.
+//! [`Submit`]: the way of a job into the app.
 
 use std::fmt;
 use std::future::Future;
@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use crate::api::job::Job;
-use crate::api::schedule::{Schedule, Trigger};
+use crate::api::request::{Request, Trigger, plan};
 use crate::engine::hub::{Hub, When};
 use crate::engine::replacing::NotReplaced;
 use crate::engine::run::{JobState, TaskDef};
@@ -21,6 +21,57 @@ use crate::sync::waiter::{Condition, Replied, Reply, Waiter};
 use crate::value::clock::Now;
 use crate::value::error::{ScheduleError, check_id};
 use crate::value::id::JobId;
+
+impl<A, R> Request<A, R>
+where
+    A: Clone + Send + Sync + 'static,
+    R: Send + Sync + 'static,
+{
+    /// Checks the options, then does what is possible without waiting.
+    fn submit(self) -> Result<Submitted<A, R>, ScheduleError> {
+        let Self {
+            task,
+            args,
+            mut options,
+            trigger,
+        } = self;
+        let id = options.as_mut().and_then(|options| options.id.take());
+        let zone = options.as_mut().and_then(|options| options.zone.take());
+        let replace = options.as_ref().is_some_and(|options| options.replace);
+        let in_memory = options.as_ref().is_some_and(|options| options.in_memory);
+        let recurring = options.as_ref().map(|options| &options.recurring);
+        let hub = &task.hub;
+        let now = match trigger {
+            // A job in memory only displays its wall time: a cached clock will do.
+            Trigger::Push | Trigger::Delay(_) if task.durability.is_none() => {
+                hub.clock.cached_now()
+            }
+            _ => hub.clock.now(),
+        };
+        let (mut plan, when) = plan(&task, trigger, recurring, zone, now)?;
+        let text = match task.encode(&args) {
+            Some(text) if !in_memory => Some(text?),
+            _ => None,
+        };
+        if text.is_none() && !replace {
+            let job = JobState::new(task.clone(), args, plan, when == When::Now);
+            let mut job = Arc::new(job);
+            hub.admit(&mut job, id, when, now)?;
+            return Ok(Submitted::Done(Job::new(job)));
+        }
+        plan.is_durable = text.is_some();
+        let submission = Submission {
+            task,
+            id,
+            replace,
+            plan,
+            when,
+            text,
+            now,
+        };
+        submission.begin(args)
+    }
+}
 
 /// A job that is on its way into the app, and its store.
 pub(crate) struct Submission<A, R> {
@@ -213,7 +264,7 @@ impl Condition for Reserved {
     }
 }
 
-/// Schedules a job: returned by the triggers of [`Schedule`]. `.await` it, or end it
+/// Schedules a job: returned by the triggers of [`Schedule`](crate::Schedule). `.await` it, or end it
 /// with [`.block_on()`](Submit::block_on). Before that, nothing is scheduled and no
 /// delay counts. Both return the [`Job`].
 ///
@@ -248,11 +299,6 @@ enum Stage<A, R> {
     Done,
 }
 
-struct Request<A, R> {
-    schedule: Schedule<A, R>,
-    trigger: Trigger,
-}
-
 // Nothing of it is ever pinned.
 impl<A, R> Unpin for Submit<A, R> {}
 
@@ -261,8 +307,8 @@ where
     A: Clone + Send + Sync + 'static,
     R: Send + Sync + 'static,
 {
-    pub(crate) fn new(schedule: Schedule<A, R>, trigger: Trigger) -> Self {
-        Self(Stage::Asked(Request { schedule, trigger }))
+    pub(crate) fn new(request: Request<A, R>) -> Self {
+        Self(Stage::Asked(request))
     }
 
     /// Schedules the job. If it is durable, blocks the thread until the store has saved
@@ -288,9 +334,9 @@ where
     /// Begins, or takes up again.
     fn begin(&mut self) -> Result<Submitted<A, R>, ScheduleError> {
         match std::mem::replace(&mut self.0, Stage::Done) {
-            Stage::Asked(Request { schedule, trigger }) => schedule.submit(trigger),
+            Stage::Asked(request) => request.submit(),
             Stage::Waiting(waiting) => Ok(Submitted::Waits(waiting)),
-            Stage::Done => panic!("`Submit` polled after it was ready"),
+            Stage::Done => panic!("`Submit` was polled after it was ready"),
         }
     }
 }
@@ -365,9 +411,10 @@ impl<A, R> fmt::Debug for Submit<A, R> {
         match &self.0 {
             Stage::Asked(request) => f
                 .debug_struct("Submit")
-                .field("schedule", &request.schedule)
+                .field("task", &request.task.name)
+                .field("options", &request.options)
                 .field("trigger", &request.trigger)
-                .finish(),
+                .finish_non_exhaustive(),
             Stage::Waiting(_) => f.write_str("Submit(waiting)"),
             Stage::Done => f.write_str("Submit(done)"),
         }

@@ -1,4 +1,4 @@
-//! The conversion between records and rows.
+//! Writes a record as a row of the table `jobs`, or reads it back.
 //!
 //! A row can hold anything, because other programs can write to the file. Reading a row
 //! returns a record or the reason why it is not one, and never panics.

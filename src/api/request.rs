@@ -1,0 +1,249 @@
+//! [`Request`]: what a caller wants to schedule, before any of it is checked.
+
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+use crate::calendar::cron::expression::Cron;
+use crate::calendar::recurrence::{Misfire, Recurrence, Ticks};
+use crate::calendar::zone::time_zone::Zone;
+use crate::engine::hub::When;
+use crate::engine::run::TaskDef;
+use crate::job::progress::{DEFAULT_MAX_FAILURES, Limits, Line, Plan, Recurring};
+use crate::sync::primitives::Arc;
+use crate::value::clock::{Due, MAX_DURATION, Now, to_nanos, to_wall, wall_range};
+use crate::value::error::{CronError, ScheduleError, ZoneError};
+use crate::value::id::JobId;
+
+/// A job that is to be scheduled: arguments, options, trigger.
+pub(crate) struct Request<A, R> {
+    pub(crate) task: Arc<TaskDef<A, R>>,
+    pub(crate) args: A,
+    /// `None` if no option is set: most jobs have none, and `None` is cheap to move.
+    pub(crate) options: Option<Box<Options>>,
+    pub(crate) trigger: Trigger,
+}
+
+/// The options of a [`Schedule`](crate::Schedule).
+#[derive(Debug, Default)]
+pub(crate) struct Options {
+    pub(crate) id: Option<JobId>,
+    pub(crate) replace: bool,
+    pub(crate) in_memory: bool,
+    pub(crate) zone: Option<Result<Box<Zone>, ZoneError>>,
+    pub(crate) recurring: RecurringOptions,
+}
+
+/// The options that only a recurring job may have.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RecurringOptions {
+    pub(crate) max_runs: Option<u64>,
+    pub(crate) max_failures: Option<u32>,
+    pub(crate) misfire: Option<Misfire>,
+    pub(crate) start_date: Option<OffsetDateTime>,
+    pub(crate) jitter: Option<Duration>,
+}
+
+impl RecurringOptions {
+    const NONE: Self = Self {
+        max_runs: None,
+        max_failures: None,
+        misfire: None,
+        start_date: None,
+        jitter: None,
+    };
+
+    /// The name of the first option that is set.
+    fn any(&self) -> Option<&'static str> {
+        [
+            ("max_runs", self.max_runs.is_some()),
+            ("max_failures", self.max_failures.is_some()),
+            ("misfire", self.misfire.is_some()),
+            ("start_date", self.start_date.is_some()),
+            ("jitter", self.jitter.is_some()),
+        ]
+        .into_iter()
+        .find_map(|(option, is_set)| is_set.then_some(option))
+    }
+}
+
+/// What makes a job due.
+#[derive(Clone, Debug)]
+pub(crate) enum Trigger {
+    Push,
+    Delay(Duration),
+    At(OffsetDateTime),
+    Every(Duration),
+    /// In a box, because the other variants are small.
+    Cron(Box<Result<Cron, CronError>>),
+}
+
+impl Trigger {
+    fn name(&self) -> &'static str {
+        match self {
+            Trigger::Push => "push",
+            Trigger::Delay(_) => "delay",
+            Trigger::At(_) => "at",
+            Trigger::Every(_) => "every",
+            Trigger::Cron(_) => "cron",
+        }
+    }
+}
+
+/// When a trigger is due first, with the plan that follows from it.
+pub(crate) fn plan<A, R>(
+    task: &TaskDef<A, R>,
+    trigger: Trigger,
+    options: Option<&RecurringOptions>,
+    zone: Option<Result<Box<Zone>, ZoneError>>,
+    now: Now,
+) -> Result<(Plan, When), ScheduleError>
+where
+    A: Clone + Send + Sync + 'static,
+    R: Send + Sync + 'static,
+{
+    let hub = &task.hub;
+    let random = || hub.random();
+    let is_recurring = matches!(trigger, Trigger::Every(_) | Trigger::Cron(_));
+    if !is_recurring && let Some(option) = options.and_then(RecurringOptions::any) {
+        return Err(ScheduleError::NotRecurring {
+            option,
+            trigger: trigger.name(),
+        });
+    }
+    let options = options.unwrap_or(&RecurringOptions::NONE);
+    let zone = zone.transpose().map_err(ScheduleError::Zone)?;
+    let (due, recurring) = match trigger {
+        Trigger::Push => {
+            let plan = Plan::new(zone, Due::Mono(now.mono), None, now);
+            return Ok((plan, When::Now));
+        }
+        Trigger::Delay(delay) => (Due::Mono(after(now, delay, "delay")?), None),
+        Trigger::At(time) => (Due::Wall(wall(time)?), None),
+        Trigger::Every(interval) => {
+            let recurring = options.every(interval, now)?;
+            (recurring.first_due(random), Some(Box::new(recurring)))
+        }
+        Trigger::Cron(cron) => {
+            let cron = (*cron).map_err(ScheduleError::Cron)?;
+            let zone = zone.as_deref().unwrap_or(&hub.zone);
+            let recurring = options.cron(cron, zone.clone(), now)?;
+            (recurring.first_due(random), Some(Box::new(recurring)))
+        }
+    };
+    let plan = Plan::new(zone, due, recurring, now);
+    let kind = task.key_kind(plan.is_plain());
+    Ok((plan, When::At(due, kind)))
+}
+
+impl RecurringOptions {
+    fn limits(&self) -> Result<Limits, ScheduleError> {
+        if self.max_runs == Some(0) {
+            return Err(ScheduleError::ZeroLimit { option: "max_runs" });
+        }
+        if self.max_failures == Some(0) {
+            return Err(ScheduleError::ZeroLimit {
+                option: "max_failures",
+            });
+        }
+        Ok(Limits {
+            max_runs: self.max_runs,
+            max_failures: self.max_failures.unwrap_or(DEFAULT_MAX_FAILURES),
+        })
+    }
+
+    fn ticks(&self, recurrence: Recurrence) -> Result<Ticks, ScheduleError> {
+        let mut ticks = Ticks::new(recurrence, self.misfire.unwrap_or_default());
+        if let Some(jitter) = self.jitter {
+            ticks.jitter = to_nanos(jitter).ok_or(ScheduleError::DurationTooLong {
+                field: "jitter",
+                value: jitter,
+                max: MAX_DURATION,
+            })?;
+        }
+        Ok(ticks)
+    }
+
+    fn cron(&self, cron: Cron, zone: Zone, now: Now) -> Result<Recurring, ScheduleError> {
+        let limits = self.limits()?;
+        let start_date = self.start_date.map(wall).transpose()?;
+        // `- 1`: a match at the start date itself counts.
+        let after = start_date.map_or(now.wall, |start| now.wall.max(start.saturating_sub(1)));
+        let never = ScheduleError::NeverDue {
+            expression: cron.to_string(),
+            after: zone.time_at(after),
+        };
+        let cron = Arc::new(cron);
+        let recurrence = Recurrence::Cron { cron, zone };
+        let nominal = recurrence.next_after(after).ok_or(never)?;
+        let ticks = self.ticks(recurrence)?;
+        Ok(Recurring::new(
+            ticks,
+            Line::Wall,
+            limits,
+            start_date,
+            after,
+            nominal,
+        ))
+    }
+
+    fn every(&self, interval: Duration, now: Now) -> Result<Recurring, ScheduleError> {
+        if interval.is_zero() {
+            return Err(ScheduleError::ZeroInterval);
+        }
+        let limits = self.limits()?;
+        let first = after(now, interval, "interval")?;
+        let interval_nanos = first - now.mono;
+        let start_date = self.start_date.map(wall).transpose()?;
+        // The first run on the monotonic clock. A start date in the past may be further
+        // away than an i64 can count.
+        let nominal = match start_date {
+            None => first,
+            Some(start) => {
+                let away = i128::from(start) - i128::from(now.wall);
+                let to_first = if away >= 0 {
+                    away
+                } else {
+                    // The first time of the grid after now.
+                    let interval = i128::from(interval_nanos);
+                    (away - 1).rem_euclid(interval) + 1
+                };
+                i64::try_from(i128::from(now.mono) + to_first).unwrap_or(i64::MAX)
+            }
+        };
+        let recurrence = Recurrence::Every {
+            anchor: nominal,
+            interval: interval_nanos,
+        };
+        let ticks = self.ticks(recurrence)?;
+        Ok(Recurring::new(
+            ticks,
+            Line::Mono,
+            limits,
+            start_date,
+            now.mono,
+            nominal,
+        ))
+    }
+}
+
+/// The monotonic time after `duration` from now, if both clocks can count that far.
+#[inline]
+fn after(now: Now, duration: Duration, field: &'static str) -> Result<i64, ScheduleError> {
+    let max = i64::MAX - now.mono.max(now.wall).max(0);
+    match to_nanos(duration) {
+        Some(nanos) if nanos <= max => Ok(now.mono + nanos),
+        _ => Err(ScheduleError::DurationTooLong {
+            field,
+            value: duration,
+            max: Duration::from_nanos(max as u64),
+        }),
+    }
+}
+
+fn wall(value: OffsetDateTime) -> Result<i64, ScheduleError> {
+    to_wall(value).ok_or_else(|| {
+        let (min, max) = wall_range();
+        ScheduleError::TimeOutOfRange { value, min, max }
+    })
+}
