@@ -1,5 +1,5 @@
-//! Plain threads, and no async: blocking tasks, waiting with and without a
-//! limit, stopping a job that runs, and a shutdown.
+//! A program without async: blocking tasks, waits with and without a limit, a job that
+//! is stopped while it runs, and a shutdown.
 //!
 //! ```sh
 //! cargo run --example blocking
@@ -12,21 +12,21 @@ use std::time::Duration;
 
 use jobber::{JobContext, JobStatus, Jobber};
 
-/// Counts the primes below a limit, for as long as it may.
+/// Counts the primes below a limit, until it is requested to stop.
 fn count_primes(cx: JobContext, limit: u64) -> u64 {
     let stop = cx.stop_token();
     (2..limit)
-        // A thread can't be stopped from outside, so the function looks.
+        // A thread can't be stopped from outside: the function has to check.
         .take_while(|_| !stop.is_stop_requested())
         .filter(|&n| (2..).take_while(|d| d * d <= n).all(|d| n % d != 0))
         .count() as u64
 }
 
-/// Waits for something that never comes, or to be stopped.
+/// Waits until it is requested to stop.
 fn listen(cx: JobContext, report: Sender<&'static str>) -> Result<(), SendError<&'static str>> {
     report.send("listening")?;
     cx.stop_token().stopped().block_on();
-    report.send("told to stop")
+    report.send("requested to stop")
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -51,7 +51,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     });
 
-    println!("Wait for a moment only, and then stop the job:");
+    println!("Wait for 100 ms, and then stop the job:");
     let (report, reports) = mpsc::channel();
     let job = listen.schedule(report.clone()).push().block_on()?;
     println!("  listen: {}", reports.recv()?);
@@ -71,7 +71,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("  {}: {} primes", job.status(), job.result()?);
     }
 
-    println!("Shut down while a job runs: it is asked to stop, and ends in time:");
+    println!("Shut down while a job runs: it is requested to stop, and ends in time:");
     let job = listen.schedule(report).push().block_on()?;
     println!("  listen: {}", reports.recv()?);
     let left = app.shutdown(Duration::from_secs(10)).block_on();

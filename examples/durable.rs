@@ -5,8 +5,7 @@
 //! cargo run --example durable --features sqlite   # finds and runs them
 //! ```
 //!
-//! It makes no difference how the first run ends: kill it while it waits, or cut
-//! the power. The store is `jobber-durable.db` in the directory for temporary
+//! The result is the same however the first run ends: you may kill it. The store is `jobber-durable.db` in the directory for temporary
 //! files, or the file that is named on the command line; `cargo run --example
 //! inspect --features sqlite FILE` shows what is in it.
 
@@ -16,9 +15,9 @@ use std::time::Duration;
 
 use jobber::{JobContext, Jobber, SqliteStorage, Task};
 
-/// What it is given is stored, as JSON.
+/// The arguments are stored as JSON.
 async fn send(cx: JobContext, to: String, subject: String) {
-    // The same after a crash: with this, whoever gets the mail twice can tell.
+    // This key is the same if a crash repeats the run: the receiver can detect it.
     let key = format!("{}@{}", cx.id(), cx.nominal_time());
     println!("    mail to {to}: {subject} (key {key})");
 }
@@ -31,10 +30,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let app = Jobber::builder()
         .storage(SqliteStorage::new(&path))
         .build()?;
-    // Before the start: what is in the store finds its task by this name.
+    // Register before the start: stored jobs find their task by its name.
     let mail = app
         .task("mail", send)
-        .alias("send_mail") // what it was called in an earlier version
+        .alias("send_mail") // its name in an earlier version
         .durable()
         .register()?;
     app.start().block_on()?;
@@ -49,7 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             println!("    {} is due at {}", job.id(), job.exec_at());
         }
         if let Some(news) = mail.job("news") {
-            // It recurs, and would never end by itself: once will do here.
+            // It recurs, and never ends by itself: wait for one run, then cancel it.
             news.next_run().block_on();
             news.cancel().block_on()?;
         }

@@ -1,4 +1,4 @@
-//! Prints what is in a store.
+//! Prints the jobs in a store.
 //!
 //! ```sh
 //! cargo run --example inspect --features sqlite FILE

@@ -1,7 +1,7 @@
 //! One job of each kind, in a program that has no async runtime.
 //!
-//! It schedules a job in each of the four ways, then shows a cancel, a failure,
-//! a timeout and a retry. Each job is followed to its end.
+//! It schedules a job with each of four triggers, then shows a cancel, a failure, a
+//! timeout and a retry. It prints the events of each job until the job is done.
 //!
 //! ```sh
 //! cargo run --example quickstart
@@ -25,7 +25,7 @@ async fn fetch(cx: JobContext, page: String) -> Result<String, &'static str> {
 fn main() -> Result<(), Box<dyn Error>> {
     let moment = Duration::from_millis(200);
 
-    // An app that is given no executor brings its own threads.
+    // Without an executor, the app has threads of its own.
     let app = Jobber::builder().build()?;
     let add = app.task("add", async |x: i32, y: i32| x + y).register()?;
     let count = app
@@ -45,22 +45,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut events = app.events();
     app.start().block_on()?;
 
-    println!("push: now");
+    println!("push: run now");
     let job = add.schedule((1, 2)).push().block_on()?;
     follow(&mut events, &job);
 
-    println!("delay: after a while");
+    println!("delay: run after a time");
     let job = add.schedule((3, 4)).delay(moment).block_on()?;
     follow(&mut events, &job);
 
-    println!("at: when the wall clock says so");
+    println!("at: run at a time of the wall clock");
     let job = add
         .schedule((5, 6))
         .at(OffsetDateTime::now_utc() + moment)
         .block_on()?;
     follow(&mut events, &job);
 
-    println!("every: again and again, here three times");
+    println!("every: run again and again, here three times");
     let job = count
         .schedule(())
         .id("my-counter")
@@ -69,7 +69,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .block_on()?;
     follow(&mut events, &job);
 
-    println!("A job that is cancelled before its time");
+    println!("A job that is cancelled before it is due");
     let job = add
         .schedule((7, 8))
         .delay(Duration::from_secs(600))
@@ -85,7 +85,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let job = hang.schedule(()).push().block_on()?;
     follow(&mut events, &job);
 
-    println!("A job that is tried again until it succeeds");
+    println!("A job that is retried until it succeeds");
     let job = fetch.schedule("page 1".into()).push().block_on()?;
     follow(&mut events, &job);
 
@@ -93,10 +93,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Prints what happens to a job until it is done, and then its result.
+/// Prints the events of a job until it is done, and then its result.
 ///
-/// A program that only wants the result calls `job.wait_blocking()` and
-/// `job.result()`.
+/// If you only want the result, call `job.block_on()`.
 fn follow<R: Debug + Send + Sync + 'static>(events: &mut Events, job: &Job<R>) {
     println!("    id         {}", job.id());
     let mut began = None;

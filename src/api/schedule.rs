@@ -213,7 +213,7 @@ where
     /// | [`every`](Schedule::every): first run | one interval from now | at the start date | the first time after now that is a whole number of intervals after the start date |
     /// | [`cron`](Schedule::cron): first run | the next match | the first match at or after the start date | the next match |
     ///
-    /// A time in the past is no missed run: the job is only due from now on.
+    /// Times before now are not missed runs: the job is due from now on.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -229,9 +229,10 @@ where
         self
     }
 
-    /// For recurring jobs: delays each run by a random time, from 0 to `jitter`, but
-    /// not up to the next run. Jobs that are due at the same time then start at
-    /// different times. The nominal time of the run does not change. Default: 0.
+    /// For recurring jobs: delays the start of each run by a random time, from 0 to
+    /// `jitter`. Jobs that are due at the same time then start at different times. A run
+    /// always starts before the next time of its job, and its nominal time does not
+    /// change. Default: 0.
     ///
     /// ```
     /// # use std::time::Duration;

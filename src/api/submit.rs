@@ -269,11 +269,11 @@ impl Condition for Reserved {
 /// delay counts. Both return the [`Job`].
 ///
 /// A job in memory is scheduled in the first poll. A durable job is scheduled when
-/// the store has saved it.
+/// the store has saved it. A [replacement](crate::Schedule::replace) of a stored job
+/// waits for the store, too.
 ///
-/// Not cancel safe for durable jobs: if you drop this value after its first poll and
-/// before it is ready, the job may be scheduled or not. For a job in memory, the first
-/// poll is always ready.
+/// Not cancel safe: if you drop this value while it waits for the store, the job may be
+/// scheduled or not.
 ///
 /// ```
 /// use jobber::Jobber;

@@ -35,7 +35,19 @@ impl Condition for IsOver {
 }
 
 /// Waits until a job is done or its app has stopped: returned by
-/// [`Job::wait`](crate::Job::wait).
+/// [`Job::wait`](crate::Job::wait). It owns what it needs, and can be spawned.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use jobber::{JobStatus, testing::Simulation};
+/// # let mut sim = Simulation::new();
+/// # let hello = sim.app().task("hello", || async { "Hello!" }).register()?;
+/// let job = hello.schedule(()).push().block_on()?;
+/// let wait = job.wait();
+/// sim.run_until_stalled();
+/// assert_eq!(wait.block_on(), JobStatus::Success); // or: wait.await
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "does nothing until it is awaited or ended with `.block_on()`"]
 pub struct Wait(Waiter<IsOver>);
 
@@ -74,6 +86,17 @@ impl fmt::Debug for Wait {
 ///
 /// The limit counts from the first poll, or from the call of
 /// [`block_on`](WaitTimeout::block_on).
+///
+/// ```
+/// # use std::time::Duration;
+/// # use jobber::{JobStatus, testing::Simulation};
+/// # let mut sim = Simulation::new();
+/// # let hello = sim.app().task("hello", || async { "Hello!" }).register()?;
+/// let job = hello.schedule(()).delay(Duration::from_secs(60)).block_on()?;
+/// let wait = job.wait_timeout(Duration::from_millis(1));
+/// assert_eq!(wait.block_on(), JobStatus::Scheduled); // or: wait.await
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "does nothing until it is awaited or ended with `.block_on()`"]
 pub struct WaitTimeout {
@@ -164,6 +187,19 @@ impl Condition for RunEnded {
 
 /// Waits until a run of a recurring job ends: returned by
 /// [`Job::next_run`](crate::Job::next_run).
+///
+/// ```
+/// # use std::time::Duration;
+/// # use jobber::{JobStatus, testing::Simulation};
+/// # let mut sim = Simulation::new();
+/// # let hello = sim.app().task("hello", || async { "Hello!" }).register()?;
+/// let job = hello.schedule(()).every(Duration::from_secs(60)).block_on()?;
+/// let (first, second) = (job.next_run(), job.next_run());
+/// sim.advance(Duration::from_secs(60));
+/// assert_eq!(first.block_on().unwrap().number, 1); // or: first.await
+/// assert_eq!(second.block_on().unwrap().number, 1, "both count from the same run");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "does nothing until it is awaited or ended with `.block_on()`"]
 pub struct NextRun(Waiter<RunEnded>);
 
@@ -214,6 +250,20 @@ where
 }
 
 /// Waits until a job is done, and returns its result: the future of `job.await`.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use jobber::{JobStatus, testing::Simulation};
+/// # let mut sim = Simulation::new();
+/// # let hello = sim.app().task("hello", || async { "Hello!" }).register()?;
+/// use std::future::IntoFuture;
+///
+/// let job = hello.schedule(()).push().block_on()?;
+/// sim.run_until_stalled();
+/// let result = job.into_future();
+/// assert_eq!(*result.block_on()?, "Hello!"); // or: result.await
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "does nothing until it is awaited or ended with `.block_on()`"]
 pub struct JobResult<R> {
     wait: Wait,
@@ -262,6 +312,17 @@ impl<R> fmt::Debug for JobResult<R> {
 /// The first poll cancels the job. If the job is stored, the value then waits
 /// until the store has deleted it; the store deletes it also if this value is
 /// dropped in the meantime.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use jobber::{JobStatus, testing::Simulation};
+/// # let mut sim = Simulation::new();
+/// # let hello = sim.app().task("hello", || async { "Hello!" }).register()?;
+/// let job = hello.schedule(()).delay(Duration::from_secs(60)).block_on()?;
+/// let cancelled = smol::block_on(smol::spawn(job.cancel()))?;
+/// assert!(cancelled);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "does nothing until it is awaited or ended with `.block_on()`"]
 pub struct Cancel {
     job: Arc<dyn Execution>,

@@ -123,6 +123,17 @@ impl Change {
 }
 
 /// What [`Storage::load`] passes for each record.
+///
+/// ```
+/// use jobber::storage::Loaded;
+///
+/// fn describe(loaded: &Loaded) -> String {
+///     match loaded {
+///         Loaded::Job(job) => format!("{} is due at {}", job.id, job.progress.due),
+///         Loaded::Unreadable { id, reason, .. } => format!("{id} can't be read: {reason}"),
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum Loaded {
     /// A record of a job.
@@ -143,6 +154,14 @@ pub enum Loaded {
 ///
 /// It stays in the store without a change. If a task that can run it is registered, the
 /// job is scheduled.
+///
+/// ```
+/// let app = jobber::Jobber::builder().build()?;
+/// for job in app.unresolved() {
+///     eprintln!("job {} of task {}: {}", job.id, job.task, job.reason);
+/// }
+/// # Ok::<(), jobber::StartError>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct UnresolvedJob {
