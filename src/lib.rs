@@ -189,13 +189,12 @@ pub use api::schedule::Schedule;
 pub use api::submit::Submit;
 pub use api::task::{Task, TaskBuilder};
 pub use api::waits::{Cancel, JobResult, NextRun, Wait, WaitTimeout};
-pub use calendar::recurrence::Misfire;
+pub use calendar::misfire::Misfire;
 pub use calendar::zone::time_zone::{IntoZone, Zone};
 pub use engine::events::{BlockingEvents, Event, Events, JobEvent, JobEventKind};
 pub use executor::job_future::{BlockingJob, Executor, JobFuture};
 #[cfg(feature = "thread-pool")]
 pub use executor::thread_pool::ThreadPool;
-pub use job::record::Run;
 pub use job::stop::{StopToken, Stopped};
 #[cfg(feature = "serde")]
 pub use storage::MemoryStorage;
@@ -208,6 +207,7 @@ pub use value::error::{
 };
 pub use value::id::JobId;
 pub use value::retry::{Backoff, NoRetry, RetryAfter};
+pub use value::run::Run;
 pub use value::status::JobStatus;
 
 /// The README's examples are tests.

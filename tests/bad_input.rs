@@ -299,20 +299,20 @@ fn a_replacement_that_allows_fewer_runs_than_there_were() -> Result {
 }
 
 #[test]
-fn wake_gaps() {
+fn coalescing_windows() {
     let error = Jobber::builder()
-        .wake_gap(Duration::MAX)
+        .coalescing_window(Duration::MAX)
         .build()
         .unwrap_err();
     assert!(matches!(
         error,
-        StartError::WakeGapTooLong {
+        StartError::CoalescingWindowTooLong {
             value: Duration::MAX,
             ..
         }
     ));
     assert!(error.to_string().ends_with("and 1s is the longest allowed"));
-    assert!(Jobber::builder().wake_gap(SECOND).build().is_ok());
+    assert!(Jobber::builder().coalescing_window(SECOND).build().is_ok());
 }
 
 #[test]

@@ -186,7 +186,13 @@ fn spied_with(
         clock: SystemClock::new(),
         sleeps: Mutex::new(sleeps),
     };
-    Ok((Jobber::builder().clock(clock).wake_gap(gap).build()?, seen))
+    Ok((
+        Jobber::builder()
+            .clock(clock)
+            .coalescing_window(gap)
+            .build()?,
+        seen,
+    ))
 }
 
 #[test]
@@ -274,7 +280,7 @@ fn a_step_of_half_a_second_is_one_and_less_is_none() -> Result {
 }
 
 #[test]
-fn a_wake_gap_holds_up_no_job_that_is_alone() -> Result {
+fn a_coalescing_window_holds_up_no_job_that_is_alone() -> Result {
     let (app, sleeps) = spied_with(SECOND)?;
     let task = app.task("t", || async {}).register()?;
     app.start().wait_blocking()?;
@@ -286,7 +292,7 @@ fn a_wake_gap_holds_up_no_job_that_is_alone() -> Result {
 }
 
 #[test]
-fn what_comes_due_within_a_wake_gap_is_started_at_its_end() -> Result {
+fn what_comes_due_within_a_coalescing_window_is_started_at_its_end() -> Result {
     let (app, sleeps) = spied_with(SECOND)?;
     let task = app.task("t", || async {}).register()?;
     app.start().wait_blocking()?;

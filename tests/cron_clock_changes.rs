@@ -10,7 +10,7 @@ mod oracle;
 use fastrand::Rng;
 use jiff::Timestamp;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
-use jobber::{Cron, Zone};
+use jobber::{Zone, cron::Cron};
 use oracle::{Oracle, Stretch, random};
 use time::OffsetDateTime;
 

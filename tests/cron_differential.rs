@@ -5,7 +5,7 @@
 mod oracle;
 
 use fastrand::Rng;
-use jobber::{Cron, Zone};
+use jobber::{Zone, cron::Cron};
 use oracle::{Oracle, random};
 use time::{OffsetDateTime, UtcOffset};
 

@@ -1,6 +1,6 @@
 //! What an invalid expression is told.
 
-use jobber::{Cron, CronError, CronField};
+use jobber::cron::{Cron, CronError, CronField};
 
 fn error(text: &str) -> CronError {
     match Cron::parse(text) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::{HOUR, Log, MINUTE, SECOND};
 use jobber::testing::{ManualClock, Simulation};
-use jobber::{Clock, Cron, JobContext, JobStatus, Misfire, ScheduleError, Task};
+use jobber::{Clock, JobContext, JobStatus, Misfire, ScheduleError, Task, cron::Cron};
 use time::OffsetDateTime;
 use time::macros::{datetime, offset};
 

@@ -1,6 +1,6 @@
 //! When expressions are due, by the rules that differ from tool to tool.
 
-use jobber::{Cron, Zone};
+use jobber::{Zone, cron::Cron};
 use time::macros::{datetime, offset};
 use time::{Date, Month, OffsetDateTime, UtcOffset};
 
@@ -451,5 +451,5 @@ fn expressions_can_be_shared_between_threads() {
     fn shared<T: Send + Sync + Clone + 'static>() {}
     shared::<Cron>();
     shared::<Zone>();
-    shared::<jobber::CronError>();
+    shared::<jobber::cron::CronError>();
 }

@@ -10,9 +10,9 @@ use common::{DropCounter, HOUR, Log, MINUTE, SECOND};
 use futures_lite::future::{block_on, poll_once};
 use jobber::testing::{ManualClock, Simulation};
 use jobber::{
-    Backoff, BoxError, Event, Job, JobContext, JobError, JobEventKind, JobRecord, JobStatus,
-    MemoryStorage, Misfire, RegisterError, ScheduleError, Storage, StorageError, Task,
-    TriggerRecord, UnresolvedReason,
+    Backoff, BoxError, Event, Job, JobContext, JobError, JobEventKind, JobStatus, MemoryStorage,
+    Misfire, RegisterError, ScheduleError, Task,
+    storage::{JobRecord, Storage, StorageError, TriggerRecord, UnresolvedReason},
 };
 use time::OffsetDateTime;
 use time::macros::{datetime, offset};
@@ -1546,7 +1546,7 @@ fn the_drop_of_arguments_whose_attempt_was_lost_in_a_crash_may_panic() -> Result
     machine
         .disk
         .clone()
-        .commit(&[jobber::Change::Put(Box::new(record))])?;
+        .commit(&[jobber::storage::Change::Put(Box::new(record))])?;
     let sim = machine.boot();
     register(&sim)?;
     assert!(machine.record("x").is_none());
@@ -2103,22 +2103,25 @@ fn jobs_that_waited_for_their_task_come_back_in_the_order_of_scheduling() -> Res
 #[test]
 fn ids_are_made_after_that_of_a_record_that_can_not_be_read() -> Result {
     struct Unreadable(MemoryStorage, jobber::JobId);
-    impl jobber::Storage for Unreadable {
+    impl jobber::storage::Storage for Unreadable {
         fn open(&mut self) -> std::result::Result<(), StorageError> {
             self.0.open()
         }
         fn load(
             &mut self,
-            each: &mut dyn FnMut(jobber::Loaded),
+            each: &mut dyn FnMut(jobber::storage::Loaded),
         ) -> std::result::Result<(), StorageError> {
-            each(jobber::Loaded::Unreadable {
+            each(jobber::storage::Loaded::Unreadable {
                 id: self.1.clone(),
                 task: "t".into(),
                 reason: "it is no record".into(),
             });
             Ok(())
         }
-        fn commit(&mut self, changes: &[jobber::Change]) -> std::result::Result<(), StorageError> {
+        fn commit(
+            &mut self,
+            changes: &[jobber::storage::Change],
+        ) -> std::result::Result<(), StorageError> {
             self.0.commit(changes)
         }
     }

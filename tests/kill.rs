@@ -20,8 +20,8 @@ use std::thread;
 use std::time::Duration;
 
 use jobber::{
-    Backoff, Job, JobContext, Jobber, Loaded, Misfire, ScheduleError, SqliteStorage, Storage,
-    Synchronous, Task,
+    Backoff, Job, JobContext, Jobber, Misfire, ScheduleError, SqliteStorage, Task,
+    storage::{Loaded, Storage, Synchronous},
 };
 use time::OffsetDateTime;
 

@@ -45,7 +45,10 @@ use std::time::Duration;
 
 use disk::{Disk, Event, Folder, MARKS};
 use fastrand::Rng;
-use jobber::{JobContext, JobRecord, Jobber, Loaded, SqliteStorage, Storage, Synchronous};
+use jobber::{
+    JobContext, Jobber, SqliteStorage,
+    storage::{JobRecord, Loaded, Storage, Synchronous},
+};
 use program::Tasks;
 use promises::{Found, Promises};
 use tempfile::TempDir;

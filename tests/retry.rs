@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::{HOUR, Log, MINUTE, SECOND, seconds};
 use jobber::testing::{ManualClock, Simulation};
-use jobber::{Abort, Backoff, BoxError, JobContext, JobError, JobStatus, RetryAfter};
+use jobber::{Backoff, BoxError, JobContext, JobError, JobStatus, NoRetry, RetryAfter};
 
 type Result = std::result::Result<(), Box<dyn Error>>;
 
@@ -139,7 +139,7 @@ fn abort_as_an_error_leaves_no_retry() -> Result {
     let task = sim
         .app()
         .task("t", async || {
-            Err::<(), BoxError>(Abort::new("no such card").into())
+            Err::<(), BoxError>(NoRetry::new("no such card").into())
         })
         .retry(Backoff::fixed(5, SECOND))
         .register()?;
@@ -288,7 +288,7 @@ fn a_retry_that_is_too_far_off_to_count_waits_for_ever_and_harms_nobody() -> Res
 #[test]
 fn the_reason_of_an_abort_is_the_source_of_that() -> Result {
     let mut sim = Simulation::new();
-    let abort = || Abort::new(std::io::Error::other("the card is gone"));
+    let abort = || NoRetry::new(std::io::Error::other("the card is gone"));
     let task = sim
         .app()
         .task("t", move || std::future::ready(Err::<(), _>(abort())));

@@ -11,8 +11,10 @@ use std::thread;
 use std::time::Duration;
 
 use jobber::{
-    JobRecord, JobStatus, Jobber, Loaded, ScheduleError, SqliteStorage, StartError, Storage,
-    StorageError, Synchronous, Task, TriggerRecord, UnresolvedReason,
+    JobStatus, Jobber, ScheduleError, SqliteStorage, StartError, Task,
+    storage::{
+        JobRecord, Loaded, Storage, StorageError, Synchronous, TriggerRecord, UnresolvedReason,
+    },
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -343,7 +345,7 @@ fn a_lock_that_outlasts_the_patience_is_busy_and_the_job_does_not_exist() -> Res
         .id("x")
         .delay(HOUR)
         .wait_blocking()?;
-    assert!(app.health().is_good());
+    assert!(app.health().is_healthy());
     assert_eq!(disk.records().len(), 1);
     Ok(())
 }
@@ -388,7 +390,7 @@ fn a_full_store_refuses_what_is_new_and_goes_on_with_what_it_has() -> Result {
     }
     let job = task.schedule("abc".into()).push().wait_blocking()?;
     assert_eq!(job.wait_blocking(), JobStatus::Success);
-    assert!(app.health().is_good());
+    assert!(app.health().is_healthy());
     Ok(())
 }
 
@@ -408,7 +410,7 @@ fn a_job_that_is_too_large_is_refused_alone() -> Result {
             if std::mem::take(&mut is_first) {
                 open.recv().unwrap();
             }
-            let is_large = |change: &jobber::Change| matches!(change, jobber::Change::Put(job) if job.args.len() > 1_000);
+            let is_large = |change: &jobber::storage::Change| matches!(change, jobber::storage::Change::Put(job) if job.args.len() > 1_000);
             if changes.iter().any(is_large) {
                 Fault::FailWith(StorageError::TooLarge {
                     detail: "too long".into(),
@@ -449,7 +451,7 @@ fn a_job_that_is_too_large_is_refused_alone() -> Result {
         }
     }
     assert_eq!(disk.records().len(), 7);
-    assert!(app.health().is_good(), "it is not the store's fault");
+    assert!(app.health().is_healthy(), "it is not the store's fault");
     Ok(())
 }
 

@@ -19,8 +19,8 @@ use common::{HOUR, Log, MINUTE, SECOND};
 use futures_lite::future::{block_on, poll_once};
 use jobber::testing::{Fault, FaultyStorage, ManualClock, Operation};
 use jobber::{
-    Backoff, Change, JobContext, JobFuture, JobRecord, JobStatus, Jobber, MemoryStorage, Misfire,
-    ScheduleError, StorageError, Task,
+    Backoff, JobContext, JobFuture, JobStatus, Jobber, MemoryStorage, Misfire, ScheduleError, Task,
+    storage::{Change, JobRecord, StorageError},
 };
 use serde::{Deserialize, Serialize};
 
@@ -77,7 +77,7 @@ impl ByWord {
         });
         let app = Jobber::builder()
             .clock(clock.clone())
-            .wake_gap(Duration::ZERO)
+            .coalescing_window(Duration::ZERO)
             .storage(storage)
             .executor(move |job: JobFuture| drop(spawns.send(job)))
             .build()?;

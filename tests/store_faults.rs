@@ -14,8 +14,8 @@ use common::{HOUR, Log, MINUTE, SECOND};
 use futures_lite::future::{block_on, poll_once};
 use jobber::testing::{Fault, FaultyStorage, ManualClock, Operation, Simulation};
 use jobber::{
-    Change, JobContext, JobStatus, Jobber, MemoryStorage, Misfire, ScheduleError, StartError,
-    Storage, StorageError, Task,
+    JobContext, JobStatus, Jobber, MemoryStorage, Misfire, ScheduleError, StartError, Task,
+    storage::{Change, Storage, StorageError},
 };
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
@@ -104,7 +104,7 @@ fn a_job_that_could_not_be_stored_does_not_exist() -> Result {
         disk.is(Fault::None);
         sim.advance(SECOND * 11);
         assert!(!disk.has("x"), "not even what a torn commit left behind");
-        assert!(sim.app().health().is_good());
+        assert!(sim.app().health().is_healthy());
     }
     // Its id is free.
     let _ = task.schedule(2).id("x").delay(MINUTE).wait_blocking()?;
@@ -126,14 +126,14 @@ fn a_job_that_ends_while_the_store_is_away_is_done_and_forgotten_when_it_is_back
     assert_eq!(job.status(), JobStatus::Success, "nobody hangs");
     let health = sim.app().health();
     assert_eq!(health.unstored, 1);
-    assert!(health.storage_error.is_some() && !health.is_good());
+    assert!(health.storage_error.is_some() && !health.is_healthy());
     assert!(disk.has("x"));
     sim.advance(MINUTE);
     assert_eq!(other.status(), JobStatus::Success, "the scheduler goes on");
     assert_eq!(sim.app().health().unstored, 2);
     disk.is(Fault::None);
     sim.advance(SECOND * 10);
-    assert!(sim.app().health().is_good());
+    assert!(sim.app().health().is_healthy());
     assert!(disk.contents.records().is_empty());
     assert_eq!(log.take(), [1, 2], "and none has run twice");
     Ok(())
@@ -298,9 +298,9 @@ fn with_one_that_is_too_large(
     let submits = std::mem::take(&mut *submits.lock().unwrap());
     let answers = submits.into_iter().map(|submit| block_on(submit).is_ok());
     let answers = answers.collect();
-    assert_eq!(sim.app().health().is_good(), !is_first_alone_refused);
+    assert_eq!(sim.app().health().is_healthy(), !is_first_alone_refused);
     sim.advance(MINUTE);
-    assert!(sim.app().health().is_good());
+    assert!(sim.app().health().is_healthy());
     assert!(first.cancel().wait_blocking()?);
     let records = contents.records().into_iter();
     let mut ids: Vec<_> = records.map(|record| record.id.to_string()).collect();
@@ -365,7 +365,7 @@ fn a_store_whose_drop_panics_is_let_go_of_all_the_same() -> Result {
         }
         fn load(
             &mut self,
-            each: &mut dyn FnMut(jobber::Loaded),
+            each: &mut dyn FnMut(jobber::storage::Loaded),
         ) -> std::result::Result<(), StorageError> {
             self.0.load(each)
         }
@@ -407,7 +407,7 @@ fn an_outage_costs_no_more_memory_than_there_are_jobs() -> Result {
     assert!((10..=200).contains(&unstored), "{unstored}");
     disk.is(Fault::None);
     sim.advance(MINUTE);
-    assert!(sim.app().health().is_good());
+    assert!(sim.app().health().is_healthy());
     // What is there is the last of it.
     let runs = disk
         .contents
@@ -430,7 +430,7 @@ fn a_new_job_brings_what_waits_to_a_store_that_is_back() -> Result {
     disk.is(Fault::None);
     let _ = task.schedule(2).id("y").delay(HOUR).wait_blocking()?;
     assert!(
-        sim.app().health().is_good(),
+        sim.app().health().is_healthy(),
         "without waiting for the next try"
     );
     assert!(!disk.has("x") && disk.has("y"));
@@ -1111,7 +1111,7 @@ fn a_start_that_fails_tells_whoever_waits() -> Result {
         }
         fn load(
             &mut self,
-            each: &mut dyn FnMut(jobber::Loaded),
+            each: &mut dyn FnMut(jobber::storage::Loaded),
         ) -> std::result::Result<(), StorageError> {
             self.0.load(each)?;
             self.1.send(()).unwrap();
@@ -1183,7 +1183,7 @@ fn an_app_is_not_in_good_health_while_its_store_fails_though_nothing_is_owed() -
     let health = || {
         let health = sim.app().health();
         (
-            health.is_good(),
+            health.is_healthy(),
             health.storage_error.is_some(),
             health.unstored,
         )
@@ -1271,6 +1271,6 @@ fn a_job_whose_arguments_are_being_copied_is_told_again_when_they_are_back() -> 
     sim.advance(MINUTE);
     let record = &disk.contents.records()[0];
     assert_eq!((&*record.args, record.trigger.name()), ("1", "delay"));
-    assert!(sim.app().health().is_good());
+    assert!(sim.app().health().is_healthy());
     Ok(())
 }

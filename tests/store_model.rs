@@ -14,7 +14,8 @@ use std::time::Duration;
 use common::SECOND;
 use jobber::testing::{Fault, FaultyStorage, ManualClock, Operation, Simulation};
 use jobber::{
-    Backoff, JobContext, JobStatus, MemoryStorage, Misfire, ScheduleError, StorageError, Task,
+    Backoff, JobContext, JobStatus, MemoryStorage, Misfire, ScheduleError, Task,
+    storage::StorageError,
 };
 use time::OffsetDateTime;
 

@@ -225,7 +225,7 @@ fn by_hand() -> std::result::Result<(Jobber, ManualClock, mpsc::Receiver<JobFutu
     let (spawns, spawned) = mpsc::channel();
     let app = Jobber::builder()
         .clock(clock.clone())
-        .wake_gap(Duration::ZERO)
+        .coalescing_window(Duration::ZERO)
         .executor(move |job: JobFuture| drop(spawns.send(job)))
         .build()?;
     app.start().wait_blocking()?;

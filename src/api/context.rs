@@ -4,8 +4,8 @@ use std::fmt;
 
 use time::OffsetDateTime;
 
-use crate::job::execution::Execution;
-use crate::job::progress::Begun;
+use crate::job::lifecycle::Begun;
+use crate::job::live_job::LiveJob;
 use crate::job::stop::StopToken;
 use crate::sync::primitives::Arc;
 use crate::value::error::MissingState;
@@ -35,12 +35,12 @@ use crate::value::id::JobId;
 // Not `Clone`: arguments are `Clone`, and this difference alone distinguishes a
 // function with a context from a function with one more argument. A test checks it.
 pub struct JobContext {
-    job: Arc<dyn Execution>,
+    job: Arc<dyn LiveJob>,
     begun: Begun,
 }
 
 impl JobContext {
-    pub(crate) fn new(job: Arc<dyn Execution>, begun: Begun) -> Self {
+    pub(crate) fn new(job: Arc<dyn LiveJob>, begun: Begun) -> Self {
         Self { job, begun }
     }
 
@@ -96,7 +96,7 @@ impl JobContext {
     /// }
     /// ```
     pub fn nominal_time(&self) -> OffsetDateTime {
-        self.job.shown(self.begun.nominal)
+        self.job.in_zone(self.begun.nominal)
     }
 
     /// The value of the type `T` that [`JobberBuilder::state`](crate::JobberBuilder::state)

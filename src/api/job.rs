@@ -8,11 +8,11 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use crate::api::waits::{Cancel, JobResult, NextRun, Wait, WaitTimeout, result_of};
-use crate::job::execution::{Cancelling, Execution};
-use crate::job::record::Run;
+use crate::job::live_job::{Cancelling, LiveJob};
 use crate::sync::primitives::Arc;
 use crate::value::error::JobError;
 use crate::value::id::JobId;
+use crate::value::run::Run;
 use crate::value::status::JobStatus;
 
 /// A handle of a scheduled job: read its state, wait for it, take its result,
@@ -75,11 +75,11 @@ pub struct Job<R> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
-pub struct AnyJob(Arc<dyn Execution>);
+pub struct AnyJob(Arc<dyn LiveJob>);
 
 impl<R: Send + Sync + 'static> Job<R> {
     /// The handle of a job that was made with this type of value.
-    pub(crate) fn new(job: Arc<dyn Execution>) -> Self {
+    pub(crate) fn new(job: Arc<dyn LiveJob>) -> Self {
         Self {
             job: AnyJob(job),
             value: PhantomData,
@@ -244,12 +244,12 @@ impl<R> Job<R> {
     /// # let sim = jobber::testing::Simulation::new();
     /// # let hello = sim.app().task("hello", || async {}).register()?;
     /// let job = hello.schedule(()).cron("0 9 * * MON-FRI").block_on()?;
-    /// assert_eq!(job.cron_expression(), Some("0 9 * * MON-FRI"));
+    /// assert_eq!(job.cron_expression().as_deref(), Some("0 9 * * MON-FRI"));
     /// let job = hello.schedule(()).push().block_on()?;
     /// assert_eq!(job.cron_expression(), None);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn cron_expression(&self) -> Option<&str> {
+    pub fn cron_expression(&self) -> Option<Arc<str>> {
         self.job.cron_expression()
     }
 
@@ -421,7 +421,7 @@ impl<R> Job<R> {
 }
 
 impl AnyJob {
-    pub(crate) fn new(job: Arc<dyn Execution>) -> Self {
+    pub(crate) fn new(job: Arc<dyn LiveJob>) -> Self {
         Self(job)
     }
 
@@ -451,7 +451,7 @@ impl AnyJob {
     }
 
     /// The text of the cron expression. Never blocks. See [`Job::cron_expression`].
-    pub fn cron_expression(&self) -> Option<&str> {
+    pub fn cron_expression(&self) -> Option<Arc<str>> {
         self.0.cron_expression()
     }
 

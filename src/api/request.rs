@@ -5,11 +5,15 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use crate::calendar::cron::expression::Cron;
-use crate::calendar::recurrence::{Misfire, Recurrence, Ticks};
+use crate::calendar::misfire::Misfire;
+use crate::calendar::recurrence::Recurrence;
+use crate::calendar::series::Series;
+use crate::calendar::timeline::Timeline;
 use crate::calendar::zone::time_zone::Zone;
 use crate::engine::hub::When;
-use crate::engine::run::TaskDef;
-use crate::job::progress::{DEFAULT_MAX_FAILURES, Limits, Line, Plan, Recurring};
+use crate::engine::job_state::TaskDef;
+use crate::job::definition::{self, DEFAULT_MAX_FAILURES, Definition, Limits, Recurring};
+use crate::job::plan::Plan;
 use crate::sync::primitives::Arc;
 use crate::value::clock::{Due, MAX_DURATION, Now, to_nanos, to_wall, wall_range};
 use crate::value::error::{CronError, ScheduleError, ZoneError};
@@ -96,6 +100,7 @@ pub(crate) fn plan<A, R>(
     trigger: Trigger,
     options: Option<&RecurringOptions>,
     zone: Option<Result<Box<Zone>, ZoneError>>,
+    json: Option<Arc<str>>,
     now: Now,
 ) -> Result<(Plan, When), ScheduleError>
 where
@@ -103,7 +108,7 @@ where
     R: Send + Sync + 'static,
 {
     let hub = &task.hub;
-    let random = || hub.random();
+    let is_push = matches!(trigger, Trigger::Push);
     let is_recurring = matches!(trigger, Trigger::Every(_) | Trigger::Cron(_));
     if !is_recurring && let Some(option) = options.and_then(RecurringOptions::any) {
         return Err(ScheduleError::NotRecurring {
@@ -113,27 +118,68 @@ where
     }
     let options = options.unwrap_or(&RecurringOptions::NONE);
     let zone = zone.transpose().map_err(ScheduleError::Zone)?;
-    let (due, recurring) = match trigger {
-        Trigger::Push => {
-            let plan = Plan::new(zone, Due::Mono(now.mono), None, now);
-            return Ok((plan, When::Now));
-        }
+    let (due, first) = match trigger {
+        Trigger::Push => (Due::Mono(now.mono), None),
         Trigger::Delay(delay) => (Due::Mono(after(now, delay, "delay")?), None),
         Trigger::At(time) => (Due::Wall(wall(time)?), None),
         Trigger::Every(interval) => {
-            let recurring = options.every(interval, now)?;
-            (recurring.first_due(random), Some(Box::new(recurring)))
+            let first = options.every(interval, now)?;
+            (Due::Mono(first.nominal), Some(first))
         }
         Trigger::Cron(cron) => {
             let cron = (*cron).map_err(ScheduleError::Cron)?;
             let zone = zone.as_deref().unwrap_or(&hub.zone);
-            let recurring = options.cron(cron, zone.clone(), now)?;
-            (recurring.first_due(random), Some(Box::new(recurring)))
+            let first = options.cron(cron, zone.clone(), now)?;
+            (Due::Wall(first.nominal), Some(first))
         }
     };
-    let plan = Plan::new(zone, due, recurring, now);
-    let kind = task.key_kind(plan.is_plain());
-    Ok((plan, When::At(due, kind)))
+    let is_push = is_push && json.is_none();
+    if first.is_none() && zone.is_none() && json.is_none() {
+        let plan = Plan::plain(due, now);
+        let when = match is_push {
+            true => When::Now,
+            false => When::At(due, task.key_kind(true)),
+        };
+        return Ok((plan, when));
+    }
+    let define = |trigger| Definition {
+        task: task.name.clone(),
+        args: json,
+        trigger,
+        zone: zone.map(|zone| *zone),
+        scheduled_at: now.wall,
+    };
+    let plan = match first {
+        Some(First {
+            recurring,
+            after,
+            nominal,
+        }) => {
+            let definition = define(definition::Trigger::Recurring(recurring));
+            Plan::recurring(definition, (after, nominal), now, || hub.random())
+        }
+        None => {
+            let timeline = match due {
+                Due::Mono(_) => Timeline::Mono,
+                Due::Wall(_) => Timeline::Wall,
+            };
+            let definition = define(definition::Trigger::Once(timeline));
+            Plan::once(definition, due, now)
+        }
+    };
+    let when = match is_push {
+        true => When::Now,
+        false => When::At(plan.due, task.key_kind(false)),
+    };
+    Ok((plan, when))
+}
+
+/// A recurring trigger, with its first run.
+struct First {
+    recurring: Recurring,
+    /// No time up to this one is run.
+    after: i64,
+    nominal: i64,
 }
 
 impl RecurringOptions {
@@ -152,19 +198,21 @@ impl RecurringOptions {
         })
     }
 
-    fn ticks(&self, recurrence: Recurrence) -> Result<Ticks, ScheduleError> {
-        let mut ticks = Ticks::new(recurrence, self.misfire.unwrap_or_default());
-        if let Some(jitter) = self.jitter {
-            ticks.jitter = to_nanos(jitter).ok_or(ScheduleError::DurationTooLong {
+    fn series(&self, recurrence: Recurrence, timeline: Timeline) -> Result<Series, ScheduleError> {
+        let jitter = self.jitter.unwrap_or_default();
+        Ok(Series {
+            recurrence,
+            timeline,
+            misfire: self.misfire.unwrap_or_default(),
+            jitter: to_nanos(jitter).ok_or(ScheduleError::DurationTooLong {
                 field: "jitter",
                 value: jitter,
                 max: MAX_DURATION,
-            })?;
-        }
-        Ok(ticks)
+            })?,
+        })
     }
 
-    fn cron(&self, cron: Cron, zone: Zone, now: Now) -> Result<Recurring, ScheduleError> {
+    fn cron(&self, cron: Cron, zone: Zone, now: Now) -> Result<First, ScheduleError> {
         let limits = self.limits()?;
         let start_date = self.start_date.map(wall).transpose()?;
         // `- 1`: a match at the start date itself counts.
@@ -176,18 +224,19 @@ impl RecurringOptions {
         let cron = Arc::new(cron);
         let recurrence = Recurrence::Cron { cron, zone };
         let nominal = recurrence.next_after(after).ok_or(never)?;
-        let ticks = self.ticks(recurrence)?;
-        Ok(Recurring::new(
-            ticks,
-            Line::Wall,
-            limits,
-            start_date,
+        let series = self.series(recurrence, Timeline::Wall)?;
+        Ok(First {
+            recurring: Recurring {
+                series,
+                limits,
+                start_date,
+            },
             after,
             nominal,
-        ))
+        })
     }
 
-    fn every(&self, interval: Duration, now: Now) -> Result<Recurring, ScheduleError> {
+    fn every(&self, interval: Duration, now: Now) -> Result<First, ScheduleError> {
         if interval.is_zero() {
             return Err(ScheduleError::ZeroInterval);
         }
@@ -215,15 +264,16 @@ impl RecurringOptions {
             anchor: nominal,
             interval: interval_nanos,
         };
-        let ticks = self.ticks(recurrence)?;
-        Ok(Recurring::new(
-            ticks,
-            Line::Mono,
-            limits,
-            start_date,
-            now.mono,
+        let series = self.series(recurrence, Timeline::Mono)?;
+        Ok(First {
+            recurring: Recurring {
+                series,
+                limits,
+                start_date,
+            },
+            after: now.mono,
             nominal,
-        ))
+        })
     }
 }
 

@@ -8,9 +8,9 @@ use time::OffsetDateTime;
 use crate::api::request::{Options, Request, Trigger};
 use crate::api::submit::Submit;
 use crate::calendar::cron::expression::IntoCron;
-use crate::calendar::recurrence::Misfire;
+use crate::calendar::misfire::Misfire;
 use crate::calendar::zone::time_zone::IntoZone;
-use crate::engine::run::TaskDef;
+use crate::engine::job_state::TaskDef;
 use crate::sync::primitives::Arc;
 use crate::value::id::JobId;
 

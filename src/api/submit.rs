@@ -8,16 +8,13 @@ use std::task::{Context, Poll};
 use crate::api::job::Job;
 use crate::api::request::{Request, Trigger, plan};
 use crate::engine::hub::{Hub, When};
-use crate::engine::replacing::NotReplaced;
-use crate::engine::run::{JobState, TaskDef};
-use crate::engine::stored::{Replaced, Replacing};
-use crate::job::execution::Execution;
-use crate::job::progress::Plan;
-use crate::storage::contract::Change;
-use crate::storage::writer::{Ack, Entry, Need};
+use crate::engine::inserting::{Inserted, insert};
+use crate::engine::job_state::{JobState, TaskDef};
+use crate::engine::replacing::{Replaced, ReplacedAs, Replacing};
+use crate::job::plan::Plan;
 use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::{Arc, Event as Signal, block_on};
-use crate::sync::waiter::{Condition, Replied, Reply, Waiter};
+use crate::sync::waiter::{Condition, Replied, Waiter};
 use crate::value::clock::Now;
 use crate::value::error::{ScheduleError, check_id};
 use crate::value::id::JobId;
@@ -48,40 +45,44 @@ where
             }
             _ => hub.clock.now(),
         };
-        let (mut plan, when) = plan(&task, trigger, recurring, zone, now)?;
-        let text = match task.encode(&args) {
-            Some(text) if !in_memory => Some(text?),
+        let json = match task.encode(&args) {
+            Some(json) if !in_memory => Some(json?),
             _ => None,
         };
-        if text.is_none() && !replace {
-            let job = JobState::new(task.clone(), args, plan, when == When::Now);
+        let is_durable = json.is_some();
+        let (plan, when) = plan(&task, trigger, recurring, zone, json, now)?;
+        if !is_durable && !replace {
+            let job = JobState::new(task.clone(), Some(args), plan, when == When::Now);
             let mut job = Arc::new(job);
             hub.admit(&mut job, id, when, now)?;
             return Ok(Submitted::Done(Job::new(job)));
         }
-        plan.is_durable = text.is_some();
+        let args = if is_durable {
+            // A durable job reads them from its JSON, for each attempt.
+            drop_catching_panic(args);
+            None
+        } else {
+            Some(args)
+        };
         let submission = Submission {
             task,
             id,
             replace,
             plan,
             when,
-            text,
             now,
         };
         submission.begin(args)
     }
 }
 
-/// A job that is on its way into the app, and its store.
+/// A job on its way into the app.
 pub(crate) struct Submission<A, R> {
     pub(crate) task: Arc<TaskDef<A, R>>,
     pub(crate) id: Option<JobId>,
     pub(crate) replace: bool,
     pub(crate) plan: Plan,
     pub(crate) when: When,
-    /// The arguments, for the store that is to keep them.
-    pub(crate) text: Option<String>,
     pub(crate) now: Now,
 }
 
@@ -97,21 +98,13 @@ pub(crate) enum Submitted<A, R> {
 /// How far a submission has come.
 pub(crate) enum Step<A, R> {
     Done(Result<Job<R>, ScheduleError>),
-    /// The store is asked whether it takes a new job.
-    Storing(Waiter<Replied<Stored<R>>>),
-    /// It is asked whether it takes other arguments and another trigger for this
-    /// one.
+    /// The store is asked whether it accepts a new job.
+    Inserting(Waiter<Replied<Inserted<A, R>>>),
+    /// The store is asked whether it accepts a replacement of this job.
     Replacing(Waiter<Replied<Replaced<A>>>, Arc<JobState<A, R>>),
-    /// It is asked about another job of this id; what comes then depends on the
+    /// The store is asked about another job of this id. What comes next depends on the
     /// answer.
-    Behind(Waiter<Reserved>, A),
-}
-
-/// What the store says to a new job.
-pub(crate) struct Stored<R> {
-    result: Result<Job<R>, ScheduleError>,
-    /// The record that it has stored.
-    _change: Option<Change>,
+    Behind(Waiter<Reserved>, Option<A>),
 }
 
 impl<A, R> Submission<A, R>
@@ -119,19 +112,19 @@ where
     A: Clone + Send + Sync + 'static,
     R: Send + Sync + 'static,
 {
-    /// Goes as far as it can without waiting.
-    pub(crate) fn begin(self, args: A) -> Result<Submitted<A, R>, ScheduleError> {
+    /// Goes as far as it can without waiting. A durable job has no `args`: they are part
+    /// of its definition.
+    pub(crate) fn begin(self, args: Option<A>) -> Result<Submitted<A, R>, ScheduleError> {
         match self.advance(args) {
             Step::Done(result) => result.map(Submitted::Done),
             step => Ok(Submitted::Waits(Box::new((self, step)))),
         }
     }
 
-    /// As far as it goes without waiting.
-    fn advance(&self, mut args: A) -> Step<A, R> {
+    fn advance(&self, mut args: Option<A>) -> Step<A, R> {
         let hub = &self.task.hub;
-        // Another thread may take the id, or free it, at each step: then it is
-        // the other case, and once more.
+        // Another thread may take the id, or free it, at each step: then it is the other
+        // case, and once more.
         loop {
             if let Some(id) = self.id.as_ref().filter(|_| self.replace) {
                 if let Err(error) = check_id(id).and_then(|()| hub.check_open()) {
@@ -145,104 +138,53 @@ where
                     return Step::Behind(Waiter::new(reserved), args);
                 }
                 if let Some(job) = self.task.live(id) {
-                    args = match self.replace(job, args) {
-                        Ok(step) => return step,
-                        Err(back) => back,
-                    };
+                    match job.replace(args, self.plan.clone(), self.now) {
+                        Replacing::Done => return Step::Done(Ok(Job::new(job))),
+                        Replacing::Waits(reply) => {
+                            return Step::Replacing(Waiter::new(Replied(reply)), job);
+                        }
+                        Replacing::Refused(error) => return Step::Done(Err(error)),
+                        Replacing::Ended(back) => args = back,
+                    }
                 }
             }
-            args = match self.admit(args) {
+            match self.admit(args) {
                 Ok(step) => return step,
-                Err(back) => back,
-            };
-        }
-    }
-
-    /// Replaces a job; gives the arguments back if that is done.
-    fn replace(&self, job: Arc<JobState<A, R>>, args: A) -> Result<Step<A, R>, A> {
-        if !job.concerns_store(&self.plan) {
-            return match job.replace(args, self.plan.clone(), self.now) {
-                Ok(()) => Ok(Step::Done(Ok(Job::new(job)))),
-                Err(NotReplaced::Done(back)) => Err(back),
-                Err(NotReplaced::Refused(error)) => Ok(Step::Done(Err(error))),
-            };
-        }
-        match job.begin_replace(args, self.plan.clone(), self.text.clone(), self.now) {
-            Replacing::Waits(reply) => Ok(Step::Replacing(Waiter::new(Replied(reply)), job)),
-            Replacing::Done(back) => Err(back),
-            Replacing::Refused(error, back) => {
-                drop_catching_panic(back);
-                Ok(Step::Done(Err(error)))
+                Err(back) => args = back,
             }
         }
     }
 
-    /// Makes a new job; gives the arguments back if one of its id has come
-    /// before it, and is to be replaced, unless it has ended.
-    fn admit(&self, args: A) -> Result<Step<A, R>, A> {
+    /// Makes a new job. Returns the arguments if a job of its id has come before it, and
+    /// is to be replaced unless it has ended.
+    fn admit(&self, args: Option<A>) -> Result<Step<A, R>, Option<A>> {
         let hub = &self.task.hub;
-        let is_ready = self.when == When::Now && !self.plan.is_durable;
+        let is_durable = self.plan.is_durable();
+        let is_ready = self.when == When::Now && !is_durable;
         let job = JobState::new(self.task.clone(), args, self.plan.clone(), is_ready);
         let mut job = Arc::new(job);
         let over = if self.replace { &*self.task.names } else { &[] };
-        let refused = match &self.text {
-            None => match hub.admit(&mut job, self.id.clone(), self.when, self.now) {
-                Ok(()) => return Ok(Step::Done(Ok(Job::new(job)))),
-                Err(refused) => refused,
-            },
-            Some(text) => match hub.reserve(&mut job, self.id.clone(), over, self.now) {
-                Ok(()) => return Ok(self.store(job, text.clone())),
-                Err(refused) => refused,
-            },
+        let admitted = match is_durable {
+            false => hub.admit(&mut job, self.id.clone(), self.when, self.now),
+            true => hub.reserve(&mut job, self.id.clone(), over, self.now),
         };
-        match refused {
+        match admitted {
+            Ok(()) if !is_durable => Ok(Step::Done(Ok(Job::new(job)))),
+            Ok(()) => Ok(match insert(job, self.plan.due) {
+                Ok(reply) => Step::Inserting(Waiter::new(Replied(reply))),
+                Err(error) => Step::Done(Err(error)),
+            }),
             // That one may have ended since.
-            ScheduleError::DuplicateJob { id } if self.replace && !self.task.is_anothers(&id) => {
-                match Arc::into_inner(job).and_then(JobState::into_args) {
-                    Some(back) => Err(back),
+            Err(ScheduleError::DuplicateJob { id })
+                if self.replace && !self.task.is_of_another_task(&id) =>
+            {
+                match Arc::into_inner(job) {
+                    Some(job) => Err(job.into_args()),
                     None => Ok(Step::Done(Err(ScheduleError::DuplicateJob { id }))),
                 }
             }
-            error => Ok(Step::Done(Err(error))),
+            Err(error) => Ok(Step::Done(Err(error))),
         }
-    }
-
-    /// Asks the store to keep a job that has its place.
-    fn store(&self, job: Arc<JobState<A, R>>, text: String) -> Step<A, R> {
-        let hub = &self.task.hub;
-        let record = job.record(text, &self.plan, self.now);
-        let reply = Reply::new();
-        let (told, due) = (reply.clone(), self.plan.due);
-        let ack = Ack::caller(
-            move |result| {
-                let (result, change) = match result {
-                    Ok(change) => (Ok(()), Some(change)),
-                    Err(error) => (Err(error), None),
-                };
-                told.answer(Stored {
-                    result: job.store_answered(due, result),
-                    _change: change,
-                });
-                (job, told)
-            },
-            |(job, told)| {
-                told.wake();
-                drop(told);
-                job.let_go();
-            },
-        );
-        let entry = Entry {
-            change: Change::Put(record),
-            need: Need::May,
-            ack,
-        };
-        match hub.store.as_ref().map(|store| store.queue(entry)) {
-            Some(Ok(())) => hub.wake_writer(),
-            Some(Err(entry)) => entry.refuse(),
-            // A durable task is not registered without a store.
-            None => return Step::Done(Err(ScheduleError::Stopped)),
-        }
-        Step::Storing(Waiter::new(Replied(reply)))
     }
 }
 
@@ -341,25 +283,6 @@ where
     }
 }
 
-/// The job, if it was replaced; the arguments, if it is done.
-fn replaced<A, R>(
-    job: Arc<JobState<A, R>>,
-    answer: Replaced<A>,
-) -> Result<Result<Job<R>, ScheduleError>, A>
-where
-    A: Clone + Send + Sync + 'static,
-    R: Send + Sync + 'static,
-{
-    match answer {
-        Replaced::Yes => Ok(Ok(Job::new(job))),
-        Replaced::Again(back) => Err(back),
-        Replaced::Refused(error, back) => {
-            drop_catching_panic(back);
-            Ok(Err(error))
-        }
-    }
-}
-
 impl<A, R> Future for Submit<A, R>
 where
     A: Clone + Send + Sync + 'static,
@@ -376,15 +299,18 @@ where
             let (submission, step) = &mut *waiting;
             let ended = match step {
                 Step::Done(_) => Poll::Ready(()),
-                Step::Storing(reply) => match Pin::new(reply).poll(cx) {
-                    Poll::Ready(stored) => return Poll::Ready(stored.result),
+                Step::Inserting(reply) => match Pin::new(reply).poll(cx) {
+                    Poll::Ready(stored) => {
+                        return Poll::Ready(stored.result.map(|job| Job::new(job)));
+                    }
                     Poll::Pending => Poll::Pending,
                 },
                 Step::Behind(reserved, _) => Pin::new(reserved).poll(cx),
                 Step::Replacing(reply, job) => match Pin::new(reply).poll(cx) {
-                    Poll::Ready(answer) => match replaced(job.clone(), answer) {
-                        Ok(result) => return Poll::Ready(result),
-                        Err(back) => {
+                    Poll::Ready(answer) => match answer.end {
+                        ReplacedAs::Done => return Poll::Ready(Ok(Job::new(job.clone()))),
+                        ReplacedAs::Refused(error) => return Poll::Ready(Err(error)),
+                        ReplacedAs::Ended(back) => {
                             *step = submission.advance(back);
                             continue;
                         }
@@ -400,7 +326,7 @@ where
                 Step::Done(result) => return Poll::Ready(result),
                 Step::Behind(_, args) => *step = submission.advance(args),
                 // Their answers have been taken above.
-                Step::Storing(_) | Step::Replacing(..) => {}
+                Step::Inserting(_) | Step::Replacing(..) => {}
             }
         }
     }

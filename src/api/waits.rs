@@ -7,15 +7,15 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use crate::job::execution::{Cancelled, Cancelling, Execution};
-use crate::job::record::Run;
+use crate::job::live_job::{Cancelled, Cancelling, LiveJob};
 use crate::sync::primitives::{Arc, Event, Timer, block_on};
 use crate::sync::waiter::{Condition, Replied, Waiter};
 use crate::value::error::{JobError, StorageError};
+use crate::value::run::Run;
 use crate::value::status::JobStatus;
 
 /// True when the job is done or its app has stopped.
-struct IsOver(Arc<dyn Execution>);
+struct IsOver(Arc<dyn LiveJob>);
 
 impl Condition for IsOver {
     type Output = JobStatus;
@@ -52,7 +52,7 @@ impl Condition for IsOver {
 pub struct Wait(Waiter<IsOver>);
 
 impl Wait {
-    pub(crate) fn new(job: Arc<dyn Execution>) -> Self {
+    pub(crate) fn new(job: Arc<dyn LiveJob>) -> Self {
         Self(Waiter::new(IsOver(job)))
     }
 
@@ -62,7 +62,7 @@ impl Wait {
         self.0.block()
     }
 
-    fn job(&self) -> &Arc<dyn Execution> {
+    fn job(&self) -> &Arc<dyn LiveJob> {
         &self.0.condition().0
     }
 }
@@ -112,7 +112,7 @@ enum Limit {
 }
 
 impl WaitTimeout {
-    pub(crate) fn new(job: Arc<dyn Execution>, limit: Duration) -> Self {
+    pub(crate) fn new(job: Arc<dyn LiveJob>, limit: Duration) -> Self {
         Self {
             wait: Wait::new(job),
             limit: Limit::Unset(limit),
@@ -158,7 +158,7 @@ impl Future for WaitTimeout {
 struct RunEnded {
     /// The runs that had ended when the wait was made.
     ended: u32,
-    job: Arc<dyn Execution>,
+    job: Arc<dyn LiveJob>,
 }
 
 impl Condition for RunEnded {
@@ -204,7 +204,7 @@ impl Condition for RunEnded {
 pub struct NextRun(Waiter<RunEnded>);
 
 impl NextRun {
-    pub(crate) fn new(job: Arc<dyn Execution>) -> Self {
+    pub(crate) fn new(job: Arc<dyn LiveJob>) -> Self {
         Self(Waiter::new(RunEnded {
             ended: job.runs_ended(),
             job,
@@ -236,7 +236,7 @@ impl fmt::Debug for NextRun {
 }
 
 /// The result of a job whose value is of the type `R`.
-pub(crate) fn result_of<R>(job: &dyn Execution) -> Result<Arc<R>, JobError>
+pub(crate) fn result_of<R>(job: &dyn LiveJob) -> Result<Arc<R>, JobError>
 where
     R: Send + Sync + 'static,
 {
@@ -271,7 +271,7 @@ pub struct JobResult<R> {
 }
 
 impl<R: Send + Sync + 'static> JobResult<R> {
-    pub(crate) fn new(job: Arc<dyn Execution>) -> Self {
+    pub(crate) fn new(job: Arc<dyn LiveJob>) -> Self {
         Self {
             wait: Wait::new(job),
             value: PhantomData,
@@ -325,7 +325,7 @@ impl<R> fmt::Debug for JobResult<R> {
 /// ```
 #[must_use = "does nothing until it is awaited or ended with `.block_on()`"]
 pub struct Cancel {
-    job: Arc<dyn Execution>,
+    job: Arc<dyn LiveJob>,
     state: CancelState,
 }
 
@@ -345,7 +345,7 @@ enum Begun {
 }
 
 impl Cancel {
-    pub(crate) fn new(job: Arc<dyn Execution>, how: Cancelling) -> Self {
+    pub(crate) fn new(job: Arc<dyn LiveJob>, how: Cancelling) -> Self {
         Self {
             job,
             state: CancelState::New(how),

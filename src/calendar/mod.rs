@@ -1,5 +1,9 @@
 //! When a job is due: cron expressions, time zones, recurrences.
 
 pub(crate) mod cron;
+pub(crate) mod history;
+pub(crate) mod misfire;
 pub(crate) mod recurrence;
+pub(crate) mod series;
+pub(crate) mod timeline;
 pub(crate) mod zone;

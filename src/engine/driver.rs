@@ -10,7 +10,7 @@ use crate::engine::events::Event;
 use crate::engine::hub::{Hub, Live};
 use crate::engine::shards::Cursor;
 use crate::executor::dispatcher::FEW;
-use crate::job::execution::Fired;
+use crate::job::live_job::{Fired, JobView, TimerJob};
 use crate::registry::table::Inbox;
 use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::{Arc, thread, thread::Thread};
@@ -127,9 +127,9 @@ impl Driver {
         }
         self.has_fired = true;
         for job in self.fired.drain(..) {
-            if job.fire(now) == Fired::Start {
+            if job.on_timer(now) == Fired::Start {
                 self.due.push(job);
-            } else if job.core().status.actual().is_final() {
+            } else if job.core().status.get().is_final() {
                 // This may be the last that has it, and what it holds is
                 // foreign.
                 self.hub.dispose(Box::new(job));
@@ -164,7 +164,7 @@ impl Driver {
             return false;
         };
         let (jobs, next) = self.hub.jobs_from(from, BATCH);
-        jobs.iter().for_each(|job| job.step_back(now));
+        jobs.iter().for_each(|job| job.on_step_back(now));
         self.stepping_back = next;
         // Once more at the end, too, for what has been armed.
         true

@@ -8,11 +8,11 @@ use async_channel::{Receiver, Sender, TrySendError};
 use futures_lite::Stream;
 use time::{Duration, OffsetDateTime};
 
-use crate::job::record::Run;
 use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering, lock};
 use crate::sync::waking::{ShieldedWaker, wake_after};
 use crate::value::id::JobId;
+use crate::value::run::Run;
 use crate::value::status::JobStatus;
 
 /// Something that happened in an app.

@@ -5,17 +5,16 @@
 //! the store's queue.
 //! None is held while code of a user runs.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::calendar::zone::time_zone::Zone;
 use crate::engine::events::{Event, EventBus, JobEvent, JobEventKind};
 use crate::executor::dispatcher::{Dispatcher, LiveJobs};
-use crate::job::execution::{Cancelling, Execution};
+use crate::job::live_job::{JobView, LiveJob, TimerJob};
 use crate::job::record::JobRecord;
 use crate::registry::table::{Table, Wake};
-use crate::storage::contract::Change;
-use crate::storage::writer::Store;
+use crate::storage::inbox::Store;
 use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::{
     Arc, AtomicBool, AtomicUsize, CachePadded, Event as Signal, Mutex, OnceLock, Ordering, lock,
@@ -29,7 +28,7 @@ use crate::value::id::JobId;
 use crate::value::shared_state::StateMap;
 use crate::value::status::JobStatus;
 
-pub(crate) type Live = Arc<dyn Execution>;
+pub(crate) type Live = Arc<dyn LiveJob>;
 
 pub(crate) struct Hub {
     pub(crate) clock: AppClock,
@@ -45,10 +44,12 @@ pub(crate) struct Hub {
     /// with others.
     staying: CachePadded<AtomicUsize>,
     /// Live jobs that the stop has left to another process.
-    pub(crate) suspended: AtomicUsize,
+    pub(crate) left_count: AtomicUsize,
     random: Mutex<fastrand::Rng>,
     /// The thread to wake, where there is one.
     pub(crate) timer: OnceLock<Thread>,
+    /// No attempt starts any more.
+    is_stopping: AtomicBool,
     pub(crate) has_stopped: AtomicBool,
     /// What the stop had to leave running.
     pub(crate) left_running: Mutex<Vec<(JobId, JobStatus)>>,
@@ -71,15 +72,13 @@ pub(crate) struct Board {
     pub(crate) tasks: HashMap<Arc<str>, Arc<dyn Restore>>,
     /// Stored jobs that no task can run.
     pub(crate) unresolved: HashMap<JobId, Unresolved>,
-    /// Reserved ids under which the store may have something that nobody wants.
-    unwanted: HashSet<JobId>,
     pub(crate) catch_up: CatchUp,
 }
 
 use crate::engine::catch_up::CatchUp;
-use crate::engine::restoring::{Restore, Unresolved};
 use crate::engine::shards::Cursor;
 use crate::engine::shards::Others;
+use crate::engine::task_registry::{Restore, Unresolved};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -117,7 +116,7 @@ impl Board {
     /// Finds a place and an id for a job that nobody else has yet. It may take
     /// the id of a stored job of one of the tasks `over`, if no task can run
     /// that.
-    fn place<J: Execution>(
+    fn place<J: LiveJob>(
         &mut self,
         job: &mut Arc<J>,
         id: Option<JobId>,
@@ -143,7 +142,7 @@ impl Board {
 }
 
 #[inline]
-fn place<J: Execution>(
+fn place<J: LiveJob>(
     table: &mut Table<Live>,
     job: &mut Arc<J>,
     id: Option<JobId>,
@@ -225,14 +224,14 @@ impl Hub {
                 dispatcher: None,
                 tasks: HashMap::new(),
                 unresolved: HashMap::new(),
-                unwanted: HashSet::new(),
                 catch_up: CatchUp::default(),
             })),
             others,
             staying: CachePadded::default(),
-            suspended: AtomicUsize::new(0),
+            left_count: AtomicUsize::new(0),
             random: Mutex::new(random),
             timer: OnceLock::new(),
+            is_stopping: AtomicBool::new(false),
             has_stopped: AtomicBool::new(false),
             left_running: Mutex::default(),
             changed,
@@ -244,7 +243,7 @@ impl Hub {
 
     /// Gives a job that nobody else has yet its place among the living, and its
     /// id.
-    pub(crate) fn admit<J: Execution>(
+    pub(crate) fn admit<J: LiveJob>(
         &self,
         job: &mut Arc<J>,
         id: Option<JobId>,
@@ -285,7 +284,7 @@ impl Hub {
     /// Puts a job into its place. Gives also whether there is to be [room](make_room)
     /// for more.
     #[inline]
-    fn enter_new<J: Execution>(
+    fn enter_new<J: LiveJob>(
         &self,
         table: &mut Table<Live>,
         job: &Arc<J>,
@@ -308,7 +307,7 @@ impl Hub {
     /// Keeps a place and an id for a job until its store has it; to be followed
     /// by [`admit_stored`](Hub::admit_stored) or
     /// [`give_up`](Hub::give_up).
-    pub(crate) fn reserve<J: Execution>(
+    pub(crate) fn reserve<J: LiveJob>(
         &self,
         job: &mut Arc<J>,
         id: Option<JobId>,
@@ -340,7 +339,6 @@ impl Hub {
                 });
             }
             board.unresolved.remove(&job.core().id);
-            board.unwanted.remove(&job.core().id);
             let is_there = board.table.fill(slot, job.clone());
             is_late = is_there && board.phase != Phase::Running;
             if board.phase == Phase::Running {
@@ -351,7 +349,7 @@ impl Hub {
         };
         if is_late {
             // The stop has come by before it: another process goes on with it.
-            let _ = job.cancel(Cancelling::Shutdown);
+            job.stop();
         }
         self.wake(wake);
         self.events.deliver();
@@ -359,51 +357,21 @@ impl Hub {
     }
 
     /// The store has not taken the job.
-    pub(crate) fn give_up(&self, job: &dyn Execution) {
+    pub(crate) fn give_up(&self, job: &dyn LiveJob) {
         let core = job.core();
         {
             let mut board = lock(&self.board);
             board
                 .table
                 .give_up(core.slot, core.is_named.then_some(&core.id));
-            if board.unwanted.remove(&core.id) {
-                self.queue(Change::Remove(core.id.clone()));
-            }
         }
         notify_all(&self.changed);
-    }
-
-    /// Has the store forget a record that it may have and nobody wants. Another job may
-    /// have the id by now, or be about to.
-    pub(crate) fn forget_unwanted(&self, id: &JobId) {
-        loop {
-            {
-                let mut board = lock(&self.board);
-                if board.unresolved.contains_key(id) {
-                    return;
-                }
-                if board.table.is_reserved(id) {
-                    // If the store takes that one in, it is behind this.
-                    board.unwanted.insert(id.clone());
-                    return;
-                }
-                if !board.contains(id, &self.others) {
-                    // Under the lock: whoever takes the id comes after it.
-                    self.queue(Change::Remove(id.clone()));
-                    return;
-                }
-            }
-            // Whose job it is decides that, under its own lock.
-            if self.find(id).is_some_and(|job| job.reconcile_record()) {
-                return;
-            }
-        }
     }
 
     /// What a stored job of this id that no task can run is to be again, if a
     /// job that was to take its place could not be stored.
     pub(crate) fn unresolved_record(&self, id: &JobId) -> Option<Box<JobRecord>> {
-        lock(&self.board).unresolved.get(id)?.record()
+        lock(&self.board).unresolved.get(id)?.record.clone()
     }
 
     /// Whether a place is kept for a job of this name.
@@ -413,12 +381,12 @@ impl Hub {
 
     /// The app stops, and leaves the job in this slot to another process. What comes
     /// back is for [`removed`](Hub::removed), once the caller holds no lock.
-    pub(crate) fn suspend(&self, slot: u32) -> Removed {
+    pub(crate) fn leave_to_next_process(&self, slot: u32) -> Removed {
         let mut tables = self.tables();
         let table = tables.of(slot);
         let wake = table.disarm(slot);
         let is_there = table.get(slot).is_some();
-        self.suspended
+        self.left_count
             .fetch_add(usize::from(is_there), Ordering::SeqCst);
         Removed {
             wake,
@@ -427,11 +395,11 @@ impl Hub {
         }
     }
 
-    /// A job that was suspended is cancelled, and so is about to be removed.
-    pub(crate) fn take_back(&self) {
-        let less = |suspended: usize| Some(suspended.saturating_sub(1));
+    /// A job that was left_count is cancelled, and so is about to be removed.
+    pub(crate) fn not_left(&self) {
+        let less = |left_count: usize| Some(left_count.saturating_sub(1));
         let _ = self
-            .suspended
+            .left_count
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
     }
 
@@ -462,7 +430,7 @@ impl Hub {
     fn uncounted(&self) -> usize {
         // Those that stay have been counted as live, and maybe not as staying yet;
         // then whoever counts them takes them out, too, or has a live one.
-        self.staying.load(Ordering::SeqCst) + self.suspended.load(Ordering::SeqCst)
+        self.staying.load(Ordering::SeqCst) + self.left_count.load(Ordering::SeqCst)
     }
 
     /// Whether no other live job is in a table. Only then can it be that there is none
@@ -590,25 +558,42 @@ impl Hub {
 
     /// Keeps an event for the readers, if there are any; to be followed by
     /// `events.deliver()`, once no lock is held.
-    pub(crate) fn record(
-        &self,
-        job: &dyn Execution,
-        now: Now,
-        kind: impl FnOnce() -> JobEventKind,
-    ) {
+    pub(crate) fn record(&self, job: &dyn LiveJob, now: Now, kind: impl FnOnce() -> JobEventKind) {
         if self.events.is_read() {
-            // A reader may have come since the clock was left unread.
-            let now = if now == Now::NEVER {
-                self.clock.now()
-            } else {
-                now
-            };
-            self.events.record(Event::Job(JobEvent {
-                at: self.time(now.wall),
-                id: job.core().id.clone(),
-                task: job.task_name().clone(),
-                kind: kind(),
-            }));
+            let (id, task) = (job.core().id.clone(), job.task_name().clone());
+            let event = self.job_event(id, task, now, kind());
+            self.events.record(Event::Job(event));
+        }
+    }
+
+    /// Whether no attempt starts any more. It is set before the stop takes the lock of
+    /// any job: who has that lock after the stop sees it.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn set_stopping(&self, is_stopping: bool) {
+        self.is_stopping.store(is_stopping, Ordering::SeqCst);
+    }
+
+    pub(crate) fn job_event(
+        &self,
+        id: JobId,
+        task: Arc<str>,
+        now: Now,
+        kind: JobEventKind,
+    ) -> JobEvent {
+        // A reader may have come since the clock was left unread.
+        let now = if now == Now::NEVER {
+            self.clock.now()
+        } else {
+            now
+        };
+        JobEvent {
+            at: self.time(now.wall),
+            id,
+            task,
+            kind,
         }
     }
 

@@ -4,9 +4,9 @@ use crate::engine::hub::{AT_A_TIME, Hub, Phase};
 use crate::engine::shards::Cursor;
 use crate::executor::dispatcher::Dispatcher;
 use crate::executor::job_future::Executor;
-use crate::job::execution::Cancelling;
+use crate::job::live_job::{JobView, TimerJob};
 use crate::registry::table::DrainedTable;
-use crate::storage::writer::Store;
+use crate::storage::inbox::Store;
 use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::{Arc, Event as Signal, Ordering, lock};
 use crate::sync::waking::notify_all;
@@ -55,7 +55,7 @@ impl Hub {
                 board.phase = Phase::New;
                 self.others.set_phase(Phase::New);
             }
-            self.suspended.store(0, Ordering::SeqCst);
+            self.left_count.store(0, Ordering::SeqCst);
             let others = self.others.iter();
             (
                 std::mem::take(&mut board.catch_up),
@@ -79,6 +79,7 @@ impl Hub {
                 return;
             }
             board.phase = Phase::Stopping;
+            self.set_stopping(true);
             self.others.set_phase(Phase::Stopping);
         }
         // No job enters any more, so there will be no more slots.
@@ -86,7 +87,7 @@ impl Hub {
         while let Some(cursor) = next {
             let (jobs, then) = self.jobs_from(cursor, AT_A_TIME);
             for job in jobs {
-                let _ = job.cancel(Cancelling::Shutdown);
+                job.stop();
             }
             next = then;
         }
@@ -124,7 +125,7 @@ impl Hub {
         };
         for core in cores() {
             // A durable job that waits is none: another process goes on with it.
-            let status = core.status.actual();
+            let status = core.status.get();
             if status == JobStatus::Running {
                 left_running.push((core.id.clone(), status));
             }
@@ -164,7 +165,7 @@ impl Hub {
     /// Whether no job is live, or is left to another process, and the store knows
     /// of it all.
     pub(crate) fn is_idle(&self) -> bool {
-        self.has_no_live_jobs() && self.store.as_ref().is_none_or(Store::is_quiet)
+        self.has_no_live_jobs() && self.store.as_ref().is_none_or(Store::is_idle)
     }
 
     /// Whether the store has nothing more to do.

@@ -1,14 +1,20 @@
 //! One running app: start, fire, finish, cancel, replace, restore, stop.
 
+pub(crate) mod attempt;
+pub(crate) mod cancelling;
 pub(crate) mod catch_up;
 pub(crate) mod driver;
 pub(crate) mod events;
+pub(crate) mod firing;
 pub(crate) mod hub;
+pub(crate) mod inserting;
+pub(crate) mod job_state;
 pub(crate) mod lifecycle;
+pub(crate) mod loading;
 pub(crate) mod replacing;
 pub(crate) mod restoring;
-pub(crate) mod run;
-pub(crate) mod settling;
 pub(crate) mod shards;
-pub(crate) mod stored;
+pub(crate) mod storing;
+pub(crate) mod task_registry;
 pub(crate) mod timing;
+pub(crate) mod view;

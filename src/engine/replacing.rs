@@ -1,27 +1,55 @@
-//! New arguments and another trigger for a job that goes on.
+//! Replacements of live jobs.
 
 use crate::engine::events::JobEventKind;
-use crate::engine::run::{After, JobState, Leftovers, Replacement, State};
-use crate::job::outcome::Outcome;
-use crate::job::progress::{Closing, Plan};
+use crate::engine::job_state::{AfterLock, JobState, State};
+use crate::job::lifecycle::NotReplaceable;
+use crate::job::live_job::StoredJob;
+use crate::job::plan::Plan;
 use crate::job::record::JobRecord;
-use crate::sync::panics::drop_catching_panic;
-use crate::sync::primitives::{MutexGuard, lock};
+use crate::job::row::Row;
+use crate::job::sync_state::CommitOutcome;
+use crate::storage::contract::Change;
+use crate::storage::inbox::Message;
+use crate::storage::proposal::{Proposal, PulledProposal};
+use crate::sync::primitives::{Arc, MutexGuard};
+use crate::sync::waiter::Reply;
 use crate::value::clock::Now;
-use crate::value::error::ScheduleError;
-use crate::value::status::{JobStatus, Moved};
+use crate::value::error::{ScheduleError, StorageError};
+use crate::value::id::JobId;
 
-/// Why a job can't be replaced.
-pub(crate) enum NotReplaceable {
+/// What comes of a replacement at once.
+pub(crate) enum Replacing<A> {
     Done,
+    /// The store is asked.
+    Waits(Arc<Reply<Replaced<A>>>),
+    /// The job has ended, and its id is free. These are the arguments.
+    Ended(Option<A>),
     Refused(ScheduleError),
 }
 
-/// Why a job was not replaced.
-pub(crate) enum NotReplaced<A> {
-    /// It is done, and its id is free again.
-    Done(A),
+/// What the store says to a replacement.
+pub(crate) struct Replaced<A> {
+    pub(crate) end: ReplacedAs<A>,
+    /// What the store was given, to be freed by the submitter.
+    _change: Option<Change>,
+}
+
+pub(crate) enum ReplacedAs<A> {
+    Done,
+    /// The job has ended meanwhile, and its id is free. These are the arguments.
+    Ended(Option<A>),
     Refused(ScheduleError),
+}
+
+/// A replacement on its way to the store.
+struct Replacement<A, R> {
+    job: Arc<JobState<A, R>>,
+    plan: Plan,
+    /// Of a replacement in memory.
+    args: Option<A>,
+    /// What the store is asked for, with the version of the job by which it was made.
+    planned: Option<(u64, Plan)>,
+    reply: Arc<Reply<Replaced<A>>>,
 }
 
 impl<A, R> JobState<A, R>
@@ -29,114 +57,251 @@ where
     A: Clone + Send + Sync + 'static,
     R: Send + Sync + 'static,
 {
-    /// New arguments and another trigger, for a job that goes on and that no
-    /// store keeps, before or after.
-    pub(crate) fn replace(&self, args: A, plan: Plan, now: Now) -> Result<(), NotReplaced<A>> {
-        let state = lock(&self.state);
-        match self.check_replace(&state, &plan) {
-            Ok(()) => {
-                drop_catching_panic(self.apply_replacement(state, args, plan, None, now));
-                Ok(())
-            }
-            Err(NotReplaceable::Done) => Err(NotReplaced::Done(args)),
-            Err(NotReplaceable::Refused(error)) => {
+    /// Gives the job new arguments and another trigger. If the store is concerned, it is
+    /// asked first, and until it has answered the job does not start.
+    pub(crate) fn replace(self: &Arc<Self>, args: Option<A>, plan: Plan, now: Now) -> Replacing<A> {
+        let mut state = self.lock();
+        let is_stopping = self.hub().is_stopping();
+        match state.life.check_replaceable(&plan, is_stopping) {
+            Ok(()) => {}
+            Err(NotReplaceable::Ended) => return Replacing::Ended(args),
+            Err(refused) => {
                 drop(state);
-                drop_catching_panic(args);
-                Err(NotReplaced::Refused(error))
+                crate::sync::panics::drop_catching_panic(args);
+                return Replacing::Refused(self.refusal(refused));
             }
         }
-    }
-
-    pub(crate) fn check_replace(
-        &self,
-        state: &State<A, R>,
-        plan: &Plan,
-    ) -> Result<(), NotReplaceable> {
-        let id = || self.core.id.clone();
-        if self.core.status.actual().is_final() {
-            return Err(NotReplaceable::Done);
+        if !state.life.concerns_store() && !plan.is_durable() {
+            let mut after = AfterLock::default();
+            self.accept(&mut state, args, plan, None, now, &mut after);
+            let discarded = self.unlock(state, after);
+            self.discard(discarded, true);
+            return Replacing::Done;
         }
-        if matches!(
-            state.progress.closing,
-            Closing::Cancelled | Closing::Shutdown
-        ) {
-            return Err(NotReplaceable::Refused(ScheduleError::JobEnding {
-                id: id(),
-            }));
-        }
-        match state.progress.uses_up(plan) {
-            Some((max_runs, runs)) => Err(NotReplaceable::Refused(ScheduleError::RunsUsedUp {
-                id: id(),
-                max_runs,
-                runs,
-            })),
-            None => Ok(()),
-        }
-    }
-
-    /// Carries it out, on a job that can be replaced. Gives what is to be dropped.
-    pub(crate) fn apply_replacement(
-        &self,
-        mut state: MutexGuard<'_, State<A, R>>,
-        args: A,
-        mut plan: Plan,
-        record: Option<Box<JobRecord>>,
-        now: Now,
-    ) -> Leftovers<A, R> {
-        let hub = self.hub();
-        let mut after = After::default();
-        let mut old = None;
-        let mut exec_at = plan.exec_at;
-        if self.core.status.actual() == JobStatus::Scheduled {
-            if let Some(run) = state.progress.give_up_retry(now) {
-                hub.record(self, now, || {
-                    JobEventKind::RunEnded(self.dress(&state, run))
-                });
-                after.moved = Some(Moved {
-                    waited_for: self.core.status.is_waited_for(),
-                });
-            }
-            state.progress.fit(&mut plan, now);
-            exec_at = plan.exec_at;
-            let due = plan.due;
-            after.ends_turn = state.progress.end_turn();
-            after.args = state.args.put(args);
-            if self.take_on(&mut state, plan) {
-                old = Some(std::mem::replace(&mut state.outcome, Outcome::None));
-            }
-            if state.progress.closing != Closing::Suspended {
-                after.wake = hub.arm(self.core.slot, due, self.key_kind(&state), now);
-            }
-        } else {
-            let new = Replacement { args, plan, record };
-            after.replaced = state.args.put_replacement(new).map(|r| r.args);
-        }
-        hub.record(self, now, || {
-            // What is to follow a run has a zone of its own.
-            let zone = match state.args.replacement() {
-                Some(next) => next.plan.zone.as_deref(),
-                None => state.progress.zone(),
-            };
-            let due = zone.unwrap_or(&hub.zone).time_at(exec_at);
-            JobEventKind::Scheduled { due }
-        });
-        drop(state);
-        let leftovers = Leftovers {
-            args: after.args.take(),
-            replaced: after.replaced.take(),
-            old,
-            unused: None,
+        let Some(store) = &self.hub().store else {
+            // There is one: it was asked for by a durable task.
+            return Replacing::Refused(ScheduleError::Stopped);
         };
-        self.finish_up(after);
-        leftovers
+        let reply = Reply::new();
+        let proposal = Replacement {
+            job: self.clone(),
+            plan,
+            args,
+            planned: None,
+            reply: reply.clone(),
+        };
+        let effects = state.life.propose();
+        let mut after = AfterLock::default();
+        // In this order, so that the row of before is not written in between.
+        let sent = store.send(Message::Propose(Box::new(proposal)));
+        self.follow(&mut state, effects, now, &mut after);
+        let discarded = self.unlock(state, after);
+        self.discard(discarded, true);
+        match sent {
+            Ok(()) => store.wake_writer(),
+            Err(message) => crate::storage::writer::Writer::refuse_all(vec![message]),
+        }
+        Replacing::Waits(reply)
     }
 
-    /// Goes on by another plan. Gives whether the job starts over with it.
-    pub(crate) fn take_on(&self, state: &mut State<A, R>, plan: Plan) -> bool {
-        let cron = plan.cron();
-        if cron.is_some() || self.cron.get().is_some() {
-            self.cron.get_or_init(Box::default).set(cron);
+    fn refusal(&self, why: NotReplaceable) -> ScheduleError {
+        let id = self.core.id.clone();
+        match why {
+            NotReplaceable::Ended | NotReplaceable::Ending => ScheduleError::JobEnding { id },
+            NotReplaceable::RunsUsedUp { max, runs } => ScheduleError::RunsUsedUp {
+                id,
+                max_runs: max,
+                runs,
+            },
         }
-        state.progress.replace(plan)
+    }
+
+    /// Carries out a replacement of a job that can be replaced.
+    fn accept(
+        &self,
+        state: &mut MutexGuard<'_, State<A, R>>,
+        args: Option<A>,
+        plan: Plan,
+        planned: Option<(u64, Plan)>,
+        now: Now,
+        after: &mut AfterLock<A, R>,
+    ) {
+        let hub = self.hub();
+        let exec_at = planned.as_ref().map_or(plan.exec_at, |(_, p)| p.exec_at);
+        let accepted = state.life.accept(plan, planned, now);
+        if let Some(run) = accepted.given_up {
+            self.event(state, now, |state| {
+                JobEventKind::RunEnded(self.run(state, run))
+            });
+        }
+        if accepted.is_next {
+            after.discarded.next_args = state.args.set_next(args);
+        } else {
+            after.discarded.args = state.args.replace(args);
+            after.ends_turn = state.life.end_turn();
+        }
+        if accepted.starts_over {
+            let is_hidden = state.life.is_hidden();
+            after.discarded.outcome = state
+                .outcome
+                .set(crate::job::outcome::Outcome::None, is_hidden);
+        }
+        let exec_at = match accepted.is_next {
+            true => exec_at,
+            false => state.life.exec_at(),
+        };
+        self.event(state, now, |state| {
+            let zone = state.life.next_zone().unwrap_or(&hub.zone);
+            JobEventKind::Scheduled {
+                due: zone.time_at(exec_at),
+            }
+        });
+        if hub.is_stopping() && !accepted.is_next {
+            self.stop_locked(state, now, after);
+        }
+        self.follow(state, accepted.effects, now, after);
+    }
+}
+
+impl<A, R> Replacement<A, R>
+where
+    A: Clone + Send + Sync + 'static,
+    R: Send + Sync + 'static,
+{
+    /// It was answered: the job may start again.
+    fn release(
+        &self,
+        now: Now,
+        change: impl FnOnce(&mut MutexGuard<'_, State<A, R>>, &mut AfterLock<A, R>),
+    ) {
+        let job = &self.job;
+        let mut state = job.lock();
+        let mut after = AfterLock::default();
+        state.life.release();
+        change(&mut state, &mut after);
+        job.arm_if_overdue(&mut state, now, &mut after);
+        state.life.drop_unused_sync();
+        let discarded = job.unlock(state, after);
+        job.discard(discarded, false);
+    }
+
+    fn reply(&mut self, end: ReplacedAs<A>, change: Option<Change>) {
+        self.reply.answer(Replaced {
+            end,
+            _change: change,
+        });
+    }
+}
+
+impl<A, R> Proposal for Replacement<A, R>
+where
+    A: Clone + Send + Sync + 'static,
+    R: Send + Sync + 'static,
+{
+    fn id(&self) -> &JobId {
+        &self.job.core.id
+    }
+
+    fn job(&self) -> Arc<dyn StoredJob> {
+        self.job.clone()
+    }
+
+    fn taken_over(&mut self) -> Option<Box<JobRecord>> {
+        None
+    }
+
+    fn pull(&mut self) -> Option<PulledProposal> {
+        let hub = self.job.hub();
+        let now = hub.clock.now();
+        if Arc::strong_count(&self.reply) == 1 {
+            // Nobody waits for it any more: it is withdrawn.
+            self.release(now, |_, _| {});
+            return None;
+        }
+        let mut state = self.job.lock();
+        if let Err(why) = state.life.check_replaceable(&self.plan, hub.is_stopping()) {
+            drop(state);
+            self.release(now, |_, _| {});
+            let end = match why {
+                NotReplaceable::Ended => ReplacedAs::Ended(self.args.take()),
+                why => ReplacedAs::Refused(self.job.refusal(why)),
+            };
+            self.reply(end, None);
+            return None;
+        }
+        let planned = state.life.plan_replacement(&self.plan, now);
+        let version = state.life.pull();
+        drop(state);
+        let record = planned.details.as_ref().and_then(|details| {
+            let row = Row {
+                definition: &details.definition,
+                position: &details.position,
+                exec_at: planned.exec_at,
+                start_intent: None,
+            };
+            let is_durable = details.definition.is_durable();
+            is_durable.then(|| Box::new(row.to_record(&self.job.core.id)))
+        });
+        self.planned = Some((version, planned));
+        Some(PulledProposal { version, record })
+    }
+
+    fn answer(&mut self, result: Result<Option<Change>, StorageError>) {
+        let job = self.job.clone();
+        let hub = job.hub();
+        let now = hub.clock.now();
+        let change = match result {
+            Ok(change) => change,
+            Err(error) => {
+                self.release(now, |_, _| {});
+                self.reply(ReplacedAs::Refused(ScheduleError::from_store(error)), None);
+                return;
+            }
+        };
+        let mut end = ReplacedAs::Done;
+        let (plan, planned) = (self.plan.clone(), self.planned.take());
+        let mut args = self.args.take();
+        self.release(now, |state, after| {
+            match state.life.check_replaceable(&plan, hub.is_stopping()) {
+                Ok(()) => {
+                    job.accept(state, args.take(), plan, planned, now, after);
+                }
+                Err(NotReplaceable::Ended) => end = ReplacedAs::Ended(args.take()),
+                Err(why) => {
+                    // The job ends, or has had its runs. The store has another row.
+                    state.life.mark_unknown(CommitOutcome::Refused {
+                        is_unknown: true,
+                        error: &StorageError::Closed,
+                    });
+                    if state.life.row_changed() {
+                        job.send_changed(after);
+                    }
+                    end = ReplacedAs::Refused(job.refusal(why));
+                }
+            }
+        });
+        if args.is_some() {
+            hub.dispose(Box::new(args));
+        }
+        self.reply(end, change);
+    }
+
+    fn wake(self: Box<Self>) {
+        self.reply.wake();
+        let job = self.job.clone();
+        if Arc::strong_count(&self.reply) == 1
+            && let Some(reply) = self.reply.take()
+        {
+            // Nobody takes it: it has values of users.
+            job.hub().dispose(Box::new(reply));
+        }
+        // So has the proposal.
+        let args = self.args;
+        if args.is_some() {
+            job.hub().dispose(Box::new(args));
+        }
+        drop(self.reply);
+        drop(self.job);
+        crate::job::live_job::JobView::let_go(job);
     }
 }

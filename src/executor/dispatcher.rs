@@ -16,7 +16,7 @@ use std::any::Any;
 use std::collections::VecDeque;
 
 use crate::executor::job_future::{BlockingJob, Executor, JobFuture};
-use crate::job::execution::{Execution, Fired};
+use crate::job::live_job::{ExecutorJob, Fired, JobView, LiveJob, TimerJob};
 use crate::sync::panics::{catch_panic, drop_catching_panic};
 use crate::sync::primitives::{Arc, AtomicUsize, CachePadded, Mutex, Ordering, lock};
 use crate::timer::heap::Tag;
@@ -25,7 +25,7 @@ use crate::value::clock::Now;
 use crate::executor::drainer::Drainer;
 use crate::executor::ready_queue::{DueTags, Piece, ReadyQueue, Share};
 
-type Job = Arc<dyn Execution>;
+type Job = Arc<dyn LiveJob>;
 
 pub(crate) struct Taken {
     pub(crate) job: Job,
@@ -232,7 +232,7 @@ impl Dispatcher {
 impl Taken {
     /// The job, if it is to start.
     fn fired(self, now: Now) -> Option<Job> {
-        if !self.is_fired && self.job.fire(now) != Fired::Start {
+        if !self.is_fired && self.job.on_timer(now) != Fired::Start {
             // What it holds is foreign, and this may be the timer's thread.
             self.job.let_go();
             return None;

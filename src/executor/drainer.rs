@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use crate::executor::dispatcher::{Dispatcher, JOBS_PER_POLL, LiveJobs, Taken};
 use crate::executor::job_future::{Handed, JobFuture};
 use crate::executor::ready_queue::Share;
-use crate::job::execution::Exit;
+use crate::job::live_job::{Exit, JobView};
 use crate::sync::primitives::{Arc, Ordering, lock};
 use crate::value::clock::Now;
 
@@ -77,7 +77,7 @@ impl Drainer {
                 Handed::due(job, self.now)
             };
             match handed.poll(cx) {
-                Poll::Ready(Exit::Stays) => self.done.push(slot),
+                Poll::Ready(Exit::MustRemove) => self.done.push(slot),
                 Poll::Ready(Exit::Done) => {}
                 Poll::Pending => {
                     self.dispatcher.spawn(JobFuture::handed(handed));

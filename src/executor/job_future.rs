@@ -7,7 +7,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use crate::executor::drainer::Drainer;
-use crate::job::execution::{Attempt, Body, Execution, Exit, Fired, Mishap};
+use crate::job::live_job::{
+    Attempt, AttemptFailure, Body, ExecutorJob, Exit, Fired, JobView, LiveJob, TimerJob,
+};
 use crate::job::stop::Killed;
 use crate::sync::panics::{catch_panic, drop_catching_panic};
 use crate::sync::primitives::Arc;
@@ -79,7 +81,7 @@ enum Work {
 }
 
 impl JobFuture {
-    pub(crate) fn one(job: Arc<dyn Execution>) -> Self {
+    pub(crate) fn one(job: Arc<dyn LiveJob>) -> Self {
         Self(Work::One(Handed::new(job)))
     }
 
@@ -129,7 +131,7 @@ impl fmt::Debug for JobFuture {
 pub struct BlockingJob(Handed);
 
 impl BlockingJob {
-    pub(crate) fn new(job: Arc<dyn Execution>) -> Self {
+    pub(crate) fn new(job: Arc<dyn LiveJob>) -> Self {
         Self(Handed::new(job))
     }
 
@@ -152,7 +154,7 @@ impl fmt::Debug for BlockingJob {
 
 /// A job in the hands of the executor.
 pub(crate) struct Handed {
-    job: Arc<dyn Execution>,
+    job: Arc<dyn LiveJob>,
     state: HandedState,
 }
 
@@ -175,14 +177,14 @@ struct Running {
 }
 
 impl Handed {
-    pub(crate) fn new(job: Arc<dyn Execution>) -> Self {
+    pub(crate) fn new(job: Arc<dyn LiveJob>) -> Self {
         Self {
             job,
             state: HandedState::Waiting,
         }
     }
 
-    pub(crate) fn due(job: Arc<dyn Execution>, now: Now) -> Self {
+    pub(crate) fn due(job: Arc<dyn LiveJob>, now: Now) -> Self {
         Self {
             job,
             state: HandedState::Due(now),
@@ -191,7 +193,7 @@ impl Handed {
 
     /// Polls it, and takes the job out if it stays.
     fn poll_to_its_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if std::task::ready!(self.poll(cx)) == Exit::Stays {
+        if std::task::ready!(self.poll(cx)) == Exit::MustRemove {
             self.job.leave();
         }
         Poll::Ready(())
@@ -226,7 +228,7 @@ impl Handed {
 
 impl Running {
     /// Ready when the body has ended, or is to be dropped.
-    fn poll(&mut self, job: &Arc<dyn Execution>, cx: &mut Context<'_>) -> Poll<Exit> {
+    fn poll(&mut self, job: &Arc<dyn LiveJob>, cx: &mut Context<'_>) -> Poll<Exit> {
         let Some(body) = &mut self.body else {
             return Poll::Ready(Exit::Done);
         };
@@ -243,7 +245,7 @@ impl Running {
                 Poll::Ready(exit)
             }
             Err(message) => {
-                job.mishap(self.attempt, Mishap::Panicked(message));
+                job.fail_attempt(self.attempt, AttemptFailure::Panicked(message));
                 Poll::Ready(Exit::Done)
             }
             Ok(Poll::Pending) => {
@@ -257,10 +259,10 @@ impl Running {
     }
 
     /// Drops the body, and then says so.
-    fn let_go(&mut self, job: &Arc<dyn Execution>) {
+    fn let_go(&mut self, job: &Arc<dyn LiveJob>) {
         if let Some(body) = self.body.take() {
             if let Err(message) = catch_panic(|| drop(body)) {
-                job.mishap(self.attempt, Mishap::Panicked(message));
+                job.fail_attempt(self.attempt, AttemptFailure::Panicked(message));
             }
             // With its result it has said that it is over.
             if !self.has_ended {
@@ -285,12 +287,13 @@ impl Drop for Handed {
             HandedState::Done => {}
             HandedState::Waiting => self.job.refuse(),
             HandedState::Due(now) => {
-                if self.job.fire(now) == Fired::Start {
+                if self.job.on_timer(now) == Fired::Start {
                     self.job.refuse();
                 }
             }
             HandedState::Running(mut running) => {
-                self.job.mishap(running.attempt, Mishap::Dropped);
+                self.job
+                    .fail_attempt(running.attempt, AttemptFailure::Dropped);
                 running.let_go(&self.job);
             }
         }

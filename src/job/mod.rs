@@ -1,9 +1,15 @@
-//! One job: its state and the decisions about it.
+//! One job: its definition, its position, its phase, and the decisions about it.
 
 pub(crate) mod codec;
-pub(crate) mod execution;
+pub(crate) mod definition;
+pub(crate) mod lifecycle;
+pub(crate) mod live_job;
 pub(crate) mod outcome;
-pub(crate) mod progress;
+pub(crate) mod phase;
+pub(crate) mod plan;
+pub(crate) mod position;
 pub(crate) mod record;
+pub(crate) mod row;
+pub(crate) mod status_cell;
 pub(crate) mod stop;
-pub(crate) mod stored_progress;
+pub(crate) mod sync_state;

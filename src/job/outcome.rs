@@ -42,7 +42,7 @@ impl Failure {
     }
 
     /// Whether dropping it may run code of a user.
-    pub(crate) fn is_foreign(&self) -> bool {
+    pub(crate) fn runs_user_code(&self) -> bool {
         matches!(self, Failure::Error(_))
     }
 
@@ -65,8 +65,10 @@ pub(crate) enum Outcome<R> {
     Value(R),
     /// From the first question on.
     Shared(Arc<R>),
-    /// In a box, for it is rare and large.
+    /// In a box, because it is rare and large.
     Failed(Box<Failure>),
+    /// The first is shown until the store was tried for the second.
+    Unpublished(Box<(Outcome<R>, Outcome<R>)>),
 }
 
 impl<R> Outcome<R> {
@@ -77,6 +79,35 @@ impl<R> Outcome<R> {
         }
     }
 
+    /// Sets the outcome of a run that has ended. If `is_hidden`, the one before is shown
+    /// until [`publish`](Outcome::publish). Returns what is to be dropped.
+    pub(crate) fn set(&mut self, new: Self, is_hidden: bool) -> Self {
+        match self {
+            Outcome::Unpublished(both) if is_hidden => std::mem::replace(&mut both.1, new),
+            _ if is_hidden => {
+                let shown = std::mem::replace(self, Outcome::None);
+                *self = Outcome::Unpublished(Box::new((shown, new)));
+                Outcome::None
+            }
+            _ => std::mem::replace(self, new),
+        }
+    }
+
+    /// Shows what was hidden. Returns what is to be dropped.
+    pub(crate) fn publish(&mut self) -> Self {
+        if !matches!(self, Outcome::Unpublished(_)) {
+            return Outcome::None;
+        }
+        match std::mem::replace(self, Outcome::None) {
+            Outcome::Unpublished(both) => {
+                let (old, new) = *both;
+                *self = new;
+                old
+            }
+            _ => Outcome::None,
+        }
+    }
+
     pub(crate) fn get(&mut self) -> Result<Arc<R>, JobError> {
         if let Outcome::Value(_) = self
             && let Outcome::Value(value) = std::mem::replace(self, Outcome::None)
@@ -84,6 +115,7 @@ impl<R> Outcome<R> {
             *self = Outcome::Shared(Arc::new(value));
         }
         match self {
+            Outcome::Unpublished(both) => both.0.get(),
             Outcome::Shared(value) => Ok(value.clone()),
             Outcome::Failed(failure) => Err(failure.to_error()),
             Outcome::None | Outcome::Value(_) => Err(JobError::NotCompleted),
@@ -91,11 +123,12 @@ impl<R> Outcome<R> {
     }
 
     /// Whether dropping it may run code of a user.
-    pub(crate) fn is_foreign(&self) -> bool {
+    pub(crate) fn runs_user_code(&self) -> bool {
         match self {
             Outcome::None => false,
             Outcome::Value(_) | Outcome::Shared(_) => needs_drop::<R>(),
-            Outcome::Failed(failure) => failure.is_foreign(),
+            Outcome::Failed(failure) => failure.runs_user_code(),
+            Outcome::Unpublished(both) => both.0.runs_user_code() || both.1.runs_user_code(),
         }
     }
 }

@@ -6,77 +6,202 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::calendar::recurrence::Misfire;
+use crate::calendar::misfire::Misfire;
+use crate::sync::primitives::Arc;
 use crate::value::id::JobId;
+use crate::value::run::Run;
 use crate::value::status::JobStatus;
 
-/// The version of the records that this program writes, and the newest that it
-/// can read.
-pub(crate) const RECORD_VERSION: u32 = 1;
+/// The version of the records that this program writes and reads. It rises with each
+/// change of the format.
+pub(crate) const RECORD_VERSION: u32 = 2;
 
-/// A job as a [`Storage`](crate::storage::Storage) keeps it: all that another process
-/// needs to go on with it.
+/// A job as a [`Storage`](crate::storage::Storage) keeps it: all that another process needs to go
+/// on with the job.
 ///
-/// A store gives back what it was given, and has no need to look at more than
-/// the [`id`](JobRecord::id). With the feature `serde` the whole can be
-/// serialized; times become text that sorts as they do.
+/// A store returns on load what it was given. It may use the values below as keys and
+/// index columns. Everything else is private, because it changes with each feature. With
+/// the feature `serde` the whole record can be serialized; times become text that sorts
+/// like the times.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+#[non_exhaustive]
 pub struct JobRecord {
-    /// The version of this format: 1. A program does not run a record of a
-    /// version that it does not know.
-    pub version: u32,
-    /// The key: no two records of a store have the same.
-    pub id: JobId,
-    /// The name of the task, as it was when the job was scheduled.
-    pub task: String,
-    /// The arguments, as JSON.
-    pub args: String,
-    /// When it was scheduled, or replaced.
+    pub(crate) version: u32,
+    pub(crate) id: JobId,
+    pub(crate) task: Arc<str>,
+    /// As JSON.
+    pub(crate) args: Arc<str>,
     #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::text"))]
-    pub scheduled_at: OffsetDateTime,
-    /// What makes it due.
-    pub trigger: TriggerRecord,
-    /// The name of its time zone, or its offset such as `+05:30`; `None` for the
-    /// app's, whatever that is.
-    pub zone: Option<String>,
-    /// How far it has come.
-    pub progress: ProgressRecord,
+    pub(crate) scheduled_at: OffsetDateTime,
+    pub(crate) trigger: TriggerRecord,
+    /// The name of the time zone, or its offset such as `+05:30`. `None` for the zone of
+    /// the app.
+    pub(crate) zone: Option<String>,
+    pub(crate) progress: ProgressRecord,
+}
+
+impl JobRecord {
+    /// The version of the format of this record. A program reads the version that it
+    /// writes; a job of another version is [unresolved](crate::Jobber::unresolved).
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// The key: no two records of a store have the same id.
+    pub fn id(&self) -> &JobId {
+        &self.id
+    }
+
+    /// The name of the task, as it was when the job was scheduled.
+    pub fn task(&self) -> &str {
+        &self.task
+    }
+
+    /// When the job is due next, for its run or for a retry.
+    pub fn due(&self) -> OffsetDateTime {
+        self.progress.due
+    }
+
+    /// The arguments: JSON text.
+    pub fn args(&self) -> &[u8] {
+        self.args.as_bytes()
+    }
+
+    /// How far the job has come.
+    pub fn progress(&self) -> &ProgressRecord {
+        &self.progress
+    }
+
+    /// Replaces the progress: what a store does for
+    /// [`Change::Advance`](crate::storage::Change::Advance).
+    pub fn set_progress(&mut self, progress: ProgressRecord) {
+        self.progress = progress;
+    }
 }
 
 /// What makes a stored job due.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-pub enum TriggerRecord {
+pub(crate) enum TriggerRecord {
     /// `push` or `delay`: once, by the monotonic clock.
     Delay,
     /// `at`: once, by the wall clock.
     At,
-    /// `every`: again and again, by the monotonic clock.
+    /// `every`: by the monotonic clock.
     Every {
-        /// From one time to the next.
         interval: Duration,
-        /// When it ends, and what it does about missed times.
         options: RecurringRecord,
     },
-    /// `cron`: again and again, by the wall clock.
+    /// `cron`: by the wall clock.
     Cron {
-        /// The expression as written.
+        /// As written.
         expression: String,
-        /// When it ends, and what it does about missed times.
         options: RecurringRecord,
     },
 }
 
+/// The options of a stored job that recurs.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+pub(crate) struct RecurringRecord {
+    pub(crate) misfire: Misfire,
+    pub(crate) jitter: Duration,
+    pub(crate) max_runs: Option<u64>,
+    pub(crate) max_failures: u32,
+    /// As it was given.
+    #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::optional"))]
+    pub(crate) start_date: Option<OffsetDateTime>,
+}
+
+/// How far a stored job has come: the part of a record that changes while the job goes
+/// on.
+///
+/// Its content is private, like that of a [`JobRecord`].
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+#[non_exhaustive]
+pub struct ProgressRecord {
+    /// When the job is due next: for its run, or for a retry.
+    #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::text"))]
+    pub(crate) due: OffsetDateTime,
+    /// The time that the open run stands for, whichever attempt it is.
+    #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::text"))]
+    pub(crate) nominal: OffsetDateTime,
+    /// The attempts of the open run that have ended, and failed. An attempt that a crash
+    /// cut short is not counted.
+    pub(crate) attempts: u32,
+    /// How the last of these failed: `Failed` or `Timeout`.
+    pub(crate) last_failure: Option<JobStatus>,
+    /// Of an `at_most_once` task: the next attempt was about to start then. Another
+    /// process must not make it again.
+    #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::optional"))]
+    pub(crate) start_intent: Option<OffsetDateTime>,
+    /// Of a job that recurs.
+    pub(crate) recurring: Option<RecurringProgress>,
+}
+
+impl ProgressRecord {
+    /// When the job is due next, for its run or for a retry.
+    pub fn due(&self) -> OffsetDateTime {
+        self.due
+    }
+}
+
+/// How far a stored job that recurs has come.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+pub(crate) struct RecurringProgress {
+    /// The runs that have ended.
+    pub(crate) runs: u64,
+    /// Of these, the failed ones in a row.
+    pub(crate) failures_in_a_row: u32,
+    pub(crate) last_run: Option<Run>,
+    /// When the open run started, if it waits for a retry.
+    #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::optional"))]
+    pub(crate) started_at: Option<OffsetDateTime>,
+    /// All times up to this one were run or left out, except the
+    /// [`skipped`](RecurringProgress::skipped) ones.
+    #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::text"))]
+    pub(crate) run_up_to: OffsetDateTime,
+    /// Times that a jump of the wall clock left out. They come again if it is set back.
+    pub(crate) skipped: Option<SkippedRecord>,
+    /// Times up to this one are not run any more: they were run, were left out by the
+    /// misfire policy, or lie before the scheduling.
+    #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::text"))]
+    pub(crate) handled_up_to: OffsetDateTime,
+    /// The open run stands for all missed times up to this one.
+    #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::optional"))]
+    pub(crate) covers_up_to: Option<OffsetDateTime>,
+    /// Missed times that were run late, one after the other.
+    pub(crate) catch_ups: u32,
+    /// The next run is one of these, and counted in
+    /// [`catch_ups`](RecurringProgress::catch_ups) already.
+    pub(crate) is_catch_up: bool,
+}
+
+/// Times after `from` and before `to` that were not run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+pub(crate) struct SkippedRecord {
+    /// The last time before them that was run.
+    #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::text"))]
+    pub(crate) from: OffsetDateTime,
+    /// The first time after them that was run.
+    #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::text"))]
+    pub(crate) to: OffsetDateTime,
+}
+
 impl TriggerRecord {
     /// The name of the trigger: `delay`, `at`, `every` or `cron`.
-    ///
-    /// ```
-    /// assert_eq!(jobber::storage::TriggerRecord::At.name(), "at");
-    /// ```
-    pub fn name(&self) -> &'static str {
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn name(&self) -> &'static str {
         match self {
             TriggerRecord::Delay => "delay",
             TriggerRecord::At => "at",
@@ -84,113 +209,4 @@ impl TriggerRecord {
             TriggerRecord::Cron { .. } => "cron",
         }
     }
-}
-
-/// The options of a stored job that recurs.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
-#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
-pub struct RecurringRecord {
-    /// What it does about missed times.
-    pub misfire: Misfire,
-    /// How much later than its time a run may start, at random.
-    pub jitter: Duration,
-    /// It ends after so many runs.
-    pub max_runs: Option<u64>,
-    /// It ends after so many failed runs in a row.
-    pub max_failures: u32,
-    /// The first time that it may run at, as it was given.
-    #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::optional"))]
-    pub start_date: Option<OffsetDateTime>,
-}
-
-/// How far a stored job has come: the part of a record that changes while the
-/// job goes on.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
-#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
-pub struct ProgressRecord {
-    /// When it starts next: for its run, or for a retry of that.
-    #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::text"))]
-    pub due: OffsetDateTime,
-    /// The time that this run stands for, whichever attempt it is.
-    #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::text"))]
-    pub nominal: OffsetDateTime,
-    /// The attempts of this run that have ended, and failed. One that a crash
-    /// cut short is not counted.
-    pub attempts: u32,
-    /// How the last of these failed: `Failed` or `Timeout`.
-    pub last_failure: Option<JobStatus>,
-    /// Of an `at_most_once` task: an attempt was about to start then, and has
-    /// not ended. Another process must not run it again.
-    #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::optional"))]
-    pub started_at: Option<OffsetDateTime>,
-    /// Of a job that recurs.
-    pub recurring: Option<RecurringProgress>,
-}
-
-/// How far a stored job that recurs has come.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
-#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
-pub struct RecurringProgress {
-    /// The runs that have started; one of them may wait for a retry.
-    pub runs: u64,
-    /// The last runs that failed, one after the other.
-    pub failures_in_a_row: u32,
-    /// The last run that has ended.
-    pub last_run: Option<Run>,
-    /// When the run started that waits for a retry.
-    #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::optional"))]
-    pub started_at: Option<OffsetDateTime>,
-    /// All times up to this one have been run or left out, but for those
-    /// [`jumped`](RecurringProgress::jumped) over.
-    #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::text"))]
-    pub run_up_to: OffsetDateTime,
-    /// Times that a jump of the wall clock left out, which come again if it is
-    /// set back.
-    pub jumped: Option<JumpRecord>,
-    /// Times up to here are dealt with, whether or not they were run.
-    #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::optional"))]
-    pub dealt_with: Option<OffsetDateTime>,
-    /// Missed runs made up for in a row.
-    pub made_up: u32,
-    /// The next run makes up for a missed time, and is counted in
-    /// [`made_up`](RecurringProgress::made_up) already.
-    pub makes_up: bool,
-}
-
-/// Times after `from` and before `to` that were not run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
-#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
-pub struct JumpRecord {
-    /// The last time before that was run.
-    #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::text"))]
-    pub from: OffsetDateTime,
-    /// The first time after that was run.
-    #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::text"))]
-    pub to: OffsetDateTime,
-}
-
-/// A finished run of a recurring job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
-#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
-#[non_exhaustive]
-pub struct Run {
-    /// Counts the job's runs, from 1. Retries are part of their run.
-    pub number: u64,
-    /// The time that the run stands for, as
-    /// [`exec_at`](crate::AnyJob::exec_at) showed it. It may have started later.
-    #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::text"))]
-    pub nominal_time: OffsetDateTime,
-    /// When its first attempt started.
-    #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::text"))]
-    pub started_at: OffsetDateTime,
-    /// When its last attempt ended.
-    #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::text"))]
-    pub finished_at: OffsetDateTime,
-    /// How it ended: `Success`, `Failed`, `Timeout` or (aborted) `Cancelled`.
-    pub status: JobStatus,
 }

@@ -41,11 +41,11 @@ use crate::value::id::JobId;
 ///         for change in changes {
 ///             match change {
 ///                 Change::Put(job) => {
-///                     self.0.insert(job.id.clone(), (**job).clone());
+///                     self.0.insert(job.id().clone(), (**job).clone());
 ///                 }
 ///                 Change::Advance { id, progress } => {
 ///                     if let Some(job) = self.0.get_mut(id) {
-///                         job.progress = (**progress).clone();
+///                         job.set_progress((**progress).clone());
 ///                     }
 ///                 }
 ///                 Change::Remove(id) => {
@@ -129,7 +129,8 @@ impl Change {
 ///
 /// fn describe(loaded: &Loaded) -> String {
 ///     match loaded {
-///         Loaded::Job(job) => format!("{} is due at {}", job.id, job.progress.due),
+///         Loaded::Job(job) => format!("{} is due at {}", job.id(), job.due()),
+///         Loaded::OtherVersion { id, version, .. } => format!("{id} has version {version}"),
 ///         Loaded::Unreadable { id, reason, .. } => format!("{id} can't be read: {reason}"),
 ///     }
 /// }
@@ -138,6 +139,15 @@ impl Change {
 pub enum Loaded {
     /// A record of a job.
     Job(Box<JobRecord>),
+    /// A record of another version of the format. This version of jobber does not run it.
+    OtherVersion {
+        /// The id of the record. If it can't be read, a text that shows what is there.
+        id: JobId,
+        /// The name of the task. If it can't be read, a text that shows what is there.
+        task: String,
+        /// The version of the record.
+        version: u32,
+    },
     /// A record that this version of jobber can't read.
     Unreadable {
         /// The id of the record. If it can't be read, a text that shows what is there.

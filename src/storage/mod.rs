@@ -9,8 +9,10 @@
 //! starts. A stored job is a [`JobRecord`].
 
 pub(crate) mod contract;
+pub(crate) mod inbox;
 #[cfg(feature = "serde")]
 pub(crate) mod memory;
+pub(crate) mod proposal;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 pub(crate) mod writer;
@@ -23,7 +25,5 @@ pub use self::sqlite::database::{SqliteStorage, Synchronous};
 #[cfg(feature = "sqlite")]
 #[doc(hidden)]
 pub use self::sqlite::rows::Columns;
-pub use crate::job::record::{
-    JobRecord, JumpRecord, ProgressRecord, RecurringProgress, RecurringRecord, TriggerRecord,
-};
+pub use crate::job::record::{JobRecord, ProgressRecord};
 pub use crate::value::error::{StorageError, UnresolvedReason};

@@ -1,615 +1,513 @@
-//! The way to the store: [`Store`] takes in changes, and one [`Writer`] commits
-//! them.
+//! [`Writer`]: makes the store agree with the jobs.
 //!
-//! Whoever has a change queues it up, under the lock of its job, so that a job's
-//! changes reach the store in the order in which they were decided; and once
-//! that lock is gone wakes the writer. The writer takes all that waits and
-//! commits it in one transaction, so that the more there is, the less each
-//! costs, and nothing waits for company.
-//!
-//! A change either *may* fail (a job that is to be scheduled: whoever schedules
-//! it is told, and the job does not exist) or *must* be made (the end of a job
-//! that has run: there is nobody to turn to). What must be made and was not
-//! stays at the head of the queue, and is tried again after a while, or together
-//! with the next change that may fail.
+//! The row belongs to the id. For each id with something to do there is a [`Slot`]: its
+//! *base*, which is what the store must come to hold, and its *proposals*, which the
+//! store may refuse. The writer pulls the rows as they are now, commits them in one
+//! transaction, and settles with each job what the store has. So the more waits, the less
+//! each row costs, and nobody sends a change that could be out of date.
 
-use std::collections::hash_map::Entry as Place;
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
 
-use std::time::{Duration, Instant};
-
-use crate::job::execution::Execution;
+use crate::job::live_job::{PulledChange, StoredJob};
+use crate::job::record::JobRecord;
+use crate::job::sync_state::{CommitOutcome, CommitWaiter, Known};
 use crate::storage::contract::{Change, Storage};
-use crate::sync::panics::{catch_panic, drop_catching_panic};
-use crate::sync::primitives::{Arc, Event as Signal, Mutex, lock, thread, thread::Thread};
-use crate::sync::waiter::Reply;
-use crate::sync::waking::notify_all;
-use crate::value::clock::AppClock;
+use crate::storage::inbox::{Message, Store};
+use crate::storage::proposal::Proposal;
+use crate::sync::panics::catch_panic;
+use crate::sync::primitives::Arc;
 use crate::value::error::StorageError;
 use crate::value::id::JobId;
 use crate::value::retry::Backoff;
 
-/// A change on its way to the store.
-pub(crate) struct Entry {
-    pub(crate) change: Change,
-    pub(crate) need: Need,
-    pub(crate) ack: Ack,
-}
+/// The most rows of one commit.
+const MOST_IN_A_COMMIT: usize = 4_096;
 
-impl Entry {
-    /// Tells that the store is closed.
-    pub(crate) fn refuse(mut self) {
-        wake(self.ack.tell(Err(&StorageError::Closed)));
-    }
-}
+/// How long the store is left alone after a failed commit: at first, and at most.
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+const LONGEST_RETRY: Duration = Duration::from_secs(10);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Need {
-    May,
-    Must,
-}
+/// After this many proposals in a row that a full store has refused one by one, the rest
+/// is refused without a try.
+const FULL_IN_A_ROW: usize = 8;
 
-/// Who is told what became of a change: outside all locks, on the writer's
-/// thread, where nothing may wait for the store.
-pub(crate) enum Ack {
-    Nobody,
-    /// The job goes on once the store has been tried.
-    Job(Arc<dyn Execution>),
-    /// The job starts once the store has it: the number is that of the change.
-    Start(Arc<dyn Execution>, u32),
-    /// Told the first outcome.
-    Caller(Box<dyn Asker>),
-}
-
-/// Who waits for what becomes of a change, in two steps: those of one commit are all
-/// answered before any of them is woken. A thread that sleeps is then woken once and
-/// finds the answers of all of its tasks, and does not go to sleep between them: to
-/// wake it takes longer than to store a job.
-pub(crate) trait Asker: Send {
-    /// What is stored comes back, so that whoever made it can free it: two threads of
-    /// which one makes and the other frees wait for each other in the allocator.
-    fn answer(&mut self, result: Result<Change, StorageError>);
-    fn wake(self: Box<Self>);
-}
-
-struct TwoSteps<F, T, G> {
-    answer: Option<F>,
-    given: Option<T>,
-    wake: G,
-}
-
-impl<F, T, G> Asker for TwoSteps<F, T, G>
-where
-    F: FnOnce(Result<Change, StorageError>) -> T + Send,
-    T: Send,
-    G: FnOnce(T) + Send,
-{
-    fn answer(&mut self, result: Result<Change, StorageError>) {
-        self.given = self.answer.take().map(|answer| answer(result));
-    }
-
-    fn wake(self: Box<Self>) {
-        if let Some(given) = self.given {
-            (self.wake)(given);
-        }
-    }
-}
-
-/// After [`Ack::tell`].
-fn wake(askers: impl IntoIterator<Item = Box<dyn Asker>>) {
-    for asker in askers {
-        let _ = catch_panic(|| asker.wake());
-    }
-}
-
-impl Ack {
-    pub(crate) fn caller<T: Send + 'static>(
-        answer: impl FnOnce(Result<Change, StorageError>) -> T + Send + 'static,
-        wake: impl FnOnce(T) + Send + 'static,
-    ) -> Self {
-        Self::Caller(Box::new(TwoSteps {
-            answer: Some(answer),
-            given: None,
-            wake,
-        }))
-    }
-
-    /// Whoever only waits for the outcome itself.
-    pub(crate) fn reply(told: Arc<Reply<Result<(), StorageError>>>) -> Self {
-        let wake = told.clone();
-        Self::caller(
-            move |result| told.answer(result.map(drop)),
-            move |()| wake.wake(),
-        )
-    }
-
-    /// Gives who is still to be woken.
-    #[must_use]
-    fn tell(&mut self, result: Result<Change, &StorageError>) -> Option<Box<dyn Asker>> {
-        if matches!((&self, &result), (Ack::Start(..), Err(_))) {
-            return None;
-        }
-        match std::mem::replace(self, Ack::Nobody) {
-            Ack::Nobody => {}
-            Ack::Job(job) => {
-                job.stored();
-                job.let_go();
-            }
-            Ack::Start(job, number) => {
-                job.start_stored(number);
-                job.let_go();
-            }
-            Ack::Caller(mut asker) => {
-                let answered = catch_panic(|| asker.answer(result.map_err(Clone::clone)));
-                return answered.is_ok().then_some(asker);
-            }
-        }
-        None
-    }
-}
-
-/// What the parts of an app see of its store.
-pub(crate) struct Store {
-    queue: Mutex<Queue>,
-    /// Without a thread of its own, the writer is here.
-    by_hand: Option<Mutex<Option<Writer>>>,
-    clock: AppClock,
-    /// Notified when nothing is left to be tried, and when the store is closed.
-    quiet: Arc<Signal>,
-}
-
-#[derive(Default)]
-struct Queue {
-    phase: Phase,
-    entries: Vec<Entry>,
-    /// Some have been taken out, and what becomes of them is not known yet.
-    is_committing: bool,
-    /// The writer's thread, while it sleeps.
-    asleep: Option<Thread>,
-    failure: Option<StorageError>,
-    unstored: usize,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Phase {
-    /// Nothing is taken in.
-    #[default]
-    Closed,
-    Open,
-    /// What has been taken in is tried once more.
-    Closing,
-}
-
-impl Queue {
-    fn is_quiet(&self) -> bool {
-        self.entries.is_empty() && !self.is_committing
-    }
-}
-
-impl Store {
-    pub(crate) fn new(clock: AppClock, is_manual: bool, quiet: Arc<Signal>) -> Self {
-        Self {
-            queue: Mutex::default(),
-            by_hand: is_manual.then(Mutex::default),
-            clock,
-            quiet,
-        }
-    }
-
-    /// Takes in a change, unless the store is closed: then gives it back. May be
-    /// called under any lock; to be followed by [`kick`](Store::kick) when none
-    /// is held.
-    pub(crate) fn queue(&self, entry: Entry) -> Result<(), Entry> {
-        let mut queue = lock(&self.queue);
-        if queue.phase != Phase::Open {
-            return Err(entry);
-        }
-        queue.entries.push(entry);
-        Ok(())
-    }
-
-    /// Sees that what was queued is committed.
-    pub(crate) fn wake_writer(&self) {
-        if self.by_hand.is_some() {
-            self.run_manually();
-            return;
-        }
-        let sleeper = {
-            let mut queue = lock(&self.queue);
-            let is_work = !queue.entries.is_empty() || queue.phase == Phase::Closing;
-            queue.asleep.take_if(|_| is_work)
-        };
-        if let Some(thread) = sleeper {
-            thread.unpark();
-        }
-    }
-
-    /// Whether everything has been tried.
-    pub(crate) fn is_quiet(&self) -> bool {
-        lock(&self.queue).is_quiet()
-    }
-
-    pub(crate) fn is_closed(&self) -> bool {
-        lock(&self.queue).phase == Phase::Closed
-    }
-
-    /// Why the last commit failed, and how many changes wait for another.
-    pub(crate) fn health(&self) -> (Option<StorageError>, usize) {
-        let queue = lock(&self.queue);
-        (queue.failure.clone(), queue.unstored)
-    }
-
-    pub(crate) fn open(&self) {
-        lock(&self.queue).phase = Phase::Open;
-    }
-
-    /// Takes nothing in any more. What is there is tried, and the store dropped:
-    /// see [`is_closed`](Store::is_closed).
-    pub(crate) fn close(&self) {
-        {
-            let mut queue = lock(&self.queue);
-            if queue.phase == Phase::Open {
-                queue.phase = Phase::Closing;
-            }
-        }
-        self.wake_writer();
-    }
-
-    /// As a process that is killed leaves it: nothing that waits is committed.
-    pub(crate) fn simulate_crash(&self) {
-        let entries = {
-            let mut queue = lock(&self.queue);
-            queue.phase = Phase::Closed;
-            std::mem::take(&mut queue.entries)
-        };
-        let writer = self.by_hand.as_ref().and_then(|writer| lock(writer).take());
-        drop_catching_panic((entries, writer));
-        notify_all(&self.quiet);
-    }
-
-    fn take(&self) -> Vec<Entry> {
-        let mut queue = lock(&self.queue);
-        queue.is_committing = true;
-        std::mem::take(&mut queue.entries)
-    }
-
-    /// Before anybody is told what became of a commit: who is may look.
-    fn set_health(&self, failure: Option<&StorageError>, unstored: usize) {
-        let mut queue = lock(&self.queue);
-        queue.failure = failure.cloned();
-        queue.unstored = unstored;
-    }
-
-    fn committed(&self) {
-        let is_quiet = {
-            let mut queue = lock(&self.queue);
-            queue.is_committing = false;
-            queue.is_quiet()
-        };
-        if is_quiet {
-            notify_all(&self.quiet);
-        }
-    }
-
-    /// Takes nothing in any more, and tells whoever waits.
-    pub(crate) fn closed(&self) {
-        let mut left = {
-            let mut queue = lock(&self.queue);
-            queue.phase = Phase::Closed;
-            queue.is_committing = false;
-            std::mem::take(&mut queue.entries)
-        };
-        let told = left
-            .iter_mut()
-            .filter_map(|entry| entry.ack.tell(Err(&StorageError::Closed)));
-        wake(told.collect::<Vec<_>>());
-        notify_all(&self.quiet);
-    }
-
-    // With a thread of its own.
-
-    /// The loop of the store's thread: commit, sleep, until the app has stopped.
-    pub(crate) fn run_thread(&self, mut writer: Writer) {
-        let _ended = Ended(self);
-        let origin = Instant::now();
-        loop {
-            let is_last = {
-                let mut queue = lock(&self.queue);
-                let is_due = writer.is_due(origin.elapsed());
-                match queue.phase {
-                    Phase::Open if queue.entries.is_empty() && !is_due => {
-                        queue.asleep = Some(thread::current());
-                        None
-                    }
-                    phase => Some(phase != Phase::Open),
-                }
-            };
-            match (is_last, writer.retry_at) {
-                (Some(is_last), _) => {
-                    writer.turn(self, origin.elapsed(), is_last);
-                    if is_last {
-                        drop_catching_panic(writer.storage);
-                        return;
-                    }
-                }
-                (None, Some(at)) => thread::park_timeout(at.saturating_sub(origin.elapsed())),
-                (None, None) => thread::park(),
-            }
-        }
-    }
-
-    // By hand.
-
-    pub(crate) fn set_writer(&self, writer: Writer) {
-        if let Some(place) = &self.by_hand {
-            *lock(place) = Some(writer);
-        }
-    }
-
-    /// Commits what there is, by the caller. Gives when it is to be tried again,
-    /// if the store fails.
-    pub(crate) fn run_manually(&self) -> Option<Duration> {
-        let by_hand = self.by_hand.as_ref()?;
-        // Who comes here from an acknowledgement leaves it to the loop below.
-        let mut place = by_hand.try_lock().ok()?;
-        loop {
-            let now = Duration::from_nanos(self.clock.mono().max(0) as u64);
-            let writer = place.as_mut()?;
-            let (phase, is_work) = {
-                let queue = lock(&self.queue);
-                (queue.phase, !queue.entries.is_empty())
-            };
-            if phase != Phase::Open {
-                writer.turn(self, now, true);
-                let writer = place.take();
-                drop(place);
-                drop_catching_panic(writer);
-                self.closed();
-                return None;
-            }
-            if !is_work && !writer.is_due(now) {
-                return writer.retry_at;
-            }
-            writer.turn(self, now, false);
-        }
-    }
-}
-
-/// Says that the thread has ended, in whichever way.
-struct Ended<'a>(&'a Store);
-
-impl Drop for Ended<'_> {
-    fn drop(&mut self) {
-        self.0.closed();
-    }
-}
-
-/// The one who has the storage.
+/// The one that has the storage.
 pub(crate) struct Writer {
     storage: Box<dyn Storage>,
-    retained: Batch,
-    /// Commits that failed, one after the other.
+    slots: HashMap<JobId, Slot>,
+    /// Ids that were not tried since something happened to them.
+    untried: VecDeque<JobId>,
+    /// Ids that were tried, and of which the store does not have everything.
+    unstored: Vec<JobId>,
+    /// Turns in a row in which a commit failed.
     failures: u32,
-    /// When what is retained is to be tried again, on the writer's own clock.
+    /// When the unstored ids are tried again, on the writer's own clock.
     retry_at: Option<Duration>,
-    last_failure: Option<StorageError>,
+    failure: Option<StorageError>,
     backoff: Backoff,
 }
 
-/// Changes side by side, as the storage takes them, and what belongs to each.
-#[derive(Default)]
-struct Batch {
-    changes: Vec<Change>,
-    rest: Vec<(Need, Ack)>,
+/// What there is to do for one id.
+struct Slot {
+    base: Base,
+    proposals: VecDeque<Box<dyn Proposal>>,
+    /// Callers who wait until the row of a base that is no job is gone.
+    waiters: Vec<CommitWaiter>,
+    list: List,
+    /// The store has refused this row alone: it is committed apart from others.
+    is_apart: bool,
 }
 
-impl Batch {
-    fn push(&mut self, entry: Entry) {
-        self.changes.push(entry.change);
-        self.rest.push((entry.need, entry.ack));
+/// In which list of the writer a slot is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum List {
+    None,
+    Untried,
+    Unstored,
+}
+
+/// What the store must come to hold under an id.
+enum Base {
+    Job(Arc<dyn StoredJob>),
+    /// An unresolved record, as it was loaded.
+    Record {
+        record: Box<JobRecord>,
+        known: Known,
+    },
+    /// No row.
+    Gone(Known),
+}
+
+/// One id in a commit.
+struct Pulled {
+    id: JobId,
+    /// The version of the base.
+    version: u64,
+    change: Option<Change>,
+    /// Its change is in the list that is committed.
+    has_change: bool,
+    /// The change is that of the first proposal.
+    is_proposal: bool,
+    /// The base differs from what the store is known to have.
+    is_fact: bool,
+    has_row: bool,
+}
+
+/// How a commit failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failure {
+    /// Nothing was written, whatever was in it: the file is locked, or read-only.
+    Clean,
+    /// There is no room.
+    Full,
+    /// One of the rows is at fault.
+    TooLarge,
+    /// It is not known what was written.
+    Unknown,
+}
+
+impl Failure {
+    fn of(error: &StorageError) -> Self {
+        match error {
+            StorageError::Full { .. } => Failure::Full,
+            StorageError::TooLarge { .. } => Failure::TooLarge,
+            error if error.wrote_nothing() => Failure::Clean,
+            _ => Failure::Unknown,
+        }
+    }
+}
+
+/// What a turn goes by.
+struct Turn<'a> {
+    store: &'a Store,
+    is_closing: bool,
+    has_failed: bool,
+    answered: Vec<Box<dyn Proposal>>,
+    woken: Vec<CommitWaiter>,
+}
+
+impl Base {
+    fn known(&self) -> Known {
+        match self {
+            Base::Job(job) => job.known(),
+            Base::Record { known, .. } | Base::Gone(known) => *known,
+        }
     }
 
-    fn len(&self) -> usize {
-        self.changes.len()
-    }
-
-    fn entries(self) -> impl Iterator<Item = Entry> {
-        let both = self.changes.into_iter().zip(self.rest);
-        both.map(|(change, (need, ack))| Entry { change, need, ack })
-    }
-
-    /// Leaves out what a later change of the same job makes void, so that the
-    /// store's outage costs no more memory than there are jobs. Those that are
-    /// left out have been told.
-    fn compact(&mut self) {
-        let mut void: HashMap<JobId, Voids> = HashMap::new();
-        let mut kept: Vec<Entry> = Vec::new();
-        for entry in std::mem::take(self)
-            .entries()
-            .collect::<Vec<_>>()
-            .into_iter()
-            .rev()
-        {
-            let is_whole = !matches!(entry.change, Change::Advance { .. });
-            let waits = matches!(entry.ack, Ack::Start(..));
-            let is_void = match void.entry(entry.change.id().clone()) {
-                Place::Occupied(mut later) => {
-                    let is_void = *later.get() == Voids::All || !is_whole;
-                    if is_whole {
-                        later.insert(Voids::All);
-                    }
-                    is_void
-                }
-                Place::Vacant(first) => {
-                    first.insert(if is_whole {
-                        Voids::All
-                    } else {
-                        Voids::Advances
-                    });
-                    false
-                }
-            };
-            if !is_void || waits {
-                kept.push(entry);
+    /// Returns the version, the change that makes the store agree, and whether the store
+    /// is to have a row.
+    fn pull(&self, id: &JobId) -> (u64, Option<Change>, bool) {
+        match self {
+            Base::Job(job) => {
+                let pulled = job.pull();
+                let change = match pulled.change {
+                    PulledChange::None => None,
+                    PulledChange::Advance(progress) => Some(Change::Advance {
+                        id: id.clone(),
+                        progress,
+                    }),
+                    PulledChange::Put(record) => Some(Change::Put(record)),
+                    PulledChange::Remove => Some(Change::Remove(id.clone())),
+                };
+                (pulled.version, change, pulled.has_row)
+            }
+            Base::Record { record, known } => {
+                let change = (*known != Known::Row).then(|| Change::Put(record.clone()));
+                (0, change, true)
+            }
+            Base::Gone(known) => {
+                let change = (*known != Known::Absent).then(|| Change::Remove(id.clone()));
+                (0, change, false)
             }
         }
-        kept.into_iter().rev().for_each(|entry| self.push(entry));
+    }
+
+    fn is_clean(&self) -> bool {
+        match self {
+            // A job says so when it is settled.
+            Base::Job(_) => false,
+            Base::Record { known, .. } => *known == Known::Row,
+            Base::Gone(known) => *known == Known::Absent,
+        }
     }
 }
 
-/// What a change of a job makes void of those before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Voids {
-    Advances,
-    All,
+impl Slot {
+    fn new(base: Base) -> Self {
+        Self {
+            base,
+            proposals: VecDeque::new(),
+            waiters: Vec::new(),
+            list: List::None,
+            is_apart: false,
+        }
+    }
+
+    /// Takes what the store is asked for, under the present state.
+    fn pull(&mut self, id: &JobId, answered: &mut Vec<Box<dyn Proposal>>) -> Pulled {
+        let (version, change, has_row) = self.base.pull(id);
+        let is_fact = change.is_some();
+        while let Some(proposal) = self.proposals.front_mut() {
+            let Some(pulled) = proposal.pull() else {
+                answered.extend(self.proposals.pop_front());
+                continue;
+            };
+            let has_row = pulled.record.is_some();
+            let change = match pulled.record {
+                Some(record) => Some(Change::Put(record)),
+                None => (self.base.known() != Known::Absent).then(|| Change::Remove(id.clone())),
+            };
+            // The base of a replacement is the job itself, which the proposal has pulled
+            // again.
+            let is_own = match &self.base {
+                Base::Job(job) => is_same(job, &proposal.job()),
+                _ => false,
+            };
+            return Pulled {
+                id: id.clone(),
+                version: if is_own { pulled.version } else { version },
+                has_change: change.is_some(),
+                change,
+                is_proposal: true,
+                is_fact,
+                has_row,
+            };
+        }
+        Pulled {
+            id: id.clone(),
+            version,
+            has_change: change.is_some(),
+            change,
+            is_proposal: false,
+            is_fact,
+            has_row,
+        }
+    }
 }
 
-/// How long the store is left alone after it has failed: at first, and at most.
-const RETRY_FIRST: Duration = Duration::from_millis(100);
-const RETRY_CAP: Duration = Duration::from_secs(10);
+fn is_same(one: &Arc<dyn StoredJob>, other: &Arc<dyn StoredJob>) -> bool {
+    std::ptr::addr_eq(Arc::as_ptr(one), Arc::as_ptr(other))
+}
 
 impl Writer {
     pub(crate) fn new(storage: Box<dyn Storage>) -> Self {
         Self {
             storage,
-            retained: Batch::default(),
+            slots: HashMap::new(),
+            untried: VecDeque::new(),
+            unstored: Vec::new(),
             failures: 0,
             retry_at: None,
-            last_failure: None,
+            failure: None,
             backoff: Backoff::exponential(u32::MAX)
-                .initial(RETRY_FIRST)
-                .cap(RETRY_CAP),
+                .initial(FIRST_RETRY)
+                .cap(LONGEST_RETRY),
         }
     }
 
-    fn is_due(&self, now: Duration) -> bool {
+    pub(crate) fn is_due(&self, now: Duration) -> bool {
         self.retry_at.is_some_and(|at| at <= now)
     }
 
-    fn turn(&mut self, store: &Store, now: Duration, is_last: bool) {
-        let new = store.take();
-        let may_fail = new.iter().any(|entry| entry.need == Need::May);
-        match self.last_failure.clone() {
-            // It fails at present, and nobody waits for a new answer.
-            Some(error)
-                if self.retained.len() > 0 && !may_fail && !is_last && !self.is_due(now) =>
-            {
-                let owed = self.retained.len() + new.len();
-                store.set_health(Some(&error), owed);
-                let mut told = Vec::new();
-                for mut entry in new {
-                    told.extend(entry.ack.tell(Err(&error)));
-                    self.retained.push(entry);
-                }
-                wake(told);
-            }
-            _ => {
-                let mut batch = std::mem::take(&mut self.retained);
-                new.into_iter().for_each(|entry| batch.push(entry));
-                self.commit(store, batch, now);
-            }
-        }
-        // Now and then, so that its cost is that of a push.
-        if self.retained.len() > 0 && self.retained.len() == self.retained.changes.capacity() {
-            self.retained.compact();
-            self.retained
-                .changes
-                .reserve_exact(self.retained.len() + 64);
-            store.set_health(self.last_failure.as_ref(), self.retained.len());
-        }
-        store.committed();
+    /// When the unstored ids are to be tried again.
+    pub(crate) fn retry_at(&self) -> Option<Duration> {
+        self.retry_at
     }
 
-    fn commit(&mut self, store: &Store, batch: Batch, now: Duration) {
-        if batch.changes.is_empty() {
-            return;
+    pub(crate) fn storage(&mut self) -> &mut dyn Storage {
+        &mut *self.storage
+    }
+
+    pub(crate) fn into_storage(self) -> Box<dyn Storage> {
+        self.storage
+    }
+
+    /// Answers messages that the store can't be asked about any more.
+    pub(crate) fn refuse_all(messages: Vec<Message>) {
+        let closed = StorageError::Closed;
+        let outcome = CommitOutcome::Refused {
+            is_unknown: false,
+            error: &closed,
+        };
+        let mut waiters = Vec::new();
+        let mut proposals = Vec::new();
+        for message in messages {
+            match message {
+                Message::Changed(job) => {
+                    let version = job.pull().version;
+                    waiters.extend(job.settle(version, outcome, false).waiters);
+                }
+                Message::Propose(mut proposal) => {
+                    let _ = catch_panic(|| proposal.answer(Err(closed.clone())));
+                    proposals.push(proposal);
+                }
+                Message::Forget { waiter, .. } => waiters.extend(waiter),
+            }
         }
-        match self.try_commit(&batch.changes) {
-            Ok(()) => {
+        for waiter in &waiters {
+            waiter.answer(Err(closed.clone()));
+        }
+        wake(waiters, proposals);
+    }
+
+    /// Takes in the messages, and tries what is to be tried.
+    pub(crate) fn turn(&mut self, store: &Store, now: Duration, is_closing: bool) {
+        let mut turn = Turn {
+            store,
+            is_closing,
+            has_failed: false,
+            answered: Vec::new(),
+            woken: Vec::new(),
+        };
+        let mut has_proposals = false;
+        for message in store.take() {
+            has_proposals |= matches!(message, Message::Propose(_));
+            self.file(message);
+        }
+        let is_failing = !self.unstored.is_empty() && self.failure.is_some();
+        if is_failing && !has_proposals && !is_closing && !self.is_due(now) {
+            self.refuse_facts(&mut turn);
+        } else {
+            for id in std::mem::take(&mut self.unstored) {
+                if let Some(slot) = self.slots.get_mut(&id) {
+                    slot.list = List::Untried;
+                    self.untried.push_back(id);
+                }
+            }
+            self.try_all(&mut turn);
+            self.retry_at = match self.unstored.is_empty() {
+                true => None,
+                false => {
+                    self.failures = self.failures.saturating_add(1);
+                    Some(now + self.backoff.delay(self.failures, 0.0))
+                }
+            };
+            if !turn.has_failed && self.unstored.is_empty() {
                 self.failures = 0;
-                self.retry_at = None;
-                self.last_failure = None;
-                store.set_health(None, 0);
-                let told = batch
-                    .entries()
-                    .filter_map(|mut entry| entry.ack.tell(Ok(entry.change)));
-                wake(told.collect::<Vec<_>>());
             }
-            Err(error) if error.is_of_one_change() && batch.len() > 1 => {
-                self.commit_each(store, batch, now);
-            }
-            // Whoever holds the file would hold it for as long again.
-            Err(error @ StorageError::Busy { .. }) => self.fail(store, batch, &error, now),
-            Err(error) => {
-                // What is new may be what the store can't take: what must be made
-                // is not held up by it.
-                let (must, may): (Vec<_>, Vec<_>) =
-                    batch.entries().partition(|entry| entry.need == Need::Must);
-                let is_mixed = !must.is_empty() && !may.is_empty();
-                // The store may have a record all the same that it says it has not
-                // taken. What belongs to the one before waits until that is there
-                // again.
-                let new: HashSet<JobId> = may.iter().map(|e| e.change.id().clone()).collect();
-                let (behind, must): (Vec<_>, Vec<_>) = must
-                    .into_iter()
-                    .partition(|entry| new.contains(entry.change.id()));
-                let batch_of = |entries: Vec<Entry>| {
-                    let mut batch = Batch::default();
-                    entries.into_iter().for_each(|entry| batch.push(entry));
-                    batch
-                };
-                self.fail(store, batch_of(may), &error, now);
-                if is_mixed {
-                    self.commit(store, batch_of(must), now);
-                } else {
-                    self.fail(store, batch_of(must), &error, now);
+        }
+        wake(turn.woken, turn.answered);
+    }
+
+    /// Puts a message where it belongs.
+    fn file(&mut self, message: Message) {
+        match message {
+            Message::Changed(job) => {
+                let id = job.row_id().clone();
+                let slot = self
+                    .slots
+                    .entry(id.clone())
+                    .or_insert_with(|| Slot::new(Base::Job(job.clone())));
+                match &slot.base {
+                    Base::Job(base) if is_same(base, &job) => {}
+                    // A successor in memory, with a replacement on its way: it has no row
+                    // yet.
+                    Base::Job(_) => {
+                        let version = job.pull().version;
+                        let _ = job.settle(version, CommitOutcome::Stored { has_row: false }, true);
+                        return;
+                    }
+                    Base::Record { .. } => return,
+                    Base::Gone(known) => {
+                        job.inherit_row(*known);
+                        slot.base = Base::Job(job);
+                    }
                 }
-                self.fail(store, batch_of(behind), &error, now);
+                self.list(id, List::Untried);
+            }
+            Message::Propose(mut proposal) => {
+                let id = proposal.id().clone();
+                let slot = self.slots.entry(id.clone()).or_insert_with(|| {
+                    Slot::new(match proposal.taken_over() {
+                        Some(record) => Base::Record {
+                            record,
+                            known: Known::Row,
+                        },
+                        None => Base::Gone(Known::Absent),
+                    })
+                });
+                slot.proposals.push_back(proposal);
+                self.list(id, List::Untried);
+            }
+            Message::Forget { id, waiter } => {
+                let slot = self
+                    .slots
+                    .entry(id.clone())
+                    .or_insert_with(|| Slot::new(Base::Gone(Known::Row)));
+                if let Base::Record { known, .. } = slot.base {
+                    slot.base = Base::Gone(known);
+                }
+                slot.waiters.extend(waiter);
+                self.list(id, List::Untried);
             }
         }
     }
 
-    /// One after the other, for one of them is at fault.
-    fn commit_each(&mut self, store: &Store, batch: Batch, now: Duration) {
-        for entry in batch.entries() {
-            let mut one = Batch::default();
-            match &self.last_failure {
-                // What must be made keeps its place before what comes later.
-                Some(error) if self.retained.len() > 0 => {
-                    let error = error.clone();
-                    one.push(entry);
-                    self.fail(store, one, &error, now);
-                }
-                _ => {
-                    one.push(entry);
-                    self.commit(store, one, now);
-                }
-            }
-        }
-    }
-
-    fn fail(&mut self, store: &Store, batch: Batch, error: &StorageError, now: Duration) {
-        if batch.len() == 0 {
+    /// Puts an id into a list, if it is in none.
+    fn list(&mut self, id: JobId, list: List) {
+        let Some(slot) = self.slots.get_mut(&id) else {
             return;
+        };
+        match (slot.list, list) {
+            (List::None, List::Untried) => self.untried.push_back(id),
+            (List::None, List::Unstored) => self.unstored.push(id),
+            (List::Unstored, List::Untried) => {
+                // It stays in the other list, too, and is skipped there.
+                self.untried.push_back(id);
+            }
+            _ => return,
         }
-        let owed = batch.rest.iter().filter(|(need, _)| *need == Need::Must);
-        let owed = self.retained.len() + owed.count();
-        self.failures = self.failures.saturating_add(1);
-        // With nothing to be made good, a failure is over as soon as it is told;
-        // whether the store works is seen with the next change.
-        self.retry_at = (owed > 0).then(|| now + self.backoff.delay(self.failures, 0.0));
-        if owed > 0 || !error.is_of_one_change() {
-            self.last_failure = Some(error.clone());
-        }
-        store.set_health(self.last_failure.as_ref(), owed);
-        let mut told = Vec::new();
-        for mut entry in batch.entries() {
-            told.extend(entry.ack.tell(Err(error)));
-            if entry.need == Need::Must {
-                self.retained.push(entry);
+        slot.list = list;
+    }
+
+    /// The store fails at present, and nobody asks for a new try: what has happened is
+    /// visible all the same.
+    fn refuse_facts(&mut self, turn: &mut Turn<'_>) {
+        let error = self.failure.clone().unwrap_or(StorageError::Closed);
+        let ids: Vec<JobId> = self.untried.drain(..).collect();
+        let known = self.unstored.len();
+        turn.store.set_health(Some(&error), known + ids.len());
+        for id in ids {
+            if let Some(slot) = self.slots.get_mut(&id) {
+                slot.list = List::None;
+                let (version, change, _) = slot.base.pull(&id);
+                let outcome = CommitOutcome::Refused {
+                    is_unknown: false,
+                    error: &error,
+                };
+                let is_fact = change.is_some();
+                self.settle_base(id, version, outcome, is_fact, turn);
             }
         }
-        wake(told);
+        turn.store.set_health(Some(&error), self.count_unstored());
+    }
+
+    fn count_unstored(&mut self) -> usize {
+        let slots = &self.slots;
+        let is_there = |id: &JobId| {
+            let slot = slots.get(id);
+            slot.is_some_and(|slot| slot.list == List::Unstored)
+        };
+        self.unstored.retain(is_there);
+        self.unstored.len()
+    }
+
+    fn try_all(&mut self, turn: &mut Turn<'_>) {
+        let mut last_error: Option<StorageError> = None;
+        while !self.untried.is_empty() {
+            let mut pulled = Vec::new();
+            let mut apart = Vec::new();
+            while pulled.len() < MOST_IN_A_COMMIT
+                && let Some(id) = self.untried.pop_front()
+            {
+                let Some(slot) = self.slots.get_mut(&id) else {
+                    continue;
+                };
+                slot.list = List::None;
+                let row = slot.pull(&id, &mut turn.answered);
+                match slot.is_apart {
+                    true => apart.push(row),
+                    false => pulled.push(row),
+                }
+            }
+            for row in apart {
+                self.commit(vec![row], turn);
+            }
+            match &last_error {
+                // The file was locked for as long as the store waits: it would be again.
+                Some(error) => {
+                    let error = error.clone();
+                    self.fail(pulled, &error, false, turn);
+                }
+                None => last_error = self.commit(pulled, turn),
+            }
+        }
+    }
+
+    /// Tries a commit, and settles with everybody what came of it. Returns the error if
+    /// another try makes no sense in this turn.
+    fn commit(&mut self, mut pulled: Vec<Pulled>, turn: &mut Turn<'_>) -> Option<StorageError> {
+        let changes: Vec<Change> = pulled
+            .iter_mut()
+            .filter_map(|row| row.change.take())
+            .collect();
+        if changes.is_empty() {
+            self.succeed(pulled, changes, turn);
+            return None;
+        }
+        let error = match self.try_commit(&changes) {
+            Ok(()) => {
+                self.succeed(pulled, changes, turn);
+                return None;
+            }
+            Err(error) => error,
+        };
+        let mut changes = changes.into_iter();
+        for row in pulled.iter_mut().filter(|row| row.has_change) {
+            row.change = changes.next();
+        }
+        match Failure::of(&error) {
+            Failure::TooLarge if pulled.len() > 1 => {
+                for row in pulled {
+                    self.commit(vec![row], turn);
+                }
+                None
+            }
+            Failure::Full if pulled.len() > 1 => self.commit_in_parts(pulled, turn),
+            Failure::TooLarge | Failure::Full => {
+                self.refuse_one(pulled, &error, turn);
+                None
+            }
+            Failure::Clean => {
+                self.fail(pulled, &error, false, turn);
+                Some(error)
+            }
+            Failure::Unknown => {
+                self.fail_unknown(pulled, &error, turn);
+                None
+            }
+        }
     }
 
     fn try_commit(&mut self, changes: &[Change]) -> Result<(), StorageError> {
@@ -617,102 +515,294 @@ impl Writer {
             .unwrap_or_else(|message| Err(StorageError::Panicked { message }))
     }
 
-    pub(crate) fn storage(&mut self) -> &mut dyn Storage {
-        &mut *self.storage
+    /// The store is full: removals make room, and are tried first, together; then
+    /// everything else one by one.
+    fn commit_in_parts(
+        &mut self,
+        pulled: Vec<Pulled>,
+        turn: &mut Turn<'_>,
+    ) -> Option<StorageError> {
+        let is_removal =
+            |row: &Pulled| !row.is_proposal && matches!(row.change, Some(Change::Remove(_)));
+        let (removals, rest): (Vec<_>, Vec<_>) = pulled.into_iter().partition(is_removal);
+        let (proposals, facts): (Vec<_>, Vec<_>) = rest.into_iter().partition(|r| r.is_proposal);
+        if removals.len() > 1 {
+            self.commit(removals, turn);
+        } else {
+            for row in removals {
+                self.commit(vec![row], turn);
+            }
+        }
+        for row in facts {
+            self.commit(vec![row], turn);
+        }
+        let mut refused = 0;
+        for row in proposals {
+            if refused >= FULL_IN_A_ROW
+                && let Some(error) = self.failure.clone()
+            {
+                self.refuse_one(vec![row], &error, turn);
+                continue;
+            }
+            self.commit(vec![row], turn);
+            refused = if self.failure.is_some() {
+                refused + 1
+            } else {
+                0
+            };
+        }
+        None
     }
 
-    /// Gives the storage back, for another try.
-    pub(crate) fn into_storage(self) -> Box<dyn Storage> {
-        self.storage
+    /// The store has everything.
+    fn succeed(&mut self, pulled: Vec<Pulled>, changes: Vec<Change>, turn: &mut Turn<'_>) {
+        if !changes.is_empty() {
+            self.failure = None;
+        }
+        let unstored = self.count_unstored();
+        turn.store.set_health(self.failure.as_ref(), unstored);
+        let mut changes = changes.into_iter();
+        for row in pulled {
+            let own = if row.has_change { changes.next() } else { None };
+            let outcome = CommitOutcome::Stored {
+                has_row: row.has_row,
+            };
+            if !row.is_proposal {
+                self.settle_base(row.id, row.version, outcome, false, turn);
+                continue;
+            }
+            let Some(slot) = self.slots.get_mut(&row.id) else {
+                continue;
+            };
+            let Some(mut proposal) = slot.proposals.pop_front() else {
+                continue;
+            };
+            let job = proposal.job();
+            // The change stands for the base's, too.
+            let before = std::mem::replace(&mut slot.base, Base::Job(job.clone()));
+            slot.is_apart = false;
+            let mut is_clean = true;
+            match before {
+                Base::Job(base) => {
+                    let is_own = is_same(&base, &job);
+                    let outcome = CommitOutcome::Stored {
+                        has_row: row.has_row && is_own,
+                    };
+                    let settled = base.settle(row.version, outcome, true);
+                    turn.answer(settled.waiters, outcome);
+                }
+                Base::Record { .. } | Base::Gone(_) => {}
+            }
+            turn.answer(std::mem::take(&mut slot.waiters), outcome);
+            let _ = catch_panic(|| proposal.answer(Ok(own)));
+            turn.answered.push(proposal);
+            if !slot.proposals.is_empty() {
+                is_clean = false;
+            }
+            if is_clean && slot.list == List::None {
+                self.slots.remove(&row.id);
+            } else if !is_clean {
+                self.list(row.id, List::Untried);
+            }
+        }
+    }
+
+    /// A commit has failed, and nothing was written; or, if `is_unknown`, it is not known
+    /// what was. Proposals are refused, and what has happened stays to be stored.
+    fn fail(
+        &mut self,
+        pulled: Vec<Pulled>,
+        error: &StorageError,
+        is_unknown: bool,
+        turn: &mut Turn<'_>,
+    ) {
+        turn.has_failed = true;
+        self.failure = Some(error.clone());
+        let facts = pulled.iter().filter(|row| row.is_fact).count();
+        let unstored = self.count_unstored() + facts;
+        turn.store.set_health(Some(error), unstored);
+        let outcome = CommitOutcome::Refused { is_unknown, error };
+        for row in pulled {
+            if row.is_proposal {
+                self.refuse_proposal(&row.id, error, turn);
+            }
+            self.settle_base(row.id, row.version, outcome, row.is_fact, turn);
+        }
+        let unstored = self.count_unstored();
+        turn.store.set_health(Some(error), unstored);
+    }
+
+    /// It is not known what the store has of these. Proposals are refused at once. What
+    /// has happened is written whole, once more together, unless it shared an id with a
+    /// proposal.
+    fn fail_unknown(&mut self, pulled: Vec<Pulled>, error: &StorageError, turn: &mut Turn<'_>) {
+        let (proposals, facts): (Vec<_>, Vec<_>) = pulled.into_iter().partition(|r| r.is_proposal);
+        if !proposals.is_empty() {
+            self.fail(proposals, error, true, turn);
+        }
+        if facts.is_empty() {
+            return;
+        }
+        let mut again = Vec::new();
+        for mut row in facts {
+            let Some(slot) = self.slots.get_mut(&row.id) else {
+                continue;
+            };
+            slot.base.mark_unknown(error);
+            let (version, change, has_row) = slot.base.pull(&row.id);
+            (row.version, row.has_row) = (version, has_row);
+            (row.has_change, row.is_fact) = (change.is_some(), true);
+            row.change = change;
+            again.push(row);
+        }
+        let changes: Vec<Change> = again
+            .iter_mut()
+            .filter_map(|row| row.change.take())
+            .collect();
+        match self.try_commit(&changes) {
+            Ok(()) => self.succeed(again, changes, turn),
+            Err(error) => {
+                let is_unknown = Failure::of(&error) == Failure::Unknown;
+                self.fail(again, &error, is_unknown, turn);
+            }
+        }
+    }
+
+    /// The store does not take this one row, and others may well be taken.
+    fn refuse_one(&mut self, pulled: Vec<Pulled>, error: &StorageError, turn: &mut Turn<'_>) {
+        let is_full = Failure::of(error) == Failure::Full;
+        for row in pulled {
+            if row.is_proposal {
+                // It does not answer for its base, which is tried on its own.
+                if is_full {
+                    self.failure = Some(error.clone());
+                    turn.has_failed = true;
+                }
+                let unstored = self.count_unstored() + usize::from(row.is_fact);
+                turn.store.set_health(self.failure.as_ref(), unstored);
+                self.refuse_proposal(&row.id, error, turn);
+                self.retry_base(row, turn);
+                continue;
+            }
+            if let Some(slot) = self.slots.get_mut(&row.id) {
+                slot.is_apart = true;
+            }
+            self.fail(vec![row], error, false, turn);
+        }
+    }
+
+    /// A proposal was refused alone: its base is tried on its own, if that is needed.
+    fn retry_base(&mut self, row: Pulled, turn: &mut Turn<'_>) {
+        let Some(slot) = self.slots.get(&row.id) else {
+            return;
+        };
+        if slot.proposals.is_empty() && !matches!(slot.base, Base::Job(_)) && slot.base.is_clean() {
+            turn.answer_all(&mut self.slots, &row.id);
+            self.slots.remove(&row.id);
+            return;
+        }
+        self.list(row.id, List::Untried);
+    }
+
+    fn refuse_proposal(&mut self, id: &JobId, error: &StorageError, turn: &mut Turn<'_>) {
+        let Some(slot) = self.slots.get_mut(id) else {
+            return;
+        };
+        if let Some(mut proposal) = slot.proposals.pop_front() {
+            let _ = catch_panic(|| proposal.answer(Err(error.clone())));
+            turn.answered.push(proposal);
+        }
+    }
+
+    /// Settles with a base what came of a commit.
+    fn settle_base(
+        &mut self,
+        id: JobId,
+        version: u64,
+        outcome: CommitOutcome<'_>,
+        is_fact: bool,
+        turn: &mut Turn<'_>,
+    ) {
+        let Some(slot) = self.slots.get_mut(&id) else {
+            return;
+        };
+        let is_stored = matches!(outcome, CommitOutcome::Stored { .. });
+        let may_end = !turn.is_closing || is_stored;
+        let mut is_clean = false;
+        match &mut slot.base {
+            Base::Job(job) => {
+                let settled = job.clone().settle(version, outcome, may_end);
+                turn.answer(settled.waiters, outcome);
+                is_clean = settled.is_clean;
+                if settled.is_over {
+                    slot.base = Base::Gone(job.take_known());
+                    is_clean = slot.base.is_clean();
+                }
+            }
+            Base::Record { known, .. } | Base::Gone(known) => {
+                *known = known.after(outcome);
+            }
+        }
+        if is_stored {
+            slot.is_apart = false;
+        }
+        is_clean |= slot.base.is_clean();
+        if is_clean || !matches!(slot.base, Base::Job(_)) {
+            turn.answer(std::mem::take(&mut slot.waiters), outcome);
+        }
+        if !slot.proposals.is_empty() {
+            self.list(id, List::Untried);
+        } else if !is_clean {
+            let list = match is_stored && !is_fact {
+                // It has changed since it was pulled, and its message is on its way.
+                true => return,
+                false => List::Unstored,
+            };
+            self.list(id, list);
+        } else if slot.list == List::None {
+            self.slots.remove(&id);
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::job::record::{JobRecord, ProgressRecord, TriggerRecord};
-    use time::OffsetDateTime;
-
-    fn progress(attempts: u32) -> ProgressRecord {
-        ProgressRecord {
-            due: OffsetDateTime::UNIX_EPOCH,
-            nominal: OffsetDateTime::UNIX_EPOCH,
-            attempts,
-            last_failure: None,
-            started_at: None,
-            recurring: None,
+impl Base {
+    /// A commit that had it failed in a way that leaves open what the store has.
+    fn mark_unknown(&mut self, error: &StorageError) {
+        let outcome = CommitOutcome::Refused {
+            is_unknown: true,
+            error,
+        };
+        match self {
+            Base::Job(job) => job.mark_unknown(outcome),
+            Base::Record { known, .. } | Base::Gone(known) => *known = known.after(outcome),
         }
     }
+}
 
-    /// `P` for put, `A` for advance and `R` for remove; the job; and a number that tells
-    /// it from others.
-    type Short = (char, &'static str, u32);
-
-    fn change((kind, id, number): Short) -> Change {
-        match kind {
-            'P' => Change::Put(Box::new(JobRecord {
-                version: 1,
-                id: id.into(),
-                task: "t".into(),
-                args: "1".into(),
-                scheduled_at: OffsetDateTime::UNIX_EPOCH,
-                trigger: TriggerRecord::Delay,
-                zone: None,
-                progress: progress(number),
-            })),
-            'A' => Change::Advance {
-                id: id.into(),
-                progress: Box::new(progress(number)),
-            },
-            _ => Change::Remove(id.into()),
-        }
-    }
-
-    #[test]
-    fn what_a_later_change_makes_void_is_left_out_and_nothing_else_and_the_order_is_kept() {
-        let mut batch = Batch::default();
-        for short in [
-            ('P', "ends", 1),
-            ('A', "is replaced", 1),
-            ('A', "ends", 2),
-            ('P', "is new", 1),
-            ('A', "goes on", 1),
-            ('P', "is replaced", 2),
-            ('R', "comes again", 0),
-            ('A', "ends", 3),
-            ('A', "is replaced", 3),
-            ('P', "has begun", 1),
-            ('R', "ends", 0),
-            ('A', "goes on", 2),
-            ('P', "comes again", 1),
-            ('A', "is replaced", 4),
-            ('A', "has begun", 2),
-            ('P', "twice", 1),
-            ('A', "twice", 2),
-            ('P', "twice", 3),
-            ('A', "twice", 4),
-            ('A', "goes on", 3),
-        ] {
-            batch.push(Entry {
-                change: change(short),
-                need: Need::Must,
-                ack: Ack::Nobody,
+impl Turn<'_> {
+    fn answer(&mut self, waiters: Vec<CommitWaiter>, outcome: CommitOutcome<'_>) {
+        for waiter in waiters {
+            waiter.answer(match outcome {
+                CommitOutcome::Stored { .. } => Ok(()),
+                CommitOutcome::Refused { error, .. } => Err(error.clone()),
             });
+            self.woken.push(waiter);
         }
-        batch.compact();
-        let expected = [
-            ('P', "is new", 1),
-            ('P', "is replaced", 2),
-            ('P', "has begun", 1),
-            ('R', "ends", 0),
-            ('P', "comes again", 1),
-            ('A', "is replaced", 4),
-            ('A', "has begun", 2),
-            ('P', "twice", 3),
-            ('A', "twice", 4),
-            ('A', "goes on", 3),
-        ];
-        assert_eq!(batch.changes, expected.map(change));
-        assert_eq!(batch.rest.len(), batch.changes.len());
+    }
+
+    fn answer_all(&mut self, slots: &mut HashMap<JobId, Slot>, id: &JobId) {
+        if let Some(slot) = slots.get_mut(id) {
+            let waiters = std::mem::take(&mut slot.waiters);
+            self.answer(waiters, CommitOutcome::Stored { has_row: false });
+        }
+    }
+}
+
+fn wake(waiters: Vec<CommitWaiter>, proposals: Vec<Box<dyn Proposal>>) {
+    for waiter in waiters {
+        waiter.wake();
+    }
+    for proposal in proposals {
+        let _ = catch_panic(|| proposal.wake());
     }
 }

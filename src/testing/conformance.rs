@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use time::{OffsetDateTime, UtcOffset};
 
-use crate::calendar::recurrence::Misfire;
+use crate::calendar::misfire::Misfire;
 use crate::job::record::{
-    JobRecord, JumpRecord, ProgressRecord, RecurringProgress, RecurringRecord, Run, TriggerRecord,
+    JobRecord, ProgressRecord, RECORD_VERSION, RecurringProgress, RecurringRecord, SkippedRecord,
+    TriggerRecord,
 };
 use crate::storage::contract::{Change, Loaded, Storage};
 use crate::value::clock::{from_wall, wall_range};
 use crate::value::id::JobId;
+use crate::value::run::Run;
 use crate::value::status::JobStatus;
 
 /// Checks that a store keeps what it promises: run it on one of your own.
@@ -72,6 +74,7 @@ fn load(store: &mut impl Storage) -> BTreeMap<JobId, JobRecord> {
             let twice = records.insert(record.id.clone(), *record);
             assert_eq!(twice, None, "a record is loaded once");
         }
+        Loaded::OtherVersion { id, version, .. } => panic!("{id} is of version {version}"),
         Loaded::Unreadable { id, reason, .. } => panic!("{id} can't be read: {reason}"),
     });
     loaded.expect("the store loads");
@@ -225,7 +228,7 @@ fn ids_that_differ_at_all_are_different<S: Storage>(store: &mut dyn FnMut() -> S
     for id in ids.into_iter().chain([long.as_str()]) {
         let mut record = examples().remove(0);
         record.id = id.into();
-        record.args = format!("{:?}", id.len());
+        record.args = format!("{:?}", id.len()).into();
         commit(&mut new, &[Change::Put(Box::new(record.clone()))]);
         expected.insert(record.id.clone(), record);
     }
@@ -305,7 +308,7 @@ fn examples() -> Vec<JobRecord> {
         nominal,
         attempts: 0,
         last_failure: None,
-        started_at: None,
+        start_intent: None,
         recurring: None,
     };
     let new = RecurringProgress {
@@ -314,10 +317,11 @@ fn examples() -> Vec<JobRecord> {
         last_run: None,
         started_at: None,
         run_up_to: epoch,
-        jumped: None,
-        dealt_with: None,
-        made_up: 0,
-        makes_up: false,
+        skipped: None,
+        handled_up_to: epoch,
+        covers_up_to: None,
+        catch_ups: 0,
+        is_catch_up: false,
     };
     let run = Run {
         number: u64::MAX,
@@ -332,31 +336,31 @@ fn examples() -> Vec<JobRecord> {
         last_run: Some(run),
         started_at: Some(nanosecond),
         run_up_to: last,
-        jumped: Some(JumpRecord {
+        skipped: Some(SkippedRecord {
             from: first,
             to: last,
         }),
-        dealt_with: Some(nanosecond),
-        made_up: u32::MAX,
-        makes_up: true,
+        handled_up_to: nanosecond,
+        covers_up_to: Some(last),
+        catch_ups: u32::MAX,
+        is_catch_up: true,
     };
     let record = |id: &str, args: &str, trigger, progress| JobRecord {
-        version: 1,
+        version: RECORD_VERSION,
         id: id.into(),
-        task: format!("task of {id}"),
+        task: format!("task of {id}").into(),
         args: args.into(),
         scheduled_at: nanosecond,
         trigger,
         zone: None,
         progress,
     };
-    let mut delay = record("delay", "null", TriggerRecord::Delay, once(epoch, epoch));
-    delay.version = u32::MAX;
+    let delay = record("delay", "null", TriggerRecord::Delay, once(epoch, epoch));
     let mut at = record("at", "\"\"", TriggerRecord::At, once(last, first));
     at.zone = Some("Europe/Berlin".into());
     at.progress.attempts = u32::MAX;
     at.progress.last_failure = Some(JobStatus::Failed);
-    at.progress.started_at = Some(first);
+    at.progress.start_intent = Some(first);
     let every = record(
         "every",
         r#"{"text":"it's \u0000 \"quoted\"","list":[1.5,-0.0,1e300]}"#,
@@ -408,7 +412,7 @@ fn examples() -> Vec<JobRecord> {
     );
     skip.zone = Some("+05:30".into());
     let mut empty = record("empty", "", TriggerRecord::Delay, once(epoch, epoch));
-    empty.task = String::new();
+    empty.task = "".into();
     empty.zone = Some(String::new());
     vec![delay, at, every, cron, skip, empty]
 }

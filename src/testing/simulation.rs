@@ -13,7 +13,7 @@ use crate::api::app::Jobber;
 use crate::api::builder::JobberBuilder;
 use crate::engine::driver::{Driver, Turn};
 use crate::executor::job_future::{BlockingJob, Executor, JobFuture};
-use crate::storage::writer::Store;
+use crate::storage::inbox::Store;
 use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::{Arc, AtomicBool, Mutex, Ordering, Weak, block_on, lock};
 use crate::value::clock::Clock;

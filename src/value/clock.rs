@@ -113,6 +113,11 @@ impl Now {
         mono: i64::MIN,
         wall: i64::MIN,
     };
+
+    /// Wall time less monotonic time.
+    pub(crate) fn offset(self) -> i64 {
+        self.wall.saturating_sub(self.mono)
+    }
 }
 
 /// How closely the time has to be known: reading a clock is not free, and there are

@@ -190,7 +190,7 @@ impl World {
             .as_mut()
             .expect("it is there until it is dropped");
         let health = process.sim.app().health();
-        if !health.is_good() {
+        if !health.is_healthy() {
             return Err(format!("in the end there is {health:?}"));
         }
         let left = process.sim.app().jobs();

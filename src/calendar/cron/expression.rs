@@ -9,7 +9,6 @@ use time::{OffsetDateTime, UtcOffset};
 
 use crate::calendar::cron::wall::WallPattern;
 use crate::calendar::zone::time_zone::Zone;
-use crate::sync::primitives::{Arc, AtomicUsize, OnceLock, Ordering};
 use crate::value::error::CronError;
 
 /// A cron expression: a rule for the times at which something is due.
@@ -311,74 +310,3 @@ impl Iterator for Upcoming<'_> {
 }
 
 impl FusedIterator for Upcoming<'_> {}
-
-/// The cron expressions that a job has gone by.
-///
-/// A job can be replaced at any time, and a handle gives its expression as a
-/// reference: so none is taken away while the job is there. Each is kept once,
-/// however often the job comes back to it.
-#[derive(Debug, Default)]
-pub(crate) struct CronTexts {
-    first: OnceLock<Box<CronText>>,
-    /// Which one is the present one, from 1; 0 for none.
-    present: AtomicUsize,
-}
-
-#[derive(Debug)]
-struct CronText {
-    cron: Arc<Cron>,
-    next: OnceLock<Box<CronText>>,
-}
-
-impl CronTexts {
-    /// Those of a job that begins with this one.
-    #[inline]
-    pub(crate) fn of(cron: Option<&Arc<Cron>>) -> OnceLock<Box<Self>> {
-        let texts = OnceLock::new();
-        if cron.is_some() {
-            texts.get_or_init(Box::<Self>::default).set(cron);
-        }
-        texts
-    }
-
-    /// By one caller at a time.
-    pub(crate) fn set(&self, cron: Option<&Arc<Cron>>) {
-        let Some(cron) = cron else {
-            return self.present.store(0, Ordering::Release);
-        };
-        let mut number = 1;
-        let mut end = &self.first;
-        while let Some(text) = end.get() {
-            if text.cron == *cron {
-                break;
-            }
-            number += 1;
-            end = &text.next;
-        }
-        end.get_or_init(|| {
-            Box::new(CronText {
-                cron: cron.clone(),
-                next: OnceLock::new(),
-            })
-        });
-        // Release, for the acquire of `get`: the text is there before its number.
-        self.present.store(number, Ordering::Release);
-    }
-
-    pub(crate) fn get(&self) -> Option<&str> {
-        let number = self.present.load(Ordering::Acquire).checked_sub(1)?;
-        let texts = std::iter::successors(self.first.get(), |text| text.next.get());
-        texts.map(|text| text.cron.as_str()).nth(number)
-    }
-}
-
-impl Drop for CronTexts {
-    /// One after the other: each in the drop of the one before would go as deep
-    /// as there are texts.
-    fn drop(&mut self) {
-        let mut next = self.first.take();
-        while let Some(mut text) = next {
-            next = text.next.take();
-        }
-    }
-}

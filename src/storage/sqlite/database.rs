@@ -172,7 +172,7 @@ impl SqliteStorage {
     /// # let path = std::env::temp_dir().join("jobber-doc-there-is-no-such-file.db");
     /// let result = SqliteStorage::inspect(path, |loaded| {
     ///     if let Loaded::Job(job) = loaded {
-    ///         println!("{} of {} is due at {}", job.id, job.task, job.progress.due);
+    ///         println!("{} of {} is due at {}", job.id(), job.task(), job.due());
     ///     }
     /// });
     /// assert!(result.is_err());

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
 
 use crate::job::record::{
-    JobRecord, ProgressRecord, RecurringProgress, RecurringRecord, TriggerRecord,
+    JobRecord, ProgressRecord, RECORD_VERSION, RecurringProgress, RecurringRecord, TriggerRecord,
 };
 use crate::storage::contract::{Change, Loaded};
 use crate::value::id::JobId;
@@ -95,7 +95,7 @@ fn put(insert: &mut Statement<'_>, record: &JobRecord) -> rusqlite::Result<()> {
     let Times {
         due,
         nominal,
-        started_at,
+        start_intent,
     } = Times::of(progress);
     let (options, recurring) = (
         options.map(json).transpose()?,
@@ -104,8 +104,8 @@ fn put(insert: &mut Statement<'_>, record: &JobRecord) -> rusqlite::Result<()> {
     let insert = id.with_text(|id| {
         insert.execute(params![
             id,
-            task,
-            args,
+            &**task,
+            &**args,
             due.as_str(),
             nominal.as_str(),
             trigger.name(),
@@ -114,7 +114,7 @@ fn put(insert: &mut Statement<'_>, record: &JobRecord) -> rusqlite::Result<()> {
             zone,
             progress.attempts,
             progress.last_failure.map(JobStatus::as_str),
-            started_at.as_ref().map(Stamp::as_str),
+            start_intent.as_ref().map(Stamp::as_str),
             timestamp::write(*scheduled_at).as_str(),
             options,
             recurring,
@@ -133,7 +133,7 @@ fn advance(
     let Times {
         due,
         nominal,
-        started_at,
+        start_intent,
     } = Times::of(progress);
     let recurring = recurring.map(json).transpose()?;
     let update = id.with_text(|id| {
@@ -143,7 +143,7 @@ fn advance(
             nominal.as_str(),
             progress.attempts,
             progress.last_failure.map(JobStatus::as_str),
-            started_at.as_ref().map(Stamp::as_str),
+            start_intent.as_ref().map(Stamp::as_str),
             recurring,
         ])
     });
@@ -154,7 +154,7 @@ fn advance(
 struct Times {
     due: Stamp,
     nominal: Stamp,
-    started_at: Option<Stamp>,
+    start_intent: Option<Stamp>,
 }
 
 impl Times {
@@ -166,11 +166,11 @@ impl Times {
         } else {
             timestamp::write(progress.nominal)
         };
-        let started_at = progress.started_at.map(timestamp::write);
+        let start_intent = progress.start_intent.map(timestamp::write);
         Self {
             due,
             nominal,
-            started_at,
+            start_intent,
         }
     }
 }
@@ -205,16 +205,25 @@ impl<'a> Columns<'a> {
 
     /// The record, or the reason why the row is not a valid record.
     pub fn read(&self) -> Loaded {
-        match self.record() {
-            Ok(record) => Loaded::Job(Box::new(record)),
-            Err(reason) => {
-                let [id, task, ..] = self.0;
-                Loaded::Unreadable {
+        let [id, task, .., version] = self.0;
+        // The version first: another one may have other columns and fields.
+        match integer("version", version) {
+            Ok(version) if version != RECORD_VERSION => {
+                return Loaded::OtherVersion {
                     id: shown(id).as_str().into(),
                     task: shown(task),
-                    reason,
-                }
+                    version,
+                };
             }
+            _ => {}
+        }
+        match self.record() {
+            Ok(record) => Loaded::Job(Box::new(record)),
+            Err(reason) => Loaded::Unreadable {
+                id: shown(id).as_str().into(),
+                task: shown(task),
+                reason,
+            },
         }
     }
 
@@ -231,7 +240,7 @@ impl<'a> Columns<'a> {
             zone,
             attempts,
             last_failure,
-            started_at,
+            start_intent,
             scheduled_at,
             options,
             progress,
@@ -279,7 +288,7 @@ impl<'a> Columns<'a> {
                         .parse()
                         .map_err(|error| format!("last_failure: {error}"))
                 })?,
-                started_at: optional(started_at, |at| time("started_at", at))?,
+                start_intent: optional(start_intent, |at| time("started_at", at))?,
                 recurring,
             },
         })

@@ -169,7 +169,7 @@ pub enum UnresolvedReason {
     #[error(
         "the record is of version {found}, and this version of jobber knows versions up to {known}"
     )]
-    NewerVersion {
+    OtherVersion {
         /// The version of the record.
         found: u32,
         /// The newest that this version knows.

@@ -1,0 +1,66 @@
+//! [`RunHistory`]: which times of a recurring job were run.
+
+use crate::calendar::recurrence::Recurrence;
+
+/// Which times of a recurring job were run: all up to `last`, except those in
+/// `skipped`.
+///
+/// Only a wall clock that is set back needs this: it comes to the same times again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RunHistory {
+    /// The latest time that was run. Before the first run: the time of scheduling.
+    pub(crate) last: i64,
+    pub(crate) has_run: bool,
+    pub(crate) skipped: Option<SkippedRange>,
+}
+
+/// The times after `from` and before `to` were not run: the wall clock jumped over
+/// them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SkippedRange {
+    pub(crate) from: i64,
+    pub(crate) to: i64,
+}
+
+impl RunHistory {
+    /// Of a job that was scheduled at `scheduled_at` and has not run.
+    pub(crate) fn starting_at(scheduled_at: i64) -> Self {
+        Self {
+            last: scheduled_at,
+            has_run: false,
+            skipped: None,
+        }
+    }
+
+    /// Every time up to this one was run.
+    pub(crate) fn complete_up_to(&self) -> i64 {
+        if !self.has_run {
+            // The clock by which the job was scheduled may have been wrong.
+            return i64::MIN;
+        }
+        self.skipped.map_or(self.last, |skipped| skipped.from)
+    }
+
+    /// Whether `nominal` was run.
+    pub(crate) fn contains(&self, nominal: i64) -> bool {
+        self.skipped
+            .is_some_and(|skipped| skipped.to <= nominal && nominal <= self.last)
+    }
+
+    /// Enters a run for `nominal`.
+    pub(crate) fn enter(&mut self, nominal: i64, recurrence: &Recurrence) {
+        let is_first = !std::mem::replace(&mut self.has_run, true);
+        if nominal > self.last || is_first {
+            let next = recurrence.next_after(self.last);
+            if next.is_some_and(|next| next < nominal) {
+                self.skipped = Some(SkippedRange {
+                    from: self.last,
+                    to: nominal,
+                });
+            }
+            self.last = nominal;
+        } else if let Some(skipped) = &mut self.skipped {
+            skipped.from = skipped.from.max(nominal);
+        }
+    }
+}

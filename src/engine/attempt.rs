@@ -1,0 +1,429 @@
+//! The attempts of a job: how they begin, how they end.
+
+use std::mem::needs_drop;
+
+use crate::engine::events::JobEventKind;
+use crate::engine::job_state::{AfterLock, Discarded, JobState, State, look};
+use crate::job::lifecycle::{AfterAttempt, AttemptEnd, BeginOutcome, Begun, TimerOutcome};
+use crate::job::live_job::{Attempt, AttemptFailure, ExecutorJob, Exit, Fired, TimerJob};
+use crate::job::outcome::{Failure, Outcome};
+use crate::job::phase::Phase;
+use crate::job::stop::Control;
+use crate::sync::panics::{catch_panic, drop_catching_panic};
+use crate::sync::primitives::{Arc, MutexGuard};
+use crate::timer::heap::Kind;
+use crate::value::clock::{Due, Look, Now, to_nanos};
+use crate::value::error::BoxError;
+use crate::value::retry::RetryHint;
+
+/// What ended an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum EndedBy {
+    /// Its body, which is over.
+    Body,
+    /// A panic of its body, which is about to be dropped by its poller.
+    Panic,
+    /// The executor, which has dropped it.
+    ExecutorDrop,
+    /// Its timeout. Its body is still there.
+    Timeout,
+}
+
+/// An attempt that has begun, without its body.
+struct Started<A> {
+    begun: Begun,
+    args: AttemptArgs<A>,
+}
+
+/// Where the arguments of an attempt come from.
+enum AttemptArgs<A> {
+    /// These, and the job may need them again.
+    Copied(A),
+    /// These, for the last time.
+    Taken(A),
+    /// The JSON of a durable job.
+    Json(Arc<str>),
+    Missing,
+}
+
+impl<A, R> ExecutorJob for JobState<A, R>
+where
+    A: Clone + Send + Sync + 'static,
+    R: Send + Sync + 'static,
+{
+    fn is_blocking(&self) -> bool {
+        self.task.is_blocking
+    }
+
+    fn begin(self: Arc<Self>) -> Option<Attempt> {
+        let started = self.start()?;
+        self.begin_started(started)
+    }
+
+    fn fire_and_begin(self: Arc<Self>, now: Now) -> Option<Attempt> {
+        // A plain job needs one lock for both.
+        let started = {
+            let (mut state, shown_now) = self.lock_with_time(|_| Look::None);
+            let is_simple = state.life.is_plain() && self.task.timeout.is_none();
+            match is_simple.then(|| self.ask_timer(&mut state, now)) {
+                None => None,
+                Some(TimerOutcome::Start { .. }) => Some(self.start_locked(state, shown_now)?),
+                Some(_) => return None,
+            }
+        };
+        match started {
+            Some(started) => self.begin_started(started),
+            None => match self.on_timer(now) {
+                Fired::Start => self.begin(),
+                Fired::Settled => None,
+            },
+        }
+    }
+
+    fn refuse(&self) {
+        {
+            let (mut state, now) = self.lock_with_time(|_| Look::ForShow);
+            if let Some(effects) = state.life.refuse(now) {
+                let mut after = AfterLock::default();
+                self.follow(&mut state, effects, now, &mut after);
+                let discarded = self.unlock(state, after);
+                self.discard(discarded, true);
+                return;
+            }
+        }
+        // In memory: an attempt that has failed, without a step of the task.
+        let Some(Started { begun, args }) = self.start() else {
+            return;
+        };
+        let mut spare = match args {
+            AttemptArgs::Copied(args) | AttemptArgs::Taken(args) => Some(args),
+            AttemptArgs::Json(_) | AttemptArgs::Missing => None,
+        };
+        {
+            let mut state = self.lock();
+            if state.life.number() == begun.number {
+                // For a retry, or the next run.
+                spare = spare.and_then(|args| state.args.put_back(args));
+            }
+        }
+        drop_catching_panic(spare);
+        self.fail_attempt(begun.number, AttemptFailure::Dropped);
+        self.body_gone(begun.number);
+    }
+
+    fn fail_attempt(&self, attempt: u32, how: AttemptFailure) {
+        let (failure, by) = match how {
+            AttemptFailure::Panicked(message) => (Failure::Panicked(message), EndedBy::Panic),
+            AttemptFailure::Dropped => (Failure::executor_dropped(), EndedBy::ExecutorDrop),
+        };
+        let (discarded, _) = self.end_attempt(attempt, Err(failure), by);
+        self.discard(discarded, true);
+    }
+
+    fn body_gone(&self, attempt: u32) {
+        let (mut state, now) = self.lock_with_time(|state| Look::exact_if(state.life.is_overdue()));
+        if state.life.number() != attempt || !state.life.has_body() {
+            return;
+        }
+        state.life.body_gone();
+        let mut after = AfterLock::default();
+        self.arm_if_overdue(&mut state, now, &mut after);
+        let discarded = self.unlock(state, after);
+        self.discard(discarded, true);
+    }
+
+    fn control(&self, attempt: u32) -> Arc<Control> {
+        let mut state = self.lock();
+        if state.life.number() != attempt || !state.life.phase().is_running() {
+            return Arc::new(Control::killed());
+        }
+        let control = state.life.control().clone();
+        drop(state);
+        if self.hub().is_stopping() {
+            control.ask();
+        }
+        control
+    }
+
+    fn leave(&self) {
+        let hub = self.hub();
+        hub.removed(hub.remove(self.core.slot));
+    }
+}
+
+impl<A, R> JobState<A, R>
+where
+    A: Clone + Send + Sync + 'static,
+    R: Send + Sync + 'static,
+{
+    /// The function of the task has returned. A result that comes too late is dropped.
+    pub(crate) fn finish(&self, attempt: u32, result: Result<R, BoxError>) -> Exit {
+        let result = result.map_err(|error| Failure::Error(Arc::from(error)));
+        let (discarded, exit) = self.end_attempt(attempt, result, EndedBy::Body);
+        self.discard(discarded, true);
+        exit
+    }
+
+    /// The attempt takes too long. On the thread of the timer.
+    pub(crate) fn time_out(&self, attempt: u32, failure: Failure) {
+        let (discarded, _) = self.end_attempt(attempt, Err(failure), EndedBy::Timeout);
+        self.discard(discarded, false);
+    }
+
+    /// Begins an attempt, if the job is to start.
+    fn start(&self) -> Option<Started<A>> {
+        let timeout = self.task.timeout;
+        let (state, now) = self.lock_with_time(|state| match look(&state.life) {
+            Look::None if timeout.is_some() => Look::ForShow,
+            look => look,
+        });
+        self.start_locked(state, now)
+    }
+
+    fn start_locked(&self, mut state: MutexGuard<'_, State<A, R>>, now: Now) -> Option<Started<A>> {
+        let hub = self.hub();
+        let mut after = AfterLock::default();
+        let is_plain = state.life.is_plain();
+        let begun = match state
+            .life
+            .begin((!is_plain).then_some(now), hub.is_stopping())
+        {
+            BeginOutcome::Begin(begun) => begun,
+            BeginOutcome::Shut(effects) => {
+                self.follow(&mut state, effects, now, &mut after);
+                self.arm_if_overdue(&mut state, now, &mut after);
+                let discarded = self.unlock(state, after);
+                self.discard(discarded, true);
+                return None;
+            }
+            BeginOutcome::Nothing => return None,
+        };
+        self.core.status.publish(state.life.phase().status());
+        let retries = self
+            .task
+            .backoff
+            .as_ref()
+            .map_or(0, |backoff| backoff.retries());
+        let json = state.life.definition().and_then(|d| d.args.clone());
+        let args = match json {
+            Some(json) => AttemptArgs::Json(json),
+            None => match state.args.take() {
+                Some(args) if state.life.may_run_again(retries) => AttemptArgs::Copied(args),
+                Some(args) => AttemptArgs::Taken(args),
+                None => AttemptArgs::Missing,
+            },
+        };
+        if let Some(timeout) = self.task.timeout {
+            let due = Due::Mono(now.mono.saturating_add(timeout.nanos));
+            state.life.set_timer(Some(due));
+            after.wake = hub.arm(self.core.slot, due, Kind::Look, now);
+        }
+        self.event(&mut state, now, |_| JobEventKind::Started {
+            run: begun.run,
+            attempt: begun.attempt,
+        });
+        let discarded = self.unlock(state, after);
+        self.discard(discarded, true);
+        Some(Started { begun, args })
+    }
+
+    /// Calls the function of an attempt that has started.
+    fn begin_started(self: Arc<Self>, started: Started<A>) -> Option<Attempt> {
+        let Started { begun, args } = started;
+        let number = begun.number;
+        let args = match args {
+            AttemptArgs::Taken(args) => Ok(args),
+            AttemptArgs::Copied(args) => match self.copy_args(number, args) {
+                Some(copy) => copy,
+                None => {
+                    self.body_gone(number);
+                    return None;
+                }
+            },
+            AttemptArgs::Json(json) => self.decode(&json),
+            AttemptArgs::Missing => Err("the job has no arguments left".into()),
+        };
+        // The function is code of a user, and may panic before it returns a future.
+        let body =
+            args.and_then(|args| catch_panic(|| (self.task.body)(self.clone(), begun, args)));
+        match body {
+            Ok(body) => Some(Attempt { number, body }),
+            Err(message) => {
+                self.fail_attempt(number, AttemptFailure::Panicked(message));
+                self.body_gone(number);
+                None
+            }
+        }
+    }
+
+    /// Reads the arguments of a durable job.
+    fn decode(&self, json: &str) -> Result<A, Arc<str>> {
+        let Some(durability) = &self.task.durability else {
+            return Err("the task is not durable".into());
+        };
+        // Serde's implementations are code of a user.
+        match catch_panic(|| durability.codec.decode(json)) {
+            Ok(Ok(args)) => Ok(args),
+            Ok(Err(error)) => Err(format!("the arguments can't be read: {error}").into()),
+            Err(message) => Err(message),
+        }
+    }
+
+    /// A copy of the arguments for an attempt. The job keeps the arguments themselves.
+    /// `None` if the attempt is over by then.
+    fn copy_args(&self, attempt: u32, args: A) -> Option<Result<A, Arc<str>>> {
+        // `clone` is code of a user: not under the lock.
+        let copy = catch_panic(|| args.clone());
+        let mut state = self.lock();
+        let is_current = state.life.number() == attempt;
+        let is_running = is_current && state.life.phase().is_running();
+        let mut spare = Some(args);
+        if is_current && !state.life.phase().is_ended() {
+            spare = spare.and_then(|args| state.args.put_back(args));
+        }
+        drop(state);
+        drop_catching_panic(spare);
+        if is_running {
+            return Some(copy);
+        }
+        drop_catching_panic(copy);
+        None
+    }
+
+    /// An attempt is over. Returns what is to be dropped, and who takes the job out of
+    /// the table.
+    fn end_attempt(
+        &self,
+        attempt: u32,
+        result: Result<R, Failure>,
+        by: EndedBy,
+    ) -> (Discarded<A, R>, Exit) {
+        let failure = result.as_ref().err().map(Failure::status);
+        // Looks into the error of the task: not under the lock.
+        let hint = result.as_ref().err().map(Failure::retry_hint);
+        let (mut state, now) = self.lock_with_time(|state| match look(&state.life) {
+            _ if state.life.has_next() => Look::Exact,
+            Look::None if failure.is_some() => Look::ForShow,
+            look => look,
+        });
+        let mut after = AfterLock::default();
+        if state.life.number() != attempt || !state.life.phase().is_running() {
+            // It was over before.
+            drop(state);
+            if by == EndedBy::Body {
+                self.body_gone(attempt);
+            }
+            after.discarded.result = Some(result);
+            return (after.discarded, Exit::Done);
+        }
+        if by == EndedBy::Body {
+            state.life.body_gone();
+        }
+        if self.is_void(&state, by) && state.life.void_attempt() {
+            if state.life.leave_to_next_process() {
+                after.set_removed(self.hub().leave_to_next_process(self.core.slot));
+            }
+            after.discarded.result = Some(result);
+            return (self.unlock(state, after), Exit::Done);
+        }
+        let retry = hint.and_then(|hint| self.retry_delay(&state, hint));
+        let is_stopping = self.hub().is_stopping();
+        let random = || self.hub().random();
+        let end = state
+            .life
+            .end_attempt(failure, retry, is_stopping, now, random);
+        if by == EndedBy::Timeout {
+            after.killed = state.life.take_control();
+        }
+        after.ends_turn = state.life.end_turn();
+        let exit = self.leave_later(&state, by, &mut after);
+        self.enter_result(&mut state, result, end, &mut after);
+        self.report(&mut state, end, now);
+        self.follow(&mut state, end.effects, now, &mut after);
+        (self.unlock(state, after), exit)
+    }
+
+    /// Whether an attempt counts as not made, because the next process makes it: its
+    /// durable job was dropped while the app stops, or the store is closed.
+    fn is_void(&self, state: &State<A, R>, by: EndedBy) -> bool {
+        let hub = self.hub();
+        let Some(store) = hub.store.as_ref().filter(|_| state.life.concerns_store()) else {
+            return false;
+        };
+        !store.is_open() || (by == EndedBy::ExecutorDrop && hub.is_stopping())
+    }
+
+    /// After how long a failed attempt is tried again, in nanoseconds.
+    fn retry_delay(&self, state: &State<A, R>, hint: RetryHint) -> Option<i64> {
+        let backoff = self.task.backoff.as_ref()?;
+        let attempts = state.life.attempts().saturating_add(1);
+        if attempts > backoff.retries() {
+            return None;
+        }
+        let delay = match hint {
+            RetryHint::Never => return None,
+            RetryHint::After(delay) => delay,
+            RetryHint::None => backoff.delay(attempts, self.hub().random()),
+        };
+        Some(to_nanos(delay).unwrap_or(i64::MAX))
+    }
+
+    /// The runner of many jobs takes a job that has ended out of the table later, with
+    /// others, if nobody can notice: by its id the next job may come at once, and a value
+    /// may have a drop that somebody waits for.
+    fn leave_later(&self, state: &State<A, R>, by: EndedBy, after: &mut AfterLock<A, R>) -> Exit {
+        let is_plain_end = state.life.is_plain() && state.life.phase().is_ended();
+        if by == EndedBy::Body && is_plain_end && !self.core.is_named && !needs_drop::<R>() {
+            after.leaves_table_later = true;
+            return Exit::MustRemove;
+        }
+        Exit::Done
+    }
+
+    /// Keeps the result of a run that has ended, before its status becomes visible.
+    fn enter_result(
+        &self,
+        state: &mut State<A, R>,
+        result: Result<R, Failure>,
+        end: AttemptEnd,
+        after: &mut AfterLock<A, R>,
+    ) {
+        let is_end = matches!(end.next, AfterAttempt::End(_));
+        let is_hidden = state.life.is_hidden();
+        if end.starts_over {
+            after.discarded.outcome = state.outcome.set(Outcome::None, is_hidden);
+            after.discarded.result = Some(result);
+        } else if is_end || end.run.is_some() {
+            after.discarded.outcome = state.outcome.set(Outcome::of(result), is_hidden);
+        } else {
+            after.discarded.result = Some(result);
+        }
+        if end.took_next {
+            after.discarded.next_args = state.args.advance();
+        }
+    }
+
+    fn report(&self, state: &mut State<A, R>, end: AttemptEnd, now: Now) {
+        if let Some(run) = end.run {
+            self.event(state, now, |state| {
+                JobEventKind::RunEnded(self.run(state, run))
+            });
+        }
+        match end.next {
+            AfterAttempt::Run {
+                misfire: Some(nominal),
+                ..
+            } => self.event(state, now, |state| JobEventKind::Misfired {
+                next: self.time(state, nominal),
+            }),
+            AfterAttempt::Retry { due, attempts } => {
+                self.event(state, now, |state| JobEventKind::Retrying {
+                    attempt: attempts,
+                    due: self.time(state, due.as_wall(now)),
+                });
+            }
+            AfterAttempt::Run { misfire: None, .. } | AfterAttempt::End(_) => {}
+        }
+        debug_assert!(!matches!(state.life.phase(), Phase::Running));
+    }
+}

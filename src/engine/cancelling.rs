@@ -1,0 +1,84 @@
+//! `cancel`, `abort`: a job is taken out of its schedule.
+
+use crate::engine::events::JobEventKind;
+use crate::engine::job_state::{AfterLock, JobState, State};
+use crate::job::live_job::{Cancelled, Cancelling};
+use crate::job::phase::Phase;
+use crate::job::sync_state::CommitWaiter;
+use crate::sync::waiter::Reply;
+use crate::value::clock::Look;
+use crate::value::error::StorageError;
+
+pub(crate) fn cancel<A, R>(job: &JobState<A, R>, how: Cancelling) -> Cancelled
+where
+    A: Clone + Send + Sync + 'static,
+    R: Send + Sync + 'static,
+{
+    let (mut state, now) = job.lock_with_time(|state| match how {
+        Cancelling::Cancel => Look::None,
+        Cancelling::Abort => crate::engine::job_state::look(&state.life),
+    });
+    if state.life.phase().is_ended() {
+        // Its end is visible once the store was tried for it.
+        let mut after = AfterLock::default();
+        let reply = match state.life.is_hidden() {
+            true => wait_for_store(job, &mut state, &mut after),
+            false => None,
+        };
+        job.discard(job.unlock(state, after), true);
+        return Cancelled { did: false, reply };
+    }
+    if !may_tell_store(job, &state) {
+        // The app has stopped, and the job is the next process's.
+        let reply = Reply::new();
+        reply.give(Err(StorageError::Closed));
+        let (did, reply) = (false, Some(reply));
+        return Cancelled { did, reply };
+    }
+    let mut after = AfterLock::default();
+    let (effects, run) = match how {
+        Cancelling::Cancel => match state.life.cancel() {
+            Some(effects) => (effects, None),
+            None => return Cancelled::now(false),
+        },
+        Cancelling::Abort => match state.life.abort(now) {
+            Some(aborted) => aborted,
+            None => return Cancelled::now(false),
+        },
+    };
+    if let Some(run) = run {
+        job.event(&mut state, now, |state| {
+            JobEventKind::RunEnded(job.run(state, run))
+        });
+    }
+    if state.life.phase() == Phase::Cancelling {
+        after.discarded.next_args = state.args.drop_next();
+    }
+    job.follow(&mut state, effects, now, &mut after);
+    let reply = wait_for_store(job, &mut state, &mut after);
+    job.discard(job.unlock(state, after), true);
+    Cancelled { did: true, reply }
+}
+
+/// Whether the store can be told of a change, if it has to be.
+fn may_tell_store<A, R>(job: &JobState<A, R>, state: &State<A, R>) -> bool {
+    !state.life.concerns_store() || job.task.hub.store.as_ref().is_none_or(|s| s.is_open())
+}
+
+/// Waits until the store was tried for the present state of the job, if it was not.
+fn wait_for_store<A, R>(
+    job: &JobState<A, R>,
+    state: &mut State<A, R>,
+    after: &mut AfterLock<A, R>,
+) -> Option<CommitWaiter>
+where
+    A: Clone + Send + Sync + 'static,
+    R: Send + Sync + 'static,
+{
+    let waiter = Reply::new();
+    let needs_message = state.life.wait_for_store(&waiter)?;
+    if needs_message {
+        job.send_changed(after);
+    }
+    Some(waiter)
+}

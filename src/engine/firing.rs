@@ -1,0 +1,167 @@
+//! What the timer does with a job.
+
+use crate::engine::events::JobEventKind;
+use crate::engine::job_state::{AfterLock, JobState, State};
+use crate::job::lifecycle::{CatchUp, TimerOutcome};
+use crate::job::live_job::{Fired, TimerJob};
+use crate::job::outcome::Failure;
+use crate::job::phase::Phase;
+use crate::sync::primitives::MutexGuard;
+use crate::timer::heap::Kind;
+use crate::value::clock::{Due, Look, MonoNanos, Now, WallNanos};
+
+impl<A, R> TimerJob for JobState<A, R>
+where
+    A: Clone + Send + Sync + 'static,
+    R: Send + Sync + 'static,
+{
+    fn on_timer(&self, now: Now) -> Fired {
+        let mut state = self.lock();
+        let hub = self.hub();
+        if state.life.catch_up() == CatchUp::Waits && state.life.phase() == Phase::Waiting {
+            state.life.set_catch_up(CatchUp::HasTurn);
+            hub.turn_begins();
+        }
+        let outcome = self.ask_timer(&mut state, now);
+        let mut after = AfterLock::default();
+        match outcome {
+            TimerOutcome::Nothing => return Fired::Settled,
+            TimerOutcome::Start { misfire } => {
+                self.misfire_event(&mut state, now, misfire);
+                drop(state);
+                hub.events.deliver();
+                return Fired::Start;
+            }
+            TimerOutcome::TimedOut { attempt } => {
+                drop(state);
+                if let Some(timeout) = self.task.timeout {
+                    self.time_out(attempt, Failure::TimedOut(timeout.limit));
+                }
+                return Fired::Settled;
+            }
+            TimerOutcome::Rearm(due) => {
+                after.ends_turn = state.life.end_turn();
+                after.wake = hub.arm(self.core.slot, due, self.key_kind(&state), now);
+            }
+            TimerOutcome::Persist { misfire, effects } => {
+                self.misfire_event(&mut state, now, misfire);
+                self.follow(&mut state, effects, now, &mut after);
+            }
+            TimerOutcome::Later {
+                misfire, effects, ..
+            } => {
+                after.ends_turn = state.life.end_turn();
+                self.misfire_event(&mut state, now, Some(misfire));
+                self.follow(&mut state, effects, now, &mut after);
+            }
+            TimerOutcome::Over { effects, .. } => {
+                self.follow(&mut state, effects, now, &mut after);
+            }
+        }
+        let discarded = self.unlock(state, after);
+        // No code of a user runs on the thread of the timer.
+        self.discard(discarded, false);
+        Fired::Settled
+    }
+
+    fn on_step_back(&self, now: Now) {
+        let hub = self.hub();
+        let mut state = self.lock();
+        if hub.is_stopping() {
+            return;
+        }
+        let Some((_, effects)) = state.life.on_step_back(now, || hub.random()) else {
+            return;
+        };
+        let mut after = AfterLock::default();
+        self.follow(&mut state, effects, now, &mut after);
+        let discarded = self.unlock(state, after);
+        self.discard(discarded, false);
+    }
+
+    fn wait_for_turn(&self, at_the_latest: MonoNanos) {
+        let (mut state, now) = self.lock_with_time(|_| Look::Exact);
+        if state.life.phase() != Phase::Waiting {
+            return;
+        }
+        state.life.set_catch_up(CatchUp::Waits);
+        let due = Due::Mono(at_the_latest);
+        let wake = self.hub().arm(self.core.slot, due, Kind::Look, now);
+        drop(state);
+        self.hub().wake(wake);
+    }
+
+    fn take_turn(&self) -> bool {
+        let (mut state, now) = self.lock_with_time(|_| Look::Exact);
+        if state.life.catch_up() != CatchUp::Waits {
+            return false;
+        }
+        state.life.set_catch_up(CatchUp::HasTurn);
+        let hub = self.hub();
+        let may_start = state.life.phase() == Phase::Waiting && !hub.is_stopping();
+        let due = state.life.timer().filter(|_| may_start);
+        let wake = due.map(|due| hub.arm(self.core.slot, due, self.key_kind(&state), now));
+        drop(state);
+        hub.wake(wake.unwrap_or_default());
+        true
+    }
+
+    fn stop(&self) {
+        let (mut state, now) = self.lock_with_time(|_| Look::Exact);
+        let mut after = AfterLock::default();
+        if state.life.phase().is_running() {
+            let control = state.life.existing_control().cloned();
+            drop(state);
+            if let Some(control) = control {
+                control.ask();
+            }
+            return;
+        }
+        self.stop_locked(&mut state, now, &mut after);
+        let discarded = self.unlock(state, after);
+        self.discard(discarded, true);
+    }
+}
+
+impl<A, R> JobState<A, R>
+where
+    A: Clone + Send + Sync + 'static,
+    R: Send + Sync + 'static,
+{
+    pub(crate) fn ask_timer(
+        &self,
+        state: &mut MutexGuard<'_, State<A, R>>,
+        now: Now,
+    ) -> TimerOutcome {
+        let hub = self.hub();
+        let is_at_most_once = self.is_at_most_once();
+        state
+            .life
+            .on_timer(now, is_at_most_once, hub.is_stopping(), || hub.random())
+    }
+
+    /// The job runs, or will run, for this time, and others were missed.
+    fn misfire_event(&self, state: &mut State<A, R>, now: Now, misfire: Option<WallNanos>) {
+        if let Some(nominal) = misfire {
+            self.event(state, now, |state| JobEventKind::Misfired {
+                next: self.time(state, nominal),
+            });
+        }
+    }
+
+    /// The app stops, and no attempt of the job runs.
+    pub(crate) fn stop_locked(
+        &self,
+        state: &mut State<A, R>,
+        now: Now,
+        after: &mut AfterLock<A, R>,
+    ) {
+        let Some((effects, is_left)) = state.life.stop() else {
+            return;
+        };
+        self.follow(state, effects, now, after);
+        if is_left && state.life.leave_to_next_process() {
+            after.set_removed(self.hub().leave_to_next_process(self.core.slot));
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! New jobs on their way to the store.
+
+use crate::engine::job_state::JobState;
+use crate::job::live_job::{JobView, StoredJob};
+use crate::job::record::JobRecord;
+use crate::storage::contract::Change;
+use crate::storage::inbox::Message;
+use crate::storage::proposal::{Proposal, PulledProposal};
+use crate::storage::writer::Writer;
+use crate::sync::primitives::Arc;
+use crate::sync::waiter::Reply;
+use crate::value::clock::Due;
+use crate::value::error::{ScheduleError, StorageError};
+use crate::value::id::JobId;
+
+/// What the store says to a new job.
+pub(crate) struct Inserted<A, R> {
+    pub(crate) result: Result<Arc<JobState<A, R>>, ScheduleError>,
+    /// What the store was given, to be freed by the submitter.
+    _change: Option<Change>,
+}
+
+/// A new job, with a reserved id.
+struct NewJob<A, R> {
+    job: Arc<JobState<A, R>>,
+    due: Due,
+    reply: Arc<Reply<Inserted<A, R>>>,
+}
+
+/// Asks the store to keep a new job, for which an id and a slot are reserved.
+pub(crate) fn insert<A, R>(
+    job: Arc<JobState<A, R>>,
+    due: Due,
+) -> Result<Arc<Reply<Inserted<A, R>>>, ScheduleError>
+where
+    A: Clone + Send + Sync + 'static,
+    R: Send + Sync + 'static,
+{
+    let task = job.task.clone();
+    let Some(store) = &task.hub.store else {
+        // A durable task is not registered without a store.
+        return Err(ScheduleError::Stopped);
+    };
+    let reply = Reply::new();
+    let proposal = NewJob {
+        job,
+        due,
+        reply: reply.clone(),
+    };
+    match store.send(Message::Propose(Box::new(proposal))) {
+        Ok(()) => store.wake_writer(),
+        Err(message) => Writer::refuse_all(vec![message]),
+    }
+    Ok(reply)
+}
+
+impl<A, R> Proposal for NewJob<A, R>
+where
+    A: Clone + Send + Sync + 'static,
+    R: Send + Sync + 'static,
+{
+    fn id(&self) -> &JobId {
+        &self.job.core.id
+    }
+
+    fn job(&self) -> Arc<dyn StoredJob> {
+        self.job.clone()
+    }
+
+    fn taken_over(&mut self) -> Option<Box<JobRecord>> {
+        self.job.hub().unresolved_record(&self.job.core.id)
+    }
+
+    fn pull(&mut self) -> Option<PulledProposal> {
+        if Arc::strong_count(&self.reply) == 1 {
+            // Nobody waits for it any more: it is withdrawn.
+            self.job.hub().give_up(&*self.job);
+            return None;
+        }
+        let state = self.job.lock();
+        let record = state.life.row()?.to_record(&self.job.core.id);
+        Some(PulledProposal {
+            version: 0,
+            record: Some(Box::new(record)),
+        })
+    }
+
+    fn answer(&mut self, result: Result<Option<Change>, StorageError>) {
+        let job = &self.job;
+        let hub = job.hub();
+        let (result, change) = match result {
+            Ok(change) => {
+                job.lock().life.first_stored();
+                hub.admit_stored(job.clone(), self.due);
+                (Ok(job.clone()), change)
+            }
+            Err(error) => {
+                hub.give_up(&**job);
+                (Err(ScheduleError::from_store(error)), None)
+            }
+        };
+        self.reply.answer(Inserted {
+            result,
+            _change: change,
+        });
+    }
+
+    fn wake(self: Box<Self>) {
+        let Self { job, reply, .. } = *self;
+        reply.wake();
+        if Arc::strong_count(&reply) == 1 {
+            drop(reply.take());
+        }
+        drop(reply);
+        job.let_go();
+    }
+}

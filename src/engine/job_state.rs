@@ -1,0 +1,553 @@
+//! [`JobState`]: a job with its types, under its lock.
+//!
+//! The files beside this one implement the traits of `job/live_job.rs` for it. All of them
+//! follow one pattern: take the lock of the job, let the [`Lifecycle`] decide, carry that
+//! out ([`JobState::follow`]), let go of the lock ([`JobState::unlock`]), and only then
+//! drop values of users, wake waiters and touch the timer.
+
+use std::any::Any;
+use std::mem::needs_drop;
+use std::time::Duration;
+
+use crate::engine::events::{Event, JobEventKind};
+use crate::engine::hub::{Hub, Removed};
+use crate::job::codec::Codec;
+use crate::job::lifecycle::{Begun, Lifecycle};
+use crate::job::live_job::{Body, JobCore, LiveJob};
+use crate::job::outcome::{Failure, Outcome};
+use crate::job::phase::{Effects, Phase};
+use crate::job::plan::Plan;
+use crate::job::position::RunSummary;
+use crate::job::stop::Control;
+use crate::registry::table::Wake;
+use crate::storage::inbox::Message;
+use crate::sync::panics::drop_catching_panic;
+use crate::sync::primitives::{Arc, Mutex, MutexGuard, lock};
+use crate::sync::waking::notify_all;
+use crate::timer::heap::Kind;
+use crate::value::clock::{Due, Look, Now, WallNanos};
+use crate::value::error::ScheduleError;
+use crate::value::id::JobId;
+use crate::value::retry::Backoff;
+use crate::value::run::Run;
+use crate::value::status::JobStatus;
+
+/// A registered task.
+///
+/// The alignment keeps it apart from the counts of its `Arc`, which change with each job.
+#[repr(align(128))]
+pub(crate) struct TaskDef<A, R> {
+    pub(crate) name: Arc<str>,
+    /// The name, then the aliases.
+    pub(crate) names: Box<[Arc<str>]>,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) is_blocking: bool,
+    pub(crate) timeout: Option<Timeout>,
+    pub(crate) backoff: Option<Backoff>,
+    pub(crate) durability: Option<Durability<A>>,
+    pub(crate) body: BodyMaker<A, R>,
+}
+
+/// What only a durable task has.
+pub(crate) struct Durability<A> {
+    pub(crate) codec: Codec<A>,
+    /// The intent to start an attempt is stored before the attempt starts.
+    pub(crate) at_most_once: bool,
+}
+
+/// Calls the function of a task. Here the type of the function ends.
+pub(crate) type BodyMaker<A, R> = Box<dyn Fn(Arc<JobState<A, R>>, Begun, A) -> Body + Send + Sync>;
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timeout {
+    pub(crate) limit: Duration,
+    pub(crate) nanos: i64,
+}
+
+impl<A, R> TaskDef<A, R>
+where
+    A: Clone + Send + Sync + 'static,
+    R: Send + Sync + 'static,
+{
+    /// Who handles a job that comes due. If there may be more to it than to start it,
+    /// that is the timer.
+    pub(crate) fn key_kind(&self, is_plain: bool) -> Kind {
+        if is_plain && !self.is_blocking {
+            Kind::Start
+        } else {
+            Kind::Look
+        }
+    }
+
+    /// The arguments as JSON, if the task is durable.
+    pub(crate) fn encode(&self, args: &A) -> Option<Result<Arc<str>, ScheduleError>> {
+        let codec = &self.durability.as_ref()?.codec;
+        let json = codec.encode(args);
+        Some(
+            json.map(Arc::from)
+                .map_err(|reason| ScheduleError::Arguments {
+                    task: self.name.to_string(),
+                    reason,
+                }),
+        )
+    }
+
+    /// The live job of this id, if it is one of this task.
+    pub(crate) fn live(self: &Arc<Self>, id: &JobId) -> Option<Arc<JobState<A, R>>> {
+        self.own(self.hub.find(id)?)
+    }
+
+    /// Whether the live job of this id is one of another task.
+    pub(crate) fn is_of_another_task(self: &Arc<Self>, id: &JobId) -> bool {
+        let job = self.hub.find(id);
+        job.is_some_and(|job| self.own(job).is_none())
+    }
+
+    fn own(self: &Arc<Self>, job: Arc<dyn LiveJob>) -> Option<Arc<JobState<A, R>>> {
+        let job: Arc<dyn Any + Send + Sync> = job;
+        let job = job.downcast::<JobState<A, R>>().ok()?;
+        Arc::ptr_eq(&job.task, self).then_some(job)
+    }
+}
+
+/// One job, with the types of its arguments and its value.
+///
+/// The order puts what every move touches next to the counts of the `Arc`: among a million
+/// jobs, each cache line is a miss.
+#[repr(C)]
+pub(crate) struct JobState<A, R> {
+    pub(crate) core: JobCore,
+    pub(crate) task: Arc<TaskDef<A, R>>,
+    state: Mutex<State<A, R>>,
+}
+
+/// What the lock of a job guards.
+pub(crate) struct State<A, R> {
+    pub(crate) life: Lifecycle,
+    pub(crate) args: Args<A>,
+    /// Of the last run that ended.
+    pub(crate) outcome: Outcome<R>,
+}
+
+/// The arguments of a job in memory. A durable job has its arguments as JSON, in its
+/// definition, and reads them for each attempt.
+pub(crate) enum Args<A> {
+    None,
+    Own(A),
+    /// The second are those of the replacement that follows the running attempt.
+    WithNext(Box<(Option<A>, Option<A>)>),
+}
+
+impl<A> Args<A> {
+    pub(crate) fn of(args: Option<A>) -> Self {
+        args.map_or(Args::None, Args::Own)
+    }
+
+    pub(crate) fn take(&mut self) -> Option<A> {
+        match self {
+            Args::WithNext(both) => both.0.take(),
+            _ => match std::mem::replace(self, Args::None) {
+                Args::Own(args) => Some(args),
+                _ => None,
+            },
+        }
+    }
+
+    /// Puts arguments back that were taken for an attempt. Returns them if there are
+    /// others by now.
+    pub(crate) fn put_back(&mut self, args: A) -> Option<A> {
+        match self {
+            Args::None => *self = Args::Own(args),
+            Args::WithNext(both) if both.0.is_none() => both.0 = Some(args),
+            _ => return Some(args),
+        }
+        None
+    }
+
+    /// Returns those from before.
+    pub(crate) fn replace(&mut self, args: Option<A>) -> Self {
+        std::mem::replace(self, Args::of(args))
+    }
+
+    /// Returns the arguments of a replacement from before.
+    pub(crate) fn set_next(&mut self, next: Option<A>) -> Option<A> {
+        let own = self.take();
+        let before = match std::mem::replace(self, Args::None) {
+            Args::WithNext(both) => both.1,
+            _ => None,
+        };
+        *self = Args::WithNext(Box::new((own, next)));
+        before
+    }
+
+    /// The replacement does not follow any more. Returns its arguments.
+    pub(crate) fn drop_next(&mut self) -> Option<A> {
+        match std::mem::replace(self, Args::None) {
+            Args::WithNext(both) => {
+                let (own, next) = *both;
+                *self = Args::of(own);
+                next
+            }
+            own => {
+                *self = own;
+                None
+            }
+        }
+    }
+
+    /// The replacement takes over. Returns the arguments from before.
+    pub(crate) fn advance(&mut self) -> Option<A> {
+        match std::mem::replace(self, Args::None) {
+            Args::WithNext(both) => {
+                let (own, next) = *both;
+                *self = Args::of(next);
+                own
+            }
+            Args::Own(own) => Some(own),
+            Args::None => None,
+        }
+    }
+
+    fn is_none(&self) -> bool {
+        matches!(self, Args::None)
+    }
+}
+
+/// What is left to do when the lock of the job is gone.
+#[must_use]
+pub(crate) struct AfterLock<A, R> {
+    is_waited_for: bool,
+    pub(crate) wake: Wake,
+    wakes_writer: bool,
+    pub(crate) ends_turn: bool,
+    removed: Removed,
+    /// By which the killed attempt is reached.
+    pub(crate) killed: Option<Arc<Control>>,
+    pub(crate) discarded: Discarded<A, R>,
+    /// If the job has ended: somebody else takes it out of the table.
+    pub(crate) leaves_table_later: bool,
+}
+
+impl<A, R> AfterLock<A, R> {
+    pub(crate) fn set_removed(&mut self, removed: Removed) {
+        self.removed = removed;
+    }
+}
+
+impl<A, R> Default for AfterLock<A, R> {
+    fn default() -> Self {
+        Self {
+            is_waited_for: false,
+            wake: Wake::No,
+            wakes_writer: false,
+            ends_turn: false,
+            removed: Removed::default(),
+            killed: None,
+            discarded: Discarded::default(),
+            leaves_table_later: false,
+        }
+    }
+}
+
+/// Values of users, to be dropped when no lock is held.
+pub(crate) struct Discarded<A, R> {
+    pub(crate) args: Args<A>,
+    pub(crate) next_args: Option<A>,
+    pub(crate) outcome: Outcome<R>,
+    pub(crate) result: Option<Result<R, Failure>>,
+}
+
+impl<A, R> Default for Discarded<A, R> {
+    fn default() -> Self {
+        Self {
+            args: Args::None,
+            next_args: None,
+            outcome: Outcome::None,
+            result: None,
+        }
+    }
+}
+
+impl<A, R> Discarded<A, R> {
+    /// Whether dropping it may run code of a user.
+    pub(crate) fn runs_user_code(&self) -> bool {
+        let args = !self.args.is_none() || self.next_args.is_some();
+        let result = match &self.result {
+            Some(Ok(_)) => needs_drop::<R>(),
+            Some(Err(failure)) => failure.runs_user_code(),
+            None => false,
+        };
+        (args && needs_drop::<A>()) || self.outcome.runs_user_code() || result
+    }
+}
+
+impl<A, R> Drop for State<A, R> {
+    /// These are values of users. A panic in their drop must not reach the thread that
+    /// drops the last handle of the job.
+    fn drop(&mut self) {
+        match std::mem::replace(&mut self.args, Args::None) {
+            Args::None => {}
+            args => drop_catching_panic(args),
+        }
+        if self.outcome.runs_user_code() {
+            drop_catching_panic(std::mem::replace(&mut self.outcome, Outcome::None));
+        }
+    }
+}
+
+impl<A, R> JobState<A, R>
+where
+    A: Clone + Send + Sync + 'static,
+    R: Send + Sync + 'static,
+{
+    /// `is_ready`: it goes to the executor at once.
+    #[inline]
+    pub(crate) fn new(
+        task: Arc<TaskDef<A, R>>,
+        args: Option<A>,
+        plan: Plan,
+        is_ready: bool,
+    ) -> Self {
+        Self::of(task, args, Lifecycle::new(plan, is_ready))
+    }
+
+    #[inline]
+    pub(crate) fn of(task: Arc<TaskDef<A, R>>, args: Option<A>, life: Lifecycle) -> Self {
+        let mut core = JobCore::new();
+        core.look = look(&life);
+        Self {
+            core,
+            task,
+            state: Mutex::new(State {
+                life,
+                args: Args::of(args),
+                outcome: Outcome::None,
+            }),
+        }
+    }
+
+    pub(crate) fn hub(&self) -> &Hub {
+        &self.task.hub
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State<A, R>> {
+        lock(&self.state)
+    }
+
+    /// Takes a job apart that has not entered the table.
+    pub(crate) fn into_args(self) -> Option<A> {
+        self.lock().args.take()
+    }
+
+    pub(crate) fn key_kind(&self, state: &State<A, R>) -> Kind {
+        self.task.key_kind(state.life.is_plain())
+    }
+
+    pub(crate) fn is_at_most_once(&self) -> bool {
+        let durability = self.task.durability.as_ref();
+        durability.is_some_and(|durability| durability.at_most_once)
+    }
+
+    /// Locks the job, with the time as exactly as it is needed. A clock may be code of a
+    /// user, and is not read under the lock: so it is read before, as exactly as was
+    /// foreseen, and again if that was not enough.
+    pub(crate) fn lock_with_time(
+        &self,
+        needed: impl Fn(&State<A, R>) -> Look,
+    ) -> (MutexGuard<'_, State<A, R>>, Now) {
+        let hub = self.hub();
+        let mut look = if hub.events.is_read() {
+            Look::Exact
+        } else {
+            self.core.look
+        };
+        let mut now = hub.clock.look(look);
+        loop {
+            let state = self.lock();
+            let needed = needed(&state);
+            if needed <= look {
+                return (state, now);
+            }
+            drop(state);
+            look = needed;
+            now = hub.clock.look(look);
+        }
+    }
+
+    /// A wall time in the zone of the job.
+    pub(crate) fn time(&self, state: &State<A, R>, wall: WallNanos) -> time::OffsetDateTime {
+        state.life.zone().unwrap_or(&self.hub().zone).time_at(wall)
+    }
+
+    pub(crate) fn run(&self, state: &State<A, R>, run: RunSummary) -> Run {
+        Run {
+            number: run.number,
+            nominal_time: self.time(state, run.nominal),
+            started_at: self.time(state, run.started_at),
+            finished_at: self.time(state, run.finished_at),
+            status: run.status,
+        }
+    }
+
+    /// Sends an event, if anybody reads events. While the present state of the job is
+    /// hidden, the event waits for the publication.
+    pub(crate) fn event(
+        &self,
+        state: &mut State<A, R>,
+        now: Now,
+        kind: impl FnOnce(&State<A, R>) -> JobEventKind,
+    ) {
+        let hub = self.hub();
+        if !hub.events.is_read() {
+            return;
+        }
+        let event = hub.job_event(
+            self.core.id.clone(),
+            self.task.name.clone(),
+            now,
+            kind(state),
+        );
+        if let Some(event) = state.life.hide_event(event) {
+            hub.events.record(Event::Job(event));
+        }
+    }
+
+    /// Carries out what a transition asks for.
+    pub(crate) fn follow(
+        &self,
+        state: &mut State<A, R>,
+        effects: Effects,
+        now: Now,
+        after: &mut AfterLock<A, R>,
+    ) {
+        let hub = self.hub();
+        if effects.leaves
+            && let Phase::Ended(status) = state.life.phase()
+        {
+            self.event(state, now, |_| match status {
+                JobStatus::Cancelled => JobEventKind::Cancelled,
+                status => JobEventKind::Ended(status),
+            });
+        }
+        // The message of an end is sent before its id is free.
+        if effects.changes_row && state.life.row_changed() {
+            self.send_changed(after);
+        }
+        if effects.leaves {
+            after.discarded.args = state.args.replace(None);
+            after.ends_turn |= state.life.end_turn();
+            if state.life.is_left_no_more() {
+                hub.not_left();
+            }
+            if !after.leaves_table_later {
+                after.removed = hub.remove(self.core.slot);
+            }
+        }
+        if effects.arms {
+            if !hub.is_stopping() {
+                if let Some(due) = state.life.timer() {
+                    after.wake = hub.arm(self.core.slot, due, self.key_kind(state), now);
+                }
+            } else if state.life.leave_to_next_process() {
+                after.removed = hub.leave_to_next_process(self.core.slot);
+            }
+        }
+        if effects.kills {
+            after.killed = state.life.take_control();
+        }
+        if state.life.is_tried() {
+            self.publish(state, after);
+        }
+    }
+
+    /// Tells the writer that the row has changed.
+    pub(crate) fn send_changed(&self, after: &mut AfterLock<A, R>) {
+        let hub = self.hub();
+        if let Some(store) = &hub.store
+            && let Some(job) = hub.at(self.core.slot)
+        {
+            after.wakes_writer |= store.send(Message::Changed(job)).is_ok();
+        }
+    }
+
+    /// Makes the present state visible: last the status, then the events.
+    pub(crate) fn publish(&self, state: &mut State<A, R>, after: &mut AfterLock<A, R>) {
+        let events = state.life.publish_now();
+        let shown_before = state.outcome.publish();
+        if shown_before.runs_user_code() {
+            after.discarded.outcome = shown_before;
+        }
+        let status = state.life.phase().status();
+        after.is_waited_for |= self.core.status.publish(status);
+        for event in events {
+            self.hub().events.record(Event::Job(event));
+        }
+    }
+
+    /// If the job came due while it could not start, and now can: has the timer come.
+    pub(crate) fn arm_if_overdue(
+        &self,
+        state: &mut State<A, R>,
+        now: Now,
+        after: &mut AfterLock<A, R>,
+    ) {
+        let hub = self.hub();
+        if let Some(due) = state.life.take_overdue(hub.is_stopping()) {
+            after.wake = hub.arm(self.core.slot, due, self.key_kind(state), now);
+        } else if state.life.is_intent_stored() && !hub.is_stopping() {
+            let due = Due::Mono(now.mono);
+            after.wake = hub.arm(self.core.slot, due, Kind::Look, now);
+        }
+    }
+
+    /// Lets go of the lock, and does what is not done under it. Returns what is to be
+    /// dropped.
+    pub(crate) fn unlock(
+        &self,
+        state: MutexGuard<'_, State<A, R>>,
+        mut after: AfterLock<A, R>,
+    ) -> Discarded<A, R> {
+        drop(state);
+        let hub = self.hub();
+        hub.wake(after.wake);
+        if after.wakes_writer {
+            hub.wake_writer();
+        }
+        if after.ends_turn {
+            hub.turn_ended();
+        }
+        if after.is_waited_for {
+            notify_all(&self.core.changed);
+        }
+        if let Some(control) = after.killed.take() {
+            control.kill();
+        }
+        hub.removed(std::mem::take(&mut after.removed));
+        hub.events.deliver();
+        after.discarded
+    }
+
+    /// Drops values of users where that may be done.
+    pub(crate) fn discard(&self, discarded: Discarded<A, R>, is_user_thread: bool) {
+        if is_user_thread {
+            drop_catching_panic(discarded);
+        } else if discarded.runs_user_code() {
+            self.hub().dispose(Box::new(discarded));
+        }
+    }
+}
+
+/// How exactly the start and the end of an attempt have to know the time.
+pub(crate) fn look(life: &Lifecycle) -> Look {
+    match life.definition() {
+        None => Look::None,
+        Some(definition) if definition.is_durable() => Look::Exact,
+        Some(definition) => match definition.recurring() {
+            None => Look::None,
+            Some(recurring) => match recurring.series.timeline.due(0) {
+                Due::Mono(_) => Look::ForShow,
+                Due::Wall(_) => Look::Exact,
+            },
+        },
+    }
+}

@@ -1,0 +1,279 @@
+//! Loading stored jobs, and keeping those that no task can run.
+
+use crate::engine::events::{Event, JobEvent, JobEventKind};
+use crate::engine::hub::{Board, Hub, Live, Phase, make_room, needs_room};
+use crate::engine::task_registry::{Restore, Restored, Unresolved};
+use crate::job::record::{JobRecord, RECORD_VERSION};
+use crate::registry::table::Wake;
+use crate::storage::contract::{Loaded, UnresolvedJob};
+use crate::storage::inbox::Message;
+use crate::storage::writer::Writer;
+use crate::sync::primitives::{Arc, lock};
+use crate::sync::waiter::Reply;
+use crate::timer::heap::Kind;
+use crate::value::clock::{Due, Now};
+use crate::value::error::{RegisterError, StorageError, UnresolvedReason};
+use crate::value::id::JobId;
+use crate::value::status::JobStatus;
+
+/// Where a record comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Loaded,
+    /// It was loaded before, and no task could run it.
+    Waiting,
+}
+
+impl Hub {
+    /// Enters a task under its name and its aliases, and picks up the stored
+    /// jobs that have waited for it.
+    pub(crate) fn register(
+        &self,
+        names: &[Arc<str>],
+        task: &Arc<impl Restore + 'static>,
+    ) -> Result<(), RegisterError> {
+        let waiting = {
+            let mut board = lock(&self.board);
+            if board.phase == Phase::Stopping || board.phase == Phase::Stopped {
+                return Err(RegisterError::Stopped);
+            }
+            if let Some(name) = names.iter().find(|name| board.tasks.contains_key(*name)) {
+                return Err(RegisterError::DuplicateTask {
+                    name: name.to_string(),
+                });
+            }
+            for name in names {
+                board.tasks.insert(name.clone(), task.clone());
+            }
+            board.waiting_for(names)
+        };
+        for record in waiting {
+            self.restore(Box::new(record), Found::Waiting);
+        }
+        self.catch_up();
+        self.wake_writer();
+        Ok(())
+    }
+
+    /// Takes in what the store has loaded. `false` when an app can hold no more.
+    pub(crate) fn load(&self, loaded: Loaded) -> bool {
+        match loaded {
+            Loaded::Job(record) => self.restore(record, Found::Loaded),
+            Loaded::OtherVersion { id, task, version } => {
+                let reason = UnresolvedReason::OtherVersion {
+                    found: version,
+                    known: RECORD_VERSION,
+                };
+                self.keep_unreadable(id, task, reason)
+            }
+            Loaded::Unreadable { id, task, reason } => {
+                self.keep_unreadable(id, task, UnresolvedReason::Unreadable(reason))
+            }
+        }
+    }
+
+    fn keep_unreadable(&self, id: JobId, task: String, reason: UnresolvedReason) -> bool {
+        let unresolved = Unresolved {
+            record: None,
+            task: task.into(),
+            reason,
+        };
+        {
+            {
+                let mut board = lock(&self.board);
+                board.table.ids_after(&id);
+                board.unresolved.insert(id, unresolved);
+                true
+            }
+        }
+    }
+
+    /// Makes a job of a record, or keeps that for later.
+    fn restore(&self, record: Box<JobRecord>, found: Found) -> bool {
+        let task = {
+            let mut board = lock(&self.board);
+            board.table.ids_after(&record.id);
+            match board.tasks.get(&*record.task) {
+                Some(task) => task.clone(),
+                // In one step with the look: whoever registers it later sees
+                // what waits for it.
+                None => {
+                    board.keep(record, UnresolvedReason::UnknownTask);
+                    return true;
+                }
+            }
+        };
+        // A step of the wall clock that it does not know of yet might as well come after
+        // this.
+        let now = self.clock.cached_now();
+        match task.restore(&record, now) {
+            Ok(Restored::Job {
+                job,
+                due,
+                is_changed,
+            }) => self.enter(record, found, (job, due, is_changed), now),
+            Ok(Restored::Lost { id, status }) => {
+                {
+                    let mut board = lock(&self.board);
+                    let has_waited = board.unresolved.remove(&id).is_some();
+                    if found == Found::Waiting && !has_waited {
+                        return true;
+                    }
+                    self.send(Message::Forget { id, waiter: None });
+                }
+                self.record_lost(&record, status, now);
+                true
+            }
+            Err(reason) => {
+                let mut board = lock(&self.board);
+                if found == Found::Loaded || board.unresolved.contains_key(&record.id) {
+                    board.keep(record, reason);
+                }
+                true
+            }
+        }
+    }
+
+    fn enter(
+        &self,
+        record: Box<JobRecord>,
+        found: Found,
+        (mut job, due, is_changed): (Live, Option<Due>, bool),
+        now: Now,
+    ) -> bool {
+        let (wake, needs_room) = {
+            let mut board = lock(&self.board);
+            if matches!(board.phase, Phase::Stopping | Phase::Stopped) {
+                return true;
+            }
+            let has_waited =
+                !board.unresolved.is_empty() && board.unresolved.remove(&record.id).is_some();
+            // It was discarded in the meantime; or the store has it twice, which
+            // it says it does not.
+            let is_gone = found == Found::Waiting && !has_waited;
+            if is_gone || board.contains(&record.id, &self.others) {
+                return true;
+            }
+            let by_hint = board.table.place_at_hint(&record.id);
+            let Some(slot) = by_hint.or_else(|| board.table.slot()) else {
+                board.keep(
+                    record,
+                    UnresolvedReason::Unreadable("the app is full".into()),
+                );
+                return false;
+            };
+            if let Some(job) = Arc::get_mut(&mut job) {
+                let core = job.core_mut();
+                core.slot = slot;
+                core.is_named = by_hint.is_none();
+            }
+            self.record(&*job, now, || JobEventKind::Restored { due: job.exec_at() });
+            if is_changed {
+                self.send(Message::Changed(job.clone()));
+            }
+            let is_due = due.is_some_and(|due| due.is_reached(now));
+            if is_due {
+                board.catch_up.found(job.clone());
+            }
+            board.table.insert(slot, job);
+            let wake = match due {
+                Some(due) if !is_due => board.table.arm(slot, due, Kind::Look, now),
+                _ => Wake::No,
+            };
+            (wake, needs_room(&board.table, slot))
+        };
+        self.wake(wake);
+        self.events.deliver();
+        if needs_room {
+            make_room();
+        }
+        true
+    }
+
+    fn send(&self, message: Message) {
+        if let Some(store) = &self.store {
+            // If it is closed, the next process does the same again.
+            let _ = store.send(message);
+        }
+    }
+
+    fn record_lost(&self, record: &JobRecord, status: JobStatus, now: Now) {
+        if self.events.is_read() {
+            self.events.record(Event::Job(JobEvent {
+                at: self.time(now.wall),
+                id: record.id.clone(),
+                task: record.task.clone(),
+                kind: JobEventKind::Ended(status),
+            }));
+            self.events.deliver();
+        }
+    }
+
+    /// The stored jobs that no task can run, by id.
+    pub(crate) fn unresolved(&self) -> Vec<UnresolvedJob> {
+        let mut jobs: Vec<_> = lock(&self.board)
+            .unresolved
+            .iter()
+            .map(|(id, unresolved)| UnresolvedJob {
+                id: id.clone(),
+                task: unresolved.task.to_string(),
+                reason: unresolved.reason.clone(),
+            })
+            .collect();
+        jobs.sort_by(|left, right| left.id.cmp(&right.id));
+        jobs
+    }
+
+    pub(crate) fn unresolved_count(&self) -> usize {
+        lock(&self.board).unresolved.len()
+    }
+
+    /// Has the store forget a job that no task can run. `None` when there is no
+    /// such job.
+    pub(crate) fn discard(&self, id: &JobId) -> Option<Arc<Reply<Result<(), StorageError>>>> {
+        let store = self.store.as_ref()?;
+        let reply = Reply::new();
+        let message = Message::Forget {
+            id: id.clone(),
+            waiter: Some(reply.clone()),
+        };
+        let sent = {
+            let mut board = lock(&self.board);
+            if board.contains(id, &self.others) {
+                // Its task is about to replace it.
+                return None;
+            }
+            let unresolved = board.unresolved.remove(id)?;
+            // Under the lock: whoever takes the id comes after it.
+            let sent = store.send(message);
+            drop(board);
+            drop(unresolved);
+            sent
+        };
+        match sent {
+            Ok(()) => store.wake_writer(),
+            Err(message) => Writer::refuse_all(vec![message]),
+        }
+        Some(reply)
+    }
+}
+
+impl Board {
+    fn keep(&mut self, record: Box<JobRecord>, reason: UnresolvedReason) {
+        let id = record.id.clone();
+        self.unresolved.insert(id, Unresolved::of(record, reason));
+    }
+
+    /// The records that wait for a task of these names. They stay here until they
+    /// are jobs, so that nobody takes their ids.
+    fn waiting_for(&self, names: &[Arc<str>]) -> Vec<JobRecord> {
+        let unresolved = self.unresolved.values();
+        let mut records: Vec<_> = unresolved
+            .filter(|unresolved| unresolved.is_of(names))
+            .filter_map(|unresolved| unresolved.record.as_deref().cloned())
+            .collect();
+        // In the order of scheduling, as far as ids tell; the same each time.
+        records.sort_by(|left, right| left.id.cmp(&right.id));
+        records
+    }
+}

@@ -1,0 +1,75 @@
+//! What the writer does with a job.
+
+use crate::engine::job_state::{AfterLock, JobState};
+use crate::job::live_job::{JobView, PulledChange, PulledRow, Settled, StoredJob};
+use crate::job::sync_state::{CommitOutcome, Known, RowChange};
+use crate::sync::primitives::Arc;
+use crate::value::clock::Look;
+use crate::value::id::JobId;
+
+impl<A, R> StoredJob for JobState<A, R>
+where
+    A: Clone + Send + Sync + 'static,
+    R: Send + Sync + 'static,
+{
+    fn row_id(&self) -> &JobId {
+        &self.core.id
+    }
+
+    fn pull(&self) -> PulledRow {
+        let mut state = self.lock();
+        let version = state.life.pull();
+        let row = state.life.row();
+        let change = match (state.life.row_change(), row) {
+            (RowChange::Advance, Some(row)) => PulledChange::Advance(Box::new(row.to_progress())),
+            (RowChange::Put, Some(row)) => {
+                PulledChange::Put(Box::new(row.to_record(&self.core.id)))
+            }
+            (RowChange::Remove, _) => PulledChange::Remove,
+            _ => PulledChange::None,
+        };
+        PulledRow {
+            version,
+            change,
+            has_row: row.is_some(),
+        }
+    }
+
+    fn settle(self: Arc<Self>, pulled: u64, outcome: CommitOutcome<'_>, may_end: bool) -> Settled {
+        let (mut state, now) =
+            self.lock_with_time(|state| Look::exact_if(state.life.may_be_armed()));
+        let waiters = state.life.tried(pulled, outcome);
+        let mut after = AfterLock::default();
+        let is_ended = state.life.phase().is_ended();
+        if state.life.is_tried() && state.life.is_hidden() && (may_end || !is_ended) {
+            self.publish(&mut state, &mut after);
+        }
+        self.arm_if_overdue(&mut state, now, &mut after);
+        let settled = Settled {
+            waiters,
+            is_clean: state.life.is_clean(),
+            is_over: is_ended && !state.life.is_hidden(),
+        };
+        state.life.drop_unused_sync();
+        let discarded = self.unlock(state, after);
+        self.discard(discarded, false);
+        self.let_go();
+        settled
+    }
+
+    fn known(&self) -> Known {
+        self.lock().life.known()
+    }
+
+    fn take_known(&self) -> Known {
+        self.lock().life.take_known()
+    }
+
+    fn mark_unknown(&self, outcome: CommitOutcome<'_>) {
+        self.lock().life.mark_unknown(outcome);
+    }
+
+    fn inherit_row(&self, known: Known) {
+        self.lock().life.inherit_row(known);
+    }
+}

@@ -1,0 +1,52 @@
+//! [`Restore`]: a task as a stored job sees it.
+
+use crate::job::live_job::LiveJob;
+use crate::job::record::JobRecord;
+use crate::sync::primitives::Arc;
+use crate::value::clock::{Due, Now};
+use crate::value::error::UnresolvedReason;
+use crate::value::id::JobId;
+use crate::value::status::JobStatus;
+
+/// A task, as a stored job sees it.
+pub(crate) trait Restore: Send + Sync {
+    /// Makes a job of a record, or returns why that can't be done.
+    fn restore(self: Arc<Self>, record: &JobRecord, now: Now)
+    -> Result<Restored, UnresolvedReason>;
+}
+
+/// What a record becomes.
+pub(crate) enum Restored {
+    Job {
+        /// Nobody else has it yet.
+        job: Arc<dyn LiveJob>,
+        due: Option<Due>,
+        /// Its row is to change: its last attempt was lost.
+        is_changed: bool,
+    },
+    /// Its last attempt was lost, and none may follow.
+    Lost { id: JobId, status: JobStatus },
+}
+
+/// A stored job that no task can run.
+pub(crate) struct Unresolved {
+    /// `None` if the record can't be read.
+    pub(crate) record: Option<Box<JobRecord>>,
+    pub(crate) task: Arc<str>,
+    pub(crate) reason: UnresolvedReason,
+}
+
+impl Unresolved {
+    pub(crate) fn of(record: Box<JobRecord>, reason: UnresolvedReason) -> Self {
+        Self {
+            task: record.task.clone(),
+            record: Some(record),
+            reason,
+        }
+    }
+
+    /// Whether it is a record of a task of one of these names.
+    pub(crate) fn is_of(&self, names: &[Arc<str>]) -> bool {
+        self.record.is_some() && names.contains(&self.task)
+    }
+}

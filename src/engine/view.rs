@@ -1,0 +1,93 @@
+//! What handles read of a job.
+
+use std::any::Any;
+
+use time::OffsetDateTime;
+
+use crate::engine::cancelling;
+use crate::engine::job_state::JobState;
+use crate::job::live_job::{Cancelled, Cancelling, JobCore, JobView};
+use crate::sync::panics::drop_catching_panic;
+use crate::sync::primitives::Arc;
+use crate::value::clock::WallNanos;
+use crate::value::run::Run;
+use crate::value::shared_state::StateMap;
+
+impl<A, R> JobView for JobState<A, R>
+where
+    A: Clone + Send + Sync + 'static,
+    R: Send + Sync + 'static,
+{
+    fn core(&self) -> &JobCore {
+        &self.core
+    }
+
+    fn core_mut(&mut self) -> &mut JobCore {
+        &mut self.core
+    }
+
+    fn task_name(&self) -> &Arc<str> {
+        &self.task.name
+    }
+
+    fn in_zone(&self, wall: WallNanos) -> OffsetDateTime {
+        self.time(&self.lock(), wall)
+    }
+
+    fn exec_at(&self) -> OffsetDateTime {
+        let state = self.lock();
+        let definition = state.life.shown_definition();
+        let zone = definition.and_then(|definition| definition.zone.as_ref());
+        let zone = zone.unwrap_or(&self.hub().zone);
+        zone.time_at(state.life.shown_exec_at())
+    }
+
+    fn exec_at_wall(&self) -> WallNanos {
+        self.lock().life.shown_exec_at()
+    }
+
+    fn cron_expression(&self) -> Option<Arc<str>> {
+        let state = self.lock();
+        Some(state.life.shown_definition()?.cron()?.as_str().into())
+    }
+
+    fn last_run(&self) -> Option<Run> {
+        let state = self.lock();
+        let run = state.life.shown_last_run()?;
+        Some(self.run(&state, run))
+    }
+
+    fn runs_ended(&self) -> u32 {
+        self.lock().life.shown_runs_ended()
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.hub().has_stopped()
+    }
+
+    fn app_state(&self) -> &StateMap {
+        &self.hub().state
+    }
+
+    fn result(&self, place: &mut dyn Any) {
+        if let Some(place) = place.downcast_mut() {
+            *place = Some(self.lock().outcome.get());
+        }
+    }
+
+    fn cancel(&self, how: Cancelling) -> Cancelled {
+        cancelling::cancel(self, how)
+    }
+
+    fn let_go(self: Arc<Self>) {
+        if Arc::strong_count(&self) == 1 {
+            // Not through the task: that would be the last to have the function, and
+            // drop it here.
+            let hub = self.task.hub.clone();
+            hub.dispose(Box::new(self));
+        } else {
+            // Another holder may let go of it first.
+            drop_catching_panic(self);
+        }
+    }
+}

@@ -1,0 +1,1165 @@
+//! [`Lifecycle`]: the decisions about one job.
+//!
+//! Nothing here has a lock, reads a clock or knows the types of the job. Each method is
+//! something that happens to the job; it changes the phase by the table in `phase.rs`
+//! and returns what is to be done outside. The engine holds a `Lifecycle` under the lock
+//! of its job.
+
+use crate::calendar::timeline::Timeline;
+use crate::calendar::zone::time_zone::Zone;
+use crate::engine::events::JobEvent;
+use crate::job::definition::Definition;
+use crate::job::phase::{Effects, Event, Phase, transition};
+use crate::job::plan::Plan;
+use crate::job::position::{AfterRun, DueRun, Position, RunSummary};
+use crate::job::row::{Loaded, Row};
+use crate::job::stop::Control;
+use crate::job::sync_state::{CommitOutcome, CommitWaiter, Known, RowChange, SyncState};
+use crate::sync::primitives::Arc;
+use crate::value::clock::{Due, Now, WallNanos};
+use crate::value::status::JobStatus;
+
+/// One job, without its types. There may be a million of these: the fields that every job
+/// has are few.
+#[derive(Debug)]
+pub(crate) struct Lifecycle {
+    /// When the attempt that the job waits for is due, or the running one was.
+    exec_at: WallNanos,
+    /// When the timer is to come: for the start, or for the timeout of an attempt.
+    timer: i64,
+    timer_on: Option<Timeline>,
+    /// Counts the attempts, to tell them apart.
+    number: u32,
+    phase: Phase,
+    /// The body of an attempt still exists, perhaps of an attempt that is over.
+    has_body: bool,
+    /// The job came due while it could not start.
+    is_overdue: bool,
+    /// What only some jobs have.
+    more: Option<Box<More>>,
+}
+
+#[derive(Debug)]
+struct More {
+    /// `None` for a job that runs once, in memory, in the zone of the app.
+    definition: Option<Arc<Definition>>,
+    position: Position,
+    /// What follows the running attempt: an accepted replacement.
+    next: Option<Box<Plan>>,
+    /// When the running attempt started.
+    started_at: WallNanos,
+    /// Of an attempt that is made at most once.
+    start_intent: Option<StartIntent>,
+    /// By which the running attempt is asked to stop, once somebody wants to know.
+    control: Option<Arc<Control>>,
+    /// Counts the runs that have ended. No replacement sets it back: waiting for a run
+    /// goes by it.
+    runs_ended: u32,
+    /// Of a durable job, one that the store still has a row of, and one with a
+    /// replacement on its way to the store.
+    sync: Option<Box<SyncState>>,
+    /// What users see while the store was not tried for the present state.
+    unpublished: Option<Box<Unpublished>>,
+    catch_up: CatchUp,
+    /// The app stops, and this durable job is left to the next process.
+    is_left: bool,
+    /// How often in a row an executor dropped the attempt before its first poll.
+    refusals: u32,
+}
+
+/// The intent to start an attempt that is made at most once.
+#[derive(Clone, Copy, Debug)]
+struct StartIntent {
+    /// The first version of the row that has it.
+    since: u64,
+    at: WallNanos,
+}
+
+/// What users see of a job until the store was tried for what it has come to.
+#[derive(Debug)]
+struct Unpublished {
+    exec_at: WallNanos,
+    definition: Option<Arc<Definition>>,
+    last_run: Option<RunSummary>,
+    runs_ended: u32,
+    /// They happened, and are sent at the publication.
+    events: Vec<JobEvent>,
+}
+
+/// Jobs that were overdue when they were loaded start a limited number at a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum CatchUp {
+    #[default]
+    No,
+    /// It waits for its turn.
+    Waits,
+    /// It takes one of the places.
+    HasTurn,
+}
+
+/// What an attempt is told at its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Begun {
+    /// Tells the attempt from all others of the job.
+    pub(crate) number: u32,
+    /// Within its run, from 1.
+    pub(crate) attempt: u32,
+    pub(crate) run: u64,
+    pub(crate) nominal: WallNanos,
+}
+
+/// What the timer has to do with a job that has come due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TimerOutcome {
+    Nothing,
+    /// It is not due yet: the timer is to come again then.
+    Rearm(Due),
+    /// It goes to the executor. `misfire`: it runs for this missed time.
+    Start {
+        misfire: Option<WallNanos>,
+    },
+    /// Its intent to start is to be stored first.
+    Persist {
+        misfire: Option<WallNanos>,
+        effects: Effects,
+    },
+    /// Its run was missed. The next one is due later, and is for `misfire`.
+    Later {
+        due: Due,
+        misfire: WallNanos,
+        effects: Effects,
+    },
+    /// Its run was missed and was the last.
+    Over {
+        status: JobStatus,
+        effects: Effects,
+    },
+    /// The running attempt takes too long.
+    TimedOut {
+        attempt: u32,
+    },
+}
+
+/// What the executor has to do with a job that it would begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BeginOutcome {
+    Begin(Begun),
+    /// The job may not start now. It comes due again when it may.
+    Shut(Effects),
+    /// It is not to start (any more).
+    Nothing,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AttemptEnd {
+    pub(crate) next: AfterAttempt,
+    /// The run of a recurring job that ended with it.
+    pub(crate) run: Option<RunSummary>,
+    /// The job goes on as another one: what its run returned does not belong to it.
+    pub(crate) starts_over: bool,
+    /// An accepted replacement takes over.
+    pub(crate) took_next: bool,
+    pub(crate) effects: Effects,
+}
+
+/// What follows an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AfterAttempt {
+    End(JobStatus),
+    /// After this many failed attempts.
+    Retry {
+        due: Due,
+        attempts: u32,
+    },
+    Run {
+        due: Due,
+        misfire: Option<WallNanos>,
+    },
+}
+
+/// What came of an accepted replacement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Accepted {
+    /// A run that waited for a retry, which will not come.
+    pub(crate) given_up: Option<RunSummary>,
+    pub(crate) starts_over: bool,
+    /// It takes effect after the running attempt.
+    pub(crate) is_next: bool,
+    pub(crate) effects: Effects,
+}
+
+/// Why a job cannot be replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotReplaceable {
+    /// It has ended: its id is free.
+    Ended,
+    /// It was cancelled during its last attempt.
+    Ending,
+    /// It has had all runs that the replacement allows.
+    RunsUsedUp { max: u64, runs: u64 },
+}
+
+impl Lifecycle {
+    /// A new job. `is_ready`: it goes to the executor at once.
+    #[inline]
+    pub(crate) fn new(plan: Plan, is_ready: bool) -> Self {
+        let mut lifecycle = Self {
+            exec_at: plan.exec_at,
+            timer: 0,
+            timer_on: None,
+            number: 0,
+            phase: if is_ready {
+                Phase::Ready
+            } else {
+                Phase::Waiting
+            },
+            has_body: false,
+            is_overdue: false,
+            more: None,
+        };
+        lifecycle.set_timer(Some(plan.due));
+        if let Some(details) = plan.details {
+            let sync = details.definition.is_durable();
+            lifecycle.more = Some(Box::new(More {
+                sync: sync.then(Box::default),
+                ..More::new(Some(details.definition), details.position)
+            }));
+        }
+        lifecycle
+    }
+
+    /// A job that the store has. If it was about to start an attempt that is made at most
+    /// once, that attempt is lost: its run has failed, and this returns what follows.
+    pub(crate) fn loaded(
+        loaded: Loaded,
+        now: Now,
+        random: impl FnOnce() -> f64,
+    ) -> (Self, Option<AttemptEnd>) {
+        let mut job = Self::new(loaded.plan, false);
+        if let Some(sync) = job.sync_mut() {
+            *sync = SyncState::of_stored_row();
+        }
+        let Some(started_at) = loaded.start_intent else {
+            return (job, None);
+        };
+        job.phase = Phase::Running;
+        let more = job.more();
+        more.started_at = started_at;
+        let end = job.end_attempt(Some(JobStatus::Failed), None, false, now, random);
+        // Nobody has seen it as it was before.
+        job.publish_now();
+        (job, Some(end))
+    }
+
+    fn more(&mut self) -> &mut More {
+        let exec_at = self.exec_at;
+        self.more.get_or_insert_with(|| {
+            Box::new(More::new(
+                None,
+                Position {
+                    nominal: exec_at,
+                    ..Position::new(Now { mono: 0, wall: 0 })
+                },
+            ))
+        })
+    }
+
+    fn sync(&self) -> Option<&SyncState> {
+        self.more.as_ref()?.sync.as_deref()
+    }
+
+    fn sync_mut(&mut self) -> Option<&mut SyncState> {
+        self.more.as_mut()?.sync.as_deref_mut()
+    }
+
+    fn apply(&mut self, event: Event) -> Option<Effects> {
+        let (phase, effects) = transition(self.phase, event)?;
+        self.phase = phase;
+        Some(effects)
+    }
+
+    // What is asked of it.
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Whether it is one of the many that run once, in memory, in the zone of the app.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.more.is_none()
+    }
+
+    pub(crate) fn definition(&self) -> Option<&Arc<Definition>> {
+        self.more.as_ref()?.definition.as_ref()
+    }
+
+    pub(crate) fn is_durable(&self) -> bool {
+        self.definition().is_some_and(|d| d.is_durable())
+    }
+
+    pub(crate) fn is_recurring(&self) -> bool {
+        let definition = self.definition();
+        definition.is_some_and(|definition| definition.recurring().is_some())
+    }
+
+    /// The zone of its times, if it is not that of the app.
+    pub(crate) fn zone(&self) -> Option<&Zone> {
+        self.definition()?.zone.as_ref()
+    }
+
+    /// Attempts of the open run that have ended, and failed.
+    pub(crate) fn attempts(&self) -> u32 {
+        self.more.as_ref().map_or(0, |more| more.position.attempts)
+    }
+
+    /// The number of the last attempt that began.
+    pub(crate) fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// When it is due, or its running attempt was.
+    pub(crate) fn exec_at(&self) -> WallNanos {
+        self.exec_at
+    }
+
+    pub(crate) fn has_body(&self) -> bool {
+        self.has_body
+    }
+
+    pub(crate) fn is_overdue(&self) -> bool {
+        self.is_overdue
+    }
+
+    /// Whether the store has, or is to have, a row of it or of what follows its attempt.
+    pub(crate) fn concerns_store(&self) -> bool {
+        self.sync().is_some()
+    }
+
+    /// When the timer is to come.
+    pub(crate) fn timer(&self) -> Option<Due> {
+        Some(self.timer_on?.due(self.timer))
+    }
+
+    #[inline]
+    pub(crate) fn set_timer(&mut self, due: Option<Due>) {
+        (self.timer_on, self.timer) = match due {
+            Some(Due::Mono(at)) => (Some(Timeline::Mono), at),
+            Some(Due::Wall(at)) => (Some(Timeline::Wall), at),
+            None => (None, 0),
+        };
+    }
+
+    fn set_due(&mut self, due: Due, now: Now) {
+        self.set_timer(Some(due));
+        self.exec_at = due.as_wall(now);
+    }
+
+    /// By which the running attempt is asked to stop.
+    pub(crate) fn control(&mut self) -> &Arc<Control> {
+        self.more().control.get_or_insert_default()
+    }
+
+    pub(crate) fn existing_control(&self) -> Option<&Arc<Control>> {
+        self.more.as_ref()?.control.as_ref()
+    }
+
+    pub(crate) fn take_control(&mut self) -> Option<Arc<Control>> {
+        self.more.as_mut()?.control.take()
+    }
+
+    /// Whether the arguments may be needed after the attempt that is about to run.
+    pub(crate) fn may_run_again(&self, retries: u32) -> bool {
+        let attempts = self.more.as_ref().map_or(0, |more| more.position.attempts);
+        self.is_recurring() || retries > attempts
+    }
+
+    /// The zone of what follows the running attempt, or of the job.
+    pub(crate) fn next_zone(&self) -> Option<&Zone> {
+        match self.more.as_ref()?.next.as_ref() {
+            Some(next) => next.definition()?.zone.as_ref(),
+            None => self.zone(),
+        }
+    }
+
+    /// Whether a replacement was accepted during the running attempt.
+    pub(crate) fn has_next(&self) -> bool {
+        self.more.as_ref().is_some_and(|more| more.next.is_some())
+    }
+
+    fn is_next_durable(&self) -> bool {
+        let next = self.more.as_ref().and_then(|more| more.next.as_ref());
+        next.is_some_and(|next| next.is_durable())
+    }
+
+    // What users see.
+
+    fn unpublished(&self) -> Option<&Unpublished> {
+        self.more.as_ref()?.unpublished.as_deref()
+    }
+
+    /// When it is due, or its running attempt was.
+    pub(crate) fn shown_exec_at(&self) -> WallNanos {
+        self.unpublished()
+            .map_or(self.exec_at, |shown| shown.exec_at)
+    }
+
+    pub(crate) fn shown_definition(&self) -> Option<&Arc<Definition>> {
+        match self.unpublished() {
+            Some(shown) => shown.definition.as_ref(),
+            None => self.definition(),
+        }
+    }
+
+    pub(crate) fn shown_last_run(&self) -> Option<RunSummary> {
+        match self.unpublished() {
+            Some(shown) => shown.last_run,
+            None => self.more.as_ref()?.position.last_run,
+        }
+    }
+
+    pub(crate) fn shown_runs_ended(&self) -> u32 {
+        match (self.unpublished(), &self.more) {
+            (Some(shown), _) => shown.runs_ended,
+            (None, Some(more)) => more.runs_ended,
+            (None, None) => 0,
+        }
+    }
+
+    /// Before a change that the store is to know of: users go on seeing what they saw.
+    pub(crate) fn hide(&mut self) {
+        let exec_at = self.exec_at;
+        if let Some(more) = &mut self.more
+            && more.sync.is_some()
+            && more.unpublished.is_none()
+        {
+            more.unpublished = Some(Box::new(Unpublished {
+                exec_at,
+                definition: more.definition.clone(),
+                last_run: more.position.last_run,
+                runs_ended: more.runs_ended,
+                events: Vec::new(),
+            }));
+        }
+    }
+
+    /// Keeps an event until the publication. Returns it if nothing is hidden.
+    pub(crate) fn hide_event(&mut self, event: JobEvent) -> Option<JobEvent> {
+        match self
+            .more
+            .as_mut()
+            .and_then(|more| more.unpublished.as_mut())
+        {
+            Some(unpublished) => {
+                unpublished.events.push(event);
+                None
+            }
+            None => Some(event),
+        }
+    }
+
+    pub(crate) fn is_hidden(&self) -> bool {
+        self.unpublished().is_some()
+    }
+
+    /// Ends the hiding. Returns the events to send.
+    pub(crate) fn publish_now(&mut self) -> Vec<JobEvent> {
+        let unpublished = self.more.as_mut().and_then(|more| more.unpublished.take());
+        unpublished.map_or_else(Vec::new, |unpublished| unpublished.events)
+    }
+
+    // The store.
+
+    /// What the store is to hold.
+    pub(crate) fn row(&self) -> Option<Row<'_>> {
+        let more = self.more.as_ref()?;
+        if matches!(self.phase, Phase::Ended(_) | Phase::Cancelling) {
+            return None;
+        }
+        if let Some(next) = &more.next {
+            let details = next.details.as_ref()?;
+            return details.definition.is_durable().then_some(Row {
+                definition: &details.definition,
+                position: &details.position,
+                exec_at: next.exec_at,
+                start_intent: None,
+            });
+        }
+        let definition = more.definition.as_deref()?;
+        definition.is_durable().then_some(Row {
+            definition,
+            position: &more.position,
+            exec_at: self.exec_at,
+            start_intent: more.start_intent.map(|intent| intent.at),
+        })
+    }
+
+    /// The row has changed, or may have. Returns whether a message to the writer is
+    /// needed.
+    #[must_use]
+    pub(crate) fn row_changed(&mut self) -> bool {
+        self.sync_mut().is_some_and(SyncState::row_changed)
+    }
+
+    /// A caller waits until the store was tried for the present state. Returns whether a
+    /// message to the writer is needed; `None` if the store has it already.
+    #[must_use]
+    pub(crate) fn wait_for_store(&mut self, waiter: &CommitWaiter) -> Option<bool> {
+        let has_row = self.row().is_some();
+        self.sync_mut()?.wait(has_row, waiter)
+    }
+
+    /// The writer takes the row. Returns its version.
+    pub(crate) fn pull(&mut self) -> u64 {
+        self.sync_mut().map_or(0, SyncState::pull)
+    }
+
+    pub(crate) fn known(&self) -> Known {
+        self.sync().map_or(Known::Absent, SyncState::known)
+    }
+
+    pub(crate) fn take_known(&mut self) -> Known {
+        self.sync_mut().map_or(Known::Absent, SyncState::take_known)
+    }
+
+    pub(crate) fn mark_unknown(&mut self, outcome: CommitOutcome<'_>) {
+        if let Some(sync) = self.sync_mut() {
+            sync.mark_unknown(outcome);
+        }
+    }
+
+    /// The change that makes the store agree.
+    pub(crate) fn row_change(&self) -> RowChange {
+        let has_row = self.row().is_some();
+        match self.sync() {
+            Some(sync) if !sync.is_clean(has_row) => sync.known().change(has_row),
+            _ => RowChange::None,
+        }
+    }
+
+    pub(crate) fn inherit_row(&mut self, known: Known) {
+        if let Some(sync) = self.sync_mut() {
+            sync.inherit(known);
+        }
+    }
+
+    /// A commit that had the row of version `pulled` was made, or failed.
+    pub(crate) fn tried(&mut self, pulled: u64, outcome: CommitOutcome<'_>) -> Vec<CommitWaiter> {
+        let sync = self.sync_mut();
+        sync.map_or_else(Vec::new, |sync| sync.tried(pulled, outcome))
+    }
+
+    /// A new job was stored: it is live from here on.
+    pub(crate) fn first_stored(&mut self) {
+        if let Some(sync) = self.sync_mut() {
+            *sync = SyncState::of_stored_row();
+        }
+    }
+
+    /// Whether the store has what it is to have.
+    pub(crate) fn is_clean(&self) -> bool {
+        let has_row = self.row().is_some();
+        self.sync().is_none_or(|sync| sync.is_clean(has_row))
+    }
+
+    pub(crate) fn is_tried(&self) -> bool {
+        self.sync().is_none_or(SyncState::is_tried)
+    }
+
+    /// Forgets about the store, if the job has nothing to do with it any more.
+    pub(crate) fn drop_unused_sync(&mut self) {
+        let is_durable = self.is_durable() || self.is_next_durable();
+        if let Some(more) = &mut self.more
+            && !is_durable
+            && more.unpublished.is_none()
+            && more.sync.as_ref().is_some_and(|sync| sync.is_unused())
+        {
+            more.sync = None;
+        }
+    }
+
+    // The gate.
+
+    /// Whether an attempt may start: the store was tried for all that happened, no
+    /// replacement is on its way, and the body of the attempt before is gone.
+    fn is_gate_open(&self) -> bool {
+        !self.has_body
+            && self
+                .sync()
+                .is_none_or(|sync| sync.is_tried() && !sync.is_held())
+    }
+
+    /// If the job came due while it could not start, and it can now: when the timer is to
+    /// come.
+    pub(crate) fn take_overdue(&mut self, is_stopping: bool) -> Option<Due> {
+        if !self.is_overdue || self.phase != Phase::Waiting || is_stopping || !self.is_gate_open() {
+            return None;
+        }
+        self.is_overdue = false;
+        self.timer()
+    }
+
+    /// Whether the timer may have to come for it once the store has answered.
+    pub(crate) fn may_be_armed(&self) -> bool {
+        self.is_overdue || self.phase == Phase::Starting
+    }
+
+    /// Whether its stored intent lets it start, so that the timer is to come for it.
+    pub(crate) fn is_intent_stored(&self) -> bool {
+        let Some(more) = &self.more else { return false };
+        let (Some(intent), Some(sync)) = (&more.start_intent, &more.sync) else {
+            return false;
+        };
+        self.phase == Phase::Starting && sync.is_stored(intent.since)
+    }
+
+    // Catching up after a start of the app.
+
+    pub(crate) fn set_catch_up(&mut self, to: CatchUp) {
+        self.more().catch_up = to;
+    }
+
+    pub(crate) fn catch_up(&self) -> CatchUp {
+        self.more.as_ref().map_or(CatchUp::No, |more| more.catch_up)
+    }
+
+    /// Gives its place to the next job. Returns whether it had one.
+    pub(crate) fn end_turn(&mut self) -> bool {
+        let catch_up = self.more.as_mut().map(|more| &mut more.catch_up);
+        catch_up.is_some_and(|turn| std::mem::take(turn) == CatchUp::HasTurn)
+    }
+
+    // What happens to it.
+
+    /// The timer has come.
+    pub(crate) fn on_timer(
+        &mut self,
+        now: Now,
+        is_at_most_once: bool,
+        is_stopping: bool,
+        random: impl FnOnce() -> f64,
+    ) -> TimerOutcome {
+        let Some(due) = self.timer() else {
+            return TimerOutcome::Nothing;
+        };
+        match self.phase {
+            Phase::Waiting if !is_stopping => {}
+            Phase::Starting if self.is_intent_stored() => {
+                return TimerOutcome::Start { misfire: None };
+            }
+            Phase::Running | Phase::Cancelling if due.is_reached(now) => {
+                return TimerOutcome::TimedOut {
+                    attempt: self.number,
+                };
+            }
+            _ => return TimerOutcome::Nothing,
+        }
+        if !due.is_reached(now) {
+            // The wall clock was set back, or the timer came for its turn to catch up.
+            return TimerOutcome::Rearm(due);
+        }
+        if !self.is_gate_open() {
+            self.is_overdue = true;
+            return TimerOutcome::Nothing;
+        }
+        let mut found = DueRun::Start { misfire: None };
+        if let Some(more) = &mut self.more
+            && let Some(definition) = &more.definition
+        {
+            found = more.position.on_due(definition, due, now, random);
+        }
+        match found {
+            DueRun::Start { misfire } if is_at_most_once && self.is_durable() => {
+                let effects = self.apply(Event::PersistStart).unwrap_or_default();
+                let since = self.sync().map_or(0, |sync| sync.version + 1);
+                self.more().start_intent = Some(StartIntent {
+                    since,
+                    at: now.wall,
+                });
+                TimerOutcome::Persist { misfire, effects }
+            }
+            DueRun::Start { misfire } => {
+                self.apply(Event::Start);
+                TimerOutcome::Start { misfire }
+            }
+            DueRun::Later { due, misfire } => {
+                self.hide();
+                let effects = self.apply(Event::Postpone).unwrap_or_default();
+                self.set_due(due, now);
+                TimerOutcome::Later {
+                    due,
+                    misfire,
+                    effects,
+                }
+            }
+            DueRun::NoneLeft(status) => {
+                self.hide();
+                let effects = self.apply(Event::RunOut(status)).unwrap_or_default();
+                TimerOutcome::Over { status, effects }
+            }
+        }
+    }
+
+    /// The executor would begin the attempt. Only a job that is not plain looks at `now`.
+    pub(crate) fn begin(&mut self, now: Option<Now>, is_stopping: bool) -> BeginOutcome {
+        let may_start = match self.phase {
+            Phase::Ready => true,
+            Phase::Starting => self.is_intent_stored(),
+            _ => false,
+        };
+        if !may_start {
+            return BeginOutcome::Nothing;
+        }
+        if is_stopping || !self.is_gate_open() {
+            let effects = self.apply(Event::GateShut).unwrap_or_default();
+            self.is_overdue = true;
+            if let Some(more) = &mut self.more {
+                more.start_intent = None;
+            }
+            return BeginOutcome::Shut(effects);
+        }
+        self.apply(Event::Begin);
+        self.number = self.number.wrapping_add(1);
+        self.has_body = true;
+        self.is_overdue = false;
+        self.set_timer(None);
+        let mut begun = Begun {
+            number: self.number,
+            attempt: 1,
+            run: 1,
+            nominal: self.exec_at,
+        };
+        if let Some(more) = &mut self.more {
+            more.control = None;
+            more.refusals = 0;
+            more.started_at = now.map_or(self.exec_at, |now| now.wall);
+            begun.attempt = more.position.attempts.saturating_add(1);
+            begun.nominal = more.position.nominal;
+            if let Some(definition) = &more.definition {
+                begun.nominal = more.position.nominal_wall(definition);
+                if definition.recurring().is_some() {
+                    begun.run = more.position.runs.saturating_add(1);
+                }
+            }
+        }
+        BeginOutcome::Begin(begun)
+    }
+
+    /// The body of the attempt is gone.
+    pub(crate) fn body_gone(&mut self) {
+        self.has_body = false;
+    }
+
+    /// The running attempt has ended: with this failure, or well. A failed attempt is
+    /// tried again after `retry`, if nothing else follows.
+    pub(crate) fn end_attempt(
+        &mut self,
+        failure: Option<JobStatus>,
+        retry: Option<i64>,
+        is_stopping: bool,
+        now: Now,
+        random: impl FnOnce() -> f64,
+    ) -> AttemptEnd {
+        self.hide();
+        // It was the timeout of this attempt.
+        self.set_timer(None);
+        let goes_on = self.phase == Phase::Running && !self.has_next();
+        if let (Some(status), Some(delay)) = (failure, retry)
+            && goes_on
+            && (self.is_durable() || !is_stopping)
+        {
+            let more = self.more();
+            more.start_intent = None;
+            more.position.enter_attempt(more.started_at, status);
+            let attempts = more.position.attempts;
+            let due = Due::Mono(now.mono.saturating_add(delay));
+            self.set_due(due, now);
+            return AttemptEnd {
+                next: AfterAttempt::Retry { due, attempts },
+                run: None,
+                starts_over: false,
+                took_next: false,
+                effects: self.apply(Event::Retry).unwrap_or_default(),
+            };
+        }
+        let status = failure.unwrap_or(JobStatus::Success);
+        let run = self.enter_run(status, now);
+        let (mut starts_over, mut took_next) = (false, false);
+        let after = if self.phase == Phase::Cancelling {
+            AfterRun::End(JobStatus::Cancelled)
+        } else if let Some(mut plan) = self.take_next() {
+            if is_stopping && !plan.is_durable() {
+                AfterRun::End(JobStatus::Cancelled)
+            } else {
+                took_next = true;
+                starts_over = self.rebase(&mut plan, None, now);
+                let due = plan.due;
+                self.install(plan);
+                AfterRun::Next { due, misfire: None }
+            }
+        } else {
+            let is_durable = self.is_durable();
+            match self.next_run(status, now, random) {
+                AfterRun::Next { .. } if is_stopping && !is_durable => {
+                    AfterRun::End(JobStatus::Cancelled)
+                }
+                after => after,
+            }
+        };
+        let (next, event) = match after {
+            AfterRun::End(status) => (AfterAttempt::End(status), Event::Finish(status)),
+            AfterRun::Next { due, misfire } => (AfterAttempt::Run { due, misfire }, Event::NextRun),
+        };
+        AttemptEnd {
+            next,
+            run,
+            starts_over,
+            took_next,
+            effects: self.apply(event).unwrap_or_default(),
+        }
+    }
+
+    /// The open run ends with `status`.
+    fn enter_run(&mut self, status: JobStatus, now: Now) -> Option<RunSummary> {
+        let more = self.more.as_mut()?;
+        more.start_intent = None;
+        let definition = more.definition.as_deref()?;
+        let run = more
+            .position
+            .enter_run(definition, more.started_at, status, now)?;
+        more.runs_ended = more.runs_ended.wrapping_add(1);
+        Some(run)
+    }
+
+    fn next_run(&mut self, status: JobStatus, now: Now, random: impl FnOnce() -> f64) -> AfterRun {
+        let Some(More {
+            definition: Some(definition),
+            position,
+            ..
+        }) = self.more.as_deref_mut()
+        else {
+            return AfterRun::End(status);
+        };
+        let after = position.next_run(definition, status, now, random);
+        if let AfterRun::Next { due, .. } = after {
+            self.set_due(due, now);
+        }
+        after
+    }
+
+    fn take_next(&mut self) -> Option<Box<Plan>> {
+        self.more.as_mut()?.next.take()
+    }
+
+    /// Fits a plan to how far the job has come. Returns whether the job starts over with
+    /// it.
+    fn rebase(&self, plan: &mut Plan, pending: Option<Due>, now: Now) -> bool {
+        let Some((definition, position)) = self.definition().zip(self.position()) else {
+            return true;
+        };
+        plan.rebase(definition, position, pending, now);
+        let new = plan.definition();
+        !new.is_some_and(|new| definition.is_same_series(new))
+    }
+
+    fn position(&self) -> Option<&Position> {
+        Some(&self.more.as_ref()?.position)
+    }
+
+    /// Goes on by a plan.
+    fn install(&mut self, plan: impl Into<Box<Plan>>) {
+        let plan = *plan.into();
+        self.set_timer(Some(plan.due));
+        self.exec_at = plan.exec_at;
+        self.is_overdue = false;
+        if self.more.is_none() && plan.is_plain() {
+            return;
+        }
+        let exec_at = plan.exec_at;
+        let more = self.more();
+        more.start_intent = None;
+        match plan.details {
+            Some(details) => {
+                let details = *details;
+                if details.definition.is_durable() {
+                    more.sync.get_or_insert_default();
+                }
+                more.definition = Some(details.definition);
+                more.position = details.position;
+            }
+            None => {
+                more.definition = None;
+                // It still shows its last run.
+                more.position = Position {
+                    nominal: exec_at,
+                    last_run: more.position.last_run,
+                    ..Position::new(Now { mono: 0, wall: 0 })
+                };
+            }
+        }
+    }
+
+    /// Whether the job can be replaced by this plan.
+    pub(crate) fn check_replaceable(
+        &self,
+        plan: &Plan,
+        is_stopping: bool,
+    ) -> Result<(), NotReplaceable> {
+        match self.phase {
+            Phase::Ended(_) => return Err(NotReplaceable::Ended),
+            Phase::Cancelling => return Err(NotReplaceable::Ending),
+            Phase::Running if is_stopping => {
+                let follows = match self.has_next() {
+                    true => self.is_next_durable(),
+                    false => self.is_durable(),
+                };
+                if !follows {
+                    return Err(NotReplaceable::Ending);
+                }
+            }
+            _ => {}
+        }
+        if let Some((definition, position)) = self.definition().zip(self.position())
+            && let Some((max, runs)) = position.uses_up(definition, plan)
+        {
+            return Err(NotReplaceable::RunsUsedUp { max, runs });
+        }
+        Ok(())
+    }
+
+    /// A replacement is submitted to the store: the job does not start until that has
+    /// answered.
+    pub(crate) fn propose(&mut self) -> Effects {
+        let was_starting = self.phase == Phase::Starting;
+        let effects = self.apply(Event::Propose).unwrap_or_default();
+        let more = self.more();
+        if was_starting {
+            more.start_intent = None;
+        }
+        more.sync.get_or_insert_default().hold();
+        self.is_overdue |= was_starting;
+        effects
+    }
+
+    /// A replacement was answered.
+    pub(crate) fn release(&mut self) {
+        if let Some(sync) = self.sync_mut() {
+            sync.release();
+        }
+    }
+
+    /// What the store is to hold if `plan` is accepted now, and the version of the job
+    /// that this goes by.
+    pub(crate) fn plan_replacement(&self, plan: &Plan, now: Now) -> Plan {
+        let mut plan = plan.clone();
+        self.fit(&mut plan, now);
+        plan
+    }
+
+    fn fit(&self, plan: &mut Plan, now: Now) -> bool {
+        let Some((definition, position)) = self.definition().zip(self.position()) else {
+            return true;
+        };
+        if self.phase.is_running() {
+            let position = position.interrupted(definition);
+            plan.rebase(definition, &position, None, now);
+        } else if position.attempts > 0 {
+            // The retry that it waits for will not come.
+            let mut position = position.clone();
+            position.enter_run(definition, now.wall, self.failed_as(), now);
+            plan.rebase(definition, &position, None, now);
+        } else {
+            plan.rebase(definition, position, self.timer(), now);
+        }
+        let new = plan.definition();
+        !new.is_some_and(|new| definition.is_same_series(new))
+    }
+
+    fn failed_as(&self) -> JobStatus {
+        let failed_as = self.position().and_then(|position| position.failed_as);
+        failed_as.unwrap_or(JobStatus::Failed)
+    }
+
+    /// A replacement is accepted. `planned` is what the store has of it, if it was asked,
+    /// made at this version of the job.
+    pub(crate) fn accept(
+        &mut self,
+        plan: Plan,
+        planned: Option<(u64, Plan)>,
+        now: Now,
+    ) -> Accepted {
+        self.hide();
+        let sync = self.sync().map(|sync| sync.version);
+        let is_current = planned
+            .as_ref()
+            .is_some_and(|(version, _)| Some(*version) == sync);
+        let is_next = self.phase.is_running();
+        let given_up = match self.position() {
+            Some(position) if !is_next && position.attempts > 0 => {
+                self.enter_run(self.failed_as(), now)
+            }
+            _ => None,
+        };
+        let (plan, starts_over) = match planned {
+            Some((_, planned)) if is_current => {
+                let old = self.definition();
+                let same = old
+                    .zip(planned.definition())
+                    .is_some_and(|(o, n)| o.is_same_series(n));
+                (planned, !same)
+            }
+            _ => {
+                let mut plan = plan;
+                let starts_over = self.fit(&mut plan, now);
+                (plan, starts_over)
+            }
+        };
+        let effects = self.apply(Event::Accept).unwrap_or_default();
+        if is_next {
+            let is_durable = plan.is_durable();
+            let more = self.more();
+            if is_durable {
+                more.sync.get_or_insert_default();
+            }
+            more.next = Some(Box::new(plan));
+        } else {
+            self.install(plan);
+        }
+        if is_current && let Some(sync) = self.sync_mut() {
+            sync.mark_stored();
+        }
+        Accepted {
+            given_up,
+            starts_over: starts_over && !is_next,
+            is_next,
+            effects: Effects {
+                changes_row: effects.changes_row && !is_current,
+                ..effects
+            },
+        }
+    }
+
+    /// `cancel`: the job ends, or nothing follows its running attempt. `None` if it has
+    /// no effect.
+    pub(crate) fn cancel(&mut self) -> Option<Effects> {
+        let goes_on = self.is_recurring() || self.has_next();
+        if self.phase == Phase::Running && !goes_on {
+            return None;
+        }
+        if self.phase == Phase::Running {
+            self.take_next();
+        } else {
+            self.hide();
+        }
+        self.apply(Event::Cancel)
+    }
+
+    /// `abort`: the job ends, with its running attempt. Returns the run that ended with
+    /// it.
+    pub(crate) fn abort(&mut self, now: Now) -> Option<(Effects, Option<RunSummary>)> {
+        if self.phase.is_ended() {
+            return None;
+        }
+        self.hide();
+        let run = match self.phase.is_running() {
+            true => self.enter_run(JobStatus::Cancelled, now),
+            false => None,
+        };
+        self.take_next();
+        let effects = self.apply(Event::Abort)?;
+        Some((effects, run))
+    }
+
+    /// The app stops. Returns what follows, and whether the job is left to the next
+    /// process.
+    pub(crate) fn stop(&mut self) -> Option<(Effects, bool)> {
+        let is_durable = self.is_durable();
+        if self.phase.is_running() {
+            return None;
+        }
+        if !is_durable {
+            self.hide();
+        }
+        let effects = self.apply(Event::Stop { is_durable })?;
+        if is_durable {
+            self.more().start_intent = None;
+        }
+        Some((effects, is_durable))
+    }
+
+    /// Notes that the stop leaves the job to the next process. Returns whether it was not
+    /// noted before.
+    pub(crate) fn leave_to_next_process(&mut self) -> bool {
+        !std::mem::replace(&mut self.more().is_left, true)
+    }
+
+    /// The job is not left any more: it has ended. Returns whether it was.
+    pub(crate) fn is_left_no_more(&mut self) -> bool {
+        let more = self.more.as_mut();
+        more.is_some_and(|more| std::mem::take(&mut more.is_left))
+    }
+
+    /// The executor dropped the attempt before its first poll. A durable job has made no
+    /// attempt, and is due again after a while, in nanoseconds. `None` for a job in
+    /// memory, whose attempt has failed.
+    pub(crate) fn refuse(&mut self, now: Now) -> Option<Effects> {
+        const FIRST_DELAY: i64 = 1_000_000_000;
+        const LONGEST_DELAY: i64 = 60 * FIRST_DELAY;
+        if !self.is_durable() {
+            return None;
+        }
+        let effects = self.apply(Event::Refuse)?;
+        let more = self.more();
+        more.start_intent = None;
+        let delay = FIRST_DELAY << more.refusals.min(6);
+        more.refusals = more.refusals.saturating_add(1);
+        let due = now.mono.saturating_add(delay.min(LONGEST_DELAY));
+        self.set_timer(Some(Due::Mono(due)));
+        Some(effects)
+    }
+
+    /// The wall clock was set back. Returns when the job is due now, if that has changed.
+    pub(crate) fn on_step_back(
+        &mut self,
+        now: Now,
+        random: impl FnOnce() -> f64,
+    ) -> Option<(Due, Effects)> {
+        if self.phase != Phase::Waiting {
+            return None;
+        }
+        let More {
+            definition,
+            position,
+            ..
+        } = self.more.as_deref_mut()?;
+        let due = position.on_step_back(definition.as_deref()?, now, random)?;
+        self.hide();
+        self.set_due(due, now);
+        Some((due, self.apply(Event::StepBack)?))
+    }
+
+    /// The attempt of a durable job was dropped, or has ended, while the store can not be
+    /// told any more: the next process makes it again.
+    pub(crate) fn void_attempt(&mut self) -> bool {
+        self.row().is_some() && self.apply(Event::Void).is_some()
+    }
+}
+
+impl More {
+    fn new(definition: Option<Arc<Definition>>, position: Position) -> Self {
+        Self {
+            definition,
+            position,
+            next: None,
+            started_at: 0,
+            start_intent: None,
+            control: None,
+            runs_ended: 0,
+            sync: None,
+            unpublished: None,
+            catch_up: CatchUp::No,
+            is_left: false,
+            refusals: 0,
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! [`LiveJob`]: one job without its types, as the parts of an app see it.
+//!
+//! Each part has a trait of its own. None of these calls waits, and all may be made from
+//! any thread.
+
+use std::any::Any;
+use std::future::Future;
+use std::pin::Pin;
+
+use time::OffsetDateTime;
+
+use crate::job::record::{JobRecord, ProgressRecord};
+use crate::job::status_cell::StatusCell;
+use crate::job::stop::Control;
+use crate::job::sync_state::{CommitOutcome, CommitWaiter, Known};
+use crate::registry::table::TableEntry;
+use crate::sync::primitives::{Arc, Event};
+use crate::value::clock::{Look, MonoNanos, Now, WallNanos};
+use crate::value::id::JobId;
+use crate::value::run::Run;
+use crate::value::shared_state::StateMap;
+
+/// What every job has, whatever its types.
+#[derive(Debug)]
+pub(crate) struct JobCore {
+    pub(crate) id: JobId,
+    /// The job's slot in the table.
+    pub(crate) slot: u32,
+    /// The id does not name the slot, so that the table has it in an index.
+    pub(crate) is_named: bool,
+    /// How exactly the start and the end of an attempt have to know the time, as
+    /// foreseen when the job was made.
+    pub(crate) look: Look,
+    pub(crate) status: StatusCell,
+    /// Notified when the job is done, when a run of it has ended, and when its app has
+    /// stopped.
+    pub(crate) changed: Event,
+}
+
+impl JobCore {
+    /// The id and the slot follow when the job enters the table.
+    #[inline]
+    pub(crate) fn new() -> Self {
+        Self {
+            id: JobId::generated(0, 0, 0),
+            slot: 0,
+            is_named: false,
+            look: Look::None,
+            status: StatusCell::new(),
+            changed: Event::new(),
+        }
+    }
+}
+
+/// What handles and events read.
+pub(crate) trait JobView: Send + Sync {
+    fn core(&self) -> &JobCore;
+    /// While nobody else has the job.
+    fn core_mut(&mut self) -> &mut JobCore;
+    fn task_name(&self) -> &Arc<str>;
+    /// A wall time in the zone of the job.
+    fn in_zone(&self, wall: WallNanos) -> OffsetDateTime;
+    fn exec_at(&self) -> OffsetDateTime;
+    fn exec_at_wall(&self) -> WallNanos;
+    fn cron_expression(&self) -> Option<Arc<str>>;
+    fn last_run(&self) -> Option<Run>;
+    /// Rises (and wraps) with each run that ends. No replacement sets it back.
+    fn runs_ended(&self) -> u32;
+    /// The app has stopped: nothing happens to this job any more.
+    fn is_abandoned(&self) -> bool;
+    fn app_state(&self) -> &StateMap;
+    /// Puts the result of the job into `place`, which is an
+    /// `Option<Result<Arc<R>, JobError>>` of its type.
+    fn result(&self, place: &mut dyn Any);
+    /// Cancels the job, if it can be cancelled.
+    fn cancel(&self, how: Cancelling) -> Cancelled;
+    /// Drops what may be the last reference to this job where values of users may be
+    /// dropped.
+    fn let_go(self: Arc<Self>);
+}
+
+/// How a job is cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cancelling {
+    /// A running attempt goes on.
+    Cancel,
+    /// A running attempt is stopped.
+    Abort,
+}
+
+/// What came of a [`Cancelling`].
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Cancelled {
+    /// Whether this call cancelled the job.
+    pub(crate) did: bool,
+    /// What the store says, if it has to forget the job.
+    pub(crate) reply: Option<CommitWaiter>,
+}
+
+impl Cancelled {
+    /// The store has nothing to do.
+    pub(crate) fn now(did: bool) -> Self {
+        Self { did, reply: None }
+    }
+}
+
+/// What the timer does with a job.
+pub(crate) trait TimerJob: Send + Sync {
+    /// The timer has come.
+    fn on_timer(&self, now: Now) -> Fired;
+    /// The wall clock was set back: it comes again to times that it had passed.
+    fn on_step_back(&self, now: Now);
+    /// The job was overdue when it was loaded. It starts when its turn comes, or at this
+    /// monotonic time at the latest.
+    fn wait_for_turn(&self, at_the_latest: MonoNanos);
+    /// Its turn has come. Returns `false` if it does not wait for a turn any more.
+    fn take_turn(&self) -> bool;
+    /// The app stops: a running attempt is asked to end, all others do not start.
+    fn stop(&self);
+}
+
+/// What the timer has to do with a job that has come due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fired {
+    /// Hand it to the executor.
+    Start,
+    /// Nothing more.
+    Settled,
+}
+
+/// What the executor does with a job.
+pub(crate) trait ExecutorJob: Send + Sync {
+    fn is_blocking(&self) -> bool;
+    /// Begins an attempt. `None` if the job is not to start.
+    fn begin(self: Arc<Self>) -> Option<Attempt>;
+    /// [`on_timer`](TimerJob::on_timer) and [`begin`](ExecutorJob::begin) in one, for a
+    /// job that the timer left to the executor.
+    fn fire_and_begin(self: Arc<Self>, now: Now) -> Option<Attempt>;
+    /// The executor dropped the job before its attempt began.
+    fn refuse(&self);
+    /// The attempt ended without a result.
+    fn fail_attempt(&self, attempt: u32, how: AttemptFailure);
+    /// The body of the attempt was dropped. No other attempt begins before that.
+    fn body_gone(&self, attempt: u32);
+    /// By which the attempt is asked to stop. If the attempt is over: one that says so.
+    fn control(&self, attempt: u32) -> Arc<Control>;
+    /// Takes the job out of the table, after [`Exit::MustRemove`].
+    fn leave(&self);
+}
+
+/// An attempt that has begun.
+pub(crate) struct Attempt {
+    /// Tells it from all others of the job.
+    pub(crate) number: u32,
+    pub(crate) body: Body,
+}
+
+/// The body of an attempt. It hands in its own result.
+pub(crate) type Body = Pin<Box<dyn Future<Output = Exit> + Send>>;
+
+/// What is left to do when the body of an attempt has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Exit {
+    /// Nothing.
+    Done,
+    /// The job is done and still in the table. The poller takes it out, together with
+    /// others: the lock of the table is shared by all jobs.
+    MustRemove,
+}
+
+/// How an attempt ended that has no result.
+#[derive(Debug)]
+pub(crate) enum AttemptFailure {
+    Panicked(Arc<str>),
+    /// The executor dropped it.
+    Dropped,
+}
+
+/// What the writer does with a job, on its own thread. Nothing here may wait for the
+/// store.
+pub(crate) trait StoredJob: Send + Sync {
+    /// The id of the row.
+    fn row_id(&self) -> &JobId;
+    /// Takes the row as it is now.
+    fn pull(&self) -> PulledRow;
+    /// A commit that had the row of version `pulled` was made, or failed. If `may_end` is
+    /// not set, no end of the job becomes visible.
+    fn settle(self: Arc<Self>, pulled: u64, outcome: CommitOutcome<'_>, may_end: bool) -> Settled;
+    fn known(&self) -> Known;
+    /// The job is over: what is known of the row is known of the id from here on.
+    fn take_known(&self) -> Known;
+    /// A commit that had the row failed in a way that leaves open what the store has. It
+    /// is tried again at once.
+    fn mark_unknown(&self, outcome: CommitOutcome<'_>);
+    /// A predecessor of the same id leaves this to be known of the row.
+    fn inherit_row(&self, known: Known);
+}
+
+/// The row of a job at one version, as the change that makes the store agree.
+#[derive(Debug)]
+pub(crate) struct PulledRow {
+    pub(crate) version: u64,
+    pub(crate) change: PulledChange,
+    /// Whether the store is to have a row.
+    pub(crate) has_row: bool,
+}
+
+/// See [`RowChange`](crate::job::sync_state::RowChange).
+#[derive(Debug)]
+pub(crate) enum PulledChange {
+    None,
+    Advance(Box<ProgressRecord>),
+    Put(Box<JobRecord>),
+    Remove,
+}
+
+/// How a job stands after a commit.
+#[derive(Debug)]
+pub(crate) struct Settled {
+    pub(crate) waiters: Vec<CommitWaiter>,
+    /// The store has what it is to have.
+    pub(crate) is_clean: bool,
+    /// The job has ended, and everybody can see it.
+    pub(crate) is_over: bool,
+}
+
+/// One job, behind its types.
+pub(crate) trait LiveJob: Any + JobView + TimerJob + ExecutorJob + StoredJob {}
+
+impl<J: Any + JobView + TimerJob + ExecutorJob + StoredJob> LiveJob for J {}
+
+impl TableEntry for Arc<dyn LiveJob> {
+    fn id(&self) -> &JobId {
+        &self.core().id
+    }
+
+    fn is_named(&self) -> bool {
+        self.core().is_named
+    }
+
+    fn is_done(&self) -> bool {
+        self.core().status.get().is_final()
+    }
+}

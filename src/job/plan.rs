@@ -1,0 +1,106 @@
+//! [`Plan`]: what a scheduling makes of a job, or a replacement.
+
+use crate::calendar::series::Coverage;
+use crate::job::definition::{Definition, Limits, Recurring, Trigger};
+use crate::job::position::Position;
+use crate::sync::primitives::Arc;
+use crate::value::clock::{Due, Now, WallNanos};
+
+/// What a scheduling makes of a new job, or a replacement of a live one.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// When the next attempt starts.
+    pub(crate) due: Due,
+    /// `due` as a wall time, by the clocks at the time of scheduling.
+    pub(crate) exec_at: WallNanos,
+    /// `None` for a plain job: it runs once, in memory, in the zone of the app.
+    pub(crate) details: Option<Box<Details>>,
+}
+
+/// What only some jobs have.
+#[derive(Clone, Debug)]
+pub(crate) struct Details {
+    pub(crate) definition: Arc<Definition>,
+    pub(crate) position: Position,
+}
+
+impl Plan {
+    /// Of a job that runs once, in memory, in the zone of the app.
+    #[inline]
+    pub(crate) fn plain(due: Due, now: Now) -> Self {
+        Self {
+            due,
+            exec_at: due.as_wall(now),
+            details: None,
+        }
+    }
+
+    /// Of a job that runs once.
+    pub(crate) fn once(definition: Definition, due: Due, now: Now) -> Self {
+        let exec_at = due.as_wall(now);
+        let position = Position {
+            nominal: exec_at,
+            offset: 0,
+            ..Position::new(now)
+        };
+        Self::with(definition, position, due, exec_at)
+    }
+
+    /// Of a job that recurs: its first run is for `nominal`, and no time after `after`
+    /// comes before that.
+    pub(crate) fn recurring(
+        definition: Definition,
+        (after, nominal): (i64, i64),
+        now: Now,
+        random: impl FnOnce() -> f64,
+    ) -> Self {
+        let position = Position {
+            nominal,
+            coverage: Coverage::starting_at(after),
+            ..Position::new(now)
+        };
+        let due = match definition.recurring() {
+            Some(recurring) => {
+                let series = &recurring.series;
+                series.timeline.due(series.with_jitter(nominal, random))
+            }
+            None => definition.timeline().due(nominal),
+        };
+        Self::with(definition, position, due, due.as_wall(now))
+    }
+
+    fn with(definition: Definition, position: Position, due: Due, exec_at: WallNanos) -> Self {
+        let definition = Arc::new(definition);
+        Self {
+            due,
+            exec_at,
+            details: Some(Box::new(Details {
+                definition,
+                position,
+            })),
+        }
+    }
+
+    pub(crate) fn definition(&self) -> Option<&Arc<Definition>> {
+        Some(&self.details.as_ref()?.definition)
+    }
+
+    pub(crate) fn is_plain(&self) -> bool {
+        self.details.is_none()
+    }
+
+    pub(crate) fn is_durable(&self) -> bool {
+        self.definition().is_some_and(|d| d.is_durable())
+    }
+
+    pub(crate) fn limits(&self) -> Option<Limits> {
+        let recurring: &Recurring = self.definition()?.recurring()?;
+        Some(recurring.limits)
+    }
+}
+
+impl Trigger {
+    pub(crate) fn is_recurring(&self) -> bool {
+        matches!(self, Trigger::Recurring(_))
+    }
+}

@@ -1,0 +1,322 @@
+//! [`Position`]: how far a job has come.
+
+use crate::calendar::series::{Coverage, Series};
+use crate::calendar::timeline::Timeline;
+use crate::job::definition::{Definition, Recurring};
+use crate::job::plan::{Details, Plan};
+use crate::value::clock::{Due, Now, WallNanos};
+use crate::value::status::JobStatus;
+
+/// How far a job has come: the runs that have ended, and of the open run the attempts
+/// that have ended.
+///
+/// It does not change while an attempt runs: an attempt enters it when it ends. So what
+/// the store holds during an attempt is what it held before, and a crash makes that
+/// attempt again. The open run has the number `runs + 1`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Position {
+    /// The time that the open run stands for, on the timeline of the definition. Of a
+    /// job that runs once: on the wall clock.
+    pub(crate) nominal: i64,
+    /// Wall time less monotonic time when `nominal` was chosen. A time of the series is
+    /// stored as a wall time by this offset, so that no clock is read to store it.
+    pub(crate) offset: i64,
+    pub(crate) coverage: Coverage,
+    /// Runs that have ended.
+    pub(crate) runs: u64,
+    /// Of these, the failed ones in a row.
+    pub(crate) failures: u32,
+    pub(crate) last_run: Option<RunSummary>,
+    /// Attempts of the open run that have ended, and failed.
+    pub(crate) attempts: u32,
+    /// How the last of these failed.
+    pub(crate) failed_as: Option<JobStatus>,
+    /// When the first of these started.
+    pub(crate) started_at: Option<WallNanos>,
+}
+
+/// A run that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RunSummary {
+    pub(crate) number: u64,
+    pub(crate) nominal: WallNanos,
+    pub(crate) started_at: WallNanos,
+    pub(crate) finished_at: WallNanos,
+    pub(crate) status: JobStatus,
+}
+
+/// What follows a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AfterRun {
+    End(JobStatus),
+    /// The next run is due then. `misfire` is its nominal time if times were missed.
+    Next {
+        due: Due,
+        misfire: Option<WallNanos>,
+    },
+}
+
+/// What the timer finds when a run is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DueRun {
+    /// The run starts. `misfire` is its nominal time if times were missed.
+    Start { misfire: Option<WallNanos> },
+    /// The run was missed, and the next one is due later.
+    Later { due: Due, misfire: WallNanos },
+    /// The run was missed and was the last. The status is that of the last run.
+    NoneLeft(JobStatus),
+}
+
+impl Position {
+    pub(crate) fn new(now: Now) -> Self {
+        Self {
+            nominal: 0,
+            offset: now.offset(),
+            coverage: Coverage::starting_at(i64::MIN),
+            runs: 0,
+            failures: 0,
+            last_run: None,
+            attempts: 0,
+            failed_as: None,
+            started_at: None,
+        }
+    }
+
+    /// The nominal time of the open run, as a wall time.
+    pub(crate) fn nominal_wall(&self, definition: &Definition) -> WallNanos {
+        match definition.recurring() {
+            Some(recurring) => recurring.series.timeline.to_wall(self.nominal, self.offset),
+            None => self.nominal,
+        }
+    }
+
+    /// Chooses the time that the open run stands for.
+    fn set_nominal(&mut self, nominal: i64, now: Now) {
+        if nominal != self.nominal {
+            self.nominal = nominal;
+            self.offset = now.offset();
+        }
+    }
+
+    /// An attempt of the open run has failed, and another follows.
+    pub(crate) fn enter_attempt(&mut self, started_at: WallNanos, failed_as: JobStatus) {
+        self.attempts = self.attempts.saturating_add(1);
+        self.failed_as = Some(failed_as);
+        self.started_at.get_or_insert(started_at);
+    }
+
+    /// The open run has ended. `started_at` is the start of its last attempt.
+    pub(crate) fn enter_run(
+        &mut self,
+        definition: &Definition,
+        started_at: WallNanos,
+        status: JobStatus,
+        now: Now,
+    ) -> Option<RunSummary> {
+        let nominal = self.nominal_wall(definition);
+        let started_at = self.started_at.unwrap_or(started_at);
+        self.close_run(definition);
+        definition.recurring()?;
+        let run = RunSummary {
+            number: self.runs,
+            nominal,
+            started_at,
+            finished_at: now.wall,
+            status,
+        };
+        self.last_run = Some(run);
+        self.failures = match status {
+            JobStatus::Success => 0,
+            _ => self.failures.saturating_add(1),
+        };
+        Some(run)
+    }
+
+    /// The open run counts, and its time is not run again.
+    fn close_run(&mut self, definition: &Definition) {
+        if let Some(Recurring { series, .. }) = definition.recurring() {
+            self.coverage.enter_run(self.nominal, &series.recurrence);
+            self.runs = self.runs.saturating_add(1);
+        }
+        self.attempts = 0;
+        self.failed_as = None;
+        self.started_at = None;
+    }
+
+    /// The position as it is if the running attempt is cut off: its run counts, and
+    /// nothing is known of its end.
+    pub(crate) fn interrupted(&self, definition: &Definition) -> Self {
+        let mut position = self.clone();
+        position.close_run(definition);
+        position
+    }
+
+    /// What follows the run that was just entered with `status`.
+    pub(crate) fn next_run(
+        &mut self,
+        definition: &Definition,
+        status: JobStatus,
+        now: Now,
+        random: impl FnOnce() -> f64,
+    ) -> AfterRun {
+        let Some(Recurring { series, limits, .. }) = definition.recurring() else {
+            return AfterRun::End(status);
+        };
+        if self.failures >= limits.max_failures {
+            return AfterRun::End(JobStatus::PermanentlyFailed);
+        }
+        if limits.max_runs.is_some_and(|max| self.runs >= max) {
+            return AfterRun::End(status);
+        }
+        let at = series.timeline.of(now);
+        let Some(next) = series.after_run(&mut self.coverage, self.nominal, at) else {
+            return AfterRun::End(status);
+        };
+        self.set_nominal(next.nominal, now);
+        let due = if next.is_misfire && next.nominal <= at {
+            // A catch-up starts at once.
+            next.due
+        } else {
+            series.with_jitter(next.due, random)
+        };
+        AfterRun::Next {
+            due: series.timeline.due(due),
+            misfire: next.is_misfire.then(|| self.nominal_wall(definition)),
+        }
+    }
+
+    /// The run that was due at `due` has come due by `now`.
+    pub(crate) fn on_due(
+        &mut self,
+        definition: &Definition,
+        due: Due,
+        now: Now,
+        random: impl FnOnce() -> f64,
+    ) -> DueRun {
+        let start = DueRun::Start { misfire: None };
+        let Some(Recurring { series, .. }) = definition.recurring() else {
+            return start;
+        };
+        if self.attempts > 0 {
+            // A retry belongs to a run that has started.
+            return start;
+        }
+        let at = series.timeline.of(now);
+        let due = match due {
+            Due::Mono(due) | Due::Wall(due) => due,
+        };
+        let Some(run) = series.on_due(&mut self.coverage, self.nominal, due, at) else {
+            let last = self.last_run.map(|run| run.status);
+            return DueRun::NoneLeft(last.unwrap_or(JobStatus::Cancelled));
+        };
+        self.set_nominal(run.nominal, now);
+        let nominal = self.nominal_wall(definition);
+        if run.due > at {
+            let due = series.with_jitter(run.due, random);
+            return DueRun::Later {
+                due: series.timeline.due(due),
+                misfire: nominal,
+            };
+        }
+        DueRun::Start {
+            misfire: run.is_misfire.then_some(nominal),
+        }
+    }
+
+    /// The wall clock was set back while the job waits. Returns when the next run is due
+    /// now, if that has changed.
+    pub(crate) fn on_step_back(
+        &mut self,
+        definition: &Definition,
+        now: Now,
+        random: impl FnOnce() -> f64,
+    ) -> Option<Due> {
+        let Recurring {
+            series, start_date, ..
+        } = definition.recurring()?;
+        if self.attempts > 0 || series.timeline == Timeline::Mono {
+            return None;
+        }
+        let from = match start_date {
+            Some(start) => now.wall.max(start.saturating_sub(1)),
+            None => now.wall,
+        };
+        let next = series.after_step_back(&mut self.coverage, from)?;
+        if next >= self.nominal {
+            return None;
+        }
+        self.set_nominal(next, now);
+        Some(series.timeline.due(series.with_jitter(next, random)))
+    }
+
+    /// Whether the job has had all runs that `plan` allows. Returns the limit and the
+    /// number of runs.
+    pub(crate) fn uses_up(&self, definition: &Definition, plan: &Plan) -> Option<(u64, u64)> {
+        let max = plan.limits()?.max_runs?;
+        let new = plan.definition()?;
+        (definition.is_same_series(new) && self.runs >= max).then_some((max, self.runs))
+    }
+}
+
+impl Plan {
+    /// The plan for a job that has come as far as `old`: if it is the same series, its
+    /// runs count, a time that was run is not run again, and a time that is waited for
+    /// is not left out. `pending` is when the job is due, if it waits for a run.
+    ///
+    /// Doing it twice with the same job changes nothing.
+    pub(crate) fn rebase(
+        &mut self,
+        definition: &Definition,
+        old: &Position,
+        pending: Option<Due>,
+        now: Now,
+    ) {
+        let Some(details) = &mut self.details else {
+            return;
+        };
+        let Details {
+            definition: new_definition,
+            position,
+        } = &mut **details;
+        if !definition.is_same_series(new_definition) {
+            if new_definition.recurring().is_none() {
+                // A job that does not recur any more still shows its last run.
+                position.last_run = old.last_run;
+            }
+            return;
+        }
+        position.runs = old.runs;
+        position.failures = old.failures;
+        position.last_run = old.last_run;
+        let (Some(before), Some(after)) = (definition.recurring(), new_definition.recurring())
+        else {
+            return;
+        };
+        let (before, after): (&Series, &Series) = (&before.series, &after.series);
+        if (before.timeline, after.timeline) != (Timeline::Wall, Timeline::Wall) {
+            return;
+        }
+        let mut due = self.due;
+        let coverage = &mut position.coverage;
+        coverage.handled_up_to = new_definition.first_run_is_after();
+        if old.coverage.history.has_run {
+            coverage.history = old.coverage.history;
+        }
+        if let Some(next) = after.next_run(coverage)
+            && next != position.nominal
+        {
+            position.nominal = next;
+            due = after.timeline.due(next);
+        }
+        if let Some(pending) = pending.filter(|_| old.attempts == 0)
+            && before.has_same_wall_times(after)
+            && old.nominal <= position.nominal
+        {
+            position.nominal = old.nominal;
+            coverage.handled_up_to = coverage.handled_up_to.min(old.coverage.handled_up_to);
+            due = pending;
+        }
+        self.due = due;
+        self.exec_at = due.as_wall(now);
+    }
+}
