@@ -6,7 +6,7 @@
 //! more often.
 #![cfg(all(feature = "sqlite", unix))]
 
-mod common;
+mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -20,8 +20,8 @@ use std::thread;
 use std::time::Duration;
 
 use jobber::{
-    Backoff, Job, JobContext, Jobber, Misfire, ScheduleError, SqliteStorage, Task,
-    storage::{Loaded, Storage, Synchronous},
+    Backoff, Job, JobContext, Jobber, Loaded, Misfire, ScheduleError, SqliteStorage, Storage,
+    Synchronous, Task,
 };
 use time::OffsetDateTime;
 
@@ -394,7 +394,7 @@ fn a_process_that_is_killed_loses_nothing_and_repeats_only_what_was_going_on() -
         }
         life += 1;
         let mut last = program(dir.path(), life)?;
-        let (status, stderr) = common::run_within(WATCHDOG, last.env(IS_LAST, "1"))?;
+        let (status, stderr) = support::run_within(WATCHDOG, last.env(IS_LAST, "1"))?;
         assert!(status.success(), "the last life {life}: {stderr}");
         let mut left = 0;
         SqliteStorage::inspect(dir.path().join("jobs.db"), |_| left += 1)?;

@@ -27,13 +27,13 @@
     not(loom)
 ))]
 
-mod common;
 #[path = "power_cut/disk.rs"]
 mod disk;
 #[path = "power_cut/program.rs"]
 mod program;
 #[path = "power_cut/promises.rs"]
 mod promises;
+mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -45,10 +45,7 @@ use std::time::Duration;
 
 use disk::{Disk, Event, Folder, MARKS};
 use fastrand::Rng;
-use jobber::{
-    JobContext, Jobber, SqliteStorage,
-    storage::{JobRecord, Loaded, Storage, Synchronous},
-};
+use jobber::{JobContext, JobRecord, Jobber, Loaded, SqliteStorage, Storage, Synchronous};
 use program::Tasks;
 use promises::{Found, Promises};
 use tempfile::TempDir;
@@ -94,7 +91,7 @@ fn live_through(history: &History, start: &Folder, journal: &Path) -> Result<Vec
     if history.synchronous == Synchronous::Normal {
         command.env(program::NORMAL, "1");
     }
-    let (status, stderr) = common::run_within(WATCHDOG, &mut command)?;
+    let (status, stderr) = support::run_within(WATCHDOG, &mut command)?;
     assert!(status.success(), "the program: {stderr}");
     let events = disk::read_journal(journal)?;
     // Nothing is missing in the journal: all of it makes the files that are

@@ -1,10 +1,10 @@
-//! Random programs over a whole app, on virtual time: schedule in each way, cancel,
-//! abort, replace, wait, stop, crash and start again, set the clock, let the store
-//! fail. After each step it is as a model has it that was written from the docs.
+//! Random programs on a whole app, on virtual time: schedule in each way, cancel, abort,
+//! replace, wait, stop, crash and start again, set the clock, and let the store fail. After
+//! each step the app must be as a model says that was written from the docs.
 //!
 //! `JOBBER_SEEDS=100000 cargo test --release --all-features --test simulation`
-//! runs more of them; `JOBBER_SEED=17` runs that one, and prints what happens;
-//! both run so many from there.
+//! runs more of them. `JOBBER_SEED=17` runs that one, and prints its history; with both,
+//! `JOBBER_SEEDS` programs from `JOBBER_SEED` on are run.
 #![cfg(all(feature = "serde", feature = "tz"))]
 
 #[path = "simulation/mod.rs"]
@@ -13,7 +13,7 @@ mod simulation;
 use simulation::{Program, run, shrink};
 
 /// The name of the test that runs a program.
-const THE_TEST: &str = "the_app_does_what_its_docs_say_whatever_happens";
+const THE_TEST: &str = "the_app_does_what_the_model_of_its_docs_says";
 
 /// What a debug build runs in a few seconds.
 const SEEDS: u64 = 700;
@@ -23,7 +23,7 @@ fn number(name: &str) -> Option<u64> {
 }
 
 #[test]
-fn the_app_does_what_its_docs_say_whatever_happens() {
+fn the_app_does_what_the_model_of_its_docs_says() {
     let (from, count) = (number("JOBBER_SEED"), number("JOBBER_SEEDS"));
     let seeds = match (from, count) {
         (Some(from), count) => from..from + count.unwrap_or(1),
@@ -31,12 +31,12 @@ fn the_app_does_what_its_docs_say_whatever_happens() {
     };
     let is_shown = from.is_some() && count.is_none();
     let count = seeds.end - seeds.start;
-    let (mut jobs, mut loose) = (0, 0);
+    let (mut jobs, mut unpredicted) = (0, 0);
     for seed in seeds {
         let program = Program::random(seed);
         let verdict = run(&program);
         jobs += verdict.seen.jobs;
-        loose += verdict.seen.loose;
+        unpredicted += verdict.seen.unpredicted;
         if is_shown {
             println!("{}", verdict.history);
         }
@@ -51,13 +51,13 @@ fn the_app_does_what_its_docs_say_whatever_happens() {
         }
     }
     println!(
-        "{count} programs did as the model has it; {jobs} times a live job was looked at, \
-         {loose} of them without knowing what it would do"
+        "{count} programs did what the model predicts; a live job was checked {jobs} times, \
+         {unpredicted} of them without a prediction"
     );
-    // What is only followed could do anything.
+    // A job without a prediction could do anything.
     assert!(
-        count < SEEDS || loose * 10 < jobs,
-        "it looks away too often"
+        count < SEEDS || unpredicted * 10 < jobs,
+        "too few predictions"
     );
 }
 

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use fastrand::Rng;
-use jobber::{Job, JobContext, Jobber, SqliteStorage, Task, storage::Synchronous};
+use jobber::{Job, JobContext, Jobber, SqliteStorage, Synchronous, Task};
 
 use crate::disk::MARKS;
 

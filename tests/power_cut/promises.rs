@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jobber::storage::JobRecord;
+use jobber::JobRecord;
 
 /// What the stores were like.
 #[derive(Debug, Default)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jobber::{Job, JobError, JobStatus, storage::StorageError};
+use jobber::{Job, JobError, JobStatus, StorageError};
 use time::OffsetDateTime;
 
 use super::cron::offset_at;
@@ -37,7 +37,7 @@ pub fn ended_one(
         Stage::Done(_) => false,
     };
     match &result {
-        Ok(did) if *did == expected || job.loose.is_some() => {}
+        Ok(did) if *did == expected || job.unpredicted.is_some() => {}
         Err(_) if has_failed && (job.plan.durable || job.stored.iter().any(Option::is_some)) => {}
         other => return Err(format!("ending {id} gave {other:?}, and not {expected}")),
     }
@@ -93,12 +93,12 @@ impl World {
         }
         self.check_jobs(is_stopped)?;
         if !is_stopped {
-            self.check_loose()?;
+            self.check_unpredicted()?;
             self.check_health()?;
         }
         self.check_store(is_stopped)?;
         if !is_stopped {
-            self.tighten();
+            self.resume_prediction();
             self.forget_children();
         }
         self.waits.check(is_stopped)?;
@@ -116,7 +116,12 @@ impl World {
             return Ok(());
         };
         listener.check(entries)?;
-        for job in self.model.jobs.values().filter(|job| job.loose.is_none()) {
+        for job in self
+            .model
+            .jobs
+            .values()
+            .filter(|job| job.unpredicted.is_none())
+        {
             // Nothing is said of one that was refused, or that no task could run.
             let status = job.status();
             let is_known = process.jobs.contains_key(&job.id) && !is_refused(entries, &job.id);
@@ -135,7 +140,7 @@ impl World {
         let live = self.model.jobs.values().filter(|job| job.is_live());
         for job in live {
             self.seen.jobs += 1;
-            self.seen.loose += u64::from(job.loose.is_some());
+            self.seen.unpredicted += u64::from(job.unpredicted.is_some());
         }
     }
 
@@ -182,12 +187,12 @@ impl World {
         }
         let ids = seen.keys().chain(foreseen.keys());
         for id in ids {
-            let is_loose = self
+            let is_unpredicted = self
                 .model
                 .jobs
                 .get(*id)
-                .is_some_and(|job| job.loose.is_some());
-            if !is_loose && seen.get(id) != foreseen.get(id) {
+                .is_some_and(|job| job.unpredicted.is_some());
+            if !is_unpredicted && seen.get(id) != foreseen.get(id) {
                 return Err(format!(
                     "{id} was to start like this: {:#?}\nand has: {:#?}",
                     foreseen.get(id),
@@ -202,7 +207,7 @@ impl World {
     fn follow(&mut self) {
         let process = self.process.as_ref().expect("there is always one");
         let jobs = self.model.jobs.values_mut();
-        for job in jobs.filter(|job| job.loose.is_some()) {
+        for job in jobs.filter(|job| job.unpredicted.is_some()) {
             let status = match process.jobs.get(&job.id) {
                 Some(handle) => handle.status(),
                 // It came and went within one step.
@@ -231,7 +236,7 @@ impl World {
                 continue;
             };
             let by = nanos(handle.exec_at()) - job.plan.exec_at;
-            if job.loose.is_none() && !(0..=draw.most).contains(&by) {
+            if job.unpredicted.is_none() && !(0..=draw.most).contains(&by) {
                 return Err(format!(
                     "{handle:?} is due too early or too late, by {by} ns"
                 ));
@@ -247,17 +252,17 @@ impl World {
     }
 
     /// Foresees them again, when that can be done.
-    fn tighten(&mut self) {
-        let (wall, is_stormy) = (self.model.now.wall, self.is_stormy());
+    fn resume_prediction(&mut self) {
+        let (wall, has_faults) = (self.model.now.wall, self.has_faults());
         let process = self.process.as_ref().expect("there is always one");
         for job in self.model.jobs.values_mut() {
-            let is_due = job.loose.is_some_and(|until| until < wall) && !is_stormy;
+            let is_due = job.unpredicted.is_some_and(|until| until < wall) && !has_faults;
             let handle = process.jobs.get(&job.id);
             if let Some(handle) = handle.filter(|_| is_due && job.stage == Stage::Scheduled) {
                 if let Some(next) = job.next_plan.take() {
                     job.plan = next;
                 }
-                tighten(job, handle, &self.history.since(job.since), wall);
+                resume_prediction(job, handle, &self.history.since(job.since), wall);
             }
         }
     }
@@ -272,7 +277,7 @@ impl World {
                 }
                 continue;
             };
-            if job.loose.is_some() || job.stored.len() > 1 && !job.is_live() && is_stopped {
+            if job.unpredicted.is_some() || job.stored.len() > 1 && !job.is_live() && is_stopped {
                 continue;
             }
             if job.is_live() || process.sim.app().find_job(job.id.as_str()).is_some() {
@@ -323,14 +328,14 @@ impl World {
         }
         if self.is_healthy() {
             for job in self.model.jobs.values_mut() {
-                let is_loose = job.loose.is_some();
+                let is_unpredicted = job.unpredicted.is_some();
                 let is_there = records.iter().any(|record| record.id == *job.id.as_str());
                 let plan = job.next_plan.as_ref().unwrap_or(&job.plan);
                 let should = job.is_live() && plan.durable && !job.is_ending;
-                if !is_loose && is_there != should {
+                if !is_unpredicted && is_there != should {
                     return Err(format!("{} is in the store: {is_there}", job.id));
                 }
-                if !is_loose {
+                if !is_unpredicted {
                     job.stored.drain(..job.stored.len() - 1);
                 }
             }
@@ -346,7 +351,7 @@ impl World {
         let result = settle_store(&mut self.model.jobs, &records);
         for (job, stored) in self.model.jobs.values_mut().zip(stored) {
             let seen = std::mem::replace(&mut job.stored, stored);
-            if job.loose.is_some() {
+            if job.unpredicted.is_some() {
                 job.stored.extend(seen);
             }
         }
@@ -423,7 +428,7 @@ fn spawned(entries: &[Entry]) -> Vec<model::Spawned> {
 }
 
 /// A job that was followed stands where it can be foreseen.
-fn tighten(job: &mut job::Job, handle: &Job<u64>, entries: &[Entry], wall: i64) {
+fn resume_prediction(job: &mut job::Job, handle: &Job<u64>, entries: &[Entry], wall: i64) {
     let mut ends: BTreeMap<u64, Option<End>> = BTreeMap::new();
     for entry in entries {
         match &entry.event {
@@ -472,7 +477,7 @@ fn tighten(job: &mut job::Job, handle: &Job<u64>, entries: &[Entry], wall: i64) 
     job.plan.exec_at = exec_at;
     job.plan.unread = None;
     job.plan.shown = nominal;
-    job.loose = None;
+    job.unpredicted = None;
     job.last = Some(Ended::Unforeseen);
     job.waits_anew(handle.last_run().as_ref().map(job::Run::of));
 }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::program::Start;
 
-#[path = "../oracle/mod.rs"]
+#[path = "../cron/oracle/mod.rs"]
 mod oracle;
 
 use oracle::{Oracle, Stretch};

@@ -81,11 +81,11 @@ pub enum Event {
     Stepped {
         by: i64,
     },
-    /// From here on the store may fail.
-    Storm,
-    /// It does not, and has all.
-    Calm,
-    /// The process is gone, or has been told to stop.
+    /// From now on, the store may fail.
+    FaultsOn,
+    /// The store does not fail any more, and has every change.
+    FaultsOff,
+    /// The process has crashed, or its shutdown has begun.
     Down,
     Up {
         zone: super::program::Start,

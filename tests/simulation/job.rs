@@ -44,7 +44,7 @@ pub struct Job {
     pub was_done: bool,
     /// Until the wall clock has gone past this, the job is followed and not
     /// foreseen: the docs leave open what exactly it does.
-    pub loose: Option<i64>,
+    pub unpredicted: Option<i64>,
     /// The run that goes on makes up for a missed time, and is counted: `All` has its
     /// number of those.
     makes_up: bool,
@@ -137,7 +137,7 @@ pub struct Saved {
     /// For `Once`, by the wall clock.
     dealt_with: i64,
     /// The job was followed then, and not foreseen.
-    pub loose: Option<i64>,
+    pub unpredicted: Option<i64>,
     /// The last run that has ended, of a job that recurs.
     pub last_run: Option<Run>,
     /// The run that waits for a retry, of such a job.
@@ -156,7 +156,7 @@ impl Job {
             misfires: Vec::new(),
             said: Vec::new(),
             was_done: false,
-            loose: None,
+            unpredicted: None,
             makes_up: false,
             plan,
             stage: Stage::Scheduled,
@@ -198,10 +198,10 @@ impl Job {
         TASKS[self.task].at_most_once && self.plan.durable
     }
 
-    pub fn loosen(&mut self, until: i64) {
-        self.loose = self.loose.max(Some(until));
+    pub fn stop_predicting(&mut self, until: i64) {
+        self.unpredicted = self.unpredicted.max(Some(until));
         for saved in self.stored.iter_mut().flatten() {
-            saved.loose = self.loose;
+            saved.unpredicted = self.unpredicted;
         }
     }
 
@@ -265,7 +265,7 @@ impl Job {
             present: self.present.filter(|_| has_failed),
             last_failure: self.failed_as.filter(|_| has_failed),
             marked_at: self.marked_at,
-            loose: self.loose,
+            unpredicted: self.unpredicted,
             plan,
             attempts: self.attempts,
             runs: self.runs,
@@ -308,7 +308,7 @@ impl Job {
     /// When something happens to it, by the monotonic clock.
     pub fn next_event(&self, model: &Model) -> Option<i64> {
         match self.stage {
-            _ if self.loose.is_some() || self.plan.unread.is_some() => None,
+            _ if self.unpredicted.is_some() || self.plan.unread.is_some() => None,
             Stage::Scheduled if model.is_stopping => None,
             Stage::Scheduled => Some(self.plan.due.mono(model.now).max(model.now.mono)),
             Stage::Running { ends, limit, .. } => ends.into_iter().chain(limit).min(),
@@ -467,7 +467,7 @@ impl Job {
         }
         if plan.unread.is_some() && plan.due.mono(now) <= now.mono {
             // It may be due by now, or not yet.
-            self.loosen(match plan.is_on_wall() {
+            self.stop_predicting(match plan.is_on_wall() {
                 true => now.wall,
                 false => i64::MAX,
             });
@@ -553,9 +553,9 @@ impl Saved {
         }
         // What a job that recurs has dealt with is known of those that are foreseen.
         if job.plan.recurring.is_some()
-            && let Some(until) = self.loose.max(before.loose)
+            && let Some(until) = self.unpredicted.max(before.unpredicted)
         {
-            job.loosen(until);
+            job.stop_predicting(until);
         }
         job.misfires.clear();
         job.said.clear();

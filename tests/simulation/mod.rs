@@ -5,10 +5,10 @@
 
 mod check;
 mod cron;
+mod fault_schedule;
 mod history;
 mod job;
 mod listener;
-mod loose;
 mod model;
 mod oracle;
 mod plan;
@@ -19,8 +19,8 @@ mod shrink;
 mod stored;
 mod submit;
 mod tasks;
+mod unpredicted;
 mod waits;
-mod weather;
 mod world;
 
 pub use program::Program;

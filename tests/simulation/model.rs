@@ -29,7 +29,7 @@ pub struct Model {
     /// The jobs that runs have scheduled, in order, and what came of each.
     pub spawned: Vec<Spawned>,
     /// The store may fail: what waits for it is not foreseen.
-    pub is_stormy: bool,
+    pub has_faults: bool,
     /// It has failed in this step.
     pub has_failed: bool,
     /// It had failed before, and had not caught up.
@@ -122,12 +122,12 @@ impl Model {
     /// another one.
     fn happen(&mut self, id: &str) -> Option<(Attempt, Child)> {
         let (now, boot, is_stopping) = (self.now, self.boot, self.is_stopping);
-        let is_stormy = self.is_stormy;
+        let has_faults = self.has_faults;
         let job = self.jobs.get_mut(id)?;
         match job.stage {
-            Stage::Scheduled if is_stormy && job.is_at_most_once() => {
+            Stage::Scheduled if has_faults && job.is_at_most_once() => {
                 // It starts when the store works.
-                job.loosen(i64::MAX);
+                job.stop_predicting(i64::MAX);
             }
             Stage::Scheduled => {
                 let attempt = job.fire(boot, now)?;
@@ -184,7 +184,7 @@ impl Model {
         let durable = plan.durable;
         if child.child.is_own {
             match self.jobs.get_mut(&child.id) {
-                Some(job) if job.loose.is_some() => match child.ok {
+                Some(job) if job.unpredicted.is_some() => match child.ok {
                     true => replace(job, plan, self.now, job.since),
                     false => not_replaced(job, plan, self.now),
                 },
@@ -234,7 +234,7 @@ impl Model {
                 let next = job.next_plan.as_ref();
                 if job.plan.is_on_wall() || next.is_some_and(Plan::is_on_wall) {
                     // The last time that was run may lie a while ahead now.
-                    job.loosen(high);
+                    job.stop_predicting(high);
                 }
             }
         }

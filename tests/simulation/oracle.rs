@@ -49,7 +49,7 @@ struct Known<'a> {
     /// The wall clock was set since the promise.
     is_stepped: bool,
     /// The store may fail, or may have failed since the promise.
-    is_in_storm: bool,
+    has_faults: bool,
     /// The store may have a replacement that it has refused, until it has all.
     is_torn: bool,
 }
@@ -63,7 +63,7 @@ struct Place {
     boots: u32,
     app: Start,
     is_down: bool,
-    is_in_storm: bool,
+    has_faults: bool,
 }
 
 /// Reads a history.
@@ -105,7 +105,7 @@ pub fn judge(history: &[Entry]) -> Result<(), String> {
             Event::Op(_) => {
                 for job in jobs.values_mut() {
                     let ended = std::mem::take(&mut job.ended);
-                    if !place.is_in_storm && !place.is_down {
+                    if !place.has_faults && !place.is_down {
                         job.stored.extend(ended);
                     }
                 }
@@ -116,15 +116,15 @@ pub fn judge(history: &[Entry]) -> Result<(), String> {
                     job.is_stepped = true;
                 }
             }
-            Event::Storm => {
-                place.is_in_storm = true;
+            Event::FaultsOn => {
+                place.has_faults = true;
                 for job in jobs.values_mut() {
-                    job.is_in_storm = true;
+                    job.has_faults = true;
                 }
             }
-            Event::Calm => {
-                place.is_in_storm = false;
-                jobs.values_mut().for_each(|job| job.calms(entry.now));
+            Event::FaultsOff => {
+                place.has_faults = false;
+                jobs.values_mut().for_each(|job| job.end_faults(entry.now));
             }
             Event::Down => {
                 place.is_down = true;
@@ -209,7 +209,7 @@ impl<'a> Known<'a> {
             attempts,
             stored,
             is_stepped: goes_on && before.is_stepped,
-            is_in_storm: place.is_in_storm,
+            has_faults: place.has_faults,
             ..Self::default()
         };
     }
@@ -243,16 +243,16 @@ impl<'a> Known<'a> {
     }
 
     /// The store has all. What waited for it has started by now.
-    fn calms(&mut self, now: Now) {
+    fn end_faults(&mut self, now: Now) {
         self.is_torn = false;
-        self.is_in_storm = false;
+        self.has_faults = false;
         self.idle = self.idle.map(|_| now);
     }
 
     fn goes_down(&mut self, place: Place) {
         let is_marked = |(promise, _): Given<'_>| TASKS[promise.task].at_most_once;
         // The store may have it that an attempt starts which has not.
-        let is_lost = self.is_in_storm && self.promise.is_some_and(is_marked);
+        let is_lost = self.has_faults && self.promise.is_some_and(is_marked);
         let is_known = !self.is_torn && !is_lost;
         // What is to follow a run, the store has already.
         if let Some(next) = self.next.take() {
@@ -291,7 +291,7 @@ impl<'a> Known<'a> {
             return Ok(());
         };
         let mut by = now;
-        if TASKS[promise.task].at_most_once && self.is_in_storm {
+        if TASKS[promise.task].at_most_once && self.has_faults {
             // It waits for the store when it has come due, and the clock may be set
             // back meanwhile.
             by.wall = self.high;
@@ -365,7 +365,7 @@ impl<'a> Known<'a> {
         // So many are made up for that it may run for each of its times.
         let is_strict = matches!(options.misfire, Missed::All(most) if most > 100)
             && !self.is_stepped
-            && !self.is_in_storm
+            && !self.has_faults
             && promise.boot == attempt.boot;
         match (last, promise.when) {
             (Some((last, 0..100)), When::Every { ms, .. }) if is_strict => {
@@ -385,7 +385,7 @@ impl<'a> Known<'a> {
             return Ok(());
         };
         // By another process, the times may lie elsewhere.
-        if promise.boot != boot || TASKS[promise.task].at_most_once && self.is_in_storm {
+        if promise.boot != boot || TASKS[promise.task].at_most_once && self.has_faults {
             return Ok(());
         }
         let missed = match promise.when {
@@ -422,7 +422,7 @@ impl<'a> Known<'a> {
         let has_passed = |ms: i64| now.mono > since.mono + ms * MS;
         let is_due = match promise.when {
             // It waits for the store to know, and is left undone rather than done twice.
-            _ if TASKS[promise.task].at_most_once && self.is_in_storm => false,
+            _ if TASKS[promise.task].at_most_once && self.has_faults => false,
             _ if boot.is_some() && boot != Some(promise.boot) => self.is_due_again(now),
             _ if boot.is_none() => false,
             // Before the next step, perhaps.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jobber::testing::Simulation;
 use jobber::{Job, JobStatus, JobberBuilder, StartError};
 
+use super::fault_schedule::FaultSchedule;
 use super::history::Event;
 use super::listener::Listener;
 use super::plan::zone;
@@ -13,7 +14,6 @@ use super::program::{Begins, Commit, Next};
 use super::stored::settle_store;
 use super::tasks::{Tasks, now};
 use super::waits::Waits;
-use super::weather::Weather;
 use super::world::World;
 
 pub struct Process {
@@ -50,7 +50,7 @@ impl Process {
 
 impl World {
     pub fn boot(&mut self, begins: Begins, lacks: Option<u8>) {
-        let storage = Weather::over(&self.weather, self.disk.clone());
+        let storage = FaultSchedule::over(&self.faults, self.disk.clone());
         let boot = self.model.boot;
         let app = zone(self.model.app);
         let configure = |builder: JobberBuilder| builder.storage(storage).zone(app);
@@ -114,9 +114,9 @@ impl World {
 
     pub fn start(&mut self, store: [Commit; 2]) -> Result<(), String> {
         let works = {
-            let mut weather = self.weather.lock().unwrap();
-            weather.opens = store.into();
-            !weather.is_gone && store == [Commit::Works; 2]
+            let mut faults = self.faults.lock().unwrap();
+            faults.opens = store.into();
+            !faults.is_gone && store == [Commit::Works; 2]
         };
         let process = self.process();
         let result = process.sim.app().start().wait_blocking();
@@ -127,7 +127,7 @@ impl World {
             (Err(StartError::Stopped), Phase::Stopped) => true,
             _ => false,
         };
-        self.weather.lock().unwrap().opens.clear();
+        self.faults.lock().unwrap().opens.clear();
         if !fits {
             return Err(format!("the start gave {result:?}"));
         }
@@ -233,7 +233,7 @@ impl World {
         self.model.advance(now(&self.clock).mono);
         for job in self.model.jobs.values() {
             let is_running = job.status() == JobStatus::Running;
-            if job.loose.is_none() && is_running != left.contains(&job.id) {
+            if job.unpredicted.is_none() && is_running != left.contains(&job.id) {
                 return Err(format!(
                     "{} is {}, and left: {left:?}",
                     job.id,

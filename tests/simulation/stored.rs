@@ -3,10 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jobber::{
-    Misfire,
-    storage::{JobRecord, RecurringRecord, TriggerRecord},
-};
+use jobber::{JobRecord, Misfire, RecurringRecord, TriggerRecord};
 
 use super::history::nanos;
 use super::job::{self, Saved};
@@ -123,7 +120,7 @@ pub fn settle_store(
 /// Whether it is not foreseen, or one of its name was not that the store may have.
 fn is_followed(job: &job::Job) -> bool {
     let mut stored = job.stored.iter().flatten();
-    job.loose.is_some() || stored.any(|saved| saved.loose.is_some())
+    job.unpredicted.is_some() || stored.any(|saved| saved.unpredicted.is_some())
 }
 
 /// A job that is not foreseen is what the store has of it.
@@ -144,7 +141,7 @@ fn follow_store(job: &mut job::Job, record: Option<&JobRecord>) {
     saved.last_failure = progress.last_failure;
     saved.is_marked = progress.started_at.is_some();
     saved.marked_at = progress.started_at.map_or(0, nanos);
-    saved.loose = saved.loose.max(job.loose);
+    saved.unpredicted = saved.unpredicted.max(job.unpredicted);
     if let (Some(recurring), Some(theirs)) = (&mut saved.plan.recurring, &progress.recurring) {
         saved.runs = theirs.runs;
         saved.failures = theirs.failures_in_a_row;

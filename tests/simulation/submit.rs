@@ -118,12 +118,12 @@ impl Request {
             return self.judge_new(model, id, plan, result, since);
         };
         let fits = self.replace && old.task == self.task;
-        let is_loose = old.loose.is_some();
+        let is_unpredicted = old.unpredicted.is_some();
         match result {
             Ok(_) if !fits => Err(format!("{id} was taken, and was scheduled all the same")),
             Ok(_) if old.is_ending => Err(format!("{id} is about to end, and was replaced")),
             Ok(_) => {
-                if !is_loose && let Some(runs) = uses_up(old, &plan) {
+                if !is_unpredicted && let Some(runs) = uses_up(old, &plan) {
                     return Err(format!("{id} has had {runs} runs, and was given fewer"));
                 }
                 replace(old, plan, model.now, since);
@@ -132,8 +132,10 @@ impl Request {
                 )))
             }
             Err(ScheduleError::DuplicateJob { .. }) if !fits => Ok(None),
-            Err(ScheduleError::JobEnding { .. }) if old.is_ending || is_loose => Ok(None),
-            Err(ScheduleError::RunsUsedUp { .. }) if is_loose || uses_up(old, &plan).is_some() => {
+            Err(ScheduleError::JobEnding { .. }) if old.is_ending || is_unpredicted => Ok(None),
+            Err(ScheduleError::RunsUsedUp { .. })
+                if is_unpredicted || uses_up(old, &plan).is_some() =>
+            {
                 Ok(None)
             }
             Err(ScheduleError::Storage(_))

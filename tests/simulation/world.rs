@@ -8,6 +8,7 @@ use jobber::testing::ManualClock;
 use jobber::{Clock, MemoryStorage, ScheduleError};
 
 use super::check;
+use super::fault_schedule::FaultSchedule;
 use super::history::{Event, History};
 use super::listener::Listener;
 use super::model::Model;
@@ -17,7 +18,6 @@ use super::program::{Begins, Commit, Next, Op, Program};
 use super::script::{Args, TASKS};
 use super::tasks::now;
 use super::waits::{Waits, What};
-use super::weather::Weather;
 
 /// As far as a step to the next thing goes: an hour.
 const FARTHEST: i64 = 3_600_000_000_000;
@@ -25,7 +25,7 @@ const FARTHEST: i64 = 3_600_000_000_000;
 pub struct World {
     pub clock: ManualClock,
     pub disk: MemoryStorage,
-    pub weather: Arc<Mutex<Weather>>,
+    pub faults: Arc<Mutex<FaultSchedule>>,
     pub history: History,
     pub model: Model,
     pub process: Option<Process>,
@@ -37,9 +37,9 @@ pub struct World {
     /// How many commits had failed before this step.
     failed_before: u64,
     /// The store works since then.
-    calm_since: Option<Duration>,
+    faults_off_since: Option<Duration>,
     /// The history has it that the store may fail.
-    is_storm_known: bool,
+    are_faults_known: bool,
     pub seen: Seen,
 }
 
@@ -49,7 +49,7 @@ pub struct Seen {
     /// Live jobs, each at each step.
     pub jobs: u64,
     /// Those of them that were followed, and not foreseen.
-    pub loose: u64,
+    pub unpredicted: u64,
 }
 
 /// A program's history, and what is wrong with it, if anything.
@@ -94,7 +94,7 @@ impl World {
         let mut world = Self {
             clock: ManualClock::at(start_time(program.start)),
             disk: MemoryStorage::new(),
-            weather: Arc::default(),
+            faults: Arc::default(),
             history: History::default(),
             model: Model::default(),
             process: None,
@@ -102,8 +102,8 @@ impl World {
             is_settled: false,
             checked: 0,
             failed_before: 0,
-            calm_since: None,
-            is_storm_known: false,
+            faults_off_since: None,
+            are_faults_known: false,
             seen: Seen::default(),
         };
         world.model.now = now(&world.clock);
@@ -117,19 +117,19 @@ impl World {
     }
 
     /// Whether the store may fail, or has failed and has not caught up.
-    pub fn is_stormy(&self) -> bool {
-        let is_calm = self.weather.lock().unwrap().is_calm();
-        !is_calm || !self.is_healthy()
+    pub fn has_faults(&self) -> bool {
+        let is_off = self.faults.lock().unwrap().is_off();
+        !is_off || !self.is_healthy()
     }
 
     /// A store that works again is asked within ten seconds, as its retries go.
     pub fn check_health(&mut self) -> Result<(), String> {
         let now = self.clock.elapsed();
-        if !self.weather.lock().unwrap().is_calm() || self.has_failed() {
-            self.calm_since = None;
+        if !self.faults.lock().unwrap().is_off() || self.has_failed() {
+            self.faults_off_since = None;
             return Ok(());
         }
-        let since = *self.calm_since.get_or_insert(now);
+        let since = *self.faults_off_since.get_or_insert(now);
         let process = self.process.as_ref().expect("there is always one");
         match process.sim.app().health().unstored {
             unstored @ 1.. if now > since + Duration::from_secs(10) => Err(format!(
@@ -141,7 +141,7 @@ impl World {
 
     /// Whether a commit has failed in this step.
     pub fn has_failed(&self) -> bool {
-        self.weather.lock().unwrap().failed > self.failed_before
+        self.faults.lock().unwrap().failed > self.failed_before
     }
 
     pub fn is_healthy(&self) -> bool {
@@ -190,7 +190,7 @@ impl World {
             .as_mut()
             .expect("it is there until it is dropped");
         let health = process.sim.app().health();
-        if !health.is_healthy() {
+        if !health.is_good() {
             return Err(format!("in the end there is {health:?}"));
         }
         let left = process.sim.app().jobs();
@@ -253,12 +253,12 @@ impl World {
             Op::StepWall { ms } => self.step_wall(ms),
             Op::Store { commits, times } => {
                 if commits != [Commit::Works; 4] {
-                    self.note(Event::Storm);
-                    self.is_storm_known = true;
+                    self.note(Event::FaultsOn);
+                    self.are_faults_known = true;
                 }
-                self.calm_since = None;
-                let mut weather = self.weather.lock().unwrap();
-                weather.commits = commits.repeat(times.into()).into();
+                self.faults_off_since = None;
+                let mut faults = self.faults.lock().unwrap();
+                faults.commits = commits.repeat(times.into()).into();
             }
             Op::Crash { next } => self.crash_and_go_on(next)?,
             Op::Shutdown { .. } if is_shut => {}
@@ -283,17 +283,17 @@ impl World {
             Op::Run | Op::Advance { .. } | Op::AdvanceToNext | Op::StepWall { .. }
         );
         // What waited for the store has had the time to go on.
-        if self.is_storm_known && has_run && !is_stopped && !self.is_stormy() {
-            self.is_storm_known = false;
-            self.note(Event::Calm);
+        if self.are_faults_known && has_run && !is_stopped && !self.has_faults() {
+            self.are_faults_known = false;
+            self.note(Event::FaultsOff);
         }
         Ok(())
     }
 
     fn begin_step(&mut self) {
-        self.model.is_stormy = self.is_stormy();
+        self.model.has_faults = self.has_faults();
         self.model.is_behind = !self.is_healthy();
-        self.failed_before = self.weather.lock().unwrap().failed;
+        self.failed_before = self.faults.lock().unwrap().failed;
     }
 
     pub fn process(&mut self) -> &mut Process {

@@ -56,9 +56,8 @@ impl Store<'_> {
             #[cfg(feature = "serde")]
             Store::Faulty(store, seed) => builder.storage(failing(store.clone(), *seed)),
             #[cfg(feature = "sqlite")]
-            Store::File(path) => builder.storage(
-                jobber::SqliteStorage::new(path).synchronous(jobber::storage::Synchronous::Normal),
-            ),
+            Store::File(path) => builder
+                .storage(jobber::SqliteStorage::new(path).synchronous(jobber::Synchronous::Normal)),
             #[cfg(not(feature = "sqlite"))]
             Store::File(_) => builder,
         }
@@ -97,7 +96,7 @@ impl Store<'_> {
 }
 
 #[cfg(feature = "serde")]
-fn failing(store: jobber::MemoryStorage, seed: u64) -> impl jobber::storage::Storage {
+fn failing(store: jobber::MemoryStorage, seed: u64) -> impl jobber::Storage {
     use jobber::testing::{Fault, FaultyStorage, Operation};
     let mut rng = Rng::with_seed(seed);
     FaultyStorage::new(store, move |operation| match operation {

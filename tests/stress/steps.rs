@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
-use jobber::{JobStatus, Misfire, storage::StorageError};
+use jobber::{JobStatus, Misfire, StorageError};
 use smol::block_on;
 use smol::future::poll_once;
 

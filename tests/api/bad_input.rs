@@ -1,0 +1,357 @@
+//! Invalid input gets an error that names the value and the rule, and changes nothing.
+
+use std::error::Error;
+use std::time::Duration;
+
+use crate::support::{HOUR, Result, SECOND};
+use jobber::testing::Simulation;
+use jobber::{
+    Backoff, InvalidId, JobStatus, Jobber, RegisterError, ScheduleError, StartError, Task,
+};
+use time::macros::datetime;
+use time::{OffsetDateTime, PrimitiveDateTime};
+
+fn app_with_task() -> Result<(Simulation, Task<(), ()>)> {
+    let sim = Simulation::new();
+    let task = sim.app().task("t", || async {}).register()?;
+    Ok((sim, task))
+}
+
+#[test]
+fn an_invalid_task_name_is_refused() -> Result {
+    let sim = Simulation::new();
+    let register = |name: &str| sim.app().task(name, || async {}).register();
+    assert_eq!(
+        register("").unwrap_err().to_string(),
+        "a task needs a name that is not empty"
+    );
+    let long = "ö".repeat(101);
+    assert_eq!(
+        register(&long).unwrap_err().to_string(),
+        format!(
+            "the task name `{}…` has 202 bytes, and 200 are allowed",
+            "ö".repeat(20)
+        )
+    );
+    register(&"n".repeat(200))?;
+    register("taken")?;
+    let error = register("taken").unwrap_err();
+    assert!(matches!(&error, RegisterError::DuplicateTask { name } if name == "taken"));
+    assert_eq!(
+        error.to_string(),
+        "a task named `taken` is registered already: names are unique within an app"
+    );
+    Ok(())
+}
+
+#[test]
+fn an_invalid_task_option_is_refused() -> Result {
+    let sim = Simulation::new();
+    let task = || sim.app().task("t", || async {});
+    assert!(matches!(
+        task().timeout(Duration::ZERO).register(),
+        Err(RegisterError::ZeroTimeout)
+    ));
+    assert_eq!(
+        task()
+            .timeout(Duration::MAX)
+            .register()
+            .unwrap_err()
+            .to_string(),
+        "the timeout is 18446744073709551615.999999999s, and 9223372036.854775807s is the longest allowed"
+    );
+    let backoff = |factor| {
+        task()
+            .retry(Backoff::exponential(1).factor(factor))
+            .register()
+    };
+    for factor in [-1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        let error = backoff(factor).unwrap_err();
+        assert!(matches!(
+            error,
+            RegisterError::InvalidBackoff {
+                field: "factor",
+                ..
+            }
+        ));
+        assert_eq!(
+            error.to_string(),
+            format!("the backoff's factor is {factor}, and must be a finite number, 0 or more")
+        );
+    }
+    task().register()?;
+    Ok(())
+}
+
+#[test]
+fn an_invalid_or_duplicate_job_id_is_refused() -> Result {
+    let (sim, task) = app_with_task()?;
+    let schedule = |id: &str| task.schedule(()).id(id).delay(HOUR).wait_blocking();
+    let message = |id: &str| schedule(id).unwrap_err().to_string();
+    assert_eq!(message(""), "the job id \"\" is not allowed: it is empty");
+    assert_eq!(
+        message("a\nb"),
+        "the job id \"a\\nb\" is not allowed: it has the control character '\\n', and none is allowed"
+    );
+    let error = schedule(&"é".repeat(101)).unwrap_err();
+    match &error {
+        ScheduleError::InvalidId { id, reason } => {
+            assert_eq!(*reason, InvalidId::TooLong { bytes: 202 });
+            assert_eq!(id.to_string(), "é".repeat(100), "shortened for the message");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(error.source().is_some());
+    // With `replace` the rules are the same.
+    let replace = task
+        .schedule(())
+        .id("\0")
+        .replace()
+        .delay(HOUR)
+        .wait_blocking();
+    assert!(matches!(replace, Err(ScheduleError::InvalidId { .. })));
+    assert!(sim.app().jobs().is_empty());
+
+    let job = schedule(&"x".repeat(200))?;
+    let error = schedule(&"x".repeat(200)).unwrap_err();
+    assert!(matches!(&error, ScheduleError::DuplicateJob { id } if id == job.id()));
+    // A generated id can be a duplicate, too.
+    let generated = task.schedule(()).delay(HOUR).wait_blocking()?;
+    assert!(matches!(
+        task.schedule(())
+            .id(generated.id())
+            .delay(HOUR)
+            .wait_blocking(),
+        Err(ScheduleError::DuplicateJob { .. })
+    ));
+    assert_eq!(sim.app().jobs().len(), 2);
+    Ok(())
+}
+
+#[test]
+fn a_delay_or_interval_that_is_zero_or_too_long_is_refused() -> Result {
+    let (sim, task) = app_with_task()?;
+    for delay in [
+        Duration::MAX,
+        Duration::from_secs(u64::MAX / 2),
+        Duration::from_secs(300 * 365 * 86_400),
+    ] {
+        let error = task.schedule(()).delay(delay).wait_blocking().unwrap_err();
+        match error {
+            ScheduleError::DurationTooLong {
+                field: "delay",
+                value,
+                max,
+            } => {
+                assert_eq!(value, delay);
+                // The maximum that the error names is allowed.
+                let _ = task.schedule(()).delay(max).wait_blocking()?;
+                let above = task.schedule(()).delay(max + Duration::from_nanos(1));
+                assert!(above.wait_blocking().is_err());
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(matches!(
+            task.schedule(()).every(delay).wait_blocking(),
+            Err(ScheduleError::DurationTooLong {
+                field: "interval",
+                ..
+            })
+        ));
+    }
+    assert_eq!(
+        task.schedule(())
+            .every(Duration::ZERO)
+            .wait_blocking()
+            .unwrap_err()
+            .to_string(),
+        "the interval is zero, and must be longer"
+    );
+    assert_eq!(sim.app().jobs().len(), 3);
+    Ok(())
+}
+
+#[test]
+fn a_date_at_either_end_of_the_calendar_is_refused() -> Result {
+    let (sim, task) = app_with_task()?;
+    for time in [
+        PrimitiveDateTime::MIN.assume_utc(),
+        PrimitiveDateTime::MAX.assume_utc(),
+    ] {
+        let error = task.schedule(()).at(time).wait_blocking().unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error, ScheduleError::TimeOutOfRange { value, .. } if value == time));
+        assert!(text.ends_with("a job can be due from 1677-09-21 0:12:43.145224192 +00:00:00 to 2262-04-11 23:47:16.854775807 +00:00:00"), "{text}");
+        let start = task
+            .schedule(())
+            .start_date(time)
+            .every(SECOND)
+            .wait_blocking();
+        assert!(matches!(start, Err(ScheduleError::TimeOutOfRange { .. })));
+    }
+    assert!(sim.app().jobs().is_empty());
+    Ok(())
+}
+
+#[test]
+fn a_job_can_be_due_at_the_last_allowed_instant() -> Result {
+    let (mut sim, task) = app_with_task()?;
+    let last = datetime!(2262-04-11 23:47:16.854775807 UTC);
+    let job = task.schedule(()).at(last).wait_blocking()?;
+    assert_eq!(job.exec_at(), last);
+    sim.advance(HOUR);
+    assert_eq!(job.status(), JobStatus::Scheduled);
+    Ok(())
+}
+
+#[test]
+fn a_start_date_at_either_end_neither_wraps_nor_hangs() -> Result {
+    let (mut sim, task) = app_with_task()?;
+    let first = datetime!(1677-09-21 0:12:44 UTC);
+    let schedule = task.schedule(()).start_date(first);
+    let past = schedule.every(Duration::from_nanos(7)).wait_blocking()?;
+    past.cancel().wait_blocking()?;
+    let last = datetime!(2262-04-11 23:47:16 UTC);
+    let schedule = task.schedule(()).start_date(last);
+    let future = schedule.every(SECOND).wait_blocking()?;
+    sim.advance(HOUR);
+    assert_eq!(
+        (future.status(), future.exec_at()),
+        (JobStatus::Scheduled, last)
+    );
+    Ok(())
+}
+
+#[test]
+fn an_invalid_limit_of_runs_or_failures_is_refused() -> Result {
+    let (_sim, task) = app_with_task()?;
+    let error = task
+        .schedule(())
+        .max_failures(0)
+        .every(SECOND)
+        .wait_blocking()
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "max_failures is 0, and must be at least 1"
+    );
+    let error = task
+        .schedule(())
+        .max_runs(0)
+        .every(SECOND)
+        .wait_blocking()
+        .unwrap_err();
+    assert_eq!(error.to_string(), "max_runs is 0, and must be at least 1");
+    let error = task
+        .schedule(())
+        .max_runs(2)
+        .delay(SECOND)
+        .wait_blocking()
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "max_runs is for recurring jobs, and delay runs once"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_replacement_that_allows_fewer_runs_than_there_were_is_refused() -> Result {
+    let (mut sim, task) = app_with_task()?;
+    let job = task.schedule(()).id("x").every(SECOND).wait_blocking()?;
+    sim.advance(SECOND * 3);
+    let schedule = || task.schedule(()).id("x").replace();
+    let error = schedule()
+        .max_runs(3)
+        .every(SECOND)
+        .wait_blocking()
+        .unwrap_err();
+    assert!(matches!(
+        error,
+        ScheduleError::RunsUsedUp {
+            max_runs: 3,
+            runs: 3,
+            ..
+        }
+    ));
+    assert_eq!(
+        error.to_string(),
+        "max_runs is 3, and the job `x` has had 3 runs already"
+    );
+    let _ = schedule().max_runs(4).every(SECOND).wait_blocking()?;
+    sim.advance(HOUR);
+    assert_eq!(
+        (job.status(), job.last_run().unwrap().number),
+        (JobStatus::Success, 4)
+    );
+    Ok(())
+}
+
+#[test]
+fn a_wake_gap_of_more_than_a_second_is_refused() {
+    let error = Jobber::builder()
+        .wake_gap(Duration::MAX)
+        .build()
+        .unwrap_err();
+    assert!(matches!(
+        error,
+        StartError::WakeGapTooLong {
+            value: Duration::MAX,
+            ..
+        }
+    ));
+    assert!(error.to_string().ends_with("and 1s is the longest allowed"));
+    assert!(Jobber::builder().wake_gap(SECOND).build().is_ok());
+}
+
+#[test]
+fn a_job_that_is_due_in_the_past_runs_at_once() -> Result {
+    let (mut sim, task) = app_with_task()?;
+    let submit = task.schedule(()).at(OffsetDateTime::UNIX_EPOCH);
+    let job = submit.wait_blocking()?;
+    assert_eq!(job.exec_at(), OffsetDateTime::UNIX_EPOCH);
+    sim.run_until_stalled();
+    assert_eq!(job.status(), JobStatus::Success);
+    Ok(())
+}
+
+#[test]
+fn calls_before_the_start_after_the_stop_and_a_second_start_are_refused() -> Result {
+    let app = Jobber::builder().build()?;
+    let task = app.task("t", || async {}).register()?;
+    let error = task.schedule(()).push().wait_blocking().unwrap_err();
+    assert!(matches!(error, ScheduleError::NotStarted));
+    assert_eq!(
+        error.to_string(),
+        "the app is not started: call app.start() first"
+    );
+
+    app.start().wait_blocking()?;
+    let error = app.start().wait_blocking().unwrap_err();
+    assert!(matches!(error, StartError::AlreadyStarted));
+    assert_eq!(
+        error.to_string(),
+        "the app is running already: start() is called once"
+    );
+
+    app.shutdown(HOUR).wait_blocking();
+    let error = task.schedule(()).push().wait_blocking().unwrap_err();
+    assert!(matches!(error, ScheduleError::Stopped));
+    assert_eq!(
+        error.to_string(),
+        "the app was shut down and takes no new jobs"
+    );
+    assert!(matches!(
+        task.schedule(()).id("x").replace().push().wait_blocking(),
+        Err(ScheduleError::Stopped)
+    ));
+    assert!(matches!(
+        app.start().wait_blocking(),
+        Err(StartError::Stopped)
+    ));
+    assert!(matches!(
+        app.task("u", || async {}).register(),
+        Err(RegisterError::Stopped)
+    ));
+    Ok(())
+}

@@ -1,0 +1,418 @@
+//! Jobs never start early, and each follows the right clock.
+
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use crate::support::{
+    HOUR, Log, MINUTE, NANOSECOND, Result, SECOND, delay_all, manual_app, seconds,
+};
+use jobber::testing::{ManualClock, Simulation};
+use jobber::{Backoff, Clock, Event, JobStatus, Jobber, SystemClock};
+use time::OffsetDateTime;
+use time::macros::datetime;
+
+#[test]
+fn a_delay_is_kept_to_the_nanosecond() -> Result {
+    let mut sim = Simulation::new();
+    let task = sim.app().task("t", || async {}).register()?;
+    let job = task.schedule(()).delay(HOUR).wait_blocking()?;
+    sim.advance(HOUR - NANOSECOND);
+    assert_eq!(job.status(), JobStatus::Scheduled);
+    sim.advance(NANOSECOND);
+    assert_eq!(job.status(), JobStatus::Success);
+    Ok(())
+}
+
+#[test]
+fn a_wall_time_is_kept_to_the_nanosecond() -> Result {
+    let mut sim = Simulation::new();
+    let task = sim.app().task("t", || async {}).register()?;
+    let submit = task.schedule(()).at(datetime!(2000-01-01 1:00 UTC));
+    let job = submit.wait_blocking()?;
+    sim.advance(HOUR - NANOSECOND);
+    assert_eq!(job.status(), JobStatus::Scheduled);
+    sim.advance(NANOSECOND);
+    assert_eq!(job.status(), JobStatus::Success);
+    Ok(())
+}
+
+/// On the system's clocks and real threads.
+#[test]
+fn no_job_starts_early_on_the_system_clock() -> Result {
+    let clock = SystemClock::new();
+    let app = Jobber::builder().clock(clock).build()?;
+    let early = Log::new();
+    let task = app.task("t", {
+        let early = early.clone();
+        move |due: Duration, wall_due: Option<OffsetDateTime>| {
+            let (now, wall) = (clock.monotonic(), clock.wall());
+            if now < due || wall_due.is_some_and(|due| wall < due) {
+                early.add((now, due));
+            }
+            async {}
+        }
+    });
+    let task = task.register()?;
+    app.start().wait_blocking()?;
+    for _ in 0..500 {
+        let delay = Duration::from_nanos(fastrand::u64(0..20_000_000));
+        let due = clock.monotonic() + delay;
+        let _ = task.schedule((due, None)).delay(delay).wait_blocking()?;
+        let at = clock.wall() + delay;
+        let submit = task.schedule((Duration::ZERO, Some(at))).at(at);
+        let _ = submit.wait_blocking()?;
+    }
+    app.wait_all().wait_blocking();
+    assert!(early.entries().is_empty());
+    Ok(())
+}
+
+#[test]
+fn equal_due_times_start_in_the_order_of_scheduling() -> Result {
+    let mut sim = Simulation::new();
+    let log = Log::new();
+    let task = sim.app().task("t", log.argument()).register()?;
+    delay_all(&task, SECOND, 0..1_000)?;
+    sim.advance(SECOND);
+    assert_eq!(log.entries(), (0..1_000).collect::<Vec<_>>());
+    Ok(())
+}
+
+#[test]
+fn a_step_forward_makes_wall_clock_jobs_due_and_no_delay() -> Result {
+    let mut sim = Simulation::new();
+    let task = sim.app().task("t", || async {}).register()?;
+    let submit = task.schedule(()).at(datetime!(2000-01-01 10:00 UTC));
+    let at = submit.wait_blocking()?;
+    let delay = task.schedule(()).delay(HOUR * 10).wait_blocking()?;
+    sim.set_wall(datetime!(2000-01-01 9:59:59 UTC));
+    assert_eq!(at.status(), JobStatus::Scheduled);
+    sim.advance(SECOND);
+    assert_eq!(
+        (at.status(), delay.status()),
+        (JobStatus::Success, JobStatus::Scheduled)
+    );
+    sim.advance(HOUR * 10 - SECOND * 2);
+    assert_eq!(delay.status(), JobStatus::Scheduled);
+    sim.advance(SECOND);
+    assert_eq!(delay.status(), JobStatus::Success);
+    Ok(())
+}
+
+#[test]
+fn a_step_back_postpones_wall_clock_jobs() -> Result {
+    let mut sim = Simulation::new();
+    let now = seconds(&sim);
+    let log = Log::new();
+    let task = sim.app().task("t", log.each(move |_| now())).register()?;
+    let submit = task.schedule(()).at(datetime!(2000-01-01 0:01 UTC));
+    let _ = submit.wait_blocking()?;
+    sim.advance(MINUTE / 2);
+    sim.set_wall(datetime!(1999-12-31 23:00:30 UTC));
+    sim.advance(HOUR - SECOND);
+    assert!(log.entries().is_empty());
+    sim.advance(HOUR);
+    assert_eq!(log.entries(), [30 + 3_600 + 30]);
+    Ok(())
+}
+
+/// The system's clock; it sends how long the timer thread is going to sleep.
+struct Spied {
+    clock: SystemClock,
+    sleeps: Mutex<mpsc::Sender<Duration>>,
+}
+
+impl Clock for Spied {
+    fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
+    fn wall(&self) -> OffsetDateTime {
+        self.clock.wall()
+    }
+
+    fn sleep_until(&self, until: Duration) -> Option<Duration> {
+        let sleep = self.clock.sleep_until(until);
+        let _ = self.sleeps.lock().unwrap().send(sleep.unwrap_or_default());
+        sleep
+    }
+}
+
+/// An app, and how long its timer sleeps each time.
+fn app_with_spy() -> Result<(Jobber, mpsc::Receiver<Duration>)> {
+    app_with_spy_and_gap(Duration::ZERO)
+}
+
+fn app_with_spy_and_gap(gap: Duration) -> Result<(Jobber, mpsc::Receiver<Duration>)> {
+    let (sleeps, seen) = mpsc::channel();
+    let clock = Spied {
+        clock: SystemClock::new(),
+        sleeps: Mutex::new(sleeps),
+    };
+    Ok((Jobber::builder().clock(clock).wake_gap(gap).build()?, seen))
+}
+
+#[test]
+fn the_timer_sleeps_until_the_first_due_time_and_no_later_job_wakes_it() -> Result {
+    let (app, sleeps) = app_with_spy()?;
+    let task = app.task("t", || async {}).register()?;
+    app.start().wait_blocking()?;
+    let first = task.schedule(()).delay(HOUR).wait_blocking()?;
+    let sleep = sleeps.recv_timeout(MINUTE)?;
+    assert!((HOUR - MINUTE..=HOUR).contains(&sleep), "{sleep:?}");
+    for n in 0..10_000 {
+        let _ = task.schedule(()).delay(HOUR + SECOND * n).wait_blocking()?;
+    }
+    assert!(sleeps.try_recv().is_err(), "it was not woken");
+    // An earlier job wakes it, and it sleeps until that is due.
+    let _ = task.schedule(()).delay(MINUTE * 10).wait_blocking()?;
+    let sleep = sleeps.recv_timeout(MINUTE)?;
+    assert!((MINUTE * 9..=MINUTE * 10).contains(&sleep), "{sleep:?}");
+    drop(first);
+    Ok(())
+}
+
+/// Regression: the timer slept through entries that were due before its next wake-up.
+#[test]
+fn the_timer_is_woken_for_any_earlier_due_time() -> Result {
+    let soon = MINUTE * 10;
+    let cases: [fn(&Jobber) -> Result; 4] = [
+        |app| {
+            let task = app.task("timeout", std::future::pending::<()>);
+            let task = task.timeout(MINUTE * 10).register()?;
+            let _ = task.schedule(()).push().wait_blocking()?;
+            Ok(())
+        },
+        |app| {
+            let task = app.task("retry", || async { Err::<(), _>("no") });
+            let task = task.retry(Backoff::fixed(1, MINUTE * 10)).register()?;
+            let _ = task.schedule(()).push().wait_blocking()?;
+            Ok(())
+        },
+        |app| {
+            let task = app.task("replaced", || async {}).register()?;
+            let _ = task.schedule(()).id("x").delay(HOUR * 2).wait_blocking()?;
+            let earlier = task.schedule(()).id("x").replace().delay(MINUTE * 10);
+            let _ = earlier.wait_blocking()?;
+            Ok(())
+        },
+        |app| {
+            let task = app.task("recurring", || async {}).register()?;
+            let _ = task.schedule(()).every(MINUTE * 10).wait_blocking()?;
+            Ok(())
+        },
+    ];
+    for case in cases {
+        let (app, sleeps) = app_with_spy()?;
+        let task = app.task("t", || async {}).register()?;
+        app.start().wait_blocking()?;
+        let _ = task.schedule(()).delay(HOUR).wait_blocking()?;
+        assert!(
+            sleeps.recv_timeout(MINUTE)? > soon,
+            "it sleeps until the hour is over"
+        );
+        case(&app)?;
+        let sleep = sleeps.recv_timeout(MINUTE)?;
+        assert!((soon - MINUTE..=soon).contains(&sleep), "{sleep:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_change_of_half_a_second_counts_as_a_step_of_the_clock() -> Result {
+    let mut sim = Simulation::new();
+    let mut events = sim.app().events();
+    let mut wall = datetime!(2000-01-01 0:00 UTC);
+    for nanos in [499_999_999, -499_999_999, 500_000_000, -500_000_000] {
+        let by = time::Duration::nanoseconds(nanos);
+        wall += by;
+        sim.set_wall(wall);
+        let found = match events.try_next() {
+            Some(Event::ClockStepped { by, .. }) => Some(by),
+            _ => None,
+        };
+        assert_eq!(found, (nanos.abs() == 500_000_000).then_some(by));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_wake_gap_does_not_delay_a_single_job() -> Result {
+    let (app, sleeps) = app_with_spy_and_gap(SECOND)?;
+    let task = app.task("t", || async {}).register()?;
+    app.start().wait_blocking()?;
+    let delay = Duration::from_millis(10);
+    let job = task.schedule(()).delay(delay).wait_blocking()?;
+    assert_eq!(job.wait_blocking(), JobStatus::Success);
+    assert!(sleeps.try_iter().all(|sleep| sleep <= delay));
+    Ok(())
+}
+
+#[test]
+fn a_job_that_is_due_within_a_wake_gap_starts_at_the_end_of_the_gap() -> Result {
+    let (app, sleeps) = app_with_spy_and_gap(SECOND)?;
+    let task = app.task("t", || async {}).register()?;
+    app.start().wait_blocking()?;
+    let _ = task.schedule(()).delay(HOUR).wait_blocking()?;
+    let (short, delay) = (Duration::from_millis(1), Duration::from_millis(100));
+    let first = task.schedule(()).delay(short).wait_blocking()?;
+    first.wait_blocking();
+    let second = task.schedule(()).delay(delay).wait_blocking()?;
+    assert_eq!(second.wait_blocking(), JobStatus::Success);
+    // Other sleeps are for the first job, or for the job in an hour.
+    let is_for_second = |sleep: &Duration| *sleep > short && *sleep < MINUTE;
+    let sleeps: Vec<_> = sleeps.try_iter().filter(is_for_second).collect();
+    assert!(!sleeps.is_empty());
+    assert!(sleeps.iter().all(|sleep| *sleep > delay), "{sleeps:?}");
+    Ok(())
+}
+
+#[test]
+fn the_timer_checks_the_wall_clock_each_minute_while_a_job_waits_for_a_wall_time() -> Result {
+    let (app, sleeps) = app_with_spy()?;
+    let task = app.task("t", || async {}).register()?;
+    app.start().wait_blocking()?;
+    let at = OffsetDateTime::now_utc() + HOUR;
+    let _ = task.schedule(()).at(at).wait_blocking()?;
+    let sleep = sleeps.recv_timeout(MINUTE)?;
+    assert!(
+        (MINUTE - SECOND * 10..=MINUTE).contains(&sleep),
+        "{sleep:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_timer_without_jobs_sleeps_without_a_limit() -> Result {
+    let (app, sleeps) = app_with_spy()?;
+    let task = app.task("t", || async {}).register()?;
+    app.start().wait_blocking()?;
+    let submit = task.schedule(()).delay(Duration::from_millis(1));
+    let job = submit.wait_blocking()?;
+    job.wait_blocking();
+    // Every sleep was for that one job.
+    app.shutdown(HOUR).wait_blocking();
+    assert!(
+        sleeps
+            .try_iter()
+            .all(|sleep| sleep <= Duration::from_millis(1))
+    );
+    Ok(())
+}
+
+#[test]
+fn the_timer_does_not_wake_for_a_cancelled_job() -> Result {
+    let (app, sleeps) = app_with_spy()?;
+    let task = app.task("t", || async {}).register()?;
+    app.start().wait_blocking()?;
+    let soon = task.schedule(()).delay(MINUTE).wait_blocking()?;
+    let _ = task.schedule(()).delay(HOUR).wait_blocking()?;
+    sleeps.recv_timeout(MINUTE)?;
+    soon.cancel().wait_blocking()?;
+    // An earlier job wakes the timer, which then skips the cancelled one.
+    let submit = task.schedule(()).delay(Duration::from_millis(1));
+    let sooner = submit.wait_blocking()?;
+    sooner.wait_blocking();
+    let later = sleeps.iter().find(|sleep| *sleep > SECOND).unwrap();
+    assert!(later > MINUTE, "{later:?}");
+    Ok(())
+}
+
+#[test]
+fn a_manual_clock_drives_an_app_with_real_threads() -> Result {
+    let (app, clock) = manual_app()?;
+    let task = app.task("t", || async {}).register()?;
+    let delayed = task.schedule(()).delay(HOUR).wait_blocking()?;
+    let submit = task.schedule(()).at(datetime!(2005-01-01 0:00 UTC));
+    let dated = submit.wait_blocking()?;
+    clock.advance(HOUR);
+    assert_eq!(delayed.wait_blocking(), JobStatus::Success);
+    assert_eq!(dated.status(), JobStatus::Scheduled);
+    clock.set_wall(datetime!(2005-01-01 0:00 UTC));
+    assert_eq!(dated.wait_blocking(), JobStatus::Success);
+    Ok(())
+}
+
+#[test]
+fn a_step_of_the_wall_clock_is_an_event() -> Result {
+    let mut sim = Simulation::new();
+    let mut events = sim.app().events();
+    sim.advance(HOUR);
+    assert!(
+        events.try_next().is_none(),
+        "time that passes is not a step"
+    );
+    sim.set_wall(datetime!(2000-01-01 0:30 UTC));
+    match events.try_next() {
+        Some(Event::ClockStepped { by, .. }) => assert_eq!(by, time::Duration::minutes(-30)),
+        other => panic!("{other:?}"),
+    }
+    Ok(())
+}
+
+#[test]
+fn a_step_of_the_wall_clock_is_an_event_only_after_the_start() -> Result {
+    let hour = time::Duration::HOUR;
+    let clock = ManualClock::new();
+    let mut sim = Simulation::unstarted(0, clock.clone(), |app| app)?;
+    let mut events = sim.app().events();
+    sim.run_until_stalled();
+    clock.set_wall(clock.wall() + hour);
+    sim.app().start().wait_blocking()?;
+    clock.set_wall(clock.wall() - hour);
+    sim.run_until_stalled();
+    match events.try_next() {
+        Some(Event::ClockStepped { by, .. }) => assert_eq!(by, -hour),
+        other => panic!("{other:?}"),
+    }
+    assert!(events.try_next().is_none());
+    Ok(())
+}
+
+#[test]
+fn a_simulation_of_one_seed_has_the_same_events_each_time() -> Result {
+    let history = |seed| -> Result<Vec<String>> {
+        let mut sim = Simulation::with(seed, ManualClock::new(), |b| b)?;
+        let events = Arc::new(Mutex::new(sim.app().events()));
+        let task = sim.app().task("t", async |n: u32| {
+            if n.is_multiple_of(3) {
+                Err("three")
+            } else {
+                Ok(n)
+            }
+        });
+        let task = task.retry(Backoff::exponential(2).jitter(0.9)).register()?;
+        for n in 0..50 {
+            let submit = task.schedule(n).delay(SECOND * (n * 7 % 20));
+            let _ = submit.wait_blocking()?;
+        }
+        sim.advance(MINUTE);
+        let mut events = events.lock().unwrap();
+        Ok(std::iter::from_fn(|| events.try_next())
+            .map(|e| format!("{e:?}"))
+            .collect())
+    };
+    assert_eq!(history(1)?, history(1)?);
+    assert_ne!(history(1)?, history(2)?);
+    Ok(())
+}
+
+/// Regression: the order in which a simulation started jobs of one due time depended on
+/// the number of cores.
+#[test]
+fn a_simulation_starts_jobs_of_one_due_time_in_the_order_of_scheduling() -> Result {
+    let mut sim = Simulation::new();
+    let (clock, log) = (sim.clock(), Log::new());
+    let task = sim.app().task("t", {
+        let log = log.clone();
+        move |n: u64| {
+            log.add(n);
+            clock.sleep(SECOND * (n % 3) as u32)
+        }
+    });
+    let task = task.register()?;
+    delay_all(&task, SECOND, 0..1_000)?;
+    sim.advance(MINUTE);
+    assert_eq!(log.entries(), (0..1_000).collect::<Vec<_>>());
+    Ok(())
+}

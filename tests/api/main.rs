@@ -1,0 +1,21 @@
+//! What the handles of jobs, tasks and apps do, without a store.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bad_input;
+mod burst;
+mod cancel;
+mod clock;
+mod drops;
+mod events;
+mod handler;
+mod job;
+mod panic;
+mod recurring;
+mod replace;
+mod retry;
+mod shutdown;
+mod threads;
+mod timeout;
+mod wakers;

@@ -1,0 +1,324 @@
+//! Retries of failed attempts.
+
+use std::error::Error;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use crate::support::{HOUR, Log, MINUTE, Result, SECOND, seconds};
+use jobber::testing::{ManualClock, Simulation};
+use jobber::{Abort, Backoff, BoxError, Job, JobContext, JobError, JobStatus, RetryAfter};
+
+/// The seconds at which the attempts of a task start that succeeds in attempt `good`.
+fn attempt_times(backoff: Backoff, good: u32) -> Result<(Vec<u64>, JobStatus)> {
+    let mut sim = Simulation::new();
+    let (now, log) = (seconds(&sim), Log::new());
+    let task = sim.app().task("t", {
+        let log = log.clone();
+        move |cx: JobContext| {
+            log.add(now());
+            let failed = cx.attempt() < good;
+            async move { if failed { Err("no") } else { Ok(()) } }
+        }
+    });
+    let task = task.retry(backoff).register()?;
+    let job = task.schedule(()).push().wait_blocking()?;
+    sim.advance(HOUR);
+    Ok((log.entries(), job.status()))
+}
+
+#[test]
+fn delays_follow_the_backoff() -> Result {
+    let (at, status) = attempt_times(Backoff::exponential(4), 9)?;
+    assert_eq!((at, status), (vec![0, 1, 3, 7, 15], JobStatus::Failed));
+    let backoff = Backoff::exponential(4)
+        .initial(MINUTE)
+        .factor(3.0)
+        .cap(MINUTE * 5);
+    assert_eq!(attempt_times(backoff, 9)?.0, [0, 60, 240, 540, 840]);
+    assert_eq!(
+        attempt_times(Backoff::fixed(2, SECOND * 10), 9)?.0,
+        [0, 10, 20]
+    );
+    Ok(())
+}
+
+#[test]
+fn a_success_ends_the_retries() -> Result {
+    let (at, status) = attempt_times(Backoff::fixed(5, SECOND), 3)?;
+    assert_eq!((at, status), (vec![0, 1, 2], JobStatus::Success));
+    Ok(())
+}
+
+#[test]
+fn a_task_without_a_backoff_is_not_retried() -> Result {
+    let mut sim = Simulation::new();
+    let task = sim.app().task("t", async || Err::<(), _>("no"));
+    let task = task.register()?;
+    let job = task.schedule(()).push().wait_blocking()?;
+    sim.run_until_stalled();
+    assert_eq!(job.status(), JobStatus::Failed);
+    Ok(())
+}
+
+#[test]
+fn a_job_between_attempts_is_scheduled_and_has_no_result() -> Result {
+    let mut sim = Simulation::new();
+    let task = sim.app().task("t", async || Err::<(), _>("no"));
+    let task = task.retry(Backoff::fixed(1, MINUTE)).register()?;
+    let job = task.schedule(()).push().wait_blocking()?;
+    let start = job.exec_at();
+    sim.run_until_stalled();
+    assert_eq!(
+        (job.status(), job.exec_at()),
+        (JobStatus::Scheduled, start + MINUTE)
+    );
+    assert!(matches!(job.result(), Err(JobError::NotCompleted)));
+    assert!(!job.is_done());
+    Ok(())
+}
+
+#[test]
+fn a_panic_is_retried() -> Result {
+    let mut sim = Simulation::new();
+    let task = sim.app().task("t", async |cx: JobContext| {
+        assert!(cx.attempt() > 1, "the first")
+    });
+    let task = task.retry(Backoff::fixed(1, SECOND)).register()?;
+    let job = task.schedule(()).push().wait_blocking()?;
+    sim.advance(SECOND);
+    assert_eq!(job.status(), JobStatus::Success);
+    Ok(())
+}
+
+#[test]
+fn retry_after_replaces_the_delay_and_counts_as_a_retry() -> Result {
+    let mut sim = Simulation::new();
+    let (now, log) = (seconds(&sim), Log::new());
+    let task = sim.app().task("t", {
+        let log = log.clone();
+        move || {
+            log.add(now());
+            async { Err::<(), BoxError>(RetryAfter(MINUTE).into()) }
+        }
+    });
+    let task = task.retry(Backoff::fixed(2, SECOND)).register()?;
+    let job = task.schedule(()).push().wait_blocking()?;
+    sim.advance(HOUR);
+    assert_eq!(log.entries(), [0, 60, 120]);
+    assert_eq!(job.status(), JobStatus::Failed);
+    assert!(
+        job.result()
+            .unwrap_err()
+            .source()
+            .unwrap()
+            .is::<RetryAfter>()
+    );
+    Ok(())
+}
+
+#[test]
+fn an_abort_error_is_not_retried() -> Result {
+    let mut sim = Simulation::new();
+    let task = sim.app().task("t", async || {
+        Err::<(), BoxError>(Abort::new("no such card").into())
+    });
+    let task = task.retry(Backoff::fixed(5, SECOND)).register()?;
+    let job = task.schedule(()).push().wait_blocking()?;
+    sim.run_until_stalled();
+    assert_eq!(job.status(), JobStatus::Failed);
+    assert_eq!(
+        job.result().unwrap_err().to_string(),
+        "the task failed: no such card"
+    );
+    Ok(())
+}
+
+#[test]
+fn every_attempt_has_the_same_arguments_id_and_nominal_time() -> Result {
+    let mut sim = Simulation::new();
+    let log = Log::new();
+    let task = sim.app().task("t", {
+        let log = log.clone();
+        move |cx: JobContext, text: String| {
+            log.add((
+                text,
+                cx.id().to_string(),
+                cx.nominal_time(),
+                cx.run_number(),
+            ));
+            async { Err::<(), _>("no") }
+        }
+    });
+    let task = task.retry(Backoff::fixed(2, SECOND)).register()?;
+    let job = task.schedule("x".into()).delay(SECOND).wait_blocking()?;
+    let expected = ("x".to_string(), job.id().to_string(), job.exec_at(), 1);
+    sim.advance(MINUTE);
+    assert_eq!(log.entries(), vec![expected; 3]);
+    Ok(())
+}
+
+#[test]
+fn jitter_shortens_each_delay_by_a_random_part_of_its_share() -> Result {
+    let mut sim = Simulation::with(7, ManualClock::new(), |b| b)?;
+    let task = sim.app().task("t", async || Err::<(), _>("no"));
+    let task = task
+        .retry(Backoff::fixed(1, MINUTE).jitter(0.5))
+        .register()?;
+    let mut delays = Vec::new();
+    for _ in 0..50 {
+        let job = task.schedule(()).push().wait_blocking()?;
+        let start = job.exec_at();
+        sim.run_until_stalled();
+        delays.push(job.exec_at() - start);
+    }
+    assert!(
+        delays
+            .iter()
+            .all(|d| (MINUTE / 2..=MINUTE).contains(&d.unsigned_abs()))
+    );
+    delays.sort();
+    delays.dedup();
+    assert!(delays.len() > 40, "{} different delays of 50", delays.len());
+    Ok(())
+}
+
+#[test]
+fn a_waiting_retry_holds_no_thread() -> Result {
+    let clock = ManualClock::new();
+    let app = jobber::Jobber::builder()
+        .clock(clock.clone())
+        .executor(jobber::ThreadPool::new(1)?)
+        .build()?;
+    let failing = app.task("failing", async |cx: JobContext| {
+        if cx.attempt() == 1 { Err("no") } else { Ok(()) }
+    });
+    let failing = failing.retry(Backoff::fixed(1, MINUTE)).register()?;
+    let other = app.task("other", || async {}).register()?;
+    app.start().wait_blocking()?;
+    let job = failing.schedule(()).push().wait_blocking()?;
+    // The pool's one thread is free for other jobs.
+    while job.exec_at() == time::macros::datetime!(2000-01-01 0:00 UTC) {
+        assert!(
+            other
+                .schedule(())
+                .push()
+                .wait_blocking()?
+                .wait_blocking()
+                .is_final()
+        );
+    }
+    clock.advance(MINUTE);
+    assert_eq!(job.wait_blocking(), JobStatus::Success);
+    Ok(())
+}
+
+#[test]
+fn a_recurring_job_retries_within_its_run() -> Result {
+    let mut sim = Simulation::new();
+    let (now, log) = (seconds(&sim), Log::new());
+    let task = sim.app().task("t", {
+        let log = log.clone();
+        move |cx: JobContext| {
+            log.add((cx.run_number(), cx.attempt(), now()));
+            let good = cx.attempt() == 2;
+            async move { if good { Ok(()) } else { Err("no") } }
+        }
+    });
+    let task = task.retry(Backoff::fixed(1, SECOND)).register()?;
+    let schedule = task.schedule(()).max_runs(2);
+    let job = schedule.every(SECOND * 10).wait_blocking()?;
+    sim.advance(MINUTE);
+    assert_eq!(
+        log.entries(),
+        [(1, 1, 10), (1, 2, 11), (2, 1, 20), (2, 2, 21)]
+    );
+    assert_eq!(job.status(), JobStatus::Success);
+    Ok(())
+}
+
+#[test]
+fn a_retry_after_the_longest_duration_waits_for_ever_and_can_be_cancelled() -> Result {
+    let mut sim = Simulation::new();
+    let task = sim.app().task("t", async || {
+        Err::<(), BoxError>(RetryAfter(Duration::MAX).into())
+    });
+    let task = task.retry(Backoff::fixed(1, SECOND)).register()?;
+    let job = task.schedule(()).push().wait_blocking()?;
+    sim.advance(HOUR);
+    assert_eq!(job.status(), JobStatus::Scheduled);
+    assert!(job.cancel().wait_blocking()?);
+    Ok(())
+}
+
+#[test]
+fn the_reason_of_an_abort_error_is_its_source() -> Result {
+    let mut sim = Simulation::new();
+    let abort = || Abort::new(std::io::Error::other("the card is gone"));
+    let task = sim
+        .app()
+        .task("t", move || std::future::ready(Err::<(), _>(abort())));
+    let job = task.register()?.schedule(()).push().wait_blocking()?;
+    sim.run_until_stalled();
+    let error = job.result().unwrap_err();
+    let abort = error.source().unwrap();
+    assert_eq!(abort.to_string(), "the card is gone");
+    assert!(abort.source().unwrap().is::<std::io::Error>());
+    Ok(())
+}
+
+#[test]
+fn a_backoff_factor_of_zero_delays_the_first_retry_only() -> Result {
+    let mut sim = Simulation::new();
+    let (now, log) = (seconds(&sim), Log::new());
+    let seen = log.clone();
+    let task = sim.app().task("t", move || {
+        seen.add(now());
+        std::future::ready(Err::<(), _>("no"))
+    });
+    let backoff = Backoff::exponential(3).initial(SECOND).factor(0.0);
+    let _ = task
+        .retry(backoff)
+        .register()?
+        .schedule(())
+        .push()
+        .wait_blocking()?;
+    sim.advance(SECOND);
+    assert_eq!(log.entries(), [0, 1, 1, 1]);
+    Ok(())
+}
+
+/// Regression: the source of a task's error was read under the lock of the job, and an
+/// error that looked at its job deadlocked.
+#[test]
+fn the_source_of_an_error_may_look_at_its_job() -> Result {
+    #[derive(Debug)]
+    struct Curious(Arc<OnceLock<Job<()>>>);
+    impl std::fmt::Display for Curious {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("curious")
+        }
+    }
+    impl Error for Curious {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            let _ = self
+                .0
+                .get()
+                .map(|job| (job.last_run(), job.exec_at(), job.status()));
+            None
+        }
+    }
+    let mut sim = Simulation::new();
+    let job = Arc::new(OnceLock::new());
+    let task = sim.app().task("t", {
+        let job = job.clone();
+        move || {
+            let error = Curious(job.clone());
+            async move { Err::<(), _>(error) }
+        }
+    });
+    let task = task.retry(Backoff::fixed(1, SECOND)).register()?;
+    let _ = job.set(task.schedule(()).push().wait_blocking()?);
+    sim.advance(MINUTE);
+    assert_eq!(job.get().map(|job| job.status()), Some(JobStatus::Failed));
+    Ok(())
+}

@@ -1,0 +1,183 @@
+//! Time zones.
+
+use jobber::Zone;
+
+use time::OffsetDateTime;
+
+use time::macros::offset;
+
+#[test]
+fn fixed_zones_print_their_offset() {
+    assert_eq!(Zone::UTC.to_string(), "UTC");
+    assert_eq!(Zone::fixed(offset!(+0)).to_string(), "UTC");
+    assert_eq!(Zone::fixed(offset!(+2)).to_string(), "+02:00");
+    assert_eq!(Zone::fixed(offset!(-0:30)).to_string(), "-00:30");
+    assert_eq!(Zone::fixed(offset!(-3:30:15)).to_string(), "-03:30:15");
+    assert_eq!(format!("{:?}", Zone::fixed(offset!(+2))), "Zone(+02:00)");
+}
+
+#[test]
+fn fixed_zones_are_equal_if_their_offsets_are() {
+    assert_eq!(Zone::fixed(offset!(+0)), Zone::UTC);
+    assert_eq!(Zone::fixed(offset!(+2)), Zone::fixed(offset!(+2)));
+    assert_ne!(Zone::fixed(offset!(+2)), Zone::UTC);
+}
+
+#[test]
+fn a_fixed_zone_always_has_its_offset() {
+    let zone = Zone::fixed(offset!(-3:30));
+    for seconds in [i64::from(i32::MIN), 0, 253_402_300_799] {
+        let instant = OffsetDateTime::from_unix_timestamp(seconds).unwrap();
+        assert_eq!(zone.offset_at(instant), offset!(-3:30));
+    }
+}
+
+#[cfg(feature = "tz")]
+mod named {
+    use jobber::{Zone, ZoneError};
+    use time::macros::{datetime, offset};
+    use time::{Date, Time};
+
+    fn suggestion(name: &str) -> Option<String> {
+        match Zone::named(name) {
+            Err(ZoneError::Unknown {
+                name: named,
+                suggestion,
+            }) => {
+                assert_eq!(named, name);
+                suggestion
+            }
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_named_zone_prints_its_name() {
+        let berlin = Zone::named("Europe/Berlin").unwrap();
+        assert_eq!(berlin.to_string(), "Europe/Berlin");
+        assert_eq!(format!("{berlin:?}"), "Zone(Europe/Berlin)");
+        assert_eq!(berlin, Zone::named("Europe/Berlin").unwrap());
+        assert_ne!(berlin, Zone::named("Europe/Paris").unwrap());
+        assert_ne!(berlin, Zone::fixed(offset!(+1)));
+        // An alias prints as the alias.
+        assert_eq!(
+            Zone::named("Asia/Calcutta").unwrap().to_string(),
+            "Asia/Calcutta"
+        );
+    }
+
+    #[test]
+    fn the_zone_named_utc_equals_the_constant() {
+        assert_eq!(Zone::named("UTC").unwrap(), Zone::UTC);
+    }
+
+    #[test]
+    fn the_offset_at_an_instant_is_the_one_in_force() {
+        let berlin = Zone::named("Europe/Berlin").unwrap();
+        assert_eq!(
+            berlin.offset_at(datetime!(2026-03-29 0:59:59 UTC)),
+            offset!(+1)
+        );
+        assert_eq!(
+            berlin.offset_at(datetime!(2026-03-29 1:00 UTC)),
+            offset!(+2)
+        );
+        assert_eq!(
+            berlin.offset_at(datetime!(2026-10-25 0:59:59 UTC)),
+            offset!(+2)
+        );
+        assert_eq!(
+            berlin.offset_at(datetime!(2026-10-25 1:00 UTC)),
+            offset!(+1)
+        );
+        // After the end of the tables, the rules hold.
+        assert_eq!(
+            berlin.offset_at(datetime!(2150-07-01 0:00 UTC)),
+            offset!(+2)
+        );
+    }
+
+    #[test]
+    fn the_offset_at_the_ends_of_the_calendar_is_the_nearest_known() {
+        let berlin = Zone::named("Europe/Berlin").unwrap();
+        assert_eq!(
+            berlin.offset_at(Date::MIN.midnight().assume_utc()),
+            offset!(+0:53:28)
+        );
+        assert_eq!(
+            berlin.offset_at(
+                Date::MAX
+                    .with_time(Time::MAX)
+                    .assume_offset(offset!(-25:59:59))
+            ),
+            offset!(+1),
+        );
+    }
+
+    #[test]
+    fn zones_come_from_the_database_that_is_compiled_in() {
+        // Morocco left +01:00 in 2026; a database of 2025 does not have that.
+        let zone = Zone::named("Africa/Casablanca").unwrap();
+        assert_eq!(zone.offset_at(datetime!(2026-11-23 12:00 UTC)), offset!(+0));
+    }
+
+    #[test]
+    fn the_error_for_an_unknown_zone_names_it() {
+        let error = Zone::named("Mars/Olympus_Mons").unwrap_err();
+        assert_eq!(error.to_string(), "unknown time zone `Mars/Olympus_Mons`");
+        for name in [
+            "",
+            "/",
+            "Europe",
+            "Etc/Unknown",
+            "+01:00",
+            "../../etc/passwd",
+        ] {
+            assert!(Zone::named(name).is_err(), "{name}");
+        }
+        assert_eq!(suggestion(&"x".repeat(10_000)), None);
+        assert!(
+            Zone::named(&"x".repeat(10_000))
+                .unwrap_err()
+                .to_string()
+                .len()
+                < 80
+        );
+    }
+
+    #[test]
+    fn the_error_for_an_unknown_zone_suggests_a_near_name() {
+        for (name, near) in [
+            ("europe/berlin", "Europe/Berlin"),
+            ("EUROPE/BERLIN", "Europe/Berlin"),
+            ("utc", "UTC"),
+            ("Europe/Berln", "Europe/Berlin"),
+            ("Europe/Belrin", "Europe/Berlin"),
+            ("Euorpe/Berlin", "Europe/Berlin"),
+            ("America/New York", "America/New_York"),
+            ("Berlin", "Europe/Berlin"),
+            ("new york", "America/New_York"),
+            ("Kolkatta", "Asia/Kolkata"),
+            ("Buenos_Aires", "America/Buenos_Aires"),
+            (" Europe/Paris ", "Europe/Paris"),
+        ] {
+            assert_eq!(suggestion(name).as_deref(), Some(near), "{name}");
+        }
+        assert_eq!(
+            Zone::named("Europe/Berln").unwrap_err().to_string(),
+            "unknown time zone `Europe/Berln`; did you mean `Europe/Berlin`?",
+        );
+    }
+
+    #[test]
+    fn every_name_of_the_database_is_a_zone() {
+        let database = jiff::tz::TimeZoneDatabase::bundled();
+        let mut count = 0;
+        for name in database.available() {
+            let zone = Zone::named(name.as_str()).unwrap();
+            assert_eq!(zone.to_string(), name.as_str());
+            count += 1;
+        }
+        assert!(count > 500);
+    }
+}

@@ -1,0 +1,81 @@
+//! What holds of a job whose runs the model does not predict.
+
+use jobber::JobStatus;
+
+use super::history::{End, Event, clock, nanos};
+use super::job::Job;
+use super::plan::Times;
+use super::script::TASKS;
+use super::world::World;
+
+/// A change of the wall clock by less is not a step.
+const SLEW: i64 = 500_000_000;
+
+impl World {
+    /// "A jump back makes them wait; a time that ran is not run again": after a step back, a
+    /// job waits for no later time than the first that has not run.
+    pub fn check_unpredicted(&self) -> Result<(), String> {
+        if self.has_faults() {
+            return Ok(());
+        }
+        let process = self.process.as_ref().expect("there is always one");
+        for job in self
+            .model
+            .jobs
+            .values()
+            .filter(|job| job.unpredicted.is_some())
+        {
+            let handle = process.jobs.get(&job.id);
+            let Some(handle) = handle.filter(|handle| handle.status() == JobStatus::Scheduled)
+            else {
+                continue;
+            };
+            let exec_at = nanos(handle.exec_at());
+            if let Some(latest) = self.latest(job).filter(|latest| *latest < exec_at) {
+                return Err(format!(
+                    "{handle:?} should be due by {}, and is at {}",
+                    clock(latest),
+                    clock(exec_at),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// When a job is due at the latest, if that is known.
+    fn latest(&self, job: &Job) -> Option<i64> {
+        let recurring = job.plan.recurring.as_ref()?;
+        let Times::Cron { .. } = recurring.times else {
+            return None;
+        };
+        if job.next_plan.is_some() || TASKS[job.task].at_most_once {
+            return None;
+        }
+        let entries = self.history.since(job.since);
+        let now = self.model.now.wall + SLEW;
+        let mut from = recurring.start.map_or(now, |start| now.max(start));
+        // How its last attempt ended; `None` while that goes on.
+        let mut last = Some(End::Value);
+        for entry in &entries {
+            match &entry.event {
+                Event::Start(attempt) if attempt.id == job.id => {
+                    from = from.max(attempt.nominal);
+                    last = None;
+                }
+                // The times that a run catches up do not come again if the clock is set back
+                // during the run.
+                Event::Stepped { by: ..0 } if last != Some(End::Value) => return None,
+                Event::End(attempt, end) if attempt.id == job.id => last = Some(*end),
+                // Its zone, and so its times, may have changed.
+                Event::Up { .. } => return None,
+                _ => {}
+            }
+        }
+        // The job may wait for a retry.
+        if !TASKS[job.task].retries.is_empty() && last != Some(End::Value) {
+            return None;
+        }
+        let next = recurring.times.after(from);
+        Some(next + recurring.room(next).map_or(0, |draw| draw.most))
+    }
+}

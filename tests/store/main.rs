@@ -1,0 +1,22 @@
+//! Durable jobs and their stores.
+
+mod at_most_once;
+mod cancel;
+mod conformance;
+mod faults;
+mod held;
+mod in_flight;
+mod manual_app;
+mod misfire;
+mod model;
+mod overdue;
+mod random_requests;
+mod replace;
+mod restore;
+mod shutdown;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+#[path = "../support/mod.rs"]
+mod support;
+mod tasks;
+mod unresolved;

@@ -1,0 +1,281 @@
+//! Shutting down an app with stored jobs.
+
+use std::time::Duration;
+
+use crate::support::{HOUR, Log, MINUTE, Machine, Result, SECOND, START, poll, wait_until};
+use crate::tasks::{at, hanging, logging, logging_argument};
+use jobber::testing::Fault;
+use jobber::{Backoff, JobContext, JobError, JobStatus, ScheduleError, StorageError};
+
+#[test]
+fn shutdown_leaves_waiting_jobs_to_the_next_process() -> Result {
+    let machine = Machine::new();
+    let mut sim = machine.boot();
+    let log = Log::new();
+    let task = logging(&sim, "t", &log);
+    let once = task.schedule(1).id("once").delay(MINUTE).wait_blocking()?;
+    let again = task.schedule(1).id("again").every(MINUTE).wait_blocking()?;
+    let schedule = task.schedule(1).id("here").in_memory();
+    let here = schedule.delay(MINUTE).wait_blocking()?;
+    assert!(sim.shutdown(HOUR).is_empty());
+    assert_eq!(sim.elapsed(), Duration::ZERO, "nothing to wait for");
+    assert_eq!(once.status(), JobStatus::Scheduled);
+    assert_eq!(
+        again.wait_blocking(),
+        JobStatus::Scheduled,
+        "its waiters return"
+    );
+    assert!(matches!(once.result(), Err(JobError::NotCompleted)));
+    assert_eq!(here.status(), JobStatus::Cancelled);
+    drop(sim);
+
+    let mut sim = machine.boot();
+    logging(&sim, "t", &log);
+    sim.advance(MINUTE);
+    assert_eq!(log.take().len(), 2);
+    Ok(())
+}
+
+/// Regression: a cancel after the end returned that the job was cancelled, and the next
+/// process ran the job.
+#[test]
+fn a_cancel_after_the_store_is_closed_returns_an_error() -> Result {
+    let machine = Machine::new();
+    let mut sim = machine.boot();
+    let log = Log::new();
+    let task = logging(&sim, "t", &log);
+    let job = task.schedule(1).delay(MINUTE).wait_blocking()?;
+    sim.shutdown(Duration::ZERO);
+    let result = job.cancel().wait_blocking();
+    assert!(matches!(result, Err(StorageError::Closed)), "{result:?}");
+    assert!(job.abort().wait_blocking().is_err());
+    assert_eq!(job.status(), JobStatus::Scheduled);
+    drop(sim);
+    let mut sim = machine.boot();
+    logging(&sim, "t", &log);
+    sim.advance(MINUTE);
+    assert_eq!(log.take().len(), 1);
+    Ok(())
+}
+
+#[test]
+fn a_cancel_of_a_stored_job_that_outlasts_its_app_returns_an_error() -> Result {
+    let machine = Machine::new();
+    let mut sim = machine.boot();
+    let schedule = hanging(&sim, &Log::new()).schedule(1).id("x");
+    let job = schedule.every(MINUTE).wait_blocking()?;
+    sim.advance(MINUTE);
+    sim.shutdown(Duration::ZERO);
+    let result = poll(job.cancel());
+    assert!(
+        matches!(result, Some(Err(StorageError::Closed))),
+        "{result:?}"
+    );
+    assert!(machine.record("x").is_some());
+    Ok(())
+}
+
+#[test]
+fn calls_on_an_app_whose_process_crashed_are_refused() -> Result {
+    let machine = Machine::new();
+    let sim = machine.boot();
+    let app = sim.app().clone();
+    let task = logging(&sim, "t", &Log::new());
+    let job = task.schedule(1).id("x").delay(MINUTE).wait_blocking()?;
+    sim.crash();
+    let schedule = || task.schedule(2).id("x").replace();
+    for again in [schedule(), schedule().in_memory(), task.schedule(2)] {
+        let result = poll(again.delay(HOUR));
+        assert!(
+            matches!(result, Some(Err(ScheduleError::Stopped))),
+            "{result:?}"
+        );
+    }
+    let result = poll(job.cancel());
+    assert!(
+        matches!(result, Some(Err(StorageError::Closed))),
+        "{result:?}"
+    );
+    drop(app);
+    assert_eq!(machine.record("x").unwrap().args, "1");
+    Ok(())
+}
+
+/// Regression: a second shutdown, or a cancel during the shutdown, counted the waiting
+/// jobs once more, and the shutdown waited for its whole grace.
+#[test]
+fn two_shutdowns_and_a_cancel_at_once_wait_for_the_running_job_only() -> Result {
+    let machine = Machine::new();
+    let app = jobber::Jobber::builder()
+        .clock(machine.clock.clone())
+        .storage(machine.disk.clone())
+        .build()?;
+    let (clock, started) = (machine.clock.clone(), Log::new());
+    let seen = started.clone();
+    let slow = app.task("slow", move |cx: JobContext| {
+        let stop = cx.stop_token();
+        let sleep = clock.sleep(SECOND);
+        seen.add(());
+        async move {
+            stop.stopped().await;
+            sleep.await;
+        }
+    });
+    let slow = slow.durable().register()?;
+    app.start().wait_blocking()?;
+    let running = slow.schedule(()).push().wait_blocking()?;
+    wait_until(|| !started.entries().is_empty());
+    let waiting = slow.schedule(()).delay(HOUR).wait_blocking()?;
+    let _ = slow.schedule(()).delay(HOUR).wait_blocking()?;
+    let stops: Vec<_> = (0..2)
+        .map(|_| {
+            let app = app.clone();
+            std::thread::spawn(move || app.shutdown(Duration::MAX).wait_blocking())
+        })
+        .collect();
+    // The shutdown has begun when scheduling fails; it does not end before the clock advances.
+    while slow
+        .schedule(())
+        .in_memory()
+        .delay(HOUR)
+        .wait_blocking()
+        .is_ok()
+    {}
+    assert!(waiting.cancel().wait_blocking()?);
+    assert_eq!(running.status(), JobStatus::Running);
+    machine.clock.advance(SECOND);
+    for stop in stops {
+        assert!(stop.join().unwrap().is_empty());
+    }
+    assert_eq!(running.status(), JobStatus::Success);
+    assert_eq!(machine.records().len(), 1);
+    Ok(())
+}
+
+#[test]
+fn an_attempt_that_outlasts_the_grace_is_made_again_by_the_next_process() -> Result {
+    let machine = Machine::new();
+    let mut sim = machine.boot();
+    let log = Log::new();
+    let schedule = hanging(&sim, &log).schedule(1).id("x");
+    let _ = schedule.push().wait_blocking()?;
+    sim.run_until_stalled();
+    assert_eq!(sim.shutdown(SECOND), [("x".into(), JobStatus::Running)]);
+    // The executor drops the attempt.
+    drop(sim);
+    assert!(machine.record("x").is_some());
+    let mut sim = machine.boot();
+    logging(&sim, "t", &log);
+    sim.run_until_stalled();
+    assert_eq!(log.take(), [(1, 1, START), (1, 1, START)]);
+    Ok(())
+}
+
+#[test]
+fn a_run_that_ends_within_the_grace_is_stored_as_ended() -> Result {
+    let machine = Machine::new();
+    let mut sim = machine.boot();
+    let clock = sim.clock();
+    let slow = sim.app().task("t", move |_: u32| clock.sleep(SECOND));
+    let slow = slow.durable().register()?;
+    let once = slow.schedule(1).id("once").push().wait_blocking()?;
+    let schedule = slow.schedule(1).id("again").start_date(START);
+    let again = schedule.every(MINUTE).wait_blocking()?;
+    sim.run_until_stalled();
+    assert!(sim.shutdown(HOUR).is_empty());
+    assert_eq!(sim.elapsed(), SECOND, "no longer than needed");
+    assert_eq!(once.status(), JobStatus::Success);
+    assert_eq!(
+        again.status(),
+        JobStatus::Scheduled,
+        "its next run is for the next process"
+    );
+    assert!(machine.record("once").is_none());
+    assert_eq!(machine.record("again").unwrap().progress.due, at(60));
+    Ok(())
+}
+
+#[test]
+fn a_retry_that_is_due_after_the_shutdown_is_made_by_the_next_process() -> Result {
+    let machine = Machine::new();
+    let mut sim = machine.boot();
+    let log = Log::new();
+    let clock = sim.clock();
+    let task = sim.app().task("t", move |_: u32| {
+        let sleep = clock.sleep(SECOND);
+        async move {
+            sleep.await;
+            Err::<u32, _>("no")
+        }
+    });
+    let task = task.retry(Backoff::fixed(1, MINUTE)).durable().register()?;
+    let job = task.schedule(1).id("x").push().wait_blocking()?;
+    sim.run_until_stalled();
+    assert!(sim.shutdown(HOUR).is_empty());
+    assert_eq!(job.status(), JobStatus::Scheduled);
+    drop(sim);
+    let mut sim = machine.boot();
+    logging(&sim, "t", &log);
+    sim.advance(MINUTE);
+    assert_eq!(log.take(), [(1, 2, START)]);
+    Ok(())
+}
+
+#[test]
+fn a_cancel_of_a_waiting_job_during_shutdown_does_not_end_the_shutdown() -> Result {
+    let machine = Machine::new();
+    let mut sim = machine.boot();
+    let clock = sim.clock();
+    let slow = sim.app().task("slow", move || clock.sleep(SECOND));
+    let slow = slow.durable().register()?;
+    let running = slow.schedule(()).push().wait_blocking()?;
+    sim.run_until_stalled();
+    let waiting = slow.schedule(()).delay(HOUR).wait_blocking()?;
+    let app = sim.app().clone();
+    let mut stop = app.shutdown(Duration::MAX);
+    assert!(poll(&mut stop).is_none());
+    assert!(waiting.cancel().wait_blocking()?);
+    assert!(poll(&mut stop).is_none(), "a job runs");
+    sim.advance(SECOND);
+    assert_eq!(running.status(), JobStatus::Success);
+    assert_eq!(poll(&mut stop), Some(Vec::new()));
+    assert!(machine.records().is_empty());
+    Ok(())
+}
+
+#[test]
+fn a_shutdown_ends_although_the_store_fails() -> Result {
+    let machine = Machine::new();
+    let mut sim = machine.boot();
+    let log = Log::new();
+    let task = logging_argument(&sim, &log);
+    let done = task.schedule(1).id("done").push().wait_blocking()?;
+    let waits = task.schedule(2).id("waits").delay(HOUR).wait_blocking()?;
+    machine.set_fault(Fault::Fail);
+    sim.run_until_stalled();
+    assert!(sim.shutdown(HOUR).is_empty());
+    assert_eq!(done.status(), JobStatus::Success);
+    assert_eq!(waits.wait_blocking(), JobStatus::Scheduled);
+    drop(sim);
+    // The end of the first job was never stored, so that it runs again.
+    machine.set_fault(Fault::None);
+    let mut sim = machine.boot();
+    logging_argument(&sim, &log);
+    sim.run_until_stalled();
+    assert_eq!(log.take(), [1, 1]);
+    Ok(())
+}
+
+#[test]
+fn shutdown_retries_what_could_not_be_stored() -> Result {
+    let machine = Machine::new();
+    let mut sim = machine.boot();
+    let task = logging_argument(&sim, &Log::new());
+    let _ = task.schedule(1).id("x").push().wait_blocking()?;
+    machine.set_fault(Fault::Fail);
+    sim.advance(HOUR);
+    machine.set_fault(Fault::None);
+    sim.shutdown(Duration::ZERO);
+    assert!(!machine.has("x"));
+    Ok(())
+}
