@@ -86,7 +86,7 @@ fn on_a_thread(job: JobFuture) {
 }
 
 fn stop(app: &Jobber) {
-    app.shutdown(Duration::ZERO).wait_blocking();
+    app.shutdown(Duration::ZERO).block_on();
 }
 
 /// loom's own way to poll a future does so once more unasked, and who is never woken

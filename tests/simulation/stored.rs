@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jobber::{JobRecord, Misfire, RecurringRecord, TriggerRecord};
+use jobber::{
+    Misfire,
+    storage::{JobRecord, RecurringRecord, TriggerRecord},
+};
 
 use super::history::nanos;
 use super::job::{self, Saved};

@@ -3,7 +3,10 @@
 use std::sync::{Arc, Mutex, mpsc};
 
 use jobber::testing::{Fault, FaultyStorage, Operation};
-use jobber::{Change, JobRecord, MemoryStorage};
+use jobber::{
+    MemoryStorage,
+    storage::{Change, JobRecord},
+};
 
 use super::{Result, WATCHDOG};
 

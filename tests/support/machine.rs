@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use jobber::testing::{Fault, FaultyStorage, ManualClock, Operation, Simulation};
-use jobber::{JobRecord, MemoryStorage};
+use jobber::{MemoryStorage, storage::JobRecord};
 
 use super::Log;
 
