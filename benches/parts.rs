@@ -169,7 +169,7 @@ mod status_byte {
 
 mod cron {
     use super::*;
-    use jobber::{Cron, Zone};
+    use jobber::{Zone, cron::Cron};
 
     const EXPRESSIONS: [&str; 8] = [
         "* * * * *",
@@ -183,7 +183,7 @@ mod cron {
     ];
 
     #[divan::bench(args = EXPRESSIONS)]
-    fn parse(expression: &str) -> Result<Cron, jobber::CronError> {
+    fn parse(expression: &str) -> Result<Cron, jobber::cron::CronError> {
         Cron::parse(black_box(expression))
     }
 
@@ -204,12 +204,12 @@ mod jobs {
     fn task() -> (Jobber, Task<u64, ()>) {
         let app = Jobber::builder().build().unwrap();
         let task = app.task("noop", async |_: u64| {}).register().unwrap();
-        app.start().wait_blocking().unwrap();
+        app.start().block_on().unwrap();
         (app, task)
     }
 
     fn schedule(task: &Task<u64, ()>) -> Job<()> {
-        task.schedule(7).delay(HOUR).wait_blocking().unwrap()
+        task.schedule(7).delay(HOUR).block_on().unwrap()
     }
 
     /// They stay until the end, so this is among a growing number of them.
@@ -224,14 +224,14 @@ mod jobs {
         let (_app, task) = task();
         bencher
             .with_inputs(|| schedule(&task))
-            .bench_local_refs(|job| job.cancel().wait_blocking());
+            .bench_local_refs(|job| job.cancel().block_on());
     }
 
     #[divan::bench]
     fn push_and_wait(bencher: Bencher<'_, '_>) {
         let (_app, task) = task();
         bencher.bench_local(|| {
-            let job = task.schedule(7).push().wait_blocking().unwrap();
+            let job = task.schedule(7).push().block_on().unwrap();
             job.wait_blocking()
         });
     }

@@ -1,5 +1,5 @@
-//! A server on async-std: a mail sent in a moment, a feed polled at an interval,
-//! a log of what happens, and a graceful shutdown.
+//! A server on async-std: it sends a mail after a delay, polls a feed at an interval,
+//! logs what happens, and shuts down in an orderly way.
 //!
 //! ```sh
 //! cargo run --example async_std_app
@@ -17,7 +17,7 @@ async fn send_mail(to: String) -> String {
     format!("to {to}")
 }
 
-/// The network is down at the second poll.
+/// Fails in the second run.
 async fn poll_feed(cx: JobContext, url: String) -> Result<usize, &'static str> {
     task::sleep(Duration::from_millis(20)).await;
     match cx.run_number() {
@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 async fn serve() -> Result<(), Box<dyn Error>> {
     let app = Jobber::builder()
-        // Dropping async-std's `JoinHandle` lets its task run on.
+        // The task goes on when async-std's `JoinHandle` is dropped.
         .executor(|job| drop(task::spawn(job)))
         .build()?;
     let send_mail = app.task("send_mail", send_mail).register()?;
@@ -61,8 +61,8 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     // A failed run does not end a recurring job.
     println!("The feed ended as {}.", feed.wait().await);
 
-    // A mail that is not due before the shutdown is cancelled: jobs live in
-    // memory only.
+    // The reminder is not due before the shutdown. It is cancelled, because this app
+    // has no store.
     let left = app.shutdown(Duration::from_secs(10)).await;
     println!("Shut down; {} jobs were left running.", left.len());
     println!("{} is {}.", reminder.id(), reminder.status());
@@ -70,7 +70,7 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Prints what happens. The stream ends when the app has stopped.
+/// Prints events until the app has stopped.
 async fn log(mut events: Events) {
     while let Some(event) = events.next().await {
         let Event::Job(JobEvent { id, kind, .. }) = event else {

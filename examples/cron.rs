@@ -5,11 +5,14 @@
 //! cargo run --features tz --example cron -- --zone Europe/Berlin '30 2 * * *'
 //! ```
 //!
-//! Each argument is one expression. Without any, a small table is shown.
+//! Each argument is one expression. Without arguments, it shows a small table.
 
 use std::process::ExitCode;
 
-use jobber::{Cron, CronError, Zone};
+use jobber::{
+    Zone,
+    cron::{Cron, CronError},
+};
 use time::OffsetDateTime;
 
 const TABLE: &[&str] = &[
@@ -66,7 +69,7 @@ fn show(cron: &Cron, now: OffsetDateTime, zone: &Zone) {
     times.for_each(|time| println!("    {time}"));
 }
 
-/// The expression on one line, carets under the fault, and what is wrong.
+/// Prints the expression, carets below the invalid part, and the error.
 fn point_at(text: &str, error: &CronError) {
     let span = error.span();
     let width = |part: Option<&str>| part.map_or(0, |part| part.chars().count());

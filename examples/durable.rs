@@ -5,8 +5,7 @@
 //! cargo run --example durable --features sqlite   # finds and runs them
 //! ```
 //!
-//! It makes no difference how the first run ends: kill it while it waits, or cut
-//! the power. The store is `jobber-durable.db` in the directory for temporary
+//! The result is the same however the first run ends: you may kill it. The store is `jobber-durable.db` in the directory for temporary
 //! files, or the file that is named on the command line; `cargo run --example
 //! inspect --features sqlite FILE` shows what is in it.
 
@@ -16,9 +15,9 @@ use std::time::Duration;
 
 use jobber::{JobContext, Jobber, SqliteStorage, Task};
 
-/// What it is given is stored, as JSON.
+/// The arguments are stored as JSON.
 async fn send(cx: JobContext, to: String, subject: String) {
-    // The same after a crash: with this, whoever gets the mail twice can tell.
+    // This key is the same if a crash repeats the run: the receiver can detect it.
     let key = format!("{}@{}", cx.id(), cx.nominal_time());
     println!("    mail to {to}: {subject} (key {key})");
 }
@@ -31,13 +30,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let app = Jobber::builder()
         .storage(SqliteStorage::new(&path))
         .build()?;
-    // Before the start: what is in the store finds its task by this name.
+    // Register before the start: stored jobs find their task by its name.
     let mail = app
         .task("mail", send)
-        .alias("send_mail") // what it was called in an earlier version
+        .alias("send_mail") // its name in an earlier version
         .durable()
         .register()?;
-    app.start().wait_blocking()?;
+    app.start().block_on()?;
 
     if app.jobs().is_empty() {
         println!("Nothing is in {}: scheduling.", path.display());
@@ -49,14 +48,14 @@ fn main() -> Result<(), Box<dyn Error>> {
             println!("    {} is due at {}", job.id(), job.exec_at());
         }
         if let Some(news) = mail.job("news") {
-            // It recurs, and would never end by itself: once will do here.
-            news.next_run().wait_blocking();
-            news.cancel().wait_blocking()?;
+            // It recurs, and never ends by itself: wait for one run, then cancel it.
+            news.next_run().block_on();
+            news.cancel().block_on()?;
         }
-        app.wait_all().wait_blocking();
+        app.wait_all().block_on();
         println!("All have run, and the store is empty.");
     }
-    app.shutdown(Duration::from_secs(10)).wait_blocking();
+    app.shutdown(Duration::from_secs(10)).block_on();
     Ok(())
 }
 
@@ -65,14 +64,14 @@ fn schedule(mail: &Task<(String, String), ()>) -> Result<(), Box<dyn Error>> {
         let job = mail
             .schedule((format!("{name}@example.org"), subject.into()))
             .delay(Duration::from_secs(seconds))
-            .wait_blocking()?;
+            .block_on()?;
         println!("    {} is due at {}", job.id(), job.exec_at());
     }
     let news = mail
         .schedule(("all@example.org".into(), "News".into()))
         .id("news")
         .every(Duration::from_secs(3))
-        .wait_blocking()?;
+        .block_on()?;
     println!("    {} is due at {}", news.id(), news.exec_at());
     Ok(())
 }

@@ -1,15 +1,17 @@
-//! Prints what is in a store.
+//! Prints the jobs in a store.
 //!
 //! ```sh
 //! cargo run --example inspect --features sqlite FILE
 //! ```
 //!
-//! An app may use the file at the same time.
+//! An app may use the file at the same time. For more columns, use an SQLite tool:
+//! `sqlite3 FILE "SELECT * FROM jobs"`.
 
 use std::error::Error;
 use std::time::Duration;
 
-use jobber::{JobRecord, Loaded, SqliteStorage, TriggerRecord};
+use jobber::SqliteStorage;
+use jobber::storage::Loaded;
 use time::OffsetDateTime;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -18,18 +20,22 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Ok(());
     };
     let now = OffsetDateTime::now_utc();
-    let mut rows = vec![["ID", "TASK", "DUE IN", "TRIGGER", "STATE", "ATTEMPTS"].map(String::from)];
+    let mut rows = vec![["ID", "TASK", "DUE IN", "ARGUMENTS"].map(String::from)];
     SqliteStorage::inspect(&path, |loaded| {
         rows.push(match loaded {
-            Loaded::Job(job) => row(&job, now),
-            Loaded::Unreadable { id, task, reason } => [
-                id.to_string(),
-                task,
-                "?".into(),
-                "?".into(),
-                reason,
-                "?".into(),
+            Loaded::Job(job) => [
+                job.id().to_string(),
+                job.task().into(),
+                due_in(job.due() - now),
+                String::from_utf8_lossy(job.args()).into(),
             ],
+            Loaded::OtherVersion { id, task, version } => {
+                let reason = format!("(a record of version {version})");
+                [id.to_string(), task, "?".into(), reason]
+            }
+            Loaded::Unreadable { id, task, reason } => {
+                [id.to_string(), task, "?".into(), format!("({reason})")]
+            }
         });
     })?;
     let widths: Vec<usize> = (0..rows[0].len())
@@ -49,33 +55,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     println!("{} jobs", rows.len() - 1);
     Ok(())
-}
-
-fn row(job: &JobRecord, now: OffsetDateTime) -> [String; 6] {
-    let progress = &job.progress;
-    let trigger = match &job.trigger {
-        TriggerRecord::Every { interval, .. } => format!("every {interval:?}"),
-        TriggerRecord::Cron { expression, .. } => expression.clone(),
-        once => once.name().to_string(),
-    };
-    let runs = progress
-        .recurring
-        .as_ref()
-        .map_or(0, |recurring| recurring.runs);
-    let state = match (progress.started_at, progress.last_failure) {
-        (Some(started), _) => format!("started at {started}"),
-        (None, Some(failure)) => format!("to be tried again: {failure}"),
-        (None, None) if runs > 0 => format!("has run {runs} times"),
-        (None, None) => "scheduled".into(),
-    };
-    [
-        job.id.to_string(),
-        job.task.clone(),
-        due_in(progress.due - now),
-        trigger,
-        state,
-        progress.attempts.to_string(),
-    ]
 }
 
 fn due_in(left: time::Duration) -> String {

@@ -1,7 +1,7 @@
 //! One job of each kind, in a program that has no async runtime.
 //!
-//! It schedules a job in each of the four ways, then shows a cancel, a failure,
-//! a timeout and a retry. Each job is followed to its end.
+//! It schedules a job with each of four triggers, then shows a cancel, a failure, a
+//! timeout and a retry. It prints the events of each job until the job is done.
 //!
 //! ```sh
 //! cargo run --example quickstart
@@ -25,7 +25,7 @@ async fn fetch(cx: JobContext, page: String) -> Result<String, &'static str> {
 fn main() -> Result<(), Box<dyn Error>> {
     let moment = Duration::from_millis(200);
 
-    // An app that is given no executor brings its own threads.
+    // Without an executor, the app has threads of its own.
     let app = Jobber::builder().build()?;
     let add = app.task("add", async |x: i32, y: i32| x + y).register()?;
     let count = app
@@ -43,60 +43,59 @@ fn main() -> Result<(), Box<dyn Error>> {
         .retry(Backoff::fixed(3, moment))
         .register()?;
     let mut events = app.events();
-    app.start().wait_blocking()?;
+    app.start().block_on()?;
 
-    println!("push: now");
-    let job = add.schedule((1, 2)).push().wait_blocking()?;
+    println!("push: run now");
+    let job = add.schedule((1, 2)).push().block_on()?;
     follow(&mut events, &job);
 
-    println!("delay: after a while");
-    let job = add.schedule((3, 4)).delay(moment).wait_blocking()?;
+    println!("delay: run after a time");
+    let job = add.schedule((3, 4)).delay(moment).block_on()?;
     follow(&mut events, &job);
 
-    println!("at: when the wall clock says so");
+    println!("at: run at a time of the wall clock");
     let job = add
         .schedule((5, 6))
         .at(OffsetDateTime::now_utc() + moment)
-        .wait_blocking()?;
+        .block_on()?;
     follow(&mut events, &job);
 
-    println!("every: again and again, here three times");
+    println!("every: run again and again, here three times");
     let job = count
         .schedule(())
         .id("my-counter")
         .max_runs(3)
         .every(moment)
-        .wait_blocking()?;
+        .block_on()?;
     follow(&mut events, &job);
 
-    println!("A job that is cancelled before its time");
+    println!("A job that is cancelled before it is due");
     let job = add
         .schedule((7, 8))
         .delay(Duration::from_secs(600))
-        .wait_blocking()?;
-    job.cancel().wait_blocking()?;
+        .block_on()?;
+    job.cancel().block_on()?;
     follow(&mut events, &job);
 
     println!("A job that fails");
-    let job = parse.schedule("seven".into()).push().wait_blocking()?;
+    let job = parse.schedule("seven".into()).push().block_on()?;
     follow(&mut events, &job);
 
     println!("A job that takes too long");
-    let job = hang.schedule(()).push().wait_blocking()?;
+    let job = hang.schedule(()).push().block_on()?;
     follow(&mut events, &job);
 
-    println!("A job that is tried again until it succeeds");
-    let job = fetch.schedule("page 1".into()).push().wait_blocking()?;
+    println!("A job that is retried until it succeeds");
+    let job = fetch.schedule("page 1".into()).push().block_on()?;
     follow(&mut events, &job);
 
-    app.shutdown(Duration::from_secs(10)).wait_blocking();
+    app.shutdown(Duration::from_secs(10)).block_on();
     Ok(())
 }
 
-/// Prints what happens to a job until it is done, and then its result.
+/// Prints the events of a job until it is done, and then its result.
 ///
-/// A program that only wants the result calls `job.wait_blocking()` and
-/// `job.result()`.
+/// If you only want the result, call `job.block_on()`.
 fn follow<R: Debug + Send + Sync + 'static>(events: &mut Events, job: &Job<R>) {
     println!("    id         {}", job.id());
     let mut began = None;

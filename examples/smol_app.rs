@@ -1,5 +1,5 @@
-//! A server on smol: a mail sent in a moment, a feed polled at an interval, a
-//! log of what happens, and a graceful shutdown.
+//! A server on smol: it sends a mail after a delay, polls a feed at an interval, logs
+//! what happens, and shuts down in an orderly way.
 //!
 //! ```sh
 //! cargo run --example smol_app
@@ -12,8 +12,7 @@ use jobber::{Event, Events, JobContext, JobEvent, JobEventKind, Jobber, MissingS
 use smol::Timer;
 use smol::stream::StreamExt;
 
-/// What all tasks share. A real server keeps its mail client and its database
-/// here.
+/// The state that all tasks share. In a real server: a mail client, a database.
 struct Config {
     sender: String,
 }
@@ -59,14 +58,14 @@ async fn serve() -> Result<(), Box<dyn Error>> {
         .delay(Duration::from_millis(300))
         .await?;
 
-    // `job.await` waits for the job and gives its result.
+    // `job.await` waits for the job and returns its result.
     println!("The mail was sent {}.", mail.await?);
     if let Some(run) = feed.next_run().await {
         println!("Poll {} of the feed: {}.", run.number, run.status);
     }
 
-    // The server is told to stop while it sends a mail: that mail is sent, and
-    // nothing new starts.
+    // The shutdown begins while a mail is being sent: that mail is sent, and no other
+    // job starts.
     let last = send_mail
         .schedule("bob@example.org".into())
         .id("last-mail")
@@ -86,7 +85,7 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Prints what happens. The stream ends when the app has stopped.
+/// Prints events until the app has stopped.
 async fn log(mut events: Events) {
     while let Some(event) = events.next().await {
         let Event::Job(JobEvent { id, kind, .. }) = event else {

@@ -1,7 +1,7 @@
-//! How to test a schedule of your own: a month of nightly backups, in
-//! milliseconds and without a thread.
+//! How to test your own schedule: a month of nightly backups, in milliseconds and
+//! without a thread.
 //!
-//! The body of `main` could as well be a `#[test]`.
+//! The body of `main` could be a `#[test]`.
 //!
 //! ```sh
 //! cargo run --example testing_a_schedule
@@ -18,8 +18,8 @@ use time::{Date, OffsetDateTime, Time};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// What is to be tested: each day at three, and again up to twice, an hour
-/// later each time, when the disk is away.
+/// The schedule to test: a backup each day at three. If the disk is away, two retries,
+/// one hour apart.
 fn schedule_backups(
     app: &Jobber,
     first_day: Date,
@@ -39,7 +39,7 @@ fn schedule_backups(
         .id("backup")
         .start_date(at_three)
         .every(24 * HOUR)
-        .wait_blocking()?;
+        .block_on()?;
     Ok(job)
 }
 
@@ -57,7 +57,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         move || {
             let now = jobber::Clock::wall(&clock);
             let works = !away.contains(&now);
-            // Only a panic elsewhere could have poisoned it.
+            // The lock is poisoned only if another thread panicked.
             attempts
                 .lock()
                 .map_err(|e| e.to_string())?
@@ -75,7 +75,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     assert_eq!(job.exec_at(), datetime!(2026-04-01 03:00 UTC));
 
     let attempts = attempts.lock().map_err(|e| e.to_string())?.clone();
-    // One a day, and two more on each of the 10th and the 11th and the 12th.
+    // One attempt a day, and two more on the 10th, the 11th and the 12th.
     assert_eq!(attempts.len(), 31 + 2 + 2 + 2);
     let works_at = |at| {
         attempts

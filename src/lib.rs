@@ -1,6 +1,6 @@
-//! A job scheduler that lives inside your program: register functions as tasks,
-//! schedule them, and hold a typed [`Job`] that you can await, block on, inspect
-//! and cancel, on any async runtime or none.
+//! A job scheduler that lives inside your program. You register functions as tasks,
+//! schedule them, and get a typed [`Job`] that you can await, block on, inspect and
+//! cancel. It works with any async runtime, and without one.
 //!
 //! ```
 //! use std::time::Duration;
@@ -12,22 +12,21 @@
 //!
 //! let app = Jobber::builder().build()?;
 //! let add = app.task("add", add).register()?;
-//! app.start().wait_blocking()?;
+//! app.start().block_on()?;
 //!
-//! let job = add.schedule((1, 2)).delay(Duration::from_millis(10)).wait_blocking()?;
+//! let job = add.schedule((1, 2)).delay(Duration::from_millis(10)).block_on()?;
 //! println!("Job {} was scheduled.", job.id());
 //! job.wait_blocking();
 //! println!("Job {} finished with status: {}", job.id(), job.status());
 //! println!("Result: {}", job.result()?);
 //!
-//! app.shutdown(Duration::from_secs(10)).wait_blocking();
+//! app.shutdown(Duration::from_secs(10)).block_on();
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # One value, two drivers
-//! Everything that may take a while is a value that is either `.await`ed or ended
-//! with `.wait_blocking()`; until then nothing happens. There is no second,
-//! blocking API:
+//! # Awaiting and blocking
+//! A call that may take time returns a value. You `.await` that value, or you end it
+//! with `.block_on()`. Before that, nothing happens. There is no second, blocking API:
 //!
 //! ```
 //! # use std::time::Duration;
@@ -45,9 +44,29 @@
 //! # }).unwrap();
 //! ```
 //!
+//! | value | of the call | returns |
+//! |---|---|---|
+//! | [`Submit`] | a trigger, such as [`push`](Schedule::push) | the [`Job`] |
+//! | [`Job`] | | the value that the task returned |
+//! | [`Wait`], [`WaitTimeout`] | [`wait`](Job::wait), [`wait_timeout`](Job::wait_timeout) | the [`JobStatus`] |
+//! | [`NextRun`] | [`next_run`](Job::next_run) | the [`Run`] that ended |
+//! | [`Cancel`] | [`cancel`](Job::cancel), [`abort`](Job::abort) | whether the call cancelled the job |
+//! | [`Action`] | [`start`](Jobber::start), [`shutdown`](Jobber::shutdown), [`wait_all`](Jobber::wait_all), [`discard`](Jobber::discard) | see there |
+//! | [`Stopped`] | [`StopToken::stopped`] | nothing |
+//!
+//! # Words
+//! - A *task* is a registered function. A *job* is a task with arguments and a trigger.
+//! - A job is *live* until its status is final.
+//! - A job is *recurring* if its trigger is [`every`](Schedule::every) or
+//!   [`cron`](Schedule::cron). Each time that it is due, it has a *run*.
+//! - An *attempt* is one call of the function. A run has one attempt, and one more for
+//!   each *retry*.
+//! - The *nominal time* of a run is the time at which it was due.
+//! - A *misfire* is a run that was missed, because its time passed without an attempt.
+//!
 //! # Durability
-//! A durable task (`TaskBuilder::durable`, with the feature `serde`) keeps its jobs in the app's
-//! [storage](JobberBuilder::storage), and so they survive the process:
+//! The jobs of a durable task (`TaskBuilder::durable`, with the feature `serde`) are kept
+//! in the [store](JobberBuilder::storage) of the app, and survive the process:
 //!
 //! ```
 //! # #[cfg(feature = "sqlite")] {
@@ -59,82 +78,74 @@
 //! # let path = dir.join("jobs.db");
 //! let app = Jobber::builder().storage(SqliteStorage::new(path)).build()?;
 //! let mail = app.task("mail", async |to: String| println!("to {to}")).durable().register()?;
-//! app.start().wait_blocking()?; // takes up what an earlier process has left
-//! let job = mail.schedule("ada@example.org".into()).delay(Duration::from_secs(600)).wait_blocking()?;
+//! app.start().block_on()?; // restores the jobs of an earlier process
+//! let job = mail.schedule("ada@example.org".into()).delay(Duration::from_secs(600)).block_on()?;
 //! # drop(app);
 //! # std::fs::remove_dir_all(&dir).unwrap();
 //! # }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! **The promise.** Once scheduling has returned, the job runs at least once,
-//! whatever happens to the process.
+//! **The promise.** When scheduling has returned `Ok`, the job runs at least once, even if
+//! the process ends at any time.
 //!
-//! - A run is erased from the store, or moved to its next time, in one commit
-//!   after it ended. A crash in between runs it again, with the same id, the
-//!   same [`nominal_time`](JobContext::nominal_time) and
-//!   [`run_number`](JobContext::run_number), and the same
-//!   [`attempt`](JobContext::attempt), so that a task can make itself idempotent.
-//!   (A recurring job that is told to leave out what is late, by
-//!   [`Misfire::Skip`] or [`Misfire::Grace`], does so here, too.)
-//!   What a recurring job has done is part of that commit.
-//! - Whoever has seen a job done, by its status or by waiting, knows that the
-//!   store knows; so no other process runs it again. (If the store fails, the job
-//!   is done all the same, and [`Jobber::health`] tells of it.)
-//! - Once [`cancel`](AnyJob::cancel) has returned `Ok(true)`, no other process
-//!   runs the job either.
+//! - When a run has ended, one commit removes the job from the store, or stores its next
+//!   run. If the process ends before that commit, the next process repeats the run, with
+//!   the same id, [`nominal_time`](JobContext::nominal_time),
+//!   [`run_number`](JobContext::run_number) and [`attempt`](JobContext::attempt). With
+//!   these, a task can detect the repetition.
+//! - A recurring job with [`Misfire::Skip`], [`Misfire::Grace`] or `Misfire::All(0)` does
+//!   not repeat a run that is too late by then.
+//! - If you have seen that a job is done, by its status or by waiting, the store has saved
+//!   that: no other process runs the job again. (If the store fails, the job is done all
+//!   the same, and [`Jobber::health`] reports the error.)
+//! - If [`cancel`](Job::cancel) has returned `Ok(true)`, no other process runs the job.
 //! - If scheduling fails, no job exists.
-//! - [`at_most_once`](TaskBuilder::at_most_once) turns the promise round, for what
-//!   must rather be left undone than done twice.
-//! - [`shutdown`](Jobber::shutdown) leaves what waits in the store; an attempt that
-//!   its executor drops has not ended, and is made again.
-//! - What no task can run is kept ([`Jobber::unresolved`]), so that a rolled back
-//!   deployment loses nothing.
-//! - What was due while no process was there is handled by its
-//!   [`Misfire`] policy, and at most 256 of those jobs are in their first attempt
-//!   at a time (more of them start every five seconds in any case).
+//! - With [`at_most_once`](TaskBuilder::at_most_once), an attempt that a crash interrupts
+//!   is not repeated.
+//! - [`shutdown`](Jobber::shutdown) leaves jobs that wait in the store. If the executor
+//!   drops an attempt during the shutdown, the next process repeats it.
+//! - Jobs that no task can run stay in the store ([`Jobber::unresolved`]): if you go back
+//!   to an older version of your program, no job is lost.
+//! - Runs that were missed while no process ran follow the [`Misfire`] policy of their job.
+//!   At most 256 of these jobs are in their first attempt at the same time, and more start
+//!   every five seconds.
 //!
-//! What a power cut may take is the store's affair: with `Synchronous::Full`, the
-//! default, nothing that was acknowledged; with `Synchronous::Normal`, the last
-//! commits.
+//! What a power cut can destroy depends on the store. `SqliteStorage` with
+//! `Synchronous::Full`, the default, loses nothing that a call has confirmed. With
+//! `Synchronous::Normal` it can lose the last commits.
 //!
-//! # Where to look
-//! - [`Jobber`] is the app; [`Jobber::builder`] builds it, with an [`Executor`] of
-//!   yours or the built-in pool.
-//! - [`Jobber::task`] and [`Jobber::blocking_task`] register functions
-//!   ([`Handler`]); [`TaskBuilder`] gives them timeouts and retries ([`Backoff`]).
-//! - [`Task::schedule`] and then a trigger of [`Schedule`] make a [`Job`].
-//! - [`JobContext`] tells a task what it runs for, and hands it shared state.
-//! - [`Jobber::events`] tells what happens, for logs and screens.
-//! - [`Storage`] is where durable jobs live; [`Jobber::health`] and
-//!   [`Jobber::unresolved`] tell of what needs looking after.
-//! - [`testing`] turns the clock by hand: test your own schedules with it.
+//! # Where to find things
+//! - [`Jobber`] is the app. [`Jobber::builder`] builds it, with your [`Executor`] or the
+//!   built-in pool.
+//! - [`Jobber::task`] and [`Jobber::blocking_task`] register functions ([`Handler`]).
+//!   [`TaskBuilder`] sets their timeouts and retries ([`Backoff`]).
+//! - [`Task::schedule`], then options and a trigger of [`Schedule`], make a [`Job`].
+//! - [`JobContext`] is what a task can read about its job, with shared state.
+//! - [`Jobber::events`] is a stream of what happens, for logs and displays.
+//! - [`cron`] has the cron expressions, [`storage`] has the stores and their records.
+//! - [`Jobber::health`] and [`Jobber::unresolved`] report what needs attention.
+//! - [`testing`] runs an app on a clock that your test moves.
 //!
 //! # How it works
-//! Every live job has a place in a table, of which there is one for each core. One
-//! thread knows what is due: it holds a heap of 16-byte keys, sleeps until the first
-//! of them, and hands due jobs to the executor; it runs no task code and waits for
-//! nothing but its own sleep. All moves of a job's state are compare-exchanges that
-//! stand, with their table, in one file (`status.rs`); what comes next is decided in
-//! another, without locks or clocks (`progress.rs`). Changes of durable jobs queue up for one thread that
-//! commits all that waits in one transaction (`writer.rs`).
+//! Each live job has an entry in a table; there is one table for each core. The timer
+//! thread owns a heap of 16-byte keys. It sleeps until the first of them is due, and then
+//! passes the job to the executor. It runs no task code, and waits for nothing but its own
+//! sleep. The store has a thread of its own, which commits all waiting changes in one
+//! transaction. `ARCHITECTURE.md`, in the repository, describes the rest.
 //!
 //! # Features
-//! - `thread-pool` (default): `ThreadPool`, the executor for programs without a
-//!   runtime, by the crates `async-executor` and `blocking`. Without it, give the
-//!   builder an executor.
+//! | feature | what it adds | what it needs |
+//! |---|---|---|
+//! | `thread-pool` (default) | `ThreadPool`, the executor for programs without a runtime | crates `async-executor`, `blocking` |
+//! | `serde` | durable tasks, `MemoryStorage`, records that can be serialized | crates `serde`, `serde_json` |
+//! | `sqlite` | `SqliteStorage`, includes `serde` | crate `rusqlite` with its own SQLite; Rust 1.89; a C compiler |
+//! | `tz` | time zones by name, such as `.zone("Europe/Berlin")` | crate `jiff` with its copy of the IANA database |
 //!
-//! - `serde`: durable tasks, whose arguments are stored as JSON; `MemoryStorage`, for
-//!   tests; records that a store of your own can serialize.
-//!
-//! - `sqlite`: `SqliteStorage`, by the crate `rusqlite` and the SQLite that it compiles
-//!   in. Needs Rust 1.89, and a C compiler.
-//!
-//! - `tz`: time zones by name, `.zone("Europe/Berlin")`, by the crate `jiff` and
-//!   the copy of the IANA database that it compiles in.
-//!
-//! No feature brings tokio in.
+//! Without `thread-pool`, you must set an [executor](JobberBuilder::executor). No feature
+//! depends on tokio.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
@@ -144,22 +155,42 @@ mod engine;
 mod executor;
 mod job;
 mod registry;
-mod storage;
+pub mod storage;
 mod sync;
 pub mod testing;
 mod timer;
 mod value;
 
-pub use api::app::{Action, Jobber, JobberBuilder};
+/// Cron expressions: parse them, describe them, find the times that match.
+///
+/// [`Schedule::cron`] takes a text or a [`Cron`](cron::Cron).
+///
+/// ```
+/// use jobber::{Zone, cron::Cron};
+/// use time::macros::datetime;
+///
+/// let cron: Cron = "30 6 * * MON-FRI".parse()?;
+/// let next = cron.next_after(datetime!(2027-01-02 0:00 UTC), &Zone::UTC);
+/// assert_eq!(next, Some(datetime!(2027-01-04 6:30 UTC)));
+/// # Ok::<(), jobber::cron::CronError>(())
+/// ```
+pub mod cron {
+    pub use crate::calendar::cron::expression::{Cron, Upcoming};
+    pub use crate::calendar::cron::into_cron::IntoCron;
+    pub use crate::value::error::{CronError, CronField};
+}
+
+pub use api::action::Action;
+pub use api::app::Jobber;
+pub use api::builder::JobberBuilder;
 pub use api::context::JobContext;
 pub use api::events::{BlockingEvents, Events};
 pub use api::handler::{BlockingHandler, Handler, TaskOutput};
-pub use api::job::{AnyJob, Cancel, Job, JobResult, NextRun, Wait, WaitTimeout};
+pub use api::job::{AnyJob, Job};
 pub use api::schedule::Schedule;
 pub use api::submit::Submit;
 pub use api::task::{Task, TaskBuilder};
-pub use calendar::cron::expression::{Cron, Upcoming};
-pub use calendar::cron::into_cron::IntoCron;
+pub use api::waits::{Cancel, JobResult, NextRun, Wait, WaitTimeout};
 pub use calendar::misfire::Misfire;
 pub use calendar::zone::into_zone::IntoZone;
 pub use calendar::zone::time_zone::Zone;
@@ -167,26 +198,20 @@ pub use executor::contract::Executor;
 pub use executor::job_future::{BlockingJob, JobFuture};
 #[cfg(feature = "thread-pool")]
 pub use executor::thread_pool::ThreadPool;
-pub use job::record::{JobRecord, ProgressRecord};
 pub use job::stop::{StopToken, Stopped};
-pub use storage::contract::{Change, Health, Loaded, Storage, UnresolvedJob};
 #[cfg(feature = "serde")]
-pub use storage::memory::MemoryStorage;
+pub use storage::MemoryStorage;
 #[cfg(feature = "sqlite")]
-pub use storage::sqlite::database::{SqliteStorage, Synchronous};
-#[cfg(feature = "sqlite")]
-#[doc(hidden)]
-pub use storage::sqlite::rows::Columns;
+pub use storage::SqliteStorage;
 pub use value::backoff::Backoff;
 pub use value::clock::{Clock, SystemClock};
 pub use value::error::{
-    BoxError, CronError, CronField, ExecutorDropped, InvalidId, JobError, MissingState,
-    ParseStatusError, RegisterError, ScheduleError, StartError, StorageError, UnresolvedReason,
-    ZoneError,
+    BoxError, ExecutorDropped, InvalidId, JobError, MissingState, ParseStatusError, RegisterError,
+    ScheduleError, StartError, ZoneError,
 };
 pub use value::event::{Event, JobEvent, JobEventKind};
 pub use value::id::JobId;
-pub use value::retry_hint::{Abort, RetryAfter};
+pub use value::retry_hint::{NoRetry, RetryAfter};
 pub use value::run::Run;
 pub use value::status::JobStatus;
 

@@ -20,8 +20,8 @@ use std::thread;
 use std::time::Duration;
 
 use jobber::{
-    Backoff, Job, JobContext, Jobber, Loaded, Misfire, ScheduleError, SqliteStorage, Storage,
-    Synchronous, Task,
+    Backoff, Job, JobContext, Jobber, Misfire, ScheduleError, SqliteStorage, Task,
+    storage::{Loaded, Storage, Synchronous},
 };
 use time::OffsetDateTime;
 
@@ -180,7 +180,7 @@ fn child() -> Result {
     let storage = SqliteStorage::new(dir.join("jobs.db")).synchronous(synchronous);
     let app = Jobber::builder().storage(storage).build()?;
     let tasks = Tasks::register(&app, &log)?;
-    app.start().wait_blocking()?;
+    app.start().block_on()?;
     assert!(app.unresolved().is_empty(), "{:?}", app.unresolved());
     if std::env::var_os(IS_LAST).is_some() {
         return finish(&app, &log);
@@ -201,14 +201,14 @@ fn finish(app: &Jobber, log: &Log) -> Result {
             cancel(log, &job)?;
         }
     }
-    app.wait_all().wait_blocking();
-    app.shutdown(Duration::MAX).wait_blocking();
+    app.wait_all().block_on();
+    app.shutdown(Duration::MAX).block_on();
     Ok(())
 }
 
 fn cancel(log: &Log, job: &jobber::AnyJob) -> Result {
     log.add("cancelling", job.id(), "");
-    if job.cancel().wait_blocking()? {
+    if job.cancel().block_on()? {
         log.add("cancelled", job.id(), "");
     } else {
         log.add("not-cancelled", job.id(), "");
@@ -225,7 +225,7 @@ fn live(app: &Jobber, tasks: &Tasks, log: &Log, thread: u64) {
             0 => again(app, tasks, log, &mut rng),
             1 | 2 if !jobs.is_empty() => {
                 let job = jobs.swap_remove(rng.usize(..jobs.len()));
-                cancel(log, &job)
+                cancel(log, job.as_any())
             }
             3 if !jobs.is_empty() => {
                 // The same job, or another of its id if it has just ended.
@@ -235,7 +235,7 @@ fn live(app: &Jobber, tasks: &Tasks, log: &Log, thread: u64) {
             4 if !jobs.is_empty() => {
                 // After a job was seen done, it must not run again.
                 let job = jobs.swap_remove(rng.usize(..jobs.len()));
-                let status = job.wait_timeout(MILLI * 50).wait_blocking();
+                let status = job.wait_timeout(MILLI * 50).block_on();
                 if status.is_final() {
                     log.add("seen", job.id(), status);
                 }
@@ -264,7 +264,7 @@ fn once(tasks: &Tasks, log: &Log, rng: &mut fastrand::Rng, name: &str) -> Result
         1 => schedule.delay(delay),
         _ => schedule.at(OffsetDateTime::now_utc() + delay),
     }
-    .wait_blocking()?;
+    .block_on()?;
     log.add("promised", job.id(), "");
     Ok(job)
 }
@@ -286,8 +286,8 @@ fn again(app: &Jobber, tasks: &Tasks, log: &Log, rng: &mut fastrand::Rng) -> Res
         .id(id.as_str())
         .misfire(Misfire::All(u32::MAX));
     let result = match rng.bool() {
-        true => schedule.every(MILLI * rng.u32(20..60)).wait_blocking(),
-        false => schedule.cron("* * * * * * *").wait_blocking(),
+        true => schedule.every(MILLI * rng.u32(20..60)).block_on(),
+        false => schedule.cron("* * * * * * *").block_on(),
     };
     match result {
         Ok(_) => log.add("promised", &id, ""),
@@ -313,7 +313,7 @@ fn replace(tasks: &Tasks, log: &Log, job: &Job<()>, rng: &mut fastrand::Rng) -> 
         .id(job.id())
         .replace()
         .delay(delay)
-        .wait_blocking()?;
+        .block_on()?;
     log.add("replaced", replaced.id(), "");
     Ok(replaced)
 }

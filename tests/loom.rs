@@ -85,7 +85,7 @@ fn on_a_thread(job: JobFuture) {
 }
 
 fn stop(app: &Jobber) {
-    app.shutdown(Duration::ZERO).wait_blocking();
+    app.shutdown(Duration::ZERO).block_on();
 }
 
 /// loom's `block_on` polls a future once more without a wake-up, which would hide a missing

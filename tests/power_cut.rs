@@ -44,7 +44,10 @@ use std::time::Duration;
 
 use disk::{Disk, Event, Folder, MARKS};
 use fastrand::Rng;
-use jobber::{JobContext, JobRecord, Jobber, Loaded, SqliteStorage, Storage, Synchronous};
+use jobber::{
+    JobContext, Jobber, SqliteStorage,
+    storage::{JobRecord, Loaded, Storage, Synchronous},
+};
 use program::Tasks;
 use promises::{Found, Promises};
 use tempfile::TempDir;
@@ -158,16 +161,16 @@ fn go_on(path: &Path, before: &BTreeMap<String, JobRecord>) -> Result {
         log.lock().unwrap().insert(cx.id().to_string());
     };
     let tasks = Tasks::register(&app, Arc::new(begins))?;
-    app.start().wait_blocking()?;
+    app.start().block_on()?;
     assert!(app.unresolved().is_empty(), "{:?}", app.unresolved());
-    let new = tasks.quick.schedule(1).id("new").push().wait_blocking()?;
-    assert!(new.wait_timeout(WATCHDOG).wait_blocking().is_final());
+    let new = tasks.quick.schedule(1).id("new").push().block_on()?;
+    assert!(new.wait_timeout(WATCHDOG).block_on().is_final());
     for (id, record) in before {
         if !id.starts_with("quick") && !id.starts_with("once") {
             continue;
         }
         if let Some(job) = app.find_job(id.as_str()) {
-            assert!(job.wait_timeout(WATCHDOG).wait_blocking().is_final());
+            assert!(job.wait_timeout(WATCHDOG).block_on().is_final());
         }
         // One that was to run at most once, and had begun, does not.
         let runs = record.progress.started_at.is_none();
@@ -175,7 +178,7 @@ fn go_on(path: &Path, before: &BTreeMap<String, JobRecord>) -> Result {
             return Err(format!("{record:?}: it is {runs} that it runs").into());
         }
     }
-    app.shutdown(Duration::MAX).wait_blocking();
+    app.shutdown(Duration::MAX).block_on();
     let after = load(path)?;
     let stays = |id: &&String| id.starts_with("keep") || id.starts_with("later") || *id == "again";
     match before.keys().filter(stays).eq(after.keys()) {

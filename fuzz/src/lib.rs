@@ -16,7 +16,10 @@ mod timer_queue_model;
 
 use std::cell::OnceCell;
 
-use jobber::{Cron, CronError, Zone};
+use jobber::{
+    Zone,
+    cron::{Cron, CronError},
+};
 use time::OffsetDateTime;
 
 pub use record_decode::record_decode;

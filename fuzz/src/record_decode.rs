@@ -1,5 +1,8 @@
 use jobber::testing::{ManualClock, Simulation};
-use jobber::{Change, Columns, JobStatus, Loaded, Storage, StorageError};
+use jobber::{
+    JobStatus,
+    storage::{Change, Columns, Loaded, Storage, StorageError},
+};
 use rusqlite::types::ValueRef;
 
 /// A row of the store with any values in it: it becomes a job or an unresolved
@@ -52,7 +55,7 @@ pub fn record_decode(data: &[u8]) {
     }
     sim.advance(std::time::Duration::from_secs(1));
     for job in &jobs {
-        let _ = job.abort().wait_blocking();
+        let _ = job.abort().block_on();
         assert!(job.is_done());
     }
     assert!(sim.app().jobs().is_empty());

@@ -6,7 +6,7 @@
 
 use chrono::{DateTime, Utc};
 use fastrand::Rng;
-use jobber::{Cron, Zone};
+use jobber::{Zone, cron::Cron};
 use time::OffsetDateTime;
 
 const MONTHS: [&str; 12] = [

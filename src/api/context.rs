@@ -1,21 +1,21 @@
-//! [`JobContext`]: what a task can know of the job that it runs for.
+//! [`JobContext`]: what a task can read about its job.
 
 use std::fmt;
 
 use time::OffsetDateTime;
 
 use crate::job::lifecycle::Begun;
-use crate::job::live_job::{ExecutorJob, JobView, LiveJob};
+use crate::job::live_job::LiveJob;
 use crate::job::stop::StopToken;
 use crate::sync::primitives::Arc;
 use crate::value::error::MissingState;
 use crate::value::id::JobId;
 
-/// What a task can know of the job that it runs for: give it as the first
-/// parameter.
+/// What a task can read about the job that it runs. A function receives it if its
+/// first parameter has this type.
 ///
 /// ```
-/// use jobber::{JobContext, MissingState, Jobber};
+/// use jobber::{JobContext, Jobber, MissingState};
 ///
 /// struct Greeting(String);
 ///
@@ -26,14 +26,14 @@ use crate::value::id::JobId;
 ///
 /// let app = Jobber::builder().state(Greeting("Hello".into())).build()?;
 /// let greet = app.task("greet", greet).register()?;
-/// app.start().wait_blocking()?;
-/// let job = greet.schedule("Ada".into()).id("first").push().wait_blocking()?;
+/// app.start().block_on()?;
+/// let job = greet.schedule("Ada".into()).id("first").push().block_on()?;
 /// job.wait_blocking();
 /// assert_eq!(*job.result()?, "Hello, Ada! (attempt 1 of first)");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-// Not `Clone`: arguments are, and that alone tells a function that takes a
-// context from one that takes one more argument. A test pins it.
+// Not `Clone`: arguments are `Clone`, and this difference alone distinguishes a
+// function with a context from a function with one more argument. A test checks it.
 pub struct JobContext {
     job: Arc<dyn LiveJob>,
     begun: Begun,
@@ -44,12 +44,20 @@ impl JobContext {
         Self { job, begun }
     }
 
-    /// The job's id.
+    /// The id of the job.
+    ///
+    /// ```
+    /// use jobber::JobContext;
+    ///
+    /// async fn log(cx: JobContext) {
+    ///     println!("this is job {}", cx.id());
+    /// }
+    /// ```
     pub fn id(&self) -> &JobId {
         &self.job.core().id
     }
 
-    /// Counts the attempts of this run, from 1. Each retry is one more.
+    /// The number of this attempt within its run: 1, and one more for each retry.
     ///
     /// ```
     /// use jobber::JobContext;
@@ -63,13 +71,22 @@ impl JobContext {
         self.begun.attempt
     }
 
-    /// Counts the runs of a recurring job, from 1; 1 for any other.
+    /// The number of this run of a recurring job: 1, 2, 3 and so on. A retry belongs
+    /// to the same run. If the job runs once, it is 1.
+    ///
+    /// ```
+    /// use jobber::JobContext;
+    ///
+    /// async fn rotate(cx: JobContext) {
+    ///     println!("this is run {}", cx.run_number());
+    /// }
+    /// ```
     pub fn run_number(&self) -> u64 {
         self.begun.run
     }
 
-    /// The time that this run stands for: when it was due, however late it
-    /// starts, and whichever attempt it is. In the job's zone.
+    /// The time at which this run was due, in the zone of the job. It is the same for
+    /// all attempts of the run, and does not depend on when they start.
     ///
     /// ```
     /// use jobber::JobContext;
@@ -82,24 +99,35 @@ impl JobContext {
         self.job.in_zone(self.begun.nominal)
     }
 
-    /// The value of this type that was given to the app.
+    /// The value of the type `T` that [`JobberBuilder::state`](crate::JobberBuilder::state)
+    /// shares with all tasks.
     ///
     /// # Errors
-    /// [`MissingState`] when none was.
+    /// [`MissingState`] if the app has no value of this type.
+    ///
+    /// ```
+    /// use jobber::{JobContext, MissingState};
+    ///
+    /// struct Prefix(String);
+    ///
+    /// async fn greet(cx: JobContext, name: String) -> Result<String, MissingState> {
+    ///     Ok(format!("{} {name}", cx.state::<Prefix>()?.0))
+    /// }
+    /// ```
     pub fn state<T: Send + Sync + 'static>(&self) -> Result<&T, MissingState> {
         self.job.app_state().get()
     }
 
-    /// Tells when this attempt should end: it was aborted, it took too long, or
-    /// the app shuts down.
+    /// Returns the token that is set when this attempt should end: because the job was
+    /// aborted, the attempt took longer than its timeout, or the app shuts down.
     ///
     /// ```
     /// use jobber::JobContext;
     ///
     /// fn crunch(cx: JobContext) {
     ///     let stop = cx.stop_token();
-    ///     while !stop.is_stopped() {
-    ///         // … a piece of the work …
+    ///     while !stop.is_stop_requested() {
+    ///         // … do one part of the work …
     /// #       break;
     ///     }
     /// }

@@ -25,10 +25,10 @@ use crate::value::event::Event;
 ///
 /// let app = Jobber::builder().build()?;
 /// let hello = app.task("hello", || async {}).register()?;
-/// app.start().wait_blocking()?;
+/// app.start().block_on()?;
 /// let events = app.events();
-/// hello.schedule(()).push().wait_blocking()?.wait_blocking();
-/// app.shutdown(std::time::Duration::MAX).wait_blocking();
+/// hello.schedule(()).push().block_on()?.wait_blocking();
+/// app.shutdown(std::time::Duration::MAX).block_on();
 ///
 /// let last = events.into_iter().last();
 /// assert!(matches!(last, Some(Event::Job(e)) if e.kind == JobEventKind::Ended(JobStatus::Success)));

@@ -1,5 +1,4 @@
-//! What can be a task: functions of up to six arguments, by a trait over
-//! function types.
+//! The functions that can be a task.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
@@ -10,26 +9,36 @@ use crate::api::context::JobContext;
 use crate::sync::primitives::Arc;
 use crate::value::error::BoxError;
 
-/// An async function that can be a task: of up to six arguments, with or without
-/// a leading [`JobContext`].
+/// An async function that can be a task: it has 0 to 6 arguments, and may have a
+/// [`JobContext`] before them.
 ///
-/// `Args` is what [`Task::schedule`](crate::Task::schedule) takes: nothing as
-/// `()`, one argument bare, several as a tuple. `Shape` tells the forms of
-/// function apart and is always inferred.
+/// `Args` is the type that [`Task::schedule`](crate::Task::schedule) takes: `()` for no
+/// argument, `A` for one, a tuple for more. `Shape` distinguishes functions with a
+/// context from functions without one; the compiler infers it.
 ///
-/// There is no need to name this trait or to implement it.
+/// You do not have to name or implement this trait.
+///
+/// ```
+/// use jobber::{JobContext, Jobber};
+///
+/// let app = Jobber::builder().build()?;
+/// app.task("none", || async {}).register()?;
+/// app.task("one", async |n: u32| n + 1).register()?;
+/// app.task("two", async |cx: JobContext, a: u32, b: u32| a + b + cx.attempt()).register()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be a task",
     label = "not an async function of up to six owned arguments",
-    note = "a task is an `async fn`, or a closure that gives a future, with 0 to 6 arguments that are `Clone + Send + Sync + 'static`",
+    note = "a task is an `async fn`, or a closure that returns a future, with 0 to 6 arguments that are `Clone + Send + Sync + 'static`",
     note = "`JobContext` can only be the first parameter",
-    note = "its future must be `Send + 'static`, and its value a plain standard value or a `Result<T, E>`",
+    note = "its future must be `Send + 'static` and return a plain standard value or a `Result<T, E>`",
     note = "for a synchronous function, use `blocking_task`"
 )]
 pub trait Handler<Args, Shape>: Send + Sync + 'static {
     /// What the function returns.
     type Output: TaskOutput;
-    /// The future that gives it.
+    /// The future that the function returns.
     type Future: Future<Output = Self::Output> + Send + 'static;
 
     /// Calls the function, with a context if it takes one.
@@ -37,7 +46,15 @@ pub trait Handler<Args, Shape>: Send + Sync + 'static {
 }
 
 /// A synchronous function that can be a
-/// [`blocking_task`](crate::Jobber::blocking_task); otherwise as [`Handler`].
+/// [`blocking_task`](crate::Jobber::blocking_task). Otherwise it is like [`Handler`].
+///
+/// ```
+/// use jobber::Jobber;
+///
+/// let app = Jobber::builder().build()?;
+/// app.blocking_task("sum", |a: u32, b: u32| a + b).register()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be a blocking task",
     label = "not a function of up to six owned arguments",
@@ -56,7 +73,8 @@ pub trait BlockingHandler<Args, Shape>: Send + Sync + 'static {
 /// What a task may return: a plain standard value, or a `Result` whose error can
 /// become a [`BoxError`].
 ///
-/// Implement it for a type of your own to return that bare:
+/// If a task is to return your own type without a `Result`, implement this trait for
+/// that type:
 ///
 /// ```
 /// use jobber::{BoxError, TaskOutput};
@@ -77,13 +95,13 @@ pub trait BlockingHandler<Args, Shape>: Send + Sync + 'static {
     note = "a closure that never returns must say what it would: `async || -> () {{ loop {{ .. }} }}`"
 )]
 pub trait TaskOutput {
-    /// What [`Job::result`](crate::Job::result) gives.
+    /// The value that [`Job::result`](crate::Job::result) returns.
     type Value: Send + Sync + 'static;
 
-    /// The value, or the error that fails the attempt.
+    /// Returns the value of the attempt, or the error with which it fails.
     ///
     /// # Errors
-    /// The task's own.
+    /// The error of the task.
     fn into_result(self) -> Result<Self::Value, BoxError>;
 }
 
@@ -127,7 +145,7 @@ plain_values! {
     {A, B, C, D, E} (A, B, C, D, E), {A, B, C, D, E, F} (A, B, C, D, E, F),
 }
 
-/// One number of arguments: both kinds of function, with and without a context.
+/// Implements both traits for one number of arguments, with and without a context.
 macro_rules! handlers {
     ($args:ty, $pattern:pat, $($arg:ident $value:ident),*) => {
         impl<Func, Fut, $($arg,)*> Handler<$args, fn($($arg),*)> for Func

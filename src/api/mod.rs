@@ -1,10 +1,15 @@
 //! What users hold: the app, tasks, schedules, jobs, waits.
 
+pub(crate) mod action;
 pub(crate) mod app;
+pub(crate) mod builder;
 pub(crate) mod context;
 pub(crate) mod events;
 pub(crate) mod handler;
 pub(crate) mod job;
+pub(crate) mod request;
 pub(crate) mod schedule;
+pub(crate) mod start;
 pub(crate) mod submit;
 pub(crate) mod task;
+pub(crate) mod waits;

@@ -1,4 +1,4 @@
-//! [`Submit`]: a job on its way into the app, and into its store.
+//! [`Submit`]: the way of a job into the app.
 
 use std::fmt;
 use std::future::Future;
@@ -6,18 +6,76 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use crate::api::job::Job;
-use crate::api::schedule::{Schedule, Trigger};
+use crate::api::request::{Request, Trigger, plan};
 use crate::engine::hub::{Hub, When};
 use crate::engine::inserting::{Inserted, insert};
 use crate::engine::job_state::{JobState, TaskDef};
 use crate::engine::replacing::{Replaced, ReplacedAs, Replacing};
 use crate::job::plan::Plan;
+use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::{Arc, Event as Signal, block_on};
 use crate::sync::reply::ReplySent;
 use crate::sync::waiter::{Condition, Waiter};
 use crate::value::error::{ScheduleError, check_id};
 use crate::value::id::JobId;
 use crate::value::time_units::Now;
+
+impl<A, R> Request<A, R>
+where
+    A: Clone + Send + Sync + 'static,
+    R: Send + Sync + 'static,
+{
+    /// Checks the options, then does what is possible without waiting.
+    fn submit(self) -> Result<Submitted<A, R>, ScheduleError> {
+        let Self {
+            task,
+            args,
+            mut options,
+            trigger,
+        } = self;
+        let id = options.as_mut().and_then(|options| options.id.take());
+        let zone = options.as_mut().and_then(|options| options.zone.take());
+        let replace = options.as_ref().is_some_and(|options| options.replace);
+        let in_memory = options.as_ref().is_some_and(|options| options.in_memory);
+        let recurring = options.as_ref().map(|options| &options.recurring);
+        let hub = &task.hub;
+        let now = match trigger {
+            // A job in memory only displays its wall time: a cached clock will do.
+            Trigger::Push | Trigger::Delay(_) if task.durability.is_none() => {
+                hub.clock.cached_now()
+            }
+            _ => hub.clock.now(),
+        };
+        let json = match task.encode(&args) {
+            Some(json) if !in_memory => Some(json?),
+            _ => None,
+        };
+        let is_durable = json.is_some();
+        let (plan, when) = plan(&task, trigger, recurring, zone, json, now)?;
+        if !is_durable && !replace {
+            let job = JobState::new(task.clone(), Some(args), plan, when == When::Now);
+            let mut job = Arc::new(job);
+            hub.admit(&mut job, id, when, now)?;
+            return Ok(Submitted::Done(Job::new(job)));
+        }
+        let args = if is_durable {
+            // A durable job reads them from its JSON, for each attempt.
+            drop_catching_panic(args);
+            None
+        } else {
+            Some(args)
+        };
+        let submission = Submission {
+            task,
+            id,
+            replace,
+            plan,
+            when,
+            now,
+        };
+        submission.begin(args)
+    }
+}
 
 /// A job on its way into the app.
 pub(crate) struct Submission<A, R> {
@@ -149,25 +207,39 @@ impl Condition for Reserved {
     }
 }
 
-/// The operation of a trigger: `.await` it, or end it with
-/// [`wait_blocking`](Submit::wait_blocking). Until then nothing is scheduled,
-/// and no delay runs.
+/// Schedules a job: returned by the triggers of [`Schedule`](crate::Schedule). `.await` it, or end it
+/// with [`.block_on()`](Submit::block_on). Before that, nothing is scheduled and no
+/// delay counts. Both return the [`Job`].
 ///
-/// A job in memory is scheduled at once. One that is stored is scheduled when
-/// the store has it, and a future that is dropped while it waits for that leaves
-/// open whether it is.
-#[must_use = "nothing is scheduled until it is awaited or ended with `.wait_blocking()`"]
+/// A job in memory is scheduled in the first poll. A durable job is scheduled when
+/// the store has saved it. A [replacement](crate::Schedule::replace) of a stored job
+/// waits for the store, too.
+///
+/// Not cancel safe: if you drop this value while it waits for the store, the job may be
+/// scheduled or not.
+///
+/// ```
+/// use jobber::Jobber;
+///
+/// let app = Jobber::builder().build()?;
+/// let hello = app.task("hello", || async { "Hello!" }).register()?;
+/// app.start().block_on()?;
+///
+/// let job = hello.schedule(()).push().block_on()?; // without async
+/// smol::block_on(async {
+///     let job = hello.schedule(()).push().await?; // in async code
+///     assert_eq!(*job.await?, "Hello!");
+///     Ok::<(), Box<dyn std::error::Error>>(())
+/// })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "nothing is scheduled until it is awaited or ended with `.block_on()`"]
 pub struct Submit<A, R>(Stage<A, R>);
 
 enum Stage<A, R> {
     Asked(Request<A, R>),
     Waiting(Waiting<A, R>),
     Done,
-}
-
-struct Request<A, R> {
-    schedule: Schedule<A, R>,
-    trigger: Trigger,
 }
 
 // Nothing of it is ever pinned.
@@ -178,17 +250,21 @@ where
     A: Clone + Send + Sync + 'static,
     R: Send + Sync + 'static,
 {
-    pub(crate) fn new(schedule: Schedule<A, R>, trigger: Trigger) -> Self {
-        Self(Stage::Asked(Request { schedule, trigger }))
+    pub(crate) fn new(request: Request<A, R>) -> Self {
+        Self(Stage::Asked(request))
     }
 
-    /// Schedules the job, on this thread; if it is to be stored, blocks the
-    /// thread until it is.
+    /// Schedules the job. If it is durable, blocks the thread until the store has saved
+    /// it.
     ///
     /// # Errors
-    /// When the app does not run, the id is taken or not allowed, a number makes
-    /// no sense, or the store can't take the job. No job exists then.
-    pub fn wait_blocking(mut self) -> Result<Job<R>, ScheduleError> {
+    /// If the app does not run, if the id is taken or not allowed, if an option or the
+    /// trigger is invalid, or if the store could not save the job. After an error, no
+    /// job exists.
+    ///
+    /// # Panics
+    /// If the value was polled to its end before.
+    pub fn block_on(mut self) -> Result<Job<R>, ScheduleError> {
         match self.begin()? {
             Submitted::Done(job) => Ok(job),
             Submitted::Waits(waiting) => {
@@ -201,9 +277,9 @@ where
     /// Begins, or takes up again.
     fn begin(&mut self) -> Result<Submitted<A, R>, ScheduleError> {
         match std::mem::replace(&mut self.0, Stage::Done) {
-            Stage::Asked(Request { schedule, trigger }) => schedule.submit(trigger),
+            Stage::Asked(request) => request.submit(),
             Stage::Waiting(waiting) => Ok(Submitted::Waits(waiting)),
-            Stage::Done => panic!("`Submit` polled after it was ready"),
+            Stage::Done => panic!("`Submit` was polled after it was ready"),
         }
     }
 }
@@ -262,9 +338,10 @@ impl<A, R> fmt::Debug for Submit<A, R> {
         match &self.0 {
             Stage::Asked(request) => f
                 .debug_struct("Submit")
-                .field("schedule", &request.schedule)
+                .field("task", &request.task.name)
+                .field("options", &request.options)
                 .field("trigger", &request.trigger)
-                .finish(),
+                .finish_non_exhaustive(),
             Stage::Waiting(_) => f.write_str("Submit(waiting)"),
             Stage::Done => f.write_str("Submit(done)"),
         }

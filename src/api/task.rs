@@ -1,4 +1,4 @@
-//! [`Task`]: a registered function, and how it is registered.
+//! [`Task`]: a registered function.
 
 use std::fmt;
 use std::time::Duration;
@@ -18,8 +18,9 @@ use crate::value::error::{RegisterError, check_task_name};
 use crate::value::id::JobId;
 use crate::value::time_units::{MAX_DURATION, to_nanos};
 
-/// A task on its way to be registered, from [`Jobber::task`](crate::Jobber::task)
-/// or [`Jobber::blocking_task`](crate::Jobber::blocking_task).
+/// A task that is not registered yet: set options, then call
+/// [`register`](TaskBuilder::register). [`Jobber::task`](crate::Jobber::task) and
+/// [`Jobber::blocking_task`](crate::Jobber::blocking_task) return it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -33,7 +34,7 @@ use crate::value::time_units::{MAX_DURATION, to_nanos};
 ///     .register()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[must_use = "a task is not there until it is registered"]
+#[must_use = "the task is not registered until `register` is called"]
 pub struct TaskBuilder<A, R> {
     hub: Arc<Hub>,
     name: String,
@@ -98,11 +99,12 @@ where
         }
     }
 
-    /// How long an attempt may take, on the monotonic clock; without it, for
-    /// ever. One that takes longer ends as
-    /// [`Timeout`](crate::JobStatus::Timeout): an async task's future is dropped,
-    /// a blocking one's [`StopToken`](crate::StopToken) is set and its late
-    /// result thrown away.
+    /// Sets the longest time of an attempt, on the monotonic clock. Default: no limit.
+    ///
+    /// An attempt that takes longer ends with the status
+    /// [`Timeout`](crate::JobStatus::Timeout). The future of an async task is dropped.
+    /// For a blocking task, the [`StopToken`](crate::StopToken) is set, and the result
+    /// is dropped when the function returns.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -113,7 +115,7 @@ where
     ///     .task("slow", std::future::pending::<()>)
     ///     .timeout(Duration::from_secs(30))
     ///     .register()?;
-    /// let job = slow.schedule(()).push().wait_blocking()?;
+    /// let job = slow.schedule(()).push().block_on()?;
     /// sim.advance(Duration::from_secs(30));
     /// assert_eq!(job.status(), jobber::JobStatus::Timeout);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -123,18 +125,30 @@ where
         self
     }
 
-    /// When a failed attempt is tried again; without it, never.
+    /// Sets how often, and after which delays, a failed attempt is retried. Default:
+    /// no retry.
+    ///
+    /// ```
+    /// # let app = jobber::Jobber::builder().build()?;
+    /// use jobber::Backoff;
+    ///
+    /// let fetch = app
+    ///     .task("fetch", async |url: String| url.parse::<u32>())
+    ///     .retry(Backoff::exponential(3))
+    ///     .register()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn retry(mut self, backoff: Backoff) -> Self {
         self.backoff = Some(backoff);
         self
     }
 
-    /// Another name that jobs of this task may have in the store: the one that
-    /// it had before it was renamed. Any number of them.
+    /// Adds an earlier name of this task. Stored jobs with that name are then jobs of
+    /// this task. Can be called several times.
     ///
-    /// A stored job keeps the name that it was scheduled under, so that the
-    /// version before the renaming can go on with it, too. Keep the alias for as
-    /// long as such jobs may be there.
+    /// A stored job keeps the name under which it was scheduled, so that an older
+    /// version of the program can still run it. Keep the alias as long as the store may
+    /// hold such jobs.
     ///
     /// ```
     /// # #[cfg(feature = "serde")] {
@@ -152,14 +166,25 @@ where
         self
     }
 
-    /// Durable: runs each attempt at most once, whatever happens to the process.
-    /// Without it, each job runs at least once.
+    /// For durable tasks: makes sure that an attempt which a crash interrupts is not
+    /// repeated. Default: such an attempt is repeated, so that each job runs at least
+    /// once.
     ///
-    /// That an attempt starts is stored before it starts. If the process ends
-    /// before that attempt does, the next one does not make it again: its run
-    /// has failed, without a retry, and a recurring job goes on with its next
-    /// time. An attempt that *fails* is tried again as ever
-    /// ([`retry`](TaskBuilder::retry)), for its end is known.
+    /// The start of each attempt is stored before the attempt starts. If the process
+    /// ends before the attempt does, the next process does not repeat it: the run has
+    /// failed without a retry, and a recurring job continues with its next run. This
+    /// also happens if the process ends after the start was stored and before the
+    /// function was called: then the attempt never ran.
+    ///
+    /// An attempt that *fails* is retried as usual ([`retry`](TaskBuilder::retry)),
+    /// because its end is known.
+    ///
+    /// | the process ends | default (at least once) | `at_most_once` |
+    /// |---|---|---|
+    /// | before the attempt | the next process runs it | the next process runs it |
+    /// | during the attempt | the next process runs it again | it has failed, no retry |
+    /// | after the attempt, before its end is stored | the next process runs it again | it has failed, no retry |
+    /// | after its end is stored | it does not run again | it does not run again |
     ///
     /// ```
     /// # #[cfg(feature = "serde")] {
@@ -177,13 +202,25 @@ where
         self
     }
 
-    /// Registers the task with its app. It can be done before the app is started
-    /// and after; stored jobs of the task go on from then.
+    /// Registers the task with its app, before or after the app is started. If the
+    /// store holds jobs of the task, they are scheduled then.
     ///
     /// # Errors
-    /// When the name or an alias is empty, longer than 200 bytes or taken; when
-    /// the timeout or a number of the backoff makes no sense; when the task is
-    /// durable and the app has no store; after shutdown.
+    /// - If the name or an alias is empty, longer than 200 bytes, or already in use.
+    /// - If the timeout or a number of the backoff is invalid.
+    /// - If the task is durable and the app has no store; if the task is not durable
+    ///   and [`at_most_once`](TaskBuilder::at_most_once) is set.
+    /// - If the app was shut down.
+    ///
+    /// ```
+    /// use jobber::{Jobber, RegisterError};
+    ///
+    /// let app = Jobber::builder().build()?;
+    /// app.task("hello", || async {}).register()?;
+    /// let error = app.task("hello", || async {}).register().unwrap_err();
+    /// assert!(matches!(error, RegisterError::DuplicateTask { .. }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn register(self) -> Result<Task<A, R>, RegisterError> {
         check_task_name(&self.name)?;
         self.aliases
@@ -228,11 +265,15 @@ impl<A, R> TaskBuilder<A, R>
 where
     A: serde::Serialize + serde::de::DeserializeOwned,
 {
-    /// Keeps the jobs of this task in the app's
-    /// [`storage`](crate::JobberBuilder::storage): they survive the process. See
-    /// [durability](crate#durability) for what is promised.
+    /// Keeps the jobs of this task in the
+    /// [store](crate::JobberBuilder::storage) of the app: they survive the process.
+    /// [Durability](crate#durability) describes the promise.
     ///
-    /// The arguments are stored as JSON. What a job returns is not stored.
+    /// The arguments are stored as JSON. The value that a job returns is not stored.
+    ///
+    /// If you add an argument to the function, stored jobs no longer match it and become
+    /// [unresolved](crate::Jobber::unresolved). Take one struct instead, and mark its new
+    /// fields with `#[serde(default)]`.
     ///
     /// ```
     /// use jobber::{Jobber, MemoryStorage};
@@ -272,9 +313,19 @@ impl<A, R> fmt::Debug for TaskBuilder<A, R> {
     }
 }
 
-/// A registered task, with arguments `A` and a value `R`: what schedules jobs.
+/// A registered task: it schedules jobs with arguments of the type `A` and values of
+/// the type `R`.
 ///
-/// It can be cloned and sent anywhere. It keeps no app alive.
+/// All clones are the same task, and can be sent to any thread. A task does not keep its
+/// app alive.
+///
+/// ```
+/// use jobber::{Jobber, Task};
+///
+/// let app = Jobber::builder().build()?;
+/// let add: Task<(i32, i32), i32> = app.task("add", async |x: i32, y: i32| x + y).register()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Task<A, R> {
     pub(crate) def: Arc<TaskDef<A, R>>,
 }
@@ -284,7 +335,7 @@ where
     A: Clone + Send + Sync + 'static,
     R: Send + Sync + 'static,
 {
-    /// Its name.
+    /// The name of the task.
     ///
     /// ```
     /// # let app = jobber::Jobber::builder().build()?;
@@ -296,27 +347,27 @@ where
         &self.def.name
     }
 
-    /// Begins to schedule a job with these arguments: one bare, several as a
-    /// tuple, none as `()`. Options and a trigger follow.
+    /// Begins to schedule a job with these arguments: `()` for none, the argument itself
+    /// for one, a tuple for more. Options and a trigger follow.
     ///
     /// ```
     /// # use std::time::Duration;
     /// # let sim = jobber::testing::Simulation::new();
     /// let add = sim.app().task("add", async |x: i32, y: i32| x + y).register()?;
-    /// let job = add.schedule((1, 2)).id("sum").delay(Duration::from_secs(5)).wait_blocking()?;
+    /// let job = add.schedule((1, 2)).id("sum").delay(Duration::from_secs(5)).block_on()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn schedule(&self, args: A) -> Schedule<A, R> {
         Schedule::new(self.def.clone(), args)
     }
 
-    /// The live job of this id, if it is one of this task.
+    /// The live job with this id, if it is a job of this task. Never blocks.
     ///
     /// ```
     /// # use std::time::Duration;
     /// # let mut sim = jobber::testing::Simulation::new();
     /// let add = sim.app().task("add", async |x: i32, y: i32| x + y).register()?;
-    /// let _ = add.schedule((1, 2)).id("sum").delay(Duration::from_secs(5)).wait_blocking()?;
+    /// add.schedule((1, 2)).id("sum").delay(Duration::from_secs(5)).block_on()?;
     ///
     /// let job = add.job("sum").unwrap();
     /// sim.advance(Duration::from_secs(5));

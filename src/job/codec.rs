@@ -1,9 +1,9 @@
-//! [`Codec`]: how a task's arguments become text and are read back.
+//! [`Codec`]: converts the arguments of a task to text, or text to arguments.
 
 use crate::value::error::BoxError;
 
-/// Two functions, captured where the type of the arguments and its serde bounds
-/// are known.
+/// Two function pointers. They are made where the serde bounds of the arguments are
+/// known, and used where they are not.
 pub(crate) struct Codec<A> {
     encode: fn(&A) -> Result<String, BoxError>,
     decode: fn(&str) -> Result<A, BoxError>,
@@ -11,7 +11,7 @@ pub(crate) struct Codec<A> {
 
 #[cfg(feature = "serde")]
 impl<A: serde::Serialize + serde::de::DeserializeOwned> Codec<A> {
-    /// JSON, which a person can read in the store.
+    /// Uses JSON, because a person can read it in the store.
     pub(crate) fn json() -> Self {
         Self {
             encode: |args| Ok(serde_json::to_string(args)?),
@@ -21,9 +21,10 @@ impl<A: serde::Serialize + serde::de::DeserializeOwned> Codec<A> {
 }
 
 impl<A> Codec<A> {
-    /// The text of these arguments, which is sure to be read back: some that
-    /// become JSON are not (a NaN becomes `null`), and a job that is found out
-    /// about after a crash can't be mended.
+    /// Returns the text of these arguments, after a check that it can be decoded.
+    ///
+    /// Some values can be written as JSON and not be read again: a NaN is written as
+    /// `null`. The caller must learn that now, and not after a crash.
     pub(crate) fn encode(&self, args: &A) -> Result<String, BoxError> {
         let text = (self.encode)(args)?;
         self.decode(&text)?;

@@ -16,7 +16,7 @@ use crate::value::status::JobStatus;
 /// change of the format.
 pub(crate) const RECORD_VERSION: u32 = 2;
 
-/// A job as a [`Storage`](crate::Storage) keeps it: all that another process needs to go
+/// A job as a [`Storage`](crate::storage::Storage) keeps it: all that another process needs to go
 /// on with the job.
 ///
 /// A store returns on load what it was given. It may use the values below as keys and
@@ -75,7 +75,7 @@ impl JobRecord {
     }
 
     /// Replaces the progress: what a store does for
-    /// [`Change::Advance`](crate::Change::Advance).
+    /// [`Change::Advance`](crate::storage::Change::Advance).
     pub fn set_progress(&mut self, progress: ProgressRecord) {
         self.progress = progress;
     }

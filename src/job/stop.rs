@@ -1,4 +1,4 @@
-//! How a running attempt is told to stop: [`StopToken`].
+//! [`StopToken`]: a running attempt reads here that it should end.
 
 use std::fmt;
 use std::future::Future;
@@ -9,12 +9,16 @@ use crate::sync::deferred_wakes::notify_all;
 use crate::sync::primitives::{Arc, AtomicU8, Event, Ordering};
 use crate::sync::waiter::{Condition, Waiter};
 
-/// Tells a running attempt that it should end: it was aborted, it took too
-/// long, or the app is shutting down.
+/// Is set when a running attempt should end: because its job was aborted, it took
+/// longer than its timeout, or its app shuts down.
+/// [`JobContext::stop_token`](crate::JobContext::stop_token) returns it.
 ///
-/// An async task needs none for aborts and timeouts: its future is dropped.
-/// A blocking one can't be stopped from outside; it should look now and then,
-/// and return.
+/// An async task needs no token for an abort or a timeout, because its future is
+/// dropped; it can use the token to end early during a shutdown. A blocking task can't
+/// be stopped from outside: it should read the token from time to time, and return when
+/// the token is set.
+///
+/// All clones are the same token, and can be sent to any thread.
 ///
 /// ```
 /// use std::time::Duration;
@@ -24,15 +28,15 @@ use crate::sync::waiter::{Condition, Waiter};
 /// let work = app
 ///     .blocking_task("work", |cx: JobContext| {
 ///         let stop = cx.stop_token();
-///         while !stop.is_stopped() {
-///             // … a piece of the work …
+///         while !stop.is_stop_requested() {
+///             // … do one part of the work …
 ///             std::thread::yield_now();
 ///         }
 ///     })
 ///     .timeout(Duration::from_millis(5))
 ///     .register()?;
-/// app.start().wait_blocking()?;
-/// let job = work.schedule(()).push().wait_blocking()?;
+/// app.start().block_on()?;
+/// let job = work.schedule(()).push().block_on()?;
 /// assert_eq!(job.wait_blocking(), JobStatus::Timeout);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -44,34 +48,51 @@ impl StopToken {
         Self(control)
     }
 
-    /// Whether the attempt should end. Never goes back to `false`.
-    pub fn is_stopped(&self) -> bool {
+    /// Whether the attempt should end. Once it is `true`, it stays `true`. Never blocks.
+    ///
+    /// ```
+    /// use jobber::JobContext;
+    ///
+    /// fn count(cx: JobContext, to: u64) -> u64 {
+    ///     let stop = cx.stop_token();
+    ///     (0..to).take_while(|_| !stop.is_stop_requested()).count() as u64
+    /// }
+    /// ```
+    pub fn is_stop_requested(&self) -> bool {
         self.0.stop.load(Ordering::Acquire) != GO
     }
 
-    /// Waits until the attempt should end: `.await` it, or end it with
-    /// [`wait_blocking`](Stopped::wait_blocking). Cancel safe.
+    /// Waits until the attempt should end. `.await` it, or end it with
+    /// [`.block_on()`](Stopped::block_on). Cancel safe.
+    ///
+    /// ```
+    /// use jobber::JobContext;
+    ///
+    /// fn listen(cx: JobContext) {
+    ///     cx.stop_token().stopped().block_on();
+    /// }
+    /// ```
     pub fn stopped(&self) -> Stopped {
-        Stopped(Waiter::new(Asked(self.0.clone())))
+        Stopped(Waiter::new(StopRequested(self.0.clone())))
     }
 }
 
 impl fmt::Debug for StopToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("StopToken")
-            .field(&self.is_stopped())
+            .field(&self.is_stop_requested())
             .finish()
     }
 }
 
-/// The wait of [`StopToken::stopped`].
+/// Waits until an attempt should end: returned by [`StopToken::stopped`].
 #[derive(Debug)]
-#[must_use = "does nothing until it is awaited or ended with `.wait_blocking()`"]
-pub struct Stopped(Waiter<Asked>);
+#[must_use = "does nothing until it is awaited or ended with `.block_on()`"]
+pub struct Stopped(Waiter<StopRequested>);
 
 impl Stopped {
     /// Blocks the thread until the attempt should end.
-    pub fn wait_blocking(self) {
+    pub fn block_on(self) {
         self.0.block()
     }
 }
@@ -85,12 +106,12 @@ impl Future for Stopped {
 }
 
 const GO: u8 = 0;
-/// Please end; whoever goes on is left alone.
+/// The attempt should end. It may go on.
 const ASKED: u8 = 1;
-/// The attempt is over whatever it does: its future is to be dropped.
+/// The attempt is over, and its future is to be dropped.
 const KILLED: u8 = 2;
 
-/// The strings of one attempt, made when somebody first asks for them.
+/// The cancellation state of one attempt. It is made when it is first needed.
 #[derive(Debug, Default)]
 pub(crate) struct Control {
     stop: AtomicU8,
@@ -98,7 +119,7 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    /// Of an attempt that is over.
+    /// The state of an attempt that is over.
     pub(crate) fn killed() -> Self {
         Self {
             stop: AtomicU8::new(KILLED),
@@ -115,21 +136,21 @@ impl Control {
     }
 
     pub(crate) fn is_killed(&self) -> bool {
-        // Acquire: sees what led to the kill.
+        // Acquire: pairs with the release in `raise`.
         self.stop.load(Ordering::Acquire) == KILLED
     }
 
     fn raise(&self, to: u8) {
-        // Release: for the acquire above.
+        // Release: pairs with the acquire loads.
         self.stop.fetch_max(to, Ordering::Release);
         notify_all(&self.changed);
     }
 }
 
 #[derive(Debug)]
-struct Asked(Arc<Control>);
+struct StopRequested(Arc<Control>);
 
-impl Condition for Asked {
+impl Condition for StopRequested {
     type Output = ();
 
     fn ready(&self) -> Option<()> {
@@ -141,7 +162,7 @@ impl Condition for Asked {
     }
 }
 
-/// Becomes true when the attempt is killed.
+/// True when the attempt is over.
 #[derive(Debug)]
 pub(crate) struct Killed(pub(crate) Arc<Control>);
 

@@ -1,4 +1,4 @@
-//! Where durable jobs live: the [`Storage`] trait, and what passes through it.
+//! [`Storage`]: what an app needs from a store.
 
 use std::fmt;
 
@@ -8,19 +8,22 @@ use crate::value::id::JobId;
 
 /// Keeps the jobs of durable tasks.
 ///
-/// An app calls it from one thread of its own and from no other (`jobber-store`),
-/// so that it may block and needs no locks: first [`open`](Storage::open), then
-/// [`load`](Storage::load), then any number of [`commit`](Storage::commit)s. When
-/// the app stops, it is dropped.
+/// An app calls a store from a single thread (`jobber-store`), so that a store may block
+/// and needs no lock. The app first calls [`open`](Storage::open), then
+/// [`load`](Storage::load), then [`commit`](Storage::commit) any number of times. When the
+/// app stops, it drops the store: the store must then release what `open` acquired.
 ///
-/// A panic in it is taken for an error. To see that one of your own keeps its
-/// promises, run [`testing::storage_conformance`](crate::testing::storage_conformance).
+/// If a store panics, the app treats the panic as an error of that call
+/// ([`StorageError::Panicked`]).
+///
+/// To test a store of your own, call
+/// [`testing::storage_conformance`](crate::testing::storage_conformance).
 ///
 /// ```
 /// use std::collections::BTreeMap;
-/// use jobber::{Change, JobId, JobRecord, Loaded, Storage, StorageError};
+/// use jobber::{JobId, storage::{Change, JobRecord, Loaded, Storage, StorageError}};
 ///
-/// /// One that forgets: a map.
+/// /// A store that does not survive the process.
 /// #[derive(Default)]
 /// struct Forgetful(BTreeMap<JobId, JobRecord>);
 ///
@@ -38,11 +41,11 @@ use crate::value::id::JobId;
 ///         for change in changes {
 ///             match change {
 ///                 Change::Put(job) => {
-///                     self.0.insert(job.id.clone(), (**job).clone());
+///                     self.0.insert(job.id().clone(), (**job).clone());
 ///                 }
 ///                 Change::Advance { id, progress } => {
 ///                     if let Some(job) = self.0.get_mut(id) {
-///                         job.progress = (**progress).clone();
+///                         job.set_progress((**progress).clone());
 ///                     }
 ///                 }
 ///                 Change::Remove(id) => {
@@ -57,54 +60,60 @@ use crate::value::id::JobId;
 /// # Ok::<(), jobber::StartError>(())
 /// ```
 pub trait Storage: Send + 'static {
-    /// Takes hold of the store. Nobody else may have it from here on until this
-    /// is dropped.
+    /// Opens the store for this app alone: until this value is dropped, no other app can
+    /// open the same store. May block.
     ///
-    /// After an error it may be called again.
+    /// After an error, the app may call it again.
     ///
     /// # Errors
-    /// When it can't be had, such as [`StorageError::InUse`].
+    /// If the store can't be opened, for example [`StorageError::InUse`].
     fn open(&mut self) -> Result<(), StorageError>;
 
-    /// Hands over every record that the store holds, one after the other and in
-    /// any order.
+    /// Calls `each` with every record in the store, in any order. May block.
     ///
-    /// One that can't be read is handed over as [`Loaded::Unreadable`], and stays
-    /// where it is.
+    /// If a record can't be read, the store passes [`Loaded::Unreadable`] in its place, and
+    /// keeps the record.
     ///
     /// # Errors
-    /// When the store as a whole can't be read.
+    /// If the store as a whole can't be read.
     fn load(&mut self, each: &mut dyn FnMut(Loaded)) -> Result<(), StorageError>;
 
-    /// Makes these changes, in this order: all of them, or none.
+    /// Saves all of these changes, in this order, or none of them. May block.
     ///
-    /// When it has returned `Ok`, they survive whatever the store says that it
-    /// survives.
+    /// If it returns `Ok`, the changes are as durable as the store promises: for example,
+    /// they survive a crash of the process.
     ///
     /// # Errors
-    /// When none of them was made, or it is not known.
+    /// If the changes were not saved, or if the store does not know whether they were.
     fn commit(&mut self, changes: &[Change]) -> Result<(), StorageError>;
 }
 
 /// A change to a store.
+///
+/// ```
+/// use jobber::storage::Change;
+///
+/// let change = Change::Remove("greeting".into());
+/// assert_eq!(*change.id(), "greeting");
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
-    /// Keep this record, in place of the one of the same id if there is one.
+    /// Save this record. If the store has a record with the same id, replace it.
     Put(Box<JobRecord>),
-    /// Keep this progress for the record of that id. Without such a record,
+    /// Replace the progress of the record with this id. If there is no such record, do
     /// nothing.
     Advance {
-        /// Which record.
+        /// The id of the record.
         id: JobId,
-        /// What takes the place of its progress.
+        /// The new progress.
         progress: Box<ProgressRecord>,
     },
-    /// Forget the record of this id, if there is one.
+    /// Delete the record with this id, if there is one.
     Remove(JobId),
 }
 
 impl Change {
-    /// The id of the record that it changes.
+    /// The id of the record that this changes.
     pub fn id(&self) -> &JobId {
         match self {
             Change::Put(job) => &job.id,
@@ -113,44 +122,64 @@ impl Change {
     }
 }
 
-/// What a store hands over when it is loaded.
+/// What [`Storage::load`] passes for each record.
+///
+/// ```
+/// use jobber::storage::Loaded;
+///
+/// fn describe(loaded: &Loaded) -> String {
+///     match loaded {
+///         Loaded::Job(job) => format!("{} is due at {}", job.id(), job.due()),
+///         Loaded::OtherVersion { id, version, .. } => format!("{id} has version {version}"),
+///         Loaded::Unreadable { id, reason, .. } => format!("{id} can't be read: {reason}"),
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum Loaded {
-    /// A record.
+    /// A record of a job.
     Job(Box<JobRecord>),
-    /// A record of another version of the format.
+    /// A record of another version of the format. This version of jobber does not run it.
     OtherVersion {
-        /// Its id, as far as it can be read.
+        /// The id of the record. If it can't be read, a text that shows what is there.
         id: JobId,
-        /// The name of its task, as far as it can be read.
+        /// The name of the task. If it can't be read, a text that shows what is there.
         task: String,
         /// The version of the record.
         version: u32,
     },
-    /// Something that is there, and is no record that this version can read.
+    /// A record that this version of jobber can't read.
     Unreadable {
-        /// Its id, as far as it can be told.
+        /// The id of the record. If it can't be read, a text that shows what is there.
         id: JobId,
-        /// The name of its task, as far as it can be told.
+        /// The name of the task. If it can't be read, a text that shows what is there.
         task: String,
-        /// Why it can't be read.
+        /// Why the record can't be read.
         reason: String,
     },
 }
 
-/// A stored job that no task can run, from
-/// [`Jobber::unresolved`](crate::Jobber::unresolved).
+/// A stored job that no task can run. [`Jobber::unresolved`](crate::Jobber::unresolved)
+/// returns it.
 ///
-/// It is kept as it is, and picked up once a task is registered that can run
-/// it.
+/// It stays in the store without a change. If a task that can run it is registered, the
+/// job is scheduled.
+///
+/// ```
+/// let app = jobber::Jobber::builder().build()?;
+/// for job in app.unresolved() {
+///     eprintln!("job {} of task {}: {}", job.id, job.task, job.reason);
+/// }
+/// # Ok::<(), jobber::StartError>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct UnresolvedJob {
-    /// Its id. No other job can have it.
+    /// The id of the job. No other job can have this id.
     pub id: JobId,
-    /// The name of its task.
+    /// The name of the job's task.
     pub task: String,
-    /// Why it can't be run.
+    /// Why no task can run the job.
     pub reason: UnresolvedReason,
 }
 
@@ -160,24 +189,30 @@ impl fmt::Display for UnresolvedJob {
     }
 }
 
-/// How an app is, from [`Jobber::health`](crate::Jobber::health).
+/// The state of an app's store. [`Jobber::health`](crate::Jobber::health) returns it.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Health {
-    /// Why the last commit failed, if no other has succeeded since. The changes
-    /// in it are tried again, at growing intervals, and at once when something
-    /// new is to be stored.
+    /// The error of the last commit, or `None` if it succeeded. The app repeats failed
+    /// changes at growing intervals, and also when it has a new change to save.
     pub storage_error: Option<StorageError>,
-    /// Changes that the store has refused so far: ends of jobs, and their next
-    /// times. Another process would run these jobs once more.
+    /// The number of changes that the store has refused and that are repeated until they
+    /// succeed: ends of jobs, and next runs. If the process ends before that, the next
+    /// process repeats these runs.
     pub unstored: usize,
-    /// Stored jobs that no task can run.
+    /// The number of stored jobs that no task can run
+    /// ([`Jobber::unresolved`](crate::Jobber::unresolved)).
     pub unresolved: usize,
 }
 
 impl Health {
-    /// Whether there is nothing to see to.
-    pub fn is_good(&self) -> bool {
+    /// Whether the last commit succeeded, all changes are saved, and every stored job has a
+    /// task.
+    ///
+    /// ```
+    /// assert!(jobber::storage::Health::default().is_healthy());
+    /// ```
+    pub fn is_healthy(&self) -> bool {
         self.storage_error.is_none() && self.unstored == 0 && self.unresolved == 0
     }
 }

@@ -1,4 +1,4 @@
-//! A store in memory, which outlives the app but not the process: for tests.
+//! [`MemoryStorage`]: a store for tests.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,8 @@ use crate::sync::primitives::{Arc, Mutex, lock};
 use crate::value::error::StorageError;
 use crate::value::id::JobId;
 
-/// A store in memory: it outlives an app, and so lets a test stop one and start
-/// the next.
+/// A store in memory, for tests. It survives an app, so that a test can stop one app and
+/// start the next with the same jobs. It does not survive the process.
 ///
 /// All clones are the same store.
 ///
@@ -22,7 +22,7 @@ use crate::value::id::JobId;
 ///
 /// let sim = start()?;
 /// let mail = sim.app().task("mail", async |to: String| to.len()).durable().register()?;
-/// let _ = mail.schedule("ada".into()).id("m").delay(Duration::from_secs(60)).wait_blocking()?;
+/// mail.schedule("ada".into()).id("m").delay(Duration::from_secs(60)).block_on()?;
 /// sim.crash();
 ///
 /// let mut sim = start()?;
@@ -37,17 +37,28 @@ use crate::value::id::JobId;
 pub struct MemoryStorage(Arc<Mutex<BTreeMap<JobId, JobRecord>>>);
 
 impl MemoryStorage {
-    /// A store with nothing in it.
+    /// Makes an empty store.
+    ///
+    /// ```
+    /// use jobber::{Jobber, MemoryStorage};
+    ///
+    /// let app = Jobber::builder().storage(MemoryStorage::new()).build()?;
+    /// # Ok::<(), jobber::StartError>(())
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// What is in it, by id.
+    /// All records in the store, sorted by id.
+    ///
+    /// ```
+    /// assert!(jobber::MemoryStorage::new().records().is_empty());
+    /// ```
     pub fn records(&self) -> Vec<JobRecord> {
         lock(&self.0).values().cloned().collect()
     }
 
-    /// Puts a record there, as an earlier process may have.
+    /// Adds a record, or replaces the record with the same id.
     pub fn insert(&self, record: JobRecord) {
         lock(&self.0).insert(record.id.clone(), record);
     }

@@ -1,4 +1,12 @@
-//! Where durable jobs are kept: the trait, the stores, the writer.
+//! Where durable jobs are kept: the [`Storage`] trait, the stores, their records.
+//!
+//! - `SqliteStorage` keeps jobs in a file (feature `sqlite`).
+//! - `MemoryStorage` keeps jobs in memory, for tests (feature `serde`).
+//! - A store of your own implements [`Storage`], and
+//!   [`testing::storage_conformance`](crate::testing::storage_conformance) checks it.
+//!
+//! An app passes [`Change`]s to its store, and reads [`Loaded`] values from it when it
+//! starts. A stored job is a [`JobRecord`].
 
 pub(crate) mod contract;
 pub(crate) mod inbox;
@@ -8,3 +16,14 @@ pub(crate) mod proposal;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 pub(crate) mod writer;
+
+pub use self::contract::{Change, Health, Loaded, Storage, UnresolvedJob};
+#[cfg(feature = "serde")]
+pub use self::memory::MemoryStorage;
+#[cfg(feature = "sqlite")]
+pub use self::sqlite::database::{SqliteStorage, Synchronous};
+#[cfg(feature = "sqlite")]
+#[doc(hidden)]
+pub use self::sqlite::rows::Columns;
+pub use crate::job::record::{JobRecord, ProgressRecord};
+pub use crate::value::error::{StorageError, UnresolvedReason};

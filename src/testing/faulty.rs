@@ -27,7 +27,7 @@ use crate::value::error::StorageError;
 /// let task = sim.app().task("t", async || {}).durable().register()?;
 /// let hour = std::time::Duration::from_secs(3_600);
 /// for n in 1..=4 {
-///     let result = task.schedule(()).delay(hour).wait_blocking();
+///     let result = task.schedule(()).delay(hour).block_on();
 ///     assert_eq!(matches!(result, Err(ScheduleError::Storage(_))), n == 3);
 /// }
 /// assert_eq!(sim.app().jobs().len(), 3);

@@ -23,8 +23,8 @@ use crate::value::clock::Clock;
 /// let clock = ManualClock::new();
 /// let app = Jobber::builder().clock(clock.clone()).build()?;
 /// let hello = app.task("hello", || async {}).register()?;
-/// app.start().wait_blocking()?;
-/// let job = hello.schedule(()).delay(Duration::from_secs(3600)).wait_blocking()?;
+/// app.start().block_on()?;
+/// let job = hello.schedule(()).delay(Duration::from_secs(3600)).block_on()?;
 ///
 /// clock.advance(Duration::from_secs(3600));
 /// job.wait_blocking();
@@ -125,7 +125,7 @@ impl ManualClock {
     /// let mut sim = Simulation::new();
     /// let clock = sim.clock();
     /// let slow = sim.app().task("slow", move || clock.sleep(Duration::from_secs(5))).register()?;
-    /// let job = slow.schedule(()).push().wait_blocking()?;
+    /// let job = slow.schedule(()).push().block_on()?;
     /// sim.advance(Duration::from_secs(4));
     /// assert_eq!(job.status(), JobStatus::Running);
     /// sim.advance(Duration::from_secs(1));

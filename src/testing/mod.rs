@@ -25,7 +25,7 @@
 //!         .retry(Backoff::fixed(2, Duration::from_secs(1)))
 //!         .register()
 //!         .unwrap();
-//!     poll.schedule(()).every(Duration::from_secs(15)).wait_blocking().unwrap()
+//!     poll.schedule(()).every(Duration::from_secs(15)).block_on().unwrap()
 //! }
 //!
 //! let mut sim = Simulation::new();

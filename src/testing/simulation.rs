@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use crate::api::app::{Jobber, JobberBuilder};
+use crate::api::app::Jobber;
+use crate::api::builder::JobberBuilder;
 use crate::engine::driver::{DriveAgain, Driver};
 #[cfg(loom)]
 use crate::executor::contract::Executor;
@@ -34,7 +35,7 @@ use crate::value::status::JobStatus;
 ///
 /// let mut sim = Simulation::new();
 /// let hello = sim.app().task("hello", || async {}).register()?;
-/// let job = hello.schedule(()).delay(Duration::from_secs(60)).wait_blocking()?;
+/// let job = hello.schedule(()).delay(Duration::from_secs(60)).block_on()?;
 ///
 /// sim.advance(Duration::from_secs(59));
 /// assert_eq!(job.status(), JobStatus::Scheduled);
@@ -87,7 +88,7 @@ impl Simulation {
         configure: impl FnOnce(JobberBuilder) -> JobberBuilder,
     ) -> Result<Self, StartError> {
         let sim = Self::unstarted(seed, clock, configure)?;
-        sim.app.start().wait_blocking()?;
+        sim.app.start().block_on()?;
         Ok(sim)
     }
 
@@ -103,11 +104,11 @@ impl Simulation {
     ///
     /// let mut sim = Simulation::unstarted(0, ManualClock::new(), |builder| builder)?;
     /// let hello = sim.app().task("hello", || async {}).register()?;
-    /// let early = hello.schedule(()).push().wait_blocking();
+    /// let early = hello.schedule(()).push().block_on();
     /// assert!(matches!(early, Err(ScheduleError::NotStarted)));
     ///
-    /// sim.app().start().wait_blocking()?;
-    /// let job = hello.schedule(()).push().wait_blocking()?;
+    /// sim.app().start().block_on()?;
+    /// let job = hello.schedule(()).push().block_on()?;
     /// sim.run_until_stalled();
     /// assert!(job.is_done());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -129,7 +130,7 @@ impl Simulation {
     pub fn on(executor: impl Executor) -> Self {
         let builder = Jobber::builder().executor(executor).seed(0);
         let sim = Self::build(builder, ManualClock::new(), Arc::default()).unwrap();
-        sim.app.start().wait_blocking().unwrap();
+        sim.app.start().block_on().unwrap();
         sim
     }
 
@@ -186,7 +187,7 @@ impl Simulation {
     /// ```
     /// # let mut sim = jobber::testing::Simulation::new();
     /// # let hello = sim.app().task("hello", || async {}).register()?;
-    /// let job = hello.schedule(()).push().wait_blocking()?;
+    /// let job = hello.schedule(()).push().block_on()?;
     /// sim.run_until_stalled();
     /// assert!(job.is_done());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -205,7 +206,7 @@ impl Simulation {
     /// # let mut sim = jobber::testing::Simulation::new();
     /// # let hello = sim.app().task("hello", || async {}).register()?;
     /// let noon = time::macros::datetime!(2000-01-01 12:00 UTC);
-    /// let job = hello.schedule(()).at(noon).wait_blocking()?;
+    /// let job = hello.schedule(()).at(noon).block_on()?;
     /// sim.set_wall(noon);
     /// assert!(job.is_done());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -224,7 +225,7 @@ impl Simulation {
     /// ```
     /// # let mut sim = jobber::testing::Simulation::new();
     /// # let hello = sim.app().task("hello", || async {}).register()?;
-    /// let job = hello.schedule(()).delay(std::time::Duration::from_secs(60)).wait_blocking()?;
+    /// let job = hello.schedule(()).delay(std::time::Duration::from_secs(60)).block_on()?;
     /// assert!(sim.shutdown(std::time::Duration::ZERO).is_empty());
     /// assert_eq!(job.status(), jobber::JobStatus::Cancelled);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -260,7 +261,7 @@ impl Simulation {
     ///
     /// let mut sim = start()?;
     /// let hang = sim.app().task("t", std::future::pending::<()>).durable().register()?;
-    /// let _ = hang.schedule(()).id("x").push().wait_blocking()?;
+    /// let _ = hang.schedule(()).id("x").push().block_on()?;
     /// sim.run_until_stalled(); // it has started, and does not end
     /// sim.crash();
     ///

@@ -102,7 +102,7 @@ impl fmt::Display for JobEvent {
     /// # let sim = jobber::testing::Simulation::new();
     /// # let mut events = sim.app().events();
     /// let greet = sim.app().task("greet", || async {}).register()?;
-    /// let _ = greet.schedule(()).id("x").push().wait_blocking()?;
+    /// let _ = greet.schedule(()).id("x").push().block_on()?;
     /// assert_eq!(
     ///     events.try_next().unwrap().to_string(),
     ///     "2000-01-01 0:00:00.0 +00:00:00 greet x: scheduled for 2000-01-01 0:00:00.0 +00:00:00"

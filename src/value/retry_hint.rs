@@ -1,4 +1,4 @@
-//! [`RetryHint`]: how a task's error changes its retry, by [`RetryAfter`] or [`Abort`].
+//! [`RetryHint`]: how a task's error changes its retry, by [`RetryAfter`] or [`NoRetry`].
 
 use std::error::Error;
 use std::fmt;
@@ -45,32 +45,32 @@ impl Error for RetryAfter {}
 /// reason is the [source](Error::source) of this error.
 ///
 /// ```
-/// use jobber::{Abort, BoxError};
+/// use jobber::{NoRetry, BoxError};
 ///
 /// async fn charge(card: String) -> Result<(), BoxError> {
 ///     if card.is_empty() {
-///         return Err(Abort::new("there is no card").into());
+///         return Err(NoRetry::new("there is no card").into());
 ///     }
 ///     Ok(())
 /// }
 /// ```
 #[derive(Debug)]
-pub struct Abort(BoxError);
+pub struct NoRetry(BoxError);
 
-impl Abort {
+impl NoRetry {
     /// Wraps the error that makes a retry useless.
     pub fn new(reason: impl Into<BoxError>) -> Self {
         Self(reason.into())
     }
 }
 
-impl fmt::Display for Abort {
+impl fmt::Display for NoRetry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the task failed permanently")
     }
 }
 
-impl Error for Abort {
+impl Error for NoRetry {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(&*self.0)
     }
@@ -90,12 +90,12 @@ pub(crate) enum RetryHint {
 const MAX_SOURCES: usize = 32;
 
 impl RetryHint {
-    /// Searches the error and its sources for a [`RetryAfter`] or an [`Abort`].
+    /// Searches the error and its sources for a [`RetryAfter`] or an [`NoRetry`].
     pub(crate) fn of(error: &(dyn Error + 'static)) -> Self {
         let mut next = Some(error);
         for _ in 0..MAX_SOURCES {
             let Some(error) = next else { break };
-            if error.is::<Abort>() {
+            if error.is::<NoRetry>() {
                 return RetryHint::Never;
             }
             if let Some(RetryAfter(delay)) = error.downcast_ref() {
@@ -122,7 +122,7 @@ mod tests {
             RetryHint::of(&Busy(RetryAfter(SECOND))),
             RetryHint::After(SECOND)
         );
-        assert_eq!(RetryHint::of(&Abort::new("no")), RetryHint::Never);
+        assert_eq!(RetryHint::of(&NoRetry::new("no")), RetryHint::Never);
         assert_eq!(RetryHint::of(&fmt::Error), RetryHint::None);
     }
 }

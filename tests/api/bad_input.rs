@@ -88,7 +88,7 @@ fn an_invalid_task_option_is_refused() -> Result {
 #[test]
 fn an_invalid_or_duplicate_job_id_is_refused() -> Result {
     let (sim, task) = app_with_task()?;
-    let schedule = |id: &str| task.schedule(()).id(id).delay(HOUR).wait_blocking();
+    let schedule = |id: &str| task.schedule(()).id(id).delay(HOUR).block_on();
     let message = |id: &str| schedule(id).unwrap_err().to_string();
     assert_eq!(message(""), "the job id \"\" is invalid: the id is empty");
     assert_eq!(
@@ -105,12 +105,7 @@ fn an_invalid_or_duplicate_job_id_is_refused() -> Result {
     }
     assert!(error.source().is_none(), "the message contains the reason");
     // With `replace` the rules are the same.
-    let replace = task
-        .schedule(())
-        .id("\0")
-        .replace()
-        .delay(HOUR)
-        .wait_blocking();
+    let replace = task.schedule(()).id("\0").replace().delay(HOUR).block_on();
     assert!(matches!(replace, Err(ScheduleError::InvalidId { .. })));
     assert!(sim.app().jobs().is_empty());
 
@@ -118,12 +113,9 @@ fn an_invalid_or_duplicate_job_id_is_refused() -> Result {
     let error = schedule(&"x".repeat(200)).unwrap_err();
     assert!(matches!(&error, ScheduleError::DuplicateJob { id } if id == job.id()));
     // A generated id can be a duplicate, too.
-    let generated = task.schedule(()).delay(HOUR).wait_blocking()?;
+    let generated = task.schedule(()).delay(HOUR).block_on()?;
     assert!(matches!(
-        task.schedule(())
-            .id(generated.id())
-            .delay(HOUR)
-            .wait_blocking(),
+        task.schedule(()).id(generated.id()).delay(HOUR).block_on(),
         Err(ScheduleError::DuplicateJob { .. })
     ));
     assert_eq!(sim.app().jobs().len(), 2);
@@ -138,7 +130,7 @@ fn a_delay_or_interval_that_is_zero_or_too_long_is_refused() -> Result {
         Duration::from_secs(u64::MAX / 2),
         Duration::from_secs(300 * 365 * 86_400),
     ] {
-        let error = task.schedule(()).delay(delay).wait_blocking().unwrap_err();
+        let error = task.schedule(()).delay(delay).block_on().unwrap_err();
         match error {
             ScheduleError::DurationTooLong {
                 field: "delay",
@@ -147,14 +139,14 @@ fn a_delay_or_interval_that_is_zero_or_too_long_is_refused() -> Result {
             } => {
                 assert_eq!(value, delay);
                 // The maximum that the error names is allowed.
-                let _ = task.schedule(()).delay(max).wait_blocking()?;
+                let _ = task.schedule(()).delay(max).block_on()?;
                 let above = task.schedule(()).delay(max + Duration::from_nanos(1));
-                assert!(above.wait_blocking().is_err());
+                assert!(above.block_on().is_err());
             }
             other => panic!("{other:?}"),
         }
         assert!(matches!(
-            task.schedule(()).every(delay).wait_blocking(),
+            task.schedule(()).every(delay).block_on(),
             Err(ScheduleError::DurationTooLong {
                 field: "interval",
                 ..
@@ -164,7 +156,7 @@ fn a_delay_or_interval_that_is_zero_or_too_long_is_refused() -> Result {
     assert_eq!(
         task.schedule(())
             .every(Duration::ZERO)
-            .wait_blocking()
+            .block_on()
             .unwrap_err()
             .to_string(),
         "the interval must be longer than zero"
@@ -180,15 +172,11 @@ fn a_date_at_either_end_of_the_calendar_is_refused() -> Result {
         PrimitiveDateTime::MIN.assume_utc(),
         PrimitiveDateTime::MAX.assume_utc(),
     ] {
-        let error = task.schedule(()).at(time).wait_blocking().unwrap_err();
+        let error = task.schedule(()).at(time).block_on().unwrap_err();
         let text = error.to_string();
         assert!(matches!(error, ScheduleError::TimeOutOfRange { value, .. } if value == time));
         assert!(text.ends_with("it must be between 1677-09-21 0:12:43.145224192 +00:00:00 and 2262-04-11 23:47:16.854775807 +00:00:00"), "{text}");
-        let start = task
-            .schedule(())
-            .start_date(time)
-            .every(SECOND)
-            .wait_blocking();
+        let start = task.schedule(()).start_date(time).every(SECOND).block_on();
         assert!(matches!(start, Err(ScheduleError::TimeOutOfRange { .. })));
     }
     assert!(sim.app().jobs().is_empty());
@@ -199,7 +187,7 @@ fn a_date_at_either_end_of_the_calendar_is_refused() -> Result {
 fn a_job_can_be_due_at_the_last_allowed_instant() -> Result {
     let (mut sim, task) = app_with_task()?;
     let last = datetime!(2262-04-11 23:47:16.854775807 UTC);
-    let job = task.schedule(()).at(last).wait_blocking()?;
+    let job = task.schedule(()).at(last).block_on()?;
     assert_eq!(job.exec_at(), last);
     sim.advance(HOUR);
     assert_eq!(job.status(), JobStatus::Scheduled);
@@ -211,11 +199,11 @@ fn a_start_date_at_either_end_neither_wraps_nor_hangs() -> Result {
     let (mut sim, task) = app_with_task()?;
     let first = datetime!(1677-09-21 0:12:44 UTC);
     let schedule = task.schedule(()).start_date(first);
-    let past = schedule.every(Duration::from_nanos(7)).wait_blocking()?;
-    past.cancel().wait_blocking()?;
+    let past = schedule.every(Duration::from_nanos(7)).block_on()?;
+    past.cancel().block_on()?;
     let last = datetime!(2262-04-11 23:47:16 UTC);
     let schedule = task.schedule(()).start_date(last);
-    let future = schedule.every(SECOND).wait_blocking()?;
+    let future = schedule.every(SECOND).block_on()?;
     sim.advance(HOUR);
     assert_eq!(
         (future.status(), future.exec_at()),
@@ -231,7 +219,7 @@ fn an_invalid_limit_of_runs_or_failures_is_refused() -> Result {
         .schedule(())
         .max_failures(0)
         .every(SECOND)
-        .wait_blocking()
+        .block_on()
         .unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -241,14 +229,14 @@ fn an_invalid_limit_of_runs_or_failures_is_refused() -> Result {
         .schedule(())
         .max_runs(0)
         .every(SECOND)
-        .wait_blocking()
+        .block_on()
         .unwrap_err();
     assert_eq!(error.to_string(), "max_runs is 0, but must be at least 1");
     let error = task
         .schedule(())
         .max_runs(2)
         .delay(SECOND)
-        .wait_blocking()
+        .block_on()
         .unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -260,14 +248,10 @@ fn an_invalid_limit_of_runs_or_failures_is_refused() -> Result {
 #[test]
 fn a_replacement_that_allows_fewer_runs_than_there_were_is_refused() -> Result {
     let (mut sim, task) = app_with_task()?;
-    let job = task.schedule(()).id("x").every(SECOND).wait_blocking()?;
+    let job = task.schedule(()).id("x").every(SECOND).block_on()?;
     sim.advance(SECOND * 3);
     let schedule = || task.schedule(()).id("x").replace();
-    let error = schedule()
-        .max_runs(3)
-        .every(SECOND)
-        .wait_blocking()
-        .unwrap_err();
+    let error = schedule().max_runs(3).every(SECOND).block_on().unwrap_err();
     assert!(matches!(
         error,
         ScheduleError::RunsUsedUp {
@@ -280,7 +264,7 @@ fn a_replacement_that_allows_fewer_runs_than_there_were_is_refused() -> Result {
         error.to_string(),
         "max_runs is 3, but the job `x` has already had 3 runs"
     );
-    let _ = schedule().max_runs(4).every(SECOND).wait_blocking()?;
+    let _ = schedule().max_runs(4).every(SECOND).block_on()?;
     sim.advance(HOUR);
     assert_eq!(
         (job.status(), job.last_run().unwrap().number),
@@ -290,14 +274,14 @@ fn a_replacement_that_allows_fewer_runs_than_there_were_is_refused() -> Result {
 }
 
 #[test]
-fn a_wake_gap_of_more_than_a_second_is_refused() {
+fn a_coalescing_window_of_more_than_a_second_is_refused() {
     let error = Jobber::builder()
-        .wake_gap(Duration::MAX)
+        .coalescing_window(Duration::MAX)
         .build()
         .unwrap_err();
     assert!(matches!(
         error,
-        StartError::WakeGapTooLong {
+        StartError::CoalescingWindowTooLong {
             value: Duration::MAX,
             ..
         }
@@ -307,14 +291,14 @@ fn a_wake_gap_of_more_than_a_second_is_refused() {
             .to_string()
             .ends_with("is too long: the maximum is 1s")
     );
-    assert!(Jobber::builder().wake_gap(SECOND).build().is_ok());
+    assert!(Jobber::builder().coalescing_window(SECOND).build().is_ok());
 }
 
 #[test]
 fn a_job_that_is_due_in_the_past_runs_at_once() -> Result {
     let (mut sim, task) = app_with_task()?;
     let submit = task.schedule(()).at(OffsetDateTime::UNIX_EPOCH);
-    let job = submit.wait_blocking()?;
+    let job = submit.block_on()?;
     assert_eq!(job.exec_at(), OffsetDateTime::UNIX_EPOCH);
     sim.run_until_stalled();
     assert_eq!(job.status(), JobStatus::Success);
@@ -325,36 +309,33 @@ fn a_job_that_is_due_in_the_past_runs_at_once() -> Result {
 fn calls_before_the_start_after_the_stop_and_a_second_start_are_refused() -> Result {
     let app = Jobber::builder().build()?;
     let task = app.task("t", || async {}).register()?;
-    let error = task.schedule(()).push().wait_blocking().unwrap_err();
+    let error = task.schedule(()).push().block_on().unwrap_err();
     assert!(matches!(error, ScheduleError::NotStarted));
     assert_eq!(
         error.to_string(),
         "the app is not started: call app.start() first"
     );
 
-    app.start().wait_blocking()?;
-    let error = app.start().wait_blocking().unwrap_err();
+    app.start().block_on()?;
+    let error = app.start().block_on().unwrap_err();
     assert!(matches!(error, StartError::AlreadyStarted));
     assert_eq!(
         error.to_string(),
         "the app is already running: call start() only once"
     );
 
-    app.shutdown(HOUR).wait_blocking();
-    let error = task.schedule(()).push().wait_blocking().unwrap_err();
+    app.shutdown(HOUR).block_on();
+    let error = task.schedule(()).push().block_on().unwrap_err();
     assert!(matches!(error, ScheduleError::Stopped));
     assert_eq!(
         error.to_string(),
         "the app was shut down: it accepts no new jobs"
     );
     assert!(matches!(
-        task.schedule(()).id("x").replace().push().wait_blocking(),
+        task.schedule(()).id("x").replace().push().block_on(),
         Err(ScheduleError::Stopped)
     ));
-    assert!(matches!(
-        app.start().wait_blocking(),
-        Err(StartError::Stopped)
-    ));
+    assert!(matches!(app.start().block_on(), Err(StartError::Stopped)));
     assert!(matches!(
         app.task("u", || async {}).register(),
         Err(RegisterError::Stopped)

@@ -42,7 +42,7 @@ fn a_job_that_is_replaced_in_its_first_poll_is_removed_when_it_is_done() -> Resu
             counted.fetch_add(1, Ordering::SeqCst);
             if n == 0 {
                 let again = inner.get().unwrap().schedule(MANY).id(cx.id()).replace();
-                let _ = again.delay(SECOND).wait_blocking().unwrap();
+                let _ = again.delay(SECOND).block_on().unwrap();
             }
         }
     });
@@ -80,9 +80,9 @@ fn a_value_without_a_handle_is_dropped_before_the_next_job_is_polled() -> Result
     let takes = takes.register()?;
     let quick = app.task("quick", async || {}).register()?;
 
-    let _ = gives.schedule(()).delay(SECOND).wait_blocking()?;
+    let _ = gives.schedule(()).delay(SECOND).block_on()?;
     delay_all(&quick, SECOND, [(); MANY])?;
-    let job = takes.schedule(()).delay(SECOND).wait_blocking()?;
+    let job = takes.schedule(()).delay(SECOND).block_on()?;
     clock.advance(SECOND);
     run_next(&futures)?;
     job.wait_blocking();
@@ -107,16 +107,16 @@ fn wait_all_does_not_wait_for_the_poll_of_a_job_that_was_aborted() -> Result {
     let stuck = stuck.register()?;
 
     delay_all(&quick, SECOND, [(); MANY])?;
-    let job = stuck.schedule(()).delay(SECOND).wait_blocking()?;
+    let job = stuck.schedule(()).delay(SECOND).block_on()?;
     clock.advance(SECOND);
     run_next(&futures)?;
     runs.recv_timeout(MINUTE)?;
-    assert!(job.abort().wait_blocking()?);
+    assert!(job.abort().block_on()?);
     assert!(app.jobs().is_empty());
     let (sender, idle) = mpsc::channel();
     let waiting = app.clone();
     thread::spawn(move || {
-        waiting.wait_all().wait_blocking();
+        waiting.wait_all().block_on();
         let _ = sender.send(());
     });
     idle.recv_timeout(MINUTE)?;
@@ -130,7 +130,7 @@ fn many_blocking_jobs_need_no_thread_of_the_async_executor() -> Result {
     let (app, clock, _futures) = hand_polled_app()?;
     let task = app.blocking_task("blocking", || {}).register()?;
     let jobs: Vec<_> = (0..MANY)
-        .map(|_| task.schedule(()).delay(SECOND).wait_blocking())
+        .map(|_| task.schedule(()).delay(SECOND).block_on())
         .collect::<Result<_, _>>()?;
     clock.advance(SECOND);
     for job in &jobs {
@@ -266,14 +266,14 @@ fn shutdown_drops_the_functions_of_jobs_that_were_taken_from_the_queue_and_not_b
         async move { drop(held) }
     });
     let other = other.register()?;
-    let first = blocks.schedule(()).delay(SECOND).wait_blocking()?;
+    let first = blocks.schedule(()).delay(SECOND).block_on()?;
     delay_all(&other, SECOND, [(); 19])?;
     clock.advance(SECOND);
     // This runner yields to a second one and is polled again.
     let drainer = futures.recv_timeout(MINUTE)?;
     let polling = thread::spawn(move || smol::block_on(drainer));
     has_begun.recv_timeout(MINUTE)?;
-    let left = app.shutdown(Duration::ZERO).wait_blocking();
+    let left = app.shutdown(Duration::ZERO).block_on();
     assert_eq!(left, [(first.id().clone(), JobStatus::Running)]);
     drop((blocks, other, app));
     assert_eq!(seen.strong_count(), 0);
@@ -295,10 +295,10 @@ fn a_job_that_is_due_between_two_bursts_starts_between_them() -> Result {
     let last = 2 * MANY + 1;
     for n in 0..last {
         let second = 1 + u32::from(n >= MANY) + u32::from(n > MANY);
-        let _ = task.schedule(n).delay(SECOND * second).wait_blocking()?;
+        let _ = task.schedule(n).delay(SECOND * second).block_on()?;
     }
     for second in 1..=3 {
-        let seen = probe.schedule(()).delay(SECOND).wait_blocking()?;
+        let seen = probe.schedule(()).delay(SECOND).block_on()?;
         clock.advance(SECOND);
         // The timer has handled everything that was due.
         assert_eq!(seen.wait_blocking(), JobStatus::Success);
@@ -349,7 +349,7 @@ fn start_order(count: u32, schedule: impl Fn(&Task<u32, ()>, u32) -> Result) -> 
 #[test]
 fn ten_thousand_jobs_of_one_due_time_start_in_the_order_of_scheduling() -> Result {
     let started = start_order(10_000, |task, n| {
-        let _ = task.schedule(n).delay(Duration::ZERO).wait_blocking()?;
+        let _ = task.schedule(n).delay(Duration::ZERO).block_on()?;
         Ok(())
     })?;
     assert_eq!(started.len(), 10_000);
@@ -363,7 +363,7 @@ fn ten_thousand_overdue_jobs_start_in_the_order_of_their_due_times() -> Result {
     // Scheduled from the last to the first.
     let started = start_order(10_000, |task, n| {
         let at = base + SECOND * (10_000 - n);
-        let _ = task.schedule(n).at(at).wait_blocking()?;
+        let _ = task.schedule(n).at(at).block_on()?;
         Ok(())
     })?;
     assert_eq!(started.len(), 10_000);
@@ -375,13 +375,13 @@ fn ten_thousand_overdue_jobs_start_in_the_order_of_their_due_times() -> Result {
 fn slots_are_reused_from_the_first_after_a_burst() -> Result {
     let mut sim = Simulation::new();
     let task = sim.app().task("t", async |_: u32| {}).register()?;
-    let _stays = task.schedule(0).delay(MINUTE * 60).wait_blocking()?;
+    let _stays = task.schedule(0).delay(MINUTE * 60).block_on()?;
     delay_all(&task, SECOND, 0..20_000)?;
     sim.advance(SECOND);
     assert_eq!(sim.app().jobs().len(), 1);
     let mut slots: Vec<_> = Vec::new();
     for _ in 0..100 {
-        let next = task.schedule(0).delay(MINUTE).wait_blocking()?;
+        let next = task.schedule(0).delay(MINUTE).block_on()?;
         slots.push(slot(next.id()));
     }
     assert!(slots.iter().all(|slot| *slot < 2_048), "{slots:?}");
@@ -411,7 +411,7 @@ fn an_executor_that_begins_to_drop_every_job_is_not_asked_for_runners_for_ever()
         let jobs = delay_all(&task, SECOND, [(); MANY])?;
         clock.advance(SECOND);
         for job in &jobs {
-            assert_eq!(job.wait_timeout(MINUTE).wait_blocking(), status);
+            assert_eq!(job.wait_timeout(MINUTE).block_on(), status);
         }
     }
     let spawned = spawns.load(Ordering::SeqCst);
@@ -449,11 +449,11 @@ fn a_job_that_is_replaced_or_cancelled_before_its_first_poll_follows_that() -> R
                 let task = inner.get().unwrap();
                 let again = task.schedule(100 + id).id(id.to_string()).replace();
                 let _ = match id % 3 {
-                    0 => again.delay(MINUTE).wait_blocking().unwrap(),
-                    1 => again.max_runs(1).every(MINUTE).wait_blocking().unwrap(),
+                    0 => again.delay(MINUTE).block_on().unwrap(),
+                    1 => again.max_runs(1).every(MINUTE).block_on().unwrap(),
                     _ => {
                         let job = task.job(id.to_string()).unwrap();
-                        assert!(job.cancel().wait_blocking().unwrap());
+                        assert!(job.cancel().block_on().unwrap());
                         job
                     }
                 };
@@ -463,7 +463,7 @@ fn a_job_that_is_replaced_or_cancelled_before_its_first_poll_follows_that() -> R
     let task = cell.get_or_init(|| registered.register().unwrap());
     for n in 0..COUNT {
         let schedule = task.schedule(n).id(n.to_string());
-        let _ = schedule.delay(SECOND).wait_blocking()?;
+        let _ = schedule.delay(SECOND).block_on()?;
     }
     sim.advance(SECOND);
     assert_eq!(*starts.lock().unwrap(), [(1, 0)]);
@@ -484,12 +484,12 @@ fn a_burst_asks_its_executor_for_one_runner_at_first() -> Result {
     let probe = app.blocking_task("probe", || ()).register()?;
     for second in 1..=2 {
         for _ in 0..100 {
-            let _ = task.schedule(()).delay(SECOND * second).wait_blocking()?;
+            let _ = task.schedule(()).delay(SECOND * second).block_on()?;
         }
     }
     let mut drainers = Vec::new();
     for _ in 0..2 {
-        let seen = probe.schedule(()).delay(SECOND).wait_blocking()?;
+        let seen = probe.schedule(()).delay(SECOND).block_on()?;
         clock.advance(SECOND);
         // The timer has handled everything that was due.
         assert_eq!(seen.wait_blocking(), JobStatus::Success);
@@ -519,7 +519,7 @@ fn jobs_that_block_on_another_job_of_their_burst_leave_a_runner_for_it() -> Resu
     let blocks = blocks.register()?;
     let quick = app.task("quick", || async {}).register()?;
     let jobs = delay_all(&blocks, SECOND, [(); 50])?;
-    let quick = quick.schedule(()).delay(SECOND).wait_blocking()?;
+    let quick = quick.schedule(()).delay(SECOND).block_on()?;
     let _ = last.set(quick.clone());
     clock.advance(SECOND);
     assert_ends(&quick, JobStatus::Success);
@@ -546,7 +546,7 @@ fn an_executor_that_runs_inside_spawn_starts_ten_thousand_jobs() -> Result {
     let task = task.register()?;
     delay_all(&task, SECOND, [(); 10_000])?;
     clock.advance(SECOND);
-    app.wait_all().wait_blocking();
+    app.wait_all().block_on();
     assert_eq!(count.load(Ordering::SeqCst), 10_000);
     Ok(())
 }

@@ -12,10 +12,10 @@ fn a_cancelled_job_never_runs() -> Result {
     let mut sim = Simulation::new();
     let log = Log::new();
     let task = sim.app().task("t", log.each(|_| ())).register()?;
-    let delayed = task.schedule(()).delay(SECOND).wait_blocking()?;
-    let pushed = task.schedule(()).push().wait_blocking()?;
-    assert!(delayed.cancel().wait_blocking()?);
-    assert!(pushed.cancel().wait_blocking()?, "spawned and not begun");
+    let delayed = task.schedule(()).delay(SECOND).block_on()?;
+    let pushed = task.schedule(()).push().block_on()?;
+    assert!(delayed.cancel().block_on()?);
+    assert!(pushed.cancel().block_on()?, "spawned and not begun");
     sim.advance(HOUR);
     assert_eq!(log.entries(), []);
     for job in [delayed, pushed] {
@@ -30,9 +30,9 @@ fn cancelling_drops_the_arguments_at_once() -> Result {
     let sim = Simulation::new();
     let task = sim.app().task("t", async |_: DropCounter| {}).register()?;
     let counter = DropCounter::default();
-    let job = task.schedule(counter.clone()).delay(HOUR).wait_blocking()?;
+    let job = task.schedule(counter.clone()).delay(HOUR).block_on()?;
     assert_eq!(counter.alive(), 1);
-    job.cancel().wait_blocking()?;
+    job.cancel().block_on()?;
     assert_eq!(counter.alive(), 0, "although the handle is alive");
     Ok(())
 }
@@ -41,10 +41,10 @@ fn cancelling_drops_the_arguments_at_once() -> Result {
 fn cancelling_frees_the_id_at_once() -> Result {
     let sim = Simulation::new();
     let task = sim.app().task("t", || async {}).register()?;
-    let job = task.schedule(()).id("x").delay(HOUR).wait_blocking()?;
-    job.cancel().wait_blocking()?;
+    let job = task.schedule(()).id("x").delay(HOUR).block_on()?;
+    job.cancel().block_on()?;
     assert!(sim.app().find_job("x").is_none());
-    let _ = task.schedule(()).id("x").delay(HOUR).wait_blocking()?;
+    let _ = task.schedule(()).id("x").delay(HOUR).block_on()?;
     Ok(())
 }
 
@@ -53,9 +53,9 @@ fn exactly_one_of_many_concurrent_cancels_returns_true() -> Result {
     let app = started_app()?;
     let task = app.task("t", || async {}).register()?;
     for _ in 0..50 {
-        let job = task.schedule(()).delay(HOUR).wait_blocking()?;
+        let job = task.schedule(()).delay(HOUR).block_on()?;
         let winners: usize = thread::scope(|scope| {
-            let cancel = || usize::from(job.cancel().wait_blocking().unwrap());
+            let cancel = || usize::from(job.cancel().block_on().unwrap());
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(cancel)).collect();
             threads
                 .into_iter()
@@ -73,14 +73,14 @@ fn cancelling_a_running_or_finished_job_has_no_effect() -> Result {
     let clock = sim.clock();
     let task = sim.app().task("t", move || clock.sleep(SECOND));
     let task = task.register()?;
-    let job = task.schedule(()).push().wait_blocking()?;
+    let job = task.schedule(()).push().block_on()?;
     sim.run_until_stalled();
     assert_eq!(job.status(), JobStatus::Running);
-    assert!(!job.cancel().wait_blocking()?);
+    assert!(!job.cancel().block_on()?);
     sim.advance(SECOND);
     assert_eq!(job.status(), JobStatus::Success);
-    assert!(!job.cancel().wait_blocking()?);
-    assert!(!job.abort().wait_blocking()?);
+    assert!(!job.cancel().block_on()?);
+    assert!(!job.abort().block_on()?);
     assert_eq!(job.status(), JobStatus::Success);
     Ok(())
 }
@@ -89,7 +89,7 @@ fn cancelling_a_running_or_finished_job_has_no_effect() -> Result {
 fn cancelling_wakes_the_waiters() -> Result {
     let app = started_app()?;
     let task = app.task("t", || async {}).register()?;
-    let job = task.schedule(()).delay(HOUR).wait_blocking()?;
+    let job = task.schedule(()).delay(HOUR).block_on()?;
     let blocked = thread::spawn({
         let job = job.clone();
         move || job.wait_blocking()
@@ -105,7 +105,7 @@ fn cancelling_wakes_the_waiters() -> Result {
 fn a_cancel_that_is_neither_awaited_nor_run_has_no_effect() -> Result {
     let sim = Simulation::new();
     let task = sim.app().task("t", || async {}).register()?;
-    let job = task.schedule(()).delay(HOUR).wait_blocking()?;
+    let job = task.schedule(()).delay(HOUR).block_on()?;
     drop(job.cancel());
     assert_eq!(job.status(), JobStatus::Scheduled);
     Ok(())
@@ -118,10 +118,10 @@ fn a_job_that_waits_for_a_retry_can_be_cancelled() -> Result {
         Err::<(), _>(format!("attempt {}", cx.attempt()))
     });
     let task = task.retry(Backoff::fixed(3, SECOND)).register()?;
-    let job = task.schedule(()).push().wait_blocking()?;
+    let job = task.schedule(()).push().block_on()?;
     sim.run_until_stalled();
     assert_eq!(job.status(), JobStatus::Scheduled);
-    assert!(job.cancel().wait_blocking()?);
+    assert!(job.cancel().block_on()?);
     sim.advance(HOUR);
     assert_eq!(job.status(), JobStatus::Cancelled);
     Ok(())
@@ -131,9 +131,9 @@ fn a_job_that_waits_for_a_retry_can_be_cancelled() -> Result {
 fn a_recurring_job_is_cancelled_between_runs() -> Result {
     let mut sim = Simulation::new();
     let task = sim.app().task("t", || async {}).register()?;
-    let job = task.schedule(()).every(SECOND).wait_blocking()?;
+    let job = task.schedule(()).every(SECOND).block_on()?;
     sim.advance(SECOND * 3);
-    assert!(job.cancel().wait_blocking()?);
+    assert!(job.cancel().block_on()?);
     sim.advance(HOUR);
     assert_eq!(job.status(), JobStatus::Cancelled);
     assert_eq!(job.last_run().unwrap().number, 3);
@@ -146,11 +146,11 @@ fn a_recurring_job_cancelled_during_a_run_ends_with_that_run() -> Result {
     let clock = sim.clock();
     let task = sim.app().task("t", move || clock.sleep(SECOND * 5));
     let task = task.register()?;
-    let job = task.schedule(()).every(SECOND * 10).wait_blocking()?;
+    let job = task.schedule(()).every(SECOND * 10).block_on()?;
     sim.advance(SECOND * 12);
     assert_eq!(job.status(), JobStatus::Running);
-    assert!(job.cancel().wait_blocking()?);
-    assert!(!job.cancel().wait_blocking()?, "the first call did it");
+    assert!(job.cancel().block_on()?);
+    assert!(!job.cancel().block_on()?, "the first call did it");
     assert_eq!(job.status(), JobStatus::Running, "the run goes on");
     sim.advance(HOUR);
     assert_eq!(job.status(), JobStatus::Cancelled);
@@ -168,10 +168,10 @@ fn abort_drops_the_future_of_a_running_job() -> Result {
     });
     let task = task.register()?;
     let counter = DropCounter::default();
-    let job = task.schedule(counter.clone()).push().wait_blocking()?;
+    let job = task.schedule(counter.clone()).push().block_on()?;
     sim.run_until_stalled();
     assert_eq!(counter.alive(), 1);
-    assert!(job.abort().wait_blocking()?);
+    assert!(job.abort().block_on()?);
     assert_eq!(job.status(), JobStatus::Cancelled, "at once");
     sim.run_until_stalled();
     assert_eq!(counter.alive(), 0);
@@ -183,8 +183,8 @@ fn abort_drops_the_future_of_a_running_job() -> Result {
 fn abort_cancels_a_scheduled_job() -> Result {
     let sim = Simulation::new();
     let task = sim.app().task("t", || async {}).register()?;
-    let job = task.schedule(()).delay(HOUR).wait_blocking()?;
-    assert!(job.abort().wait_blocking()?);
+    let job = task.schedule(()).delay(HOUR).block_on()?;
+    assert!(job.abort().block_on()?);
     assert_eq!(job.status(), JobStatus::Cancelled);
     Ok(())
 }
@@ -193,9 +193,9 @@ fn abort_cancels_a_scheduled_job() -> Result {
 fn abort_ends_a_recurring_job_and_its_run_counts_as_cancelled() -> Result {
     let mut sim = Simulation::new();
     let task = sim.app().task("t", std::future::pending::<()>).register()?;
-    let job = task.schedule(()).every(SECOND).wait_blocking()?;
+    let job = task.schedule(()).every(SECOND).block_on()?;
     sim.advance(SECOND);
-    assert!(job.abort().wait_blocking()?);
+    assert!(job.abort().block_on()?);
     sim.advance(HOUR);
     assert_eq!(job.status(), JobStatus::Cancelled);
     let run = job.last_run().unwrap();
@@ -214,15 +214,15 @@ fn abort_sets_the_token_of_a_blocking_job_and_discards_its_late_value() -> Resul
         move |cx: JobContext| {
             let stop = cx.stop_token();
             started.send_blocking(()).unwrap();
-            stop.stopped().wait_blocking();
-            ended.send_blocking(stop.is_stopped()).unwrap();
+            stop.stopped().block_on();
+            ended.send_blocking(stop.is_stop_requested()).unwrap();
             Ok::<_, String>(counter.clone())
         }
     });
     let task = task.register()?;
-    let job = task.schedule(()).push().wait_blocking()?;
+    let job = task.schedule(()).push().block_on()?;
     has_started.recv_blocking()?;
-    assert!(job.abort().wait_blocking()?);
+    assert!(job.abort().block_on()?);
     assert_eq!(job.wait_blocking(), JobStatus::Cancelled);
     assert!(has_ended.recv_blocking()?);
     assert!(matches!(job.result(), Err(JobError::Cancelled)));
@@ -233,8 +233,8 @@ fn abort_sets_the_token_of_a_blocking_job_and_discards_its_late_value() -> Resul
 fn a_panic_in_the_drop_of_the_arguments_does_not_reach_the_caller() -> Result {
     let sim = Simulation::new();
     let task = sim.app().task("t", async |_: Bomb| {}).register()?;
-    let job = task.schedule(Bomb).delay(HOUR).wait_blocking()?;
-    assert!(job.cancel().wait_blocking()?);
+    let job = task.schedule(Bomb).delay(HOUR).block_on()?;
+    assert!(job.cancel().block_on()?);
     assert_eq!(job.status(), JobStatus::Cancelled);
     Ok(())
 }
@@ -246,11 +246,11 @@ fn cancelling_every_job_frees_the_memory_of_the_table() -> Result {
     let task = sim.app().task("t", async |_: u32| {}).register()?;
     let jobs = delay_all(&task, HOUR, 0..100_000)?;
     for job in &jobs {
-        assert!(job.cancel().wait_blocking()?);
+        assert!(job.cancel().block_on()?);
     }
     sim.run_until_stalled();
     assert!(sim.app().jobs().is_empty());
-    let next = task.schedule(0).delay(HOUR).wait_blocking()?;
+    let next = task.schedule(0).delay(HOUR).block_on()?;
     assert!(next.id().to_string().ends_with("00000000"), "{}", next.id());
     Ok(())
 }
@@ -261,7 +261,7 @@ fn cancelling_every_job_frees_the_memory_of_the_table() -> Result {
 fn the_memory_of_a_burst_is_freed_when_its_last_few_jobs_leave_although_one_job_stays() -> Result {
     let mut sim = Simulation::new();
     let task = sim.app().task("t", async |_: u32| {}).register()?;
-    let schedule = |n| task.schedule(n).delay(HOUR).wait_blocking();
+    let schedule = |n| task.schedule(n).delay(HOUR).block_on();
     let _stays = schedule(0)?;
     let mut jobs = Vec::new();
     for n in 0..5_000 {
@@ -270,7 +270,7 @@ fn the_memory_of_a_burst_is_freed_when_its_last_few_jobs_leave_although_one_job_
     let (last, first): (Vec<_>, Vec<_>) = (0..jobs.len()).partition(|n| n % 10 == 5);
     for jobs_now in [first, last] {
         for n in jobs_now {
-            assert!(jobs[n].cancel().wait_blocking()?);
+            assert!(jobs[n].cancel().block_on()?);
         }
         sim.run_until_stalled();
     }
@@ -286,15 +286,10 @@ fn a_recurring_job_that_was_cancelled_in_its_run_cannot_be_replaced() -> Result 
     let task = sim.app().task("t", move || clock.sleep(SECOND * 5));
     let task = task.register()?;
     let schedule = task.schedule(()).id("x");
-    let job = schedule.every(SECOND * 10).wait_blocking()?;
+    let job = schedule.every(SECOND * 10).block_on()?;
     sim.advance(SECOND * 12);
-    assert!(job.cancel().wait_blocking()?);
-    let replaced = task
-        .schedule(())
-        .id("x")
-        .replace()
-        .delay(SECOND)
-        .wait_blocking();
+    assert!(job.cancel().block_on()?);
+    let replaced = task.schedule(()).id("x").replace().delay(SECOND).block_on();
     assert!(matches!(replaced, Err(ScheduleError::JobEnding { id }) if id == *job.id()));
     Ok(())
 }
@@ -307,7 +302,7 @@ fn arguments_are_dropped_when_their_attempt_is_aborted_while_they_are_cloned() -
     impl Clone for Aborts {
         fn clone(&self) -> Self {
             if let Some(job) = self.1.get() {
-                assert!(job.abort().wait_blocking().unwrap());
+                assert!(job.abort().block_on().unwrap());
             }
             Self(self.0.clone(), self.1.clone())
         }
@@ -317,7 +312,7 @@ fn arguments_are_dropped_when_their_attempt_is_aborted_while_they_are_cloned() -
     let task = task.retry(Backoff::fixed(3, SECOND)).register()?;
     let (counter, handle) = (DropCounter::default(), Handle::default());
     let args = Aborts(counter.clone(), handle.clone());
-    let job = task.schedule(args).delay(SECOND).wait_blocking()?;
+    let job = task.schedule(args).delay(SECOND).block_on()?;
     assert!(handle.set(job.clone()).is_ok());
     // The arguments hold a handle of their own job.
     let alive = counter.alive();
@@ -341,13 +336,13 @@ fn a_job_that_aborts_itself_does_not_remove_the_job_that_took_its_slot() -> Resu
             if n == 0 {
                 let task = inner.get().unwrap();
                 let this = task.job(cx.id()).unwrap();
-                assert!(this.abort().wait_blocking().unwrap());
-                let _ = task.schedule(1).delay(HOUR).wait_blocking().unwrap();
+                assert!(this.abort().block_on().unwrap());
+                let _ = task.schedule(1).delay(HOUR).block_on().unwrap();
             }
         }
     });
     let task = cell.get_or_init(|| registered.register().unwrap());
-    let job = task.schedule(0).delay(SECOND).wait_blocking()?;
+    let job = task.schedule(0).delay(SECOND).block_on()?;
     sim.advance(SECOND);
     assert_eq!(job.status(), JobStatus::Cancelled);
     assert_eq!(sim.app().jobs().len(), 1);
@@ -366,7 +361,7 @@ fn an_abort_while_the_arguments_are_cloned_prevents_the_attempt() -> Result {
     impl Clone for AbortsWhenCloned {
         fn clone(&self) -> Self {
             let job = self.0.get().unwrap();
-            assert!(job.abort().wait_blocking().unwrap());
+            assert!(job.abort().block_on().unwrap());
             Self(self.0.clone())
         }
     }
@@ -379,7 +374,7 @@ fn an_abort_while_the_arguments_are_cloned_prevents_the_attempt() -> Result {
     let task = task.retry(Backoff::fixed(1, SECOND)).register()?;
     let held: Held = Arc::default();
     let submit = task.schedule(AbortsWhenCloned(held.clone())).push();
-    let job = submit.wait_blocking()?;
+    let job = submit.block_on()?;
     let _ = held.set(job.clone());
     sim.run_until_stalled();
     assert_eq!(
@@ -394,21 +389,21 @@ fn an_abort_while_the_arguments_are_cloned_prevents_the_attempt() -> Result {
 fn slots_of_cancelled_jobs_are_freed_while_another_job_is_live() -> Result {
     let mut sim = Simulation::new();
     let task = sim.app().task("t", async |_: u32| {}).register()?;
-    let _stays = task.schedule(0).delay(HOUR).wait_blocking()?;
+    let _stays = task.schedule(0).delay(HOUR).block_on()?;
     for round in 0..3 {
         let mut jobs = Vec::new();
         for n in 0..10_000 {
             let id = format!("{round}-{n}");
-            jobs.push(task.schedule(n).id(id).delay(HOUR).wait_blocking()?);
+            jobs.push(task.schedule(n).id(id).delay(HOUR).block_on()?);
         }
         for job in &jobs {
-            job.cancel().wait_blocking()?;
+            job.cancel().block_on()?;
         }
         // The timer frees the slots.
         sim.run_until_stalled();
-        let next = task.schedule(0).delay(HOUR).wait_blocking()?;
+        let next = task.schedule(0).delay(HOUR).block_on()?;
         assert!(next.id().to_string().ends_with("00000001"), "{}", next.id());
-        next.cancel().wait_blocking()?;
+        next.cancel().block_on()?;
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use time::macros::datetime;
 fn a_delay_is_kept_to_the_nanosecond() -> Result {
     let mut sim = Simulation::new();
     let task = sim.app().task("t", || async {}).register()?;
-    let job = task.schedule(()).delay(HOUR).wait_blocking()?;
+    let job = task.schedule(()).delay(HOUR).block_on()?;
     sim.advance(HOUR - NANOSECOND);
     assert_eq!(job.status(), JobStatus::Scheduled);
     sim.advance(NANOSECOND);
@@ -28,7 +28,7 @@ fn a_wall_time_is_kept_to_the_nanosecond() -> Result {
     let mut sim = Simulation::new();
     let task = sim.app().task("t", || async {}).register()?;
     let submit = task.schedule(()).at(datetime!(2000-01-01 1:00 UTC));
-    let job = submit.wait_blocking()?;
+    let job = submit.block_on()?;
     sim.advance(HOUR - NANOSECOND);
     assert_eq!(job.status(), JobStatus::Scheduled);
     sim.advance(NANOSECOND);
@@ -53,16 +53,16 @@ fn no_job_starts_early_on_the_system_clock() -> Result {
         }
     });
     let task = task.register()?;
-    app.start().wait_blocking()?;
+    app.start().block_on()?;
     for _ in 0..500 {
         let delay = Duration::from_nanos(fastrand::u64(0..20_000_000));
         let due = clock.monotonic() + delay;
-        let _ = task.schedule((due, None)).delay(delay).wait_blocking()?;
+        let _ = task.schedule((due, None)).delay(delay).block_on()?;
         let at = clock.wall() + delay;
         let submit = task.schedule((Duration::ZERO, Some(at))).at(at);
-        let _ = submit.wait_blocking()?;
+        let _ = submit.block_on()?;
     }
-    app.wait_all().wait_blocking();
+    app.wait_all().block_on();
     assert!(early.entries().is_empty());
     Ok(())
 }
@@ -83,8 +83,8 @@ fn a_step_forward_makes_wall_clock_jobs_due_and_no_delay() -> Result {
     let mut sim = Simulation::new();
     let task = sim.app().task("t", || async {}).register()?;
     let submit = task.schedule(()).at(datetime!(2000-01-01 10:00 UTC));
-    let at = submit.wait_blocking()?;
-    let delay = task.schedule(()).delay(HOUR * 10).wait_blocking()?;
+    let at = submit.block_on()?;
+    let delay = task.schedule(()).delay(HOUR * 10).block_on()?;
     sim.set_wall(datetime!(2000-01-01 9:59:59 UTC));
     assert_eq!(at.status(), JobStatus::Scheduled);
     sim.advance(SECOND);
@@ -106,7 +106,7 @@ fn a_step_back_postpones_wall_clock_jobs() -> Result {
     let log = Log::new();
     let task = sim.app().task("t", log.each(move |_| now())).register()?;
     let submit = task.schedule(()).at(datetime!(2000-01-01 0:01 UTC));
-    let _ = submit.wait_blocking()?;
+    let _ = submit.block_on()?;
     sim.advance(MINUTE / 2);
     sim.set_wall(datetime!(1999-12-31 23:00:30 UTC));
     sim.advance(HOUR - SECOND);
@@ -149,23 +149,29 @@ fn app_with_spy_and_gap(gap: Duration) -> Result<(Jobber, mpsc::Receiver<Duratio
         clock: SystemClock::new(),
         sleeps: Mutex::new(sleeps),
     };
-    Ok((Jobber::builder().clock(clock).wake_gap(gap).build()?, seen))
+    Ok((
+        Jobber::builder()
+            .clock(clock)
+            .coalescing_window(gap)
+            .build()?,
+        seen,
+    ))
 }
 
 #[test]
 fn the_timer_sleeps_until_the_first_due_time_and_no_later_job_wakes_it() -> Result {
     let (app, sleeps) = app_with_spy()?;
     let task = app.task("t", || async {}).register()?;
-    app.start().wait_blocking()?;
-    let first = task.schedule(()).delay(HOUR).wait_blocking()?;
+    app.start().block_on()?;
+    let first = task.schedule(()).delay(HOUR).block_on()?;
     let sleep = sleeps.recv_timeout(MINUTE)?;
     assert!((HOUR - MINUTE..=HOUR).contains(&sleep), "{sleep:?}");
     for n in 0..10_000 {
-        let _ = task.schedule(()).delay(HOUR + SECOND * n).wait_blocking()?;
+        let _ = task.schedule(()).delay(HOUR + SECOND * n).block_on()?;
     }
     assert!(sleeps.try_recv().is_err(), "it was not woken");
     // An earlier job wakes it, and it sleeps until that is due.
-    let _ = task.schedule(()).delay(MINUTE * 10).wait_blocking()?;
+    let _ = task.schedule(()).delay(MINUTE * 10).block_on()?;
     let sleep = sleeps.recv_timeout(MINUTE)?;
     assert!((MINUTE * 9..=MINUTE * 10).contains(&sleep), "{sleep:?}");
     drop(first);
@@ -180,33 +186,33 @@ fn the_timer_is_woken_for_any_earlier_due_time() -> Result {
         |app| {
             let task = app.task("timeout", std::future::pending::<()>);
             let task = task.timeout(MINUTE * 10).register()?;
-            let _ = task.schedule(()).push().wait_blocking()?;
+            let _ = task.schedule(()).push().block_on()?;
             Ok(())
         },
         |app| {
             let task = app.task("retry", || async { Err::<(), _>("no") });
             let task = task.retry(Backoff::fixed(1, MINUTE * 10)).register()?;
-            let _ = task.schedule(()).push().wait_blocking()?;
+            let _ = task.schedule(()).push().block_on()?;
             Ok(())
         },
         |app| {
             let task = app.task("replaced", || async {}).register()?;
-            let _ = task.schedule(()).id("x").delay(HOUR * 2).wait_blocking()?;
+            let _ = task.schedule(()).id("x").delay(HOUR * 2).block_on()?;
             let earlier = task.schedule(()).id("x").replace().delay(MINUTE * 10);
-            let _ = earlier.wait_blocking()?;
+            let _ = earlier.block_on()?;
             Ok(())
         },
         |app| {
             let task = app.task("recurring", || async {}).register()?;
-            let _ = task.schedule(()).every(MINUTE * 10).wait_blocking()?;
+            let _ = task.schedule(()).every(MINUTE * 10).block_on()?;
             Ok(())
         },
     ];
     for case in cases {
         let (app, sleeps) = app_with_spy()?;
         let task = app.task("t", || async {}).register()?;
-        app.start().wait_blocking()?;
-        let _ = task.schedule(()).delay(HOUR).wait_blocking()?;
+        app.start().block_on()?;
+        let _ = task.schedule(()).delay(HOUR).block_on()?;
         assert!(
             sleeps.recv_timeout(MINUTE)? > soon,
             "it sleeps until the hour is over"
@@ -237,27 +243,27 @@ fn a_change_of_half_a_second_counts_as_a_step_of_the_clock() -> Result {
 }
 
 #[test]
-fn a_wake_gap_does_not_delay_a_single_job() -> Result {
+fn a_coalescing_window_does_not_delay_a_single_job() -> Result {
     let (app, sleeps) = app_with_spy_and_gap(SECOND)?;
     let task = app.task("t", || async {}).register()?;
-    app.start().wait_blocking()?;
+    app.start().block_on()?;
     let delay = Duration::from_millis(10);
-    let job = task.schedule(()).delay(delay).wait_blocking()?;
+    let job = task.schedule(()).delay(delay).block_on()?;
     assert_eq!(job.wait_blocking(), JobStatus::Success);
     assert!(sleeps.try_iter().all(|sleep| sleep <= delay));
     Ok(())
 }
 
 #[test]
-fn a_job_that_is_due_within_a_wake_gap_starts_at_the_end_of_the_gap() -> Result {
+fn a_job_that_is_due_within_a_coalescing_window_starts_at_the_end_of_the_gap() -> Result {
     let (app, sleeps) = app_with_spy_and_gap(SECOND)?;
     let task = app.task("t", || async {}).register()?;
-    app.start().wait_blocking()?;
-    let _ = task.schedule(()).delay(HOUR).wait_blocking()?;
+    app.start().block_on()?;
+    let _ = task.schedule(()).delay(HOUR).block_on()?;
     let (short, delay) = (Duration::from_millis(1), Duration::from_millis(100));
-    let first = task.schedule(()).delay(short).wait_blocking()?;
+    let first = task.schedule(()).delay(short).block_on()?;
     first.wait_blocking();
-    let second = task.schedule(()).delay(delay).wait_blocking()?;
+    let second = task.schedule(()).delay(delay).block_on()?;
     assert_eq!(second.wait_blocking(), JobStatus::Success);
     // Other sleeps are for the first job, or for the job in an hour.
     let is_for_second = |sleep: &Duration| *sleep > short && *sleep < MINUTE;
@@ -271,9 +277,9 @@ fn a_job_that_is_due_within_a_wake_gap_starts_at_the_end_of_the_gap() -> Result 
 fn the_timer_checks_the_wall_clock_each_minute_while_a_job_waits_for_a_wall_time() -> Result {
     let (app, sleeps) = app_with_spy()?;
     let task = app.task("t", || async {}).register()?;
-    app.start().wait_blocking()?;
+    app.start().block_on()?;
     let at = OffsetDateTime::now_utc() + HOUR;
-    let _ = task.schedule(()).at(at).wait_blocking()?;
+    let _ = task.schedule(()).at(at).block_on()?;
     let sleep = sleeps.recv_timeout(MINUTE)?;
     assert!(
         (MINUTE - SECOND * 10..=MINUTE).contains(&sleep),
@@ -286,12 +292,12 @@ fn the_timer_checks_the_wall_clock_each_minute_while_a_job_waits_for_a_wall_time
 fn a_timer_without_jobs_sleeps_without_a_limit() -> Result {
     let (app, sleeps) = app_with_spy()?;
     let task = app.task("t", || async {}).register()?;
-    app.start().wait_blocking()?;
+    app.start().block_on()?;
     let submit = task.schedule(()).delay(Duration::from_millis(1));
-    let job = submit.wait_blocking()?;
+    let job = submit.block_on()?;
     job.wait_blocking();
     // Every sleep was for that one job.
-    app.shutdown(HOUR).wait_blocking();
+    app.shutdown(HOUR).block_on();
     assert!(
         sleeps
             .try_iter()
@@ -304,14 +310,14 @@ fn a_timer_without_jobs_sleeps_without_a_limit() -> Result {
 fn the_timer_does_not_wake_for_a_cancelled_job() -> Result {
     let (app, sleeps) = app_with_spy()?;
     let task = app.task("t", || async {}).register()?;
-    app.start().wait_blocking()?;
-    let soon = task.schedule(()).delay(MINUTE).wait_blocking()?;
-    let _ = task.schedule(()).delay(HOUR).wait_blocking()?;
+    app.start().block_on()?;
+    let soon = task.schedule(()).delay(MINUTE).block_on()?;
+    let _ = task.schedule(()).delay(HOUR).block_on()?;
     sleeps.recv_timeout(MINUTE)?;
-    soon.cancel().wait_blocking()?;
+    soon.cancel().block_on()?;
     // An earlier job wakes the timer, which then skips the cancelled one.
     let submit = task.schedule(()).delay(Duration::from_millis(1));
-    let sooner = submit.wait_blocking()?;
+    let sooner = submit.block_on()?;
     sooner.wait_blocking();
     let later = sleeps.iter().find(|sleep| *sleep > SECOND).unwrap();
     assert!(later > MINUTE, "{later:?}");
@@ -322,9 +328,9 @@ fn the_timer_does_not_wake_for_a_cancelled_job() -> Result {
 fn a_manual_clock_drives_an_app_with_real_threads() -> Result {
     let (app, clock) = manual_app()?;
     let task = app.task("t", || async {}).register()?;
-    let delayed = task.schedule(()).delay(HOUR).wait_blocking()?;
+    let delayed = task.schedule(()).delay(HOUR).block_on()?;
     let submit = task.schedule(()).at(datetime!(2005-01-01 0:00 UTC));
-    let dated = submit.wait_blocking()?;
+    let dated = submit.block_on()?;
     clock.advance(HOUR);
     assert_eq!(delayed.wait_blocking(), JobStatus::Success);
     assert_eq!(dated.status(), JobStatus::Scheduled);
@@ -358,7 +364,7 @@ fn a_step_of_the_wall_clock_is_an_event_only_after_the_start() -> Result {
     let mut events = sim.app().events();
     sim.run_until_stalled();
     clock.set_wall(clock.wall() + hour);
-    sim.app().start().wait_blocking()?;
+    sim.app().start().block_on()?;
     clock.set_wall(clock.wall() - hour);
     sim.run_until_stalled();
     match events.try_next() {
@@ -384,7 +390,7 @@ fn a_simulation_of_one_seed_has_the_same_events_each_time() -> Result {
         let task = task.retry(Backoff::exponential(2).jitter(0.9)).register()?;
         for n in 0..50 {
             let submit = task.schedule(n).delay(SECOND * (n * 7 % 20));
-            let _ = submit.wait_blocking()?;
+            let _ = submit.block_on()?;
         }
         sim.advance(MINUTE);
         let mut events = events.lock().unwrap();

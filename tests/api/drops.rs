@@ -42,13 +42,13 @@ fn arguments_of_a_job_that_timed_out_are_not_dropped_by_the_timer() -> Result {
         .register()?;
     let log = Log::new();
     let schedule = task.schedule(DropThread(log.clone()));
-    let job = schedule.push().wait_blocking()?;
+    let job = schedule.push().block_on()?;
     wait_until(|| {
         clock.advance(SECOND);
         job.is_done()
     });
     assert_ends(&job, JobStatus::Timeout);
-    app.shutdown(HOUR).wait_blocking();
+    app.shutdown(HOUR).block_on();
     wait_until(|| log.entries().len() >= 2);
     assert_not_on_the_timer(&log);
     Ok(())
@@ -69,7 +69,7 @@ fn arguments_of_a_recurring_job_that_failed_for_good_are_not_dropped_by_the_time
     let task = task.timeout(SECOND).register()?;
     let log = Log::new();
     let schedule = task.schedule(DropThread(log.clone())).max_failures(1);
-    let job = schedule.every(SECOND).wait_blocking()?;
+    let job = schedule.every(SECOND).block_on()?;
     clock.advance(SECOND);
     has_begun.recv()?;
     clock.advance(SECOND);
@@ -89,7 +89,7 @@ fn arguments_of_a_job_that_missed_all_its_times_are_not_dropped_by_the_timer() -
     let log = Log::new();
     let schedule = task.schedule(DropThread(log.clone()));
     let schedule = schedule.misfire(Misfire::Skip);
-    let job = schedule.cron("0 0 1 1 1 * 2000").wait_blocking()?;
+    let job = schedule.cron("0 0 1 1 1 * 2000").block_on()?;
     clock.advance(HOUR * 2);
     assert_ends(&job, JobStatus::Cancelled);
     wait_until(|| !log.entries().is_empty());
@@ -107,7 +107,7 @@ fn the_value_of_a_job_that_missed_its_last_time_is_not_dropped_by_the_timer() ->
     let task = app.task("t", move || ready(Ok::<_, &str>(DropThread(held.clone()))));
     let task = task.register()?;
     let schedule = task.schedule(()).misfire(Misfire::Skip);
-    let job = schedule.cron("0 30 0-1 1 1 * 2000").wait_blocking()?;
+    let job = schedule.cron("0 30 0-1 1 1 * 2000").block_on()?;
     clock.advance(MINUTE * 30);
     wait_until(|| job.last_run().is_some());
     // The timer holds the last reference to the job.
@@ -162,6 +162,6 @@ fn functions_whose_drop_panics_are_dropped_one_at_a_time() -> Result {
     for _ in 0..3 {
         drops.recv_timeout(WATCHDOG)?;
     }
-    app.shutdown(Duration::ZERO).wait_blocking();
+    app.shutdown(Duration::ZERO).block_on();
     Ok(())
 }

@@ -39,7 +39,7 @@ fn a_job_that_succeeds_is_scheduled_started_and_ended() -> Result {
     let mut sim = Simulation::new();
     let mut events = sim.app().events();
     let task = sim.app().task("t", || async {}).register()?;
-    let _ = task.schedule(()).delay(SECOND).wait_blocking()?;
+    let _ = task.schedule(()).delay(SECOND).block_on()?;
     sim.advance(SECOND);
     assert_eq!(
         kinds(&mut events),
@@ -54,7 +54,7 @@ fn a_retry_is_an_event_between_two_starts() -> Result {
     let mut events = sim.app().events();
     let task = sim.app().task("t", async || Err::<(), _>("no"));
     let task = task.retry(Backoff::fixed(1, SECOND)).register()?;
-    let _ = task.schedule(()).push().wait_blocking()?;
+    let _ = task.schedule(()).push().block_on()?;
     sim.advance(SECOND);
     assert_eq!(
         kinds(&mut events),
@@ -79,7 +79,7 @@ fn a_recurring_job_has_an_event_for_each_run_and_each_misfire() -> Result {
     });
     let task = task.register()?;
     let schedule = task.schedule(()).misfire(Misfire::Skip).max_runs(2);
-    let _ = schedule.every(SECOND * 2).wait_blocking()?;
+    let _ = schedule.every(SECOND * 2).block_on()?;
     sim.advance(MINUTE);
     assert_eq!(
         kinds(&mut events),
@@ -101,17 +101,17 @@ fn cancel_abort_and_shutdown_send_cancelled() -> Result {
     let mut sim = Simulation::new();
     let mut events = sim.app().events();
     let task = sim.app().task("t", std::future::pending::<()>).register()?;
-    let job = task.schedule(()).delay(SECOND).wait_blocking()?;
-    job.cancel().wait_blocking()?;
+    let job = task.schedule(()).delay(SECOND).block_on()?;
+    job.cancel().block_on()?;
     assert_eq!(kinds(&mut events), ["scheduled", "cancelled"]);
-    let job = task.schedule(()).push().wait_blocking()?;
+    let job = task.schedule(()).push().block_on()?;
     sim.run_until_stalled();
-    job.abort().wait_blocking()?;
+    job.abort().block_on()?;
     assert_eq!(
         kinds(&mut events),
         ["scheduled", "started 1.1", "cancelled"]
     );
-    let _ = task.schedule(()).delay(SECOND).wait_blocking()?;
+    let _ = task.schedule(()).delay(SECOND).block_on()?;
     sim.shutdown(SECOND);
     assert_eq!(kinds(&mut events), ["scheduled", "cancelled"]);
     Ok(())
@@ -122,9 +122,9 @@ fn an_abort_in_a_run_ends_the_run_and_then_the_job() -> Result {
     let mut sim = Simulation::new();
     let mut events = sim.app().events();
     let task = sim.app().task("t", std::future::pending::<()>).register()?;
-    let job = task.schedule(()).every(SECOND).wait_blocking()?;
+    let job = task.schedule(()).every(SECOND).block_on()?;
     sim.advance(SECOND);
-    job.abort().wait_blocking()?;
+    job.abort().block_on()?;
     assert_eq!(
         kinds(&mut events),
         [
@@ -143,7 +143,7 @@ fn a_replacement_that_gives_up_a_retry_ends_the_run_before_it_is_scheduled() -> 
     let mut events = sim.app().events();
     let task = sim.app().task("t", async || Err::<(), _>("no"));
     let task = task.retry(Backoff::fixed(3, MINUTE)).register()?;
-    let job = task.schedule(()).id("x").every(SECOND).wait_blocking()?;
+    let job = task.schedule(()).id("x").every(SECOND).block_on()?;
     let waiting = job.next_run();
     sim.advance(SECOND);
     assert_eq!(
@@ -151,7 +151,7 @@ fn a_replacement_that_gives_up_a_retry_ends_the_run_before_it_is_scheduled() -> 
         ["scheduled", "started 1.1", "retrying after 1"]
     );
     let again = task.schedule(()).id("x").replace();
-    let job = again.every(MINUTE * 2).wait_blocking()?;
+    let job = again.every(MINUTE * 2).block_on()?;
     let next = events.try_next();
     assert!(
         matches!(&next, Some(Event::Job(event)) if matches!(&event.kind, JobEventKind::RunEnded(run) if run.number == 1 && run.status == JobStatus::Failed)),
@@ -174,10 +174,10 @@ fn missed_times_of_a_replaced_trigger_are_no_misfire() -> Result {
     let clock = sim.clock();
     let task = sim.app().task("t", move || clock.sleep(SECOND * 5));
     let task = task.register()?;
-    let _ = task.schedule(()).id("x").every(SECOND).wait_blocking()?;
+    let _ = task.schedule(()).id("x").every(SECOND).block_on()?;
     sim.advance(SECOND * 2);
     let again = task.schedule(()).id("x").replace();
-    let _ = again.delay(MINUTE).wait_blocking()?;
+    let _ = again.delay(MINUTE).block_on()?;
     let mut events = sim.app().events();
     sim.advance(SECOND * 4);
     // The new trigger has missed no time.
@@ -190,10 +190,10 @@ fn a_replacement_by_the_same_expression_keeps_the_jittered_due_time() -> Result 
     let sim = Simulation::new();
     let task = sim.app().task("t", || async {}).register()?;
     let schedule = || task.schedule(()).id("x").replace().jitter(MINUTE * 30);
-    let job = schedule().cron("@hourly").wait_blocking()?;
+    let job = schedule().cron("@hourly").block_on()?;
     let due = job.exec_at();
     let mut events = sim.app().events();
-    let _ = schedule().cron("@hourly").wait_blocking()?;
+    let _ = schedule().cron("@hourly").block_on()?;
     let Some(Event::Job(event)) = events.try_next() else {
         panic!("there is no event");
     };
@@ -209,7 +209,7 @@ fn a_time_that_the_clock_jumped_over_is_a_misfire() -> Result {
         let mut events = sim.app().events();
         let task = sim.app().task("t", std::future::pending::<()>).register()?;
         let schedule = task.schedule(()).misfire(misfire);
-        let job = schedule.cron("@hourly").wait_blocking()?;
+        let job = schedule.cron("@hourly").block_on()?;
         sim.set_wall(datetime!(2000-01-01 1:30 UTC));
         let events = kinds(&mut events);
         let expected = ["scheduled", "clock", "misfired"].into_iter().chain(then);
@@ -235,7 +235,7 @@ fn a_job_that_missed_all_its_times_is_cancelled() -> Result {
     let task = sim.app().task("t", async |_: DropCounter| ()).register()?;
     let counter = DropCounter::default();
     let schedule = task.schedule(counter.clone()).misfire(Misfire::Skip);
-    let job = schedule.cron("0 0 1 1 1 * 2000").wait_blocking()?;
+    let job = schedule.cron("0 0 1 1 1 * 2000").block_on()?;
     let waiting = job.wait();
     sim.set_wall(datetime!(2000-01-01 1:30 UTC));
     let events = kinds(&mut events);
@@ -244,7 +244,7 @@ fn a_job_that_missed_all_its_times_is_cancelled() -> Result {
         Some("cancelled"),
         "{events:?}"
     );
-    assert_eq!(waiting.wait_blocking(), JobStatus::Cancelled);
+    assert_eq!(waiting.block_on(), JobStatus::Cancelled);
     assert!(sim.app().jobs().is_empty());
     sim.run_until_stalled();
     assert_eq!(counter.alive(), 0);
@@ -255,7 +255,7 @@ fn a_job_that_missed_all_its_times_is_cancelled() -> Result {
 fn an_event_has_its_time_its_job_and_its_task() -> Result {
     let mut sim = Simulation::new();
     let task = sim.app().task("greet", || async {}).register()?;
-    let job = task.schedule(()).id("x").delay(SECOND).wait_blocking()?;
+    let job = task.schedule(()).id("x").delay(SECOND).block_on()?;
     let mut events = sim.app().events();
     sim.advance(SECOND);
     let Some(Event::Job(event)) = events.try_next() else {
@@ -273,7 +273,7 @@ fn each_reader_gets_every_event_since_it_began() -> Result {
     let mut sim = Simulation::new();
     let task = sim.app().task("t", || async {}).register()?;
     let mut early = sim.app().events();
-    let _ = task.schedule(()).delay(SECOND).wait_blocking()?;
+    let _ = task.schedule(()).delay(SECOND).block_on()?;
     let mut late = sim.app().events();
     sim.advance(SECOND);
     assert_eq!(
@@ -294,7 +294,7 @@ fn a_slow_reader_gets_the_number_of_events_that_it_missed() -> Result {
         assert!(matches!(events.try_next(), Some(Event::Job(_))));
     }
     assert!(events.try_next().is_none());
-    let _ = task.schedule(()).delay(SECOND).wait_blocking()?;
+    let _ = task.schedule(()).delay(SECOND).block_on()?;
     assert!(matches!(events.try_next(), Some(Event::Missed(100))));
     assert!(matches!(events.try_next(), Some(Event::Job(_))));
     assert!(events.try_next().is_none());
@@ -326,8 +326,8 @@ fn the_stream_ends_when_the_app_has_stopped() -> Result {
     let events = app.events();
     let reader = std::thread::spawn(move || events.into_iter().count());
     let stream = app.events();
-    task.schedule(()).push().wait_blocking()?.wait_blocking();
-    app.shutdown(Duration::MAX).wait_blocking();
+    task.schedule(()).push().block_on()?.wait_blocking();
+    app.shutdown(Duration::MAX).block_on();
     assert_eq!(reader.join().unwrap(), 3);
     assert_eq!(future::block_on(stream.count()), 3);
     assert_eq!(
@@ -344,7 +344,7 @@ fn a_job_does_not_wait_for_its_readers() -> Result {
     let task = app.task("t", || async {}).register()?;
     let _never_read = app.events();
     for _ in 0..2_000 {
-        let job = task.schedule(()).push().wait_blocking()?;
+        let job = task.schedule(()).push().block_on()?;
         assert_eq!(job.wait_blocking(), JobStatus::Success);
     }
     Ok(())
@@ -357,7 +357,7 @@ fn a_reader_that_begins_before_a_transition_sees_its_event() -> Result {
     let app = started_app()?;
     let task = app.task("t", || async {}).register()?;
     for _ in 0..2_000 {
-        let job = task.schedule(()).push().wait_blocking()?;
+        let job = task.schedule(()).push().block_on()?;
         let mut events = app.events();
         if !job.is_done() {
             let ended = std::iter::from_fn(|| events.next_blocking()).find(
@@ -395,10 +395,10 @@ fn events_of_a_shutdown_are_sent_although_another_thread_is_sending() -> Result 
     );
     let sends = thread::spawn({
         let task = task.clone();
-        move || drop(task.schedule(()).delay(HOUR).wait_blocking())
+        move || drop(task.schedule(()).delay(HOUR).block_on())
     });
     wait_until(|| holds.1.load(Ordering::SeqCst) != 0);
-    app.shutdown(HOUR).wait_blocking();
+    app.shutdown(HOUR).block_on();
     go_on.send(())?;
     sends.join().unwrap();
     let kinds = events.into_iter().filter_map(|event| match event {
@@ -417,12 +417,12 @@ fn the_scheduled_event_of_a_replacement_during_a_run_has_its_own_zone() -> Resul
     let task = sim.app().task("t", std::future::pending::<()>).register()?;
     let first = time::macros::offset!(+9);
     let schedule = task.schedule(()).id("x").zone(first);
-    let job = schedule.push().wait_blocking()?;
+    let job = schedule.push().block_on()?;
     sim.run_until_stalled();
     let mut events = sim.app().events();
     let next = time::macros::offset!(-5);
     let again = task.schedule(()).id("x").replace().zone(next);
-    let _ = again.delay(HOUR).wait_blocking()?;
+    let _ = again.delay(HOUR).block_on()?;
     let Some(Event::Job(event)) = events.try_next() else {
         panic!("there is no event");
     };

@@ -69,7 +69,7 @@ macro_rules! value {
     ($sim:ident, $register:ident, $function:expr, $args:expr) => {{
         let name = stringify!($function).to_string() + stringify!($register);
         let task = $sim.app().$register(name, $function).register()?;
-        let job = task.schedule($args).push().wait_blocking()?;
+        let job = task.schedule($args).push().block_on()?;
         $sim.run_until_stalled();
         job.result()?
     }};
@@ -180,9 +180,9 @@ fn the_types_of_a_task_can_be_named() -> Result {
             .task("tick", async |_: JobContext| Some(1))
             .register()?,
     };
-    let job: Job<u32> = app.add.schedule((1, 2)).push().wait_blocking()?;
-    let _: Job<()> = app.mail.schedule("x".into()).push().wait_blocking()?;
-    let _: Job<Option<u8>> = app.tick.schedule(()).push().wait_blocking()?;
+    let job: Job<u32> = app.add.schedule((1, 2)).push().block_on()?;
+    let _: Job<()> = app.mail.schedule("x".into()).push().block_on()?;
+    let _: Job<Option<u8>> = app.tick.schedule(()).push().block_on()?;
     sim.run_until_stalled();
     assert_eq!(*job.result()?, 3);
     Ok(())
@@ -215,7 +215,7 @@ fn values_are_plain_values_results_and_custom_outputs() -> Result {
     );
     assert_eq!(*value!(sim, task, async |n: u8| Own(n), 7), Own(7));
     let zero = sim.app().task("zero", async || Own(0)).register()?;
-    let job = zero.schedule(()).push().wait_blocking()?;
+    let job = zero.schedule(()).push().block_on()?;
     sim.run_until_stalled();
     assert!(matches!(job.result(), Err(JobError::Failed(error)) if error.to_string() == "zero"));
     Ok(())
@@ -238,7 +238,7 @@ fn state_is_found_by_its_type() -> Result {
 
     let missing = async |cx: JobContext| cx.state::<String>().cloned();
     let missing = sim.app().task("missing", missing).register()?;
-    let job = missing.schedule(()).push().wait_blocking()?;
+    let job = missing.schedule(()).push().block_on()?;
     sim.run_until_stalled();
     assert_eq!(
         job.result().unwrap_err().source().unwrap().to_string(),

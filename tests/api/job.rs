@@ -16,13 +16,7 @@ fn generated_ids_are_unique_time_ordered_uuids_of_version_7() -> Result {
     let task = sim.app().task("t", || async {}).register()?;
     let mut ids = Vec::new();
     for _ in 0..1_000 {
-        ids.push(
-            task.schedule(())
-                .delay(HOUR)
-                .wait_blocking()?
-                .id()
-                .to_string(),
-        );
+        ids.push(task.schedule(()).delay(HOUR).block_on()?.id().to_string());
     }
     assert!(
         ids.is_sorted_by(|a, b| a < b),
@@ -45,9 +39,9 @@ fn generated_ids_are_unique_time_ordered_uuids_of_version_7() -> Result {
 fn ids_stay_in_order_when_the_wall_clock_goes_back() -> Result {
     let mut sim = Simulation::new();
     let task = sim.app().task("t", || async {}).register()?;
-    let before = task.schedule(()).delay(HOUR).wait_blocking()?;
+    let before = task.schedule(()).delay(HOUR).block_on()?;
     sim.set_wall(datetime!(1999-01-01 0:00 UTC));
-    let after = task.schedule(()).delay(HOUR).wait_blocking()?;
+    let after = task.schedule(()).delay(HOUR).block_on()?;
     assert!(before.id() < after.id());
     Ok(())
 }
@@ -58,7 +52,7 @@ fn ids_of_one_seed_are_the_same_each_time() -> Result {
         let sim = Simulation::with(seed, ManualClock::new(), |builder| builder)?;
         let task = sim.app().task("t", || async {}).register()?;
         (0..10)
-            .map(|_| Ok(task.schedule(()).push().wait_blocking()?.id().clone()))
+            .map(|_| Ok(task.schedule(()).push().block_on()?.id().clone()))
             .collect()
     };
     assert_eq!(ids(1)?, ids(1)?);
@@ -70,8 +64,8 @@ fn ids_of_one_seed_are_the_same_each_time() -> Result {
 fn a_job_is_found_by_its_id_until_it_is_done() -> Result {
     let mut sim = Simulation::new();
     let task = sim.app().task("t", async |x: i32| x).register()?;
-    let generated = task.schedule(1).delay(SECOND).wait_blocking()?;
-    let named = task.schedule(2).id("named").delay(SECOND).wait_blocking()?;
+    let generated = task.schedule(1).delay(SECOND).block_on()?;
+    let named = task.schedule(2).id("named").delay(SECOND).block_on()?;
     for job in [&generated, &named] {
         let found = sim.app().find_job(job.id()).expect("it is live");
         assert_eq!(found.id(), job.id());
@@ -96,9 +90,9 @@ fn a_job_is_found_by_its_id_until_it_is_done() -> Result {
 fn the_id_of_a_removed_job_does_not_find_the_next_job_in_its_slot() -> Result {
     let sim = Simulation::new();
     let task = sim.app().task("t", || async {}).register()?;
-    let first = task.schedule(()).delay(HOUR).wait_blocking()?;
-    first.cancel().wait_blocking()?;
-    let second = task.schedule(()).delay(HOUR).wait_blocking()?;
+    let first = task.schedule(()).delay(HOUR).block_on()?;
+    first.cancel().block_on()?;
+    let second = task.schedule(()).delay(HOUR).block_on()?;
     assert!(sim.app().find_job(first.id()).is_none());
     assert!(sim.app().find_job(second.id()).is_some());
     Ok(())
@@ -109,12 +103,12 @@ fn a_caller_may_name_a_job_with_any_uuid() -> Result {
     let sim = Simulation::new();
     let task = sim.app().task("t", || async {}).register()?;
     // Read as a generated id, it names slot 0, which another job has.
-    let other = task.schedule(()).delay(HOUR).wait_blocking()?;
+    let other = task.schedule(()).delay(HOUR).block_on()?;
     let id = "01902a5e-7c4b-7d10-8a3e-000000000000";
-    let job = task.schedule(()).id(id).delay(HOUR).wait_blocking()?;
+    let job = task.schedule(()).id(id).delay(HOUR).block_on()?;
     assert_eq!(sim.app().find_job(id).unwrap().id(), job.id());
     assert_ne!(job.id(), other.id());
-    job.cancel().wait_blocking()?;
+    job.cancel().block_on()?;
     assert!(sim.app().find_job(id).is_none());
     Ok(())
 }
@@ -125,7 +119,7 @@ fn task_job_returns_the_typed_handle_of_its_own_jobs_only() -> Result {
     let double = sim.app().task("double", async |x: i32| 2 * x).register()?;
     let triple = sim.app().task("triple", async |x: i32| 3 * x).register()?;
     let schedule = double.schedule(21).id("answer");
-    let _ = schedule.delay(SECOND).wait_blocking()?;
+    let _ = schedule.delay(SECOND).block_on()?;
     assert!(
         triple.job("answer").is_none(),
         "it is a job of another task"
@@ -142,7 +136,7 @@ fn jobs_lists_every_live_job() -> Result {
     let task = sim.app().task("t", async |_: u64| {}).register()?;
     let mut ids: Vec<JobId> = Vec::new();
     for n in 1..=1_000 {
-        let job = task.schedule(n).delay(SECOND * n as u32).wait_blocking()?;
+        let job = task.schedule(n).delay(SECOND * n as u32).block_on()?;
         ids.push(job.id().clone());
     }
     sim.advance(SECOND * 400);
@@ -162,16 +156,16 @@ fn exec_at_is_the_due_time_with_the_apps_offset() -> Result {
     let clock = ManualClock::at(datetime!(2026-11-23 12:00 UTC));
     let sim = Simulation::with(0, clock, |b| b.zone(offset!(+5:30)))?;
     let task = sim.app().task("t", || async {}).register()?;
-    let delayed = task.schedule(()).delay(MINUTE).wait_blocking()?;
+    let delayed = task.schedule(()).delay(MINUTE).block_on()?;
     assert_eq!(delayed.exec_at(), datetime!(2026-11-23 17:31 +5:30));
     assert_eq!(delayed.exec_at().offset(), offset!(+5:30));
     let at = datetime!(2027-01-01 0:00 -3);
-    let dated = task.schedule(()).at(at).wait_blocking()?;
+    let dated = task.schedule(()).at(at).block_on()?;
     assert_eq!(
         (dated.exec_at(), dated.exec_at().offset()),
         (at, offset!(+5:30))
     );
-    let pushed = task.schedule(()).push().wait_blocking()?;
+    let pushed = task.schedule(()).push().block_on()?;
     assert_eq!(pushed.exec_at(), datetime!(2026-11-23 12:00 UTC));
     Ok(())
 }
@@ -181,7 +175,7 @@ fn exec_at_of_a_recurring_job_is_its_next_run() -> Result {
     let mut sim = Simulation::new();
     let start = sim.clock().wall();
     let task = sim.app().task("t", || async {}).register()?;
-    let job = task.schedule(()).every(MINUTE).wait_blocking()?;
+    let job = task.schedule(()).every(MINUTE).block_on()?;
     assert_eq!(job.exec_at(), start + MINUTE);
     sim.advance(MINUTE * 5 / 2);
     assert_eq!(job.exec_at(), start + MINUTE * 3);
@@ -193,12 +187,12 @@ fn cron_expression_is_none_for_every_other_trigger() -> Result {
     let sim = Simulation::new();
     let task = sim.app().task("t", || async {}).register()?;
     for job in [
-        task.schedule(()).push().wait_blocking()?,
-        task.schedule(()).delay(SECOND).wait_blocking()?,
+        task.schedule(()).push().block_on()?,
+        task.schedule(()).delay(SECOND).block_on()?,
         task.schedule(())
             .at(datetime!(2030-01-01 0:00 UTC))
-            .wait_blocking()?,
-        task.schedule(()).every(SECOND).wait_blocking()?,
+            .block_on()?,
+        task.schedule(()).every(SECOND).block_on()?,
     ] {
         assert_eq!(job.cron_expression(), None);
     }
@@ -211,7 +205,7 @@ fn status_goes_from_scheduled_over_running_to_success() -> Result {
     let clock = sim.clock();
     let task = sim.app().task("t", move || clock.sleep(SECOND));
     let task = task.register()?;
-    let job = task.schedule(()).delay(SECOND).wait_blocking()?;
+    let job = task.schedule(()).delay(SECOND).block_on()?;
     let mut seen = Vec::new();
     for _ in 0..3 {
         seen.push((job.status(), job.is_done()));
@@ -243,7 +237,7 @@ fn result_is_not_completed_before_the_end_and_then_the_shared_value() -> Result 
         }
     });
     let task = task.register()?;
-    let job = task.schedule(()).delay(SECOND).wait_blocking()?;
+    let job = task.schedule(()).delay(SECOND).block_on()?;
     assert!(
         matches!(job.result(), Err(JobError::NotCompleted)),
         "scheduled"
@@ -265,7 +259,7 @@ fn the_tasks_own_error_is_the_source_of_the_jobs() -> Result {
     let mut sim = Simulation::new();
     let parse = sim.app().task("parse", async |s: String| s.parse::<u8>());
     let parse = parse.register()?;
-    let job = parse.schedule("300".into()).push().wait_blocking()?;
+    let job = parse.schedule("300".into()).push().block_on()?;
     sim.run_until_stalled();
     assert_eq!(job.status(), JobStatus::Failed);
     let error = job.result().unwrap_err();
@@ -280,12 +274,12 @@ fn the_tasks_own_error_is_the_source_of_the_jobs() -> Result {
 fn wait_returns_at_once_when_the_job_is_done() -> Result {
     let mut sim = Simulation::new();
     let task = sim.app().task("t", || async {}).register()?;
-    let job = task.schedule(()).push().wait_blocking()?;
+    let job = task.schedule(()).push().block_on()?;
     sim.run_until_stalled();
     assert_eq!(job.wait_blocking(), JobStatus::Success);
     assert_eq!(smol::block_on(job.wait()), JobStatus::Success);
     assert_eq!(
-        job.wait_timeout(Duration::ZERO).wait_blocking(),
+        job.wait_timeout(Duration::ZERO).block_on(),
         JobStatus::Success
     );
     Ok(())
@@ -300,7 +294,7 @@ fn job_that_waits_for_the_test() -> Result<(Jobber, Job<u32>, smol::channel::Sen
         async move { gate.recv().await }
     });
     let task = task.register()?;
-    let job = task.schedule(()).push().wait_blocking()?;
+    let job = task.schedule(()).push().block_on()?;
     Ok((app, job, open))
 }
 
@@ -333,12 +327,12 @@ fn any_number_of_threads_and_tasks_wait_for_one_job() -> Result {
 fn wait_timeout_returns_the_status_of_a_job_that_goes_on() -> Result {
     let (_app, job, open) = job_that_waits_for_the_test()?;
     let short = Duration::from_millis(1);
-    assert!(!job.wait_timeout(short).wait_blocking().is_final());
+    assert!(!job.wait_timeout(short).block_on().is_final());
     assert!(!smol::block_on(job.wait_timeout(short)).is_final());
     open.send_blocking(5)?;
     // No deadline can be set so far in the future: the wait has none.
     assert_eq!(
-        job.wait_timeout(Duration::MAX).wait_blocking(),
+        job.wait_timeout(Duration::MAX).block_on(),
         JobStatus::Success
     );
     assert_eq!(
@@ -367,7 +361,7 @@ fn dropping_the_handle_changes_nothing() -> Result {
     let mut sim = Simulation::new();
     let log = Log::new();
     let task = sim.app().task("t", log.argument()).register()?;
-    drop(task.schedule(1).delay(SECOND).wait_blocking()?);
+    drop(task.schedule(1).delay(SECOND).block_on()?);
     sim.advance(SECOND);
     assert_eq!(log.entries(), [1]);
     Ok(())
@@ -377,11 +371,11 @@ fn dropping_the_handle_changes_nothing() -> Result {
 fn a_job_and_a_task_keep_no_app_alive() -> Result {
     let app = started_app()?;
     let task = app.task("t", || async {}).register()?;
-    let job = task.schedule(()).delay(HOUR).wait_blocking()?;
+    let job = task.schedule(()).delay(HOUR).block_on()?;
     drop(app);
     assert_eq!(job.wait_blocking(), JobStatus::Cancelled);
     assert!(matches!(
-        task.schedule(()).push().wait_blocking(),
+        task.schedule(()).push().block_on(),
         Err(jobber::ScheduleError::Stopped)
     ));
     Ok(())
@@ -391,7 +385,7 @@ fn a_job_and_a_task_keep_no_app_alive() -> Result {
 fn debug_shows_id_status_and_due_time() -> Result {
     let sim = Simulation::new();
     let task = sim.app().task("t", || async {}).register()?;
-    let job = task.schedule(()).id("x").delay(MINUTE).wait_blocking()?;
+    let job = task.schedule(()).id("x").delay(MINUTE).block_on()?;
     let expected = "Job { id: \"x\", status: Scheduled, exec_at: 2000-01-01 0:01:00.0 +00:00:00 }";
     assert_eq!(format!("{job:?}"), expected);
     assert_eq!(format!("{:?}", AnyJob::from(job)), expected);
@@ -441,15 +435,15 @@ fn every_status_parses_from_its_text() {
 fn the_id_of_a_finished_job_is_free_for_the_next_job_of_its_burst() -> Result {
     let mut sim = Simulation::new();
     let task = sim.app().task("t", || async {}).register()?;
-    let first = task.schedule(()).id("x").delay(SECOND).wait_blocking()?;
+    let first = task.schedule(()).id("x").delay(SECOND).block_on()?;
     let other = sim.app().task("other", move || {
         let submit = task.schedule(()).id("x").delay(SECOND * 60);
-        std::future::ready(submit.wait_blocking().map(drop))
+        std::future::ready(submit.block_on().map(drop))
     });
     let other = other.register()?;
     // Enough for a burst.
     let jobs: Vec<_> = (0..8)
-        .map(|_| other.schedule(()).delay(SECOND).wait_blocking())
+        .map(|_| other.schedule(()).delay(SECOND).block_on())
         .collect::<Result<_, _>>()?;
     sim.advance(SECOND);
     assert_eq!(first.status(), JobStatus::Success);

@@ -26,7 +26,7 @@ fn assert_panicked<R: Send + Sync + std::fmt::Debug + 'static>(job: &Job<R>, tex
 /// Asserts that the scheduler still runs jobs.
 fn assert_alive(sim: &mut Simulation) -> Result {
     let task = sim.app().task("alive", async |x: i32| x).register()?;
-    let job = task.schedule(1).delay(SECOND).wait_blocking()?;
+    let job = task.schedule(1).delay(SECOND).block_on()?;
     sim.advance(SECOND);
     assert_eq!(*job.result()?, 1);
     Ok(())
@@ -39,7 +39,7 @@ fn a_panic_in_the_call_fails_the_job() -> Result {
     }
     let mut sim = Simulation::new();
     let task = sim.app().task("t", call).register()?;
-    let job = task.schedule("x".into()).push().wait_blocking()?;
+    let job = task.schedule("x".into()).push().block_on()?;
     sim.run_until_stalled();
     assert_panicked(&job, "in the call: x");
     assert_alive(&mut sim)
@@ -57,7 +57,7 @@ fn a_panic_in_a_poll_fails_the_job() -> Result {
         }
     });
     let task = task.register()?;
-    let job: Job<()> = task.schedule(()).push().wait_blocking()?;
+    let job: Job<()> = task.schedule(()).push().block_on()?;
     sim.advance(SECOND);
     assert_panicked(&job, "in the second poll");
     assert_alive(&mut sim)
@@ -79,9 +79,9 @@ fn a_panic_in_the_drop_of_an_aborted_future_is_caught() -> Result {
     }
     let mut sim = Simulation::new();
     let task = sim.app().task("t", || PanicsInDrop).register()?;
-    let job = task.schedule(()).push().wait_blocking()?;
+    let job = task.schedule(()).push().block_on()?;
     sim.run_until_stalled();
-    assert!(job.abort().wait_blocking()?);
+    assert!(job.abort().block_on()?);
     sim.run_until_stalled();
     assert_eq!(job.status(), JobStatus::Cancelled);
     assert_alive(&mut sim)
@@ -94,7 +94,7 @@ fn a_panic_in_the_drop_of_a_local_fails_the_job() -> Result {
         let _bomb = Bomb;
     });
     let task = task.register()?;
-    let job = task.schedule(()).push().wait_blocking()?;
+    let job = task.schedule(()).push().block_on()?;
     sim.run_until_stalled();
     assert_panicked(&job, "a bomb was dropped");
     assert_alive(&mut sim)
@@ -105,7 +105,7 @@ fn a_panic_in_the_drop_of_the_value_is_caught() -> Result {
     let mut sim = Simulation::new();
     let task = sim.app().task("t", async || Ok::<_, String>(Bomb));
     let task = task.register()?;
-    let job = task.schedule(()).push().wait_blocking()?;
+    let job = task.schedule(()).push().block_on()?;
     sim.run_until_stalled();
     assert_eq!(job.status(), JobStatus::Success);
     drop(job);
@@ -118,7 +118,7 @@ fn a_panic_in_the_drop_of_the_value_of_an_earlier_run_is_caught() -> Result {
     let task = sim.app().task("t", async || Ok::<_, String>(Bomb));
     let task = task.register()?;
     let schedule = task.schedule(()).max_runs(2);
-    let job = schedule.every(SECOND).wait_blocking()?;
+    let job = schedule.every(SECOND).block_on()?;
     sim.advance(SECOND * 2);
     assert_eq!(job.status(), JobStatus::Success);
     assert_alive(&mut sim)
@@ -136,7 +136,7 @@ fn a_panic_in_the_clone_of_the_arguments_fails_the_attempt() -> Result {
     let mut sim = Simulation::new();
     let task = sim.app().task("t", async |_: NoClone| {});
     let task = task.retry(Backoff::fixed(1, SECOND)).register()?;
-    let job = task.schedule(NoClone).push().wait_blocking()?;
+    let job = task.schedule(NoClone).push().block_on()?;
     sim.run_until_stalled();
     // The last attempt takes the arguments themselves.
     assert_eq!(job.status(), JobStatus::Scheduled);
@@ -154,7 +154,7 @@ fn the_message_of_a_panic_without_text_says_so() -> Result {
         }
     });
     let task = task.register()?;
-    let job: Job<()> = task.schedule(()).push().wait_blocking()?;
+    let job: Job<()> = task.schedule(()).push().block_on()?;
     sim.run_until_stalled();
     assert_panicked(&job, "(no text)");
     assert_alive(&mut sim)
@@ -169,13 +169,13 @@ fn a_panic_ends_no_thread_of_the_pool() -> Result {
     let panics_in_thread = app.blocking_task("blocking", || boom("in a thread"));
     let panics_in_thread = panics_in_thread.register()?;
     let fine = app.task("fine", async |x: i32| x).register()?;
-    app.start().wait_blocking()?;
+    app.start().block_on()?;
     for n in 0..20 {
-        let job: Job<()> = panics.schedule(()).push().wait_blocking()?;
+        let job: Job<()> = panics.schedule(()).push().block_on()?;
         assert_eq!(job.wait_blocking(), JobStatus::Failed);
-        let job: Job<()> = panics_in_thread.schedule(()).push().wait_blocking()?;
+        let job: Job<()> = panics_in_thread.schedule(()).push().block_on()?;
         assert_eq!(job.wait_blocking(), JobStatus::Failed);
-        let job = fine.schedule(n).push().wait_blocking()?;
+        let job = fine.schedule(n).push().block_on()?;
         assert_eq!(job.wait_blocking(), JobStatus::Success);
     }
     Ok(())
@@ -196,9 +196,9 @@ fn a_panic_in_the_drop_of_what_a_timed_out_attempt_leaves_is_caught() -> Result 
             drop(held);
         });
         let task = task.timeout(SECOND).register()?;
-        app.start().wait_blocking()?;
+        app.start().block_on()?;
         let schedule = task.schedule(Bomb).id("x").max_failures(1);
-        let job = schedule.every(SECOND).wait_blocking()?;
+        let job = schedule.every(SECOND).block_on()?;
         clock.advance(SECOND);
         let mut attempt = Box::pin(futures.recv()?);
         assert_eq!(format!("{attempt:?}"), r#"JobFuture("x")"#);
@@ -234,7 +234,7 @@ fn a_panic_in_the_drop_of_arguments_that_were_kept_for_a_retry_is_caught() -> Re
     let mut sim = Simulation::new();
     let task = sim.app().task("t", async |_: First| 7);
     let task = task.retry(Backoff::fixed(1, SECOND)).register()?;
-    let job = task.schedule(First(true)).push().wait_blocking()?;
+    let job = task.schedule(First(true)).push().block_on()?;
     sim.run_until_stalled();
     assert_eq!(*job.result()?, 7);
     assert!(sim.app().jobs().is_empty());

@@ -27,7 +27,7 @@ fn start_times(misfire: Misfire, take: &[u64], span: Duration) -> Result<Vec<u64
     });
     let task = task.register()?;
     let schedule = task.schedule(()).misfire(misfire);
-    let _ = schedule.every(SECOND * 10).wait_blocking()?;
+    let _ = schedule.every(SECOND * 10).block_on()?;
     sim.advance(span);
     Ok(log.entries())
 }
@@ -72,7 +72,7 @@ fn a_jump_of_the_clock_is_a_misfire() -> Result {
         });
         let task = task.register()?;
         let schedule = task.schedule(()).misfire(misfire);
-        let _ = schedule.every(SECOND * 10).wait_blocking()?;
+        let _ = schedule.every(SECOND * 10).block_on()?;
         // One jump past 10, 20 and 30, as after a long suspend.
         sim.clock().advance(SECOND * 35);
         sim.run_until_stalled();
@@ -100,7 +100,7 @@ fn run_number_and_nominal_time_are_in_the_context_and_in_the_run() -> Result {
     });
     let task = task.register()?;
     let start = clock.wall();
-    let job = task.schedule(()).every(MINUTE).wait_blocking()?;
+    let job = task.schedule(()).every(MINUTE).block_on()?;
     sim.advance(MINUTE * 3 + SECOND * 5);
     assert_eq!(
         log.entries(),
@@ -130,7 +130,7 @@ fn the_result_of_a_recurring_job_is_that_of_its_last_finished_run() -> Result {
         }
     });
     let task = task.register()?;
-    let job = task.schedule(()).every(SECOND * 10).wait_blocking()?;
+    let job = task.schedule(()).every(SECOND * 10).block_on()?;
     assert!(matches!(job.result(), Err(JobError::NotCompleted)));
     sim.advance(SECOND * 15);
     assert_eq!((*job.result()?, job.status()), (1, JobStatus::Scheduled));
@@ -158,7 +158,7 @@ fn max_runs_ends_a_job_with_the_status_of_its_last_run() -> Result {
         });
         let task = task.register()?;
         let schedule = task.schedule(()).max_runs(3);
-        let job = schedule.every(SECOND).wait_blocking()?;
+        let job = schedule.every(SECOND).block_on()?;
         sim.advance(SECOND * 2);
         assert_eq!(job.status(), JobStatus::Scheduled);
         sim.advance(HOUR);
@@ -185,7 +185,7 @@ fn failing(
     if let Some(max) = max_failures {
         schedule = schedule.max_failures(max);
     }
-    let job = schedule.every(SECOND).wait_blocking()?;
+    let job = schedule.every(SECOND).block_on()?;
     sim.advance(MINUTE * 10);
     if job.status() == JobStatus::PermanentlyFailed {
         assert!(matches!(job.result(), Err(JobError::Failed(_))));
@@ -221,13 +221,13 @@ fn next_run_returns_the_run_that_ends_next() -> Result {
     let mut sim = Simulation::new();
     let task = sim.app().task("t", || async {}).register()?;
     let schedule = task.schedule(()).max_runs(2);
-    let job = schedule.every(SECOND).wait_blocking()?;
+    let job = schedule.every(SECOND).block_on()?;
     for number in 1..=2 {
         let next = job.next_run();
         sim.advance(SECOND);
-        assert_eq!(next.wait_blocking().unwrap().number, number);
+        assert_eq!(next.block_on().unwrap().number, number);
     }
-    assert_eq!(job.next_run().wait_blocking(), None, "it is done");
+    assert_eq!(job.next_run().block_on(), None, "it is done");
     Ok(())
 }
 
@@ -235,7 +235,7 @@ fn next_run_returns_the_run_that_ends_next() -> Result {
 fn next_run_returns_a_run_that_ended_before_its_first_poll() -> Result {
     let mut sim = Simulation::new();
     let task = sim.app().task("t", || async {}).register()?;
-    let job = task.schedule(()).every(SECOND).wait_blocking()?;
+    let job = task.schedule(()).every(SECOND).block_on()?;
     let next = job.next_run();
     sim.advance(SECOND * 5);
     assert_eq!(smol::block_on(next).unwrap().number, 5, "the last by then");
@@ -246,10 +246,10 @@ fn next_run_returns_a_run_that_ended_before_its_first_poll() -> Result {
 fn next_run_returns_none_when_the_job_ends_without_another_run() -> Result {
     let sim = Simulation::new();
     let task = sim.app().task("t", || async {}).register()?;
-    let job = task.schedule(()).every(SECOND).wait_blocking()?;
+    let job = task.schedule(()).every(SECOND).block_on()?;
     let next = job.next_run();
-    job.cancel().wait_blocking()?;
-    assert_eq!(next.wait_blocking(), None);
+    job.cancel().block_on()?;
+    assert_eq!(next.block_on(), None);
     Ok(())
 }
 
@@ -258,11 +258,11 @@ fn waiters_on_other_threads_see_every_run() -> Result {
     let (app, clock) = manual_app()?;
     let task = app.task("t", || async {}).register()?;
     let schedule = task.schedule(()).max_runs(100);
-    let job = schedule.every(SECOND).wait_blocking()?;
+    let job = schedule.every(SECOND).block_on()?;
     let blocked = thread::spawn({
         let job = job.clone();
         move || {
-            std::iter::from_fn(|| job.next_run().wait_blocking())
+            std::iter::from_fn(|| job.next_run().block_on())
                 .last()
                 .unwrap()
                 .number
@@ -271,7 +271,7 @@ fn waiters_on_other_threads_see_every_run() -> Result {
     for number in 1..=100 {
         let next = job.next_run();
         clock.advance(SECOND);
-        assert_eq!(next.wait_blocking().unwrap().number, number);
+        assert_eq!(next.block_on().unwrap().number, number);
     }
     assert_eq!(job.wait_blocking(), JobStatus::Success);
     assert_eq!(blocked.join().unwrap(), 100);
@@ -285,7 +285,7 @@ fn a_start_date_in_the_future_is_the_first_run() -> Result {
     let task = sim.app().task("t", log.each(move |_| now())).register()?;
     let start = datetime!(2000-01-01 0:00:25 UTC);
     let schedule = task.schedule(()).start_date(start);
-    let _ = schedule.every(SECOND * 10).wait_blocking()?;
+    let _ = schedule.every(SECOND * 10).block_on()?;
     sim.advance(MINUTE);
     assert_eq!(log.entries(), [25, 35, 45, 55]);
     Ok(())
@@ -298,7 +298,7 @@ fn a_start_date_in_the_past_places_the_grid_and_misses_nothing() -> Result {
     let task = sim.app().task("t", log.each(move |_| now())).register()?;
     let start = datetime!(1999-12-31 23:59:57 UTC);
     let schedule = task.schedule(()).misfire(Misfire::All(9)).start_date(start);
-    let _ = schedule.every(SECOND * 10).wait_blocking()?;
+    let _ = schedule.every(SECOND * 10).block_on()?;
     sim.advance(MINUTE / 2);
     assert_eq!(log.entries(), [7, 17, 27]);
     Ok(())
@@ -309,7 +309,7 @@ fn setting_the_wall_clock_moves_no_interval() -> Result {
     let mut sim = Simulation::new();
     let (now, log) = (seconds(&sim), Log::new());
     let task = sim.app().task("t", log.each(move |_| now())).register()?;
-    let _ = task.schedule(()).every(SECOND * 10).wait_blocking()?;
+    let _ = task.schedule(()).every(SECOND * 10).block_on()?;
     sim.advance(SECOND * 15);
     sim.set_wall(datetime!(2030-06-01 0:00 UTC));
     sim.advance(SECOND * 10);
@@ -323,7 +323,7 @@ fn setting_the_wall_clock_moves_no_interval() -> Result {
 fn a_job_every_second_runs_each_second_of_a_day() -> Result {
     let mut sim = Simulation::new();
     let task = sim.app().task("t", || async {}).register()?;
-    let job = task.schedule(()).every(SECOND).wait_blocking()?;
+    let job = task.schedule(()).every(SECOND).block_on()?;
     sim.advance(HOUR * 24);
     assert_eq!(job.last_run().unwrap().number, 86_400);
     Ok(())
@@ -354,12 +354,12 @@ fn the_nominal_time_of_a_run_is_the_exec_at_before_it() -> Result {
     let drifts = Drifts(clock.clone(), AtomicUsize::new(0));
     let app = Jobber::builder().clock(drifts).build()?;
     let task = app.task("t", || async {}).register()?;
-    app.start().wait_blocking()?;
-    let job = task.schedule(()).every(SECOND).wait_blocking()?;
+    app.start().block_on()?;
+    let job = task.schedule(()).every(SECOND).block_on()?;
     for _ in 0..3 {
         let (shown, next) = (job.exec_at(), job.next_run());
         clock.advance(SECOND);
-        assert_eq!(next.wait_blocking().unwrap().nominal_time, shown);
+        assert_eq!(next.block_on().unwrap().nominal_time, shown);
     }
     Ok(())
 }
@@ -372,7 +372,7 @@ fn a_start_date_of_three_hundred_years_ago_places_the_grid() -> Result {
     let task = sim.app().task("t", || async {}).register()?;
     let start = datetime!(1700-01-01 0:00 UTC);
     let schedule = task.schedule(()).start_date(start);
-    let job = schedule.every(HOUR * 24).wait_blocking()?;
+    let job = schedule.every(HOUR * 24).block_on()?;
     assert_eq!(job.exec_at(), datetime!(2026-11-24 0:00 UTC));
     Ok(())
 }

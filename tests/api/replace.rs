@@ -38,15 +38,15 @@ fn task_that_logs() -> Result<(Simulation, Task<u32, u32>, Runs)> {
 fn a_replaced_job_has_the_new_arguments_and_the_new_trigger() -> Result {
     let (mut sim, task, log) = task_that_logs()?;
     let schedule = task.schedule(1).id("x");
-    let job = schedule.delay(SECOND * 10).wait_blocking()?;
+    let job = schedule.delay(SECOND * 10).block_on()?;
     let waiting = job.wait();
     let again = task.schedule(2).id("x").replace();
-    let same = again.delay(SECOND * 20).wait_blocking()?;
+    let same = again.delay(SECOND * 20).block_on()?;
     assert_eq!(sim.app().jobs().len(), 1);
     assert_eq!(job.exec_at(), same.exec_at());
     sim.advance(MINUTE);
     assert_eq!(log.entries(), [(20, 2)]);
-    assert_eq!(waiting.wait_blocking(), JobStatus::Success);
+    assert_eq!(waiting.block_on(), JobStatus::Success);
     assert_eq!((*job.result()?, *same.result()?), (2, 2));
     Ok(())
 }
@@ -54,8 +54,8 @@ fn a_replaced_job_has_the_new_arguments_and_the_new_trigger() -> Result {
 #[test]
 fn a_replacement_may_be_due_earlier() -> Result {
     let (mut sim, task, log) = task_that_logs()?;
-    let _ = task.schedule(1).id("x").delay(HOUR).wait_blocking()?;
-    let _ = task.schedule(2).id("x").replace().push().wait_blocking()?;
+    let _ = task.schedule(1).id("x").delay(HOUR).block_on()?;
+    let _ = task.schedule(2).id("x").replace().push().block_on()?;
     sim.advance(HOUR * 2);
     assert_eq!(log.entries(), [(0, 2)]);
     Ok(())
@@ -67,9 +67,9 @@ fn a_replacement_drops_the_old_arguments_at_once() -> Result {
     let task = sim.app().task("t", async |_: DropCounter| {}).register()?;
     let (old, new) = (DropCounter::default(), DropCounter::default());
     let schedule = task.schedule(old.clone()).id("x");
-    let _ = schedule.delay(HOUR).wait_blocking()?;
+    let _ = schedule.delay(HOUR).block_on()?;
     let again = task.schedule(new.clone()).id("x").replace();
-    let _ = again.delay(HOUR).wait_blocking()?;
+    let _ = again.delay(HOUR).block_on()?;
     assert_eq!((old.alive(), new.alive()), (0, 1));
     Ok(())
 }
@@ -78,10 +78,10 @@ fn a_replacement_drops_the_old_arguments_at_once() -> Result {
 fn replace_makes_a_new_job_if_no_live_job_has_the_id() -> Result {
     let (mut sim, task, log) = task_that_logs()?;
     let again = task.schedule(1).id("x").replace();
-    let first = again.delay(SECOND).wait_blocking()?;
+    let first = again.delay(SECOND).block_on()?;
     sim.advance(SECOND);
     let again = task.schedule(2).id("x").replace();
-    let second = again.delay(SECOND).wait_blocking()?;
+    let second = again.delay(SECOND).block_on()?;
     assert_eq!(
         (first.status(), second.status()),
         (JobStatus::Success, JobStatus::Scheduled)
@@ -94,8 +94,8 @@ fn replace_makes_a_new_job_if_no_live_job_has_the_id() -> Result {
 #[test]
 fn replace_without_an_id_makes_a_new_job_each_time() -> Result {
     let (sim, task, _) = task_that_logs()?;
-    let _ = task.schedule(1).replace().delay(SECOND).wait_blocking()?;
-    let _ = task.schedule(2).replace().delay(SECOND).wait_blocking()?;
+    let _ = task.schedule(1).replace().delay(SECOND).block_on()?;
+    let _ = task.schedule(2).replace().delay(SECOND).block_on()?;
     assert_eq!(sim.app().jobs().len(), 2);
     Ok(())
 }
@@ -104,13 +104,13 @@ fn replace_without_an_id_makes_a_new_job_each_time() -> Result {
 fn a_job_of_another_task_is_not_replaced() -> Result {
     let (sim, task, _) = task_that_logs()?;
     let other = sim.app().task("other", async |x: u32| x).register()?;
-    let job = other.schedule(1).id("x").delay(SECOND).wait_blocking()?;
+    let job = other.schedule(1).id("x").delay(SECOND).block_on()?;
     let error = task
         .schedule(2)
         .id("x")
         .replace()
         .delay(HOUR)
-        .wait_blocking()
+        .block_on()
         .unwrap_err();
     assert!(matches!(error, ScheduleError::DuplicateJob { id } if id == *job.id()));
     assert_eq!(job.exec_at(), datetime!(2000-01-01 0:00:01 UTC));
@@ -120,13 +120,13 @@ fn a_job_of_another_task_is_not_replaced() -> Result {
 #[test]
 fn a_replacement_with_an_invalid_trigger_leaves_the_job_as_it_was() -> Result {
     let (mut sim, task, log) = task_that_logs()?;
-    let _ = task.schedule(1).id("x").delay(SECOND).wait_blocking()?;
+    let _ = task.schedule(1).id("x").delay(SECOND).block_on()?;
     let error = task
         .schedule(2)
         .id("x")
         .replace()
         .every(Duration::ZERO)
-        .wait_blocking();
+        .block_on();
     assert!(matches!(error, Err(ScheduleError::ZeroInterval)));
     sim.advance(MINUTE);
     assert_eq!(log.entries(), [(1, 1)]);
@@ -136,9 +136,9 @@ fn a_replacement_with_an_invalid_trigger_leaves_the_job_as_it_was() -> Result {
 #[test]
 fn a_spawned_job_that_is_replaced_before_it_begins_waits_for_its_new_time() -> Result {
     let (mut sim, task, log) = task_that_logs()?;
-    let _ = task.schedule(1).id("x").push().wait_blocking()?;
+    let _ = task.schedule(1).id("x").push().block_on()?;
     let again = task.schedule(2).id("x").replace();
-    let _ = again.delay(SECOND).wait_blocking()?;
+    let _ = again.delay(SECOND).block_on()?;
     sim.run_until_stalled();
     assert_eq!(log.entries(), []);
     sim.advance(MINUTE);
@@ -158,10 +158,10 @@ fn a_replacement_during_a_run_follows_the_run() -> Result {
         }
     });
     let task = task.register()?;
-    let job = task.schedule(1).id("x").push().wait_blocking()?;
+    let job = task.schedule(1).id("x").push().block_on()?;
     sim.advance(SECOND);
     let again = task.schedule(2).id("x").replace();
-    let _ = again.delay(SECOND * 10).wait_blocking()?;
+    let _ = again.delay(SECOND * 10).block_on()?;
     assert_eq!(job.status(), JobStatus::Running);
     sim.advance(SECOND * 4);
     assert_eq!(
@@ -187,10 +187,10 @@ fn a_replacement_whose_time_passes_during_the_run_starts_when_the_run_ends() -> 
         }
     });
     let task = task.register()?;
-    let _ = task.schedule(1).id("x").push().wait_blocking()?;
+    let _ = task.schedule(1).id("x").push().block_on()?;
     sim.advance(SECOND);
     let again = task.schedule(2).id("x").replace();
-    let _ = again.delay(SECOND).wait_blocking()?;
+    let _ = again.delay(SECOND).block_on()?;
     sim.advance(MINUTE);
     assert_eq!(log.entries(), [(0, 1), (5, 2)]);
     Ok(())
@@ -208,10 +208,10 @@ fn a_replacement_of_a_job_that_waits_for_a_retry_begins_with_the_first_attempt()
         }
     });
     let task = task.retry(Backoff::fixed(1, MINUTE)).register()?;
-    let job = task.schedule(1).id("x").push().wait_blocking()?;
+    let job = task.schedule(1).id("x").push().block_on()?;
     sim.run_until_stalled();
     let again = task.schedule(2).id("x").replace();
-    let _ = again.delay(SECOND).wait_blocking()?;
+    let _ = again.delay(SECOND).block_on()?;
     sim.advance(HOUR);
     assert_eq!(log.entries(), [(1, 1), (2, 1), (2, 2)]);
     assert_eq!(job.status(), JobStatus::Failed);
@@ -223,12 +223,12 @@ fn a_recurring_job_keeps_its_progress_unless_its_start_date_changed() -> Result 
     let (mut sim, task, _) = task_that_logs()?;
     let start = datetime!(2000-01-01 0:00:10 UTC);
     let schedule = task.schedule(1).id("x").start_date(start);
-    let job = schedule.every(SECOND * 10).wait_blocking()?;
+    let job = schedule.every(SECOND * 10).block_on()?;
     sim.advance(SECOND * 30);
     assert_eq!(job.last_run().unwrap().number, 3);
     let again = |start| {
         let schedule = task.schedule(2).id("x").replace().start_date(start);
-        schedule.every(SECOND * 5).wait_blocking()
+        schedule.every(SECOND * 5).block_on()
     };
     let _ = again(start)?;
     assert_eq!(job.last_run().unwrap().number, 3);
@@ -253,9 +253,9 @@ fn a_replacement_keeps_the_count_of_failures_in_a_row() -> Result {
             .max_failures(3)
             .every(SECOND)
     };
-    let job = schedule().wait_blocking()?;
+    let job = schedule().block_on()?;
     sim.advance(SECOND * 2);
-    let _ = schedule().wait_blocking()?;
+    let _ = schedule().block_on()?;
     sim.advance(SECOND);
     assert_eq!(job.status(), JobStatus::PermanentlyFailed);
     Ok(())
@@ -265,12 +265,12 @@ fn a_replacement_keeps_the_count_of_failures_in_a_row() -> Result {
 fn a_job_can_become_recurring_and_single_again() -> Result {
     let (mut sim, task, log) = task_that_logs()?;
     let schedule = task.schedule(1).id("x");
-    let job = schedule.delay(SECOND * 10).wait_blocking()?;
+    let job = schedule.delay(SECOND * 10).block_on()?;
     let again = task.schedule(2).id("x").replace();
-    let _ = again.every(SECOND).wait_blocking()?;
+    let _ = again.every(SECOND).block_on()?;
     sim.advance(SECOND * 2);
     let again = task.schedule(3).id("x").replace();
-    let _ = again.delay(SECOND * 5).wait_blocking()?;
+    let _ = again.delay(SECOND * 5).block_on()?;
     sim.advance(MINUTE);
     assert_eq!(log.entries(), [(1, 2), (2, 2), (7, 3)]);
     assert_eq!(job.status(), JobStatus::Success);
@@ -292,9 +292,9 @@ fn a_job_that_is_replaced_while_it_fires_runs_with_the_last_arguments() -> Resul
     let task = task.register()?;
     for round in 0..200 {
         let id = format!("job {round}");
-        let mut last = task.schedule(0).id(&id).push().wait_blocking()?;
+        let mut last = task.schedule(0).id(&id).push().block_on()?;
         for x in 1..=10 {
-            last = task.schedule(x).id(&id).replace().push().wait_blocking()?;
+            last = task.schedule(x).id(&id).replace().push().block_on()?;
         }
         assert_eq!(last.wait_blocking(), JobStatus::Success);
         assert_eq!(*last.result()?, 10);
@@ -312,12 +312,12 @@ fn a_panic_in_the_drop_of_unused_replacement_arguments_is_caught() -> Result {
         .app()
         .task("t", |_: Option<Bomb>| std::future::pending::<()>());
     let task = task.register()?;
-    let job = task.schedule(None).id("x").push().wait_blocking()?;
+    let job = task.schedule(None).id("x").push().block_on()?;
     sim.run_until_stalled();
     assert_eq!(job.status(), JobStatus::Running);
     let again = task.schedule(Some(Bomb)).id("x").replace();
-    let _ = again.delay(HOUR).wait_blocking()?;
-    assert!(job.abort().wait_blocking()?);
+    let _ = again.delay(HOUR).block_on()?;
+    assert!(job.abort().block_on()?);
     assert_eq!(job.status(), JobStatus::Cancelled);
     Ok(())
 }
@@ -335,15 +335,15 @@ fn a_job_that_is_replaced_and_then_cancelled_in_its_run_ends_with_that_run() -> 
         let task = task.register()?;
         let counter = DropCounter::default();
         let first = task.schedule((1, DropCounter::default()));
-        let job = first.id("x").push().wait_blocking()?;
+        let job = first.id("x").push().block_on()?;
         sim.run_until_stalled();
         let again = task.schedule((2, counter.clone())).id("x").replace();
-        let _ = again.delay(SECOND).wait_blocking()?;
+        let _ = again.delay(SECOND).block_on()?;
         if is_by_the_stop {
             assert!(sim.shutdown(MINUTE).is_empty());
         } else {
-            assert!(job.cancel().wait_blocking()?);
-            assert!(!job.cancel().wait_blocking()?, "it is cancelled already");
+            assert!(job.cancel().block_on()?);
+            assert!(!job.cancel().block_on()?, "it is cancelled already");
             assert_eq!(job.status(), JobStatus::Running);
             sim.advance(HOUR);
         }
@@ -358,14 +358,14 @@ fn a_replacement_that_gives_up_a_retry_wakes_the_waiters_for_the_run() -> Result
     let mut sim = Simulation::new();
     let task = sim.app().task("t", async || Err::<(), _>("no"));
     let task = task.retry(Backoff::fixed(3, HOUR)).register()?;
-    let job = task.schedule(()).id("x").every(SECOND).wait_blocking()?;
+    let job = task.schedule(()).id("x").every(SECOND).block_on()?;
     let mut waiting = job.next_run();
     sim.advance(SECOND);
     let (wakes, waker) = WakeCounter::new();
     let polled = poll_with(&mut waiting, &waker);
     assert!(polled.is_pending(), "a retry is left");
     let again = task.schedule(()).id("x").replace();
-    let _ = again.every(MINUTE).wait_blocking()?;
+    let _ = again.every(MINUTE).block_on()?;
     assert_eq!(wakes.count(), 1);
     assert!(poll_with(&mut waiting, &waker).is_ready());
     Ok(())
@@ -391,11 +391,11 @@ fn a_replacement_while_the_arguments_are_cloned_follows_the_run() -> Result {
     let task = task.register()?;
     let hook = Hook::default();
     let schedule = task.schedule(Hooked(1, hook.clone())).id("x");
-    let job = schedule.every(SECOND).wait_blocking()?;
+    let job = schedule.every(SECOND).block_on()?;
     let again = task.clone();
     *hook.lock().unwrap() = Some(Box::new(move || {
         let schedule = again.schedule(Hooked(2, Hook::default())).id("x").replace();
-        let _ = schedule.every(MINUTE).wait_blocking().unwrap();
+        let _ = schedule.every(MINUTE).block_on().unwrap();
     }));
     sim.advance(MINUTE + SECOND);
     assert_eq!(log.entries(), [(1, 1), (61, 2)]);
@@ -422,13 +422,13 @@ fn the_drop_of_replaced_arguments_may_look_at_their_job() -> Result {
         clock.sleep(SECOND)
     });
     let task = task.register()?;
-    let job = task.schedule(None).id("x").every(MINUTE).wait_blocking()?;
+    let job = task.schedule(None).id("x").every(MINUTE).block_on()?;
     let any = sim.app().find_job("x").unwrap();
     let log = Log::new();
     let replace = || {
         let looks = Looks(any.clone(), log.clone());
         let schedule = task.schedule(Some(looks)).id("x").replace();
-        schedule.every(MINUTE).wait_blocking()
+        schedule.every(MINUTE).block_on()
     };
     // Two replacements while the job waits, and two during a run.
     let _ = (replace()?, replace()?);
@@ -451,11 +451,11 @@ fn an_abort_drops_the_arguments_of_the_run_and_of_the_replacement() -> Result {
     });
     let task = task.register()?;
     let (now, then) = (DropCounter::default(), DropCounter::default());
-    let job = task.schedule(now.clone()).id("x").push().wait_blocking()?;
+    let job = task.schedule(now.clone()).id("x").push().block_on()?;
     sim.run_until_stalled();
     let next = task.schedule(then.clone()).id("x").replace();
-    let _ = next.delay(HOUR).wait_blocking()?;
-    assert!(job.abort().wait_blocking()?);
+    let _ = next.delay(HOUR).block_on()?;
+    assert!(job.abort().block_on()?);
     sim.run_until_stalled();
     assert_eq!((now.alive(), then.alive()), (0, 0));
     Ok(())
@@ -472,11 +472,11 @@ fn a_time_whose_run_goes_on_does_not_run_again_after_a_step_back_and_a_replaceme
     });
     let task = task.register()?;
     let schedule = || task.schedule(()).id("x").replace().misfire(Misfire::Skip);
-    let _ = schedule().cron("@hourly").wait_blocking()?;
+    let _ = schedule().cron("@hourly").block_on()?;
     sim.set_wall(datetime!(2000-01-01 4:30 UTC));
     sim.advance(MINUTE * 30);
     sim.set_wall(datetime!(2000-01-01 4:30 UTC));
-    let _ = schedule().cron("@hourly").wait_blocking()?;
+    let _ = schedule().cron("@hourly").block_on()?;
     sim.advance(HOUR * 2);
     assert_eq!(log.entries(), [5, 6]);
     Ok(())
@@ -488,13 +488,13 @@ fn a_running_job_that_is_replaced_to_start_over_has_no_result_after_the_run() ->
     let clock = sim.clock();
     let task = sim.app().task("t", move || clock.sleep(SECOND));
     let task = task.register()?;
-    let job = task.schedule(()).id("x").every(MINUTE).wait_blocking()?;
+    let job = task.schedule(()).id("x").every(MINUTE).block_on()?;
     sim.advance(MINUTE + SECOND);
     assert!(job.result().is_ok());
     sim.advance(MINUTE - SECOND);
     assert_eq!(job.status(), JobStatus::Running);
     let again = task.schedule(()).id("x").replace();
-    let _ = again.delay(HOUR).wait_blocking()?;
+    let _ = again.delay(HOUR).block_on()?;
     sim.advance(SECOND);
     assert_eq!(job.status(), JobStatus::Scheduled);
     assert!(matches!(job.result(), Err(JobError::NotCompleted)));
@@ -505,11 +505,11 @@ fn a_running_job_that_is_replaced_to_start_over_has_no_result_after_the_run() ->
 fn cron_expression_returns_the_present_expression() -> Result {
     let (sim, task, _) = task_that_logs()?;
     let schedule = || task.schedule(1).id("x").replace();
-    let job = schedule().delay(HOUR).wait_blocking()?;
+    let job = schedule().delay(HOUR).block_on()?;
     assert_eq!(job.cron_expression(), None);
-    let _ = schedule().cron("@hourly").wait_blocking()?;
+    let _ = schedule().cron("@hourly").block_on()?;
     assert_eq!(job.cron_expression(), Some("@hourly"));
-    let _ = schedule().every(HOUR).wait_blocking()?;
+    let _ = schedule().every(HOUR).block_on()?;
     assert_eq!(job.cron_expression(), None);
     drop(sim);
     Ok(())
@@ -525,12 +525,12 @@ fn the_drop_of_refused_replacement_arguments_may_panic_and_look_at_the_job() -> 
         });
     let task = task.register()?;
     let schedule = task.schedule((None, None)).id("x");
-    let job = schedule.every(SECOND).wait_blocking()?;
+    let job = schedule.every(SECOND).block_on()?;
     sim.advance(SECOND);
-    assert!(job.cancel().wait_blocking()?);
+    assert!(job.cancel().block_on()?);
     let looks = Looks(sim.app().find_job("x").unwrap(), Log::new());
     let again = task.schedule((Some(looks), Some(Bomb))).id("x").replace();
-    let refused = again.every(SECOND).wait_blocking();
+    let refused = again.every(SECOND).block_on();
     assert!(matches!(refused, Err(ScheduleError::JobEnding { .. })));
     Ok(())
 }
@@ -542,14 +542,14 @@ fn next_run_returns_the_first_run_of_a_job_that_starts_over() -> Result {
     let mut sim = Simulation::new();
     let start = time::macros::datetime!(2000-01-01 0:00:30 UTC);
     let task = sim.app().task("t", || async {}).register()?;
-    let job = task.schedule(()).id("x").every(SECOND).wait_blocking()?;
+    let job = task.schedule(()).id("x").every(SECOND).block_on()?;
     sim.advance(SECOND * 3);
     let next = job.next_run();
     let schedule = task.schedule(()).id("x").replace().start_date(start);
-    let _ = schedule.every(SECOND).wait_blocking()?;
+    let _ = schedule.every(SECOND).block_on()?;
     sim.advance(SECOND * 27);
     assert_eq!(
-        next.wait_blocking().unwrap().number,
+        next.block_on().unwrap().number,
         1,
         "the job has started over"
     );
@@ -571,12 +571,12 @@ fn a_run_that_fails_after_its_job_was_replaced_counts() -> Result {
     });
     let task = task.retry(Backoff::fixed(5, HOUR)).register()?;
     let schedule = || task.schedule(()).id("x").replace().every(SECOND * 10);
-    let job = schedule().wait_blocking()?;
+    let job = schedule().block_on()?;
     sim.advance(SECOND * 10);
     let next = job.next_run();
-    let _ = schedule().wait_blocking()?;
+    let _ = schedule().block_on()?;
     sim.advance(SECOND);
-    let run = next.wait_blocking().unwrap();
+    let run = next.block_on().unwrap();
     assert_eq!((run.number, run.status), (1, JobStatus::Failed));
     Ok(())
 }
@@ -587,11 +587,11 @@ fn a_run_that_fails_after_its_job_was_replaced_counts() -> Result {
 fn a_waiting_job_that_starts_over_has_no_result() -> Result {
     let mut sim = Simulation::new();
     let task = sim.app().task("t", async |x: u8| x).register()?;
-    let job = task.schedule(1).id("x").every(SECOND).wait_blocking()?;
+    let job = task.schedule(1).id("x").every(SECOND).block_on()?;
     sim.advance(SECOND);
     assert_eq!(*job.result()?, 1);
     let again = task.schedule(2).id("x").replace();
-    let _ = again.delay(SECOND).wait_blocking()?;
+    let _ = again.delay(SECOND).block_on()?;
     assert!(matches!(job.result(), Err(jobber::JobError::NotCompleted)));
     sim.advance(SECOND);
     assert_eq!(*job.result()?, 2);
@@ -610,7 +610,7 @@ fn many_threads_that_replace_one_id_never_get_a_duplicate_error() -> Result {
             scope.spawn(|| {
                 for n in 0..2_000 {
                     let submit = task.schedule(n).id("x").replace().push();
-                    if let Err(error) = submit.wait_blocking() {
+                    if let Err(error) = submit.block_on() {
                         failed.lock().unwrap().push(error.to_string());
                     }
                 }
@@ -630,14 +630,14 @@ fn replacing_a_job_while_it_ends_never_gets_a_duplicate_error() -> Result {
         .executor(|job: JobFuture| futures_lite::future::block_on(job))
         .build()?;
     let task = app.task("t", async |_: u32| {}).register()?;
-    app.start().wait_blocking()?;
+    app.start().block_on()?;
     thread::scope(|scope| {
         let threads: Vec<_> = (0..4)
             .map(|_| {
                 scope.spawn(|| {
                     (0..30_000).try_for_each(|n| {
                         let submit = task.schedule(n).id("x").replace().push();
-                        submit.wait_blocking().map(drop)
+                        submit.block_on().map(drop)
                     })
                 })
             })
@@ -656,14 +656,14 @@ fn forty_thousand_replacements_by_two_expressions_do_not_overflow_the_stack() ->
     let sim = Simulation::new();
     let task = sim.app().task("t", || async {}).register()?;
     let crons = ["@daily", "@hourly"];
-    let mut job = task.schedule(()).id("x").cron(crons[0]).wait_blocking()?;
+    let mut job = task.schedule(()).id("x").cron(crons[0]).block_on()?;
     for n in 1..40_000 {
         job = task
             .schedule(())
             .id("x")
             .replace()
             .cron(crons[n % 2])
-            .wait_blocking()?;
+            .block_on()?;
     }
     assert_eq!(job.cron_expression(), Some("@hourly"));
     Ok(())
@@ -676,11 +676,11 @@ fn a_run_whose_retry_a_replacement_gives_up_counts_as_failed() -> Result {
     let task = sim.app().task("t", async || Err::<(), _>("no"));
     let task = task.retry(Backoff::fixed(5, HOUR)).register()?;
     let schedule = || task.schedule(()).id("x").replace().every(MINUTE);
-    let job = schedule().wait_blocking()?;
+    let job = schedule().block_on()?;
     sim.advance(MINUTE);
     let next = job.next_run();
-    let _ = schedule().wait_blocking()?;
-    let run = next.wait_blocking().unwrap();
+    let _ = schedule().block_on()?;
+    let run = next.block_on().unwrap();
     assert_eq!((run.number, run.status), (1, JobStatus::Failed));
     Ok(())
 }
@@ -693,12 +693,12 @@ fn next_run_goes_on_waiting_when_a_replaced_job_starts_over() -> Result {
     let clock = sim.clock();
     let slow = sim.app().task("slow", move || clock.sleep(SECOND * 2));
     let slow = slow.register()?;
-    let job = slow.schedule(()).id("x").every(MINUTE).wait_blocking()?;
+    let job = slow.schedule(()).id("x").every(MINUTE).block_on()?;
     sim.advance(MINUTE);
     assert_eq!(job.status(), JobStatus::Running);
     let start = sim.clock().wall() + 3 * MINUTE;
     let again = slow.schedule(()).id("x").replace().start_date(start);
-    let _ = again.every(MINUTE).wait_blocking()?;
+    let _ = again.every(MINUTE).block_on()?;
 
     let mut next = job.next_run();
     sim.advance(MINUTE);

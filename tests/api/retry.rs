@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::support::{HOUR, Log, MINUTE, Result, SECOND, seconds};
 use jobber::testing::{ManualClock, Simulation};
-use jobber::{Abort, Backoff, BoxError, Job, JobContext, JobError, JobStatus, RetryAfter};
+use jobber::{Backoff, BoxError, Job, JobContext, JobError, JobStatus, NoRetry, RetryAfter};
 
 /// The seconds at which the attempts of a task start that succeeds in attempt `good`.
 fn attempt_times(backoff: Backoff, good: u32) -> Result<(Vec<u64>, JobStatus)> {
@@ -21,7 +21,7 @@ fn attempt_times(backoff: Backoff, good: u32) -> Result<(Vec<u64>, JobStatus)> {
         }
     });
     let task = task.retry(backoff).register()?;
-    let job = task.schedule(()).push().wait_blocking()?;
+    let job = task.schedule(()).push().block_on()?;
     sim.advance(HOUR);
     Ok((log.entries(), job.status()))
 }
@@ -54,7 +54,7 @@ fn a_task_without_a_backoff_is_not_retried() -> Result {
     let mut sim = Simulation::new();
     let task = sim.app().task("t", async || Err::<(), _>("no"));
     let task = task.register()?;
-    let job = task.schedule(()).push().wait_blocking()?;
+    let job = task.schedule(()).push().block_on()?;
     sim.run_until_stalled();
     assert_eq!(job.status(), JobStatus::Failed);
     Ok(())
@@ -65,7 +65,7 @@ fn a_job_between_attempts_is_scheduled_and_has_no_result() -> Result {
     let mut sim = Simulation::new();
     let task = sim.app().task("t", async || Err::<(), _>("no"));
     let task = task.retry(Backoff::fixed(1, MINUTE)).register()?;
-    let job = task.schedule(()).push().wait_blocking()?;
+    let job = task.schedule(()).push().block_on()?;
     let start = job.exec_at();
     sim.run_until_stalled();
     assert_eq!(
@@ -84,7 +84,7 @@ fn a_panic_is_retried() -> Result {
         assert!(cx.attempt() > 1, "the first")
     });
     let task = task.retry(Backoff::fixed(1, SECOND)).register()?;
-    let job = task.schedule(()).push().wait_blocking()?;
+    let job = task.schedule(()).push().block_on()?;
     sim.advance(SECOND);
     assert_eq!(job.status(), JobStatus::Success);
     Ok(())
@@ -102,7 +102,7 @@ fn retry_after_replaces_the_delay_and_counts_as_a_retry() -> Result {
         }
     });
     let task = task.retry(Backoff::fixed(2, SECOND)).register()?;
-    let job = task.schedule(()).push().wait_blocking()?;
+    let job = task.schedule(()).push().block_on()?;
     sim.advance(HOUR);
     assert_eq!(log.entries(), [0, 60, 120]);
     assert_eq!(job.status(), JobStatus::Failed);
@@ -120,10 +120,10 @@ fn retry_after_replaces_the_delay_and_counts_as_a_retry() -> Result {
 fn an_abort_error_is_not_retried() -> Result {
     let mut sim = Simulation::new();
     let task = sim.app().task("t", async || {
-        Err::<(), BoxError>(Abort::new("no such card").into())
+        Err::<(), BoxError>(NoRetry::new("no such card").into())
     });
     let task = task.retry(Backoff::fixed(5, SECOND)).register()?;
-    let job = task.schedule(()).push().wait_blocking()?;
+    let job = task.schedule(()).push().block_on()?;
     sim.run_until_stalled();
     assert_eq!(job.status(), JobStatus::Failed);
     assert_eq!(
@@ -153,7 +153,7 @@ fn every_attempt_has_the_same_arguments_id_and_nominal_time() -> Result {
         }
     });
     let task = task.retry(Backoff::fixed(2, SECOND)).register()?;
-    let job = task.schedule("x".into()).delay(SECOND).wait_blocking()?;
+    let job = task.schedule("x".into()).delay(SECOND).block_on()?;
     let expected = ("x".to_string(), job.id().to_string(), job.exec_at(), 1);
     sim.advance(MINUTE);
     assert_eq!(log.entries(), vec![expected; 3]);
@@ -169,7 +169,7 @@ fn jitter_shortens_each_delay_by_a_random_part_of_its_share() -> Result {
         .register()?;
     let mut delays = Vec::new();
     for _ in 0..50 {
-        let job = task.schedule(()).push().wait_blocking()?;
+        let job = task.schedule(()).push().block_on()?;
         let start = job.exec_at();
         sim.run_until_stalled();
         delays.push(job.exec_at() - start);
@@ -197,15 +197,15 @@ fn a_waiting_retry_holds_no_thread() -> Result {
     });
     let failing = failing.retry(Backoff::fixed(1, MINUTE)).register()?;
     let other = app.task("other", || async {}).register()?;
-    app.start().wait_blocking()?;
-    let job = failing.schedule(()).push().wait_blocking()?;
+    app.start().block_on()?;
+    let job = failing.schedule(()).push().block_on()?;
     // The pool's one thread is free for other jobs.
     while job.exec_at() == time::macros::datetime!(2000-01-01 0:00 UTC) {
         assert!(
             other
                 .schedule(())
                 .push()
-                .wait_blocking()?
+                .block_on()?
                 .wait_blocking()
                 .is_final()
         );
@@ -229,7 +229,7 @@ fn a_recurring_job_retries_within_its_run() -> Result {
     });
     let task = task.retry(Backoff::fixed(1, SECOND)).register()?;
     let schedule = task.schedule(()).max_runs(2);
-    let job = schedule.every(SECOND * 10).wait_blocking()?;
+    let job = schedule.every(SECOND * 10).block_on()?;
     sim.advance(MINUTE);
     assert_eq!(
         log.entries(),
@@ -246,21 +246,21 @@ fn a_retry_after_the_longest_duration_waits_for_ever_and_can_be_cancelled() -> R
         Err::<(), BoxError>(RetryAfter(Duration::MAX).into())
     });
     let task = task.retry(Backoff::fixed(1, SECOND)).register()?;
-    let job = task.schedule(()).push().wait_blocking()?;
+    let job = task.schedule(()).push().block_on()?;
     sim.advance(HOUR);
     assert_eq!(job.status(), JobStatus::Scheduled);
-    assert!(job.cancel().wait_blocking()?);
+    assert!(job.cancel().block_on()?);
     Ok(())
 }
 
 #[test]
 fn the_reason_of_an_abort_error_is_its_source() -> Result {
     let mut sim = Simulation::new();
-    let abort = || Abort::new(std::io::Error::other("the card is gone"));
+    let abort = || NoRetry::new(std::io::Error::other("the card is gone"));
     let task = sim
         .app()
         .task("t", move || std::future::ready(Err::<(), _>(abort())));
-    let job = task.register()?.schedule(()).push().wait_blocking()?;
+    let job = task.register()?.schedule(()).push().block_on()?;
     sim.run_until_stalled();
     let error = job.result().unwrap_err();
     let abort = error.source().unwrap();
@@ -285,7 +285,7 @@ fn a_backoff_factor_of_zero_delays_the_first_retry_only() -> Result {
         .register()?
         .schedule(())
         .push()
-        .wait_blocking()?;
+        .block_on()?;
     sim.advance(SECOND);
     assert_eq!(log.entries(), [0, 1, 1, 1]);
     Ok(())
@@ -321,7 +321,7 @@ fn the_source_of_an_error_may_look_at_its_job() -> Result {
         }
     });
     let task = task.retry(Backoff::fixed(1, SECOND)).register()?;
-    let _ = job.set(task.schedule(()).push().wait_blocking()?);
+    let _ = job.set(task.schedule(()).push().block_on()?);
     sim.advance(MINUTE);
     assert_eq!(job.get().map(|job| job.status()), Some(JobStatus::Failed));
     Ok(())

@@ -18,10 +18,10 @@ fn jobs_that_have_not_run_are_cancelled_and_their_arguments_dropped() -> Result 
     let mut sim = Simulation::new();
     let task = sim.app().task("t", async |_: DropCounter| {}).register()?;
     let counter = DropCounter::default();
-    let pushed = task.schedule(counter.clone()).push().wait_blocking()?;
-    let delayed = task.schedule(counter.clone()).delay(HOUR).wait_blocking()?;
+    let pushed = task.schedule(counter.clone()).push().block_on()?;
+    let delayed = task.schedule(counter.clone()).delay(HOUR).block_on()?;
     let submit = task.schedule(counter.clone()).every(SECOND);
-    let recurring = submit.wait_blocking()?;
+    let recurring = submit.block_on()?;
     assert_eq!(sim.shutdown(HOUR), []);
     for job in [pushed, delayed, recurring] {
         assert_eq!(job.status(), JobStatus::Cancelled);
@@ -38,7 +38,7 @@ fn running_attempts_end_within_the_grace() -> Result {
     let clock = sim.clock();
     let task = sim.app().task("t", move || clock.sleep(SECOND * 5));
     let task = task.register()?;
-    let job = task.schedule(()).push().wait_blocking()?;
+    let job = task.schedule(()).push().block_on()?;
     sim.run_until_stalled();
     assert_eq!(sim.shutdown(SECOND * 10), []);
     assert_eq!(job.status(), JobStatus::Success);
@@ -51,7 +51,7 @@ fn an_attempt_that_outlasts_the_grace_is_left_running_and_returned() -> Result {
     let mut sim = Simulation::new();
     let clock = sim.clock();
     let task = sim.app().task("t", move || clock.sleep(HOUR)).register()?;
-    let job = task.schedule(()).id("slow").push().wait_blocking()?;
+    let job = task.schedule(()).id("slow").push().block_on()?;
     sim.run_until_stalled();
     assert_eq!(sim.shutdown(SECOND), [("slow".into(), JobStatus::Running)]);
     assert_eq!(sim.elapsed(), SECOND);
@@ -60,7 +60,7 @@ fn an_attempt_that_outlasts_the_grace_is_left_running_and_returned() -> Result {
         JobStatus::Running,
         "its waiters return"
     );
-    assert_eq!(job.next_run().wait_blocking(), None);
+    assert_eq!(job.next_run().block_on(), None);
     sim.advance(HOUR);
     assert_eq!(job.status(), JobStatus::Success, "it was left running");
     Ok(())
@@ -71,12 +71,12 @@ fn shutdown_sets_the_token_of_a_running_attempt() -> Result {
     let mut sim = Simulation::new();
     let task = sim.app().task("t", async |cx: JobContext| {
         let stop = cx.stop_token();
-        let before = stop.is_stopped();
+        let before = stop.is_stop_requested();
         stop.stopped().await;
-        (before, stop.is_stopped())
+        (before, stop.is_stop_requested())
     });
     let task = task.register()?;
-    let job = task.schedule(()).push().wait_blocking()?;
+    let job = task.schedule(()).push().block_on()?;
     sim.run_until_stalled();
     assert_eq!(sim.shutdown(HOUR), []);
     assert_eq!(*job.result()?, (false, true));
@@ -91,11 +91,11 @@ fn a_token_that_is_taken_during_shutdown_is_set() -> Result {
         let sleep = clock.sleep(SECOND);
         async move {
             sleep.await;
-            cx.stop_token().is_stopped()
+            cx.stop_token().is_stop_requested()
         }
     });
     let task = task.register()?;
-    let job = task.schedule(()).push().wait_blocking()?;
+    let job = task.schedule(()).push().block_on()?;
     sim.run_until_stalled();
     sim.shutdown(HOUR);
     assert!(*job.result()?);
@@ -110,11 +110,11 @@ fn a_token_that_the_job_that_shuts_down_takes_is_set() -> Result {
         let app = app.clone();
         async move {
             assert!(future::poll_once(app.shutdown(HOUR)).await.is_none());
-            cx.stop_token().is_stopped()
+            cx.stop_token().is_stop_requested()
         }
     });
     let task = task.register()?;
-    let job = task.schedule(()).push().wait_blocking()?;
+    let job = task.schedule(()).push().block_on()?;
     sim.run_until_stalled();
     assert!(*job.result()?);
     Ok(())
@@ -132,7 +132,7 @@ fn a_failure_during_the_grace_is_not_retried() -> Result {
         }
     });
     let task = task.retry(Backoff::fixed(5, SECOND)).register()?;
-    let job = task.schedule(()).push().wait_blocking()?;
+    let job = task.schedule(()).push().block_on()?;
     sim.run_until_stalled();
     assert_eq!(sim.shutdown(HOUR), []);
     assert_eq!((job.status(), sim.elapsed()), (JobStatus::Failed, SECOND));
@@ -146,7 +146,7 @@ fn shutdown_ends_a_recurring_job_with_its_current_run() -> Result {
     let task = sim.app().task("t", move || clock.sleep(SECOND * 5));
     let task = task.register()?;
     let schedule = task.schedule(()).misfire(Misfire::All(9));
-    let job = schedule.every(SECOND).wait_blocking()?;
+    let job = schedule.every(SECOND).block_on()?;
     sim.advance(SECOND * 2);
     assert_eq!(sim.shutdown(HOUR), []);
     assert_eq!(job.status(), JobStatus::Cancelled);
@@ -160,7 +160,7 @@ fn timeouts_still_hold_during_the_grace() -> Result {
     let mut sim = Simulation::new();
     let task = sim.app().task("t", std::future::pending::<()>);
     let task = task.timeout(SECOND * 5).register()?;
-    let job = task.schedule(()).push().wait_blocking()?;
+    let job = task.schedule(()).push().block_on()?;
     sim.run_until_stalled();
     assert_eq!(sim.shutdown(HOUR), []);
     assert_eq!(
@@ -177,22 +177,22 @@ fn shutdown_wakes_the_threads_that_wait() -> Result {
         .executor(|job| smol::spawn(job).detach())
         .build()?;
     let task = app.task("t", std::future::pending::<()>).register()?;
-    app.start().wait_blocking()?;
-    let running = task.schedule(()).push().wait_blocking()?;
-    let waiting = task.schedule(()).delay(HOUR).wait_blocking()?;
+    app.start().block_on()?;
+    let running = task.schedule(()).push().block_on()?;
+    let waiting = task.schedule(()).delay(HOUR).block_on()?;
     let threads = [&running, &waiting].map(|job| {
         let job = job.clone();
         thread::spawn(move || job.wait_blocking())
     });
     let all = thread::spawn({
         let app = app.clone();
-        move || app.wait_all().wait_blocking()
+        move || app.wait_all().block_on()
     });
     let mut events = app.events();
     while running.status() != JobStatus::Running {
         events.next_blocking();
     }
-    let left = app.shutdown(Duration::ZERO).wait_blocking();
+    let left = app.shutdown(Duration::ZERO).block_on();
     assert_eq!(left, [(running.id().clone(), JobStatus::Running)]);
     let ends = threads.map(|thread| thread.join().unwrap());
     assert_eq!(ends, [JobStatus::Running, JobStatus::Cancelled]);
@@ -203,10 +203,10 @@ fn shutdown_wakes_the_threads_that_wait() -> Result {
 #[test]
 fn an_app_can_be_shut_down_twice_and_before_its_start() -> Result {
     let app = Jobber::builder().build()?;
-    assert_eq!(app.shutdown(HOUR).wait_blocking(), []);
-    assert_eq!(app.shutdown(HOUR).wait_blocking(), []);
+    assert_eq!(app.shutdown(HOUR).block_on(), []);
+    assert_eq!(app.shutdown(HOUR).block_on(), []);
     let app = Jobber::builder().build()?;
-    app.start().wait_blocking()?;
+    app.start().block_on()?;
     assert_eq!(smol::block_on(app.shutdown(HOUR)), []);
     assert_eq!(smol::block_on(app.shutdown(HOUR)), []);
     Ok(())
@@ -217,11 +217,11 @@ fn an_attempt_that_is_left_on_the_built_in_pool_fails_when_the_pool_ends() -> Re
     let app = started_app()?;
     let task = app.task("t", std::future::pending::<()>).register()?;
     let mut events = app.events();
-    let job = task.schedule(()).push().wait_blocking()?;
+    let job = task.schedule(()).push().block_on()?;
     while job.status() != JobStatus::Running {
         events.next_blocking();
     }
-    let left = app.shutdown(Duration::ZERO).wait_blocking();
+    let left = app.shutdown(Duration::ZERO).block_on();
     assert_eq!(left, [(job.id().clone(), JobStatus::Running)]);
     // The threads of the pool end by themselves; the last one drops the future.
     wait_until(|| job.is_done());
@@ -251,8 +251,8 @@ fn dropping_the_last_handle_of_an_app_drops_its_executor() -> Result {
     let (dropped, is_dropped) = mpsc::channel();
     let app = Jobber::builder().executor(Watched(dropped)).build()?;
     let task = app.task("t", || async {}).register()?;
-    app.start().wait_blocking()?;
-    let job = task.schedule(()).delay(HOUR).wait_blocking()?;
+    app.start().block_on()?;
+    let job = task.schedule(()).delay(HOUR).block_on()?;
     let clone = app.clone();
     drop(app);
     assert!(is_dropped.try_recv().is_err(), "another handle is alive");
@@ -275,10 +275,10 @@ fn an_app_can_be_dropped_by_a_job_of_its_own() -> Result {
         }
     });
     let task = task.register()?;
-    app.start().wait_blocking()?;
+    app.start().block_on()?;
     let submit = task.schedule(()).delay(Duration::from_millis(1));
     *held.lock().unwrap() = Some(app);
-    let job = submit.wait_blocking()?;
+    let job = submit.block_on()?;
     is_dropped.recv_timeout(Duration::from_secs(60))?;
     // The app may have stopped before the run ended.
     assert!(matches!(
@@ -295,7 +295,7 @@ fn wait_all_ends_with_the_last_job_with_or_without_a_name() -> Result {
     for is_named in [true, false] {
         let schedule = task.schedule(());
         let schedule = if is_named { schedule.id("x") } else { schedule };
-        let _ = schedule.delay(SECOND).wait_blocking()?;
+        let _ = schedule.delay(SECOND).block_on()?;
         let (woken, waker) = WakeCounter::new();
         let app = sim.app().clone();
         let mut all = app.wait_all();
@@ -311,7 +311,7 @@ fn wait_all_ends_with_the_last_job_with_or_without_a_name() -> Result {
 fn wait_all_ends_with_the_app_although_a_job_goes_on() -> Result {
     let mut sim = Simulation::new();
     let task = sim.app().task("t", future::pending::<()>).register()?;
-    let _ = task.schedule(()).push().wait_blocking()?;
+    let _ = task.schedule(()).push().block_on()?;
     sim.run_until_stalled();
     let (woken, waker) = WakeCounter::new();
     let app = sim.app().clone();
@@ -342,9 +342,9 @@ fn wait_all_waits_for_the_jobs_that_jobs_schedule() -> Result {
     });
     let chain = chain.register()?;
     let _ = itself.set(chain.clone());
-    app.start().wait_blocking()?;
-    let _ = chain.schedule(100).push().wait_blocking()?;
-    app.wait_all().wait_blocking();
+    app.start().block_on()?;
+    let _ = chain.schedule(100).push().block_on()?;
+    app.wait_all().block_on();
     assert_eq!(log.entries(), (0..=100).rev().collect::<Vec<_>>());
     Ok(())
 }
@@ -373,8 +373,8 @@ fn a_shutdown_waits_for_the_timer_unless_the_timer_thread_calls_it() -> Result {
             .clock(clock.clone())
             .build()?;
         let task = app.task("t", async || {}).register()?;
-        app.start().wait_blocking()?;
-        let job = task.schedule(()).delay(SECOND).wait_blocking()?;
+        app.start().block_on()?;
+        let job = task.schedule(()).delay(SECOND).block_on()?;
         if is_by_the_timer {
             *stops.lock().unwrap() = Some(app.clone());
         }
@@ -385,7 +385,7 @@ fn a_shutdown_waits_for_the_timer_unless_the_timer_thread_calls_it() -> Result {
         let stopped = poll(&mut stop);
         assert!(stopped.is_none(), "the timer is in the executor");
         drop(open);
-        stop.wait_blocking();
+        stop.block_on();
         assert!(job.is_done());
     }
     Ok(())
@@ -402,11 +402,11 @@ fn a_panic_in_the_drop_of_the_executor_is_caught() -> Result {
     }
     let app = Jobber::builder().executor(Panics(Bomb)).build()?;
     let task = app.task("t", async || {}).register()?;
-    app.start().wait_blocking()?;
-    let job = task.schedule(()).push().wait_blocking()?;
+    app.start().block_on()?;
+    let job = task.schedule(()).push().block_on()?;
     assert_eq!(job.wait_blocking(), JobStatus::Success);
-    let _ = task.schedule(()).delay(HOUR).wait_blocking()?;
-    assert!(app.shutdown(Duration::ZERO).wait_blocking().is_empty());
+    let _ = task.schedule(()).delay(HOUR).block_on()?;
+    assert!(app.shutdown(Duration::ZERO).block_on().is_empty());
     Ok(())
 }
 
@@ -418,7 +418,7 @@ fn timer_entries_that_outlive_their_jobs_are_skipped() -> Result {
     let task = sim.app().task("t", std::future::pending::<()>);
     let task = task.timeout(MINUTE).register()?;
     for _ in 0..200 {
-        let _ = task.schedule(()).push().wait_blocking()?;
+        let _ = task.schedule(()).push().block_on()?;
     }
     sim.run_until_stalled();
     assert_eq!(sim.shutdown(SECOND).len(), 200);
@@ -433,12 +433,12 @@ fn two_shutdowns_at_once_leave_no_job_scheduled() -> Result {
     for _ in 0..5 {
         let app = Jobber::builder().build()?;
         let task = app.task("t", async |_: DropCounter| {}).register()?;
-        app.start().wait_blocking()?;
+        app.start().block_on()?;
         let counter = DropCounter::default();
         let jobs = delay_all(&task, HOUR, vec![counter.clone(); 5_000])?;
         thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(|| app.shutdown(HOUR).wait_blocking());
+                scope.spawn(|| app.shutdown(HOUR).block_on());
             }
         });
         assert!(jobs.iter().all(|job| job.status() == JobStatus::Cancelled));

@@ -46,8 +46,8 @@ fn app_on_one_thread() -> Result<(App, Receiver<usize>)> {
 #[test]
 fn ids_of_all_threads_sort_by_the_time_of_scheduling() -> Result {
     let (app, task) = app_with_noop()?;
-    app.start().wait_blocking()?;
-    let schedule = |_| task.schedule(()).delay(HOUR).wait_blocking();
+    app.start().block_on()?;
+    let schedule = |_| task.schedule(()).delay(HOUR).block_on();
     let ids = on_each_thread(|n| schedule(n).map(|job| job.id().clone()));
     let ids: Vec<JobId> = ids.into_iter().collect::<Result<_, _>>()?;
     assert!(ids.is_sorted_by(|one, next| one < next), "{ids:?}");
@@ -57,8 +57,8 @@ fn ids_of_all_threads_sort_by_the_time_of_scheduling() -> Result {
 #[test]
 fn every_thread_finds_and_cancels_the_jobs_of_every_thread() -> Result {
     let (app, task) = app_with_noop()?;
-    app.start().wait_blocking()?;
-    let jobs = on_each_thread(|_| task.schedule(()).delay(HOUR).wait_blocking());
+    app.start().block_on()?;
+    let jobs = on_each_thread(|_| task.schedule(()).delay(HOUR).block_on());
     let jobs: Vec<_> = jobs.into_iter().collect::<Result<_, _>>()?;
     assert_eq!(app.jobs().len(), THREADS);
     on_each_thread(|_| {
@@ -67,25 +67,25 @@ fn every_thread_finds_and_cancels_the_jobs_of_every_thread() -> Result {
             assert_eq!(found.as_ref(), Some(job.id()));
         }
     });
-    let cancelled = on_each_thread(|n| jobs[THREADS - 1 - n].cancel().wait_blocking());
+    let cancelled = on_each_thread(|n| jobs[THREADS - 1 - n].cancel().block_on());
     assert!(cancelled.into_iter().all(|did| matches!(did, Ok(true))));
     assert!(app.jobs().is_empty());
-    app.wait_all().wait_blocking();
+    app.wait_all().block_on();
     Ok(())
 }
 
 #[test]
 fn an_id_that_a_job_of_another_thread_has_is_a_duplicate() -> Result {
     let (app, task) = app_with_noop()?;
-    app.start().wait_blocking()?;
+    app.start().block_on()?;
     let taken = on_each_thread(|n| {
-        let schedule = || task.schedule(()).delay(HOUR).wait_blocking();
+        let schedule = || task.schedule(()).delay(HOUR).block_on();
         let named = task.schedule(()).id(format!("job {n}")).delay(HOUR);
-        [named.wait_blocking(), schedule()].map(|job| job.unwrap().id().clone())
+        [named.block_on(), schedule()].map(|job| job.unwrap().id().clone())
     });
     on_each_thread(|_| {
         for id in taken.iter().flatten() {
-            match task.schedule(()).id(id).delay(HOUR).wait_blocking() {
+            match task.schedule(()).id(id).delay(HOUR).block_on() {
                 Err(ScheduleError::DuplicateJob { id: found }) => assert_eq!(found, *id),
                 other => panic!("{other:?}"),
             }
@@ -97,13 +97,13 @@ fn an_id_that_a_job_of_another_thread_has_is_a_duplicate() -> Result {
 #[test]
 fn no_thread_schedules_before_the_start_or_after_the_stop() -> Result {
     let (app, task) = app_with_noop()?;
-    let schedule = |_| task.schedule(()).delay(HOUR).wait_blocking();
+    let schedule = |_| task.schedule(()).delay(HOUR).block_on();
     for result in on_each_thread(schedule) {
         assert!(matches!(result, Err(ScheduleError::NotStarted)));
     }
-    app.start().wait_blocking()?;
+    app.start().block_on()?;
     let jobs = on_each_thread(schedule);
-    assert!(app.shutdown(HOUR).wait_blocking().is_empty());
+    assert!(app.shutdown(HOUR).block_on().is_empty());
     for job in jobs {
         assert_eq!(job?.status(), JobStatus::Cancelled);
     }
@@ -121,14 +121,14 @@ fn jobs_of_all_threads_start_in_the_order_of_their_due_times() -> Result {
             // The due times of the threads are interleaved.
             let n = k * THREADS + n;
             let due = Duration::from_millis(n as u64);
-            task.schedule(n).delay(due).wait_blocking().map(drop)?;
+            task.schedule(n).delay(due).block_on().map(drop)?;
         }
         Ok::<_, ScheduleError>(())
     })
     .into_iter()
     .collect::<Result<Vec<_>, _>>()?;
     clock.advance(HOUR);
-    app.wait_all().wait_blocking();
+    app.wait_all().block_on();
     assert!(starts.try_iter().eq(0..50 * THREADS));
     Ok(())
 }
@@ -141,15 +141,15 @@ fn jobs_of_one_due_time_start_in_the_order_of_scheduling_on_any_thread() -> Resu
     for result in on_each_thread(|n| {
         // The shards have had different numbers of jobs.
         for _ in n..THREADS {
-            let other = task.schedule(THREADS).delay(2 * HOUR).wait_blocking()?;
-            let _ = other.cancel().wait_blocking();
+            let other = task.schedule(THREADS).delay(2 * HOUR).block_on()?;
+            let _ = other.cancel().block_on();
         }
-        task.schedule(n).delay(HOUR).wait_blocking().map(drop)
+        task.schedule(n).delay(HOUR).block_on().map(drop)
     }) {
         result?;
     }
     clock.advance(HOUR);
-    app.wait_all().wait_blocking();
+    app.wait_all().block_on();
     assert!(starts.try_iter().eq(0..THREADS));
     Ok(())
 }
@@ -171,20 +171,20 @@ fn shutdown_leaves_a_job_that_became_durable_and_affects_no_other() -> Result {
         std::future::pending::<()>()
     });
     let slow = slow.timeout(Duration::from_millis(200)).register()?;
-    app.start().wait_blocking()?;
+    app.start().block_on()?;
     // The first job of its shard.
-    let running = slow.schedule(()).id("slow").push().wait_blocking()?;
+    let running = slow.schedule(()).id("slow").push().block_on()?;
     is_up.recv()?;
     let replaced = on_each_thread(|n| {
-        let job = stored.schedule(n).in_memory().delay(HOUR).wait_blocking()?;
+        let job = stored.schedule(n).in_memory().delay(HOUR).block_on()?;
         let again = stored.schedule(n).id(job.id()).replace();
-        again.delay(HOUR).wait_blocking().map(|job| job.status())
+        again.delay(HOUR).block_on().map(|job| job.status())
     });
     for status in replaced {
         assert_eq!(status?, JobStatus::Scheduled);
     }
     let (grace, begun) = (HOUR / 60, std::time::Instant::now());
-    assert_eq!(app.shutdown(grace).wait_blocking(), []);
+    assert_eq!(app.shutdown(grace).block_on(), []);
     assert!(begun.elapsed() < grace);
     assert_eq!(running.status(), JobStatus::Timeout);
     Ok(())
@@ -210,9 +210,9 @@ fn wait_all_sees_a_job_that_another_thread_schedules_before_the_first_is_done() 
     });
     let task = task.register()?;
     assert!(cell.set(task.clone()).is_ok());
-    app.start().wait_blocking()?;
-    let first = task.schedule(1).push().wait_blocking()?;
-    app.wait_all().wait_blocking();
+    app.start().block_on()?;
+    let first = task.schedule(1).push().block_on()?;
+    app.wait_all().block_on();
     assert_eq!(runs.load(Ordering::SeqCst), LINKS);
     assert_eq!(first.status(), JobStatus::Success);
     Ok(())
@@ -224,8 +224,8 @@ fn ids_of_one_seed_are_the_same_on_every_thread() -> Result {
         let builder = Jobber::builder().clock(ManualClock::new()).seed(7);
         let app = builder.build()?;
         let task = app.task("noop", async || {}).register()?;
-        app.start().wait_blocking()?;
-        let job = task.schedule(()).delay(HOUR).wait_blocking()?;
+        app.start().block_on()?;
+        let job = task.schedule(()).delay(HOUR).block_on()?;
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>(job.id().clone())
     });
     let ids = ids.into_iter().collect::<Result<Vec<_>, _>>();
@@ -244,17 +244,17 @@ fn no_thread_schedules_while_the_app_stops() -> Result {
         let _ = gate.lock().unwrap().recv();
     });
     let blocks = blocks.register()?;
-    app.start().wait_blocking()?;
-    let job = blocks.schedule(()).push().wait_blocking()?;
+    app.start().block_on()?;
+    let job = blocks.schedule(()).push().block_on()?;
     has_begun.recv()?;
     let mut stop = app.shutdown(HOUR);
     let stopped = poll(&mut stop);
     assert!(stopped.is_none(), "shutdown waits for the job");
-    for result in on_each_thread(|_| task.schedule(()).delay(HOUR).wait_blocking()) {
+    for result in on_each_thread(|_| task.schedule(()).delay(HOUR).block_on()) {
         assert!(matches!(result, Err(ScheduleError::Stopped)));
     }
     drop(sender);
-    assert!(stop.wait_blocking().is_empty());
+    assert!(stop.block_on().is_empty());
     assert_eq!(job.status(), JobStatus::Success);
     Ok(())
 }

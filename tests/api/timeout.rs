@@ -17,7 +17,7 @@ fn an_attempt_ends_at_its_limit_and_not_before() -> Result {
     let limit = SECOND * 5;
     let task = sim.app().task("t", std::future::pending::<()>);
     let task = task.timeout(limit).register()?;
-    let job = task.schedule(()).delay(SECOND).wait_blocking()?;
+    let job = task.schedule(()).delay(SECOND).block_on()?;
     sim.advance(SECOND + limit - Duration::from_nanos(1));
     assert_eq!(job.status(), JobStatus::Running);
     sim.advance(Duration::from_nanos(1));
@@ -35,7 +35,7 @@ fn the_future_of_a_timed_out_attempt_is_dropped() -> Result {
     });
     let task = task.timeout(SECOND).register()?;
     let counter = DropCounter::default();
-    let _ = task.schedule(counter.clone()).push().wait_blocking()?;
+    let _ = task.schedule(counter.clone()).push().block_on()?;
     sim.run_until_stalled();
     assert_eq!(counter.alive(), 1);
     sim.advance(SECOND);
@@ -49,7 +49,7 @@ fn an_attempt_that_ends_in_time_succeeds() -> Result {
     let clock = sim.clock();
     let task = sim.app().task("t", move || clock.sleep(SECOND));
     let task = task.timeout(SECOND * 2).register()?;
-    let job = task.schedule(()).push().wait_blocking()?;
+    let job = task.schedule(()).push().block_on()?;
     sim.advance(HOUR);
     assert_eq!(job.status(), JobStatus::Success);
     Ok(())
@@ -71,7 +71,7 @@ fn each_attempt_has_the_whole_limit() -> Result {
         .timeout(SECOND * 5)
         .retry(Backoff::fixed(3, SECOND * 10))
         .register()?;
-    let job = task.schedule(()).push().wait_blocking()?;
+    let job = task.schedule(()).push().block_on()?;
     sim.advance(HOUR);
     assert_eq!(log.entries(), [(1, 0), (2, 15), (3, 30)]);
     assert_eq!(job.status(), JobStatus::Success);
@@ -84,7 +84,7 @@ fn a_run_that_times_out_is_followed_by_the_next() -> Result {
     let task = sim.app().task("t", std::future::pending::<()>);
     let task = task.timeout(SECOND).register()?;
     let schedule = task.schedule(()).max_runs(3);
-    let job = schedule.every(SECOND * 10).wait_blocking()?;
+    let job = schedule.every(SECOND * 10).block_on()?;
     sim.advance(SECOND * 11);
     let run = job.last_run().unwrap();
     assert_eq!((run.number, run.status), (1, JobStatus::Timeout));
@@ -102,15 +102,15 @@ fn the_timeout_of_a_blocking_function_sets_its_token_and_discards_its_value() ->
     let task = app.blocking_task("t", move |cx: JobContext| {
         let stop = cx.stop_token();
         started.send_blocking(()).unwrap();
-        stop.stopped().wait_blocking();
+        stop.stopped().block_on();
         "too late"
     });
     let task = task.timeout(SECOND).register()?;
-    let job = task.schedule(()).push().wait_blocking()?;
+    let job = task.schedule(()).push().block_on()?;
     has_started.recv_blocking()?;
     clock.advance(SECOND);
     assert_eq!(job.wait_blocking(), JobStatus::Timeout);
-    app.shutdown(HOUR).wait_blocking();
+    app.shutdown(HOUR).block_on();
     assert!(matches!(job.result(), Err(JobError::TimedOut { .. })));
     Ok(())
 }
@@ -137,7 +137,7 @@ fn no_attempt_starts_while_the_function_of_a_timed_out_attempt_runs() -> Result 
         .retry(Backoff::fixed(1, SECOND))
         .register()?;
     let events = app.events();
-    let job = task.schedule(()).push().wait_blocking()?;
+    let job = task.schedule(()).push().block_on()?;
     assert_eq!(has_started.recv_blocking()?, 1);
     clock.advance(SECOND);
     // The attempt has timed out, and the job waits for its retry.
@@ -166,13 +166,13 @@ fn the_next_run_waits_for_the_future_of_a_timed_out_run() -> Result {
     });
     let task = task.timeout(SECOND).register()?;
     let tick = app.task("tick", || async {}).register()?;
-    let job = task.schedule(()).every(SECOND * 2).wait_blocking()?;
+    let job = task.schedule(()).every(SECOND * 2).block_on()?;
     clock.advance(SECOND * 2);
     let mut body = spawned.recv_timeout(WATCHDOG)?;
     assert!(poll(&mut body).is_none());
     // When the second of these is spawned, the timer has handled both times.
     for _ in 0..2 {
-        let tick = tick.schedule(()).delay(SECOND).wait_blocking()?;
+        let tick = tick.schedule(()).delay(SECOND).block_on()?;
         clock.advance(SECOND);
         block_on(spawned.recv_timeout(WATCHDOG)?);
         assert!(tick.is_done());
@@ -220,7 +220,7 @@ fn arguments_whose_clone_outlasts_the_timeout_are_there_for_the_next_attempt() -
             .register()?;
         let ((asks, asked), (word, waits)) = (mpsc::channel(), mpsc::channel());
         let slow = Slow(1, Arc::new(Mutex::new(Some((asks, waits)))));
-        let job = task.schedule(slow).id("x").push().wait_blocking()?;
+        let job = task.schedule(slow).id("x").push().block_on()?;
         let body = spawned.recv_timeout(WATCHDOG)?;
         let running = std::thread::spawn(move || block_on(body));
         asked.recv_timeout(WATCHDOG)?;
@@ -229,7 +229,7 @@ fn arguments_whose_clone_outlasts_the_timeout_are_there_for_the_next_attempt() -
         if is_replaced {
             let other = Slow(2, Arc::default());
             let again = task.schedule(other).id("x").replace();
-            let _ = again.delay(SECOND).wait_blocking()?;
+            let _ = again.delay(SECOND).block_on()?;
         }
         word.send(())?;
         running.join().unwrap();

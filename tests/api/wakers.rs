@@ -51,14 +51,14 @@ fn a_waker_that_panics_does_not_end_the_timer() -> Result {
     let slow = app.task("slow", std::future::pending::<()>).timeout(SECOND);
     let slow = slow.register()?;
     let quick = app.task("quick", || async {}).register()?;
-    let job = slow.schedule(()).push().wait_blocking()?;
+    let job = slow.schedule(()).push().block_on()?;
     let waker = Waker::from(Arc::new(Panics));
     let mut waits = [job.wait(), job.wait()];
     for wait in &mut waits {
         assert!(poll_with(wait, &waker).is_pending());
     }
     wait_until(|| job.status() == JobStatus::Running);
-    let after = quick.schedule(()).delay(SECOND * 2).wait_blocking()?;
+    let after = quick.schedule(()).delay(SECOND * 2).block_on()?;
     clock.advance(SECOND);
     assert_ends(&job, JobStatus::Timeout);
     clock.advance(SECOND);
@@ -89,7 +89,7 @@ fn the_waker_of_an_event_reader_may_use_the_app() -> Result {
             .is_ready()
         {}
         let before = looks.1.load(Ordering::SeqCst);
-        let _ = task.schedule(()).push().wait_blocking()?;
+        let _ = task.schedule(()).push().block_on()?;
         assert!(looks.1.load(Ordering::SeqCst) > before, "it was woken");
         sim.run_until_stalled();
     }
@@ -105,13 +105,13 @@ fn a_waker_may_poll_within_wake() -> Result {
         let task = sim.app().task("t", || async {}).register()?;
         let log = Log::new();
 
-        let job = task.schedule(()).delay(SECOND).wait_blocking()?;
+        let job = task.schedule(()).delay(SECOND).block_on()?;
         let seen = log.clone();
         Inline::start(async move {
             job.wait().await;
             seen.add("job");
         });
-        let every = task.schedule(()).every(SECOND).wait_blocking()?;
+        let every = task.schedule(()).every(SECOND).block_on()?;
         let (waited, seen) = (every.clone(), log.clone());
         Inline::start(async move {
             waited.next_run().await;
@@ -128,7 +128,7 @@ fn a_waker_may_poll_within_wake() -> Result {
             seen.add("events");
         });
         sim.advance(SECOND);
-        let _ = every.cancel().wait_blocking();
+        let _ = every.cancel().block_on();
         let app = sim.app().clone();
         Inline::start(async move {
             app.shutdown(SECOND).await;
@@ -149,7 +149,7 @@ fn a_notified_wait_that_ends_or_is_dropped_wakes_the_next_without_a_lock() -> Re
         without_deadlock(move || {
             let mut sim = Simulation::new();
             let task = sim.app().task("t", || async {}).register()?;
-            let job = task.schedule(()).every(SECOND).wait_blocking()?;
+            let job = task.schedule(()).every(SECOND).block_on()?;
             let mut first = job.next_run();
             assert!(poll(&mut first).is_none());
             sim.advance(SECOND);
@@ -177,7 +177,7 @@ fn the_waker_of_wait_all_may_look_at_a_stored_job_during_shutdown() -> Result {
         let mut sim = crate::support::Machine::new().boot();
         let task = sim.app().task("t", async |_: u32| ()).durable();
         let task = task.register()?;
-        let job = task.schedule(1).delay(HOUR).wait_blocking()?;
+        let job = task.schedule(1).delay(HOUR).block_on()?;
         let app = sim.app().clone();
         Inline::start(async move {
             app.wait_all().await;
@@ -206,7 +206,7 @@ fn a_waker_whose_drop_panics_does_not_end_the_timer() -> Result {
     let slow = slow.register()?;
     let quick = app.task("quick", || async {}).register()?;
     let mut events = app.events();
-    let job = slow.schedule(()).push().wait_blocking()?;
+    let job = slow.schedule(()).push().block_on()?;
     let started = |event: &Event| matches!(event, Event::Job(e) if matches!(e.kind, JobEventKind::Started { .. }));
     while !started(&events.next_blocking().ok_or("the app has stopped")?) {}
 
@@ -222,7 +222,7 @@ fn a_waker_whose_drop_panics_does_not_end_the_timer() -> Result {
     }
     drop((holds, waker));
 
-    let later = quick.schedule(()).delay(2 * SECOND).wait_blocking()?;
+    let later = quick.schedule(()).delay(2 * SECOND).block_on()?;
     clock.advance(SECOND);
     assert_ends(&job, JobStatus::Timeout);
     clock.advance(SECOND);
@@ -251,10 +251,10 @@ fn a_waker_may_look_at_its_job_within_wake() -> Result {
         let look = |job: &Job<()>| Waker::from(Arc::new(Looks(job.clone(), log.clone())));
         // A job that ends, one that misses all its times, and one whose retry a replacement gives
         // up.
-        let done = plain.schedule(()).delay(SECOND).wait_blocking()?;
+        let done = plain.schedule(()).delay(SECOND).block_on()?;
         let schedule = plain.schedule(()).misfire(Misfire::Skip);
-        let passed = schedule.cron("0 0 1 1 1 * 2000").wait_blocking()?;
-        let replaced = task.schedule(()).id("x").every(SECOND).wait_blocking()?;
+        let passed = schedule.cron("0 0 1 1 1 * 2000").block_on()?;
+        let replaced = task.schedule(()).id("x").every(SECOND).block_on()?;
         let mut waits = [done.wait(), passed.wait()];
         for (wait, job) in waits.iter_mut().zip([&done, &passed]) {
             assert!(poll_with(wait, &look(job)).is_pending());
@@ -267,7 +267,7 @@ fn a_waker_may_look_at_its_job_within_wake() -> Result {
         assert_eq!(log.take(), [JobStatus::Success, JobStatus::Scheduled]);
         assert!(poll_with(&mut run, &waker).is_pending());
         let again = task.schedule(()).id("x").replace();
-        let _ = again.every(MINUTE).wait_blocking()?;
+        let _ = again.every(MINUTE).block_on()?;
         assert_eq!(log.take(), [JobStatus::Scheduled]);
         sim.set_wall(datetime!(2000-01-01 1:30 UTC));
         assert_eq!(log.take(), [JobStatus::Cancelled]);

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 
-use jobber::{Cron, Zone};
+use jobber::{Zone, cron::Cron};
 
 use crate::oracle::{Oracle, Stretch, random};
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use jobber::{Cron, Zone};
+use jobber::{Zone, cron::Cron};
 
 use time::OffsetDateTime;
 

@@ -1,6 +1,6 @@
 //! Expressions in English.
 
-use jobber::Cron;
+use jobber::cron::Cron;
 
 fn described(expectations: &[(&str, &str)]) {
     for (text, expected) in expectations {

@@ -4,7 +4,7 @@
 
 use fastrand::Rng;
 
-use jobber::{Cron, Zone};
+use jobber::{Zone, cron::Cron};
 
 use crate::oracle::{Oracle, random};
 

@@ -1,6 +1,6 @@
 //! The errors of invalid cron expressions.
 
-use jobber::{Cron, CronError, CronField};
+use jobber::cron::{Cron, CronError, CronField};
 
 fn error(text: &str) -> CronError {
     match Cron::parse(text) {

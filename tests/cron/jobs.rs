@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::support::{DAY, HOUR, Log, MINUTE, Result, SECOND, simulation_at};
 use jobber::testing::{ManualClock, Simulation};
-use jobber::{Clock, Cron, JobContext, JobStatus, Misfire, ScheduleError, Task};
+use jobber::{Clock, JobContext, JobStatus, Misfire, ScheduleError, Task, cron::Cron};
 use time::OffsetDateTime;
 use time::macros::{datetime, offset};
 
@@ -48,7 +48,7 @@ fn nominal(log: &Runs) -> Vec<OffsetDateTime> {
 #[test]
 fn a_cron_job_runs_when_its_expression_is_due_and_returns_its_text() -> Result {
     let (mut sim, task, log) = simulation_from(datetime!(2026-11-23 8:00 UTC))?;
-    let job = task.schedule(()).cron("*/15  9 * * MON").wait_blocking()?;
+    let job = task.schedule(()).cron("*/15  9 * * MON").block_on()?;
     assert_eq!(job.cron_expression(), Some("*/15  9 * * MON"));
     assert_eq!(job.exec_at(), datetime!(2026-11-23 9:00 UTC));
     sim.advance(DAY * 7);
@@ -73,19 +73,19 @@ fn a_cron_job_runs_when_its_expression_is_due_and_returns_its_text() -> Result {
 #[test]
 fn cron_expression_returns_the_expression_of_the_last_replacement() -> Result {
     let (_sim, task, _) = simulation_from(datetime!(2026-11-23 8:00 UTC))?;
-    let job = task.schedule(()).id("x").cron("@daily").wait_blocking()?;
+    let job = task.schedule(()).id("x").cron("@daily").block_on()?;
     let before = job.cron_expression();
     let again = task.schedule(()).id("x").replace();
-    let _ = again.cron("@hourly").wait_blocking()?;
+    let _ = again.cron("@hourly").block_on()?;
     assert_eq!(
         (before, job.cron_expression()),
         (Some("@daily"), Some("@hourly"))
     );
     let again = task.schedule(()).id("x").replace();
-    let _ = again.delay(HOUR).wait_blocking()?;
+    let _ = again.delay(HOUR).block_on()?;
     assert_eq!(job.cron_expression(), None);
     let again = task.schedule(()).id("x").replace();
-    let _ = again.cron(Cron::parse("@daily")?).wait_blocking()?;
+    let _ = again.cron(Cron::parse("@daily")?).block_on()?;
     assert_eq!(job.cron_expression(), Some("@daily"));
     Ok(())
 }
@@ -93,7 +93,7 @@ fn cron_expression_returns_the_expression_of_the_last_replacement() -> Result {
 #[test]
 fn a_job_on_every_second_runs_86400_times_a_day() -> Result {
     let (mut sim, task, log) = simulation_from(datetime!(2026-11-23 0:00 UTC))?;
-    let job = task.schedule(()).cron("* * * * * * *").wait_blocking()?;
+    let job = task.schedule(()).cron("* * * * * * *").block_on()?;
     sim.advance(DAY);
     let runs = nominal(&log);
     assert_eq!(
@@ -116,10 +116,10 @@ fn max_runs_and_max_failures_end_a_cron_job() -> Result {
     );
     let task = task.register()?;
     let schedule = task.schedule(false).max_runs(3);
-    let good = schedule.cron("@hourly").wait_blocking()?;
+    let good = schedule.cron("@hourly").block_on()?;
     let schedule = task.schedule(true).max_failures(2);
-    let bad = schedule.cron("@hourly").wait_blocking()?;
-    let default = task.schedule(true).cron("@hourly").wait_blocking()?;
+    let bad = schedule.cron("@hourly").block_on()?;
+    let default = task.schedule(true).cron("@hourly").block_on()?;
     sim.advance(DAY);
     assert_eq!(
         (good.status(), good.last_run().unwrap().number),
@@ -150,7 +150,7 @@ fn times_missed_in_an_overrun_are_handled_by_the_misfire_policy() -> Result {
         let (mut sim, task, log) =
             simulation_with_first_run(datetime!(2026-11-23 0:00 UTC), MINUTE * 35)?;
         let schedule = task.schedule(()).misfire(misfire);
-        let _ = schedule.cron("*/10 * * * *").wait_blocking()?;
+        let _ = schedule.cron("*/10 * * * *").block_on()?;
         sim.advance(HOUR);
         Ok(minutes(&log))
     };
@@ -167,7 +167,7 @@ fn times_missed_in_a_suspend_or_a_step_forward_are_handled_by_the_misfire_policy
     let after = |misfire, jump: fn(&mut Simulation)| -> Result<Vec<i64>> {
         let (mut sim, task, log) = simulation_from(datetime!(2026-11-23 0:00 UTC))?;
         let schedule = task.schedule(()).misfire(misfire);
-        let _ = schedule.cron("*/10 * * * *").wait_blocking()?;
+        let _ = schedule.cron("*/10 * * * *").block_on()?;
         sim.advance(MINUTE * 12);
         jump(&mut sim);
         sim.advance(MINUTE * 15);
@@ -194,7 +194,7 @@ fn times_missed_in_a_suspend_or_a_step_forward_are_handled_by_the_misfire_policy
 #[test]
 fn a_step_of_ten_years_causes_one_run_without_counting_the_missed_times() -> Result {
     let (mut sim, task, log) = simulation_from(datetime!(2026-11-23 0:00 UTC))?;
-    let _ = task.schedule(()).cron("* * * * * * *").wait_blocking()?;
+    let _ = task.schedule(()).cron("* * * * * * *").block_on()?;
     sim.set_wall(datetime!(2036-11-23 0:00 UTC));
     sim.advance(SECOND * 2);
     assert_eq!(
@@ -212,7 +212,7 @@ fn a_step_of_ten_years_causes_one_run_without_counting_the_missed_times() -> Res
 fn a_step_back_by_an_hour_repeats_no_nominal_time() -> Result {
     let (mut sim, task, log) = simulation_from(datetime!(2026-11-23 0:00 UTC))?;
     let schedule = task.schedule(()).misfire(Misfire::All(99));
-    let job = schedule.cron("*/10 * * * *").wait_blocking()?;
+    let job = schedule.cron("*/10 * * * *").block_on()?;
     sim.advance(MINUTE * 65);
     sim.set_wall(datetime!(2026-11-23 0:05 UTC));
     assert_eq!(job.exec_at(), datetime!(2026-11-23 1:10 UTC));
@@ -227,7 +227,7 @@ fn a_step_back_by_an_hour_repeats_no_nominal_time() -> Result {
 fn an_expression_that_can_never_be_due_is_refused() -> Result {
     let (sim, task, _) = simulation_from(datetime!(2026-11-23 0:00 UTC))?;
     for never in ["0 0 30 2 *", "0 0 1 1 * 2026"] {
-        let error = task.schedule(()).cron(never).wait_blocking().unwrap_err();
+        let error = task.schedule(()).cron(never).block_on().unwrap_err();
         assert!(
             matches!(&error, ScheduleError::NeverDue { expression, .. } if expression == never)
         );
@@ -239,7 +239,7 @@ fn an_expression_that_can_never_be_due_is_refused() -> Result {
         );
     }
     let schedule = task.schedule(()).start_date(datetime!(2028-01-01 0:00 UTC));
-    let error = schedule.cron("0 0 1 1 * 2027").wait_blocking();
+    let error = schedule.cron("0 0 1 1 * 2027").block_on();
     assert!(matches!(error, Err(ScheduleError::NeverDue { .. })));
     assert!(sim.app().jobs().is_empty());
     Ok(())
@@ -248,11 +248,7 @@ fn an_expression_that_can_never_be_due_is_refused() -> Result {
 #[test]
 fn an_invalid_expression_is_refused_with_its_error() -> Result {
     let (_sim, task, _) = simulation_from(datetime!(2026-11-23 0:00 UTC))?;
-    let error = task
-        .schedule(())
-        .cron("0 25 * * *")
-        .wait_blocking()
-        .unwrap_err();
+    let error = task.schedule(()).cron("0 25 * * *").block_on().unwrap_err();
     assert!(matches!(error, ScheduleError::Cron(_)));
     let text = "`25` is out of range in the hour field (byte 2); allowed: 0-23";
     assert_eq!(error.to_string(), text);
@@ -267,7 +263,7 @@ fn a_cron_job_ends_after_its_last_time_with_the_status_of_its_last_run() -> Resu
             if fails { Err("no") } else { Ok(()) }
         });
         let task = task.register()?;
-        let job = task.schedule(()).cron("0 * * * * 2026").wait_blocking()?;
+        let job = task.schedule(()).cron("0 * * * * 2026").block_on()?;
         sim.advance(HOUR * 2);
         assert_eq!((job.status(), job.last_run().unwrap().number), (end, 1));
         assert!(sim.app().jobs().is_empty());
@@ -279,7 +275,7 @@ fn a_cron_job_ends_after_its_last_time_with_the_status_of_its_last_run() -> Resu
 fn a_cron_job_that_never_ran_is_cancelled_when_its_last_time_was_missed() -> Result {
     let (mut sim, task, log) = simulation_from(datetime!(2026-12-31 22:30 UTC))?;
     let schedule = task.schedule(()).misfire(Misfire::Skip);
-    let job = schedule.cron("0 * * * * 2026").wait_blocking()?;
+    let job = schedule.cron("0 * * * * 2026").block_on()?;
     sim.set_wall(datetime!(2027-01-02 0:00 UTC));
     assert_eq!(
         (job.status(), log.entries()),
@@ -292,7 +288,7 @@ fn a_cron_job_that_never_ran_is_cancelled_when_its_last_time_was_missed() -> Res
 fn a_cron_job_has_the_status_of_its_last_run_when_its_last_time_was_missed() -> Result {
     let (mut sim, task, log) = simulation_from(datetime!(2026-12-31 21:30 UTC))?;
     let schedule = task.schedule(()).misfire(Misfire::Skip);
-    let job = schedule.cron("0 * * * * 2026").wait_blocking()?;
+    let job = schedule.cron("0 * * * * 2026").block_on()?;
     sim.advance(HOUR);
     sim.set_wall(datetime!(2027-01-02 0:00 UTC));
     assert_eq!((job.status(), log.entries().len()), (JobStatus::Success, 1));
@@ -305,10 +301,10 @@ fn a_cron_job_does_not_run_before_its_start_date() -> Result {
     let (mut sim, task, log) = simulation_from(datetime!(2026-11-23 0:00 UTC))?;
     let start = datetime!(2026-11-23 3:00 UTC);
     let schedule = task.schedule(()).start_date(start);
-    let _ = schedule.cron("@hourly").wait_blocking()?;
+    let _ = schedule.cron("@hourly").block_on()?;
     let past = datetime!(2020-01-01 0:00 UTC);
     let schedule = task.schedule(()).start_date(past);
-    let other = schedule.cron("@yearly").wait_blocking()?;
+    let other = schedule.cron("@yearly").block_on()?;
     sim.advance(HOUR * 4);
     assert_eq!(nominal(&log), [start, datetime!(2026-11-23 4:00 UTC)]);
     assert_eq!(other.exec_at(), datetime!(2027-01-01 0:00 UTC));
@@ -320,7 +316,7 @@ fn jitter_delays_a_run_up_to_the_next_and_keeps_its_nominal_time() -> Result {
     for (jitter, bound) in [(MINUTE, MINUTE), (HOUR * 9, MINUTE * 10)] {
         let (mut sim, task, log) = simulation_from(datetime!(2026-11-23 0:00 UTC))?;
         let schedule = task.schedule(()).jitter(jitter);
-        let job = schedule.cron("*/10 * * * *").wait_blocking()?;
+        let job = schedule.cron("*/10 * * * *").block_on()?;
         sim.advance(DAY);
         let runs = log.entries();
         assert!(runs.len() >= 143, "{}", runs.len());
@@ -353,7 +349,7 @@ fn jitter_of_one_seed_is_the_same_each_time() -> Result {
     let starts = || -> Result<Vec<OffsetDateTime>> {
         let (mut sim, task, log) = simulation_from(datetime!(2026-11-23 0:00 UTC))?;
         let schedule = task.schedule(()).jitter(MINUTE);
-        let _ = schedule.cron("*/10 * * * *").wait_blocking()?;
+        let _ = schedule.cron("*/10 * * * *").block_on()?;
         sim.advance(HOUR);
         Ok(log
             .entries()
@@ -369,7 +365,7 @@ fn jitter_of_one_seed_is_the_same_each_time() -> Result {
 fn an_interval_can_have_jitter() -> Result {
     let (mut sim, task, log) = simulation_from(datetime!(2026-11-23 0:00 UTC))?;
     let schedule = task.schedule(()).jitter(SECOND * 30);
-    let _ = schedule.every(MINUTE).wait_blocking()?;
+    let _ = schedule.every(MINUTE).block_on()?;
     sim.advance(HOUR);
     let late = |(nominal, started): &(OffsetDateTime, OffsetDateTime)| *started - *nominal;
     let runs = log.entries();
@@ -392,15 +388,15 @@ fn an_interval_can_have_jitter() -> Result {
 #[test]
 fn a_replacement_with_the_same_start_date_keeps_the_progress() -> Result {
     let (mut sim, task, _) = simulation_from(datetime!(2026-11-23 0:00 UTC))?;
-    let job = task.schedule(()).id("x").cron("@hourly").wait_blocking()?;
+    let job = task.schedule(()).id("x").cron("@hourly").block_on()?;
     sim.advance(HOUR * 3);
     let again = task.schedule(()).id("x").replace();
-    let _ = again.cron("*/30 * * * *").wait_blocking()?;
+    let _ = again.cron("*/30 * * * *").block_on()?;
     sim.advance(MINUTE * 30);
     assert_eq!(job.last_run().unwrap().number, 4);
     let start = datetime!(2026-11-23 5:00 UTC);
     let again = task.schedule(()).id("x").replace().start_date(start);
-    let _ = again.cron("@hourly").wait_blocking()?;
+    let _ = again.cron("@hourly").block_on()?;
     sim.advance(HOUR * 2);
     assert_eq!(job.last_run().unwrap().number, 1);
     Ok(())
@@ -410,7 +406,7 @@ fn a_replacement_with_the_same_start_date_keeps_the_progress() -> Result {
 fn a_fixed_offset_is_a_zone_without_the_tz_feature() -> Result {
     let (mut sim, task, log) = simulation_from(datetime!(2026-11-23 0:00 UTC))?;
     let schedule = task.schedule(()).zone(offset!(+5:30));
-    let job = schedule.cron("0 9 * * *").wait_blocking()?;
+    let job = schedule.cron("0 9 * * *").block_on()?;
     assert_eq!(job.exec_at(), datetime!(2026-11-23 9:00 +5:30));
     assert_eq!(job.exec_at().offset(), offset!(+5:30));
     sim.advance(DAY);
@@ -431,7 +427,7 @@ mod zones {
         let zones = ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe"];
         for zone in zones {
             let schedule = task.schedule(()).id(zone).zone(zone);
-            let _ = schedule.cron("30 2 * * *").wait_blocking()?;
+            let _ = schedule.cron("30 2 * * *").block_on()?;
         }
         sim.advance(DAY * 365);
         let runs = nominal(&log);
@@ -456,7 +452,7 @@ mod zones {
     fn a_time_that_the_clock_skips_or_repeats_runs_once() -> Result {
         let (mut sim, task, log) = simulation_from(datetime!(2026-03-28 12:00 UTC))?;
         let schedule = task.schedule(()).zone("Europe/Berlin");
-        let job = schedule.cron("30 2 * * *").wait_blocking()?;
+        let job = schedule.cron("30 2 * * *").block_on()?;
         // 2:30 does not exist on the 29th: the first instant after the gap.
         assert_eq!(job.exec_at(), datetime!(2026-03-29 3:00 +2));
         assert_eq!(job.exec_at().offset(), offset!(+2));
@@ -474,14 +470,14 @@ mod zones {
         let clock = ManualClock::at(datetime!(2026-03-28 12:00 UTC));
         let sim = Simulation::with(0, clock, |b| b.zone("Europe/Berlin"))?;
         let task = sim.app().task("t", || async {}).register()?;
-        let winter = task.schedule(()).delay(HOUR).wait_blocking()?;
-        let summer = task.schedule(()).delay(DAY).wait_blocking()?;
+        let winter = task.schedule(()).delay(HOUR).block_on()?;
+        let summer = task.schedule(()).delay(DAY).block_on()?;
         assert_eq!(
             (winter.exec_at().offset(), summer.exec_at().offset()),
             (offset!(+1), offset!(+2))
         );
         let schedule = task.schedule(()).zone("Asia/Kolkata");
-        let own = schedule.delay(HOUR).wait_blocking()?;
+        let own = schedule.delay(HOUR).block_on()?;
         assert_eq!(own.exec_at().offset(), offset!(+5:30));
         Ok(())
     }
@@ -493,7 +489,7 @@ mod zones {
             .schedule(())
             .zone("Europe/Berln")
             .cron("@daily")
-            .wait_blocking()
+            .block_on()
             .unwrap_err();
         assert!(matches!(error, ScheduleError::Zone(_)));
         let text = "unknown time zone `Europe/Berln`; did you mean `Europe/Berlin`?";
@@ -522,7 +518,7 @@ fn a_clock_that_is_set_at_random_runs_no_nominal_time_twice() -> Result {
             _ => Misfire::Grace(MINUTE * 20),
         };
         let schedule = task.schedule(()).misfire(misfire);
-        let _ = schedule.cron("*/10 * * * *").wait_blocking()?;
+        let _ = schedule.cron("*/10 * * * *").block_on()?;
         for _ in 0..20 {
             sim.advance(MINUTE * rng.u32(0..60));
             if rng.bool() {
@@ -564,7 +560,7 @@ fn a_job_goes_on_after_the_clock_jumped_ahead_and_was_set_right() -> Result {
         let mut sim = simulation_at(datetime!(2026-11-23 0:30 UTC))?;
         let task = sim.app().task("t", || async {}).register()?;
         let schedule = task.schedule(()).misfire(misfire);
-        let job = schedule.cron("@hourly").wait_blocking()?;
+        let job = schedule.cron("@hourly").block_on()?;
         sim.set_wall(datetime!(2036-11-23 0:30 UTC));
         let after_jump = job.last_run().map_or(0, |run| run.number);
         sim.advance(MINUTE);
@@ -590,16 +586,16 @@ fn a_replacement_by_the_same_expression_skips_and_repeats_no_time() -> Result {
     let task = sim.app().task("t", nominal.each(|cx| cx.nominal_time()));
     let task = task.register()?;
     let schedule = || task.schedule(()).id("x").replace().jitter(MINUTE * 20);
-    let _ = schedule().cron("@hourly").wait_blocking()?;
+    let _ = schedule().cron("@hourly").block_on()?;
     for _ in 0..5 {
         sim.advance(MINUTE * 30 + SECOND);
-        let _ = schedule().cron("@hourly").wait_blocking()?;
+        let _ = schedule().cron("@hourly").block_on()?;
         sim.advance(MINUTE * 30 - SECOND);
     }
     let hours: Vec<u8> = nominal.entries().iter().map(|time| time.hour()).collect();
     assert_eq!(hours, [1, 2, 3, 4, 5]);
     sim.set_wall(datetime!(2026-11-23 4:55 UTC));
-    let _ = schedule().jitter(SECOND).cron("@hourly").wait_blocking()?;
+    let _ = schedule().jitter(SECOND).cron("@hourly").block_on()?;
     sim.advance(HOUR * 2);
     let hours: Vec<u8> = nominal.entries().iter().map(|time| time.hour()).collect();
     assert_eq!(hours, [1, 2, 3, 4, 5, 6]);
@@ -625,7 +621,7 @@ fn a_time_that_is_due_when_a_late_run_ends_is_not_missed() -> Result {
     });
     let task = task.register()?;
     let schedule = task.schedule(()).misfire(Misfire::Skip);
-    let _ = schedule.cron("* * * * *").wait_blocking()?;
+    let _ = schedule.cron("* * * * *").block_on()?;
     sim.advance(MINUTE * 6);
     assert_eq!(log.entries(), [1, 4, 5, 6]);
     Ok(())
@@ -647,9 +643,9 @@ fn a_replacement_during_the_last_run_does_not_repeat_its_time() -> Result {
     });
     let task = task.timeout(MINUTE * 5).register()?;
     let schedule = || task.schedule(()).id("x").replace();
-    let _ = schedule().max_runs(1).cron("@hourly").wait_blocking()?;
+    let _ = schedule().max_runs(1).cron("@hourly").block_on()?;
     sim.advance(MINUTE * 30 + SECOND);
-    let _ = schedule().max_runs(3).cron("@hourly").wait_blocking()?;
+    let _ = schedule().max_runs(3).cron("@hourly").block_on()?;
     sim.advance(HOUR * 4);
     assert_eq!(nominal.entries(), [1, 2, 3]);
     Ok(())
@@ -664,10 +660,10 @@ fn a_replacement_after_a_step_back_skips_only_times_that_have_run() -> Result {
     let task = sim.app().task("t", || async {}).register()?;
     let replace = |cron: &str| {
         let again = task.schedule(()).id("x").replace();
-        again.misfire(Misfire::Skip).cron(cron).wait_blocking()
+        again.misfire(Misfire::Skip).cron(cron).block_on()
     };
     let job = task.schedule(()).id("x").cron("* * * * *");
-    let job = job.wait_blocking()?;
+    let job = job.block_on()?;
     assert_eq!(job.exec_at(), minutes(11));
     for (back_to, cron, due) in [(8, "* * * * *", 9), (5, "*/2 * * * *", 6)] {
         sim.set_wall(minutes(back_to) + SECOND * 30);
@@ -676,7 +672,7 @@ fn a_replacement_after_a_step_back_skips_only_times_that_have_run() -> Result {
     }
     // An interval has runs, but no times of the wall clock.
     let again = task.schedule(()).id("x").replace();
-    let _ = again.every(MINUTE).wait_blocking()?;
+    let _ = again.every(MINUTE).block_on()?;
     sim.advance(MINUTE * 3);
     assert_eq!(job.last_run().unwrap().number, 3);
     let _ = replace("* * * * *")?;
@@ -713,7 +709,7 @@ fn a_job_scheduled_while_the_clock_was_ahead_runs_after_the_clock_is_set_right()
         std::future::ready(())
     });
     let task = task.register()?;
-    let job = task.schedule(()).cron("* * * * *").wait_blocking()?;
+    let job = task.schedule(()).cron("* * * * *").block_on()?;
     let noon = datetime!(2000-01-01 12:00 UTC);
     sim.set_wall(noon + SECOND * 30);
     assert_eq!(job.exec_at(), noon + MINUTE);

@@ -1,6 +1,6 @@
 //! When expressions are due, by the rules that differ between tools.
 
-use jobber::{Cron, Zone};
+use jobber::{Zone, cron::Cron};
 
 use time::macros::{datetime, offset};
 
@@ -453,5 +453,5 @@ fn expressions_can_be_shared_between_threads() {
     fn shared<T: Send + Sync + Clone + 'static>() {}
     shared::<Cron>();
     shared::<Zone>();
-    shared::<jobber::CronError>();
+    shared::<jobber::cron::CronError>();
 }

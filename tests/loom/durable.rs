@@ -17,8 +17,8 @@ fn who_sees_a_stored_job_done_finds_it_gone_from_the_store() {
         let storage = MemoryStorage::new();
         let (app, _) = app_with(|app| app.storage(storage.clone()));
         let task = app.task("t", || async {}).durable().register().unwrap();
-        app.start().wait_blocking().unwrap();
-        let job = task.schedule(()).push().wait_blocking().unwrap();
+        app.start().block_on().unwrap();
+        let job = task.schedule(()).push().block_on().unwrap();
         assert_eq!(job.wait_blocking(), JobStatus::Success);
         assert!(storage.records().is_empty());
         stop(&app);
@@ -39,9 +39,9 @@ fn cancel_and_start_of_a_stored_job_one_wins_and_the_store_has_neither() {
             async {}
         });
         let task = task.durable().register().unwrap();
-        let job = task.schedule(()).delay(SECOND).wait_blocking().unwrap();
+        let job = task.schedule(()).delay(SECOND).block_on().unwrap();
         let cancelled = job.clone();
-        let canceller = thread::spawn(move || cancelled.cancel().wait_blocking().unwrap());
+        let canceller = thread::spawn(move || cancelled.cancel().block_on().unwrap());
         sim.advance(SECOND);
         let did = canceller.join().unwrap();
         sim.run_until_stalled();
@@ -70,8 +70,8 @@ fn shutdown_and_schedule_of_a_stored_job_what_was_accepted_ran_or_is_in_the_stor
             async {}
         });
         let task = task.durable().register().unwrap();
-        app.start().wait_blocking().unwrap();
-        let scheduler = thread::spawn(move || task.schedule(()).push().wait_blocking());
+        app.start().block_on().unwrap();
+        let scheduler = thread::spawn(move || task.schedule(()).push().block_on());
         stop(&app);
         let job = scheduler.join().unwrap().ok();
         let status = job.map(|job| job.status());

@@ -45,10 +45,10 @@ fn cancel_and_start_a_cancelled_job_never_runs_and_another_runs_once() {
             let mut sim = Simulation::new();
             let runs = Runs::default();
             let task = runs.count_in(sim.app());
-            let job = task.schedule(()).delay(SECOND).wait_blocking().unwrap();
+            let job = task.schedule(()).delay(SECOND).block_on().unwrap();
             let cancelled = job.clone();
             let canceller = thread::spawn(move || {
-                let did = cancelled.cancel().wait_blocking().unwrap();
+                let did = cancelled.cancel().block_on().unwrap();
                 assert_eq!(did, cancelled.status() == JobStatus::Cancelled);
                 did
             });
@@ -72,10 +72,10 @@ fn of_two_cancels_one_has_done_it() {
     explore(3, &[()], || {
         let mut sim = Simulation::new();
         let task = sim.app().task("t", || async {}).register().unwrap();
-        let job = task.schedule(()).delay(SECOND).wait_blocking().unwrap();
+        let job = task.schedule(()).delay(SECOND).block_on().unwrap();
         let other = job.clone();
-        let other = thread::spawn(move || other.cancel().wait_blocking().unwrap());
-        let one = job.cancel().wait_blocking().unwrap();
+        let other = thread::spawn(move || other.cancel().block_on().unwrap());
+        let one = job.cancel().block_on().unwrap();
         assert!(one ^ other.join().unwrap());
         sim.advance(SECOND);
         assert_eq!(job.status(), JobStatus::Cancelled);
@@ -88,9 +88,9 @@ fn cancel_and_run_a_recurring_job_ends_and_never_runs_again() {
         let mut sim = Simulation::new();
         let runs = Runs::default();
         let task = runs.count_in(sim.app());
-        let job = task.schedule(()).every(SECOND).wait_blocking().unwrap();
+        let job = task.schedule(()).every(SECOND).block_on().unwrap();
         let cancelled = job.clone();
-        let canceller = thread::spawn(move || cancelled.cancel().wait_blocking().unwrap());
+        let canceller = thread::spawn(move || cancelled.cancel().block_on().unwrap());
         sim.advance(SECOND);
         canceller.join().unwrap();
         let ran = runs.get();
@@ -110,9 +110,9 @@ fn abort_and_finish_the_first_decides_what_all_see() {
             7
         });
         let task = task.register().unwrap();
-        app.start().wait_blocking().unwrap();
-        let job = task.schedule(()).push().wait_blocking().unwrap();
-        let aborted = job.abort().wait_blocking().unwrap();
+        app.start().block_on().unwrap();
+        let job = task.schedule(()).push().block_on().unwrap();
+        let aborted = job.abort().block_on().unwrap();
         let status = job.wait_blocking();
         let result = job.result();
         stop(&app);
@@ -138,8 +138,8 @@ fn timeout_and_finish_the_first_decides_what_all_see() {
             7
         });
         let task = task.timeout(SECOND).register().unwrap();
-        app.start().wait_blocking().unwrap();
-        let job = task.schedule(()).push().wait_blocking().unwrap();
+        app.start().block_on().unwrap();
+        let job = task.schedule(()).push().block_on().unwrap();
         clock.advance(SECOND);
         let status = job.wait_blocking();
         let result = job.result();
@@ -171,10 +171,10 @@ fn replace_and_fire_the_new_arguments_run_once_and_the_old_at_most_once() {
         });
         let task = task.register().unwrap();
         let old = task.schedule("old").id("x").delay(SECOND);
-        let old = old.wait_blocking().unwrap();
+        let old = old.block_on().unwrap();
         let replacer = thread::spawn(move || {
             let new = task.schedule("new").id("x").replace().delay(2 * SECOND);
-            new.wait_blocking().unwrap()
+            new.block_on().unwrap()
         });
         sim.advance(SECOND);
         let new = replacer.join().unwrap();
@@ -193,9 +193,9 @@ fn of_two_jobs_with_one_id_one_is_scheduled() {
         let mut sim = Simulation::new();
         let task = sim.app().task("t", || async {}).register().unwrap();
         let other = task.clone();
-        let schedule = move || other.schedule(()).id("x").delay(SECOND).wait_blocking();
+        let schedule = move || other.schedule(()).id("x").delay(SECOND).block_on();
         let other = thread::spawn(schedule);
-        let one = task.schedule(()).id("x").delay(SECOND).wait_blocking();
+        let one = task.schedule(()).id("x").delay(SECOND).block_on();
         let other = other.join().unwrap();
         let refused = |result| matches!(result, Err(ScheduleError::DuplicateJob { .. }));
         assert!(one.is_ok() ^ other.is_ok());
@@ -212,9 +212,9 @@ fn shutdown_and_schedule_what_was_accepted_comes_to_an_end() {
         let (app, _) = app();
         let runs = Runs::default();
         let task = runs.count_in(&app);
-        app.start().wait_blocking().unwrap();
+        app.start().block_on().unwrap();
         let scheduler = thread::spawn(move || {
-            let job = task.schedule(()).push().wait_blocking();
+            let job = task.schedule(()).push().block_on();
             job.map(|job| (job.wait_blocking(), job))
         });
         stop(&app);
@@ -248,11 +248,11 @@ fn two_shutdowns_at_once_are_given_the_same_list() {
         let mut sim = Simulation::new();
         let task = sim.app().task("t", std::future::pending::<()>);
         let task = task.register().unwrap();
-        let job = task.schedule(()).push().wait_blocking().unwrap();
+        let job = task.schedule(()).push().block_on().unwrap();
         sim.run_until_stalled();
         let app = sim.app().clone();
-        let other = thread::spawn(move || app.shutdown(Duration::ZERO).wait_blocking());
-        let left = sim.app().shutdown(Duration::ZERO).wait_blocking();
+        let other = thread::spawn(move || app.shutdown(Duration::ZERO).block_on());
+        let left = sim.app().shutdown(Duration::ZERO).block_on();
         assert_eq!(left, [(job.id().clone(), JobStatus::Running)]);
         assert_eq!(left, other.join().unwrap());
     });
@@ -266,10 +266,10 @@ fn a_shutdown_with_a_grace_ends_with_the_last_run() {
         || {
             let (app, _) = app();
             let task = app.task("t", yield_now).register().unwrap();
-            app.start().wait_blocking().unwrap();
-            let job = task.schedule(()).push().wait_blocking().unwrap();
+            app.start().block_on().unwrap();
+            let job = task.schedule(()).push().block_on().unwrap();
             // No time passes: a thread that the end of the run does not wake waits for ever.
-            let left = app.shutdown(SECOND).wait_blocking();
+            let left = app.shutdown(SECOND).block_on();
             assert!(left.is_empty());
             let status = job.status();
             assert!(status.is_final());
@@ -289,16 +289,16 @@ fn replace_and_finish_the_job_goes_on_with_what_it_was_told_last() {
             yield_now()
         });
         let task = task.register().unwrap();
-        app.start().wait_blocking().unwrap();
+        app.start().block_on().unwrap();
         let old = task.schedule("old").id("x").push();
-        let old = old.wait_blocking().unwrap();
+        let old = old.block_on().unwrap();
         // Before it, during it, or after it.
         let new = task.schedule("new").id("x").replace().delay(SECOND);
-        let new = new.wait_blocking().unwrap();
+        let new = new.block_on().unwrap();
         let next = new.wait();
         let is_same = !old.is_done();
         clock.advance(SECOND);
-        assert_eq!(next.wait_blocking(), JobStatus::Success);
+        assert_eq!(next.block_on(), JobStatus::Success);
         stop(&app);
         let ran = ran.lock().unwrap();
         assert!(matches!(ran[..], ["new"] | ["old", "new"]), "{ran:?}");
@@ -322,10 +322,10 @@ fn abort_and_finish_of_a_run_ends_a_recurring_job_and_nothing_follows() {
             yield_now()
         });
         let task = task.register().unwrap();
-        app.start().wait_blocking().unwrap();
-        let job = task.schedule(()).every(SECOND).wait_blocking().unwrap();
+        app.start().block_on().unwrap();
+        let job = task.schedule(()).every(SECOND).block_on().unwrap();
         clock.advance(SECOND);
-        assert!(job.abort().wait_blocking().unwrap());
+        assert!(job.abort().block_on().unwrap());
         assert_eq!(job.wait_blocking(), JobStatus::Cancelled);
         clock.advance(SECOND);
         stop(&app);

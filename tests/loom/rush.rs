@@ -84,7 +84,7 @@ impl Rush {
             async {}
         });
         let task = task.register().unwrap();
-        let schedule = |_| task.schedule(()).delay(SECOND).wait_blocking().unwrap();
+        let schedule = |_| task.schedule(()).delay(SECOND).block_on().unwrap();
         let jobs = (0..jobs).map(schedule).collect();
         let worker = spawned.clone();
         let worker = thread::spawn(move || worker.run());
@@ -135,7 +135,7 @@ fn a_job_that_comes_due_while_the_drainers_end_runs_once_as_well() {
     explore(2, &[1, 2], || {
         let mut rush = Rush::of(2);
         let late = rush.task.schedule(()).delay(2 * SECOND);
-        rush.jobs.push(late.wait_blocking().unwrap());
+        rush.jobs.push(late.block_on().unwrap());
         rush.sim.advance(SECOND);
         rush.sim.advance(SECOND);
         rush.spawned

@@ -23,9 +23,9 @@ fn abort_and_the_run_of_a_function_the_first_decides_what_all_see() {
             7
         });
         let task = task.register().unwrap();
-        app.start().wait_blocking().unwrap();
-        let job = task.schedule(()).push().wait_blocking().unwrap();
-        let aborted = job.abort().wait_blocking().unwrap();
+        app.start().block_on().unwrap();
+        let job = task.schedule(()).push().block_on().unwrap();
+        let aborted = job.abort().block_on().unwrap();
         let ran = runs.load(Ordering::SeqCst);
         let status = job.wait_blocking();
         let result = job.result();
@@ -58,13 +58,13 @@ fn a_function_that_waits_for_its_token_is_told_of_an_abort() {
         let task = app.blocking_task("t", move |cx: JobContext| {
             counted.fetch_add(1, Ordering::SeqCst);
             // Nothing else ends it: a thread that misses the stop is left over.
-            cx.stop_token().stopped().wait_blocking();
-            assert!(cx.stop_token().is_stopped());
+            cx.stop_token().stopped().block_on();
+            assert!(cx.stop_token().is_stop_requested());
         });
         let task = task.register().unwrap();
-        app.start().wait_blocking().unwrap();
-        let job = task.schedule(()).push().wait_blocking().unwrap();
-        assert!(job.abort().wait_blocking().unwrap());
+        app.start().block_on().unwrap();
+        let job = task.schedule(()).push().block_on().unwrap();
+        assert!(job.abort().block_on().unwrap());
         assert_eq!(job.wait_blocking(), JobStatus::Cancelled);
         let began = began.load(Ordering::SeqCst);
         stop(&app);
@@ -77,13 +77,13 @@ fn a_function_that_waits_for_its_token_is_told_of_a_shutdown() {
     explore(2, &["cancelled", "told"], || {
         let (app, _) = app();
         let task = app.blocking_task("t", |cx: JobContext| {
-            cx.stop_token().stopped().wait_blocking();
+            cx.stop_token().stopped().block_on();
         });
         let task = task.register().unwrap();
-        app.start().wait_blocking().unwrap();
-        let job = task.schedule(()).push().wait_blocking().unwrap();
+        app.start().block_on().unwrap();
+        let job = task.schedule(()).push().block_on().unwrap();
         // No time passes: the wait ends with the run, or never.
-        let left = app.shutdown(SECOND).wait_blocking();
+        let left = app.shutdown(SECOND).block_on();
         assert_eq!(left, []);
         match job.status() {
             JobStatus::Cancelled => "cancelled",
@@ -132,9 +132,9 @@ fn a_future_that_waits_for_its_token_is_woken_by_a_shutdown_and_only_once() {
             }
         });
         let task = task.register().unwrap();
-        app.start().wait_blocking().unwrap();
-        let job = task.schedule(()).push().wait_blocking().unwrap();
-        let left = app.shutdown(SECOND).wait_blocking();
+        app.start().block_on().unwrap();
+        let job = task.schedule(()).push().block_on().unwrap();
+        let left = app.shutdown(SECOND).block_on();
         assert_eq!(left, []);
         let counts = (polls.load(Ordering::SeqCst), woken.load(Ordering::SeqCst));
         match (job.status(), counts) {

@@ -18,7 +18,7 @@ use crate::{SECOND, app, app_with, explore, stop};
 fn an_app_that_is_stopped_while_its_timer_thread_begins_ends() {
     explore(3, &[()], || {
         let (app, _) = app();
-        app.start().wait_blocking().unwrap();
+        app.start().block_on().unwrap();
         stop(&app);
     });
 }
@@ -46,10 +46,10 @@ fn what_is_due_before_all_else_wakes_the_timer_on_its_way_to_sleep() {
     explore(2, &[()], || {
         let (app, _) = app_with(|app| app.clock(Ticking(AtomicU64::new(0))));
         let task = app.task("t", || async {}).register().unwrap();
-        app.start().wait_blocking().unwrap();
-        let far = task.schedule(()).delay(9 * SECOND).wait_blocking().unwrap();
+        app.start().block_on().unwrap();
+        let far = task.schedule(()).delay(9 * SECOND).block_on().unwrap();
         let near = task.schedule(()).delay(Duration::from_nanos(1));
-        let near = near.wait_blocking().unwrap();
+        let near = near.block_on().unwrap();
         assert_eq!(near.wait_blocking(), JobStatus::Success);
         assert_eq!(far.status(), JobStatus::Scheduled);
         stop(&app);
@@ -62,10 +62,10 @@ fn a_clock_that_is_turned_while_a_job_is_scheduled_hides_neither() {
     explore(1, &[()], || {
         let (app, clock) = app();
         let task = app.task("t", || async {}).register().unwrap();
-        app.start().wait_blocking().unwrap();
+        app.start().block_on().unwrap();
         let turned = clock.clone();
         let turner = thread::spawn(move || turned.advance(SECOND));
-        let job = task.schedule(()).delay(SECOND).wait_blocking().unwrap();
+        let job = task.schedule(()).delay(SECOND).block_on().unwrap();
         turner.join().unwrap();
         // In either order, it is due by now.
         clock.advance(SECOND);

@@ -19,7 +19,7 @@ fn a_thread_and_a_future_that_wait_for_a_job_both_return_with_its_end() {
     explore(2, &[()], || {
         let mut sim = Simulation::new();
         let task = sim.app().task("t", || async { 7 }).register().unwrap();
-        let job = task.schedule(()).delay(SECOND).wait_blocking().unwrap();
+        let job = task.schedule(()).delay(SECOND).block_on().unwrap();
         let (first, second) = (job.clone(), job.clone());
         let future = thread::spawn(move || {
             assert_eq!(block_on(first.wait()), JobStatus::Success);
@@ -44,8 +44,8 @@ fn who_waits_for_a_job_of_an_app_with_threads_returns_with_its_end() {
     explore(2, &[()], || {
         let (app, _) = app();
         let task = app.task("t", || async { 7 }).register().unwrap();
-        app.start().wait_blocking().unwrap();
-        let job = task.schedule(()).push().wait_blocking().unwrap();
+        app.start().block_on().unwrap();
+        let job = task.schedule(()).push().block_on().unwrap();
         assert_eq!(job.wait_blocking(), JobStatus::Success);
         assert_eq!(*job.result().unwrap(), 7);
         stop(&app);
@@ -73,7 +73,7 @@ fn a_waker_that_was_left_pending_is_woken_once_and_not_before_the_job_is_done() 
     explore(3, &["at once", "woken"], || {
         let mut sim = Simulation::new();
         let task = sim.app().task("t", || async {}).register().unwrap();
-        let job = task.schedule(()).delay(SECOND).wait_blocking().unwrap();
+        let job = task.schedule(()).delay(SECOND).block_on().unwrap();
         let watched = job.clone();
         let waiter = thread::spawn(move || {
             let watch = Arc::new(Watch {
@@ -110,7 +110,7 @@ fn watch_runs(job: &Job<()>) -> Vec<u64> {
         let next = job.next_run();
         // The wait has to return a run that ends from now on.
         let ended = job.last_run().map_or(0, |run| run.number);
-        match next.wait_blocking() {
+        match next.block_on() {
             Some(run) => {
                 assert!(seen.last().is_none_or(|last| *last < run.number));
                 seen.push(run.number);
@@ -129,7 +129,7 @@ fn who_waits_for_the_next_run_is_given_it_and_never_one_twice() {
         let mut sim = Simulation::new();
         let task = sim.app().task("t", || async {}).register().unwrap();
         let twice = task.schedule(()).max_runs(2).every(SECOND);
-        let job = twice.wait_blocking().unwrap();
+        let job = twice.block_on().unwrap();
         let watched = job.clone();
         let watcher = thread::spawn(move || watch_runs(&watched));
         sim.advance(SECOND);
@@ -145,7 +145,7 @@ fn a_wait_that_is_dropped_takes_nobody_elses_wake_up_with_it() {
     explore(2, &[()], || {
         let mut sim = Simulation::new();
         let task = sim.app().task("t", || async {}).register().unwrap();
-        let job = task.schedule(()).delay(SECOND).wait_blocking().unwrap();
+        let job = task.schedule(()).delay(SECOND).block_on().unwrap();
         let (first, second) = (job.clone(), job.clone());
         let fickle = thread::spawn(move || {
             let mut wait = pin!(first.wait());
@@ -163,10 +163,10 @@ fn who_waits_for_all_jobs_returns_when_the_last_has_ended() {
     explore(2, &[()], || {
         let (app, clock) = app();
         let task = app.task("t", || async {}).register().unwrap();
-        app.start().wait_blocking().unwrap();
-        let job = task.schedule(()).delay(SECOND).wait_blocking().unwrap();
+        app.start().block_on().unwrap();
+        let job = task.schedule(()).delay(SECOND).block_on().unwrap();
         let turner = thread::spawn(move || clock.advance(SECOND));
-        app.wait_all().wait_blocking();
+        app.wait_all().block_on();
         assert_eq!(job.status(), JobStatus::Success);
         turner.join().unwrap();
         stop(&app);
@@ -196,7 +196,7 @@ fn status_after(job: &Job<i32>, wait: impl FnOnce(&Job<i32>) -> JobStatus) -> Jo
 fn wait_while_it_ends(wait: impl FnOnce(&Job<i32>) -> JobStatus + Send + 'static) -> &'static str {
     let mut sim = Simulation::new();
     let task = sim.app().task("t", || async { 7 }).register().unwrap();
-    let job = task.schedule(()).delay(SECOND).wait_blocking().unwrap();
+    let job = task.schedule(()).delay(SECOND).block_on().unwrap();
     let waiter = job.clone();
     let waiter = thread::spawn(move || status_after(&waiter, wait));
     sim.advance(SECOND);
@@ -222,7 +222,7 @@ fn a_wait_whose_limit_passes_at_any_moment_gives_the_end_if_that_came_first() {
 #[test]
 fn a_blocking_wait_that_gives_up_at_once_gives_the_end_if_that_came_first() {
     explore(3, &ALL, || {
-        wait_while_it_ends(|job| job.wait_timeout(Duration::ZERO).wait_blocking())
+        wait_while_it_ends(|job| job.wait_timeout(Duration::ZERO).block_on())
     });
 }
 
@@ -234,7 +234,7 @@ fn a_blocking_wait_that_was_polled_before_gives_the_end_if_that_came_first() {
             let first = Pin::new(&mut wait).poll(&mut Context::from_waker(Waker::noop()));
             match first {
                 Poll::Ready(status) => status,
-                Poll::Pending => wait.wait_blocking(),
+                Poll::Pending => wait.block_on(),
             }
         })
     });
@@ -243,7 +243,7 @@ fn a_blocking_wait_that_was_polled_before_gives_the_end_if_that_came_first() {
 #[test]
 fn a_wait_whose_limit_never_passes_returns_with_the_end_in_either_way() {
     explore(3, &[ALL[2]], || {
-        wait_while_it_ends(|job| job.wait_timeout(SECOND * 3_600).wait_blocking())
+        wait_while_it_ends(|job| job.wait_timeout(SECOND * 3_600).block_on())
     });
     explore(3, &[ALL[2]], || {
         wait_while_it_ends(|job| block_on(job.wait_timeout(SECOND * 3_600)))
@@ -255,7 +255,7 @@ fn a_wait_for_a_job_that_does_not_end_returns_with_its_limit() {
     explore(3, &[JobStatus::Scheduled as u8], || {
         let sim = Simulation::new();
         let task = sim.app().task("t", || async { 7 }).register().unwrap();
-        let job = task.schedule(()).delay(SECOND).wait_blocking().unwrap();
+        let job = task.schedule(()).delay(SECOND).block_on().unwrap();
         status_after(&job, |job| block_on(job.wait_timeout(MOMENT))) as u8
     });
 }

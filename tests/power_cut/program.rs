@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use fastrand::Rng;
-use jobber::{Job, JobContext, Jobber, SqliteStorage, Synchronous, Task};
+use jobber::{Job, JobContext, Jobber, SqliteStorage, Task, storage::Synchronous};
 
 use crate::disk::MARKS;
 
@@ -85,11 +85,11 @@ fn child() -> Result {
         let log = marks.clone();
         let begins = move |cx: &JobContext| log.add("begins", cx.id(), cx.run_number());
         let tasks = Tasks::register(&app, Arc::new(begins))?;
-        app.start().wait_blocking()?;
+        app.start().block_on()?;
         if app.find_job("again").is_none() {
             marks.add("asks", &"again", 1);
             let again = tasks.quick.schedule(1).id("again");
-            let _again = again.every(MILLI * 7).wait_blocking()?;
+            let _again = again.every(MILLI * 7).block_on()?;
             marks.add("promised", &"again", 1);
         }
         thread::scope(|scope| {
@@ -99,7 +99,7 @@ fn child() -> Result {
             }
         });
         if life == 2 * number {
-            app.shutdown(Duration::MAX).wait_blocking();
+            app.shutdown(Duration::MAX).block_on();
         } else {
             // It has no time for a shutdown.
             (&*marks.0).write_all(b"stop\n")?;
@@ -120,18 +120,13 @@ fn live(tasks: &Tasks, marks: &Marks, life: u64, thread: u64) -> Result {
             0 | 1 => {
                 let id = format!("keep-{name}");
                 marks.add("asks", &id, 1);
-                let _kept = tasks
-                    .quick
-                    .schedule(1)
-                    .id(&*id)
-                    .delay(DAY)
-                    .wait_blocking()?;
+                let _kept = tasks.quick.schedule(1).id(&*id).delay(DAY).block_on()?;
                 marks.add("promised", &id, 1);
             }
             2 => {
                 let id = format!("later-{name}");
                 marks.add("asks", &id, 1);
-                let job = tasks.once.schedule(1).id(&*id).delay(DAY).wait_blocking()?;
+                let job = tasks.once.schedule(1).id(&*id).delay(DAY).block_on()?;
                 marks.add("promised", &id, 1);
                 later.push((job, 1));
             }
@@ -140,14 +135,14 @@ fn live(tasks: &Tasks, marks: &Marks, life: u64, thread: u64) -> Result {
                 let version = version + 1;
                 marks.add("asks", job.id(), version);
                 let schedule = tasks.once.schedule(version).id(job.id()).replace();
-                let job = schedule.delay(DAY).wait_blocking()?;
+                let job = schedule.delay(DAY).block_on()?;
                 marks.add("promised", job.id(), version);
                 later.push((job, version));
             }
             4 if !later.is_empty() => {
                 let (job, _) = later.swap_remove(rng.usize(..later.len()));
                 marks.add("cancels", job.id(), 0);
-                assert!(job.cancel().wait_blocking()?);
+                assert!(job.cancel().block_on()?);
                 marks.add("gone", job.id(), 0);
             }
             5 if !soon.is_empty() => {
@@ -164,7 +159,7 @@ fn live(tasks: &Tasks, marks: &Marks, life: u64, thread: u64) -> Result {
                 let id = format!("{kind}-{name}");
                 marks.add("asks", &id, 1);
                 let delay = MILLI * rng.u32(..100);
-                soon.push(task.schedule(1).id(&*id).delay(delay).wait_blocking()?);
+                soon.push(task.schedule(1).id(&*id).delay(delay).block_on()?);
                 marks.add("promised", &id, 1);
             }
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jobber::JobRecord;
+use jobber::storage::JobRecord;
 
 /// What the stores were like.
 #[derive(Debug, Default)]

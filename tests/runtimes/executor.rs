@@ -31,7 +31,7 @@ fn app_on(executor: impl Executor) -> Result<(Jobber, ManualClock), BoxError> {
 
 #[track_caller]
 fn assert_dropped<R: Send + Sync + 'static>(job: &Job<R>) {
-    let status = job.wait_timeout(WATCHDOG).wait_blocking();
+    let status = job.wait_timeout(WATCHDOG).block_on();
     assert_eq!(status, JobStatus::Failed, "{job:?}");
     assert!(is_executor_dropped(job), "{:?}", job.result().err());
 }
@@ -50,33 +50,33 @@ fn assert_every_job_fails_as_dropped(executor: impl Executor) -> Result {
     let blocking = app.blocking_task("blocking", |ran: Sender<()>| ran.try_send(()));
     let blocking = blocking.register()?;
 
-    let pushed = task.schedule(ran.clone()).push().wait_blocking()?;
+    let pushed = task.schedule(ran.clone()).push().block_on()?;
     assert_dropped(&pushed);
-    let pushed = blocking.schedule(ran.clone()).push().wait_blocking()?;
+    let pushed = blocking.schedule(ran.clone()).push().block_on()?;
     assert_dropped(&pushed);
-    let delayed = task.schedule(ran.clone()).delay(SECOND).wait_blocking()?;
+    let delayed = task.schedule(ran.clone()).delay(SECOND).block_on()?;
     clock.advance(SECOND);
     assert_dropped(&delayed);
 
     let many = (0..1_000)
-        .map(|_| task.schedule(ran.clone()).delay(SECOND).wait_blocking())
+        .map(|_| task.schedule(ran.clone()).delay(SECOND).block_on())
         .collect::<Result<Vec<_>, _>>()?;
     let many_blocking = (0..100)
-        .map(|_| blocking.schedule(ran.clone()).delay(SECOND).wait_blocking())
+        .map(|_| blocking.schedule(ran.clone()).delay(SECOND).block_on())
         .collect::<Result<Vec<_>, _>>()?;
     clock.advance(SECOND);
     many.iter().for_each(assert_dropped);
     many_blocking.iter().for_each(assert_dropped);
 
     let mut events = app.events();
-    let job = retried.schedule(ran.clone()).push().wait_blocking()?;
+    let job = retried.schedule(ran.clone()).push().block_on()?;
     let is_retrying = |event: &Event| matches!(event, Event::Job(event) if matches!(event.kind, JobEventKind::Retrying { .. }));
     block_on(events.find(is_retrying)).expect("a retry");
     clock.advance(SECOND);
     assert_dropped(&job);
 
     let schedule = task.schedule(ran.clone()).max_failures(2);
-    let job = schedule.every(SECOND).wait_blocking()?;
+    let job = schedule.every(SECOND).block_on()?;
     for number in 1..=2 {
         let next = job.next_run();
         clock.advance(SECOND);
@@ -142,11 +142,11 @@ fn jobs_fail_when_their_executor_ends() -> Result {
 
     let forever = forever(&app)?;
     let (running, is_running) = channel::bounded(1);
-    let runs = forever.schedule(running.clone()).push().wait_blocking()?;
+    let runs = forever.schedule(running.clone()).push().block_on()?;
     block_on(is_running.recv())?;
     let (give, woken) = channel::bounded(1);
     let wait = runs.wait();
-    std::thread::spawn(move || give.try_send(wait.wait_blocking()));
+    std::thread::spawn(move || give.try_send(wait.block_on()));
 
     // Blocks the thread, so that what is pushed now does not begin.
     let hold = app.task("hold", async |running: Sender<()>, gate: Receiver<()>| {
@@ -155,10 +155,10 @@ fn jobs_fail_when_their_executor_ends() -> Result {
     });
     let (open, gate) = channel::bounded(1);
     let hold = hold.register()?.schedule((running.clone(), gate));
-    let hold = hold.push().wait_blocking()?;
+    let hold = hold.push().block_on()?;
     block_on(is_running.recv())?;
-    let waits = forever.schedule(running.clone()).push().wait_blocking()?;
-    let comes_later = forever.schedule(running).delay(SECOND).wait_blocking()?;
+    let waits = forever.schedule(running.clone()).push().block_on()?;
+    let comes_later = forever.schedule(running).delay(SECOND).block_on()?;
     thread.jobs.close();
     open.try_send(())?;
 
@@ -188,7 +188,7 @@ fn an_attempt_that_shutdown_left_fails_with_the_pool_of_the_app() -> Result {
     let (running, is_running) = channel::bounded(1);
     let (signal, dropped) = super::drop_signal();
     let submit = task.register()?.schedule((running, signal)).push();
-    let job = submit.wait_blocking()?;
+    let job = submit.block_on()?;
     block_on(is_running.recv())?;
     let left = block_on(app.shutdown(Duration::ZERO));
     assert_eq!(left, [(job.id().clone(), JobStatus::Running)]);
@@ -223,8 +223,8 @@ fn a_job_that_the_executor_runs_late_on_another_thread_succeeds() -> Result {
     };
     // The timeout counts from the start.
     let task = task.timeout(SECOND).register()?;
-    let pushed = task.schedule(()).push().wait_blocking()?;
-    let delayed = task.schedule(()).delay(SECOND).wait_blocking()?;
+    let pushed = task.schedule(()).push().block_on()?;
+    let delayed = task.schedule(()).delay(SECOND).block_on()?;
     clock.advance(SECOND);
     let first = block_on(held.recv())?;
     let second = block_on(held.recv())?;
@@ -247,12 +247,12 @@ fn a_future_that_runs_after_its_job_was_cancelled_does_nothing() -> Result {
     let (ran, has_run) = channel::bounded(1);
     let task = app.task("t", async |ran: Sender<()>| ran.try_send(()));
     let task = task.register()?;
-    let pushed = task.schedule(ran.clone()).push().wait_blocking()?;
-    let delayed = task.schedule(ran).delay(SECOND).wait_blocking()?;
+    let pushed = task.schedule(ran.clone()).push().block_on()?;
+    let delayed = task.schedule(ran).delay(SECOND).block_on()?;
     clock.advance(SECOND);
     let futures = [block_on(held.recv())?, block_on(held.recv())?];
     for job in [&pushed, &delayed] {
-        assert!(job.cancel().wait_blocking()?);
+        assert!(job.cancel().block_on()?);
     }
     futures.into_iter().for_each(run_elsewhere);
     for job in [&pushed, &delayed] {
@@ -268,8 +268,8 @@ fn a_future_that_runs_after_its_app_ended_does_nothing() -> Result {
     let (ran, has_run) = channel::bounded(1);
     let task = app.task("t", async |ran: Sender<()>| ran.try_send(()));
     let task = task.register()?;
-    let run = task.schedule(ran.clone()).push().wait_blocking()?;
-    let dropped = task.schedule(ran).push().wait_blocking()?;
+    let run = task.schedule(ran.clone()).push().block_on()?;
+    let dropped = task.schedule(ran).push().block_on()?;
     let futures = (block_on(held.recv())?, block_on(held.recv())?);
     drop(app);
     for job in [&run, &dropped] {
@@ -291,7 +291,7 @@ fn jobs_of_a_burst_that_the_executor_drops_unpolled_fail() -> Result {
     let task = app.task("t", async |ran: Sender<()>| ran.try_send(()));
     let task = task.register()?;
     let jobs = (0..100)
-        .map(|_| task.schedule(ran.clone()).delay(SECOND).wait_blocking())
+        .map(|_| task.schedule(ran.clone()).delay(SECOND).block_on())
         .collect::<Result<Vec<_>, _>>()?;
     clock.advance(SECOND);
     // The library decides how many futures run them.
@@ -314,11 +314,11 @@ fn a_poll_after_an_abort_drops_the_future_unpolled() -> Result {
     let (open, gate) = channel::bounded(1);
     let (passed, has_passed) = channel::bounded(1);
     let submit = task.register()?.schedule((gate, passed)).push();
-    let job = submit.wait_blocking()?;
+    let job = submit.block_on()?;
     let mut future = block_on(held.recv())?;
     let mut cx = Context::from_waker(Waker::noop());
     assert!(Pin::new(&mut future).poll(&mut cx).is_pending());
-    assert!(job.abort().wait_blocking()?);
+    assert!(job.abort().block_on()?);
     open.try_send(())?;
     assert!(Pin::new(&mut future).poll(&mut cx).is_ready());
     assert!(has_passed.is_closed() && has_passed.is_empty());
@@ -341,7 +341,7 @@ fn a_job_that_moves_from_thread_to_thread_runs_once() -> Result {
     );
     let polls: Arc<Mutex<Vec<_>>> = Arc::default();
     let submit = task.register()?.schedule(polls.clone()).push();
-    let job = submit.wait_blocking()?;
+    let job = submit.block_on()?;
     let mut future = block_on(held.recv())?;
     let mut is_pending = true;
     while is_pending {
@@ -373,7 +373,7 @@ fn a_job_that_the_executor_drops_fails_without_a_call_of_its_function() -> Resul
         }
     });
     let task = task.retry(Backoff::fixed(1, SECOND)).register()?;
-    let job = task.schedule(1).delay(SECOND).wait_blocking()?;
+    let job = task.schedule(1).delay(SECOND).block_on()?;
     clock.advance(SECOND);
     wait_until(|| job.exec_at() != time::macros::datetime!(2000-01-01 0:00:01 UTC));
     clock.advance(SECOND);
@@ -402,8 +402,8 @@ fn a_recurring_job_that_the_executor_dropped_keeps_its_arguments_for_the_next_ru
     let log = Log::new();
     let task = app.task("t", log.argument());
     let task = task.register()?;
-    app.start().wait_blocking()?;
-    let job = task.schedule(7).every(SECOND).wait_blocking()?;
+    app.start().block_on()?;
+    let job = task.schedule(7).every(SECOND).block_on()?;
     clock.advance(SECOND);
     drop(spawned.recv_timeout(WATCHDOG)?);
     assert_eq!(
@@ -437,7 +437,7 @@ fn an_executor_that_runs_nothing_is_dropped_with_its_app() -> Result {
     {
         thread::yield_now();
     }
-    app.shutdown(Duration::ZERO).wait_blocking();
+    app.shutdown(Duration::ZERO).block_on();
     assert!(is_alive.upgrade().is_none());
     Ok(())
 }

@@ -64,7 +64,7 @@ impl Runtime {
         let clock = ManualClock::new();
         let app = configure(Jobber::builder().clock(clock.clone())).build()?;
         let nothing = app.task("nothing", || async {}).register()?;
-        app.start().wait_blocking()?;
+        app.start().block_on()?;
         Ok(Self {
             app,
             clock,
@@ -145,7 +145,7 @@ impl Runtime {
     fn wait(&mut self, job: &AnyJob) -> JobStatus {
         let status = match &mut self.inline {
             Some(inline) => inline.block_on(job.wait()),
-            None => job.wait_timeout(WATCHDOG).wait_blocking(),
+            None => job.wait_timeout(WATCHDOG).block_on(),
         };
         assert!(status.is_final(), "{job:?} has not ended");
         status
@@ -173,12 +173,8 @@ impl Runtime {
 
     /// Returns when the timer has handled everything that is due by now.
     fn pass_the_timer(&mut self) -> Result {
-        let job = self
-            .nothing
-            .schedule(())
-            .delay(Duration::ZERO)
-            .wait_blocking()?;
-        assert_eq!(self.wait(&job), JobStatus::Success);
+        let job = self.nothing.schedule(()).delay(Duration::ZERO).block_on()?;
+        assert_eq!(self.wait(job.as_any()), JobStatus::Success);
         Ok(())
     }
 
@@ -289,13 +285,13 @@ fn a_delayed_job_runs_when_it_is_due_and_has_its_value(rt: &mut Runtime) -> Resu
         async move { (x + y, began) }
     });
     let submit = task.register()?.schedule((1, 2)).delay(SECOND);
-    let job = submit.wait_blocking()?;
+    let job = submit.block_on()?;
     rt.advance(SECOND - NANOSECOND);
     rt.pass_the_timer()?;
     assert_eq!(job.status(), JobStatus::Scheduled);
     assert!(matches!(job.result(), Err(JobError::NotCompleted)));
     rt.advance(NANOSECOND);
-    assert_eq!(rt.wait(&job), JobStatus::Success);
+    assert_eq!(rt.wait(job.as_any()), JobStatus::Success);
     assert_eq!(*job.result()?, (3, SECOND));
     Ok(())
 }
@@ -307,11 +303,11 @@ fn a_job_at_a_wall_time_runs_when_the_clock_is_set_to_it(rt: &mut Runtime) -> Re
         async move { began }
     });
     let due = rt.clock.wall() + HOUR;
-    let job = task.register()?.schedule(()).at(due).wait_blocking()?;
+    let job = task.register()?.schedule(()).at(due).block_on()?;
     rt.pass_the_timer()?;
     assert_eq!(job.status(), JobStatus::Scheduled);
     rt.clock.set_wall(due);
-    assert_eq!(rt.wait(&job), JobStatus::Success);
+    assert_eq!(rt.wait(job.as_any()), JobStatus::Success);
     assert_eq!(*job.result()?, due);
     Ok(())
 }
@@ -321,8 +317,8 @@ fn a_failed_job_has_the_error_of_its_task(rt: &mut Runtime) -> Result {
         .app
         .task("parse", async |text: String| text.parse::<i32>());
     let submit = parse.register()?.schedule("seven".into()).push();
-    let job = submit.wait_blocking()?;
-    assert_eq!(rt.wait(&job), JobStatus::Failed);
+    let job = submit.block_on()?;
+    assert_eq!(rt.wait(job.as_any()), JobStatus::Failed);
     let error = job.result().unwrap_err();
     assert!(error.source().unwrap().is::<ParseIntError>());
     Ok(())
@@ -348,8 +344,8 @@ fn a_panic_fails_only_its_own_job(rt: &mut Runtime) -> Result {
         (in_later_poll, "in a later poll"),
         (blocking, "on a blocking thread"),
     ] {
-        let job = task.register()?.schedule(()).push().wait_blocking()?;
-        assert_eq!(rt.wait(&job), JobStatus::Failed, "{message}");
+        let job = task.register()?.schedule(()).push().block_on()?;
+        assert_eq!(rt.wait(job.as_any()), JobStatus::Failed, "{message}");
         match job.result() {
             Err(JobError::Panicked { message: given }) => assert_eq!(&*given, message),
             other => panic!("{other:?}"),
@@ -370,13 +366,13 @@ fn a_job_that_takes_too_long_times_out_and_is_dropped(rt: &mut Runtime) -> Resul
     let (running, is_running) = channel::bounded(1);
     let (signal, dropped) = drop_signal();
     let slow = slow.timeout(SECOND).register()?;
-    let job = slow.schedule((running, signal)).push().wait_blocking()?;
+    let job = slow.schedule((running, signal)).push().block_on()?;
     rt.block_on(is_running.recv())?;
     rt.advance(SECOND - NANOSECOND);
     rt.pass_the_timer()?;
     assert_eq!(job.status(), JobStatus::Running);
     rt.advance(NANOSECOND);
-    assert_eq!(rt.wait(&job), JobStatus::Timeout);
+    assert_eq!(rt.wait(job.as_any()), JobStatus::Timeout);
     assert!(matches!(
         job.result(),
         Err(JobError::TimedOut { limit: SECOND })
@@ -399,13 +395,13 @@ fn a_job_is_retried_until_it_succeeds(rt: &mut Runtime) -> Result {
     });
     let flaky = flaky.retry(Backoff::fixed(2, SECOND)).register()?;
     let mut events = rt.app.events();
-    let job = flaky.schedule(()).push().wait_blocking()?;
+    let job = flaky.schedule(()).push().block_on()?;
     for _ in 1..=2 {
         let retrying = |kind: &_| matches!(kind, JobEventKind::Retrying { .. });
-        rt.wait_for(&mut events, &job, retrying);
+        rt.wait_for(&mut events, job.as_any(), retrying);
         rt.advance(SECOND);
     }
-    assert_eq!(rt.wait(&job), JobStatus::Success);
+    assert_eq!(rt.wait(job.as_any()), JobStatus::Success);
     assert_eq!(*job.result()?, (3, 2 * SECOND));
     Ok(())
 }
@@ -414,7 +410,7 @@ fn a_recurring_job_runs_at_its_times_up_to_its_last_run(rt: &mut Runtime) -> Res
     let task = rt.app.task("count", async |cx: JobContext| cx.run_number());
     let began = rt.clock.wall();
     let schedule = task.register()?.schedule(()).max_runs(3);
-    let job = schedule.every(SECOND).wait_blocking()?;
+    let job = schedule.every(SECOND).block_on()?;
     for number in 1..=3_u32 {
         let next = job.next_run();
         rt.advance(SECOND);
@@ -425,7 +421,7 @@ fn a_recurring_job_runs_at_its_times_up_to_its_last_run(rt: &mut Runtime) -> Res
         assert_eq!(job.last_run(), Some(run));
         assert_eq!(*job.result()?, run.number);
     }
-    assert_eq!(rt.wait(&job), JobStatus::Success);
+    assert_eq!(rt.wait(job.as_any()), JobStatus::Success);
     assert_eq!(rt.block_on(job.next_run()), None);
     Ok(())
 }
@@ -440,14 +436,14 @@ fn a_recurring_job_cancelled_in_a_run_ends_with_that_run(rt: &mut Runtime) -> Re
     let (running, is_running) = channel::unbounded();
     let (open, gate) = channel::bounded(1);
     let submit = task.register()?.schedule((running, gate)).every(SECOND);
-    let job = submit.wait_blocking()?;
+    let job = submit.block_on()?;
     rt.advance(SECOND);
     rt.block_on(is_running.recv())?;
-    assert!(job.cancel().wait_blocking()?);
+    assert!(job.cancel().block_on()?);
     assert_eq!(job.status(), JobStatus::Running);
     let run = job.next_run();
     open.try_send(())?;
-    assert_eq!(rt.wait(&job), JobStatus::Cancelled);
+    assert_eq!(rt.wait(job.as_any()), JobStatus::Cancelled);
     let run = rt.block_on(run).expect("the run that was going on");
     assert_eq!((run.number, run.status), (1, JobStatus::Success));
     rt.advance(HOUR);
@@ -467,15 +463,15 @@ fn the_future_of_an_aborted_job_is_dropped(rt: &mut Runtime) -> Result {
     let (running, is_running) = channel::bounded(1);
     let (signal, dropped) = drop_signal();
     let submit = task.register()?.schedule((running, signal)).push();
-    let job = submit.wait_blocking()?;
+    let job = submit.block_on()?;
     rt.block_on(is_running.recv())?;
     assert!(!dropped.is_closed());
-    assert!(!job.cancel().wait_blocking()?, "the job runs already");
-    assert!(job.abort().wait_blocking()?);
+    assert!(!job.cancel().block_on()?, "the job runs already");
+    assert!(job.abort().block_on()?);
     assert_eq!(job.status(), JobStatus::Cancelled);
     assert!(matches!(job.result(), Err(JobError::Cancelled)));
     rt.block_on(dropped.recv()).unwrap_err();
-    assert!(!job.abort().wait_blocking()?, "the job is done already");
+    assert!(!job.abort().block_on()?, "the job is done already");
     Ok(())
 }
 
@@ -487,8 +483,8 @@ fn a_cancelled_job_never_runs_and_its_arguments_are_dropped(rt: &mut Runtime) ->
     });
     let (signal, dropped) = drop_signal();
     let submit = task.register()?.schedule(signal).delay(SECOND);
-    let job = submit.wait_blocking()?;
-    assert!(job.cancel().wait_blocking()?);
+    let job = submit.block_on()?;
+    assert!(job.cancel().block_on()?);
     assert!(dropped.is_closed());
     rt.advance(SECOND);
     rt.pass_the_timer()?;
@@ -502,13 +498,13 @@ fn a_blocking_job_has_its_value_or_its_error(rt: &mut Runtime) -> Result {
         .app
         .blocking_task("parse", |text: String| text.parse::<i32>());
     let parse = parse.register()?;
-    let good = parse.schedule("7".into()).push().wait_blocking()?;
+    let good = parse.schedule("7".into()).push().block_on()?;
     let submit = parse.schedule("seven".into()).delay(SECOND);
-    let bad = submit.wait_blocking()?;
+    let bad = submit.block_on()?;
     rt.advance(SECOND);
-    assert_eq!(rt.wait(&good), JobStatus::Success);
+    assert_eq!(rt.wait(good.as_any()), JobStatus::Success);
     assert_eq!(*good.result()?, 7);
-    assert_eq!(rt.wait(&bad), JobStatus::Failed);
+    assert_eq!(rt.wait(bad.as_any()), JobStatus::Failed);
     assert!(
         bad.result()
             .unwrap_err()
@@ -538,7 +534,7 @@ fn a_thousand_jobs_due_at_one_instant_each_run_once(rt: &mut Runtime) -> Result 
     });
     let task = task.register()?;
     let jobs = (0..JOBS)
-        .map(|n| task.schedule(n).delay(SECOND).wait_blocking())
+        .map(|n| task.schedule(n).delay(SECOND).block_on())
         .collect::<Result<Vec<_>, _>>()?;
     rt.advance(SECOND);
     let app = rt.app.clone();
@@ -616,18 +612,18 @@ async fn use_the_app(UsedTasks { add, forever }: UsedTasks) -> Result<Used, BoxE
 }
 
 fn use_the_app_blocking(UsedTasks { add, forever }: UsedTasks) -> Result<Used, BoxError> {
-    let job = add.schedule((1, 2)).push().wait_blocking()?;
+    let job = add.schedule((1, 2)).push().block_on()?;
     job.wait_blocking();
     let sum = *job.result()?;
-    let job = add.schedule((3, 4)).delay(Duration::ZERO).wait_blocking()?;
-    let delayed = job.wait_timeout(WATCHDOG).wait_blocking();
-    let job = add.schedule((5, 6)).delay(HOUR).wait_blocking()?;
-    let was_cancelled = job.cancel().wait_blocking()?;
+    let job = add.schedule((3, 4)).delay(Duration::ZERO).block_on()?;
+    let delayed = job.wait_timeout(WATCHDOG).block_on();
+    let job = add.schedule((5, 6)).delay(HOUR).block_on()?;
+    let was_cancelled = job.cancel().block_on()?;
     let cancelled = job.wait_blocking();
     let (running, is_running) = channel::bounded(1);
-    let job = forever.schedule(running).push().wait_blocking()?;
+    let job = forever.schedule(running).push().block_on()?;
     is_running.recv_blocking()?;
-    let was_aborted = job.abort().wait_blocking()?;
+    let was_aborted = job.abort().block_on()?;
     let aborted = job.wait_blocking();
     Ok(Used {
         sum,
@@ -642,8 +638,8 @@ fn use_the_app_blocking(UsedTasks { add, forever }: UsedTasks) -> Result<Used, B
 fn a_job_may_schedule_wait_and_cancel(rt: &mut Runtime) -> Result {
     let tasks = UsedTasks::new(&rt.app)?;
     let user = rt.app.task("user", move || use_the_app(tasks.clone()));
-    let job = user.register()?.schedule(()).push().wait_blocking()?;
-    rt.wait(&job);
+    let job = user.register()?.schedule(()).push().block_on()?;
+    rt.wait(job.as_any());
     assert_eq!(*job.result()?, USED);
     Ok(())
 }
@@ -653,8 +649,8 @@ fn a_blocking_job_may_schedule_wait_and_cancel(rt: &mut Runtime) -> Result {
     let user = rt
         .app
         .blocking_task("user", move || use_the_app_blocking(tasks.clone()));
-    let job = user.register()?.schedule(()).push().wait_blocking()?;
-    rt.wait(&job);
+    let job = user.register()?.schedule(()).push().block_on()?;
+    rt.wait(job.as_any());
     assert_eq!(*job.result()?, USED);
     Ok(())
 }
@@ -697,10 +693,15 @@ fn a_job_may_abort_itself(rt: &mut Runtime) -> Result {
     });
     let (signal, dropped) = drop_signal();
     let submit = task.register()?.schedule(signal).delay(SECOND);
-    let job = submit.wait_blocking()?;
+    let job = submit.block_on()?;
     itself.set(job.clone().into()).unwrap();
     rt.advance(SECOND);
-    assert_eq!(rt.wait(&job), JobStatus::Cancelled, "{:?}", job.result());
+    assert_eq!(
+        rt.wait(job.as_any()),
+        JobStatus::Cancelled,
+        "{:?}",
+        job.result()
+    );
     rt.block_on(dropped.recv()).unwrap_err();
     Ok(())
 }
@@ -710,7 +711,7 @@ fn every_waiter_of_a_job_is_woken(rt: &mut Runtime) -> Result {
         .app
         .task("gated", async |gate: Receiver<()>| gate.recv().await);
     let (open, gate) = channel::bounded(1);
-    let job = gated.register()?.schedule(gate).push().wait_blocking()?;
+    let job = gated.register()?.schedule(gate).push().block_on()?;
     let (give, woken) = channel::unbounded();
 
     let waiter = rt
@@ -721,7 +722,7 @@ fn every_waiter_of_a_job_is_woken(rt: &mut Runtime) -> Result {
     let waiter = waiter.register()?;
     for _ in 0..5 {
         let args = (job.clone(), give.clone());
-        let _ = waiter.schedule(args).push().wait_blocking()?;
+        let _ = waiter.schedule(args).push().block_on()?;
         let (wait, here) = (job.wait(), give.clone());
         (rt.spawn)(Box::pin(async move {
             let _ = here.send(wait.await).await;
@@ -751,12 +752,12 @@ fn shutdown_waits_for_running_jobs_and_cancels_the_others(rt: &mut Runtime) -> R
         });
     let polite = polite.register()?;
     let (running, is_running) = channel::bounded(1);
-    let job = polite.schedule(running.clone()).push().wait_blocking()?;
+    let job = polite.schedule(running.clone()).push().block_on()?;
     let submit = polite.schedule(running.clone()).delay(HOUR);
-    let waiting = submit.wait_blocking()?;
+    let waiting = submit.block_on()?;
     let (give, woken) = channel::bounded(1);
     let wait = waiting.wait();
-    thread::spawn(move || give.try_send(wait.wait_blocking()));
+    thread::spawn(move || give.try_send(wait.block_on()));
     rt.block_on(is_running.recv())?;
 
     assert_eq!(rt.shutdown(WATCHDOG), []);
@@ -765,7 +766,7 @@ fn shutdown_waits_for_running_jobs_and_cancels_the_others(rt: &mut Runtime) -> R
     assert_eq!(waiting.status(), JobStatus::Cancelled);
     assert_eq!(block_on(woken.recv())?, JobStatus::Cancelled);
     assert_eq!(waiting.wait_blocking(), JobStatus::Cancelled);
-    let late = polite.schedule(running).push().wait_blocking();
+    let late = polite.schedule(running).push().block_on();
     assert!(matches!(late, Err(ScheduleError::Stopped)));
     Ok(())
 }
@@ -773,16 +774,16 @@ fn shutdown_waits_for_running_jobs_and_cancels_the_others(rt: &mut Runtime) -> R
 fn shutdown_wakes_the_waiters_of_a_job_that_it_leaves_running(rt: &mut Runtime) -> Result {
     let (running, is_running) = channel::bounded(1);
     let schedule = forever(&rt.app)?.schedule(running).id("left");
-    let job = schedule.push().wait_blocking()?;
+    let job = schedule.push().block_on()?;
     rt.block_on(is_running.recv())?;
     let (give, woken) = channel::unbounded();
     let (wait, next_run, here) = (job.wait(), job.next_run(), give.clone());
     thread::spawn(move || {
-        wait.wait_blocking();
+        wait.block_on();
         here.try_send("wait")
     });
     thread::spawn(move || {
-        next_run.wait_blocking();
+        next_run.block_on();
         give.try_send("next_run")
     });
 
@@ -798,10 +799,10 @@ fn shutdown_wakes_the_waiters_of_a_job_that_it_leaves_running(rt: &mut Runtime) 
 }
 
 fn dropping_the_app_cancels_waiting_jobs(rt: &mut Runtime) -> Result {
-    let job = rt.nothing.schedule(()).delay(HOUR).wait_blocking()?;
+    let job = rt.nothing.schedule(()).delay(HOUR).block_on()?;
     let (give, woken) = channel::bounded(1);
     let wait = job.wait();
-    thread::spawn(move || give.try_send(wait.wait_blocking()));
+    thread::spawn(move || give.try_send(wait.block_on()));
     // This drops the last handle of the app.
     rt.app = Jobber::builder().executor(|_| {}).build()?;
     assert_eq!(block_on(woken.recv())?, JobStatus::Cancelled);
@@ -825,7 +826,7 @@ fn a_waiting_blocking_job_delays_no_other(rt: &mut Runtime) -> Result {
         .map(|_| {
             wait.schedule((running.clone(), gate.clone()))
                 .push()
-                .wait_blocking()
+                .block_on()
         })
         .collect::<Result<Vec<_>, _>>()?;
     for _ in &jobs {
@@ -833,14 +834,14 @@ fn a_waiting_blocking_job_delays_no_other(rt: &mut Runtime) -> Result {
     }
     // An async job runs, from the timer and from a push.
     rt.pass_the_timer()?;
-    let pushed = rt.nothing.schedule(()).push().wait_blocking()?;
-    assert_eq!(rt.wait(&pushed), JobStatus::Success);
+    let pushed = rt.nothing.schedule(()).push().block_on()?;
+    assert_eq!(rt.wait(pushed.as_any()), JobStatus::Success);
     for job in &jobs {
         assert_eq!(job.status(), JobStatus::Running);
     }
     open.close();
     for job in &jobs {
-        assert_eq!(rt.wait(job), JobStatus::Success);
+        assert_eq!(rt.wait(job.as_any()), JobStatus::Success);
     }
     Ok(())
 }
@@ -852,14 +853,14 @@ fn abort_sets_the_token_of_a_blocking_job(rt: &mut Runtime) -> Result {
         .blocking_task("listen", move |cx: JobContext, running: Sender<()>| {
             let token = cx.stop_token();
             let _ = running.try_send(());
-            token.stopped().wait_blocking();
-            let _ = stopped.try_send(token.is_stopped());
+            token.stopped().block_on();
+            let _ = stopped.try_send(token.is_stop_requested());
         });
     let (running, is_running) = channel::bounded(1);
     let submit = listen.register()?.schedule(running).push();
-    let job = submit.wait_blocking()?;
+    let job = submit.block_on()?;
     rt.block_on(is_running.recv())?;
-    assert!(job.abort().wait_blocking()?);
+    assert!(job.abort().block_on()?);
     assert_eq!(job.status(), JobStatus::Cancelled);
     assert!(rt.block_on(has_stopped.recv())?);
     assert!(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jobber::{Job, JobError, JobStatus, StorageError};
+use jobber::{Job, JobError, JobStatus, storage::StorageError};
 use time::OffsetDateTime;
 
 use super::cron::offset_at;

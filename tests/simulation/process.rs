@@ -119,7 +119,7 @@ impl World {
             !faults.is_gone && store == [Commit::Works; 2]
         };
         let process = self.process();
-        let result = process.sim.app().start().wait_blocking();
+        let result = process.sim.app().start().block_on();
         let fits = match (&result, process.phase) {
             (Ok(()), Phase::New) => works,
             (Err(StartError::Storage(_)), Phase::New) => !works,
@@ -197,7 +197,7 @@ impl World {
         if !process.is_running() {
             return Ok(());
         }
-        let result = process.sim.app().discard(id).wait_blocking();
+        let result = process.sim.app().discard(id).block_on();
         let is_there = self.model.unresolved.contains_key(id);
         if is_there {
             self.note(Event::TakenBack { id: id.into() });

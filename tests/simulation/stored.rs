@@ -88,7 +88,7 @@ fn is(record: &JobRecord, saved: &Saved) -> bool {
 /// Checks that the disk has what was stored, or was being stored.
 pub fn settle_store(
     jobs: &mut BTreeMap<String, job::Job>,
-    records: &[jobber::JobRecord],
+    records: &[jobber::storage::JobRecord],
 ) -> Result<(), String> {
     let records = records.iter().map(JobRecord::of);
     let records: BTreeMap<_, _> = records.map(|r| (r.id.clone(), r)).collect();

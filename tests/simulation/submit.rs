@@ -82,7 +82,7 @@ impl Request {
             }
             When::Cron { text, options } => with_options(schedule, options, clock).cron(text),
         };
-        submit.wait_blocking()
+        submit.block_on()
     }
 
     /// The outcome that the docs require; applies it to the model.

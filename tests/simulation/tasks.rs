@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use jobber::testing::{ManualClock, Simulation};
-use jobber::{Abort, Backoff, BoxError, Clock, Job, JobContext, RetryAfter, ScheduleError, Task};
+use jobber::{Backoff, BoxError, Clock, Job, JobContext, NoRetry, RetryAfter, ScheduleError, Task};
 
 use super::history::{Attempt, End, Event, History, Now, Promise, nanos};
 use super::program::When;
@@ -244,7 +244,7 @@ impl Watch {
             }
             Outcome::Error => Err("it fails".into()),
             Outcome::RetryAfter(delay) => Err(RetryAfter(delay).into()),
-            Outcome::Abort => Err(Abort::new("for good").into()),
+            Outcome::Abort => Err(NoRetry::new("for good").into()),
             Outcome::Panic => std::panic::resume_unwind(Box::new("in a poll")),
         }
     }

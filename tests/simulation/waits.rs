@@ -118,7 +118,7 @@ impl Held {
 impl Waits {
     pub fn begin(&mut self, job: Job<u64>, what: What) -> Result<(), String> {
         // A wait without time returns the present status.
-        let at_once = job.wait_timeout(Duration::ZERO).wait_blocking();
+        let at_once = job.wait_timeout(Duration::ZERO).block_on();
         if at_once != job.status() {
             return Err(format!("a wait of no time gave {at_once}, and {job:?}"));
         }

@@ -190,7 +190,7 @@ impl World {
             .as_mut()
             .expect("it is there until it is dropped");
         let health = process.sim.app().health();
-        if !health.is_good() {
+        if !health.is_healthy() {
             return Err(format!("in the end there is {health:?}"));
         }
         let left = process.sim.app().jobs();
@@ -362,7 +362,7 @@ impl World {
         self.begin_step();
         self.note(Event::TakenBack { id: id.into() });
         let cancel = if is_abort { job.abort() } else { job.cancel() };
-        let result = cancel.wait_blocking();
+        let result = cancel.block_on();
         self.note(Event::Seen(format!("abort: {is_abort}: {result:?}")));
         if let Ok(true) = result {
             self.note(Event::Over { id: id.into() });

@@ -48,7 +48,7 @@ fn an_attempt_that_a_crash_interrupted_is_not_made_again() -> Result {
     let mut sim = machine.boot();
     let log = Log::new();
     let schedule = at_most_once(&sim, &log).schedule(1).id("x");
-    let _ = schedule.push().wait_blocking()?;
+    let _ = schedule.push().block_on()?;
     sim.run_until_stalled();
     assert_eq!(log.take(), [(1, 1, START)]);
     sim.crash();
@@ -87,7 +87,7 @@ fn a_panic_in_the_drop_of_the_arguments_of_an_interrupted_attempt_is_caught() ->
         task.at_most_once().register()
     };
     let schedule = register(&sim)?.schedule(Bomb(false)).id("x");
-    let _ = schedule.push().wait_blocking()?;
+    let _ = schedule.push().block_on()?;
     sim.run_until_stalled();
     sim.crash();
     let mut record = machine.record("x").unwrap();
@@ -105,7 +105,7 @@ fn a_recurring_job_goes_on_with_its_next_time_after_a_crash() -> Result {
     let mut sim = machine.boot();
     let log = Log::new();
     let schedule = at_most_once(&sim, &log).schedule(1).id("x");
-    let _ = schedule.every(HOUR).wait_blocking()?;
+    let _ = schedule.every(HOUR).block_on()?;
     sim.advance(HOUR);
     sim.crash();
     assert_eq!(log.take(), [(1, 1, at(3_600))]);
@@ -125,7 +125,7 @@ fn a_failed_attempt_is_retried() -> Result {
     let mut sim = machine.boot();
     let log = Log::new();
     let schedule = at_most_once(&sim, &log).schedule(1).id("x");
-    let job = schedule.push().wait_blocking()?;
+    let job = schedule.push().block_on()?;
     sim.advance(MINUTE);
     assert_eq!(
         job.status(),
@@ -153,7 +153,7 @@ fn a_run_that_is_not_made_again_keeps_the_time_at_which_it_started() -> Result {
         Ok((sim, task.durable().at_most_once().register()?))
     };
     let (mut sim, task) = boot()?;
-    let job = task.schedule(()).id("x").every(MINUTE).wait_blocking()?;
+    let job = task.schedule(()).id("x").every(MINUTE).block_on()?;
     // The timer is a little late.
     machine.clock.advance(MINUTE + SECOND / 2);
     sim.run_until_stalled();
@@ -181,7 +181,7 @@ fn an_attempt_waits_while_the_store_fails() -> Result {
         log.each(move |cx| (cx.attempt(), clock.elapsed().as_secs())),
     );
     let task = task.durable().at_most_once().register()?;
-    let job = task.schedule(()).id("x").delay(SECOND).wait_blocking()?;
+    let job = task.schedule(()).id("x").delay(SECOND).block_on()?;
     machine.set_fault(Fault::Fail);
     sim.advance(MINUTE);
     assert_eq!(job.status(), JobStatus::Scheduled);
@@ -201,10 +201,10 @@ fn an_attempt_that_waits_for_the_store_can_be_cancelled() -> Result {
     let log = Log::new();
     let task = sim.app().task("t", log.each(|_| 1));
     let task = task.durable().at_most_once().register()?;
-    let job = task.schedule(()).id("x").delay(SECOND).wait_blocking()?;
+    let job = task.schedule(()).id("x").delay(SECOND).block_on()?;
     machine.set_fault(Fault::Fail);
     sim.advance(MINUTE);
-    assert!(job.cancel().wait_blocking().is_err());
+    assert!(job.cancel().block_on().is_err());
     machine.set_fault(Fault::None);
     sim.advance(HOUR);
     assert!(log.take().is_empty());
@@ -226,7 +226,7 @@ fn an_attempt_that_a_shutdown_prevents_is_made_by_the_next_process() -> Result {
         task.durable().at_most_once().register()
     };
     let task = register(&sim, &log)?;
-    let _ = task.schedule(()).id("x").delay(SECOND).wait_blocking()?;
+    let _ = task.schedule(()).id("x").delay(SECOND).block_on()?;
     machine.set_fault(Fault::Tear);
     sim.advance(SECOND);
     machine.set_fault(Fault::None);
@@ -248,11 +248,11 @@ fn an_attempt_during_which_a_replacement_failed_is_not_made_again_after_a_crash(
     let starts = Log::new();
     let mut sim = machine.boot();
     let task = at_most_once(&sim, &starts);
-    let _ = task.schedule(1).id("x").push().wait_blocking()?;
+    let _ = task.schedule(1).id("x").push().block_on()?;
     sim.advance(SECOND);
     machine.plan_faults([Fault::Fail]);
     let again = task.schedule(1).id("x").replace();
-    assert!(again.delay(HOUR).wait_blocking().is_err());
+    assert!(again.delay(HOUR).block_on().is_err());
     let started_at = machine.records()[0].progress.started_at;
     assert_eq!(started_at, Some(datetime!(2000-01-01 0:00 UTC)));
     sim.crash();
@@ -285,7 +285,7 @@ fn a_catch_up_run_whose_start_is_retracted_is_made_by_the_next_process() -> Resu
         };
         let (mut sim, task) = boot()?;
         let schedule = task.schedule(()).id("x").misfire(Misfire::All(1));
-        let _ = schedule.every(MINUTE).wait_blocking()?;
+        let _ = schedule.every(MINUTE).block_on()?;
         // The first run ends at 0:03:30; the start of the second, for 0:02, cannot be stored.
         sim.advance(MINUTE * 3 + SECOND * 20);
         machine.set_fault(Fault::Fail);
@@ -297,7 +297,7 @@ fn a_catch_up_run_whose_start_is_retracted_is_made_by_the_next_process() -> Resu
         } else {
             // A failed replacement retracts the start, too.
             let again = task.schedule(()).id("x").replace();
-            assert!(again.delay(HOUR).wait_blocking().is_err());
+            assert!(again.delay(HOUR).block_on().is_err());
         }
         sim.crash();
         machine.set_fault(Fault::None);
@@ -333,14 +333,14 @@ fn the_run_after_an_interrupted_catch_up_run_is_no_catch_up_in_its_place() -> Re
         };
         let (mut sim, task) = boot()?;
         let schedule = task.schedule(()).id("x").misfire(Misfire::All(limit));
-        let _ = schedule.every(MINUTE).wait_blocking()?;
+        let _ = schedule.every(MINUTE).block_on()?;
         machine.clock.advance(MINUTE + missed);
         sim.run_until_stalled();
         assert_eq!(starts.take(), [(1, time!(0:01))]);
         assert_eq!(counted(), (0, limit, false));
         machine.plan_faults([Fault::Tear]);
         let again = task.schedule(()).id("x").replace();
-        assert!(again.delay(HOUR).wait_blocking().is_err());
+        assert!(again.delay(HOUR).block_on().is_err());
         sim.advance(SECOND);
         assert_eq!(counted(), (0, limit, false));
         sim.crash();

@@ -10,13 +10,13 @@ fn cancel_returns_when_the_job_is_gone_from_the_store() -> Result {
     let sim = machine.boot();
     let log = Log::new();
     let task = logging(&sim, "t", &log);
-    let once = task.schedule(1).id("once").delay(MINUTE).wait_blocking()?;
-    let again = task.schedule(1).id("again").every(MINUTE).wait_blocking()?;
-    assert!(once.cancel().wait_blocking()?);
+    let once = task.schedule(1).id("once").delay(MINUTE).block_on()?;
+    let again = task.schedule(1).id("again").every(MINUTE).block_on()?;
+    assert!(once.cancel().block_on()?);
     assert_eq!(once.status(), JobStatus::Cancelled);
     assert!(machine.record("once").is_none());
-    assert!(!once.cancel().wait_blocking()?, "it is cancelled already");
-    assert!(again.cancel().wait_blocking()?);
+    assert!(!once.cancel().block_on()?, "it is cancelled already");
+    assert!(again.cancel().block_on()?);
     assert!(machine.records().is_empty());
     sim.crash();
     let mut sim = machine.boot();
@@ -32,10 +32,10 @@ fn a_recurring_job_that_is_cancelled_in_its_run_is_not_restored() -> Result {
     let mut sim = machine.boot();
     let log = Log::new();
     let schedule = hanging(&sim, &log).schedule(1).id("x");
-    let job = schedule.every(MINUTE).wait_blocking()?;
+    let job = schedule.every(MINUTE).block_on()?;
     sim.advance(MINUTE);
     assert_eq!(job.status(), JobStatus::Running);
-    assert!(job.cancel().wait_blocking()?);
+    assert!(job.cancel().block_on()?);
     assert!(machine.record("x").is_none(), "before the run has ended");
     sim.crash();
     let mut sim = machine.boot();
@@ -51,9 +51,9 @@ fn an_aborted_job_is_not_restored() -> Result {
     let mut sim = machine.boot();
     let log = Log::new();
     let schedule = hanging(&sim, &log).schedule(1).id("x");
-    let job = schedule.push().wait_blocking()?;
+    let job = schedule.push().block_on()?;
     sim.run_until_stalled();
-    assert!(job.abort().wait_blocking()?);
+    assert!(job.abort().block_on()?);
     assert_eq!(job.status(), JobStatus::Cancelled);
     assert!(machine.records().is_empty());
     Ok(())

@@ -23,7 +23,7 @@ fn a_faulty_store_without_faults() {
 #[cfg(feature = "sqlite")]
 #[test]
 fn the_store_in_a_file() {
-    use jobber::{SqliteStorage, Synchronous};
+    use jobber::{SqliteStorage, storage::Synchronous};
     for synchronous in [Synchronous::Full, Synchronous::Normal] {
         let dir = tempfile::tempdir().unwrap();
         storage_conformance(|name| {

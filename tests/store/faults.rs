@@ -8,7 +8,8 @@ use crate::tasks::{logging_argument, storage_error};
 use futures_lite::future::block_on;
 use jobber::testing::{Fault, FaultyStorage, ManualClock, Operation, Simulation};
 use jobber::{
-    Change, JobStatus, Jobber, MemoryStorage, ScheduleError, StartError, Storage, StorageError,
+    JobStatus, Jobber, MemoryStorage, ScheduleError, StartError,
+    storage::{Change, Storage, StorageError},
 };
 
 #[test]
@@ -19,7 +20,7 @@ fn a_job_that_could_not_be_stored_does_not_exist() -> Result {
     let task = logging_argument(&sim, &log);
     for fault in [Fault::Fail, Fault::Tear, Fault::Panic] {
         machine.set_fault(fault);
-        let error = storage_error(task.schedule(1).id("x").delay(MINUTE).wait_blocking());
+        let error = storage_error(task.schedule(1).id("x").delay(MINUTE).block_on());
         assert!(
             error.to_string().contains("a fault that was planned"),
             "{error}"
@@ -29,10 +30,10 @@ fn a_job_that_could_not_be_stored_does_not_exist() -> Result {
         machine.set_fault(Fault::None);
         sim.advance(SECOND * 11);
         assert!(!machine.has("x"), "a torn commit is undone");
-        assert!(sim.app().health().is_good());
+        assert!(sim.app().health().is_healthy());
     }
     // The id is free.
-    let _ = task.schedule(2).id("x").delay(MINUTE).wait_blocking()?;
+    let _ = task.schedule(2).id("x").delay(MINUTE).block_on()?;
     sim.advance(HOUR);
     assert_eq!(log.take(), [2]);
     Ok(())
@@ -44,21 +45,21 @@ fn a_job_that_ends_while_the_store_fails_is_done_and_removed_later() -> Result {
     let mut sim = machine.boot();
     let log = Log::new();
     let task = logging_argument(&sim, &log);
-    let job = task.schedule(1).id("x").delay(MINUTE).wait_blocking()?;
-    let other = task.schedule(2).id("y").delay(MINUTE * 2).wait_blocking()?;
+    let job = task.schedule(1).id("x").delay(MINUTE).block_on()?;
+    let other = task.schedule(2).id("y").delay(MINUTE * 2).block_on()?;
     machine.set_fault(Fault::Fail);
     sim.advance(MINUTE);
     assert_eq!(job.status(), JobStatus::Success, "its waiters return");
     let health = sim.app().health();
     assert_eq!(health.unstored, 1);
-    assert!(health.storage_error.is_some() && !health.is_good());
+    assert!(health.storage_error.is_some() && !health.is_healthy());
     assert!(machine.has("x"));
     sim.advance(MINUTE);
     assert_eq!(other.status(), JobStatus::Success, "the scheduler goes on");
     assert_eq!(sim.app().health().unstored, 2);
     machine.set_fault(Fault::None);
     sim.advance(SECOND * 10);
-    assert!(sim.app().health().is_good());
+    assert!(sim.app().health().is_healthy());
     assert!(machine.records().is_empty());
     assert_eq!(log.take(), [1, 2], "no job has run twice");
     Ok(())
@@ -72,7 +73,7 @@ fn a_store_that_fails_is_retried_at_growing_intervals() -> Result {
     let task = logging_argument(&sim, &log);
     // The second outage has the same intervals as the first.
     for _ in 0..2 {
-        let _ = task.schedule(1).push().wait_blocking()?;
+        let _ = task.schedule(1).push().block_on()?;
         machine.set_fault(Fault::Fail);
         machine.commits.take();
         sim.run_until_stalled();
@@ -96,7 +97,7 @@ fn more_changes_do_not_make_the_retries_of_a_store_more_frequent() -> Result {
     let submit = logging_argument(&sim, &Log::new())
         .schedule(1)
         .every(SECOND);
-    let _ = submit.wait_blocking()?;
+    let _ = submit.block_on()?;
     machine.set_fault(Fault::Fail);
     machine.commits.take();
     sim.advance(MINUTE * 10);
@@ -128,8 +129,8 @@ fn a_new_job_is_stored_at_once_although_other_changes_wait_for_a_retry() -> Resu
     });
     let mut sim = Simulation::with(0, ManualClock::new(), |app| app.storage(storage))?;
     let task = logging_argument(&sim, &Log::new());
-    let _ = task.schedule(1).id("x").push().wait_blocking()?;
-    let job = task.schedule(2).id("y").delay(HOUR).wait_blocking()?;
+    let _ = task.schedule(1).id("x").push().block_on()?;
+    let job = task.schedule(2).id("y").delay(HOUR).block_on()?;
     // Three commits fail: of the end, of the end with the new job, and of the end alone.
     *fails.lock().unwrap() = 3;
     sim.run_until_stalled();
@@ -140,7 +141,7 @@ fn a_new_job_is_stored_at_once_although_other_changes_wait_for_a_retry() -> Resu
         begin(&mut submit);
         submits.add(Arc::new(Mutex::new(Some(submit))));
     }));
-    storage_error(task.schedule(4).delay(HOUR).wait_blocking());
+    storage_error(task.schedule(4).delay(HOUR).block_on());
     let submit = queued.take().remove(0).lock().unwrap().take().unwrap();
     let _ = block_on(submit)?;
     let ids: Vec<_> = contents.records().into_iter().map(|r| r.id).collect();
@@ -156,7 +157,7 @@ fn a_refused_job_causes_no_retry() -> Result {
     machine.set_fault(Fault::FailWith(StorageError::Full {
         path: "disk".into(),
     }));
-    storage_error(task.schedule(1).delay(HOUR).wait_blocking());
+    storage_error(task.schedule(1).delay(HOUR).block_on());
     machine.commits.take();
     sim.advance(HOUR);
     assert!(machine.commits.take().is_empty());
@@ -194,7 +195,7 @@ fn commit_with_a_job_that_is_too_large(
     });
     let mut sim = Simulation::with(0, ManualClock::new(), |app| app.storage(storage))?;
     let task = logging_argument(&sim, &Log::new());
-    let job = task.schedule(1).id("y").delay(HOUR).wait_blocking()?;
+    let job = task.schedule(1).id("y").delay(HOUR).block_on()?;
     let submits = Arc::new(Mutex::new(Submits::new()));
     let (again, all, ids) = (task.clone(), submits.clone(), ids.to_vec());
     // Called while another job is being stored.
@@ -206,14 +207,14 @@ fn commit_with_a_job_that_is_too_large(
             all.lock().unwrap().push(submit);
         }
     }));
-    let first = task.schedule(0).id("first").delay(HOUR).wait_blocking()?;
+    let first = task.schedule(0).id("first").delay(HOUR).block_on()?;
     let submits = std::mem::take(&mut *submits.lock().unwrap());
     let answers = submits.into_iter().map(|submit| block_on(submit).is_ok());
     let answers = answers.collect();
-    assert_eq!(sim.app().health().is_good(), !is_first_alone_refused);
+    assert_eq!(sim.app().health().is_healthy(), !is_first_alone_refused);
     sim.advance(MINUTE);
-    assert!(sim.app().health().is_good());
-    assert!(first.cancel().wait_blocking()?);
+    assert!(sim.app().health().is_healthy());
+    assert!(first.cancel().block_on()?);
     let records = contents.records().into_iter();
     let mut ids: Vec<_> = records.map(|record| record.id.to_string()).collect();
     ids.sort();
@@ -246,15 +247,15 @@ fn each_cancel_returns_an_error_while_the_store_fails() -> Result {
     let storage = FaultyStorage::new(contents, move |_| now.lock().unwrap().clone());
     let app = Jobber::builder().storage(storage).build()?;
     let task = app.task("t", async |n: u32| n).durable().register()?;
-    app.start().wait_blocking()?;
+    app.start().block_on()?;
     let jobs: Vec<_> = (0..8)
-        .map(|n| task.schedule(n).delay(HOUR).wait_blocking())
+        .map(|n| task.schedule(n).delay(HOUR).block_on())
         .collect::<Result<_, _>>()?;
     *mood.lock().unwrap() = Fault::Fail;
     let (tells, told) = mpsc::channel();
     std::thread::spawn(move || {
         for job in jobs {
-            let _ = tells.send(job.cancel().wait_blocking().is_err());
+            let _ = tells.send(job.cancel().block_on().is_err());
         }
     });
     for _ in 0..8 {
@@ -275,7 +276,10 @@ fn a_panic_in_the_drop_of_the_store_is_caught() -> Result {
         fn open(&mut self) -> Result<(), StorageError> {
             self.0.open()
         }
-        fn load(&mut self, each: &mut dyn FnMut(jobber::Loaded)) -> Result<(), StorageError> {
+        fn load(
+            &mut self,
+            each: &mut dyn FnMut(jobber::storage::Loaded),
+        ) -> Result<(), StorageError> {
             self.0.load(each)
         }
         fn commit(&mut self, changes: &[Change]) -> Result<(), StorageError> {
@@ -289,7 +293,7 @@ fn a_panic_in_the_drop_of_the_store_is_caught() -> Result {
     };
     let mut sim = boot()?;
     let schedule = logging_argument(&sim, &Log::new()).schedule(1).id("x");
-    let _ = schedule.delay(HOUR).wait_blocking()?;
+    let _ = schedule.delay(HOUR).block_on()?;
     assert!(sim.shutdown(SECOND).is_empty());
     let sim = boot()?;
     assert!(logging_argument(&sim, &Log::new()).job("x").is_some());
@@ -304,7 +308,7 @@ fn the_memory_of_an_outage_is_bounded_by_the_number_of_jobs() -> Result {
     let log = Log::new();
     let task = logging_argument(&sim, &log);
     for n in 0..10 {
-        let _ = task.schedule(n).every(SECOND).wait_blocking()?;
+        let _ = task.schedule(n).every(SECOND).block_on()?;
     }
     machine.set_fault(Fault::Fail);
     sim.advance(HOUR);
@@ -313,7 +317,7 @@ fn the_memory_of_an_outage_is_bounded_by_the_number_of_jobs() -> Result {
     assert!((10..=200).contains(&unstored), "{unstored}");
     machine.set_fault(Fault::None);
     sim.advance(MINUTE);
-    assert!(sim.app().health().is_good());
+    assert!(sim.app().health().is_healthy());
     // The store has the last state of each job.
     let runs = machine
         .records()
@@ -329,13 +333,13 @@ fn a_new_job_stores_the_waiting_changes_with_it() -> Result {
     let mut sim = machine.boot();
     let log = Log::new();
     let task = logging_argument(&sim, &log);
-    let _ = task.schedule(1).id("x").push().wait_blocking()?;
+    let _ = task.schedule(1).id("x").push().block_on()?;
     machine.set_fault(Fault::Fail);
     sim.advance(HOUR);
     machine.set_fault(Fault::None);
-    let _ = task.schedule(2).id("y").delay(HOUR).wait_blocking()?;
+    let _ = task.schedule(2).id("y").delay(HOUR).block_on()?;
     assert!(
-        sim.app().health().is_good(),
+        sim.app().health().is_healthy(),
         "it does not wait for the next retry"
     );
     assert!(!machine.has("x") && machine.has("y"));
@@ -348,15 +352,15 @@ fn the_late_removal_of_a_job_does_not_remove_the_next_job_of_its_id() -> Result 
     let mut sim = machine.boot();
     let log = Log::new();
     let task = logging_argument(&sim, &log);
-    let _ = task.schedule(1).id("x").push().wait_blocking()?;
+    let _ = task.schedule(1).id("x").push().block_on()?;
     machine.set_fault(Fault::Fail);
     sim.run_until_stalled();
     assert_eq!(sim.app().health().unstored, 1);
     // The end of the first job is not stored yet: the second is refused, and the third is
     // stored.
-    storage_error(task.schedule(2).id("x").delay(HOUR).wait_blocking());
+    storage_error(task.schedule(2).id("x").delay(HOUR).block_on());
     machine.set_fault(Fault::None);
-    let _ = task.schedule(3).id("x").delay(HOUR).wait_blocking()?;
+    let _ = task.schedule(3).id("x").delay(HOUR).block_on()?;
     sim.advance(MINUTE);
     assert!(machine.has("x"));
     sim.advance(HOUR);
@@ -370,9 +374,9 @@ fn a_job_whose_cancel_could_not_be_stored_is_cancelled_and_removed_later() -> Re
     let mut sim = machine.boot();
     let log = Log::new();
     let schedule = logging_argument(&sim, &log).schedule(1).id("x");
-    let job = schedule.delay(MINUTE).wait_blocking()?;
+    let job = schedule.delay(MINUTE).block_on()?;
     machine.set_fault(Fault::Fail);
-    assert!(job.cancel().wait_blocking().is_err());
+    assert!(job.cancel().block_on().is_err());
     assert_eq!(job.status(), JobStatus::Cancelled);
     assert!(machine.has("x"));
     machine.set_fault(Fault::None);
@@ -404,12 +408,12 @@ fn a_job_that_the_store_has_no_room_for_does_not_block_removals() -> Result {
     let mut sim = Simulation::with(0, ManualClock::new(), |app| app.storage(storage))?;
     let log = Log::new();
     let task = logging_argument(&sim, &log);
-    let _ = task.schedule(1).id("x").push().wait_blocking()?;
+    let _ = task.schedule(1).id("x").push().block_on()?;
     *is_away.lock().unwrap() = true;
     sim.run_until_stalled();
     *is_away.lock().unwrap() = false;
     assert_eq!(sim.app().health().unstored, 1);
-    storage_error(task.schedule(9).delay(HOUR).wait_blocking());
+    storage_error(task.schedule(9).delay(HOUR).block_on());
     assert!(contents.records().is_empty());
     assert_eq!(sim.app().health().unstored, 0);
     Ok(())
@@ -431,13 +435,13 @@ fn a_store_that_cannot_be_opened_or_read_fails_the_start() -> Result {
             });
             let app = Jobber::builder().storage(storage).build()?;
             let task = app.task("t", async |n: u32| n).durable().register()?;
-            let error = app.start().wait_blocking().unwrap_err();
+            let error = app.start().block_on().unwrap_err();
             assert!(matches!(error, StartError::Storage(_)), "{error}");
-            let error = task.schedule(1).push().wait_blocking().unwrap_err();
+            let error = task.schedule(1).push().block_on().unwrap_err();
             assert!(matches!(error, ScheduleError::NotStarted));
             // The next start succeeds.
-            app.start().wait_blocking()?;
-            let job = task.schedule(1).push().wait_blocking()?;
+            app.start().block_on()?;
+            let job = task.schedule(1).push().block_on()?;
             assert_eq!(job.wait_blocking(), JobStatus::Success);
         }
     }
@@ -453,7 +457,10 @@ fn a_cancel_during_a_start_that_fails_returns_an_error() -> Result {
         fn open(&mut self) -> Result<(), StorageError> {
             Ok(())
         }
-        fn load(&mut self, each: &mut dyn FnMut(jobber::Loaded)) -> Result<(), StorageError> {
+        fn load(
+            &mut self,
+            each: &mut dyn FnMut(jobber::storage::Loaded),
+        ) -> Result<(), StorageError> {
             self.0.load(each)?;
             self.1.send(()).unwrap();
             self.2.recv().unwrap();
@@ -467,7 +474,7 @@ fn a_cancel_during_a_start_that_fails_returns_an_error() -> Result {
     let sim = machine.boot();
     let log = Log::new();
     let schedule = logging_argument(&sim, &log).schedule(1).id("x");
-    let _ = schedule.delay(HOUR).wait_blocking()?;
+    let _ = schedule.delay(HOUR).block_on()?;
     sim.crash();
     let (asks, asked) = mpsc::channel();
     let (gate, open) = mpsc::channel();
@@ -477,7 +484,7 @@ fn a_cancel_during_a_start_that_fails_returns_an_error() -> Result {
     let task = app.task("t", async |n: u32| n).durable().register()?;
     let starting = std::thread::spawn({
         let app = app.clone();
-        move || app.start().wait_blocking().is_err()
+        move || app.start().block_on().is_err()
     });
     asked.recv()?;
     let job = task.job("x").unwrap();
@@ -509,7 +516,7 @@ fn a_second_start_is_refused_while_the_store_is_read() -> Result {
     assert!(matches!(second, Some(Err(StartError::AlreadyStarted))));
     drop(gate);
     block_on(start)?;
-    app.shutdown(Duration::ZERO).wait_blocking();
+    app.shutdown(Duration::ZERO).block_on();
     Ok(())
 }
 
@@ -521,7 +528,7 @@ fn the_health_of_an_app_shows_a_failing_store_although_nothing_waits() -> Result
     let health = || {
         let health = sim.app().health();
         (
-            health.is_good(),
+            health.is_healthy(),
             health.storage_error.is_some(),
             health.unstored,
         )
@@ -531,10 +538,10 @@ fn the_health_of_an_app_shows_a_failing_store_although_nothing_waits() -> Result
         path: "jobs.db".into(),
         waited: SECOND,
     }));
-    assert!(task.schedule(1).delay(HOUR).wait_blocking().is_err());
+    assert!(task.schedule(1).delay(HOUR).block_on().is_err());
     assert_eq!(health(), (false, true, 0));
     machine.set_fault(Fault::None);
-    let job = task.schedule(1).delay(HOUR).wait_blocking()?;
+    let job = task.schedule(1).delay(HOUR).block_on()?;
     assert_eq!(health(), (true, false, 0));
     assert!(!job.is_done());
     Ok(())
@@ -553,18 +560,18 @@ fn schedule_cancel_and_wait_return_although_the_store_fails_at_random() -> Resul
     });
     let app = Jobber::builder().storage(storage).build()?;
     let task = app.task("t", async |n: u32| n).durable().register()?;
-    while app.start().wait_blocking().is_err() {}
+    while app.start().block_on().is_err() {}
     let threads: Vec<_> = (0..4)
         .map(|thread| {
             let task = task.clone();
             std::thread::spawn(move || {
                 for n in 0..100 {
                     let schedule = task.schedule(n).id(format!("{thread}-{n}"));
-                    let Ok(job) = schedule.delay(Duration::from_micros(50)).wait_blocking() else {
+                    let Ok(job) = schedule.delay(Duration::from_micros(50)).block_on() else {
                         continue;
                     };
                     if n % 3 == 0 {
-                        let _ = job.cancel().wait_blocking();
+                        let _ = job.cancel().block_on();
                     }
                     assert!(job.wait_blocking().is_final());
                 }
@@ -574,7 +581,7 @@ fn schedule_cancel_and_wait_return_although_the_store_fails_at_random() -> Resul
     for thread in threads {
         thread.join().unwrap();
     }
-    app.wait_all().wait_blocking();
+    app.wait_all().block_on();
     drop(app);
     Ok(())
 }

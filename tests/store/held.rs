@@ -25,14 +25,14 @@ fn a_job_that_is_due_while_its_replacement_is_being_stored_waits_for_the_store()
         let log = Log::new();
         let task = app.task("t", log.argument()).durable().register()?;
         let tick = app.task("tick", || async {}).register()?;
-        let job = task.schedule(1).id("x").delay(SECOND).wait_blocking()?;
+        let job = task.schedule(1).id("x").delay(SECOND).block_on()?;
         store.hold();
         let mut replace = task.schedule(2).id("x").replace().delay(MINUTE);
         begin(&mut replace);
         assert_eq!(store.requested()?, ["put x 2"]);
         clock.advance(SECOND);
         // When a job that is due later has run, the timer has handled the first.
-        let after = tick.schedule(()).delay(Duration::ZERO).wait_blocking()?;
+        let after = tick.schedule(()).delay(Duration::ZERO).block_on()?;
         assert_eq!(after.wait_blocking(), JobStatus::Success);
         assert!(log.take().is_empty(), "it waits");
         store.release_with(answer.clone());
@@ -59,7 +59,7 @@ fn a_late_answer_to_a_replacement_does_not_remove_the_next_job_of_the_id() -> Re
     let (app, _clock, store) = app_on_held_store()?;
     let one = app.task("one", async |n: u32| n).durable().register()?;
     let two = app.task("two", async |n: u32| n).durable().register()?;
-    let job = one.schedule(1).id("x").delay(HOUR).wait_blocking()?;
+    let job = one.schedule(1).id("x").delay(HOUR).block_on()?;
     store.hold();
     let mut replace = one.schedule(2).id("x").replace().delay(HOUR);
     begin(&mut replace);
@@ -74,7 +74,7 @@ fn a_late_answer_to_a_replacement_does_not_remove_the_next_job_of_the_id() -> Re
     assert!(block_on(cancel)?);
     let other = block_on(other)?;
     // When one more job is stored, every commit before it is done.
-    let _ = two.schedule(4).delay(HOUR).wait_blocking()?;
+    let _ = two.schedule(4).delay(HOUR).block_on()?;
     assert_eq!(app.find_job("x").unwrap().task_name(), "two");
     let records = store.disk.records();
     assert!(records.iter().any(|record| record.id == *other.id()));
@@ -94,7 +94,7 @@ fn a_run_that_ends_while_its_replacement_is_being_stored_does_not_overwrite_it()
     });
     let task = task.durable().register()?;
     let schedule = task.schedule(1).id("x").start_date(START);
-    let job = schedule.every(HOUR * 24).wait_blocking()?;
+    let job = schedule.every(HOUR * 24).block_on()?;
     wait_until(|| !started.entries().is_empty());
     store.hold();
     let mut replace = task.schedule(2).id("x").replace().delay(HOUR);
@@ -104,11 +104,11 @@ fn a_run_that_ends_while_its_replacement_is_being_stored_does_not_overwrite_it()
     // The run ends while these do.
     let tick = app.task("tick", || async {}).register()?;
     for _ in 0..100 {
-        tick.schedule(()).push().wait_blocking()?.wait_blocking();
+        tick.schedule(()).push().block_on()?.wait_blocking();
     }
     store.release();
     let _ = block_on(replace)?;
-    let _ = task.schedule(3).delay(HOUR).wait_blocking()?;
+    let _ = task.schedule(3).delay(HOUR).block_on()?;
     wait_until(|| job.status() != JobStatus::Running);
     let record = store.record("x").unwrap();
     assert_eq!(
@@ -134,10 +134,10 @@ fn a_job_that_is_stored_during_the_shutdown_is_left_to_the_next_process() -> Res
     // Shutdown does not wait for it.
     let (ends, ended) = mpsc::channel();
     thread::scope(|scope| {
-        scope.spawn(move || ends.send(stop.wait_blocking()));
+        scope.spawn(move || ends.send(stop.block_on()));
         let left = ended.recv_timeout(MINUTE);
         // If it did wait, this ends the wait and so the thread.
-        app.shutdown(Duration::ZERO).wait_blocking();
+        app.shutdown(Duration::ZERO).block_on();
         assert_eq!(left, Ok(Vec::new()));
     });
     assert_eq!(job.status(), JobStatus::Scheduled);

@@ -30,7 +30,7 @@ fn a_run_ends_when_its_end_is_stored_and_the_next_run_waits_for_that() -> Result
     let mut app = ManualApp::new()?;
     let log = Log::new();
     let task = app.slow(&log, SECOND)?;
-    let job = task.schedule(1).id("x").every(SECOND * 2).wait_blocking()?;
+    let job = task.schedule(1).id("x").every(SECOND * 2).block_on()?;
     app.advance(SECOND * 2)?;
     app.store.hold();
     app.advance(SECOND)?;
@@ -51,7 +51,7 @@ fn a_run_ends_when_its_end_is_stored_and_the_next_run_waits_for_that() -> Result
 fn a_cancel_behind_the_end_of_a_run_returns_when_the_job_is_removed() -> Result {
     let mut app = ManualApp::new()?;
     let task = app.slow(&Log::new(), SECOND)?;
-    let job = task.schedule(1).id("x").every(HOUR).wait_blocking()?;
+    let job = task.schedule(1).id("x").every(HOUR).block_on()?;
     app.advance(HOUR)?;
     app.store.hold();
     app.advance(SECOND)?;
@@ -73,7 +73,7 @@ fn a_cancel_behind_the_end_of_a_run_returns_when_the_job_is_removed() -> Result 
 fn a_run_that_ends_while_its_replacement_is_being_stored_counts_for_the_replacement() -> Result {
     let mut app = ManualApp::new()?;
     let task = app.slow(&Log::new(), SECOND)?;
-    let job = task.schedule(1).id("x").every(HOUR).wait_blocking()?;
+    let job = task.schedule(1).id("x").every(HOUR).block_on()?;
     app.advance(HOUR)?;
     app.store.hold();
     let mut replace = task.schedule(2).id("x").replace().every(MINUTE);
@@ -98,7 +98,7 @@ fn a_run_that_ends_while_its_replacement_is_being_stored_counts_for_the_replacem
 fn a_run_that_ends_before_its_replacement_is_refused_is_stored_as_ended() -> Result {
     let mut app = ManualApp::new()?;
     let task = app.slow(&Log::new(), SECOND)?;
-    let job = task.schedule(1).id("x").every(HOUR).wait_blocking()?;
+    let job = task.schedule(1).id("x").every(HOUR).block_on()?;
     app.advance(HOUR)?;
     app.store.hold();
     let mut replace = task.schedule(2).id("x").replace().every(MINUTE);
@@ -132,12 +132,12 @@ fn an_attempt_at_most_once_begins_when_its_own_start_is_stored() -> Result {
     let mut app = ManualApp::new()?;
     let log = Log::new();
     let task = at_most_once(&app, &log)?;
-    let job = task.schedule(1).id("x").delay(SECOND).wait_blocking()?;
+    let job = task.schedule(1).id("x").delay(SECOND).block_on()?;
     app.clock.advance(SECOND);
     // The attempt is spawned and waits for a thread when a replacement postpones it.
     let spawned = app.spawned.recv_timeout(WATCHDOG)?;
     let again = task.schedule(2).id("x").replace();
-    let _ = again.delay(SECOND).wait_blocking()?;
+    let _ = again.delay(SECOND).block_on()?;
     app.store.hold();
     app.clock.advance(SECOND);
     assert_eq!(app.store.requested()?, ["advance x"]);
@@ -155,7 +155,7 @@ fn an_attempt_at_most_once_is_made_after_a_replacement_was_refused() -> Result {
     let mut app = ManualApp::new()?;
     let log = Log::new();
     let task = at_most_once(&app, &log)?;
-    let job = task.schedule(1).id("x").delay(SECOND).wait_blocking()?;
+    let job = task.schedule(1).id("x").delay(SECOND).block_on()?;
     app.store.hold();
     app.clock.advance(SECOND);
     assert_eq!(app.store.requested()?, ["advance x"]);
@@ -188,7 +188,7 @@ fn a_job_in_memory_whose_stored_replacement_is_torn_stays_in_memory_only() -> Re
     let log = Log::new();
     let task = app.slow(&log, SECOND)?;
     let schedule = task.schedule(1).id("x").in_memory();
-    let job = schedule.delay(MINUTE).wait_blocking()?;
+    let job = schedule.delay(MINUTE).block_on()?;
     app.store.hold();
     let mut replace = task.schedule(2).id("x").replace().delay(HOUR);
     begin(&mut replace);
@@ -213,12 +213,12 @@ fn a_job_in_memory_that_is_cancelled_while_it_moves_into_the_store_is_removed() 
         let app = ManualApp::new()?;
         let task = app.slow(&Log::new(), SECOND)?;
         let schedule = || task.schedule(1).id("x").in_memory();
-        let job = schedule().delay(MINUTE).wait_blocking()?;
+        let job = schedule().delay(MINUTE).block_on()?;
         app.store.hold();
         let mut replace = task.schedule(2).id("x").replace().delay(HOUR);
         begin(&mut replace);
         assert_eq!(app.store.requested()?, ["put x 2"]);
-        assert!(job.cancel().wait_blocking()?);
+        assert!(job.cancel().block_on()?);
         // Nothing waits for the replacement, so that it makes no new job.
         drop(replace);
         app.store.answer(answer);
@@ -236,7 +236,7 @@ fn a_job_that_takes_the_id_of_a_cancelled_job_during_its_replacement_stays_store
             let app = ManualApp::new()?;
             let task = app.slow(&Log::new(), SECOND)?;
             let schedule = schedule_in_store_if(&task, is_stored);
-            let job = schedule.every(HOUR).wait_blocking()?;
+            let job = schedule.every(HOUR).block_on()?;
             app.store.hold();
             let mut replace = task.schedule(2).id("x").replace().every(MINUTE);
             begin(&mut replace);
@@ -265,12 +265,12 @@ fn the_replacement_that_follows_a_run_is_kept_when_the_next_replacement_is_torn(
         let mut app = ManualApp::new()?;
         let task = app.slow(&Log::new(), SECOND)?;
         let schedule = |n| task.schedule(n).id("x").replace();
-        let _ = schedule(1).delay(MINUTE).wait_blocking()?;
+        let _ = schedule(1).delay(MINUTE).block_on()?;
         app.advance(MINUTE)?;
         let _ = if is_stored {
-            schedule(2).delay(MINUTE).wait_blocking()?
+            schedule(2).delay(MINUTE).block_on()?
         } else {
-            schedule(2).in_memory().delay(MINUTE).wait_blocking()?
+            schedule(2).in_memory().delay(MINUTE).block_on()?
         };
         let before = app.record("x");
         assert_eq!(before.is_some(), is_stored);
@@ -292,7 +292,7 @@ fn the_store_has_the_outcome_of_two_replacements_at_once() -> Result {
     let mut app = ManualApp::new()?;
     let task = app.slow(&Log::new(), SECOND)?;
     let schedule = |n| task.schedule(n).id("x").replace();
-    let job = schedule(1).every(HOUR).wait_blocking()?;
+    let job = schedule(1).every(HOUR).block_on()?;
     app.advance(HOUR)?;
     app.advance(SECOND)?;
     app.release()?;
@@ -327,7 +327,7 @@ fn two_replacements_that_fail_leave_the_stored_job_as_it_was() -> Result {
         let schedule = |n| task.schedule(n).id("x").replace();
         let _ = schedule_in_store_if(&task, is_stored)
             .every(HOUR)
-            .wait_blocking()?;
+            .block_on()?;
         let before = app.record("x");
         app.store.hold();
         let mut one = schedule(2).delay(HOUR);
@@ -364,7 +364,7 @@ fn arguments_are_not_dropped_by_the_store_thread() -> Result {
     });
     let task = task.durable().register()?;
     let schedule = |n| task.schedule(Held(n)).id("x").replace();
-    let _ = schedule(1).delay(HOUR).wait_blocking()?;
+    let _ = schedule(1).delay(HOUR).block_on()?;
     // The arguments that are replaced, those that are refused, and during a run those of the
     // replacement that follows it.
     for (new, old, answer) in [
@@ -399,7 +399,7 @@ fn a_spawned_job_waits_while_its_replacement_is_being_stored() -> Result {
         let mut app = ManualApp::new()?;
         let log = Log::new();
         let task = app.slow(&log, Duration::ZERO)?;
-        let job = task.schedule(1).id("x").delay(SECOND).wait_blocking()?;
+        let job = task.schedule(1).id("x").delay(SECOND).block_on()?;
         app.clock.advance(SECOND);
         let spawned = app.spawned.recv_timeout(WATCHDOG)?;
         app.store.hold();
@@ -425,7 +425,7 @@ fn a_spawned_job_does_not_begin_after_shutdown_has_begun() -> Result {
     let mut app = ManualApp::new()?;
     let log = Log::new();
     let task = app.slow(&log, Duration::ZERO)?;
-    let job = task.schedule(1).id("x").delay(SECOND).wait_blocking()?;
+    let job = task.schedule(1).id("x").delay(SECOND).block_on()?;
     app.clock.advance(SECOND);
     let spawned = app.spawned.recv_timeout(WATCHDOG)?;
     let _ = poll(app.app.shutdown(HOUR));
@@ -439,7 +439,7 @@ fn a_spawned_job_does_not_begin_after_shutdown_has_begun() -> Result {
 fn an_abort_is_visible_when_the_job_is_removed() -> Result {
     let mut app = ManualApp::new()?;
     let task = app.slow(&Log::new(), SECOND)?;
-    let job = task.schedule(1).id("x").every(HOUR).wait_blocking()?;
+    let job = task.schedule(1).id("x").every(HOUR).block_on()?;
     app.advance(HOUR)?;
     app.store.hold();
     let mut abort = job.abort();
@@ -461,7 +461,7 @@ fn a_job_that_missed_all_its_times_is_removed_before_it_is_done() -> Result {
     let app = ManualApp::new()?;
     let task = app.slow(&Log::new(), SECOND)?;
     let schedule = task.schedule(1).id("x").misfire(Misfire::Skip);
-    let job = schedule.cron("0 0 1 1 1 * 2000").wait_blocking()?;
+    let job = schedule.cron("0 0 1 1 1 * 2000").block_on()?;
     app.store.hold();
     app.clock.advance(HOUR * 2);
     assert_eq!(app.store.requested()?, ["remove x"]);
@@ -481,7 +481,7 @@ fn a_stored_retry_does_not_end_a_wait_for_the_next_run() -> Result {
         Ok(())
     });
     let task = task.retry(Backoff::fixed(1, SECOND)).durable().register()?;
-    let job = task.schedule(()).id("x").every(HOUR).wait_blocking()?;
+    let job = task.schedule(()).id("x").every(HOUR).block_on()?;
     app.advance(HOUR)?;
     app.release()?;
     app.store.hold();
@@ -510,7 +510,7 @@ fn values_are_not_dropped_by_the_store_thread() -> Result {
     let mut app = ManualApp::new()?;
     let task = app.app.task("t", async || Ok::<_, &str>(Value)).durable();
     let task = task.register()?;
-    let job = task.schedule(()).id("x").delay(SECOND).wait_blocking()?;
+    let job = task.schedule(()).id("x").delay(SECOND).block_on()?;
     app.store.hold();
     app.advance(SECOND)?;
     assert_eq!(app.store.requested()?, ["remove x"]);
@@ -552,13 +552,13 @@ fn a_replacement_of_a_job_that_is_being_stored_waits_for_the_store() -> Result {
 fn a_replacement_after_shutdown_has_begun_is_refused() -> Result {
     let mut app = ManualApp::new()?;
     let task = app.slow(&Log::new(), SECOND)?;
-    let job = task.schedule(1).id("x").every(MINUTE).wait_blocking()?;
+    let job = task.schedule(1).id("x").every(MINUTE).block_on()?;
     app.advance(MINUTE)?;
     let mut stop = app.app.shutdown(HOUR);
     begin(&mut stop);
     assert_eq!(job.status(), JobStatus::Running);
     let again = task.schedule(2).id("x").replace().delay(HOUR);
-    assert!(matches!(again.wait_blocking(), Err(ScheduleError::Stopped)));
+    assert!(matches!(again.block_on(), Err(ScheduleError::Stopped)));
     assert_eq!(app.record("x").unwrap().args, "1");
     Ok(())
 }
@@ -577,7 +577,7 @@ fn an_acknowledged_replacement_is_not_overwritten_by_the_one_before_it() -> Resu
             let schedule = |n| task.schedule(n).id("x").replace();
             let _ = schedule_in_store_if(&task, is_stored)
                 .delay(HOUR)
-                .wait_blocking()?;
+                .block_on()?;
             app.store.hold();
             let mut one = schedule(2).every(HOUR);
             begin(&mut one);
@@ -609,7 +609,7 @@ fn an_acknowledged_replacement_is_not_undone_with_the_one_after_it() -> Result {
         let log = Log::new();
         let task = app.slow(&log, SECOND)?;
         let schedule = |n| task.schedule(n).id("x").replace();
-        let job = schedule(1).in_memory().every(MINUTE).wait_blocking()?;
+        let job = schedule(1).in_memory().every(MINUTE).block_on()?;
         if is_running {
             app.advance(MINUTE)?;
         }
@@ -639,13 +639,13 @@ fn a_replacement_of_a_job_that_is_cancelled_in_its_run_leaves_nothing() -> Resul
     let mut app = ManualApp::new()?;
     let task = app.slow(&Log::new(), SECOND)?;
     let schedule = |n| task.schedule(n).id("x").replace();
-    let job = schedule(1).in_memory().every(MINUTE).wait_blocking()?;
+    let job = schedule(1).in_memory().every(MINUTE).block_on()?;
     app.advance(MINUTE)?;
     app.store.hold();
     let mut replace = schedule(2).every(HOUR);
     begin(&mut replace);
     assert_eq!(app.store.requested()?, ["put x 2"]);
-    assert!(job.cancel().wait_blocking()?);
+    assert!(job.cancel().block_on()?);
     app.release()?;
     assert!(block_on(replace).is_err());
     app.release()?;
@@ -663,9 +663,9 @@ fn a_replacement_that_follows_a_run_is_not_restored_after_a_cancel_and_a_torn_re
     let mut app = ManualApp::new()?;
     let task = app.slow(&Log::new(), SECOND)?;
     let schedule = |n| task.schedule(n).id("x").replace();
-    let job = schedule(1).every(MINUTE).wait_blocking()?;
+    let job = schedule(1).every(MINUTE).block_on()?;
     app.advance(MINUTE)?;
-    let _ = schedule(2).every(MINUTE).wait_blocking()?;
+    let _ = schedule(2).every(MINUTE).block_on()?;
     app.store.hold();
     let mut replace = schedule(3).every(HOUR);
     begin(&mut replace);
@@ -709,7 +709,7 @@ fn a_replacement_while_the_old_job_is_written_again_is_not_overwritten() -> Resu
     let task = app.app.task("w", async |_: Observed| {});
     let task = task.durable().register()?;
     let schedule = |n| task.schedule(Observed(n)).id("x").replace();
-    let _ = schedule(1).delay(HOUR).wait_blocking()?;
+    let _ = schedule(1).delay(HOUR).block_on()?;
     app.store.hold();
     let mut one = schedule(2).every(HOUR);
     begin(&mut one);
@@ -741,7 +741,7 @@ fn a_torn_replacement_of_a_job_that_left_the_store_and_ended_leaves_nothing() ->
         let app = ManualApp::new()?;
         let task = app.slow(&Log::new(), SECOND)?;
         let schedule = |n| task.schedule(n).id("x");
-        let job = schedule(1).delay(HOUR).wait_blocking()?;
+        let job = schedule(1).delay(HOUR).block_on()?;
         app.store.hold();
         let mut one = schedule(2).replace().in_memory().delay(HOUR);
         begin(&mut one);
@@ -750,10 +750,10 @@ fn a_torn_replacement_of_a_job_that_left_the_store_and_ended_leaves_nothing() ->
         begin(&mut other);
         app.store.answer(Fault::None);
         assert_eq!(app.store.requested()?, ["put x 3"]);
-        assert!(block_on(one).is_ok() && job.abort().wait_blocking()?);
+        assert!(block_on(one).is_ok() && job.abort().block_on()?);
         let mut last = schedule(4).delay(HOUR);
         match then {
-            "in memory" => drop(schedule(5).in_memory().delay(HOUR).wait_blocking()?),
+            "in memory" => drop(schedule(5).in_memory().delay(HOUR).block_on()?),
             "refused" => begin(&mut last),
             _ => {}
         }

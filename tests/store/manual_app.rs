@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use crate::support::{HOUR, HeldStore, Log, Result, WATCHDOG, hand_polled_app_with, poll};
 use jobber::testing::{Fault, ManualClock};
-use jobber::{JobContext, JobFuture, JobRecord, Jobber, MemoryStorage, StorageError, Task};
+use jobber::{
+    JobContext, JobFuture, Jobber, MemoryStorage, Task,
+    storage::{JobRecord, StorageError},
+};
 
 pub struct ManualApp {
     pub app: Jobber,
@@ -50,15 +53,15 @@ impl ManualApp {
     /// Holds the store no longer; returns when every commit so far is answered.
     pub fn release(&self) -> Result {
         self.store.release();
-        let last = self.other.schedule(0).delay(HOUR).wait_blocking()?;
-        assert!(last.cancel().wait_blocking()?);
+        let last = self.other.schedule(0).delay(HOUR).block_on()?;
+        assert!(last.cancel().block_on()?);
         Ok(())
     }
 
     /// Advances the clock, and polls what is due by then.
     pub fn advance(&mut self, time: Duration) -> Result {
         // Nothing is due after it.
-        let tick = self.tick.schedule(()).delay(time).wait_blocking()?;
+        let tick = self.tick.schedule(()).delay(time).block_on()?;
         self.clock.advance(time);
         while !tick.is_done() {
             let attempt = self.spawned.recv_timeout(WATCHDOG)?;

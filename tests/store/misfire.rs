@@ -18,7 +18,7 @@ fn times_missed_while_no_process_ran_are_handled_by_the_misfire_policy() -> Resu
         let sim = machine.boot();
         let task = logging(&sim, "t", &log);
         let schedule = task.schedule(1).misfire(misfire);
-        let _ = schedule.cron("* * * * *").wait_blocking()?;
+        let _ = schedule.cron("* * * * *").block_on()?;
         sim.crash();
         machine.clock.advance(SECOND * 330);
         let mut sim = machine.boot();
@@ -63,7 +63,7 @@ fn a_catch_up_that_a_crash_interrupts_goes_on_with_its_count() -> Result {
     let sim = machine.boot();
     let task = logging(&sim, "t", &log);
     let schedule = task.schedule(1).misfire(Misfire::All(4));
-    let _ = schedule.every(MINUTE).wait_blocking()?;
+    let _ = schedule.every(MINUTE).block_on()?;
     sim.crash();
     machine.clock.advance(MINUTE * 10 + SECOND * 30);
     // Each process ends one run and crashes in the next. Four runs in all are catch-ups, and
@@ -98,7 +98,7 @@ fn times_that_were_skipped_before_a_crash_stay_skipped() -> Result {
     });
     let task = task.durable().register()?;
     let schedule = task.schedule(1).misfire(Misfire::Once);
-    let _ = schedule.every(MINUTE).wait_blocking()?;
+    let _ = schedule.every(MINUTE).block_on()?;
     // The first run takes until 6:30. The catch-up run for 2:00 to 6:00 is interrupted, and
     // made again at the same instant.
     sim.advance(SECOND * 390);
@@ -118,7 +118,7 @@ fn times_that_the_clock_jumped_over_come_again_after_a_crash_and_a_step_back() -
     let log = Log::new();
     let task = logging(&sim, "t", &log);
     let schedule = task.schedule(1).misfire(Misfire::Skip);
-    let _ = schedule.cron("* * * * *").wait_blocking()?;
+    let _ = schedule.cron("* * * * *").block_on()?;
     // The clock jumps an hour ahead, and the job runs there.
     sim.set_wall(at(3_630));
     sim.advance(SECOND * 30);
@@ -155,7 +155,7 @@ fn an_interval_catches_up_after_the_clock_was_set_and_the_process_crashed() -> R
     };
     let (mut sim, task) = boot()?;
     let schedule = task.schedule(()).id("x").misfire(Misfire::All(1));
-    let _ = schedule.every(SECOND * 2).wait_blocking()?;
+    let _ = schedule.every(SECOND * 2).block_on()?;
     // Each run lasts ten seconds. The first is for 2 s, the second for 4 s as the one catch-up,
     // and the third for 22 s.
     sim.advance(SECOND * 23);
@@ -206,7 +206,7 @@ fn a_run_that_a_crash_interrupted_is_skipped_or_made_as_its_misfire_policy_says(
         };
         let (mut sim, task) = boot(takes)?;
         let schedule = task.schedule(()).id("x").misfire(misfire);
-        let _ = schedule.every(MINUTE).wait_blocking()?;
+        let _ = schedule.every(MINUTE).block_on()?;
         sim.advance(MINUTE * 2 + SECOND * 10);
         assert_eq!(starts.take(), [time!(0:01), cut], "{misfire:?} {takes:?}");
         sim.crash();
@@ -230,7 +230,7 @@ fn a_catch_up_run_that_a_crash_interrupts_is_counted_once() -> Result {
     let log = Log::new();
     let task = logging_argument(&sim, &log);
     let schedule = task.schedule(1).id("x").misfire(Misfire::All(2));
-    let _ = schedule.cron("* * * * *").wait_blocking()?;
+    let _ = schedule.cron("* * * * *").block_on()?;
     sim.crash();
     // No process runs for five minutes; two of the missed times are to be caught up.
     machine.clock.advance(MINUTE * 5 + SECOND * 30);
@@ -241,7 +241,7 @@ fn a_catch_up_run_that_a_crash_interrupts_is_counted_once() -> Result {
     assert_eq!(slow.job("x").unwrap().status(), JobStatus::Running);
     machine.set_fault(Fault::Tear);
     let again = slow.schedule(2).id("x").replace();
-    storage_error(again.delay(HOUR).wait_blocking());
+    storage_error(again.delay(HOUR).block_on());
     machine.set_fault(Fault::None);
     sim.advance(SECOND);
     sim.crash();

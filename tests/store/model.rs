@@ -11,7 +11,8 @@ use std::time::Duration;
 use crate::support::{Result, SECOND};
 use jobber::testing::{Fault, FaultyStorage, ManualClock, Operation, Simulation};
 use jobber::{
-    Backoff, JobContext, JobStatus, MemoryStorage, Misfire, ScheduleError, StorageError, Task,
+    Backoff, JobContext, JobStatus, MemoryStorage, Misfire, ScheduleError, Task,
+    storage::StorageError,
 };
 use time::OffsetDateTime;
 
@@ -217,7 +218,7 @@ impl World {
             3 => all(schedule).every(SECOND * (seconds as u32 + 1)),
             _ => all(schedule).cron("*/20 * * * * * *"),
         };
-        let result = submit.wait_blocking();
+        let result = submit.block_on();
         self.show(|| format!("schedule {id} ({kind}, replace: {is_replacement}): {result:?}"));
         match result {
             Ok(job) => self.history.add(Entry::Promised {
@@ -251,7 +252,7 @@ impl World {
         self.history.add(Entry::TakenBack { id: id.clone() });
         let is_abort = self.rng.bool();
         let cancel = if is_abort { job.abort() } else { job.cancel() };
-        let result = cancel.wait_blocking();
+        let result = cancel.block_on();
         self.show(|| format!("cancel {id} (abort: {is_abort}): {result:?}"));
         match result {
             Ok(true) => self.history.add(Entry::Cancelled { id, is_abort }),

@@ -18,7 +18,7 @@ fn overdue(count: usize, each: Duration) -> Result<(Machine, Simulation, Log<i64
     for n in 0..count {
         // Jobs that are scheduled later are due earlier.
         let due = at(60 - n as i64 / 100);
-        let _ = task.schedule(1).at(due).wait_blocking()?;
+        let _ = task.schedule(1).at(due).block_on()?;
     }
     sim.crash();
     machine.clock.advance(HOUR);
@@ -94,7 +94,7 @@ fn an_overdue_job_that_is_cancelled_while_it_waits_takes_no_turn() -> Result {
             .collect();
         assert_eq!(waiting.len(), 600 - 256);
         for job in &waiting[cancelled] {
-            assert!(job.cancel().wait_blocking()?);
+            assert!(job.cancel().block_on()?);
         }
         sim.advance(SECOND);
         sim.run_until_stalled();
@@ -118,13 +118,13 @@ fn an_abort_of_a_running_overdue_job_passes_its_turn_on_and_the_end_of_another_j
     assert_eq!(log.take().len(), 256);
     // A job that was not overdue has no turn.
     let other = sim.app().task("other", || async {}).register()?;
-    let ended = other.schedule(()).push().wait_blocking()?;
+    let ended = other.schedule(()).push().block_on()?;
     sim.run_until_stalled();
     assert_eq!((ended.status(), log.take().len()), (JobStatus::Success, 0));
     let jobs = sim.app().jobs();
     let running = jobs.iter().filter(|job| job.status() == JobStatus::Running);
     for job in running.take(3) {
-        assert!(job.abort().wait_blocking()?);
+        assert!(job.abort().block_on()?);
     }
     sim.run_until_stalled();
     assert_eq!(log.take().len(), 3);
@@ -139,7 +139,7 @@ fn a_replacement_of_an_overdue_job_passes_its_turn_on() -> Result {
     let task = logging(&sim, "t", &log);
     for n in 0..512 {
         let schedule = task.schedule(1).id(format!("{n:03}"));
-        let _ = schedule.at(at(60)).wait_blocking()?;
+        let _ = schedule.at(at(60)).block_on()?;
     }
     sim.crash();
     machine.clock.advance(HOUR);
@@ -147,7 +147,7 @@ fn a_replacement_of_an_overdue_job_passes_its_turn_on() -> Result {
     let task = hanging(&sim, &log);
     for n in 0..256 {
         let schedule = task.schedule(1).id(format!("{n:03}")).replace();
-        let _ = schedule.delay(HOUR).wait_blocking()?;
+        let _ = schedule.delay(HOUR).block_on()?;
     }
     sim.run_until_stalled();
     assert_eq!(log.take().len(), 256);
@@ -161,7 +161,7 @@ fn a_job_that_is_not_overdue_waits_for_no_turn() -> Result {
     let task = logging(&sim, "t", &Log::new());
     for n in 0..300 {
         let due = at(if n < 256 { 60 } else { 3_601 });
-        let _ = task.schedule(1).at(due).wait_blocking()?;
+        let _ = task.schedule(1).at(due).block_on()?;
     }
     sim.crash();
     machine.clock.advance(HOUR);
@@ -208,10 +208,10 @@ fn a_job_that_is_no_longer_overdue_passes_its_turn_on() -> Result {
     let task = logging(&sim, "t", &Log::new());
     for n in 0..257 {
         let due = at(if n < 256 { 60 } else { 3_599 });
-        let _ = task.schedule(1).at(due).wait_blocking()?;
+        let _ = task.schedule(1).at(due).block_on()?;
     }
     let later = logging(&sim, "later", &Log::new());
-    let _ = later.schedule(1).at(at(60)).wait_blocking()?;
+    let _ = later.schedule(1).at(at(60)).block_on()?;
     sim.crash();
     machine.clock.advance(HOUR);
     let mut sim = machine.boot();
@@ -224,7 +224,7 @@ fn a_job_that_is_no_longer_overdue_passes_its_turn_on() -> Result {
     sim.advance(SECOND * 11);
     let jobs = sim.app().jobs();
     let running = jobs.iter().find(|job| job.status() == JobStatus::Running);
-    assert!(running.unwrap().abort().wait_blocking()?);
+    assert!(running.unwrap().abort().block_on()?);
     logging(&sim, "later", &log);
     sim.run_until_stalled();
     assert_eq!(log.take(), [(1, 1, at(60))]);
@@ -243,9 +243,9 @@ fn a_job_whose_turn_comes_before_its_due_time_waits_for_the_due_time() -> Result
     let log = Log::new();
     let task = logging_argument(&sim, &log);
     for n in 0..300 {
-        let _ = task.schedule(n).at(due - SECOND).wait_blocking()?;
+        let _ = task.schedule(n).at(due - SECOND).block_on()?;
     }
-    let _ = task.schedule(1_000).id("x").at(due).wait_blocking()?;
+    let _ = task.schedule(1_000).id("x").at(due).block_on()?;
     sim.crash();
     machine.clock.advance(HOUR + SECOND);
     let mut sim = machine.boot();

@@ -15,9 +15,9 @@ fn a_replaced_job_is_stored_with_its_new_arguments_and_trigger() -> Result {
     let sim = machine.boot();
     let log = Log::new();
     let task = logging(&sim, "t", &log);
-    let _ = task.schedule(1).id("x").delay(MINUTE).wait_blocking()?;
+    let _ = task.schedule(1).id("x").delay(MINUTE).block_on()?;
     let again = task.schedule(2).id("x").replace();
-    let _ = again.delay(HOUR).wait_blocking()?;
+    let _ = again.delay(HOUR).block_on()?;
     let record = machine.record("x").unwrap();
     assert_eq!(
         (record.args.as_str(), record.progress.due),
@@ -38,10 +38,10 @@ fn a_replaced_recurring_job_keeps_its_count_in_the_store() -> Result {
     let mut sim = machine.boot();
     let log = Log::new();
     let task = logging(&sim, "t", &log);
-    let _ = task.schedule(1).id("x").every(MINUTE).wait_blocking()?;
+    let _ = task.schedule(1).id("x").every(MINUTE).block_on()?;
     sim.advance(MINUTE * 3);
     let again = task.schedule(2).id("x").replace().max_runs(4);
-    let _ = again.every(HOUR).wait_blocking()?;
+    let _ = again.every(HOUR).block_on()?;
     assert_eq!(
         machine
             .record("x")
@@ -68,12 +68,12 @@ fn a_replacement_after_a_step_back_and_a_crash_repeats_no_time() -> Result {
     let log = Log::new();
     let task = logging(&sim, "t", &log);
     let schedule = || task.schedule(1).id("x").replace().misfire(Misfire::Skip);
-    let job = schedule().cron("* * * * *").wait_blocking()?;
+    let job = schedule().cron("* * * * *").block_on()?;
     sim.set_wall(at(3_630));
     sim.advance(SECOND * 30);
     assert_eq!(log.take(), [(1, 1, at(3_660))]);
     sim.set_wall(at(3_570));
-    let _ = schedule().cron("* * * * *").wait_blocking()?;
+    let _ = schedule().cron("* * * * *").block_on()?;
     let progress = machine.record("x").unwrap().progress;
     assert_eq!(progress.due, job.exec_at());
     sim.crash();
@@ -91,7 +91,7 @@ fn a_replacement_stores_the_ended_runs_and_the_run_whose_retry_it_gives_up() -> 
     let task = failing(&sim, &Log::new(), Backoff::fixed(1, MINUTE));
     let replace = || {
         let schedule = task.schedule(1).id("x").replace();
-        schedule.every(HOUR).wait_blocking()
+        schedule.every(HOUR).block_on()
     };
     let stored = |machine: &Machine| {
         let progress = machine.record("x").unwrap().progress.recurring.unwrap();
@@ -116,9 +116,9 @@ fn a_replacement_does_not_store_the_current_run_as_ended() -> Result {
     let mut sim = machine.boot();
     let task = hanging(&sim, &Log::new());
     let schedule = || task.schedule(1).id("x").replace();
-    let _ = schedule().every(HOUR).wait_blocking()?;
+    let _ = schedule().every(HOUR).block_on()?;
     sim.advance(HOUR);
-    let _ = schedule().every(MINUTE).wait_blocking()?;
+    let _ = schedule().every(MINUTE).block_on()?;
     let progress = machine.record("x").unwrap().progress.recurring.unwrap();
     assert_eq!((progress.failures_in_a_row, progress.last_run), (0, None));
     Ok(())
@@ -138,12 +138,12 @@ fn a_run_whose_retry_is_given_up_after_a_crash_has_the_status_of_its_last_attemp
         Ok((sim, task))
     };
     let (mut sim, task) = boot(&machine)?;
-    let _ = task.schedule(1).id("x").every(MINUTE).wait_blocking()?;
+    let _ = task.schedule(1).id("x").every(MINUTE).block_on()?;
     sim.advance(MINUTE + SECOND);
     sim.crash();
     let (_sim, task) = boot(&machine)?;
     let again = task.schedule(1).id("x").replace();
-    let job = again.every(MINUTE).wait_blocking()?;
+    let job = again.every(MINUTE).block_on()?;
     assert_eq!(job.last_run().unwrap().status, JobStatus::Timeout);
     Ok(())
 }
@@ -154,10 +154,10 @@ fn a_job_that_was_replaced_during_its_run_is_the_replacement_after_a_crash() -> 
     let mut sim = machine.boot();
     let log = Log::new();
     let task = hanging(&sim, &log);
-    let _ = task.schedule(1).id("x").push().wait_blocking()?;
+    let _ = task.schedule(1).id("x").push().block_on()?;
     sim.run_until_stalled();
     let again = task.schedule(2).id("x").replace();
-    let _ = again.delay(MINUTE).wait_blocking()?;
+    let _ = again.delay(MINUTE).block_on()?;
     sim.crash();
     log.take();
     let mut sim = machine.boot();
@@ -181,10 +181,10 @@ fn a_replacement_during_a_run_follows_the_run_and_is_stored() -> Result {
         }
     });
     let task = task.durable().register()?;
-    let job = task.schedule(10).id("x").push().wait_blocking()?;
+    let job = task.schedule(10).id("x").push().block_on()?;
     sim.run_until_stalled();
     let again = task.schedule(20).id("x").replace();
-    let _ = again.delay(MINUTE).wait_blocking()?;
+    let _ = again.delay(MINUTE).block_on()?;
     sim.advance(SECOND * 10);
     assert_eq!(job.status(), JobStatus::Scheduled);
     assert_eq!(machine.record("x").unwrap().progress.due, at(60));
@@ -201,12 +201,12 @@ fn a_replacement_moves_a_job_into_the_store_and_out_of_it() -> Result {
     let log = Log::new();
     let task = logging(&sim, "t", &log);
     let schedule = task.schedule(1).id("x").in_memory();
-    let job = schedule.delay(MINUTE).wait_blocking()?;
+    let job = schedule.delay(MINUTE).block_on()?;
     let again = task.schedule(2).id("x").replace();
-    let _ = again.delay(MINUTE).wait_blocking()?;
+    let _ = again.delay(MINUTE).block_on()?;
     assert_eq!(machine.record("x").unwrap().args, "2");
     let again = task.schedule(3).id("x").replace().in_memory();
-    let _ = again.delay(MINUTE).wait_blocking()?;
+    let _ = again.delay(MINUTE).block_on()?;
     assert!(machine.record("x").is_none());
     sim.advance(MINUTE);
     assert_eq!(*job.result()?, 6);
@@ -222,13 +222,13 @@ fn a_replacement_of_a_stored_job_that_never_ran_skips_no_time_after_a_step_back(
     machine.clock.set_wall(at(30));
     let sim = machine.boot();
     let schedule = logging(&sim, "t", &Log::new()).schedule(1).id("x");
-    let _ = schedule.cron("@hourly").wait_blocking()?;
+    let _ = schedule.cron("@hourly").block_on()?;
     sim.crash();
     machine.clock.set_wall(at(-30));
     for cron in ["* * * * *", "@hourly", "*/15 * * * *"] {
         let sim = machine.boot();
         let again = logging(&sim, "t", &Log::new()).schedule(1).id("x");
-        let job = again.replace().cron(cron).wait_blocking()?;
+        let job = again.replace().cron(cron).block_on()?;
         assert_eq!(job.exec_at(), START, "{cron}");
         sim.crash();
     }
@@ -242,16 +242,10 @@ fn a_replacement_that_could_not_be_stored_leaves_the_job_as_it_was() -> Result {
         let mut sim = machine.boot();
         let log = Log::new();
         let task = logging_argument(&sim, &log);
-        let job = task.schedule(1).id("x").delay(MINUTE).wait_blocking()?;
+        let job = task.schedule(1).id("x").delay(MINUTE).block_on()?;
         let due = job.exec_at();
         machine.set_fault(fault);
-        storage_error(
-            task.schedule(2)
-                .id("x")
-                .replace()
-                .delay(HOUR)
-                .wait_blocking(),
-        );
+        storage_error(task.schedule(2).id("x").replace().delay(HOUR).block_on());
         assert_eq!(job.exec_at(), due);
         machine.set_fault(Fault::None);
         sim.advance(HOUR * 2);
@@ -274,7 +268,7 @@ fn a_torn_replacement_is_undone_as_a_whole() -> Result {
         let slow = sim.app().task("t", move |_: u32| clock.sleep(HOUR));
         let slow = slow.timeout(HOUR * 2).durable().register()?;
         let due = time::macros::datetime!(2000-01-01 0:01 UTC);
-        let _ = slow.schedule(1).id("x").at(due).wait_blocking()?;
+        let _ = slow.schedule(1).id("x").at(due).block_on()?;
         if is_running {
             sim.advance(MINUTE);
         }
@@ -285,7 +279,7 @@ fn a_torn_replacement_is_undone_as_a_whole() -> Result {
                 .id("x")
                 .replace()
                 .cron("@hourly")
-                .wait_blocking(),
+                .block_on(),
         );
         machine.set_fault(Fault::None);
         sim.advance(SECOND);
@@ -314,12 +308,12 @@ fn a_run_during_which_a_replacement_failed_is_made_again_after_a_crash() -> Resu
     });
     let task = task.durable().register()?;
     let schedule = task.schedule(()).id("x");
-    let _ = schedule.cron("* * * * *").wait_blocking()?;
+    let _ = schedule.cron("* * * * *").block_on()?;
     // The clock is set past the times of two runs, and past others after each.
     sim.set_wall(at(150));
     sim.set_wall(at(450));
     machine.plan_faults([Fault::Fail]);
-    let replaced = task.schedule(()).id("x").replace().push().wait_blocking();
+    let replaced = task.schedule(()).id("x").replace().push().block_on();
     assert!(replaced.is_err());
     sim.crash();
 
@@ -345,12 +339,12 @@ fn a_torn_replacement_leaves_a_record_that_can_be_read() -> Result {
         Ok((sim, task))
     };
     let (mut sim, task) = boot()?;
-    let _ = task.schedule(1).id("x").push().wait_blocking()?;
+    let _ = task.schedule(1).id("x").push().block_on()?;
     // The end of the first attempt is not stored; the next commit is torn.
     machine.plan_faults([Fault::Fail, Fault::Tear, Fault::None, Fault::Fail]);
     sim.run_until_stalled();
     let again = task.schedule(2).id("x").replace();
-    assert!(again.cron("* * * * *").wait_blocking().is_err());
+    assert!(again.cron("* * * * *").block_on().is_err());
     sim.crash();
 
     machine.clear_faults();
@@ -373,11 +367,11 @@ fn an_at_job_that_is_written_again_during_its_run_still_follows_the_wall_clock()
     };
     let (mut sim, task) = boot()?;
     let noon = datetime!(2000-01-01 12:00 UTC);
-    let _ = task.schedule(()).id("x").at(noon).wait_blocking()?;
+    let _ = task.schedule(()).id("x").at(noon).block_on()?;
     sim.set_wall(noon);
     machine.plan_faults([Fault::Tear]);
     let again = task.schedule(()).id("x").replace();
-    assert!(again.every(HOUR).wait_blocking().is_err());
+    assert!(again.every(HOUR).block_on().is_err());
     sim.crash();
 
     machine.clock.set_wall(noon - HOUR);
@@ -420,17 +414,17 @@ fn a_torn_replacement_while_the_arguments_are_cloned_is_undone() -> Result {
         .task("t", |_: Observed| std::future::pending::<()>());
     let task = task.durable().register()?;
     let schedule = |n| task.schedule(Observed(n)).id("x");
-    let _ = schedule(1).delay(MINUTE).wait_blocking()?;
+    let _ = schedule(1).delay(MINUTE).block_on()?;
     let again = schedule(2).replace().every(HOUR);
     let set_fault = machine.fault_setter();
     ON_CLONE.set(Some(Box::new(move || {
         set_fault(Fault::Tear);
-        storage_error(again.wait_blocking());
+        storage_error(again.block_on());
         set_fault(Fault::None);
     })));
     sim.advance(MINUTE);
     let record = &machine.records()[0];
     assert_eq!((&*record.args, record.trigger.name()), ("1", "delay"));
-    assert!(sim.app().health().is_good());
+    assert!(sim.app().health().is_healthy());
     Ok(())
 }

@@ -7,7 +7,8 @@ use crate::tasks::{at, failing, hanging, logging, machine_with_job};
 use jobber::testing::Simulation;
 use jobber::{
     Backoff, BoxError, Event, Job, JobEventKind, JobStatus, MemoryStorage, Misfire, RegisterError,
-    ScheduleError, StorageError, TriggerRecord,
+    ScheduleError,
+    storage::{StorageError, TriggerRecord},
 };
 use time::macros::{datetime, offset};
 
@@ -17,7 +18,7 @@ fn a_scheduled_job_is_in_the_store_when_scheduling_returns_and_gone_when_it_ran(
     let mut sim = machine.boot();
     let log = Log::new();
     let task = logging(&sim, "t", &log);
-    let job = task.schedule(7).id("x").delay(MINUTE).wait_blocking()?;
+    let job = task.schedule(7).id("x").delay(MINUTE).block_on()?;
     let record = machine.record("x").unwrap();
     assert_eq!((record.task.as_str(), record.args.as_str()), ("t", "7"));
     assert_eq!(record.trigger, TriggerRecord::Delay);
@@ -35,11 +36,11 @@ fn every_trigger_is_stored_and_fires_in_the_next_process() -> Result {
     let sim = machine.boot();
     let log = Log::new();
     let task = logging(&sim, "t", &log);
-    let _ = task.schedule(1).push().wait_blocking()?;
-    let _ = task.schedule(2).delay(SECOND * 10).wait_blocking()?;
-    let _ = task.schedule(3).at(at(20)).wait_blocking()?;
-    let _ = task.schedule(4).every(SECOND * 30).wait_blocking()?;
-    let _ = task.schedule(5).cron("* * * * *").wait_blocking()?;
+    let _ = task.schedule(1).push().block_on()?;
+    let _ = task.schedule(2).delay(SECOND * 10).block_on()?;
+    let _ = task.schedule(3).at(at(20)).block_on()?;
+    let _ = task.schedule(4).every(SECOND * 30).block_on()?;
+    let _ = task.schedule(5).cron("* * * * *").block_on()?;
     assert_eq!(machine.records().len(), 5);
     sim.crash();
     assert_eq!(log.take(), [], "nothing has run yet");
@@ -63,7 +64,7 @@ fn a_delay_goes_on_while_no_process_runs() -> Result {
     let sim = machine.boot();
     let log = Log::new();
     let submit = logging(&sim, "t", &log).schedule(1).delay(MINUTE);
-    let _ = submit.wait_blocking()?;
+    let _ = submit.block_on()?;
     sim.crash();
     machine.clock.advance(SECOND * 45);
     let mut sim = machine.boot();
@@ -81,7 +82,7 @@ fn a_run_that_a_crash_interrupts_is_made_again_as_the_same_run() -> Result {
     let mut sim = machine.boot();
     let log = Log::new();
     let schedule = hanging(&sim, &log).schedule(1).id("x");
-    let job = schedule.push().wait_blocking()?;
+    let job = schedule.push().block_on()?;
     sim.run_until_stalled();
     assert_eq!(job.status(), JobStatus::Running);
     sim.crash();
@@ -109,7 +110,7 @@ fn a_retry_is_stored_with_its_attempt_and_its_time() -> Result {
     let log = Log::new();
     let backoff = Backoff::fixed(2, MINUTE);
     let schedule = failing(&sim, &log, backoff.clone()).schedule(1).id("x");
-    let _ = schedule.push().wait_blocking()?;
+    let _ = schedule.push().block_on()?;
     sim.run_until_stalled();
     let progress = machine.record("x").unwrap().progress;
     assert_eq!((progress.attempts, progress.due), (1, at(60)));
@@ -136,7 +137,7 @@ fn started_at_of_a_run_that_is_retried_after_a_crash_is_that_of_its_first_attemp
     let backoff = Backoff::fixed(1, MINUTE);
     let sim = machine.boot();
     let schedule = failing(&sim, &log, backoff.clone()).schedule(1).id("x");
-    let _ = schedule.every(HOUR).wait_blocking()?;
+    let _ = schedule.every(HOUR).block_on()?;
     sim.crash();
     // It starts late, because no process ran.
     machine.clock.advance(HOUR + SECOND * 15);
@@ -159,10 +160,7 @@ fn jitter_is_stored() -> Result {
     let log = Log::new();
     let sim = machine.boot();
     let schedule = logging(&sim, "t", &log).schedule(1).id("x");
-    let _ = schedule
-        .jitter(MINUTE * 30)
-        .cron("@hourly")
-        .wait_blocking()?;
+    let _ = schedule.jitter(MINUTE * 30).cron("@hourly").block_on()?;
     sim.crash();
     let trigger = machine.record("x").unwrap().trigger;
     let jitter = match trigger {
@@ -186,7 +184,7 @@ fn a_recurring_job_keeps_its_count_its_last_run_and_its_times() -> Result {
     let log = Log::new();
     let task = logging(&sim, "t", &log);
     let schedule = task.schedule(1).id("x").max_runs(5);
-    let _ = schedule.every(MINUTE).wait_blocking()?;
+    let _ = schedule.every(MINUTE).block_on()?;
     sim.advance(SECOND * 150);
     sim.crash();
     let mut sim = machine.boot();
@@ -209,7 +207,7 @@ fn failures_in_a_row_are_counted_across_crashes() -> Result {
     let sim = machine.boot();
     let task = failing(&sim, &log, Backoff::fixed(0, SECOND));
     let schedule = task.schedule(1).id("x").max_failures(3);
-    let _ = schedule.every(MINUTE).wait_blocking()?;
+    let _ = schedule.every(MINUTE).block_on()?;
     sim.crash();
     for run in 1..=3 {
         let mut sim = machine.boot();
@@ -243,8 +241,8 @@ fn a_job_that_its_executor_dropped_runs_again_in_the_next_process() -> Result {
         .executor(drop::<jobber::JobFuture>)
         .build()?;
     let task = app.task("t", async |n: u32| n).durable().register()?;
-    app.start().wait_blocking()?;
-    let job = task.schedule(1).id("x").push().wait_blocking()?;
+    app.start().block_on()?;
+    let job = task.schedule(1).id("x").push().block_on()?;
     assert_eq!(job.wait_blocking(), JobStatus::Failed, "its waiters return");
     drop(app);
     let mut sim = machine.boot();
@@ -260,7 +258,7 @@ fn an_alias_finds_the_jobs_of_a_task_that_was_renamed() -> Result {
     let sim = machine.boot();
     let log = Log::new();
     let schedule = logging(&sim, "old", &log).schedule(3).id("x");
-    let _ = schedule.delay(MINUTE).wait_blocking()?;
+    let _ = schedule.delay(MINUTE).block_on()?;
     sim.crash();
     let mut sim = machine.boot();
     let task = sim.app().task("new", async |n: u32| n * 2);
@@ -297,8 +295,8 @@ fn handles_of_restored_jobs_wait_and_cancel() -> Result {
     let sim = machine.boot();
     let log = Log::new();
     let task = logging(&sim, "t", &log);
-    let generated = task.schedule(1).delay(MINUTE).wait_blocking()?.id().clone();
-    let _ = task.schedule(2).id("named").delay(MINUTE).wait_blocking()?;
+    let generated = task.schedule(1).delay(MINUTE).block_on()?.id().clone();
+    let _ = task.schedule(2).id("named").delay(MINUTE).block_on()?;
     sim.crash();
 
     let mut sim = machine.boot();
@@ -317,7 +315,7 @@ fn handles_of_restored_jobs_wait_and_cancel() -> Result {
         (named.status(), named.task_name()),
         (JobStatus::Scheduled, "t")
     );
-    assert!(named.cancel().wait_blocking()?);
+    assert!(named.cancel().block_on()?);
     sim.advance(MINUTE);
     assert_eq!(*job.result()?, 2);
     Ok(())
@@ -335,12 +333,12 @@ fn ids_generated_after_a_restart_are_new_although_the_clock_went_back() -> Resul
         let sim = machine.boot();
         let task = logging(&sim, "t", &log);
         for _ in 0..10 {
-            let job = task.schedule(1).delay(HOUR * 1_000).wait_blocking()?;
+            let job = task.schedule(1).delay(HOUR * 1_000).block_on()?;
             let id = Some(job.id().clone());
             assert!(id > last, "{id:?} is after {last:?}");
             // All but the last job of each process are removed.
             if let Some(before) = last.and_then(|last| task.job(last)) {
-                before.cancel().wait_blocking()?;
+                before.cancel().block_on()?;
             }
             last = id;
         }
@@ -353,19 +351,22 @@ fn ids_generated_after_a_restart_are_new_although_the_clock_went_back() -> Resul
 #[test]
 fn ids_are_generated_after_the_id_of_an_unreadable_record() -> Result {
     struct Unreadable(MemoryStorage, jobber::JobId);
-    impl jobber::Storage for Unreadable {
+    impl jobber::storage::Storage for Unreadable {
         fn open(&mut self) -> Result<(), StorageError> {
             self.0.open()
         }
-        fn load(&mut self, each: &mut dyn FnMut(jobber::Loaded)) -> Result<(), StorageError> {
-            each(jobber::Loaded::Unreadable {
+        fn load(
+            &mut self,
+            each: &mut dyn FnMut(jobber::storage::Loaded),
+        ) -> Result<(), StorageError> {
+            each(jobber::storage::Loaded::Unreadable {
                 id: self.1.clone(),
                 task: "t".into(),
                 reason: "it is invalid".into(),
             });
             Ok(())
         }
-        fn commit(&mut self, changes: &[jobber::Change]) -> Result<(), StorageError> {
+        fn commit(&mut self, changes: &[jobber::storage::Change]) -> Result<(), StorageError> {
             self.0.commit(changes)
         }
     }
@@ -373,13 +374,13 @@ fn ids_are_generated_after_the_id_of_an_unreadable_record() -> Result {
     machine.clock.set_wall(START + HOUR);
     let sim = machine.boot();
     let task = logging(&sim, "t", &Log::new());
-    let id = task.schedule(1).delay(HOUR).wait_blocking()?.id().clone();
+    let id = task.schedule(1).delay(HOUR).block_on()?.id().clone();
     sim.crash();
     machine.clock.set_wall(START);
     let storage = Unreadable(MemoryStorage::new(), id.clone());
     let sim = Simulation::with(9, machine.clock.clone(), |app| app.storage(storage))?;
     let task = logging(&sim, "t", &Log::new());
-    let job = task.schedule(1).delay(HOUR).wait_blocking()?;
+    let job = task.schedule(1).delay(HOUR).block_on()?;
     assert!(*job.id() > id, "{} is after {id}", job.id());
     Ok(())
 }
@@ -390,7 +391,7 @@ fn in_memory_keeps_one_job_of_a_durable_task_out_of_the_store() -> Result {
     let mut sim = machine.boot();
     let log = Log::new();
     let task = logging(&sim, "t", &log);
-    let job = task.schedule(3).in_memory().delay(MINUTE).wait_blocking()?;
+    let job = task.schedule(3).in_memory().delay(MINUTE).block_on()?;
     assert!(machine.records().is_empty());
     sim.advance(MINUTE);
     assert_eq!(*job.result()?, 6);
@@ -402,7 +403,7 @@ fn arguments_that_json_cannot_represent_are_refused() -> Result {
     let sim = Machine::new().boot();
     let float = sim.app().task("float", async |x: f64| x).durable();
     let float = float.register()?;
-    let error = float.schedule(f64::NAN).push().wait_blocking().unwrap_err();
+    let error = float.schedule(f64::NAN).push().block_on().unwrap_err();
     let text = error.to_string();
     assert!(matches!(&error, ScheduleError::Arguments { task, .. } if task == "float"));
     assert!(
@@ -417,7 +418,7 @@ fn arguments_that_json_cannot_represent_are_refused() -> Result {
     );
     let keys = keys.durable().register()?;
     let map = [(vec![1], 1)].into_iter().collect();
-    let error = keys.schedule(map).push().wait_blocking().unwrap_err();
+    let error = keys.schedule(map).push().block_on().unwrap_err();
     assert!(matches!(error, ScheduleError::Arguments { .. }));
     Ok(())
 }
@@ -432,7 +433,7 @@ fn floats_are_restored_to_the_bit() -> Result {
     let task = sim.app().task("t", async |v: Vec<f64>| v).durable();
     let task = task.register()?;
     let schedule = task.schedule(values.clone()).id("x");
-    let _ = schedule.push().wait_blocking()?;
+    let _ = schedule.push().block_on()?;
     sim.crash();
     let mut sim = machine.boot();
     let task = sim.app().task("t", async |v: Vec<f64>| v).durable();
@@ -476,9 +477,9 @@ fn the_zone_of_a_job_is_stored_and_the_zone_of_the_app_is_not() -> Result {
     let log = Log::new();
     let task = logging(&sim, "t", &log);
     let schedule = task.schedule(1).id("mine").zone(offset!(+5:30));
-    let _ = schedule.cron("0 9 * * *").wait_blocking()?;
+    let _ = schedule.cron("0 9 * * *").block_on()?;
     let schedule = task.schedule(1).id("app");
-    let _ = schedule.cron("0 9 * * *").wait_blocking()?;
+    let _ = schedule.cron("0 9 * * *").block_on()?;
     assert_eq!(
         machine.record("mine").unwrap().zone.as_deref(),
         Some("+05:30")
@@ -513,7 +514,7 @@ fn a_restored_job_has_the_same_times_and_the_same_record() -> Result {
         .misfire(Misfire::Grace(MINUTE))
         .max_runs(9)
         .max_failures(7);
-    let job = schedule.cron("* * * * *").wait_blocking()?;
+    let job = schedule.cron("* * * * *").block_on()?;
     sim.advance(MINUTE * 3);
     let before = (job.exec_at(), job.last_run(), machine.record("x").unwrap());
     sim.crash();
@@ -552,7 +553,7 @@ fn a_durable_job_sends_its_events_once() -> Result {
         Some(Event::Job(event)) => Some((event.id, event.kind)),
         _ => None,
     };
-    let _ = task.schedule(1).id("x").delay(MINUTE).wait_blocking()?;
+    let _ = task.schedule(1).id("x").delay(MINUTE).block_on()?;
     let scheduled = JobEventKind::Scheduled { due: at(60) };
     assert_eq!(next(), Some(("x".into(), scheduled)));
     assert_eq!(next(), None);
@@ -573,17 +574,17 @@ fn a_job_that_is_seen_done_is_gone_from_the_store() -> Result {
         .storage(machine.disk.clone())
         .build()?;
     let task = app.task("t", async |n: u32| n).durable().register()?;
-    app.start().wait_blocking()?;
+    app.start().block_on()?;
     for _ in 0..200 {
-        let job = task.schedule(1).push().wait_blocking()?;
+        let job = task.schedule(1).push().block_on()?;
         wait_until(|| job.is_done());
         assert!(machine.records().is_empty());
     }
     let schedule = task.schedule(1).id("again");
-    let job = schedule.every(Duration::from_millis(1)).wait_blocking()?;
+    let job = schedule.every(Duration::from_millis(1)).block_on()?;
     let mut seen = 0;
     while seen < 50 {
-        let run = job.next_run().wait_blocking().unwrap();
+        let run = job.next_run().block_on().unwrap();
         let runs = machine
             .record("again")
             .unwrap()
@@ -618,15 +619,15 @@ fn the_arguments_of_a_durable_job_are_dropped_when_it_ends() -> Result {
     let args = || Counted {
         counter: counter.clone(),
     };
-    let ran = task.schedule(args()).delay(MINUTE).wait_blocking()?;
-    let cancelled = task.schedule(args()).delay(MINUTE).wait_blocking()?;
+    let ran = task.schedule(args()).delay(MINUTE).block_on()?;
+    let cancelled = task.schedule(args()).delay(MINUTE).block_on()?;
     let schedule = task.schedule(args()).id("x");
-    let _ = schedule.delay(MINUTE).wait_blocking()?;
+    let _ = schedule.delay(MINUTE).block_on()?;
     let again = task.schedule(args()).id("x").replace();
-    let replaced = again.delay(MINUTE).wait_blocking()?;
+    let replaced = again.delay(MINUTE).block_on()?;
     sim.run_until_stalled();
     assert_eq!(counter.alive(), 3, "the replaced arguments are dropped");
-    cancelled.cancel().wait_blocking()?;
+    cancelled.cancel().block_on()?;
     assert_eq!(counter.alive(), 2);
     sim.advance(MINUTE);
     assert_eq!(counter.alive(), 0);
@@ -648,7 +649,7 @@ fn a_durable_job_can_schedule_durable_jobs() -> Result {
         }
     });
     let first = first.durable().register()?;
-    let _ = first.schedule(()).push().wait_blocking()?;
+    let _ = first.schedule(()).push().block_on()?;
     sim.advance(SECOND);
     assert_eq!(log.take(), [(1, 1, at(1))]);
     Ok(())
@@ -660,7 +661,7 @@ fn an_invalid_id_is_refused_and_not_stored() -> Result {
     let sim = machine.boot();
     let task = logging(&sim, "t", &Log::new());
     for id in ["", "a\nb", &"x".repeat(201)] {
-        let result = task.schedule(1).id(id).delay(HOUR).wait_blocking();
+        let result = task.schedule(1).id(id).delay(HOUR).block_on();
         assert!(matches!(result, Err(ScheduleError::InvalidId { .. })));
     }
     assert!(machine.records().is_empty());
@@ -675,7 +676,7 @@ fn jobs_are_restored_in_the_order_of_scheduling() -> Result {
     let task = logging(&sim, "t", &Log::new());
     let mut ids = Vec::new();
     for n in 0..20 {
-        ids.push(task.schedule(n).delay(HOUR).wait_blocking()?.id().clone());
+        ids.push(task.schedule(n).delay(HOUR).block_on()?.id().clone());
     }
     sim.crash();
     let sim = machine.boot();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::support::{HOUR, Log, MINUTE, Machine, Result, SECOND, START, poll, wait_until};
 use crate::tasks::{at, hanging, logging, logging_argument};
 use jobber::testing::Fault;
-use jobber::{Backoff, JobContext, JobError, JobStatus, ScheduleError, StorageError};
+use jobber::{Backoff, JobContext, JobError, JobStatus, ScheduleError, storage::StorageError};
 
 #[test]
 fn shutdown_leaves_waiting_jobs_to_the_next_process() -> Result {
@@ -13,10 +13,10 @@ fn shutdown_leaves_waiting_jobs_to_the_next_process() -> Result {
     let mut sim = machine.boot();
     let log = Log::new();
     let task = logging(&sim, "t", &log);
-    let once = task.schedule(1).id("once").delay(MINUTE).wait_blocking()?;
-    let again = task.schedule(1).id("again").every(MINUTE).wait_blocking()?;
+    let once = task.schedule(1).id("once").delay(MINUTE).block_on()?;
+    let again = task.schedule(1).id("again").every(MINUTE).block_on()?;
     let schedule = task.schedule(1).id("here").in_memory();
-    let here = schedule.delay(MINUTE).wait_blocking()?;
+    let here = schedule.delay(MINUTE).block_on()?;
     assert!(sim.shutdown(HOUR).is_empty());
     assert_eq!(sim.elapsed(), Duration::ZERO, "nothing to wait for");
     assert_eq!(once.status(), JobStatus::Scheduled);
@@ -44,11 +44,11 @@ fn a_cancel_after_the_store_is_closed_returns_an_error() -> Result {
     let mut sim = machine.boot();
     let log = Log::new();
     let task = logging(&sim, "t", &log);
-    let job = task.schedule(1).delay(MINUTE).wait_blocking()?;
+    let job = task.schedule(1).delay(MINUTE).block_on()?;
     sim.shutdown(Duration::ZERO);
-    let result = job.cancel().wait_blocking();
+    let result = job.cancel().block_on();
     assert!(matches!(result, Err(StorageError::Closed)), "{result:?}");
-    assert!(job.abort().wait_blocking().is_err());
+    assert!(job.abort().block_on().is_err());
     assert_eq!(job.status(), JobStatus::Scheduled);
     drop(sim);
     let mut sim = machine.boot();
@@ -63,7 +63,7 @@ fn a_cancel_of_a_stored_job_that_outlasts_its_app_returns_an_error() -> Result {
     let machine = Machine::new();
     let mut sim = machine.boot();
     let schedule = hanging(&sim, &Log::new()).schedule(1).id("x");
-    let job = schedule.every(MINUTE).wait_blocking()?;
+    let job = schedule.every(MINUTE).block_on()?;
     sim.advance(MINUTE);
     sim.shutdown(Duration::ZERO);
     let result = poll(job.cancel());
@@ -81,7 +81,7 @@ fn calls_on_an_app_whose_process_crashed_are_refused() -> Result {
     let sim = machine.boot();
     let app = sim.app().clone();
     let task = logging(&sim, "t", &Log::new());
-    let job = task.schedule(1).id("x").delay(MINUTE).wait_blocking()?;
+    let job = task.schedule(1).id("x").delay(MINUTE).block_on()?;
     sim.crash();
     let schedule = || task.schedule(2).id("x").replace();
     for again in [schedule(), schedule().in_memory(), task.schedule(2)] {
@@ -122,26 +122,20 @@ fn two_shutdowns_and_a_cancel_at_once_wait_for_the_running_job_only() -> Result 
         }
     });
     let slow = slow.durable().register()?;
-    app.start().wait_blocking()?;
-    let running = slow.schedule(()).push().wait_blocking()?;
+    app.start().block_on()?;
+    let running = slow.schedule(()).push().block_on()?;
     wait_until(|| !started.entries().is_empty());
-    let waiting = slow.schedule(()).delay(HOUR).wait_blocking()?;
-    let _ = slow.schedule(()).delay(HOUR).wait_blocking()?;
+    let waiting = slow.schedule(()).delay(HOUR).block_on()?;
+    let _ = slow.schedule(()).delay(HOUR).block_on()?;
     let stops: Vec<_> = (0..2)
         .map(|_| {
             let app = app.clone();
-            std::thread::spawn(move || app.shutdown(Duration::MAX).wait_blocking())
+            std::thread::spawn(move || app.shutdown(Duration::MAX).block_on())
         })
         .collect();
     // The shutdown has begun when scheduling fails; it does not end before the clock advances.
-    while slow
-        .schedule(())
-        .in_memory()
-        .delay(HOUR)
-        .wait_blocking()
-        .is_ok()
-    {}
-    assert!(waiting.cancel().wait_blocking()?);
+    while slow.schedule(()).in_memory().delay(HOUR).block_on().is_ok() {}
+    assert!(waiting.cancel().block_on()?);
     assert_eq!(running.status(), JobStatus::Running);
     machine.clock.advance(SECOND);
     for stop in stops {
@@ -158,7 +152,7 @@ fn an_attempt_that_outlasts_the_grace_is_made_again_by_the_next_process() -> Res
     let mut sim = machine.boot();
     let log = Log::new();
     let schedule = hanging(&sim, &log).schedule(1).id("x");
-    let _ = schedule.push().wait_blocking()?;
+    let _ = schedule.push().block_on()?;
     sim.run_until_stalled();
     assert_eq!(sim.shutdown(SECOND), [("x".into(), JobStatus::Running)]);
     // The executor drops the attempt.
@@ -178,9 +172,9 @@ fn a_run_that_ends_within_the_grace_is_stored_as_ended() -> Result {
     let clock = sim.clock();
     let slow = sim.app().task("t", move |_: u32| clock.sleep(SECOND));
     let slow = slow.durable().register()?;
-    let once = slow.schedule(1).id("once").push().wait_blocking()?;
+    let once = slow.schedule(1).id("once").push().block_on()?;
     let schedule = slow.schedule(1).id("again").start_date(START);
-    let again = schedule.every(MINUTE).wait_blocking()?;
+    let again = schedule.every(MINUTE).block_on()?;
     sim.run_until_stalled();
     assert!(sim.shutdown(HOUR).is_empty());
     assert_eq!(sim.elapsed(), SECOND, "no longer than needed");
@@ -209,7 +203,7 @@ fn a_retry_that_is_due_after_the_shutdown_is_made_by_the_next_process() -> Resul
         }
     });
     let task = task.retry(Backoff::fixed(1, MINUTE)).durable().register()?;
-    let job = task.schedule(1).id("x").push().wait_blocking()?;
+    let job = task.schedule(1).id("x").push().block_on()?;
     sim.run_until_stalled();
     assert!(sim.shutdown(HOUR).is_empty());
     assert_eq!(job.status(), JobStatus::Scheduled);
@@ -228,13 +222,13 @@ fn a_cancel_of_a_waiting_job_during_shutdown_does_not_end_the_shutdown() -> Resu
     let clock = sim.clock();
     let slow = sim.app().task("slow", move || clock.sleep(SECOND));
     let slow = slow.durable().register()?;
-    let running = slow.schedule(()).push().wait_blocking()?;
+    let running = slow.schedule(()).push().block_on()?;
     sim.run_until_stalled();
-    let waiting = slow.schedule(()).delay(HOUR).wait_blocking()?;
+    let waiting = slow.schedule(()).delay(HOUR).block_on()?;
     let app = sim.app().clone();
     let mut stop = app.shutdown(Duration::MAX);
     assert!(poll(&mut stop).is_none());
-    assert!(waiting.cancel().wait_blocking()?);
+    assert!(waiting.cancel().block_on()?);
     assert!(poll(&mut stop).is_none(), "a job runs");
     sim.advance(SECOND);
     assert_eq!(running.status(), JobStatus::Success);
@@ -249,8 +243,8 @@ fn a_shutdown_ends_although_the_store_fails() -> Result {
     let mut sim = machine.boot();
     let log = Log::new();
     let task = logging_argument(&sim, &log);
-    let done = task.schedule(1).id("done").push().wait_blocking()?;
-    let waits = task.schedule(2).id("waits").delay(HOUR).wait_blocking()?;
+    let done = task.schedule(1).id("done").push().block_on()?;
+    let waits = task.schedule(2).id("waits").delay(HOUR).block_on()?;
     machine.set_fault(Fault::Fail);
     sim.run_until_stalled();
     assert!(sim.shutdown(HOUR).is_empty());
@@ -271,7 +265,7 @@ fn shutdown_retries_what_could_not_be_stored() -> Result {
     let machine = Machine::new();
     let mut sim = machine.boot();
     let task = logging_argument(&sim, &Log::new());
-    let _ = task.schedule(1).id("x").push().wait_blocking()?;
+    let _ = task.schedule(1).id("x").push().block_on()?;
     machine.set_fault(Fault::Fail);
     sim.advance(HOUR);
     machine.set_fault(Fault::None);

@@ -8,8 +8,10 @@ use std::{fs, thread};
 
 use crate::support::{HOUR, Result};
 use jobber::{
-    JobRecord, JobStatus, Jobber, Loaded, ScheduleError, SqliteStorage, StartError, Storage,
-    StorageError, Synchronous, Task, TriggerRecord, UnresolvedReason,
+    JobStatus, Jobber, ScheduleError, SqliteStorage, StartError, Task,
+    storage::{
+        JobRecord, Loaded, Storage, StorageError, Synchronous, TriggerRecord, UnresolvedReason,
+    },
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -50,7 +52,7 @@ fn app(storage: SqliteStorage) -> Result<(Jobber, Task<String, usize>)> {
     let app = Jobber::builder().storage(storage).build()?;
     let task = app.task("t", async |text: String| text.len()).durable();
     let task = task.register()?;
-    app.start().wait_blocking()?;
+    app.start().block_on()?;
     Ok((app, task))
 }
 
@@ -79,16 +81,16 @@ fn a_job_in_a_file_is_restored() -> Result {
     let disk = Disk::new();
     let (app, task) = disk.app()?;
     let schedule = task.schedule("later".into()).id("x");
-    let later = schedule.delay(HOUR).wait_blocking()?;
+    let later = schedule.delay(HOUR).block_on()?;
     assert_eq!(later.status(), JobStatus::Scheduled);
-    let now = task.schedule("now".into()).push().wait_blocking()?;
+    let now = task.schedule("now".into()).push().block_on()?;
     assert_eq!(now.wait_blocking(), JobStatus::Success);
-    app.shutdown(HOUR).wait_blocking();
+    app.shutdown(HOUR).block_on();
 
     let (_app, task) = disk.app()?;
     let job = task.job("x").expect("it is restored");
     assert_eq!(job.exec_at(), later.exec_at());
-    assert!(job.cancel().wait_blocking()?);
+    assert!(job.cancel().block_on()?);
     assert!(disk.records().is_empty());
     Ok(())
 }
@@ -99,9 +101,9 @@ fn the_file_can_be_read_and_queried_with_sql() -> Result {
     let (_app, task) = disk.app()?;
     let due = datetime!(2100-02-03 4:05:06.000000007 +1);
     let schedule = task.schedule("it's \"quoted\"".into()).id("a");
-    let _ = schedule.at(due).wait_blocking()?;
+    let _ = schedule.at(due).block_on()?;
     let schedule = task.schedule("b".into()).id("b");
-    let _ = schedule.cron("0 9 * * MON").wait_blocking()?;
+    let _ = schedule.cron("0 9 * * MON").block_on()?;
     let sql = disk.connect();
     let row = sql.query_row(
         "SELECT task, args, due, trigger FROM jobs WHERE due > '2099-12-31' AND id = 'a'",
@@ -160,16 +162,12 @@ fn a_start_that_failed_can_be_tried_again() -> Result {
         .build()?;
     let task = second.task("t", async |text: String| text.len()).durable();
     let task = task.register()?;
-    assert!(second.start().wait_blocking().is_err());
-    let error = task
-        .schedule(String::new())
-        .push()
-        .wait_blocking()
-        .unwrap_err();
+    assert!(second.start().block_on().is_err());
+    let error = task.schedule(String::new()).push().block_on().unwrap_err();
     assert!(matches!(error, ScheduleError::NotStarted));
     drop(first);
-    second.start().wait_blocking()?;
-    let job = task.schedule("abc".into()).push().wait_blocking()?;
+    second.start().block_on()?;
+    let job = task.schedule("abc".into()).push().block_on()?;
     assert_eq!(job.wait_blocking(), JobStatus::Success);
     Ok(())
 }
@@ -285,7 +283,7 @@ fn a_damaged_file_fails_the_start() -> Result {
     let (app, task) = disk.app()?;
     for n in 0..500 {
         let text = format!("{n}").repeat(100);
-        let _ = task.schedule(text).delay(HOUR).wait_blocking()?;
+        let _ = task.schedule(text).delay(HOUR).block_on()?;
     }
     drop(app);
     // Without the first page, it would not be a database.
@@ -304,12 +302,7 @@ fn a_lock_that_outlasts_the_busy_timeout_refuses_the_job() -> Result {
     let (app, task) = app(SqliteStorage::new(disk.path()).busy_timeout(patience))?;
     let shell = disk.connect();
     shell.execute_batch("BEGIN IMMEDIATE")?;
-    let error = schedule_error(
-        task.schedule("x".into())
-            .id("x")
-            .delay(HOUR)
-            .wait_blocking(),
-    );
+    let error = schedule_error(task.schedule("x".into()).id("x").delay(HOUR).block_on());
     assert!(
         matches!(error, StorageError::Busy { waited, .. } if waited == patience),
         "{error}"
@@ -318,8 +311,8 @@ fn a_lock_that_outlasts_the_busy_timeout_refuses_the_job() -> Result {
     assert!(app.health().storage_error.is_some());
     shell.execute_batch("ROLLBACK")?;
     let schedule = task.schedule("x".into()).id("x");
-    let _ = schedule.delay(HOUR).wait_blocking()?;
-    assert!(app.health().is_good());
+    let _ = schedule.delay(HOUR).block_on()?;
+    assert!(app.health().is_healthy());
     assert_eq!(disk.records().len(), 1);
     Ok(())
 }
@@ -334,7 +327,7 @@ fn a_lock_that_ends_in_time_delays_the_commit() -> Result {
     let waiting = thread::spawn(move || {
         let submit = task.schedule("x".into()).delay(HOUR);
         told.send(()).unwrap();
-        submit.wait_blocking().map(|job| job.status())
+        submit.block_on().map(|job| job.status())
     });
     tells.recv()?;
     shell.execute_batch("COMMIT")?;
@@ -348,7 +341,7 @@ fn a_full_store_refuses_new_jobs_and_goes_on_with_the_others() -> Result {
     let (app, task) = app(SqliteStorage::new(disk.path()).max_bytes(200_000))?;
     let mut jobs = Vec::new();
     let error = loop {
-        match task.schedule("x".repeat(5_000)).delay(HOUR).wait_blocking() {
+        match task.schedule("x".repeat(5_000)).delay(HOUR).block_on() {
             Ok(job) => jobs.push(job),
             Err(ScheduleError::Storage(error)) => break error,
             Err(error) => return Err(error.into()),
@@ -360,11 +353,11 @@ fn a_full_store_refuses_new_jobs_and_goes_on_with_the_others() -> Result {
     assert_eq!(disk.records().len(), jobs.len());
     // Removed jobs make room.
     for job in jobs.drain(..10) {
-        assert!(job.cancel().wait_blocking()?);
+        assert!(job.cancel().block_on()?);
     }
-    let job = task.schedule("abc".into()).push().wait_blocking()?;
+    let job = task.schedule("abc".into()).push().block_on()?;
     assert_eq!(job.wait_blocking(), JobStatus::Success);
-    assert!(app.health().is_good());
+    assert!(app.health().is_healthy());
     Ok(())
 }
 
@@ -382,7 +375,7 @@ fn a_job_that_is_too_large_is_refused_without_the_jobs_of_its_commit() -> Result
             if std::mem::take(&mut is_first) {
                 open.recv().unwrap();
             }
-            let is_large = |change: &jobber::Change| matches!(change, jobber::Change::Put(job) if job.args.len() > 1_000);
+            let is_large = |change: &jobber::storage::Change| matches!(change, jobber::storage::Change::Put(job) if job.args.len() > 1_000);
             if changes.iter().any(is_large) {
                 Fault::FailWith(StorageError::TooLarge {
                     detail: "too long".into(),
@@ -396,7 +389,7 @@ fn a_job_that_is_too_large_is_refused_without_the_jobs_of_its_commit() -> Result
     let app = Jobber::builder().storage(storage).build()?;
     let task = app.task("t", async |text: String| text.len()).durable();
     let task = task.register()?;
-    app.start().wait_blocking()?;
+    app.start().block_on()?;
     // The first commit is held, so that all others are one commit.
     let threads: Vec<_> = (0..8)
         .map(|n| {
@@ -407,7 +400,7 @@ fn a_job_that_is_too_large_is_refused_without_the_jobs_of_its_commit() -> Result
                 } else {
                     "x".into()
                 };
-                task.schedule(text).delay(HOUR).wait_blocking().map(drop)
+                task.schedule(text).delay(HOUR).block_on().map(drop)
             })
         })
         .collect();
@@ -421,7 +414,7 @@ fn a_job_that_is_too_large_is_refused_without_the_jobs_of_its_commit() -> Result
         }
     }
     assert_eq!(disk.records().len(), 7);
-    assert!(app.health().is_good(), "the store works");
+    assert!(app.health().is_healthy(), "the store works");
     Ok(())
 }
 
@@ -430,10 +423,10 @@ fn an_invalid_row_is_kept_and_reported() -> Result {
     let disk = Disk::new();
     let (app, task) = disk.app()?;
     let schedule = task.schedule("abc".into()).id("good");
-    let _ = schedule.delay(HOUR).wait_blocking()?;
+    let _ = schedule.delay(HOUR).block_on()?;
     for id in ["a", "b", "c", "d"] {
         let schedule = task.schedule("abc".into()).id(id);
-        let _ = schedule.every(HOUR).wait_blocking()?;
+        let _ = schedule.every(HOUR).block_on()?;
     }
     drop(app);
     let sql = disk.connect();
@@ -463,7 +456,7 @@ fn an_invalid_row_is_kept_and_reported() -> Result {
     );
     let text = unresolved[0].to_string();
     assert!(text.contains("due is \"tomorrow\""), "{text}");
-    app.shutdown(HOUR).wait_blocking();
+    app.shutdown(HOUR).block_on();
     assert_eq!(dump(&sql)?, before);
     Ok(())
 }
@@ -473,7 +466,7 @@ fn inspect_reads_a_file_that_an_app_has_open() -> Result {
     let disk = Disk::new();
     let (_app, task) = disk.app()?;
     let schedule = task.schedule("abc".into()).id("x");
-    let _ = schedule.every(HOUR).wait_blocking()?;
+    let _ = schedule.every(HOUR).block_on()?;
     let records = disk.records();
     assert_eq!(records.len(), 1);
     assert!(
@@ -511,11 +504,11 @@ fn jobs_submitted_during_a_commit_are_committed_together() -> Result {
     });
     let app = Jobber::builder().storage(storage).build()?;
     let task = app.task("t", async |_: String| 0).durable().register()?;
-    app.start().wait_blocking()?;
+    app.start().block_on()?;
     let submit = |n: usize| task.schedule(n.to_string()).delay(HOUR);
     let first = submit(0);
     let mut rest: Vec<_> = (1..1_000).map(submit).collect();
-    let first = thread::spawn(|| first.wait_blocking().map(drop));
+    let first = thread::spawn(|| first.block_on().map(drop));
     asked.recv()?;
     // One thread submits all of them: each is queued in its first poll.
     futures_lite::future::block_on(async {
@@ -541,9 +534,9 @@ fn a_closed_store_is_one_file_and_its_lock_file() -> Result {
     let disk = Disk::new();
     let (app, task) = app(SqliteStorage::new(disk.path()).synchronous(Synchronous::Normal))?;
     for _ in 0..100 {
-        let _ = task.schedule("abc".into()).delay(HOUR).wait_blocking()?;
+        let _ = task.schedule("abc".into()).delay(HOUR).block_on()?;
     }
-    app.shutdown(HOUR).wait_blocking();
+    app.shutdown(HOUR).block_on();
     let mut names: Vec<_> = fs::read_dir(disk.0.path())?
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
@@ -583,7 +576,7 @@ fn child() -> Result {
     let (app, task) = app(SqliteStorage::new(path))?;
     // Until the file may not grow.
     let error = loop {
-        match task.schedule("x".repeat(1_000)).delay(HOUR).wait_blocking() {
+        match task.schedule("x".repeat(1_000)).delay(HOUR).block_on() {
             Ok(_) => {}
             Err(ScheduleError::Storage(error)) => break error,
             Err(error) => return Err(error.into()),
@@ -596,12 +589,12 @@ fn child() -> Result {
     };
     // The app still runs jobs that need no store.
     let schedule = task.schedule("abc".into()).in_memory();
-    let job = schedule.push().wait_blocking()?;
+    let job = schedule.push().block_on()?;
     assert_eq!(job.wait_blocking(), JobStatus::Success);
     assert!(
         task.schedule("x".repeat(1_000))
             .delay(HOUR)
-            .wait_blocking()
+            .block_on()
             .is_err()
     );
     println!("{kind} after {} jobs", app.jobs().len());
@@ -646,7 +639,7 @@ fn a_file_that_is_not_writable_fails_the_start() -> Result {
     use std::os::unix::process::CommandExt;
     let disk = Disk::new();
     let (app, task) = disk.app()?;
-    let _ = task.schedule("abc".into()).delay(HOUR).wait_blocking()?;
+    let _ = task.schedule("abc".into()).delay(HOUR).block_on()?;
     drop(app);
     let chmod = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
     let start_as_another = || -> Result<String> {

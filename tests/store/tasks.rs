@@ -2,7 +2,7 @@
 
 use crate::support::{Log, MINUTE, Machine, Result, START};
 use jobber::testing::Simulation;
-use jobber::{Backoff, JobContext, ScheduleError, StorageError, Task};
+use jobber::{Backoff, JobContext, ScheduleError, Task, storage::StorageError};
 use time::OffsetDateTime;
 
 /// A run's number, its attempt, and its nominal time.
@@ -64,7 +64,7 @@ pub fn machine_with_job(argument: u32) -> Result<Machine> {
     let machine = Machine::new();
     let sim = machine.boot();
     let schedule = logging(&sim, "t", &Log::new()).schedule(argument);
-    let _ = schedule.id("x").delay(MINUTE).wait_blocking()?;
+    let _ = schedule.id("x").delay(MINUTE).block_on()?;
     sim.crash();
     Ok(machine)
 }

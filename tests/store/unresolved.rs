@@ -6,7 +6,10 @@ use crate::support::{HOUR, HeldStore, Log, MINUTE, Machine, Result, begin};
 use crate::tasks::{at, logging, logging_argument, machine_with_job, storage_error};
 use futures_lite::future::block_on;
 use jobber::testing::{Fault, ManualClock, Simulation};
-use jobber::{JobRecord, Jobber, MemoryStorage, ScheduleError, TriggerRecord, UnresolvedReason};
+use jobber::{
+    Jobber, MemoryStorage, ScheduleError,
+    storage::{JobRecord, TriggerRecord, UnresolvedReason},
+};
 use time::macros::datetime;
 
 #[test]
@@ -32,12 +35,7 @@ fn a_job_of_an_unknown_task_is_kept_and_reported_until_the_task_is_registered() 
     // No other job can have its id.
     let other = sim.app().task("other", async |n: u32| n).durable();
     let other = other.register()?;
-    let error = other
-        .schedule(1)
-        .id("x")
-        .push()
-        .wait_blocking()
-        .unwrap_err();
+    let error = other.schedule(1).id("x").push().block_on().unwrap_err();
     assert!(matches!(error, ScheduleError::UnresolvedJob { id } if id == "x"));
     sim.shutdown(HOUR);
     drop(sim);
@@ -91,7 +89,7 @@ fn a_job_whose_arguments_do_not_decode_can_be_replaced_by_its_task() -> Result {
     let sim = machine.boot();
     let log = Log::new();
     let schedule = logging(&sim, "t", &log).schedule(3).id("x");
-    let _ = schedule.cron("@hourly").wait_blocking()?;
+    let _ = schedule.cron("@hourly").block_on()?;
     sim.crash();
     let mut sim = machine.boot();
     let task = sim.app().task("t", async |text: String| text.len());
@@ -100,11 +98,11 @@ fn a_job_whose_arguments_do_not_decode_can_be_replaced_by_its_task() -> Result {
         .schedule("a".into())
         .id("x")
         .push()
-        .wait_blocking()
+        .block_on()
         .unwrap_err();
     assert!(matches!(error, ScheduleError::UnresolvedJob { .. }));
     let again = task.schedule("abc".into()).id("x").replace();
-    let job = again.push().wait_blocking()?;
+    let job = again.push().block_on()?;
     assert!(sim.app().unresolved().is_empty());
     sim.run_until_stalled();
     assert_eq!(*job.result()?, 3);
@@ -131,8 +129,8 @@ fn a_record_that_this_version_cannot_read_is_kept_and_reported() -> Result {
     let sim = machine.boot();
     let log = Log::new();
     let task = logging(&sim, "t", &log);
-    let _ = task.schedule(3).id("x").cron("@hourly").wait_blocking()?;
-    let _ = task.schedule(3).id("y").every(MINUTE).wait_blocking()?;
+    let _ = task.schedule(3).id("x").cron("@hourly").block_on()?;
+    let _ = task.schedule(3).id("y").every(MINUTE).block_on()?;
     sim.crash();
     let (cron, every) = (machine.record("x").unwrap(), machine.record("y").unwrap());
     let is_unresolved = |change: &dyn Fn(&mut JobRecord), record: &JobRecord| {
@@ -192,8 +190,8 @@ fn a_record_that_this_version_cannot_read_is_kept_and_reported() -> Result {
 fn discard_removes_a_job_that_no_task_can_run() -> Result {
     let machine = machine_with_job(3)?;
     let sim = machine.boot();
-    assert!(sim.app().discard("x").wait_blocking()?);
-    assert!(!sim.app().discard("x").wait_blocking()?);
+    assert!(sim.app().discard("x").block_on()?);
+    assert!(!sim.app().discard("x").block_on()?);
     assert!(sim.app().unresolved().is_empty());
     assert!(machine.records().is_empty());
     Ok(())
@@ -208,7 +206,7 @@ fn an_unresolved_job_is_kept_if_its_replacement_could_not_be_stored() -> Result 
         let sim = machine.boot();
         let log = Log::new();
         let schedule = logging_argument(&sim, &log).schedule(1).id("x");
-        let _ = schedule.delay(HOUR).wait_blocking()?;
+        let _ = schedule.delay(HOUR).block_on()?;
         sim.crash();
         let before = machine.records();
         let mut sim = machine.boot();
@@ -221,7 +219,7 @@ fn an_unresolved_job_is_kept_if_its_replacement_could_not_be_stored() -> Result 
                 .id("x")
                 .replace()
                 .delay(HOUR)
-                .wait_blocking(),
+                .block_on(),
         );
         machine.set_fault(Fault::None);
         sim.advance(MINUTE);
@@ -240,17 +238,17 @@ fn discard_has_no_effect_on_an_unresolved_job_whose_replacement_is_being_stored(
     let task = sim.app().task("t", async |text: String| text).durable();
     let task = task.register()?;
     let schedule = task.schedule("a".into()).id("x");
-    let _ = schedule.delay(HOUR).wait_blocking()?;
+    let _ = schedule.delay(HOUR).block_on()?;
     sim.crash();
     let (store, storage) = HeldStore::new(disk.clone());
     let app = Jobber::builder().storage(storage).build()?;
     let task = app.task("t", async |n: u32| n).durable().register()?;
-    app.start().wait_blocking()?;
+    app.start().block_on()?;
     store.hold();
     let mut replace = task.schedule(2).id("x").replace().delay(HOUR);
     begin(&mut replace);
     assert_eq!(store.requested()?, ["put x 2"]);
-    assert!(!app.discard("x").wait_blocking()?);
+    assert!(!app.discard("x").block_on()?);
     store.release();
     let _ = block_on(replace)?;
     assert_eq!(disk.records()[0].args, "2");

@@ -56,8 +56,9 @@ impl Store<'_> {
             #[cfg(feature = "serde")]
             Store::Faulty(store, seed) => builder.storage(failing(store.clone(), *seed)),
             #[cfg(feature = "sqlite")]
-            Store::File(path) => builder
-                .storage(jobber::SqliteStorage::new(path).synchronous(jobber::Synchronous::Normal)),
+            Store::File(path) => builder.storage(
+                jobber::SqliteStorage::new(path).synchronous(jobber::storage::Synchronous::Normal),
+            ),
             #[cfg(not(feature = "sqlite"))]
             Store::File(_) => builder,
         }
@@ -96,7 +97,7 @@ impl Store<'_> {
 }
 
 #[cfg(feature = "serde")]
-fn failing(store: jobber::MemoryStorage, seed: u64) -> impl jobber::Storage {
+fn failing(store: jobber::MemoryStorage, seed: u64) -> impl jobber::storage::Storage {
     use jobber::testing::{Fault, FaultyStorage, Operation};
     let mut rng = Rng::with_seed(seed);
     FaultyStorage::new(store, move |operation| match operation {
@@ -116,19 +117,19 @@ fn leave_strangers(store: &Store<'_>) {
     let app = store.mended().give_to(builder).build().unwrap();
     let task = app.task("stranger", || async {}).durable();
     let task = task.register().unwrap();
-    app.start().wait_blocking().unwrap();
+    app.start().block_on().unwrap();
     for number in 0..Strangers::default().0.len() {
         let schedule = task.schedule(()).id(Strangers::id(number));
-        let _stored = schedule.delay(HOUR).wait_blocking().unwrap();
+        let _stored = schedule.delay(HOUR).block_on().unwrap();
     }
-    app.shutdown(Duration::ZERO).wait_blocking();
+    app.shutdown(Duration::ZERO).block_on();
 }
 
 /// Discards those that the process before has left.
 fn discard_strangers(app: &Jobber, strangers: &Strangers) {
     for job in app.unresolved() {
         let number = (0..strangers.0.len()).find(|&n| job.id.to_string() == Strangers::id(n));
-        match (number, app.discard(job.id.clone()).wait_blocking()) {
+        match (number, app.discard(job.id.clone()).block_on()) {
             (Some(number), Ok(true)) => _ = strangers.0[number].fetch_add(1, Ordering::SeqCst),
             other => fault(format!("discarding {job:?}: {other:?}")),
         }
@@ -184,7 +185,7 @@ impl Live {
         let app = store.give_to(kind.give_to(builder)).build().unwrap();
         let tasks = Tasks::register(&app, slots, clock, store.is_durable()).unwrap();
         match is_blocking {
-            true => app.start().wait_blocking().unwrap(),
+            true => app.start().block_on().unwrap(),
             false => block_on(app.start()).unwrap(),
         }
         let round = Round {
@@ -255,8 +256,8 @@ fn live(kind: Kind, store: &Store<'_>, load: Load, seed: u64, place: &Place) -> 
             Live::start(kind, &store, &clock, &slots, &strangers, end, rng.bool());
         discard_strangers(&app, &strangers);
         place.does("waits for what was restored");
-        app.wait_all().wait_blocking();
-        app.shutdown(HOUR).wait_blocking();
+        app.wait_all().block_on();
+        app.shutdown(HOUR).block_on();
         if store.len() > 0 && kind.is_honest() {
             fault(format!("{} stay in the store", store.len()));
         }
@@ -304,7 +305,7 @@ fn in_peace(live: &Live, store: &Store<'_>, load: Load, rng: &mut Rng, place: &P
     // The timer sleeps for an hour if it does not hear of what is due before.
     let anchor = round.tasks.quick.schedule(slots::Arg::new(0, 0, false));
     let _ = round.slots.claim();
-    let anchor = anchor.delay(HOUR).wait_blocking().unwrap();
+    let anchor = anchor.delay(HOUR).block_on().unwrap();
     place.does("lets threads use the app");
     let seed = rng.u64(..);
     let mut kept = thread::scope(|scope| {
@@ -327,7 +328,7 @@ fn in_peace(live: &Live, store: &Store<'_>, load: Load, rng: &mut Rng, place: &P
         scope.spawn(|| {
             let place = Place::new("one that waits for all");
             place.does("blocks on all");
-            app.wait_all().wait_blocking();
+            app.wait_all().block_on();
         });
         scope.spawn(|| {
             let place = Place::new("another one that waits for all");
@@ -335,8 +336,8 @@ fn in_peace(live: &Live, store: &Store<'_>, load: Load, rng: &mut Rng, place: &P
             block_on(app.wait_all());
         });
         place.does("waits for all to be done");
-        assert!(anchor.cancel().wait_blocking().unwrap());
-        app.wait_all().wait_blocking();
+        assert!(anchor.cancel().block_on().unwrap());
+        app.wait_all().block_on();
     });
     let jobs = app.jobs();
     // What an executor drops stays in the store, for the next process; and so may what a
@@ -445,7 +446,7 @@ fn end_left(kept: &Kept, end: End) {
     if end == End::Orderly || status != JobStatus::Running {
         fault(format!("after the end, {end:?}: {job:?}"));
     }
-    if let Err(error) = job.abort().wait_blocking() {
+    if let Err(error) = job.abort().block_on() {
         fault(format!("aborting {job:?}: {error}"));
     }
     let status = job.wait_blocking();

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
-use jobber::{JobStatus, Misfire, StorageError};
+use jobber::{JobStatus, Misfire, storage::StorageError};
 use smol::block_on;
 use smol::future::poll_once;
 
@@ -113,9 +113,9 @@ impl Worker<'_> {
             return Ok(());
         };
         self.dawdle();
-        self.place.does_with("aborts", &kept.job);
+        self.place.does_with("aborts", kept.job.as_any());
         let aborted = match self.rng.bool() {
-            true => kept.job.abort().wait_blocking(),
+            true => kept.job.abort().block_on(),
             false => block_on(kept.job.abort()),
         };
         // It may have been too late, for those that panic time out as well.
@@ -148,9 +148,9 @@ impl Worker<'_> {
             return Ok(());
         };
         self.dawdle();
-        self.place.does_with("cancels", &kept.job);
+        self.place.does_with("cancels", kept.job.as_any());
         let cancelled = match self.rng.bool() {
-            true => kept.job.cancel().wait_blocking(),
+            true => kept.job.cancel().block_on(),
             false => block_on(kept.job.cancel()),
         };
         match cancelled {
@@ -197,9 +197,10 @@ impl Worker<'_> {
         loop {
             let next = kept.job.next_run();
             let ended = kept.job.last_run();
-            self.place.does_with("waits for a run of", &kept.job);
+            self.place
+                .does_with("waits for a run of", kept.job.as_any());
             let next = match self.rng.bool() {
-                true => next.wait_blocking(),
+                true => next.block_on(),
                 false => block_on(next),
             };
             let Some(run) = next else {
@@ -252,7 +253,8 @@ impl Worker<'_> {
         let Some(mut kept) = self.submit(plan)? else {
             return Ok(());
         };
-        self.place.does_with("sets the clock for", &kept.job);
+        self.place
+            .does_with("sets the clock for", kept.job.as_any());
         for _ in 0..TRIES {
             // What a store is told of the clock's time is not to change under it: the
             // next process goes by the wall clock alone.
@@ -263,8 +265,8 @@ impl Worker<'_> {
             self.round.clock.set_forward(seconds);
             self.dawdle();
         }
-        self.place.does_with("cancels", &kept.job);
-        match kept.job.cancel().wait_blocking() {
+        self.place.does_with("cancels", kept.job.as_any());
+        match kept.job.cancel().block_on() {
             // At once, or at the end of the run that goes on.
             Ok(true) => kept.expected = kept.expected.map(|_| JobStatus::Cancelled),
             Ok(false) => {}
@@ -304,7 +306,7 @@ impl Worker<'_> {
         let id = Strangers::id(number);
         self.place.does("discards");
         let discarded = match self.rng.bool() {
-            true => app.discard(&*id).wait_blocking(),
+            true => app.discard(&*id).block_on(),
             false => block_on(app.discard(&*id)),
         };
         match discarded {
@@ -429,7 +431,7 @@ impl Worker<'_> {
         self.place.does("shuts down");
         self.round.is_stopping.store(true, Ordering::SeqCst);
         match self.rng.bool() {
-            true => app.shutdown(grace).wait_blocking(),
+            true => app.shutdown(grace).block_on(),
             false => block_on(app.shutdown(grace)),
         };
     }

@@ -174,7 +174,7 @@ impl Register<'_> {
         self.app
             .blocking_task(name, move |cx: JobContext, arg: Arg| {
                 let attempt = begin(&cx, &arg);
-                cx.stop_token().stopped().wait_blocking();
+                cx.stop_token().stopped().block_on();
                 attempt.ends();
                 Value::default()
             })

@@ -241,7 +241,7 @@ impl<'a> Worker<'a> {
             }
         };
         let done = match self.rng.u8(..4) {
-            0 | 1 => submit.wait_blocking(),
+            0 | 1 => submit.block_on(),
             2 => block_on(submit),
             _ => {
                 let mut submit = submit;
@@ -249,7 +249,7 @@ impl<'a> Worker<'a> {
                     Some(done) => done,
                     // Polled, and given up: if it comes to be, it runs as others do.
                     None if self.rng.bool() => return Ok(None),
-                    None => submit.wait_blocking(),
+                    None => submit.block_on(),
                 }
             }
         };
@@ -285,40 +285,40 @@ impl<'a> Worker<'a> {
         let place = &self.place;
         let status = match self.rng.u8(..9) {
             0 | 1 => {
-                place.does_with("blocks on", job);
+                place.does_with("blocks on", job.as_any());
                 job.wait_blocking()
             }
             2 | 3 => {
-                place.does_with("awaits", job);
+                place.does_with("awaits", job.as_any());
                 block_on(job.wait())
             }
             4 => {
-                place.does_with("blocks, with a limit, on", job);
-                job.wait_timeout(HOUR).wait_blocking()
+                place.does_with("blocks, with a limit, on", job.as_any());
+                job.wait_timeout(HOUR).block_on()
             }
             5 => {
-                place.does_with("awaits, with a limit,", job);
+                place.does_with("awaits, with a limit,", job.as_any());
                 block_on(job.wait_timeout(HOUR))
             }
             6 => {
-                place.does_with("blocks, after a limit, on", job);
+                place.does_with("blocks, after a limit, on", job.as_any());
                 let limit = Duration::from_micros(self.rng.u64(..200));
                 match self.rng.bool() {
-                    true => job.wait_timeout(limit).wait_blocking(),
+                    true => job.wait_timeout(limit).block_on(),
                     false => block_on(job.wait_timeout(limit)),
                 };
-                job.wait().wait_blocking()
+                job.wait().block_on()
             }
             7 => {
-                place.does_with("blocks, after a poll, on", job);
+                place.does_with("blocks, after a poll, on", job.as_any());
                 let mut wait = job.wait();
                 match block_on(poll_once(&mut wait)) {
                     Some(status) => status,
-                    None => wait.wait_blocking(),
+                    None => wait.block_on(),
                 }
             }
             _ => {
-                place.does_with("awaits, twice and in vain once,", job);
+                place.does_with("awaits, twice and in vain once,", job.as_any());
                 // Given up.
                 let _ = block_on(poll_once(job.wait()));
                 let (result, status) = block_on(zip(job.clone().into_future(), job.wait()));

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, mpsc};
 
 use jobber::testing::{Fault, FaultyStorage, Operation};
-use jobber::{Change, MemoryStorage};
+use jobber::{MemoryStorage, storage::Change};
 
 use super::record::JobRecord;
 use super::{Result, WATCHDOG};

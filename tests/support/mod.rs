@@ -124,7 +124,7 @@ pub fn simulation_at(start: OffsetDateTime) -> Result<Simulation> {
 /// A started app with threads of its own, on the system's clock.
 pub fn started_app() -> Result<Jobber> {
     let app = Jobber::builder().build()?;
-    app.start().wait_blocking()?;
+    app.start().block_on()?;
     Ok(app)
 }
 
@@ -138,7 +138,7 @@ pub fn manual_app_with(
 ) -> Result<(Jobber, ManualClock)> {
     let clock = ManualClock::new();
     let app = configure(Jobber::builder().clock(clock.clone())).build()?;
-    app.start().wait_blocking()?;
+    app.start().block_on()?;
     Ok((app, clock))
 }
 
@@ -153,7 +153,7 @@ pub fn hand_polled_app_with(
     let (spawn, spawned) = mpsc::channel();
     let (app, clock) = manual_app_with(|app| {
         configure(app)
-            .wake_gap(Duration::ZERO)
+            .coalescing_window(Duration::ZERO)
             .executor(move |job: JobFuture| drop(spawn.send(job)))
     })?;
     Ok((app, clock, spawned))
@@ -169,7 +169,7 @@ pub fn delay_all<A: Clone + Send + Sync + 'static, R: Send + Sync + 'static>(
         .into_iter()
         .map(|args| task.schedule(args).delay(delay));
     Ok(submits
-        .map(|submit| submit.wait_blocking())
+        .map(|submit| submit.block_on())
         .collect::<Result<_, _>>()?)
 }
 
@@ -201,7 +201,7 @@ pub fn wait_until(mut condition: impl FnMut() -> bool) {
 /// Waits until a job is done.
 #[track_caller]
 pub fn assert_ends<R>(job: &Job<R>, status: JobStatus) {
-    assert_eq!(job.wait_timeout(WATCHDOG).wait_blocking(), status);
+    assert_eq!(job.wait_timeout(WATCHDOG).block_on(), status);
 }
 
 /// Runs `test` on a thread of its own, so that a deadlock fails instead of hanging.

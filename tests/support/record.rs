@@ -85,11 +85,11 @@ pub struct SkippedRecord {
 }
 
 impl JobRecord {
-    pub fn of(record: &jobber::JobRecord) -> Self {
+    pub fn of(record: &jobber::storage::JobRecord) -> Self {
         serde_json::from_value(serde_json::to_value(record).unwrap()).unwrap()
     }
 
-    pub fn to_stored(&self) -> jobber::JobRecord {
+    pub fn to_stored(&self) -> jobber::storage::JobRecord {
         serde_json::from_value(serde_json::to_value(self).unwrap()).unwrap()
     }
 }

@@ -14,7 +14,7 @@ use crate::value::error::CronError;
 /// A cron expression: a rule for the times at which a job is due.
 ///
 /// ```
-/// use jobber::{Cron, Zone};
+/// use jobber::{Zone, cron::Cron};
 /// use time::OffsetDateTime;
 ///
 /// let cron: Cron = "0 9 * * MON-FRI".parse()?;
@@ -22,7 +22,7 @@ use crate::value::error::CronError;
 /// let next = cron.next_after(thursday, &Zone::UTC).unwrap();
 /// assert_eq!(next.unix_timestamp(), 9 * 3600);
 /// assert_eq!(cron.describe(), "At 09:00 on Monday through Friday");
-/// # Ok::<(), jobber::CronError>(())
+/// # Ok::<(), jobber::cron::CronError>(())
 /// ```
 ///
 /// # Syntax
@@ -100,7 +100,7 @@ impl Cron {
     /// the text at fault, the position of that text, and the values that are allowed there.
     ///
     /// ```
-    /// use jobber::Cron;
+    /// use jobber::cron::Cron;
     ///
     /// assert!(Cron::parse("*/15 9-17 * * MON-FRI").is_ok());
     /// assert!(Cron::parse("@fortnightly").is_err());
@@ -120,12 +120,12 @@ impl Cron {
     /// search does not depend on how far away the result is.
     ///
     /// ```
-    /// use jobber::{Cron, Zone};
+    /// use jobber::{Zone, cron::Cron};
     /// use time::OffsetDateTime;
     ///
     /// let never = Cron::parse("0 0 30 2 *")?;
     /// assert_eq!(never.next_after(OffsetDateTime::UNIX_EPOCH, &Zone::UTC), None);
-    /// # Ok::<(), jobber::CronError>(())
+    /// # Ok::<(), jobber::cron::CronError>(())
     /// ```
     #[must_use]
     pub fn next_after(&self, after: OffsetDateTime, zone: &Zone) -> Option<OffsetDateTime> {
@@ -142,7 +142,7 @@ impl Cron {
     /// `zone`, in ascending order.
     ///
     /// ```
-    /// use jobber::{Cron, Zone};
+    /// use jobber::{Zone, cron::Cron};
     /// use time::OffsetDateTime;
     ///
     /// let cron = Cron::parse("@yearly")?;
@@ -152,7 +152,7 @@ impl Cron {
     ///     .take(3)
     ///     .collect();
     /// assert_eq!(years, [1971, 1972, 1973]);
-    /// # Ok::<(), jobber::CronError>(())
+    /// # Ok::<(), jobber::cron::CronError>(())
     /// ```
     pub fn upcoming<'a>(&'a self, after: OffsetDateTime, zone: &'a Zone) -> Upcoming<'a> {
         Upcoming {
@@ -165,14 +165,14 @@ impl Cron {
     /// Describes the expression in English, with times on a 24-hour clock.
     ///
     /// ```
-    /// use jobber::Cron;
+    /// use jobber::cron::Cron;
     ///
     /// let cron = Cron::parse("30 6 1,LW * ?")?;
     /// assert_eq!(
     ///     cron.describe(),
     ///     "At 06:30 on the 1st or on the last weekday of every month",
     /// );
-    /// # Ok::<(), jobber::CronError>(())
+    /// # Ok::<(), jobber::cron::CronError>(())
     /// ```
     #[must_use]
     pub fn describe(&self) -> String {
@@ -187,10 +187,10 @@ impl Cron {
     /// Returns the text of the expression, as it was written.
     ///
     /// ```
-    /// use jobber::Cron;
+    /// use jobber::cron::Cron;
     ///
     /// assert_eq!(Cron::parse("@daily")?.as_str(), "@daily");
-    /// # Ok::<(), jobber::CronError>(())
+    /// # Ok::<(), jobber::cron::CronError>(())
     /// ```
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -235,14 +235,14 @@ impl Hash for Cron {
 /// An iterator over the times at which an expression is due. [`Cron::upcoming`] returns it.
 ///
 /// ```
-/// use jobber::{Cron, Zone};
+/// use jobber::{Zone, cron::Cron};
 /// use time::OffsetDateTime;
 ///
 /// let cron = Cron::parse("0 0 1 1 * 1999")?;
 /// let mut upcoming = cron.upcoming(OffsetDateTime::UNIX_EPOCH, &Zone::UTC);
 /// assert!(upcoming.next().is_some());
 /// assert!(upcoming.next().is_none());
-/// # Ok::<(), jobber::CronError>(())
+/// # Ok::<(), jobber::cron::CronError>(())
 /// ```
 #[derive(Debug, Clone)]
 #[must_use = "iterators are lazy"]

@@ -6,12 +6,12 @@ use crate::value::error::CronError;
 /// A type that can be passed as a cron expression: a [`Cron`], or its text.
 ///
 /// ```
-/// use jobber::{Cron, testing::Simulation};
+/// use jobber::{testing::Simulation, cron::Cron};
 ///
 /// let sim = Simulation::new();
 /// let report = sim.app().task("report", || async {}).register()?;
-/// let _ = report.schedule(()).cron("0 9 * * MON-FRI").wait_blocking()?;
-/// let _ = report.schedule(()).cron(Cron::parse("@daily")?).wait_blocking()?;
+/// let _ = report.schedule(()).cron("0 9 * * MON-FRI").block_on()?;
+/// let _ = report.schedule(()).cron(Cron::parse("@daily")?).block_on()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[diagnostic::on_unimplemented(

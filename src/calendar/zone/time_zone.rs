@@ -16,7 +16,7 @@ use crate::calendar::zone::offset_period::{OffsetChange, OffsetPeriod};
 /// A time zone: UTC, a fixed offset or, with the feature `tz`, a zone of the IANA time zone
 /// database such as `Europe/Berlin`.
 ///
-/// A [`Cron`](crate::Cron) expression is evaluated in a zone, and an app returns its times
+/// A [`Cron`](crate::cron::Cron) expression is evaluated in a zone, and an app returns its times
 /// with the offset of a zone.
 ///
 /// The rules of a named zone are those of the database that is compiled into the program.

@@ -1,10 +1,9 @@
-//! Moving the log into the file, beside the commits.
+//! [`Checkpointer`]: a thread that copies the write-ahead log into the database file.
 //!
-//! SQLite would do it in whichever commit makes the log long enough, and that one
-//! would take tens of milliseconds. Here a thread of its own does it, a short
-//! while after the first commit, on a connection of its own and without holding
-//! up anybody (<https://www.sqlite.org/wal.html#ckpt>). It sleeps while nothing is
-//! committed.
+//! By default SQLite copies the log during a commit, when the log has reached a size
+//! (<https://www.sqlite.org/wal.html#ckpt>). That commit takes tens of milliseconds. This
+//! thread does it outside of commits, with a connection of its own, shortly after the
+//! first commit. It sleeps if there is no commit.
 
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -13,11 +12,11 @@ use rusqlite::Connection;
 
 use crate::sync::primitives::{Arc, AtomicBool, Condvar, Mutex, Ordering, lock};
 
-/// From the first commit to the checkpoint.
+/// The time from the first commit to the checkpoint.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A log of so many pages is long: 64 MiB. Commits without a pause may never let
-/// it come to its beginning again.
+/// The number of pages (64 MiB) above which a commit restarts the log. If commits follow
+/// each other without a pause, SQLite may never restart the log by itself.
 const LONG_LOG: i64 = 16 * 1_024;
 
 #[derive(Debug)]
@@ -28,13 +27,13 @@ pub(crate) struct Checkpointer {
 
 #[derive(Debug, Default)]
 struct Shared {
-    wanted: Mutex<Wanted>,
+    requested: Mutex<Requested>,
     changed: Condvar,
     is_log_long: AtomicBool,
 }
 
 #[derive(Debug, Default)]
-struct Wanted {
+struct Requested {
     checkpoint: bool,
     stop: bool,
 }
@@ -51,20 +50,20 @@ impl Checkpointer {
         })
     }
 
-    /// Something was committed.
+    /// Requests a checkpoint, after a commit.
     pub(crate) fn log_has_grown(&self) {
-        let mut wanted = lock(&self.shared.wanted);
-        if !wanted.checkpoint {
-            wanted.checkpoint = true;
-            drop(wanted);
+        let mut requested = lock(&self.shared.requested);
+        if !requested.checkpoint {
+            requested.checkpoint = true;
+            drop(requested);
             self.shared.changed.notify_one();
         }
     }
 
-    /// Whether the log has become so long that a commit has to wait until it can
-    /// begin anew. Asked by the one who does, and then it is done.
-    pub(crate) fn wants_the_log_restarted(&self) -> bool {
-        // Relaxed: a hint, and one thread asks.
+    /// Whether the log is so long that the caller should restart it. Returns `true` once
+    /// for each checkpoint that found a long log.
+    pub(crate) fn take_restart_request(&self) -> bool {
+        // Relaxed: it is a hint, and a single thread reads it.
         self.shared.is_log_long.swap(false, Ordering::Relaxed)
     }
 }
@@ -73,25 +72,28 @@ impl Shared {
     fn run(&self, connection: &Connection) {
         loop {
             {
-                let mut wanted = lock(&self.wanted);
-                while !wanted.checkpoint && !wanted.stop {
-                    wanted = self.changed.wait(wanted).unwrap_or_else(|e| e.into_inner());
+                let mut requested = lock(&self.requested);
+                while !requested.checkpoint && !requested.stop {
+                    requested = self
+                        .changed
+                        .wait(requested)
+                        .unwrap_or_else(|e| e.into_inner());
                 }
-                // More may be committed meanwhile, and is part of it then.
+                // Commits during this pause are part of the same checkpoint.
                 let pause = self
                     .changed
-                    .wait_timeout_while(wanted, PAUSE, |wanted| !wanted.stop);
-                let (mut wanted, _) = pause.unwrap_or_else(|e| e.into_inner());
-                if wanted.stop {
-                    // Whoever closes the file last does all that is left.
+                    .wait_timeout_while(requested, PAUSE, |requested| !requested.stop);
+                let (mut requested, _) = pause.unwrap_or_else(|e| e.into_inner());
+                if requested.stop {
+                    // The connection that closes the file last copies the rest.
                     return;
                 }
-                wanted.checkpoint = false;
+                requested.checkpoint = false;
             }
-            // One that fails leaves the log as it is. What is wrong with the file
-            // the next commit will tell.
+            // A failed checkpoint does not change the log. If the file is damaged, the
+            // next commit reports it.
             if let Ok(pages) = log_pages_after(connection, "PASSIVE") {
-                // Relaxed: a hint.
+                // Relaxed: it is a hint.
                 self.is_log_long.store(pages > LONG_LOG, Ordering::Relaxed);
             }
         }
@@ -100,7 +102,7 @@ impl Shared {
 
 impl Drop for Checkpointer {
     fn drop(&mut self) {
-        lock(&self.shared.wanted).stop = true;
+        lock(&self.shared.requested).stop = true;
         self.shared.changed.notify_one();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -108,7 +110,8 @@ impl Drop for Checkpointer {
     }
 }
 
-/// Moves what is left, so that the next commit begins the log anew.
+/// Copies the rest of the log, so that the next commit starts the log from its
+/// beginning.
 pub(crate) fn restart(connection: &Connection) -> rusqlite::Result<()> {
     log_pages_after(connection, "RESTART").map(drop)
 }

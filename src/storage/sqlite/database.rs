@@ -1,8 +1,9 @@
-//! A store in a file: SQLite's.
+//! [`SqliteStorage`]: a store in a file.
 //!
-//! Three connections: one commits, one moves the log into the file meanwhile
-//! (`checkpoint.rs`), and one holds a lock file, which is how a store belongs to
-//! one app. The file itself is not locked, so that anybody may look into it.
+//! It has three connections. The first commits. The second copies the log into the file
+//! (`checkpoint.rs`). The third holds a lock on a file beside the database, so that the
+//! store belongs to one app. The database itself is not locked, so that other programs
+//! can read it.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,20 +16,21 @@ use crate::storage::sqlite::errors::Failed;
 use crate::sync::primitives::Arc;
 use crate::value::error::StorageError;
 
-/// A store in a file, by SQLite, which is compiled in: the file can be opened
-/// with any of its tools, also while an app uses it.
+/// A store in an SQLite file. SQLite is compiled in. Any SQLite tool can read the file,
+/// also while an app uses it.
 ///
-/// One app owns a file at a time, by a lock on a file beside it
-/// (`jobs.db-lock`), and a second one gets [`StorageError::InUse`]; the
-/// operating system ends the lock with the process. Like every SQLite database
-/// with a write-ahead log, it has to be on a file system of this machine, and
-/// is one with the files beside it (`jobs.db-wal`, `jobs.db-shm`): move or copy
-/// them together, or not while an app uses them.
+/// A file belongs to one app at a time. The app locks a file beside it (`jobs.db-lock`); a
+/// second app gets [`StorageError::InUse`]. The operating system releases the lock when the
+/// process ends.
 ///
-/// # What is in it
-/// A table `jobs` with a row for each job: `id`, `task`, `args` (JSON), `due` and
-/// `nominal` (RFC 3339 in UTC, of one width, so that SQL compares them as
-/// times), `trigger`, `cron`, `attempts`, `runs`, `failures` and more.
+/// The file must be on a file system of this machine, not on a network. SQLite keeps two
+/// more files beside it (`jobs.db-wal`, `jobs.db-shm`): move or copy all three together,
+/// and only while no app uses them.
+///
+/// # Table
+/// The table `jobs` has a row for each job: `id`, `task`, `args` (JSON), `due` and
+/// `nominal` (RFC 3339 in UTC, with a fixed width, so that SQL can compare them),
+/// `trigger`, `cron`, `attempts`, `runs`, `failures` and more.
 ///
 /// ```sh
 /// sqlite3 jobs.db "SELECT id, task, due FROM jobs WHERE due < '2027' ORDER BY due"
@@ -36,7 +38,7 @@ use crate::value::error::StorageError;
 ///
 /// ```
 /// use std::time::Duration;
-/// use jobber::{Jobber, SqliteStorage, Synchronous};
+/// use jobber::{Jobber, storage::{SqliteStorage, Synchronous}};
 ///
 /// # let dir = std::env::temp_dir().join(format!("jobber-doc-sqlite-{}", std::process::id()));
 /// # std::fs::create_dir_all(&dir)?;
@@ -45,8 +47,8 @@ use crate::value::error::StorageError;
 ///     .synchronous(Synchronous::Normal)
 ///     .busy_timeout(Duration::from_secs(2));
 /// let app = Jobber::builder().storage(storage).build()?;
-/// app.start().wait_blocking()?;
-/// # app.shutdown(Duration::ZERO).wait_blocking();
+/// app.start().block_on()?;
+/// # app.shutdown(Duration::ZERO).block_on();
 /// # std::fs::remove_dir_all(&dir)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -59,42 +61,54 @@ pub struct SqliteStorage {
     open: Option<Open>,
 }
 
-/// What a commit of a [`SqliteStorage`] waits for
+/// How long a commit of a [`SqliteStorage`] waits
 /// (<https://www.sqlite.org/pragma.html#pragma_synchronous>).
+///
+/// | | `Full` | `Normal` |
+/// |---|---|---|
+/// | the process ends, in any way | nothing is lost | nothing is lost |
+/// | the system crashes, or a power cut | nothing is lost | the last commits may be lost |
+/// | a commit waits for | the disk (`fsync`) | the operating system |
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Synchronous {
-    /// Until the disk has it: what is committed survives the process, a crash of
-    /// the system, and a power cut. A commit costs an `fsync`; but all that wait
-    /// are committed together, so that many jobs share one. The default, for a
-    /// scheduler that forgets is worse than one that is slow.
+    /// Waits until the disk has saved the commit. It survives the process, a crash of the
+    /// system, and a power cut. Each commit needs an `fsync`; jobs that wait at the same
+    /// time are saved in one commit. This is the default, because a scheduler that loses
+    /// jobs is worse than a slow one.
     #[default]
     Full,
-    /// Until the operating system has it: what is committed survives the process,
-    /// however it ends. A crash of the system or a power cut may take the last
-    /// commits, all of those since some moment, and leaves the file sound: jobs
-    /// scheduled since are gone, jobs that ran since run again, even those that
-    /// were to run at most once.
+    /// Waits until the operating system has the commit. It survives the process. After a
+    /// crash of the system or a power cut, all commits since some moment may be lost; the
+    /// file is not damaged. Jobs that were scheduled since then are lost. Jobs that ran
+    /// since then run again, also jobs of an `at_most_once` task.
     Normal,
 }
 
 #[derive(Debug)]
 struct Open {
     busy_timeout: Duration,
-    // In the order in which they are let go of.
+    // Dropped in this order.
     checkpointer: Checkpointer,
     connection: Connection,
     _owner: Connection,
 }
 
-/// Room for the pages of many jobs, in KiB.
+/// The size of SQLite's page cache, in KiB.
 const CACHE_KIB: i64 = 64 * 1_024;
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl SqliteStorage {
-    /// A store in this file, which is made if it is not there. Nothing is touched
-    /// until an app starts with it.
+    /// Makes a store in the file `path`. The file is opened, or created, when an app
+    /// starts with this store.
+    ///
+    /// ```
+    /// use jobber::{Jobber, SqliteStorage};
+    ///
+    /// let app = Jobber::builder().storage(SqliteStorage::new("jobs.db")).build()?;
+    /// # Ok::<(), jobber::StartError>(())
+    /// ```
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
@@ -105,41 +119,60 @@ impl SqliteStorage {
         }
     }
 
-    /// What a commit waits for; without it, [`Synchronous::Full`].
+    /// Sets how long a commit waits. Default: [`Synchronous::Full`].
+    ///
+    /// ```
+    /// use jobber::storage::{SqliteStorage, Synchronous};
+    ///
+    /// let storage = SqliteStorage::new("jobs.db").synchronous(Synchronous::Normal);
+    /// ```
     pub fn synchronous(mut self, synchronous: Synchronous) -> Self {
         self.synchronous = synchronous;
         self
     }
 
-    /// How long a commit waits for somebody else who has the file locked, such as
-    /// a shell with an open transaction; without it, 5 seconds. After that, what
-    /// was to be scheduled fails with [`StorageError::Busy`].
+    /// Sets how long a commit waits if another program has locked the file, for example a
+    /// shell with an open transaction. Default: 5 s. When the time is over, the commit
+    /// fails with [`StorageError::Busy`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use jobber::SqliteStorage;
+    ///
+    /// let storage = SqliteStorage::new("jobs.db").busy_timeout(Duration::from_secs(1));
+    /// ```
     pub fn busy_timeout(mut self, limit: Duration) -> Self {
         self.busy_timeout = limit;
         self
     }
 
-    /// How large the file may become; without it, as large as the disk allows. A
-    /// job that does not fit fails with [`StorageError::Full`]. It is rounded down
-    /// to pages, of 4,096 bytes as a rule; what is there already stays.
+    /// Sets the largest size of the file in bytes, rounded down to whole pages (usually
+    /// 4,096 bytes). Default: no limit. If a job does not fit, scheduling it fails with
+    /// [`StorageError::Full`]. A file that is larger already does not become smaller.
+    ///
+    /// ```
+    /// use jobber::SqliteStorage;
+    ///
+    /// let storage = SqliteStorage::new("jobs.db").max_bytes(64 * 1024 * 1024);
+    /// ```
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = Some(bytes);
         self
     }
 
-    /// Hands over every record in a file, without taking hold of it: an app may
-    /// use it at the same time. Nothing is changed.
+    /// Calls `each` with every record in the file `path`. Does not change the file and does
+    /// not lock it: an app may use it at the same time. Blocks the thread while it reads.
     ///
     /// # Errors
-    /// When there is no such file, or it can't be read.
+    /// If there is no such file, or if it can't be read.
     ///
     /// ```
-    /// use jobber::{Loaded, SqliteStorage};
+    /// use jobber::storage::{Loaded, SqliteStorage};
     ///
     /// # let path = std::env::temp_dir().join("jobber-doc-there-is-no-such-file.db");
     /// let result = SqliteStorage::inspect(path, |loaded| {
     ///     if let Loaded::Job(job) = loaded {
-    ///         println!("{} of {} is due at {}", job.id, job.task, job.progress.due);
+    ///         println!("{} of {} is due at {}", job.id(), job.task(), job.due());
     ///     }
     /// });
     /// assert!(result.is_err());
@@ -149,7 +182,7 @@ impl SqliteStorage {
         mut each: impl FnMut(Loaded),
     ) -> Result<(), StorageError> {
         let failed = Failed::new(path.as_ref(), BUSY_TIMEOUT);
-        let connection = connect(path.as_ref(), Access::Look, &failed)?;
+        let connection = connect(path.as_ref(), Access::Read, &failed)?;
         crate::storage::sqlite::schema::check(&connection, &failed)?;
         crate::storage::sqlite::rows::load(&connection, &mut each)
             .map_err(|error| failed.because(error))
@@ -159,7 +192,7 @@ impl SqliteStorage {
         let path = absolute(&self.path)?;
         let failed = Failed::new(&path, self.busy_timeout);
         let owner = own(&path, &failed)?;
-        let mut connection = connect(&path, Access::Own, &failed)?;
+        let mut connection = connect(&path, Access::ReadWrite, &failed)?;
         let prepare = |connection: &mut Connection| {
             connection.busy_timeout(self.busy_timeout)?;
             connection.pragma_update(
@@ -171,7 +204,7 @@ impl SqliteStorage {
                 },
             )?;
             connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
-            // The checkpointer's work.
+            // The checkpointer does this.
             connection.pragma_update(None, "wal_autocheckpoint", 0)?;
             connection.pragma_update(None, "trusted_schema", false)?;
             connection.set_prepared_statement_cache_capacity(8);
@@ -182,7 +215,7 @@ impl SqliteStorage {
         if let Some(bytes) = self.max_bytes {
             limit(&connection, bytes).map_err(|error| failed.because(error))?;
         }
-        let second = connect(&path, Access::Own, &failed)?;
+        let second = connect(&path, Access::ReadWrite, &failed)?;
         second
             .busy_timeout(self.busy_timeout)
             .map_err(|error| failed.because(error))?;
@@ -230,9 +263,9 @@ impl Open {
             changes.iter().try_for_each(|change| rows.apply(change))?;
         }
         transaction.commit()?;
-        if self.checkpointer.wants_the_log_restarted() {
-            // If it can't be now, the log is longer for a while.
-            // Nor is it waited for: a reader may take as long as it likes.
+        if self.checkpointer.take_restart_request() {
+            // Without a wait, because a reader may hold the log for any time. If the
+            // restart fails, the log stays long until the next one.
             self.connection.busy_timeout(Duration::ZERO)?;
             let _ = crate::storage::sqlite::checkpoint::restart(&self.connection);
             self.connection.busy_timeout(self.busy_timeout)?;
@@ -242,27 +275,27 @@ impl Open {
     }
 }
 
-/// What a connection is for.
+/// What a connection may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Access {
-    Own,
-    Look,
+    ReadWrite,
+    Read,
 }
 
 fn connect(path: &Path, access: Access, failed: &Failed<'_>) -> Result<Connection, StorageError> {
     let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
     let own = flags | OpenFlags::SQLITE_OPEN_READ_WRITE;
     match access {
-        Access::Own => Connection::open_with_flags(path, own | OpenFlags::SQLITE_OPEN_CREATE),
-        Access::Look => Connection::open_with_flags(path, own).or_else(|_| {
+        Access::ReadWrite => Connection::open_with_flags(path, own | OpenFlags::SQLITE_OPEN_CREATE),
+        Access::Read => Connection::open_with_flags(path, own).or_else(|_| {
             Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_READ_ONLY)
         }),
     }
     .map_err(|error| failed.to_open(error))
 }
 
-/// The path without links and `..`, so that the lock is beside the file,
-/// whichever way it is named. The file itself may not be there yet.
+/// The path without links and `..`: two paths to the same file lead to the same lock. The
+/// file may not exist yet.
 fn absolute(path: &Path) -> Result<PathBuf, StorageError> {
     let cannot_open = |source: std::io::Error| StorageError::CannotOpen {
         path: path.to_owned(),
@@ -274,7 +307,7 @@ fn absolute(path: &Path) -> Result<PathBuf, StorageError> {
     let name = path.file_name().ok_or_else(|| {
         cannot_open(std::io::Error::new(
             std::io::ErrorKind::InvalidInput,
-            "it names no file",
+            "the path has no file name",
         ))
     })?;
     let parent = path
@@ -284,12 +317,12 @@ fn absolute(path: &Path) -> Result<PathBuf, StorageError> {
     Ok(parent.canonicalize().map_err(cannot_open)?.join(name))
 }
 
-/// Takes the lock that makes the file this app's. It is SQLite's own, on an empty
-/// database, and so is the same on every system and within one process.
+/// Locks the store for this app. The lock is SQLite's lock on an empty database, because
+/// that works in the same way on every system, and also within one process.
 fn own(path: &Path, failed: &Failed<'_>) -> Result<Connection, StorageError> {
     let mut name = path.as_os_str().to_owned();
     name.push("-lock");
-    let owner = connect(Path::new(&name), Access::Own, failed)?;
+    let owner = connect(Path::new(&name), Access::ReadWrite, failed)?;
     let take = || {
         owner.busy_timeout(Duration::ZERO)?;
         owner.execute_batch("BEGIN EXCLUSIVE")

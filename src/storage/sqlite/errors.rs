@@ -1,4 +1,4 @@
-//! What SQLite says, as what a caller can act on.
+//! Converts the errors of SQLite to [`StorageError`].
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use rusqlite::ffi::ErrorCode;
 use crate::sync::primitives::Arc;
 use crate::value::error::StorageError;
 
-/// Turns SQLite's errors into ours (<https://www.sqlite.org/rescode.html>).
+/// Converts SQLite's errors to ours (<https://www.sqlite.org/rescode.html>).
 pub(crate) struct Failed<'a> {
     path: &'a Path,
     waited: Duration,
@@ -80,14 +80,14 @@ mod tests {
     use super::*;
     use rusqlite::ffi;
 
-    /// What becomes of a result code of SQLite.
+    /// The error for a result code of SQLite.
     fn of(code: i32) -> StorageError {
         let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
         Failed::new(Path::new("jobs.db"), Duration::from_secs(1)).because(error)
     }
 
     #[test]
-    fn each_code_becomes_what_a_caller_can_act_on() {
+    fn a_result_code_becomes_the_error_that_names_the_cause() {
         use StorageError as E;
         assert!(matches!(of(ffi::SQLITE_BUSY), E::Busy { .. }));
         assert!(matches!(of(ffi::SQLITE_BUSY_SNAPSHOT), E::Busy { .. }));

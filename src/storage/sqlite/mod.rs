@@ -1,4 +1,4 @@
-//! The store in an SQLite file.
+//! The store in a file, by SQLite.
 
 pub(crate) mod checkpoint;
 pub(crate) mod database;

@@ -1,5 +1,7 @@
-//! Records as rows, and back: whatever is in a row, it is a record or it is not
-//! one, and never a panic.
+//! Writes a record as a row of the table `jobs`, or reads it back.
+//!
+//! A row can hold anything, because other programs can write to the file. Reading a row
+//! returns a record or the reason why it is not one, and never panics.
 
 use std::str::from_utf8;
 use std::time::Duration;
@@ -22,8 +24,7 @@ use crate::value::timestamp::{self, TimestampText};
 const COLUMNS: &str = "id, task, args, due, nominal, trigger, cron, interval_ns, zone, \
     attempts, last_failure, started_at, scheduled_at, options, progress, version";
 
-/// Makes changes in one transaction. A statement that is needed more than once is
-/// looked up once.
+/// Applies changes in one transaction. Each statement is prepared once.
 pub(crate) struct Changes<'a> {
     transaction: &'a Transaction<'a>,
     put: Option<CachedStatement<'a>>,
@@ -149,7 +150,7 @@ fn advance(
     update.map(drop)
 }
 
-/// The times of a job's progress, as they are written.
+/// The times in a job's progress, as text.
 struct Times {
     due: TimestampText,
     nominal: TimestampText,
@@ -159,7 +160,7 @@ struct Times {
 impl Times {
     fn of(progress: &ProgressRecord) -> Self {
         let due = timestamp::format(progress.due);
-        // For most jobs it is the same.
+        // For most jobs both are the same: convert once.
         let nominal = if progress.nominal == progress.due {
             due
         } else {
@@ -188,7 +189,7 @@ pub(crate) fn load(connection: &Connection, each: &mut dyn FnMut(Loaded)) -> rus
     Ok(())
 }
 
-/// The values of a row, whatever they are. For the fuzzer.
+/// The values of a row, of any type. Public for the fuzzer only.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub struct Columns<'a>(pub [ValueRef<'a>; 16]);
@@ -202,7 +203,7 @@ impl<'a> Columns<'a> {
         Ok(Self(columns))
     }
 
-    /// The record, or what keeps it from being one.
+    /// The record, or the reason why the row is not a valid record.
     pub fn read(&self) -> Loaded {
         let [id, task, .., version] = self.0;
         // The version first: another one may have other columns and fields.
@@ -257,10 +258,10 @@ impl<'a> Columns<'a> {
                 expression: text("cron", cron)?.into(),
                 options: options()?,
             },
-            other => return Err(format!("the trigger {other:?} is none that is known")),
+            other => return Err(format!("the trigger {other:?} is unknown")),
         };
         let due_at = time("due", due)?;
-        // For most jobs it is the same.
+        // For most jobs both are the same: read once.
         let nominal_at = if nominal == due {
             due_at
         } else {
@@ -294,8 +295,7 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// A value for a message, or for a name that can't be read: some text in any
-/// case.
+/// A text that shows a value of any type.
 fn shown(value: ValueRef<'_>) -> String {
     match value {
         ValueRef::Null => "NULL".into(),
@@ -318,9 +318,9 @@ fn optional<'a, T>(
 fn text<'a>(column: &str, value: ValueRef<'a>) -> Result<&'a str, String> {
     match value {
         ValueRef::Text(bytes) => {
-            from_utf8(bytes).map_err(|error| format!("{column} is no text: {error}"))
+            from_utf8(bytes).map_err(|error| format!("{column} is not a valid text: {error}"))
         }
-        other => Err(format!("{column} is no text, but {}", other.data_type())),
+        other => Err(format!("{column} is not a text, but {}", other.data_type())),
     }
 }
 
@@ -329,7 +329,10 @@ fn integer<T: TryFrom<i64>>(column: &str, value: ValueRef<'_>) -> Result<T, Stri
         ValueRef::Integer(number) => {
             T::try_from(number).map_err(|_| format!("{column} is out of range: {number}"))
         }
-        other => Err(format!("{column} is no number, but {}", other.data_type())),
+        other => Err(format!(
+            "{column} is not a number, but {}",
+            other.data_type()
+        )),
     }
 }
 

@@ -1,7 +1,7 @@
-//! The tables, by version.
+//! The schema of the file, with its migrations.
 //!
-//! `application_id` says that a file is one of ours, `user_version` which schema
-//! it has (<https://www.sqlite.org/pragma.html#pragma_application_id>).
+//! `application_id` marks a file as a store of jobber, `user_version` is the version of
+//! its schema (<https://www.sqlite.org/pragma.html#pragma_application_id>).
 
 use std::error::Error;
 
@@ -14,8 +14,8 @@ use crate::value::error::StorageError;
 /// `jobb`, in ASCII.
 const APPLICATION_ID: i64 = 0x6a6f_6262;
 
-/// Each takes a file from the version of its place to the next one. A new one is
-/// added at the end; none is ever changed.
+/// The migration at index `n` changes the schema from version `n` to version `n + 1`. New
+/// migrations are added at the end; existing ones never change.
 const MIGRATIONS: &[&str] = &["
     CREATE TABLE jobs (
         id           TEXT NOT NULL PRIMARY KEY,
@@ -42,8 +42,7 @@ const MIGRATIONS: &[&str] = &["
     ) WITHOUT ROWID
 "];
 
-/// Brings the file to the schema of this version, and its log into the mode that
-/// everything here relies on.
+/// Migrates the file to the newest schema, and switches it to a write-ahead log.
 pub(crate) fn migrate(
     connection: &mut Connection,
     failed: &Failed<'_>,
@@ -56,7 +55,7 @@ pub(crate) fn migrate(
         return Err(StorageError::CannotOpen {
             path: failed.path().to_owned(),
             source: Arc::from(Box::<dyn Error + Send + Sync>::from(
-                "its file system allows no write-ahead log",
+                "its file system does not support a write-ahead log",
             )),
         });
     }
@@ -79,7 +78,7 @@ fn migrate_by(
     migrations: &[&str],
     failed: &Failed<'_>,
 ) -> Result<(), StorageError> {
-    // A look first: a file of somebody else is not even locked.
+    // Read first, so that the file of another program is not locked.
     if version(connection, migrations.len(), failed)? == migrations.len() {
         return Ok(());
     }
@@ -99,7 +98,7 @@ fn migrate_by(
     transaction.commit().map_err(because)
 }
 
-/// The schema of a file: 0 for one that is empty.
+/// The schema version of a file; 0 if it is empty.
 fn version(
     connection: &Connection,
     known: usize,
@@ -136,7 +135,7 @@ mod tests {
         Failed::new(Path::new("jobs.db"), Duration::ZERO)
     }
 
-    /// All that tells one schema from another.
+    /// The whole schema, to compare.
     fn schema(connection: &Connection) -> Vec<String> {
         let mut statement = connection
             .prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name")
@@ -146,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_taken_forward_from_any_version_and_keeps_its_rows() {
+    fn a_file_of_any_older_version_is_migrated_and_keeps_its_rows() {
         let steps = [
             "CREATE TABLE jobs (id TEXT NOT NULL PRIMARY KEY) WITHOUT ROWID",
             "ALTER TABLE jobs ADD COLUMN note TEXT NOT NULL DEFAULT 'none'",

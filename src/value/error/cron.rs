@@ -63,10 +63,10 @@ impl fmt::Display for CronField {
 /// The reason why a text is not a valid cron expression.
 ///
 /// Each `span` is a range of byte offsets into the text that was passed to
-/// [`Cron::parse`](crate::Cron::parse).
+/// [`Cron::parse`](crate::cron::Cron::parse).
 ///
 /// ```
-/// use jobber::{Cron, CronError, CronField};
+/// use jobber::cron::{Cron, CronError, CronField};
 ///
 /// let error = Cron::parse("0 25 * * *").unwrap_err();
 /// assert!(matches!(error, CronError::OutOfRange { field: CronField::Hour, .. }));

@@ -21,8 +21,8 @@ use crate::sync::primitives::Arc;
 ///
 /// let app = Jobber::builder().build()?;
 /// let parse = app.task("parse", async |text: String| text.parse::<i32>()).register()?;
-/// app.start().wait_blocking()?;
-/// let job = parse.schedule("seven".to_string()).push().wait_blocking()?;
+/// app.start().block_on()?;
+/// let job = parse.schedule("seven".to_string()).push().block_on()?;
 /// job.wait_blocking();
 /// let error = job.result().unwrap_err();
 /// assert_eq!(error.to_string(), "the task failed");

@@ -42,11 +42,11 @@ pub enum InvalidId {
 ///
 /// let app = Jobber::builder().build()?;
 /// let hello = app.task("hello", || async {}).register()?;
-/// let error = hello.schedule(()).push().wait_blocking().unwrap_err();
+/// let error = hello.schedule(()).push().block_on().unwrap_err();
 /// assert!(matches!(error, ScheduleError::NotStarted));
 ///
-/// app.start().wait_blocking()?;
-/// let error = hello.schedule(()).delay(Duration::MAX).wait_blocking().unwrap_err();
+/// app.start().block_on()?;
+/// let error = hello.schedule(()).delay(Duration::MAX).block_on().unwrap_err();
 /// assert!(matches!(error, ScheduleError::DurationTooLong { field: "delay", .. }));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

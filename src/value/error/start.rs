@@ -13,8 +13,8 @@ use crate::value::error::zone::ZoneError;
 /// use jobber::{Jobber, StartError};
 ///
 /// let app = Jobber::builder().build()?;
-/// app.start().wait_blocking()?;
-/// assert!(matches!(app.start().wait_blocking(), Err(StartError::AlreadyStarted)));
+/// app.start().block_on()?;
+/// assert!(matches!(app.start().block_on(), Err(StartError::AlreadyStarted)));
 /// # Ok::<(), StartError>(())
 /// ```
 #[derive(Debug, Error)]
@@ -34,12 +34,12 @@ pub enum StartError {
     /// The time zone of the builder is not known.
     #[error(transparent)]
     Zone(ZoneError),
-    /// The wake gap of the builder is too long, and would delay jobs too much.
-    #[error("the wake gap {value:?} is too long: the maximum is {max:?}")]
-    WakeGapTooLong {
-        /// The rejected wake gap.
+    /// The coalescing window of the builder is too long, and would delay jobs too much.
+    #[error("the coalescing window {value:?} is too long: the maximum is {max:?}")]
+    CoalescingWindowTooLong {
+        /// The rejected coalescing window.
         value: Duration,
-        /// The longest wake gap that is allowed.
+        /// The longest coalescing window that is allowed.
         max: Duration,
     },
     /// The storage could not be opened or read.

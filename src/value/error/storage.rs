@@ -14,7 +14,7 @@ use crate::sync::primitives::Arc;
 /// Cloning is cheap.
 ///
 /// ```
-/// use jobber::StorageError;
+/// use jobber::storage::StorageError;
 ///
 /// /// Whether the operation may succeed later.
 /// fn is_temporary(error: &StorageError) -> bool {
@@ -120,11 +120,11 @@ pub enum StorageError {
 }
 
 impl StorageError {
-    /// Wraps any error as [`StorageError::Other`], for a [`Storage`](crate::Storage) of your
+    /// Wraps any error as [`StorageError::Other`], for a [`Storage`](crate::storage::Storage) of your
     /// own.
     ///
     /// ```
-    /// let error = jobber::StorageError::other("the network is down");
+    /// let error = jobber::storage::StorageError::other("the network is down");
     /// assert_eq!(error.to_string(), "the network is down");
     /// ```
     pub fn other(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {

@@ -27,7 +27,7 @@ impl<A: Argument> JobberPeer<A> {
 
     /// Waking at most once in a millisecond.
     pub fn with_gap(run: fn(A)) -> Result<Self> {
-        let builder = Jobber::builder().wake_gap(Duration::from_millis(1));
+        let builder = Jobber::builder().coalescing_window(Duration::from_millis(1));
         Self::start(builder, run)
     }
 
@@ -36,7 +36,7 @@ impl<A: Argument> JobberPeer<A> {
         let task = app
             .task("job", move |arg: A| async move { run(arg) })
             .register()?;
-        app.start().wait_blocking()?;
+        app.start().block_on()?;
         Ok(Self { _app: app, task })
     }
 }
@@ -45,12 +45,12 @@ impl<A: Argument> Scheduler<A> for JobberPeer<A> {
     type Handle = Job<()>;
 
     fn schedule(&self, delay: Duration, arg: A) -> Result<Job<()>> {
-        Ok(self.task.schedule(arg).delay(delay).wait_blocking()?)
+        Ok(self.task.schedule(arg).delay(delay).block_on()?)
     }
 
     fn cancel(&self, handle: &mut Option<Job<()>>) -> Result {
         if let Some(job) = handle {
-            job.cancel().wait_blocking()?;
+            job.cancel().block_on()?;
         }
         Ok(())
     }
@@ -75,18 +75,14 @@ impl Recurring for JobberPeer<u64> {
     fn every_second(&self, first: Duration, arg: u64) -> Result {
         let start = OffsetDateTime::now_utc() + first;
         let schedule = self.task.schedule(arg).start_date(start);
-        let _ = schedule.every(Duration::from_secs(1)).wait_blocking()?;
+        let _ = schedule.every(Duration::from_secs(1)).block_on()?;
         Ok(())
     }
 }
 
 impl RoundTrip for JobberPeer<u64> {
     fn push_and_wait(&self, arg: u64) -> Result {
-        self.task
-            .schedule(arg)
-            .push()
-            .wait_blocking()?
-            .wait_blocking();
+        self.task.schedule(arg).push().block_on()?.block_on();
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
-use jobber::{Cron, Zone};
+use jobber::{Zone, cron::Cron};
 use time::OffsetDateTime;
 
 use super::{arg, cannot};

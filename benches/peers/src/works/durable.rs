@@ -104,7 +104,7 @@ pub fn sample(peer: Peer, args: &[String]) -> Result<Sample> {
 /// Each submitter waits for each job to be stored, or to be done.
 fn submit(path: &Path, level: &str, submitters: usize, each: usize, run: bool) -> Result<Duration> {
     let (app, task) = store::app(path, store::synchronous(level)?)?;
-    app.start().wait_blocking()?;
+    app.start().block_on()?;
     let start = Instant::now();
     let executor = smol::LocalExecutor::new();
     let submitters: Vec<_> = (0..submitters)

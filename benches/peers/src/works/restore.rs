@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use jobber::Synchronous;
+use jobber::storage::Synchronous;
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use time::OffsetDateTime;
@@ -57,7 +57,7 @@ pub fn sample(peer: Peer, args: &[String]) -> Result<Sample> {
         Peer::Jobber => {
             let (app, _task) = store::app(&path, Synchronous::Full)?;
             let start = Instant::now();
-            app.start().wait_blocking()?;
+            app.start().block_on()?;
             let took = start.elapsed();
             let restored = app.jobs().len();
             if restored != count {
@@ -86,7 +86,7 @@ fn stored(count: usize) -> Result<PathBuf> {
     let unfinished = PathBuf::from(format!("unfinished-{count}.db"));
     {
         let (app, task) = store::app(&unfinished, Synchronous::Normal)?;
-        app.start().wait_blocking()?;
+        app.start().block_on()?;
         let due = OffsetDateTime::now_utc() + Duration::from_secs(10 * 365 * 24 * 3_600);
         let executor = smol::LocalExecutor::new();
         let submitters: Vec<_> = (0..SUBMITTERS)
@@ -108,7 +108,7 @@ fn stored(count: usize) -> Result<PathBuf> {
             Result::Ok(())
         }))?;
         drop(executor);
-        app.shutdown(Duration::ZERO).wait_blocking();
+        app.shutdown(Duration::ZERO).block_on();
     }
     std::fs::rename(&unfinished, &path)?;
     Ok(path)

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use jobber::{Jobber, SqliteStorage, Synchronous, Task};
+use jobber::{Jobber, SqliteStorage, Task, storage::Synchronous};
 use rusqlite::{Connection, params};
 
 use crate::Result;
@@ -32,7 +32,7 @@ pub fn app(path: &Path, synchronous: Synchronous) -> Result<(Jobber, Mail)> {
 /// The same file, as the store makes it, by hand.
 pub fn raw(path: &Path, level: &str) -> Result<Connection> {
     let (app, task) = app(path, synchronous(level)?)?;
-    app.start().wait_blocking()?;
+    app.start().block_on()?;
     drop((app, task));
     let raw = Connection::open(path)?;
     raw.pragma_update(None, "synchronous", level)?;

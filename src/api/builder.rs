@@ -1,0 +1,250 @@
+//! [`JobberBuilder`]: what an app is built from.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::api::app::Jobber;
+use crate::api::start::{DriveMode, Parts};
+use crate::calendar::zone::into_zone::IntoZone;
+use crate::calendar::zone::time_zone::Zone;
+use crate::engine::hub::{Hub, HubConfig};
+use crate::engine::timer_thread::{DEFAULT_WAKE_GAP, MAX_WAKE_GAP};
+use crate::executor::contract::Executor;
+use crate::storage::contract::Storage;
+use crate::sync::primitives::Arc;
+use crate::value::app_clock::AppClock;
+use crate::value::clock::Clock;
+use crate::value::error::{StartError, ZoneError};
+use crate::value::shared_state::StateMap;
+
+/// Builds a [`Jobber`].
+///
+/// ```
+/// use jobber::Jobber;
+///
+/// let app = Jobber::builder()
+///     .executor(|job| smol::spawn(job).detach())
+///     .zone(time::macros::offset!(+1))
+///     .state(String::from("shared with all tasks"))
+///     .build()?;
+/// # Ok::<(), jobber::StartError>(())
+/// ```
+#[must_use = "nothing is built until `build` is called"]
+pub struct JobberBuilder {
+    executor: Option<Arc<dyn Executor>>,
+    clock: AppClock,
+    zone: Result<Zone, ZoneError>,
+    coalescing_window: Duration,
+    state: StateMap,
+    seed: Option<u64>,
+    storage: Option<Box<dyn Storage>>,
+    drive_mode: DriveMode,
+}
+
+impl Jobber {
+    /// Begins to build an app.
+    ///
+    /// ```
+    /// let app = jobber::Jobber::builder().build()?;
+    /// # Ok::<(), jobber::StartError>(())
+    /// ```
+    pub fn builder() -> JobberBuilder {
+        JobberBuilder {
+            executor: None,
+            clock: AppClock::system(),
+            zone: Ok(Zone::UTC),
+            coalescing_window: DEFAULT_WAKE_GAP,
+            state: StateMap::default(),
+            seed: None,
+            storage: None,
+            drive_mode: DriveMode::Thread,
+        }
+    }
+}
+
+impl JobberBuilder {
+    /// Sets the executor that polls jobs: a function that spawns a future, or your
+    /// own [`Executor`].
+    ///
+    /// Default: a `ThreadPool` with one thread for each core (feature
+    /// `thread-pool`). Without that feature, an executor is required.
+    ///
+    /// ```
+    /// use jobber::Jobber;
+    ///
+    /// let app = Jobber::builder().executor(|job| smol::spawn(job).detach()).build()?;
+    /// # Ok::<(), jobber::StartError>(())
+    /// ```
+    pub fn executor(mut self, executor: impl Executor) -> Self {
+        self.executor = Some(Arc::new(executor));
+        self
+    }
+
+    /// Sets the clock that the app reads. Default:
+    /// [`SystemClock`](crate::SystemClock).
+    ///
+    /// ```
+    /// use jobber::{Jobber, testing::ManualClock};
+    ///
+    /// let app = Jobber::builder().clock(ManualClock::new()).build()?;
+    /// # Ok::<(), jobber::StartError>(())
+    /// ```
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = AppClock::Custom(Arc::new(clock));
+        self
+    }
+
+    /// Sets the time zone of all jobs that set none
+    /// ([`Schedule::zone`](crate::Schedule::zone)): a [`Zone`], a fixed
+    /// [`UtcOffset`](time::UtcOffset) or, with the feature `tz`, a name such as
+    /// `"Europe/Berlin"`. Default: UTC.
+    ///
+    /// Cron expressions are read in this zone, and jobs show their times in it.
+    ///
+    /// ```
+    /// use jobber::Jobber;
+    ///
+    /// let app = Jobber::builder().zone(time::macros::offset!(+9)).build()?;
+    /// # Ok::<(), jobber::StartError>(())
+    /// ```
+    pub fn zone(mut self, zone: impl IntoZone) -> Self {
+        self.zone = zone.into_zone();
+        self
+    }
+
+    /// Shares a value with all tasks. A task reads it by its type, with
+    /// [`JobContext::state`](crate::JobContext::state). A second value of the same
+    /// type replaces the first.
+    ///
+    /// ```
+    /// use jobber::Jobber;
+    ///
+    /// struct Greeting(&'static str);
+    ///
+    /// let app = Jobber::builder().state(Greeting("Hello")).build()?;
+    /// # Ok::<(), jobber::StartError>(())
+    /// ```
+    pub fn state<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.state.insert(value);
+        self
+    }
+
+    /// Sets the time for which the timer thread collects due jobs before it starts
+    /// them together. Default: 250 µs. The longest is 1 s; zero turns it off.
+    ///
+    /// The window opens when the timer thread starts a job. Jobs that become due
+    /// while it is open are started when it closes. A job that becomes due at any
+    /// other time is started at once. A longer window wakes the thread less often,
+    /// and so costs less CPU when many jobs are due; it makes them later by up to
+    /// its length.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use jobber::Jobber;
+    ///
+    /// let app = Jobber::builder().coalescing_window(Duration::from_millis(1)).build()?;
+    /// # Ok::<(), jobber::StartError>(())
+    /// ```
+    pub fn coalescing_window(mut self, window: Duration) -> Self {
+        self.coalescing_window = window;
+        self
+    }
+
+    /// Sets the store that keeps the jobs of durable tasks
+    /// (`TaskBuilder::durable`): `SqliteStorage` (feature `sqlite`),
+    /// `MemoryStorage` for tests (feature `serde`), or your own
+    /// [`Storage`]. Default: none.
+    ///
+    /// [`Jobber::start`] opens it. It is closed when the app stops.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")] {
+    /// use jobber::{Jobber, SqliteStorage};
+    ///
+    /// # let dir = std::env::temp_dir().join(format!("jobber-doc-{}", std::process::id()));
+    /// # std::fs::create_dir_all(&dir)?;
+    /// # let path = dir.join("storage.db");
+    /// let app = Jobber::builder().storage(SqliteStorage::new(path)).build()?;
+    /// let mail = app.task("mail", async |to: String| println!("to {to}")).durable().register()?;
+    /// app.start().block_on()?;
+    /// # drop(app);
+    /// # std::fs::remove_dir_all(&dir)?;
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn storage(mut self, storage: impl Storage) -> Self {
+        self.storage = Some(Box::new(storage));
+        self
+    }
+
+    /// Sets the seed of the random numbers: with the same seed, generated ids and
+    /// jitter are the same each time. For tests. Default: random.
+    ///
+    /// ```
+    /// let app = jobber::Jobber::builder().seed(7).build()?;
+    /// # Ok::<(), jobber::StartError>(())
+    /// ```
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    pub(crate) fn manual(mut self) -> Self {
+        self.drive_mode = DriveMode::Manual;
+        self
+    }
+
+    /// Builds the app. It runs nothing before [`Jobber::start`].
+    ///
+    /// # Errors
+    /// - [`StartError::NoExecutor`] if no executor is set and the feature
+    ///   `thread-pool` is off.
+    /// - [`StartError::Zone`] if the time zone is unknown.
+    /// - [`StartError::CoalescingWindowTooLong`] if the coalescing window is longer
+    ///   than 1 s.
+    ///
+    /// ```
+    /// use jobber::{Jobber, StartError};
+    /// use std::time::Duration;
+    ///
+    /// let window = Duration::from_secs(2);
+    /// let error = Jobber::builder().coalescing_window(window).build().unwrap_err();
+    /// assert!(matches!(error, StartError::CoalescingWindowTooLong { .. }));
+    /// ```
+    pub fn build(self) -> Result<Jobber, StartError> {
+        if self.executor.is_none() && !cfg!(feature = "thread-pool") {
+            return Err(StartError::NoExecutor);
+        }
+        if self.coalescing_window > MAX_WAKE_GAP {
+            return Err(StartError::CoalescingWindowTooLong {
+                value: self.coalescing_window,
+                max: MAX_WAKE_GAP,
+            });
+        }
+        let zone = self.zone.map_err(StartError::Zone)?;
+        let hub = Hub::new(HubConfig {
+            clock: self.clock,
+            zone,
+            wake_gap: self.coalescing_window,
+            state: self.state,
+            seed: self.seed,
+            has_store: self.storage.is_some(),
+            is_manual: self.drive_mode == DriveMode::Manual,
+        });
+        let parts = Parts {
+            executor: self.executor,
+            storage: self.storage,
+            driver: None,
+        };
+        Ok(Jobber::new(hub, parts, self.drive_mode))
+    }
+}
+
+impl fmt::Debug for JobberBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JobberBuilder")
+            .field("zone", &self.zone)
+            .field("coalescing_window", &self.coalescing_window)
+            .finish_non_exhaustive()
+    }
+}

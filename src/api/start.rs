@@ -1,0 +1,175 @@
+//! The start of an app: opens the store, restores its jobs, starts the threads.
+
+use crate::engine::driver::Driver;
+use crate::engine::hub::Hub;
+use crate::engine::timer_thread;
+use crate::executor::contract::Executor;
+use crate::storage::contract::Storage;
+use crate::storage::writer::Writer;
+use crate::sync::panics::{catch_panic, drop_catching_panic};
+use crate::sync::primitives::{Arc, Mutex, lock, thread};
+use crate::sync::reply::Reply;
+use crate::value::error::{StartError, StorageError};
+
+/// The name of the store's thread.
+const STORE_THREAD: &str = "jobber-store";
+
+/// Who drives the timer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DriveMode {
+    /// A thread of the app.
+    Thread,
+    /// The owner of the app, by the [`Driver`]: a simulation.
+    Manual,
+}
+
+/// What an app starts with. A start that fails puts it back.
+#[derive(Default)]
+pub(crate) struct Parts {
+    pub(crate) executor: Option<Arc<dyn Executor>>,
+    pub(crate) storage: Option<Box<dyn Storage>>,
+    /// Set by a start in [`DriveMode::Manual`].
+    pub(crate) driver: Option<Driver>,
+}
+
+/// The reply of the store's thread, when the start is done.
+pub(crate) type Started = Arc<Reply<Result<(), StartError>>>;
+
+/// One start of an app. Keeps the hub, and not the app, alive.
+#[derive(Clone)]
+pub(crate) struct Start {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) parts: Arc<Mutex<Parts>>,
+    pub(crate) drive_mode: DriveMode,
+}
+
+impl Start {
+    /// Begins the start. Returns `None` if the start is done.
+    pub(crate) fn begin(self) -> Result<Option<Started>, StartError> {
+        self.hub.begin_start()?;
+        // First, because from here on a stop has to close it.
+        if let Some(store) = &self.hub.store {
+            store.open();
+        }
+        let storage = lock(&self.parts).storage.take();
+        let Some(storage) = storage else {
+            self.finish().inspect_err(|_| self.hub.start_failed())?;
+            return Ok(None);
+        };
+        let writer = Writer::new(storage);
+        match self.drive_mode {
+            DriveMode::Thread => self.spawn_store_thread(writer).map(Some),
+            DriveMode::Manual => {
+                let writer = self.open(writer)?;
+                if let Some(store) = &self.hub.store {
+                    store.set_writer(writer);
+                    store.wake_writer();
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// Starts the thread that opens the store and then writes to it.
+    fn spawn_store_thread(self, writer: Writer) -> Result<Started, StartError> {
+        let started = Reply::new();
+        let reply = started.clone();
+        // Shared, so that the writer is not lost if the thread does not start.
+        let writer = Arc::new(Mutex::new(Some(writer)));
+        let (start, taken) = (self.clone(), writer.clone());
+        let spawned = thread::Builder::new()
+            .name(STORE_THREAD.into())
+            .spawn(move || {
+                let Some(writer) = lock(&taken).take() else {
+                    return;
+                };
+                let hub = start.hub.clone();
+                match start.open(writer) {
+                    Ok(writer) => {
+                        reply.send(Ok(()));
+                        if let Some(store) = &hub.store {
+                            store.run_thread(writer);
+                        }
+                    }
+                    Err(error) => reply.send(Err(error)),
+                }
+            });
+        if let Err(source) = spawned {
+            lock(&self.parts).storage = lock(&writer).take().map(Writer::into_storage);
+            self.hub.start_failed();
+            return Err(StartError::Thread {
+                name: STORE_THREAD.into(),
+                source,
+            });
+        }
+        Ok(started)
+    }
+
+    /// Opens the store, restores its jobs, and starts the rest.
+    fn open(&self, mut writer: Writer) -> Result<Writer, StartError> {
+        let opened = self.load(&mut writer).and_then(|()| self.finish());
+        match opened {
+            Ok(()) => Ok(writer),
+            Err(error) => {
+                let storage = writer.into_storage();
+                if matches!(error, StartError::Stopped) {
+                    // No second start is possible: close the store before the
+                    // caller learns that the app has stopped.
+                    drop_catching_panic(storage);
+                } else {
+                    lock(&self.parts).storage = Some(storage);
+                }
+                self.hub.start_failed();
+                Err(error)
+            }
+        }
+    }
+
+    fn load(&self, writer: &mut Writer) -> Result<(), StartError> {
+        let mut fits = true;
+        let loaded = catch_panic(|| {
+            let storage = writer.storage();
+            storage.open()?;
+            storage.load(&mut |loaded| fits = fits && self.hub.load(loaded))
+        });
+        loaded
+            .unwrap_or_else(|message| Err(StorageError::Panicked { message }))
+            .map_err(StartError::Storage)?;
+        if fits {
+            self.hub.catch_up();
+            Ok(())
+        } else {
+            Err(StartError::TooManyJobs {
+                held: self.hub.most_in_a_table(),
+            })
+        }
+    }
+
+    /// Starts the executor and the timer.
+    fn finish(&self) -> Result<(), StartError> {
+        let executor = lock(&self.parts).executor.clone();
+        let executor = match executor {
+            Some(executor) => executor,
+            None => default_executor()?,
+        };
+        self.hub.start(executor)?;
+        match self.drive_mode {
+            DriveMode::Thread => timer_thread::spawn(&self.hub)?,
+            DriveMode::Manual => lock(&self.parts).driver = Some(Driver::new(self.hub.clone())),
+        }
+        // The hub holds the executor now, and drops it when the app stops.
+        lock(&self.parts).executor = None;
+        Ok(())
+    }
+}
+
+#[cfg(feature = "thread-pool")]
+fn default_executor() -> Result<Arc<dyn Executor>, StartError> {
+    use crate::executor::thread_pool::ThreadPool;
+    Ok(Arc::new(ThreadPool::for_this_machine()?))
+}
+
+#[cfg(not(feature = "thread-pool"))]
+fn default_executor() -> Result<Arc<dyn Executor>, StartError> {
+    Err(StartError::NoExecutor)
+}
