@@ -352,10 +352,12 @@ fn note_marked(dir: &Path, life: u64) -> Result {
     let mut storage = SqliteStorage::new(copy.path().join("jobs.db"));
     storage.open()?;
     storage.load(&mut |loaded| match loaded {
-        Loaded::Job(job) if job.task == "once" && job.progress.started_at.is_some() => {
-            log.add("marked", &job.id, "");
+        Loaded::Job(job) => {
+            let job = support::record::JobRecord::of(&job);
+            if job.task == "once" && job.progress.start_intent.is_some() {
+                log.add("marked", &job.id, "");
+            }
         }
-        Loaded::Job(_) => {}
         other => panic!("{other:?}"),
     })?;
     Ok(())

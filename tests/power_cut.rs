@@ -46,11 +46,13 @@ use disk::{Disk, Event, Folder, MARKS};
 use fastrand::Rng;
 use jobber::{
     JobContext, Jobber, SqliteStorage,
-    storage::{JobRecord, Loaded, Storage, Synchronous},
+    storage::{Loaded, Storage, Synchronous},
 };
 use program::Tasks;
 use promises::{Found, Promises};
 use tempfile::TempDir;
+
+use support::record::JobRecord;
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
@@ -130,7 +132,8 @@ fn load(path: &Path) -> Result<BTreeMap<String, JobRecord>> {
     let mut unreadable = Vec::new();
     storage.load(&mut |loaded| match loaded {
         Loaded::Job(record) => {
-            records.insert(record.id.to_string(), *record);
+            let record = JobRecord::of(&record);
+            records.insert(record.id.clone(), record);
         }
         other => unreadable.push(other),
     })?;
@@ -173,7 +176,7 @@ fn go_on(path: &Path, before: &BTreeMap<String, JobRecord>) -> Result {
             assert!(job.wait_timeout(WATCHDOG).block_on().is_final());
         }
         // One that was to run at most once, and had begun, does not.
-        let runs = record.progress.started_at.is_none();
+        let runs = record.progress.start_intent.is_none();
         if begun.lock().unwrap().contains(id) != runs {
             return Err(format!("{record:?}: it is {runs} that it runs").into());
         }

@@ -17,11 +17,6 @@ pub(crate) enum Recurrence {
 }
 
 impl Recurrence {
-    /// Whether `at` is one of these times.
-    pub(crate) fn has(&self, at: i64) -> bool {
-        self.next_after(at.saturating_sub(1)) == Some(at)
-    }
-
     /// The first time strictly after `after`. `None` if there is none within the range
     /// of an `i64`. The cost does not depend on how many times lie in between.
     pub(crate) fn next_after(&self, after: i64) -> Option<i64> {

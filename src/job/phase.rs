@@ -88,7 +88,6 @@ const ROW: Effects = Effects {
     changes_row: true,
     ..NONE
 };
-const ARM: Effects = Effects { arms: true, ..NONE };
 const ROW_AND_ARM: Effects = Effects { arms: true, ..ROW };
 const END: Effects = Effects {
     leaves: true,

@@ -1,5 +1,6 @@
 //! Recurring jobs on an interval.
 
+use std::error::Error as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
 use std::thread;

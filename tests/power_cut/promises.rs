@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jobber::storage::JobRecord;
+use super::support::record::JobRecord;
 
 /// What the stores were like.
 #[derive(Debug, Default)]
@@ -54,7 +54,7 @@ impl Promises {
                 asked: version,
                 promised: version,
                 // It had, and is not run again.
-                begun: u64::from(record.progress.started_at.is_some()),
+                begun: u64::from(record.progress.start_intent.is_some()),
                 ..Known::default()
             };
             promises.jobs.insert(id.clone(), job);
@@ -114,7 +114,7 @@ impl Promises {
             let is_due = job.begun == 0 || id == "again";
             let is_promised = is_due && !job.is_cancelling && job.promised > 0;
             let would_run_again = record.is_some_and(|record| {
-                id.starts_with("once") && job.begun > 0 && record.progress.started_at.is_none()
+                id.starts_with("once") && job.begun > 0 && record.progress.start_intent.is_none()
             });
             let is_behind = record.is_some_and(|record| {
                 let recurring = record.progress.recurring.as_ref();

@@ -4,12 +4,10 @@
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
+use crate::support::record::JobRecord;
 use crate::support::{HOUR, HeldStore, Log, Result, WATCHDOG, hand_polled_app_with, poll};
 use jobber::testing::{Fault, ManualClock};
-use jobber::{
-    JobContext, JobFuture, Jobber, MemoryStorage, Task,
-    storage::{JobRecord, StorageError},
-};
+use jobber::{JobContext, JobFuture, Jobber, MemoryStorage, Task, storage::StorageError};
 
 pub struct ManualApp {
     pub app: Jobber,

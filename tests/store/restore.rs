@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use crate::support::record::TriggerRecord;
 use crate::support::{DropCounter, HOUR, Log, MINUTE, Machine, Result, SECOND, START, wait_until};
 use crate::tasks::{at, failing, hanging, logging, machine_with_job};
 use jobber::testing::Simulation;
 use jobber::{
     Backoff, BoxError, Event, Job, JobEventKind, JobStatus, MemoryStorage, Misfire, RegisterError,
-    ScheduleError,
-    storage::{StorageError, TriggerRecord},
+    ScheduleError, storage::StorageError,
 };
 use time::macros::{datetime, offset};
 

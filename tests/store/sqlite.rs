@@ -6,12 +6,11 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 use std::{fs, thread};
 
+use crate::support::record::{JobRecord, TriggerRecord};
 use crate::support::{HOUR, Result};
 use jobber::{
     JobStatus, Jobber, ScheduleError, SqliteStorage, StartError, Task,
-    storage::{
-        JobRecord, Loaded, Storage, StorageError, Synchronous, TriggerRecord, UnresolvedReason,
-    },
+    storage::{Loaded, Storage, StorageError, Synchronous, UnresolvedReason},
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -40,7 +39,8 @@ impl Disk {
     fn records(&self) -> Vec<JobRecord> {
         let mut records = Vec::new();
         SqliteStorage::inspect(self.path(), |loaded| match loaded {
-            Loaded::Job(record) => records.push(*record),
+            Loaded::Job(record) => records.push(JobRecord::of(&record)),
+            Loaded::OtherVersion { id, version, .. } => panic!("{id} has version {version}"),
             Loaded::Unreadable { id, reason, .. } => panic!("{id}: {reason}"),
         })
         .unwrap();

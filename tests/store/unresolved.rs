@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
+use crate::support::record::{JobRecord, TriggerRecord};
 use crate::support::{HOUR, HeldStore, Log, MINUTE, Machine, Result, begin};
 use crate::tasks::{at, logging, logging_argument, machine_with_job, storage_error};
 use futures_lite::future::block_on;
 use jobber::testing::{Fault, ManualClock, Simulation};
-use jobber::{
-    Jobber, MemoryStorage, ScheduleError,
-    storage::{JobRecord, TriggerRecord, UnresolvedReason},
-};
+use jobber::{Jobber, MemoryStorage, ScheduleError, storage::UnresolvedReason};
 use time::macros::datetime;
 
 #[test]
@@ -137,7 +135,7 @@ fn a_record_that_this_version_cannot_read_is_kept_and_reported() -> Result {
         let mut record = record.clone();
         change(&mut record);
         let machine = Machine::new();
-        machine.disk.insert(record.clone());
+        machine.disk.insert(record.to_stored());
         let mut sim = machine.boot();
         let log = Log::new();
         logging(&sim, "t", &log);
@@ -146,10 +144,10 @@ fn a_record_that_this_version_cannot_read_is_kept_and_reported() -> Result {
         assert_eq!(machine.records(), [record], "the record is unchanged");
         sim.app().unresolved().remove(0).reason
     };
-    let newer = is_unresolved(&|r| r.version = 2, &cron);
+    let newer = is_unresolved(&|r| r.version = 3, &cron);
     assert!(matches!(
         newer,
-        UnresolvedReason::NewerVersion { found: 2, known: 1 }
+        UnresolvedReason::OtherVersion { found: 3, known: 2 }
     ));
     let zone = is_unresolved(&|r| r.zone = Some("Mars/Olympus".into()), &cron);
     assert!(matches!(zone, UnresolvedReason::Zone(_)));

@@ -7,6 +7,8 @@ mod held_store;
 #[cfg(feature = "serde")]
 mod machine;
 mod program;
+#[cfg(feature = "serde")]
+pub mod record;
 
 use std::fmt::Debug;
 use std::future::{Future, Ready, ready};

@@ -8,7 +8,6 @@ pub(crate) mod fields;
 pub(crate) mod into_cron;
 pub(crate) mod parse;
 pub(crate) mod syntax;
-pub(crate) mod text_history;
 pub(crate) mod times_of_day;
 pub(crate) mod wall;
 pub(crate) mod zoned;

@@ -143,10 +143,4 @@ impl StorageError {
                 | StorageError::Closed
         )
     }
-
-    /// Whether the error concerns one change, and the other changes of the same commit can
-    /// be committed without it.
-    pub(crate) fn is_of_one_change(&self) -> bool {
-        matches!(self, StorageError::TooLarge { .. })
-    }
 }
