@@ -567,9 +567,12 @@ impl Hub {
     /// `events.deliver()`, once no lock is held.
     pub(crate) fn record(&self, job: &dyn LiveJob, now: Now, kind: impl FnOnce() -> JobEventKind) {
         if self.events.is_read() {
-            let (id, task) = (job.core().id.clone(), job.task_name().clone());
-            let event = self.job_event(id, task, now, kind());
-            self.events.record(Event::Job(event));
+            self.events.record(Event::Job(JobEvent {
+                at: self.time(self.event_time(now)),
+                id: job.core().id.clone(),
+                task: job.task_name().clone(),
+                kind: kind(),
+            }));
         }
     }
 
@@ -583,24 +586,12 @@ impl Hub {
         self.is_stopping.store(is_stopping, Ordering::SeqCst);
     }
 
-    pub(crate) fn job_event(
-        &self,
-        id: JobId,
-        task: Arc<str>,
-        now: Now,
-        kind: JobEventKind,
-    ) -> JobEvent {
+    /// The wall time of an event at `now`.
+    pub(crate) fn event_time(&self, now: Now) -> WallNanos {
         // A reader may have come since the clock was left unread.
-        let now = if now == Now::NEVER {
-            self.clock.now()
-        } else {
-            now
-        };
-        JobEvent {
-            at: self.time(now.wall),
-            id,
-            task,
-            kind,
+        match now == Now::NEVER {
+            true => self.clock.wall(),
+            false => now.wall,
         }
     }
 

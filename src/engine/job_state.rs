@@ -27,8 +27,7 @@ use crate::timer::key::KeyKind;
 use crate::value::app_clock::Look;
 use crate::value::backoff::Backoff;
 use crate::value::error::ScheduleError;
-use crate::value::event::Event;
-use crate::value::event::JobEventKind;
+use crate::value::event::{Event, JobEvent, JobEventKind};
 use crate::value::id::JobId;
 use crate::value::run::Run;
 use crate::value::status::JobStatus;
@@ -392,7 +391,8 @@ where
     }
 
     /// Sends an event, if anybody reads events. While the present state of the job is
-    /// hidden, the event waits for the publication.
+    /// hidden, the event waits for the publication: a reader that begins before that
+    /// sees it.
     pub(crate) fn event(
         &self,
         state: &mut State<A, R>,
@@ -400,18 +400,23 @@ where
         kind: impl FnOnce(&State<A, R>) -> JobEventKind,
     ) {
         let hub = self.hub();
-        if !hub.events.is_read() {
-            return;
+        if state.life.is_hidden() {
+            let kind = kind(state);
+            state.life.hide_event(now.wall, kind);
+        } else if hub.events.is_read() {
+            let kind = kind(state);
+            self.send_event(hub.event_time(now), kind);
         }
-        let event = hub.job_event(
-            self.core.id.clone(),
-            self.task.name.clone(),
-            now,
-            kind(state),
-        );
-        if let Some(event) = state.life.hide_event(event) {
-            hub.events.record(Event::Job(event));
-        }
+    }
+
+    fn send_event(&self, at: WallNanos, kind: JobEventKind) {
+        let hub = self.hub();
+        hub.events.record(Event::Job(JobEvent {
+            at: hub.time(at),
+            id: self.core.id.clone(),
+            task: self.task.name.clone(),
+            kind,
+        }));
     }
 
     /// Carries out what a transition asks for.
@@ -423,13 +428,9 @@ where
         after: &mut AfterLock<A, R>,
     ) {
         let hub = self.hub();
-        if effects.leaves
-            && let Phase::Ended(status) = state.life.phase()
-        {
-            self.event(state, now, |_| match status {
-                JobStatus::Cancelled => JobEventKind::Cancelled,
-                status => JobEventKind::Ended(status),
-            });
+        let is_hidden = state.life.is_hidden();
+        if is_hidden {
+            self.end_event(state, effects, now);
         }
         // The message of an end is sent before its id is free.
         if effects.changes_row && state.life.row_changed() {
@@ -460,6 +461,21 @@ where
         if state.life.is_tried() {
             self.publish(state, after);
         }
+        // After the status: a reader that began before it sees the event.
+        if !is_hidden {
+            self.end_event(state, effects, now);
+        }
+    }
+
+    fn end_event(&self, state: &mut State<A, R>, effects: Effects, now: Now) {
+        if effects.leaves
+            && let Phase::Ended(status) = state.life.phase()
+        {
+            self.event(state, now, |_| match status {
+                JobStatus::Cancelled => JobEventKind::Cancelled,
+                status => JobEventKind::Ended(status),
+            });
+        }
     }
 
     /// Tells the writer that the row has changed.
@@ -481,8 +497,10 @@ where
         }
         let status = state.life.phase().status();
         after.is_waited_for |= self.core.status.publish(status);
-        for event in events {
-            self.hub().events.record(Event::Job(event));
+        if self.hub().events.is_read() {
+            for (at, kind) in events {
+                self.send_event(at, kind);
+            }
         }
     }
 

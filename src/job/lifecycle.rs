@@ -15,7 +15,7 @@ use crate::job::row::{Loaded, Row};
 use crate::job::stop::Control;
 use crate::job::sync_state::{CommitOutcome, CommitWaiter, Known, RowChange, SyncState};
 use crate::sync::primitives::Arc;
-use crate::value::event::JobEvent;
+use crate::value::event::JobEventKind;
 use crate::value::status::JobStatus;
 use crate::value::time_units::{Due, Now, WallNanos};
 
@@ -82,8 +82,8 @@ struct Unpublished {
     definition: Option<Arc<Definition>>,
     last_run: Option<RunSummary>,
     runs_ended: u32,
-    /// They happened, and are sent at the publication.
-    events: Vec<JobEvent>,
+    /// They happened at these wall times, and are sent at the publication.
+    events: Vec<(WallNanos, JobEventKind)>,
 }
 
 /// Jobs that were overdue when they were loaded start a limited number at a time.
@@ -443,18 +443,14 @@ impl Lifecycle {
         }
     }
 
-    /// Keeps an event until the publication. Returns it if nothing is hidden.
-    pub(crate) fn hide_event(&mut self, event: JobEvent) -> Option<JobEvent> {
-        match self
+    /// Keeps an event until the publication.
+    pub(crate) fn hide_event(&mut self, at: WallNanos, kind: JobEventKind) {
+        if let Some(unpublished) = self
             .more
             .as_mut()
             .and_then(|more| more.unpublished.as_mut())
         {
-            Some(unpublished) => {
-                unpublished.events.push(event);
-                None
-            }
-            None => Some(event),
+            unpublished.events.push((at, kind));
         }
     }
 
@@ -463,7 +459,7 @@ impl Lifecycle {
     }
 
     /// Ends the hiding. Returns the events to send.
-    pub(crate) fn publish_now(&mut self) -> Vec<JobEvent> {
+    pub(crate) fn publish_now(&mut self) -> Vec<(WallNanos, JobEventKind)> {
         let unpublished = self.more.as_mut().and_then(|more| more.unpublished.take());
         unpublished.map_or_else(Vec::new, |unpublished| unpublished.events)
     }

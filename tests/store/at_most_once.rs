@@ -3,6 +3,7 @@
 use std::future::pending;
 use std::time::Duration;
 
+use crate::support::record::JobRecord;
 use crate::support::{HOUR, Log, MINUTE, Machine, Result, SECOND, START};
 use crate::tasks::{Ran, at, ran};
 use jobber::testing::{Fault, Simulation};
@@ -31,11 +32,15 @@ fn the_start_is_stored_before_the_attempt() -> Result {
     let mut sim = machine.boot();
     let disk = machine.disk.clone();
     let task = sim.app().task("t", move |cx: JobContext| {
-        let record = disk.records().into_iter().find(|r| r.id == *cx.id());
-        async move { record.unwrap().progress.started_at }
+        let records = disk.records();
+        let record = records
+            .iter()
+            .find(|r| r.id() == cx.id())
+            .map(JobRecord::of);
+        async move { record.unwrap().progress.start_intent }
     });
     let task = task.durable().at_most_once().register()?;
-    let job = task.schedule(()).delay(SECOND).wait_blocking()?;
+    let job = task.schedule(()).delay(SECOND).block_on()?;
     sim.advance(SECOND);
     assert_eq!(*job.result()?, Some(at(1)), "read within the attempt");
     assert!(machine.records().is_empty());
@@ -92,7 +97,7 @@ fn a_panic_in_the_drop_of_the_arguments_of_an_interrupted_attempt_is_caught() ->
     sim.crash();
     let mut record = machine.record("x").unwrap();
     record.args = "true".into();
-    machine.disk.insert(record);
+    machine.disk.insert(record.to_stored());
     let sim = machine.boot();
     register(&sim)?;
     assert!(machine.record("x").is_none());
@@ -133,7 +138,7 @@ fn a_failed_attempt_is_retried() -> Result {
         "the attempt has timed out, and the job waits for its retry"
     );
     let progress = machine.record("x").unwrap().progress;
-    assert_eq!((progress.attempts, progress.started_at), (1, None));
+    assert_eq!((progress.attempts, progress.start_intent), (1, None));
     sim.crash();
     let mut sim = machine.boot();
     at_most_once(&sim, &log);
@@ -232,7 +237,7 @@ fn an_attempt_that_a_shutdown_prevents_is_made_by_the_next_process() -> Result {
     machine.set_fault(Fault::None);
     sim.shutdown(Duration::ZERO);
     drop(sim);
-    assert_eq!(machine.records()[0].progress.started_at, None);
+    assert_eq!(machine.records()[0].progress.start_intent, None);
     let mut sim = machine.boot();
     register(&sim, &log)?;
     sim.advance(SECOND);
@@ -253,7 +258,7 @@ fn an_attempt_during_which_a_replacement_failed_is_not_made_again_after_a_crash(
     machine.plan_faults([Fault::Fail]);
     let again = task.schedule(1).id("x").replace();
     assert!(again.delay(HOUR).block_on().is_err());
-    let started_at = machine.records()[0].progress.started_at;
+    let started_at = machine.records()[0].progress.start_intent;
     assert_eq!(started_at, Some(datetime!(2000-01-01 0:00 UTC)));
     sim.crash();
 
@@ -329,7 +334,7 @@ fn the_run_after_an_interrupted_catch_up_run_is_no_catch_up_in_its_place() -> Re
         };
         let counted = || {
             let progress = machine.records()[0].progress.recurring.clone().unwrap();
-            (progress.runs, progress.made_up, progress.makes_up)
+            (progress.runs, progress.catch_ups, progress.is_catch_up)
         };
         let (mut sim, task) = boot()?;
         let schedule = task.schedule(()).id("x").misfire(Misfire::All(limit));

@@ -144,7 +144,11 @@ fn a_new_job_is_stored_at_once_although_other_changes_wait_for_a_retry() -> Resu
     storage_error(task.schedule(4).delay(HOUR).block_on());
     let submit = queued.take().remove(0).lock().unwrap().take().unwrap();
     let _ = block_on(submit)?;
-    let ids: Vec<_> = contents.records().into_iter().map(|r| r.id).collect();
+    let ids: Vec<_> = contents
+        .records()
+        .into_iter()
+        .map(|r| r.id().clone())
+        .collect();
     assert_eq!(ids, ["z"]);
     Ok(())
 }
@@ -182,7 +186,7 @@ fn commit_with_a_job_that_is_too_large(
         };
         let then = then.lock().unwrap().take();
         then.into_iter().for_each(|then| then());
-        let is_large = |change: &Change| matches!(change, Change::Put(job) if job.args == "9");
+        let is_large = |change: &Change| matches!(change, Change::Put(job) if job.args() == b"9");
         let is_alone = matches!(changes, [Change::Remove(_)]);
         if changes.iter().any(is_large) {
             let detail = "9".into();
@@ -216,7 +220,7 @@ fn commit_with_a_job_that_is_too_large(
     assert!(sim.app().health().is_healthy());
     assert!(first.cancel().block_on()?);
     let records = contents.records().into_iter();
-    let mut ids: Vec<_> = records.map(|record| record.id.to_string()).collect();
+    let mut ids: Vec<_> = records.map(|record| record.id().to_string()).collect();
     ids.sort();
     Ok((answers, ids))
 }
@@ -394,7 +398,7 @@ fn a_job_that_the_store_has_no_room_for_does_not_block_removals() -> Result {
     let is_away = Arc::new(Mutex::new(false));
     let away = is_away.clone();
     let storage = FaultyStorage::new(contents.clone(), move |operation| {
-        let is_large = |change: &Change| matches!(change, Change::Put(job) if job.args == "9");
+        let is_large = |change: &Change| matches!(change, Change::Put(job) if job.args() == b"9");
         match operation {
             _ if *away.lock().unwrap() => Fault::Fail,
             Operation::Commit(changes) if changes.iter().any(is_large) => {

@@ -77,7 +77,7 @@ fn a_late_answer_to_a_replacement_does_not_remove_the_next_job_of_the_id() -> Re
     let _ = two.schedule(4).delay(HOUR).block_on()?;
     assert_eq!(app.find_job("x").unwrap().task_name(), "two");
     let records = store.disk.records();
-    assert!(records.iter().any(|record| record.id == *other.id()));
+    assert!(records.iter().any(|record| record.id() == other.id()));
     Ok(())
 }
 

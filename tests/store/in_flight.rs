@@ -174,7 +174,7 @@ fn an_attempt_at_most_once_is_made_after_a_replacement_was_refused() -> Result {
         ["advance x"],
         "the start is stored once more"
     );
-    assert_eq!(app.record("x").unwrap().progress.started_at, None);
+    assert_eq!(app.record("x").unwrap().progress.start_intent, None);
     app.release()?;
     app.poll_next()?;
     assert_eq!(job.wait_blocking(), JobStatus::Success);

@@ -496,7 +496,7 @@ fn the_zone_of_a_job_is_stored_and_the_zone_of_the_app_is_not() -> Result {
     );
     let app = task.job("app").unwrap();
     assert_eq!(app.exec_at().offset(), offset!(+1));
-    assert_eq!(app.cron_expression(), Some("0 9 * * *"));
+    assert_eq!(app.cron_expression().as_deref(), Some("0 9 * * *"));
     Ok(())
 }
 

@@ -375,7 +375,7 @@ fn a_job_that_is_too_large_is_refused_without_the_jobs_of_its_commit() -> Result
             if std::mem::take(&mut is_first) {
                 open.recv().unwrap();
             }
-            let is_large = |change: &jobber::storage::Change| matches!(change, jobber::storage::Change::Put(job) if job.args.len() > 1_000);
+            let is_large = |change: &jobber::storage::Change| matches!(change, jobber::storage::Change::Put(job) if job.args().len() > 1_000);
             if changes.iter().any(is_large) {
                 Fault::FailWith(StorageError::TooLarge {
                     detail: "too long".into(),

@@ -249,6 +249,6 @@ fn discard_has_no_effect_on_an_unresolved_job_whose_replacement_is_being_stored(
     assert!(!app.discard("x").block_on()?);
     store.release();
     let _ = block_on(replace)?;
-    assert_eq!(disk.records()[0].args, "2");
+    assert_eq!(disk.records()[0].args(), b"2");
     Ok(())
 }

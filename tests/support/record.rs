@@ -84,6 +84,17 @@ pub struct SkippedRecord {
     pub to: OffsetDateTime,
 }
 
+impl TriggerRecord {
+    pub fn name(&self) -> &'static str {
+        match self {
+            TriggerRecord::Delay => "delay",
+            TriggerRecord::At => "at",
+            TriggerRecord::Every { .. } => "every",
+            TriggerRecord::Cron { .. } => "cron",
+        }
+    }
+}
+
 impl JobRecord {
     pub fn of(record: &jobber::storage::JobRecord) -> Self {
         serde_json::from_value(serde_json::to_value(record).unwrap()).unwrap()
