@@ -337,7 +337,7 @@ impl Writer {
                 self.failures = 0;
             }
         }
-        wake(turn.woken, turn.answered);
+        turn.wake();
     }
 
     /// Puts a message where it belongs.
@@ -523,6 +523,9 @@ impl Writer {
     }
 
     fn try_commit(&mut self, changes: &[Change]) -> Result<(), StorageError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
         catch_panic(|| self.storage.commit(changes))
             .unwrap_or_else(|message| Err(StorageError::Panicked { message }))
     }
@@ -660,6 +663,9 @@ impl Writer {
         turn.store.set_health(Some(error), unstored + pulled.len());
         let mut again = Vec::new();
         for mut row in pulled {
+            if let Some(slot) = self.slots.get_mut(&row.id) {
+                slot.base.mark_unknown(error);
+            }
             if row.is_proposal {
                 self.refuse_proposal(&row.id, error, turn);
                 row.is_proposal = false;
@@ -667,7 +673,6 @@ impl Writer {
             let Some(slot) = self.slots.get_mut(&row.id) else {
                 continue;
             };
-            slot.base.mark_unknown(error);
             let (version, change, has_row) = slot.base.pull(&row.id);
             (row.version, row.has_row) = (version, has_row);
             (row.has_change, row.is_fact) = (change.is_some(), true);
@@ -678,6 +683,8 @@ impl Writer {
             .iter_mut()
             .filter_map(|row| row.change.take())
             .collect();
+        // They need not wait for that.
+        turn.wake();
         match self.try_commit(&changes) {
             Ok(()) => self.succeed(again, changes, turn),
             Err(error) => {
@@ -799,6 +806,14 @@ impl Base {
 }
 
 impl Turn<'_> {
+    /// Wakes everybody who was answered.
+    fn wake(&mut self) {
+        wake(
+            std::mem::take(&mut self.woken),
+            std::mem::take(&mut self.answered),
+        );
+    }
+
     fn answer(&mut self, waiters: Vec<CommitWaiter>, outcome: CommitOutcome<'_>) {
         for waiter in waiters {
             waiter.set(match outcome {
