@@ -1,4 +1,4 @@
-//! The start and the stop of an app.
+//! The life of an app, from its start to its stop.
 
 use crate::engine::app_phase::AppPhase;
 use crate::engine::hub::{AT_A_TIME, Hub};

@@ -1,4 +1,4 @@
-//! Loading stored jobs, and keeping those that no task can run.
+//! Loading of stored jobs, of which some are unresolved.
 
 use crate::engine::app_phase::AppPhase;
 use crate::engine::hub::{Board, Hub, Live, make_room, needs_room};
