@@ -274,7 +274,11 @@ impl Job {
                 .as_ref()
                 .map_or(i64::MIN, |r| match r.dealt_with {
                     i64::MIN => i64::MIN,
-                    at => r.times.due(at).wall(now),
+                    // All times of a run are stored by the offset of its nominal time.
+                    at => match r.times {
+                        Times::Every { .. } => self.plan.shown + (at - r.nominal),
+                        Times::Cron { .. } => at,
+                    },
                 }),
         });
         if saved.is_some() || self.stored.iter().any(Option::is_some) {
