@@ -1,10 +1,11 @@
 //! New jobs on their way to the store.
 
 use crate::engine::job_state::JobState;
-use crate::job::live_job::{JobView, StoredJob};
+use crate::job::live_job::JobView;
 use crate::job::record::JobRecord;
 use crate::storage::contract::Change;
 use crate::storage::inbox::Message;
+use crate::storage::job_ref::JobRef;
 use crate::storage::proposal::{Proposal, PulledProposal};
 use crate::storage::writer::Writer;
 use crate::sync::primitives::Arc;
@@ -63,11 +64,11 @@ where
         &self.job.core.id
     }
 
-    fn job(&self) -> Arc<dyn StoredJob> {
-        self.job.clone()
+    fn job(&self) -> JobRef {
+        JobRef::new(self.job.clone())
     }
 
-    fn replaced(&self) -> Option<Arc<dyn StoredJob>> {
+    fn replaced(&self) -> Option<JobRef> {
         None
     }
 

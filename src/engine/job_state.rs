@@ -20,6 +20,7 @@ use crate::job::position::RunSummary;
 use crate::job::stop::Control;
 use crate::registry::table::Wake;
 use crate::storage::inbox::Message;
+use crate::storage::job_ref::JobRef;
 use crate::sync::deferred_wakes::notify_all;
 use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::{Arc, Mutex, MutexGuard, lock};
@@ -484,7 +485,7 @@ where
         if let Some(store) = &hub.store
             && let Some(job) = hub.at(self.core.slot)
         {
-            after.wakes_writer |= store.send(Message::Changed(job)).is_ok();
+            after.wakes_writer |= store.send(Message::Changed(JobRef::new(job))).is_ok();
         }
     }
 

@@ -6,6 +6,7 @@ use crate::job::record::{JobRecord, RECORD_VERSION};
 use crate::registry::table::Wake;
 use crate::storage::contract::{Loaded, UnresolvedJob};
 use crate::storage::inbox::Message;
+use crate::storage::job_ref::JobRef;
 use crate::storage::writer::Writer;
 use crate::sync::primitives::{Arc, lock};
 use crate::sync::reply::Reply;
@@ -170,7 +171,7 @@ impl Hub {
             }
             self.record(&*job, now, || JobEventKind::Restored { due: job.exec_at() });
             if is_changed {
-                self.send(Message::Changed(job.clone()));
+                self.send(Message::Changed(JobRef::new(job.clone())));
             }
             let is_due = due.is_some_and(|due| due.is_reached(now));
             if is_due {

@@ -2,13 +2,13 @@
 
 use crate::engine::job_state::{AfterLock, JobState, State};
 use crate::job::lifecycle::NotReplaceable;
-use crate::job::live_job::StoredJob;
 use crate::job::plan::Plan;
 use crate::job::record::JobRecord;
 use crate::job::row::Row;
 use crate::job::sync_state::CommitOutcome;
 use crate::storage::contract::Change;
 use crate::storage::inbox::Message;
+use crate::storage::job_ref::JobRef;
 use crate::storage::proposal::{Proposal, PulledProposal};
 use crate::sync::primitives::{Arc, MutexGuard};
 use crate::sync::reply::Reply;
@@ -202,12 +202,12 @@ where
         &self.job.core.id
     }
 
-    fn job(&self) -> Arc<dyn StoredJob> {
-        self.job.clone()
+    fn job(&self) -> JobRef {
+        JobRef::new(self.job.clone())
     }
 
-    fn replaced(&self) -> Option<Arc<dyn StoredJob>> {
-        Some(self.job.clone())
+    fn replaced(&self) -> Option<JobRef> {
+        Some(JobRef::new(self.job.clone()))
     }
 
     fn taken_over(&mut self) -> Option<Box<JobRecord>> {

@@ -35,7 +35,7 @@ where
         }
     }
 
-    fn settle(self: Arc<Self>, pulled: u64, outcome: CommitOutcome<'_>, may_end: bool) -> Settled {
+    fn settle(&self, pulled: u64, outcome: CommitOutcome<'_>, may_end: bool) -> Settled {
         let (mut state, now) =
             self.lock_with_time(|state| Look::exact_if(state.life.may_be_armed()));
         let waiters = state.life.tried(pulled, outcome);
@@ -53,7 +53,6 @@ where
         state.life.drop_unused_sync();
         let discarded = self.unlock(state, after);
         self.discard(discarded, false);
-        self.let_go();
         settled
     }
 
@@ -71,5 +70,9 @@ where
 
     fn inherit_row(&self, known: Known) {
         self.lock().life.inherit_row(known);
+    }
+
+    fn let_go_of_row(self: Arc<Self>) {
+        self.let_go();
     }
 }

@@ -188,7 +188,7 @@ pub(crate) trait StoredJob: Send + Sync {
     fn pull(&self) -> PulledRow;
     /// A commit that had the row of version `pulled` was made, or failed. If `may_end` is
     /// not set, no end of the job becomes visible.
-    fn settle(self: Arc<Self>, pulled: u64, outcome: CommitOutcome<'_>, may_end: bool) -> Settled;
+    fn settle(&self, pulled: u64, outcome: CommitOutcome<'_>, may_end: bool) -> Settled;
     fn known(&self) -> Known;
     /// The job is over: what is known of the row is known of the id from here on.
     fn take_known(&self) -> Known;
@@ -197,6 +197,9 @@ pub(crate) trait StoredJob: Send + Sync {
     fn mark_unknown(&self, outcome: CommitOutcome<'_>);
     /// A predecessor of the same id leaves this to be known of the row.
     fn inherit_row(&self, known: Known);
+    /// Drops what may be the last reference to this job where values of users may be
+    /// dropped.
+    fn let_go_of_row(self: Arc<Self>);
 }
 
 /// The row of a job at one version, as the change that makes the store agree.

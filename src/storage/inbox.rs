@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::job::live_job::StoredJob;
 use crate::job::sync_state::CommitWaiter;
+use crate::storage::job_ref::JobRef;
 use crate::storage::proposal::Proposal;
 use crate::storage::writer::Writer;
 use crate::sync::deferred_wakes::notify_all;
@@ -16,7 +16,7 @@ use crate::value::id::JobId;
 /// What the writer is told.
 pub(crate) enum Message {
     /// The row of this job has changed, or somebody waits for it.
-    Changed(Arc<dyn StoredJob>),
+    Changed(JobRef),
     Propose(Box<dyn Proposal>),
     /// The row of this id is to go: that of an unresolved job, or of one that was lost.
     Forget {

@@ -10,6 +10,7 @@
 
 pub(crate) mod contract;
 pub(crate) mod inbox;
+pub(crate) mod job_ref;
 #[cfg(feature = "serde")]
 pub(crate) mod memory;
 pub(crate) mod proposal;

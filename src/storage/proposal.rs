@@ -1,9 +1,8 @@
 //! [`Proposal`]: what the store may still refuse.
 
-use crate::job::live_job::StoredJob;
 use crate::job::record::JobRecord;
 use crate::storage::contract::Change;
-use crate::sync::primitives::Arc;
+use crate::storage::job_ref::JobRef;
 use crate::value::error::StorageError;
 use crate::value::id::JobId;
 
@@ -16,10 +15,10 @@ pub(crate) trait Proposal: Send {
     fn id(&self) -> &JobId;
 
     /// The job that has the row if the store accepts: the new one, or the replaced one.
-    fn job(&self) -> Arc<dyn StoredJob>;
+    fn job(&self) -> JobRef;
 
     /// The job that is replaced, if it is a replacement.
-    fn replaced(&self) -> Option<Arc<dyn StoredJob>>;
+    fn replaced(&self) -> Option<JobRef>;
 
     /// The unresolved record whose id a new job takes over.
     fn taken_over(&mut self) -> Option<Box<JobRecord>>;

@@ -9,14 +9,14 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use crate::job::live_job::{PulledChange, StoredJob};
+use crate::job::live_job::PulledChange;
 use crate::job::record::JobRecord;
 use crate::job::sync_state::{CommitOutcome, CommitWaiter, Known};
 use crate::storage::contract::{Change, Storage};
 use crate::storage::inbox::{Message, Store};
+use crate::storage::job_ref::JobRef;
 use crate::storage::proposal::Proposal;
 use crate::sync::panics::catch_panic;
-use crate::sync::primitives::Arc;
 use crate::value::backoff::Backoff;
 use crate::value::error::StorageError;
 use crate::value::id::JobId;
@@ -69,7 +69,7 @@ enum List {
 
 /// What the store must come to hold under an id.
 enum Base {
-    Job(Arc<dyn StoredJob>),
+    Job(JobRef),
     /// An unresolved record, as it was loaded.
     Record {
         record: Box<JobRecord>,
@@ -213,7 +213,7 @@ impl Slot {
             // The base of a replacement is the job itself, which the proposal has pulled
             // again.
             let is_own = match &self.base {
-                Base::Job(job) => is_same(job, &proposal.job()),
+                Base::Job(job) => job.is(&proposal.job()),
                 _ => false,
             };
             return Pulled {
@@ -236,10 +236,6 @@ impl Slot {
             has_row,
         }
     }
-}
-
-fn is_same(one: &Arc<dyn StoredJob>, other: &Arc<dyn StoredJob>) -> bool {
-    std::ptr::addr_eq(Arc::as_ptr(one), Arc::as_ptr(other))
 }
 
 impl Writer {
@@ -352,7 +348,7 @@ impl Writer {
                     .entry(id.clone())
                     .or_insert_with(|| Slot::new(Base::Job(job.clone())));
                 match &slot.base {
-                    Base::Job(base) if is_same(base, &job) => {}
+                    Base::Job(base) if base.is(&job) => {}
                     // A successor in memory, with a replacement on its way: it has no row
                     // yet.
                     Base::Job(_) => {
@@ -596,7 +592,7 @@ impl Writer {
             let mut is_clean = true;
             match before {
                 Base::Job(base) => {
-                    let is_own = is_same(&base, &job);
+                    let is_own = base.is(&job);
                     let outcome = CommitOutcome::Stored {
                         has_row: row.has_row && is_own,
                     };
@@ -628,6 +624,9 @@ impl Writer {
         is_unknown: bool,
         turn: &mut Turn<'_>,
     ) {
+        if pulled.is_empty() {
+            return;
+        }
         turn.has_failed = true;
         self.failure = Some(error.clone());
         let facts = pulled.iter().filter(|row| row.is_fact).count();
@@ -644,15 +643,15 @@ impl Writer {
         turn.store.set_health(Some(error), unstored);
     }
 
-    /// It is not known what the store has of these. Proposals are refused at once. What
-    /// has happened is written whole, once more together, unless it shared an id with a
-    /// proposal.
+    /// It is not known what the store has of these. Proposals are refused at once: what is
+    /// new may be what the store can't take. What has happened is written whole, once more
+    /// together, unless it shared an id with a proposal.
     fn fail_unknown(&mut self, pulled: Vec<Pulled>, error: &StorageError, turn: &mut Turn<'_>) {
         let (proposals, facts): (Vec<_>, Vec<_>) = pulled.into_iter().partition(|r| r.is_proposal);
-        if !proposals.is_empty() {
-            self.fail(proposals, error, true, turn);
-        }
-        if facts.is_empty() {
+        let is_mixed = !proposals.is_empty() && !facts.is_empty();
+        self.fail(proposals, error, true, turn);
+        if !is_mixed {
+            self.fail(facts, error, true, turn);
             return;
         }
         let mut again = Vec::new();
@@ -743,7 +742,7 @@ impl Writer {
         let mut is_clean = false;
         match &mut slot.base {
             Base::Job(job) => {
-                let settled = job.clone().settle(version, outcome, may_end);
+                let settled = job.settle(version, outcome, may_end);
                 turn.answer(settled.waiters, outcome);
                 is_clean = settled.is_clean;
                 if settled.is_over {
