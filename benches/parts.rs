@@ -56,7 +56,7 @@ fn main() {
     divan::main();
 }
 
-/// Each with so many keys, at random times.
+/// Each with a number of keys, at random times.
 mod heap {
     use super::*;
     use crate::timer::key::{Key, KeyKind, Tag};

@@ -99,12 +99,24 @@
 //! - If you have seen that a job is done, by its status or by waiting, the store has saved
 //!   that: no other process runs the job again. (If the store fails, the job is done all
 //!   the same, and [`Jobber::health`] reports the error.)
+//! - The status of a job, its result, its times and its events become visible together,
+//!   after the store has replied.
 //! - If [`cancel`](Job::cancel) has returned `Ok(true)`, no other process runs the job.
-//! - If scheduling fails, no job exists.
+//! - If scheduling fails, no job exists. (If the store does not know whether it has saved
+//!   the job, and the process ends before the next commit, the next process may find it.)
+//! - If a job is replaced during its run and a crash interrupts that run, the next process
+//!   continues with the replacement and does not repeat the run.
 //! - With [`at_most_once`](TaskBuilder::at_most_once), an attempt that a crash interrupts
 //!   is not repeated.
 //! - [`shutdown`](Jobber::shutdown) leaves jobs that wait in the store. If the executor
-//!   drops an attempt during the shutdown, the next process repeats it.
+//!   drops an attempt during the shutdown, or the attempt ends after the store was closed,
+//!   the next process makes it again. Until then the job shows no final status.
+//! - If the executor of a running app drops an attempt before its first poll, no attempt
+//!   was made: the job is due again after one second, and after up to a minute if that
+//!   happens again. If it drops the attempt later, the attempt has failed.
+//! - The arguments are stored as JSON, and read for each attempt. The next time of a cron
+//!   job is computed when the job is loaded, from its expression, its zone and its runs:
+//!   if the zone has changed, the job follows.
 //! - Jobs that no task can run stay in the store ([`Jobber::unresolved`]): if you go back
 //!   to an older version of your program, no job is lost.
 //! - Runs that were missed while no process ran follow the [`Misfire`] policy of their job.

@@ -381,7 +381,7 @@ fn a_process_that_is_killed_loses_nothing_and_repeats_only_what_was_going_on() -
             let mut child = program(dir.path(), life)?
                 .stderr(File::create(&stderr)?)
                 .spawn()?;
-            // This is no waiting for something: it is when the power fails.
+            // This does not wait for something: it is when the process is killed.
             thread::sleep(Duration::from_micros(fastrand::u64(..80_000)));
             child.kill()?;
             let status = child.wait()?;

@@ -80,7 +80,7 @@ fn points_at_its_fault(text: &str, error: &CronError) {
     let span = error.span();
     assert!(
         text.get(span.clone()).is_some(),
-        "{span:?} is no piece of {text:?}"
+        "{span:?} is not a part of {text:?}"
     );
     assert!(!error.to_string().is_empty() && !error.allowed().is_empty());
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use crate::timer::key::{Key, KeyKind, Tag};
 use crate::timer::queue::TimerQueue;
 
-/// Reads the bytes as pushes, pops and sweeps, with some keys and with so many that
-/// there are sorted runs. What comes out, and when, is what an ordered set gives; a
+/// Reads the bytes as pushes, pops and sweeps, with some keys, or with enough keys for
+/// sorted runs. What comes out, and when, is what an ordered set gives; a
 /// sweep asks for each key that is there and takes out the dead ones alone.
 ///
 /// # Panics
@@ -54,7 +54,7 @@ struct Pair {
     all: Option<BTreeSet<Tag>>,
 }
 
-/// So many keys there may be at once.
+/// The most keys at a time.
 const MOST: usize = 12_000;
 
 impl Pair {

@@ -185,8 +185,8 @@ impl Jobber {
     ///
     /// Stored jobs stay `Scheduled` in the store, for the next start. If a stored
     /// job fails during the grace period, its retry follows after the next start. If
-    /// it still runs at the end of the grace period, it runs again after the next
-    /// start.
+    /// it still runs at the end of the grace period, or its executor drops it, it runs
+    /// again after the next start; until then it shows no final status.
     ///
     /// Not cancel safe: after the first poll, the app stops also if this value is
     /// dropped. If a job calls this and waits for it, it waits for itself until the
@@ -300,8 +300,8 @@ impl Jobber {
     }
 
     /// The stored jobs that no task can run, sorted by id: their task is not
-    /// registered, or is not durable, or does not accept their arguments, or they
-    /// were stored by a newer version of jobber.
+    /// registered, or is not durable, or does not accept their arguments, or their
+    /// record can't be read, for example because another version of jobber wrote it.
     ///
     /// They stay in the store. When a task that can run one is registered, now or in
     /// a later process, that job is scheduled.

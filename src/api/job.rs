@@ -373,7 +373,9 @@ impl<R> Job<R> {
     /// # Errors
     /// If the store could not delete the job. The job is cancelled all the same and
     /// never runs in this process, and jobber repeats the deletion until it succeeds
-    /// ([`Jobber::health`](crate::Jobber::health)). A job in memory returns no error.
+    /// ([`Jobber::health`](crate::Jobber::health)). If the store was closed, because the
+    /// app has stopped, the job is not cancelled: it belongs to the next process. A job in
+    /// memory returns no error.
     ///
     /// ```
     /// # use std::time::Duration;

@@ -215,8 +215,8 @@ impl Condition for Reserved {
 /// the store has saved it. A [replacement](crate::Schedule::replace) of a stored job
 /// waits for the store, too.
 ///
-/// Not cancel safe: if you drop this value while it waits for the store, the job may be
-/// scheduled or not.
+/// If you drop this value before the store was asked, nothing is scheduled. If you drop
+/// it later, it is not cancel safe: the job may be scheduled or not.
 ///
 /// ```
 /// use jobber::Jobber;

@@ -269,7 +269,8 @@ where
     /// [store](crate::JobberBuilder::storage) of the app: they survive the process.
     /// [Durability](crate#durability) describes the promise.
     ///
-    /// The arguments are stored as JSON. The value that a job returns is not stored.
+    /// The arguments are stored as JSON, and each attempt reads them again. The value that
+    /// a job returns is not stored.
     ///
     /// If you add an argument to the function, stored jobs no longer match it and become
     /// [unresolved](crate::Jobber::unresolved). Take one struct instead, and mark its new

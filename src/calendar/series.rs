@@ -189,7 +189,7 @@ impl Series {
         let after = coverage.history.last.max(now.saturating_sub(1));
         let next = self.recurrence.next_after(after)?;
         if next > now && std::mem::take(&mut coverage.is_catch_up) {
-            // A run that is still to come is no catch-up.
+            // A run that is still to come is not a catch-up.
             coverage.catch_ups = coverage.catch_ups.saturating_sub(1);
         }
         Some(next)

@@ -20,7 +20,10 @@ pub trait Executor: Send + Sync + 'static {
     /// Takes a future and polls it until it is ready.
     ///
     /// If the future is dropped before it is ready, its attempt fails with
-    /// [`ExecutorDropped`](crate::ExecutorDropped).
+    /// [`ExecutorDropped`](crate::ExecutorDropped). Two exceptions apply to durable jobs.
+    /// If the future was never polled, no attempt was made: the job is due again after
+    /// one second, and after up to a minute if that happens again. If the app stops, the
+    /// next process makes the attempt again.
     ///
     /// # Blocking
     /// The timer's thread and the threads that schedule call this. It should pass the
@@ -28,7 +31,7 @@ pub trait Executor: Send + Sync + 'static {
     /// its caller for that time.
     ///
     /// # Panics
-    /// A panic in `spawn` drops the future, and so fails the attempt. It does not reach
+    /// A panic in `spawn` drops the future, with the same consequences. It does not reach
     /// the caller.
     fn spawn(&self, job: JobFuture);
 

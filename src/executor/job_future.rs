@@ -20,6 +20,7 @@ use crate::sync::primitives::Arc;
 /// If it is dropped before it is ready, its attempt fails with
 /// [`ExecutorDropped`](crate::ExecutorDropped), which the task's
 /// [retries](crate::TaskBuilder::retry) treat like any other failure.
+/// [`Executor::spawn`](crate::Executor::spawn) has the exceptions for durable jobs.
 #[must_use = "dropping this fails the attempt"]
 pub struct JobFuture(Work);
 
@@ -79,7 +80,8 @@ impl fmt::Debug for JobFuture {
 /// [`Executor::spawn_blocking`](crate::Executor::spawn_blocking).
 ///
 /// If it is dropped before it [runs](BlockingJob::run), its attempt fails with
-/// [`ExecutorDropped`](crate::ExecutorDropped).
+/// [`ExecutorDropped`](crate::ExecutorDropped). For a durable job, no attempt was made,
+/// and the job is due again: see [`Executor::spawn`](crate::Executor::spawn).
 #[must_use = "dropping this fails the attempt"]
 pub struct BlockingJob(SpawnedAttempt);
 

@@ -13,7 +13,7 @@ use crate::value::app_clock::AppClock;
 use crate::value::error::StorageError;
 use crate::value::id::JobId;
 
-/// What the writer is told.
+/// A message to the writer.
 pub(crate) enum Message {
     /// The row of this job has changed, or somebody waits for it.
     Changed(JobRef),

@@ -318,7 +318,9 @@ impl Writer {
             self.refuse_facts(&mut turn);
         } else {
             for id in std::mem::take(&mut self.unstored) {
-                if let Some(slot) = self.slots.get_mut(&id) {
+                if let Some(slot) = self.slots.get_mut(&id)
+                    && slot.list == List::Unstored
+                {
                     slot.list = List::Untried;
                     self.untried.push_back(id);
                 }
@@ -335,7 +337,7 @@ impl Writer {
                 self.failures = 0;
             }
         }
-        wake(turn.woken, turn.answered);
+        turn.wake();
     }
 
     /// Puts a message where it belongs.
@@ -452,7 +454,9 @@ impl Writer {
                 let Some(slot) = self.slots.get_mut(&id) else {
                     continue;
                 };
-                slot.list = List::None;
+                if std::mem::replace(&mut slot.list, List::None) != List::Untried {
+                    continue;
+                }
                 let row = slot.pull(&id, &mut turn.answered);
                 match slot.is_apart {
                     true => apart.push(row),
@@ -519,6 +523,9 @@ impl Writer {
     }
 
     fn try_commit(&mut self, changes: &[Change]) -> Result<(), StorageError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
         catch_panic(|| self.storage.commit(changes))
             .unwrap_or_else(|message| Err(StorageError::Panicked { message }))
     }
@@ -644,22 +651,28 @@ impl Writer {
     }
 
     /// It is not known what the store has of these. Proposals are refused at once: what is
-    /// new may be what the store can't take. What has happened is written whole, once more
-    /// together, unless it shared an id with a proposal.
+    /// new may be what the store can't take. All bases are then written whole, once more
+    /// together.
     fn fail_unknown(&mut self, pulled: Vec<Pulled>, error: &StorageError, turn: &mut Turn<'_>) {
-        let (proposals, facts): (Vec<_>, Vec<_>) = pulled.into_iter().partition(|r| r.is_proposal);
-        let is_mixed = !proposals.is_empty() && !facts.is_empty();
-        self.fail(proposals, error, true, turn);
-        if !is_mixed {
-            self.fail(facts, error, true, turn);
+        if !pulled.iter().any(|row| row.is_proposal) {
+            self.fail(pulled, error, true, turn);
             return;
         }
+        self.failure = Some(error.clone());
+        let unstored = self.count_unstored();
+        turn.store.set_health(Some(error), unstored + pulled.len());
         let mut again = Vec::new();
-        for mut row in facts {
+        for mut row in pulled {
+            if let Some(slot) = self.slots.get_mut(&row.id) {
+                slot.base.mark_unknown(error);
+            }
+            if row.is_proposal {
+                self.refuse_proposal(&row.id, error, turn);
+                row.is_proposal = false;
+            }
             let Some(slot) = self.slots.get_mut(&row.id) else {
                 continue;
             };
-            slot.base.mark_unknown(error);
             let (version, change, has_row) = slot.base.pull(&row.id);
             (row.version, row.has_row) = (version, has_row);
             (row.has_change, row.is_fact) = (change.is_some(), true);
@@ -670,6 +683,8 @@ impl Writer {
             .iter_mut()
             .filter_map(|row| row.change.take())
             .collect();
+        // They need not wait for that.
+        turn.wake();
         match self.try_commit(&changes) {
             Ok(()) => self.succeed(again, changes, turn),
             Err(error) => {
@@ -791,6 +806,14 @@ impl Base {
 }
 
 impl Turn<'_> {
+    /// Wakes everybody who was answered.
+    fn wake(&mut self) {
+        wake(
+            std::mem::take(&mut self.woken),
+            std::mem::take(&mut self.answered),
+        );
+    }
+
     fn answer(&mut self, waiters: Vec<CommitWaiter>, outcome: CommitOutcome<'_>) {
         for waiter in waiters {
             waiter.set(match outcome {

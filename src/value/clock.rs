@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 /// NTP can set to any time.
 ///
 /// The default is [`SystemClock`]. Tests use
-/// [`testing::ManualClock`](crate::testing::simulation::ManualClock), which they
+/// [`testing::ManualClock`](crate::testing::ManualClock), which they
 /// advance by hand. Set another clock with
 /// [`JobberBuilder::clock`](crate::JobberBuilder::clock).
 ///

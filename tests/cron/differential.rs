@@ -74,7 +74,7 @@ fn next_after_gives_the_first_match_that_trying_every_second_finds() {
                 if let Some(wall) = wall {
                     assert!(
                         oracle.matches(wall),
-                        "{text:?} after {start}: {wall} is no match"
+                        "{text:?} after {start}: {wall} does not match"
                     );
                     assert!(
                         wall.div_euclid(DAY) > last_day_tried,

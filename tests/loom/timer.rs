@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jobber::{Clock, JobStatus};
 use loom::thread;
-// Not the model's: it is no race who looks first.
+// Not the model's: it is not a race who looks first.
 use std::sync::atomic::{AtomicU64, Ordering};
 use time::OffsetDateTime;
 

@@ -116,7 +116,7 @@ impl<T> History<T> {
 enum Fate {
     /// It was written in order, up to this event, which may be torn.
     UpTo(u64),
-    /// Each part by itself is in any state that it had; out of 256, so many
+    /// Each part by itself is in any state that it had; out of 256, this many
     /// are in the newest one.
     Any(u8),
 }

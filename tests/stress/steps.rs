@@ -256,8 +256,8 @@ impl Worker<'_> {
         self.place
             .does_with("sets the clock for", kept.job.as_any());
         for _ in 0..TRIES {
-            // What a store is told of the clock's time is not to change under it: the
-            // next process goes by the wall clock alone.
+            // The times that the store gets must not change afterwards: the next process
+            // goes by the wall clock alone.
             if kept.job.is_done() || self.round.is_stopping() || !self.is_in_peace() {
                 break;
             }

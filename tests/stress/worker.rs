@@ -31,7 +31,7 @@ pub struct Round {
     pub may_repeat: bool,
     /// Its store fails now and then.
     pub store_fails: bool,
-    /// From before the app is told to stop.
+    /// Set before the app is stopped.
     pub is_stopping: AtomicBool,
     pub steps: AtomicUsize,
     /// A job of anybody's, for another one to wait for.
@@ -318,7 +318,7 @@ impl<'a> Worker<'a> {
                 }
             }
             _ => {
-                place.does_with("awaits, twice and in vain once,", job.as_any());
+                place.does_with("awaits, twice, once without an end,", job.as_any());
                 // Given up.
                 let _ = block_on(poll_once(job.wait()));
                 let (result, status) = block_on(zip(job.clone().into_future(), job.wait()));

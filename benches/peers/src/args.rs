@@ -26,7 +26,7 @@ Works (all, if none is named):
 
 Options:
   --only PEER,..     these peers only; a ratio needs its base among them
-  --rounds N         so many rounds of each work, rather than its own number
+  --rounds N         N rounds of each work, instead of its own number
   --quick            a tenth of the sizes, to try it out
   --dir PATH         a directory on the disk to measure w9 and w10 on
   --jobify PYTHON    a Python interpreter that has the package jobify

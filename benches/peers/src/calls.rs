@@ -24,7 +24,7 @@ impl Calls {
         Ok(Self { start, end, cpu })
     }
 
-    /// On so many threads, from the first start to the last end.
+    /// One thread for each of `calls`, from the first start to the last end.
     pub fn on_threads<F>(calls: impl Iterator<Item = F>) -> Result<Self>
     where
         F: FnOnce() -> Result + Send,

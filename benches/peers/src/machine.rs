@@ -109,7 +109,7 @@ fn file_system(path: &Path) -> String {
         .max_by_key(|(point, _)| point.len());
     match mount {
         Some((_, kind @ ("tmpfs" | "ramfs"))) => {
-            format!("{kind}, which is no disk: W9 and W10 say nothing; give --dir")
+            format!("{kind}, which is not a disk: W9 and W10 say nothing; give --dir")
         }
         Some((_, kind)) => kind.to_string(),
         None => "an unknown file system".into(),

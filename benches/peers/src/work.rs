@@ -19,7 +19,7 @@ pub struct Work {
 /// One size or kind of a work: a group of rows, one for each peer.
 pub struct Case {
     pub label: String,
-    /// What the child is told.
+    /// The arguments of the child.
     pub args: Vec<String>,
     pub peers: Vec<Peer>,
 }

@@ -51,7 +51,7 @@ pub struct Stretch {
 }
 
 impl Oracle {
-    /// `None` if the text is no expression.
+    /// `None` if the text is not an expression.
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() > 1024 {
             return None;

@@ -73,7 +73,7 @@ impl FromStr for Peer {
         let found = Self::ALL.into_iter().find(|(_, name)| *name == text);
         found.map(|(peer, _)| peer).ok_or_else(|| {
             let names = Self::ALL.map(|(_, name)| name).join(", ");
-            format!("{text} is no peer; there are {names}")
+            format!("{text} is not a peer; there are {names}")
         })
     }
 }

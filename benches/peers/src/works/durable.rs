@@ -66,7 +66,7 @@ pub fn work(options: &Options) -> Work {
             }],
             goals,
             notes: vec![
-                "So many submitters at the same time on one thread, each with one job after the other.",
+                "The submitters work at the same time on one thread, each with one job after the other.",
                 "sqlite: the same rows by hand, as many to a transaction as there are submitters.",
             ],
         }],

@@ -42,7 +42,7 @@ pub fn sample(work: &str, peer: Peer, args: &[String]) -> Result<Sample> {
         cron::NAME => cron::sample(peer, args),
         durable::NAME => durable::sample(peer, args),
         restore::NAME => restore::sample(peer, args),
-        _ => Err(format!("{work} is no work that can be sampled").into()),
+        _ => Err(format!("{work} is not a work that can be sampled").into()),
     }
 }
 

@@ -74,7 +74,7 @@ pub fn sample(peer: Peer, args: &[String]) -> Result<Sample> {
     }
 }
 
-/// The file of the run with so many jobs; the first sample makes it, by scheduling
+/// The file of the run with `count` jobs; the first sample makes it, by scheduling
 /// them. None of them becomes due, so that it stays as it is.
 fn stored(count: usize) -> Result<PathBuf> {
     /// Each waits for one job at a time.
