@@ -40,6 +40,8 @@ pub(crate) struct Writer {
     untried: VecDeque<JobId>,
     /// Ids that were tried, and of which the store does not have everything.
     unstored: Vec<JobId>,
+    /// Jobs that wait until the end of a predecessor of the same id was tried.
+    successors: Vec<JobRef>,
     /// Turns in a row in which a commit failed.
     failures: u32,
     /// When the unstored ids are tried again, on the writer's own clock.
@@ -55,6 +57,8 @@ struct Slot {
     /// Callers who wait until the row of a base that is no job is gone.
     waiters: Vec<CommitWaiter>,
     list: List,
+    is_in_untried: bool,
+    is_in_unstored: bool,
     /// The store has refused this row alone: it is committed apart from others.
     is_apart: bool,
 }
@@ -180,6 +184,8 @@ impl Slot {
             proposals: VecDeque::new(),
             waiters: Vec::new(),
             list: List::None,
+            is_in_untried: false,
+            is_in_unstored: false,
             is_apart: false,
         }
     }
@@ -245,6 +251,7 @@ impl Writer {
             slots: HashMap::new(),
             untried: VecDeque::new(),
             unstored: Vec::new(),
+            successors: Vec::new(),
             failures: 0,
             retry_at: None,
             failure: None,
@@ -316,16 +323,20 @@ impl Writer {
         let is_failing = !self.unstored.is_empty() && self.failure.is_some();
         if is_failing && !has_proposals && !is_closing && !self.is_due(now) {
             self.refuse_facts(&mut turn);
+            while self.file_successors(&mut turn) {
+                self.refuse_facts(&mut turn);
+            }
         } else {
             for id in std::mem::take(&mut self.unstored) {
-                if let Some(slot) = self.slots.get_mut(&id)
-                    && slot.list == List::Unstored
-                {
-                    slot.list = List::Untried;
-                    self.untried.push_back(id);
+                if let Some(slot) = self.slots.get_mut(&id) {
+                    slot.is_in_unstored = false;
+                    self.list(id, List::Untried);
                 }
             }
             self.try_all(&mut turn);
+            while self.file_successors(&mut turn) {
+                self.try_all(&mut turn);
+            }
             self.retry_at = match self.unstored.is_empty() {
                 true => None,
                 false => {
@@ -340,6 +351,27 @@ impl Writer {
         turn.wake();
     }
 
+    /// Takes in the jobs that have waited behind a predecessor. Returns whether there were
+    /// any.
+    fn file_successors(&mut self, turn: &mut Turn<'_>) -> bool {
+        let successors = std::mem::take(&mut self.successors);
+        let is_any = !successors.is_empty();
+        for job in successors {
+            self.file(Message::Changed(job));
+        }
+        // The end of the predecessor is not visible although it was tried: the store is
+        // being closed.
+        for job in std::mem::take(&mut self.successors) {
+            let outcome = CommitOutcome::Refused {
+                is_unknown: false,
+                error: &StorageError::Closed,
+            };
+            let settled = job.settle(job.pull().version, outcome, false);
+            turn.answer(settled.waiters, outcome);
+        }
+        is_any
+    }
+
     /// Puts a message where it belongs.
     fn file(&mut self, message: Message) {
         match message {
@@ -351,11 +383,9 @@ impl Writer {
                     .or_insert_with(|| Slot::new(Base::Job(job.clone())));
                 match &slot.base {
                     Base::Job(base) if base.is(&job) => {}
-                    // A successor in memory, with a replacement on its way: it has no row
-                    // yet.
+                    // Its turn comes when the end of this predecessor was tried.
                     Base::Job(_) => {
-                        let version = job.pull().version;
-                        let _ = job.settle(version, CommitOutcome::Stored { has_row: false }, true);
+                        self.successors.push(job);
                         return;
                     }
                     Base::Record { .. } => return,
@@ -394,21 +424,29 @@ impl Writer {
         }
     }
 
-    /// Puts an id into a list, if it is in none.
+    /// Puts an id into a list. An id that was unstored and is to be tried stays in its
+    /// former list, too, until that is next looked through.
     fn list(&mut self, id: JobId, list: List) {
         let Some(slot) = self.slots.get_mut(&id) else {
             return;
         };
-        match (slot.list, list) {
-            (List::None, List::Untried) => self.untried.push_back(id),
-            (List::None, List::Unstored) => self.unstored.push(id),
-            (List::Unstored, List::Untried) => {
-                // It stays in the other list, too, and is skipped there.
-                self.untried.push_back(id);
-            }
-            _ => return,
+        if (slot.list, list) == (List::Untried, List::Unstored) {
+            return;
         }
         slot.list = list;
+        match list {
+            List::None => {}
+            List::Untried => {
+                if !std::mem::replace(&mut slot.is_in_untried, true) {
+                    self.untried.push_back(id);
+                }
+            }
+            List::Unstored => {
+                if !std::mem::replace(&mut slot.is_in_unstored, true) {
+                    self.unstored.push(id);
+                }
+            }
+        }
     }
 
     /// The store fails at present, and nobody asks for a new try: what has happened is
@@ -420,6 +458,7 @@ impl Writer {
         turn.store.set_health(Some(&error), known + ids.len());
         for id in ids {
             if let Some(slot) = self.slots.get_mut(&id) {
+                slot.is_in_untried = false;
                 slot.list = List::None;
                 let (version, change, _) = slot.base.pull(&id);
                 let outcome = CommitOutcome::Refused {
@@ -434,12 +473,15 @@ impl Writer {
     }
 
     fn count_unstored(&mut self) -> usize {
-        let slots = &self.slots;
-        let is_there = |id: &JobId| {
-            let slot = slots.get(id);
-            slot.is_some_and(|slot| slot.list == List::Unstored)
-        };
-        self.unstored.retain(is_there);
+        let slots = &mut self.slots;
+        self.unstored.retain(|id| match slots.get_mut(id) {
+            Some(slot) if slot.list == List::Unstored => true,
+            Some(slot) => {
+                slot.is_in_unstored = false;
+                false
+            }
+            None => false,
+        });
         self.unstored.len()
     }
 
@@ -454,9 +496,8 @@ impl Writer {
                 let Some(slot) = self.slots.get_mut(&id) else {
                     continue;
                 };
-                if std::mem::replace(&mut slot.list, List::None) != List::Untried {
-                    continue;
-                }
+                slot.is_in_untried = false;
+                slot.list = List::None;
                 let row = slot.pull(&id, &mut turn.answered);
                 match slot.is_apart {
                     true => apart.push(row),
