@@ -9,85 +9,31 @@
 
 use std::collections::VecDeque;
 
-use crate::engine::hub::{Hub, Live};
-use crate::sync::primitives::lock;
+use crate::job::live_job::LiveJob;
+use crate::sync::primitives::Arc;
 use crate::value::time_units::WallNanos;
 
 /// So many have their turn at a time.
-const AT_A_TIME: usize = 256;
+pub(crate) const AT_A_TIME: usize = 256;
 
 /// After so long, as many more start, though others have not ended.
-const PATIENCE: i64 = 5 * 1_000_000_000;
+pub(crate) const PATIENCE: i64 = 5 * 1_000_000_000;
 
 #[derive(Default)]
 pub(crate) struct CatchUp {
     /// Not sorted yet.
-    found: Vec<(WallNanos, Live)>,
+    pub(crate) found: Vec<(WallNanos, Arc<dyn LiveJob>)>,
     /// In the order in which they were due.
-    waiting: VecDeque<Live>,
+    pub(crate) waiting: VecDeque<Arc<dyn LiveJob>>,
     /// How many have their turn. More than [`AT_A_TIME`], if some took it that
     /// had waited for too long.
-    turns: usize,
+    pub(crate) turns: usize,
 }
 
 impl CatchUp {
     /// One was due when it was restored. To be followed by
     /// [`Hub::catch_up`].
-    pub(crate) fn found(&mut self, job: Live) {
+    pub(crate) fn found(&mut self, job: Arc<dyn LiveJob>) {
         self.found.push((job.exec_at_wall(), job));
-    }
-}
-
-impl Hub {
-    /// Starts those that were found, in the order in which they were due.
-    pub(crate) fn catch_up(&self) {
-        let mut found = std::mem::take(&mut lock(&self.board).catch_up.found);
-        found.sort_by_key(|(due, _)| *due);
-        let now = self.clock.mono();
-        for (index, (_, job)) in found.into_iter().enumerate() {
-            let round = (index / AT_A_TIME + 1) as i64;
-            job.wait_for_turn(now.saturating_add(round.saturating_mul(PATIENCE)));
-            lock(&self.board).catch_up.waiting.push_back(job);
-        }
-        self.give_turns();
-    }
-
-    /// A job that has waited for its turn for too long takes it.
-    pub(crate) fn turn_begins(&self) {
-        lock(&self.board).catch_up.turns += 1;
-    }
-
-    /// A job has had its turn.
-    pub(crate) fn turn_ended(&self) {
-        {
-            let turns = &mut lock(&self.board).catch_up.turns;
-            *turns = turns.saturating_sub(1);
-        }
-        self.give_turns();
-    }
-
-    fn give_turns(&self) {
-        loop {
-            let next = {
-                let catch_up = &mut lock(&self.board).catch_up;
-                if catch_up.turns >= AT_A_TIME {
-                    return;
-                }
-                let Some(next) = catch_up.waiting.pop_front() else {
-                    // Once, and never again.
-                    catch_up.waiting = VecDeque::new();
-                    return;
-                };
-                catch_up.turns += 1;
-                next
-            };
-            let has_it = next.take_turn();
-            next.let_go();
-            if !has_it {
-                // It was cancelled or replaced, or has had it.
-                let turns = &mut lock(&self.board).catch_up.turns;
-                *turns = turns.saturating_sub(1);
-            }
-        }
     }
 }

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use crate::engine::hub::{Hub, Live};
-use crate::engine::shards::Cursor;
+use crate::engine::side_shards::Cursor;
 use crate::executor::dispatcher::FEW;
 use crate::job::live_job::Fired;
 use crate::sync::panics::drop_catching_panic;

@@ -15,7 +15,7 @@ use crate::executor::live_jobs::LiveJobs;
 use crate::job::live_job::LiveJob;
 use crate::job::record::JobRecord;
 use crate::registry::table::{Table, Wake};
-use crate::storage::inbox::Store;
+use crate::storage::store::Store;
 use crate::sync::cache_padded::CachePadded;
 use crate::sync::deferred_wakes::notify_all;
 use crate::sync::panics::drop_catching_panic;
@@ -67,7 +67,7 @@ pub(crate) struct Hub {
 /// In this order, for the sake of the table's cache lines.
 #[repr(C)]
 pub(crate) struct Board {
-    pub(crate) phase: Phase,
+    pub(crate) phase: AppPhase,
     pub(crate) table: Table<Live>,
     /// There while jobs may start.
     pub(crate) dispatcher: Option<Arc<Dispatcher>>,
@@ -79,21 +79,10 @@ pub(crate) struct Board {
     pub(crate) catch_up: CatchUp,
 }
 
+use crate::engine::app_phase::AppPhase;
 use crate::engine::catch_up::CatchUp;
-use crate::engine::shards::Cursor;
-use crate::engine::shards::SideShards;
+use crate::engine::side_shards::{Cursor, SideShards};
 use crate::engine::task_registry::{Restore, Unresolved};
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
-    New,
-    /// The store is being read.
-    Starting,
-    Running,
-    /// Nothing new starts; what runs may end.
-    Stopping,
-    Stopped,
-}
 
 /// So many slots are looked at in one go.
 pub(crate) const AT_A_TIME: usize = 256;
@@ -165,18 +154,6 @@ fn place<J: LiveJob>(
     Ok(())
 }
 
-impl Phase {
-    /// Whether new jobs may enter, and if not, why.
-    #[inline]
-    fn check_open(self) -> Result<(), ScheduleError> {
-        match self {
-            Phase::New | Phase::Starting => Err(ScheduleError::NotStarted),
-            Phase::Running => Ok(()),
-            Phase::Stopping | Phase::Stopped => Err(ScheduleError::Stopped),
-        }
-    }
-}
-
 /// When a new job is to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum When {
@@ -226,7 +203,7 @@ impl Hub {
             events: Arc::default(),
             board: CachePadded(Mutex::new(Board {
                 table,
-                phase: Phase::New,
+                phase: AppPhase::New,
                 dispatcher: None,
                 tasks: HashMap::new(),
                 unresolved: HashMap::new(),
@@ -339,15 +316,15 @@ impl Hub {
         let is_late;
         let wake = {
             let mut board = lock(&self.board);
-            if board.phase == Phase::Running {
+            if board.phase == AppPhase::Running {
                 self.record(&*job, now, || JobEventKind::Scheduled {
                     due: job.exec_at(),
                 });
             }
             board.unresolved.remove(&job.core().id);
             let is_there = board.table.fill(slot, job.clone());
-            is_late = is_there && board.phase != Phase::Running;
-            if board.phase == Phase::Running {
+            is_late = is_there && board.phase != AppPhase::Running;
+            if board.phase == AppPhase::Running {
                 board.table.arm(slot, due, KeyKind::Decide, now)
             } else {
                 Wake::No

@@ -1,11 +1,12 @@
-//! The start and the stop of an app.
+//! The life of an app, from its start to its stop.
 
-use crate::engine::hub::{AT_A_TIME, Hub, Phase};
-use crate::engine::shards::Cursor;
+use crate::engine::app_phase::AppPhase;
+use crate::engine::hub::{AT_A_TIME, Hub};
+use crate::engine::side_shards::Cursor;
 use crate::executor::contract::Executor;
 use crate::executor::dispatcher::Dispatcher;
 use crate::registry::table::DrainedTable;
-use crate::storage::inbox::Store;
+use crate::storage::store::Store;
 use crate::sync::deferred_wakes::notify_all;
 use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::{Arc, Event as Signal, Ordering, lock};
@@ -18,12 +19,12 @@ impl Hub {
     pub(crate) fn begin_start(&self) -> Result<(), StartError> {
         let mut board = lock(&self.board);
         match board.phase {
-            Phase::New => {
-                board.phase = Phase::Starting;
+            AppPhase::New => {
+                board.phase = AppPhase::Starting;
                 Ok(())
             }
-            Phase::Starting | Phase::Running => Err(StartError::AlreadyStarted),
-            Phase::Stopping | Phase::Stopped => Err(StartError::Stopped),
+            AppPhase::Starting | AppPhase::Running => Err(StartError::AlreadyStarted),
+            AppPhase::Stopping | AppPhase::Stopped => Err(StartError::Stopped),
         }
     }
 
@@ -31,14 +32,14 @@ impl Hub {
     pub(crate) fn start(self: &Arc<Self>, executor: Arc<dyn Executor>) -> Result<(), StartError> {
         let mut board = lock(&self.board);
         match board.phase {
-            Phase::New | Phase::Starting => {
-                board.phase = Phase::Running;
-                self.side_shards.set_phase(Phase::Running);
+            AppPhase::New | AppPhase::Starting => {
+                board.phase = AppPhase::Running;
+                self.side_shards.set_phase(AppPhase::Running);
                 board.dispatcher = Some(Arc::new(Dispatcher::new(executor, self.clone())));
                 Ok(())
             }
-            Phase::Running => Err(StartError::AlreadyStarted),
-            Phase::Stopping | Phase::Stopped => Err(StartError::Stopped),
+            AppPhase::Running => Err(StartError::AlreadyStarted),
+            AppPhase::Stopping | AppPhase::Stopped => Err(StartError::Stopped),
         }
     }
 
@@ -50,9 +51,9 @@ impl Hub {
         }
         let left = {
             let mut board = lock(&self.board);
-            if matches!(board.phase, Phase::Starting | Phase::Running) {
-                board.phase = Phase::New;
-                self.side_shards.set_phase(Phase::New);
+            if matches!(board.phase, AppPhase::Starting | AppPhase::Running) {
+                board.phase = AppPhase::New;
+                self.side_shards.set_phase(AppPhase::New);
             }
             self.left_count.store(0, Ordering::SeqCst);
             let others = self.side_shards.iter();
@@ -74,12 +75,12 @@ impl Hub {
     pub(crate) fn begin_stop(&self) {
         {
             let mut board = lock(&self.board);
-            if board.phase == Phase::Stopped {
+            if board.phase == AppPhase::Stopped {
                 return;
             }
-            board.phase = Phase::Stopping;
+            board.phase = AppPhase::Stopping;
             self.set_stopping(true);
-            self.side_shards.set_phase(Phase::Stopping);
+            self.side_shards.set_phase(AppPhase::Stopping);
         }
         // No job enters any more, so there will be no more slots.
         let mut next = Some(Cursor::default());
@@ -99,8 +100,8 @@ impl Hub {
         let mut left_running = lock(&self.left_running);
         let (left, waiting, dispatcher, tasks) = {
             let mut board = lock(&self.board);
-            board.phase = Phase::Stopped;
-            self.side_shards.set_phase(Phase::Stopped);
+            board.phase = AppPhase::Stopped;
+            self.side_shards.set_phase(AppPhase::Stopped);
             let others = self.side_shards.iter();
             let others = others.map(|other| lock(other).table.take_all());
             let left = (

@@ -1,6 +1,7 @@
-//! Loading stored jobs, and keeping those that no task can run.
+//! Loading of stored jobs, of which some are unresolved.
 
-use crate::engine::hub::{Board, Hub, Live, Phase, make_room, needs_room};
+use crate::engine::app_phase::AppPhase;
+use crate::engine::hub::{Board, Hub, Live, make_room, needs_room};
 use crate::engine::task_registry::{Restore, Restored, Unresolved};
 use crate::job::record::{JobRecord, RECORD_VERSION};
 use crate::registry::table::Wake;
@@ -36,7 +37,7 @@ impl Hub {
     ) -> Result<(), RegisterError> {
         let waiting = {
             let mut board = lock(&self.board);
-            if board.phase == Phase::Stopping || board.phase == Phase::Stopped {
+            if board.phase == AppPhase::Stopping || board.phase == AppPhase::Stopped {
                 return Err(RegisterError::Stopped);
             }
             if let Some(name) = names.iter().find(|name| board.tasks.contains_key(*name)) {
@@ -145,7 +146,7 @@ impl Hub {
     ) -> bool {
         let (wake, needs_room) = {
             let mut board = lock(&self.board);
-            if matches!(board.phase, Phase::Stopping | Phase::Stopped) {
+            if matches!(board.phase, AppPhase::Stopping | AppPhase::Stopped) {
                 return true;
             }
             let has_waited =

@@ -1,8 +1,10 @@
 //! One running app: start, fire, finish, cancel, replace, restore, stop.
 
+pub(crate) mod app_phase;
 pub(crate) mod attempt;
 pub(crate) mod cancelling;
 pub(crate) mod catch_up;
+pub(crate) mod catching_up;
 pub(crate) mod driver;
 pub(crate) mod event_bus;
 pub(crate) mod firing;
@@ -13,8 +15,9 @@ pub(crate) mod lifecycle;
 pub(crate) mod loading;
 pub(crate) mod replacing;
 pub(crate) mod restoring;
-pub(crate) mod shards;
+pub(crate) mod side_shards;
 pub(crate) mod storing;
+pub(crate) mod tables;
 pub(crate) mod task_registry;
 pub(crate) mod timer_thread;
 pub(crate) mod timing;

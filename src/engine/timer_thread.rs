@@ -1,4 +1,4 @@
-//! The timer's thread: calls the driver, and sleeps until it is to be called again.
+//! The timer's thread: a loop around the driver.
 
 use std::task::{Wake, Waker};
 use std::time::Duration;

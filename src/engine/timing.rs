@@ -1,4 +1,4 @@
-//! What the timer's thread and its driver need of the hub.
+//! What the timer needs of the hub.
 
 use crate::engine::hub::{Hub, Live};
 use crate::registry::table::Wake;

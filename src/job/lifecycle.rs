@@ -1146,7 +1146,8 @@ impl Lifecycle {
     /// The attempt of a durable job was dropped, or has ended, while the store can not be
     /// told any more: the next process makes it again.
     pub(crate) fn void_attempt(&mut self) -> bool {
-        self.row().is_some() && self.apply(Event::Void).is_some()
+        let concerns_next_process = self.is_durable() || self.row().is_some();
+        concerns_next_process && self.apply(Event::Void).is_some()
     }
 }
 

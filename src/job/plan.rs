@@ -1,6 +1,7 @@
 //! [`Plan`]: what a scheduling makes of a job, or a replacement.
 
-use crate::calendar::series::Coverage;
+use crate::calendar::series::{Coverage, Series};
+use crate::calendar::timeline::Timeline;
 use crate::job::definition::{Definition, Limits, Recurring, Trigger};
 use crate::job::position::Position;
 use crate::sync::primitives::Arc;
@@ -96,6 +97,69 @@ impl Plan {
     pub(crate) fn limits(&self) -> Option<Limits> {
         let recurring: &Recurring = self.definition()?.recurring()?;
         Some(recurring.limits)
+    }
+}
+
+impl Plan {
+    /// The plan for a job that has come as far as `old`: if it is the same series, its
+    /// runs count, a time that was run is not run again, and a time that is waited for
+    /// is not left out. `pending` is when the job is due, if it waits for a run.
+    ///
+    /// Doing it twice with the same job changes nothing.
+    pub(crate) fn rebase(
+        &mut self,
+        definition: &Definition,
+        old: &Position,
+        pending: Option<Due>,
+        now: Now,
+    ) {
+        let Some(details) = &mut self.details else {
+            return;
+        };
+        let Details {
+            definition: new_definition,
+            position,
+        } = &mut **details;
+        if !definition.is_same_series(new_definition) {
+            if new_definition.recurring().is_none() {
+                // A job that does not recur any more still shows its last run.
+                position.last_run = old.last_run;
+            }
+            return;
+        }
+        position.runs = old.runs;
+        position.failures = old.failures;
+        position.last_run = old.last_run;
+        let (Some(before), Some(after)) = (definition.recurring(), new_definition.recurring())
+        else {
+            return;
+        };
+        let (before, after): (&Series, &Series) = (&before.series, &after.series);
+        if (before.timeline, after.timeline) != (Timeline::Wall, Timeline::Wall) {
+            return;
+        }
+        let mut due = self.due;
+        let coverage = &mut position.coverage;
+        coverage.handled_up_to = new_definition.first_run_is_after();
+        if old.coverage.history.has_run {
+            coverage.history = old.coverage.history;
+        }
+        if let Some(next) = after.next_run(coverage)
+            && next != position.nominal
+        {
+            position.nominal = next;
+            due = after.timeline.due(next);
+        }
+        if let Some(pending) = pending.filter(|_| old.attempts == 0)
+            && before.has_same_wall_times(after)
+            && old.nominal <= position.nominal
+        {
+            position.nominal = old.nominal;
+            coverage.handled_up_to = coverage.handled_up_to.min(old.coverage.handled_up_to);
+            due = pending;
+        }
+        self.due = due;
+        self.exec_at = due.as_wall(now);
     }
 }
 

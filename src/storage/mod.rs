@@ -16,6 +16,7 @@ pub(crate) mod memory;
 pub(crate) mod proposal;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
+pub(crate) mod store;
 pub(crate) mod writer;
 
 pub use self::contract::{Change, Health, Loaded, Storage, UnresolvedJob};

@@ -13,7 +13,7 @@ use crate::job::live_job::PulledChange;
 use crate::job::record::JobRecord;
 use crate::job::sync_state::{CommitOutcome, CommitWaiter, Known};
 use crate::storage::contract::{Change, Storage};
-use crate::storage::inbox::{Message, Store};
+use crate::storage::inbox::{Inbox, Message};
 use crate::storage::job_ref::JobRef;
 use crate::storage::proposal::Proposal;
 use crate::sync::panics::catch_panic;
@@ -124,7 +124,7 @@ impl Failure {
 
 /// What a turn goes by.
 struct Turn<'a> {
-    store: &'a Store,
+    inbox: &'a Inbox,
     is_closing: bool,
     has_failed: bool,
     answered: Vec<Box<dyn Proposal>>,
@@ -307,16 +307,16 @@ impl Writer {
     }
 
     /// Takes in the messages, and tries what is to be tried.
-    pub(crate) fn turn(&mut self, store: &Store, now: Duration, is_closing: bool) {
+    pub(crate) fn turn(&mut self, inbox: &Inbox, now: Duration, is_closing: bool) {
         let mut turn = Turn {
-            store,
+            inbox,
             is_closing,
             has_failed: false,
             answered: Vec::new(),
             woken: Vec::new(),
         };
         let mut has_proposals = false;
-        for message in store.take() {
+        for message in inbox.take() {
             has_proposals |= matches!(message, Message::Propose(_));
             self.file(message);
         }
@@ -455,7 +455,7 @@ impl Writer {
         let error = self.failure.clone().unwrap_or(StorageError::Closed);
         let ids: Vec<JobId> = self.untried.drain(..).collect();
         let known = self.unstored.len();
-        turn.store.set_health(Some(&error), known + ids.len());
+        turn.inbox.set_health(Some(&error), known + ids.len());
         for id in ids {
             if let Some(slot) = self.slots.get_mut(&id) {
                 slot.is_in_untried = false;
@@ -469,7 +469,7 @@ impl Writer {
                 self.settle_base(id, version, outcome, is_fact, turn);
             }
         }
-        turn.store.set_health(Some(&error), self.count_unstored());
+        turn.inbox.set_health(Some(&error), self.count_unstored());
     }
 
     fn count_unstored(&mut self) -> usize {
@@ -616,7 +616,7 @@ impl Writer {
             self.failure = None;
         }
         let unstored = self.count_unstored();
-        turn.store.set_health(self.failure.as_ref(), unstored);
+        turn.inbox.set_health(self.failure.as_ref(), unstored);
         let mut changes = changes.into_iter();
         for row in pulled {
             let own = if row.has_change { changes.next() } else { None };
@@ -679,7 +679,7 @@ impl Writer {
         self.failure = Some(error.clone());
         let facts = pulled.iter().filter(|row| row.is_fact).count();
         let unstored = self.count_unstored() + facts;
-        turn.store.set_health(Some(error), unstored);
+        turn.inbox.set_health(Some(error), unstored);
         let outcome = CommitOutcome::Refused { is_unknown, error };
         for row in pulled {
             if row.is_proposal {
@@ -688,7 +688,7 @@ impl Writer {
             self.settle_base(row.id, row.version, outcome, row.is_fact, turn);
         }
         let unstored = self.count_unstored();
-        turn.store.set_health(Some(error), unstored);
+        turn.inbox.set_health(Some(error), unstored);
     }
 
     /// It is not known what the store has of these. Proposals are refused at once: what is
@@ -701,7 +701,7 @@ impl Writer {
         }
         self.failure = Some(error.clone());
         let unstored = self.count_unstored();
-        turn.store.set_health(Some(error), unstored + pulled.len());
+        turn.inbox.set_health(Some(error), unstored + pulled.len());
         let mut again = Vec::new();
         for mut row in pulled {
             if let Some(slot) = self.slots.get_mut(&row.id) {
@@ -746,7 +746,7 @@ impl Writer {
                     turn.has_failed = true;
                 }
                 let unstored = self.count_unstored() + usize::from(row.is_fact);
-                turn.store.set_health(self.failure.as_ref(), unstored);
+                turn.inbox.set_health(self.failure.as_ref(), unstored);
                 self.refuse_proposal(&row.id, error, turn);
                 self.retry_base(row, turn);
                 continue;

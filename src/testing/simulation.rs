@@ -9,7 +9,7 @@ use crate::api::builder::JobberBuilder;
 use crate::engine::driver::{DriveAgain, Driver};
 #[cfg(loom)]
 use crate::executor::contract::Executor;
-use crate::storage::inbox::Store;
+use crate::storage::store::Store;
 use crate::sync::primitives::Arc;
 use crate::testing::inline_executor::InlineExecutor;
 use crate::testing::manual_clock::ManualClock;

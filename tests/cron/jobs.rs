@@ -496,10 +496,7 @@ mod zones {
         assert_eq!(error.to_string(), text);
         let error = Jobber::builder().zone("Mars/Olympus").build().unwrap_err();
         assert!(matches!(error, StartError::Zone(_)));
-        assert_eq!(
-            error.to_string(),
-            "the app's zone: unknown time zone `Mars/Olympus`"
-        );
+        assert_eq!(error.to_string(), "unknown time zone `Mars/Olympus`");
         Ok(())
     }
 }

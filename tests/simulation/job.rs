@@ -352,7 +352,7 @@ impl Job {
                         recurring.nominal = nominal;
                         self.plan.shown = shown;
                     }
-                    self.misfires.push(shown);
+                    self.misfires.push(self.plan.shown);
                 }
                 Tick::Later(nominal) => {
                     self.set_next(nominal, false, now);

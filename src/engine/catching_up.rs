@@ -1,0 +1,61 @@
+//! Jobs that were overdue when the app started take their turns.
+
+use std::collections::VecDeque;
+
+use crate::engine::catch_up::{AT_A_TIME, PATIENCE};
+use crate::engine::hub::Hub;
+use crate::sync::primitives::lock;
+
+impl Hub {
+    /// Starts those that were found, in the order in which they were due.
+    pub(crate) fn catch_up(&self) {
+        let mut found = std::mem::take(&mut lock(&self.board).catch_up.found);
+        found.sort_by_key(|(due, _)| *due);
+        let now = self.clock.mono();
+        for (index, (_, job)) in found.into_iter().enumerate() {
+            let round = (index / AT_A_TIME + 1) as i64;
+            job.wait_for_turn(now.saturating_add(round.saturating_mul(PATIENCE)));
+            lock(&self.board).catch_up.waiting.push_back(job);
+        }
+        self.give_turns();
+    }
+
+    /// A job that has waited for its turn for too long takes it.
+    pub(crate) fn turn_begins(&self) {
+        lock(&self.board).catch_up.turns += 1;
+    }
+
+    /// A job has had its turn.
+    pub(crate) fn turn_ended(&self) {
+        {
+            let turns = &mut lock(&self.board).catch_up.turns;
+            *turns = turns.saturating_sub(1);
+        }
+        self.give_turns();
+    }
+
+    fn give_turns(&self) {
+        loop {
+            let next = {
+                let catch_up = &mut lock(&self.board).catch_up;
+                if catch_up.turns >= AT_A_TIME {
+                    return;
+                }
+                let Some(next) = catch_up.waiting.pop_front() else {
+                    // Once, and never again.
+                    catch_up.waiting = VecDeque::new();
+                    return;
+                };
+                catch_up.turns += 1;
+                next
+            };
+            let has_it = next.take_turn();
+            next.let_go();
+            if !has_it {
+                // It was cancelled or replaced, or has had it.
+                let turns = &mut lock(&self.board).catch_up.turns;
+                *turns = turns.saturating_sub(1);
+            }
+        }
+    }
+}
