@@ -39,11 +39,7 @@ impl Timeline {
 
     /// A wall time as a time of this timeline. `offset` is wall time less monotonic
     /// time.
-    #[allow(
-        clippy::wrong_self_convention,
-        reason = "a time is converted, not a timeline"
-    )]
-    pub(crate) fn from_wall(self, wall: i64, offset: i64) -> i64 {
+    pub(crate) fn at_wall(self, wall: i64, offset: i64) -> i64 {
         match self {
             Timeline::Mono => wall.saturating_sub(offset),
             Timeline::Wall => wall,

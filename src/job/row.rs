@@ -150,7 +150,7 @@ pub(crate) fn read(
             let interval = to_nanos(*interval).filter(|interval| *interval > 0);
             let recurrence = Recurrence::Every {
                 // Any of its times will do: no earlier one comes again.
-                anchor: Timeline::Mono.from_wall(nominal_wall, now.offset()),
+                anchor: Timeline::Mono.at_wall(nominal_wall, now.offset()),
                 interval: interval.ok_or_else(|| unreadable("the interval is out of range"))?,
             };
             recurring(recurrence, Timeline::Mono, options)?
@@ -180,7 +180,7 @@ pub(crate) fn read(
     if trigger.is_recurring() {
         let progress = stored.recurring.as_ref();
         let progress = progress.ok_or_else(|| unreadable("a job that recurs has no progress"))?;
-        position.nominal = timeline.from_wall(nominal_wall, now.offset());
+        position.nominal = timeline.at_wall(nominal_wall, now.offset());
         read_recurring(&mut position, progress, timeline)?;
     }
     let mut due = due;
@@ -254,7 +254,7 @@ fn read_recurring(
     timeline: Timeline,
 ) -> Result<(), UnresolvedReason> {
     let offset = position.offset;
-    let at = |field, time| Ok(timeline.from_wall(wall(field, time)?, offset));
+    let at = |field, time| Ok(timeline.at_wall(wall(field, time)?, offset));
     let skipped = match stored.skipped {
         None => None,
         Some(skipped) => Some(SkippedRange {
