@@ -14,7 +14,6 @@ mod oracle;
 mod plan;
 mod process;
 mod program;
-#[allow(dead_code, reason = "a part is for other tests")]
 #[path = "../support/record.rs"]
 mod record;
 mod script;
