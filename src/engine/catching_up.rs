@@ -9,26 +9,26 @@ use crate::sync::primitives::lock;
 impl Hub {
     /// Starts those that were found, in the order in which they were due.
     pub(crate) fn catch_up(&self) {
-        let mut found = std::mem::take(&mut lock(&self.board).catch_up.found);
+        let mut found = std::mem::take(&mut lock(&self.main_shard).catch_up.found);
         found.sort_by_key(|(due, _)| *due);
         let now = self.clock.mono();
         for (index, (_, job)) in found.into_iter().enumerate() {
             let round = (index / AT_A_TIME + 1) as i64;
             job.wait_for_turn(now.saturating_add(round.saturating_mul(PATIENCE)));
-            lock(&self.board).catch_up.waiting.push_back(job);
+            lock(&self.main_shard).catch_up.waiting.push_back(job);
         }
         self.give_turns();
     }
 
     /// A job that has waited for its turn for too long takes it.
     pub(crate) fn turn_begins(&self) {
-        lock(&self.board).catch_up.turns += 1;
+        lock(&self.main_shard).catch_up.turns += 1;
     }
 
     /// A job has had its turn.
     pub(crate) fn turn_ended(&self) {
         {
-            let turns = &mut lock(&self.board).catch_up.turns;
+            let turns = &mut lock(&self.main_shard).catch_up.turns;
             *turns = turns.saturating_sub(1);
         }
         self.give_turns();
@@ -37,7 +37,7 @@ impl Hub {
     fn give_turns(&self) {
         loop {
             let next = {
-                let catch_up = &mut lock(&self.board).catch_up;
+                let catch_up = &mut lock(&self.main_shard).catch_up;
                 if catch_up.turns >= AT_A_TIME {
                     return;
                 }
@@ -50,10 +50,10 @@ impl Hub {
                 next
             };
             let has_it = next.take_turn();
-            next.let_go();
+            next.drop_safely();
             if !has_it {
                 // It was cancelled or replaced, or has had it.
-                let turns = &mut lock(&self.board).catch_up.turns;
+                let turns = &mut lock(&self.main_shard).catch_up.turns;
                 *turns = turns.saturating_sub(1);
             }
         }

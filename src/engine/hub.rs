@@ -37,12 +37,12 @@ pub(crate) type Live = Arc<dyn LiveJob>;
 pub(crate) struct Hub {
     pub(crate) clock: AppClock,
     pub(crate) zone: Zone,
-    pub(crate) wake_gap: Duration,
+    pub(crate) coalescing_window: Duration,
     pub(crate) state: StateMap,
     pub(crate) events: Arc<EventBus>,
     /// Where the jobs of durable tasks are kept, if the app has one.
     pub(crate) store: Option<Store>,
-    pub(crate) board: CachePadded<Mutex<Board>>,
+    pub(crate) main_shard: CachePadded<Mutex<MainShard>>,
     pub(crate) side_shards: SideShards,
     /// Finished jobs that are still in a table. A runner is about to remove them,
     /// together with others.
@@ -66,7 +66,7 @@ pub(crate) struct Hub {
 
 /// In this order, for the sake of the table's cache lines.
 #[repr(C)]
-pub(crate) struct Board {
+pub(crate) struct MainShard {
     pub(crate) phase: AppPhase,
     pub(crate) table: Table<Live>,
     /// There while jobs may start.
@@ -107,7 +107,7 @@ pub(crate) fn make_room() {
     drop(std::hint::black_box(Vec::<u8>::with_capacity(BYTES)));
 }
 
-impl Board {
+impl MainShard {
     /// Finds a place and an id for a job that nobody else has yet. It may take
     /// the id of a stored job of one of the tasks `over`, if no task can run
     /// that.
@@ -175,7 +175,7 @@ pub(crate) struct Removed {
 pub(crate) struct HubConfig {
     pub(crate) clock: AppClock,
     pub(crate) zone: Zone,
-    pub(crate) wake_gap: Duration,
+    pub(crate) coalescing_window: Duration,
     pub(crate) state: StateMap,
     pub(crate) seed: Option<u64>,
     pub(crate) has_store: bool,
@@ -198,10 +198,10 @@ impl Hub {
             store: config.has_store.then(store),
             clock: config.clock,
             zone: config.zone,
-            wake_gap: config.wake_gap,
+            coalescing_window: config.coalescing_window,
             state: config.state,
             events: Arc::default(),
-            board: CachePadded(Mutex::new(Board {
+            main_shard: CachePadded(Mutex::new(MainShard {
                 table,
                 phase: AppPhase::New,
                 dispatcher: None,
@@ -245,9 +245,9 @@ impl Hub {
                 self.enter_new(&mut own.table, job, when, now)
             }
             None => {
-                let mut board = lock(&self.board);
-                board.place(job, id, &[], (now, &self.side_shards))?;
-                self.enter_new(&mut board.table, job, when, now)
+                let mut main_shard = lock(&self.main_shard);
+                main_shard.place(job, id, &[], (now, &self.side_shards))?;
+                self.enter_new(&mut main_shard.table, job, when, now)
             }
         };
         self.wake(wake);
@@ -300,10 +300,10 @@ impl Hub {
         if let Some(id) = &id {
             check_id(id)?;
         }
-        let mut board = lock(&self.board);
-        board.place(job, id, over, (now, &self.side_shards))?;
+        let mut main_shard = lock(&self.main_shard);
+        main_shard.place(job, id, over, (now, &self.side_shards))?;
         let core = job.core();
-        board
+        main_shard
             .table
             .reserve(core.slot, core.is_named.then_some(&core.id));
         Ok(())
@@ -315,17 +315,17 @@ impl Hub {
         let slot = job.core().slot;
         let is_late;
         let wake = {
-            let mut board = lock(&self.board);
-            if board.phase == AppPhase::Running {
+            let mut main_shard = lock(&self.main_shard);
+            if main_shard.phase == AppPhase::Running {
                 self.record(&*job, now, || JobEventKind::Scheduled {
                     due: job.exec_at(),
                 });
             }
-            board.unresolved.remove(&job.core().id);
-            let is_there = board.table.fill(slot, job.clone());
-            is_late = is_there && board.phase != AppPhase::Running;
-            if board.phase == AppPhase::Running {
-                board.table.arm(slot, due, KeyKind::Decide, now)
+            main_shard.unresolved.remove(&job.core().id);
+            let is_there = main_shard.table.fill(slot, job.clone());
+            is_late = is_there && main_shard.phase != AppPhase::Running;
+            if main_shard.phase == AppPhase::Running {
+                main_shard.table.arm(slot, due, KeyKind::Decide, now)
             } else {
                 Wake::No
             }
@@ -343,8 +343,8 @@ impl Hub {
     pub(crate) fn give_up(&self, job: &dyn LiveJob) {
         let core = job.core();
         {
-            let mut board = lock(&self.board);
-            board
+            let mut main_shard = lock(&self.main_shard);
+            main_shard
                 .table
                 .give_up(core.slot, core.is_named.then_some(&core.id));
         }
@@ -354,12 +354,12 @@ impl Hub {
     /// What a stored job of this id that no task can run is to be again, if a
     /// job that was to take its place could not be stored.
     pub(crate) fn unresolved_record(&self, id: &JobId) -> Option<Box<JobRecord>> {
-        lock(&self.board).unresolved.get(id)?.record.clone()
+        lock(&self.main_shard).unresolved.get(id)?.record.clone()
     }
 
     /// Whether a place is kept for a job of this name.
     pub(crate) fn is_reserved(&self, id: &JobId) -> bool {
-        lock(&self.board).table.is_reserved(id)
+        lock(&self.main_shard).table.is_reserved(id)
     }
 
     /// The app stops, and leaves the job in this slot to another process. What comes
@@ -425,10 +425,10 @@ impl Hub {
     /// A look at all tables at the same time: a job of one may schedule another in the
     /// next, and end.
     pub(crate) fn has_no_live_jobs(&self) -> bool {
-        let board = lock(&self.board);
+        let main_shard = lock(&self.main_shard);
         let others: Vec<_> = self.side_shards.iter().map(lock).collect();
         let in_others = others.iter().map(|other| other.table.live());
-        board.table.live() + in_others.sum::<usize>() <= self.uncounted()
+        main_shard.table.live() + in_others.sum::<usize>() <= self.uncounted()
     }
 }
 
@@ -500,7 +500,7 @@ impl Hub {
         {
             return Some(job.clone());
         }
-        lock(&self.board).table.find(id).cloned()
+        lock(&self.main_shard).table.find(id).cloned()
     }
 
     /// All live jobs, taken a piece at a time so that nobody waits for long.
@@ -517,7 +517,7 @@ impl Hub {
 
     /// Whether new jobs may enter, and if not, why.
     pub(crate) fn check_open(&self) -> Result<(), ScheduleError> {
-        lock(&self.board).phase.check_open()
+        lock(&self.main_shard).phase.check_open()
     }
 
     /// Drops a foreign value on a thread of the executor, for callers that must
@@ -532,7 +532,7 @@ impl Hub {
     // Small things.
 
     pub(crate) fn dispatcher(&self) -> Option<Arc<Dispatcher>> {
-        lock(&self.board).dispatcher.clone()
+        lock(&self.main_shard).dispatcher.clone()
     }
 
     /// From 0 to 1.

@@ -17,10 +17,10 @@ use crate::value::status::JobStatus;
 impl Hub {
     /// The start begins: one at a time.
     pub(crate) fn begin_start(&self) -> Result<(), StartError> {
-        let mut board = lock(&self.board);
-        match board.phase {
+        let mut main_shard = lock(&self.main_shard);
+        match main_shard.phase {
             AppPhase::New => {
-                board.phase = AppPhase::Starting;
+                main_shard.phase = AppPhase::Starting;
                 Ok(())
             }
             AppPhase::Starting | AppPhase::Running => Err(StartError::AlreadyStarted),
@@ -30,12 +30,12 @@ impl Hub {
 
     /// From here on jobs may be scheduled, and start.
     pub(crate) fn start(self: &Arc<Self>, executor: Arc<dyn Executor>) -> Result<(), StartError> {
-        let mut board = lock(&self.board);
-        match board.phase {
+        let mut main_shard = lock(&self.main_shard);
+        match main_shard.phase {
             AppPhase::New | AppPhase::Starting => {
-                board.phase = AppPhase::Running;
+                main_shard.phase = AppPhase::Running;
                 self.side_shards.set_phase(AppPhase::Running);
-                board.dispatcher = Some(Arc::new(Dispatcher::new(executor, self.clone())));
+                main_shard.dispatcher = Some(Arc::new(Dispatcher::new(executor, self.clone())));
                 Ok(())
             }
             AppPhase::Running => Err(StartError::AlreadyStarted),
@@ -50,21 +50,21 @@ impl Hub {
             store.closed();
         }
         let left = {
-            let mut board = lock(&self.board);
-            if matches!(board.phase, AppPhase::Starting | AppPhase::Running) {
-                board.phase = AppPhase::New;
+            let mut main_shard = lock(&self.main_shard);
+            if matches!(main_shard.phase, AppPhase::Starting | AppPhase::Running) {
+                main_shard.phase = AppPhase::New;
                 self.side_shards.set_phase(AppPhase::New);
             }
             self.left_count.store(0, Ordering::SeqCst);
             let others = self.side_shards.iter();
             (
-                std::mem::take(&mut board.catch_up),
-                board.dispatcher.take(),
-                board.table.take_all(),
+                std::mem::take(&mut main_shard.catch_up),
+                main_shard.dispatcher.take(),
+                main_shard.table.take_all(),
                 others
                     .map(|other| lock(other).table.take_all())
                     .collect::<Vec<_>>(),
-                std::mem::take(&mut board.unresolved),
+                std::mem::take(&mut main_shard.unresolved),
             )
         };
         drop_catching_panic(left);
@@ -74,11 +74,11 @@ impl Hub {
     /// runs is asked to end. When it returns, that is done, whoever began it.
     pub(crate) fn begin_stop(&self) {
         {
-            let mut board = lock(&self.board);
-            if board.phase == AppPhase::Stopped {
+            let mut main_shard = lock(&self.main_shard);
+            if main_shard.phase == AppPhase::Stopped {
                 return;
             }
-            board.phase = AppPhase::Stopping;
+            main_shard.phase = AppPhase::Stopping;
             self.set_stopping(true);
             self.side_shards.set_phase(AppPhase::Stopping);
         }
@@ -99,18 +99,18 @@ impl Hub {
         // Held until the list is there: who stops it at the same time waits for it here.
         let mut left_running = lock(&self.left_running);
         let (left, waiting, dispatcher, tasks) = {
-            let mut board = lock(&self.board);
-            board.phase = AppPhase::Stopped;
+            let mut main_shard = lock(&self.main_shard);
+            main_shard.phase = AppPhase::Stopped;
             self.side_shards.set_phase(AppPhase::Stopped);
             let others = self.side_shards.iter();
             let others = others.map(|other| lock(other).table.take_all());
             let left = (
-                std::iter::once(board.table.take_all())
+                std::iter::once(main_shard.table.take_all())
                     .chain(others)
                     .collect::<Vec<_>>(),
-                std::mem::take(&mut board.catch_up),
-                board.dispatcher.take(),
-                std::mem::take(&mut board.tasks),
+                std::mem::take(&mut main_shard.catch_up),
+                main_shard.dispatcher.take(),
+                std::mem::take(&mut main_shard.tasks),
             );
             // Before the look at who waits: see `StatusCell::announce_waiter`. And
             // under this lock, which the timer's thread takes on its way to sleep: if

@@ -1,7 +1,7 @@
 //! Loading of stored jobs, of which some are unresolved.
 
 use crate::engine::app_phase::AppPhase;
-use crate::engine::hub::{Board, Hub, Live, make_room, needs_room};
+use crate::engine::hub::{Hub, Live, MainShard, make_room, needs_room};
 use crate::engine::task_registry::{Restore, Restored, Unresolved};
 use crate::job::record::{JobRecord, RECORD_VERSION};
 use crate::registry::table::Wake;
@@ -36,19 +36,22 @@ impl Hub {
         task: &Arc<impl Restore + 'static>,
     ) -> Result<(), RegisterError> {
         let waiting = {
-            let mut board = lock(&self.board);
-            if board.phase == AppPhase::Stopping || board.phase == AppPhase::Stopped {
+            let mut main_shard = lock(&self.main_shard);
+            if main_shard.phase == AppPhase::Stopping || main_shard.phase == AppPhase::Stopped {
                 return Err(RegisterError::Stopped);
             }
-            if let Some(name) = names.iter().find(|name| board.tasks.contains_key(*name)) {
+            if let Some(name) = names
+                .iter()
+                .find(|name| main_shard.tasks.contains_key(*name))
+            {
                 return Err(RegisterError::DuplicateTask {
                     name: name.to_string(),
                 });
             }
             for name in names {
-                board.tasks.insert(name.clone(), task.clone());
+                main_shard.tasks.insert(name.clone(), task.clone());
             }
-            board.waiting_for(names)
+            main_shard.waiting_for(names)
         };
         for record in waiting {
             self.restore(Box::new(record), Found::Waiting);
@@ -83,9 +86,9 @@ impl Hub {
         };
         {
             {
-                let mut board = lock(&self.board);
-                board.table.ids_after(&id);
-                board.unresolved.insert(id, unresolved);
+                let mut main_shard = lock(&self.main_shard);
+                main_shard.table.ids_after(&id);
+                main_shard.unresolved.insert(id, unresolved);
                 true
             }
         }
@@ -94,14 +97,14 @@ impl Hub {
     /// Makes a job of a record, or keeps that for later.
     fn restore(&self, record: Box<JobRecord>, found: Found) -> bool {
         let task = {
-            let mut board = lock(&self.board);
-            board.table.ids_after(&record.id);
-            match board.tasks.get(&*record.task) {
+            let mut main_shard = lock(&self.main_shard);
+            main_shard.table.ids_after(&record.id);
+            match main_shard.tasks.get(&*record.task) {
                 Some(task) => task.clone(),
                 // In one step with the look: whoever registers it later sees
                 // what waits for it.
                 None => {
-                    board.keep(record, UnresolvedReason::UnknownTask);
+                    main_shard.keep(record, UnresolvedReason::UnknownTask);
                     return true;
                 }
             }
@@ -117,8 +120,8 @@ impl Hub {
             }) => self.enter(record, found, (job, due, is_changed), now),
             Ok(Restored::Lost { id, status }) => {
                 {
-                    let mut board = lock(&self.board);
-                    let has_waited = board.unresolved.remove(&id).is_some();
+                    let mut main_shard = lock(&self.main_shard);
+                    let has_waited = main_shard.unresolved.remove(&id).is_some();
                     if found == Found::Waiting && !has_waited {
                         return true;
                     }
@@ -128,9 +131,9 @@ impl Hub {
                 true
             }
             Err(reason) => {
-                let mut board = lock(&self.board);
-                if found == Found::Loaded || board.unresolved.contains_key(&record.id) {
-                    board.keep(record, reason);
+                let mut main_shard = lock(&self.main_shard);
+                if found == Found::Loaded || main_shard.unresolved.contains_key(&record.id) {
+                    main_shard.keep(record, reason);
                 }
                 true
             }
@@ -145,21 +148,21 @@ impl Hub {
         now: Now,
     ) -> bool {
         let (wake, needs_room) = {
-            let mut board = lock(&self.board);
-            if matches!(board.phase, AppPhase::Stopping | AppPhase::Stopped) {
+            let mut main_shard = lock(&self.main_shard);
+            if matches!(main_shard.phase, AppPhase::Stopping | AppPhase::Stopped) {
                 return true;
             }
-            let has_waited =
-                !board.unresolved.is_empty() && board.unresolved.remove(&record.id).is_some();
+            let has_waited = !main_shard.unresolved.is_empty()
+                && main_shard.unresolved.remove(&record.id).is_some();
             // It was discarded in the meantime; or the store has it twice, which
             // it says it does not.
             let is_gone = found == Found::Waiting && !has_waited;
-            if is_gone || board.contains(&record.id, &self.side_shards) {
+            if is_gone || main_shard.contains(&record.id, &self.side_shards) {
                 return true;
             }
-            let by_hint = board.table.allocate_slot_of(&record.id);
-            let Some(slot) = by_hint.or_else(|| board.table.allocate_slot()) else {
-                board.keep(
+            let by_hint = main_shard.table.allocate_slot_of(&record.id);
+            let Some(slot) = by_hint.or_else(|| main_shard.table.allocate_slot()) else {
+                main_shard.keep(
                     record,
                     UnresolvedReason::Unreadable("the app is full".into()),
                 );
@@ -176,14 +179,14 @@ impl Hub {
             }
             let is_due = due.is_some_and(|due| due.is_reached(now));
             if is_due {
-                board.catch_up.found(job.clone());
+                main_shard.catch_up.found(job.clone());
             }
-            board.table.insert(slot, job);
+            main_shard.table.insert(slot, job);
             let wake = match due {
-                Some(due) if !is_due => board.table.arm(slot, due, KeyKind::Decide, now),
+                Some(due) if !is_due => main_shard.table.arm(slot, due, KeyKind::Decide, now),
                 _ => Wake::No,
             };
-            (wake, needs_room(&board.table, slot))
+            (wake, needs_room(&main_shard.table, slot))
         };
         self.wake(wake);
         self.events.deliver();
@@ -214,7 +217,7 @@ impl Hub {
 
     /// The stored jobs that no task can run, by id.
     pub(crate) fn unresolved(&self) -> Vec<UnresolvedJob> {
-        let mut jobs: Vec<_> = lock(&self.board)
+        let mut jobs: Vec<_> = lock(&self.main_shard)
             .unresolved
             .iter()
             .map(|(id, unresolved)| UnresolvedJob {
@@ -228,7 +231,7 @@ impl Hub {
     }
 
     pub(crate) fn unresolved_count(&self) -> usize {
-        lock(&self.board).unresolved.len()
+        lock(&self.main_shard).unresolved.len()
     }
 
     /// Has the store forget a job that no task can run. `None` when there is no
@@ -241,15 +244,15 @@ impl Hub {
             waiter: Some(reply.clone()),
         };
         let sent = {
-            let mut board = lock(&self.board);
-            if board.contains(id, &self.side_shards) {
+            let mut main_shard = lock(&self.main_shard);
+            if main_shard.contains(id, &self.side_shards) {
                 // Its task is about to replace it.
                 return None;
             }
-            let unresolved = board.unresolved.remove(id)?;
+            let unresolved = main_shard.unresolved.remove(id)?;
             // Under the lock: whoever takes the id comes after it.
             let sent = store.send(message);
-            drop(board);
+            drop(main_shard);
             drop(unresolved);
             sent
         };
@@ -261,7 +264,7 @@ impl Hub {
     }
 }
 
-impl Board {
+impl MainShard {
     fn keep(&mut self, record: Box<JobRecord>, reason: UnresolvedReason) {
         let id = record.id.clone();
         self.unresolved.insert(id, Unresolved::of(record, reason));

@@ -80,7 +80,7 @@ impl SideShards {
         self.tables.iter().map(|table| &table.0)
     }
 
-    /// By whoever holds the board.
+    /// By whoever holds the main_shard.
     pub(crate) fn set_phase(&self, phase: AppPhase) {
         for other in self.iter() {
             lock(other).phase = phase;

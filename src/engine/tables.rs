@@ -1,6 +1,6 @@
 //! The tables of live jobs of one app, as one.
 
-use crate::engine::hub::{Board, Hub, Live};
+use crate::engine::hub::{Hub, Live, MainShard};
 use crate::engine::side_shards::{Cursor, SideShard};
 use crate::registry::table::Table;
 use crate::sync::primitives::{MutexGuard, lock};
@@ -9,7 +9,7 @@ use crate::timer::key::MAX_SLOTS;
 
 /// One of the tables, locked.
 enum Held<'a> {
-    Board(MutexGuard<'a, Board>),
+    Main(MutexGuard<'a, MainShard>),
     Side(MutexGuard<'a, SideShard>),
 }
 
@@ -35,12 +35,12 @@ impl Tables<'_> {
                 let other = number.checked_sub(1);
                 match other.and_then(|other| self.hub.side_shards.tables.get(other)) {
                     Some(other) => Held::Side(lock(other)),
-                    None => Held::Board(lock(&self.hub.board)),
+                    None => Held::Main(lock(&self.hub.main_shard)),
                 }
             }
         };
         match &mut self.held.insert((number, held)).1 {
-            Held::Board(board) => &mut board.table,
+            Held::Main(main_shard) => &mut main_shard.table,
             Held::Side(other) => &mut other.table,
         }
     }
@@ -94,10 +94,10 @@ impl Hub {
     /// job could be overtaken by one that another thread scheduled after it.
     pub(crate) fn swap_inboxes(&self, empty: &mut Vec<Inbox>) {
         empty.resize_with(self.table_count(), Inbox::with_room);
-        let mut board = lock(&self.board);
+        let mut main_shard = lock(&self.main_shard);
         let mut others: Vec<_> = self.side_shards.iter().map(lock).collect();
         let others = others.iter_mut().map(|other| &mut other.table);
-        let tables = std::iter::once(&mut board.table).chain(others);
+        let tables = std::iter::once(&mut main_shard.table).chain(others);
         for (table, empty) in tables.zip(empty) {
             table.swap_inbox(empty);
         }

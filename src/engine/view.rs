@@ -79,7 +79,7 @@ where
         cancelling::cancel(self, how)
     }
 
-    fn let_go(self: Arc<Self>) {
+    fn drop_safely(self: Arc<Self>) {
         if Arc::strong_count(&self) == 1 {
             // Not through the task: that would be the last to have the function, and
             // drop it here.

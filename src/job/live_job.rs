@@ -15,7 +15,7 @@ use crate::job::stop::Control;
 use crate::job::sync_state::{CommitOutcome, CommitWaiter, Known};
 use crate::registry::table::TableEntry;
 use crate::sync::primitives::{Arc, Event};
-use crate::value::app_clock::Look;
+use crate::value::app_clock::ClockPrecision;
 use crate::value::id::JobId;
 use crate::value::run::Run;
 use crate::value::shared_state::StateMap;
@@ -31,7 +31,7 @@ pub(crate) struct JobCore {
     pub(crate) is_named: bool,
     /// How exactly the start and the end of an attempt have to know the time, as
     /// foreseen when the job was made.
-    pub(crate) look: Look,
+    pub(crate) precision: ClockPrecision,
     pub(crate) status: StatusCell,
     /// Notified when the job is done, when a run of it has ended, and when its app has
     /// stopped.
@@ -46,7 +46,7 @@ impl JobCore {
             id: JobId::generated(0, 0, 0),
             slot: 0,
             is_named: false,
-            look: Look::None,
+            precision: ClockPrecision::Unread,
             status: StatusCell::new(),
             changed: Event::new(),
         }
@@ -77,7 +77,7 @@ pub(crate) trait JobView: Send + Sync {
     fn cancel(&self, how: Cancelling) -> Cancelled;
     /// Drops what may be the last reference to this job where values of users may be
     /// dropped.
-    fn let_go(self: Arc<Self>);
+    fn drop_safely(self: Arc<Self>);
 }
 
 /// How a job is cancelled.

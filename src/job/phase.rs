@@ -65,7 +65,7 @@ pub(crate) enum Event {
     Void,
 }
 
-/// What a transition asks for, besides the new phase.
+/// What a transition requires in addition to the new phase.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Effects {
     /// The row of a durable job changes, or may change.
