@@ -459,7 +459,11 @@ where
         if effects.kills {
             after.killed = state.life.take_control();
         }
-        if state.life.is_tried() {
+        // The end of a job in memory is visible although the store can not be asked any
+        // more: the next process does not know the job.
+        let is_store_closed = hub.store.as_ref().is_none_or(|store| !store.is_open());
+        let is_forgotten = effects.leaves && is_store_closed && !state.life.is_durable();
+        if state.life.is_tried() || is_forgotten {
             self.publish(state, after);
         }
         // After the status: a reader that began before it sees the event.

@@ -1,5 +1,6 @@
 //! A stored record with all its fields, which are private in the library: read from, and
 //! turned into, what the library serializes.
+#![allow(dead_code, reason = "each test binary uses a part")]
 
 use std::time::Duration;
 
