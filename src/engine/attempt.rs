@@ -335,7 +335,7 @@ where
             .life
             .end_attempt(failure, retry, is_stopping, now, random);
         if by == EndedBy::Timeout {
-            after.killed = state.life.take_control();
+            after.force_stopped = state.life.take_control();
         }
         after.ends_turn = state.life.end_turn();
         let exit = self.leave_later(&state, by, &mut after);

@@ -223,8 +223,8 @@ pub(crate) struct AfterLock<A, R> {
     wakes_writer: bool,
     pub(crate) ends_turn: bool,
     removed: Removed,
-    /// By which the killed attempt is reached.
-    pub(crate) killed: Option<Arc<Control>>,
+    /// The cancellation state of the attempt that must stop at once.
+    pub(crate) force_stopped: Option<Arc<Control>>,
     pub(crate) discarded: Discarded<A, R>,
     /// If the job has ended: somebody else takes it out of the table.
     pub(crate) leaves_table_later: bool,
@@ -244,7 +244,7 @@ impl<A, R> Default for AfterLock<A, R> {
             wakes_writer: false,
             ends_turn: false,
             removed: Removed::default(),
-            killed: None,
+            force_stopped: None,
             discarded: Discarded::default(),
             leaves_table_later: false,
         }
@@ -456,8 +456,8 @@ where
                 after.removed = hub.leave_to_next_process(self.core.slot);
             }
         }
-        if effects.kills {
-            after.killed = state.life.take_control();
+        if effects.force_stops {
+            after.force_stopped = state.life.take_control();
         }
         // The end of a job in memory is visible although the store can not be asked any
         // more: the next process does not know the job.
@@ -544,7 +544,7 @@ where
         if after.is_waited_for {
             notify_all(&self.core.changed);
         }
-        if let Some(control) = after.killed.take() {
+        if let Some(control) = after.force_stopped.take() {
             control.force_stop();
         }
         hub.removed(std::mem::take(&mut after.removed));

@@ -1,4 +1,4 @@
-//! Loading of stored jobs, of which some are unresolved.
+//! Loads stored jobs. Those that no task can run become unresolved jobs.
 
 use crate::engine::app_phase::AppPhase;
 use crate::engine::hub::{Hub, Live, MainShard, make_room, needs_room};
@@ -19,17 +19,18 @@ use crate::value::id::JobId;
 use crate::value::status::JobStatus;
 use crate::value::time_units::{Due, Now};
 
-/// Where a record comes from.
+/// Where a record was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Found {
+    /// In the store.
     Loaded,
-    /// It was loaded before, and no task could run it.
+    /// Among the unresolved jobs.
     Waiting,
 }
 
 impl Hub {
-    /// Enters a task under its name and its aliases, and picks up the stored
-    /// jobs that have waited for it.
+    /// Registers a task under its name and its aliases, and restores the unresolved jobs of
+    /// these names.
     pub(crate) fn register(
         &self,
         names: &[Arc<str>],
@@ -61,7 +62,8 @@ impl Hub {
         Ok(())
     }
 
-    /// Takes in what the store has loaded. `false` when an app can hold no more.
+    /// Restores a job that the store has loaded, or keeps it as unresolved. Returns `false`
+    /// if the app has no free slot.
     pub(crate) fn load(&self, loaded: Loaded) -> bool {
         match loaded {
             Loaded::Job(record) => self.restore(record, Found::Loaded),
@@ -94,23 +96,24 @@ impl Hub {
         }
     }
 
-    /// Makes a job of a record, or keeps that for later.
+    /// Makes a job of a record, or keeps the record as unresolved. Returns `false` if the app
+    /// has no free slot.
     fn restore(&self, record: Box<JobRecord>, found: Found) -> bool {
         let task = {
             let mut main_shard = lock(&self.main_shard);
             main_shard.table.ids_after(&record.id);
             match main_shard.tasks.get(&*record.task) {
                 Some(task) => task.clone(),
-                // In one step with the look: whoever registers it later sees
-                // what waits for it.
+                // Under the lock of the look-up, so that a later registration of the task
+                // finds the record.
                 None => {
                     main_shard.keep(record, UnresolvedReason::UnknownTask);
                     return true;
                 }
             }
         };
-        // A step of the wall clock that it does not know of yet might as well come after
-        // this.
+        // The cached time may miss a step of the wall clock. The driver notices the step
+        // and corrects the job, as if the step had come after this.
         let now = self.clock.cached_now();
         match task.restore(&record, now) {
             Ok(Restored::Job {
@@ -154,8 +157,8 @@ impl Hub {
             }
             let has_waited = !main_shard.unresolved.is_empty()
                 && main_shard.unresolved.remove(&record.id).is_some();
-            // It was discarded in the meantime; or the store has it twice, which
-            // it says it does not.
+            // The record was discarded in the meantime, or the store has loaded the id twice,
+            // which the contract of a store does not allow.
             let is_gone = found == Found::Waiting && !has_waited;
             if is_gone || main_shard.contains(&record.id, &self.side_shards) {
                 return true;
@@ -198,7 +201,7 @@ impl Hub {
 
     fn send(&self, message: Message) {
         if let Some(store) = &self.store {
-            // If it is closed, the next process does the same again.
+            // If the store is closed, the next process restores the job again.
             let _ = store.send(message);
         }
     }
@@ -234,7 +237,7 @@ impl Hub {
         lock(&self.main_shard).unresolved.len()
     }
 
-    /// Has the store forget a job that no task can run. `None` when there is no
+    /// Removes an unresolved job. Returns the reply of the store, or `None` if there is no
     /// such job.
     pub(crate) fn discard(&self, id: &JobId) -> Option<Arc<Reply<Result<(), StorageError>>>> {
         let store = self.store.as_ref()?;
@@ -246,11 +249,11 @@ impl Hub {
         let sent = {
             let mut main_shard = lock(&self.main_shard);
             if main_shard.contains(id, &self.side_shards) {
-                // Its task is about to replace it.
+                // A new job of its task is about to replace it.
                 return None;
             }
             let unresolved = main_shard.unresolved.remove(id)?;
-            // Under the lock: whoever takes the id comes after it.
+            // Sent under the lock, so that a new job with this id is committed after it.
             let sent = store.send(message);
             drop(main_shard);
             drop(unresolved);
@@ -270,15 +273,16 @@ impl MainShard {
         self.unresolved.insert(id, Unresolved::of(record, reason));
     }
 
-    /// The records that wait for a task of these names. They stay here until they
-    /// are jobs, so that nobody takes their ids.
+    /// The records of the unresolved jobs of these tasks. They stay unresolved until they
+    /// are jobs, so that no other job takes their ids.
     fn waiting_for(&self, names: &[Arc<str>]) -> Vec<JobRecord> {
         let unresolved = self.unresolved.values();
         let mut records: Vec<_> = unresolved
             .filter(|unresolved| unresolved.is_of(names))
             .filter_map(|unresolved| unresolved.record.as_deref().cloned())
             .collect();
-        // In the order of scheduling, as far as ids tell; the same each time.
+        // Sorted by id, so that the order does not depend on the hash map. Generated ids
+        // sort by the time of scheduling.
         records.sort_by(|left, right| left.id.cmp(&right.id));
         records
     }

@@ -72,7 +72,7 @@ where
         self.lock().life.inherit_row(known);
     }
 
-    fn let_go_of_row(self: Arc<Self>) {
+    fn drop_row_safely(self: Arc<Self>) {
         self.drop_safely();
     }
 }

@@ -29,8 +29,8 @@ pub(crate) struct JobCore {
     pub(crate) slot: u32,
     /// The id does not name the slot, so that the table has it in an index.
     pub(crate) is_named: bool,
-    /// How exactly the start and the end of an attempt have to know the time, as
-    /// foreseen when the job was made.
+    /// The precision with which the start and the end of an attempt read the clocks. It is
+    /// an estimate from when the job was made; more may turn out to be needed.
     pub(crate) precision: ClockPrecision,
     pub(crate) status: StatusCell,
     /// Notified when the job is done, when a run of it has ended, and when its app has
@@ -75,8 +75,8 @@ pub(crate) trait JobView: Send + Sync {
     fn result(&self, place: &mut dyn Any);
     /// Cancels the job, if it can be cancelled.
     fn cancel(&self, how: Cancelling) -> Cancelled;
-    /// Drops what may be the last reference to this job where values of users may be
-    /// dropped.
+    /// Drops this reference. If it may be the last one, the job is dropped on the executor,
+    /// because it holds values of users.
     fn drop_safely(self: Arc<Self>);
 }
 
@@ -197,9 +197,9 @@ pub(crate) trait StoredJob: Send + Sync {
     fn mark_unknown(&self, outcome: CommitOutcome<'_>);
     /// A predecessor of the same id leaves this to be known of the row.
     fn inherit_row(&self, known: Known);
-    /// Drops what may be the last reference to this job where values of users may be
-    /// dropped.
-    fn let_go_of_row(self: Arc<Self>);
+    /// Drops this reference. If it may be the last one, the job is dropped on the executor,
+    /// because it holds values of users.
+    fn drop_row_safely(self: Arc<Self>);
 }
 
 /// The row of a job at one version, as the change that makes the store agree.

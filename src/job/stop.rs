@@ -106,12 +106,12 @@ impl Future for Stopped {
 }
 
 const RUNNING: u8 = 0;
-/// The attempt should end. It may go on.
+/// The attempt should end. Its future is still polled.
 const REQUESTED: u8 = 1;
-/// The attempt is over, and its future is to be dropped.
+/// The attempt is over: its future is dropped at the next poll.
 const FORCED: u8 = 2;
 
-/// The cancellation state of one attempt. It is made when it is first needed.
+/// The cancellation state of one attempt. It is allocated when it is first needed.
 #[derive(Debug, Default)]
 pub(crate) struct Control {
     stop: AtomicU8,
@@ -119,7 +119,7 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    /// The state of an attempt that is over.
+    /// The cancellation state of an attempt that is over.
     pub(crate) fn stopped() -> Self {
         Self {
             stop: AtomicU8::new(FORCED),
@@ -162,7 +162,7 @@ impl Condition for StopRequested {
     }
 }
 
-/// True when the attempt is over.
+/// Ready when the attempt was stopped by force.
 #[derive(Debug)]
 pub(crate) struct ForceStopped(pub(crate) Arc<Control>);
 
