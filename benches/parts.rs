@@ -21,6 +21,9 @@ mod registry_slots;
 #[path = "../src/value/status.rs"]
 #[allow(dead_code, unused_imports, reason = "not all of it is measured")]
 mod status;
+#[path = "../src/job/status_cell.rs"]
+#[allow(dead_code, unused_imports, reason = "not all of it is measured")]
+mod status_cell;
 #[path = "../src/timer/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "not all of it is measured")]
 mod timer;
@@ -33,12 +36,9 @@ mod registry {
     pub(crate) use super::registry_pages as pages;
 }
 
-mod timer {
-    pub(crate) use super::timer_heap as heap;
-}
-
-/// What the status byte needs of the crate's errors.
+/// What the published status needs of the crate.
 mod value {
+    pub(crate) use crate::status;
     pub(crate) mod error {
         #[derive(Debug)]
         pub struct ParseStatusError {
@@ -148,21 +148,22 @@ mod slots {
     }
 }
 
-mod status_byte {
-    use crate::status::{JobStatus, Show, StatusCell};
+mod published_status {
+    use crate::status::JobStatus;
+    use crate::status_cell::StatusCell;
 
     #[divan::bench]
     fn start_and_finish() -> JobStatus {
         let status = divan::black_box(StatusCell::new());
-        let _ = status.start();
-        let _ = status.finish(JobStatus::Success, Show::Now);
+        let _ = status.publish(JobStatus::Running);
+        let _ = status.publish(JobStatus::Success);
         status.get()
     }
 
     #[divan::bench]
     fn cancel() -> JobStatus {
         let status = divan::black_box(StatusCell::new());
-        let _ = status.cancel(Show::Now);
+        let _ = status.publish(JobStatus::Cancelled);
         status.get()
     }
 }

@@ -271,7 +271,11 @@ impl Job {
             covered_up_to: self.plan.recurring.as_ref().map_or(i64::MIN, |r| {
                 match r.covered_up_to {
                     i64::MIN => i64::MIN,
-                    at => r.times.due(at).wall(now),
+                    // All times of a run are stored by the offset of its nominal time.
+                    at => match r.times {
+                        Times::Every { .. } => self.plan.shown + (at - r.nominal),
+                        Times::Cron { .. } => at,
+                    },
                 }
             }),
         });

@@ -10,6 +10,7 @@ mod manual_app;
 mod misfire;
 mod model;
 mod overdue;
+mod publication;
 mod random_requests;
 mod replace;
 mod restore;
