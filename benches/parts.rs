@@ -36,7 +36,7 @@ mod registry {
     pub(crate) use super::registry_pages as pages;
 }
 
-/// What the status byte needs of the crate's values.
+/// What the published status needs of the crate's values.
 mod value {
     pub(crate) use super::status;
 
@@ -149,7 +149,7 @@ mod slots {
     }
 }
 
-mod status_byte {
+mod published_status {
     use crate::status::JobStatus;
     use crate::status_cell::StatusCell;
 

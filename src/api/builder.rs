@@ -225,7 +225,7 @@ impl JobberBuilder {
         let hub = Hub::new(HubConfig {
             clock: self.clock,
             zone,
-            wake_gap: self.coalescing_window,
+            coalescing_window: self.coalescing_window,
             state: self.state,
             seed: self.seed,
             has_store: self.storage.is_some(),

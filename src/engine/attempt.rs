@@ -2,7 +2,7 @@
 
 use std::mem::needs_drop;
 
-use crate::engine::job_state::{AfterLock, Discarded, JobState, State, look};
+use crate::engine::job_state::{AfterLock, Discarded, JobState, State, precision_needed};
 use crate::job::lifecycle::{AfterAttempt, AttemptEnd, BeginOutcome, Begun, TimerOutcome};
 use crate::job::live_job::{Attempt, AttemptFailure, ExecutorJob, Exit, Fired, TimerJob};
 use crate::job::outcome::{Failure, Outcome};
@@ -11,7 +11,7 @@ use crate::job::stop::Control;
 use crate::sync::panics::{catch_panic, drop_catching_panic};
 use crate::sync::primitives::{Arc, MutexGuard};
 use crate::timer::key::KeyKind;
-use crate::value::app_clock::Look;
+use crate::value::app_clock::ClockPrecision;
 use crate::value::error::BoxError;
 use crate::value::event::JobEventKind;
 use crate::value::retry_hint::RetryHint;
@@ -64,7 +64,7 @@ where
     fn fire_and_begin(self: Arc<Self>, now: Now) -> Option<Attempt> {
         // A plain job needs one lock for both.
         let started = {
-            let (mut state, shown_now) = self.lock_with_time(|_| Look::None);
+            let (mut state, shown_now) = self.lock_with_time(|_| ClockPrecision::Unread);
             let is_simple = state.life.is_plain() && self.task.timeout.is_none();
             match is_simple.then(|| self.ask_timer(&mut state, now)) {
                 None => None,
@@ -83,7 +83,7 @@ where
 
     fn refuse(&self) {
         {
-            let (mut state, now) = self.lock_with_time(|_| Look::ForShow);
+            let (mut state, now) = self.lock_with_time(|_| ClockPrecision::Cached);
             if let Some(effects) = state.life.refuse(now) {
                 let mut after = AfterLock::default();
                 self.follow(&mut state, effects, now, &mut after);
@@ -122,7 +122,8 @@ where
     }
 
     fn body_gone(&self, attempt: u32) {
-        let (mut state, now) = self.lock_with_time(|state| Look::exact_if(state.life.is_overdue()));
+        let (mut state, now) =
+            self.lock_with_time(|state| ClockPrecision::exact_if(state.life.is_overdue()));
         if state.life.number() != attempt || !state.life.has_body() {
             return;
         }
@@ -136,12 +137,12 @@ where
     fn control(&self, attempt: u32) -> Arc<Control> {
         let mut state = self.lock();
         if state.life.number() != attempt || !state.life.phase().is_running() {
-            return Arc::new(Control::killed());
+            return Arc::new(Control::stopped());
         }
         let control = state.life.control().clone();
         drop(state);
         if self.hub().is_stopping() {
-            control.ask();
+            control.request_stop();
         }
         control
     }
@@ -174,9 +175,9 @@ where
     /// Begins an attempt, if the job is to start.
     fn start(&self) -> Option<Started<A>> {
         let timeout = self.task.timeout;
-        let (state, now) = self.lock_with_time(|state| match look(&state.life) {
-            Look::None if timeout.is_some() => Look::ForShow,
-            look => look,
+        let (state, now) = self.lock_with_time(|state| match precision_needed(&state.life) {
+            ClockPrecision::Unread if timeout.is_some() => ClockPrecision::Cached,
+            precision => precision,
         });
         self.start_locked(state, now)
     }
@@ -302,10 +303,10 @@ where
         let failure = result.as_ref().err().map(Failure::status);
         // Looks into the error of the task: not under the lock.
         let hint = result.as_ref().err().map(Failure::retry_hint);
-        let (mut state, now) = self.lock_with_time(|state| match look(&state.life) {
-            _ if state.life.has_next() => Look::Exact,
-            Look::None if failure.is_some() => Look::ForShow,
-            look => look,
+        let (mut state, now) = self.lock_with_time(|state| match precision_needed(&state.life) {
+            _ if state.life.has_next() => ClockPrecision::Exact,
+            ClockPrecision::Unread if failure.is_some() => ClockPrecision::Cached,
+            precision => precision,
         });
         let mut after = AfterLock::default();
         if state.life.number() != attempt || !state.life.phase().is_running() {
@@ -334,7 +335,7 @@ where
             .life
             .end_attempt(failure, retry, is_stopping, now, random);
         if by == EndedBy::Timeout {
-            after.killed = state.life.take_control();
+            after.force_stopped = state.life.take_control();
         }
         after.ends_turn = state.life.end_turn();
         let exit = self.leave_later(&state, by, &mut after);

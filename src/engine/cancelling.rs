@@ -5,7 +5,7 @@ use crate::job::live_job::{Cancelled, Cancelling};
 use crate::job::phase::Phase;
 use crate::job::sync_state::CommitWaiter;
 use crate::sync::reply::Reply;
-use crate::value::app_clock::Look;
+use crate::value::app_clock::ClockPrecision;
 use crate::value::error::StorageError;
 use crate::value::event::JobEventKind;
 
@@ -15,8 +15,8 @@ where
     R: Send + Sync + 'static,
 {
     let (mut state, now) = job.lock_with_time(|state| match how {
-        Cancelling::Cancel => Look::None,
-        Cancelling::Abort => crate::engine::job_state::look(&state.life),
+        Cancelling::Cancel => ClockPrecision::Unread,
+        Cancelling::Abort => crate::engine::job_state::precision_needed(&state.life),
     });
     if state.life.phase().is_ended() {
         // Its end is visible once the store was tried for it.

@@ -1,11 +1,10 @@
-//! Jobs that were due while the process was away: some at a time have their
-//! turn.
+//! [`CatchUp`]: the jobs that were overdue when they were loaded.
 //!
-//! A thousand jobs that open a connection each are no trouble over an hour, and
-//! are when they come at once because nobody was there for that hour. So a bounded
-//! number of them is in its first attempt at a time; when one ends, the next has
-//! its turn. An attempt may take for ever, and so more of them start after some
-//! time in any case.
+//! Jobs that were due over an hour in which no process ran would otherwise start all at
+//! once, and could overload what they use. So at most [`AT_A_TIME`] of them make their
+//! first attempt at the same time: they "have a turn". When an attempt ends, the next job
+//! gets a turn. Because an attempt may never end, a job also starts when it has waited for
+//! a multiple of [`PATIENCE`].
 
 use std::collections::VecDeque;
 
@@ -13,25 +12,26 @@ use crate::job::live_job::LiveJob;
 use crate::sync::primitives::Arc;
 use crate::value::time_units::WallNanos;
 
-/// So many have their turn at a time.
+/// How many jobs have a turn at the same time.
 pub(crate) const AT_A_TIME: usize = 256;
 
-/// After so long, as many more start, though others have not ended.
+/// The time in nanoseconds after which the next [`AT_A_TIME`] jobs start, even if no attempt
+/// has ended.
 pub(crate) const PATIENCE: i64 = 5 * 1_000_000_000;
 
 #[derive(Default)]
 pub(crate) struct CatchUp {
-    /// Not sorted yet.
+    /// The jobs that were found since the last call of [`Hub::catch_up`], in any order.
     pub(crate) found: Vec<(WallNanos, Arc<dyn LiveJob>)>,
-    /// In the order in which they were due.
+    /// The jobs that wait for a turn, in the order of their due times.
     pub(crate) waiting: VecDeque<Arc<dyn LiveJob>>,
-    /// How many have their turn. More than [`AT_A_TIME`], if some took it that
-    /// had waited for too long.
+    /// How many jobs have a turn. This is more than [`AT_A_TIME`] if some jobs started
+    /// because they had waited for too long.
     pub(crate) turns: usize,
 }
 
 impl CatchUp {
-    /// One was due when it was restored. To be followed by
+    /// Adds a job that was due when it was restored. The caller must then call
     /// [`Hub::catch_up`].
     pub(crate) fn found(&mut self, job: Arc<dyn LiveJob>) {
         self.found.push((job.exec_at_wall(), job));

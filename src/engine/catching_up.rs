@@ -1,4 +1,4 @@
-//! Jobs that were overdue when the app started take their turns.
+//! Starts the jobs that were overdue when they were loaded, some at a time.
 
 use std::collections::VecDeque;
 
@@ -7,28 +7,29 @@ use crate::engine::hub::Hub;
 use crate::sync::primitives::lock;
 
 impl Hub {
-    /// Starts those that were found, in the order in which they were due.
+    /// Queues the jobs that were found in the order of their due times, and gives turns.
     pub(crate) fn catch_up(&self) {
-        let mut found = std::mem::take(&mut lock(&self.board).catch_up.found);
+        let mut found = std::mem::take(&mut lock(&self.main_shard).catch_up.found);
         found.sort_by_key(|(due, _)| *due);
         let now = self.clock.mono();
         for (index, (_, job)) in found.into_iter().enumerate() {
             let round = (index / AT_A_TIME + 1) as i64;
             job.wait_for_turn(now.saturating_add(round.saturating_mul(PATIENCE)));
-            lock(&self.board).catch_up.waiting.push_back(job);
+            lock(&self.main_shard).catch_up.waiting.push_back(job);
         }
         self.give_turns();
     }
 
-    /// A job that has waited for its turn for too long takes it.
+    /// Counts a job that starts without a turn, because it has waited for too long.
     pub(crate) fn turn_begins(&self) {
-        lock(&self.board).catch_up.turns += 1;
+        lock(&self.main_shard).catch_up.turns += 1;
     }
 
-    /// A job has had its turn.
+    /// Ends the turn of a job: its first attempt has ended, or it will make none. The next
+    /// job gets a turn.
     pub(crate) fn turn_ended(&self) {
         {
-            let turns = &mut lock(&self.board).catch_up.turns;
+            let turns = &mut lock(&self.main_shard).catch_up.turns;
             *turns = turns.saturating_sub(1);
         }
         self.give_turns();
@@ -37,12 +38,12 @@ impl Hub {
     fn give_turns(&self) {
         loop {
             let next = {
-                let catch_up = &mut lock(&self.board).catch_up;
+                let catch_up = &mut lock(&self.main_shard).catch_up;
                 if catch_up.turns >= AT_A_TIME {
                     return;
                 }
                 let Some(next) = catch_up.waiting.pop_front() else {
-                    // Once, and never again.
+                    // Frees the memory of the queue: it is usually filled once only.
                     catch_up.waiting = VecDeque::new();
                     return;
                 };
@@ -50,10 +51,10 @@ impl Hub {
                 next
             };
             let has_it = next.take_turn();
-            next.let_go();
+            next.drop_safely();
             if !has_it {
-                // It was cancelled or replaced, or has had it.
-                let turns = &mut lock(&self.board).catch_up.turns;
+                // The job was cancelled or replaced, or has already started.
+                let turns = &mut lock(&self.main_shard).catch_up.turns;
                 *turns = turns.saturating_sub(1);
             }
         }

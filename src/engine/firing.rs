@@ -7,7 +7,7 @@ use crate::job::outcome::Failure;
 use crate::job::phase::Phase;
 use crate::sync::primitives::MutexGuard;
 use crate::timer::key::KeyKind;
-use crate::value::app_clock::Look;
+use crate::value::app_clock::ClockPrecision;
 use crate::value::event::JobEventKind;
 use crate::value::time_units::{Due, MonoNanos, Now, WallNanos};
 
@@ -81,7 +81,7 @@ where
     }
 
     fn wait_for_turn(&self, at_the_latest: MonoNanos) {
-        let (mut state, now) = self.lock_with_time(|_| Look::Exact);
+        let (mut state, now) = self.lock_with_time(|_| ClockPrecision::Exact);
         if state.life.phase() != Phase::Waiting {
             return;
         }
@@ -93,7 +93,7 @@ where
     }
 
     fn take_turn(&self) -> bool {
-        let (mut state, now) = self.lock_with_time(|_| Look::Exact);
+        let (mut state, now) = self.lock_with_time(|_| ClockPrecision::Exact);
         if state.life.catch_up() != CatchUp::Waits {
             return false;
         }
@@ -108,13 +108,13 @@ where
     }
 
     fn stop(&self) {
-        let (mut state, now) = self.lock_with_time(|_| Look::Exact);
+        let (mut state, now) = self.lock_with_time(|_| ClockPrecision::Exact);
         let mut after = AfterLock::default();
         if state.life.phase().is_running() {
             let control = state.life.existing_control().cloned();
             drop(state);
             if let Some(control) = control {
-                control.ask();
+                control.request_stop();
             }
             return;
         }

@@ -1,9 +1,8 @@
 //! [`Hub`]: what the parts of one app share.
 //!
-//! The locks of an app, in the only order in which two may be held: a job's,
-//! then the board's, then that of another table (or the readers' of its events), then
-//! the store's queue.
-//! None is held while code of a user runs.
+//! Two locks may be held only in this order: a job, the main shard, a side shard (or the
+//! readers of events), the inbox of the writer. No lock is held while code of a user runs.
+//! `ARCHITECTURE.md` has the details.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -37,44 +36,47 @@ pub(crate) type Live = Arc<dyn LiveJob>;
 pub(crate) struct Hub {
     pub(crate) clock: AppClock,
     pub(crate) zone: Zone,
-    pub(crate) wake_gap: Duration,
+    pub(crate) coalescing_window: Duration,
     pub(crate) state: StateMap,
     pub(crate) events: Arc<EventBus>,
-    /// Where the jobs of durable tasks are kept, if the app has one.
+    /// `None` if the app has no store.
     pub(crate) store: Option<Store>,
-    pub(crate) board: CachePadded<Mutex<Board>>,
+    pub(crate) main_shard: CachePadded<Mutex<MainShard>>,
     pub(crate) side_shards: SideShards,
-    /// Finished jobs that are still in a table. A runner is about to remove them,
-    /// together with others.
+    /// The number of finished jobs that are still in a table. A runner is about to remove
+    /// them together.
     finished_in_table: CachePadded<AtomicUsize>,
-    /// Live jobs that the stop has left to another process.
+    /// The number of live jobs that the stop has left to the next process.
     pub(crate) left_count: AtomicUsize,
     random: Mutex<fastrand::Rng>,
-    /// The thread to wake, where there is one.
+    /// The timer thread. Unset until it has started, and in a simulation.
     pub(crate) timer: OnceLock<Thread>,
-    /// No attempt starts any more.
+    /// Once this is set, no attempt starts.
     is_stopping: AtomicBool,
     pub(crate) has_stopped: AtomicBool,
-    /// What the stop had to leave running.
+    /// The jobs that were running when the stop ended.
     pub(crate) left_running: Mutex<Vec<(JobId, JobStatus)>>,
-    /// Notified when the last live job is gone, when a place that was reserved is
-    /// taken or free, when the store has nothing left to try, when the app has
-    /// stopped, and when one of its threads has ended.
+    /// Notified when the last live job is gone, when a reservation is filled or released,
+    /// when the store has nothing left to try, when the app has stopped, and when one of
+    /// its threads has ended.
     pub(crate) changed: Arc<Signal>,
     pub(crate) is_timer_running: AtomicBool,
 }
 
-/// In this order, for the sake of the table's cache lines.
+/// The main table, with the tasks and the unresolved jobs of the app.
+///
+/// `repr(C)` keeps the order of the fields: it decides which fields share the cache lines
+/// of the table.
 #[repr(C)]
-pub(crate) struct Board {
+pub(crate) struct MainShard {
     pub(crate) phase: AppPhase,
     pub(crate) table: Table<Live>,
-    /// There while jobs may start.
+    /// Set from the start of the app to its stop.
     pub(crate) dispatcher: Option<Arc<Dispatcher>>,
-    /// Every task by its name and its aliases. They hold the hub in turn, until
-    /// the app stops.
+    /// Every task by its name and its aliases. The tasks refer to the hub; the stop of
+    /// the app breaks this cycle.
     pub(crate) tasks: HashMap<Arc<str>, Arc<dyn Restore>>,
-    /// Stored jobs that no task can run.
+    /// The stored jobs that no task can run.
     pub(crate) unresolved: HashMap<JobId, Unresolved>,
     pub(crate) catch_up: CatchUp,
 }
@@ -84,22 +86,22 @@ use crate::engine::catch_up::CatchUp;
 use crate::engine::side_shards::{Cursor, SideShards};
 use crate::engine::task_registry::{Restore, Unresolved};
 
-/// So many slots are looked at in one go.
+/// How many slots are visited under one lock.
 pub(crate) const AT_A_TIME: usize = 256;
 
-/// So many jobs take up about a [room](make_room).
+/// How many jobs need about as much memory as [`make_room`] allocates.
 const JOBS_PER_ROOM: usize = 256;
 
-/// Whether a job that was put into this slot is the first of many for which there may be
-/// none.
+/// Whether memory should be allocated for the jobs after the one in this slot: true for
+/// the last slot of the table, once for every [`JOBS_PER_ROOM`] slots.
 #[inline]
 pub(crate) fn needs_room(table: &Table<Live>, slot: u32) -> bool {
     table.is_last(slot) && table.slot_count().is_multiple_of(JOBS_PER_ROOM)
 }
 
-/// Allocates memory for many jobs, and frees it at once. On a thread that is not the
-/// first, glibc asks the system for each page of its heap by itself. It asks for the
-/// memory of a large block at once, and keeps it for later allocations.
+/// Allocates memory for many jobs, and frees it at once. On any thread but the first, glibc
+/// grows its heap by one system call for each page. For a large block it makes one call,
+/// and it keeps the freed memory for later allocations.
 ///
 /// W1 of `benches/peers`, a million jobs: without this, scheduling takes 7 % more CPU.
 pub(crate) fn make_room() {
@@ -107,10 +109,9 @@ pub(crate) fn make_room() {
     drop(std::hint::black_box(Vec::<u8>::with_capacity(BYTES)));
 }
 
-impl Board {
-    /// Finds a place and an id for a job that nobody else has yet. It may take
-    /// the id of a stored job of one of the tasks `over`, if no task can run
-    /// that.
+impl MainShard {
+    /// Allocates a slot and an id for a job that is not shared yet. The job may take the
+    /// id of an unresolved job, if that belongs to one of the tasks `over`.
     fn place<J: LiveJob>(
         &mut self,
         job: &mut Arc<J>,
@@ -130,7 +131,7 @@ impl Board {
         place(&mut self.table, job, id, now)
     }
 
-    /// Whether a live job has this id, or a place is reserved for it.
+    /// Whether a live job has this id, or a slot is reserved for it.
     pub(crate) fn contains(&self, id: &JobId, others: &SideShards) -> bool {
         self.table.contains(id) || others.iter().any(|other| lock(other).table.contains(id))
     }
@@ -154,32 +155,32 @@ fn place<J: LiveJob>(
     Ok(())
 }
 
-/// When a new job is to start.
+/// When a new job starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum When {
-    /// At once, and past the timer.
+    /// At once, without the timer.
     Now,
     At(Due, KeyKind),
 }
 
-/// What is left of a job that has left the table.
+/// A job that was removed from its table, with what must be done when no lock is held.
 #[derive(Default)]
 pub(crate) struct Removed {
     wake: Wake,
-    /// Its table has no live job left, and maybe no other has.
+    /// The table has no other live job. The other tables are not checked yet.
     may_be_idle: bool,
     _job: Option<Live>,
 }
 
-/// What must be known to build a [`Hub`].
+/// The arguments of [`Hub::new`].
 pub(crate) struct HubConfig {
     pub(crate) clock: AppClock,
     pub(crate) zone: Zone,
-    pub(crate) wake_gap: Duration,
+    pub(crate) coalescing_window: Duration,
     pub(crate) state: StateMap,
     pub(crate) seed: Option<u64>,
     pub(crate) has_store: bool,
-    /// Nobody turns anything but the caller.
+    /// The app has no threads of its own: the caller drives it.
     pub(crate) is_manual: bool,
 }
 
@@ -191,17 +192,17 @@ impl Hub {
         };
         let changed = Arc::new(Signal::new());
         let store = || Store::new(config.clock.clone(), config.is_manual, changed.clone());
-        // With a seed it is the same each time, on however many threads and cores.
+        // With a seed, the ids do not depend on the number of threads and cores.
         let is_alone = config.is_manual || config.seed.is_some();
         let (side_shards, table) = SideShards::new(&mut random, is_alone);
         Self {
             store: config.has_store.then(store),
             clock: config.clock,
             zone: config.zone,
-            wake_gap: config.wake_gap,
+            coalescing_window: config.coalescing_window,
             state: config.state,
             events: Arc::default(),
-            board: CachePadded(Mutex::new(Board {
+            main_shard: CachePadded(Mutex::new(MainShard {
                 table,
                 phase: AppPhase::New,
                 dispatcher: None,
@@ -222,10 +223,7 @@ impl Hub {
         }
     }
 
-    // Jobs coming and going.
-
-    /// Gives a job that nobody else has yet its place among the living, and its
-    /// id.
+    /// Enters a job that is not shared yet: allocates its slot and its id, and arms it.
     pub(crate) fn admit<J: LiveJob>(
         &self,
         job: &mut Arc<J>,
@@ -245,14 +243,14 @@ impl Hub {
                 self.enter_new(&mut own.table, job, when, now)
             }
             None => {
-                let mut board = lock(&self.board);
-                board.place(job, id, &[], (now, &self.side_shards))?;
-                self.enter_new(&mut board.table, job, when, now)
+                let mut main_shard = lock(&self.main_shard);
+                main_shard.place(job, id, &[], (now, &self.side_shards))?;
+                self.enter_new(&mut main_shard.table, job, when, now)
             }
         };
         self.wake(wake);
         self.events.deliver();
-        // Without a dispatcher it has been cancelled, for the app has stopped.
+        // Without a dispatcher, the app has stopped and has cancelled the job.
         if when == When::Now
             && let Some(dispatcher) = self.dispatcher()
         {
@@ -264,8 +262,8 @@ impl Hub {
         Ok(())
     }
 
-    /// Puts a job into its place. Gives also whether there is to be [room](make_room)
-    /// for more.
+    /// Inserts a job into its slot. Also returns whether the caller should call
+    /// [`make_room`].
     #[inline]
     fn enter_new<J: LiveJob>(
         &self,
@@ -274,7 +272,7 @@ impl Hub {
         when: When,
         now: Now,
     ) -> (Wake, bool) {
-        // Before anybody else can have it, so that none of its events comes before.
+        // Recorded before the insertion, so that no other event of the job comes first.
         self.record(&**job, now, || JobEventKind::Scheduled {
             due: job.exec_at(),
         });
@@ -287,9 +285,8 @@ impl Hub {
         (wake, needs_room(table, slot))
     }
 
-    /// Keeps a place and an id for a job until its store has it; to be followed
-    /// by [`admit_stored`](Hub::admit_stored) or
-    /// [`give_up`](Hub::give_up).
+    /// Reserves a slot and an id for a job until the store has it. The caller must then
+    /// call [`admit_stored`](Hub::admit_stored) or [`give_up`](Hub::give_up).
     pub(crate) fn reserve<J: LiveJob>(
         &self,
         job: &mut Arc<J>,
@@ -300,38 +297,38 @@ impl Hub {
         if let Some(id) = &id {
             check_id(id)?;
         }
-        let mut board = lock(&self.board);
-        board.place(job, id, over, (now, &self.side_shards))?;
+        let mut main_shard = lock(&self.main_shard);
+        main_shard.place(job, id, over, (now, &self.side_shards))?;
         let core = job.core();
-        board
+        main_shard
             .table
             .reserve(core.slot, core.is_named.then_some(&core.id));
         Ok(())
     }
 
-    /// The store has the job: from here on it is live.
+    /// Makes a job live that the store has accepted.
     pub(crate) fn admit_stored(&self, job: Live, due: Due) {
         let now = self.clock.now();
         let slot = job.core().slot;
         let is_late;
         let wake = {
-            let mut board = lock(&self.board);
-            if board.phase == AppPhase::Running {
+            let mut main_shard = lock(&self.main_shard);
+            if main_shard.phase == AppPhase::Running {
                 self.record(&*job, now, || JobEventKind::Scheduled {
                     due: job.exec_at(),
                 });
             }
-            board.unresolved.remove(&job.core().id);
-            let is_there = board.table.fill(slot, job.clone());
-            is_late = is_there && board.phase != AppPhase::Running;
-            if board.phase == AppPhase::Running {
-                board.table.arm(slot, due, KeyKind::Decide, now)
+            main_shard.unresolved.remove(&job.core().id);
+            let is_there = main_shard.table.fill(slot, job.clone());
+            is_late = is_there && main_shard.phase != AppPhase::Running;
+            if main_shard.phase == AppPhase::Running {
+                main_shard.table.arm(slot, due, KeyKind::Decide, now)
             } else {
                 Wake::No
             }
         };
         if is_late {
-            // The stop has come by before it: another process goes on with it.
+            // The stop has visited the slot before the job was there.
             job.stop();
         }
         self.wake(wake);
@@ -339,31 +336,31 @@ impl Hub {
         notify_all(&self.changed);
     }
 
-    /// The store has not taken the job.
+    /// Releases the reservation of a job that the store has not accepted.
     pub(crate) fn give_up(&self, job: &dyn LiveJob) {
         let core = job.core();
         {
-            let mut board = lock(&self.board);
-            board
+            let mut main_shard = lock(&self.main_shard);
+            main_shard
                 .table
                 .give_up(core.slot, core.is_named.then_some(&core.id));
         }
         notify_all(&self.changed);
     }
 
-    /// What a stored job of this id that no task can run is to be again, if a
-    /// job that was to take its place could not be stored.
+    /// The record of the unresolved job with this id. It stays in the store if a new job
+    /// with the id is refused.
     pub(crate) fn unresolved_record(&self, id: &JobId) -> Option<Box<JobRecord>> {
-        lock(&self.board).unresolved.get(id)?.record.clone()
+        lock(&self.main_shard).unresolved.get(id)?.record.clone()
     }
 
-    /// Whether a place is kept for a job of this name.
+    /// Whether a slot is reserved for a job with this id.
     pub(crate) fn is_reserved(&self, id: &JobId) -> bool {
-        lock(&self.board).table.is_reserved(id)
+        lock(&self.main_shard).table.is_reserved(id)
     }
 
-    /// The app stops, and leaves the job in this slot to another process. What comes
-    /// back is for [`removed`](Hub::removed), once the caller holds no lock.
+    /// Leaves the job in this slot to the next process, because the app stops. The caller
+    /// must pass the returned value to [`removed`](Hub::removed) when it holds no lock.
     pub(crate) fn leave_to_next_process(&self, slot: u32) -> Removed {
         let mut tables = self.tables();
         let table = tables.of(slot);
@@ -378,9 +375,10 @@ impl Hub {
         }
     }
 
-    /// A job that was left_count is cancelled, and so is about to be removed.
+    /// Counts a job that was left to the next process as one that ends here, because it
+    /// was cancelled.
     pub(crate) fn not_left(&self) {
-        let less = |left_count: usize| Some(left_count.saturating_sub(1));
+        let less = |count: usize| Some(count.saturating_sub(1));
         let _ = self
             .left_count
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
@@ -395,8 +393,8 @@ impl Hub {
         self.tables().of(slot).arm(slot, due, kind, now)
     }
 
-    /// A job is done, and leaves. What comes back is for
-    /// [`removed`](Hub::removed), once the caller holds no lock.
+    /// Removes a job that has ended. The caller must pass the returned value to
+    /// [`removed`](Hub::removed) when it holds no lock.
     pub(crate) fn remove(&self, slot: u32) -> Removed {
         let mut tables = self.tables();
         let table = tables.of(slot);
@@ -408,27 +406,27 @@ impl Hub {
         }
     }
 
-    /// Live jobs that nobody waits for: they are about to leave, or left to another
-    /// process.
+    /// The number of live jobs for which a shutdown does not wait: they have ended, or are
+    /// left to the next process.
     fn uncounted(&self) -> usize {
-        // Those that stay have been counted as live, and maybe not as staying yet;
-        // then whoever counts them takes them out, too, or has a live one.
+        // A job may be counted as live and not be counted here yet. Then the thread that
+        // is about to count it checks again after it.
         self.finished_in_table.load(Ordering::SeqCst) + self.left_count.load(Ordering::SeqCst)
     }
 
-    /// Whether no other live job is in a table. Only then can it be that there is none
-    /// at all.
+    /// Whether the app may have no live job, as far as this table shows.
     fn may_be_idle(&self, table: &Table<Live>) -> bool {
         table.live() <= self.uncounted()
     }
 
-    /// A look at all tables at the same time: a job of one may schedule another in the
-    /// next, and end.
+    /// Whether no job is live, except those that [`uncounted`](Hub::uncounted) counts. All
+    /// tables are locked at the same time, because a job of one table may schedule a job in
+    /// another and then end.
     pub(crate) fn has_no_live_jobs(&self) -> bool {
-        let board = lock(&self.board);
+        let main_shard = lock(&self.main_shard);
         let others: Vec<_> = self.side_shards.iter().map(lock).collect();
         let in_others = others.iter().map(|other| other.table.live());
-        board.table.live() + in_others.sum::<usize>() <= self.uncounted()
+        main_shard.table.live() + in_others.sum::<usize>() <= self.uncounted()
     }
 }
 
@@ -458,7 +456,8 @@ impl LiveJobs for Hub {
         let mut left = Vec::with_capacity(slots.len());
         let mut wake = Wake::No;
         let mut may_be_idle = false;
-        // By tables, and the count under the lock of each: see `has_no_live_jobs`.
+        // The count changes under the lock of the table, so that `has_no_live_jobs` never
+        // sees one change without the other.
         slots.sort_by_key(|slot| self.side_shards.table_of(*slot));
         for slots in slots.chunk_by(|one, other| self.are_together(*one, *other)) {
             let Some(first) = slots.first() else { continue };
@@ -481,12 +480,13 @@ impl LiveJobs for Hub {
             may_be_idle,
             _job: None,
         });
-        // What they hold is foreign, and drops itself with care.
+        // No lock is held here. A job catches the panics of the user's values that it drops.
         drop(left);
     }
 }
 
 impl Hub {
+    /// Does what the removal of a job requires. The caller holds no lock.
     pub(crate) fn removed(&self, removed: Removed) {
         self.wake(removed.wake);
         if removed.may_be_idle && self.has_no_live_jobs() {
@@ -500,10 +500,10 @@ impl Hub {
         {
             return Some(job.clone());
         }
-        lock(&self.board).table.find(id).cloned()
+        lock(&self.main_shard).table.find(id).cloned()
     }
 
-    /// All live jobs, taken a piece at a time so that nobody waits for long.
+    /// All live jobs. Each lock is held for [`AT_A_TIME`] slots only.
     pub(crate) fn jobs(&self) -> Vec<Live> {
         let mut jobs = Vec::new();
         let mut next = Some(Cursor::default());
@@ -515,13 +515,14 @@ impl Hub {
         jobs
     }
 
-    /// Whether new jobs may enter, and if not, why.
+    /// # Errors
+    /// If no job may enter, because the app has not started or has stopped.
     pub(crate) fn check_open(&self) -> Result<(), ScheduleError> {
-        lock(&self.board).phase.check_open()
+        lock(&self.main_shard).phase.check_open()
     }
 
-    /// Drops a foreign value on a thread of the executor, for callers that must
-    /// not run code of a user.
+    /// Drops a value of a user on a thread of the executor, for callers that must not run
+    /// user code.
     pub(crate) fn drop_on_executor(&self, value: Box<dyn std::any::Any + Send>) {
         match self.dispatcher() {
             Some(dispatcher) => dispatcher.drop_on_executor(value),
@@ -529,19 +530,17 @@ impl Hub {
         }
     }
 
-    // Small things.
-
     pub(crate) fn dispatcher(&self) -> Option<Arc<Dispatcher>> {
-        lock(&self.board).dispatcher.clone()
+        lock(&self.main_shard).dispatcher.clone()
     }
 
-    /// From 0 to 1.
+    /// A random number from 0 to 1.
     pub(crate) fn random(&self) -> f64 {
         lock(&self.random).f64()
     }
 
-    /// Keeps an event for the readers, if there are any; to be followed by
-    /// `events.deliver()`, once no lock is held.
+    /// Records an event, if anybody reads events. The caller must call `events.deliver()`
+    /// when it holds no lock.
     pub(crate) fn record(&self, job: &dyn LiveJob, now: Now, kind: impl FnOnce() -> JobEventKind) {
         if self.events.is_read() {
             self.events.record(Event::Job(JobEvent {
@@ -553,8 +552,8 @@ impl Hub {
         }
     }
 
-    /// Whether no attempt starts any more. It is set before the stop takes the lock of
-    /// any job: who has that lock after the stop sees it.
+    /// Whether the app stops, so that no attempt may start. This is set before the stop
+    /// takes the lock of any job: a thread that locks a job after the stop sees it.
     pub(crate) fn is_stopping(&self) -> bool {
         self.is_stopping.load(Ordering::SeqCst)
     }
@@ -565,14 +564,14 @@ impl Hub {
 
     /// The wall time of an event at `now`.
     pub(crate) fn event_time(&self, now: Now) -> WallNanos {
-        // A reader may have come since the clock was left unread.
+        // The clock was not read, and a reader has subscribed since then.
         match now == Now::NEVER {
             true => self.clock.wall(),
             false => now.wall,
         }
     }
 
-    /// A wall time, dressed for the public.
+    /// A wall time as users see it, in the zone of the app.
     pub(crate) fn time(&self, wall: WallNanos) -> time::OffsetDateTime {
         self.zone.time_at(wall)
     }

@@ -117,6 +117,6 @@ where
             drop(reply.take());
         }
         drop(reply);
-        job.let_go();
+        job.drop_safely();
     }
 }

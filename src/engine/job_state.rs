@@ -25,7 +25,7 @@ use crate::sync::deferred_wakes::notify_all;
 use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::{Arc, Mutex, MutexGuard, lock};
 use crate::timer::key::KeyKind;
-use crate::value::app_clock::Look;
+use crate::value::app_clock::ClockPrecision;
 use crate::value::backoff::Backoff;
 use crate::value::error::ScheduleError;
 use crate::value::event::{Event, JobEvent, JobEventKind};
@@ -223,8 +223,8 @@ pub(crate) struct AfterLock<A, R> {
     wakes_writer: bool,
     pub(crate) ends_turn: bool,
     removed: Removed,
-    /// By which the killed attempt is reached.
-    pub(crate) killed: Option<Arc<Control>>,
+    /// The cancellation state of the attempt that must stop at once.
+    pub(crate) force_stopped: Option<Arc<Control>>,
     pub(crate) discarded: Discarded<A, R>,
     /// If the job has ended: somebody else takes it out of the table.
     pub(crate) leaves_table_later: bool,
@@ -244,7 +244,7 @@ impl<A, R> Default for AfterLock<A, R> {
             wakes_writer: false,
             ends_turn: false,
             removed: Removed::default(),
-            killed: None,
+            force_stopped: None,
             discarded: Discarded::default(),
             leaves_table_later: false,
         }
@@ -316,7 +316,7 @@ where
     #[inline]
     pub(crate) fn of(task: Arc<TaskDef<A, R>>, args: Option<A>, life: Lifecycle) -> Self {
         let mut core = JobCore::new();
-        core.look = look(&life);
+        core.precision = precision_needed(&life);
         Self {
             core,
             task,
@@ -355,24 +355,24 @@ where
     /// foreseen, and again if that was not enough.
     pub(crate) fn lock_with_time(
         &self,
-        needed: impl Fn(&State<A, R>) -> Look,
+        needed: impl Fn(&State<A, R>) -> ClockPrecision,
     ) -> (MutexGuard<'_, State<A, R>>, Now) {
         let hub = self.hub();
-        let mut look = if hub.events.is_read() {
-            Look::Exact
+        let mut precision = if hub.events.is_read() {
+            ClockPrecision::Exact
         } else {
-            self.core.look
+            self.core.precision
         };
-        let mut now = hub.clock.look(look);
+        let mut now = hub.clock.read(precision);
         loop {
             let state = self.lock();
             let needed = needed(&state);
-            if needed <= look {
+            if needed <= precision {
                 return (state, now);
             }
             drop(state);
-            look = needed;
-            now = hub.clock.look(look);
+            precision = needed;
+            now = hub.clock.read(precision);
         }
     }
 
@@ -456,8 +456,8 @@ where
                 after.removed = hub.leave_to_next_process(self.core.slot);
             }
         }
-        if effects.kills {
-            after.killed = state.life.take_control();
+        if effects.force_stops {
+            after.force_stopped = state.life.take_control();
         }
         // The end of a job in memory is visible although the store can not be asked any
         // more: the next process does not know the job.
@@ -544,8 +544,8 @@ where
         if after.is_waited_for {
             notify_all(&self.core.changed);
         }
-        if let Some(control) = after.killed.take() {
-            control.kill();
+        if let Some(control) = after.force_stopped.take() {
+            control.force_stop();
         }
         hub.removed(std::mem::take(&mut after.removed));
         hub.events.deliver();
@@ -563,15 +563,15 @@ where
 }
 
 /// How exactly the start and the end of an attempt have to know the time.
-pub(crate) fn look(life: &Lifecycle) -> Look {
+pub(crate) fn precision_needed(life: &Lifecycle) -> ClockPrecision {
     match life.definition() {
-        None => Look::None,
-        Some(definition) if definition.is_durable() => Look::Exact,
+        None => ClockPrecision::Unread,
+        Some(definition) if definition.is_durable() => ClockPrecision::Exact,
         Some(definition) => match definition.recurring() {
-            None => Look::None,
+            None => ClockPrecision::Unread,
             Some(recurring) => match recurring.series.timeline.due(0) {
-                Due::Mono(_) => Look::ForShow,
-                Due::Wall(_) => Look::Exact,
+                Due::Mono(_) => ClockPrecision::Cached,
+                Due::Wall(_) => ClockPrecision::Exact,
             },
         },
     }

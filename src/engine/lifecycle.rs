@@ -1,4 +1,4 @@
-//! The life of an app, from its start to its stop.
+//! The lifecycle of an app, from its start to its stop.
 
 use crate::engine::app_phase::AppPhase;
 use crate::engine::hub::{AT_A_TIME, Hub};
@@ -15,12 +15,12 @@ use crate::value::id::JobId;
 use crate::value::status::JobStatus;
 
 impl Hub {
-    /// The start begins: one at a time.
+    /// Begins a start. Only one can be going on.
     pub(crate) fn begin_start(&self) -> Result<(), StartError> {
-        let mut board = lock(&self.board);
-        match board.phase {
+        let mut main_shard = lock(&self.main_shard);
+        match main_shard.phase {
             AppPhase::New => {
-                board.phase = AppPhase::Starting;
+                main_shard.phase = AppPhase::Starting;
                 Ok(())
             }
             AppPhase::Starting | AppPhase::Running => Err(StartError::AlreadyStarted),
@@ -28,14 +28,14 @@ impl Hub {
         }
     }
 
-    /// From here on jobs may be scheduled, and start.
+    /// Ends the start: from here on, jobs can be scheduled, and they run.
     pub(crate) fn start(self: &Arc<Self>, executor: Arc<dyn Executor>) -> Result<(), StartError> {
-        let mut board = lock(&self.board);
-        match board.phase {
+        let mut main_shard = lock(&self.main_shard);
+        match main_shard.phase {
             AppPhase::New | AppPhase::Starting => {
-                board.phase = AppPhase::Running;
+                main_shard.phase = AppPhase::Running;
                 self.side_shards.set_phase(AppPhase::Running);
-                board.dispatcher = Some(Arc::new(Dispatcher::new(executor, self.clone())));
+                main_shard.dispatcher = Some(Arc::new(Dispatcher::new(executor, self.clone())));
                 Ok(())
             }
             AppPhase::Running => Err(StartError::AlreadyStarted),
@@ -43,46 +43,47 @@ impl Hub {
         }
     }
 
-    /// Takes back a start that can't go on. What was restored stays in the
+    /// Undoes a start that has failed. The restored jobs are dropped; their rows stay in the
     /// store.
     pub(crate) fn start_failed(&self) {
         if let Some(store) = &self.store {
             store.closed();
         }
         let left = {
-            let mut board = lock(&self.board);
-            if matches!(board.phase, AppPhase::Starting | AppPhase::Running) {
-                board.phase = AppPhase::New;
+            let mut main_shard = lock(&self.main_shard);
+            if matches!(main_shard.phase, AppPhase::Starting | AppPhase::Running) {
+                main_shard.phase = AppPhase::New;
                 self.side_shards.set_phase(AppPhase::New);
             }
             self.left_count.store(0, Ordering::SeqCst);
             let others = self.side_shards.iter();
             (
-                std::mem::take(&mut board.catch_up),
-                board.dispatcher.take(),
-                board.table.take_all(),
+                std::mem::take(&mut main_shard.catch_up),
+                main_shard.dispatcher.take(),
+                main_shard.table.take_all(),
                 others
                     .map(|other| lock(other).table.take_all())
                     .collect::<Vec<_>>(),
-                std::mem::take(&mut board.unresolved),
+                std::mem::take(&mut main_shard.unresolved),
             )
         };
         drop_catching_panic(left);
     }
 
-    /// Nothing new starts from here on: what has not run is cancelled, what
-    /// runs is asked to end. When it returns, that is done, whoever began it.
+    /// Begins the stop: no attempt starts after this. Jobs that wait are cancelled, or left
+    /// to the next process; running attempts are requested to stop. All of this is done when
+    /// the method returns, also if another thread does it at the same time.
     pub(crate) fn begin_stop(&self) {
         {
-            let mut board = lock(&self.board);
-            if board.phase == AppPhase::Stopped {
+            let mut main_shard = lock(&self.main_shard);
+            if main_shard.phase == AppPhase::Stopped {
                 return;
             }
-            board.phase = AppPhase::Stopping;
+            main_shard.phase = AppPhase::Stopping;
             self.set_stopping(true);
             self.side_shards.set_phase(AppPhase::Stopping);
         }
-        // No job enters any more, so there will be no more slots.
+        // In this phase no job enters a table, so there will be no more slots.
         let mut next = Some(Cursor::default());
         while let Some(cursor) = next {
             let (jobs, then) = self.jobs_from(cursor, AT_A_TIME);
@@ -93,28 +94,28 @@ impl Hub {
         }
     }
 
-    /// The end, after [`begin_stop`](Hub::begin_stop): whoever still waits is let
-    /// go. Gives what runs on, to each who asks.
+    /// Ends the stop, after [`begin_stop`](Hub::begin_stop): closes the store and ends all
+    /// waits. Returns the jobs that are still running, also if it is called again.
     pub(crate) fn end_stop(&self) -> Vec<(JobId, JobStatus)> {
-        // Held until the list is there: who stops it at the same time waits for it here.
+        // Locked until the list is complete: another thread that stops the app waits here.
         let mut left_running = lock(&self.left_running);
         let (left, waiting, dispatcher, tasks) = {
-            let mut board = lock(&self.board);
-            board.phase = AppPhase::Stopped;
+            let mut main_shard = lock(&self.main_shard);
+            main_shard.phase = AppPhase::Stopped;
             self.side_shards.set_phase(AppPhase::Stopped);
             let others = self.side_shards.iter();
             let others = others.map(|other| lock(other).table.take_all());
             let left = (
-                std::iter::once(board.table.take_all())
+                std::iter::once(main_shard.table.take_all())
                     .chain(others)
                     .collect::<Vec<_>>(),
-                std::mem::take(&mut board.catch_up),
-                board.dispatcher.take(),
-                std::mem::take(&mut board.tasks),
+                std::mem::take(&mut main_shard.catch_up),
+                main_shard.dispatcher.take(),
+                std::mem::take(&mut main_shard.tasks),
             );
-            // Before the look at who waits: see `StatusCell::announce_waiter`. And
-            // under this lock, which the timer's thread takes on its way to sleep: if
-            // that was before, its handle is there and it will be woken below.
+            // Set before the waiters are read: see `StatusCell::announce_waiter`. And set
+            // under this lock, which the timer thread takes before it sleeps: if it took the
+            // lock before, its handle is set, and it is woken below.
             self.has_stopped.store(true, Ordering::SeqCst);
             left
         };
@@ -124,7 +125,7 @@ impl Hub {
                 .map(|job| job.core())
         };
         for core in cores() {
-            // A durable job that waits is none: another process goes on with it.
+            // A durable job that waits is not in the list: it is left to the next process.
             let status = core.status.get();
             if status == JobStatus::Running {
                 left_running.push((core.id.clone(), status));
@@ -141,8 +142,8 @@ impl Hub {
         }
         notify_all(&self.changed);
         self.wake_timer();
-        // These may be the last holders of values, functions and threads that
-        // are foreign: not under the lock.
+        // These may hold the last references to values and functions of users, so that
+        // they are dropped without a lock.
         drop_catching_panic((left, waiting));
         if let Some(dispatcher) = dispatcher {
             dispatcher.close();
@@ -155,25 +156,24 @@ impl Hub {
         self.has_stopped.load(Ordering::SeqCst)
     }
 
-    /// Notified whenever [`has_stopped`](Hub::has_stopped),
-    /// [`is_idle`](Hub::is_idle) or
+    /// Notified when [`has_stopped`](Hub::has_stopped), [`is_idle`](Hub::is_idle) or
     /// [`is_timer_running`](Hub::is_timer_running) may have changed.
     pub(crate) fn changed(&self) -> &Signal {
         &self.changed
     }
 
-    /// Whether no job is live, or is left to another process, and the store knows
-    /// of it all.
+    /// Whether a shutdown is complete: no job is live, except those that are left to the
+    /// next process, and the store has nothing left to try.
     pub(crate) fn is_idle(&self) -> bool {
         self.has_no_live_jobs() && self.store.as_ref().is_none_or(Store::is_idle)
     }
 
-    /// Whether the store has nothing more to do.
+    /// Whether the store is closed; also `true` if the app has none.
     pub(crate) fn is_store_closed(&self) -> bool {
         self.store.as_ref().is_none_or(Store::is_closed)
     }
 
-    /// Once no lock is held, for whoever has queued a change.
+    /// Wakes the writer, after a message was sent to it. The caller holds no lock.
     pub(crate) fn wake_writer(&self) {
         if let Some(store) = &self.store {
             store.wake_writer();

@@ -1,7 +1,7 @@
-//! Loading of stored jobs, of which some are unresolved.
+//! Loads stored jobs. Those that no task can run become unresolved jobs.
 
 use crate::engine::app_phase::AppPhase;
-use crate::engine::hub::{Board, Hub, Live, make_room, needs_room};
+use crate::engine::hub::{Hub, Live, MainShard, make_room, needs_room};
 use crate::engine::task_registry::{Restore, Restored, Unresolved};
 use crate::job::record::{JobRecord, RECORD_VERSION};
 use crate::registry::table::Wake;
@@ -19,36 +19,40 @@ use crate::value::id::JobId;
 use crate::value::status::JobStatus;
 use crate::value::time_units::{Due, Now};
 
-/// Where a record comes from.
+/// Where a record was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Found {
+    /// In the store.
     Loaded,
-    /// It was loaded before, and no task could run it.
+    /// Among the unresolved jobs.
     Waiting,
 }
 
 impl Hub {
-    /// Enters a task under its name and its aliases, and picks up the stored
-    /// jobs that have waited for it.
+    /// Registers a task under its name and its aliases, and restores the unresolved jobs of
+    /// these names.
     pub(crate) fn register(
         &self,
         names: &[Arc<str>],
         task: &Arc<impl Restore + 'static>,
     ) -> Result<(), RegisterError> {
         let waiting = {
-            let mut board = lock(&self.board);
-            if board.phase == AppPhase::Stopping || board.phase == AppPhase::Stopped {
+            let mut main_shard = lock(&self.main_shard);
+            if main_shard.phase == AppPhase::Stopping || main_shard.phase == AppPhase::Stopped {
                 return Err(RegisterError::Stopped);
             }
-            if let Some(name) = names.iter().find(|name| board.tasks.contains_key(*name)) {
+            if let Some(name) = names
+                .iter()
+                .find(|name| main_shard.tasks.contains_key(*name))
+            {
                 return Err(RegisterError::DuplicateTask {
                     name: name.to_string(),
                 });
             }
             for name in names {
-                board.tasks.insert(name.clone(), task.clone());
+                main_shard.tasks.insert(name.clone(), task.clone());
             }
-            board.waiting_for(names)
+            main_shard.waiting_for(names)
         };
         for record in waiting {
             self.restore(Box::new(record), Found::Waiting);
@@ -58,7 +62,8 @@ impl Hub {
         Ok(())
     }
 
-    /// Takes in what the store has loaded. `false` when an app can hold no more.
+    /// Restores a job that the store has loaded, or keeps it as unresolved. Returns `false`
+    /// if the app has no free slot.
     pub(crate) fn load(&self, loaded: Loaded) -> bool {
         match loaded {
             Loaded::Job(record) => self.restore(record, Found::Loaded),
@@ -83,31 +88,32 @@ impl Hub {
         };
         {
             {
-                let mut board = lock(&self.board);
-                board.table.ids_after(&id);
-                board.unresolved.insert(id, unresolved);
+                let mut main_shard = lock(&self.main_shard);
+                main_shard.table.ids_after(&id);
+                main_shard.unresolved.insert(id, unresolved);
                 true
             }
         }
     }
 
-    /// Makes a job of a record, or keeps that for later.
+    /// Makes a job of a record, or keeps the record as unresolved. Returns `false` if the app
+    /// has no free slot.
     fn restore(&self, record: Box<JobRecord>, found: Found) -> bool {
         let task = {
-            let mut board = lock(&self.board);
-            board.table.ids_after(&record.id);
-            match board.tasks.get(&*record.task) {
+            let mut main_shard = lock(&self.main_shard);
+            main_shard.table.ids_after(&record.id);
+            match main_shard.tasks.get(&*record.task) {
                 Some(task) => task.clone(),
-                // In one step with the look: whoever registers it later sees
-                // what waits for it.
+                // Under the lock of the look-up, so that a later registration of the task
+                // finds the record.
                 None => {
-                    board.keep(record, UnresolvedReason::UnknownTask);
+                    main_shard.keep(record, UnresolvedReason::UnknownTask);
                     return true;
                 }
             }
         };
-        // A step of the wall clock that it does not know of yet might as well come after
-        // this.
+        // The cached time may miss a step of the wall clock. The driver notices the step
+        // and corrects the job, as if the step had come after this.
         let now = self.clock.cached_now();
         match task.restore(&record, now) {
             Ok(Restored::Job {
@@ -117,8 +123,8 @@ impl Hub {
             }) => self.enter(record, found, (job, due, is_changed), now),
             Ok(Restored::Lost { id, status }) => {
                 {
-                    let mut board = lock(&self.board);
-                    let has_waited = board.unresolved.remove(&id).is_some();
+                    let mut main_shard = lock(&self.main_shard);
+                    let has_waited = main_shard.unresolved.remove(&id).is_some();
                     if found == Found::Waiting && !has_waited {
                         return true;
                     }
@@ -128,9 +134,9 @@ impl Hub {
                 true
             }
             Err(reason) => {
-                let mut board = lock(&self.board);
-                if found == Found::Loaded || board.unresolved.contains_key(&record.id) {
-                    board.keep(record, reason);
+                let mut main_shard = lock(&self.main_shard);
+                if found == Found::Loaded || main_shard.unresolved.contains_key(&record.id) {
+                    main_shard.keep(record, reason);
                 }
                 true
             }
@@ -145,21 +151,21 @@ impl Hub {
         now: Now,
     ) -> bool {
         let (wake, needs_room) = {
-            let mut board = lock(&self.board);
-            if matches!(board.phase, AppPhase::Stopping | AppPhase::Stopped) {
+            let mut main_shard = lock(&self.main_shard);
+            if matches!(main_shard.phase, AppPhase::Stopping | AppPhase::Stopped) {
                 return true;
             }
-            let has_waited =
-                !board.unresolved.is_empty() && board.unresolved.remove(&record.id).is_some();
-            // It was discarded in the meantime; or the store has it twice, which
-            // it says it does not.
+            let has_waited = !main_shard.unresolved.is_empty()
+                && main_shard.unresolved.remove(&record.id).is_some();
+            // The record was discarded in the meantime, or the store has loaded the id twice,
+            // which the contract of a store does not allow.
             let is_gone = found == Found::Waiting && !has_waited;
-            if is_gone || board.contains(&record.id, &self.side_shards) {
+            if is_gone || main_shard.contains(&record.id, &self.side_shards) {
                 return true;
             }
-            let by_hint = board.table.allocate_slot_of(&record.id);
-            let Some(slot) = by_hint.or_else(|| board.table.allocate_slot()) else {
-                board.keep(
+            let by_hint = main_shard.table.allocate_slot_of(&record.id);
+            let Some(slot) = by_hint.or_else(|| main_shard.table.allocate_slot()) else {
+                main_shard.keep(
                     record,
                     UnresolvedReason::Unreadable("the app is full".into()),
                 );
@@ -176,14 +182,14 @@ impl Hub {
             }
             let is_due = due.is_some_and(|due| due.is_reached(now));
             if is_due {
-                board.catch_up.found(job.clone());
+                main_shard.catch_up.found(job.clone());
             }
-            board.table.insert(slot, job);
+            main_shard.table.insert(slot, job);
             let wake = match due {
-                Some(due) if !is_due => board.table.arm(slot, due, KeyKind::Decide, now),
+                Some(due) if !is_due => main_shard.table.arm(slot, due, KeyKind::Decide, now),
                 _ => Wake::No,
             };
-            (wake, needs_room(&board.table, slot))
+            (wake, needs_room(&main_shard.table, slot))
         };
         self.wake(wake);
         self.events.deliver();
@@ -195,7 +201,7 @@ impl Hub {
 
     fn send(&self, message: Message) {
         if let Some(store) = &self.store {
-            // If it is closed, the next process does the same again.
+            // If the store is closed, the next process restores the job again.
             let _ = store.send(message);
         }
     }
@@ -214,7 +220,7 @@ impl Hub {
 
     /// The stored jobs that no task can run, by id.
     pub(crate) fn unresolved(&self) -> Vec<UnresolvedJob> {
-        let mut jobs: Vec<_> = lock(&self.board)
+        let mut jobs: Vec<_> = lock(&self.main_shard)
             .unresolved
             .iter()
             .map(|(id, unresolved)| UnresolvedJob {
@@ -228,10 +234,10 @@ impl Hub {
     }
 
     pub(crate) fn unresolved_count(&self) -> usize {
-        lock(&self.board).unresolved.len()
+        lock(&self.main_shard).unresolved.len()
     }
 
-    /// Has the store forget a job that no task can run. `None` when there is no
+    /// Removes an unresolved job. Returns the reply of the store, or `None` if there is no
     /// such job.
     pub(crate) fn discard(&self, id: &JobId) -> Option<Arc<Reply<Result<(), StorageError>>>> {
         let store = self.store.as_ref()?;
@@ -241,15 +247,15 @@ impl Hub {
             waiter: Some(reply.clone()),
         };
         let sent = {
-            let mut board = lock(&self.board);
-            if board.contains(id, &self.side_shards) {
-                // Its task is about to replace it.
+            let mut main_shard = lock(&self.main_shard);
+            if main_shard.contains(id, &self.side_shards) {
+                // A new job of its task is about to replace it.
                 return None;
             }
-            let unresolved = board.unresolved.remove(id)?;
-            // Under the lock: whoever takes the id comes after it.
+            let unresolved = main_shard.unresolved.remove(id)?;
+            // Sent under the lock, so that a new job with this id is committed after it.
             let sent = store.send(message);
-            drop(board);
+            drop(main_shard);
             drop(unresolved);
             sent
         };
@@ -261,21 +267,22 @@ impl Hub {
     }
 }
 
-impl Board {
+impl MainShard {
     fn keep(&mut self, record: Box<JobRecord>, reason: UnresolvedReason) {
         let id = record.id.clone();
         self.unresolved.insert(id, Unresolved::of(record, reason));
     }
 
-    /// The records that wait for a task of these names. They stay here until they
-    /// are jobs, so that nobody takes their ids.
+    /// The records of the unresolved jobs of these tasks. They stay unresolved until they
+    /// are jobs, so that no other job takes their ids.
     fn waiting_for(&self, names: &[Arc<str>]) -> Vec<JobRecord> {
         let unresolved = self.unresolved.values();
         let mut records: Vec<_> = unresolved
             .filter(|unresolved| unresolved.is_of(names))
             .filter_map(|unresolved| unresolved.record.as_deref().cloned())
             .collect();
-        // In the order of scheduling, as far as ids tell; the same each time.
+        // Sorted by id, so that the order does not depend on the hash map. Generated ids
+        // sort by the time of scheduling.
         records.sort_by(|left, right| left.id.cmp(&right.id));
         records
     }

@@ -306,6 +306,6 @@ where
         }
         drop(self.reply);
         drop(self.job);
-        crate::job::live_job::JobView::let_go(job);
+        crate::job::live_job::JobView::drop_safely(job);
     }
 }

@@ -7,7 +7,7 @@ use crate::job::record::JobRecord;
 use crate::job::row;
 use crate::sync::panics::{catch_panic, drop_catching_panic};
 use crate::sync::primitives::Arc;
-use crate::value::app_clock::Look;
+use crate::value::app_clock::ClockPrecision;
 use crate::value::error::UnresolvedReason;
 use crate::value::time_units::Now;
 
@@ -45,7 +45,7 @@ where
         let mut job = JobState::of(self, None, life);
         job.core.id = record.id.clone();
         job.core.is_named = true;
-        job.core.look = Look::Exact;
+        job.core.precision = ClockPrecision::Exact;
         Ok(Restored::Job {
             job: Arc::new(job),
             due,

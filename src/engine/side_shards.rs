@@ -1,8 +1,9 @@
 //! [`SideShards`]: the tables of live jobs beside the main one.
 //!
-//! They let threads that schedule at the same time not wait for each other. A job in
-//! memory without a name goes into the table of its thread and stays there. All other jobs
-//! go into the main table, which can check ids. The low bits of a slot number its table.
+//! With them, threads that schedule at the same time do not wait for each other. A job in
+//! memory without an id of the user is entered into the table of the thread that schedules
+//! it. All other jobs are entered into the main table, under whose lock ids are checked. The
+//! low bits of a slot are the number of its table.
 
 use std::cell::Cell;
 
@@ -14,19 +15,20 @@ use crate::registry::table::Table;
 use crate::sync::cache_padded::CachePadded;
 use crate::sync::primitives::{Arc, Mutex, Ordering, StaticAtomicU32, lock};
 
-/// The tables beside the board's.
+/// The tables beside the main table.
 pub(crate) struct SideShards {
     pub(crate) tables: Box<[CachePadded<Mutex<SideShard>>]>,
     pub(crate) bits: u32,
 }
 
 pub(crate) struct SideShard {
-    /// The board's phase: set under both locks.
+    /// A copy of the phase in the main shard. It is written under both locks.
     pub(crate) phase: AppPhase,
     pub(crate) table: Table<Arc<dyn LiveJob>>,
 }
 
-/// More threads than this do not schedule at the same time.
+/// The largest number of tables, with the main table. More threads are not expected to
+/// schedule at the same time.
 const MOST_TABLES: usize = 8;
 
 impl SideShards {
@@ -51,11 +53,12 @@ impl SideShards {
         (Self { tables, bits }, first)
     }
 
+    /// The number of the table of a slot; 0 is the main table.
     pub(crate) fn table_of(&self, slot: u32) -> usize {
         (slot & ((1 << self.bits) - 1)) as usize
     }
 
-    /// The table of this thread; `None` for the board's.
+    /// The table of this thread; `None` if it is the main table.
     #[inline]
     pub(crate) fn of_this_thread(&self) -> Option<&Mutex<SideShard>> {
         static THREADS: StaticAtomicU32 = StaticAtomicU32::new(0);
@@ -80,7 +83,7 @@ impl SideShards {
         self.tables.iter().map(|table| &table.0)
     }
 
-    /// By whoever holds the board.
+    /// Sets the phase of all side shards. The caller holds the lock of the main shard.
     pub(crate) fn set_phase(&self, phase: AppPhase) {
         for other in self.iter() {
             lock(other).phase = phase;
@@ -88,7 +91,7 @@ impl SideShards {
     }
 }
 
-/// How far a walk through all tables has come.
+/// A position in an iteration over the slots of all tables.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Cursor {
     pub(crate) table: usize,

@@ -4,7 +4,7 @@ use crate::engine::job_state::{AfterLock, JobState};
 use crate::job::live_job::{JobView, PulledChange, PulledRow, Settled, StoredJob};
 use crate::job::sync_state::{CommitOutcome, Known, RowChange};
 use crate::sync::primitives::Arc;
-use crate::value::app_clock::Look;
+use crate::value::app_clock::ClockPrecision;
 use crate::value::id::JobId;
 
 impl<A, R> StoredJob for JobState<A, R>
@@ -37,7 +37,7 @@ where
 
     fn settle(&self, pulled: u64, outcome: CommitOutcome<'_>, may_end: bool) -> Settled {
         let (mut state, now) =
-            self.lock_with_time(|state| Look::exact_if(state.life.may_be_armed()));
+            self.lock_with_time(|state| ClockPrecision::exact_if(state.life.may_be_armed()));
         let waiters = state.life.tried(pulled, outcome);
         let mut after = AfterLock::default();
         let is_ended = state.life.phase().is_ended();
@@ -72,7 +72,7 @@ where
         self.lock().life.inherit_row(known);
     }
 
-    fn let_go_of_row(self: Arc<Self>) {
-        self.let_go();
+    fn drop_row_safely(self: Arc<Self>) {
+        self.drop_safely();
     }
 }

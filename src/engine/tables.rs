@@ -1,19 +1,20 @@
-//! The tables of live jobs of one app, as one.
+//! [`Tables`]: access to all tables of live jobs of one app.
 
-use crate::engine::hub::{Board, Hub, Live};
+use crate::engine::hub::{Hub, Live, MainShard};
 use crate::engine::side_shards::{Cursor, SideShard};
 use crate::registry::table::Table;
 use crate::sync::primitives::{MutexGuard, lock};
 use crate::timer::inbox::Inbox;
 use crate::timer::key::MAX_SLOTS;
 
-/// One of the tables, locked.
+/// A locked table.
 enum Held<'a> {
-    Board(MutexGuard<'a, Board>),
+    Main(MutexGuard<'a, MainShard>),
     Side(MutexGuard<'a, SideShard>),
 }
 
-/// Goes from table to table, as slots ask for it, and holds one at a time.
+/// Locks the table of a slot when it is needed. At most one table is locked at a time, and it
+/// stays locked until another is needed.
 pub(crate) struct Tables<'a> {
     hub: &'a Hub,
     held: Option<(usize, Held<'a>)>,
@@ -26,28 +27,29 @@ impl Tables<'_> {
         self.numbered(number)
     }
 
+    /// The table with this number; 0 is the main table.
     pub(crate) fn numbered(&mut self, number: usize) -> &mut Table<Live> {
         let held = match self.held.take() {
             Some((held, table)) if held == number => table,
-            // Let go of before another is locked.
+            // Unlocked before the next is locked.
             before => {
                 drop(before);
                 let other = number.checked_sub(1);
                 match other.and_then(|other| self.hub.side_shards.tables.get(other)) {
                     Some(other) => Held::Side(lock(other)),
-                    None => Held::Board(lock(&self.hub.board)),
+                    None => Held::Main(lock(&self.hub.main_shard)),
                 }
             }
         };
         match &mut self.held.insert((number, held)).1 {
-            Held::Board(board) => &mut board.table,
+            Held::Main(main_shard) => &mut main_shard.table,
             Held::Side(other) => &mut other.table,
         }
     }
 }
 
 impl Hub {
-    /// The live jobs in so many slots from here on, and where to go on.
+    /// Returns the live jobs in the next `count` slots of a table, and the cursor after them.
     pub(crate) fn jobs_from(&self, from: Cursor, count: usize) -> (Vec<Live>, Option<Cursor>) {
         let Cursor {
             table: number,
@@ -81,7 +83,7 @@ impl Hub {
         }
     }
 
-    /// How many jobs can be restored: as many as the board's table has slots.
+    /// The number of slots that a table can have. All restored jobs are in the main table.
     pub(crate) fn most_in_a_table(&self) -> usize {
         MAX_SLOTS >> self.side_shards.bits
     }
@@ -90,20 +92,21 @@ impl Hub {
         self.side_shards.tables.len() + 1
     }
 
-    /// Swaps the new keys of each table for an empty list, of all tables at once: else a
-    /// job could be overtaken by one that another thread scheduled after it.
+    /// Swaps the inbox of each table for an empty one. All tables are locked at the same
+    /// time: otherwise a key could be collected before the key of a job that was scheduled
+    /// earlier in another table.
     pub(crate) fn swap_inboxes(&self, empty: &mut Vec<Inbox>) {
         empty.resize_with(self.table_count(), Inbox::with_room);
-        let mut board = lock(&self.board);
+        let mut main_shard = lock(&self.main_shard);
         let mut others: Vec<_> = self.side_shards.iter().map(lock).collect();
         let others = others.iter_mut().map(|other| &mut other.table);
-        let tables = std::iter::once(&mut board.table).chain(others);
+        let tables = std::iter::once(&mut main_shard.table).chain(others);
         for (table, empty) in tables.zip(empty) {
             table.swap_inbox(empty);
         }
     }
 
-    /// Visits each table in turn.
+    /// Calls `visit` with each table, one lock at a time.
     pub(crate) fn each_table(&self, mut visit: impl FnMut(&mut Table<Live>)) {
         let mut tables = self.tables();
         (0..self.table_count()).for_each(|number| visit(tables.numbered(number)));

@@ -11,11 +11,11 @@ use crate::value::time_units::to_nanos;
 
 const THREAD_NAME: &str = "jobber-timer";
 
-/// The default of the builder's `wake_gap`: the longest time that a wake-up is put off so
+/// The default of the builder's `coalescing_window`: the longest time that a wake-up is put off so
 /// that one wake-up serves several due times.
 pub(crate) const DEFAULT_WAKE_GAP: Duration = Duration::from_micros(250);
 
-/// The longest `wake_gap` that the builder accepts.
+/// The longest `coalescing_window` that the builder accepts.
 pub(crate) const MAX_WAKE_GAP: Duration = Duration::from_secs(1);
 
 /// Starts the timer's thread.
@@ -43,7 +43,7 @@ fn run(hub: Arc<Hub>, mut driver: Driver) {
     hub.set_timer(thread::current());
     hub.clock
         .watch(Waker::from(Arc::new(Unpark(thread::current()))));
-    let gap = to_nanos(hub.wake_gap).unwrap_or(i64::MAX);
+    let gap = to_nanos(hub.coalescing_window).unwrap_or(i64::MAX);
     // After something was due, the thread does not look before the gap is over. All that
     // comes due in the gap starts together at its end.
     let mut not_before = i64::MIN;

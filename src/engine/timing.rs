@@ -1,4 +1,4 @@
-//! What the timer needs of the hub.
+//! The methods of [`Hub`] that the timer calls.
 
 use crate::engine::hub::{Hub, Live};
 use crate::registry::table::Wake;
@@ -7,14 +7,13 @@ use crate::sync::primitives::{Ordering, thread, thread::Thread};
 use crate::timer::key::{Key, Tag};
 
 impl Hub {
-    // The timer's thread.
-
     pub(crate) fn timer_starts(&self) {
         self.is_timer_running.store(true, Ordering::SeqCst);
     }
 
-    /// By the thread itself, before its first look at the inbox: whoever finds
-    /// no thread to wake has left nothing that it could miss.
+    /// Sets the thread that is woken. The timer thread calls this before it reads the
+    /// inboxes for the first time: if another thread finds no thread to wake, its key is
+    /// read then.
     pub(crate) fn set_timer(&self, thread: Thread) {
         let _ = self.timer.set(thread);
     }
@@ -47,9 +46,7 @@ impl Hub {
         }
     }
 
-    // For the driver.
-
-    /// The jobs that these keys, which have come due, stand for.
+    /// Takes the jobs of these due keys. Dead keys are left out.
     pub(crate) fn take_due(&self, keys: &mut Vec<Key>, jobs: &mut Vec<Live>) {
         let mut tables = self.tables();
         for tag in keys.drain(..).map(Key::tag) {
@@ -57,7 +54,7 @@ impl Hub {
         }
     }
 
-    /// The timer leaves these keys, which have come due, to the dispatcher.
+    /// Counts these due keys as handed over to the dispatcher.
     pub(crate) fn hand_over(&self, keys: &[Key]) {
         let mut tables = self.tables();
         let slot = |key: &Key| key.tag().slot();
@@ -68,13 +65,14 @@ impl Hub {
         }
     }
 
-    /// Whether dead keys outnumber the living, where a sweep can find them.
+    /// Whether there are enough dead keys for a sweep.
     pub(crate) fn is_sweep_due(&self) -> bool {
         let (dead, allowed) = self.count_dead();
         dead > allowed
     }
 
-    /// How many dead keys there are, and how many there may be before a sweep is due.
+    /// The number of dead keys in all tables, and the number that is allowed before a sweep
+    /// is due.
     fn count_dead(&self) -> (usize, usize) {
         let mut sum = (0, 0);
         self.each_table(|table| {
@@ -84,8 +82,8 @@ impl Hub {
         sum
     }
 
-    /// Whether a slot waits for this key; if not, the caller takes it out of the
-    /// heap.
+    /// Whether a slot waits for this key. If not, the key is counted as removed, and the
+    /// caller must remove it from the queue.
     pub(crate) fn keep_key(&self, tag: Tag) -> bool {
         let mut tables = self.tables();
         let table = tables.of(tag.slot());
@@ -96,11 +94,11 @@ impl Hub {
         is_alive
     }
 
-    /// Gives back a little of the memory that is not needed, and whether it did.
+    /// Frees a part of the memory that is not needed. Returns whether there was any.
     pub(crate) fn free_memory(&self) -> bool {
         (0..self.table_count()).any(|number| {
             let freed = self.tables().numbered(number).free_memory();
-            // Dropped here, without the lock.
+            // Dropped here, when the table is not locked any more.
             freed.is_some()
         })
     }
@@ -109,8 +107,8 @@ impl Hub {
         self.tables().of(tag.slot()).is_alive(tag)
     }
 
-    /// Runs a step of a sweep, which asks whether a key is alive, and takes those out
-    /// that are not.
+    /// Calls `step` with a function that returns whether a key is alive. `step` must remove
+    /// the keys that are not.
     pub(crate) fn sweep(&self, step: impl FnOnce(&mut dyn FnMut(Tag) -> bool)) {
         let mut tables = self.tables();
         step(&mut |tag| {
@@ -123,14 +121,16 @@ impl Hub {
         });
     }
 
+    /// Prepares the tables for the sleep of the timer, so that an earlier key wakes it.
+    /// Returns `false` if there is work for the timer already.
     pub(crate) fn fall_asleep(&self, until: i64, not_before: i64) -> bool {
         let (dead, allowed) = self.count_dead();
         if dead > allowed {
             return false;
         }
-        // Each table has its share of what is still allowed, and wakes the timer when
-        // it has used that up. Those of one that die before it has its share are not
-        // counted against it, and so all are counted once more at the end.
+        // Each table gets a share of the dead keys that are still allowed, and wakes the
+        // timer when it has used up its share. A key that dies in a table before the table
+        // has its share is not counted against it, so all are counted again at the end.
         let share = (allowed - dead).div_ceil(self.table_count());
         (0..self.table_count()).all(|number| {
             let mut tables = self.tables();

@@ -79,14 +79,14 @@ where
         cancelling::cancel(self, how)
     }
 
-    fn let_go(self: Arc<Self>) {
+    fn drop_safely(self: Arc<Self>) {
         if Arc::strong_count(&self) == 1 {
-            // Not through the task: that would be the last to have the function, and
-            // drop it here.
+            // The hub is cloned, not the task: a clone of the task could become the last
+            // reference to its function, and would drop it on this thread.
             let hub = self.task.hub.clone();
             hub.drop_on_executor(Box::new(self));
         } else {
-            // Another holder may let go of it first.
+            // The other references may be gone by now, so that this drops the job.
             drop_catching_panic(self);
         }
     }

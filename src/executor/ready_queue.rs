@@ -28,7 +28,7 @@ impl ReadyJob {
     pub(crate) fn fire(self, now: Now) -> Option<Arc<dyn LiveJob>> {
         if !self.is_fired && self.job.on_timer(now) != Fired::Start {
             // This may be the timer's thread, which must not drop a user's value.
-            self.job.let_go();
+            self.job.drop_safely();
             return None;
         }
         Some(self.job)

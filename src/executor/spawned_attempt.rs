@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use crate::job::live_job::{Attempt, Body, Exit, Fired};
 use crate::job::live_job::{AttemptFailure, LiveJob};
-use crate::job::stop::Killed;
+use crate::job::stop::ForceStopped;
 use crate::sync::panics::catch_panic;
 use crate::sync::primitives::Arc;
 use crate::sync::waiter::{Condition, Waiter};
@@ -36,7 +36,7 @@ struct Running {
     /// The body was ready, and has reported its result to the job.
     has_reported: bool,
     /// Made when the body is pending for the first time.
-    force_stop: Option<Waiter<Killed>>,
+    force_stop: Option<Waiter<ForceStopped>>,
 }
 
 impl SpawnedAttempt {
@@ -121,7 +121,7 @@ impl Running {
                 let attempt = self.attempt;
                 let force_stop = self
                     .force_stop
-                    .get_or_insert_with(|| Waiter::new(Killed(job.control(attempt))));
+                    .get_or_insert_with(|| Waiter::new(ForceStopped(job.control(attempt))));
                 Pin::new(force_stop).poll(cx).map(|()| Exit::Done)
             }
         }

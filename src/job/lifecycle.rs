@@ -97,7 +97,7 @@ pub(crate) enum CatchUp {
     HasTurn,
 }
 
-/// What an attempt is told at its start.
+/// What an attempt knows of itself: `begin` returns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Begun {
     /// Tells the attempt from all others of the job.

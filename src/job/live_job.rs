@@ -15,7 +15,7 @@ use crate::job::stop::Control;
 use crate::job::sync_state::{CommitOutcome, CommitWaiter, Known};
 use crate::registry::table::TableEntry;
 use crate::sync::primitives::{Arc, Event};
-use crate::value::app_clock::Look;
+use crate::value::app_clock::ClockPrecision;
 use crate::value::id::JobId;
 use crate::value::run::Run;
 use crate::value::shared_state::StateMap;
@@ -29,9 +29,9 @@ pub(crate) struct JobCore {
     pub(crate) slot: u32,
     /// The id does not name the slot, so that the table has it in an index.
     pub(crate) is_named: bool,
-    /// How exactly the start and the end of an attempt have to know the time, as
-    /// foreseen when the job was made.
-    pub(crate) look: Look,
+    /// The precision with which the start and the end of an attempt read the clocks. It is
+    /// an estimate from when the job was made; more may turn out to be needed.
+    pub(crate) precision: ClockPrecision,
     pub(crate) status: StatusCell,
     /// Notified when the job is done, when a run of it has ended, and when its app has
     /// stopped.
@@ -46,7 +46,7 @@ impl JobCore {
             id: JobId::generated(0, 0, 0),
             slot: 0,
             is_named: false,
-            look: Look::None,
+            precision: ClockPrecision::Unread,
             status: StatusCell::new(),
             changed: Event::new(),
         }
@@ -75,9 +75,9 @@ pub(crate) trait JobView: Send + Sync {
     fn result(&self, place: &mut dyn Any);
     /// Cancels the job, if it can be cancelled.
     fn cancel(&self, how: Cancelling) -> Cancelled;
-    /// Drops what may be the last reference to this job where values of users may be
-    /// dropped.
-    fn let_go(self: Arc<Self>);
+    /// Drops this reference. If it may be the last one, the job is dropped on the executor,
+    /// because it holds values of users.
+    fn drop_safely(self: Arc<Self>);
 }
 
 /// How a job is cancelled.
@@ -197,9 +197,9 @@ pub(crate) trait StoredJob: Send + Sync {
     fn mark_unknown(&self, outcome: CommitOutcome<'_>);
     /// A predecessor of the same id leaves this to be known of the row.
     fn inherit_row(&self, known: Known);
-    /// Drops what may be the last reference to this job where values of users may be
-    /// dropped.
-    fn let_go_of_row(self: Arc<Self>);
+    /// Drops this reference. If it may be the last one, the job is dropped on the executor,
+    /// because it holds values of users.
+    fn drop_row_safely(self: Arc<Self>);
 }
 
 /// The row of a job at one version, as the change that makes the store agree.

@@ -65,7 +65,7 @@ pub(crate) enum Event {
     Void,
 }
 
-/// What a transition asks for, besides the new phase.
+/// What a transition requires in addition to the new phase.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Effects {
     /// The row of a durable job changes, or may change.
@@ -75,14 +75,14 @@ pub(crate) struct Effects {
     /// The job leaves the table of live jobs.
     pub(crate) leaves: bool,
     /// The running attempt is stopped by force.
-    pub(crate) kills: bool,
+    pub(crate) force_stops: bool,
 }
 
 const NONE: Effects = Effects {
     changes_row: false,
     arms: false,
     leaves: false,
-    kills: false,
+    force_stops: false,
 };
 const ROW: Effects = Effects {
     changes_row: true,
@@ -93,7 +93,10 @@ const END: Effects = Effects {
     leaves: true,
     ..ROW
 };
-const KILL: Effects = Effects { kills: true, ..END };
+const FORCE_STOP: Effects = Effects {
+    force_stops: true,
+    ..END
+};
 
 /// The state machine: the phase after an event, with what it asks for. `None` if the
 /// event does not apply to a job in this phase.
@@ -118,7 +121,7 @@ pub(crate) fn transition(phase: Phase, event: Event) -> Option<(Phase, Effects)>
 
         (Waiting | Ready | Starting, Cancel | Abort) => (Ended(JobStatus::Cancelled), END),
         (Running, Cancel) => (Cancelling, ROW),
-        (Running | Cancelling, Abort) => (Ended(JobStatus::Cancelled), KILL),
+        (Running | Cancelling, Abort) => (Ended(JobStatus::Cancelled), FORCE_STOP),
 
         (Waiting | Ready, Stop { is_durable: true }) => (Waiting, NONE),
         (Starting, Stop { is_durable: true }) => (Waiting, ROW),
@@ -191,7 +194,7 @@ mod tests {
     /// The whole table. A row is an event, a column a phase in the order of `PHASES`:
     /// the letter is the phase after (`-`: the event does not apply), `+` a changed row,
     /// `t` an armed timer, `l` a job that leaves the table, `k` an attempt that is
-    /// killed.
+    /// stopped by force.
     const TABLE: &str = "
         Start          R      -      -      -      -      -
         PersistStart   S+     -      -      -      -      -
@@ -229,7 +232,7 @@ mod tests {
             (effects.changes_row, '+'),
             (effects.arms, 't'),
             (effects.leaves, 'l'),
-            (effects.kills, 'k'),
+            (effects.force_stops, 'k'),
         ];
         let flags = flags.iter().filter(|(is_set, _)| *is_set);
         std::iter::once(letter)

@@ -59,7 +59,7 @@ impl StopToken {
     /// }
     /// ```
     pub fn is_stop_requested(&self) -> bool {
-        self.0.stop.load(Ordering::Acquire) != GO
+        self.0.stop.load(Ordering::Acquire) != RUNNING
     }
 
     /// Waits until the attempt should end. `.await` it, or end it with
@@ -105,13 +105,13 @@ impl Future for Stopped {
     }
 }
 
-const GO: u8 = 0;
-/// The attempt should end. It may go on.
-const ASKED: u8 = 1;
-/// The attempt is over, and its future is to be dropped.
-const KILLED: u8 = 2;
+const RUNNING: u8 = 0;
+/// The attempt should end. Its future is still polled.
+const REQUESTED: u8 = 1;
+/// The attempt is over: its future is dropped at the next poll.
+const FORCED: u8 = 2;
 
-/// The cancellation state of one attempt. It is made when it is first needed.
+/// The cancellation state of one attempt. It is allocated when it is first needed.
 #[derive(Debug, Default)]
 pub(crate) struct Control {
     stop: AtomicU8,
@@ -119,25 +119,25 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    /// The state of an attempt that is over.
-    pub(crate) fn killed() -> Self {
+    /// The cancellation state of an attempt that is over.
+    pub(crate) fn stopped() -> Self {
         Self {
-            stop: AtomicU8::new(KILLED),
+            stop: AtomicU8::new(FORCED),
             changed: Event::new(),
         }
     }
 
-    pub(crate) fn ask(&self) {
-        self.raise(ASKED);
+    pub(crate) fn request_stop(&self) {
+        self.raise(REQUESTED);
     }
 
-    pub(crate) fn kill(&self) {
-        self.raise(KILLED);
+    pub(crate) fn force_stop(&self) {
+        self.raise(FORCED);
     }
 
-    pub(crate) fn is_killed(&self) -> bool {
+    pub(crate) fn is_force_stopped(&self) -> bool {
         // Acquire: pairs with the release in `raise`.
-        self.stop.load(Ordering::Acquire) == KILLED
+        self.stop.load(Ordering::Acquire) == FORCED
     }
 
     fn raise(&self, to: u8) {
@@ -154,7 +154,7 @@ impl Condition for StopRequested {
     type Output = ();
 
     fn ready(&self) -> Option<()> {
-        (self.0.stop.load(Ordering::Acquire) != GO).then_some(())
+        (self.0.stop.load(Ordering::Acquire) != RUNNING).then_some(())
     }
 
     fn event(&self) -> &Event {
@@ -162,15 +162,15 @@ impl Condition for StopRequested {
     }
 }
 
-/// True when the attempt is over.
+/// Ready when the attempt was stopped by force.
 #[derive(Debug)]
-pub(crate) struct Killed(pub(crate) Arc<Control>);
+pub(crate) struct ForceStopped(pub(crate) Arc<Control>);
 
-impl Condition for Killed {
+impl Condition for ForceStopped {
     type Output = ();
 
     fn ready(&self) -> Option<()> {
-        self.0.is_killed().then_some(())
+        self.0.is_force_stopped().then_some(())
     }
 
     fn event(&self) -> &Event {

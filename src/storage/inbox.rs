@@ -1,4 +1,4 @@
-//! [`Inbox`]: what the writer is told.
+//! [`Inbox`]: the messages that the writer has not taken.
 
 use crate::job::sync_state::CommitWaiter;
 use crate::storage::job_ref::JobRef;
@@ -7,7 +7,7 @@ use crate::sync::primitives::{Mutex, lock, thread::Thread};
 use crate::value::error::StorageError;
 use crate::value::id::JobId;
 
-/// What the writer is told.
+/// A message to the writer.
 pub(crate) enum Message {
     /// The row of this job has changed, or somebody waits for it.
     Changed(JobRef),

@@ -44,7 +44,7 @@ impl Deref for JobRef {
 impl Drop for JobRef {
     fn drop(&mut self) {
         if let Some(job) = self.0.take() {
-            job.let_go_of_row();
+            job.drop_row_safely();
         }
     }
 }

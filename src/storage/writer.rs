@@ -54,7 +54,7 @@ pub(crate) struct Writer {
 struct Slot {
     base: Base,
     proposals: VecDeque<Box<dyn Proposal>>,
-    /// Callers who wait until the row of a base that is no job is gone.
+    /// Callers who wait until the row is gone, if the base is not a job.
     waiters: Vec<CommitWaiter>,
     list: List,
     is_in_untried: bool,

@@ -9,17 +9,22 @@ use crate::value::time_units::{MonoNanos, Now, WallNanos, saturating_nanos};
 
 /// How precise a reading of the clocks must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Look {
-    /// The time is not used.
-    None,
-    /// The wall time is only shown to users: no decision depends on it.
-    ForShow,
+pub(crate) enum ClockPrecision {
+    /// No clock is read, because the time is not used.
+    Unread,
+    /// The wall time may be a millisecond old. It is only shown to users: no decision
+    /// depends on it.
+    Cached,
     Exact,
 }
 
-impl Look {
+impl ClockPrecision {
     pub(crate) fn exact_if(needed: bool) -> Self {
-        if needed { Look::Exact } else { Look::None }
+        if needed {
+            ClockPrecision::Exact
+        } else {
+            ClockPrecision::Unread
+        }
     }
 }
 
@@ -90,11 +95,11 @@ impl AppClock {
     }
 
     /// Reads the clocks with the given precision.
-    pub(crate) fn look(&self, look: Look) -> Now {
-        match look {
-            Look::None => Now::NEVER,
-            Look::ForShow => self.cached_now(),
-            Look::Exact => self.now(),
+    pub(crate) fn read(&self, precision: ClockPrecision) -> Now {
+        match precision {
+            ClockPrecision::Unread => Now::NEVER,
+            ClockPrecision::Cached => self.cached_now(),
+            ClockPrecision::Exact => self.now(),
         }
     }
 

@@ -270,8 +270,8 @@ fn shutdown_drops_the_functions_of_jobs_that_were_taken_from_the_queue_and_not_b
     delay_all(&other, SECOND, [(); 19])?;
     clock.advance(SECOND);
     // This runner yields to a second one and is polled again.
-    let drainer = futures.recv_timeout(MINUTE)?;
-    let polling = thread::spawn(move || smol::block_on(drainer));
+    let runner = futures.recv_timeout(MINUTE)?;
+    let polling = thread::spawn(move || smol::block_on(runner));
     has_begun.recv_timeout(MINUTE)?;
     let left = app.shutdown(Duration::ZERO).block_on();
     assert_eq!(left, [(first.id().clone(), JobStatus::Running)]);
@@ -487,14 +487,14 @@ fn a_burst_asks_its_executor_for_one_runner_at_first() -> Result {
             let _ = task.schedule(()).delay(SECOND * second).block_on()?;
         }
     }
-    let mut drainers = Vec::new();
+    let mut runners = Vec::new();
     for _ in 0..2 {
         let seen = probe.schedule(()).delay(SECOND).block_on()?;
         clock.advance(SECOND);
         // The timer has handled everything that was due.
         assert_eq!(seen.wait_blocking(), JobStatus::Success);
-        drainers.extend(futures.try_iter());
-        assert_eq!(drainers.len(), 1);
+        runners.extend(futures.try_iter());
+        assert_eq!(runners.len(), 1);
     }
     Ok(())
 }

@@ -121,7 +121,7 @@ fn the_timeout_of_a_blocking_function_sets_its_token_and_discards_its_value() ->
 fn no_attempt_starts_while_the_function_of_a_timed_out_attempt_runs() -> Result {
     let (app, clock) = manual_app()?;
     let (started, has_started) = smol::channel::unbounded();
-    let (let_go, may_return) = smol::channel::unbounded::<()>();
+    let (permits, may_return) = smol::channel::unbounded::<()>();
     let running = Log::new();
     let task = app.blocking_task("t", {
         let running = running.clone();
@@ -144,9 +144,9 @@ fn no_attempt_starts_while_the_function_of_a_timed_out_attempt_runs() -> Result 
     events.into_iter().find(|e| matches!(e, jobber::Event::Job(e) if matches!(e.kind, jobber::JobEventKind::Retrying { .. })));
     assert_eq!(job.status(), JobStatus::Scheduled);
     clock.advance(SECOND * 10);
-    let_go.send_blocking(())?;
+    permits.send_blocking(())?;
     assert_eq!(has_started.recv_blocking()?, 2);
-    let_go.send_blocking(())?;
+    permits.send_blocking(())?;
     assert_eq!(job.wait_blocking(), JobStatus::Success);
     assert_eq!(
         running.entries(),

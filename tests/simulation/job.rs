@@ -46,7 +46,7 @@ pub struct Job {
     /// docs leave open what exactly it does.
     pub unpredicted: Option<i64>,
     /// The current run is a catch-up that counts for the limit of `All`.
-    makes_up: bool,
+    is_catch_up: bool,
     /// The entry of the history from which its runs count.
     pub since: usize,
     /// The states that the store may have; the last is the one that it should have.
@@ -134,7 +134,7 @@ pub struct Saved {
     /// An attempt of an `at_most_once` task was about to start.
     pub is_marked: bool,
     /// For `Once`, by the wall clock.
-    dealt_with: i64,
+    covered_up_to: i64,
     /// The job was unpredicted then.
     pub unpredicted: Option<i64>,
     /// The last run that has ended, of a job that recurs.
@@ -156,7 +156,7 @@ impl Job {
             said: Vec::new(),
             was_done: false,
             unpredicted: None,
-            makes_up: false,
+            is_catch_up: false,
             plan,
             stage: Stage::Scheduled,
             attempts: 0,
@@ -249,7 +249,7 @@ impl Job {
         let mut plan = self.plan.clone();
         if let Some(recurring) = &mut plan.recurring {
             // A run that is not made again is counted already.
-            recurring.makes_up &= !is_marked;
+            recurring.is_catch_up &= !is_marked;
         }
         if is_marked && self.stage == Stage::Scheduled {
             self.marked_at = now.wall;
@@ -268,18 +268,16 @@ impl Job {
             runs: self.runs,
             failures: self.failures,
             is_marked,
-            dealt_with: self
-                .plan
-                .recurring
-                .as_ref()
-                .map_or(i64::MIN, |r| match r.dealt_with {
+            covered_up_to: self.plan.recurring.as_ref().map_or(i64::MIN, |r| {
+                match r.covered_up_to {
                     i64::MIN => i64::MIN,
                     // All times of a run are stored by the offset of its nominal time.
                     at => match r.times {
                         Times::Every { .. } => self.plan.shown + (at - r.nominal),
                         Times::Cron { .. } => at,
                     },
-                }),
+                }
+            }),
         });
         if saved.is_some() || self.stored.iter().any(Option::is_some) {
             self.stored.push(saved);
@@ -294,7 +292,7 @@ impl Job {
             before.attempts = before.attempts.saturating_sub(1);
             if let (0, Some(recurring)) = (before.attempts, &mut before.plan.recurring) {
                 before.runs = before.runs.saturating_sub(1);
-                recurring.makes_up = self.makes_up;
+                recurring.is_catch_up = self.is_catch_up;
                 recurring.last_run = recurring.run_before;
             }
         }
@@ -325,7 +323,7 @@ impl Job {
     }
 
     /// The nominal time of the next run.
-    fn set_next(&mut self, nominal: i64, makes_up: bool, now: Now) {
+    fn set_next(&mut self, nominal: i64, is_catch_up: bool, now: Now) {
         let Some(recurring) = &mut self.plan.recurring else {
             return;
         };
@@ -335,7 +333,7 @@ impl Job {
         let at = nominal.max(recurring.times.of(now));
         let due = recurring.times.due(at);
         // A catch-up run has no jitter.
-        let unread = recurring.room(nominal).filter(|_| !makes_up);
+        let unread = recurring.room(nominal).filter(|_| !is_catch_up);
         self.set_due(due, unread, now);
     }
 
@@ -397,7 +395,7 @@ impl Job {
         {
             self.runs += 1;
             recurring.run_before = std::mem::replace(&mut recurring.last_run, recurring.nominal);
-            self.makes_up = std::mem::take(&mut recurring.makes_up);
+            self.is_catch_up = std::mem::take(&mut recurring.is_catch_up);
             self.present = Some(Run::begun(self.runs, self.plan.shown, now.wall));
         }
     }
@@ -459,7 +457,7 @@ impl Job {
     /// The run has ended with this status, and the replacement follows.
     fn go_on_with(&mut self, mut plan: Plan, status: JobStatus, now: Now) {
         self.attempts = 0;
-        if self.plan.goes_on_with(&plan) {
+        if self.plan.is_same_series(&plan) {
             let mut old = self.clone();
             let pending = old.after_run(status, false, now) == Stage::Scheduled;
             self.failures = old.failures;
@@ -530,11 +528,11 @@ impl Saved {
                     *anchor = recurring.nominal;
                 }
             }
-            if recurring.dealt_with != i64::MIN {
-                let at = Due::Wall(self.dealt_with);
-                recurring.dealt_with = match recurring.times {
+            if recurring.covered_up_to != i64::MIN {
+                let at = Due::Wall(self.covered_up_to);
+                recurring.covered_up_to = match recurring.times {
                     Times::Every { .. } => at.mono(now),
-                    Times::Cron { .. } => self.dealt_with,
+                    Times::Cron { .. } => self.covered_up_to,
                 };
             }
         }

@@ -11,7 +11,7 @@ use super::program::{Missed, Start, When};
 use super::script::Script;
 
 const MS: i64 = 1_000_000;
-/// "A run that is merely late, by up to a second …, is no misfire."
+/// "A run that is merely late, by up to a second …, is not a misfire."
 const ON_TIME: i64 = 1_000_000_000;
 
 /// A time of the monotonic clock or of the wall clock.
@@ -101,16 +101,16 @@ pub struct Recurring {
     /// The one before.
     pub run_before: i64,
     /// For `All`: catch-up runs in a row.
-    pub made_up: u32,
+    pub catch_ups: u32,
     /// For `Once`: every time up to here is caught up.
-    pub dealt_with: i64,
+    pub covered_up_to: i64,
     /// Times up to here are not run any more: they were run, were left out, or lie before
     /// the scheduling.
     pub handled: i64,
     /// For `Once`: the next run stands for all missed times up to here.
     pub covers: Option<i64>,
     /// For `All`: the next run is a catch-up that counts.
-    pub makes_up: bool,
+    pub is_catch_up: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -254,13 +254,13 @@ impl Plan {
             jitter: i64::from(options.jitter_ms) * MS,
             last_run: i64::MIN,
             run_before: i64::MIN,
-            made_up: 0,
-            dealt_with: i64::MIN,
+            catch_ups: 0,
+            covered_up_to: i64::MIN,
             handled: options.start_ms.map_or(now.wall, |ms| {
                 now.wall.max(now.wall + i64::from(ms) * MS - 1)
             }),
             covers: None,
-            makes_up: false,
+            is_catch_up: false,
         });
         let nominal = |r: &Recurring| r.room(r.nominal);
         Self {
@@ -288,7 +288,7 @@ impl Plan {
 
     /// "A recurring job keeps its run number and its failures in a row, unless its
     /// start date is another one."
-    pub fn goes_on_with(&self, new: &Plan) -> bool {
+    pub fn is_same_series(&self, new: &Plan) -> bool {
         match (&self.recurring, &new.recurring) {
             (Some(old), Some(new)) => old.start == new.start,
             _ => false,
@@ -350,7 +350,7 @@ impl Recurring {
     /// The run is due at `due`, and it is `at` now.
     pub fn fires(&mut self, due: i64, at: i64) -> Tick {
         // "One that is among those runs, however late it is by then."
-        if self.makes_up {
+        if self.is_catch_up {
             return Tick::Run;
         }
         let overtaken = self.times.after(due) <= at;
@@ -369,10 +369,10 @@ impl Recurring {
         if let Some(covered) = self.covers.take() {
             self.handled = self.handled.max(covered);
         }
-        let last = self.nominal.max(self.dealt_with);
+        let last = self.nominal.max(self.covered_up_to);
         let first = self.times.after(last);
         if first >= at {
-            self.made_up = 0;
+            self.catch_ups = 0;
             return (first, false);
         }
         (self.missed(first, last, at), true)
@@ -384,7 +384,7 @@ impl Recurring {
         match self.misfire {
             // "Run once now for all of them, then go on from now."
             Missed::Once => {
-                self.dealt_with = at;
+                self.covered_up_to = at;
                 self.covers = Some(at);
                 first
             }
@@ -392,14 +392,14 @@ impl Recurring {
                 self.handled = self.handled.max(at - 1);
                 to_come
             }
-            // "At most so many in a row; the rest is left out."
-            Missed::All(most) if self.made_up < most.into() => {
-                self.made_up += 1;
-                self.makes_up = true;
+            // "At most this many in a row; the rest is left out."
+            Missed::All(most) if self.catch_ups < most.into() => {
+                self.catch_ups += 1;
+                self.is_catch_up = true;
                 first
             }
             Missed::All(_) => {
-                self.made_up = 0;
+                self.catch_ups = 0;
                 self.handled = self.handled.max(at - 1);
                 to_come
             }

@@ -79,8 +79,8 @@ fn is(record: &JobRecord, saved: &Saved) -> bool {
                 && ours.is_none_or(|ours| {
                     // Whether a run that has begun is a catch-up is of no use any more.
                     let is_open = saved.attempts > 0 || saved.is_marked;
-                    (is_open || recurring.is_catch_up == ours.makes_up)
-                        && recurring.catch_ups == ours.made_up
+                    (is_open || recurring.is_catch_up == ours.is_catch_up)
+                        && recurring.catch_ups == ours.catch_ups
                 })
         })
 }

@@ -190,7 +190,7 @@ impl Request {
 
 fn uses_up(old: &job::Job, plan: &Plan) -> Option<u64> {
     let max = plan.recurring.as_ref()?.max_runs?;
-    (old.plan.goes_on_with(plan) && old.runs >= max).then_some(old.runs)
+    (old.plan.is_same_series(plan) && old.runs >= max).then_some(old.runs)
 }
 
 /// The store has refused the replacement. The job goes on as it was and is written again;
@@ -208,7 +208,7 @@ pub fn not_replaced(job: &mut job::Job, plan: Plan, now: Now) {
 }
 
 pub fn replace(job: &mut job::Job, mut plan: Plan, now: Now, since: usize) {
-    let goes_on = job.plan.goes_on_with(&plan);
+    let goes_on = job.plan.is_same_series(&plan);
     if let Stage::Running { .. } = job.stage {
         let present = std::mem::replace(&mut job.plan, plan.clone());
         let (attempts, runs, failures) = (job.attempts, job.runs, job.failures);

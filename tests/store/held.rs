@@ -52,8 +52,7 @@ fn a_job_that_is_due_while_its_replacement_is_being_stored_waits_for_the_store()
 }
 
 /// Regression: a replacement was stored after its job had been cancelled and another task
-/// had taken the id; the store was told to remove the id once more, and removed the new
-/// job.
+/// had taken the id; the store removed the id once more, and with it the new job.
 #[test]
 fn a_late_answer_to_a_replacement_does_not_remove_the_next_job_of_the_id() -> Result {
     let (app, _clock, store) = app_on_held_store()?;

@@ -181,7 +181,7 @@ fn a_file_that_is_not_a_store_is_refused_and_left_as_it_is() -> Result {
         assert_eq!(fs::read(disk.path()).unwrap(), contents, "{error}");
         error
     };
-    let error = refused(b"Dear diary, this is no database at all, whatever it is called.");
+    let error = refused(b"Dear diary, this is not a database at all, whatever it is called.");
     assert!(
         matches!(error, StorageError::NotADatabase { .. }),
         "{error}"
