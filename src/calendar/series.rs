@@ -177,6 +177,10 @@ impl Series {
         if nominal != run.nominal {
             run.nominal = nominal;
             run.due = nominal.max(now);
+            if nominal > now && std::mem::take(&mut coverage.is_catch_up) {
+                // A run that is still to come is not a catch-up.
+                coverage.catch_ups = coverage.catch_ups.saturating_sub(1);
+            }
         }
         Some(run)
     }
@@ -187,12 +191,7 @@ impl Series {
         }
         coverage.handle_up_to(now.saturating_sub(1));
         let after = coverage.history.last.max(now.saturating_sub(1));
-        let next = self.recurrence.next_after(after)?;
-        if next > now && std::mem::take(&mut coverage.is_catch_up) {
-            // A run that is still to come is not a catch-up.
-            coverage.catch_ups = coverage.catch_ups.saturating_sub(1);
-        }
-        Some(next)
+        self.recurrence.next_after(after)
     }
 
     /// Whether `other` has the same wall times, with the same jitter.

@@ -709,3 +709,24 @@ fn next_run_goes_on_waiting_when_a_replaced_job_starts_over() -> Result {
     assert_eq!(run.map(|run| run.nominal_time), Some(start));
     Ok(())
 }
+
+#[test]
+fn a_missed_time_that_follows_a_run_is_run_by_a_replacement_with_the_same_times() -> Result {
+    let mut sim = Simulation::new();
+    let (clock, log) = (sim.clock(), Log::new());
+    let seen = log.clone();
+    let task = sim.app().task("t", move |cx: JobContext| {
+        seen.add(cx.nominal_time().hour());
+        clock.sleep(MINUTE)
+    });
+    let task = task.register()?;
+    let schedule = |misfire| task.schedule(()).id("x").replace().misfire(misfire);
+    let _ = schedule(Misfire::All(2)).cron("@hourly").block_on()?;
+    sim.set_wall(datetime!(2000-01-01 4:30 UTC));
+    sim.run_until_stalled();
+    // The run for 1:00 goes on, and the one for 2:00 follows it.
+    let _ = schedule(Misfire::Skip).cron("@hourly").block_on()?;
+    sim.advance(HOUR);
+    assert_eq!(log.entries(), [1, 2, 5]);
+    Ok(())
+}

@@ -257,3 +257,38 @@ fn a_catch_up_run_that_a_crash_interrupts_is_counted_once() -> Result {
     assert_eq!(runs.take(), [(1, 1), (2, 2), (3, 6)]);
     Ok(())
 }
+
+/// Regression: when the job was loaded, the run that it waited for was not counted any more
+/// among the catch-up runs, and a run too many was made.
+#[test]
+fn a_catch_up_after_a_time_that_was_on_time_keeps_its_count_in_the_next_process() -> Result {
+    let machine = Machine::new();
+    let log = Log::new();
+    let slow = |sim: &Simulation| {
+        let (clock, log) = (sim.clock(), log.clone());
+        let task = sim.app().task("t", move |cx: JobContext, _: u32| {
+            log.add((cx.nominal_time() - START).whole_seconds());
+            clock.sleep(SECOND * 3 / 2)
+        });
+        task.durable().register()
+    };
+    let mut sim = machine.boot();
+    let schedule = slow(&sim)?.schedule(1).misfire(Misfire::All(2));
+    let _ = schedule.cron("*/10 * * * * * *").block_on()?;
+    sim.set_wall(at(60));
+    sim.advance(SECOND * 10);
+    assert_eq!(log.take(), [10, 20, 70]);
+    sim.crash();
+    machine.clock.advance(MINUTE);
+    let mut sim = machine.boot();
+    slow(&sim)?;
+    sim.advance(SECOND * 3 / 2);
+    // 80 is the second catch-up, and a crash interrupts it.
+    assert_eq!(log.take(), [70, 80]);
+    sim.crash();
+    let mut sim = machine.boot();
+    slow(&sim)?;
+    sim.advance(SECOND * 10);
+    assert_eq!(log.take(), [80, 140]);
+    Ok(())
+}
