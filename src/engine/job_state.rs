@@ -443,9 +443,6 @@ where
             if state.life.is_left_no_more() {
                 hub.not_left();
             }
-            if !after.leaves_table_later {
-                after.removed = hub.remove(self.core.slot);
-            }
         }
         if effects.arms {
             if !hub.is_stopping() {
@@ -469,6 +466,11 @@ where
         // After the status: a reader that began before it sees the event.
         if !is_hidden {
             self.end_event(state, effects, now);
+        }
+        // At last: a shutdown that finds no live job returns, and the next job of the id
+        // has events of its own.
+        if effects.leaves && !after.leaves_table_later {
+            after.removed = hub.remove(self.core.slot);
         }
     }
 
