@@ -25,7 +25,8 @@ pub fn record_decode(data: &[u8]) {
     let columns = Columns(std::array::from_fn(|at| row[at].by_ref()));
     let loaded = columns.read();
     let is_readable = matches!(loaded, Loaded::Job(_));
-    let is_started = matches!(&loaded, Loaded::Job(job) if job.progress.started_at.is_some());
+    // The column `started_at`: a start intent.
+    let is_started = is_readable && row[11].by_ref() != ValueRef::Null;
 
     let clock = ManualClock::new();
     let mut sim = Simulation::with(1, clock, |app| app.storage(OneRow(Some(loaded))))
