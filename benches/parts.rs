@@ -36,9 +36,10 @@ mod registry {
     pub(crate) use super::registry_pages as pages;
 }
 
-/// What the published status needs of the crate.
+/// What the published status needs of the crate's values.
 mod value {
-    pub(crate) use crate::status;
+    pub(crate) use super::status;
+
     pub(crate) mod error {
         #[derive(Debug)]
         pub struct ParseStatusError {
@@ -152,6 +153,7 @@ mod published_status {
     use crate::status::JobStatus;
     use crate::status_cell::StatusCell;
 
+    /// What a job publishes that runs once.
     #[divan::bench]
     fn start_and_finish() -> JobStatus {
         let status = divan::black_box(StatusCell::new());

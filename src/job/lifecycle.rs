@@ -787,7 +787,12 @@ impl Lifecycle {
                 AfterRun::End(JobStatus::Cancelled)
             } else {
                 took_next = true;
-                starts_over = self.rebase(&mut plan, None, now);
+                // A time that is due next and that the replacement has too stays due.
+                let pending = match self.next_run(status, now, random) {
+                    AfterRun::Next { due, .. } => Some(due),
+                    AfterRun::End(_) => None,
+                };
+                starts_over = self.rebase(&mut plan, pending, now);
                 let due = plan.due;
                 self.install(plan);
                 AfterRun::Next { due, misfire: None }

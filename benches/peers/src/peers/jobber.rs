@@ -82,7 +82,7 @@ impl Recurring for JobberPeer<u64> {
 
 impl RoundTrip for JobberPeer<u64> {
     fn push_and_wait(&self, arg: u64) -> Result {
-        self.task.schedule(arg).push().block_on()?.block_on();
+        let _ = self.task.schedule(arg).push().block_on()?.block_on();
         Ok(())
     }
 }
