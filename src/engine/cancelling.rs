@@ -60,7 +60,7 @@ where
     Cancelled { did: true, reply }
 }
 
-/// Whether the store can be told of a change, if it has to be.
+/// Whether a change can be stored, if the store has to know of it.
 fn may_tell_store<A, R>(job: &JobState<A, R>, state: &State<A, R>) -> bool {
     !state.life.concerns_store() || job.task.hub.store.as_ref().is_none_or(|s| s.is_open())
 }

@@ -21,7 +21,7 @@ pub(crate) const PATIENCE: i64 = 5 * 1_000_000_000;
 
 #[derive(Default)]
 pub(crate) struct CatchUp {
-    /// The jobs that were found since the last call of [`Hub::catch_up`], in any order.
+    /// The jobs that were found since the last call of `Hub::catch_up`, in any order.
     pub(crate) found: Vec<(WallNanos, Arc<dyn LiveJob>)>,
     /// The jobs that wait for a turn, in the order of their due times.
     pub(crate) waiting: VecDeque<Arc<dyn LiveJob>>,
@@ -32,7 +32,7 @@ pub(crate) struct CatchUp {
 
 impl CatchUp {
     /// Adds a job that was due when it was restored. The caller must then call
-    /// [`Hub::catch_up`].
+    /// `Hub::catch_up`.
     pub(crate) fn found(&mut self, job: Arc<dyn LiveJob>) {
         self.found.push((job.exec_at_wall(), job));
     }

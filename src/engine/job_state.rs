@@ -2,7 +2,7 @@
 //!
 //! The files beside this one implement the traits of `job/live_job.rs` for it. All of them
 //! follow one pattern: take the lock of the job, let the [`Lifecycle`] decide, carry that
-//! out ([`JobState::follow`]), let go of the lock ([`JobState::unlock`]), and only then
+//! out ([`JobState::follow`]), unlock the job ([`JobState::unlock`]), and only then
 //! drop values of users, wake waiters and touch the timer.
 
 use std::any::Any;
@@ -485,7 +485,7 @@ where
         }
     }
 
-    /// Tells the writer that the row has changed.
+    /// Sends the writer a message that the row has changed.
     pub(crate) fn send_changed(&self, after: &mut AfterLock<A, R>) {
         let hub = self.hub();
         if let Some(store) = &hub.store

@@ -20,17 +20,17 @@ use crate::value::time_units::Now;
 /// What comes of a replacement at once.
 pub(crate) enum Replacing<A> {
     Done,
-    /// The store is asked.
+    /// The replacement was sent to the store. This is its reply.
     Waits(Arc<Reply<Replaced<A>>>),
     /// The job has ended, and its id is free. These are the arguments.
     Ended(Option<A>),
     Refused(ScheduleError),
 }
 
-/// What the store says to a replacement.
+/// The reply of the store to a replacement.
 pub(crate) struct Replaced<A> {
     pub(crate) end: ReplacedAs<A>,
-    /// What the store was given, to be freed by the submitter.
+    /// The change that the store was given. The submitter frees it.
     _change: Option<Change>,
 }
 
@@ -45,9 +45,9 @@ pub(crate) enum ReplacedAs<A> {
 struct Replacement<A, R> {
     job: Arc<JobState<A, R>>,
     plan: Plan,
-    /// Of a replacement in memory.
+    /// The arguments, if the replacement is in memory.
     args: Option<A>,
-    /// What the store is asked for, with the version of the job by which it was made.
+    /// The rebased plan whose row was pulled, with the version of the job at that time.
     planned: Option<(u64, Plan)>,
     reply: Arc<Reply<Replaced<A>>>,
 }
@@ -57,8 +57,9 @@ where
     A: Clone + Send + Sync + 'static,
     R: Send + Sync + 'static,
 {
-    /// Gives the job new arguments and another trigger. If the store is concerned, it is
-    /// asked first, and until it has answered the job does not start.
+    /// Replaces the arguments and the trigger of the job. If the job or its replacement is
+    /// durable, the replacement is sent to the store first, and the job does not start until
+    /// the store has replied.
     pub(crate) fn replace(self: &Arc<Self>, args: Option<A>, plan: Plan, now: Now) -> Replacing<A> {
         let mut state = self.lock();
         let is_stopping = self.hub().is_stopping();

@@ -43,14 +43,14 @@ fn run(hub: Arc<Hub>, mut driver: Driver) {
     hub.set_timer(thread::current());
     hub.clock
         .watch(Waker::from(Arc::new(Unpark(thread::current()))));
-    let gap = to_nanos(hub.coalescing_window).unwrap_or(i64::MAX);
-    // After something was due, the thread does not look before the gap is over. All that
-    // comes due in the gap starts together at its end.
+    let window = to_nanos(hub.coalescing_window).unwrap_or(i64::MAX);
+    // After a key was due, the thread sleeps for the coalescing window. All jobs that come
+    // due in the window start together at its end.
     let mut not_before = i64::MIN;
     while !hub.has_stopped() {
         let again = driver.drive();
         if driver.has_fired() {
-            not_before = hub.clock.mono().saturating_add(gap);
+            not_before = hub.clock.mono().saturating_add(window);
         }
         let until = match again {
             DriveAgain::Now => continue,

@@ -87,8 +87,8 @@ impl Definition {
         }
     }
 
-    /// Whether a job of this definition goes on with the runs of one of `other`: both
-    /// recur, with the same start date.
+    /// Whether the runs of `other` are counted on by this definition: both recur, with the
+    /// same start date.
     pub(crate) fn is_same_series(&self, other: &Definition) -> bool {
         match (self.recurring(), other.recurring()) {
             (Some(own), Some(others)) => own.start_date == others.start_date,

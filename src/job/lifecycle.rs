@@ -25,17 +25,17 @@ use crate::value::time_units::{Due, Now, WallNanos};
 pub(crate) struct Lifecycle {
     /// When the attempt that the job waits for is due, or the running one was.
     exec_at: WallNanos,
-    /// When the timer is to come: for the start, or for the timeout of an attempt.
+    /// When the timer fires: for the start, or for the timeout of an attempt.
     timer: i64,
     timer_on: Option<Timeline>,
-    /// Counts the attempts, to tell them apart.
+    /// Counts the attempts. It distinguishes an attempt from the earlier ones.
     number: u32,
     phase: Phase,
     /// The body of an attempt still exists, perhaps of an attempt that is over.
     has_body: bool,
     /// The job came due while it could not start.
     is_overdue: bool,
-    /// What only some jobs have.
+    /// `None` for a plain job.
     more: Option<Box<More>>,
 }
 
@@ -44,16 +44,16 @@ struct More {
     /// `None` for a job that runs once, in memory, in the zone of the app.
     definition: Option<Arc<Definition>>,
     position: Position,
-    /// What follows the running attempt: an accepted replacement.
+    /// An accepted replacement, which follows the running attempt.
     next: Option<Box<Plan>>,
     /// When the running attempt started.
     started_at: WallNanos,
-    /// Of an attempt that is made at most once.
+    /// The start intent of an `at_most_once` attempt.
     start_intent: Option<StartIntent>,
-    /// By which the running attempt is asked to stop, once somebody wants to know.
+    /// The cancellation state of the running attempt, if it was needed.
     control: Option<Arc<Control>>,
-    /// Counts the runs that have ended. No replacement sets it back: waiting for a run
-    /// goes by it.
+    /// Counts the runs that have ended. No replacement resets it, because waits for a run
+    /// compare it.
     runs_ended: u32,
     /// Of a durable job, one that the store still has a row of, and one with a
     /// replacement on its way to the store.
@@ -100,7 +100,7 @@ pub(crate) enum CatchUp {
 /// What an attempt knows of itself: `begin` returns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Begun {
-    /// Tells the attempt from all others of the job.
+    /// Distinguishes the attempt from the others of the job.
     pub(crate) number: u32,
     /// Within its run, from 1.
     pub(crate) attempt: u32,
@@ -156,7 +156,8 @@ pub(crate) struct AttemptEnd {
     pub(crate) next: AfterAttempt,
     /// The run of a recurring job that ended with it.
     pub(crate) run: Option<RunSummary>,
-    /// The job goes on as another one: what its run returned does not belong to it.
+    /// A replacement that is another series takes over: the result of the run does not
+    /// belong to it.
     pub(crate) starts_over: bool,
     /// An accepted replacement takes over.
     pub(crate) took_next: bool,
@@ -279,8 +280,6 @@ impl Lifecycle {
         Some(effects)
     }
 
-    // What is asked of it.
-
     pub(crate) fn phase(&self) -> Phase {
         self.phase
     }
@@ -355,7 +354,7 @@ impl Lifecycle {
         self.exec_at = due.as_wall(now);
     }
 
-    /// By which the running attempt is asked to stop.
+    /// The cancellation state of the running attempt.
     pub(crate) fn control(&mut self) -> &Arc<Control> {
         self.more().control.get_or_insert_default()
     }
@@ -426,7 +425,7 @@ impl Lifecycle {
         }
     }
 
-    /// Before a change that the store is to know of: users go on seeing what they saw.
+    /// Keeps the present values for users, before a change that must be stored first.
     pub(crate) fn hide(&mut self) {
         let exec_at = self.exec_at;
         if let Some(more) = &mut self.more
@@ -619,7 +618,7 @@ impl Lifecycle {
         self.more.as_ref().map_or(CatchUp::No, |more| more.catch_up)
     }
 
-    /// Gives its place to the next job. Returns whether it had one.
+    /// Ends the turn of the job. Returns whether it had one.
     pub(crate) fn end_turn(&mut self) -> bool {
         let catch_up = self.more.as_mut().map(|more| &mut more.catch_up);
         catch_up.is_some_and(|turn| std::mem::take(turn) == CatchUp::HasTurn)
@@ -867,7 +866,7 @@ impl Lifecycle {
         Some(&self.more.as_ref()?.position)
     }
 
-    /// Goes on by a plan.
+    /// Replaces the definition, the position and the due time by those of a plan.
     fn install(&mut self, plan: impl Into<Box<Plan>>) {
         let plan = *plan.into();
         self.set_timer(Some(plan.due));
@@ -990,8 +989,8 @@ impl Lifecycle {
         failed_as.unwrap_or(JobStatus::Failed)
     }
 
-    /// A replacement is accepted. `planned` is what the store has of it, if it was asked,
-    /// made at this version of the job.
+    /// Accepts a replacement. `planned` is the rebased plan that the store has, with the
+    /// version of the job at the pull; `None` if the replacement was not stored.
     pub(crate) fn accept(
         &mut self,
         plan: Plan,
@@ -1148,8 +1147,8 @@ impl Lifecycle {
         Some((due, self.apply(Event::StepBack)?))
     }
 
-    /// The attempt of a durable job was dropped, or has ended, while the store can not be
-    /// told any more: the next process makes it again.
+    /// Voids the attempt of a durable job that was dropped, or has ended, when nothing can
+    /// be stored any more: the next process makes it again.
     pub(crate) fn void_attempt(&mut self) -> bool {
         let concerns_next_process = self.is_durable() || self.row().is_some();
         concerns_next_process && self.apply(Event::Void).is_some()

@@ -117,7 +117,8 @@ pub(crate) trait TimerJob: Send + Sync {
     fn wait_for_turn(&self, at_the_latest: MonoNanos);
     /// Its turn has come. Returns `false` if it does not wait for a turn any more.
     fn take_turn(&self) -> bool;
-    /// The app stops: a running attempt is asked to end, all others do not start.
+    /// Stops the job because the app stops: a running attempt is requested to stop, and no
+    /// other starts.
     fn stop(&self);
 }
 
@@ -144,7 +145,7 @@ pub(crate) trait ExecutorJob: Send + Sync {
     fn fail_attempt(&self, attempt: u32, how: AttemptFailure);
     /// The body of the attempt was dropped. No other attempt begins before that.
     fn body_gone(&self, attempt: u32);
-    /// By which the attempt is asked to stop. If the attempt is over: one that says so.
+    /// The cancellation state of the attempt. If the attempt is over, it is stopped by force.
     fn control(&self, attempt: u32) -> Arc<Control>;
     /// Takes the job out of the table, after [`Exit::MustRemove`].
     fn leave(&self);
@@ -152,7 +153,7 @@ pub(crate) trait ExecutorJob: Send + Sync {
 
 /// An attempt that has begun.
 pub(crate) struct Attempt {
-    /// Tells it from all others of the job.
+    /// Distinguishes the attempt from the others of the job.
     pub(crate) number: u32,
     pub(crate) body: Body,
 }
@@ -190,12 +191,12 @@ pub(crate) trait StoredJob: Send + Sync {
     /// not set, no end of the job becomes visible.
     fn settle(&self, pulled: u64, outcome: CommitOutcome<'_>, may_end: bool) -> Settled;
     fn known(&self) -> Known;
-    /// The job is over: what is known of the row is known of the id from here on.
+    /// Takes what is known of the row, because the job is over. The slot of the id keeps it.
     fn take_known(&self) -> Known;
-    /// A commit that had the row failed in a way that leaves open what the store has. It
-    /// is tried again at once.
+    /// Notes that a commit with the row failed, and that it is unknown what the store has.
+    /// The writer tries again at once.
     fn mark_unknown(&self, outcome: CommitOutcome<'_>);
-    /// A predecessor of the same id leaves this to be known of the row.
+    /// Sets what is known of the row, from the predecessor of the same id.
     fn inherit_row(&self, known: Known);
     /// Drops this reference. If it may be the last one, the job is dropped on the executor,
     /// because it holds values of users.

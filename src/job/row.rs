@@ -1,4 +1,4 @@
-//! [`Row`]: what the store is to hold of a job.
+//! [`Row`]: what the store must hold of a job.
 
 use std::time::Duration;
 
@@ -23,8 +23,8 @@ use crate::value::id::JobId;
 use crate::value::run::Run;
 use crate::value::time_units::{Due, Now, WallNanos, from_wall, to_nanos, to_wall};
 
-/// What the store is to hold of a durable job. It is made of what happened, without a
-/// look at a clock.
+/// What the store must hold of a durable job. It follows from what has happened; no clock is
+/// read for it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Row<'a> {
     pub(crate) definition: &'a Definition,

@@ -129,7 +129,8 @@ impl Inbox {
         (state.failure.clone(), state.unstored)
     }
 
-    /// The writer calls this before it answers anybody: those may look.
+    /// The writer calls this before it replies, because a submitter may read the health
+    /// after the reply.
     pub(crate) fn set_health(&self, failure: Option<&StorageError>, unstored: usize) {
         let mut state = lock(&self.0);
         state.failure = failure.cloned();

@@ -23,14 +23,14 @@ pub(crate) trait Proposal: Send {
     /// The unresolved record whose id a new job takes over.
     fn taken_over(&mut self) -> Option<Box<JobRecord>>;
 
-    /// What the store is asked for. `None` if the proposal was withdrawn, or can't be
-    /// accepted any more and was answered.
+    /// Pulls the row to be stored. `None` if the proposal was withdrawn, or was answered
+    /// because it can't be accepted any more.
     fn pull(&mut self) -> Option<PulledProposal>;
 
-    /// The store has accepted, or refused. What it was given comes back, so that the
-    /// submitter frees it: two threads of which one allocates and the other frees wait
-    /// for each other in the allocator (1,024 submitters: 261 thousand jobs a second
-    /// without, 385 with; the row W9 of `benches/peers`).
+    /// Answers the submitter: the store has accepted or refused. The submitter gets the
+    /// change back and frees it, because threads wait for each other in the allocator if one
+    /// allocates what another frees (1,024 submitters: 261 thousand jobs a second without
+    /// this, 385 with it; the row W9 of `benches/peers`).
     fn answer(&mut self, result: Result<Option<Change>, StorageError>);
 
     /// Wakes the submitter, after all proposals of a commit were answered: a thread that
@@ -38,11 +38,11 @@ pub(crate) trait Proposal: Send {
     fn wake(self: Box<Self>);
 }
 
-/// What the store is asked for by a proposal.
+/// The row of a proposal.
 #[derive(Debug)]
 pub(crate) struct PulledProposal {
-    /// The version of the replaced job by which this was made.
+    /// The version of the replaced job at the pull.
     pub(crate) version: u64,
-    /// The row. `None` if the store is to have none: the replacement is in memory.
+    /// The row. `None` if the store must have none: the replacement is in memory.
     pub(crate) record: Option<Box<JobRecord>>,
 }

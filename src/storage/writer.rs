@@ -201,7 +201,7 @@ impl Slot {
         }
     }
 
-    /// Takes what the store is asked for, under the present state.
+    /// Pulls the change that the store must make for this id now.
     fn pull(&mut self, id: &JobId, answered: &mut Vec<Box<dyn Proposal>>) -> Pulled {
         self.adopt_replaced();
         let (version, change, has_row) = self.base.pull(id);
@@ -265,7 +265,7 @@ impl Writer {
         self.retry_at.is_some_and(|at| at <= now)
     }
 
-    /// When the unstored ids are to be tried again.
+    /// When the unstored ids are tried again.
     pub(crate) fn retry_at(&self) -> Option<Duration> {
         self.retry_at
     }
@@ -278,7 +278,7 @@ impl Writer {
         self.storage
     }
 
-    /// Answers messages that the store can't be asked about any more.
+    /// Refuses messages, because the store is closed.
     pub(crate) fn refuse_all(messages: Vec<Message>) {
         let closed = StorageError::Closed;
         let outcome = CommitOutcome::Refused {
@@ -691,9 +691,9 @@ impl Writer {
         turn.inbox.set_health(Some(error), unstored);
     }
 
-    /// It is not known what the store has of these. Proposals are refused at once: what is
-    /// new may be what the store can't take. All bases are then written whole, once more
-    /// together.
+    /// Handles a failed commit after which it is unknown what the store has. The proposals
+    /// are refused at once, because they may be the cause. All bases are then written whole
+    /// in one commit.
     fn fail_unknown(&mut self, pulled: Vec<Pulled>, error: &StorageError, turn: &mut Turn<'_>) {
         if !pulled.iter().any(|row| row.is_proposal) {
             self.fail(pulled, error, true, turn);
