@@ -476,6 +476,8 @@ fn resume_prediction(job: &mut job::Job, handle: &Job<u64>, entries: &[Entry], w
     job.attempts = 0;
     recurring.nominal = nominal;
     recurring.last_run = i64::MIN;
+    // A job waits for the first time that is not handled.
+    recurring.handled = nominal - 1;
     recurring.covered_up_to = i64::MIN;
     recurring.is_catch_up = false;
     job.plan.due = Due::Wall(exec_at);
