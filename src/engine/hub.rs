@@ -103,7 +103,7 @@ pub(crate) fn needs_room(table: &Table<Live>, slot: u32) -> bool {
 /// grows its heap by one system call for each page. For a large block it makes one call,
 /// and it keeps the freed memory for later allocations.
 ///
-/// W1 of `benches/peers`, a million jobs: without this, scheduling takes 7 % more CPU.
+/// W1 of `benches/peers`, a million jobs: without this, scheduling takes 15 % more time.
 pub(crate) fn make_room() {
     const BYTES: usize = 64 * 1_024;
     drop(std::hint::black_box(Vec::<u8>::with_capacity(BYTES)));
