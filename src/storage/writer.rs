@@ -6,7 +6,7 @@
 //! transaction, and settles with each job what the store has. So the more waits, the less
 //! each row costs, and nobody sends a change that could be out of date.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use crate::job::live_job::PulledChange;
@@ -36,10 +36,11 @@ const FULL_IN_A_ROW: usize = 8;
 pub(crate) struct Writer {
     storage: Box<dyn Storage>,
     slots: HashMap<JobId, Slot>,
-    /// Ids that were not tried since something happened to them.
+    /// Ids that were not tried since something happened to them: those of [`List::Untried`].
     untried: VecDeque<JobId>,
-    /// Ids that were tried, and of which the store does not have everything.
-    unstored: Vec<JobId>,
+    /// Ids that were tried, and of which the store does not have everything: those of
+    /// [`List::Unstored`].
+    unstored: BTreeSet<JobId>,
     /// Jobs that wait until the end of a predecessor of the same id was tried.
     successors: Vec<JobRef>,
     /// Turns in a row in which a commit failed.
@@ -57,8 +58,6 @@ struct Slot {
     /// Callers who wait until the row is gone, if the base is not a job.
     waiters: Vec<CommitWaiter>,
     list: List,
-    is_in_untried: bool,
-    is_in_unstored: bool,
     /// The store has refused this row alone: it is committed apart from others.
     is_apart: bool,
 }
@@ -103,7 +102,7 @@ struct Pulled {
 enum Failure {
     /// Nothing was written, whatever was in it: the file is locked, or read-only.
     Clean,
-    /// There is no room.
+    /// The disk is full.
     Full,
     /// One of the rows is at fault.
     TooLarge,
@@ -184,8 +183,6 @@ impl Slot {
             proposals: VecDeque::new(),
             waiters: Vec::new(),
             list: List::None,
-            is_in_untried: false,
-            is_in_unstored: false,
             is_apart: false,
         }
     }
@@ -250,7 +247,7 @@ impl Writer {
             storage,
             slots: HashMap::new(),
             untried: VecDeque::new(),
-            unstored: Vec::new(),
+            unstored: BTreeSet::new(),
             successors: Vec::new(),
             failures: 0,
             retry_at: None,
@@ -320,18 +317,15 @@ impl Writer {
             has_proposals |= matches!(message, Message::Propose(_));
             self.file(message);
         }
-        let is_failing = !self.unstored.is_empty() && self.failure.is_some();
-        if is_failing && !has_proposals && !is_closing && !self.is_due(now) {
+        let is_failing = self.failure.is_some() && self.retry_at.is_some_and(|at| now < at);
+        if is_failing && !has_proposals && !is_closing {
             self.refuse_facts(&mut turn);
             while self.file_successors(&mut turn) {
                 self.refuse_facts(&mut turn);
             }
         } else {
             for id in std::mem::take(&mut self.unstored) {
-                if let Some(slot) = self.slots.get_mut(&id) {
-                    slot.is_in_unstored = false;
-                    self.list(id, List::Untried);
-                }
+                self.list(id, List::Untried);
             }
             self.try_all(&mut turn);
             while self.file_successors(&mut turn) {
@@ -424,27 +418,24 @@ impl Writer {
         }
     }
 
-    /// Puts an id into a list. An id that was unstored and is to be tried stays in its
-    /// former list, too, until that is next looked through.
+    /// Puts an id into a list, and takes it out of the one in which it is. What has not
+    /// been tried stays untried.
     fn list(&mut self, id: JobId, list: List) {
         let Some(slot) = self.slots.get_mut(&id) else {
             return;
         };
-        if (slot.list, list) == (List::Untried, List::Unstored) {
+        if slot.list == list || slot.list == List::Untried {
             return;
+        }
+        if slot.list == List::Unstored {
+            self.unstored.remove(&id);
         }
         slot.list = list;
         match list {
             List::None => {}
-            List::Untried => {
-                if !std::mem::replace(&mut slot.is_in_untried, true) {
-                    self.untried.push_back(id);
-                }
-            }
+            List::Untried => self.untried.push_back(id),
             List::Unstored => {
-                if !std::mem::replace(&mut slot.is_in_unstored, true) {
-                    self.unstored.push(id);
-                }
+                self.unstored.insert(id);
             }
         }
     }
@@ -458,31 +449,16 @@ impl Writer {
         turn.inbox.set_health(Some(&error), known + ids.len());
         for id in ids {
             if let Some(slot) = self.slots.get_mut(&id) {
-                slot.is_in_untried = false;
                 slot.list = List::None;
-                let (version, change, _) = slot.base.pull(&id);
+                let (version, ..) = slot.base.pull(&id);
                 let outcome = CommitOutcome::Refused {
                     is_unknown: false,
                     error: &error,
                 };
-                let is_fact = change.is_some();
-                self.settle_base(id, version, outcome, is_fact, turn);
+                self.settle_base(id, version, outcome, turn);
             }
         }
-        turn.inbox.set_health(Some(&error), self.count_unstored());
-    }
-
-    fn count_unstored(&mut self) -> usize {
-        let slots = &mut self.slots;
-        self.unstored.retain(|id| match slots.get_mut(id) {
-            Some(slot) if slot.list == List::Unstored => true,
-            Some(slot) => {
-                slot.is_in_unstored = false;
-                false
-            }
-            None => false,
-        });
-        self.unstored.len()
+        turn.inbox.set_health(Some(&error), self.unstored.len());
     }
 
     fn try_all(&mut self, turn: &mut Turn<'_>) {
@@ -496,7 +472,6 @@ impl Writer {
                 let Some(slot) = self.slots.get_mut(&id) else {
                     continue;
                 };
-                slot.is_in_untried = false;
                 slot.list = List::None;
                 let row = slot.pull(&id, &mut turn.answered);
                 match slot.is_apart {
@@ -615,7 +590,7 @@ impl Writer {
         if !changes.is_empty() {
             self.failure = None;
         }
-        let unstored = self.count_unstored();
+        let unstored = self.unstored.len();
         turn.inbox.set_health(self.failure.as_ref(), unstored);
         let mut changes = changes.into_iter();
         for row in pulled {
@@ -624,7 +599,7 @@ impl Writer {
                 has_row: row.has_row,
             };
             if !row.is_proposal {
-                self.settle_base(row.id, row.version, outcome, false, turn);
+                self.settle_base(row.id, row.version, outcome, turn);
                 continue;
             }
             let Some(slot) = self.slots.get_mut(&row.id) else {
@@ -637,28 +612,20 @@ impl Writer {
             // The change stands for the base's, too.
             let before = std::mem::replace(&mut slot.base, Base::Job(job.clone()));
             slot.is_apart = false;
-            let mut is_clean = true;
-            match before {
-                Base::Job(base) => {
-                    let is_own = base.is(&job);
-                    let outcome = CommitOutcome::Stored {
-                        has_row: row.has_row && is_own,
-                    };
-                    let settled = base.settle(row.version, outcome, true);
-                    turn.answer(settled.waiters, outcome);
-                }
-                Base::Record { .. } | Base::Gone(_) => {}
+            if let Base::Job(base) = before {
+                let outcome = CommitOutcome::Stored {
+                    has_row: row.has_row && base.is(&job),
+                };
+                let settled = base.settle(row.version, outcome, true);
+                turn.answer(settled.waiters, outcome);
             }
             turn.answer(std::mem::take(&mut slot.waiters), outcome);
             let _ = catch_panic(|| proposal.answer(Ok(own)));
             turn.answered.push(proposal);
             if !slot.proposals.is_empty() {
-                is_clean = false;
-            }
-            if is_clean && slot.list == List::None {
-                self.slots.remove(&row.id);
-            } else if !is_clean {
                 self.list(row.id, List::Untried);
+            } else if slot.list == List::None {
+                self.slots.remove(&row.id);
             }
         }
     }
@@ -678,16 +645,16 @@ impl Writer {
         turn.has_failed = true;
         self.failure = Some(error.clone());
         let facts = pulled.iter().filter(|row| row.is_fact).count();
-        let unstored = self.count_unstored() + facts;
+        let unstored = self.unstored.len() + facts;
         turn.inbox.set_health(Some(error), unstored);
         let outcome = CommitOutcome::Refused { is_unknown, error };
         for row in pulled {
             if row.is_proposal {
                 self.refuse_proposal(&row.id, error, turn);
             }
-            self.settle_base(row.id, row.version, outcome, row.is_fact, turn);
+            self.settle_base(row.id, row.version, outcome, turn);
         }
-        let unstored = self.count_unstored();
+        let unstored = self.unstored.len();
         turn.inbox.set_health(Some(error), unstored);
     }
 
@@ -700,7 +667,7 @@ impl Writer {
             return;
         }
         self.failure = Some(error.clone());
-        let unstored = self.count_unstored();
+        let unstored = self.unstored.len();
         turn.inbox.set_health(Some(error), unstored + pulled.len());
         let mut again = Vec::new();
         for mut row in pulled {
@@ -745,10 +712,10 @@ impl Writer {
                     self.failure = Some(error.clone());
                     turn.has_failed = true;
                 }
-                let unstored = self.count_unstored() + usize::from(row.is_fact);
+                let unstored = self.unstored.len() + usize::from(row.is_fact);
                 turn.inbox.set_health(self.failure.as_ref(), unstored);
                 self.refuse_proposal(&row.id, error, turn);
-                self.retry_base(row, turn);
+                self.list(row.id, List::Untried);
                 continue;
             }
             if let Some(slot) = self.slots.get_mut(&row.id) {
@@ -756,19 +723,6 @@ impl Writer {
             }
             self.fail(vec![row], error, false, turn);
         }
-    }
-
-    /// A proposal was refused alone: its base is tried on its own, if that is needed.
-    fn retry_base(&mut self, row: Pulled, turn: &mut Turn<'_>) {
-        let Some(slot) = self.slots.get(&row.id) else {
-            return;
-        };
-        if slot.proposals.is_empty() && !matches!(slot.base, Base::Job(_)) && slot.base.is_clean() {
-            turn.answer_all(&mut self.slots, &row.id);
-            self.slots.remove(&row.id);
-            return;
-        }
-        self.list(row.id, List::Untried);
     }
 
     fn refuse_proposal(&mut self, id: &JobId, error: &StorageError, turn: &mut Turn<'_>) {
@@ -787,7 +741,6 @@ impl Writer {
         id: JobId,
         version: u64,
         outcome: CommitOutcome<'_>,
-        is_fact: bool,
         turn: &mut Turn<'_>,
     ) {
         let Some(slot) = self.slots.get_mut(&id) else {
@@ -820,12 +773,11 @@ impl Writer {
         if !slot.proposals.is_empty() {
             self.list(id, List::Untried);
         } else if !is_clean {
-            let list = match is_stored && !is_fact {
-                // It has changed since it was pulled, and its message is on its way.
-                true => return,
-                false => List::Unstored,
-            };
-            self.list(id, list);
+            // If it was stored, it has changed since it was pulled, and its message is on
+            // its way.
+            if !is_stored {
+                self.list(id, List::Unstored);
+            }
         } else if slot.list == List::None {
             self.slots.remove(&id);
         }
@@ -862,13 +814,6 @@ impl Turn<'_> {
                 CommitOutcome::Refused { error, .. } => Err(error.clone()),
             });
             self.woken.push(waiter);
-        }
-    }
-
-    fn answer_all(&mut self, slots: &mut HashMap<JobId, Slot>, id: &JobId) {
-        if let Some(slot) = slots.get_mut(id) {
-            let waiters = std::mem::take(&mut slot.waiters);
-            self.answer(waiters, CommitOutcome::Stored { has_row: false });
         }
     }
 }
