@@ -323,7 +323,7 @@ where
         }
         if self.is_void(&state, by) && state.life.void_attempt() {
             if state.life.leave_to_next_process() {
-                after.set_removed(self.hub().leave_to_next_process(self.core.slot));
+                after.removed = self.hub().leave_to_next_process(self.core.slot);
             }
             after.discarded.result = Some(result);
             return (self.unlock(state, after), Exit::Done);
@@ -414,7 +414,6 @@ where
         match end.next {
             AfterAttempt::Run {
                 misfire: Some(nominal),
-                ..
             } => self.event(state, now, |state| JobEventKind::Misfired {
                 next: self.time(state, nominal),
             }),

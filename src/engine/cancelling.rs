@@ -1,6 +1,6 @@
 //! `cancel`, `abort`: a job is taken out of its schedule.
 
-use crate::engine::job_state::{AfterLock, JobState, State};
+use crate::engine::job_state::{AfterLock, JobState, State, precision_needed};
 use crate::job::live_job::{Cancelled, Cancelling};
 use crate::job::phase::Phase;
 use crate::job::sync_state::CommitWaiter;
@@ -16,7 +16,7 @@ where
 {
     let (mut state, now) = job.lock_with_time(|state| match how {
         Cancelling::Cancel => ClockPrecision::Unread,
-        Cancelling::Abort => crate::engine::job_state::precision_needed(&state.life),
+        Cancelling::Abort => precision_needed(&state.life),
     });
     if state.life.phase().is_ended() {
         // Its end is visible once the store was tried for it.

@@ -7,7 +7,7 @@ use crate::engine::hub::Hub;
 use crate::sync::primitives::lock;
 
 impl Hub {
-    /// Queues the jobs that were found in the order of their due times, and gives turns.
+    /// Queues the overdue jobs by their due times, and starts a portion of them.
     pub(crate) fn catch_up(&self) {
         let mut found = std::mem::take(&mut lock(&self.main_shard).catch_up.found);
         found.sort_by_key(|(due, _)| *due);

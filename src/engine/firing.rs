@@ -48,14 +48,12 @@ where
                 self.misfire_event(&mut state, now, misfire);
                 self.follow(&mut state, effects, now, &mut after);
             }
-            TimerOutcome::Later {
-                misfire, effects, ..
-            } => {
+            TimerOutcome::Later { misfire, effects } => {
                 after.ends_turn = state.life.end_turn();
                 self.misfire_event(&mut state, now, Some(misfire));
                 self.follow(&mut state, effects, now, &mut after);
             }
-            TimerOutcome::Over { effects, .. } => {
+            TimerOutcome::Over { effects } => {
                 self.follow(&mut state, effects, now, &mut after);
             }
         }
@@ -71,7 +69,7 @@ where
         if hub.is_stopping() {
             return;
         }
-        let Some((_, effects)) = state.life.on_step_back(now, || hub.random()) else {
+        let Some(effects) = state.life.on_step_back(now, || hub.random()) else {
             return;
         };
         let mut after = AfterLock::default();
@@ -162,7 +160,7 @@ where
         };
         self.follow(state, effects, now, after);
         if is_left && state.life.leave_to_next_process() {
-            after.set_removed(self.hub().leave_to_next_process(self.core.slot));
+            after.removed = self.hub().leave_to_next_process(self.core.slot);
         }
     }
 }

@@ -222,18 +222,12 @@ pub(crate) struct AfterLock<A, R> {
     pub(crate) wake: Wake,
     wakes_writer: bool,
     pub(crate) ends_turn: bool,
-    removed: Removed,
+    pub(crate) removed: Removed,
     /// The cancellation state of the attempt that must stop at once.
     pub(crate) force_stopped: Option<Arc<Control>>,
     pub(crate) discarded: Discarded<A, R>,
     /// If the job has ended: somebody else takes it out of the table.
     pub(crate) leaves_table_later: bool,
-}
-
-impl<A, R> AfterLock<A, R> {
-    pub(crate) fn set_removed(&mut self, removed: Removed) {
-        self.removed = removed;
-    }
 }
 
 impl<A, R> Default for AfterLock<A, R> {

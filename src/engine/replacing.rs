@@ -2,6 +2,8 @@
 
 use crate::engine::job_state::{AfterLock, JobState, State};
 use crate::job::lifecycle::NotReplaceable;
+use crate::job::live_job::JobView;
+use crate::job::outcome::Outcome;
 use crate::job::plan::Plan;
 use crate::job::record::JobRecord;
 use crate::job::row::Row;
@@ -10,6 +12,8 @@ use crate::storage::contract::Change;
 use crate::storage::inbox::Message;
 use crate::storage::job_ref::JobRef;
 use crate::storage::proposal::{Proposal, PulledProposal};
+use crate::storage::writer::Writer;
+use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::{Arc, MutexGuard};
 use crate::sync::reply::Reply;
 use crate::value::error::{ScheduleError, StorageError};
@@ -68,7 +72,7 @@ where
             Err(NotReplaceable::Ended) => return Replacing::Ended(args),
             Err(refused) => {
                 drop(state);
-                crate::sync::panics::drop_catching_panic(args);
+                drop_catching_panic(args);
                 return Replacing::Refused(self.refusal(refused));
             }
         }
@@ -100,7 +104,7 @@ where
         self.discard(discarded, true);
         match sent {
             Ok(()) => store.wake_writer(),
-            Err(message) => crate::storage::writer::Writer::refuse_all(vec![message]),
+            Err(message) => Writer::refuse_all(vec![message]),
         }
         Replacing::Waits(reply)
     }
@@ -143,9 +147,7 @@ where
         }
         if accepted.starts_over {
             let is_hidden = state.life.is_hidden();
-            after.discarded.outcome = state
-                .outcome
-                .set(crate::job::outcome::Outcome::None, is_hidden);
+            after.discarded.outcome = state.outcome.set(Outcome::None, is_hidden);
         }
         let exec_at = match accepted.is_next {
             true => exec_at,
@@ -307,6 +309,6 @@ where
         }
         drop(self.reply);
         drop(self.job);
-        crate::job::live_job::JobView::drop_safely(job);
+        job.drop_safely();
     }
 }

@@ -125,13 +125,11 @@ pub(crate) enum TimerOutcome {
     },
     /// Its run was missed. The next one is due later, and is for `misfire`.
     Later {
-        due: Due,
         misfire: WallNanos,
         effects: Effects,
     },
     /// Its run was missed and was the last.
     Over {
-        status: JobStatus,
         effects: Effects,
     },
     /// The running attempt takes too long.
@@ -174,7 +172,6 @@ pub(crate) enum AfterAttempt {
         attempts: u32,
     },
     Run {
-        due: Due,
         misfire: Option<WallNanos>,
     },
 }
@@ -369,8 +366,7 @@ impl Lifecycle {
 
     /// Whether the arguments may be needed after the attempt that is about to run.
     pub(crate) fn may_run_again(&self, retries: u32) -> bool {
-        let attempts = self.more.as_ref().map_or(0, |more| more.position.attempts);
-        self.is_recurring() || retries > attempts
+        self.is_recurring() || retries > self.attempts()
     }
 
     /// The zone of what follows the running attempt, or of the job.
@@ -681,16 +677,12 @@ impl Lifecycle {
                 self.hide();
                 let effects = self.apply(Event::Postpone).unwrap_or_default();
                 self.set_due(due, now);
-                TimerOutcome::Later {
-                    due,
-                    misfire,
-                    effects,
-                }
+                TimerOutcome::Later { misfire, effects }
             }
             DueRun::NoneLeft(status) => {
                 self.hide();
                 let effects = self.apply(Event::RunOut(status)).unwrap_or_default();
-                TimerOutcome::Over { status, effects }
+                TimerOutcome::Over { effects }
             }
         }
     }
@@ -792,7 +784,10 @@ impl Lifecycle {
                     AfterRun::Next { due, .. } => Some(due),
                     AfterRun::End(_) => None,
                 };
-                starts_over = self.rebase(&mut plan, pending, now);
+                starts_over = self.starts_over_with(&plan);
+                if let Some((definition, position)) = self.definition().zip(self.position()) {
+                    plan.rebase(definition, position, pending, now);
+                }
                 let due = plan.due;
                 self.install(plan);
                 AfterRun::Next { due, misfire: None }
@@ -808,7 +803,7 @@ impl Lifecycle {
         };
         let (next, event) = match after {
             AfterRun::End(status) => (AfterAttempt::End(status), Event::Finish(status)),
-            AfterRun::Next { due, misfire } => (AfterAttempt::Run { due, misfire }, Event::NextRun),
+            AfterRun::Next { misfire, .. } => (AfterAttempt::Run { misfire }, Event::NextRun),
         };
         AttemptEnd {
             next,
@@ -851,15 +846,10 @@ impl Lifecycle {
         self.more.as_mut()?.next.take()
     }
 
-    /// Fits a plan to how far the job has come. Returns whether the job starts over with
-    /// it.
-    fn rebase(&self, plan: &mut Plan, pending: Option<Due>, now: Now) -> bool {
-        let Some((definition, position)) = self.definition().zip(self.position()) else {
-            return true;
-        };
-        plan.rebase(definition, position, pending, now);
-        let new = plan.definition();
-        !new.is_some_and(|new| definition.is_same_series(new))
+    /// Whether `plan` is of another series, so that nothing of this one counts for it.
+    fn starts_over_with(&self, plan: &Plan) -> bool {
+        let definitions = self.definition().zip(plan.definition());
+        !definitions.is_some_and(|(old, new)| old.is_same_series(new))
     }
 
     fn position(&self) -> Option<&Position> {
@@ -921,9 +911,7 @@ impl Lifecycle {
         }
         if let Some((definition, position)) = self.definition().zip(self.position())
             && definition.recurring().is_some()
-            && plan
-                .definition()
-                .is_some_and(|new| definition.is_same_series(new))
+            && !self.starts_over_with(plan)
             && let Some(max) = plan.limits().and_then(|limits| limits.max_runs)
         {
             // The open run counts once it has started.
@@ -965,9 +953,10 @@ impl Lifecycle {
         plan
     }
 
-    fn fit(&self, plan: &mut Plan, now: Now) -> bool {
+    /// Fits a plan to how far the job has come.
+    fn fit(&self, plan: &mut Plan, now: Now) {
         let Some((definition, position)) = self.definition().zip(self.position()) else {
-            return true;
+            return;
         };
         if self.phase.is_running() {
             let position = position.interrupted(definition);
@@ -980,8 +969,6 @@ impl Lifecycle {
         } else {
             plan.rebase(definition, position, self.timer(), now);
         }
-        let new = plan.definition();
-        !new.is_some_and(|new| definition.is_same_series(new))
     }
 
     fn failed_as(&self) -> JobStatus {
@@ -998,25 +985,19 @@ impl Lifecycle {
         now: Now,
     ) -> Accepted {
         self.hide();
-        let sync = self.sync().map(|sync| sync.version);
-        let is_current = planned
-            .as_ref()
-            .is_some_and(|(version, _)| Some(*version) == sync);
+        let version = self.sync().map(|sync| sync.version);
+        let stored = planned.filter(|(pulled, _)| Some(*pulled) == version);
+        let is_current = stored.is_some();
         let is_next = self.phase.is_running();
-        let (plan, starts_over) = match planned {
-            Some((_, planned)) if is_current => {
-                let old = self.definition();
-                let same = old
-                    .zip(planned.definition())
-                    .is_some_and(|(o, n)| o.is_same_series(n));
-                (planned, !same)
-            }
-            _ => {
+        let plan = match stored {
+            Some((_, planned)) => planned,
+            None => {
                 let mut plan = plan;
-                let starts_over = self.fit(&mut plan, now);
-                (plan, starts_over)
+                self.fit(&mut plan, now);
+                plan
             }
         };
+        let starts_over = self.starts_over_with(&plan);
         let given_up = match self.position() {
             Some(position) if !is_next && position.attempts > 0 => {
                 self.enter_run(self.failed_as(), now)
@@ -1127,12 +1108,12 @@ impl Lifecycle {
         Some(effects)
     }
 
-    /// The wall clock was set back. Returns when the job is due now, if that has changed.
+    /// The wall clock was set back. `None` if the job is due as before.
     pub(crate) fn on_step_back(
         &mut self,
         now: Now,
         random: impl FnOnce() -> f64,
-    ) -> Option<(Due, Effects)> {
+    ) -> Option<Effects> {
         if self.phase != Phase::Waiting {
             return None;
         }
@@ -1144,7 +1125,7 @@ impl Lifecycle {
         let due = position.on_step_back(definition.as_deref()?, now, random)?;
         self.hide();
         self.set_due(due, now);
-        Some((due, self.apply(Event::StepBack)?))
+        self.apply(Event::StepBack)
     }
 
     /// Voids the attempt of a durable job that was dropped, or has ended, when nothing can

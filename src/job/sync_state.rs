@@ -10,7 +10,7 @@ pub(crate) type CommitWaiter = Arc<Reply<Result<(), StorageError>>>;
 /// What is known of the row that the store has under an id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Known {
-    /// There is no row.
+    /// The store has no row of this id.
     #[default]
     Absent,
     /// There is the row of this job.
