@@ -26,7 +26,8 @@
 //!
 //! # Awaiting and blocking
 //! A call that may take time returns a value. You `.await` that value, or you end it
-//! with `.block_on()`. Before that, nothing happens. There is no second, blocking API:
+//! with `.block_on()`. Before that, nothing happens. Async and blocking callers use the
+//! same methods:
 //!
 //! ```
 //! # use std::time::Duration;

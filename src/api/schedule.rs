@@ -87,7 +87,7 @@ where
     }
 
     /// Replaces the arguments and the trigger of the live job with this
-    /// [`id`](Schedule::id). If there is no such job, a new job is made.
+    /// [`id`](Schedule::id). If no job has this id, it schedules a new one.
     ///
     /// The job stays the same job: existing handles and waits refer to it.
     /// - If it runs, the run ends first. Then the new arguments and trigger apply.

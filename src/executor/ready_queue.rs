@@ -205,7 +205,7 @@ impl ReadyQueue {
         !self.runners.is_empty()
     }
 
-    /// Whether there is no runner, and no thread that is spawning one.
+    /// Whether nothing takes jobs: no runner lives, and no thread is spawning one.
     pub(crate) fn is_abandoned(&self) -> bool {
         self.runners.is_empty() && !self.is_spawning
     }

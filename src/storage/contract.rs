@@ -100,7 +100,7 @@ pub trait Storage: Send + 'static {
 pub enum Change {
     /// Save this record. If the store has a record with the same id, replace it.
     Put(Box<JobRecord>),
-    /// Replace the progress of the record with this id. If there is no such record, do
+    /// Replace the progress of the record with this id. If no record has it, do
     /// nothing.
     Advance {
         /// The id of the record.

@@ -4,9 +4,9 @@
 //! So it never receives a user's text. Each *date rule* of an expression becomes a saffron
 //! expression of its own, in canonical form: sorted lists, and weekdays by name. The rules
 //! are the plain days of the month, the plain days of the week, and every special item.
-//! The first date of an expression is the earliest first date of its rules. This also gives
-//! the correct result for two restricted day fields, which are joined by OR, and for lists
-//! of special items.
+//! The first date of an expression is the earliest first date of its rules. So two
+//! restricted day fields, which are joined by OR, and lists of special items need no rule
+//! of their own.
 //!
 //! The only question to saffron is "which is the first matching day after day d?". The
 //! start is 23:59 of day d, and the expression is `0 0 <days>`. saffron has two searches

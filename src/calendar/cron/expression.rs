@@ -116,7 +116,7 @@ impl Cron {
     /// Returns the first time after `after` at which the expression is due in `zone`. The
     /// result has the offset of `zone` at that time, and whole seconds.
     ///
-    /// Returns `None` if there is no such time up to the year 9999. The duration of the
+    /// Returns `None` if no such time comes up to the year 9999. The duration of the
     /// search does not depend on how far away the result is.
     ///
     /// ```

@@ -3,7 +3,7 @@
 //! By default SQLite copies the log during a commit, when the log has reached a size
 //! (<https://www.sqlite.org/wal.html#ckpt>). That commit takes tens of milliseconds. This
 //! thread does it outside of commits, with a connection of its own, shortly after the
-//! first commit. It sleeps if there is no commit.
+//! first commit. Without commits it sleeps.
 
 use std::thread::{self, JoinHandle};
 use std::time::Duration;

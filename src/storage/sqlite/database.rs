@@ -164,7 +164,7 @@ impl SqliteStorage {
     /// not lock it: an app may use it at the same time. Blocks the thread while it reads.
     ///
     /// # Errors
-    /// If there is no such file, or if it can't be read.
+    /// If the file does not exist or can't be read.
     ///
     /// ```
     /// use jobber::storage::{Loaded, SqliteStorage};
