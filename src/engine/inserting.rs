@@ -95,7 +95,6 @@ where
         let hub = job.hub();
         let (result, change) = match result {
             Ok(change) => {
-                job.lock().life.first_stored();
                 hub.admit_stored(job.clone(), self.due);
                 (Ok(job.clone()), change)
             }
@@ -113,10 +112,8 @@ where
     fn wake(self: Box<Self>) {
         let Self { job, reply, .. } = *self;
         reply.notify();
-        if Arc::strong_count(&reply) == 1 {
-            drop(reply.take());
-        }
-        drop(reply);
+        // It may hold the job, which must not be dropped here.
+        drop(Arc::into_inner(reply));
         job.drop_safely();
     }
 }

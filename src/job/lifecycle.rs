@@ -540,13 +540,6 @@ impl Lifecycle {
         sync.map_or_else(Vec::new, |sync| sync.tried(pulled, outcome))
     }
 
-    /// A new job was stored: it is live from here on.
-    pub(crate) fn first_stored(&mut self) {
-        if let Some(sync) = self.sync_mut() {
-            *sync = SyncState::of_stored_row();
-        }
-    }
-
     /// Whether the store has what it is to have.
     pub(crate) fn is_clean(&self) -> bool {
         let has_row = self.row().is_some();

@@ -201,8 +201,10 @@ impl Position {
             return start;
         }
         let at = series.timeline.of(now);
-        let due = match due {
-            Due::Mono(due) | Due::Wall(due) => due,
+        // An attempt that its executor refused is due by the monotonic clock.
+        let due = match series.timeline {
+            Timeline::Mono => due.as_mono(now),
+            Timeline::Wall => due.as_wall(now),
         };
         let Some(run) = series.on_due(&mut self.coverage, self.nominal, due, at) else {
             let last = self.last_run.map(|run| run.status);

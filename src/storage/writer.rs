@@ -522,7 +522,10 @@ impl Writer {
                 }
                 None
             }
-            Failure::Full if pulled.len() > 1 => self.commit_in_parts(pulled, turn),
+            Failure::Full if pulled.len() > 1 => {
+                self.commit_in_parts(pulled, &error, turn);
+                None
+            }
             Failure::TooLarge | Failure::Full => {
                 self.refuse_one(pulled, &error, turn);
                 None
@@ -548,22 +551,17 @@ impl Writer {
 
     /// The store is full: removals make room, and are tried first, together; then
     /// everything else one by one.
-    fn commit_in_parts(
-        &mut self,
-        pulled: Vec<Pulled>,
-        turn: &mut Turn<'_>,
-    ) -> Option<StorageError> {
+    fn commit_in_parts(&mut self, pulled: Vec<Pulled>, error: &StorageError, turn: &mut Turn<'_>) {
         let is_removal =
             |row: &Pulled| !row.is_proposal && matches!(row.change, Some(Change::Remove(_)));
         let (removals, rest): (Vec<_>, Vec<_>) = pulled.into_iter().partition(is_removal);
-        let (proposals, facts): (Vec<_>, Vec<_>) = rest.into_iter().partition(|r| r.is_proposal);
-        if removals.len() > 1 {
-            self.commit(removals, turn);
-        } else {
-            for row in removals {
-                self.commit(vec![row], turn);
-            }
+        if rest.is_empty() {
+            // Not even a removal has room.
+            self.fail(removals, error, false, turn);
+            return;
         }
+        self.commit(removals, turn);
+        let (proposals, facts): (Vec<_>, Vec<_>) = rest.into_iter().partition(|r| r.is_proposal);
         for row in facts {
             self.commit(vec![row], turn);
         }
@@ -582,7 +580,6 @@ impl Writer {
                 0
             };
         }
-        None
     }
 
     /// The store has everything.
@@ -620,6 +617,10 @@ impl Writer {
                 turn.answer(settled.waiters, outcome);
             }
             turn.answer(std::mem::take(&mut slot.waiters), outcome);
+            if row.has_row {
+                // It may have been that of a predecessor.
+                job.inherit_row(Known::Row);
+            }
             let _ = catch_panic(|| proposal.answer(Ok(own)));
             turn.answered.push(proposal);
             if !slot.proposals.is_empty() {

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::support::{
-    DropCounter, HOUR, MINUTE, Result, SECOND, delay_all, poll, started_app, wait_until,
+    DropCounter, HOUR, MINUTE, Result, SECOND, delay_all, event_kind, poll, started_app, wait_until,
 };
 use futures_lite::{Stream, StreamExt, future};
 use jobber::testing::Simulation;
@@ -18,19 +18,7 @@ use time::macros::datetime;
 /// The kinds of the events so far, without their times.
 fn kinds(events: &mut Events) -> Vec<String> {
     std::iter::from_fn(|| events.try_next())
-        .map(|event| match event {
-            Event::Job(event) => match event.kind {
-                JobEventKind::Scheduled { .. } => "scheduled".into(),
-                JobEventKind::Started { run, attempt } => format!("started {run}.{attempt}"),
-                JobEventKind::Retrying { attempt, .. } => format!("retrying after {attempt}"),
-                JobEventKind::RunEnded(run) => format!("run {} ended {}", run.number, run.status),
-                JobEventKind::Misfired { .. } => "misfired".into(),
-                JobEventKind::Cancelled => "cancelled".into(),
-                JobEventKind::Ended(status) => format!("ended {status}"),
-                other => format!("{other:?}"),
-            },
-            other => format!("{other:?}"),
-        })
+        .map(event_kind)
         .collect()
 }
 

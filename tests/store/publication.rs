@@ -2,25 +2,19 @@
 //! for comes to.
 
 use crate::manual_app::{ManualApp, full};
-use crate::support::{HOUR, Log, MINUTE, Machine, Result, SECOND, begin, poll};
+use crate::support::{
+    HOUR, Log, MINUTE, Machine, Result, SECOND, WATCHDOG, begin, event_kind, poll,
+};
 use futures_lite::future::block_on;
 use jobber::testing::Fault;
-use jobber::{Event, JobContext, JobError, JobEventKind, JobStatus};
+use jobber::{Event, Events, JobContext, JobError, JobStatus, Misfire};
 
-/// The events that are there, by name.
-fn kinds(events: &mut jobber::Events) -> Vec<&'static str> {
-    let next = std::iter::from_fn(|| poll(futures_lite::StreamExt::next(events)).flatten());
-    next.filter_map(|event| match event {
-        Event::Job(event) if event.id == "x" => Some(match event.kind {
-            JobEventKind::Started { .. } => "started",
-            JobEventKind::RunEnded(_) => "run ended",
-            JobEventKind::Ended(_) => "ended",
-            JobEventKind::Cancelled => "cancelled",
-            _ => "other",
-        }),
-        _ => None,
-    })
-    .collect()
+/// The kinds of the events of the job `x` so far.
+fn kinds(events: &mut Events) -> Vec<String> {
+    std::iter::from_fn(|| events.try_next())
+        .filter(|event| matches!(event, Event::Job(event) if event.id == "x"))
+        .map(event_kind)
+        .collect()
 }
 
 #[test]
@@ -41,7 +35,7 @@ fn nobody_sees_the_end_of_a_run_before_its_commit_by_any_means() -> Result {
     assert_eq!(job.last_run(), None);
     assert!(matches!(job.result(), Err(JobError::NotCompleted)));
     assert!(poll(&mut next_run).is_none());
-    assert_eq!(kinds(&mut events), ["started"]);
+    assert_eq!(kinds(&mut events), ["started 1.1"]);
 
     app.release()?;
     assert_eq!(job.status(), JobStatus::Scheduled);
@@ -49,7 +43,7 @@ fn nobody_sees_the_end_of_a_run_before_its_commit_by_any_means() -> Result {
     assert_eq!(job.last_run().map(|run| run.number), Some(1));
     assert!(job.result().is_ok());
     assert!(block_on(next_run).is_some());
-    assert_eq!(kinds(&mut events), ["run ended"]);
+    assert_eq!(kinds(&mut events), ["run 1 ended SUCCESS"]);
     Ok(())
 }
 
@@ -73,10 +67,11 @@ fn the_end_of_a_run_is_visible_once_the_store_has_refused_it() -> Result {
 
 #[test]
 fn a_submission_that_is_dropped_before_the_store_was_asked_is_withdrawn() -> Result {
-    let app = ManualApp::new()?;
-    let task = app.slow(&Log::new(), SECOND)?;
+    let mut app = ManualApp::new()?;
+    let log = Log::new();
+    let task = app.slow(&log, SECOND)?;
     app.store.hold();
-    let mut first = task.schedule(1).id("first").delay(HOUR);
+    let mut first = task.schedule(1).id("first").delay(HOUR * 2);
     begin(&mut first);
     assert_eq!(app.store.requested()?, ["put first 1"]);
     // The store is busy with the first: the writer has not taken these.
@@ -90,7 +85,7 @@ fn a_submission_that_is_dropped_before_the_store_was_asked_is_withdrawn() -> Res
 
     // A replacement likewise: the job stays as it is, and may start.
     app.store.hold();
-    let mut second = task.schedule(4).id("second").delay(HOUR);
+    let mut second = task.schedule(4).id("second").delay(HOUR * 2);
     begin(&mut second);
     assert_eq!(app.store.requested()?, ["put second 4"]);
     let mut dropped = task.schedule(5).id("x").replace().delay(MINUTE);
@@ -98,6 +93,9 @@ fn a_submission_that_is_dropped_before_the_store_was_asked_is_withdrawn() -> Res
     drop(dropped);
     app.release()?;
     assert_eq!(app.record("x").unwrap().args, "3");
+    assert!(block_on(second).is_ok());
+    app.advance(HOUR)?;
+    assert_eq!(log.entries(), [(1, 3)]);
     Ok(())
 }
 
@@ -138,7 +136,7 @@ fn a_replacement_that_was_accepted_during_a_run_survives_the_stop() -> Result {
     sim.advance(MINUTE);
     let again = task.schedule(2).id("x").replace();
     let _ = again.every(MINUTE).block_on()?;
-    let _ = sim.app().shutdown(SECOND).block_on();
+    sim.shutdown(SECOND);
     drop(sim);
     let (mut sim, _) = boot()?;
     sim.advance(MINUTE * 2);
@@ -179,6 +177,87 @@ fn removals_are_stored_although_a_new_job_finds_no_room() -> Result {
     assert!(block_on(first).is_ok() && block_on(new).is_err());
     for cancel in cancels {
         assert!(block_on(cancel)?);
+    }
+    Ok(())
+}
+
+/// Regression: a full store that refused the removals, too, was asked again without end.
+#[test]
+fn removals_that_find_no_room_are_tried_again_later() -> Result {
+    let app = ManualApp::new()?;
+    let task = app.slow(&Log::new(), SECOND)?;
+    let schedule = |id: &str| task.schedule(1).id(id).delay(HOUR).block_on();
+    let (x, y) = (schedule("x")?, schedule("y")?);
+    app.store.hold();
+    let mut other = app.other.schedule(0).delay(HOUR);
+    begin(&mut other);
+    app.store.requested()?;
+    let (mut cancel_x, mut cancel_y) = (x.cancel(), y.cancel());
+    begin(&mut cancel_x);
+    begin(&mut cancel_y);
+    app.store.answer(Fault::None);
+    assert_eq!(app.store.requested()?, ["remove x", "remove y"]);
+    app.store.answer(full());
+    assert!(block_on(cancel_x).is_err() && block_on(cancel_y).is_err());
+    app.release()?;
+    assert!(app.record("x").is_none() && app.record("y").is_none());
+    Ok(())
+}
+
+/// Regression: the replacement took the id over from a job whose removal was not stored.
+/// Nobody noted that the row was there, and it was not removed with the job.
+#[test]
+fn a_cancel_removes_the_row_that_a_replacement_has_taken_over_from_an_ended_job() -> Result {
+    let app = ManualApp::new()?;
+    let task = app.slow(&Log::new(), SECOND)?;
+    let ended = task.schedule(1).id("x").delay(HOUR).block_on()?;
+    app.store.hold();
+    let mut other = app.other.schedule(0).delay(HOUR);
+    begin(&mut other);
+    app.store.requested()?;
+    let mut cancel = ended.cancel();
+    begin(&mut cancel);
+    let job = task
+        .schedule(2)
+        .id("x")
+        .in_memory()
+        .delay(HOUR)
+        .block_on()?;
+    let mut replace = task.schedule(3).id("x").replace().delay(HOUR);
+    begin(&mut replace);
+    app.store.answer(Fault::None);
+    assert_eq!(app.store.requested()?, ["put x 3"]);
+    app.store.answer(Fault::None);
+    assert!(block_on(cancel)? && block_on(replace).is_ok());
+    let mut cancel = job.cancel();
+    begin(&mut cancel);
+    app.release()?;
+    assert!(block_on(cancel)?);
+    assert!(app.record("x").is_none());
+    Ok(())
+}
+
+/// Regression: the delay of a refused attempt was taken for a wall time, and the run for a
+/// missed one.
+#[test]
+fn a_run_of_a_cron_job_that_its_executor_drops_is_made_a_second_later() -> Result {
+    for misfire in [Misfire::Once, Misfire::Skip, Misfire::All(1)] {
+        let mut app = ManualApp::new()?;
+        let log = Log::new();
+        let task = app.slow(&log, SECOND)?;
+        let mut events = app.app.events();
+        let schedule = task.schedule(1).id("x").misfire(misfire);
+        let _ = schedule.cron("* * * * *").block_on()?;
+        app.clock.advance(MINUTE);
+        drop(app.spawned.recv_timeout(WATCHDOG)?);
+        app.release()?;
+        app.advance(SECOND)?;
+        assert_eq!(log.entries(), [(1, 1)], "{misfire:?}");
+        assert_eq!(
+            kinds(&mut events),
+            ["scheduled", "started 1.1"],
+            "{misfire:?}"
+        );
     }
     Ok(())
 }

@@ -22,7 +22,10 @@ use std::time::{Duration, Instant};
 
 use futures_lite::future::{block_on, poll_once};
 use jobber::testing::{ManualClock, Simulation};
-use jobber::{BoxError, Job, JobContext, JobFuture, JobId, JobStatus, Jobber, JobberBuilder, Task};
+use jobber::{
+    BoxError, Event, Job, JobContext, JobEventKind, JobFuture, JobId, JobStatus, Jobber,
+    JobberBuilder, Task,
+};
 use time::OffsetDateTime;
 use time::macros::datetime;
 
@@ -45,6 +48,23 @@ pub const WATCHDOG: Duration = MINUTE;
 
 /// The wall time at which a [`ManualClock`] begins.
 pub const START: OffsetDateTime = datetime!(2000-01-01 0:00 UTC);
+
+/// What an event is about, without its times.
+pub fn event_kind(event: Event) -> String {
+    match event {
+        Event::Job(event) => match event.kind {
+            JobEventKind::Scheduled { .. } => "scheduled".into(),
+            JobEventKind::Started { run, attempt } => format!("started {run}.{attempt}"),
+            JobEventKind::Retrying { attempt, .. } => format!("retrying after {attempt}"),
+            JobEventKind::RunEnded(run) => format!("run {} ended {}", run.number, run.status),
+            JobEventKind::Misfired { .. } => "misfired".into(),
+            JobEventKind::Cancelled => "cancelled".into(),
+            JobEventKind::Ended(status) => format!("ended {status}"),
+            other => format!("{other:?}"),
+        },
+        other => format!("{other:?}"),
+    }
+}
 
 /// A log that tasks write and tests read.
 #[derive(Clone, Debug)]
