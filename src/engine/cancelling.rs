@@ -18,15 +18,9 @@ where
         Cancelling::Cancel => ClockPrecision::Unread,
         Cancelling::Abort => precision_needed(&state.life),
     });
-    if state.life.phase().is_ended() {
-        // Its end is visible once the store was tried for it.
-        let mut after = AfterLock::default();
-        let reply = match state.life.is_hidden() {
-            true => wait_for_store(job, &mut state, &mut after),
-            false => None,
-        };
-        job.discard(job.unlock(state, after), true);
-        return Cancelled { did: false, reply };
+    let is_ended = state.life.phase().is_ended();
+    if is_ended && !state.life.is_hidden() {
+        return Cancelled::now(false);
     }
     if !may_tell_store(job, &state) {
         // The app has stopped, and the job is the next process's.
@@ -34,6 +28,13 @@ where
         reply.send(Err(StorageError::Closed));
         let (did, reply) = (false, Some(reply));
         return Cancelled { did, reply };
+    }
+    if is_ended {
+        // Its end is visible once the store was tried for it. The writer has the message.
+        let waiter = Reply::new();
+        let waits = state.life.wait_for_store(&waiter).is_some();
+        let reply = waits.then_some(waiter);
+        return Cancelled { did: false, reply };
     }
     let mut after = AfterLock::default();
     let (effects, run) = match how {

@@ -9,7 +9,6 @@ use crate::engine::hub::{Hub, Live};
 use crate::engine::side_shards::Cursor;
 use crate::executor::dispatcher::FEW;
 use crate::job::live_job::Fired;
-use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::Arc;
 use crate::timer::inbox::Inbox;
 use crate::timer::key::Key;
@@ -154,15 +153,14 @@ impl Driver {
         for job in self.fired.drain(..) {
             if job.on_timer(now) == Fired::Start {
                 self.due.push(job);
-            } else if job.core().status.get().is_final() {
-                // This may be the last reference to the job, which holds a user's values.
-                self.hub.drop_on_executor(Box::new(job));
+            } else {
+                job.drop_safely();
             }
         }
         match self.hub.dispatcher() {
             Some(dispatcher) => dispatcher.submit(&mut self.due),
             // The app has stopped, and nothing starts.
-            None => drop_catching_panic(std::mem::take(&mut self.due)),
+            None => self.due.drain(..).for_each(|job| job.drop_safely()),
         }
     }
 
@@ -189,7 +187,10 @@ impl Driver {
             return false;
         };
         let (jobs, next) = self.hub.jobs_from(from, STEP);
-        jobs.iter().for_each(|job| job.on_step_back(now));
+        for job in jobs {
+            job.on_step_back(now);
+            job.drop_safely();
+        }
         self.stepping_back = next;
         true
     }

@@ -221,6 +221,8 @@ pub(crate) struct AfterLock<A, R> {
     is_waited_for: bool,
     pub(crate) wake: Wake,
     wakes_writer: bool,
+    /// The writer takes no message about the job any more.
+    is_refused: bool,
     pub(crate) ends_turn: bool,
     pub(crate) removed: Removed,
     /// The cancellation state of the attempt that must stop at once.
@@ -236,6 +238,7 @@ impl<A, R> Default for AfterLock<A, R> {
             is_waited_for: false,
             wake: Wake::No,
             wakes_writer: false,
+            is_refused: false,
             ends_turn: false,
             removed: Removed::default(),
             force_stopped: None,
@@ -479,13 +482,16 @@ where
         }
     }
 
-    /// Sends the writer a message that the row has changed.
+    /// Sends the writer a message that the row has changed. A stop empties the tables before
+    /// it closes the store.
     pub(crate) fn send_changed(&self, after: &mut AfterLock<A, R>) {
         let hub = self.hub();
-        if let Some(store) = &hub.store
-            && let Some(job) = hub.at(self.core.slot)
-        {
-            after.wakes_writer |= store.send(Message::Changed(JobRef::new(job))).is_ok();
+        let Some(store) = &hub.store else { return };
+        let job = hub.at(self.core.slot);
+        let sent = job.map(|job| store.send(Message::Changed(JobRef::new(job))));
+        match sent {
+            Some(Ok(())) => after.wakes_writer = true,
+            Some(Err(_)) | None => after.is_refused = true,
         }
     }
 
@@ -533,6 +539,9 @@ where
         hub.wake(after.wake);
         if after.wakes_writer {
             hub.wake_writer();
+        }
+        if after.is_refused {
+            self.refuse_waiters();
         }
         if after.ends_turn {
             hub.turn_ended();

@@ -4,6 +4,7 @@ use crate::engine::job_state::{AfterLock, JobState, State};
 use crate::job::lifecycle::NotReplaceable;
 use crate::job::live_job::JobView;
 use crate::job::outcome::Outcome;
+use crate::job::phase::Effects;
 use crate::job::plan::Plan;
 use crate::job::record::JobRecord;
 use crate::job::row::Row;
@@ -159,10 +160,16 @@ where
                 due: zone.time_at(exec_at),
             }
         });
-        if hub.is_stopping() && !accepted.is_next {
+        let is_stopping = hub.is_stopping() && !accepted.is_next;
+        // During a stop nothing is armed: the stop decides what becomes of the job.
+        let effects = Effects {
+            arms: accepted.effects.arms && !is_stopping,
+            ..accepted.effects
+        };
+        self.follow(state, effects, now, after);
+        if is_stopping {
             self.stop_locked(state, now, after);
         }
-        self.follow(state, accepted.effects, now, after);
     }
 }
 
@@ -294,21 +301,17 @@ where
     }
 
     fn wake(self: Box<Self>) {
-        self.reply.notify();
-        let job = self.job.clone();
-        if Arc::strong_count(&self.reply) == 1
-            && let Some(reply) = self.reply.take()
-        {
-            // Nobody takes it: it has values of users.
+        let Self {
+            job, reply, args, ..
+        } = *self;
+        reply.notify();
+        // Both may have values of users.
+        if let Some(reply) = Arc::into_inner(reply).and_then(|reply| reply.take()) {
             job.hub().drop_on_executor(Box::new(reply));
         }
-        // So has the proposal.
-        let args = self.args;
         if args.is_some() {
             job.hub().drop_on_executor(Box::new(args));
         }
-        drop(self.reply);
-        drop(self.job);
         job.drop_safely();
     }
 }

@@ -7,7 +7,6 @@ use time::OffsetDateTime;
 use crate::engine::cancelling;
 use crate::engine::job_state::JobState;
 use crate::job::live_job::{Cancelled, Cancelling, JobCore, JobView};
-use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::Arc;
 use crate::value::run::Run;
 use crate::value::shared_state::StateMap;
@@ -80,14 +79,11 @@ where
     }
 
     fn drop_safely(self: Arc<Self>) {
-        if Arc::strong_count(&self) == 1 {
+        if let Some(job) = Arc::into_inner(self) {
             // The hub is cloned, not the task: a clone of the task could become the last
             // reference to its function, and would drop it on this thread.
-            let hub = self.task.hub.clone();
-            hub.drop_on_executor(Box::new(self));
-        } else {
-            // The other references may be gone by now, so that this drops the job.
-            drop_catching_panic(self);
+            let hub = job.task.hub.clone();
+            hub.drop_on_executor(Box::new(job));
         }
     }
 }
