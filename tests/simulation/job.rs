@@ -189,7 +189,9 @@ impl Job {
     /// Whether the job, or the replacement that follows its run, is stored.
     pub fn concerns_store(&self) -> bool {
         let plans = self.next_plan.iter().chain([&self.plan]);
-        plans.into_iter().any(|plan| plan.durable)
+        let is_durable = plans.into_iter().any(|plan| plan.durable);
+        // A refused replacement may be in the store, whose removal may fail again.
+        is_durable || self.stored.iter().any(Option::is_some)
     }
 
     /// Whether a start has to be stored before the attempt.
