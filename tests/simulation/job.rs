@@ -186,11 +186,11 @@ impl Job {
         }
     }
 
-    /// Whether the job, or the replacement that follows its run, is stored.
+    /// Whether the store has the job or the replacement that follows its run, or may have it.
     pub fn concerns_store(&self) -> bool {
         let plans = self.next_plan.iter().chain([&self.plan]);
         let is_durable = plans.into_iter().any(|plan| plan.durable);
-        // A refused replacement may be in the store, whose removal may fail again.
+        // A refused replacement may have been written, and must then be removed.
         is_durable || self.stored.iter().any(Option::is_some)
     }
 

@@ -5,7 +5,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use crate::support::record::JobRecord;
-use crate::support::{HOUR, HeldStore, Log, Result, WATCHDOG, hand_polled_app_with, poll};
+use crate::support::{HOUR, HeldStore, Log, Result, WATCHDOG, begin, hand_polled_app_with, poll};
 use jobber::testing::{Fault, ManualClock};
 use jobber::{JobContext, JobFuture, Jobber, MemoryStorage, Task, storage::StorageError};
 
@@ -46,6 +46,14 @@ impl ManualApp {
             clock.sleep(time)
         });
         Ok(task.durable().register()?)
+    }
+
+    /// Holds the store in the commit of another job, so that what follows waits for it.
+    pub fn occupy_store(&self) -> Result {
+        self.store.hold();
+        begin(&mut self.other.schedule(0).delay(HOUR));
+        self.store.requested()?;
+        Ok(())
     }
 
     /// Holds the store no longer; returns when every commit so far is answered.

@@ -188,10 +188,7 @@ fn removals_that_find_no_room_are_tried_again_later() -> Result {
     let task = app.slow(&Log::new(), SECOND)?;
     let schedule = |id: &str| task.schedule(1).id(id).delay(HOUR).block_on();
     let (x, y) = (schedule("x")?, schedule("y")?);
-    app.store.hold();
-    let mut other = app.other.schedule(0).delay(HOUR);
-    begin(&mut other);
-    app.store.requested()?;
+    app.occupy_store()?;
     let (mut cancel_x, mut cancel_y) = (x.cancel(), y.cancel());
     begin(&mut cancel_x);
     begin(&mut cancel_y);
@@ -211,10 +208,7 @@ fn a_cancel_removes_the_row_that_a_replacement_has_taken_over_from_an_ended_job(
     let app = ManualApp::new()?;
     let task = app.slow(&Log::new(), SECOND)?;
     let ended = task.schedule(1).id("x").delay(HOUR).block_on()?;
-    app.store.hold();
-    let mut other = app.other.schedule(0).delay(HOUR);
-    begin(&mut other);
-    app.store.requested()?;
+    app.occupy_store()?;
     let mut cancel = ended.cancel();
     begin(&mut cancel);
     let job = task
