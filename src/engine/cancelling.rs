@@ -22,7 +22,9 @@ where
     if is_ended && !state.life.is_hidden() {
         return Cancelled::now(false);
     }
-    if !may_tell_store(job, &state) {
+    // Its end was refused by a store that closes.
+    let is_refused = is_ended && state.life.is_tried();
+    if is_refused || !may_tell_store(job, &state) {
         // The app has stopped, and the job is the next process's.
         let reply = Reply::new();
         reply.send(Err(StorageError::Closed));
@@ -30,7 +32,7 @@ where
         return Cancelled { did, reply };
     }
     if is_ended {
-        // Its end is visible once the store was tried for it. The writer has the message.
+        // Its end is visible once the store was tried for it, and the writer has it.
         let waiter = Reply::new();
         let waits = state.life.wait_for_store(&waiter).is_some();
         let reply = waits.then_some(waiter);

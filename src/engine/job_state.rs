@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::engine::hub::{Hub, Removed};
 use crate::job::codec::Codec;
 use crate::job::lifecycle::{Begun, Lifecycle};
-use crate::job::live_job::{Body, JobCore, LiveJob};
+use crate::job::live_job::{Body, JobCore, LiveJob, StoredJob};
 use crate::job::outcome::{Failure, Outcome};
 use crate::job::phase::{Effects, Phase};
 use crate::job::plan::Plan;
@@ -27,7 +27,7 @@ use crate::sync::primitives::{Arc, Mutex, MutexGuard, lock};
 use crate::timer::key::KeyKind;
 use crate::value::app_clock::ClockPrecision;
 use crate::value::backoff::Backoff;
-use crate::value::error::ScheduleError;
+use crate::value::error::{ScheduleError, StorageError};
 use crate::value::event::{Event, JobEvent, JobEventKind};
 use crate::value::id::JobId;
 use crate::value::run::Run;
@@ -541,7 +541,9 @@ where
             hub.wake_writer();
         }
         if after.is_refused {
-            self.refuse_waiters();
+            for waiter in self.close() {
+                waiter.send(Err(StorageError::Closed));
+            }
         }
         if after.ends_turn {
             hub.turn_ended();

@@ -5,7 +5,6 @@ use crate::job::live_job::{JobView, PulledChange, PulledRow, Settled, StoredJob}
 use crate::job::sync_state::{CommitOutcome, Known, RowChange};
 use crate::sync::primitives::Arc;
 use crate::value::app_clock::ClockPrecision;
-use crate::value::error::StorageError;
 use crate::value::id::JobId;
 
 impl<A, R> StoredJob for JobState<A, R>
@@ -75,24 +74,5 @@ where
 
     fn drop_row_safely(self: Arc<Self>) {
         self.drop_safely();
-    }
-}
-
-impl<A, R> JobState<A, R>
-where
-    A: Clone + Send + Sync + 'static,
-    R: Send + Sync + 'static,
-{
-    /// Answers everybody who waits for the store: it is closed.
-    pub(crate) fn refuse_waiters(&self) {
-        let error = &StorageError::Closed;
-        let outcome = CommitOutcome::Refused {
-            is_unknown: false,
-            error,
-        };
-        let version = self.pull().version;
-        for waiter in self.settle(version, outcome, false).waiters {
-            waiter.send(Err(error.clone()));
-        }
     }
 }

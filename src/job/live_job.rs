@@ -16,6 +16,7 @@ use crate::job::sync_state::{CommitOutcome, CommitWaiter, Known};
 use crate::registry::table::TableEntry;
 use crate::sync::primitives::{Arc, Event};
 use crate::value::app_clock::ClockPrecision;
+use crate::value::error::StorageError;
 use crate::value::id::JobId;
 use crate::value::run::Run;
 use crate::value::shared_state::StateMap;
@@ -190,6 +191,14 @@ pub(crate) trait StoredJob: Send + Sync {
     /// A commit that had the row of version `pulled` was made, or failed. If `may_end` is
     /// not set, no end of the job becomes visible.
     fn settle(&self, pulled: u64, outcome: CommitOutcome<'_>, may_end: bool) -> Settled;
+    /// The store is closed, and is not tried any more. Returns who waits for it.
+    fn close(&self) -> Vec<CommitWaiter> {
+        let outcome = CommitOutcome::Refused {
+            is_unknown: false,
+            error: &StorageError::Closed,
+        };
+        self.settle(self.pull().version, outcome, false).waiters
+    }
     fn known(&self) -> Known;
     /// Takes what is known of the row, because the job is over. The slot of the id keeps it.
     fn take_known(&self) -> Known;

@@ -43,7 +43,7 @@ pub(crate) struct Writer {
     unstored: BTreeSet<JobId>,
     /// Jobs that wait until the end of a predecessor of the same id was tried.
     successors: Vec<JobRef>,
-    /// Turns in a row in which a commit failed.
+    /// Turns in a row that have left something unstored.
     failures: u32,
     /// When the unstored ids are tried again, on the writer's own clock.
     retry_at: Option<Duration>,
@@ -125,7 +125,6 @@ impl Failure {
 struct Turn<'a> {
     inbox: &'a Inbox,
     is_closing: bool,
-    has_failed: bool,
     answered: Vec<Box<dyn Proposal>>,
     woken: Vec<CommitWaiter>,
 }
@@ -278,18 +277,11 @@ impl Writer {
     /// Refuses messages, because the store is closed.
     pub(crate) fn refuse_all(messages: Vec<Message>) {
         let closed = StorageError::Closed;
-        let outcome = CommitOutcome::Refused {
-            is_unknown: false,
-            error: &closed,
-        };
         let mut waiters = Vec::new();
         let mut proposals = Vec::new();
         for message in messages {
             match message {
-                Message::Changed(job) => {
-                    let version = job.pull().version;
-                    waiters.extend(job.settle(version, outcome, false).waiters);
-                }
+                Message::Changed(job) => waiters.extend(job.close()),
                 Message::Propose(mut proposal) => {
                     let _ = catch_panic(|| proposal.answer(Err(closed.clone())));
                     proposals.push(proposal);
@@ -308,7 +300,6 @@ impl Writer {
         let mut turn = Turn {
             inbox,
             is_closing,
-            has_failed: false,
             answered: Vec::new(),
             woken: Vec::new(),
         };
@@ -331,15 +322,12 @@ impl Writer {
             while self.file_successors(&mut turn) {
                 self.try_all(&mut turn);
             }
-            self.retry_at = match self.unstored.is_empty() {
-                true => None,
-                false => {
-                    self.failures = self.failures.saturating_add(1);
-                    Some(now + self.backoff.delay(self.failures, 0.0))
-                }
-            };
-            if !turn.has_failed && self.unstored.is_empty() {
+            if self.unstored.is_empty() {
                 self.failures = 0;
+                self.retry_at = None;
+            } else {
+                self.failures = self.failures.saturating_add(1);
+                self.retry_at = Some(now + self.backoff.delay(self.failures, 0.0));
             }
         }
         turn.wake();
@@ -360,8 +348,7 @@ impl Writer {
                 is_unknown: false,
                 error: &StorageError::Closed,
             };
-            let settled = job.settle(job.pull().version, outcome, false);
-            turn.answer(settled.waiters, outcome);
+            turn.answer(job.close(), outcome);
         }
         is_any
     }
@@ -500,10 +487,6 @@ impl Writer {
             .iter_mut()
             .filter_map(|row| row.change.take())
             .collect();
-        if changes.is_empty() {
-            self.succeed(pulled, changes, turn);
-            return None;
-        }
         let error = match self.try_commit(&changes) {
             Ok(()) => {
                 self.succeed(pulled, changes, turn);
@@ -527,7 +510,9 @@ impl Writer {
                 None
             }
             Failure::TooLarge | Failure::Full => {
-                self.refuse_one(pulled, &error, turn);
+                for row in pulled {
+                    self.refuse_one(row, &error, turn);
+                }
                 None
             }
             Failure::Clean => {
@@ -570,7 +555,7 @@ impl Writer {
             if refused >= FULL_IN_A_ROW
                 && let Some(error) = self.failure.clone()
             {
-                self.refuse_one(vec![row], &error, turn);
+                self.refuse_one(row, &error, turn);
                 continue;
             }
             self.commit(vec![row], turn);
@@ -643,7 +628,6 @@ impl Writer {
         if pulled.is_empty() {
             return;
         }
-        turn.has_failed = true;
         self.failure = Some(error.clone());
         let facts = pulled.iter().filter(|row| row.is_fact).count();
         let unstored = self.unstored.len() + facts;
@@ -704,26 +688,22 @@ impl Writer {
     }
 
     /// The store does not take this one row, and others may well be taken.
-    fn refuse_one(&mut self, pulled: Vec<Pulled>, error: &StorageError, turn: &mut Turn<'_>) {
-        let is_full = Failure::of(error) == Failure::Full;
-        for row in pulled {
-            if row.is_proposal {
-                // It does not answer for its base, which is tried on its own.
-                if is_full {
-                    self.failure = Some(error.clone());
-                    turn.has_failed = true;
-                }
-                let unstored = self.unstored.len() + usize::from(row.is_fact);
-                turn.inbox.set_health(self.failure.as_ref(), unstored);
-                self.refuse_proposal(&row.id, error, turn);
-                self.list(row.id, List::Untried);
-                continue;
+    fn refuse_one(&mut self, row: Pulled, error: &StorageError, turn: &mut Turn<'_>) {
+        if row.is_proposal {
+            // It does not answer for its base, which is tried on its own.
+            if Failure::of(error) == Failure::Full {
+                self.failure = Some(error.clone());
             }
-            if let Some(slot) = self.slots.get_mut(&row.id) {
-                slot.is_apart = true;
-            }
-            self.fail(vec![row], error, false, turn);
+            let unstored = self.unstored.len() + usize::from(row.is_fact);
+            turn.inbox.set_health(self.failure.as_ref(), unstored);
+            self.refuse_proposal(&row.id, error, turn);
+            self.list(row.id, List::Untried);
+            return;
         }
+        if let Some(slot) = self.slots.get_mut(&row.id) {
+            slot.is_apart = true;
+        }
+        self.fail(vec![row], error, false, turn);
     }
 
     fn refuse_proposal(&mut self, id: &JobId, error: &StorageError, turn: &mut Turn<'_>) {
