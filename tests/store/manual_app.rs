@@ -51,7 +51,9 @@ impl ManualApp {
     /// Holds the store in the commit of another job, so that what follows waits for it.
     pub fn occupy_store(&self) -> Result {
         self.store.hold();
-        begin(&mut self.other.schedule(0).delay(HOUR));
+        // Dropped before its commit begins, it would be withdrawn.
+        let mut schedule = self.other.schedule(0).delay(HOUR);
+        begin(&mut schedule);
         self.store.requested()?;
         Ok(())
     }
