@@ -1,6 +1,6 @@
 //! `cancel`, `abort`: a job is taken out of its schedule.
 
-use crate::engine::job_state::{AfterLock, JobState, State, precision_needed};
+use crate::engine::job_state::{AfterLock, DropOn, JobState, State, precision_needed};
 use crate::job::live_job::{Cancelled, Cancelling};
 use crate::job::phase::Phase;
 use crate::job::sync_state::CommitWaiter;
@@ -33,9 +33,7 @@ where
     }
     if is_ended {
         // Its end is visible once the store was tried for it, and the writer has it.
-        let waiter = Reply::new();
-        let waits = state.life.wait_for_store(&waiter).is_some();
-        let reply = waits.then_some(waiter);
+        let reply = state.life.wait_for_store().map(|(waiter, _)| waiter);
         return Cancelled { did: false, reply };
     }
     let mut after = AfterLock::default();
@@ -59,7 +57,7 @@ where
     }
     job.follow(&mut state, effects, now, &mut after);
     let reply = wait_for_store(job, &mut state, &mut after);
-    job.discard(job.unlock(state, after), true);
+    job.unlock(state, after, DropOn::ThisThread);
     Cancelled { did: true, reply }
 }
 
@@ -78,8 +76,7 @@ where
     A: Clone + Send + Sync + 'static,
     R: Send + Sync + 'static,
 {
-    let waiter = Reply::new();
-    let needs_message = state.life.wait_for_store(&waiter)?;
+    let (waiter, needs_message) = state.life.wait_for_store()?;
     if needs_message {
         job.send_changed(after);
     }

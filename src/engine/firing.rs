@@ -1,6 +1,6 @@
 //! What the timer does with a job.
 
-use crate::engine::job_state::{AfterLock, JobState, State};
+use crate::engine::job_state::{AfterLock, DropOn, JobState, State};
 use crate::job::lifecycle::{CatchUp, TimerOutcome};
 use crate::job::live_job::{Fired, TimerJob};
 use crate::job::outcome::Failure;
@@ -57,9 +57,8 @@ where
                 self.follow(&mut state, effects, now, &mut after);
             }
         }
-        let discarded = self.unlock(state, after);
         // No code of a user runs on the thread of the timer.
-        self.discard(discarded, false);
+        self.unlock(state, after, DropOn::Executor);
         Fired::Settled
     }
 
@@ -74,8 +73,7 @@ where
         };
         let mut after = AfterLock::default();
         self.follow(&mut state, effects, now, &mut after);
-        let discarded = self.unlock(state, after);
-        self.discard(discarded, false);
+        self.unlock(state, after, DropOn::Executor);
     }
 
     fn wait_for_turn(&self, at_the_latest: MonoNanos) {
@@ -117,8 +115,7 @@ where
             return;
         }
         self.stop_locked(&mut state, now, &mut after);
-        let discarded = self.unlock(state, after);
-        self.discard(discarded, true);
+        self.unlock(state, after, DropOn::ThisThread);
     }
 }
 

@@ -228,8 +228,6 @@ pub(crate) struct AfterLock<A, R> {
     /// The cancellation state of the attempt that must stop at once.
     pub(crate) force_stopped: Option<Arc<Control>>,
     pub(crate) discarded: Discarded<A, R>,
-    /// If the job has ended: somebody else takes it out of the table.
-    pub(crate) leaves_table_later: bool,
 }
 
 impl<A, R> Default for AfterLock<A, R> {
@@ -243,9 +241,17 @@ impl<A, R> Default for AfterLock<A, R> {
             removed: Removed::default(),
             force_stopped: None,
             discarded: Discarded::default(),
-            leaves_table_later: false,
         }
     }
+}
+
+/// Where values of users are dropped: their drop is code of users.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DropOn {
+    /// A thread that runs code of users anyway.
+    ThisThread,
+    /// The threads of the timer and of the writer must not run it.
+    Executor,
 }
 
 /// Values of users, to be dropped when no lock is held.
@@ -455,9 +461,9 @@ where
         }
         // The end of a job in memory is visible although the store can not be asked any
         // more: the next process does not know the job.
-        let is_store_closed = hub.store.as_ref().is_none_or(|store| !store.is_open());
-        let is_forgotten = effects.leaves && is_store_closed && !state.life.is_durable();
-        if state.life.is_tried() || is_forgotten {
+        let is_store_closed = || hub.store.as_ref().is_none_or(|store| !store.is_open());
+        let is_forgotten = || effects.leaves && !state.life.is_durable() && is_store_closed();
+        if state.life.is_tried() || is_forgotten() {
             self.publish(state, after);
         }
         // After the status: a reader that began before it sees the event.
@@ -466,7 +472,7 @@ where
         }
         // At last: a shutdown that finds no live job returns, and the next job of the id
         // has events of its own.
-        if effects.leaves && !after.leaves_table_later {
+        if effects.leaves {
             after.removed = hub.remove(self.core.slot);
         }
     }
@@ -497,6 +503,11 @@ where
 
     /// Makes the present state visible: last the status, then the events.
     pub(crate) fn publish(&self, state: &mut State<A, R>, after: &mut AfterLock<A, R>) {
+        if !state.life.is_hidden() {
+            let status = state.life.phase().status();
+            after.is_waited_for |= self.core.status.publish(status);
+            return;
+        }
         let events = state.life.publish_now();
         let shown_before = state.outcome.publish();
         if shown_before.runs_user_code() {
@@ -527,13 +538,13 @@ where
         }
     }
 
-    /// Lets go of the lock, and does what is not done under it. Returns what is to be
-    /// dropped.
+    /// Lets go of the lock, and does what is not done under it.
     pub(crate) fn unlock(
         &self,
         state: MutexGuard<'_, State<A, R>>,
-        mut after: AfterLock<A, R>,
-    ) -> Discarded<A, R> {
+        after: AfterLock<A, R>,
+        drop_on: DropOn,
+    ) {
         drop(state);
         let hub = self.hub();
         hub.wake(after.wake);
@@ -551,20 +562,22 @@ where
         if after.is_waited_for {
             notify_all(&self.core.changed);
         }
-        if let Some(control) = after.force_stopped.take() {
+        if let Some(control) = after.force_stopped {
             control.force_stop();
         }
-        hub.removed(std::mem::take(&mut after.removed));
+        hub.removed(after.removed);
         hub.events.deliver();
-        after.discarded
+        self.discard(after.discarded, drop_on);
     }
 
     /// Drops values of users where that may be done.
-    pub(crate) fn discard(&self, discarded: Discarded<A, R>, is_user_thread: bool) {
-        if is_user_thread {
-            drop_catching_panic(discarded);
-        } else if discarded.runs_user_code() {
-            self.hub().drop_on_executor(Box::new(discarded));
+    #[inline]
+    pub(crate) fn discard(&self, discarded: Discarded<A, R>, drop_on: DropOn) {
+        if discarded.runs_user_code() {
+            match drop_on {
+                DropOn::ThisThread => drop_catching_panic(discarded),
+                DropOn::Executor => self.hub().drop_on_executor(Box::new(discarded)),
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Replacements of live jobs.
 
-use crate::engine::job_state::{AfterLock, JobState, State};
+use crate::engine::job_state::{AfterLock, DropOn, JobState, State};
 use crate::job::lifecycle::NotReplaceable;
 use crate::job::live_job::JobView;
 use crate::job::outcome::Outcome;
@@ -80,8 +80,7 @@ where
         if !state.life.concerns_store() && !plan.is_durable() {
             let mut after = AfterLock::default();
             self.accept(&mut state, args, plan, None, now, &mut after);
-            let discarded = self.unlock(state, after);
-            self.discard(discarded, true);
+            self.unlock(state, after, DropOn::ThisThread);
             return Replacing::Done;
         }
         let Some(store) = &self.hub().store else {
@@ -101,8 +100,7 @@ where
         // In this order, so that the row of before is not written in between.
         let sent = store.send(Message::Propose(Box::new(proposal)));
         self.follow(&mut state, effects, now, &mut after);
-        let discarded = self.unlock(state, after);
-        self.discard(discarded, true);
+        self.unlock(state, after, DropOn::ThisThread);
         match sent {
             Ok(()) => store.wake_writer(),
             Err(message) => Writer::refuse_all(vec![message]),
@@ -191,8 +189,7 @@ where
         change(&mut state, &mut after);
         job.arm_if_overdue(&mut state, now, &mut after);
         state.life.drop_unused_sync();
-        let discarded = job.unlock(state, after);
-        job.discard(discarded, false);
+        job.unlock(state, after, DropOn::Executor);
     }
 
     fn reply(&mut self, end: ReplacedAs<A>, change: Option<Change>) {

@@ -1,6 +1,6 @@
 //! What the writer does with a job.
 
-use crate::engine::job_state::{AfterLock, JobState};
+use crate::engine::job_state::{AfterLock, DropOn, JobState};
 use crate::job::live_job::{JobView, PulledChange, PulledRow, Settled, StoredJob};
 use crate::job::sync_state::{CommitOutcome, Known, RowChange};
 use crate::sync::primitives::Arc;
@@ -51,8 +51,7 @@ where
             is_over: is_ended && !state.life.is_hidden(),
         };
         state.life.drop_unused_sync();
-        let discarded = self.unlock(state, after);
-        self.discard(discarded, false);
+        self.unlock(state, after, DropOn::Executor);
         settled
     }
 

@@ -492,12 +492,12 @@ impl Lifecycle {
         self.sync_mut().is_some_and(SyncState::row_changed)
     }
 
-    /// A caller waits until the store was tried for the present state. Returns whether a
-    /// message to the writer is needed; `None` if the store has it already.
+    /// A caller waits until the store was tried for the present state. Also returns whether
+    /// a message to the writer is needed; `None` if the store has it already.
     #[must_use]
-    pub(crate) fn wait_for_store(&mut self, waiter: &CommitWaiter) -> Option<bool> {
+    pub(crate) fn wait_for_store(&mut self) -> Option<(CommitWaiter, bool)> {
         let has_row = self.row().is_some();
-        self.sync_mut()?.wait(has_row, waiter)
+        self.sync_mut()?.wait(has_row)
     }
 
     /// The writer takes the row. Returns its version.
@@ -728,6 +728,18 @@ impl Lifecycle {
     /// The body of the attempt is gone.
     pub(crate) fn body_gone(&mut self) {
         self.has_body = false;
+    }
+
+    /// This attempt has succeeded. If the job is plain and the attempt runs, the job has
+    /// ended, and this returns `true`.
+    pub(crate) fn end_plain(&mut self, attempt: u32) -> bool {
+        let is_current = self.number == attempt && self.phase == Phase::Running;
+        if !self.is_plain() || !is_current {
+            return false;
+        }
+        self.has_body = false;
+        self.set_timer(None);
+        self.apply(Event::Finish(JobStatus::Success)).is_some()
     }
 
     /// The running attempt has ended: with this failure, or well. A failed attempt is

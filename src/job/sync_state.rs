@@ -150,16 +150,17 @@ impl SyncState {
             }
     }
 
-    /// A caller waits for the present version. Returns whether a message to the writer
-    /// is needed; `None` if the caller need not wait.
+    /// A caller waits for the present version. Also returns whether a message to the
+    /// writer is needed; `None` if the caller need not wait.
     #[must_use]
-    pub(crate) fn wait(&mut self, has_row: bool, waiter: &CommitWaiter) -> Option<bool> {
+    pub(crate) fn wait(&mut self, has_row: bool) -> Option<(CommitWaiter, bool)> {
         // A replacement on its way may fail, and leave open what the store has.
         if self.is_clean(has_row) && self.held == 0 {
             return None;
         }
+        let waiter = Reply::new();
         self.waiters.push((self.version, waiter.clone()));
-        Some(self.queue())
+        Some((waiter, self.queue()))
     }
 
     pub(crate) fn hold(&mut self) {
@@ -264,12 +265,11 @@ mod tests {
     #[test]
     fn a_waiter_is_answered_by_the_commit_that_has_its_version() {
         let mut sync = SyncState::of_stored_row();
-        let waiter = Reply::new();
-        assert_eq!(sync.wait(true, &waiter), None, "nothing is to be stored");
+        assert!(sync.wait(true).is_none(), "nothing is to be stored");
         let _ = sync.row_changed();
         let early = sync.pull();
         let _ = sync.row_changed();
-        assert!(sync.wait(true, &waiter).is_some());
+        assert!(sync.wait(true).is_some());
         let answered = sync.tried(early, CommitOutcome::Stored { has_row: true });
         assert!(answered.is_empty());
         let late = sync.pull();
@@ -284,6 +284,6 @@ mod tests {
     fn a_waiter_waits_while_a_replacement_is_on_its_way() {
         let mut sync = SyncState::of_stored_row();
         sync.hold();
-        assert!(sync.wait(true, &Reply::new()).is_some());
+        assert!(sync.wait(true).is_some());
     }
 }
