@@ -80,8 +80,8 @@ impl Item {
     }
 }
 
-/// Every `step`-th value from `first` to `last`. `step` is at least 1. If `last` is less than `first`, the values
-/// continue from the field's least value after its greatest.
+/// Every `step`-th value from `first` to `last`. If `last` is less than `first`, the values
+/// continue from the field's least value after its greatest. `step` is at least 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Values {
     pub(crate) first: u16,
