@@ -142,7 +142,7 @@
 //!
 //! # How it works
 //! Each live job has an entry in a table; there is one table for each core. The timer
-//! thread owns a heap of 16-byte keys. It sleeps until the first of them is due, and then
+//! thread owns a queue of 16-byte keys. It sleeps until the first of them is due, and then
 //! passes the job to the executor. It runs no task code, and waits for nothing but its own
 //! sleep. The store has a thread of its own, which commits all waiting changes in one
 //! transaction. `ARCHITECTURE.md`, in the repository, describes the rest.

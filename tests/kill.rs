@@ -321,9 +321,8 @@ fn replace(tasks: &Tasks, log: &Log, job: &Job<()>, rng: &mut fastrand::Rng) -> 
 // The one who kills it.
 
 fn program(dir: &Path, life: u64) -> Result<Command> {
-    let mut command = Command::new(std::env::current_exe()?);
+    let mut command = support::child("child")?;
     command
-        .args(["child", "--exact", "--nocapture"])
         .env(DIR, dir)
         .env(LIFE, life.to_string())
         .stdout(Stdio::null());

@@ -51,6 +51,15 @@ fn code(text: &str) -> impl Iterator<Item = &str> {
         .filter(|line| !line.starts_with("//") && !line.is_empty())
 }
 
+/// The files of a folder, without those of its folders and its `mod.rs`.
+fn files_in(folder: &str, files: &BTreeMap<String, String>) -> Vec<String> {
+    let is_inside = |file: &&String| {
+        let dir = file.rsplit_once('/').map(|(dir, _)| dir);
+        dir == Some(folder) && !is_declaration(file)
+    };
+    files.keys().filter(is_inside).cloned().collect()
+}
+
 /// The files that a path such as `value::error::JobError` leads to: one file, or the
 /// files of a folder whose `mod.rs` re-exports the name.
 fn resolve(path: &str, files: &BTreeMap<String, String>) -> Vec<String> {
@@ -66,19 +75,11 @@ fn resolve(path: &str, files: &BTreeMap<String, String>) -> Vec<String> {
         }
         if !files.contains_key(&format!("{at}/mod.rs")) {
             let parent = at.rsplit_once('/').map_or("", |(parent, _)| parent);
-            let inside = |file: &&String| {
-                let dir = file.rsplit_once('/').map(|(dir, _)| dir);
-                dir == Some(parent) && !is_declaration(file)
-            };
-            return files.keys().filter(inside).cloned().collect();
+            return files_in(parent, files);
         }
     }
     // `use crate::value::error::{..}`
-    let inside = |file: &&String| {
-        let dir = file.rsplit_once('/').map(|(dir, _)| dir);
-        dir == Some(&at) && !is_declaration(file)
-    };
-    files.keys().filter(inside).cloned().collect()
+    files_in(&at, files)
 }
 
 /// What each file imports of ours.

@@ -83,9 +83,8 @@ fn live_through(history: &History, start: &Folder, journal: &Path) -> Result<Vec
     let folder = history.dir.path().join("store");
     make(&folder, start)?;
     File::create(folder.join(MARKS))?;
-    let mut command = Command::new(std::env::current_exe()?);
+    let mut command = support::child("program::child")?;
     command
-        .args(["program::child", "--exact", "--nocapture"])
         .env(program::DIR, &folder)
         .env(program::NUMBER, history.number.to_string())
         .env("LD_PRELOAD", shim(history.dir.path())?)

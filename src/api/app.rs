@@ -211,14 +211,15 @@ impl Jobber {
         let hub = self.hub().clone();
         Action::new(async move {
             hub.begin_stop();
-            let idle = Waiter::new(Idle(hub.clone()));
+            let idle = idle(hub.clone());
             timeout(grace, idle).await;
             let left = hub.end_stop();
             // The timer thread now waits for nothing but a call into the executor.
             if !hub.is_on_timer_thread() {
-                timeout(TIMER_END, Waiter::new(TimerEnded(hub.clone()))).await;
+                let ended = HubIs(hub.clone(), |hub| !hub.is_timer_running());
+                timeout(TIMER_END, Waiter::new(ended)).await;
             }
-            timeout(STORE_END, Waiter::new(StoreClosed(hub.clone()))).await;
+            timeout(STORE_END, store_closed(hub.clone())).await;
             left
         })
     }
@@ -242,7 +243,7 @@ impl Jobber {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn wait_all(&self) -> Action<()> {
-        Action::new(Waiter::new(Idle(self.hub().clone())))
+        Action::new(idle(self.hub().clone()))
     }
 
     /// The live job with this id. [`Task::job`](crate::Task::job) returns it with
@@ -401,7 +402,7 @@ impl Drop for Inner {
         hub.begin_stop();
         hub.end_stop();
         // The next app that opens the store finds it closed, and complete.
-        block_on(timeout(STORE_END, Waiter::new(StoreClosed(hub.clone()))));
+        block_on(timeout(STORE_END, store_closed(hub.clone())));
     }
 }
 
@@ -419,13 +420,14 @@ async fn timeout(limit: Duration, waiter: impl Future<Output = ()>) {
     future::or(waiter, timer).await;
 }
 
-struct Idle(Arc<Hub>);
+/// True when this is true of the hub.
+struct HubIs(Arc<Hub>, fn(&Hub) -> bool);
 
-impl Condition for Idle {
+impl Condition for HubIs {
     type Output = ();
 
     fn ready(&self) -> Option<()> {
-        (self.0.has_stopped() || self.0.is_idle()).then_some(())
+        self.1(&self.0).then_some(())
     }
 
     fn event(&self) -> &Signal {
@@ -433,30 +435,11 @@ impl Condition for Idle {
     }
 }
 
-struct StoreClosed(Arc<Hub>);
-
-impl Condition for StoreClosed {
-    type Output = ();
-
-    fn ready(&self) -> Option<()> {
-        self.0.is_store_closed().then_some(())
-    }
-
-    fn event(&self) -> &Signal {
-        self.0.changed()
-    }
+/// Waits until no live job is left, or the app has stopped.
+fn idle(hub: Arc<Hub>) -> Waiter<HubIs> {
+    Waiter::new(HubIs(hub, |hub| hub.has_stopped() || hub.is_idle()))
 }
 
-struct TimerEnded(Arc<Hub>);
-
-impl Condition for TimerEnded {
-    type Output = ();
-
-    fn ready(&self) -> Option<()> {
-        (!self.0.is_timer_running()).then_some(())
-    }
-
-    fn event(&self) -> &Signal {
-        self.0.changed()
-    }
+fn store_closed(hub: Arc<Hub>) -> Waiter<HubIs> {
+    Waiter::new(HubIs(hub, Hub::is_store_closed))
 }

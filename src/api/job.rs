@@ -466,10 +466,6 @@ impl AnyJob {
     /// Blocks the thread until the job is done or its app has stopped. Returns the
     /// status at that time. See [`Job::wait_blocking`].
     pub fn wait_blocking(&self) -> JobStatus {
-        let status = self.status();
-        if status.is_final() {
-            return status;
-        }
         self.wait().block_on()
     }
 

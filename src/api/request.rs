@@ -133,15 +133,8 @@ where
             (Due::Wall(first.nominal), Some(first))
         }
     };
-    let is_push = is_push && json.is_none();
-    if first.is_none() && zone.is_none() && json.is_none() {
-        let plan = Plan::plain(due, now);
-        let when = match is_push {
-            true => When::Now,
-            false => When::At(due, task.key_kind(true)),
-        };
-        return Ok((plan, when));
-    }
+    let starts_now = is_push && json.is_none();
+    let is_plain = first.is_none() && zone.is_none() && json.is_none();
     let define = |trigger| Definition {
         task: task.name.clone(),
         args: json,
@@ -158,6 +151,7 @@ where
             let definition = define(definition::Trigger::Recurring(recurring));
             Plan::recurring(definition, (after, nominal), now, || hub.random())
         }
+        None if is_plain => Plan::plain(due, now),
         None => {
             let timeline = match due {
                 Due::Mono(_) => Timeline::Mono,
@@ -167,9 +161,9 @@ where
             Plan::once(definition, due, now)
         }
     };
-    let when = match is_push {
+    let when = match starts_now {
         true => When::Now,
-        false => When::At(plan.due, task.key_kind(false)),
+        false => When::At(plan.due, task.key_kind(is_plain)),
     };
     Ok((plan, when))
 }

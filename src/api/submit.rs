@@ -161,7 +161,7 @@ where
     fn admit(&self, args: Option<A>) -> Result<Step<A, R>, Option<A>> {
         let hub = &self.task.hub;
         let is_durable = self.plan.is_durable();
-        let is_ready = self.when == When::Now && !is_durable;
+        let is_ready = self.when == When::Now;
         let job = JobState::new(self.task.clone(), args, self.plan.clone(), is_ready);
         let mut job = Arc::new(job);
         let over = if self.replace { &*self.task.names } else { &[] };
@@ -298,38 +298,33 @@ where
         };
         loop {
             let (submission, step) = &mut *waiting;
-            let ended = match step {
-                Step::Done(_) => Poll::Ready(()),
+            let args = match step {
+                Step::Done(result) => {
+                    return Poll::Ready(std::mem::replace(result, Err(ScheduleError::Stopped)));
+                }
                 Step::Inserting(reply) => match Pin::new(reply).poll(cx) {
                     Poll::Ready(stored) => {
                         return Poll::Ready(stored.result.map(|job| Job::new(job)));
                     }
-                    Poll::Pending => Poll::Pending,
+                    Poll::Pending => break,
                 },
-                Step::Behind(reserved, _) => Pin::new(reserved).poll(cx),
                 Step::Replacing(reply, job) => match Pin::new(reply).poll(cx) {
                     Poll::Ready(answer) => match answer.end {
                         ReplacedAs::Done => return Poll::Ready(Ok(Job::new(job.clone()))),
                         ReplacedAs::Refused(error) => return Poll::Ready(Err(error)),
-                        ReplacedAs::Ended(back) => {
-                            *step = submission.advance(back);
-                            continue;
-                        }
+                        ReplacedAs::Ended(args) => args,
                     },
-                    Poll::Pending => Poll::Pending,
+                    Poll::Pending => break,
+                },
+                Step::Behind(reserved, args) => match Pin::new(reserved).poll(cx) {
+                    Poll::Ready(()) => args.take(),
+                    Poll::Pending => break,
                 },
             };
-            if ended.is_pending() {
-                self.0 = Stage::Waiting(waiting);
-                return Poll::Pending;
-            }
-            match std::mem::replace(step, Step::Done(Err(ScheduleError::Stopped))) {
-                Step::Done(result) => return Poll::Ready(result),
-                Step::Behind(_, args) => *step = submission.advance(args),
-                // Their answers have been taken above.
-                Step::Inserting(_) | Step::Replacing(..) => {}
-            }
+            *step = submission.advance(args);
         }
+        self.0 = Stage::Waiting(waiting);
+        Poll::Pending
     }
 }
 

@@ -335,14 +335,8 @@ type Deleted = Waiter<ReplySent<Result<(), StorageError>>>;
 
 enum CancelState {
     New(Cancelling),
-    Waiting { did: bool, deleted: Deleted },
+    Waiting(bool, Deleted),
     Done,
-}
-
-/// What the first step of a [`Cancel`] leads to.
-enum Begun {
-    Ready(bool),
-    Waiting { did: bool, deleted: Deleted },
 }
 
 impl Cancel {
@@ -362,25 +356,19 @@ impl Cancel {
     /// # Panics
     /// If the value was polled to its end before.
     pub fn block_on(mut self) -> Result<bool, StorageError> {
-        match self.begin() {
-            Begun::Ready(did) => Ok(did),
-            Begun::Waiting { did, deleted } => deleted.block().map(|()| did),
-        }
+        let (did, deleted) = self.begin();
+        deleted.map_or(Ok(()), Waiter::block).map(|()| did)
     }
 
-    fn begin(&mut self) -> Begun {
+    /// Cancels the job, unless an earlier poll has. Returns whether that cancelled it, and
+    /// the reply that is still to come.
+    fn begin(&mut self) -> (bool, Option<Deleted>) {
         match std::mem::replace(&mut self.state, CancelState::Done) {
             CancelState::New(how) => {
                 let Cancelled { did, reply } = self.job.cancel(how);
-                match reply {
-                    Some(reply) => Begun::Waiting {
-                        did,
-                        deleted: Waiter::new(ReplySent(reply)),
-                    },
-                    None => Begun::Ready(did),
-                }
+                (did, reply.map(|reply| Waiter::new(ReplySent(reply))))
             }
-            CancelState::Waiting { did, deleted } => Begun::Waiting { did, deleted },
+            CancelState::Waiting(did, deleted) => (did, Some(deleted)),
             CancelState::Done => panic!("`Cancel` was polled after it was ready"),
         }
     }
@@ -390,14 +378,14 @@ impl Future for Cancel {
     type Output = Result<bool, StorageError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let (did, mut deleted) = match self.begin() {
-            Begun::Ready(did) => return Poll::Ready(Ok(did)),
-            Begun::Waiting { did, deleted } => (did, deleted),
+        let (did, deleted) = self.begin();
+        let Some(mut deleted) = deleted else {
+            return Poll::Ready(Ok(did));
         };
         match Pin::new(&mut deleted).poll(cx) {
             Poll::Ready(result) => Poll::Ready(result.map(|()| did)),
             Poll::Pending => {
-                self.state = CancelState::Waiting { did, deleted };
+                self.state = CancelState::Waiting(did, deleted);
                 Poll::Pending
             }
         }

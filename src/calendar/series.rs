@@ -1,12 +1,10 @@
 //! [`Series`]: picks the next run of a recurring job.
 
-use std::time::Duration;
-
 use crate::calendar::history::RunHistory;
 use crate::calendar::misfire::Misfire;
 use crate::calendar::recurrence::Recurrence;
 use crate::calendar::timeline::Timeline;
-use crate::value::time_units::to_nanos;
+use crate::value::time_units::saturating_nanos;
 
 /// The runs of a recurring job: its times, and what happens to those that are missed.
 ///
@@ -252,7 +250,7 @@ impl Series {
                 leave_out_up_to(coverage, missed)
             }
             Misfire::Grace(grace) => {
-                let too_old = missed.saturating_sub(nanos(grace));
+                let too_old = missed.saturating_sub(saturating_nanos(grace));
                 leave_out_up_to(coverage, last.max(too_old))
             }
         }?;
@@ -264,13 +262,10 @@ impl Series {
     }
 }
 
-fn nanos(duration: Duration) -> i64 {
-    to_nanos(duration).unwrap_or(i64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     const SECOND: i64 = 1_000_000_000;
     const POLICIES: [Misfire; 4] = [

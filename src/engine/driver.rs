@@ -11,8 +11,7 @@ use crate::executor::dispatcher::FEW;
 use crate::job::live_job::Fired;
 use crate::sync::primitives::Arc;
 use crate::timer::inbox::Inbox;
-use crate::timer::key::Key;
-use crate::timer::key::KeyKind;
+use crate::timer::key::{Key, KeyKind};
 use crate::timer::queue::TimerQueue;
 use crate::value::event::Event;
 use crate::value::time_units::{Due, MonoNanos, Now};
@@ -36,7 +35,7 @@ const WALL_CLOCK_CHECK: i64 = 60 * 1_000_000_000;
 /// NTP slews by half a millisecond in a second. More is a step of the wall clock.
 const CLOCK_STEP: i64 = 500_000_000;
 
-/// The clock that a heap's keys are due by.
+/// The clock that a queue's keys are due by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Timeline {
     Mono,
@@ -65,7 +64,7 @@ pub(crate) struct Driver {
     offset: i64,
     /// The wall clock went back, and the jobs from here on do not know it yet.
     stepping_back: Option<Cursor>,
-    /// The heap that is being swept.
+    /// The queue that is being swept.
     sweeping: Option<Timeline>,
     // These are empty between calls, and kept for their memory.
     inboxes: Vec<Inbox>,
@@ -195,7 +194,7 @@ impl Driver {
         true
     }
 
-    /// Moves all new keys to the heaps, so that the job that is due first starts first.
+    /// Moves all new keys to the queues, so that the job that is due first starts first.
     /// They are few: a thread that adds many wakes the timer.
     fn collect(&mut self) {
         self.hub.swap_inboxes(&mut self.inboxes);
@@ -208,7 +207,7 @@ impl Driver {
         self.wall.shrink();
     }
 
-    /// Takes up to `batch` due keys out of the heaps. Returns whether there were any.
+    /// Takes up to `batch` due keys out of the queues. Returns whether there were any.
     fn pop_batch(&mut self, now: Now, batch: usize) -> bool {
         for (queue, now) in [(&mut self.mono, now.mono), (&mut self.wall, now.wall)] {
             while self.keys.len() < batch {
@@ -242,7 +241,7 @@ impl Driver {
         self.sweeping.is_some() || self.hub.is_sweep_due()
     }
 
-    /// Removes dead keys from the fronts of the heaps, since the timer must not wake up
+    /// Removes dead keys from the fronts of the queues, since the timer must not wake up
     /// for them. Returns whether there may be more.
     fn drop_dead_first_keys(&mut self) -> bool {
         for queue in [&mut self.mono, &mut self.wall] {

@@ -3,8 +3,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use crate::job::live_job::Fired;
-use crate::job::live_job::LiveJob;
+use crate::job::live_job::{Fired, LiveJob};
 use crate::sync::cache_padded::CachePadded;
 use crate::sync::primitives::{Arc, Mutex, MutexGuard, lock};
 use crate::timer::key::Tag;
@@ -96,9 +95,10 @@ impl DueKeys {
         &self.tags[self.range.clone()]
     }
 
+    /// `count` is at most the length.
     fn split_first(&mut self, count: usize) -> Self {
         let mut first = self.clone();
-        first.range.end = (self.range.start + count).min(self.range.end);
+        first.range.end = self.range.start + count;
         self.range.start = first.range.end;
         first
     }
@@ -112,9 +112,10 @@ impl Segment {
         }
     }
 
+    /// `count` is at most the length.
     fn split_first(&mut self, count: usize) -> Self {
         match self {
-            Segment::Jobs(jobs) => Segment::Jobs(jobs.drain(..count.min(jobs.len())).collect()),
+            Segment::Jobs(jobs) => Segment::Jobs(jobs.drain(..count).collect()),
             Segment::Keys(keys) => Segment::Keys(keys.split_first(count)),
         }
     }

@@ -142,9 +142,6 @@ impl Future for Runner {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        if this.state == State::Ended {
-            return Poll::Ready(());
-        }
         if this.state == State::Waiting {
             let _queue = lock(&this.pool.queue);
             this.pool.waiting.fetch_sub(1, Ordering::Relaxed);

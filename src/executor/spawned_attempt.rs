@@ -4,8 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use crate::job::live_job::{Attempt, Body, Exit, Fired};
-use crate::job::live_job::{AttemptFailure, LiveJob};
+use crate::job::live_job::{Attempt, AttemptFailure, Body, Exit, Fired, LiveJob};
 use crate::job::stop::ForceStopped;
 use crate::sync::panics::catch_panic;
 use crate::sync::primitives::Arc;
@@ -31,8 +30,7 @@ enum State {
 
 struct Running {
     attempt: u32,
-    /// `None` once it has been dropped.
-    body: Option<Body>,
+    body: Body,
     /// The body was ready, and has reported its result to the job.
     has_reported: bool,
     /// Made when the body is pending for the first time.
@@ -83,7 +81,7 @@ impl SpawnedAttempt {
             };
             self.state = State::Running(Running {
                 attempt: number,
-                body: Some(body),
+                body,
                 has_reported: false,
                 force_stop: None,
             });
@@ -92,8 +90,9 @@ impl SpawnedAttempt {
             return Poll::Ready(Exit::Done);
         };
         let exit = ready!(running.poll(&self.job, cx));
-        running.drop_body(&self.job);
-        self.state = State::Ended;
+        if let State::Running(running) = std::mem::replace(&mut self.state, State::Ended) {
+            running.drop_body(&self.job);
+        }
         Poll::Ready(exit)
     }
 }
@@ -101,14 +100,11 @@ impl SpawnedAttempt {
 impl Running {
     /// Ready when the body is ready, has panicked, or must be dropped.
     fn poll(&mut self, job: &Arc<dyn LiveJob>, cx: &mut Context<'_>) -> Poll<Exit> {
-        let Some(body) = &mut self.body else {
-            return Poll::Ready(Exit::Done);
-        };
         let force_stop = self.force_stop.as_ref();
         if force_stop.is_some_and(|waiter| waiter.condition().ready().is_some()) {
             return Poll::Ready(Exit::Done);
         }
-        match catch_panic(|| body.as_mut().poll(cx)) {
+        match catch_panic(|| self.body.as_mut().poll(cx)) {
             Ok(Poll::Ready(exit)) => {
                 self.has_reported = true;
                 Poll::Ready(exit)
@@ -128,11 +124,8 @@ impl Running {
     }
 
     /// Drops the body, and then reports to the job that the body is gone.
-    fn drop_body(&mut self, job: &Arc<dyn LiveJob>) {
-        let Some(body) = self.body.take() else {
-            return;
-        };
-        if let Err(message) = catch_panic(|| drop(body)) {
+    fn drop_body(self, job: &Arc<dyn LiveJob>) {
+        if let Err(message) = catch_panic(|| drop(self.body)) {
             job.fail_attempt(self.attempt, AttemptFailure::Panicked(message));
         }
         // A body that reports its result reports its end with it.
@@ -152,7 +145,7 @@ impl Drop for SpawnedAttempt {
                     self.job.refuse();
                 }
             }
-            State::Running(mut running) => {
+            State::Running(running) => {
                 self.job
                     .fail_attempt(running.attempt, AttemptFailure::Dropped);
                 running.drop_body(&self.job);

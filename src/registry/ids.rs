@@ -17,31 +17,24 @@ pub(crate) struct Counters(Arc<CachePadded<SharedCounters>>);
 struct SharedCounters {
     /// The stamp of the last id.
     last_stamp: AtomicU64,
-    /// How many key numbers were made.
-    key_numbers: AtomicU64,
+    /// How many sequence numbers of keys were made.
+    sequence_numbers: AtomicU64,
 }
 
 impl Counters {
     /// Returns a stamp that is greater than all before, and at least `stamp`.
     #[inline]
     fn next_stamp(&self, stamp: u64) -> u64 {
-        let mut last = self.0.last_stamp.load(Ordering::Relaxed);
-        loop {
-            let next = stamp.max(last + 1);
-            let (ok, failed) = (Ordering::Relaxed, Ordering::Relaxed);
-            match self
-                .0
-                .last_stamp
-                .compare_exchange_weak(last, next, ok, failed)
-            {
-                Ok(_) => return next,
-                Err(now) => last = now,
-            }
+        let next = |last: u64| stamp.max(last + 1);
+        let (ok, failed) = (Ordering::Relaxed, Ordering::Relaxed);
+        let last_stamp = &self.0.last_stamp;
+        match last_stamp.fetch_update(ok, failed, |last| Some(next(last))) {
+            Ok(last) | Err(last) => next(last),
         }
     }
 }
 
-/// Makes the ids and key numbers of one table.
+/// Makes the ids of one table, and the sequence numbers of its keys.
 #[derive(Debug)]
 pub(crate) struct IdSource {
     counters: Counters,
@@ -64,10 +57,10 @@ impl IdSource {
         JobId::generated(stamp, slot, self.random.u32(..))
     }
 
-    /// Returns the number of a new [`Tag`].
+    /// Returns the sequence number of a new [`Tag`].
     #[inline]
-    pub(crate) fn next_key_number(&self) -> u64 {
-        let numbers = &self.counters.0.key_numbers;
+    pub(crate) fn next_sequence_number(&self) -> u64 {
+        let numbers = &self.counters.0.sequence_numbers;
         numbers.fetch_add(1, Ordering::Relaxed) % Tag::MAX_SEQUENCE + 1
     }
 

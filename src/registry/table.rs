@@ -4,7 +4,7 @@
 //! the app holds it. A finished job may keep its slot for a moment, until many are
 //! removed together; it is not found any more.
 //!
-//! The timer's heaps hold keys only. A key is *dead* if its slot does not wait for it any
+//! The timer's queues hold keys only. A key is *dead* if its slot does not wait for it any
 //! more: the slot's [`Tag`] is not the key's. Threads that schedule push new keys into the
 //! table's inbox, and the timer's thread collects them.
 //!
@@ -17,8 +17,7 @@ use std::collections::hash_map::Entry;
 use crate::registry::ids::{Counters, IdSource};
 use crate::registry::slots::{Shard, Slot, Slots, SpareMemory};
 use crate::timer::inbox::Inbox;
-use crate::timer::key::KeyKind;
-use crate::timer::key::{Key, Tag};
+use crate::timer::key::{Key, KeyKind, Tag};
 use crate::value::id::JobId;
 use crate::value::time_units::{Due, MonoNanos, Now};
 
@@ -46,9 +45,9 @@ pub(crate) struct Table<J> {
     wake_at: MonoNanos,
     /// Slots that wait for a key.
     armed: u32,
-    /// Dead keys, in the inbox, in a heap or handed over.
+    /// Dead keys, in the inbox, in a timer queue or handed over.
     dead: usize,
-    /// Keys that the timer has taken out of its heaps, and left to the executor.
+    /// Keys that the timer has taken out of its queues, and left to the executor.
     handed_over: usize,
     /// The timer will not look before this time, whatever is due.
     not_before: MonoNanos,
@@ -236,7 +235,7 @@ impl<J: TableEntry> Table<J> {
         else {
             return Wake::No;
         };
-        let tag = Tag::new(self.ids.next_key_number(), kind, slot);
+        let tag = Tag::new(self.ids.next_sequence_number(), kind, slot);
         let is_new = std::mem::replace(armed, tag) == Tag::NONE;
         if is_new {
             self.armed += 1;
@@ -378,7 +377,7 @@ impl<J: TableEntry> Table<J> {
         (self.dead, self.allowed_dead())
     }
 
-    /// Counts a dead key that the timer has removed from a heap.
+    /// Counts a dead key that the timer has removed from a queue.
     pub(crate) fn swept(&mut self) {
         self.dead -= 1;
     }

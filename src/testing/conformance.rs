@@ -72,6 +72,10 @@ fn commit(store: &mut impl Storage, changes: &[Change]) {
     store.commit(changes).expect("the store takes the changes");
 }
 
+fn put(record: &JobRecord) -> Change {
+    Change::Put(Box::new(record.clone()))
+}
+
 fn load(store: &mut impl Storage) -> BTreeMap<JobId, JobRecord> {
     let mut records = BTreeMap::new();
     let loaded = store.load(&mut |loaded| match loaded {
@@ -109,7 +113,7 @@ fn what_was_put_is_loaded_unchanged<S: Storage>(store: &mut dyn FnMut() -> S) {
     let mut new = open(store);
     let records = examples();
     for record in &records {
-        commit(&mut new, &[Change::Put(Box::new(record.clone()))]);
+        commit(&mut new, &[put(record)]);
     }
     assert_holds(
         new,
@@ -124,7 +128,7 @@ fn a_put_record_replaces_the_record_of_the_same_id<S: Storage>(store: &mut dyn F
     for record in examples() {
         let mut record = record;
         record.id = "the same".into();
-        commit(&mut new, &[Change::Put(Box::new(record.clone()))]);
+        commit(&mut new, &[put(&record)]);
         let expected = by_id([record]);
         assert_eq!(
             load(&mut new),
@@ -137,11 +141,7 @@ fn a_put_record_replaces_the_record_of_the_same_id<S: Storage>(store: &mut dyn F
 fn progress_changes_alone<S: Storage>(store: &mut dyn FnMut() -> S) {
     let mut new = open(store);
     let mut expected = by_id(examples());
-    let changes: Vec<_> = expected
-        .values()
-        .cloned()
-        .map(|r| Change::Put(Box::new(r)))
-        .collect();
+    let changes: Vec<_> = expected.values().map(put).collect();
     commit(&mut new, &changes);
     let others: Vec<_> = examples()
         .into_iter()
@@ -159,11 +159,7 @@ fn progress_changes_alone<S: Storage>(store: &mut dyn FnMut() -> S) {
 fn what_was_removed_is_gone<S: Storage>(store: &mut dyn FnMut() -> S) {
     let mut new = open(store);
     let mut expected = by_id(examples());
-    let changes: Vec<_> = expected
-        .values()
-        .cloned()
-        .map(|r| Change::Put(Box::new(r)))
-        .collect();
+    let changes: Vec<_> = expected.values().map(put).collect();
     commit(&mut new, &changes);
     let ids: Vec<_> = expected.keys().step_by(2).cloned().collect();
     for id in ids {
@@ -181,7 +177,7 @@ fn changes_of_an_absent_record_do_nothing<S: Storage>(store: &mut dyn FnMut() ->
     commit(
         &mut new,
         &[
-            Change::Put(Box::new(record.clone())),
+            put(&record),
             Change::Remove(id.clone()),
             Change::Advance { id, progress },
         ],
@@ -201,7 +197,6 @@ fn changes_of_one_commit_are_made_in_order<S: Storage>(store: &mut dyn FnMut() -
         record.id = "x".into();
         record
     });
-    let put = |record: &JobRecord| Change::Put(Box::new(record.clone()));
     let remove = Change::Remove("x".into());
     commit(&mut new, &[put(&first), remove.clone(), put(&second)]);
     assert_eq!(load(&mut new), by_id([second.clone()]));
@@ -242,8 +237,8 @@ fn ids_that_differ_in_any_byte_are_different<S: Storage>(store: &mut dyn FnMut()
     for id in ids.into_iter().chain([long.as_str()]) {
         let mut record = examples().remove(0);
         record.id = id.into();
-        record.args = format!("{:?}", id.len()).into();
-        commit(&mut new, &[Change::Put(Box::new(record.clone()))]);
+        record.args = format!("{id:?}").into();
+        commit(&mut new, &[put(&record)]);
         expected.insert(record.id.clone(), record);
     }
     assert_eq!(load(&mut new), expected, "each id has its own record");

@@ -88,7 +88,7 @@ impl<S: Storage> FaultyStorage<S> {
     fn during(
         &mut self,
         operation: &Operation<'_>,
-        mut work: impl FnMut(&mut S) -> Result<(), StorageError>,
+        work: impl FnOnce(&mut S) -> Result<(), StorageError>,
     ) -> Result<(), StorageError> {
         let failure = || StorageError::other("a fault that was planned");
         let fault = (self.plan)(operation);

@@ -37,8 +37,9 @@ pub struct ManualClock(Arc<Mutex<ClockState>>);
 struct ClockState {
     mono: Duration,
     wall: OffsetDateTime,
-    /// Woken each time the clock is moved.
-    watchers: Vec<Waker>,
+    /// Woken each time the clock is moved. Shared, because cloning a waker may run user code
+    /// and is not done under the lock.
+    watchers: Vec<Arc<Waker>>,
     /// By the time at which each is woken, and the number of its [`Sleep`].
     sleepers: BTreeMap<(Duration, u64), Waker>,
     last_sleeper: u64,
@@ -147,17 +148,16 @@ impl ManualClock {
     }
 
     fn change(&self, change: impl FnOnce(&mut ClockState)) {
-        let mut wakers = {
+        let (due, watchers) = {
             let mut state = lock(&self.0);
             change(&mut state);
             let now = state.mono;
             let later = state.sleepers.split_off(&(now, u64::MAX));
             let due = std::mem::replace(&mut state.sleepers, later);
-            let mut wakers: Vec<Waker> = due.into_values().collect();
-            wakers.extend(state.watchers.iter().cloned());
-            wakers
+            (due, state.watchers.clone())
         };
-        wakers.drain(..).for_each(Waker::wake);
+        due.into_values().for_each(Waker::wake);
+        watchers.iter().for_each(|watcher| watcher.wake_by_ref());
     }
 }
 
@@ -181,6 +181,7 @@ impl Clock for ManualClock {
     }
 
     fn watch(&self, moved: Waker) {
+        let moved = Arc::new(moved);
         lock(&self.0).watchers.push(moved);
     }
 }

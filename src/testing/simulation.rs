@@ -301,7 +301,10 @@ impl Simulation {
             let times = [due, retry, self.clock.next_wake()];
             return times.into_iter().flatten().min();
         }
-        panic!("the simulation does not come to rest: each job makes another that is due at once");
+        panic!(
+            "after {MAX_STEPS_AT_ONE_INSTANT} steps at one instant, there is still something to \
+             do: a job schedules a job that is due at once, or wakes itself"
+        );
     }
 }
 

@@ -121,7 +121,10 @@ impl AppClock {
             let wall = mono.saturating_add(cache.offset.load(Ordering::Relaxed));
             return Now { mono, wall };
         }
-        let wall = self.wall();
+        let now = Now {
+            mono,
+            wall: self.wall(),
+        };
         let took = self.mono().saturating_sub(mono);
         // Only one thread at a time writes the cache, so that the offset and `read_at`
         // belong together. Acquire pairs with the release of the writer before, which
@@ -135,12 +138,10 @@ impl AppClock {
                 .compare_exchange(read_at, WRITING, success, failure)
                 .is_ok()
         {
-            cache
-                .offset
-                .store(wall.saturating_sub(mono), Ordering::Relaxed);
+            cache.offset.store(now.offset(), Ordering::Relaxed);
             cache.read_at.store(mono, Ordering::Release);
         }
-        Now { mono, wall }
+        now
     }
 
     /// As [`Clock::sleep_until`].

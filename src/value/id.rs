@@ -183,7 +183,7 @@ impl serde::Serialize for JobId {
 #[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for JobId {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        std::borrow::Cow::<str>::deserialize(deserializer).map(|text| Self::from(&*text))
+        String::deserialize(deserializer).map(Self::from)
     }
 }
 

@@ -99,7 +99,7 @@ pub(crate) mod text {
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<OffsetDateTime, D::Error> {
-        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        let text = String::deserialize(deserializer)?;
         super::parse(&text).map_err(D::Error::custom)
     }
 }

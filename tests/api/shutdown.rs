@@ -410,7 +410,7 @@ fn a_panic_in_the_drop_of_the_executor_is_caught() -> Result {
     Ok(())
 }
 
-/// Regression: shutdown emptied the table while the timer heap still held entries, and
+/// Regression: shutdown emptied the table while the timer queue still held entries, and
 /// the count of stale entries went below zero.
 #[test]
 fn timer_entries_that_outlive_their_jobs_are_skipped() -> Result {

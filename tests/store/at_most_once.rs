@@ -3,7 +3,7 @@
 use std::future::pending;
 use std::time::Duration;
 
-use crate::support::record::JobRecord;
+use crate::support::record::record_of;
 use crate::support::{HOUR, Log, MINUTE, Machine, Result, SECOND, START};
 use crate::tasks::{Ran, at, ran};
 use jobber::testing::{Fault, Simulation};
@@ -32,11 +32,7 @@ fn the_start_is_stored_before_the_attempt() -> Result {
     let mut sim = machine.boot();
     let disk = machine.disk.clone();
     let task = sim.app().task("t", move |cx: JobContext| {
-        let records = disk.records();
-        let record = records
-            .iter()
-            .find(|r| r.id() == cx.id())
-            .map(JobRecord::of);
+        let record = record_of(&disk, &cx.id().to_string());
         async move { record.unwrap().progress.start_intent }
     });
     let task = task.durable().at_most_once().register()?;

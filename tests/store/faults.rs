@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
+use crate::held_app::full;
 use crate::support::{HOUR, Log, MINUTE, Machine, Result, SECOND, begin, poll};
 use crate::tasks::{logging_argument, storage_error};
 use futures_lite::future::block_on;
@@ -158,9 +159,7 @@ fn a_refused_job_causes_no_retry() -> Result {
     let machine = Machine::new();
     let mut sim = machine.boot();
     let task = logging_argument(&sim, &Log::new());
-    machine.set_fault(Fault::FailWith(StorageError::Full {
-        path: "disk".into(),
-    }));
+    machine.set_fault(full());
     storage_error(task.schedule(1).delay(HOUR).block_on());
     machine.commits.take();
     sim.advance(HOUR);
@@ -395,11 +394,7 @@ fn a_job_that_the_store_has_no_room_for_does_not_block_removals() -> Result {
         let is_large = |change: &Change| matches!(change, Change::Put(job) if job.args() == b"9");
         match operation {
             _ if *away.lock().unwrap() => Fault::Fail,
-            Operation::Commit(changes) if changes.iter().any(is_large) => {
-                Fault::FailWith(StorageError::Full {
-                    path: "disk".into(),
-                })
-            }
+            Operation::Commit(changes) if changes.iter().any(is_large) => full(),
             _ => Fault::None,
         }
     });

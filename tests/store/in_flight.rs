@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
-use crate::manual_app::{ManualApp, full};
+use crate::held_app::{HeldApp, full};
 use crate::support::{
     HOUR, Log, MINUTE, Result, SECOND, WATCHDOG, WakeCounter, assert_ends, begin, poll, poll_with,
 };
@@ -27,7 +27,7 @@ fn schedule_in_store_if(task: &Task<u32, ()>, is_stored: bool) -> Schedule<u32, 
 
 #[test]
 fn a_run_ends_when_its_end_is_stored_and_the_next_run_waits_for_that() -> Result {
-    let mut app = ManualApp::new()?;
+    let mut app = HeldApp::new()?;
     let log = Log::new();
     let task = app.slow(&log, SECOND)?;
     let job = task.schedule(1).id("x").every(SECOND * 2).block_on()?;
@@ -49,7 +49,7 @@ fn a_run_ends_when_its_end_is_stored_and_the_next_run_waits_for_that() -> Result
 
 #[test]
 fn a_cancel_behind_the_end_of_a_run_returns_when_the_job_is_removed() -> Result {
-    let mut app = ManualApp::new()?;
+    let mut app = HeldApp::new()?;
     let task = app.slow(&Log::new(), SECOND)?;
     let job = task.schedule(1).id("x").every(HOUR).block_on()?;
     app.advance(HOUR)?;
@@ -71,7 +71,7 @@ fn a_cancel_behind_the_end_of_a_run_returns_when_the_job_is_removed() -> Result 
 
 #[test]
 fn a_run_that_ends_while_its_replacement_is_being_stored_counts_for_the_replacement() -> Result {
-    let mut app = ManualApp::new()?;
+    let mut app = HeldApp::new()?;
     let task = app.slow(&Log::new(), SECOND)?;
     let job = task.schedule(1).id("x").every(HOUR).block_on()?;
     app.advance(HOUR)?;
@@ -96,7 +96,7 @@ fn a_run_that_ends_while_its_replacement_is_being_stored_counts_for_the_replacem
 
 #[test]
 fn a_run_that_ends_before_its_replacement_is_refused_is_stored_as_ended() -> Result {
-    let mut app = ManualApp::new()?;
+    let mut app = HeldApp::new()?;
     let task = app.slow(&Log::new(), SECOND)?;
     let job = task.schedule(1).id("x").every(HOUR).block_on()?;
     app.advance(HOUR)?;
@@ -118,7 +118,7 @@ fn a_run_that_ends_before_its_replacement_is_refused_is_stored_as_ended() -> Res
 }
 
 /// A task of which each attempt is made at most once.
-fn at_most_once(app: &ManualApp, log: &Log<u32>) -> Result<Task<u32, ()>> {
+fn at_most_once(app: &HeldApp, log: &Log<u32>) -> Result<Task<u32, ()>> {
     let log = log.clone();
     let task = app.app.task("t", move |n: u32| {
         log.add(n);
@@ -129,7 +129,7 @@ fn at_most_once(app: &ManualApp, log: &Log<u32>) -> Result<Task<u32, ()>> {
 
 #[test]
 fn an_attempt_at_most_once_begins_when_its_own_start_is_stored() -> Result {
-    let mut app = ManualApp::new()?;
+    let mut app = HeldApp::new()?;
     let log = Log::new();
     let task = at_most_once(&app, &log)?;
     let job = task.schedule(1).id("x").delay(SECOND).block_on()?;
@@ -141,7 +141,7 @@ fn an_attempt_at_most_once_begins_when_its_own_start_is_stored() -> Result {
     app.store.hold();
     app.clock.advance(SECOND);
     assert_eq!(app.store.requested()?, ["advance x"]);
-    app.poll_with(spawned);
+    app.start_polling(spawned);
     assert_eq!((log.take(), job.status()), (vec![], JobStatus::Scheduled));
     app.release()?;
     // Nothing else wakes the timer.
@@ -152,7 +152,7 @@ fn an_attempt_at_most_once_begins_when_its_own_start_is_stored() -> Result {
 
 #[test]
 fn an_attempt_at_most_once_is_made_after_a_replacement_was_refused() -> Result {
-    let mut app = ManualApp::new()?;
+    let mut app = HeldApp::new()?;
     let log = Log::new();
     let task = at_most_once(&app, &log)?;
     let job = task.schedule(1).id("x").delay(SECOND).block_on()?;
@@ -184,7 +184,7 @@ fn an_attempt_at_most_once_is_made_after_a_replacement_was_refused() -> Result {
 
 #[test]
 fn a_job_in_memory_whose_stored_replacement_is_torn_stays_in_memory_only() -> Result {
-    let mut app = ManualApp::new()?;
+    let mut app = HeldApp::new()?;
     let log = Log::new();
     let task = app.slow(&log, SECOND)?;
     let schedule = task.schedule(1).id("x").in_memory();
@@ -210,7 +210,7 @@ fn a_job_in_memory_whose_stored_replacement_is_torn_stays_in_memory_only() -> Re
 #[test]
 fn a_job_in_memory_that_is_cancelled_while_it_moves_into_the_store_is_removed() -> Result {
     for answer in [Fault::None, Fault::Tear] {
-        let app = ManualApp::new()?;
+        let app = HeldApp::new()?;
         let task = app.slow(&Log::new(), SECOND)?;
         let schedule = || task.schedule(1).id("x").in_memory();
         let job = schedule().delay(MINUTE).block_on()?;
@@ -235,7 +235,7 @@ fn a_job_in_memory_that_is_cancelled_while_it_moves_into_the_store_is_removed() 
 fn a_job_that_takes_the_id_of_a_cancelled_job_during_its_replacement_stays_stored() -> Result {
     for is_stored in [true, false] {
         for answer in [Fault::None, full(), Fault::Tear] {
-            let app = ManualApp::new()?;
+            let app = HeldApp::new()?;
             let task = app.slow(&Log::new(), SECOND)?;
             let schedule = schedule_in_store_if(&task, is_stored);
             let job = schedule.every(HOUR).block_on()?;
@@ -264,7 +264,7 @@ fn a_job_that_takes_the_id_of_a_cancelled_job_during_its_replacement_stays_store
 #[test]
 fn the_replacement_that_follows_a_run_is_kept_when_the_next_replacement_is_torn() -> Result {
     for is_stored in [true, false] {
-        let mut app = ManualApp::new()?;
+        let mut app = HeldApp::new()?;
         let task = app.slow(&Log::new(), SECOND)?;
         let schedule = |n| task.schedule(n).id("x").replace();
         let _ = schedule(1).delay(MINUTE).block_on()?;
@@ -291,7 +291,7 @@ fn the_replacement_that_follows_a_run_is_kept_when_the_next_replacement_is_torn(
 
 #[test]
 fn the_store_has_the_outcome_of_two_replacements_at_once() -> Result {
-    let mut app = ManualApp::new()?;
+    let mut app = HeldApp::new()?;
     let task = app.slow(&Log::new(), SECOND)?;
     let schedule = |n| task.schedule(n).id("x").replace();
     let job = schedule(1).every(HOUR).block_on()?;
@@ -324,7 +324,7 @@ fn the_store_has_the_outcome_of_two_replacements_at_once() -> Result {
 #[test]
 fn two_replacements_that_fail_leave_the_stored_job_as_it_was() -> Result {
     for is_stored in [true, false] {
-        let app = ManualApp::new()?;
+        let app = HeldApp::new()?;
         let task = app.slow(&Log::new(), SECOND)?;
         let schedule = |n| task.schedule(n).id("x").replace();
         let _ = schedule_in_store_if(&task, is_stored)
@@ -361,7 +361,7 @@ fn arguments_are_not_dropped_by_the_store_thread() -> Result {
             DROPS.lock().unwrap().push((self.0, is_stores));
         }
     }
-    let mut app = ManualApp::new()?;
+    let mut app = HeldApp::new()?;
     let task = app.app.task("t", async |held: Held| {
         std::future::pending::<()>().await;
         drop(held);
@@ -398,7 +398,7 @@ fn arguments_are_not_dropped_by_the_store_thread() -> Result {
 fn a_spawned_job_waits_while_its_replacement_is_being_stored() -> Result {
     for answer in [Fault::None, full()] {
         let is_taken = matches!(answer, Fault::None);
-        let mut app = ManualApp::new()?;
+        let mut app = HeldApp::new()?;
         let log = Log::new();
         let task = app.slow(&log, Duration::ZERO)?;
         let job = task.schedule(1).id("x").delay(SECOND).block_on()?;
@@ -408,7 +408,7 @@ fn a_spawned_job_waits_while_its_replacement_is_being_stored() -> Result {
         let mut replace = task.schedule(2).id("x").replace().delay(SECOND);
         begin(&mut replace);
         assert_eq!(app.store.requested()?, ["put x 2"]);
-        app.poll_with(spawned);
+        app.start_polling(spawned);
         assert_eq!(log.take(), []);
         app.store.answer(answer);
         app.release()?;
@@ -424,14 +424,14 @@ fn a_spawned_job_waits_while_its_replacement_is_being_stored() -> Result {
 
 #[test]
 fn a_spawned_job_does_not_begin_after_shutdown_has_begun() -> Result {
-    let mut app = ManualApp::new()?;
+    let mut app = HeldApp::new()?;
     let log = Log::new();
     let task = app.slow(&log, Duration::ZERO)?;
     let job = task.schedule(1).id("x").delay(SECOND).block_on()?;
     app.clock.advance(SECOND);
     let spawned = app.spawned.recv_timeout(WATCHDOG)?;
     let _ = poll(app.app.shutdown(HOUR));
-    app.poll_with(spawned);
+    app.start_polling(spawned);
     assert_eq!((log.take(), job.status()), (vec![], JobStatus::Scheduled));
     assert!(app.record("x").is_some());
     Ok(())
@@ -439,7 +439,7 @@ fn a_spawned_job_does_not_begin_after_shutdown_has_begun() -> Result {
 
 #[test]
 fn an_abort_is_visible_when_the_job_is_removed() -> Result {
-    let mut app = ManualApp::new()?;
+    let mut app = HeldApp::new()?;
     let task = app.slow(&Log::new(), SECOND)?;
     let job = task.schedule(1).id("x").every(HOUR).block_on()?;
     app.advance(HOUR)?;
@@ -460,7 +460,7 @@ fn an_abort_is_visible_when_the_job_is_removed() -> Result {
 
 #[test]
 fn a_job_that_missed_all_its_times_is_removed_before_it_is_done() -> Result {
-    let app = ManualApp::new()?;
+    let app = HeldApp::new()?;
     let task = app.slow(&Log::new(), SECOND)?;
     let schedule = task.schedule(1).id("x").misfire(Misfire::Skip);
     let job = schedule.cron("0 0 1 1 1 * 2000").block_on()?;
@@ -475,7 +475,7 @@ fn a_job_that_missed_all_its_times_is_removed_before_it_is_done() -> Result {
 
 #[test]
 fn a_stored_retry_does_not_end_a_wait_for_the_next_run() -> Result {
-    let mut app = ManualApp::new()?;
+    let mut app = HeldApp::new()?;
     let task = app.app.task("t", async |cx: JobContext| {
         if cx.run_number() == 2 {
             return Err("no");
@@ -509,7 +509,7 @@ fn values_are_not_dropped_by_the_store_thread() -> Result {
             DROPS.lock().unwrap().push(is_stores);
         }
     }
-    let mut app = ManualApp::new()?;
+    let mut app = HeldApp::new()?;
     let task = app.app.task("t", async || Ok::<_, &str>(Value)).durable();
     let task = task.register()?;
     let job = task.schedule(()).id("x").delay(SECOND).block_on()?;
@@ -529,7 +529,7 @@ fn values_are_not_dropped_by_the_store_thread() -> Result {
 fn a_replacement_of_a_job_that_is_being_stored_waits_for_the_store() -> Result {
     for answer in [Fault::None, full()] {
         let is_taken = matches!(answer, Fault::None);
-        let app = ManualApp::new()?;
+        let app = HeldApp::new()?;
         let task = app.slow(&Log::new(), SECOND)?;
         app.store.hold();
         let mut first = task.schedule(1).id("x").delay(MINUTE);
@@ -552,7 +552,7 @@ fn a_replacement_of_a_job_that_is_being_stored_waits_for_the_store() -> Result {
 
 #[test]
 fn a_replacement_after_shutdown_has_begun_is_refused() -> Result {
-    let mut app = ManualApp::new()?;
+    let mut app = HeldApp::new()?;
     let task = app.slow(&Log::new(), SECOND)?;
     let job = task.schedule(1).id("x").every(MINUTE).block_on()?;
     app.advance(MINUTE)?;
@@ -574,7 +574,7 @@ fn an_acknowledged_replacement_is_not_overwritten_by_the_one_before_it() -> Resu
     // or torn.
     for is_stored in [true, false] {
         for first in [Fault::None, full(), Fault::Tear] {
-            let app = ManualApp::new()?;
+            let app = HeldApp::new()?;
             let task = app.slow(&Log::new(), SECOND)?;
             let schedule = |n| task.schedule(n).id("x").replace();
             let _ = schedule_in_store_if(&task, is_stored)
@@ -612,7 +612,7 @@ fn an_acknowledged_replacement_is_not_overwritten_by_the_one_before_it() -> Resu
 #[test]
 fn an_acknowledged_replacement_is_not_undone_with_the_one_after_it() -> Result {
     for is_running in [false, true] {
-        let mut app = ManualApp::new()?;
+        let mut app = HeldApp::new()?;
         let log = Log::new();
         let task = app.slow(&log, SECOND)?;
         let schedule = |n| task.schedule(n).id("x").replace();
@@ -643,7 +643,7 @@ fn an_acknowledged_replacement_is_not_undone_with_the_one_after_it() -> Result {
 /// was being stored: the replacement was refused, and stayed in the store.
 #[test]
 fn a_replacement_of_a_job_that_is_cancelled_in_its_run_leaves_nothing() -> Result {
-    let mut app = ManualApp::new()?;
+    let mut app = HeldApp::new()?;
     let task = app.slow(&Log::new(), SECOND)?;
     let schedule = |n| task.schedule(n).id("x").replace();
     let job = schedule(1).in_memory().every(MINUTE).block_on()?;
@@ -669,7 +669,7 @@ fn a_replacement_of_a_job_that_is_cancelled_in_its_run_leaves_nothing() -> Resul
 #[test]
 fn a_replacement_that_follows_a_run_is_not_restored_after_a_cancel_and_a_torn_replacement() -> Result
 {
-    let mut app = ManualApp::new()?;
+    let mut app = HeldApp::new()?;
     let task = app.slow(&Log::new(), SECOND)?;
     let schedule = |n| task.schedule(n).id("x").replace();
     let job = schedule(1).every(MINUTE).block_on()?;
@@ -696,7 +696,7 @@ fn a_replacement_that_follows_a_run_is_not_restored_after_a_cancel_and_a_torn_re
 /// replacement had been acknowledged.
 #[test]
 fn a_replacement_while_the_old_job_is_written_again_is_not_overwritten() -> Result {
-    let app = ManualApp::new()?;
+    let app = HeldApp::new()?;
     let task = app.slow(&Log::new(), SECOND)?;
     let schedule = |n| task.schedule(n).id("x").replace();
     let _ = schedule(1).delay(HOUR).block_on()?;
@@ -726,7 +726,7 @@ fn a_replacement_while_the_old_job_is_written_again_is_not_overwritten() -> Resu
 fn a_torn_replacement_of_a_job_that_left_the_store_and_ended_leaves_nothing() -> Result {
     // Afterwards no job has the id, a job in memory has it, or a job that the store refuses.
     for then in ["none", "in memory", "refused"] {
-        let app = ManualApp::new()?;
+        let app = HeldApp::new()?;
         let task = app.slow(&Log::new(), SECOND)?;
         let schedule = |n| task.schedule(n).id("x");
         let job = schedule(1).delay(HOUR).block_on()?;

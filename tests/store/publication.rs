@@ -1,7 +1,7 @@
 //! When a change of a stored job becomes visible, and what a submission that nobody waits
 //! for comes to.
 
-use crate::manual_app::{ManualApp, full};
+use crate::held_app::{HeldApp, full};
 use crate::support::{
     HOUR, Log, MINUTE, Machine, Result, SECOND, WATCHDOG, begin, event_kind, poll,
 };
@@ -19,7 +19,7 @@ fn kinds(events: &mut Events) -> Vec<String> {
 
 #[test]
 fn nobody_sees_the_end_of_a_run_before_its_commit_by_any_means() -> Result {
-    let mut app = ManualApp::new()?;
+    let mut app = HeldApp::new()?;
     let task = app.slow(&Log::new(), SECOND)?;
     let job = task.schedule(1).id("x").every(MINUTE).block_on()?;
     let exec_at = job.exec_at();
@@ -49,7 +49,7 @@ fn nobody_sees_the_end_of_a_run_before_its_commit_by_any_means() -> Result {
 
 #[test]
 fn the_end_of_a_run_is_visible_once_the_store_has_refused_it() -> Result {
-    let mut app = ManualApp::new()?;
+    let mut app = HeldApp::new()?;
     let task = app.slow(&Log::new(), SECOND)?;
     let job = task.schedule(1).id("x").delay(MINUTE).block_on()?;
     app.advance(MINUTE)?;
@@ -67,7 +67,7 @@ fn the_end_of_a_run_is_visible_once_the_store_has_refused_it() -> Result {
 
 #[test]
 fn a_submission_that_is_dropped_before_the_store_was_asked_is_withdrawn() -> Result {
-    let mut app = ManualApp::new()?;
+    let mut app = HeldApp::new()?;
     let log = Log::new();
     let task = app.slow(&log, SECOND)?;
     app.store.hold();
@@ -101,7 +101,7 @@ fn a_submission_that_is_dropped_before_the_store_was_asked_is_withdrawn() -> Res
 
 #[test]
 fn a_submission_that_is_dropped_while_the_store_is_asked_takes_effect() -> Result {
-    let app = ManualApp::new()?;
+    let app = HeldApp::new()?;
     let task = app.slow(&Log::new(), SECOND)?;
     app.store.hold();
     let mut dropped = task.schedule(1).id("x").delay(HOUR);
@@ -147,7 +147,7 @@ fn a_replacement_that_was_accepted_during_a_run_survives_the_stop() -> Result {
 
 #[test]
 fn removals_are_stored_although_a_new_job_finds_no_room() -> Result {
-    let app = ManualApp::new()?;
+    let app = HeldApp::new()?;
     let task = app.slow(&Log::new(), SECOND)?;
     let old: Vec<_> = (0..5)
         .map(|n| {
@@ -184,7 +184,7 @@ fn removals_are_stored_although_a_new_job_finds_no_room() -> Result {
 /// Regression: a full store that refused the removals, too, was asked again without end.
 #[test]
 fn removals_that_find_no_room_are_tried_again_later() -> Result {
-    let app = ManualApp::new()?;
+    let app = HeldApp::new()?;
     let task = app.slow(&Log::new(), SECOND)?;
     let schedule = |id: &str| task.schedule(1).id(id).delay(HOUR).block_on();
     let (x, y) = (schedule("x")?, schedule("y")?);
@@ -205,7 +205,7 @@ fn removals_that_find_no_room_are_tried_again_later() -> Result {
 /// Nobody noted that the row was there, and it was not removed with the job.
 #[test]
 fn a_cancel_removes_the_row_that_a_replacement_has_taken_over_from_an_ended_job() -> Result {
-    let app = ManualApp::new()?;
+    let app = HeldApp::new()?;
     let task = app.slow(&Log::new(), SECOND)?;
     let ended = task.schedule(1).id("x").delay(HOUR).block_on()?;
     app.occupy_store()?;
@@ -236,7 +236,7 @@ fn a_cancel_removes_the_row_that_a_replacement_has_taken_over_from_an_ended_job(
 #[test]
 fn a_run_of_a_cron_job_that_its_executor_drops_is_made_a_second_later() -> Result {
     for misfire in [Misfire::Once, Misfire::Skip, Misfire::All(1)] {
-        let mut app = ManualApp::new()?;
+        let mut app = HeldApp::new()?;
         let log = Log::new();
         let task = app.slow(&log, SECOND)?;
         let mut events = app.app.events();

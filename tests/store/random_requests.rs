@@ -6,7 +6,7 @@
 use std::future::{Future, ready};
 use std::pin::Pin;
 
-use crate::manual_app::{ManualApp, full};
+use crate::held_app::{HeldApp, full};
 use crate::support::{HOUR, Log, MINUTE, Result, SECOND, poll, wait_until};
 use futures_lite::future::block_on;
 use jobber::Task;
@@ -106,7 +106,7 @@ struct Made {
 
 /// An app with the job `x`, and the requests so far.
 struct RandomCase {
-    app: ManualApp,
+    app: HeldApp,
     task: Task<u32, ()>,
     made: Vec<Made>,
     /// Counts requests and polls, as a time.
@@ -117,7 +117,7 @@ struct RandomCase {
 
 impl RandomCase {
     fn new() -> Result<Self> {
-        let app = ManualApp::new()?;
+        let app = HeldApp::new()?;
         let task = app.slow(&Log::new(), SECOND)?;
         let mut case = Self {
             app,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use jobber::testing::{Fault, FaultyStorage, Operation};
 use jobber::{MemoryStorage, storage::Change};
 
-use super::record::JobRecord;
+use super::record::{JobRecord, record_of};
 use super::{Result, WATCHDOG};
 
 pub struct HeldStore {
@@ -99,7 +99,6 @@ impl HeldStore {
     }
 
     pub fn record(&self, id: &str) -> Option<JobRecord> {
-        let records = self.disk.records();
-        records.iter().map(JobRecord::of).find(|r| r.id == *id)
+        record_of(&self.disk, id)
     }
 }

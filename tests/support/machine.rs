@@ -8,7 +8,7 @@ use jobber::MemoryStorage;
 use jobber::testing::{Fault, FaultyStorage, ManualClock, Operation, Simulation};
 
 use super::Log;
-use super::record::JobRecord;
+use super::record::{JobRecord, record_of};
 
 pub struct Machine {
     pub clock: ManualClock,
@@ -91,7 +91,7 @@ impl Machine {
     }
 
     pub fn record(&self, id: &str) -> Option<JobRecord> {
-        self.records().into_iter().find(|record| record.id == id)
+        record_of(&self.disk, id)
     }
 
     pub fn has(&self, id: &str) -> bool {

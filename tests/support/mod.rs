@@ -33,7 +33,7 @@ use time::macros::datetime;
 pub use held_store::HeldStore;
 #[cfg(feature = "serde")]
 pub use machine::Machine;
-pub use program::run_within;
+pub use program::{child, run_within};
 
 pub type Result<T = (), E = BoxError> = std::result::Result<T, E>;
 

@@ -6,6 +6,14 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+/// This program again, of which only the test `name` runs. It writes to stdout what the test
+/// prints.
+pub fn child(name: &str) -> io::Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args([name, "--exact", "--nocapture"]);
+    Ok(command)
+}
+
 /// Runs a program to its end and returns its status and what it wrote to stderr. If it
 /// takes longer than `limit`, it is killed and the test fails.
 pub fn run_within(limit: Duration, command: &mut Command) -> io::Result<(ExitStatus, String)> {

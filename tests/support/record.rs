@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use jobber::{JobStatus, Misfire, Run};
+use jobber::{JobStatus, MemoryStorage, Misfire, Run};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
@@ -104,6 +104,13 @@ impl JobRecord {
     pub fn to_stored(&self) -> jobber::storage::JobRecord {
         serde_json::from_value(serde_json::to_value(self).unwrap()).unwrap()
     }
+}
+
+/// The record that a store has under an id.
+pub fn record_of(disk: &MemoryStorage, id: &str) -> Option<JobRecord> {
+    let records = disk.records();
+    let record = records.iter().find(|record| *record.id() == *id);
+    record.map(JobRecord::of)
 }
 
 mod text {

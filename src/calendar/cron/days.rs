@@ -26,7 +26,7 @@ use time::Date;
 
 use crate::calendar::cron::bit_set::BitSet;
 use crate::calendar::cron::fields::YEAR_MIN;
-use crate::calendar::cron::syntax::{Field, Item, ParsedExpression, WEEKDAYS};
+use crate::calendar::cron::syntax::{Field, Item, ParsedExpression, weekday_name};
 use crate::value::error::{CronError, CronField};
 
 /// Days since 1970-01-01.
@@ -200,58 +200,45 @@ impl RulesBuilder {
             self.push_plain(&list(days.iter()), "*")?;
         }
         for item in field.special_items() {
-            if self.is_duplicate(item) {
+            let Some(text) = self.text_of_new(item) else {
                 continue;
-            }
+            };
             match item {
-                Item::Last { before: 0 } => self.push_plain("L", "*")?,
-                Item::Last { before } => self.push_plain(&format!("L-{before}"), "*")?,
-                Item::LastWeekday { before: 0 } => self.push_plain("LW", "*")?,
-                Item::LastWeekday { before } => {
-                    let text = format!("L-{before}W");
+                Item::LastWeekday { before: 1.. } => {
                     self.push(&text, self.months, "*", RuleKind::LastWeekdayBefore)?;
                 }
                 Item::NearestWeekday { day } => {
                     let months = self.months.iter().filter(|&month| days_in(month) >= day);
                     let months = months.collect();
-                    let text = format!("{day}W");
                     self.push(&text, months, "*", RuleKind::NearestWeekday(day))?;
                 }
-                Item::Values(_) | Item::LastOf { .. } | Item::Nth { .. } => {}
+                _ => self.push_plain(&text, "*")?,
             }
         }
         Ok(())
     }
 
     fn push_days_of_week(&mut self, field: &Field) -> Result<(), CronError> {
-        let name = |day: u16| WEEKDAYS.get(usize::from(day)).copied().unwrap_or_default();
         let days: BitSet<1> = field.values(CronField::DayOfWeek).collect();
         if !days.is_empty() {
-            self.push_plain("*", &list(days.iter().map(name)))?;
+            self.push_plain("*", &list(days.iter().map(weekday_name)))?;
         }
         for item in field.special_items() {
-            if self.is_duplicate(item) {
-                continue;
-            }
-            match item {
-                Item::LastOf { weekday } => self.push_plain("*", &format!("{}L", name(weekday)))?,
-                Item::Nth { weekday, nth } => {
-                    self.push_plain("*", &format!("{}#{nth}", name(weekday)))?;
-                }
-                _ => {}
+            if let Some(text) = self.text_of_new(item) {
+                self.push_plain("*", &text)?;
             }
         }
         Ok(())
     }
 
-    /// Whether the item has a rule already. An expression of 1024 bytes may repeat an item a
-    /// hundred times, which must not cost a hundred searches.
-    fn is_duplicate(&mut self, item: Item) -> bool {
-        let known = self.seen.contains(&item);
-        if !known {
-            self.seen.push(item);
+    /// The text of a special item. `None` if the item has a rule already: an expression of
+    /// 1024 bytes may repeat an item a hundred times, which must not cost a hundred searches.
+    fn text_of_new(&mut self, item: Item) -> Option<String> {
+        if self.seen.contains(&item) {
+            return None;
         }
-        known
+        self.seen.push(item);
+        item.special_text()
     }
 
     /// Adds a rule, unless it has no month.

@@ -9,7 +9,7 @@ use saffron::parse::{CronExpr, English, HourFormat};
 
 use crate::calendar::cron::bit_set::BitSet;
 use crate::calendar::cron::fields::{YEAR_MAX, YEAR_MIN, cycle};
-use crate::calendar::cron::syntax::{Field, Item, ParsedExpression, Values, WEEKDAYS};
+use crate::calendar::cron::syntax::{Field, Item, ParsedExpression, Values, weekday_name};
 use crate::value::error::CronField;
 
 /// Returns `None` if saffron rejects a part. No such part is known.
@@ -74,9 +74,7 @@ fn clock_times(hours: &Field, minute: u16, second: u16) -> Option<String> {
         }),
         _ => None,
     });
-    times
-        .collect::<Option<Vec<_>>>()
-        .map(|times| join(&times, "and"))
+    times.collect::<Option<Vec<_>>>().map(|times| join(&times))
 }
 
 fn date(expression: &ParsedExpression) -> Option<String> {
@@ -143,7 +141,7 @@ fn years(field: &Field) -> String {
             format!("every {step} years from {first} to {last}")
         });
     }
-    format!(" {}", join(&phrases, "and"))
+    format!(" {}", join(&phrases))
 }
 
 /// The value of a field that has exactly one value.
@@ -171,7 +169,7 @@ fn parts(field: &Field, name: CronField) -> impl Iterator<Item = String> {
     let plain = Some(list(field, name)).filter(|list| !list.is_empty());
     plain
         .into_iter()
-        .chain(field.special_items().map(special_item))
+        .chain(field.special_items().filter_map(Item::special_text))
 }
 
 fn canonical(values: Values, name: CronField) -> String {
@@ -179,7 +177,7 @@ fn canonical(values: Values, name: CronField) -> String {
     let count = values.iter(name).count();
     let [first, last] = [first, last].map(|value| {
         if name == CronField::DayOfWeek {
-            weekday(value).to_owned()
+            weekday_name(value).to_owned()
         } else {
             value.to_string()
         }
@@ -189,26 +187,6 @@ fn canonical(values: Values, name: CronField) -> String {
         (_, 1) => format!("{first}-{last}"),
         _ => format!("{first}-{last}/{step}"),
     }
-}
-
-fn special_item(item: Item) -> String {
-    match item {
-        Item::Last { before: 0 } => "L".to_owned(),
-        Item::Last { before } => format!("L-{before}"),
-        Item::LastWeekday { before: 0 } => "LW".to_owned(),
-        Item::LastWeekday { before } => format!("L-{before}W"),
-        Item::NearestWeekday { day } => format!("{day}W"),
-        Item::LastOf { weekday: day } => format!("{}L", weekday(day)),
-        Item::Nth { weekday: day, nth } => format!("{}#{nth}", weekday(day)),
-        Item::Values(values) => canonical(values, CronField::DayOfWeek),
-    }
-}
-
-fn weekday(day: u16) -> &'static str {
-    WEEKDAYS
-        .get(usize::from(day % 7))
-        .copied()
-        .unwrap_or_default()
 }
 
 /// saffron's description of an expression in canonical form.
@@ -230,11 +208,11 @@ fn uncapitalized(text: &str) -> String {
 }
 
 /// `a`, `a and b`, `a, b, and c`.
-fn join(phrases: &[String], word: &str) -> String {
+fn join(phrases: &[String]) -> String {
     match phrases {
         [] => String::new(),
         [only] => only.clone(),
-        [first, second] => format!("{first} {word} {second}"),
-        [rest @ .., last] => format!("{}, {word} {last}", rest.join(", ")),
+        [first, second] => format!("{first} and {second}"),
+        [rest @ .., last] => format!("{}, and {last}", rest.join(", ")),
     }
 }

@@ -6,6 +6,14 @@ use crate::value::error::CronField;
 /// The names of the days of the week, in the order of their numbers.
 pub(crate) const WEEKDAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
 
+/// The name of a day of the week, for which 7 is Sunday too.
+pub(crate) fn weekday_name(day: u16) -> &'static str {
+    WEEKDAYS
+        .get(usize::from(day % 7))
+        .copied()
+        .unwrap_or_default()
+}
+
 /// The fields of an expression.
 #[derive(Debug)]
 pub(crate) struct ParsedExpression {
@@ -56,8 +64,24 @@ pub(crate) enum Item {
     },
 }
 
+impl Item {
+    /// The canonical text of a special item, with weekdays by name. `None` for values.
+    pub(crate) fn special_text(self) -> Option<String> {
+        Some(match self {
+            Item::Values(_) => return None,
+            Item::Last { before: 0 } => "L".to_owned(),
+            Item::Last { before } => format!("L-{before}"),
+            Item::LastWeekday { before: 0 } => "LW".to_owned(),
+            Item::LastWeekday { before } => format!("L-{before}W"),
+            Item::NearestWeekday { day } => format!("{day}W"),
+            Item::LastOf { weekday } => format!("{}L", weekday_name(weekday)),
+            Item::Nth { weekday, nth } => format!("{}#{nth}", weekday_name(weekday)),
+        })
+    }
+}
+
 /// Every `step`-th value from `first` to `last`. If `last` is less than `first`, the values
-/// continue from the field's least value after its greatest.
+/// continue from the field's least value after its greatest. `step` is at least 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Values {
     pub(crate) first: u16,
@@ -75,7 +99,7 @@ impl Values {
             self.last + cycle - self.first
         };
         (0..=span)
-            .step_by(usize::from(self.step.max(1)))
+            .step_by(usize::from(self.step))
             .map(move |ahead| min + (self.first - min + ahead) % cycle)
     }
 }

@@ -9,7 +9,7 @@ use crate::support::{HOUR, HeldStore, Log, Result, WATCHDOG, begin, hand_polled_
 use jobber::testing::{Fault, ManualClock};
 use jobber::{JobContext, JobFuture, Jobber, MemoryStorage, Task, storage::StorageError};
 
-pub struct ManualApp {
+pub struct HeldApp {
     pub app: Jobber,
     pub clock: ManualClock,
     pub store: HeldStore,
@@ -21,7 +21,7 @@ pub struct ManualApp {
     pub other: Task<u32, ()>,
 }
 
-impl ManualApp {
+impl HeldApp {
     pub fn new() -> Result<Self> {
         let (store, storage) = HeldStore::new(MemoryStorage::new());
         let (app, clock, spawned) = hand_polled_app_with(|app| app.storage(storage))?;
@@ -68,12 +68,12 @@ impl ManualApp {
 
     /// Advances the clock, and polls what is due by then.
     pub fn advance(&mut self, time: Duration) -> Result {
-        // Nothing is due after it.
+        // It is scheduled last: when it is spawned, all other jobs that are due have been.
         let tick = self.tick.schedule(()).delay(time).block_on()?;
         self.clock.advance(time);
         while !tick.is_done() {
             let attempt = self.spawned.recv_timeout(WATCHDOG)?;
-            self.poll_with(attempt);
+            self.start_polling(attempt);
         }
         self.poll_running();
         Ok(())
@@ -85,7 +85,7 @@ impl ManualApp {
     }
 
     /// Polls another attempt, and those that have not ended.
-    pub fn poll_with(&mut self, attempt: JobFuture) {
+    pub fn start_polling(&mut self, attempt: JobFuture) {
         self.running.push(attempt);
         self.poll_running();
     }
@@ -93,7 +93,7 @@ impl ManualApp {
     /// Polls the next attempt that the app spawns.
     pub fn poll_next(&mut self) -> Result {
         let attempt = self.spawned.recv_timeout(WATCHDOG)?;
-        self.poll_with(attempt);
+        self.start_polling(attempt);
         Ok(())
     }
 
