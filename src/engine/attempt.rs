@@ -222,11 +222,7 @@ where
 
     fn start_locked(&self, mut state: MutexGuard<'_, State<A, R>>, now: Now) -> Option<Started<A>> {
         let hub = self.hub();
-        let is_plain = state.life.is_plain();
-        let begun = match state
-            .life
-            .begin((!is_plain).then_some(now), hub.is_stopping())
-        {
+        let begun = match state.life.begin(now, hub.is_stopping()) {
             BeginOutcome::Begin(begun) => begun,
             BeginOutcome::Shut(effects) => {
                 let mut after = AfterLock::default();

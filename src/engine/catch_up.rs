@@ -21,19 +21,12 @@ pub(crate) const PATIENCE: i64 = 5 * 1_000_000_000;
 
 #[derive(Default)]
 pub(crate) struct CatchUp {
-    /// The jobs that were found since the last call of `Hub::catch_up`, in any order.
+    /// The jobs that were found since the last call of `Hub::catch_up`, with their due times,
+    /// in any order. After adding one, that method must be called.
     pub(crate) found: Vec<(WallNanos, Arc<dyn LiveJob>)>,
     /// The jobs that wait for a turn, in the order of their due times.
     pub(crate) waiting: VecDeque<Arc<dyn LiveJob>>,
     /// How many jobs have a turn. This is more than [`AT_A_TIME`] if some jobs started
     /// because they had waited for too long.
     pub(crate) turns: usize,
-}
-
-impl CatchUp {
-    /// Adds a job that was due when it was restored. The caller must then call
-    /// `Hub::catch_up`.
-    pub(crate) fn found(&mut self, job: Arc<dyn LiveJob>) {
-        self.found.push((job.exec_at_wall(), job));
-    }
 }

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use crate::calendar::timeline::Timeline;
 use crate::engine::hub::{Hub, Live};
 use crate::engine::side_shards::Cursor;
 use crate::executor::dispatcher::FEW;
@@ -23,8 +24,7 @@ const FIRST_BATCH: usize = 256;
 /// batches the timer and the executor's threads seldom meet at a lock.
 const MAX_BATCH: usize = 1_024;
 
-/// How many keys a step of a sweep looks at, and how many slots a step through all jobs.
-/// A step holds the locks of tables.
+/// How many keys a step of a sweep looks at. A step holds the locks of tables.
 const STEP: usize = 256;
 
 /// While a job waits for a wall time, the clock is read this often, in nanoseconds,
@@ -34,13 +34,6 @@ const WALL_CLOCK_CHECK: i64 = 60 * 1_000_000_000;
 /// The two clocks may drift apart by this, in nanoseconds, from one call to the next:
 /// NTP slews by half a millisecond in a second. More is a step of the wall clock.
 const CLOCK_STEP: i64 = 500_000_000;
-
-/// The clock that a queue's keys are due by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Timeline {
-    Mono,
-    Wall,
-}
 
 /// When to call [`Driver::drive`] again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +75,7 @@ impl Driver {
             hub,
             mono: TimerQueue::default(),
             wall: TimerQueue::default(),
-            offset: now.wall.saturating_sub(now.mono),
+            offset: now.offset(),
             stepping_back: None,
             sweeping: None,
             inboxes: Vec::new(),
@@ -164,7 +157,7 @@ impl Driver {
     }
 
     fn notice_clock_step(&mut self, now: Now) {
-        let offset = now.wall.saturating_sub(now.mono);
+        let offset = now.offset();
         let by = offset.saturating_sub(self.offset);
         if by <= -CLOCK_STEP {
             self.stepping_back = Some(Cursor::default());
@@ -185,7 +178,7 @@ impl Driver {
         let Some(from) = self.stepping_back else {
             return false;
         };
-        let (jobs, next) = self.hub.jobs_from(from, STEP);
+        let (jobs, next) = self.hub.jobs_from(from);
         for job in jobs {
             job.on_step_back(now);
             job.drop_safely();

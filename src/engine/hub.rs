@@ -1,14 +1,17 @@
 //! [`Hub`]: what the parts of one app share.
 //!
-//! Two locks may be held only in this order: a job, the main shard, a side shard (or the
-//! readers of events), the inbox of the writer. No lock is held while code of a user runs.
-//! `ARCHITECTURE.md` has the details.
+//! "Locks" in `ARCHITECTURE.md` gives the order of its locks, and of the others. No lock is
+//! held while code of a user runs.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::calendar::zone::time_zone::Zone;
+use crate::engine::app_phase::AppPhase;
+use crate::engine::catch_up::CatchUp;
 use crate::engine::event_bus::EventBus;
+use crate::engine::side_shards::{Cursor, SideShards};
+use crate::engine::task_registry::{Restore, Unresolved};
 use crate::executor::dispatcher::Dispatcher;
 use crate::executor::live_jobs::LiveJobs;
 use crate::job::live_job::LiveJob;
@@ -21,8 +24,7 @@ use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::{
     Arc, AtomicBool, AtomicUsize, Event as Signal, Mutex, OnceLock, Ordering, lock, thread::Thread,
 };
-use crate::timer::key::KeyKind;
-use crate::timer::key::Tag;
+use crate::timer::key::{KeyKind, Tag};
 use crate::value::app_clock::AppClock;
 use crate::value::error::{ScheduleError, check_id};
 use crate::value::event::{Event, JobEvent, JobEventKind};
@@ -81,13 +83,8 @@ pub(crate) struct MainShard {
     pub(crate) catch_up: CatchUp,
 }
 
-use crate::engine::app_phase::AppPhase;
-use crate::engine::catch_up::CatchUp;
-use crate::engine::side_shards::{Cursor, SideShards};
-use crate::engine::task_registry::{Restore, Unresolved};
-
 /// How many slots are visited under one lock.
-pub(crate) const AT_A_TIME: usize = 256;
+pub(crate) const SLOTS_AT_A_TIME: usize = 256;
 
 /// How many jobs need about as much memory as [`make_room`] allocates.
 const JOBS_PER_ROOM: usize = 256;
@@ -377,7 +374,7 @@ impl Hub {
 
     /// Counts a job that was left to the next process as one that ends here, because it
     /// was cancelled.
-    pub(crate) fn not_left(&self) {
+    pub(crate) fn uncount_left(&self) {
         let less = |count: usize| Some(count.saturating_sub(1));
         let _ = self
             .left_count
@@ -503,12 +500,12 @@ impl Hub {
         lock(&self.main_shard).table.find(id).cloned()
     }
 
-    /// All live jobs. Each lock is held for [`AT_A_TIME`] slots only.
+    /// All live jobs. Each lock is held for [`SLOTS_AT_A_TIME`] slots only.
     pub(crate) fn jobs(&self) -> Vec<Live> {
         let mut jobs = Vec::new();
         let mut next = Some(Cursor::default());
         while let Some(cursor) = next {
-            let (more, then) = self.jobs_from(cursor, AT_A_TIME);
+            let (more, then) = self.jobs_from(cursor);
             jobs.extend(more);
             next = then;
         }
@@ -558,8 +555,8 @@ impl Hub {
         self.is_stopping.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn set_stopping(&self, is_stopping: bool) {
-        self.is_stopping.store(is_stopping, Ordering::SeqCst);
+    pub(crate) fn set_stopping(&self) {
+        self.is_stopping.store(true, Ordering::SeqCst);
     }
 
     /// The wall time of an event at `now`.

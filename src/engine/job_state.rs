@@ -444,7 +444,7 @@ where
             after.discarded.args = state.args.replace(None);
             after.ends_turn |= state.life.end_turn();
             if state.life.is_left_no_more() {
-                hub.not_left();
+                hub.uncount_left();
             }
         }
         if effects.arms {

@@ -1,7 +1,7 @@
 //! The lifecycle of an app, from its start to its stop.
 
 use crate::engine::app_phase::AppPhase;
-use crate::engine::hub::{AT_A_TIME, Hub};
+use crate::engine::hub::Hub;
 use crate::engine::side_shards::Cursor;
 use crate::executor::contract::Executor;
 use crate::executor::dispatcher::Dispatcher;
@@ -80,13 +80,13 @@ impl Hub {
                 return;
             }
             main_shard.phase = AppPhase::Stopping;
-            self.set_stopping(true);
+            self.set_stopping();
             self.side_shards.set_phase(AppPhase::Stopping);
         }
         // In this phase no job enters a table, so there will be no more slots.
         let mut next = Some(Cursor::default());
         while let Some(cursor) = next {
-            let (jobs, then) = self.jobs_from(cursor, AT_A_TIME);
+            let (jobs, then) = self.jobs_from(cursor);
             for job in jobs {
                 job.stop();
             }

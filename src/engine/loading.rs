@@ -150,6 +150,7 @@ impl Hub {
         (mut job, due, is_changed): (Live, Option<Due>, bool),
         now: Now,
     ) -> bool {
+        let exec_at = job.exec_at_wall();
         let (wake, needs_room) = {
             let mut main_shard = lock(&self.main_shard);
             if matches!(main_shard.phase, AppPhase::Stopping | AppPhase::Stopped) {
@@ -182,7 +183,7 @@ impl Hub {
             }
             let is_due = due.is_some_and(|due| due.is_reached(now));
             if is_due {
-                main_shard.catch_up.found(job.clone());
+                main_shard.catch_up.found.push((exec_at, job.clone()));
             }
             main_shard.table.insert(slot, job);
             let wake = match due {

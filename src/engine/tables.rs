@@ -1,6 +1,6 @@
 //! [`Tables`]: access to all tables of live jobs of one app.
 
-use crate::engine::hub::{Hub, Live, MainShard};
+use crate::engine::hub::{Hub, Live, MainShard, SLOTS_AT_A_TIME};
 use crate::engine::side_shards::{Cursor, SideShard};
 use crate::registry::table::Table;
 use crate::sync::primitives::{MutexGuard, lock};
@@ -49,8 +49,9 @@ impl Tables<'_> {
 }
 
 impl Hub {
-    /// Returns the live jobs in the next `count` slots of a table, and the cursor after them.
-    pub(crate) fn jobs_from(&self, from: Cursor, count: usize) -> (Vec<Live>, Option<Cursor>) {
+    /// Returns the live jobs in the next [`SLOTS_AT_A_TIME`] slots of a table, and the cursor
+    /// after them.
+    pub(crate) fn jobs_from(&self, from: Cursor) -> (Vec<Live>, Option<Cursor>) {
         let Cursor {
             table: number,
             index,
@@ -58,7 +59,7 @@ impl Hub {
         let mut tables = self.tables();
         let table = tables.numbered(number);
         let slots = table.slot_count();
-        let end = slots.min(index.saturating_add(count));
+        let end = slots.min(index.saturating_add(SLOTS_AT_A_TIME));
         let jobs = (index..end).filter_map(|index| table.live_at(table.slot_at(index)).cloned());
         let jobs = jobs.collect();
         let next = if end < slots {

@@ -680,8 +680,8 @@ impl Lifecycle {
         }
     }
 
-    /// The executor would begin the attempt. Only a job that is not plain looks at `now`.
-    pub(crate) fn begin(&mut self, now: Option<Now>, is_stopping: bool) -> BeginOutcome {
+    /// The executor would begin the attempt. A plain job does not look at `now`.
+    pub(crate) fn begin(&mut self, now: Now, is_stopping: bool) -> BeginOutcome {
         let may_start = match self.phase {
             Phase::Ready => true,
             Phase::Starting => self.is_intent_stored(),
@@ -712,7 +712,7 @@ impl Lifecycle {
         if let Some(more) = &mut self.more {
             more.control = None;
             more.refusals = 0;
-            more.started_at = now.map_or(self.exec_at, |now| now.wall);
+            more.started_at = now.wall;
             begun.attempt = more.position.attempts.saturating_add(1);
             begun.nominal = more.position.nominal;
             if let Some(definition) = &more.definition {
@@ -950,8 +950,7 @@ impl Lifecycle {
         }
     }
 
-    /// What the store is to hold if `plan` is accepted now, and the version of the job
-    /// that this goes by.
+    /// What the store is to hold if `plan` is accepted now.
     pub(crate) fn plan_replacement(&self, plan: &Plan, now: Now) -> Plan {
         let mut plan = plan.clone();
         self.fit(&mut plan, now);

@@ -50,7 +50,7 @@ pub(crate) enum Event {
     Cancel,
     /// `abort`.
     Abort,
-    /// The app stops. A durable job is left to the next process.
+    /// The app stops, and no attempt runs. A durable job is left to the next process.
     Stop { is_durable: bool },
     /// The wall clock was set back, and an earlier time is due again.
     StepBack,
@@ -128,7 +128,7 @@ pub(crate) fn transition(phase: Phase, event: Event) -> Option<(Phase, Effects)>
         (Waiting | Ready | Starting, Stop { is_durable: false }) => {
             (Ended(JobStatus::Cancelled), END)
         }
-        (Running | Cancelling, Stop { .. } | Void) => (phase, NONE),
+        (Running | Cancelling, Void) => (phase, NONE),
 
         (Running, Retry | NextRun) => (Waiting, ROW_AND_ARM),
         (Running | Cancelling, Finish(status)) => (Ended(status), END),
@@ -207,8 +207,8 @@ mod tests {
         Accept         W+t    W+t    W+t    A+     C+     -
         Cancel         E+l    E+l    E+l    C+     -      -
         Abort          E+l    E+l    E+l    E+lk   E+lk   -
-        StopDurable    W      W      W+     A      C      -
-        StopInMemory   E+l    E+l    E+l    A      C      -
+        StopDurable    W      W      W+     -      -      -
+        StopInMemory   E+l    E+l    E+l    -      -      -
         StepBack       W+t    -      -      -      -      -
         Retry          -      -      -      W+t    -      -
         NextRun        -      -      -      W+t    -      -
