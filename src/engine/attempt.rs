@@ -9,7 +9,6 @@ use crate::job::outcome::{Failure, Outcome};
 use crate::job::phase::Phase;
 use crate::job::stop::Control;
 use crate::registry::table::Wake;
-use crate::sync::deferred_wakes::notify_all;
 use crate::sync::panics::{catch_panic, drop_catching_panic};
 use crate::sync::primitives::{Arc, MutexGuard};
 use crate::timer::key::KeyKind;
@@ -17,7 +16,6 @@ use crate::value::app_clock::ClockPrecision;
 use crate::value::error::BoxError;
 use crate::value::event::JobEventKind;
 use crate::value::retry_hint::RetryHint;
-use crate::value::status::JobStatus;
 use crate::value::time_units::{Due, Now, to_nanos};
 
 /// What ended an attempt.
@@ -173,36 +171,21 @@ where
 
     /// What [`end_attempt`](JobState::end_attempt) comes to for a plain job that has
     /// succeeded. Returns the value if it is not such a job.
-    ///
-    /// `due` of `benches/peers`: without this, a job takes WWW % more instructions.
     fn finish_plain(&self, attempt: u32, value: R) -> Result<Exit, R> {
-        let hub = self.hub();
         let (mut state, now) = self.lock_with_time(|_| ClockPrecision::Unread);
         if !state.life.end_plain(attempt) {
             return Err(value);
         }
         state.outcome = Outcome::Value(value);
-        let args = state.args.take();
-        let is_waited_for = self.core.status.publish(JobStatus::Success);
-        self.event(&mut state, now, |_| JobEventKind::Ended(JobStatus::Success));
-        let removed = match self.leaves_later() {
-            true => None,
-            false => Some(hub.remove(self.core.slot)),
-        };
-        drop(state);
-        if is_waited_for {
-            notify_all(&self.core.changed);
-        }
-        let exit = match removed {
-            Some(removed) => {
-                hub.removed(removed);
-                Exit::Done
-            }
-            None => Exit::MustRemove,
-        };
-        hub.events.deliver();
-        drop_catching_panic(args);
-        Ok(exit)
+        // The runner takes it out of the table later, with others, if nobody can notice: by
+        // its id the next job may come at once, and a value may have a drop that somebody
+        // waits for.
+        let leaves_later = !self.core.is_named && !needs_drop::<R>();
+        self.end_plain(state, now, leaves_later);
+        Ok(match leaves_later {
+            true => Exit::MustRemove,
+            false => Exit::Done,
+        })
     }
 
     /// The attempt takes too long. On the thread of the timer.
@@ -397,13 +380,6 @@ where
             RetryHint::None => backoff.delay(attempts, self.hub().random()),
         };
         Some(to_nanos(delay).unwrap_or(i64::MAX))
-    }
-
-    /// Whether the runner takes a plain job that has ended out of the table later, with
-    /// others. It does so if nobody can notice: by its id the next job may come at once,
-    /// and a value may have a drop that somebody waits for.
-    fn leaves_later(&self) -> bool {
-        !self.core.is_named && !needs_drop::<R>()
     }
 
     /// Keeps the result of a run that has ended, before its status becomes visible.

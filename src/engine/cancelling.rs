@@ -36,6 +36,13 @@ where
         let reply = state.life.wait_for_store().map(|(waiter, _)| waiter);
         return Cancelled { did: false, reply };
     }
+    if how == Cancelling::Cancel && state.life.is_plain() {
+        let did = state.life.cancel().is_some();
+        if did {
+            job.end_plain(state, now, false);
+        }
+        return Cancelled::now(did);
+    }
     let mut after = AfterLock::default();
     let (effects, run) = match how {
         Cancelling::Cancel => match state.life.cancel() {

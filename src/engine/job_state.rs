@@ -433,8 +433,8 @@ where
     ) {
         let hub = self.hub();
         let is_hidden = state.life.is_hidden();
-        if is_hidden {
-            self.end_event(state, effects, now);
+        if is_hidden && effects.leaves {
+            self.end_event(state, now);
         }
         // The message of an end is sent before its id is free.
         if effects.changes_row && state.life.row_changed() {
@@ -467,8 +467,8 @@ where
             self.publish(state, after);
         }
         // After the status: a reader that began before it sees the event.
-        if !is_hidden {
-            self.end_event(state, effects, now);
+        if !is_hidden && effects.leaves {
+            self.end_event(state, now);
         }
         // At last: a shutdown that finds no live job returns, and the next job of the id
         // has events of its own.
@@ -477,15 +477,40 @@ where
         }
     }
 
-    fn end_event(&self, state: &mut State<A, R>, effects: Effects, now: Now) {
-        if effects.leaves
-            && let Phase::Ended(status) = state.life.phase()
-        {
+    fn end_event(&self, state: &mut State<A, R>, now: Now) {
+        if let Phase::Ended(status) = state.life.phase() {
             self.event(state, now, |_| match status {
                 JobStatus::Cancelled => JobEventKind::Cancelled,
                 status => JobEventKind::Ended(status),
             });
         }
+    }
+
+    /// What [`follow`](JobState::follow) and [`unlock`](JobState::unlock) come to for a plain
+    /// job that has ended. `leaves_later`: the caller takes it out of the table.
+    ///
+    /// For `due` of `benches/peers` this saves 13 % of the instructions, for `hold` (schedule
+    /// and cancel) 7 %.
+    pub(crate) fn end_plain(
+        &self,
+        mut state: MutexGuard<'_, State<A, R>>,
+        now: Now,
+        leaves_later: bool,
+    ) {
+        let hub = self.hub();
+        let args = state.args.take();
+        let is_waited_for = self.core.status.publish(state.life.phase().status());
+        self.end_event(&mut state, now);
+        let removed = (!leaves_later).then(|| hub.remove(self.core.slot));
+        drop(state);
+        if is_waited_for {
+            notify_all(&self.core.changed);
+        }
+        if let Some(removed) = removed {
+            hub.removed(removed);
+        }
+        hub.events.deliver();
+        drop_catching_panic(args);
     }
 
     /// Sends the writer a message that the row has changed. A stop empties the tables before
