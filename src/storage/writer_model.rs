@@ -38,7 +38,8 @@ enum Step {
     QuietFact,
     /// A caller waits for the present state of the live job, as a second `cancel` does.
     Wait,
-    /// The live job ends, and a caller waits for that. Its id is free.
+    /// The live job ends, and a caller waits for that if it concerns the store. Its id is
+    /// free.
     End,
     /// A durable job is scheduled: it replaces the live job, takes over the record, or takes
     /// the free id.
@@ -53,6 +54,8 @@ enum Step {
     Discard,
     /// The app closes the store.
     Close,
+    /// The writer takes its messages. Without this step in the alphabet it does so at once.
+    Turn,
     /// The commit is made. Without a commit, here and below: the retry is due, and its
     /// commit is answered so.
     Ok,
@@ -77,6 +80,20 @@ const MAIN: [Step; 9] = [
     Step::Busy,
     Step::Torn,
     Step::Lost,
+];
+
+/// What can happen between two turns of the writer, too.
+const BETWEEN_TURNS: [Step; 10] = [
+    Step::Fact,
+    Step::End,
+    Step::Propose,
+    Step::ProposeInMemory,
+    Step::Successor,
+    Step::Turn,
+    Step::Ok,
+    Step::Busy,
+    Step::Torn,
+    Step::Full,
 ];
 
 const ALL: [Step; 16] = [
@@ -167,6 +184,7 @@ struct State {
     requests: Vec<Request>,
     definitions: u32,
     commits: usize,
+    is_committing: bool,
     faults: Vec<String>,
 }
 
@@ -376,6 +394,7 @@ impl World {
                 requests: Vec::new(),
                 definitions: 0,
                 commits: 0,
+                is_committing: false,
                 faults: Vec::new(),
             }),
             id,
@@ -405,6 +424,10 @@ impl World {
         }
     }
 
+    fn happens_between_turns(&self) -> bool {
+        lock(&self.state).sequence.alphabet.contains(&Step::Turn)
+    }
+
     /// Lets a step happen that is not an answer of the store. Returns whether it has a
     /// meaning.
     fn happen(self: &Arc<Self>, step: Step) -> bool {
@@ -420,10 +443,11 @@ impl World {
                 true
             }
             (Step::End, Holder::Live(job)) => {
-                let concerns_store = job.change(Some(step), |job| job.is_ended = true);
-                lock(&job.state).is_ended = true;
+                if !job.change(Some(step), |job| job.is_ended = true) {
+                    lock(&job.state).is_ended = true;
+                }
                 lock(&self.state).holder = Holder::Nobody;
-                concerns_store
+                true
             }
             (Step::Propose, Holder::Live(job)) => {
                 let definition = lock(&self.state).new_definition();
@@ -466,6 +490,10 @@ impl World {
                     waiter: Some(waiter),
                 });
                 true
+            }
+            (Step::Turn, _) => {
+                let is_committing = lock(&self.state).is_committing;
+                self.inbox.has_messages() && !is_committing
             }
             (Step::Close, _) => {
                 let mut state = lock(&self.state);
@@ -670,9 +698,8 @@ impl StoredJob for ModelJob {
     }
 
     fn mark_unknown(&self, outcome: CommitOutcome<'_>) {
-        if let Some(sync) = &mut lock(&self.state).sync {
-            sync.mark_unknown(outcome);
-        }
+        let mut state = lock(&self.state);
+        state.sync.get_or_insert_default().mark_unknown(outcome);
     }
 
     fn inherit_row(&self, known: Known) {
@@ -846,7 +873,11 @@ impl Storage for Disk {
 
     fn commit(&mut self, changes: &[Change]) -> Result<(), StorageError> {
         let world = &self.0;
-        lock(&world.state).check_replies();
+        {
+            let mut state = lock(&world.state);
+            state.check_replies();
+            state.is_committing = true;
+        }
         let answer = loop {
             match world.next_step(true) {
                 None => break Step::Ok,
@@ -855,6 +886,7 @@ impl Storage for Disk {
             }
         };
         let mut state = lock(&world.state);
+        state.is_committing = false;
         state.commits += 1;
         if changes.len() != 1 {
             state.fault(format!("{} changes of one id in a commit", changes.len()));
@@ -898,8 +930,14 @@ impl Storage for Disk {
 }
 
 /// Lets the writer take its turns until it would sleep.
-fn take_turns(world: &World, writer: &mut Writer, now: Duration) {
+fn take_turns(world: &Arc<World>, writer: &mut Writer, now: Duration) {
     for _ in 0..20 {
+        if world.inbox.has_messages() && world.happens_between_turns() {
+            while world
+                .next_step(false)
+                .is_some_and(|step| step != Step::Turn)
+            {}
+        }
         if !world.inbox.has_messages() && !writer.is_due(now) {
             return;
         }
@@ -1019,7 +1057,12 @@ fn run_all(alphabet: &'static [Step], length: usize) {
     );
     let shown: Vec<_> = faults.values().take(10).collect();
     assert!(faults.is_empty(), "{} faults: {shown:#?}", faults.len());
-    assert!(commits > runs);
+    assert!(commits > runs, "few commits were made");
+}
+
+#[test]
+fn so_it_does_whatever_happens_between_two_turns_of_the_writer() {
+    run_all(&BETWEEN_TURNS, length(6) + 1);
 }
 
 fn length(default: usize) -> usize {
@@ -1035,4 +1078,50 @@ fn the_store_agrees_with_the_id_after_every_sequence_and_nothing_is_answered_too
 #[test]
 fn so_it_does_with_withdrawals_waits_full_disks_and_a_close_in_between() {
     run_all(&ALL, length(6) - 1);
+}
+
+/// Runs one sequence, without what has no meaning in it.
+fn faults_of(alphabet: &'static [Step], start: Start, steps: &[Step]) -> Vec<String> {
+    let place = |step: &Step| alphabet.iter().position(|other| other == step).unwrap();
+    let mut sequence = Sequence {
+        alphabet,
+        places: steps.iter().map(place).collect(),
+        taken: 0,
+    };
+    let (_, faults) = run(start, &mut sequence);
+    assert_eq!(
+        sequence.steps(),
+        steps,
+        "a step has no meaning where it stands"
+    );
+    faults
+}
+
+/// Regression: a job that the store had refused was found by the next process.
+#[test]
+fn a_new_job_whose_commit_is_torn_is_removed_although_the_base_is_a_job_in_memory_that_ended() {
+    use Step::{End, Full, Ok, Propose, ProposeInMemory, Successor, Torn};
+    for (start, steps) in [
+        (
+            Start::Nothing,
+            &[Successor, Propose, End, Propose, Full, Torn][..],
+        ),
+        (
+            Start::Job,
+            &[ProposeInMemory, Propose, Ok, End, Propose, Full, Torn],
+        ),
+    ] {
+        assert_eq!(faults_of(&ALL, start, steps), [""; 0], "{steps:?}");
+    }
+}
+
+/// Regression: the cancel of the second successor was refused as if the store were closed.
+#[test]
+fn each_of_two_successors_in_one_turn_has_its_turn() {
+    use Step::{End, Fact, Propose, Successor};
+    for last in [End, Fact] {
+        let steps = [End, Successor, Propose, End, Successor, Propose, last];
+        let faults = faults_of(&BETWEEN_TURNS, Start::Job, &steps);
+        assert_eq!(faults, [""; 0], "{steps:?}");
+    }
 }
