@@ -176,6 +176,8 @@ struct State {
     /// The last commit failed.
     is_failing: bool,
     is_closing: bool,
+    /// The writer closes the store in this turn.
+    is_last_turn: bool,
     holder: Holder,
     /// What the row was to be, one after the other, with what proposals would make of it.
     history: Vec<Content>,
@@ -200,6 +202,8 @@ struct ModelState {
     /// `None` in memory.
     definition: Option<u32>,
     progress: u32,
+    /// Where in the history its row stands.
+    place: usize,
     is_ended: bool,
     /// Users do not see the present state yet.
     is_hidden: bool,
@@ -304,6 +308,13 @@ impl State {
         self.history.push(row);
     }
 
+    /// The row is to be this if the store accepts. If it is refused, no answer comes while
+    /// the disk has it.
+    fn propose(&mut self, request: usize, row: Content) {
+        self.requests[request].cause = self.history.len();
+        self.history.push(row);
+    }
+
     fn request(&mut self, what: Step, reply: Option<CommitWaiter>) -> usize {
         self.requests.push(Request {
             what,
@@ -348,6 +359,17 @@ impl State {
         }
     }
 
+    /// A job shows its present state.
+    fn check_published(&mut self, job: &ModelState, is_refused: bool) {
+        let is_stored = self.history[job.place..].contains(&self.on_disk());
+        if !is_stored && !self.is_failing && !self.is_closing {
+            self.fault("a state is shown before the store was tried for it".into());
+        }
+        if self.is_last_turn && job.is_ended && is_refused {
+            self.fault("an end is shown that a closing store has refused".into());
+        }
+    }
+
     /// Sees which waiters have their answer.
     fn check_replies(&mut self) {
         for request in 0..self.requests.len() {
@@ -387,6 +409,7 @@ impl World {
                 is_unknown: false,
                 is_failing: false,
                 is_closing: false,
+                is_last_turn: false,
                 holder: match (start, loaded) {
                     (Start::Record, Some(record)) => Holder::Record(Box::new(record)),
                     _ => Holder::Nobody,
@@ -543,6 +566,7 @@ impl ModelJob {
                 sync,
                 definition,
                 progress: 0,
+                place: 0,
                 is_ended: false,
                 is_hidden: false,
             }),
@@ -563,7 +587,10 @@ impl ModelJob {
             }
             change(&mut state);
             state.is_hidden = true;
-            lock(&self.world.state).enter(state.row());
+            let mut of_world = lock(&self.world.state);
+            of_world.enter(state.row());
+            state.place = of_world.present;
+            drop(of_world);
             state.sync.as_mut().is_some_and(SyncState::row_changed)
         };
         if needs_message {
@@ -674,8 +701,10 @@ impl StoredJob for ModelJob {
             Some(sync) => sync.tried(pulled, outcome),
             None => Vec::new(),
         };
-        if state.is_tried() && (may_end || !state.is_ended) {
+        if state.is_hidden && state.is_tried() && (may_end || !state.is_ended) {
             state.is_hidden = false;
+            let is_refused = matches!(outcome, CommitOutcome::Refused { .. });
+            lock(&self.world.state).check_published(&state, is_refused);
         }
         let settled = Settled {
             waiters,
@@ -747,6 +776,8 @@ impl Proposal for NewJob {
             return None;
         }
         let content = lock(&self.job.state).row()?;
+        let mut state = lock(&self.job.world.state);
+        state.propose(self.request, Some(content));
         Some(PulledProposal {
             version: 0,
             record: Some(Box::new(record_of(&self.job.world.id, content))),
@@ -756,11 +787,9 @@ impl Proposal for NewJob {
     fn answer(&mut self, result: Result<Option<Change>, StorageError>) {
         match &result {
             Ok(_) => {
-                let row = lock(&self.job.state).row();
                 let mut state = lock(&self.job.world.state);
                 state.holder = Holder::Live(self.job.clone());
-                state.enter(row);
-                state.requests[self.request].cause = state.present;
+                state.present = state.requests[self.request].cause;
             }
             Err(_) => self.give_up(),
         }
@@ -803,10 +832,7 @@ impl Proposal for Replacement {
         let content = self.definition.map(|new| (new, state.progress));
         let version = state.sync.as_mut().map_or(0, SyncState::pull);
         self.planned = Some(version);
-        let mut of_world = lock(&world.state);
-        of_world.requests[self.request].cause = of_world.history.len();
-        // If it is refused, no answer comes while the disk has it.
-        of_world.history.push(content);
+        lock(&world.state).propose(self.request, content);
         Some(PulledProposal {
             version,
             record: content.map(|content| Box::new(record_of(&world.id, content))),
@@ -839,6 +865,7 @@ impl Proposal for Replacement {
                 true => state.present = state.requests[self.request].cause,
                 false => state.enter(job.row()),
             }
+            job.place = state.present;
         }
         let needs_message = match &mut job.sync {
             Some(sync) if is_current => {
@@ -983,6 +1010,7 @@ fn run(start: Start, sequence: &mut Sequence) -> (usize, Vec<String>) {
         }
     }
     if lock(&world.state).is_closing {
+        lock(&world.state).is_last_turn = true;
         writer.turn(&world.inbox, now, true);
         drop(writer);
         Writer::refuse_all(world.inbox.close());
