@@ -514,9 +514,10 @@ impl Lifecycle {
     }
 
     pub(crate) fn mark_unknown(&mut self, outcome: CommitOutcome<'_>) {
-        if let Some(sync) = self.sync_mut() {
-            sync.mark_unknown(outcome);
-        }
+        // A job in memory that has ended may be the base of the id, because a message about
+        // it was still on its way. Then the row of a refused successor is its to remove.
+        let sync = self.more().sync.get_or_insert_default();
+        sync.mark_unknown(outcome);
     }
 
     /// The change that makes the store agree.

@@ -18,6 +18,8 @@ pub(crate) mod proposal;
 pub(crate) mod sqlite;
 pub(crate) mod store;
 pub(crate) mod writer;
+#[cfg(test)]
+mod writer_model;
 
 pub use self::contract::{Change, Health, Loaded, Storage, UnresolvedJob};
 #[cfg(feature = "serde")]

@@ -333,13 +333,16 @@ impl Writer {
         turn.wake();
     }
 
-    /// Takes in the jobs that have waited behind a predecessor. Returns whether there were
-    /// any.
+    /// Takes in the jobs that have waited behind a predecessor. Returns whether one of them
+    /// is to be tried. Others of the same id wait behind that one.
     fn file_successors(&mut self, turn: &mut Turn<'_>) -> bool {
         let successors = std::mem::take(&mut self.successors);
-        let is_any = !successors.is_empty();
+        let waited = successors.len();
         for job in successors {
             self.file(Message::Changed(job));
+        }
+        if self.successors.len() < waited {
+            return true;
         }
         // The end of the predecessor is not visible although it was tried: the store is
         // being closed.
@@ -350,7 +353,7 @@ impl Writer {
             };
             turn.answer(job.close(), outcome);
         }
-        is_any
+        false
     }
 
     /// Puts a message where it belongs.

@@ -762,3 +762,59 @@ fn a_torn_replacement_of_a_job_that_left_the_store_and_ended_leaves_nothing() ->
     }
     Ok(())
 }
+
+/// Regression: the next process ran a job that the store had refused.
+#[test]
+fn a_torn_job_is_removed_although_its_predecessor_was_in_memory() -> Result {
+    let app = ManualApp::new()?;
+    let task = app.slow(&Log::new(), SECOND)?;
+    let first = task
+        .schedule(1)
+        .id("x")
+        .in_memory()
+        .delay(HOUR)
+        .block_on()?;
+    app.store.hold();
+    let mut replace = task.schedule(2).id("x").replace().delay(HOUR);
+    begin(&mut replace);
+    assert_eq!(app.store.requested()?, ["put x 2"]);
+    let mut cancel = first.cancel();
+    begin(&mut cancel);
+    let mut second = task.schedule(3).id("x").delay(HOUR);
+    begin(&mut second);
+    app.store.answer(full());
+    assert_eq!(app.store.requested()?, ["put x 3"]);
+    app.store.answer(Fault::Tear);
+    assert_eq!(app.store.requested()?, ["remove x"]);
+    app.release()?;
+    assert!(block_on(cancel)?);
+    assert!(block_on(replace).is_err() && block_on(second).is_err());
+    assert!(app.record("x").is_none());
+    Ok(())
+}
+
+/// Regression: the second cancel was refused as if the store were closed.
+#[test]
+fn two_successors_that_are_cancelled_on_their_way_to_the_store_are_both_answered() -> Result {
+    let app = ManualApp::new()?;
+    let task = app.slow(&Log::new(), SECOND)?;
+    let schedule = || task.schedule(1).id("x");
+    let mut job = schedule().delay(HOUR).block_on()?;
+    app.occupy_store()?;
+    let (mut cancels, mut replacements) = (vec![job.cancel()], Vec::new());
+    begin(&mut cancels[0]);
+    for _ in 0..2 {
+        job = schedule().in_memory().delay(HOUR).block_on()?;
+        let mut replace = schedule().replace().delay(HOUR);
+        begin(&mut replace);
+        replacements.push(replace);
+        let mut cancel = job.cancel();
+        begin(&mut cancel);
+        cancels.push(cancel);
+    }
+    app.release()?;
+    for cancel in cancels {
+        assert!(block_on(cancel)?);
+    }
+    Ok(())
+}
