@@ -70,6 +70,7 @@ impl Coverage {
     /// The run for `nominal` has ended.
     pub(crate) fn enter_run(&mut self, nominal: i64, recurrence: &Recurrence) {
         self.history.enter(nominal, recurrence);
+        self.handle_up_to(nominal);
         self.is_catch_up = false;
         if let Some(covered) = self.covers_up_to.take() {
             self.handle_up_to(covered);
@@ -477,13 +478,27 @@ mod tests {
         assert_eq!(runs, [20, 30, 70, 80, 90]);
     }
 
+    /// Regression: a daily job ran at 01:30 UTC, and the app was started again in a zone in
+    /// which that was 02:30. It ran at once for 01:30 in that zone, an hour before its run.
+    #[test]
+    fn times_before_the_last_run_are_over_in_another_zone_too() {
+        for misfire in POLICIES {
+            let (series, mut coverage) = each_ten_seconds(misfire);
+            // A time of the zone before.
+            let nominal = 35 * SECOND;
+            coverage.enter_run(nominal, &series.recurrence);
+            assert_eq!(series.next_run(&mut coverage), Some(40 * SECOND));
+        }
+    }
+
     #[test]
     fn a_time_that_was_run_is_not_caught_up() {
         let series = series(10, Misfire::All(2));
         let mut coverage = Coverage::starting_at(10);
         coverage.enter_run(40, &series.recurrence);
         coverage.enter_run(50, &series.recurrence);
-        // The clock was set back, and the run for 20 lasts past 30 and 40, which was run.
+        assert_eq!(series.after_step_back(&mut coverage, 15), Some(20));
+        // The run for 20 lasts past 30 and 40, which was run.
         for (nominal, next, catch_ups) in [(20, 30, 1), (30, 60, 1)] {
             coverage.enter_run(nominal, &series.recurrence);
             let after = series.after_run(&mut coverage, nominal, 45).unwrap();

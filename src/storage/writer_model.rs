@@ -603,18 +603,20 @@ impl ModelJob {
     }
 
     fn wait(self: &Arc<Self>, step: Step) {
-        let waiter = Reply::new();
-        let request = lock(&self.world.state).request(step, Some(waiter.clone()));
         let waits = {
             let mut state = lock(&self.state);
             let has_row = state.row().is_some();
             let sync = state.sync.as_mut();
-            sync.and_then(|sync| sync.wait(has_row, &waiter))
+            sync.and_then(|sync| sync.wait(has_row))
         };
-        match waits {
-            None => self.world.answer(request, Ok(())),
-            Some(false) => {}
-            Some(true) => self.send_changed(),
+        let (waiter, needs_message) = waits.unzip();
+        let is_answered = waiter.is_none();
+        let request = lock(&self.world.state).request(step, waiter);
+        if is_answered {
+            self.world.answer(request, Ok(()));
+        }
+        if needs_message == Some(true) {
+            self.send_changed();
         }
     }
 

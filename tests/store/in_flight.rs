@@ -766,7 +766,7 @@ fn a_torn_replacement_of_a_job_that_left_the_store_and_ended_leaves_nothing() ->
 /// Regression: the next process ran a job that the store had refused.
 #[test]
 fn a_torn_job_is_removed_although_its_predecessor_was_in_memory() -> Result {
-    let app = ManualApp::new()?;
+    let app = HeldApp::new()?;
     let task = app.slow(&Log::new(), SECOND)?;
     let first = task
         .schedule(1)
@@ -796,7 +796,7 @@ fn a_torn_job_is_removed_although_its_predecessor_was_in_memory() -> Result {
 /// Regression: the second cancel was refused as if the store were closed.
 #[test]
 fn two_successors_that_are_cancelled_on_their_way_to_the_store_are_both_answered() -> Result {
-    let app = ManualApp::new()?;
+    let app = HeldApp::new()?;
     let task = app.slow(&Log::new(), SECOND)?;
     let schedule = || task.schedule(1).id("x");
     let mut job = schedule().delay(HOUR).block_on()?;
