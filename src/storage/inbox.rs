@@ -19,6 +19,17 @@ pub(crate) enum Message {
     },
 }
 
+impl Message {
+    /// The id of the row that it is about.
+    pub(crate) fn id(&self) -> &JobId {
+        match self {
+            Message::Changed(job) => job.row_id(),
+            Message::Propose(proposal) => proposal.id(),
+            Message::Forget { id, .. } => id,
+        }
+    }
+}
+
 /// The messages for the writer, and the health that it reports.
 #[derive(Default)]
 pub(crate) struct Inbox(Mutex<State>);
