@@ -71,7 +71,9 @@ impl Inbox {
     pub(crate) fn take(&self) -> Vec<Message> {
         let mut state = lock(&self.0);
         state.is_committing = true;
-        std::mem::take(&mut state.messages)
+        // About as many come during the commit.
+        let next = Vec::with_capacity(state.messages.len());
+        std::mem::replace(&mut state.messages, next)
     }
 
     /// The commit is over. Returns whether there is nothing more to do.
