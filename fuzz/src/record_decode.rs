@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use jobber::testing::{ManualClock, Simulation};
 use jobber::{
     JobStatus,
@@ -23,7 +25,7 @@ pub fn record_decode(data: &[u8]) {
         edits = rest;
     }
     let columns = Columns(std::array::from_fn(|at| row[at].by_ref()));
-    let loaded = columns.read();
+    let loaded = columns.read(&mut Arc::default());
     let is_readable = matches!(loaded, Loaded::Job(_));
     let has_start_intent = matches!(&loaded, Loaded::Job(record) if has_start_intent(record));
 
@@ -251,9 +253,9 @@ mod tests {
             let row = example.map(Value::of);
             let columns = Columns(std::array::from_fn(|at| row[at].by_ref()));
             assert!(
-                matches!(columns.read(), Loaded::Job(_)),
+                matches!(columns.read(&mut Arc::default()), Loaded::Job(_)),
                 "{example:?}: {:?}",
-                columns.read()
+                columns.read(&mut Arc::default())
             );
         }
     }

@@ -315,7 +315,9 @@ impl Hub {
                     due: job.exec_at(),
                 });
             }
-            main_shard.unresolved.remove(&job.core().id);
+            if !main_shard.unresolved.is_empty() {
+                main_shard.unresolved.remove(&job.core().id);
+            }
             let is_there = main_shard.table.fill(slot, job.clone());
             is_late = is_there && main_shard.phase != AppPhase::Running;
             if main_shard.phase == AppPhase::Running {

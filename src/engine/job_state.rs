@@ -360,12 +360,21 @@ where
         &self,
         needed: impl Fn(&State<A, R>) -> ClockPrecision,
     ) -> (MutexGuard<'_, State<A, R>>, Now) {
-        let hub = self.hub();
-        let mut precision = if hub.events.is_read() {
+        let precision = if self.hub().events.is_read() {
             ClockPrecision::Exact
         } else {
             self.core.precision
         };
+        self.lock_with_time_from(precision, needed)
+    }
+
+    /// [`lock_with_time`](JobState::lock_with_time), where this precision is foreseen.
+    pub(crate) fn lock_with_time_from(
+        &self,
+        mut precision: ClockPrecision,
+        needed: impl Fn(&State<A, R>) -> ClockPrecision,
+    ) -> (MutexGuard<'_, State<A, R>>, Now) {
+        let hub = self.hub();
         let mut now = hub.clock.read(precision);
         loop {
             let state = self.lock();

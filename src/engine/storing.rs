@@ -36,8 +36,10 @@ where
     }
 
     fn settle(&self, pulled: u64, outcome: CommitOutcome<'_>, may_end: bool) -> Settled {
-        let (mut state, now) =
-            self.lock_with_time(|state| ClockPrecision::exact_if(state.life.may_be_armed()));
+        // Few jobs are armed here, and the events to publish have their times.
+        let (mut state, now) = self.lock_with_time_from(ClockPrecision::Unread, |state| {
+            ClockPrecision::exact_if(state.life.may_be_armed())
+        });
         let waiters = state.life.tried(pulled, outcome);
         let mut after = AfterLock::default();
         let is_ended = state.life.phase().is_ended();

@@ -57,7 +57,7 @@ struct More {
     runs_ended: u32,
     /// Of a durable job, one that the store still has a row of, and one with a
     /// replacement on its way to the store.
-    sync: Option<Box<SyncState>>,
+    sync: Option<SyncState>,
     /// What users see while the store was not tried for the present state.
     unpublished: Option<Box<Unpublished>>,
     catch_up: CatchUp,
@@ -202,29 +202,33 @@ impl Lifecycle {
     /// A new job. `is_ready`: it goes to the executor at once.
     #[inline]
     pub(crate) fn new(plan: Plan, is_ready: bool) -> Self {
-        let mut lifecycle = Self {
-            exec_at: plan.exec_at,
+        let more = plan.details.map(|details| {
+            let details = Arc::unwrap_or_clone(details);
+            let is_durable = details.definition.is_durable();
+            let sync = is_durable.then(SyncState::default);
+            More::new(Some(details.definition), details.position, sync)
+        });
+        let mut job = Self::waiting(plan.due, plan.exec_at, more);
+        if is_ready {
+            job.phase = Phase::Ready;
+        }
+        job
+    }
+
+    #[inline]
+    fn waiting(due: Due, exec_at: WallNanos, more: Option<Box<More>>) -> Self {
+        let mut job = Self {
+            exec_at,
             timer: 0,
             timer_on: None,
             number: 0,
-            phase: if is_ready {
-                Phase::Ready
-            } else {
-                Phase::Waiting
-            },
+            phase: Phase::Waiting,
             has_body: false,
             is_overdue: false,
-            more: None,
+            more,
         };
-        lifecycle.set_timer(Some(plan.due));
-        if let Some(details) = plan.details {
-            let sync = details.definition.is_durable();
-            lifecycle.more = Some(Box::new(More {
-                sync: sync.then(Box::default),
-                ..More::new(Some(details.definition), details.position)
-            }));
-        }
-        lifecycle
+        job.set_timer(Some(due));
+        job
     }
 
     /// A job that the store has. If it was about to start an attempt that is made at most
@@ -234,10 +238,9 @@ impl Lifecycle {
         now: Now,
         random: impl FnOnce() -> f64,
     ) -> (Self, Option<AttemptEnd>) {
-        let mut job = Self::new(loaded.plan, false);
-        if let Some(sync) = job.sync_mut() {
-            *sync = SyncState::of_stored_row();
-        }
+        let sync = Some(SyncState::of_stored_row());
+        let more = More::new(Some(loaded.definition), loaded.position, sync);
+        let mut job = Self::waiting(loaded.due, loaded.exec_at, Some(more));
         let Some(started_at) = loaded.start_intent else {
             return (job, None);
         };
@@ -253,22 +256,20 @@ impl Lifecycle {
     fn more(&mut self) -> &mut More {
         let exec_at = self.exec_at;
         self.more.get_or_insert_with(|| {
-            Box::new(More::new(
-                None,
-                Position {
-                    nominal: exec_at,
-                    ..Position::new(Now { mono: 0, wall: 0 })
-                },
-            ))
+            let position = Position {
+                nominal: exec_at,
+                ..Position::new(Now { mono: 0, wall: 0 })
+            };
+            More::new(None, position, None)
         })
     }
 
     fn sync(&self) -> Option<&SyncState> {
-        self.more.as_ref()?.sync.as_deref()
+        self.more.as_ref()?.sync.as_ref()
     }
 
     fn sync_mut(&mut self) -> Option<&mut SyncState> {
-        self.more.as_mut()?.sync.as_deref_mut()
+        self.more.as_mut()?.sync.as_mut()
     }
 
     fn apply(&mut self, event: Event) -> Option<Effects> {
@@ -876,7 +877,7 @@ impl Lifecycle {
         more.start_intent = None;
         match plan.details {
             Some(details) => {
-                let details = *details;
+                let details = Arc::unwrap_or_clone(details);
                 if details.definition.is_durable() {
                     more.sync.get_or_insert_default();
                 }
@@ -1142,8 +1143,12 @@ impl Lifecycle {
 }
 
 impl More {
-    fn new(definition: Option<Arc<Definition>>, position: Position) -> Self {
-        Self {
+    fn new(
+        definition: Option<Arc<Definition>>,
+        position: Position,
+        sync: Option<SyncState>,
+    ) -> Box<Self> {
+        Box::new(Self {
             definition,
             position,
             next: None,
@@ -1151,11 +1156,11 @@ impl More {
             start_intent: None,
             control: None,
             runs_ended: 0,
-            sync: None,
+            sync,
             unpublished: None,
             catch_up: CatchUp::No,
             is_left: false,
             refusals: 0,
-        }
+        })
     }
 }

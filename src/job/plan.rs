@@ -14,8 +14,9 @@ pub(crate) struct Plan {
     pub(crate) due: Due,
     /// `due` as a wall time, by the clocks at the time of scheduling.
     pub(crate) exec_at: WallNanos,
-    /// `None` for a plain job: it runs once, in memory, in the zone of the app.
-    pub(crate) details: Option<Box<Details>>,
+    /// `None` for a plain job: it runs once, in memory, in the zone of the app. Shared,
+    /// because a submission keeps its plan, in case that another thread takes the id.
+    pub(crate) details: Option<Arc<Details>>,
 }
 
 /// What only some jobs have.
@@ -75,7 +76,7 @@ impl Plan {
         Self {
             due,
             exec_at,
-            details: Some(Box::new(Details {
+            details: Some(Arc::new(Details {
                 definition,
                 position,
             })),
@@ -119,7 +120,7 @@ impl Plan {
         let Details {
             definition: new_definition,
             position,
-        } = &mut **details;
+        } = Arc::make_mut(details);
         if !definition.is_same_series(new_definition) {
             if new_definition.recurring().is_none() {
                 // A job that does not recur any more still shows its last run.

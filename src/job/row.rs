@@ -11,7 +11,6 @@ use crate::calendar::series::{Coverage, Series};
 use crate::calendar::timeline::Timeline;
 use crate::calendar::zone::time_zone::Zone;
 use crate::job::definition::{Definition, Limits, Recurring, Trigger};
-use crate::job::plan::{Details, Plan};
 use crate::job::position::{Position, RunSummary};
 use crate::job::record::{
     JobRecord, ProgressRecord, RECORD_VERSION, RecurringProgress, RecurringRecord, SkippedRecord,
@@ -55,9 +54,15 @@ impl Row<'_> {
     pub(crate) fn to_progress(self) -> ProgressRecord {
         let position = self.position;
         let recurring = self.definition.recurring();
+        let due = utc(self.exec_at);
+        let nominal = position.nominal_wall(self.definition);
         ProgressRecord {
-            due: utc(self.exec_at),
-            nominal: utc(position.nominal_wall(self.definition)),
+            due,
+            // For most jobs both are the same: converted once.
+            nominal: match nominal == self.exec_at {
+                true => due,
+                false => utc(nominal),
+            },
             attempts: position.attempts,
             last_failure: position.failed_as,
             start_intent: self.start_intent.map(utc),
@@ -119,7 +124,12 @@ fn trigger(trigger: &Trigger) -> TriggerRecord {
 /// A job that was read from the store.
 #[derive(Debug)]
 pub(crate) struct Loaded {
-    pub(crate) plan: Plan,
+    pub(crate) definition: Arc<Definition>,
+    pub(crate) position: Position,
+    /// When the next attempt starts.
+    pub(crate) due: Due,
+    /// `due` as a wall time, as it was stored.
+    pub(crate) exec_at: WallNanos,
     /// When the attempt that is made at most once was about to start. It is lost.
     pub(crate) start_intent: Option<WallNanos>,
 }
@@ -199,25 +209,21 @@ pub(crate) fn read(
         // A retry is a delay.
         timeline = Timeline::Mono;
     }
-    let definition = Definition {
+    let definition = Arc::new(Definition {
         task: record.task.clone(),
         args: Some(record.args.clone()),
         trigger,
         zone,
         scheduled_at,
-    };
+    });
     Ok(Loaded {
-        plan: Plan {
-            due: match timeline {
-                Timeline::Wall => Due::Wall(due),
-                Timeline::Mono => Due::Mono(Due::Wall(due).as_mono(now)),
-            },
-            exec_at: due,
-            details: Some(Box::new(Details {
-                definition: Arc::new(definition),
-                position,
-            })),
+        definition,
+        position,
+        due: match timeline {
+            Timeline::Wall => Due::Wall(due),
+            Timeline::Mono => Due::Mono(Due::Wall(due).as_mono(now)),
         },
+        exec_at: due,
         start_intent: start_intent.transpose()?,
     })
 }

@@ -19,6 +19,17 @@ pub(crate) enum Message {
     },
 }
 
+impl Message {
+    /// The id of the row that it is about.
+    pub(crate) fn id(&self) -> &JobId {
+        match self {
+            Message::Changed(job) => job.row_id(),
+            Message::Propose(proposal) => proposal.id(),
+            Message::Forget { id, .. } => id,
+        }
+    }
+}
+
 /// The messages for the writer, and the health that it reports.
 #[derive(Default)]
 pub(crate) struct Inbox(Mutex<State>);
@@ -60,7 +71,9 @@ impl Inbox {
     pub(crate) fn take(&self) -> Vec<Message> {
         let mut state = lock(&self.0);
         state.is_committing = true;
-        std::mem::take(&mut state.messages)
+        // About as many come during the commit.
+        let next = Vec::with_capacity(state.messages.len());
+        std::mem::replace(&mut state.messages, next)
     }
 
     /// The commit is over. Returns whether there is nothing more to do.

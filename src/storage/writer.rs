@@ -1,12 +1,17 @@
 //! [`Writer`]: makes the store agree with the jobs.
 //!
 //! The row belongs to the id. For each id with something to do there is a [`Slot`]: its
-//! *base*, which is what the store must come to hold, and its *proposals*, which the
+//! *base*, which is what the store must come to hold, and at most one *proposal*, which the
 //! store may refuse. The writer pulls the rows as they are now, commits them in one
 //! transaction, and settles with each job what the store has. So the more waits, the less
 //! each row costs, and nobody sends a change that could be out of date.
+//!
+//! A slot is looked up by its id when its messages are filed. From then on it is passed on
+//! as a value: a turn takes it from `untried` into the commit, and from there it goes to
+//! `unstored`, or is dropped because the store has everything.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use crate::job::live_job::PulledChange;
@@ -35,17 +40,15 @@ const FULL_IN_A_ROW: usize = 8;
 /// The one that has the storage.
 pub(crate) struct Writer {
     storage: Box<dyn Storage>,
-    slots: HashMap<JobId, Slot>,
-    /// Ids that were not tried since something happened to them: those of [`List::Untried`].
-    untried: VecDeque<JobId>,
-    /// Ids that were tried, and of which the store does not have everything: those of
-    /// [`List::Unstored`].
-    unstored: BTreeSet<JobId>,
-    /// Jobs that wait until the end of a predecessor of the same id was tried.
-    successors: Vec<JobRef>,
+    /// Slots that were not tried since something happened to them. Empty between turns.
+    untried: VecDeque<Slot>,
+    /// Slots that were tried, and of which the store does not have everything.
+    unstored: BTreeMap<JobId, Slot>,
+    /// Messages that wait until the slot of their id was tried. Empty between turns.
+    later: Vec<Message>,
     /// Turns in a row that have left something unstored.
     failures: u32,
-    /// When the unstored ids are tried again, on the writer's own clock.
+    /// When the unstored slots are tried again, on the writer's own clock.
     retry_at: Option<Duration>,
     failure: Option<StorageError>,
     backoff: Backoff,
@@ -53,21 +56,13 @@ pub(crate) struct Writer {
 
 /// What there is to do for one id.
 struct Slot {
+    id: JobId,
     base: Base,
-    proposals: VecDeque<Box<dyn Proposal>>,
-    /// Callers who wait until the row is gone, if the base is not a job.
+    proposal: Option<Box<dyn Proposal>>,
+    /// Callers who wait until the row is gone.
     waiters: Vec<CommitWaiter>,
-    list: List,
     /// The store has refused this row alone: it is committed apart from others.
     is_apart: bool,
-}
-
-/// In which list of the writer a slot is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum List {
-    None,
-    Untried,
-    Unstored,
 }
 
 /// What the store must come to hold under an id.
@@ -82,16 +77,14 @@ enum Base {
     Gone(Known),
 }
 
-/// One id in a commit.
+/// A slot in a commit. If it has a proposal, the change is that of the proposal.
 struct Pulled {
-    id: JobId,
+    slot: Slot,
     /// The version of the base.
     version: u64,
     change: Option<Change>,
     /// Its change is in the list that is committed.
     has_change: bool,
-    /// The change is that of the first proposal.
-    is_proposal: bool,
     /// The base differs from what the store is known to have.
     is_fact: bool,
     has_row: bool,
@@ -125,6 +118,8 @@ impl Failure {
 struct Turn<'a> {
     inbox: &'a Inbox,
     is_closing: bool,
+    /// Why no other commit is tried in this turn.
+    gave_up: Option<StorageError>,
     answered: Vec<Box<dyn Proposal>>,
     woken: Vec<CommitWaiter>,
 }
@@ -176,21 +171,63 @@ impl Base {
 }
 
 impl Slot {
-    fn new(base: Base) -> Self {
-        Self {
+    /// The slot of an id that has none, with its first message.
+    fn of(mut message: Message) -> Self {
+        let base = match &mut message {
+            Message::Changed(job) => Base::Job(job.clone()),
+            Message::Propose(proposal) => match proposal.taken_over() {
+                Some(record) => Base::Record {
+                    record,
+                    known: Known::Row,
+                },
+                None => Base::Gone(Known::Absent),
+            },
+            Message::Forget { .. } => Base::Gone(Known::Row),
+        };
+        let mut slot = Self {
+            id: message.id().clone(),
             base,
-            proposals: VecDeque::new(),
+            proposal: None,
             waiters: Vec::new(),
-            list: List::None,
             is_apart: false,
+        };
+        // A new slot takes in every message.
+        let _ = slot.take_in(message);
+        slot
+    }
+
+    /// Takes in a message. Returns it if it has to wait until this slot was tried.
+    fn take_in(&mut self, message: Message) -> Option<Message> {
+        match message {
+            Message::Changed(job) => match &self.base {
+                Base::Job(base) if base.is(&job) => {}
+                // Its turn comes when the end of this predecessor was tried.
+                Base::Job(_) => return Some(Message::Changed(job)),
+                Base::Record { .. } => {}
+                Base::Gone(known) => {
+                    job.inherit_row(*known);
+                    self.base = Base::Job(job);
+                }
+            },
+            Message::Propose(proposal) => match self.proposal {
+                Some(_) => return Some(Message::Propose(proposal)),
+                None => self.proposal = Some(proposal),
+            },
+            Message::Forget { waiter, .. } => {
+                if let Base::Record { known, .. } = self.base {
+                    self.base = Base::Gone(known);
+                }
+                self.waiters.extend(waiter);
+            }
         }
+        None
     }
 
     /// The base of a replacement is the job that it replaces, unless a predecessor of that
     /// job still has something to store.
     fn adopt_replaced(&mut self) {
         if let Base::Gone(known) = self.base
-            && let Some(job) = self.proposals.front().and_then(|first| first.replaced())
+            && let Some(job) = self.proposal.as_ref().and_then(|first| first.replaced())
         {
             job.inherit_row(known);
             self.base = Base::Job(job);
@@ -198,45 +235,45 @@ impl Slot {
     }
 
     /// Pulls the change that the store must make for this id now.
-    fn pull(&mut self, id: &JobId, answered: &mut Vec<Box<dyn Proposal>>) -> Pulled {
+    fn pull(mut self, answered: &mut Vec<Box<dyn Proposal>>) -> Pulled {
         self.adopt_replaced();
-        let (version, change, has_row) = self.base.pull(id);
+        let (mut version, mut change, mut has_row) = self.base.pull(&self.id);
         let is_fact = change.is_some();
-        while let Some(proposal) = self.proposals.front_mut() {
-            let Some(pulled) = proposal.pull() else {
-                answered.extend(self.proposals.pop_front());
-                continue;
-            };
-            let has_row = pulled.record.is_some();
-            let change = match pulled.record {
-                Some(record) => Some(Change::Put(record)),
-                None => (self.base.known() != Known::Absent).then(|| Change::Remove(id.clone())),
-            };
-            // The base of a replacement is the job itself, which the proposal has pulled
-            // again.
-            let is_own = match &self.base {
-                Base::Job(job) => job.is(&proposal.job()),
-                _ => false,
-            };
-            return Pulled {
-                id: id.clone(),
-                version: if is_own { pulled.version } else { version },
-                has_change: change.is_some(),
-                change,
-                is_proposal: true,
-                is_fact,
-                has_row,
-            };
+        if let Some(mut proposal) = self.proposal.take() {
+            match proposal.pull() {
+                None => answered.push(proposal),
+                Some(pulled) => {
+                    // The base of a replacement is the job itself, which the proposal has
+                    // pulled again.
+                    if let Base::Job(job) = &self.base
+                        && job.is(&proposal.job())
+                    {
+                        version = pulled.version;
+                    }
+                    has_row = pulled.record.is_some();
+                    change = match pulled.record {
+                        Some(record) => Some(Change::Put(record)),
+                        None => (self.base.known() != Known::Absent)
+                            .then(|| Change::Remove(self.id.clone())),
+                    };
+                    self.proposal = Some(proposal);
+                }
+            }
         }
         Pulled {
-            id: id.clone(),
+            slot: self,
             version,
             has_change: change.is_some(),
             change,
-            is_proposal: false,
             is_fact,
             has_row,
         }
+    }
+}
+
+impl Pulled {
+    fn is_proposal(&self) -> bool {
+        self.slot.proposal.is_some()
     }
 }
 
@@ -244,10 +281,9 @@ impl Writer {
     pub(crate) fn new(storage: Box<dyn Storage>) -> Self {
         Self {
             storage,
-            slots: HashMap::new(),
             untried: VecDeque::new(),
-            unstored: BTreeSet::new(),
-            successors: Vec::new(),
+            unstored: BTreeMap::new(),
+            later: Vec::new(),
             failures: 0,
             retry_at: None,
             failure: None,
@@ -300,26 +336,24 @@ impl Writer {
         let mut turn = Turn {
             inbox,
             is_closing,
+            gave_up: None,
             answered: Vec::new(),
             woken: Vec::new(),
         };
-        let mut has_proposals = false;
-        for message in inbox.take() {
-            has_proposals |= matches!(message, Message::Propose(_));
-            self.file(message);
-        }
+        let messages = inbox.take();
+        let has_proposals = messages.iter().any(|m| matches!(m, Message::Propose(_)));
+        self.file(messages);
         let is_failing = self.failure.is_some() && self.retry_at.is_some_and(|at| now < at);
         if is_failing && !has_proposals && !is_closing {
             self.refuse_facts(&mut turn);
-            while self.file_successors(&mut turn) {
+            while self.file_later() {
                 self.refuse_facts(&mut turn);
             }
         } else {
-            for id in std::mem::take(&mut self.unstored) {
-                self.list(id, List::Untried);
-            }
+            let unstored = std::mem::take(&mut self.unstored);
+            self.untried.extend(unstored.into_values());
             self.try_all(&mut turn);
-            while self.file_successors(&mut turn) {
+            while self.file_later() {
                 self.try_all(&mut turn);
             }
             if self.unstored.is_empty() {
@@ -333,100 +367,42 @@ impl Writer {
         turn.wake();
     }
 
-    /// Takes in the jobs that have waited behind a predecessor. Returns whether one of them
-    /// is to be tried. Others of the same id wait behind that one.
-    fn file_successors(&mut self, turn: &mut Turn<'_>) -> bool {
-        let successors = std::mem::take(&mut self.successors);
-        let waited = successors.len();
-        for job in successors {
-            self.file(Message::Changed(job));
+    /// Takes in the messages that have waited until their slot was tried; of each id the
+    /// first, and the others wait behind it. Returns whether there is a slot to be tried.
+    fn file_later(&mut self) -> bool {
+        let messages = std::mem::take(&mut self.later);
+        let waited = messages.len();
+        self.file(messages);
+        if self.later.len() == waited {
+            // The end of their predecessor is not visible although it was tried: the store
+            // is being closed.
+            Self::refuse_all(std::mem::take(&mut self.later));
         }
-        if self.successors.len() < waited {
-            return true;
-        }
-        // The end of the predecessor is not visible although it was tried: the store is
-        // being closed.
-        for job in std::mem::take(&mut self.successors) {
-            let outcome = CommitOutcome::Refused {
-                is_unknown: false,
-                error: &StorageError::Closed,
+        !self.untried.is_empty()
+    }
+
+    /// Puts each message into the slot of its id, and the slots into `untried`, which is
+    /// empty.
+    fn file(&mut self, messages: Vec<Message>) {
+        // Where the slot of an id is in `untried`.
+        let mut places = HashMap::with_capacity(messages.len());
+        for message in messages {
+            let later = match places.entry(message.id().clone()) {
+                Entry::Occupied(place) => self.untried[*place.get()].take_in(message),
+                Entry::Vacant(place) => {
+                    let (slot, later) = match self.unstored.remove(place.key()) {
+                        Some(mut slot) => {
+                            let later = slot.take_in(message);
+                            (slot, later)
+                        }
+                        None => (Slot::of(message), None),
+                    };
+                    place.insert(self.untried.len());
+                    self.untried.push_back(slot);
+                    later
+                }
             };
-            turn.answer(job.close(), outcome);
-        }
-        false
-    }
-
-    /// Puts a message where it belongs.
-    fn file(&mut self, message: Message) {
-        match message {
-            Message::Changed(job) => {
-                let id = job.row_id().clone();
-                let slot = self
-                    .slots
-                    .entry(id.clone())
-                    .or_insert_with(|| Slot::new(Base::Job(job.clone())));
-                match &slot.base {
-                    Base::Job(base) if base.is(&job) => {}
-                    // Its turn comes when the end of this predecessor was tried.
-                    Base::Job(_) => {
-                        self.successors.push(job);
-                        return;
-                    }
-                    Base::Record { .. } => return,
-                    Base::Gone(known) => {
-                        job.inherit_row(*known);
-                        slot.base = Base::Job(job);
-                    }
-                }
-                self.list(id, List::Untried);
-            }
-            Message::Propose(mut proposal) => {
-                let id = proposal.id().clone();
-                let slot = self.slots.entry(id.clone()).or_insert_with(|| {
-                    Slot::new(match proposal.taken_over() {
-                        Some(record) => Base::Record {
-                            record,
-                            known: Known::Row,
-                        },
-                        None => Base::Gone(Known::Absent),
-                    })
-                });
-                slot.proposals.push_back(proposal);
-                self.list(id, List::Untried);
-            }
-            Message::Forget { id, waiter } => {
-                let slot = self
-                    .slots
-                    .entry(id.clone())
-                    .or_insert_with(|| Slot::new(Base::Gone(Known::Row)));
-                if let Base::Record { known, .. } = slot.base {
-                    slot.base = Base::Gone(known);
-                }
-                slot.waiters.extend(waiter);
-                self.list(id, List::Untried);
-            }
-        }
-    }
-
-    /// Puts an id into a list, and takes it out of the one in which it is. What has not
-    /// been tried stays untried.
-    fn list(&mut self, id: JobId, list: List) {
-        let Some(slot) = self.slots.get_mut(&id) else {
-            return;
-        };
-        if slot.list == list || slot.list == List::Untried {
-            return;
-        }
-        if slot.list == List::Unstored {
-            self.unstored.remove(&id);
-        }
-        slot.list = list;
-        match list {
-            List::None => {}
-            List::Untried => self.untried.push_back(id),
-            List::Unstored => {
-                self.unstored.insert(id);
-            }
+            self.later.extend(later);
         }
     }
 
@@ -434,58 +410,39 @@ impl Writer {
     /// visible all the same.
     fn refuse_facts(&mut self, turn: &mut Turn<'_>) {
         let error = self.failure.clone().unwrap_or(StorageError::Closed);
-        let ids: Vec<JobId> = self.untried.drain(..).collect();
-        let known = self.unstored.len();
-        turn.inbox.set_health(Some(&error), known + ids.len());
-        for id in ids {
-            if let Some(slot) = self.slots.get_mut(&id) {
-                slot.list = List::None;
-                let (version, ..) = slot.base.pull(&id);
-                let outcome = CommitOutcome::Refused {
-                    is_unknown: false,
-                    error: &error,
-                };
-                self.settle_base(id, version, outcome, turn);
-            }
+        let unstored = self.unstored.len() + self.untried.len();
+        turn.inbox.set_health(Some(&error), unstored);
+        let outcome = CommitOutcome::Refused {
+            is_unknown: false,
+            error: &error,
+        };
+        while let Some(slot) = self.untried.pop_front() {
+            let (version, ..) = slot.base.pull(&slot.id);
+            self.settle_base(slot, version, outcome, turn);
         }
         turn.inbox.set_health(Some(&error), self.unstored.len());
     }
 
     fn try_all(&mut self, turn: &mut Turn<'_>) {
-        let mut last_error: Option<StorageError> = None;
         while !self.untried.is_empty() {
-            let mut pulled = Vec::new();
-            let mut apart = Vec::new();
-            while pulled.len() < MOST_IN_A_COMMIT
-                && let Some(id) = self.untried.pop_front()
-            {
-                let Some(slot) = self.slots.get_mut(&id) else {
-                    continue;
-                };
-                slot.list = List::None;
-                let row = slot.pull(&id, &mut turn.answered);
-                match slot.is_apart {
-                    true => apart.push(row),
-                    false => pulled.push(row),
-                }
+            let count = self.untried.len().min(MOST_IN_A_COMMIT);
+            let mut pulled = Vec::with_capacity(count);
+            for slot in self.untried.drain(..count) {
+                pulled.push(slot.pull(&mut turn.answered));
             }
-            for row in apart {
+            for row in pulled.extract_if(.., |row| row.slot.is_apart) {
                 self.commit(vec![row], turn);
             }
-            match &last_error {
-                // The file was locked for as long as the store waits: it would be again.
-                Some(error) => {
-                    let error = error.clone();
-                    self.fail(pulled, &error, false, turn);
-                }
-                None => last_error = self.commit(pulled, turn),
-            }
+            self.commit(pulled, turn);
         }
     }
 
-    /// Tries a commit, and settles with everybody what came of it. Returns the error if
-    /// another try makes no sense in this turn.
-    fn commit(&mut self, mut pulled: Vec<Pulled>, turn: &mut Turn<'_>) -> Option<StorageError> {
+    /// Tries a commit, and settles with everybody what came of it.
+    fn commit(&mut self, mut pulled: Vec<Pulled>, turn: &mut Turn<'_>) {
+        if let Some(error) = turn.gave_up.clone() {
+            self.fail(pulled, &error, false, turn);
+            return;
+        }
         let changes: Vec<Change> = pulled
             .iter_mut()
             .filter_map(|row| row.change.take())
@@ -493,7 +450,7 @@ impl Writer {
         let error = match self.try_commit(&changes) {
             Ok(()) => {
                 self.succeed(pulled, changes, turn);
-                return None;
+                return;
             }
             Err(error) => error,
         };
@@ -506,26 +463,19 @@ impl Writer {
                 for row in pulled {
                     self.commit(vec![row], turn);
                 }
-                None
             }
-            Failure::Full if pulled.len() > 1 => {
-                self.commit_in_parts(pulled, &error, turn);
-                None
-            }
+            Failure::Full if pulled.len() > 1 => self.commit_in_parts(pulled, &error, turn),
             Failure::TooLarge | Failure::Full => {
                 for row in pulled {
                     self.refuse_one(row, &error, turn);
                 }
-                None
             }
             Failure::Clean => {
                 self.fail(pulled, &error, false, turn);
-                Some(error)
+                // The file was locked for as long as the store waits: it would be again.
+                turn.gave_up = Some(error);
             }
-            Failure::Unknown => {
-                self.fail_unknown(pulled, &error, turn);
-                None
-            }
+            Failure::Unknown => self.fail_unknown(pulled, &error, turn),
         }
     }
 
@@ -541,7 +491,7 @@ impl Writer {
     /// everything else one by one.
     fn commit_in_parts(&mut self, pulled: Vec<Pulled>, error: &StorageError, turn: &mut Turn<'_>) {
         let is_removal =
-            |row: &Pulled| !row.is_proposal && matches!(row.change, Some(Change::Remove(_)));
+            |row: &Pulled| !row.is_proposal() && matches!(row.change, Some(Change::Remove(_)));
         let (removals, rest): (Vec<_>, Vec<_>) = pulled.into_iter().partition(is_removal);
         if rest.is_empty() {
             // Not even a removal has room.
@@ -549,7 +499,7 @@ impl Writer {
             return;
         }
         self.commit(removals, turn);
-        let (proposals, facts): (Vec<_>, Vec<_>) = rest.into_iter().partition(|r| r.is_proposal);
+        let (proposals, facts): (Vec<_>, Vec<_>) = rest.into_iter().partition(Pulled::is_proposal);
         for row in facts {
             self.commit(vec![row], turn);
         }
@@ -578,43 +528,16 @@ impl Writer {
         let unstored = self.unstored.len();
         turn.inbox.set_health(self.failure.as_ref(), unstored);
         let mut changes = changes.into_iter();
-        for row in pulled {
+        for mut row in pulled {
             let own = if row.has_change { changes.next() } else { None };
-            let outcome = CommitOutcome::Stored {
-                has_row: row.has_row,
-            };
-            if !row.is_proposal {
-                self.settle_base(row.id, row.version, outcome, turn);
-                continue;
-            }
-            let Some(slot) = self.slots.get_mut(&row.id) else {
-                continue;
-            };
-            let Some(mut proposal) = slot.proposals.pop_front() else {
-                continue;
-            };
-            let job = proposal.job();
-            // The change stands for the base's, too.
-            let before = std::mem::replace(&mut slot.base, Base::Job(job.clone()));
-            slot.is_apart = false;
-            if let Base::Job(base) = before {
-                let outcome = CommitOutcome::Stored {
-                    has_row: row.has_row && base.is(&job),
-                };
-                let settled = base.settle(row.version, outcome, true);
-                turn.answer(settled.waiters, outcome);
-            }
-            turn.answer(std::mem::take(&mut slot.waiters), outcome);
-            if row.has_row {
-                // It may have been that of a predecessor.
-                job.inherit_row(Known::Row);
-            }
-            let _ = catch_panic(|| proposal.answer(Ok(own)));
-            turn.answered.push(proposal);
-            if !slot.proposals.is_empty() {
-                self.list(row.id, List::Untried);
-            } else if slot.list == List::None {
-                self.slots.remove(&row.id);
+            match row.slot.proposal.take() {
+                Some(proposal) => turn.accept(row, proposal, own),
+                None => {
+                    let outcome = CommitOutcome::Stored {
+                        has_row: row.has_row,
+                    };
+                    self.settle_base(row.slot, row.version, outcome, turn);
+                }
             }
         }
     }
@@ -636,11 +559,9 @@ impl Writer {
         let unstored = self.unstored.len() + facts;
         turn.inbox.set_health(Some(error), unstored);
         let outcome = CommitOutcome::Refused { is_unknown, error };
-        for row in pulled {
-            if row.is_proposal {
-                self.refuse_proposal(&row.id, error, turn);
-            }
-            self.settle_base(row.id, row.version, outcome, turn);
+        for mut row in pulled {
+            turn.refuse_proposal(&mut row.slot, error);
+            self.settle_base(row.slot, row.version, outcome, turn);
         }
         let unstored = self.unstored.len();
         turn.inbox.set_health(Some(error), unstored);
@@ -649,87 +570,62 @@ impl Writer {
     /// Handles a failed commit after which it is unknown what the store has. The proposals
     /// are refused at once, because they may be the cause. All bases are then written whole
     /// in one commit.
-    fn fail_unknown(&mut self, pulled: Vec<Pulled>, error: &StorageError, turn: &mut Turn<'_>) {
-        if !pulled.iter().any(|row| row.is_proposal) {
+    fn fail_unknown(&mut self, mut pulled: Vec<Pulled>, error: &StorageError, turn: &mut Turn<'_>) {
+        if !pulled.iter().any(Pulled::is_proposal) {
             self.fail(pulled, error, true, turn);
             return;
         }
         self.failure = Some(error.clone());
         let unstored = self.unstored.len();
         turn.inbox.set_health(Some(error), unstored + pulled.len());
-        let mut again = Vec::new();
-        for mut row in pulled {
-            if let Some(slot) = self.slots.get_mut(&row.id) {
-                slot.base.mark_unknown(error);
-            }
-            if row.is_proposal {
-                self.refuse_proposal(&row.id, error, turn);
-                row.is_proposal = false;
-            }
-            let Some(slot) = self.slots.get_mut(&row.id) else {
-                continue;
-            };
-            let (version, change, has_row) = slot.base.pull(&row.id);
+        for row in &mut pulled {
+            row.slot.base.mark_unknown(error);
+            turn.refuse_proposal(&mut row.slot, error);
+            let (version, change, has_row) = row.slot.base.pull(&row.slot.id);
             (row.version, row.has_row) = (version, has_row);
             (row.has_change, row.is_fact) = (change.is_some(), true);
             row.change = change;
-            again.push(row);
         }
-        let changes: Vec<Change> = again
+        let changes: Vec<Change> = pulled
             .iter_mut()
             .filter_map(|row| row.change.take())
             .collect();
         // They need not wait for that.
         turn.wake();
         match self.try_commit(&changes) {
-            Ok(()) => self.succeed(again, changes, turn),
+            Ok(()) => self.succeed(pulled, changes, turn),
             Err(error) => {
                 let is_unknown = Failure::of(&error) == Failure::Unknown;
-                self.fail(again, &error, is_unknown, turn);
+                self.fail(pulled, &error, is_unknown, turn);
             }
         }
     }
 
     /// The store does not take this one row, and others may well be taken.
-    fn refuse_one(&mut self, row: Pulled, error: &StorageError, turn: &mut Turn<'_>) {
-        if row.is_proposal {
-            // It does not answer for its base, which is tried on its own.
-            if Failure::of(error) == Failure::Full {
-                self.failure = Some(error.clone());
-            }
-            let unstored = self.unstored.len() + usize::from(row.is_fact);
-            turn.inbox.set_health(self.failure.as_ref(), unstored);
-            self.refuse_proposal(&row.id, error, turn);
-            self.list(row.id, List::Untried);
+    fn refuse_one(&mut self, mut row: Pulled, error: &StorageError, turn: &mut Turn<'_>) {
+        if !row.is_proposal() {
+            row.slot.is_apart = true;
+            self.fail(vec![row], error, false, turn);
             return;
         }
-        if let Some(slot) = self.slots.get_mut(&row.id) {
-            slot.is_apart = true;
+        if Failure::of(error) == Failure::Full {
+            self.failure = Some(error.clone());
         }
-        self.fail(vec![row], error, false, turn);
-    }
-
-    fn refuse_proposal(&mut self, id: &JobId, error: &StorageError, turn: &mut Turn<'_>) {
-        let Some(slot) = self.slots.get_mut(id) else {
-            return;
-        };
-        if let Some(mut proposal) = slot.proposals.pop_front() {
-            let _ = catch_panic(|| proposal.answer(Err(error.clone())));
-            turn.answered.push(proposal);
-        }
+        let unstored = self.unstored.len() + usize::from(row.is_fact);
+        turn.inbox.set_health(self.failure.as_ref(), unstored);
+        turn.refuse_proposal(&mut row.slot, error);
+        // It does not answer for its base, which is tried on its own.
+        self.untried.push_back(row.slot);
     }
 
     /// Settles with a base what came of a commit.
     fn settle_base(
         &mut self,
-        id: JobId,
+        mut slot: Slot,
         version: u64,
         outcome: CommitOutcome<'_>,
         turn: &mut Turn<'_>,
     ) {
-        let Some(slot) = self.slots.get_mut(&id) else {
-            return;
-        };
         let is_stored = matches!(outcome, CommitOutcome::Stored { .. });
         let may_end = !turn.is_closing || is_stored;
         let mut is_clean = false;
@@ -740,30 +636,17 @@ impl Writer {
                 is_clean = settled.is_clean;
                 if settled.is_over {
                     slot.base = Base::Gone(job.take_known());
-                    is_clean = slot.base.is_clean();
                 }
             }
             Base::Record { known, .. } | Base::Gone(known) => {
                 *known = known.after(outcome);
             }
         }
-        if is_stored {
-            slot.is_apart = false;
-        }
-        is_clean |= slot.base.is_clean();
-        if is_clean || !matches!(slot.base, Base::Job(_)) {
-            turn.answer(std::mem::take(&mut slot.waiters), outcome);
-        }
-        if !slot.proposals.is_empty() {
-            self.list(id, List::Untried);
-        } else if !is_clean {
-            // If it was stored, it has changed since it was pulled, and its message is on
-            // its way.
-            if !is_stored {
-                self.list(id, List::Unstored);
-            }
-        } else if slot.list == List::None {
-            self.slots.remove(&id);
+        turn.answer(std::mem::take(&mut slot.waiters), outcome);
+        // If it was stored and is not clean, it has changed since it was pulled, and its
+        // message is on its way.
+        if !is_stored && !is_clean && !slot.base.is_clean() {
+            self.unstored.insert(slot.id.clone(), slot);
         }
     }
 }
@@ -789,6 +672,36 @@ impl Turn<'_> {
             std::mem::take(&mut self.woken),
             std::mem::take(&mut self.answered),
         );
+    }
+
+    /// The store has the row of a proposal.
+    fn accept(&mut self, row: Pulled, mut proposal: Box<dyn Proposal>, own: Option<Change>) {
+        let outcome = CommitOutcome::Stored {
+            has_row: row.has_row,
+        };
+        let job = proposal.job();
+        // The change stands for the base's, too.
+        if let Base::Job(base) = &row.slot.base {
+            let outcome = CommitOutcome::Stored {
+                has_row: row.has_row && base.is(&job),
+            };
+            let settled = base.settle(row.version, outcome, true);
+            self.answer(settled.waiters, outcome);
+        }
+        self.answer(row.slot.waiters, outcome);
+        if row.has_row {
+            // It may have been that of a predecessor.
+            job.inherit_row(Known::Row);
+        }
+        let _ = catch_panic(|| proposal.answer(Ok(own)));
+        self.answered.push(proposal);
+    }
+
+    fn refuse_proposal(&mut self, slot: &mut Slot, error: &StorageError) {
+        if let Some(mut proposal) = slot.proposal.take() {
+            let _ = catch_panic(|| proposal.answer(Err(error.clone())));
+            self.answered.push(proposal);
+        }
     }
 
     fn answer(&mut self, waiters: Vec<CommitWaiter>, outcome: CommitOutcome<'_>) {

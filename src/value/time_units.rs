@@ -101,9 +101,10 @@ pub(crate) fn to_wall(time: OffsetDateTime) -> Option<WallNanos> {
     i64::try_from(time.unix_timestamp_nanos()).ok()
 }
 
-/// Cannot overflow: `OffsetDateTime` holds every [`WallNanos`] in every offset.
+/// Cannot fail: `OffsetDateTime` holds every [`WallNanos`] in every offset.
 pub(crate) fn from_wall(wall: WallNanos, offset: UtcOffset) -> OffsetDateTime {
-    (OffsetDateTime::UNIX_EPOCH + time::Duration::nanoseconds(wall)).to_offset(offset)
+    let utc = OffsetDateTime::from_unix_timestamp_nanos(wall.into());
+    utc.unwrap_or(OffsetDateTime::UNIX_EPOCH).to_offset(offset)
 }
 
 #[cfg(test)]

@@ -14,6 +14,9 @@ const BYTES: usize = 30;
 /// The form of a text: each `0` stands for a digit.
 const FORM: &[u8; BYTES] = b"0000-00-00T00:00:00.000000000Z";
 
+/// Where a text has no digit.
+const SEPARATORS: [usize; 7] = [4, 7, 10, 13, 16, 19, 29];
+
 /// Formats a time. A year outside 0 to 9999 is clamped to that range; the times of jobs
 /// are far inside it.
 pub(crate) fn format(time: OffsetDateTime) -> TimestampText {
@@ -64,22 +67,21 @@ impl fmt::Display for InvalidTimestamp {
 
 fn parse_bytes(text: &[u8]) -> Option<OffsetDateTime> {
     let text: &[u8; BYTES] = text.try_into().ok()?;
-    let is_formed = text.iter().zip(FORM).all(|(byte, form)| match form {
-        b'0' => byte.is_ascii_digit(),
-        form => byte == form,
-    });
-    if !is_formed {
+    if SEPARATORS.iter().any(|&at| text[at] != FORM[at]) {
         return None;
     }
     let number = |at: usize, digits: usize| {
-        let digits = text[at..at + digits].iter();
-        digits.fold(0, |value: u32, digit| value * 10 + u32::from(digit - b'0'))
+        let mut digits = text[at..at + digits].iter();
+        digits.try_fold(0, |value: u32, digit| {
+            let is_digit = digit.is_ascii_digit();
+            is_digit.then(|| value * 10 + u32::from(digit - b'0'))
+        })
     };
     // Two digits always fit into a `u8`.
-    let small = |at| number(at, 2) as u8;
-    let month = Month::try_from(small(5)).ok()?;
-    let date = Date::from_calendar_date(number(0, 4) as i32, month, small(8)).ok()?;
-    let time = Time::from_hms_nano(small(11), small(14), small(17), number(20, 9)).ok()?;
+    let small = |at| Some(number(at, 2)? as u8);
+    let month = Month::try_from(small(5)?).ok()?;
+    let date = Date::from_calendar_date(number(0, 4)? as i32, month, small(8)?).ok()?;
+    let time = Time::from_hms_nano(small(11)?, small(14)?, small(17)?, number(20, 9)?).ok()?;
     Some(PrimitiveDateTime::new(date, time).assume_utc())
 }
 

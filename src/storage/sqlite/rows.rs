@@ -16,6 +16,7 @@ use crate::job::record::{
     JobRecord, ProgressRecord, RECORD_VERSION, RecurringProgress, RecurringRecord, TriggerRecord,
 };
 use crate::storage::contract::{Change, Loaded};
+use crate::sync::primitives::Arc;
 use crate::value::id::JobId;
 use crate::value::status::JobStatus;
 use crate::value::timestamp::{self, TimestampText};
@@ -183,8 +184,9 @@ fn json(value: &impl Serialize) -> rusqlite::Result<String> {
 pub(crate) fn load(connection: &Connection, each: &mut dyn FnMut(Loaded)) -> rusqlite::Result<()> {
     let mut select = connection.prepare(&format!("SELECT {COLUMNS} FROM jobs"))?;
     let mut rows = select.query([])?;
+    let mut task = Arc::default();
     while let Some(row) = rows.next()? {
-        each(Columns::of(row)?.read());
+        each(Columns::of(row)?.read(&mut task));
     }
     Ok(())
 }
@@ -203,8 +205,9 @@ impl<'a> Columns<'a> {
         Ok(Self(columns))
     }
 
-    /// The record, or the reason why the row is not a valid record.
-    pub fn read(&self) -> Loaded {
+    /// The record, or the reason why the row is not a valid record. `last_task` is the name
+    /// of the task of the row before: jobs of one task share its name.
+    pub fn read(&self, last_task: &mut Arc<str>) -> Loaded {
         let [id, task, .., version] = self.0;
         // The version first: another one may have other columns and fields.
         match integer("version", version) {
@@ -217,7 +220,7 @@ impl<'a> Columns<'a> {
             }
             _ => {}
         }
-        match self.record() {
+        match self.record(last_task) {
             Ok(record) => Loaded::Job(Box::new(record)),
             Err(reason) => Loaded::Unreadable {
                 id: shown(id).as_str().into(),
@@ -227,7 +230,7 @@ impl<'a> Columns<'a> {
         }
     }
 
-    fn record(&self) -> Result<JobRecord, String> {
+    fn record(&self, last_task: &mut Arc<str>) -> Result<JobRecord, String> {
         let [
             id,
             task,
@@ -267,13 +270,17 @@ impl<'a> Columns<'a> {
         } else {
             time("nominal", nominal)?
         };
+        let task = text("task", task)?;
+        if **last_task != *task {
+            *last_task = task.into();
+        }
         let recurring = optional(progress, |progress| {
             from_json::<RecurringProgress>("progress", progress)
         })?;
         Ok(JobRecord {
             version: integer("version", version)?,
             id: text("id", id)?.into(),
-            task: text("task", task)?.into(),
+            task: last_task.clone(),
             args: text("args", args)?.into(),
             scheduled_at: time("scheduled_at", scheduled_at)?,
             trigger,
