@@ -148,7 +148,7 @@ where
             after,
             nominal,
         }) => {
-            let definition = define(definition::Trigger::Recurring(recurring));
+            let definition = define(definition::Trigger::Recurring(Box::new(recurring)));
             Plan::recurring(definition, (after, nominal), now, || hub.random())
         }
         None if is_plain => Plan::plain(due, now),

@@ -27,7 +27,8 @@ pub(crate) struct Definition {
 pub(crate) enum Trigger {
     /// Once, at a time on this timeline.
     Once(Timeline),
-    Recurring(Recurring),
+    /// Boxed, because most jobs run once, and there may be a million.
+    Recurring(Box<Recurring>),
 }
 
 /// The trigger of a recurring job.

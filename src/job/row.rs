@@ -194,7 +194,8 @@ pub(crate) fn read(
         read_recurring(&mut position, progress, timeline)?;
     }
     let mut due = due;
-    if let Trigger::Recurring(Recurring { series, .. }) = &trigger
+    if let Trigger::Recurring(recurring) = &trigger
+        && let series = &recurring.series
         && series.timeline == Timeline::Wall
         && position.attempts == 0
         && let Some(nominal) = series.next_run(&mut position.coverage)
@@ -242,7 +243,7 @@ fn recurring(
     }
     let jitter = to_nanos(options.jitter);
     let start_date = options.start_date.map(|time| wall("start_date", time));
-    Ok(Trigger::Recurring(Recurring {
+    Ok(Trigger::Recurring(Box::new(Recurring {
         series: Series {
             recurrence,
             timeline,
@@ -251,7 +252,7 @@ fn recurring(
         },
         limits,
         start_date: start_date.transpose()?,
-    }))
+    })))
 }
 
 fn read_recurring(
