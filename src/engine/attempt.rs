@@ -172,8 +172,12 @@ where
     /// What [`end_attempt`](JobState::end_attempt) comes to for a plain job that has
     /// succeeded. Returns the value if it is not such a job.
     fn finish_plain(&self, attempt: u32, value: R) -> Result<Exit, R> {
+        if self.core.precision != ClockPrecision::Unread {
+            // It was never plain.
+            return Err(value);
+        }
         let (mut state, now) = self.lock_with_time(|_| ClockPrecision::Unread);
-        if !state.life.end_plain(attempt) {
+        if !state.life.succeed_if_plain(attempt) {
             return Err(value);
         }
         state.outcome = Outcome::Value(value);

@@ -248,9 +248,10 @@ impl<A, R> Default for AfterLock<A, R> {
 /// Where values of users are dropped: their drop is code of users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DropOn {
-    /// A thread that runs code of users anyway.
+    /// On this thread, which runs code of users anyway.
     ThisThread,
-    /// The threads of the timer and of the writer must not run it.
+    /// On a thread of the executor: those of the timer and of the writer run no code of
+    /// users.
     Executor,
 }
 
@@ -365,7 +366,12 @@ where
         } else {
             self.core.precision
         };
-        self.lock_with_time_from(precision, needed)
+        // Its event may have to wait for the publication, with its time.
+        let for_event = |state: &State<A, R>| match state.life.concerns_store() {
+            true => ClockPrecision::Cached,
+            false => ClockPrecision::Unread,
+        };
+        self.lock_with_time_from(precision, |state| needed(state).max(for_event(state)))
     }
 
     /// [`lock_with_time`](JobState::lock_with_time), where this precision is foreseen.

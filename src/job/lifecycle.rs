@@ -517,8 +517,12 @@ impl Lifecycle {
     pub(crate) fn mark_unknown(&mut self, outcome: CommitOutcome<'_>) {
         // A job in memory that has ended may be the base of the id, because a message about
         // it was still on its way. Then the row of a refused successor is its to remove.
-        let sync = self.more().sync.get_or_insert_default();
-        sync.mark_unknown(outcome);
+        if self.phase.is_ended() {
+            self.more().sync.get_or_insert_default();
+        }
+        if let Some(sync) = self.sync_mut() {
+            sync.mark_unknown(outcome);
+        }
     }
 
     /// The change that makes the store agree.
@@ -734,7 +738,7 @@ impl Lifecycle {
 
     /// This attempt has succeeded. If the job is plain and the attempt runs, the job has
     /// ended, and this returns `true`.
-    pub(crate) fn end_plain(&mut self, attempt: u32) -> bool {
+    pub(crate) fn succeed_if_plain(&mut self, attempt: u32) -> bool {
         let is_current = self.number == attempt && self.phase == Phase::Running;
         if !self.is_plain() || !is_current {
             return false;

@@ -198,6 +198,7 @@ pub(crate) fn read(
         && let series = &recurring.series
         && series.timeline == Timeline::Wall
         && position.attempts == 0
+        && start_intent.is_none()
         && let Some(nominal) = series.next_run(&mut position.coverage)
         && nominal != position.nominal
     {

@@ -101,7 +101,7 @@ impl World {
             self.resume_prediction();
             self.forget_children();
         }
-        self.waits.check(is_stopped)?;
+        self.waits.check(is_stopped, &self.history)?;
         self.check_finals()?;
         let is_idle = !self.model.jobs.values().any(job::Job::is_live);
         if is_settled && is_idle && Args::live() != 0 {

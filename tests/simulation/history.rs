@@ -126,6 +126,15 @@ impl History {
         self.0.lock().unwrap().len()
     }
 
+    /// How many attempts of a job have ended.
+    pub fn ended(&self, id: &str) -> usize {
+        let entries = self.0.lock().unwrap();
+        let ends = entries
+            .iter()
+            .filter(|entry| matches!(&entry.event, Event::End(attempt, _) if attempt.id == id));
+        ends.count()
+    }
+
     /// All from this one on.
     pub fn since(&self, at: usize) -> Vec<Entry> {
         self.0.lock().unwrap()[at..].to_vec()

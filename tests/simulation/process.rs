@@ -88,7 +88,7 @@ impl World {
         let process = self.process.take().expect("there is always one");
         self.waits.let_go_of_app();
         process.sim.crash();
-        self.waits.check(true)?;
+        self.waits.check(true, &self.history)?;
         self.waits = Waits::default();
         Ok(())
     }
@@ -244,6 +244,6 @@ impl World {
                 ));
             }
         }
-        self.waits.check(true)
+        self.waits.check(true, &self.history)
     }
 }

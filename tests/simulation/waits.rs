@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use jobber::{Job, JobResult, JobStatus, Jobber, NextRun, Run, Wait, WaitTimeout};
 
+use super::history::History;
+
 #[derive(Default)]
 struct Wakes(AtomicU64);
 
@@ -33,7 +35,12 @@ enum Waiting {
     End(Wait),
     EndAtLast(WaitTimeout),
     Result(JobResult<u64>),
-    Next(NextRun, Option<Run>),
+    Next {
+        next: NextRun,
+        before: Option<Run>,
+        /// The attempts that had ended when the wait began.
+        ended: usize,
+    },
 }
 
 enum Held {
@@ -46,18 +53,28 @@ enum Held {
 pub struct Waits(Vec<(Held, Arc<Wakes>)>);
 
 impl Held {
-    fn new(job: Job<u64>, what: What) -> Self {
+    fn new(job: Job<u64>, what: What, history: &History) -> Self {
         let waiting = match what {
             What::End => Waiting::End(job.wait()),
             What::EndAtLast => Waiting::EndAtLast(job.wait_timeout(Duration::MAX)),
             What::Result => Waiting::Result(job.clone().into_future()),
-            What::NextRun => Waiting::Next(job.next_run(), job.last_run()),
+            What::NextRun => Waiting::Next {
+                next: job.next_run(),
+                before: job.last_run(),
+                ended: history.ended(&job.id().to_string()),
+            },
         };
         Held::Job(job, waiting)
     }
 
     /// Whether the wait has ended, with a value that fits.
-    fn poll(&mut self, wakes: &Arc<Wakes>, is_stopped: bool) -> Poll<Result<(), String>> {
+    fn poll(
+        &mut self,
+        wakes: &Arc<Wakes>,
+        is_stopped: bool,
+        history: &History,
+    ) -> Poll<Result<(), String>> {
+        let may_be_twin = self.may_be_twin(history);
         let waker = Waker::from(wakes.clone());
         let mut cx = Context::from_waker(&waker);
         let (job, waiting) = match self {
@@ -78,9 +95,11 @@ impl Held {
                     false => Err(format!("a wait gave {given}, and {job:?} {known}")),
                 }
             }),
-            Waiting::Next(next, before) => Pin::new(next).poll(&mut cx).map(|run| {
+            Waiting::Next { next, before, .. } => Pin::new(next).poll(&mut cx).map(|run| {
                 let fits = match run {
-                    Some(run) => Some(run) == job.last_run() && Some(run) != *before,
+                    Some(run) => {
+                        Some(run) == job.last_run() && (Some(run) != *before || may_be_twin)
+                    }
                     // The wait would have returned a run that ended meanwhile.
                     None => {
                         let last = job.last_run();
@@ -99,11 +118,23 @@ impl Held {
         match self {
             Held::All(app, _) => app.jobs().is_empty(),
             // A job that starts over has had no run yet.
-            Held::Job(job, Waiting::Next(_, before)) => {
+            Held::Job(job, Waiting::Next { before, .. }) => {
                 let last = job.last_run();
                 job.is_done() || last.is_some() && last != *before
             }
             Held::Job(job, _) => job.is_done(),
+        }
+    }
+
+    /// Whether a run that ended since the wait began may be the same in all that it shows as
+    /// the one before: the first runs of two series, at the same time.
+    fn may_be_twin(&self, history: &History) -> bool {
+        match self {
+            Held::Job(job, Waiting::Next { before, ended, .. }) => {
+                let last = job.last_run();
+                last.is_some() && last == *before && history.ended(&job.id().to_string()) > *ended
+            }
+            _ => false,
         }
     }
 
@@ -116,28 +147,28 @@ impl Held {
 }
 
 impl Waits {
-    pub fn begin(&mut self, job: Job<u64>, what: What) -> Result<(), String> {
+    pub fn begin(&mut self, job: Job<u64>, what: What, history: &History) -> Result<(), String> {
         // A wait without time returns the present status.
         let at_once = job.wait_timeout(Duration::ZERO).block_on();
         if at_once != job.status() {
             return Err(format!("a wait of no time gave {at_once}, and {job:?}"));
         }
-        self.hold(Held::new(job, what), false);
+        self.hold(Held::new(job, what, history), false, history);
         Ok(())
     }
 
-    pub fn begin_all(&mut self, app: Jobber, is_stopped: bool) {
+    pub fn begin_all(&mut self, app: Jobber, is_stopped: bool, history: &History) {
         let all = Box::pin({
             let app = app.clone();
             async move { app.wait_all().await }
         });
-        self.hold(Held::All(app, all), is_stopped);
+        self.hold(Held::All(app, all), is_stopped, history);
     }
 
-    fn hold(&mut self, mut held: Held, is_stopped: bool) {
+    fn hold(&mut self, mut held: Held, is_stopped: bool, history: &History) {
         let wakes = Arc::default();
         // What is over at once needs no waking.
-        if held.poll(&wakes, is_stopped).is_pending() {
+        if held.poll(&wakes, is_stopped, history).is_pending() {
             self.0.push((held, wakes));
         }
     }
@@ -154,13 +185,14 @@ impl Waits {
     }
 
     /// Checks that each wait has ended exactly if it should, and was woken for that.
-    pub fn check(&mut self, is_stopped: bool) -> Result<(), String> {
+    pub fn check(&mut self, is_stopped: bool, history: &History) -> Result<(), String> {
         let mut fault = Ok(());
         self.0.retain_mut(|(held, wakes)| {
             let should = is_stopped || held.is_over();
             let was_woken = wakes.0.load(Ordering::Relaxed) > 0;
-            let result = match held.poll(wakes, is_stopped) {
-                Poll::Ready(_) if !should => Err("ended too early"),
+            let may_be_twin = held.may_be_twin(history);
+            let result = match held.poll(wakes, is_stopped, history) {
+                Poll::Ready(_) if !should && !may_be_twin => Err("ended too early"),
                 Poll::Ready(_) if !was_woken => Err("was not woken"),
                 Poll::Ready(Err(text)) => {
                     fault = Err(text);

@@ -205,7 +205,7 @@ impl World {
         }
         process.phase = Phase::Stopped;
         self.note(Event::Down);
-        self.waits.check(true)?;
+        self.waits.check(true, &self.history)?;
         self.check_finals()
     }
 
@@ -223,7 +223,7 @@ impl World {
             Op::NextRun { name } => self.wait(name, What::NextRun)?,
             Op::WaitAll => {
                 let app = self.process().sim.app().clone();
-                self.waits.begin_all(app, is_stopped);
+                self.waits.begin_all(app, is_stopped, &self.history);
             }
             Op::Listen if is_stopped => {}
             Op::Listen => {
@@ -344,7 +344,7 @@ impl World {
 
     fn wait(&mut self, name: u8, what: What) -> Result<(), String> {
         match self.process().jobs.get(&name_of(name)).cloned() {
-            Some(job) => self.waits.begin(job, what),
+            Some(job) => self.waits.begin(job, what, &self.history),
             None => Ok(()),
         }
     }

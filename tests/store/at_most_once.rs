@@ -8,7 +8,7 @@ use crate::support::{HOUR, Log, MINUTE, Machine, Result, SECOND, START};
 use crate::tasks::{Ran, at, ran};
 use jobber::testing::{Fault, Simulation};
 use jobber::{Backoff, Event, JobContext, JobEventKind, JobStatus, Misfire, Task};
-use time::macros::{datetime, time};
+use time::macros::{datetime, offset, time};
 
 /// A task of which each attempt is made at most once, and takes until its timeout.
 fn at_most_once(sim: &Simulation, log: &Log<Ran>) -> Task<u32, u32> {
@@ -117,6 +117,29 @@ fn a_recurring_job_goes_on_with_its_next_time_after_a_crash() -> Result {
     assert_eq!(machine.record("x").unwrap().progress.due, at(7_200));
     sim.advance(HOUR);
     assert_eq!(log.take(), [(2, 1, at(7_200))]);
+    Ok(())
+}
+
+/// Regression: the run was entered for a time that the new zone has, a week later, and the
+/// run of that week was not made.
+#[test]
+fn an_interrupted_run_keeps_its_time_in_another_zone() -> Result {
+    let machine = Machine::new();
+    let mut sim = machine.boot();
+    let log = Log::new();
+    sim.advance(HOUR * 11 + MINUTE * 30);
+    let schedule = at_most_once(&sim, &log).schedule(1).id("x");
+    let _ = schedule.cron("0 12 * * SAT").block_on()?;
+    sim.advance(MINUTE * 30);
+    sim.crash();
+    let noon = datetime!(2000-01-01 12:00 UTC);
+    assert_eq!(log.take(), [(1, 1, noon)]);
+    let sim = Simulation::with(9, machine.clock.clone(), |app| {
+        app.storage(machine.disk.clone()).zone(offset!(+1))
+    })?;
+    let job = at_most_once(&sim, &log).job("x").unwrap();
+    assert_eq!(job.last_run().unwrap().nominal_time, noon);
+    assert_eq!(job.exec_at(), datetime!(2000-01-08 12:00 +1));
     Ok(())
 }
 

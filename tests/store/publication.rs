@@ -3,7 +3,7 @@
 
 use crate::held_app::{HeldApp, full};
 use crate::support::{
-    HOUR, Log, MINUTE, Machine, Result, SECOND, WATCHDOG, begin, event_kind, poll,
+    HOUR, Log, MINUTE, Machine, Result, SECOND, START, WATCHDOG, begin, event_kind, poll,
 };
 use futures_lite::future::block_on;
 use jobber::testing::Fault;
@@ -253,5 +253,28 @@ fn a_run_of_a_cron_job_that_its_executor_drops_is_made_a_second_later() -> Resul
             "{misfire:?}"
         );
     }
+    Ok(())
+}
+
+/// Regression: it had the time of 1677, the least that there is. No clock had been read.
+#[test]
+fn an_event_that_waits_for_the_store_has_its_time_although_nobody_read_events_then() -> Result {
+    let app = HeldApp::new()?;
+    let task = app.slow(&Log::new(), SECOND)?;
+    let schedule = task.schedule(1).id("x").in_memory();
+    let job = schedule.delay(HOUR).block_on()?;
+    let replace = task.schedule(2).id("x").replace();
+    let _ = replace.delay(HOUR).block_on()?;
+    app.occupy_store()?;
+    let mut cancel = job.cancel();
+    begin(&mut cancel);
+    let mut events = app.app.events();
+    app.release()?;
+    assert!(block_on(cancel)?);
+    let times = std::iter::from_fn(|| events.try_next()).filter_map(|event| match event {
+        Event::Job(event) if event.id == "x" => Some((event.at, event_kind(Event::Job(event)))),
+        _ => None,
+    });
+    assert_eq!(times.collect::<Vec<_>>(), [(START, "cancelled".into())]);
     Ok(())
 }
