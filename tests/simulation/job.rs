@@ -543,6 +543,8 @@ impl Saved {
         if let Some(recurring) = &mut plan.recurring
             && let Times::Cron { .. } = recurring.times
             && self.attempts == 0
+            // A run that was cut off keeps its time.
+            && !self.is_marked
         {
             let next = recurring
                 .times
