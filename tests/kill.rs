@@ -20,7 +20,7 @@ use std::thread;
 use std::time::Duration;
 
 use jobber::{
-    Backoff, Job, JobContext, Jobber, Misfire, ScheduleError, SqliteStorage, Task,
+    Backoff, Job, JobContext, JobStatus, Jobber, Misfire, ScheduleError, SqliteStorage, Task,
     storage::{Loaded, Storage, Synchronous},
 };
 use time::OffsetDateTime;
@@ -209,7 +209,7 @@ fn finish(app: &Jobber, log: &Log) -> Result {
 fn cancel(log: &Log, job: &jobber::AnyJob) -> Result {
     log.add("cancelling", job.id(), "");
     if job.cancel().block_on()? {
-        log.add("cancelled", job.id(), "");
+        log.add("cancelled", job.id(), job.status());
     } else {
         log.add("not-cancelled", job.id(), "");
     }
@@ -445,6 +445,10 @@ struct Known {
     is_promised: bool,
     /// Cancelling has returned, or the job was seen done.
     is_barred: bool,
+    /// The life in which an attempt is in the log whose end is not.
+    running_in: Option<u64>,
+    /// Cancelled in this life during an attempt, which goes on and is not in the log yet.
+    goes_on: Option<u64>,
     /// A replacement or a cancel has begun and has not returned: the outcome is unknown.
     is_open: bool,
     /// Attempts that were started, by the time that they were for, with the life
@@ -490,6 +494,9 @@ fn judge(log: &str, figures: &mut Figures) -> std::result::Result<(), String> {
                 figures.unanswered -= 1;
                 figures.cancelled += 1;
                 job.is_barred = true;
+                let is_running = word() == JobStatus::Running.to_string();
+                let goes_on = is_running && job.running_in != Some(life);
+                job.goes_on = goes_on.then_some(life);
             }
             "seen" => {
                 // A replacement may have begun another life of it by now.
@@ -506,7 +513,9 @@ fn judge(log: &str, figures: &mut Figures) -> std::result::Result<(), String> {
                 let attempt = word().parse().map_err(|_| line.to_string())?;
                 let nominal = word().parse().map_err(|_| line.to_string())?;
                 let attempt = (nominal, attempt);
-                if job.is_barred && !id.starts_with("again") {
+                job.running_in = Some(life);
+                let is_late = job.goes_on.take() == Some(life);
+                if job.is_barred && !is_late && !id.starts_with("again") {
                     return fault("it runs after it was cancelled, or was seen done");
                 }
                 if let Some(before) = job.started.insert(attempt, life) {
@@ -520,6 +529,7 @@ fn judge(log: &str, figures: &mut Figures) -> std::result::Result<(), String> {
                 }
             }
             "end" => {
+                job.running_in = None;
                 let run = word().parse().map_err(|_| line.to_string())?;
                 let _attempt = word();
                 let nominal = word().parse().map_err(|_| line.to_string())?;
