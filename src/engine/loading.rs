@@ -13,8 +13,7 @@ use crate::sync::primitives::{Arc, lock};
 use crate::sync::reply::Reply;
 use crate::timer::key::KeyKind;
 use crate::value::error::{RegisterError, StorageError, UnresolvedReason};
-use crate::value::event::Event;
-use crate::value::event::{JobEvent, JobEventKind};
+use crate::value::event::{Event, JobEvent, JobEventKind};
 use crate::value::id::JobId;
 use crate::value::status::JobStatus;
 use crate::value::time_units::{Due, Now};
@@ -36,7 +35,7 @@ impl Hub {
         names: &[Arc<str>],
         task: &Arc<impl Restore + 'static>,
     ) -> Result<(), RegisterError> {
-        let waiting = {
+        let mut waiting = {
             let mut main_shard = lock(&self.main_shard);
             if main_shard.phase == AppPhase::Stopping || main_shard.phase == AppPhase::Stopped {
                 return Err(RegisterError::Stopped);
@@ -54,6 +53,9 @@ impl Hub {
             }
             main_shard.waiting_for(names)
         };
+        // By id, so that the order does not depend on the hash map. Generated ids sort by the
+        // time of scheduling.
+        waiting.sort_by(|left, right| left.id.cmp(&right.id));
         for record in waiting {
             self.restore(Box::new(record), Found::Waiting);
         }
@@ -72,28 +74,25 @@ impl Hub {
                     found: version,
                     known: RECORD_VERSION,
                 };
-                self.keep_unreadable(id, task, reason)
+                self.keep_unreadable(id, task, reason);
+                true
             }
             Loaded::Unreadable { id, task, reason } => {
-                self.keep_unreadable(id, task, UnresolvedReason::Unreadable(reason))
+                self.keep_unreadable(id, task, UnresolvedReason::Unreadable(reason));
+                true
             }
         }
     }
 
-    fn keep_unreadable(&self, id: JobId, task: String, reason: UnresolvedReason) -> bool {
+    fn keep_unreadable(&self, id: JobId, task: String, reason: UnresolvedReason) {
         let unresolved = Unresolved {
             record: None,
             task: task.into(),
             reason,
         };
-        {
-            {
-                let mut main_shard = lock(&self.main_shard);
-                main_shard.table.ids_after(&id);
-                main_shard.unresolved.insert(id, unresolved);
-                true
-            }
-        }
+        let mut main_shard = lock(&self.main_shard);
+        main_shard.table.ids_after(&id);
+        main_shard.unresolved.insert(id, unresolved);
     }
 
     /// Makes a job of a record, or keeps the record as unresolved. Returns `false` if the app
@@ -121,7 +120,8 @@ impl Hub {
                 due,
                 is_changed,
             }) => self.enter(record, found, (job, due, is_changed), now),
-            Ok(Restored::Lost { id, status }) => {
+            Ok(Restored::Lost(status)) => {
+                let id = record.id.clone();
                 {
                     let mut main_shard = lock(&self.main_shard);
                     let has_waited = main_shard.unresolved.remove(&id).is_some();
@@ -278,13 +278,9 @@ impl MainShard {
     /// are jobs, so that no other job takes their ids.
     fn waiting_for(&self, names: &[Arc<str>]) -> Vec<JobRecord> {
         let unresolved = self.unresolved.values();
-        let mut records: Vec<_> = unresolved
-            .filter(|unresolved| unresolved.is_of(names))
+        let of_names = unresolved.filter(|unresolved| unresolved.is_of(names));
+        of_names
             .filter_map(|unresolved| unresolved.record.as_deref().cloned())
-            .collect();
-        // Sorted by id, so that the order does not depend on the hash map. Generated ids
-        // sort by the time of scheduling.
-        records.sort_by(|left, right| left.id.cmp(&right.id));
-        records
+            .collect()
     }
 }

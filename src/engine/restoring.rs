@@ -35,8 +35,7 @@ where
         let (mut life, lost) = Lifecycle::loaded(loaded, now, || hub.random());
         if let Some(lost) = lost {
             if let AfterAttempt::End(status) = lost.next {
-                let id = record.id.clone();
-                return Ok(Restored::Lost { id, status });
+                return Ok(Restored::Lost(status));
             }
             let _ = life.row_changed();
         }

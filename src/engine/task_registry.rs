@@ -4,7 +4,6 @@ use crate::job::live_job::LiveJob;
 use crate::job::record::JobRecord;
 use crate::sync::primitives::Arc;
 use crate::value::error::UnresolvedReason;
-use crate::value::id::JobId;
 use crate::value::status::JobStatus;
 use crate::value::time_units::{Due, Now};
 
@@ -25,7 +24,7 @@ pub(crate) enum Restored {
         is_changed: bool,
     },
     /// Its last attempt was lost, and none may follow.
-    Lost { id: JobId, status: JobStatus },
+    Lost(JobStatus),
 }
 
 /// A stored job that no task can run.

@@ -114,12 +114,12 @@ impl Failure {
     }
 }
 
-/// What a turn goes by.
+/// What a turn goes by, and whom it has answered.
 struct Turn<'a> {
     inbox: &'a Inbox,
     is_closing: bool,
     /// Why no other commit is tried in this turn.
-    gave_up: Option<StorageError>,
+    ended_by: Option<StorageError>,
     answered: Vec<Box<dyn Proposal>>,
     woken: Vec<CommitWaiter>,
 }
@@ -336,7 +336,7 @@ impl Writer {
         let mut turn = Turn {
             inbox,
             is_closing,
-            gave_up: None,
+            ended_by: None,
             answered: Vec::new(),
             woken: Vec::new(),
         };
@@ -439,7 +439,7 @@ impl Writer {
 
     /// Tries a commit, and settles with everybody what came of it.
     fn commit(&mut self, mut pulled: Vec<Pulled>, turn: &mut Turn<'_>) {
-        if let Some(error) = turn.gave_up.clone() {
+        if let Some(error) = turn.ended_by.clone() {
             self.fail(pulled, &error, false, turn);
             return;
         }
@@ -473,7 +473,7 @@ impl Writer {
             Failure::Clean => {
                 self.fail(pulled, &error, false, turn);
                 // The file was locked for as long as the store waits: it would be again.
-                turn.gave_up = Some(error);
+                turn.ended_by = Some(error);
             }
             Failure::Unknown => self.fail_unknown(pulled, &error, turn),
         }
@@ -529,6 +529,7 @@ impl Writer {
         turn.inbox.set_health(self.failure.as_ref(), unstored);
         let mut changes = changes.into_iter();
         for mut row in pulled {
+            // Goes back to the submitter with the answer.
             let own = if row.has_change { changes.next() } else { None };
             match row.slot.proposal.take() {
                 Some(proposal) => turn.accept(row, proposal, own),
@@ -614,7 +615,7 @@ impl Writer {
         let unstored = self.unstored.len() + usize::from(row.is_fact);
         turn.inbox.set_health(self.failure.as_ref(), unstored);
         turn.refuse_proposal(&mut row.slot, error);
-        // It does not answer for its base, which is tried on its own.
+        // That the proposal is refused says nothing of the base, which is tried on its own.
         self.untried.push_back(row.slot);
     }
 
@@ -627,6 +628,7 @@ impl Writer {
         turn: &mut Turn<'_>,
     ) {
         let is_stored = matches!(outcome, CommitOutcome::Stored { .. });
+        // What a closing store has refused stays hidden: the next process does it again.
         let may_end = !turn.is_closing || is_stored;
         let mut is_clean = false;
         match &mut slot.base {
