@@ -1,7 +1,7 @@
 //! [`Hub`]: what the parts of one app share.
 //!
-//! "Locks" in `ARCHITECTURE.md` gives the order of its locks, and of the others. No lock is
-//! held while code of a user runs.
+//! `ARCHITECTURE.md` lists all locks in their order, under "Locks". No code of a user runs
+//! under a lock.
 
 use std::collections::HashMap;
 use std::time::Duration;

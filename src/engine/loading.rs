@@ -150,7 +150,6 @@ impl Hub {
         (mut job, due, is_changed): (Live, Option<Due>, bool),
         now: Now,
     ) -> bool {
-        let exec_at = job.exec_at_wall();
         let (wake, needs_room) = {
             let mut main_shard = lock(&self.main_shard);
             if matches!(main_shard.phase, AppPhase::Stopping | AppPhase::Stopped) {
@@ -181,13 +180,16 @@ impl Hub {
             if is_changed {
                 self.send(Message::Changed(JobRef::new(job.clone())));
             }
-            let is_due = due.is_some_and(|due| due.is_reached(now));
-            if is_due {
-                main_shard.catch_up.found.push((exec_at, job.clone()));
+            let overdue = due.filter(|due| due.is_reached(now));
+            if let Some(due) = overdue {
+                let found = (due.as_wall(now), job.clone());
+                main_shard.catch_up.found.push(found);
             }
             main_shard.table.insert(slot, job);
             let wake = match due {
-                Some(due) if !is_due => main_shard.table.arm(slot, due, KeyKind::Decide, now),
+                Some(due) if overdue.is_none() => {
+                    main_shard.table.arm(slot, due, KeyKind::Decide, now)
+                }
                 _ => Wake::No,
             };
             (wake, needs_room(&main_shard.table, slot))

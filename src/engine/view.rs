@@ -41,10 +41,6 @@ where
         zone.time_at(state.life.shown_exec_at())
     }
 
-    fn exec_at_wall(&self) -> WallNanos {
-        self.lock().life.shown_exec_at()
-    }
-
     fn cron_expression(&self) -> Option<Arc<str>> {
         let state = self.lock();
         Some(state.life.shown_definition()?.cron()?.as_str().into())

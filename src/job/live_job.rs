@@ -63,7 +63,6 @@ pub(crate) trait JobView: Send + Sync {
     /// A wall time in the zone of the job.
     fn in_zone(&self, wall: WallNanos) -> OffsetDateTime;
     fn exec_at(&self) -> OffsetDateTime;
-    fn exec_at_wall(&self) -> WallNanos;
     fn cron_expression(&self) -> Option<Arc<str>>;
     fn last_run(&self) -> Option<Run>;
     /// Rises (and wraps) with each run that ends. No replacement sets it back.
