@@ -255,13 +255,8 @@ impl Lifecycle {
 
     fn more(&mut self) -> &mut More {
         let exec_at = self.exec_at;
-        self.more.get_or_insert_with(|| {
-            let position = Position {
-                nominal: exec_at,
-                ..Position::new(Now { mono: 0, wall: 0 })
-            };
-            More::new(None, position, None)
-        })
+        self.more
+            .get_or_insert_with(|| More::new(None, Position::once(exec_at), None))
     }
 
     fn sync(&self) -> Option<&SyncState> {
@@ -410,7 +405,7 @@ impl Lifecycle {
     pub(crate) fn shown_last_run(&self) -> Option<RunSummary> {
         match self.unpublished() {
             Some(shown) => shown.last_run,
-            None => self.more.as_ref()?.position.last_run,
+            None => self.more.as_ref()?.position.last_run(),
         }
     }
 
@@ -432,7 +427,7 @@ impl Lifecycle {
             more.unpublished = Some(Box::new(Unpublished {
                 exec_at,
                 definition: more.definition.clone(),
-                last_run: more.position.last_run,
+                last_run: more.position.last_run(),
                 runs_ended: more.runs_ended,
                 events: Vec::new(),
             }));
@@ -724,7 +719,7 @@ impl Lifecycle {
             if let Some(definition) = &more.definition {
                 begun.nominal = more.position.nominal_wall(definition);
                 if definition.recurring().is_some() {
-                    begun.run = more.position.runs.saturating_add(1);
+                    begun.run = more.position.runs().saturating_add(1);
                 }
             }
         }
@@ -892,9 +887,8 @@ impl Lifecycle {
                 more.definition = None;
                 // It still shows its last run.
                 more.position = Position {
-                    nominal: exec_at,
-                    last_run: more.position.last_run,
-                    ..Position::new(Now { mono: 0, wall: 0 })
+                    series: more.position.series.take(),
+                    ..Position::once(exec_at)
                 };
             }
         }
@@ -927,7 +921,7 @@ impl Lifecycle {
         {
             // The open run counts once it has started.
             let is_open = self.phase.is_running() || position.attempts > 0;
-            let runs = position.runs.saturating_add(u64::from(is_open));
+            let runs = position.runs().saturating_add(u64::from(is_open));
             if runs >= max {
                 return Err(NotReplaceable::RunsUsedUp { max, runs });
             }

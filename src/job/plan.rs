@@ -1,6 +1,6 @@
 //! [`Plan`]: what a scheduling makes of a job, or a replacement.
 
-use crate::calendar::series::{Coverage, Series};
+use crate::calendar::series::Series;
 use crate::calendar::timeline::Timeline;
 use crate::job::definition::{Definition, Limits, Recurring, Trigger};
 use crate::job::position::Position;
@@ -40,12 +40,7 @@ impl Plan {
     /// Of a job that runs once.
     pub(crate) fn once(definition: Definition, due: Due, now: Now) -> Self {
         let exec_at = due.as_wall(now);
-        let position = Position {
-            nominal: exec_at,
-            offset: 0,
-            ..Position::new(now)
-        };
-        Self::with(definition, position, due, exec_at)
+        Self::with(definition, Position::once(exec_at), due, exec_at)
     }
 
     /// Of a job that recurs: its first run is for `nominal`, and no time after `after`
@@ -56,11 +51,7 @@ impl Plan {
         now: Now,
         random: impl FnOnce() -> f64,
     ) -> Self {
-        let position = Position {
-            nominal,
-            coverage: Coverage::starting_at(after),
-            ..Position::new(now)
-        };
+        let position = Position::recurring(nominal, after, now);
         let due = match definition.recurring() {
             Some(recurring) => {
                 let series = &recurring.series;
@@ -124,13 +115,16 @@ impl Plan {
         if !definition.is_same_series(new_definition) {
             if new_definition.recurring().is_none() {
                 // A job that does not recur any more still shows its last run.
-                position.last_run = old.last_run;
+                position.series = old.series.clone();
             }
             return;
         }
-        position.runs = old.runs;
-        position.failures = old.failures;
-        position.last_run = old.last_run;
+        let Some((own, old_series)) = position.series.as_mut().zip(old.series.as_ref()) else {
+            return;
+        };
+        own.runs = old_series.runs;
+        own.failures = old_series.failures;
+        own.last_run = old_series.last_run;
         let (Some(before), Some(after)) = (definition.recurring(), new_definition.recurring())
         else {
             return;
@@ -140,10 +134,10 @@ impl Plan {
             return;
         }
         let mut due = self.due;
-        let coverage = &mut position.coverage;
+        let (coverage, old_coverage) = (&mut own.coverage, &old_series.coverage);
         coverage.handled_up_to = new_definition.first_run_is_after();
-        if old.coverage.history.has_run {
-            coverage.history = old.coverage.history;
+        if old_coverage.history.has_run {
+            coverage.history = old_coverage.history;
         }
         if let Some(next) = after.next_run(coverage)
             && next != position.nominal
@@ -156,7 +150,7 @@ impl Plan {
             && old.nominal <= position.nominal
         {
             position.nominal = old.nominal;
-            coverage.handled_up_to = coverage.handled_up_to.min(old.coverage.handled_up_to);
+            coverage.handled_up_to = coverage.handled_up_to.min(old_coverage.handled_up_to);
             due = pending;
         }
         self.due = due;

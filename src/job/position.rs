@@ -17,8 +17,23 @@ pub(crate) struct Position {
     /// The time that the open run stands for, on the timeline of the definition. Of a
     /// job that runs once: on the wall clock.
     pub(crate) nominal: i64,
-    /// Wall time less monotonic time when `nominal` was chosen. A time of the series is
-    /// stored as a wall time by this offset, so that no clock is read to store it.
+    /// Attempts of the open run that have ended, and failed.
+    pub(crate) attempts: u32,
+    /// How the last of these failed.
+    pub(crate) failed_as: Option<JobStatus>,
+    /// When the first of these started.
+    pub(crate) started_at: Option<WallNanos>,
+    /// A recurring job always has it; a job that runs once has it if it has replaced a
+    /// recurring job, and shows its last run. Boxed, because most jobs run once, and there
+    /// may be a million: 128 of 304 bytes of each that is stored.
+    pub(crate) series: Option<Box<SeriesPosition>>,
+}
+
+/// How far a recurring job has come in its series.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct SeriesPosition {
+    /// Wall time less monotonic time when the nominal time was chosen. A time of the series
+    /// is stored as a wall time by this offset, so that no clock is read to store it.
     pub(crate) offset: i64,
     pub(crate) coverage: Coverage,
     /// Runs that have ended.
@@ -26,12 +41,6 @@ pub(crate) struct Position {
     /// Of these, the failed ones in a row.
     pub(crate) failures: u32,
     pub(crate) last_run: Option<RunSummary>,
-    /// Attempts of the open run that have ended, and failed.
-    pub(crate) attempts: u32,
-    /// How the last of these failed.
-    pub(crate) failed_as: Option<JobStatus>,
-    /// When the first of these started.
-    pub(crate) started_at: Option<WallNanos>,
 }
 
 /// A run that has ended.
@@ -67,33 +76,58 @@ pub(crate) enum DueRun {
 }
 
 impl Position {
-    pub(crate) fn new(now: Now) -> Self {
+    /// Of a job that runs once, at this wall time.
+    pub(crate) fn once(nominal: WallNanos) -> Self {
         Self {
-            nominal: 0,
-            offset: now.offset(),
-            coverage: Coverage::starting_at(i64::MIN),
-            runs: 0,
-            failures: 0,
-            last_run: None,
+            nominal,
             attempts: 0,
             failed_as: None,
             started_at: None,
+            series: None,
         }
+    }
+
+    /// Of a series before its first run, which is for `nominal`. No time up to `after` is
+    /// run.
+    pub(crate) fn recurring(nominal: i64, after: i64, now: Now) -> Self {
+        let series = SeriesPosition {
+            offset: now.offset(),
+            coverage: Coverage::starting_at(after),
+            runs: 0,
+            failures: 0,
+            last_run: None,
+        };
+        Self {
+            series: Some(Box::new(series)),
+            ..Self::once(nominal)
+        }
+    }
+
+    /// Runs of the series that have ended.
+    pub(crate) fn runs(&self) -> u64 {
+        self.series.as_ref().map_or(0, |series| series.runs)
+    }
+
+    pub(crate) fn last_run(&self) -> Option<RunSummary> {
+        self.series.as_ref()?.last_run
     }
 
     /// The nominal time of the open run, as a wall time.
     pub(crate) fn nominal_wall(&self, definition: &Definition) -> WallNanos {
-        match definition.recurring() {
-            Some(recurring) => recurring.series.timeline.to_wall(self.nominal, self.offset),
+        match definition.recurring().zip(self.series.as_ref()) {
+            Some((recurring, own)) => recurring.series.timeline.to_wall(self.nominal, own.offset),
             None => self.nominal,
         }
     }
 
     /// Chooses the time that the open run stands for.
     fn set_nominal(&mut self, nominal: i64, now: Now) {
-        if nominal != self.nominal {
-            self.nominal = nominal;
-            self.offset = now.offset();
+        if nominal == self.nominal {
+            return;
+        }
+        self.nominal = nominal;
+        if let Some(series) = &mut self.series {
+            series.offset = now.offset();
         }
     }
 
@@ -116,26 +150,28 @@ impl Position {
         let started_at = self.started_at.unwrap_or(started_at);
         self.close_run(definition);
         definition.recurring()?;
+        let series = self.series.as_mut()?;
         let run = RunSummary {
-            number: self.runs,
+            number: series.runs,
             nominal,
             started_at,
             finished_at: now.wall,
             status,
         };
-        self.last_run = Some(run);
-        self.failures = match status {
+        series.last_run = Some(run);
+        series.failures = match status {
             JobStatus::Success => 0,
-            _ => self.failures.saturating_add(1),
+            _ => series.failures.saturating_add(1),
         };
         Some(run)
     }
 
     /// The open run counts, and its time is not run again.
     fn close_run(&mut self, definition: &Definition) {
-        if let Some(Recurring { series, .. }) = definition.recurring() {
-            self.coverage.enter_run(self.nominal, &series.recurrence);
-            self.runs = self.runs.saturating_add(1);
+        if let Some((recurring, own)) = definition.recurring().zip(self.series.as_mut()) {
+            let recurrence = &recurring.series.recurrence;
+            own.coverage.enter_run(self.nominal, recurrence);
+            own.runs = own.runs.saturating_add(1);
         }
         self.attempts = 0;
         self.failed_as = None;
@@ -158,17 +194,18 @@ impl Position {
         now: Now,
         random: impl FnOnce() -> f64,
     ) -> AfterRun {
-        let Some(Recurring { series, limits, .. }) = definition.recurring() else {
+        let Some((recurring, own)) = definition.recurring().zip(self.series.as_mut()) else {
             return AfterRun::End(status);
         };
-        if self.failures >= limits.max_failures {
+        let Recurring { series, limits, .. } = recurring;
+        if own.failures >= limits.max_failures {
             return AfterRun::End(JobStatus::PermanentlyFailed);
         }
-        if limits.max_runs.is_some_and(|max| self.runs >= max) {
+        if limits.max_runs.is_some_and(|max| own.runs >= max) {
             return AfterRun::End(status);
         }
         let at = series.timeline.of(now);
-        let Some(next) = series.after_run(&mut self.coverage, self.nominal, at) else {
+        let Some(next) = series.after_run(&mut own.coverage, self.nominal, at) else {
             return AfterRun::End(status);
         };
         self.set_nominal(next.nominal, now);
@@ -193,9 +230,10 @@ impl Position {
         random: impl FnOnce() -> f64,
     ) -> DueRun {
         let start = DueRun::Start { misfire: None };
-        let Some(Recurring { series, .. }) = definition.recurring() else {
+        let Some((recurring, own)) = definition.recurring().zip(self.series.as_mut()) else {
             return start;
         };
+        let series = &recurring.series;
         if self.attempts > 0 {
             // A retry belongs to a run that has started.
             return start;
@@ -206,8 +244,8 @@ impl Position {
             Timeline::Mono => due.as_mono(now),
             Timeline::Wall => due.as_wall(now),
         };
-        let Some(run) = series.on_due(&mut self.coverage, self.nominal, due, at) else {
-            let last = self.last_run.map(|run| run.status);
+        let Some(run) = series.on_due(&mut own.coverage, self.nominal, due, at) else {
+            let last = own.last_run.map(|run| run.status);
             return DueRun::NoneLeft(last.unwrap_or(JobStatus::Cancelled));
         };
         self.set_nominal(run.nominal, now);
@@ -242,7 +280,7 @@ impl Position {
             Some(start) => now.wall.max(start.saturating_sub(1)),
             None => now.wall,
         };
-        let next = series.after_step_back(&mut self.coverage, from)?;
+        let next = series.after_step_back(&mut self.series.as_mut()?.coverage, from)?;
         if next >= self.nominal {
             return None;
         }

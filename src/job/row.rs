@@ -11,7 +11,7 @@ use crate::calendar::series::{Coverage, Series};
 use crate::calendar::timeline::Timeline;
 use crate::calendar::zone::time_zone::Zone;
 use crate::job::definition::{Definition, Limits, Recurring, Trigger};
-use crate::job::position::{Position, RunSummary};
+use crate::job::position::{Position, RunSummary, SeriesPosition};
 use crate::job::record::{
     JobRecord, ProgressRecord, RECORD_VERSION, RecurringProgress, RecurringRecord, SkippedRecord,
     TriggerRecord,
@@ -53,7 +53,7 @@ impl Row<'_> {
     /// The part of the row that changes while the job goes on.
     pub(crate) fn to_progress(self) -> ProgressRecord {
         let position = self.position;
-        let recurring = self.definition.recurring();
+        let recurring = self.definition.recurring().zip(position.series.as_ref());
         let due = utc(self.exec_at);
         let nominal = position.nominal_wall(self.definition);
         ProgressRecord {
@@ -66,13 +66,13 @@ impl Row<'_> {
             attempts: position.attempts,
             last_failure: position.failed_as,
             start_intent: self.start_intent.map(utc),
-            recurring: recurring.map(|recurring| {
-                let stored = |at| utc(recurring.series.timeline.to_wall(at, position.offset));
-                let coverage = &position.coverage;
+            recurring: recurring.map(|(recurring, own)| {
+                let stored = |at| utc(recurring.series.timeline.to_wall(at, own.offset));
+                let coverage = &own.coverage;
                 RecurringProgress {
-                    runs: position.runs,
-                    failures_in_a_row: position.failures,
-                    last_run: position.last_run.map(|run| Run {
+                    runs: own.runs,
+                    failures_in_a_row: own.failures,
+                    last_run: own.last_run.map(|run| Run {
                         number: run.number,
                         nominal_time: utc(run.nominal),
                         started_at: utc(run.started_at),
@@ -178,10 +178,9 @@ pub(crate) fn read(
         }
     };
     let mut position = Position {
-        nominal: nominal_wall,
         attempts: stored.attempts,
         failed_as: stored.last_failure,
-        ..Position::new(now)
+        ..Position::once(nominal_wall)
     };
     let mut timeline = match &trigger {
         Trigger::Once(timeline) => *timeline,
@@ -191,7 +190,9 @@ pub(crate) fn read(
         let progress = stored.recurring.as_ref();
         let progress = progress.ok_or_else(|| unreadable("a job that recurs has no progress"))?;
         position.nominal = timeline.at_wall(nominal_wall, now.offset());
-        read_recurring(&mut position, progress, timeline)?;
+        let started_at = progress.started_at.map(|at| wall("started_at", at));
+        position.started_at = started_at.transpose()?;
+        position.series = Some(Box::new(read_series(progress, timeline, now)?));
     }
     let mut due = due;
     if let Trigger::Recurring(recurring) = &trigger
@@ -199,7 +200,8 @@ pub(crate) fn read(
         && series.timeline == Timeline::Wall
         && position.attempts == 0
         && start_intent.is_none()
-        && let Some(nominal) = series.next_run(&mut position.coverage)
+        && let Some(own) = &mut position.series
+        && let Some(nominal) = series.next_run(&mut own.coverage)
         && nominal != position.nominal
     {
         // The rules have changed since the row was written: those of the zone, or the
@@ -256,12 +258,12 @@ fn recurring(
     })))
 }
 
-fn read_recurring(
-    position: &mut Position,
+fn read_series(
     stored: &RecurringProgress,
     timeline: Timeline,
-) -> Result<(), UnresolvedReason> {
-    let offset = position.offset;
+    now: Now,
+) -> Result<SeriesPosition, UnresolvedReason> {
+    let offset = now.offset();
     let at = |field, time| Ok(timeline.at_wall(wall(field, time)?, offset));
     let skipped = match stored.skipped {
         None => None,
@@ -271,22 +273,7 @@ fn read_recurring(
         }),
     };
     let covers_up_to = stored.covers_up_to.map(|time| at("covers_up_to", time));
-    position.coverage = Coverage {
-        history: RunHistory {
-            last: at("run_up_to", stored.run_up_to)?,
-            has_run: stored.runs > 0,
-            skipped,
-        },
-        handled_up_to: at("handled_up_to", stored.handled_up_to)?,
-        covers_up_to: covers_up_to.transpose()?,
-        catch_ups: stored.catch_ups,
-        is_catch_up: stored.is_catch_up,
-    };
-    let started_at = stored.started_at.map(|at| wall("started_at", at));
-    position.started_at = started_at.transpose()?;
-    position.runs = stored.runs;
-    position.failures = stored.failures_in_a_row;
-    position.last_run = match stored.last_run {
+    let last_run = match stored.last_run {
         None => None,
         Some(run) => Some(RunSummary {
             number: run.number,
@@ -296,7 +283,23 @@ fn read_recurring(
             status: run.status,
         }),
     };
-    Ok(())
+    Ok(SeriesPosition {
+        offset,
+        coverage: Coverage {
+            history: RunHistory {
+                last: at("run_up_to", stored.run_up_to)?,
+                has_run: stored.runs > 0,
+                skipped,
+            },
+            handled_up_to: at("handled_up_to", stored.handled_up_to)?,
+            covers_up_to: covers_up_to.transpose()?,
+            catch_ups: stored.catch_ups,
+            is_catch_up: stored.is_catch_up,
+        },
+        runs: stored.runs,
+        failures: stored.failures_in_a_row,
+        last_run,
+    })
 }
 
 fn unreadable(what: &str) -> UnresolvedReason {
