@@ -262,7 +262,9 @@ impl World {
                 if let Some(next) = job.next_plan.take() {
                     job.plan = next;
                 }
-                resume_prediction(job, handle, &self.history.since(job.since), wall);
+                self.history.read_since(job.since, |entries| {
+                    resume_prediction(job, handle, entries, wall);
+                });
             }
         }
     }

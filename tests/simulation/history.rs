@@ -135,7 +135,13 @@ impl History {
         ends.count()
     }
 
-    /// All from this one on.
+    /// Reads all from this one on, without a copy: there may be many, for many jobs. `read`
+    /// must add nothing.
+    pub fn read_since<T>(&self, at: usize, read: impl FnOnce(&[Entry]) -> T) -> T {
+        read(&self.0.lock().unwrap()[at..])
+    }
+
+    /// A copy of all from this one on.
     pub fn since(&self, at: usize) -> Vec<Entry> {
         self.0.lock().unwrap()[at..].to_vec()
     }

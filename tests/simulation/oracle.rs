@@ -70,9 +70,13 @@ struct Place {
 pub fn judge(history: &[Entry]) -> Result<(), String> {
     let mut jobs: BTreeMap<&str, Known<'_>> = BTreeMap::new();
     let mut place = Place::default();
+    let mut wall = None;
     for entry in history {
-        for job in jobs.values_mut() {
-            job.high = job.high.max(entry.now.wall);
+        // A history can be long, and can have many jobs.
+        if wall.replace(entry.now.wall) != Some(entry.now.wall) {
+            for job in jobs.values_mut() {
+                job.high = job.high.max(entry.now.wall);
+            }
         }
         match &entry.event {
             Event::Scheduled(promise) => {

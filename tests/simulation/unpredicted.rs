@@ -2,7 +2,7 @@
 
 use jobber::JobStatus;
 
-use super::history::{End, Event, clock, nanos};
+use super::history::{End, Entry, Event, clock, nanos};
 use super::job::Job;
 use super::plan::Times;
 use super::script::TASKS;
@@ -51,26 +51,11 @@ impl World {
         if job.next_plan.is_some() || TASKS[job.task].at_most_once {
             return None;
         }
-        let entries = self.history.since(job.since);
         let now = self.model.now.wall + SLEW;
-        let mut from = recurring.start.map_or(now, |start| now.max(start));
-        // How its last attempt ended; `None` while that goes on.
-        let mut last = Some(End::Value);
-        for entry in &entries {
-            match &entry.event {
-                Event::Start(attempt) if attempt.id == job.id => {
-                    from = from.max(attempt.nominal);
-                    last = None;
-                }
-                // The times that a run catches up do not come again if the clock is set back
-                // during the run.
-                Event::Stepped { by: ..0 } if last != Some(End::Value) => return None,
-                Event::End(attempt, end) if attempt.id == job.id => last = Some(*end),
-                // Its zone, and so its times, may have changed.
-                Event::Up { .. } => return None,
-                _ => {}
-            }
-        }
+        let from = recurring.start.map_or(now, |start| now.max(start));
+        let (from, last) = self
+            .history
+            .read_since(job.since, |entries| follow(job, entries, from))?;
         // The job may wait for a retry.
         if !TASKS[job.task].retries.is_empty() && last != Some(End::Value) {
             return None;
@@ -78,4 +63,26 @@ impl World {
         let next = recurring.times.after(from);
         Some(next + recurring.room(next).map_or(0, |draw| draw.most))
     }
+}
+
+/// From where the next time of a job comes, which was `from`, and how its last attempt ended:
+/// `None` while that goes on. Nothing if its times may have changed.
+fn follow(job: &Job, entries: &[Entry], mut from: i64) -> Option<(i64, Option<End>)> {
+    let mut last = Some(End::Value);
+    for entry in entries {
+        match &entry.event {
+            Event::Start(attempt) if attempt.id == job.id => {
+                from = from.max(attempt.nominal);
+                last = None;
+            }
+            // The times that a run catches up do not come again if the clock is set back
+            // during the run.
+            Event::Stepped { by: ..0 } if last != Some(End::Value) => return None,
+            Event::End(attempt, end) if attempt.id == job.id => last = Some(*end),
+            // Its zone, and so its times, may have changed.
+            Event::Up { .. } => return None,
+            _ => {}
+        }
+    }
+    Some((from, last))
 }
