@@ -77,15 +77,15 @@ where
             Some(started) => self.begin_started(started),
             None => match self.on_timer(now) {
                 Fired::Start => self.begin(),
-                Fired::Settled => None,
+                Fired::Nothing => None,
             },
         }
     }
 
-    fn refuse(&self) {
+    fn executor_dropped(&self) {
         {
             let (mut state, now) = self.lock_with_time(|_| ClockPrecision::Cached);
-            if let Some(effects) = state.life.refuse(now) {
+            if let Some(effects) = state.life.executor_dropped(now) {
                 let mut after = AfterLock::default();
                 self.follow(&mut state, effects, now, &mut after);
                 self.unlock(state, after, DropOn::ThisThread);

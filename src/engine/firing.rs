@@ -1,7 +1,7 @@
 //! What the timer does with a job.
 
 use crate::engine::job_state::{AfterLock, DropOn, JobState, State};
-use crate::job::lifecycle::{CatchUp, TimerOutcome};
+use crate::job::lifecycle::{CatchUpTurn, TimerOutcome};
 use crate::job::live_job::{Fired, TimerJob};
 use crate::job::outcome::Failure;
 use crate::job::phase::{Effects, Phase};
@@ -19,14 +19,14 @@ where
     fn on_timer(&self, now: Now) -> Fired {
         let mut state = self.lock();
         let hub = self.hub();
-        if state.life.catch_up() == CatchUp::Waits && state.life.phase() == Phase::Waiting {
-            state.life.set_catch_up(CatchUp::HasTurn);
+        if state.life.turn() == CatchUpTurn::Waits && state.life.phase() == Phase::Waiting {
+            state.life.set_turn(CatchUpTurn::HasTurn);
             hub.turn_begins();
         }
         let outcome = self.ask_timer(&mut state, now);
         let mut after = AfterLock::default();
         match outcome {
-            TimerOutcome::Nothing => return Fired::Settled,
+            TimerOutcome::Nothing => return Fired::Nothing,
             TimerOutcome::Start { misfire } => {
                 self.misfire_event(&mut state, now, misfire);
                 drop(state);
@@ -38,7 +38,7 @@ where
                 if let Some(timeout) = self.task.timeout {
                     self.time_out(attempt, Failure::TimedOut(timeout.limit));
                 }
-                return Fired::Settled;
+                return Fired::Nothing;
             }
             TimerOutcome::Rearm(due) => {
                 after.ends_turn = state.life.end_turn();
@@ -59,7 +59,7 @@ where
         }
         // No code of a user runs on the thread of the timer.
         self.unlock(state, after, DropOn::Executor);
-        Fired::Settled
+        Fired::Nothing
     }
 
     fn on_step_back(&self, now: Now) {
@@ -81,7 +81,7 @@ where
         if state.life.phase() != Phase::Waiting {
             return;
         }
-        state.life.set_catch_up(CatchUp::Waits);
+        state.life.set_turn(CatchUpTurn::Waits);
         let due = Due::Mono(at_the_latest);
         let wake = self.hub().arm(self.core.slot, due, KeyKind::Decide, now);
         drop(state);
@@ -90,10 +90,10 @@ where
 
     fn take_turn(&self) -> bool {
         let (mut state, now) = self.lock_with_time(|_| ClockPrecision::Exact);
-        if state.life.catch_up() != CatchUp::Waits {
+        if state.life.turn() != CatchUpTurn::Waits {
             return false;
         }
-        state.life.set_catch_up(CatchUp::HasTurn);
+        state.life.set_turn(CatchUpTurn::HasTurn);
         let hub = self.hub();
         let may_start = state.life.phase() == Phase::Waiting && !hub.is_stopping();
         let due = state.life.timer().filter(|_| may_start);

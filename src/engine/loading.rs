@@ -21,10 +21,9 @@ use crate::value::time_units::{Due, Now};
 /// Where a record was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Found {
-    /// In the store.
-    Loaded,
+    InStore,
     /// Among the unresolved jobs.
-    Waiting,
+    Unresolved,
 }
 
 impl Hub {
@@ -35,7 +34,7 @@ impl Hub {
         names: &[Arc<str>],
         task: &Arc<impl Restore + 'static>,
     ) -> Result<(), RegisterError> {
-        let mut waiting = {
+        let mut records = {
             let mut main_shard = lock(&self.main_shard);
             if main_shard.phase == AppPhase::Stopping || main_shard.phase == AppPhase::Stopped {
                 return Err(RegisterError::Stopped);
@@ -51,13 +50,13 @@ impl Hub {
             for name in names {
                 main_shard.tasks.insert(name.clone(), task.clone());
             }
-            main_shard.waiting_for(names)
+            main_shard.unresolved_of(names)
         };
         // By id, so that the order does not depend on the hash map. Generated ids sort by the
         // time of scheduling.
-        waiting.sort_by(|left, right| left.id.cmp(&right.id));
-        for record in waiting {
-            self.restore(Box::new(record), Found::Waiting);
+        records.sort_by(|left, right| left.id.cmp(&right.id));
+        for record in records {
+            self.restore(Box::new(record), Found::Unresolved);
         }
         self.catch_up();
         self.wake_writer();
@@ -68,23 +67,23 @@ impl Hub {
     /// if the app has no free slot.
     pub(crate) fn load(&self, loaded: Loaded) -> bool {
         match loaded {
-            Loaded::Job(record) => self.restore(record, Found::Loaded),
+            Loaded::Job(record) => self.restore(record, Found::InStore),
             Loaded::OtherVersion { id, task, version } => {
                 let reason = UnresolvedReason::OtherVersion {
                     found: version,
                     known: RECORD_VERSION,
                 };
-                self.keep_unreadable(id, task, reason);
+                self.keep_without_record(id, task, reason);
                 true
             }
             Loaded::Unreadable { id, task, reason } => {
-                self.keep_unreadable(id, task, UnresolvedReason::Unreadable(reason));
+                self.keep_without_record(id, task, UnresolvedReason::Unreadable(reason));
                 true
             }
         }
     }
 
-    fn keep_unreadable(&self, id: JobId, task: String, reason: UnresolvedReason) {
+    fn keep_without_record(&self, id: JobId, task: String, reason: UnresolvedReason) {
         let unresolved = Unresolved {
             record: None,
             task: task.into(),
@@ -124,8 +123,8 @@ impl Hub {
                 let id = record.id.clone();
                 {
                     let mut main_shard = lock(&self.main_shard);
-                    let has_waited = main_shard.unresolved.remove(&id).is_some();
-                    if found == Found::Waiting && !has_waited {
+                    let was_unresolved = main_shard.unresolved.remove(&id).is_some();
+                    if found == Found::Unresolved && !was_unresolved {
                         return true;
                     }
                     self.send(Message::Forget { id, waiter: None });
@@ -135,7 +134,7 @@ impl Hub {
             }
             Err(reason) => {
                 let mut main_shard = lock(&self.main_shard);
-                if found == Found::Loaded || main_shard.unresolved.contains_key(&record.id) {
+                if found == Found::InStore || main_shard.unresolved.contains_key(&record.id) {
                     main_shard.keep(record, reason);
                 }
                 true
@@ -155,11 +154,11 @@ impl Hub {
             if matches!(main_shard.phase, AppPhase::Stopping | AppPhase::Stopped) {
                 return true;
             }
-            let has_waited = !main_shard.unresolved.is_empty()
+            let was_unresolved = !main_shard.unresolved.is_empty()
                 && main_shard.unresolved.remove(&record.id).is_some();
             // The record was discarded in the meantime, or the store has loaded the id twice,
             // which the contract of a store does not allow.
-            let is_gone = found == Found::Waiting && !has_waited;
+            let is_gone = found == Found::Unresolved && !was_unresolved;
             if is_gone || main_shard.contains(&record.id, &self.side_shards) {
                 return true;
             }
@@ -278,7 +277,7 @@ impl MainShard {
 
     /// The records of the unresolved jobs of these tasks. They stay unresolved until they
     /// are jobs, so that no other job takes their ids.
-    fn waiting_for(&self, names: &[Arc<str>]) -> Vec<JobRecord> {
+    fn unresolved_of(&self, names: &[Arc<str>]) -> Vec<JobRecord> {
         let unresolved = self.unresolved.values();
         let of_names = unresolved.filter(|unresolved| unresolved.is_of(names));
         of_names

@@ -8,7 +8,6 @@ use crate::job::phase::Effects;
 use crate::job::plan::Plan;
 use crate::job::record::JobRecord;
 use crate::job::row::Row;
-use crate::job::sync_state::CommitOutcome;
 use crate::storage::contract::Change;
 use crate::storage::inbox::Message;
 use crate::storage::job_ref::JobRef;
@@ -74,7 +73,7 @@ where
             Err(refused) => {
                 drop(state);
                 drop_catching_panic(args);
-                return Replacing::Refused(self.refusal(refused));
+                return Replacing::Refused(self.not_replaceable(refused));
             }
         }
         if !state.life.concerns_store() && !plan.is_durable() {
@@ -97,7 +96,8 @@ where
         };
         let effects = state.life.propose();
         let mut after = AfterLock::default();
-        // In this order, so that the row of before is not written in between.
+        // First the proposal, for `follow` may send `Changed`: otherwise the writer could
+        // write the row of before in between.
         let sent = store.send(Message::Propose(Box::new(proposal)));
         self.follow(&mut state, effects, now, &mut after);
         self.unlock(state, after, DropOn::ThisThread);
@@ -108,7 +108,7 @@ where
         Replacing::Waits(reply)
     }
 
-    fn refusal(&self, why: NotReplaceable) -> ScheduleError {
+    fn not_replaceable(&self, why: NotReplaceable) -> ScheduleError {
         let id = self.core.id.clone();
         match why {
             NotReplaceable::Ended | NotReplaceable::Ending => ScheduleError::JobEnding { id },
@@ -235,7 +235,7 @@ where
             self.release(now, |_, _| {});
             let end = match why {
                 NotReplaceable::Ended => ReplacedAs::Ended(self.args.take()),
-                why => ReplacedAs::Refused(self.job.refusal(why)),
+                why => ReplacedAs::Refused(self.job.not_replaceable(why)),
             };
             self.reply(end, None);
             return None;
@@ -279,15 +279,13 @@ where
                 }
                 Err(NotReplaceable::Ended) => end = ReplacedAs::Ended(args.take()),
                 Err(why) => {
-                    // The job ends, or has had its runs. The store has another row.
-                    state.life.mark_unknown(CommitOutcome::Refused {
-                        is_unknown: true,
-                        error: &StorageError::Closed,
-                    });
+                    // The job ends, or has had its runs. The store has the row of the
+                    // replacement: the row of the job is written over it.
+                    state.life.mark_unknown();
                     if state.life.row_changed() {
                         job.send_changed(after);
                     }
-                    end = ReplacedAs::Refused(job.refusal(why));
+                    end = ReplacedAs::Refused(job.not_replaceable(why));
                 }
             }
         });

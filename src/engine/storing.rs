@@ -36,7 +36,8 @@ where
     }
 
     fn settle(&self, pulled: u64, outcome: CommitOutcome<'_>, may_end: bool) -> Settled {
-        // Few jobs are armed here, and the events to publish have their times.
+        // Hidden events have their own times. Only arming needs the clock, and few jobs are
+        // armed here.
         let (mut state, now) = self.lock_with_time_from(ClockPrecision::Unread, |state| {
             ClockPrecision::exact_if(state.life.may_be_armed())
         });
@@ -65,8 +66,8 @@ where
         self.lock().life.take_known()
     }
 
-    fn mark_unknown(&self, outcome: CommitOutcome<'_>) {
-        self.lock().life.mark_unknown(outcome);
+    fn mark_unknown(&self) {
+        self.lock().life.mark_unknown();
     }
 
     fn inherit_row(&self, known: Known) {

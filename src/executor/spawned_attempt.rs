@@ -139,10 +139,10 @@ impl Drop for SpawnedAttempt {
     fn drop(&mut self) {
         match std::mem::replace(&mut self.state, State::Ended) {
             State::Ended => {}
-            State::Fired => self.job.refuse(),
+            State::Fired => self.job.executor_dropped(),
             State::Due(now) => {
                 if self.job.on_timer(now) == Fired::Start {
-                    self.job.refuse();
+                    self.job.executor_dropped();
                 }
             }
             State::Running(running) => {

@@ -11,7 +11,7 @@ use crate::job::definition::Definition;
 use crate::job::phase::{Effects, Event, Phase, transition};
 use crate::job::plan::Plan;
 use crate::job::position::{AfterRun, DueRun, Position, RunSummary};
-use crate::job::row::{Loaded, Row};
+use crate::job::row::{ReadRow, Row};
 use crate::job::stop::Control;
 use crate::job::sync_state::{CommitOutcome, CommitWaiter, Known, RowChange, SyncState};
 use crate::sync::primitives::Arc;
@@ -60,11 +60,11 @@ struct More {
     sync: Option<SyncState>,
     /// What users see while the store was not tried for the present state.
     unpublished: Option<Box<Unpublished>>,
-    catch_up: CatchUp,
+    turn: CatchUpTurn,
     /// The app stops, and this durable job is left to the next process.
     is_left: bool,
     /// How often in a row an executor dropped the attempt before its first poll.
-    refusals: u32,
+    executor_drops: u32,
 }
 
 /// The intent to start an attempt that is made at most once.
@@ -88,7 +88,7 @@ struct Unpublished {
 
 /// Jobs that were overdue when they were loaded start a limited number at a time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum CatchUp {
+pub(crate) enum CatchUpTurn {
     #[default]
     No,
     /// It waits for its turn.
@@ -234,7 +234,7 @@ impl Lifecycle {
     /// A job that the store has. If it was about to start an attempt that is made at most
     /// once, that attempt is lost: its run has failed, and this returns what follows.
     pub(crate) fn loaded(
-        loaded: Loaded,
+        loaded: ReadRow,
         now: Now,
         random: impl FnOnce() -> f64,
     ) -> (Self, Option<AttemptEnd>) {
@@ -509,14 +509,16 @@ impl Lifecycle {
         self.sync_mut().map_or(Known::Absent, SyncState::take_known)
     }
 
-    pub(crate) fn mark_unknown(&mut self, outcome: CommitOutcome<'_>) {
-        // A job in memory that has ended may be the base of the id, because a message about
-        // it was still on its way. Then the row of a refused successor is its to remove.
+    /// See [`SyncState::mark_unknown`].
+    pub(crate) fn mark_unknown(&mut self) {
+        // A job in memory that has ended can be the base of its id, because a message about
+        // it was still on its way. If the commit of its successor has failed, the store may
+        // have the row of the successor, and this job must remove it.
         if self.phase.is_ended() {
             self.more().sync.get_or_insert_default();
         }
         if let Some(sync) = self.sync_mut() {
-            sync.mark_unknown(outcome);
+            sync.mark_unknown();
         }
     }
 
@@ -600,18 +602,18 @@ impl Lifecycle {
 
     // Catching up after a start of the app.
 
-    pub(crate) fn set_catch_up(&mut self, to: CatchUp) {
-        self.more().catch_up = to;
+    pub(crate) fn set_turn(&mut self, to: CatchUpTurn) {
+        self.more().turn = to;
     }
 
-    pub(crate) fn catch_up(&self) -> CatchUp {
-        self.more.as_ref().map_or(CatchUp::No, |more| more.catch_up)
+    pub(crate) fn turn(&self) -> CatchUpTurn {
+        self.more.as_ref().map_or(CatchUpTurn::No, |more| more.turn)
     }
 
     /// Ends the turn of the job. Returns whether it had one.
     pub(crate) fn end_turn(&mut self) -> bool {
-        let catch_up = self.more.as_mut().map(|more| &mut more.catch_up);
-        catch_up.is_some_and(|turn| std::mem::take(turn) == CatchUp::HasTurn)
+        let turn = self.more.as_mut().map(|more| &mut more.turn);
+        turn.is_some_and(|turn| std::mem::take(turn) == CatchUpTurn::HasTurn)
     }
 
     // What happens to it.
@@ -712,7 +714,7 @@ impl Lifecycle {
         };
         if let Some(more) = &mut self.more {
             more.control = None;
-            more.refusals = 0;
+            more.executor_drops = 0;
             more.started_at = now.wall;
             begun.attempt = more.position.attempts.saturating_add(1);
             begun.nominal = more.position.nominal;
@@ -785,7 +787,8 @@ impl Lifecycle {
                 AfterRun::End(JobStatus::Cancelled)
             } else {
                 took_next = true;
-                // A time that is due next and that the replacement has too stays due.
+                // The old definition picks its next run first. If the replacement has the
+                // same times, that run stays due.
                 let pending = match self.next_run(status, now, random) {
                     AfterRun::Next { due, .. } => Some(due),
                     AfterRun::End(_) => None,
@@ -852,7 +855,7 @@ impl Lifecycle {
         self.more.as_mut()?.next.take()
     }
 
-    /// Whether `plan` is of another series, so that nothing of this one counts for it.
+    /// Whether `plan` is of another series, so that no run of this one counts for it.
     fn starts_over_with(&self, plan: &Plan) -> bool {
         let definitions = self.definition().zip(plan.definition());
         !definitions.is_some_and(|(old, new)| old.is_same_series(new))
@@ -1096,17 +1099,17 @@ impl Lifecycle {
     /// The executor dropped the attempt before its first poll. A durable job has made no
     /// attempt, and is due again after a while, in nanoseconds. `None` for a job in
     /// memory, whose attempt has failed.
-    pub(crate) fn refuse(&mut self, now: Now) -> Option<Effects> {
+    pub(crate) fn executor_dropped(&mut self, now: Now) -> Option<Effects> {
         const FIRST_DELAY: i64 = 1_000_000_000;
         const LONGEST_DELAY: i64 = 60 * FIRST_DELAY;
         if !self.is_durable() {
             return None;
         }
-        let effects = self.apply(Event::Refuse)?;
+        let effects = self.apply(Event::ExecutorDrop)?;
         let more = self.more();
         more.start_intent = None;
-        let delay = FIRST_DELAY << more.refusals.min(6);
-        more.refusals = more.refusals.saturating_add(1);
+        let delay = FIRST_DELAY << more.executor_drops.min(6);
+        more.executor_drops = more.executor_drops.saturating_add(1);
         let due = now.mono.saturating_add(delay.min(LONGEST_DELAY));
         self.set_timer(Some(Due::Mono(due)));
         Some(effects)
@@ -1156,9 +1159,9 @@ impl More {
             runs_ended: 0,
             sync,
             unpublished: None,
-            catch_up: CatchUp::No,
+            turn: CatchUpTurn::No,
             is_left: false,
-            refusals: 0,
+            executor_drops: 0,
         })
     }
 }

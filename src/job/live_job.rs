@@ -128,7 +128,7 @@ pub(crate) enum Fired {
     /// Hand it to the executor.
     Start,
     /// Nothing more.
-    Settled,
+    Nothing,
 }
 
 /// What the executor does with a job.
@@ -140,7 +140,7 @@ pub(crate) trait ExecutorJob: Send + Sync {
     /// job that the timer left to the executor.
     fn fire_and_begin(self: Arc<Self>, now: Now) -> Option<Attempt>;
     /// The executor dropped the job before its attempt began.
-    fn refuse(&self);
+    fn executor_dropped(&self);
     /// The attempt ended without a result.
     fn fail_attempt(&self, attempt: u32, how: AttemptFailure);
     /// The body of the attempt was dropped. No other attempt begins before that.
@@ -203,7 +203,7 @@ pub(crate) trait StoredJob: Send + Sync {
     fn take_known(&self) -> Known;
     /// Notes that a commit with the row failed, and that it is unknown what the store has.
     /// The writer tries again at once.
-    fn mark_unknown(&self, outcome: CommitOutcome<'_>);
+    fn mark_unknown(&self);
     /// Sets what is known of the row, from the predecessor of the same id.
     fn inherit_row(&self, known: Known);
     /// Drops this reference. If it may be the last one, the job is dropped on the executor,

@@ -2,7 +2,8 @@
 //!
 //! `ARCHITECTURE.md` has the same as a diagram. [`transition`] is the only place where
 //! a phase follows from another; `lifecycle.rs` applies it and decides which event it
-//! is.
+//! is. A new job begins as Waiting or Ready. A job that is loaded begins as Waiting, or as
+//! Running if its start intent says that an attempt was cut off.
 
 use crate::value::status::JobStatus;
 
@@ -41,7 +42,7 @@ pub(crate) enum Event {
     /// The executor would begin the attempt, but the job may not start now.
     GateShut,
     /// The executor of a living app dropped the attempt before its first poll.
-    Refuse,
+    ExecutorDrop,
     /// A replacement was submitted to the store.
     Propose,
     /// The replacement was accepted.
@@ -60,8 +61,8 @@ pub(crate) enum Event {
     NextRun,
     /// The run is over, and nothing follows.
     Finish(JobStatus),
-    /// The attempt of a durable job was dropped while the app stops: the next process
-    /// makes it again.
+    /// The attempt of a durable job was dropped while the app stops, or has ended after the
+    /// store was closed: the next process makes it again.
     Void,
 }
 
@@ -112,12 +113,12 @@ pub(crate) fn transition(phase: Phase, event: Event) -> Option<(Phase, Effects)>
         (Ready | Starting, Begin) => (Running, NONE),
         (Ready, GateShut) => (Waiting, NONE),
         (Starting, GateShut) => (Waiting, ROW),
-        (Ready | Starting, Refuse) => (Waiting, ROW_AND_ARM),
+        (Ready | Starting, ExecutorDrop) => (Waiting, ROW_AND_ARM),
 
         (Waiting | Ready | Running, Propose) => (phase, NONE),
         (Starting, Propose) => (Waiting, ROW),
         (Waiting | Ready | Starting, Accept) => (Waiting, ROW_AND_ARM),
-        (Running | Cancelling, Accept) => (phase, ROW),
+        (Running, Accept) => (phase, ROW),
 
         (Waiting | Ready | Starting, Cancel | Abort) => (Ended(JobStatus::Cancelled), END),
         (Running, Cancel) => (Cancelling, ROW),
@@ -177,7 +178,7 @@ mod tests {
         Event::RunOut(JobStatus::Failed),
         Event::Begin,
         Event::GateShut,
-        Event::Refuse,
+        Event::ExecutorDrop,
         Event::Propose,
         Event::Accept,
         Event::Cancel,
@@ -202,9 +203,9 @@ mod tests {
         RunOut         E+l    -      -      -      -      -
         Begin          -      A      A      -      -      -
         GateShut       -      W      W+     -      -      -
-        Refuse         -      W+t    W+t    -      -      -
+        ExecutorDrop   -      W+t    W+t    -      -      -
         Propose        W      R      W+     A      -      -
-        Accept         W+t    W+t    W+t    A+     C+     -
+        Accept         W+t    W+t    W+t    A+     -      -
         Cancel         E+l    E+l    E+l    C+     -      -
         Abort          E+l    E+l    E+l    E+lk   E+lk   -
         StopDurable    W      W      W+     -      -      -

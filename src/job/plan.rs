@@ -1,4 +1,4 @@
-//! [`Plan`]: what a scheduling makes of a job, or a replacement.
+//! [`Plan`]: what a scheduling or a replacement asks for.
 
 use crate::calendar::series::Series;
 use crate::calendar::timeline::Timeline;
@@ -7,7 +7,7 @@ use crate::job::position::Position;
 use crate::sync::primitives::Arc;
 use crate::value::time_units::{Due, Now, WallNanos};
 
-/// What a scheduling makes of a new job, or a replacement of a live one.
+/// What the scheduling of a new job or the replacement of a live one asks for.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     /// When the next attempt starts.
@@ -43,8 +43,8 @@ impl Plan {
         Self::with(definition, Position::once(exec_at), due, exec_at)
     }
 
-    /// Of a job that recurs: its first run is for `nominal`, and no time after `after`
-    /// comes before that.
+    /// Of a job that recurs: its first run is for `nominal`. The series has no time between
+    /// `after` and `nominal`.
     pub(crate) fn recurring(
         definition: Definition,
         (after, nominal): (i64, i64),
@@ -94,8 +94,9 @@ impl Plan {
 
 impl Plan {
     /// The plan for a job that has come as far as `old`: if it is the same series, its
-    /// runs count, a time that was run is not run again, and a time that is waited for
-    /// is not left out. `pending` is when the job is due, if it waits for a run.
+    /// runs count. If both are on the wall clock, a time that was run is not run again, and
+    /// a time that is waited for is not left out. `pending` is when the job is due, if it
+    /// waits for a run.
     ///
     /// Doing it twice with the same job changes nothing.
     pub(crate) fn rebase(

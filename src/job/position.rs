@@ -9,9 +9,11 @@ use crate::value::time_units::{Due, Now, WallNanos};
 /// How far a job has come: the runs that have ended, and of the open run the attempts
 /// that have ended.
 ///
-/// It does not change while an attempt runs: an attempt enters it when it ends. So what
-/// the store holds during an attempt is what it held before, and a crash makes that
-/// attempt again. The open run has the number `runs + 1`.
+/// It does not change while an attempt runs: an attempt enters it when it ends. So the
+/// store holds during an attempt what it held before, and after a crash the next process
+/// makes that attempt again. (Two things are stored during an attempt or just before it: the
+/// start intent of an `at_most_once` attempt, and a replacement.) The open run has the
+/// number `runs + 1`.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Position {
     /// The time that the open run stands for, on the timeline of the definition. Of a
@@ -25,7 +27,7 @@ pub(crate) struct Position {
     pub(crate) started_at: Option<WallNanos>,
     /// A recurring job always has it; a job that runs once has it if it has replaced a
     /// recurring job, and shows its last run. Boxed, because most jobs run once, and there
-    /// may be a million: 128 of 304 bytes of each that is stored.
+    /// may be a million: without the box, each of them takes 128 bytes more.
     pub(crate) series: Option<Box<SeriesPosition>>,
 }
 

@@ -43,6 +43,34 @@ pub struct JobRecord {
 }
 
 impl JobRecord {
+    /// The version of the format that this program writes and reads. It rises with each
+    /// change of the format. A store compares it with the version of a stored record
+    /// before it reads the rest, because a record of another version may have other
+    /// fields.
+    ///
+    /// ```
+    /// use jobber::storage::{JobRecord, Loaded};
+    ///
+    /// fn read(version: u32, id: &str, task: &str, json: &str) -> Loaded {
+    ///     if version != JobRecord::VERSION {
+    ///         return Loaded::OtherVersion { id: id.into(), task: task.into(), version };
+    ///     }
+    ///     # #[cfg(feature = "serde")]
+    ///     match serde_json::from_str(json) {
+    ///         Ok(record) => Loaded::Job(Box::new(record)),
+    ///         Err(error) => Loaded::Unreadable {
+    ///             id: id.into(),
+    ///             task: task.into(),
+    ///             reason: error.to_string(),
+    ///         },
+    ///     }
+    ///     # #[cfg(not(feature = "serde"))]
+    ///     # unreachable!("{json}")
+    /// }
+    /// assert!(matches!(read(99, "x", "mail", "{}"), Loaded::OtherVersion { version: 99, .. }));
+    /// ```
+    pub const VERSION: u32 = RECORD_VERSION;
+
     /// The version of the format of this record. A program reads the version that it
     /// writes; a job of another version is [unresolved](crate::Jobber::unresolved).
     pub fn version(&self) -> u32 {

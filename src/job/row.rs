@@ -123,7 +123,7 @@ fn trigger(trigger: &Trigger) -> TriggerRecord {
 
 /// A job that was read from the store.
 #[derive(Debug)]
-pub(crate) struct Loaded {
+pub(crate) struct ReadRow {
     pub(crate) definition: Arc<Definition>,
     pub(crate) position: Position,
     /// When the next attempt starts.
@@ -139,7 +139,7 @@ pub(crate) fn read(
     record: &JobRecord,
     app_zone: &Zone,
     now: Now,
-) -> Result<Loaded, UnresolvedReason> {
+) -> Result<ReadRow, UnresolvedReason> {
     if record.version != RECORD_VERSION {
         return Err(UnresolvedReason::OtherVersion {
             found: record.version,
@@ -220,7 +220,7 @@ pub(crate) fn read(
         zone,
         scheduled_at,
     });
-    Ok(Loaded {
+    Ok(ReadRow {
         definition,
         position,
         due: match timeline {

@@ -20,7 +20,8 @@ pub(crate) enum Known {
     Unknown,
 }
 
-/// The store and the job: how far the store has come in what the row of the job was.
+/// Compares three versions of the row of a job: the present one, the last one that the
+/// store was asked for, and the last one that the store has.
 ///
 /// `version >= tried >= stored`. Users see what was tried; an attempt that is made at
 /// most once starts when its intent is stored.
@@ -105,9 +106,9 @@ impl SyncState {
         std::mem::take(&mut self.known)
     }
 
-    /// See [`StoredJob::mark_unknown`](crate::job::live_job::StoredJob::mark_unknown).
-    pub(crate) fn mark_unknown(&mut self, outcome: CommitOutcome<'_>) {
-        self.known = self.known.after(outcome);
+    /// It is unknown what the store has: the whole row is written next.
+    pub(crate) fn mark_unknown(&mut self) {
+        self.known = Known::Unknown;
     }
 
     /// A predecessor of the same id leaves this to be known of the row.
@@ -198,7 +199,7 @@ impl SyncState {
         due.map(|(_, waiter)| waiter).collect()
     }
 
-    /// What was accepted is what was written: the store has the present version.
+    /// A replacement was accepted: that makes a new version, which the store has already.
     pub(crate) fn mark_stored(&mut self) {
         self.version += 1;
         self.tried = self.version;

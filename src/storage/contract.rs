@@ -194,7 +194,7 @@ impl fmt::Display for UnresolvedJob {
 #[non_exhaustive]
 pub struct Health {
     /// The error of the last commit, or `None` if it succeeded. The app repeats failed
-    /// changes at growing intervals, and also when it has a new change to save.
+    /// changes at growing intervals, and also when a durable job is scheduled or replaced.
     pub storage_error: Option<StorageError>,
     /// The number of changes that the store has refused and that are repeated until they
     /// succeed: ends of jobs, and next runs. If the process ends before that, the next

@@ -92,9 +92,9 @@ struct Pulled {
 
 /// How a commit failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Failure {
+enum CommitFailure {
     /// Nothing was written, whatever was in it: the file is locked, or read-only.
-    Clean,
+    NothingWritten,
     /// The disk is full.
     Full,
     /// One of the rows is at fault.
@@ -103,13 +103,13 @@ enum Failure {
     Unknown,
 }
 
-impl Failure {
+impl CommitFailure {
     fn of(error: &StorageError) -> Self {
         match error {
-            StorageError::Full { .. } => Failure::Full,
-            StorageError::TooLarge { .. } => Failure::TooLarge,
-            error if error.wrote_nothing() => Failure::Clean,
-            _ => Failure::Unknown,
+            StorageError::Full { .. } => CommitFailure::Full,
+            StorageError::TooLarge { .. } => CommitFailure::TooLarge,
+            error if error.wrote_nothing() => CommitFailure::NothingWritten,
+            _ => CommitFailure::Unknown,
         }
     }
 }
@@ -203,8 +203,7 @@ impl Slot {
                 Base::Job(base) if base.is(&job) => {}
                 // Its turn comes when the end of this predecessor was tried.
                 Base::Job(_) => return Some(Message::Changed(job)),
-                Base::Record { .. } => {}
-                Base::Gone(known) => {
+                Base::Record { known, .. } | Base::Gone(known) => {
                     job.inherit_row(*known);
                     self.base = Base::Job(job);
                 }
@@ -243,8 +242,8 @@ impl Slot {
             match proposal.pull() {
                 None => answered.push(proposal),
                 Some(pulled) => {
-                    // The base of a replacement is the job itself, which the proposal has
-                    // pulled again.
+                    // The base of a replacement is the job that it replaces. The proposal
+                    // has pulled that job once more, and this version is the newer one.
                     if let Base::Job(job) = &self.base
                         && job.is(&proposal.job())
                     {
@@ -345,9 +344,9 @@ impl Writer {
         self.file(messages);
         let is_failing = self.failure.is_some() && self.retry_at.is_some_and(|at| now < at);
         if is_failing && !has_proposals && !is_closing {
-            self.refuse_facts(&mut turn);
+            self.settle_untried(&mut turn);
             while self.file_later() {
-                self.refuse_facts(&mut turn);
+                self.settle_untried(&mut turn);
             }
         } else {
             let unstored = std::mem::take(&mut self.unstored);
@@ -406,9 +405,9 @@ impl Writer {
         }
     }
 
-    /// The store fails at present, and nobody asks for a new try: what has happened is
-    /// visible all the same.
-    fn refuse_facts(&mut self, turn: &mut Turn<'_>) {
+    /// The store fails at present, and nobody asks for a new try: there is no commit, and
+    /// what has happened becomes visible all the same.
+    fn settle_untried(&mut self, turn: &mut Turn<'_>) {
         let error = self.failure.clone().unwrap_or(StorageError::Closed);
         let unstored = self.unstored.len() + self.untried.len();
         turn.inbox.set_health(Some(&error), unstored);
@@ -458,24 +457,24 @@ impl Writer {
         for row in pulled.iter_mut().filter(|row| row.has_change) {
             row.change = changes.next();
         }
-        match Failure::of(&error) {
-            Failure::TooLarge if pulled.len() > 1 => {
+        match CommitFailure::of(&error) {
+            CommitFailure::TooLarge if pulled.len() > 1 => {
                 for row in pulled {
                     self.commit(vec![row], turn);
                 }
             }
-            Failure::Full if pulled.len() > 1 => self.commit_in_parts(pulled, &error, turn),
-            Failure::TooLarge | Failure::Full => {
+            CommitFailure::Full if pulled.len() > 1 => self.commit_in_parts(pulled, &error, turn),
+            CommitFailure::TooLarge | CommitFailure::Full => {
                 for row in pulled {
                     self.refuse_one(row, &error, turn);
                 }
             }
-            Failure::Clean => {
+            CommitFailure::NothingWritten => {
                 self.fail(pulled, &error, false, turn);
-                // The file was locked for as long as the store waits: it would be again.
+                // Another try in this turn would fail in the same way.
                 turn.ended_by = Some(error);
             }
-            Failure::Unknown => self.fail_unknown(pulled, &error, turn),
+            CommitFailure::Unknown => self.fail_unknown(pulled, &error, turn),
         }
     }
 
@@ -580,7 +579,7 @@ impl Writer {
         let unstored = self.unstored.len();
         turn.inbox.set_health(Some(error), unstored + pulled.len());
         for row in &mut pulled {
-            row.slot.base.mark_unknown(error);
+            row.slot.base.mark_unknown();
             turn.refuse_proposal(&mut row.slot, error);
             let (version, change, has_row) = row.slot.base.pull(&row.slot.id);
             (row.version, row.has_row) = (version, has_row);
@@ -596,7 +595,7 @@ impl Writer {
         match self.try_commit(&changes) {
             Ok(()) => self.succeed(pulled, changes, turn),
             Err(error) => {
-                let is_unknown = Failure::of(&error) == Failure::Unknown;
+                let is_unknown = CommitFailure::of(&error) == CommitFailure::Unknown;
                 self.fail(pulled, &error, is_unknown, turn);
             }
         }
@@ -609,7 +608,7 @@ impl Writer {
             self.fail(vec![row], error, false, turn);
             return;
         }
-        if Failure::of(error) == Failure::Full {
+        if CommitFailure::of(error) == CommitFailure::Full {
             self.failure = Some(error.clone());
         }
         let unstored = self.unstored.len() + usize::from(row.is_fact);
@@ -655,14 +654,10 @@ impl Writer {
 
 impl Base {
     /// A commit that had it failed in a way that leaves open what the store has.
-    fn mark_unknown(&mut self, error: &StorageError) {
-        let outcome = CommitOutcome::Refused {
-            is_unknown: true,
-            error,
-        };
+    fn mark_unknown(&mut self) {
         match self {
-            Base::Job(job) => job.mark_unknown(outcome),
-            Base::Record { known, .. } | Base::Gone(known) => *known = known.after(outcome),
+            Base::Job(job) => job.mark_unknown(),
+            Base::Record { known, .. } | Base::Gone(known) => *known = Known::Unknown,
         }
     }
 }

@@ -728,9 +728,9 @@ impl StoredJob for ModelJob {
         sync.map_or(Known::Absent, SyncState::take_known)
     }
 
-    fn mark_unknown(&self, outcome: CommitOutcome<'_>) {
+    fn mark_unknown(&self) {
         let mut state = lock(&self.state);
-        state.sync.get_or_insert_default().mark_unknown(outcome);
+        state.sync.get_or_insert_default().mark_unknown();
     }
 
     fn inherit_row(&self, known: Known) {
