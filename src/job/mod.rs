@@ -3,6 +3,8 @@
 pub(crate) mod codec;
 pub(crate) mod definition;
 pub(crate) mod lifecycle;
+#[cfg(test)]
+mod lifecycle_table;
 pub(crate) mod live_job;
 pub(crate) mod outcome;
 pub(crate) mod phase;

@@ -1,0 +1,475 @@
+//! The decisions of [`Lifecycle`] as tables: what a job is and how it stands, what happens,
+//! and what comes of it.
+//!
+//! The rows are written from the docs of `Schedule`, `Job` and `shutdown`.
+
+use crate::calendar::misfire::Misfire;
+use crate::calendar::recurrence::Recurrence;
+use crate::calendar::series::Series;
+use crate::calendar::timeline::Timeline;
+use crate::job::definition::{Definition, Limits, Recurring, Trigger};
+use crate::job::lifecycle::{AfterAttempt, BeginOutcome, Lifecycle, NotReplaceable, TimerOutcome};
+use crate::job::phase::{Effects, Phase};
+use crate::job::plan::Plan;
+use crate::job::sync_state::CommitOutcome;
+use crate::value::error::StorageError;
+use crate::value::status::JobStatus;
+use crate::value::time_units::{Due, Now};
+
+const START: Now = at(0);
+const INTERVAL: i64 = 60_000_000_000;
+
+const fn at(seconds: i64) -> Now {
+    let nanos = seconds * 1_000_000_000;
+    Now {
+        mono: nanos,
+        wall: 1_000_000_000_000_000_000 + nanos,
+    }
+}
+
+/// What a job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// It runs once, in memory.
+    Plain,
+    /// It runs once, and is durable.
+    Stored,
+    /// It recurs, in memory.
+    Recurs,
+    /// It recurs, and is durable.
+    StoredRecurs,
+}
+
+use Kind::*;
+
+const KINDS: [Kind; 4] = [Plain, Stored, Recurs, StoredRecurs];
+
+impl Kind {
+    fn is_durable(self) -> bool {
+        matches!(self, Stored | StoredRecurs)
+    }
+
+    /// Due a minute after `START`.
+    fn plan(self) -> Plan {
+        let due = INTERVAL;
+        if self == Plain {
+            return Plan::plain(Due::Mono(due), START);
+        }
+        let trigger = match self {
+            Plain | Stored => Trigger::Once(Timeline::Mono),
+            Recurs | StoredRecurs => Trigger::Recurring(Box::new(Recurring {
+                series: Series {
+                    recurrence: Recurrence::Every {
+                        anchor: due,
+                        interval: INTERVAL,
+                    },
+                    timeline: Timeline::Mono,
+                    misfire: Misfire::Once,
+                    jitter: 0,
+                },
+                limits: Limits {
+                    max_runs: Some(3),
+                    max_failures: 2,
+                },
+                start_date: None,
+            })),
+        };
+        let definition = Definition {
+            task: "task".into(),
+            args: self.is_durable().then(|| "null".into()),
+            trigger,
+            zone: None,
+            scheduled_at: START.wall,
+        };
+        match self {
+            Plain | Stored => Plan::once(definition, Due::Mono(due), START),
+            Recurs | StoredRecurs => Plan::recurring(definition, (0, due), START, || 0.0),
+        }
+    }
+
+    fn waiting(self) -> Lifecycle {
+        Lifecycle::new(self.plan(), false)
+    }
+
+    fn ready(self) -> Lifecycle {
+        let mut job = self.waiting();
+        let fired = job.on_timer(at(60), false, false, || 0.0);
+        assert_eq!(fired, TimerOutcome::Start { misfire: None });
+        job
+    }
+
+    fn running(self) -> Lifecycle {
+        let mut job = self.ready();
+        assert!(matches!(job.begin(at(60), false), BeginOutcome::Begin(_)));
+        job
+    }
+
+    /// An attempt with `at_most_once` whose intent to start is not stored yet.
+    fn starting(self) -> Lifecycle {
+        let mut job = self.waiting();
+        let fired = job.on_timer(at(60), true, false, || 0.0);
+        assert!(matches!(fired, TimerOutcome::Persist { .. }), "{fired:?}");
+        job
+    }
+
+    /// In each phase in which it can be.
+    fn in_each_phase(self) -> Vec<Lifecycle> {
+        let mut jobs = vec![self.waiting(), self.ready(), self.running()];
+        if self.is_durable() {
+            jobs.push(self.starting());
+        }
+        if matches!(self, Recurs | StoredRecurs) {
+            let mut job = self.running();
+            job.cancel().expect("it would run again");
+            jobs.push(job);
+        }
+        let mut job = self.waiting();
+        job.cancel().expect("it waits");
+        jobs.push(job);
+        jobs
+    }
+}
+
+/// As in the table of `phase.rs`: the phase, `+` a changed row, `t` an armed timer, `l` a
+/// job that leaves, `k` an attempt that is stopped by force.
+fn short(job: &Lifecycle, effects: Effects) -> String {
+    let mut text = letter(job).to_string();
+    for (is_set, flag) in [
+        (effects.changes_row, '+'),
+        (effects.arms, 't'),
+        (effects.leaves, 'l'),
+        (effects.force_stops, 'k'),
+    ] {
+        text.extend(is_set.then_some(flag));
+    }
+    text
+}
+
+fn letter(job: &Lifecycle) -> char {
+    match job.phase() {
+        Phase::Waiting => 'W',
+        Phase::Ready => 'R',
+        Phase::Starting => 'S',
+        Phase::Running => 'A',
+        Phase::Cancelling => 'C',
+        Phase::Ended(_) => 'E',
+    }
+}
+
+/// How an attempt stands when it ends.
+#[derive(Clone, Copy, Debug, Default)]
+struct Situation {
+    /// A replacement of this kind was accepted during the attempt.
+    next: Option<Kind>,
+    is_cancelled: bool,
+    is_stopping: bool,
+}
+
+const ALONE: Situation = Situation {
+    next: None,
+    is_cancelled: false,
+    is_stopping: false,
+};
+const CANCELLED: Situation = Situation {
+    is_cancelled: true,
+    ..ALONE
+};
+const STOPPING: Situation = Situation {
+    is_stopping: true,
+    ..ALONE
+};
+
+const fn next(kind: Kind) -> Situation {
+    Situation {
+        next: Some(kind),
+        ..ALONE
+    }
+}
+
+const fn stopping_with_next(kind: Kind) -> Situation {
+    Situation {
+        is_stopping: true,
+        ..next(kind)
+    }
+}
+
+/// How an attempt ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Value,
+    /// It fails, and its task allows no other attempt.
+    Fails,
+    /// It fails, and its task allows another attempt.
+    FailsFirst,
+}
+
+use End::*;
+
+#[test]
+fn what_follows_an_attempt_is_as_in_the_table() {
+    // "end": with this status. "retry": the same run. "run": the next run. "next": the
+    // replacement takes over.
+    #[rustfmt::skip]
+    let table = [
+        (Plain,        ALONE,     Value,      "E+l end Success"),
+        (Plain,        ALONE,     Fails,      "E+l end Failed"),
+        (Plain,        ALONE,     FailsFirst, "W+t retry"),
+        (Stored,       ALONE,     Value,      "E+l end Success"),
+        (Stored,       ALONE,     Fails,      "E+l end Failed"),
+        (Stored,       ALONE,     FailsFirst, "W+t retry"),
+        (Recurs,       ALONE,     Value,      "W+t run"),
+        (Recurs,       ALONE,     Fails,      "W+t run"),
+        (Recurs,       ALONE,     FailsFirst, "W+t retry"),
+        (StoredRecurs, ALONE,     Value,      "W+t run"),
+        (StoredRecurs, ALONE,     Fails,      "W+t run"),
+        (StoredRecurs, ALONE,     FailsFirst, "W+t retry"),
+
+        // Nothing follows a cancelled job.
+        (Recurs,       CANCELLED, Value,      "E+l end Cancelled"),
+        (Recurs,       CANCELLED, FailsFirst, "E+l end Cancelled"),
+        (StoredRecurs, CANCELLED, Value,      "E+l end Cancelled"),
+        (StoredRecurs, CANCELLED, FailsFirst, "E+l end Cancelled"),
+
+        // During a stop a job in memory ends, and a durable one is left to the next process.
+        (Plain,        STOPPING,  Value,      "E+l end Success"),
+        (Plain,        STOPPING,  FailsFirst, "E+l end Failed"),
+        (Stored,       STOPPING,  FailsFirst, "W+t retry"),
+        (Recurs,       STOPPING,  Value,      "E+l end Cancelled"),
+        (Recurs,       STOPPING,  FailsFirst, "E+l end Cancelled"),
+        (StoredRecurs, STOPPING,  Value,      "W+t run"),
+        (StoredRecurs, STOPPING,  FailsFirst, "W+t retry"),
+
+        // A replacement takes over, and the attempt that it replaces is not tried again.
+        (Plain,        next(Plain),        Value,      "W+t next"),
+        (Plain,        next(StoredRecurs), FailsFirst, "W+t next"),
+        (Stored,       next(Plain),        Fails,      "W+t next"),
+        (Recurs,       next(Recurs),       Value,      "W+t next"),
+        (StoredRecurs, next(StoredRecurs), Value,      "W+t next"),
+        (StoredRecurs, next(StoredRecurs), FailsFirst, "W+t next"),
+        (StoredRecurs, next(Plain),        Value,      "W+t next"),
+        (StoredRecurs, stopping_with_next(Plain),  Value, "E+l end Cancelled"),
+        (StoredRecurs, stopping_with_next(Stored), Value, "W+t next"),
+        (Recurs,       stopping_with_next(Stored), Value, "W+t next"),
+    ];
+    for (kind, situation, result, expected) in table {
+        let mut job = kind.running();
+        if let Some(next) = situation.next {
+            let accepted = job.accept(next.plan(), None, at(61));
+            assert!(accepted.is_next && !accepted.effects.arms);
+        }
+        if situation.is_cancelled {
+            job.cancel().expect("it would run again");
+        }
+        let failure = (result != Value).then_some(JobStatus::Failed);
+        let retry = (result == FailsFirst).then_some(1_000_000_000);
+        let end = job.end_attempt(failure, retry, situation.is_stopping, at(62), || 0.0);
+        let what = match end.next {
+            AfterAttempt::End(status) => format!("end {status:?}"),
+            AfterAttempt::Retry { attempts: 1, .. } => "retry".into(),
+            AfterAttempt::Retry { attempts, .. } => format!("{attempts} attempts"),
+            AfterAttempt::Run { misfire: None } if end.took_next => "next".into(),
+            AfterAttempt::Run { misfire: None } => "run".into(),
+            AfterAttempt::Run { .. } => "missed run".into(),
+        };
+        let found = format!("{} {what}", short(&job, end.effects));
+        assert_eq!(found, expected, "{kind:?}, {situation:?}, {result:?}");
+        assert!(!job.has_next(), "{kind:?}, {situation:?}, {result:?}");
+    }
+}
+
+#[test]
+fn a_recurring_job_ends_by_its_limits() {
+    // Three runs at the most, and two failures in a row.
+    for (results, expected) in [
+        (&[Value, Value, Value][..], Phase::Ended(JobStatus::Success)),
+        (&[Value, Fails, Value], Phase::Ended(JobStatus::Success)),
+        (&[Value, Value, Fails], Phase::Ended(JobStatus::Failed)),
+        (&[Fails, Fails], Phase::Ended(JobStatus::PermanentlyFailed)),
+        (&[Value, Value], Phase::Waiting),
+        (&[Fails, Value], Phase::Waiting),
+    ] {
+        let mut job = Recurs.waiting();
+        for (index, result) in results.iter().enumerate() {
+            let now = at(60 * (index as i64 + 1));
+            job.on_timer(now, false, false, || 0.0);
+            assert!(matches!(job.begin(now, false), BeginOutcome::Begin(_)));
+            job.body_gone();
+            let failure = (*result == Fails).then_some(JobStatus::Failed);
+            job.end_attempt(failure, None, false, now, || 0.0);
+        }
+        assert_eq!(job.phase(), expected, "{results:?}");
+    }
+}
+
+#[test]
+fn what_cancel_abort_and_a_stop_do_is_as_in_the_table() {
+    // For each phase `cancel`, `abort` and the stop of the app; `-`: no effect.
+    #[rustfmt::skip]
+    let table = [
+        (Plain,        'W', "E+l",  "E+l",  "E+l"),
+        (Plain,        'R', "E+l",  "E+l",  "E+l"),
+        (Plain,        'A', "-",    "E+lk", "-"),
+        (Plain,        'E', "-",    "-",    "-"),
+        (Stored,       'W', "E+l",  "E+l",  "W"),
+        (Stored,       'R', "E+l",  "E+l",  "W"),
+        (Stored,       'S', "E+l",  "E+l",  "W+"),
+        (Stored,       'A', "-",    "E+lk", "-"),
+        (Stored,       'E', "-",    "-",    "-"),
+        (Recurs,       'W', "E+l",  "E+l",  "E+l"),
+        (Recurs,       'R', "E+l",  "E+l",  "E+l"),
+        (Recurs,       'A', "C+",   "E+lk", "-"),
+        (Recurs,       'C', "-",    "E+lk", "-"),
+        (Recurs,       'E', "-",    "-",    "-"),
+        (StoredRecurs, 'W', "E+l",  "E+l",  "W"),
+        (StoredRecurs, 'R', "E+l",  "E+l",  "W"),
+        (StoredRecurs, 'S', "E+l",  "E+l",  "W+"),
+        (StoredRecurs, 'A', "C+",   "E+lk", "-"),
+        (StoredRecurs, 'C', "-",    "E+lk", "-"),
+        (StoredRecurs, 'E', "-",    "-",    "-"),
+    ];
+    let in_phase = |kind: Kind, phase| {
+        let jobs = kind.in_each_phase().into_iter();
+        jobs.into_iter().find(|job| letter(job) == phase)
+    };
+    let count: usize = KINDS.iter().map(|kind| kind.in_each_phase().len()).sum();
+    assert_eq!(table.len(), count, "every phase of every kind has a row");
+    for (kind, phase, by_cancel, by_abort, by_stop) in table {
+        let shown = |job: &Lifecycle, effects: Option<Effects>| {
+            effects.map_or("-".into(), |effects| short(job, effects))
+        };
+        let mut job = in_phase(kind, phase).expect("it can be in this phase");
+        let effects = job.cancel();
+        assert_eq!(shown(&job, effects), by_cancel, "cancel: {kind:?}, {phase}");
+        let mut job = in_phase(kind, phase).expect("it can be in this phase");
+        let effects = job.abort(at(61)).map(|(effects, _)| effects);
+        assert_eq!(shown(&job, effects), by_abort, "abort: {kind:?}, {phase}");
+        let mut job = in_phase(kind, phase).expect("it can be in this phase");
+        let effects = job.stop().map(|(effects, is_left)| {
+            assert_eq!(is_left, kind.is_durable());
+            effects
+        });
+        assert_eq!(shown(&job, effects), by_stop, "stop: {kind:?}, {phase}");
+    }
+}
+
+#[test]
+fn what_can_be_replaced_is_as_in_the_table() {
+    use NotReplaceable::*;
+    let used_up = RunsUsedUp { max: 3, runs: 3 };
+    // A replacement by a job in memory, by a durable one, and the first during a stop.
+    #[rustfmt::skip]
+    let table = [
+        ('W', Ok(()),       Ok(()),       Ok(())),
+        ('R', Ok(()),       Ok(()),       Ok(())),
+        ('S', Ok(()),       Ok(()),       Ok(())),
+        ('A', Ok(()),       Ok(()),       Err(Ending)),
+        ('C', Err(Ending),  Err(Ending),  Err(Ending)),
+        ('E', Err(Ended),   Err(Ended),   Err(Ended)),
+    ];
+    for kind in KINDS {
+        for job in kind.in_each_phase() {
+            let row = table.iter().find(|row| row.0 == letter(&job));
+            let (phase, in_memory, durable, stopping) = *row.expect("there is a row");
+            let what = format!("{kind:?} in {phase}");
+            assert_eq!(
+                job.check_replaceable(&Plain.plan(), false),
+                in_memory,
+                "{what}"
+            );
+            assert_eq!(
+                job.check_replaceable(&Stored.plan(), false),
+                durable,
+                "{what}"
+            );
+            // What follows the running attempt of a durable job is left to the next process.
+            let follows = phase == 'A' && kind.is_durable();
+            let stopping = if follows { Ok(()) } else { stopping };
+            assert_eq!(
+                job.check_replaceable(&Plain.plan(), true),
+                stopping,
+                "{what}"
+            );
+        }
+    }
+    // The third run of three is open.
+    let mut job = Recurs.running();
+    for minute in [2, 3] {
+        let now = at(60 * minute);
+        job.body_gone();
+        job.end_attempt(None, None, false, now, || 0.0);
+        job.on_timer(now, false, false, || 0.0);
+        assert!(matches!(job.begin(now, false), BeginOutcome::Begin(_)));
+    }
+    assert_eq!(job.check_replaceable(&Recurs.plan(), false), Err(used_up));
+    assert_eq!(job.check_replaceable(&Plain.plan(), false), Ok(()));
+}
+
+#[test]
+fn what_the_timer_finds_is_as_in_the_table() {
+    let seconds = |job: &mut Lifecycle, second, is_at_most_once| match job.on_timer(
+        at(second),
+        is_at_most_once,
+        false,
+        || 0.0,
+    ) {
+        TimerOutcome::Nothing => "nothing".to_string(),
+        TimerOutcome::Rearm(_) => "later".into(),
+        TimerOutcome::Start { misfire: None } => "starts".into(),
+        TimerOutcome::Start { misfire: Some(_) } => "starts for a missed time".into(),
+        TimerOutcome::Persist { .. } => "stores its intent".into(),
+        TimerOutcome::Later { .. } => "was missed".into(),
+        TimerOutcome::Over { .. } => "was the last".into(),
+        TimerOutcome::TimedOut { .. } => "timed out".into(),
+    };
+    // Due at second 60: the timer comes too early, in time, and five minutes late.
+    for (kind, is_at_most_once, early, in_time, late) in [
+        (Plain, false, "later", "starts", "starts"),
+        (Stored, false, "later", "starts", "starts"),
+        (Recurs, false, "later", "starts", "starts for a missed time"),
+        (
+            Stored,
+            true,
+            "later",
+            "stores its intent",
+            "stores its intent",
+        ),
+    ] {
+        for (second, expected) in [(59, early), (60, in_time), (360, late)] {
+            let mut job = kind.waiting();
+            let found = seconds(&mut job, second, is_at_most_once);
+            assert_eq!(found, expected, "{kind:?}, second {second}");
+        }
+    }
+    // With a shut gate the job becomes overdue, and the timer comes again when it opens.
+    let mut job = Stored.waiting();
+    job.propose();
+    assert_eq!(seconds(&mut job, 60, false), "nothing");
+    assert!(job.is_overdue() && job.take_overdue(false).is_none());
+    job.release();
+    assert_eq!(job.take_overdue(false), Some(Due::Mono(INTERVAL)));
+    assert_eq!(seconds(&mut job, 60, false), "starts");
+}
+
+#[test]
+fn an_attempt_made_at_most_once_starts_when_its_intent_is_stored_and_not_when_it_was_refused() {
+    let busy = StorageError::Closed;
+    for (outcome, starts) in [
+        (CommitOutcome::Stored { has_row: true }, true),
+        (
+            CommitOutcome::Refused {
+                is_unknown: true,
+                error: &busy,
+            },
+            false,
+        ),
+    ] {
+        let mut job = Stored.starting();
+        assert!(job.row_changed());
+        assert_eq!(job.begin(at(60), false), BeginOutcome::Nothing);
+        let pulled = job.pull();
+        job.tried(pulled, outcome);
+        assert_eq!(job.is_intent_stored(), starts, "{outcome:?}");
+        let begins = matches!(job.begin(at(60), false), BeginOutcome::Begin(_));
+        assert_eq!(begins, starts, "{outcome:?}");
+    }
+}
