@@ -245,7 +245,7 @@ fn the_diagram_of_the_phases_is_the_table_in_the_code() {
         }
     }
     let table = moves_in_the_code();
-    assert!(table.len() >= 40, "the table was not found");
+    assert!(table.len() > 30, "the table was not found");
     let only_in = |one: &BTreeSet<_>, other: &BTreeSet<_>| {
         let missing: Vec<_> = one.difference(other).cloned().collect();
         missing

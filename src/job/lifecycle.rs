@@ -5,12 +5,14 @@
 //! and returns what is to be done outside. The engine holds a `Lifecycle` under the lock
 //! of its job.
 
+use std::borrow::Cow;
+
 use crate::calendar::timeline::Timeline;
 use crate::calendar::zone::time_zone::Zone;
 use crate::job::definition::Definition;
 use crate::job::phase::{Effects, Event, Phase, transition};
 use crate::job::plan::Plan;
-use crate::job::position::{AfterRun, DueRun, Position, RunSummary};
+use crate::job::position::{AfterRun, DueRun, OpenRun, Position, RunSummary};
 use crate::job::row::{ReadRow, Row};
 use crate::job::stop::Control;
 use crate::job::sync_state::{CommitOutcome, CommitWaiter, Known, RowChange, SyncState};
@@ -44,6 +46,10 @@ struct More {
     /// `None` for a job that runs once, in memory, in the zone of the app.
     definition: Option<Arc<Definition>>,
     position: Position,
+    /// The run of the attempt that is about to start, or runs, if the timer has found
+    /// another one than the position has. It enters the position when the attempt ends, so
+    /// that the row does not change before that.
+    open: Option<Box<OpenRun>>,
     /// An accepted replacement, which follows the running attempt.
     next: Option<Box<Plan>>,
     /// When the running attempt started.
@@ -270,6 +276,13 @@ impl Lifecycle {
     fn apply(&mut self, event: Event) -> Option<Effects> {
         let (phase, effects) = transition(self.phase, event)?;
         self.phase = phase;
+        if matches!(phase, Phase::Waiting | Phase::Ended(_))
+            && let Some(more) = &mut self.more
+        {
+            // They are of an attempt, and there is none.
+            more.start_intent = None;
+            more.open = None;
+        }
         Some(effects)
     }
 
@@ -485,7 +498,9 @@ impl Lifecycle {
     /// needed.
     #[must_use]
     pub(crate) fn row_changed(&mut self) -> bool {
-        self.sync_mut().is_some_and(SyncState::row_changed)
+        let has_row = self.row().is_some();
+        self.sync_mut()
+            .is_some_and(|sync| sync.row_changed(has_row))
     }
 
     /// A caller waits until the store was tried for the present state. Also returns whether
@@ -649,14 +664,21 @@ impl Lifecycle {
             self.is_overdue = true;
             return TimerOutcome::Nothing;
         }
-        let mut found = DueRun::Start { misfire: None };
+        let mut found = DueRun::Start {
+            open: None,
+            misfire: None,
+        };
         if let Some(more) = &mut self.more
             && let Some(definition) = &more.definition
         {
             found = more.position.on_due(definition, due, now, random);
         }
         match found {
-            DueRun::Start { misfire } if is_at_most_once && self.is_durable() => {
+            DueRun::Start { open, misfire } if is_at_most_once && self.is_durable() => {
+                // An attempt with a stored intent counts as made, and its run as this one.
+                if let Some(open) = open {
+                    self.more().position.open(*open);
+                }
                 let effects = self.apply(Event::PersistStart).unwrap_or_default();
                 let since = self.sync().map_or(0, |sync| sync.version + 1);
                 self.more().start_intent = Some(StartIntent {
@@ -665,12 +687,16 @@ impl Lifecycle {
                 });
                 TimerOutcome::Persist { misfire, effects }
             }
-            DueRun::Start { misfire } => {
+            DueRun::Start { open, misfire } => {
                 self.apply(Event::Start);
+                if open.is_some() {
+                    self.more().open = open;
+                }
                 TimerOutcome::Start { misfire }
             }
-            DueRun::Later { due, misfire } => {
+            DueRun::Later { open, due, misfire } => {
                 self.hide();
+                self.more().position.open(*open);
                 let effects = self.apply(Event::Postpone).unwrap_or_default();
                 self.set_due(due, now);
                 TimerOutcome::Later { misfire, effects }
@@ -696,9 +722,6 @@ impl Lifecycle {
         if is_stopping || !self.is_gate_open() {
             let effects = self.apply(Event::GateShut).unwrap_or_default();
             self.is_overdue = true;
-            if let Some(more) = &mut self.more {
-                more.start_intent = None;
-            }
             return BeginOutcome::Shut(effects);
         }
         self.apply(Event::Begin);
@@ -719,7 +742,7 @@ impl Lifecycle {
             begun.attempt = more.position.attempts.saturating_add(1);
             begun.nominal = more.position.nominal;
             if let Some(definition) = &more.definition {
-                begun.nominal = more.position.nominal_wall(definition);
+                begun.nominal = more.open_position().nominal_wall(definition);
                 if definition.recurring().is_some() {
                     begun.run = more.position.runs().saturating_add(1);
                 }
@@ -756,6 +779,7 @@ impl Lifecycle {
         random: impl FnOnce() -> f64,
     ) -> AttemptEnd {
         self.hide();
+        self.enter_open_run();
         // It was the timeout of this attempt.
         self.set_timer(None);
         let goes_on = self.phase == Phase::Running && !self.has_next();
@@ -764,7 +788,6 @@ impl Lifecycle {
             && (self.is_durable() || !is_stopping)
         {
             let more = self.more();
-            more.start_intent = None;
             more.position.enter_attempt(more.started_at, status);
             let attempts = more.position.attempts;
             let due = Due::Mono(now.mono.saturating_add(delay));
@@ -823,10 +846,18 @@ impl Lifecycle {
         }
     }
 
+    /// The attempt ends: its run is the open one of the position.
+    fn enter_open_run(&mut self) {
+        if let Some(more) = &mut self.more
+            && let Some(open) = more.open.take()
+        {
+            more.position.open(*open);
+        }
+    }
+
     /// The open run ends with `status`.
     fn enter_run(&mut self, status: JobStatus, now: Now) -> Option<RunSummary> {
         let more = self.more.as_mut()?;
-        more.start_intent = None;
         let definition = more.definition.as_deref()?;
         let run = more
             .position
@@ -876,7 +907,6 @@ impl Lifecycle {
         }
         let exec_at = plan.exec_at;
         let more = self.more();
-        more.start_intent = None;
         match plan.details {
             Some(details) => {
                 let details = Arc::unwrap_or_clone(details);
@@ -938,9 +968,6 @@ impl Lifecycle {
         let was_starting = self.phase == Phase::Starting;
         let effects = self.apply(Event::Propose).unwrap_or_default();
         let more = self.more();
-        if was_starting {
-            more.start_intent = None;
-        }
         more.sync.get_or_insert_default().hold();
         self.is_overdue |= was_starting;
         effects
@@ -962,11 +989,15 @@ impl Lifecycle {
 
     /// Fits a plan to how far the job has come.
     fn fit(&self, plan: &mut Plan, now: Now) {
-        let Some((definition, position)) = self.definition().zip(self.position()) else {
+        let Some(more) = self.more.as_deref() else {
             return;
         };
+        let Some(definition) = more.definition.as_deref() else {
+            return;
+        };
+        let position = &more.position;
         if self.phase.is_running() {
-            let position = position.interrupted(definition);
+            let position = more.open_position().interrupted(definition);
             plan.rebase(definition, &position, None, now);
         } else if position.attempts > 0 {
             // The retry that it waits for will not come.
@@ -1059,7 +1090,10 @@ impl Lifecycle {
         }
         self.hide();
         let run = match self.phase.is_running() {
-            true => self.enter_run(JobStatus::Cancelled, now),
+            true => {
+                self.enter_open_run();
+                self.enter_run(JobStatus::Cancelled, now)
+            }
             false => None,
         };
         self.take_next();
@@ -1078,9 +1112,6 @@ impl Lifecycle {
             self.hide();
         }
         let effects = self.apply(Event::Stop { is_durable })?;
-        if is_durable {
-            self.more().start_intent = None;
-        }
         Some((effects, is_durable))
     }
 
@@ -1107,7 +1138,6 @@ impl Lifecycle {
         }
         let effects = self.apply(Event::ExecutorDrop)?;
         let more = self.more();
-        more.start_intent = None;
         let delay = FIRST_DELAY << more.executor_drops.min(6);
         more.executor_drops = more.executor_drops.saturating_add(1);
         let due = now.mono.saturating_add(delay.min(LONGEST_DELAY));
@@ -1135,15 +1165,23 @@ impl Lifecycle {
         self.apply(Event::StepBack)
     }
 
-    /// Voids the attempt of a durable job that was dropped, or has ended, when nothing can
-    /// be stored any more: the next process makes it again.
+    /// Voids an attempt that was dropped, or has ended, when nothing can be stored any more:
+    /// the next process makes it again, or what follows it. Not if it has no row.
     pub(crate) fn void_attempt(&mut self) -> bool {
-        let concerns_next_process = self.is_durable() || self.row().is_some();
-        concerns_next_process && self.apply(Event::Void).is_some()
+        self.row().is_some() && self.apply(Event::Void).is_some()
     }
 }
 
 impl More {
+    /// The position with the run of the attempt.
+    fn open_position(&self) -> Cow<'_, Position> {
+        let mut position = Cow::Borrowed(&self.position);
+        if let Some(open) = &self.open {
+            position.to_mut().open(OpenRun::clone(open));
+        }
+        position
+    }
+
     fn new(
         definition: Option<Arc<Definition>>,
         position: Position,
@@ -1152,6 +1190,7 @@ impl More {
         Box::new(Self {
             definition,
             position,
+            open: None,
             next: None,
             started_at: 0,
             start_intent: None,

@@ -66,13 +66,31 @@ pub(crate) enum AfterRun {
     },
 }
 
+/// A run that the timer has found due: the time that it stands for, and the times that are
+/// over with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OpenRun {
+    pub(crate) nominal: i64,
+    /// See [`SeriesPosition::offset`].
+    pub(crate) offset: i64,
+    pub(crate) coverage: Coverage,
+}
+
 /// What the timer finds when a run is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum DueRun {
-    /// The run starts. `misfire` is its nominal time if times were missed.
-    Start { misfire: Option<WallNanos> },
-    /// The run was missed, and the next one is due later.
-    Later { due: Due, misfire: WallNanos },
+    /// The run starts. `open` is the run if it is not as the position has it, and `misfire`
+    /// is its nominal time if times were missed.
+    Start {
+        open: Option<Box<OpenRun>>,
+        misfire: Option<WallNanos>,
+    },
+    /// The run was missed, and the next one, `open`, is due later.
+    Later {
+        open: Box<OpenRun>,
+        due: Due,
+        misfire: WallNanos,
+    },
     /// The run was missed and was the last. The status is that of the last run.
     NoneLeft(JobStatus),
 }
@@ -223,16 +241,28 @@ impl Position {
         }
     }
 
+    /// The run that the timer has found is the open one.
+    pub(crate) fn open(&mut self, run: OpenRun) {
+        self.nominal = run.nominal;
+        if let Some(series) = &mut self.series {
+            series.offset = run.offset;
+            series.coverage = run.coverage;
+        }
+    }
+
     /// The run that was due at `due` has come due by `now`.
     pub(crate) fn on_due(
-        &mut self,
+        &self,
         definition: &Definition,
         due: Due,
         now: Now,
         random: impl FnOnce() -> f64,
     ) -> DueRun {
-        let start = DueRun::Start { misfire: None };
-        let Some((recurring, own)) = definition.recurring().zip(self.series.as_mut()) else {
+        let start = DueRun::Start {
+            open: None,
+            misfire: None,
+        };
+        let Some((recurring, own)) = definition.recurring().zip(self.series.as_ref()) else {
             return start;
         };
         let series = &recurring.series;
@@ -246,20 +276,32 @@ impl Position {
             Timeline::Mono => due.as_mono(now),
             Timeline::Wall => due.as_wall(now),
         };
-        let Some(run) = series.on_due(&mut own.coverage, self.nominal, due, at) else {
+        let mut coverage = own.coverage.clone();
+        let Some(run) = series.on_due(&mut coverage, self.nominal, due, at) else {
             let last = own.last_run.map(|run| run.status);
             return DueRun::NoneLeft(last.unwrap_or(JobStatus::Cancelled));
         };
-        self.set_nominal(run.nominal, now);
-        let nominal = self.nominal_wall(definition);
+        let offset = match run.nominal == self.nominal {
+            true => own.offset,
+            false => now.offset(),
+        };
+        let nominal = series.timeline.to_wall(run.nominal, offset);
+        let is_changed = run.nominal != self.nominal || coverage != own.coverage;
+        let open = OpenRun {
+            nominal: run.nominal,
+            offset,
+            coverage,
+        };
         if run.due > at {
             let due = series.with_jitter(run.due, random);
             return DueRun::Later {
+                open: Box::new(open),
                 due: series.timeline.due(due),
                 misfire: nominal,
             };
         }
         DueRun::Start {
+            open: is_changed.then(|| Box::new(open)),
             misfire: run.is_misfire.then_some(nominal),
         }
     }

@@ -121,7 +121,12 @@ impl SyncState {
     /// The row has changed, or may have. Returns whether a message to the writer is
     /// needed.
     #[must_use]
-    pub(crate) fn row_changed(&mut self) -> bool {
+    pub(crate) fn row_changed(&mut self, has_row: bool) -> bool {
+        if !has_row && self.is_clean(false) && self.held == 0 {
+            // The store has no row, and is to have none.
+            self.mark_stored();
+            return false;
+        }
         self.version += 1;
         self.queue()
     }
@@ -199,7 +204,7 @@ impl SyncState {
         due.map(|(_, waiter)| waiter).collect()
     }
 
-    /// A replacement was accepted: that makes a new version, which the store has already.
+    /// Makes a new version, which the store has already.
     pub(crate) fn mark_stored(&mut self) {
         self.version += 1;
         self.tried = self.version;
@@ -252,10 +257,13 @@ mod tests {
     #[test]
     fn a_change_during_a_commit_needs_another_message_and_another_commit() {
         let mut sync = SyncState::of_stored_row();
-        assert!(sync.row_changed(), "the first change");
-        assert!(!sync.row_changed(), "a message is on its way");
+        assert!(sync.row_changed(true), "the first change");
+        assert!(!sync.row_changed(true), "a message is on its way");
         let pulled = sync.pull();
-        assert!(sync.row_changed(), "the writer has taken the row before it");
+        assert!(
+            sync.row_changed(true),
+            "the writer has taken the row before it"
+        );
         sync.tried(pulled, CommitOutcome::Stored { has_row: true });
         assert!(!sync.is_tried() && !sync.is_clean(true));
         let pulled = sync.pull();
@@ -267,9 +275,9 @@ mod tests {
     fn a_waiter_is_answered_by_the_commit_that_has_its_version() {
         let mut sync = SyncState::of_stored_row();
         assert!(sync.wait(true).is_none(), "nothing is to be stored");
-        let _ = sync.row_changed();
+        let _ = sync.row_changed(true);
         let early = sync.pull();
-        let _ = sync.row_changed();
+        let _ = sync.row_changed(true);
         assert!(sync.wait(true).is_some());
         let answered = sync.tried(early, CommitOutcome::Stored { has_row: true });
         assert!(answered.is_empty());

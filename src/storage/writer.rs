@@ -61,7 +61,8 @@ struct Slot {
     proposal: Option<Box<dyn Proposal>>,
     /// Callers who wait until the row is gone.
     waiters: Vec<CommitWaiter>,
-    /// The store has refused this row alone: it is committed apart from others.
+    /// The row alone was too large: it is committed apart from others, and only when a
+    /// retry is due.
     is_apart: bool,
 }
 
@@ -342,15 +343,17 @@ impl Writer {
         let messages = inbox.take();
         let has_proposals = messages.iter().any(|m| matches!(m, Message::Propose(_)));
         self.file(messages);
-        let is_failing = self.failure.is_some() && self.retry_at.is_some_and(|at| now < at);
-        if is_failing && !has_proposals && !is_closing {
+        let is_retry = is_closing || self.retry_at.is_none_or(|at| at <= now);
+        if self.failure.is_some() && !is_retry && !has_proposals {
             self.settle_untried(&mut turn);
             while self.file_later() {
                 self.settle_untried(&mut turn);
             }
         } else {
-            let unstored = std::mem::take(&mut self.unstored);
-            self.untried.extend(unstored.into_values());
+            let unstored = self
+                .unstored
+                .extract_if(.., |_, slot| is_retry || !slot.is_apart);
+            self.untried.extend(unstored.map(|(_, slot)| slot));
             self.try_all(&mut turn);
             while self.file_later() {
                 self.try_all(&mut turn);
@@ -358,7 +361,7 @@ impl Writer {
             if self.unstored.is_empty() {
                 self.failures = 0;
                 self.retry_at = None;
-            } else {
+            } else if is_retry {
                 self.failures = self.failures.saturating_add(1);
                 self.retry_at = Some(now + self.backoff.delay(self.failures, 0.0));
             }
@@ -603,19 +606,27 @@ impl Writer {
 
     /// The store does not take this one row, and others may well be taken.
     fn refuse_one(&mut self, mut row: Pulled, error: &StorageError, turn: &mut Turn<'_>) {
-        if !row.is_proposal() {
-            row.slot.is_apart = true;
-            self.fail(vec![row], error, false, turn);
-            return;
-        }
-        if CommitFailure::of(error) == CommitFailure::Full {
+        let is_full = CommitFailure::of(error) == CommitFailure::Full;
+        if is_full {
             self.failure = Some(error.clone());
         }
         let unstored = self.unstored.len() + usize::from(row.is_fact);
-        turn.inbox.set_health(self.failure.as_ref(), unstored);
-        turn.refuse_proposal(&mut row.slot, error);
-        // That the proposal is refused says nothing of the base, which is tried on its own.
-        self.untried.push_back(row.slot);
+        if row.is_proposal() {
+            turn.inbox.set_health(self.failure.as_ref(), unstored);
+            turn.refuse_proposal(&mut row.slot, error);
+            // That the proposal is refused says nothing of the base, which is tried on its
+            // own.
+            self.untried.push_back(row.slot);
+        } else {
+            // A row that is too large does not make the store a failing one.
+            turn.inbox.set_health(Some(error), unstored);
+            row.slot.is_apart = !is_full;
+            let outcome = CommitOutcome::Refused {
+                is_unknown: false,
+                error,
+            };
+            self.settle_base(row.slot, row.version, outcome, turn);
+        }
     }
 
     /// Settles with a base what came of a commit.

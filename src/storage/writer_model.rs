@@ -591,7 +591,9 @@ impl ModelJob {
             of_world.enter(state.row());
             state.place = of_world.present;
             drop(of_world);
-            state.sync.as_mut().is_some_and(SyncState::row_changed)
+            let has_row = state.row().is_some();
+            let sync = state.sync.as_mut();
+            sync.is_some_and(|sync| sync.row_changed(has_row))
         };
         if needs_message {
             self.send_changed();
@@ -869,12 +871,13 @@ impl Proposal for Replacement {
             }
             job.place = state.present;
         }
+        let has_row = job.row().is_some();
         let needs_message = match &mut job.sync {
             Some(sync) if is_current => {
                 sync.mark_stored();
                 false
             }
-            Some(sync) => sync.row_changed(),
+            Some(sync) => sync.row_changed(has_row),
             None => false,
         };
         if job.is_tried() {

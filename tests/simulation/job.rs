@@ -357,11 +357,6 @@ impl Job {
                         self.plan.shown = shown;
                     }
                     self.misfires.push(self.plan.shown);
-                    if self.stored.len() > 1 {
-                        // A row that the store has not taken yet is written as it is now.
-                        // The next process makes the same run of both.
-                        self.save_as(false, now);
-                    }
                 }
                 Tick::Later(nominal) => {
                     self.set_next(nominal, false, now);

@@ -228,6 +228,80 @@ fn jobs_committed_with_a_job_that_is_too_large_are_committed_without_it() -> Res
     Ok(())
 }
 
+/// Regression: while the row of one job was too large, the cancels of all others returned
+/// its error.
+#[test]
+fn a_row_that_is_too_large_does_not_keep_others_from_the_store() -> Result {
+    let contents = MemoryStorage::new();
+    let is_large = Arc::new(Mutex::new(true));
+    let large = is_large.clone();
+    let commits = Log::new();
+    let log = commits.clone();
+    let storage = FaultyStorage::new(contents.clone(), move |operation| {
+        let Operation::Commit(changes) = operation else {
+            return Fault::None;
+        };
+        log.add(changes.len());
+        let is_large =
+            |change: &Change| matches!(change, Change::Advance { id, .. } if *id == "large");
+        if *large.lock().unwrap() && changes.iter().any(is_large) {
+            let detail = "large".into();
+            Fault::FailWith(StorageError::TooLarge { detail })
+        } else {
+            Fault::None
+        }
+    });
+    let mut sim = Simulation::with(0, ManualClock::new(), |app| app.storage(storage))?;
+    let task = logging_argument(&sim, &Log::new());
+    let large = task.schedule(1).id("large").every(HOUR).block_on()?;
+    let mut others = Vec::new();
+    for n in 0..10 {
+        others.push(task.schedule(n).delay(HOUR * 2).block_on()?);
+    }
+    sim.advance(HOUR);
+    assert!(large.last_run().is_some());
+    assert_eq!(sim.app().health().unstored, 1);
+    commits.take();
+    for other in others {
+        assert!(other.cancel().block_on()?);
+    }
+    assert_eq!(
+        commits.take(),
+        [1; 10],
+        "the row that is too large is not tried each time"
+    );
+    assert_eq!(contents.records().len(), 1);
+    let health = sim.app().health();
+    assert!(
+        health.storage_error.is_none() && health.unstored == 1,
+        "{health:?}"
+    );
+    *is_large.lock().unwrap() = false;
+    sim.advance(SECOND * 10);
+    assert!(sim.app().health().is_healthy());
+    Ok(())
+}
+
+/// Regression: each of them was committed alone from then on.
+#[test]
+fn rows_that_a_full_store_has_refused_are_stored_together_when_there_is_room() -> Result {
+    let machine = Machine::new();
+    let mut sim = machine.boot();
+    let task = logging_argument(&sim, &Log::new());
+    for n in 0..100 {
+        let _ = task.schedule(n).every(HOUR).block_on()?;
+    }
+    machine.set_fault(full());
+    sim.advance(HOUR);
+    assert_eq!(sim.app().health().unstored, 100);
+    machine.set_fault(Fault::None);
+    machine.commits.take();
+    sim.advance(SECOND * 10);
+    assert!(sim.app().health().is_healthy());
+    assert_eq!(machine.commits.take(), [100]);
+    Ok(())
+}
+
 #[test]
 fn a_new_job_takes_the_row_of_a_job_of_its_id_whose_cancel_is_not_stored_yet() -> Result {
     let jobs = [("y", 2), ("b", 9)];

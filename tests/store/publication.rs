@@ -5,6 +5,7 @@ use crate::held_app::{HeldApp, full};
 use crate::support::{
     HOUR, Log, MINUTE, Machine, Result, SECOND, START, WATCHDOG, begin, event_kind, poll,
 };
+use crate::tasks::at;
 use futures_lite::future::block_on;
 use jobber::testing::Fault;
 use jobber::{Event, Events, JobContext, JobError, JobStatus, Misfire};
@@ -142,6 +143,45 @@ fn a_replacement_that_was_accepted_during_a_run_survives_the_stop() -> Result {
     sim.advance(MINUTE * 2);
     // The run that was cut off counts, and is not made again.
     assert_eq!(log.take(), [(1, 1), (2, 2), (3, 2)]);
+    Ok(())
+}
+
+/// Regression: what the timer had found for a late run was in the row, if the row happened
+/// to be written during that run.
+#[test]
+fn the_row_during_a_run_is_the_row_before_it_whenever_it_is_written() -> Result {
+    for is_written_late in [false, true] {
+        let machine = Machine::new();
+        let mut sim = machine.boot();
+        let task = sim.app().task("t", |cx: JobContext, _: u32| async move {
+            if cx.run_number() == 2 {
+                std::future::pending::<()>().await;
+            }
+        });
+        let task = task.durable().register()?;
+        let schedule = task.schedule(1).id("x").misfire(Misfire::All(2));
+        let job = schedule.every(MINUTE).block_on()?;
+        if is_written_late {
+            machine.set_fault(Fault::Fail);
+        }
+        sim.advance(MINUTE);
+        // The second run is three minutes late.
+        machine.clock.advance(MINUTE * 4);
+        sim.run_until_stalled();
+        assert_eq!(job.status(), JobStatus::Running);
+        machine.set_fault(Fault::None);
+        let _ = task.schedule(2).id("y").delay(HOUR).block_on()?;
+        assert!(sim.app().health().is_healthy());
+        let progress = machine.record("x").unwrap().progress;
+        assert_eq!(progress.nominal, at(120), "{is_written_late}");
+        let recurring = progress.recurring.unwrap();
+        assert_eq!(
+            (recurring.runs, recurring.catch_ups),
+            (1, 0),
+            "{is_written_late}"
+        );
+        assert!(!recurring.is_catch_up, "{is_written_late}");
+    }
     Ok(())
 }
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 use crate::support::{HOUR, Log, MINUTE, Machine, Result, SECOND, START, poll, wait_until};
 use crate::tasks::{at, hanging, logging, logging_argument};
 use jobber::testing::Fault;
-use jobber::{Backoff, JobContext, JobError, JobStatus, ScheduleError, storage::StorageError};
+use jobber::{
+    Backoff, Job, JobContext, JobError, JobStatus, Schedule, ScheduleError, storage::StorageError,
+};
 
 #[test]
 fn shutdown_leaves_waiting_jobs_to_the_next_process() -> Result {
@@ -162,6 +164,35 @@ fn an_attempt_that_outlasts_the_grace_is_made_again_by_the_next_process() -> Res
     logging(&sim, "t", &log);
     sim.run_until_stalled();
     assert_eq!(log.take(), [(1, 1, START), (1, 1, START)]);
+    Ok(())
+}
+
+/// Regression: it stayed RUNNING for ever, and no process had it.
+#[test]
+fn a_job_that_the_store_has_no_row_of_ends_although_its_attempt_outlasts_the_grace() -> Result {
+    let is_replaced = |_: &Job<u32>, again: Schedule<u32, u32>| -> Result {
+        let _ = again.in_memory().delay(MINUTE).block_on()?;
+        Ok(())
+    };
+    let is_cancelled = |job: &Job<u32>, _: Schedule<u32, u32>| -> Result {
+        assert!(job.cancel().block_on()?);
+        Ok(())
+    };
+    type Way<'a> = &'a dyn Fn(&Job<u32>, Schedule<u32, u32>) -> Result;
+    for way in [&is_replaced as Way<'_>, &is_cancelled] {
+        let machine = Machine::new();
+        let mut sim = machine.boot();
+        let task = hanging(&sim, &Log::new());
+        let job = task.schedule(1).id("x").every(MINUTE).block_on()?;
+        sim.advance(MINUTE);
+        way(&job, task.schedule(2).id("x").replace())?;
+        assert!(machine.record("x").is_none());
+        assert_eq!(sim.shutdown(SECOND), [("x".into(), JobStatus::Running)]);
+        // The executor drops the attempt.
+        drop(sim);
+        assert_eq!(job.status(), JobStatus::Cancelled);
+        assert_eq!(job.wait_blocking(), JobStatus::Cancelled);
+    }
     Ok(())
 }
 
