@@ -337,7 +337,7 @@ where
         if by == EndedBy::Body {
             state.life.body_gone();
         }
-        if self.is_void(&state, by) && state.life.void_attempt() {
+        if self.is_void(&mut state, by) {
             if state.life.leave_to_next_process() {
                 after.removed = self.hub().leave_to_next_process(self.core.slot);
             }
@@ -361,14 +361,16 @@ where
         self.unlock(state, after, drop_on);
     }
 
-    /// Whether an attempt counts as not made, because the next process makes it: its
-    /// durable job was dropped while the app stops, or the store is closed.
-    fn is_void(&self, state: &State<A, R>, by: EndedBy) -> bool {
+    /// Whether an attempt counts as not made, because the next process makes it: it was
+    /// dropped while the app stops, or the store is closed.
+    fn is_void(&self, state: &mut State<A, R>, by: EndedBy) -> bool {
         let hub = self.hub();
         let Some(store) = hub.store.as_ref().filter(|_| state.life.concerns_store()) else {
             return false;
         };
-        !store.is_open() || (by == EndedBy::ExecutorDrop && hub.is_stopping())
+        let is_closed = !store.is_open();
+        let is_dropped = by == EndedBy::ExecutorDrop && hub.is_stopping();
+        (is_closed || is_dropped) && state.life.void_attempt(is_closed)
     }
 
     /// After how long a failed attempt is tried again, in nanoseconds.

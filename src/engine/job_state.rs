@@ -218,7 +218,7 @@ impl<A> Args<A> {
 /// What is left to do when the lock of the job is gone.
 #[must_use]
 pub(crate) struct AfterLock<A, R> {
-    is_waited_for: bool,
+    pub(crate) is_waited_for: bool,
     pub(crate) wake: Wake,
     wakes_writer: bool,
     /// The writer takes no message about the job any more.

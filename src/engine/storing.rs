@@ -47,6 +47,10 @@ where
         if state.life.is_tried() && state.life.is_hidden() && (may_end || !is_ended) {
             self.publish(&mut state, &mut after);
         }
+        if is_ended && !may_end {
+            // The app has stopped, and the job is not in its table any more.
+            after.is_waited_for |= self.core.status.is_waited_for();
+        }
         self.arm_if_overdue(&mut state, now, &mut after);
         let settled = Settled {
             waiters,

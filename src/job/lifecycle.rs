@@ -1165,10 +1165,14 @@ impl Lifecycle {
         self.apply(Event::StepBack)
     }
 
-    /// Voids an attempt that was dropped, or has ended, when nothing can be stored any more:
-    /// the next process makes it again, or what follows it. Not if it has no row.
-    pub(crate) fn void_attempt(&mut self) -> bool {
-        self.row().is_some() && self.apply(Event::Void).is_some()
+    /// Voids an attempt of which no end is to be stored any more, if the next process finds
+    /// a row of the job, and makes the attempt again, or what follows it. Returns whether it
+    /// does.
+    pub(crate) fn void_attempt(&mut self, is_store_closed: bool) -> bool {
+        let has_row = self.row().is_some();
+        // The row that is to be removed is still there.
+        let keeps_row = is_store_closed && self.known() != Known::Absent;
+        (has_row || keeps_row) && self.apply(Event::Void).is_some()
     }
 }
 

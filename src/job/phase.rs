@@ -129,7 +129,7 @@ pub(crate) fn transition(phase: Phase, event: Event) -> Option<(Phase, Effects)>
         (Waiting | Ready | Starting, Stop { is_durable: false }) => {
             (Ended(JobStatus::Cancelled), END)
         }
-        (Running, Void) => (phase, NONE),
+        (Running | Cancelling, Void) => (phase, NONE),
 
         (Running, Retry | NextRun) => (Waiting, ROW_AND_ARM),
         (Running | Cancelling, Finish(status)) => (Ended(status), END),
@@ -214,7 +214,7 @@ mod tests {
         Retry          -      -      -      W+t    -      -
         NextRun        -      -      -      W+t    -      -
         Finish         -      -      -      E+l    E+l    -
-        Void           -      -      -      A      -      -
+        Void           -      -      -      A      C      -
     ";
 
     fn short(transition: Option<(Phase, Effects)>) -> String {

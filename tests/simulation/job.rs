@@ -7,7 +7,7 @@ use jobber::JobStatus;
 
 use super::history::{Attempt, Now, nanos};
 use super::model::Model;
-use super::plan::{Draw, Due, Plan, Tick, Times};
+use super::plan::{Draw, Due, Plan, Recurring, Tick, Times};
 use super::program::Start;
 use super::script::{Outcome, TASKS};
 
@@ -32,6 +32,9 @@ pub struct Job {
     pub last_run: Option<Run>,
     /// The run of a recurring job that goes on or waits for a retry.
     present: Option<Run>,
+    /// The times of a recurring job, and the one that it showed, before its open run came
+    /// due: a run that starts late may change them.
+    before_due: Option<(Recurring, i64)>,
     /// How the attempt failed whose retry the job waits for.
     failed_as: Option<JobStatus>,
     /// The start of the next attempt, as it is stored.
@@ -167,6 +170,7 @@ impl Job {
             last: None,
             last_run: None,
             present: None,
+            before_due: None,
             failed_as: None,
             marked_at: 0,
             since: 0,
@@ -296,6 +300,11 @@ impl Job {
                 before.runs = before.runs.saturating_sub(1);
                 recurring.is_catch_up = self.is_catch_up;
                 recurring.last_run = recurring.run_before;
+                // "The row during a run is the row before it." With `at_most_once` that is
+                // the one with the start.
+                if let Some(found) = self.before_due.clone().filter(|_| !self.is_at_most_once()) {
+                    (*recurring, before.plan.shown) = found;
+                }
             }
         }
         let is_running = matches!(self.stage, Stage::Running { .. });
@@ -344,6 +353,7 @@ impl Job {
         if let Some(recurring) = &mut self.plan.recurring
             && self.attempts == 0
         {
+            self.before_due = Some((recurring.clone(), self.plan.shown));
             let at = recurring.times.of(now);
             let due = match self.plan.due {
                 Due::Mono(due) | Due::Wall(due) => due,

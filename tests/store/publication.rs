@@ -1,9 +1,13 @@
 //! When a change of a stored job becomes visible, and what a submission that nobody waits
 //! for comes to.
 
+use std::task::Poll;
+use std::time::Duration;
+
 use crate::held_app::{HeldApp, full};
 use crate::support::{
-    HOUR, Log, MINUTE, Machine, Result, SECOND, START, WATCHDOG, begin, event_kind, poll,
+    HOUR, Log, MINUTE, Machine, Result, SECOND, START, WATCHDOG, WakeCounter, begin, event_kind,
+    poll, poll_with, wait_until,
 };
 use crate::tasks::at;
 use futures_lite::future::block_on;
@@ -316,5 +320,34 @@ fn an_event_that_waits_for_the_store_has_its_time_although_nobody_read_events_th
         _ => None,
     });
     assert_eq!(times.collect::<Vec<_>>(), [(START, "cancelled".into())]);
+    Ok(())
+}
+
+/// Regression: it slept for ever. The job had left its table before the app stopped, and so
+/// was not among those whose waiters were woken.
+#[test]
+fn a_wait_for_a_job_whose_end_the_closing_store_refuses_returns() -> Result {
+    let mut app = HeldApp::new()?;
+    let task = app.slow(&Log::new(), SECOND)?;
+    let job = task.schedule(1).id("x").push().block_on()?;
+    app.poll_next()?;
+    app.occupy_store()?;
+    app.advance(SECOND)?;
+    let (counter, waker) = WakeCounter::new();
+    let mut wait = job.wait();
+    assert!(poll_with(&mut wait, &waker).is_pending());
+    // The store is closed when it has answered, and is first tried for the end then.
+    let mut stop = app.app.shutdown(Duration::ZERO);
+    let _ = poll(&mut stop);
+    app.store.answer(Fault::None);
+    assert_eq!(app.store.requested()?, ["remove x"]);
+    app.store.answer(Fault::Fail);
+    stop.block_on();
+    wait_until(|| counter.count() > 0);
+    assert_eq!(
+        poll_with(&mut wait, &waker),
+        Poll::Ready(JobStatus::Running)
+    );
+    assert!(app.record("x").is_some(), "the next process runs it again");
     Ok(())
 }
