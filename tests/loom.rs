@@ -11,12 +11,12 @@
 //! that are set here.
 #![cfg(loom)]
 
+#[path = "loom/burst.rs"]
+mod burst;
 #[path = "loom/durable.rs"]
 mod durable;
 #[path = "loom/races.rs"]
 mod races;
-#[path = "loom/rush.rs"]
-mod rush;
 #[path = "loom/stopping.rs"]
 mod stopping;
 #[path = "loom/timer.rs"]

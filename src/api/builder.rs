@@ -8,7 +8,7 @@ use crate::api::start::{DriveMode, Parts};
 use crate::calendar::zone::into_zone::IntoZone;
 use crate::calendar::zone::time_zone::Zone;
 use crate::engine::hub::{Hub, HubConfig};
-use crate::engine::timer_thread::{DEFAULT_WAKE_GAP, MAX_WAKE_GAP};
+use crate::engine::timer_thread::{DEFAULT_COALESCING_WINDOW, MAX_COALESCING_WINDOW};
 use crate::executor::contract::Executor;
 use crate::storage::contract::Storage;
 use crate::sync::primitives::Arc;
@@ -53,7 +53,7 @@ impl Jobber {
             executor: None,
             clock: AppClock::system(),
             zone: Ok(Zone::UTC),
-            coalescing_window: DEFAULT_WAKE_GAP,
+            coalescing_window: DEFAULT_COALESCING_WINDOW,
             state: StateMap::default(),
             seed: None,
             storage: None,
@@ -215,10 +215,10 @@ impl JobberBuilder {
         if self.executor.is_none() && !cfg!(feature = "thread-pool") {
             return Err(StartError::NoExecutor);
         }
-        if self.coalescing_window > MAX_WAKE_GAP {
+        if self.coalescing_window > MAX_COALESCING_WINDOW {
             return Err(StartError::CoalescingWindowTooLong {
                 value: self.coalescing_window,
-                max: MAX_WAKE_GAP,
+                max: MAX_COALESCING_WINDOW,
             });
         }
         let zone = self.zone.map_err(StartError::Zone)?;

@@ -67,7 +67,7 @@ where
         let started = {
             let (mut state, shown_now) = self.lock_with_time(|_| ClockPrecision::Unread);
             let is_simple = state.life.is_plain() && self.task.timeout.is_none();
-            match is_simple.then(|| self.ask_timer(&mut state, now)) {
+            match is_simple.then(|| self.decide_on_timer(&mut state, now)) {
                 None => None,
                 Some(TimerOutcome::Start { .. }) => Some(self.start_locked(state, shown_now)?),
                 Some(_) => return None,

@@ -23,7 +23,7 @@ where
             state.life.set_turn(CatchUpTurn::HasTurn);
             hub.turn_begins();
         }
-        let outcome = self.ask_timer(&mut state, now);
+        let outcome = self.decide_on_timer(&mut state, now);
         let mut after = AfterLock::default();
         match outcome {
             TimerOutcome::Nothing => return Fired::Nothing,
@@ -124,7 +124,7 @@ where
     A: Clone + Send + Sync + 'static,
     R: Send + Sync + 'static,
 {
-    pub(crate) fn ask_timer(
+    pub(crate) fn decide_on_timer(
         &self,
         state: &mut MutexGuard<'_, State<A, R>>,
         now: Now,

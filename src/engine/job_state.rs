@@ -458,7 +458,7 @@ where
         if effects.leaves {
             after.discarded.args = state.args.replace(None);
             after.ends_turn |= state.life.end_turn();
-            if state.life.is_left_no_more() {
+            if state.life.take_left() {
                 hub.uncount_left();
             }
         }
@@ -501,7 +501,7 @@ where
         }
     }
 
-    /// What [`follow`](JobState::follow) and [`unlock`](JobState::unlock) come to for a plain
+    /// Does what [`follow`](JobState::follow) and [`unlock`](JobState::unlock) do for a plain
     /// job that has ended. `leaves_later`: the caller takes it out of the table.
     ///
     /// For `due` of `benches/peers` this saves 13 % of the instructions, for `hold` (schedule

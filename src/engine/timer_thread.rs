@@ -13,10 +13,10 @@ const THREAD_NAME: &str = "jobber-timer";
 
 /// The default of the builder's `coalescing_window`: the longest time that a wake-up is put off so
 /// that one wake-up serves several due times.
-pub(crate) const DEFAULT_WAKE_GAP: Duration = Duration::from_micros(250);
+pub(crate) const DEFAULT_COALESCING_WINDOW: Duration = Duration::from_micros(250);
 
 /// The longest `coalescing_window` that the builder accepts.
-pub(crate) const MAX_WAKE_GAP: Duration = Duration::from_secs(1);
+pub(crate) const MAX_COALESCING_WINDOW: Duration = Duration::from_secs(1);
 
 /// Starts the timer's thread.
 pub(crate) fn spawn(hub: &Arc<Hub>) -> Result<(), StartError> {

@@ -81,7 +81,7 @@ struct StartIntent {
     at: WallNanos,
 }
 
-/// What users see of a job until the store was tried for what it has come to.
+/// What users see of a job until the store was tried for its present state.
 #[derive(Debug)]
 struct Unpublished {
     exec_at: WallNanos,
@@ -983,12 +983,12 @@ impl Lifecycle {
     /// What the store is to hold if `plan` is accepted now.
     pub(crate) fn plan_replacement(&self, plan: &Plan, now: Now) -> Plan {
         let mut plan = plan.clone();
-        self.fit(&mut plan, now);
+        self.rebase_on_present(&mut plan, now);
         plan
     }
 
     /// Fits a plan to how far the job has come.
-    fn fit(&self, plan: &mut Plan, now: Now) {
+    fn rebase_on_present(&self, plan: &mut Plan, now: Now) {
         let Some(more) = self.more.as_deref() else {
             return;
         };
@@ -1031,7 +1031,7 @@ impl Lifecycle {
             Some((_, planned)) => planned,
             None => {
                 let mut plan = plan;
-                self.fit(&mut plan, now);
+                self.rebase_on_present(&mut plan, now);
                 plan
             }
         };
@@ -1122,7 +1122,7 @@ impl Lifecycle {
     }
 
     /// The job is not left any more: it has ended. Returns whether it was.
-    pub(crate) fn is_left_no_more(&mut self) -> bool {
+    pub(crate) fn take_left(&mut self) -> bool {
         let more = self.more.as_mut();
         more.is_some_and(|more| std::mem::take(&mut more.is_left))
     }

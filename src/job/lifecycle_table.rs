@@ -1,7 +1,7 @@
-//! The decisions of [`Lifecycle`] as tables: what a job is and how it stands, what happens,
-//! and what comes of it.
+//! Tests of the decisions of [`Lifecycle`], as tables.
 //!
-//! The rows are written from the docs of `Schedule`, `Job` and `shutdown`.
+//! A row has what a job is, how it stands, what happens, and what follows. The rows are
+//! written from the docs of `Schedule`, `Job` and `shutdown`.
 
 use crate::calendar::misfire::Misfire;
 use crate::calendar::recurrence::Recurrence;

@@ -196,7 +196,7 @@ pub(crate) struct RecurringProgress {
     /// All times up to this one were run or left out, except the
     /// [`skipped`](RecurringProgress::skipped) ones.
     #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::text"))]
-    pub(crate) run_up_to: OffsetDateTime,
+    pub(crate) last_nominal: OffsetDateTime,
     /// Times that a jump of the wall clock left out. They come again if it is set back.
     pub(crate) skipped: Option<SkippedRecord>,
     /// Times up to this one are not run any more: they were run, were left out by the

@@ -80,7 +80,7 @@ impl Row<'_> {
                         status: run.status,
                     }),
                     started_at: position.started_at.map(utc),
-                    run_up_to: stored(coverage.history.last),
+                    last_nominal: stored(coverage.history.last),
                     skipped: coverage.history.skipped.map(|skipped| SkippedRecord {
                         from: stored(skipped.from),
                         to: stored(skipped.to),
@@ -287,7 +287,7 @@ fn read_series(
         offset,
         coverage: Coverage {
             history: RunHistory {
-                last: at("run_up_to", stored.run_up_to)?,
+                last: at("last_nominal", stored.last_nominal)?,
                 has_run: stored.runs > 0,
                 skipped,
             },

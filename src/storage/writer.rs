@@ -37,7 +37,7 @@ const LONGEST_RETRY: Duration = Duration::from_secs(10);
 /// is refused without a try.
 const FULL_IN_A_ROW: usize = 8;
 
-/// The one that has the storage.
+/// Has the storage, and makes it agree with the jobs.
 pub(crate) struct Writer {
     storage: Box<dyn Storage>,
     /// Slots that were not tried since something happened to them. Empty between turns.
@@ -115,7 +115,7 @@ impl CommitFailure {
     }
 }
 
-/// What a turn goes by, and whom it has answered.
+/// One turn of the writer: what it has to know, and who is to be woken after it.
 struct Turn<'a> {
     inbox: &'a Inbox,
     is_closing: bool,

@@ -1094,7 +1094,7 @@ fn run_all(alphabet: &'static [Step], length: usize) {
 }
 
 #[test]
-fn so_it_does_whatever_happens_between_two_turns_of_the_writer() {
+fn the_store_comes_to_agree_whatever_happens_between_two_turns() {
     run_all(&BETWEEN_TURNS, length(6) + 1);
 }
 
@@ -1109,7 +1109,7 @@ fn the_store_agrees_with_the_id_after_every_sequence_and_nothing_is_answered_too
 }
 
 #[test]
-fn so_it_does_with_withdrawals_waits_full_disks_and_a_close_in_between() {
+fn the_store_comes_to_agree_after_withdrawals_waits_full_disks_and_a_close() {
     run_all(&ALL, length(6) - 1);
 }
 

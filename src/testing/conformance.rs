@@ -325,7 +325,7 @@ fn examples() -> Vec<JobRecord> {
         failures_in_a_row: 0,
         last_run: None,
         started_at: None,
-        run_up_to: epoch,
+        last_nominal: epoch,
         skipped: None,
         handled_up_to: epoch,
         covers_up_to: None,
@@ -344,7 +344,7 @@ fn examples() -> Vec<JobRecord> {
         failures_in_a_row: u32::MAX,
         last_run: Some(run),
         started_at: Some(nanosecond),
-        run_up_to: last,
+        last_nominal: last,
         skipped: Some(SkippedRecord {
             from: first,
             to: last,

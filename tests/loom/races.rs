@@ -68,7 +68,7 @@ fn cancel_and_start_a_cancelled_job_never_runs_and_another_runs_once() {
 }
 
 #[test]
-fn of_two_cancels_one_has_done_it() {
+fn one_of_two_cancels_returns_true() {
     explore(3, &[()], || {
         let mut sim = Simulation::new();
         let task = sim.app().task("t", || async {}).register().unwrap();
@@ -279,7 +279,7 @@ fn a_shutdown_with_a_grace_ends_with_the_last_run() {
 }
 
 #[test]
-fn replace_and_finish_the_job_goes_on_with_what_it_was_told_last() {
+fn replace_and_finish_the_job_goes_on_with_the_last_replacement() {
     explore(1, &["another job", "the same job"], || {
         let (app, clock) = app();
         let ran = Arc::new(loom::sync::Mutex::new(Vec::new()));

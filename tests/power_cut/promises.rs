@@ -87,8 +87,8 @@ impl Promises {
         }
     }
 
-    /// Counts what was promised and is not so, and gives one such. Fails at what no
-    /// power cut may do, whatever was promised.
+    /// Counts the promises that are broken, and returns one of them. Fails at what no power
+    /// cut may do, whatever was promised.
     pub fn compare(
         &self,
         records: &BTreeMap<String, JobRecord>,

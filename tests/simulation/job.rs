@@ -7,7 +7,7 @@ use jobber::JobStatus;
 
 use super::history::{Attempt, Now, nanos};
 use super::model::Model;
-use super::plan::{Draw, Due, Plan, Recurring, Tick, Times};
+use super::plan::{Draw, Due, Fires, Plan, Recurring, Times};
 use super::program::Start;
 use super::script::{Outcome, TASKS};
 
@@ -359,8 +359,8 @@ impl Job {
                 Due::Mono(due) | Due::Wall(due) => due,
             };
             match recurring.fires(due, at) {
-                Tick::Run => {}
-                Tick::Instead(nominal) => {
+                Fires::Run => {}
+                Fires::Instead(nominal) => {
                     let shown = recurring.times.due(nominal).wall(now);
                     if nominal != recurring.nominal {
                         recurring.nominal = nominal;
@@ -368,7 +368,7 @@ impl Job {
                     }
                     self.misfires.push(self.plan.shown);
                 }
-                Tick::Later(nominal) => {
+                Fires::Later(nominal) => {
                     self.set_next(nominal, false, now);
                     self.misfires.push(self.plan.shown);
                     self.save(now);
@@ -473,7 +473,7 @@ impl Job {
             let mut old = self.clone();
             let pending = old.after_run(status, false, now) == Stage::Scheduled;
             self.failures = old.failures;
-            plan.fit(&old.plan, pending, now);
+            plan.rebase(&old.plan, pending, now);
         } else {
             (self.runs, self.failures) = (0, 0);
         }

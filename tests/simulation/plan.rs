@@ -297,7 +297,7 @@ impl Plan {
 
     /// Continues another plan of the same job: a time that it waits for is not skipped, and a
     /// time that has run does not run again.
-    pub fn fit(&mut self, old: &Plan, pending: bool, now: Now) {
+    pub fn rebase(&mut self, old: &Plan, pending: bool, now: Now) {
         if !old.is_on_wall() || !self.is_on_wall() {
             return;
         }
@@ -330,7 +330,7 @@ impl Plan {
 
 /// What happens at a recurring job's time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tick {
+pub enum Fires {
     /// The run that was waited for.
     Run,
     /// Times are missed, and a run for this time catches up.
@@ -348,18 +348,18 @@ impl Recurring {
     }
 
     /// The run is due at `due`, and it is `at` now.
-    pub fn fires(&mut self, due: i64, at: i64) -> Tick {
+    pub fn fires(&mut self, due: i64, at: i64) -> Fires {
         // "One that is among those runs, however late it is by then."
         if self.is_catch_up {
-            return Tick::Run;
+            return Fires::Run;
         }
         let overtaken = self.times.after(due) <= at;
         if at - due <= ON_TIME && !overtaken {
-            return Tick::Run;
+            return Fires::Run;
         }
         match self.missed(self.nominal, self.nominal - 1, at) {
-            next if next <= at => Tick::Instead(next),
-            next => Tick::Later(next),
+            next if next <= at => Fires::Instead(next),
+            next => Fires::Later(next),
         }
     }
 

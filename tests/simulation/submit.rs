@@ -223,7 +223,7 @@ pub fn replace(job: &mut job::Job, mut plan: Plan, now: Now, since: usize) {
         return;
     }
     if goes_on {
-        plan.fit(&job.plan, job.attempts == 0, now);
+        plan.rebase(&job.plan, job.attempts == 0, now);
         // The run that waits for a retry is given up, as failed.
         job.failures += u32::from(job.attempts > 0);
     } else {

@@ -67,7 +67,7 @@ pub struct RecurringProgress {
     #[serde(with = "optional_text")]
     pub started_at: Option<OffsetDateTime>,
     #[serde(with = "text")]
-    pub run_up_to: OffsetDateTime,
+    pub last_nominal: OffsetDateTime,
     pub skipped: Option<SkippedRecord>,
     #[serde(with = "text")]
     pub handled_up_to: OffsetDateTime,

@@ -63,7 +63,7 @@ type RanBy = Arc<Mutex<Vec<ThreadId>>>;
 
 /// An app whose timer the model drives, and whose jobs run on a thread of their own and on
 /// any other that takes one.
-struct Rush {
+struct Burst {
     spawned: Spawned,
     sim: Simulation,
     task: Task<(), ()>,
@@ -72,7 +72,7 @@ struct Rush {
     worker: JoinHandle<()>,
 }
 
-impl Rush {
+impl Burst {
     /// Schedules jobs that are due in a second.
     fn of(jobs: usize) -> Self {
         let spawned = Spawned::default();
@@ -120,29 +120,31 @@ impl Rush {
 #[test]
 fn of_jobs_that_come_due_at_once_each_runs_once_by_whichever_drainer() {
     explore(2, &[1, 2], || {
-        let mut rush = Rush::of(3);
-        rush.sim.advance(SECOND);
-        rush.spawned
+        let mut burst = Burst::of(3);
+        burst.sim.advance(SECOND);
+        burst
+            .spawned
             .take()
             .into_iter()
             .for_each(poll_only_when_woken);
-        rush.end_well()
+        burst.end_well()
     });
 }
 
 #[test]
 fn a_job_that_comes_due_while_the_drainers_end_runs_once_as_well() {
     explore(2, &[1, 2], || {
-        let mut rush = Rush::of(2);
-        let late = rush.task.schedule(()).delay(2 * SECOND);
-        rush.jobs.push(late.block_on().unwrap());
-        rush.sim.advance(SECOND);
-        rush.sim.advance(SECOND);
-        rush.spawned
+        let mut burst = Burst::of(2);
+        let late = burst.task.schedule(()).delay(2 * SECOND);
+        burst.jobs.push(late.block_on().unwrap());
+        burst.sim.advance(SECOND);
+        burst.sim.advance(SECOND);
+        burst
+            .spawned
             .take()
             .into_iter()
             .for_each(poll_only_when_woken);
-        rush.end_well()
+        burst.end_well()
     });
 }
 
@@ -150,10 +152,10 @@ fn a_job_that_comes_due_while_the_drainers_end_runs_once_as_well() {
 fn jobs_whose_drainer_is_dropped_run_by_another_one_or_have_failed() {
     // How many ran, and how many failed.
     explore(2, &[(0, 2), (2, 0)], || {
-        let mut rush = Rush::of(2);
-        rush.sim.advance(SECOND);
-        drop(rush.spawned.take());
-        let (statuses, ran_by) = rush.end();
+        let mut burst = Burst::of(2);
+        burst.sim.advance(SECOND);
+        drop(burst.spawned.take());
+        let (statuses, ran_by) = burst.end();
         let count = |of| statuses.iter().filter(|status| **status == of).count();
         let counts = (count(JobStatus::Success), count(JobStatus::Failed));
         assert_eq!(counts.0 + counts.1, 2);
