@@ -149,7 +149,14 @@ impl Store {
                 return None;
             }
             if !self.inbox.has_messages() && !writer.is_due(now) {
-                return writer.retry_at();
+                let retry_at = writer.retry_at();
+                drop(place);
+                if !self.inbox.has_messages() {
+                    return retry_at;
+                }
+                // Another thread has sent it, and did not get the writer.
+                place = manual.try_lock().ok()?;
+                continue;
             }
             writer.turn(&self.inbox, now, false);
             self.turn_ended();

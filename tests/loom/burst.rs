@@ -118,7 +118,7 @@ impl Burst {
 }
 
 #[test]
-fn of_jobs_that_come_due_at_once_each_runs_once_by_whichever_drainer() {
+fn jobs_that_are_due_at_once_run_once_each_on_any_runner() {
     explore(2, &[1, 2], || {
         let mut burst = Burst::of(3);
         burst.sim.advance(SECOND);
@@ -132,7 +132,7 @@ fn of_jobs_that_come_due_at_once_each_runs_once_by_whichever_drainer() {
 }
 
 #[test]
-fn a_job_that_comes_due_while_the_drainers_end_runs_once_as_well() {
+fn a_job_that_comes_due_while_the_runners_end_runs_once() {
     explore(2, &[1, 2], || {
         let mut burst = Burst::of(2);
         let late = burst.task.schedule(()).delay(2 * SECOND);
@@ -149,7 +149,7 @@ fn a_job_that_comes_due_while_the_drainers_end_runs_once_as_well() {
 }
 
 #[test]
-fn jobs_whose_drainer_is_dropped_run_by_another_one_or_have_failed() {
+fn jobs_of_a_dropped_runner_run_on_another_or_fail() {
     // How many ran, and how many failed.
     explore(2, &[(0, 2), (2, 0)], || {
         let mut burst = Burst::of(2);

@@ -12,7 +12,7 @@ use loom::thread;
 use crate::{SECOND, app_with, explore, stop};
 
 #[test]
-fn who_sees_a_stored_job_done_finds_it_gone_from_the_store() {
+fn a_stored_job_that_is_seen_done_is_gone_from_the_store() {
     explore(1, &[()], || {
         let storage = MemoryStorage::new();
         let (app, _) = app_with(|app| app.storage(storage.clone()));
@@ -55,6 +55,37 @@ fn cancel_and_start_of_a_stored_job_one_wins_and_the_store_has_neither() {
             assert_eq!(status, JobStatus::Success);
             "ran"
         }
+    });
+}
+
+#[test]
+fn replace_and_start_of_a_stored_job_the_new_arguments_run_once_and_the_old_at_most_once() {
+    explore(2, &[vec![2], vec![1, 2]], || {
+        let storage = MemoryStorage::new();
+        let stored = storage.clone();
+        let clock = jobber::testing::ManualClock::new();
+        let mut sim = Simulation::with(0, clock, |app| app.storage(stored)).unwrap();
+        let ran = Arc::new(loom::sync::Mutex::new(Vec::new()));
+        let log = ran.clone();
+        let task = sim.app().task("t", move |n: u32| {
+            log.lock().unwrap().push(n);
+            async {}
+        });
+        let task = task.durable().register().unwrap();
+        let old = task.schedule(1).id("x").delay(SECOND).block_on().unwrap();
+        let replacer = thread::spawn(move || {
+            let new = task.schedule(2).id("x").replace().delay(2 * SECOND);
+            new.block_on().unwrap()
+        });
+        sim.advance(SECOND);
+        let new = replacer.join().unwrap();
+        assert!(!new.is_done(), "it was not due");
+        sim.advance(2 * SECOND);
+        assert_eq!(old.status(), JobStatus::Success);
+        assert_eq!(new.status(), JobStatus::Success);
+        assert!(storage.records().is_empty());
+        let ran = ran.lock().unwrap().clone();
+        ran
     });
 }
 

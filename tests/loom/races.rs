@@ -188,7 +188,7 @@ fn replace_and_fire_the_new_arguments_run_once_and_the_old_at_most_once() {
 }
 
 #[test]
-fn of_two_jobs_with_one_id_one_is_scheduled() {
+fn one_of_two_jobs_with_the_same_id_is_scheduled() {
     explore(2, &[()], || {
         let mut sim = Simulation::new();
         let task = sim.app().task("t", || async {}).register().unwrap();
@@ -243,7 +243,7 @@ fn shutdown_and_schedule_what_was_accepted_comes_to_an_end() {
 /// Regression, found by this model: the second caller saw that the app had stopped before
 /// the first had recorded what was left running, and returned an empty list.
 #[test]
-fn two_shutdowns_at_once_are_given_the_same_list() {
+fn two_shutdowns_at_once_return_the_same_list() {
     explore(3, &[()], || {
         let mut sim = Simulation::new();
         let task = sim.app().task("t", std::future::pending::<()>);

@@ -50,7 +50,7 @@ fn abort_and_the_run_of_a_function_the_first_decides_what_all_see() {
 }
 
 #[test]
-fn a_function_that_waits_for_its_token_is_told_of_an_abort() {
+fn a_function_that_waits_for_its_token_returns_after_an_abort() {
     explore(2, &[0, 1], || {
         let (app, _) = app();
         let began = Arc::new(AtomicUsize::new(0));
@@ -73,7 +73,7 @@ fn a_function_that_waits_for_its_token_is_told_of_an_abort() {
 }
 
 #[test]
-fn a_function_that_waits_for_its_token_is_told_of_a_shutdown() {
+fn a_function_that_waits_for_its_token_returns_after_a_shutdown() {
     explore(2, &["cancelled", "told"], || {
         let (app, _) = app();
         let task = app.blocking_task("t", |cx: JobContext| {

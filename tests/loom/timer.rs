@@ -42,7 +42,7 @@ impl Clock for Ticking {
 }
 
 #[test]
-fn what_is_due_before_all_else_wakes_the_timer_on_its_way_to_sleep() {
+fn an_earlier_job_wakes_the_timer_on_its_way_to_sleep() {
     explore(2, &[()], || {
         let (app, _) = app_with(|app| app.clock(Ticking(AtomicU64::new(0))));
         let task = app.task("t", || async {}).register().unwrap();
@@ -58,7 +58,7 @@ fn what_is_due_before_all_else_wakes_the_timer_on_its_way_to_sleep() {
 }
 
 #[test]
-fn a_clock_that_is_turned_while_a_job_is_scheduled_hides_neither() {
+fn an_advance_of_the_clock_beside_a_schedule_loses_neither() {
     explore(1, &[()], || {
         let (app, clock) = app();
         let task = app.task("t", || async {}).register().unwrap();

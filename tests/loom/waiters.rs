@@ -40,7 +40,7 @@ fn a_thread_and_a_future_that_wait_for_a_job_both_return_with_its_end() {
 }
 
 #[test]
-fn who_waits_for_a_job_of_an_app_with_threads_returns_with_its_end() {
+fn a_wait_for_a_job_of_an_app_with_threads_returns_at_its_end() {
     explore(2, &[()], || {
         let (app, _) = app();
         let task = app.task("t", || async { 7 }).register().unwrap();
@@ -124,7 +124,7 @@ fn watch_runs(job: &Job<()>) -> Vec<u64> {
 }
 
 #[test]
-fn who_waits_for_the_next_run_is_given_it_and_never_one_twice() {
+fn a_wait_for_the_next_run_returns_no_run_twice() {
     explore(3, &[vec![], vec![1], vec![1, 2], vec![2]], || {
         let mut sim = Simulation::new();
         let task = sim.app().task("t", || async {}).register().unwrap();
@@ -141,7 +141,7 @@ fn who_waits_for_the_next_run_is_given_it_and_never_one_twice() {
 }
 
 #[test]
-fn a_wait_that_is_dropped_takes_nobody_elses_wake_up_with_it() {
+fn a_dropped_wait_does_not_take_the_wake_up_of_another() {
     explore(2, &[()], || {
         let mut sim = Simulation::new();
         let task = sim.app().task("t", || async {}).register().unwrap();
@@ -159,7 +159,7 @@ fn a_wait_that_is_dropped_takes_nobody_elses_wake_up_with_it() {
 }
 
 #[test]
-fn who_waits_for_all_jobs_returns_when_the_last_has_ended() {
+fn a_wait_for_all_jobs_returns_when_the_last_has_ended() {
     explore(2, &[()], || {
         let (app, clock) = app();
         let task = app.task("t", || async {}).register().unwrap();
@@ -213,21 +213,21 @@ fn wait_while_it_ends(wait: impl FnOnce(&Job<i32>) -> JobStatus + Send + 'static
 const ALL: [&str; 3] = ["before it ran", "while it ran", "with its end"];
 
 #[test]
-fn a_wait_whose_limit_passes_at_any_moment_gives_the_end_if_that_came_first() {
+fn a_wait_whose_limit_passes_at_any_moment_returns_the_end_if_that_came_first() {
     explore(2, &ALL, || {
         wait_while_it_ends(|job| block_on(job.wait_timeout(MOMENT)))
     });
 }
 
 #[test]
-fn a_blocking_wait_that_gives_up_at_once_gives_the_end_if_that_came_first() {
+fn a_blocking_wait_without_time_returns_the_end_if_that_came_first() {
     explore(3, &ALL, || {
         wait_while_it_ends(|job| job.wait_timeout(Duration::ZERO).block_on())
     });
 }
 
 #[test]
-fn a_blocking_wait_that_was_polled_before_gives_the_end_if_that_came_first() {
+fn a_blocking_wait_that_was_polled_before_returns_the_end_if_that_came_first() {
     explore(2, &ALL, || {
         wait_while_it_ends(|job| {
             let mut wait = job.wait_timeout(MOMENT);

@@ -264,6 +264,45 @@ fn an_attempt_that_a_shutdown_prevents_is_made_by_the_next_process() -> Result {
     Ok(())
 }
 
+#[test]
+fn an_attempt_that_outlasts_the_grace_is_not_made_again() -> Result {
+    let machine = Machine::new();
+    let starts = Log::new();
+    let mut sim = machine.boot();
+    let task = at_most_once(&sim, &starts);
+    let once = task.schedule(1).id("once").push().block_on()?;
+    let _ = task
+        .schedule(2)
+        .id("again")
+        .start_date(START)
+        .every(HOUR)
+        .block_on()?;
+    sim.run_until_stalled();
+    assert_eq!(sim.shutdown(SECOND).len(), 2);
+    // The executor drops the attempts.
+    drop(sim);
+    assert_eq!(
+        once.status(),
+        JobStatus::Running,
+        "how it ends is for the next process"
+    );
+    for record in machine.records() {
+        assert!(record.progress.start_intent.is_some(), "{}", record.id);
+    }
+    assert_eq!(starts.take().len(), 2);
+
+    let mut sim = machine.boot();
+    let task = at_most_once(&sim, &starts);
+    sim.advance(MINUTE);
+    assert!(starts.entries().is_empty());
+    assert!(task.job("once").is_none(), "its run has failed");
+    let again = task.job("again").unwrap();
+    let run = again.last_run().unwrap();
+    assert_eq!((run.number, run.status), (1, JobStatus::Failed));
+    assert_eq!(again.exec_at(), at(3600));
+    Ok(())
+}
+
 /// Regression: when a replacement failed, the job was written again as if its current
 /// attempt had not begun, and after a crash the attempt was made again.
 #[test]
