@@ -2,7 +2,8 @@
 
 use std::mem::needs_drop;
 
-use crate::engine::job_state::{AfterLock, DropOn, JobState, State, precision_needed};
+use crate::engine::discarded::DropOn;
+use crate::engine::job_state::{AfterLock, JobState, State, precision_needed};
 use crate::job::lifecycle::{AfterAttempt, AttemptEnd, BeginOutcome, Begun, TimerOutcome};
 use crate::job::live_job::{Attempt, AttemptFailure, ExecutorJob, Exit, Fired, TimerJob};
 use crate::job::outcome::{Failure, Outcome};

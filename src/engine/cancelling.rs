@@ -1,6 +1,7 @@
 //! `cancel`, `abort`: a job is taken out of its schedule.
 
-use crate::engine::job_state::{AfterLock, DropOn, JobState, State, precision_needed};
+use crate::engine::discarded::DropOn;
+use crate::engine::job_state::{AfterLock, JobState, State, precision_needed};
 use crate::job::live_job::{Cancelled, Cancelling};
 use crate::job::phase::Phase;
 use crate::job::sync_state::CommitWaiter;

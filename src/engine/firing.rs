@@ -1,6 +1,7 @@
 //! What the timer does with a job.
 
-use crate::engine::job_state::{AfterLock, DropOn, JobState, State};
+use crate::engine::discarded::DropOn;
+use crate::engine::job_state::{AfterLock, JobState, State};
 use crate::job::lifecycle::{CatchUpTurn, TimerOutcome};
 use crate::job::live_job::{Fired, TimerJob};
 use crate::job::outcome::Failure;

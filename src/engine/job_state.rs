@@ -6,14 +6,15 @@
 //! drop values of users, wake waiters and touch the timer.
 
 use std::any::Any;
-use std::mem::needs_drop;
 use std::time::Duration;
 
+use crate::engine::args::Args;
+use crate::engine::discarded::{Discarded, DropOn};
 use crate::engine::hub::{Hub, Removed};
 use crate::job::codec::Codec;
 use crate::job::lifecycle::{Begun, Lifecycle};
 use crate::job::live_job::{Body, JobCore, LiveJob, StoredJob};
-use crate::job::outcome::{Failure, Outcome};
+use crate::job::outcome::Outcome;
 use crate::job::phase::{Effects, Phase};
 use crate::job::plan::Plan;
 use crate::job::position::RunSummary;
@@ -131,90 +132,6 @@ pub(crate) struct State<A, R> {
     pub(crate) outcome: Outcome<R>,
 }
 
-/// The arguments of a job in memory. A durable job has its arguments as JSON, in its
-/// definition, and reads them for each attempt.
-pub(crate) enum Args<A> {
-    None,
-    Own(A),
-    /// The second are those of the replacement that follows the running attempt.
-    WithNext(Box<(Option<A>, Option<A>)>),
-}
-
-impl<A> Args<A> {
-    pub(crate) fn of(args: Option<A>) -> Self {
-        args.map_or(Args::None, Args::Own)
-    }
-
-    pub(crate) fn take(&mut self) -> Option<A> {
-        match self {
-            Args::WithNext(both) => both.0.take(),
-            _ => match std::mem::replace(self, Args::None) {
-                Args::Own(args) => Some(args),
-                _ => None,
-            },
-        }
-    }
-
-    /// Puts arguments back that were taken for an attempt. Returns them if there are
-    /// others by now.
-    pub(crate) fn put_back(&mut self, args: A) -> Option<A> {
-        match self {
-            Args::None => *self = Args::Own(args),
-            Args::WithNext(both) if both.0.is_none() => both.0 = Some(args),
-            _ => return Some(args),
-        }
-        None
-    }
-
-    /// Returns those from before.
-    pub(crate) fn replace(&mut self, args: Option<A>) -> Self {
-        std::mem::replace(self, Args::of(args))
-    }
-
-    /// Returns the arguments of a replacement from before.
-    pub(crate) fn set_next(&mut self, next: Option<A>) -> Option<A> {
-        let own = self.take();
-        let before = match std::mem::replace(self, Args::None) {
-            Args::WithNext(both) => both.1,
-            _ => None,
-        };
-        *self = Args::WithNext(Box::new((own, next)));
-        before
-    }
-
-    /// The replacement does not follow any more. Returns its arguments.
-    pub(crate) fn drop_next(&mut self) -> Option<A> {
-        match std::mem::replace(self, Args::None) {
-            Args::WithNext(both) => {
-                let (own, next) = *both;
-                *self = Args::of(own);
-                next
-            }
-            own => {
-                *self = own;
-                None
-            }
-        }
-    }
-
-    /// The replacement takes over. Returns the arguments from before.
-    pub(crate) fn advance(&mut self) -> Option<A> {
-        match std::mem::replace(self, Args::None) {
-            Args::WithNext(both) => {
-                let (own, next) = *both;
-                *self = Args::of(next);
-                own
-            }
-            Args::Own(own) => Some(own),
-            Args::None => None,
-        }
-    }
-
-    fn is_none(&self) -> bool {
-        matches!(self, Args::None)
-    }
-}
-
 /// What is left to do when the lock of the job is gone.
 #[must_use]
 pub(crate) struct AfterLock<A, R> {
@@ -242,48 +159,6 @@ impl<A, R> Default for AfterLock<A, R> {
             force_stopped: None,
             discarded: Discarded::default(),
         }
-    }
-}
-
-/// Where values of users are dropped: their drop is code of users.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum DropOn {
-    /// On this thread, which runs code of users anyway.
-    ThisThread,
-    /// On a thread of the executor: those of the timer and of the writer run no code of
-    /// users.
-    Executor,
-}
-
-/// Values of users, to be dropped when no lock is held.
-pub(crate) struct Discarded<A, R> {
-    pub(crate) args: Args<A>,
-    pub(crate) next_args: Option<A>,
-    pub(crate) outcome: Outcome<R>,
-    pub(crate) result: Option<Result<R, Failure>>,
-}
-
-impl<A, R> Default for Discarded<A, R> {
-    fn default() -> Self {
-        Self {
-            args: Args::None,
-            next_args: None,
-            outcome: Outcome::None,
-            result: None,
-        }
-    }
-}
-
-impl<A, R> Discarded<A, R> {
-    /// Whether dropping it may run code of a user.
-    pub(crate) fn runs_user_code(&self) -> bool {
-        let args = !self.args.is_none() || self.next_args.is_some();
-        let result = match &self.result {
-            Some(Ok(_)) => needs_drop::<R>(),
-            Some(Err(failure)) => failure.runs_user_code(),
-            None => false,
-        };
-        (args && needs_drop::<A>()) || self.outcome.runs_user_code() || result
     }
 }
 

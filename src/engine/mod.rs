@@ -1,10 +1,12 @@
 //! One running app: start, fire, finish, cancel, replace, restore, stop.
 
 pub(crate) mod app_phase;
+pub(crate) mod args;
 pub(crate) mod attempt;
 pub(crate) mod cancelling;
 pub(crate) mod catch_up;
 pub(crate) mod catching_up;
+pub(crate) mod discarded;
 pub(crate) mod driver;
 pub(crate) mod event_bus;
 pub(crate) mod firing;

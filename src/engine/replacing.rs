@@ -1,6 +1,7 @@
 //! Replacements of live jobs.
 
-use crate::engine::job_state::{AfterLock, DropOn, JobState, State};
+use crate::engine::discarded::DropOn;
+use crate::engine::job_state::{AfterLock, JobState, State};
 use crate::job::lifecycle::NotReplaceable;
 use crate::job::live_job::JobView;
 use crate::job::outcome::Outcome;

@@ -1,6 +1,7 @@
 //! What the writer does with a job.
 
-use crate::engine::job_state::{AfterLock, DropOn, JobState};
+use crate::engine::discarded::DropOn;
+use crate::engine::job_state::{AfterLock, JobState};
 use crate::job::live_job::{JobView, PulledChange, PulledRow, Settled, StoredJob};
 use crate::job::sync_state::{CommitOutcome, Known, RowChange};
 use crate::sync::primitives::Arc;
