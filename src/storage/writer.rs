@@ -350,10 +350,13 @@ impl Writer {
                 self.settle_untried(&mut turn);
             }
         } else {
-            let unstored = self
-                .unstored
-                .extract_if(.., |_, slot| is_retry || !slot.is_apart);
-            self.untried.extend(unstored.map(|(_, slot)| slot));
+            for (id, slot) in std::mem::take(&mut self.unstored) {
+                if is_retry || !slot.is_apart {
+                    self.untried.push_back(slot);
+                } else {
+                    self.unstored.insert(id, slot);
+                }
+            }
             self.try_all(&mut turn);
             while self.file_later() {
                 self.try_all(&mut turn);
