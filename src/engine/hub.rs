@@ -564,7 +564,7 @@ impl Hub {
     /// The wall time of an event at `now`.
     pub(crate) fn event_time(&self, now: Now) -> WallNanos {
         // The clock was not read, and a reader has subscribed since then.
-        match now == Now::NEVER {
+        match now == Now::UNREAD {
             true => self.clock.wall(),
             false => now.wall,
         }

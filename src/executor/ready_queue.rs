@@ -125,7 +125,7 @@ impl ReadyQueue {
     pub(crate) fn new() -> Self {
         Self {
             ready: VecDeque::new(),
-            now: Now::NEVER,
+            now: Now::UNREAD,
             runners: Vec::new(),
             is_spawning: false,
             takes: 0,

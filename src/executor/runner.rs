@@ -57,7 +57,7 @@ impl Runner {
         Self {
             pool,
             local,
-            now: Now::NEVER,
+            now: Now::UNREAD,
             state: State::Waiting,
             finished,
         }

@@ -21,8 +21,8 @@ pub(crate) struct Now {
 }
 
 impl Now {
-    /// A placeholder for code paths that do not use the time.
-    pub(crate) const NEVER: Now = Now {
+    /// The clocks were not read, because the time is not used.
+    pub(crate) const UNREAD: Now = Now {
         mono: i64::MIN,
         wall: i64::MIN,
     };

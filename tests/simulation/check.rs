@@ -480,6 +480,7 @@ fn resume_prediction(job: &mut job::Job, handle: &Job<u64>, entries: &[Entry], w
     recurring.last_run = i64::MIN;
     // A job waits for the first time that is not handled.
     recurring.handled = nominal - 1;
+    recurring.is_handled_seen = true;
     recurring.covered_up_to = i64::MIN;
     recurring.is_catch_up = false;
     job.plan.due = Due::Wall(exec_at);

@@ -531,10 +531,15 @@ impl Saved {
             // A retry is a start, too.
             Due::Mono(_) | Due::Wall(_) => Due::Mono(now.mono + (plan.exec_at - now.wall)),
         };
+        let mut is_open = false;
         if let Some(recurring) = &mut plan.recurring {
+            let is_handled_known = recurring.is_handled_known();
             match &mut recurring.times {
                 // "`None` for the app's, whatever that is."
-                Times::Cron { zone, .. } => *zone = plan.zone.unwrap_or(app),
+                Times::Cron { zone, .. } => {
+                    let before = std::mem::replace(zone, plan.zone.unwrap_or(app));
+                    is_open = before != *zone && !is_handled_known;
+                }
                 Times::Every { anchor, .. } => {
                     recurring.nominal = now.mono + (plan.shown - now.wall);
                     *anchor = recurring.nominal;
@@ -580,9 +585,11 @@ impl Saved {
             job.attempts = 0;
             job.stage = job.after_run(JobStatus::Failed, false, now);
         }
-        // The times that a recurring job has handled are known if it is predicted.
+        // The times that a recurring job has handled are known if it is predicted, and in
+        // another zone not always.
+        let unpredicted = self.unpredicted.max(before.unpredicted);
         if job.plan.recurring.is_some()
-            && let Some(until) = self.unpredicted.max(before.unpredicted)
+            && let Some(until) = unpredicted.max(is_open.then_some(now.wall))
         {
             job.stop_predicting(until);
         }

@@ -107,6 +107,9 @@ pub struct Recurring {
     /// Times up to here are not run any more: they were run, were left out, or lie before
     /// the scheduling.
     pub handled: i64,
+    /// `handled` is just before the next time that was seen to be due: what comes before
+    /// that in another zone is not known.
+    pub is_handled_seen: bool,
     /// For `Once`: the next run stands for all missed times up to here.
     pub covers: Option<i64>,
     /// For `All`: the next run is a catch-up that counts.
@@ -256,6 +259,7 @@ impl Plan {
             run_before: i64::MIN,
             catch_ups: 0,
             covered_up_to: i64::MIN,
+            is_handled_seen: false,
             handled: options.start_ms.map_or(now.wall, |ms| {
                 now.wall.max(now.wall + i64::from(ms) * MS - 1)
             }),
@@ -316,6 +320,7 @@ impl Plan {
         if pending && is_same && (comes_first || !recurring.times.has(before.nominal)) {
             recurring.nominal = before.nominal;
             recurring.handled = recurring.handled.min(before.handled);
+            recurring.is_handled_seen |= before.is_handled_seen;
             (self.due, self.unread) = (old.due, old.unread);
         }
         self.shown = recurring.nominal;
@@ -340,6 +345,11 @@ pub enum Fires {
 }
 
 impl Recurring {
+    /// Whether it is known up to which time the times are handled.
+    pub fn is_handled_known(&self) -> bool {
+        !self.is_handled_seen || self.last_run >= self.handled
+    }
+
     /// By how much later than this time a run may be due, if that is drawn at random:
     /// "but before the next time".
     pub fn room(&self, nominal: i64) -> Option<Draw> {

@@ -7,9 +7,9 @@ use jobber::Misfire;
 
 use super::history::nanos;
 use super::job::{self, Saved};
-use super::plan::{Due, Times, zone};
+use super::plan::{Due, Recurring, Times, zone};
 use super::program::{Missed, Options, When};
-use super::record::{JobRecord, RecurringRecord, TriggerRecord};
+use super::record::{JobRecord, RecurringProgress, RecurringRecord, TriggerRecord};
 use super::script::TASKS;
 
 /// Whether the record of a store is of this scheduling.
@@ -81,8 +81,18 @@ fn is(record: &JobRecord, saved: &Saved) -> bool {
                     let is_open = saved.attempts > 0 || saved.is_marked;
                     (is_open || recurring.is_catch_up == ours.is_catch_up)
                         && recurring.catch_ups == ours.catch_ups
+                        && (is_open || has_handled(recurring, ours))
                 })
         })
+}
+
+/// Whether the same times are handled. Those of an interval are stored by the clocks of
+/// their run.
+fn has_handled(progress: &RecurringProgress, ours: &Recurring) -> bool {
+    let is_cron = matches!(ours.times, Times::Cron { .. });
+    !is_cron
+        || !ours.is_handled_known()
+        || nanos(progress.handled_up_to) == ours.handled.max(ours.last_run)
 }
 
 /// Checks that the disk has what was stored, or was being stored.
