@@ -355,6 +355,7 @@ where
         let is_forgotten = || effects.leaves && !state.life.is_durable() && is_store_closed();
         if state.life.is_tried() || is_forgotten() {
             self.publish(state, after);
+            state.life.drop_unused_sync();
         }
         // After the status: a reader that began before it sees the event.
         if !is_hidden && effects.leaves {

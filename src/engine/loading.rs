@@ -154,12 +154,14 @@ impl Hub {
             if matches!(main_shard.phase, AppPhase::Stopping | AppPhase::Stopped) {
                 return true;
             }
+            // The store has loaded the id twice, which the contract of a store does not allow.
+            if main_shard.contains(&record.id, &self.side_shards) {
+                return true;
+            }
             let was_unresolved = !main_shard.unresolved.is_empty()
                 && main_shard.unresolved.remove(&record.id).is_some();
-            // The record was discarded in the meantime, or the store has loaded the id twice,
-            // which the contract of a store does not allow.
-            let is_gone = found == Found::Unresolved && !was_unresolved;
-            if is_gone || main_shard.contains(&record.id, &self.side_shards) {
+            if found == Found::Unresolved && !was_unresolved {
+                // The record was discarded in the meantime.
                 return true;
             }
             let by_hint = main_shard.table.allocate_slot_of(&record.id);

@@ -1136,6 +1136,10 @@ impl Lifecycle {
         if !self.is_durable() {
             return None;
         }
+        if self.phase == Phase::Ready {
+            // It is due again in a while, and then nothing shows that its run is late.
+            self.enter_open_run();
+        }
         let effects = self.apply(Event::ExecutorDrop)?;
         let more = self.more();
         let delay = FIRST_DELAY << more.executor_drops.min(6);

@@ -113,7 +113,7 @@ impl SyncState {
 
     /// A predecessor of the same id leaves this to be known of the row.
     pub(crate) fn inherit(&mut self, known: Known) {
-        if self.known == Known::Absent {
+        if self.known == Known::Absent || known == Known::Unknown {
             self.known = known;
         }
     }
@@ -251,6 +251,19 @@ mod tests {
             );
             let gone = known.after(CommitOutcome::Stored { has_row: false });
             assert_eq!(gone, Known::Absent);
+        }
+    }
+
+    #[test]
+    fn what_a_predecessor_leaves_unknown_stays_unknown() {
+        for known in [Known::Absent, Known::Row, Known::Unknown] {
+            let mut sync = SyncState::of_stored_row();
+            sync.inherit(known);
+            let expected = match known {
+                Known::Unknown => RowChange::Put,
+                Known::Absent | Known::Row => RowChange::Advance,
+            };
+            assert_eq!(sync.known().change(true), expected, "{known:?}");
         }
     }
 

@@ -151,10 +151,11 @@ impl Store {
             if !self.inbox.has_messages() && !writer.is_due(now) {
                 let retry_at = writer.retry_at();
                 drop(place);
-                if !self.inbox.has_messages() {
+                if !self.inbox.has_messages() && self.inbox.phase() == InboxPhase::Open {
                     return retry_at;
                 }
-                // Another thread has sent it, and did not get the writer.
+                // Another thread has sent a message, or closed the store, and did not get
+                // the writer.
                 place = manual.try_lock().ok()?;
                 continue;
             }

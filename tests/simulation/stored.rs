@@ -81,7 +81,7 @@ fn is(record: &JobRecord, saved: &Saved) -> bool {
                     let is_open = saved.attempts > 0 || saved.is_marked;
                     (is_open || recurring.is_catch_up == ours.is_catch_up)
                         && recurring.catch_ups == ours.catch_ups
-                        && (is_open || has_handled(recurring, ours))
+                        && (is_open || saved.unpredicted.is_some() || has_handled(recurring, ours))
                 })
         })
 }

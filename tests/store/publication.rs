@@ -300,6 +300,45 @@ fn a_run_of_a_cron_job_that_its_executor_drops_is_made_a_second_later() -> Resul
     Ok(())
 }
 
+/// Regression: when it was due again, nothing showed that it was late, and a second run
+/// followed for the same missed times.
+#[test]
+fn a_late_run_that_its_executor_drops_stays_the_only_one_for_the_times_that_were_missed() -> Result
+{
+    let grace = Misfire::Grace(SECOND * 90);
+    for (misfire, nominal, runs) in [
+        (Misfire::Once, at(60), 1),
+        (Misfire::All(1), at(60), 1),
+        (grace, at(180), 2),
+    ] {
+        let mut app = HeldApp::new()?;
+        let log = Log::new();
+        let times = log.clone();
+        let task = app.app.task("t", move |cx: JobContext, _: u32| {
+            times.add(cx.nominal_time());
+            async {}
+        });
+        let task = task.durable().register()?;
+        let schedule = task.schedule(1).id("x").misfire(misfire);
+        let _ = schedule.cron("* * * * *").block_on()?;
+        // The timer comes three minutes late.
+        app.clock.advance(MINUTE * 4 + SECOND * 10);
+        drop(app.spawned.recv_timeout(WATCHDOG)?);
+        app.release()?;
+        app.advance(SECOND)?;
+        app.release()?;
+        app.advance(SECOND)?;
+        assert_eq!(log.entries().first(), Some(&nominal), "{misfire:?}");
+        assert_eq!(
+            log.entries().len(),
+            runs,
+            "{misfire:?}: {:?}",
+            log.entries()
+        );
+    }
+    Ok(())
+}
+
 /// Regression: it had the time of 1677, the least that there is. No clock had been read.
 #[test]
 fn an_event_that_waits_for_the_store_has_its_time_although_nobody_read_events_then() -> Result {

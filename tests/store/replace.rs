@@ -428,3 +428,23 @@ fn a_torn_replacement_while_the_arguments_are_cloned_is_undone() -> Result {
     assert!(sim.app().health().is_healthy());
     Ok(())
 }
+
+/// Regression: after its run, a job that was replaced by one in memory was still one of the
+/// store: a failing store refused its next replacement.
+#[test]
+fn a_job_that_is_in_memory_since_its_run_does_not_need_the_store() -> Result {
+    let machine = Machine::new();
+    let mut sim = machine.boot();
+    let clock = sim.clock();
+    let task = sim.app().task("t", move |_: u32| clock.sleep(SECOND));
+    let task = task.durable().register()?;
+    let _ = task.schedule(1).id("x").every(MINUTE).block_on()?;
+    sim.advance(MINUTE);
+    let again = || task.schedule(2).id("x").replace().in_memory();
+    let _ = again().every(MINUTE).block_on()?;
+    sim.advance(SECOND);
+    machine.set_fault(Fault::Fail);
+    let job = again().every(HOUR).block_on()?;
+    assert!(job.cancel().block_on()?);
+    Ok(())
+}
