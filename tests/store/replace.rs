@@ -442,8 +442,10 @@ fn a_job_that_is_in_memory_since_its_run_does_not_need_the_store() -> Result {
     sim.advance(MINUTE);
     let again = || task.schedule(2).id("x").replace().in_memory();
     let _ = again().every(MINUTE).block_on()?;
+    let other = task.schedule(3).id("y").delay(HOUR).block_on()?;
     sim.advance(SECOND);
     machine.set_fault(Fault::Fail);
+    assert!(other.cancel().block_on().is_err());
     let job = again().every(HOUR).block_on()?;
     assert!(job.cancel().block_on()?);
     Ok(())
