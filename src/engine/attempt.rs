@@ -339,7 +339,7 @@ where
         if by == EndedBy::Body {
             state.life.body_gone();
         }
-        if self.is_void(&mut state, by) {
+        if self.void_attempt(&mut state, by) {
             if state.life.leave_to_next_process() {
                 after.removed = self.hub().leave_to_next_process(self.core.slot);
             }
@@ -363,9 +363,9 @@ where
         self.unlock(state, after, drop_on);
     }
 
-    /// Whether an attempt counts as not made, because the next process makes it: it was
-    /// dropped while the app stops, or the store is closed.
-    fn is_void(&self, state: &mut State<A, R>, by: EndedBy) -> bool {
+    /// Voids an attempt that was dropped while the app stops, or that ends when the store is
+    /// closed, if the next process makes it again. Returns whether it does.
+    fn void_attempt(&self, state: &mut State<A, R>, by: EndedBy) -> bool {
         let hub = self.hub();
         let Some(store) = hub.store.as_ref().filter(|_| state.life.concerns_store()) else {
             return false;

@@ -9,7 +9,7 @@ use crate::calendar::series::Series;
 use crate::calendar::timeline::Timeline;
 use crate::job::definition::{Definition, Limits, Recurring, Trigger};
 use crate::job::lifecycle::{AfterAttempt, BeginOutcome, Lifecycle, NotReplaceable, TimerOutcome};
-use crate::job::phase::{Effects, Phase};
+use crate::job::phase::{self, Effects, Phase};
 use crate::job::plan::Plan;
 use crate::job::sync_state::CommitOutcome;
 use crate::value::error::StorageError;
@@ -130,30 +130,12 @@ impl Kind {
     }
 }
 
-/// As in the table of `phase.rs`: the phase, `+` a changed row, `t` an armed timer, `l` a
-/// job that leaves, `k` an attempt that is stopped by force.
 fn short(job: &Lifecycle, effects: Effects) -> String {
-    let mut text = letter(job).to_string();
-    for (is_set, flag) in [
-        (effects.changes_row, '+'),
-        (effects.arms, 't'),
-        (effects.leaves, 'l'),
-        (effects.force_stops, 'k'),
-    ] {
-        text.extend(is_set.then_some(flag));
-    }
-    text
+    phase::short(job.phase(), effects)
 }
 
 fn letter(job: &Lifecycle) -> char {
-    match job.phase() {
-        Phase::Waiting => 'W',
-        Phase::Ready => 'R',
-        Phase::Starting => 'S',
-        Phase::Running => 'A',
-        Phase::Cancelling => 'C',
-        Phase::Ended(_) => 'E',
-    }
+    phase::letter(job.phase())
 }
 
 /// How an attempt stands when it ends.

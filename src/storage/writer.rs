@@ -411,8 +411,8 @@ impl Writer {
         }
     }
 
-    /// The store fails at present, and nobody asks for a new try: there is no commit, and
-    /// what has happened becomes visible all the same.
+    /// The store has failed, its retry is not due, and there is no proposal: makes no commit.
+    /// What has happened becomes visible all the same.
     fn settle_untried(&mut self, turn: &mut Turn<'_>) {
         let error = self.failure.clone().unwrap_or(StorageError::Closed);
         let unstored = self.unstored.len() + self.untried.len();
