@@ -377,6 +377,7 @@ impl Jobber {
             storage_error,
             unstored,
             unresolved: hub.unresolved_count(),
+            is_clock_unset: !hub.reading(hub.clock.now()).is_set(),
         }
     }
 

@@ -17,7 +17,9 @@ use crate::job::plan::Plan;
 use crate::sync::primitives::Arc;
 use crate::value::error::{CronError, ScheduleError, ZoneError};
 use crate::value::id::JobId;
-use crate::value::time_units::{Due, MAX_DURATION, Now, to_nanos, to_wall, wall_range};
+use crate::value::time_units::{
+    ClockReading, Due, MAX_DURATION, Now, WallNanos, to_nanos, to_wall, wall_range,
+};
 
 /// A job that is to be scheduled: arguments, options, trigger.
 pub(crate) struct Request<A, R> {
@@ -118,18 +120,19 @@ where
     }
     let options = options.unwrap_or(&RecurringOptions::NONE);
     let zone = zone.transpose().map_err(ScheduleError::Zone)?;
+    let clock = hub.reading(now);
     let (due, first) = match trigger {
         Trigger::Push => (Due::Mono(now.mono), None),
         Trigger::Delay(delay) => (Due::Mono(after(now, delay, "delay")?), None),
         Trigger::At(time) => (Due::Wall(wall(time)?), None),
         Trigger::Every(interval) => {
-            let first = options.every(interval, now)?;
-            (Due::Mono(first.nominal), Some(first))
+            let first = options.every(interval, clock)?;
+            (Due::Wall(first.nominal), Some(first))
         }
         Trigger::Cron(cron) => {
             let cron = (*cron).map_err(ScheduleError::Cron)?;
             let zone = zone.as_deref().unwrap_or(&hub.zone);
-            let first = options.cron(cron, zone.clone(), now)?;
+            let first = options.cron(cron, zone.clone(), clock)?;
             (Due::Wall(first.nominal), Some(first))
         }
     };
@@ -153,11 +156,12 @@ where
         }
         None if is_plain => Plan::plain(due, now),
         None => {
-            let timeline = match due {
-                Due::Mono(_) => Timeline::Mono,
-                Due::Wall(_) => Timeline::Wall,
-            };
-            let definition = define(definition::Trigger::Once(timeline));
+            let definition = define(match due {
+                Due::Mono(at) => definition::Trigger::Delay {
+                    length: at.saturating_sub(now.mono),
+                },
+                Due::Wall(_) => definition::Trigger::At,
+            });
             Plan::once(definition, due, now)
         }
     };
@@ -172,8 +176,8 @@ where
 struct First {
     recurring: Recurring,
     /// No time up to this one is run.
-    after: i64,
-    nominal: i64,
+    after: WallNanos,
+    nominal: WallNanos,
 }
 
 impl RecurringOptions {
@@ -192,11 +196,11 @@ impl RecurringOptions {
         })
     }
 
-    fn series(&self, recurrence: Recurrence, timeline: Timeline) -> Result<Series, ScheduleError> {
+    fn series(&self, recurrence: Recurrence) -> Result<Series, ScheduleError> {
         let jitter = self.jitter.unwrap_or_default();
         Ok(Series {
             recurrence,
-            timeline,
+            start: self.start_date.map(wall).transpose()?,
             misfire: self.misfire.unwrap_or_default(),
             jitter: to_nanos(jitter).ok_or(ScheduleError::DurationTooLong {
                 field: "jitter",
@@ -206,66 +210,42 @@ impl RecurringOptions {
         })
     }
 
-    fn cron(&self, cron: Cron, zone: Zone, now: Now) -> Result<First, ScheduleError> {
+    fn cron(&self, cron: Cron, zone: Zone, clock: ClockReading) -> Result<First, ScheduleError> {
         let limits = self.limits()?;
-        let start_date = self.start_date.map(wall).transpose()?;
-        // `- 1`: a match at the start date itself counts.
-        let after = start_date.map_or(now.wall, |start| now.wall.max(start.saturating_sub(1)));
-        let never = ScheduleError::NeverDue {
-            expression: cron.to_string(),
-            after: zone.time_at(after),
-        };
-        let cron = Arc::new(cron);
-        let recurrence = Recurrence::Cron { cron, zone };
-        let nominal = recurrence.next_after(after).ok_or(never)?;
-        let series = self.series(recurrence, Timeline::Wall)?;
+        let expression = cron.to_string();
+        let series = self.series(Recurrence::Cron {
+            cron: Arc::new(cron),
+            zone: zone.clone(),
+        })?;
+        let after = series.scheduled_after(clock);
+        let nominal = series
+            .next_after(after, after)
+            .ok_or_else(|| ScheduleError::NeverDue {
+                expression,
+                after: zone.time_at(series.start.map_or(after, |start| after.max(start - 1))),
+            })?;
         Ok(First {
-            recurring: Recurring {
-                series,
-                limits,
-                start_date,
-            },
+            recurring: Recurring { series, limits },
             after,
             nominal,
         })
     }
 
-    fn every(&self, interval: Duration, now: Now) -> Result<First, ScheduleError> {
+    fn every(&self, interval: Duration, clock: ClockReading) -> Result<First, ScheduleError> {
         if interval.is_zero() {
             return Err(ScheduleError::ZeroInterval);
         }
         let limits = self.limits()?;
-        let first = after(now, interval, "interval")?;
-        let interval_nanos = first - now.mono;
-        let start_date = self.start_date.map(wall).transpose()?;
-        // The first run on the monotonic clock. A start date in the past may be further
-        // away than an i64 can count.
-        let nominal = match start_date {
-            None => first,
-            Some(start) => {
-                let away = i128::from(start) - i128::from(now.wall);
-                let to_first = if away >= 0 {
-                    away
-                } else {
-                    // The first time of the grid after now.
-                    let interval = i128::from(interval_nanos);
-                    (away - 1).rem_euclid(interval) + 1
-                };
-                i64::try_from(i128::from(now.mono) + to_first).unwrap_or(i64::MAX)
-            }
+        let interval = after(clock.now, interval, "interval")? - clock.now.mono;
+        let series = self.series(Recurrence::Every { interval })?;
+        let after = match series.timeline() {
+            Timeline::Mono => clock.now.wall,
+            Timeline::Wall => series.scheduled_after(clock),
         };
-        let recurrence = Recurrence::Every {
-            anchor: nominal,
-            interval: interval_nanos,
-        };
-        let series = self.series(recurrence, Timeline::Mono)?;
+        let nominal = series.next_after(after, after).unwrap_or(WallNanos::MAX);
         Ok(First {
-            recurring: Recurring {
-                series,
-                limits,
-                start_date,
-            },
-            after: now.mono,
+            recurring: Recurring { series, limits },
+            after,
             nominal,
         })
     }

@@ -89,9 +89,19 @@ where
     /// Replaces the arguments and the trigger of the live job with this
     /// [`id`](Schedule::id). If no job has this id, it schedules a new one.
     ///
-    /// The job stays the same job: existing handles and waits refer to it.
-    /// - If it runs, the run ends first. Then the new arguments and trigger apply.
-    /// - If it waits for a retry, it starts again with its first attempt.
+    /// The job stays the same job: existing handles and waits refer to it. A program can
+    /// declare its jobs in this way at each start.
+    /// - If it recurs at the same times before and after, only its arguments and options
+    ///   change: it keeps the time that it waits for, what it has missed, and a waiting
+    ///   retry. The times are the same if the interval and the start date are, or if the cron
+    ///   expressions have the same fields, are of the same kind (rate or times of day) and
+    ///   are in the same zone. If nothing at all changes for a stored job, nothing is written
+    ///   and no event is sent.
+    /// - If the interval changes, the next run is one new interval after the last run, or
+    ///   after the scheduling if there was none; at once if that has passed.
+    /// - A job that runs once always gets its new time.
+    /// - With other times, a run that goes on ends first. If the job waits for a retry, it
+    ///   starts again with its first attempt, and that run has failed.
     /// - If it recurs before and after, it keeps its run number and its number of
     ///   failures in a row, unless the start date changes.
     /// - If the job belongs to another task, scheduling fails with
@@ -213,7 +223,10 @@ where
     /// | [`every`](Schedule::every): first run | one interval from now | at the start date | the first time after now that is a whole number of intervals after the start date |
     /// | [`cron`](Schedule::cron): first run | the next match | the first match at or after the start date | the next match |
     ///
-    /// Times before now are not missed runs: the job is due from now on.
+    /// Times before now are not missed runs: the job is due from now on. A start date that is
+    /// at most a second ago counts as now: `.start_date(now)` runs at once.
+    ///
+    /// An interval with a start date is due by the wall clock, as cron is.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -265,7 +278,11 @@ where
     }
 
     /// Runs the job once, after `delay`. It counts on the monotonic clock: setting the
-    /// wall clock does not change it. The latest due time is in the year 2262.
+    /// wall clock does not change it, and on Linux the time during which the machine is
+    /// suspended does not count. The latest due time is in the year 2262.
+    ///
+    /// A stored delay follows the wall clock in the next process, because no other clock goes
+    /// on. It is then due after its own length at the latest, whatever the wall clock shows.
     ///
     /// The delay starts when the [`Submit`] is awaited or ended with `.block_on()`.
     ///
@@ -305,7 +322,13 @@ where
     ///
     /// If a run takes longer than the interval, the times that pass meanwhile are
     /// missed: [`misfire`](Schedule::misfire) sets what happens to them. The interval
-    /// counts on the monotonic clock, so that setting the wall clock does not move it.
+    /// counts on the monotonic clock, so that setting the wall clock does not move it, and on
+    /// Linux the time during which the machine is suspended does not count. With a
+    /// [`start_date`](Schedule::start_date) it counts on the wall clock: times that pass
+    /// during a suspend are missed, and the job goes on with the next of its times.
+    ///
+    /// A stored job follows the wall clock in the next process until it has run. It is then
+    /// due after one interval and its jitter at the latest, whatever the wall clock shows.
     ///
     /// ```
     /// # use std::time::Duration;

@@ -1,15 +1,16 @@
 //! [`RunHistory`]: which times of a recurring job were run.
 
-use crate::calendar::recurrence::Recurrence;
+use crate::value::time_units::WallNanos;
 
 /// Which times of a recurring job were run: all up to `last`, except those in
 /// `skipped`.
 ///
-/// Only a wall clock that is set back needs this: it comes to the same times again.
+/// Only times of day need the range, and only if the wall clock is set back: it comes to
+/// the same times again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RunHistory {
     /// The latest time that was run. Before the first run: the time of scheduling.
-    pub(crate) last: i64,
+    pub(crate) last: WallNanos,
     pub(crate) has_run: bool,
     pub(crate) skipped: Option<SkippedRange>,
 }
@@ -18,13 +19,13 @@ pub(crate) struct RunHistory {
 /// them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SkippedRange {
-    pub(crate) from: i64,
-    pub(crate) to: i64,
+    pub(crate) from: WallNanos,
+    pub(crate) to: WallNanos,
 }
 
 impl RunHistory {
     /// Of a job that was scheduled at `scheduled_at` and has not run.
-    pub(crate) fn starting_at(scheduled_at: i64) -> Self {
+    pub(crate) fn starting_at(scheduled_at: WallNanos) -> Self {
         Self {
             last: scheduled_at,
             has_run: false,
@@ -33,26 +34,30 @@ impl RunHistory {
     }
 
     /// Every time up to this one was run.
-    pub(crate) fn complete_up_to(&self) -> i64 {
+    pub(crate) fn complete_up_to(&self) -> WallNanos {
         if !self.has_run {
             // The clock by which the job was scheduled may have been wrong.
-            return i64::MIN;
+            return WallNanos::MIN;
         }
         self.skipped.map_or(self.last, |skipped| skipped.from)
     }
 
-    /// Whether `nominal` was run.
-    pub(crate) fn contains(&self, nominal: i64) -> bool {
+    /// Whether `nominal` was run, if it is not before
+    /// [`complete_up_to`](RunHistory::complete_up_to).
+    pub(crate) fn contains(&self, nominal: WallNanos) -> bool {
         self.skipped
             .is_some_and(|skipped| skipped.to <= nominal && nominal <= self.last)
     }
 
-    /// Enters a run for `nominal`.
-    pub(crate) fn enter(&mut self, nominal: i64, recurrence: &Recurrence) {
+    /// Enters a run for `nominal`. `next` returns the first time after another one.
+    pub(crate) fn enter(
+        &mut self,
+        nominal: WallNanos,
+        next: impl FnOnce(WallNanos) -> Option<WallNanos>,
+    ) {
         let is_first = !std::mem::replace(&mut self.has_run, true);
         if nominal > self.last || is_first {
-            let next = recurrence.next_after(self.last);
-            if next.is_some_and(|next| next < nominal) {
+            if next(self.last).is_some_and(|next| next < nominal) {
                 self.skipped = Some(SkippedRange {
                     from: self.last,
                     to: nominal,

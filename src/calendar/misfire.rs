@@ -6,13 +6,15 @@ use std::time::Duration;
 ///
 /// A run is missed if its time passes while the job's last run goes on, if the clock
 /// jumps over its time, or if no process runs at its time. A run that starts late is not
-/// missed if it is at most one second late and its next time has not come.
+/// missed if its next time has not come, and if it is late by a second or less, or by no more
+/// than the time since the timer last looked at the clocks: it looks at the wall clock once a
+/// minute, and more often shortly before a job is due.
 ///
 /// Example: a job is due every 10 seconds. The numbers are seconds.
 ///
 /// | policy | the run at 10 takes until 45: 20, 30 and 40 are missed | nothing runs until 35: 10, 20 and 30 are missed |
 /// |---|---|---|
-/// | `Once` (default) | one run at 45, for 20; then 50 | one run at 35, for 10; then 40 |
+/// | `Once` (default) | one run at 45, for 40; then 50 | one run at 35, for 30; then 40 |
 /// | `Skip` | no run at 45; then 50 | no run at 35; then 40 |
 /// | `All(9)` | three runs from 45, for 20, 30 and 40; then 50 | three runs from 35, for 10, 20 and 30; then 40 |
 /// | `All(2)` | two runs from 45, for 20 and 30; then 50 | two runs from 35, for 10 and 20; then 40 |
@@ -24,7 +26,8 @@ use std::time::Duration;
 /// The policy is applied when a run ends, and again when the next run starts. If a process
 /// ends in between, or during a run, the next process applies it with the time at which it
 /// starts: for example, with `Skip` it does not repeat a run that a crash interrupted, if
-/// that run is too late by then.
+/// that run is too late by then, and with `Once` the repeated run is for the latest missed
+/// time.
 ///
 /// ```
 /// use std::time::Duration;
@@ -45,7 +48,7 @@ use std::time::Duration;
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Misfire {
-    /// Run once, now, for the first missed time. Skip the other missed times.
+    /// Run once, now, for the latest missed time. Skip the other missed times.
     #[default]
     Once,
     /// Skip all missed times. The next run is at the next time in the future.

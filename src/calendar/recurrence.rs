@@ -5,33 +5,59 @@ use time::UtcOffset;
 use crate::calendar::cron::expression::Cron;
 use crate::calendar::zone::time_zone::Zone;
 use crate::sync::primitives::Arc;
-use crate::value::time_units::{from_wall, to_wall};
+use crate::value::time_units::{WallNanos, from_wall, to_wall};
 
-/// The times of a recurring job, in nanoseconds on its timeline.
+/// The times of a recurring job.
 #[derive(Clone, Debug)]
 pub(crate) enum Recurrence {
-    /// `anchor + k * interval` for `k` from 0.
-    Every { anchor: i64, interval: i64 },
-    /// The times at which the expression is due in the zone, on the wall clock.
+    /// Once each interval, in nanoseconds, before and after an anchor.
+    Every { interval: i64 },
+    /// The times at which the expression is due in the zone.
     Cron { cron: Arc<Cron>, zone: Zone },
 }
 
 impl Recurrence {
-    /// The first time strictly after `after`. `None` if there is none within the range
-    /// of an `i64`. The cost does not depend on how many times lie in between.
-    pub(crate) fn next_after(&self, after: i64) -> Option<i64> {
+    /// The first time strictly after `after`. `anchor` is one of the times: only an
+    /// interval needs it. `None` if there is none within the range of an `i64`. The cost
+    /// does not depend on how many times lie in between.
+    pub(crate) fn next_after(&self, anchor: WallNanos, after: WallNanos) -> Option<WallNanos> {
         match *self {
             Recurrence::Cron { ref cron, ref zone } => {
                 let next = cron.next_after(from_wall(after, UtcOffset::UTC), zone)?;
                 to_wall(next)
             }
-            Recurrence::Every { anchor, .. } if after < anchor => Some(anchor),
-            Recurrence::Every { anchor, interval } => {
+            Recurrence::Every { interval } => {
                 // The distance of two i64 values needs 65 bits.
-                let distance = i128::from(after) - i128::from(anchor);
-                let steps = distance / i128::from(interval) + 1;
-                i64::try_from(i128::from(anchor) + steps * i128::from(interval)).ok()
+                let (anchor, interval) = (i128::from(anchor), i128::from(interval));
+                let steps = (i128::from(after) - anchor).div_euclid(interval) + 1;
+                i64::try_from(anchor + steps * interval).ok()
             }
+        }
+    }
+
+    /// Whether the times are a rate, and not times of day. After the wall clock was set
+    /// back, a rate comes to the same times again; a time of day that was run is not run
+    /// again.
+    pub(crate) fn is_rate(&self) -> bool {
+        match self {
+            Recurrence::Every { .. } => true,
+            Recurrence::Cron { cron, .. } => cron.is_rate(),
+        }
+    }
+
+    /// Whether `other` has the same times, if its anchor is the same.
+    pub(crate) fn has_same_times(&self, other: &Recurrence) -> bool {
+        use Recurrence::{Cron, Every};
+        match (self, other) {
+            (Every { interval: left }, Every { interval: right }) => left == right,
+            (
+                Cron { cron, zone },
+                Cron {
+                    cron: other_cron,
+                    zone: other_zone,
+                },
+            ) => cron.has_same_times(other_cron) && zone == other_zone,
+            _ => false,
         }
     }
 }
@@ -42,30 +68,27 @@ mod tests {
 
     #[test]
     fn next_after_returns_the_first_grid_point_strictly_after() {
-        let every = Recurrence::Every {
-            anchor: 0,
-            interval: 10,
-        };
+        let every = Recurrence::Every { interval: 10 };
         for (after, next) in [
-            (-99, 0),
-            (-1, 0),
-            (0, 10),
-            (9, 10),
-            (10, 20),
-            (1_003, 1_010),
+            (-99, -98),
+            (-9, -8),
+            (1, 2),
+            (2, 12),
+            (11, 12),
+            (1_003, 1_012),
         ] {
-            assert_eq!(every.next_after(after), Some(next));
+            for anchor in [2, 12, -98] {
+                assert_eq!(every.next_after(anchor, after), Some(next));
+            }
         }
     }
 
     #[test]
     fn the_ends_of_the_range_neither_wrap_nor_panic() {
-        let every = Recurrence::Every {
-            anchor: i64::MIN,
-            interval: i64::MAX,
-        };
-        assert_eq!(every.next_after(i64::MIN), Some(-1));
-        assert_eq!(every.next_after(-1), Some(i64::MAX - 1));
-        assert_eq!(every.next_after(i64::MAX - 1), None);
+        let every = Recurrence::Every { interval: i64::MAX };
+        assert_eq!(every.next_after(i64::MIN, i64::MIN), Some(-1));
+        assert_eq!(every.next_after(i64::MIN, -1), Some(i64::MAX - 1));
+        assert_eq!(every.next_after(i64::MIN, i64::MAX - 1), None);
+        assert_eq!(every.next_after(i64::MAX, i64::MIN), Some(-i64::MAX));
     }
 }

@@ -350,9 +350,10 @@ where
         let retry = hint.and_then(|hint| self.retry_delay(&state, hint));
         let is_stopping = self.hub().is_stopping();
         let random = || self.hub().random();
-        let end = state
-            .life
-            .end_attempt(failure, retry, is_stopping, now, random);
+        let end =
+            state
+                .life
+                .end_attempt(failure, retry, is_stopping, self.hub().reading(now), random);
         if by == EndedBy::Timeout {
             after.force_stopped = state.life.take_control();
         }

@@ -4,18 +4,20 @@
 //! nothing. A simulation calls the same driver without a thread.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::calendar::timeline::Timeline;
 use crate::engine::hub::{Hub, Live};
 use crate::engine::side_shards::Cursor;
 use crate::executor::dispatcher::FEW;
 use crate::job::live_job::Fired;
+use crate::job::position::ClockSet;
 use crate::sync::primitives::Arc;
 use crate::timer::inbox::Inbox;
 use crate::timer::key::{Key, KeyKind};
 use crate::timer::queue::TimerQueue;
 use crate::value::event::Event;
-use crate::value::time_units::{Due, MonoNanos, Now};
+use crate::value::time_units::{CLOCK_CHANGE_MAX, Due, MonoNanos, Now, WallNanos};
 
 /// How many due keys the first batch has.
 const FIRST_BATCH: usize = 256;
@@ -27,9 +29,13 @@ const MAX_BATCH: usize = 1_024;
 /// How many keys a step of a sweep looks at. A step holds the locks of tables.
 const STEP: usize = 256;
 
-/// While a job waits for a wall time, the clock is read this often, in nanoseconds,
-/// since it may be set.
-const WALL_CLOCK_CHECK: i64 = 60 * 1_000_000_000;
+/// The wall clock may be set, and a job may be due by it, or be stored. Then it is read this
+/// often, in nanoseconds.
+const LONGEST_LOOK: i64 = 60 * 1_000_000_000;
+
+/// Shortly before a job is due by the wall clock, it is read more often, but no more often
+/// than this.
+const SHORTEST_LOOK: i64 = 1_000_000_000;
 
 /// The two clocks may drift apart by this, in nanoseconds, from one call to the next:
 /// NTP slews by half a millisecond in a second. More is a step of the wall clock.
@@ -53,10 +59,19 @@ pub(crate) struct Driver {
     hub: Arc<Hub>,
     mono: TimerQueue,
     wall: TimerQueue,
+    /// The monotonic time of the last call.
+    looked_at: MonoNanos,
     /// Wall time less monotonic time, at the last call.
     offset: i64,
-    /// The wall clock went back, and the jobs from here on do not know it yet.
-    stepping_back: Option<Cursor>,
+    /// The same, when the jobs were told about it last. `None` while the wall clock was not
+    /// set.
+    told_offset: Option<i64>,
+    /// How long the machine was suspended since then, in nanoseconds.
+    slept: i64,
+    /// What the clock said about that at the last step.
+    suspended: Option<i64>,
+    /// The wall clock was set, and the jobs from here on do not know it yet.
+    telling: Option<(Cursor, ClockSet)>,
     /// The queue that is being swept.
     sweeping: Option<Timeline>,
     // These are empty between calls, and kept for their memory.
@@ -72,11 +87,14 @@ impl Driver {
     pub(crate) fn new(hub: Arc<Hub>) -> Self {
         let now = hub.clock.now();
         Self {
-            hub,
             mono: TimerQueue::default(),
             wall: TimerQueue::default(),
+            looked_at: now.mono,
             offset: now.offset(),
-            stepping_back: None,
+            told_offset: hub.reading(now).is_set().then(|| now.offset()),
+            slept: 0,
+            suspended: hub.clock.suspended(),
+            telling: None,
             sweeping: None,
             inboxes: Vec::new(),
             keys: Vec::new(),
@@ -84,6 +102,7 @@ impl Driver {
             fired: Vec::new(),
             due: Vec::new(),
             has_fired: false,
+            hub,
         }
     }
 
@@ -95,8 +114,8 @@ impl Driver {
     /// Passes all due jobs to the executor, does one step of the other work, and returns
     /// when to call it again. It never waits.
     pub(crate) fn drive(&mut self) -> DriveAgain {
-        let now = self.hub.clock.now();
-        self.notice_clock_step(now);
+        let now = self.hub.clock.now_together();
+        self.look(now);
         self.collect();
         self.has_fired = false;
         let mut batch = FIRST_BATCH;
@@ -106,7 +125,7 @@ impl Driver {
             self.hub.take_due(&mut self.keys, &mut self.fired);
             self.fire(now);
         }
-        if self.step_back(now)
+        if self.tell(now)
             || self.sweep_step()
             || self.drop_dead_first_keys()
             || self.hub.free_memory()
@@ -143,6 +162,10 @@ impl Driver {
         }
         self.has_fired = true;
         for job in self.fired.drain(..) {
+            if let Some((_, set)) = self.telling {
+                // It is due by the new clock: that says whether its time is over.
+                job.on_clock_set(self.hub.reading(now), set);
+            }
             if job.on_timer(now) == Fired::Start {
                 self.due.push(job);
             } else {
@@ -156,34 +179,84 @@ impl Driver {
         }
     }
 
-    fn notice_clock_step(&mut self, now: Now) {
+    /// Notices what the clocks did since the last call.
+    fn look(&mut self, now: Now) {
+        self.hub
+            .looked_after(now.mono.saturating_sub(self.looked_at));
+        self.looked_at = now.mono;
         let offset = now.offset();
         let by = offset.saturating_sub(self.offset);
-        if by <= -CLOCK_STEP {
-            self.stepping_back = Some(Cursor::default());
-        }
-        if by.saturating_abs() >= CLOCK_STEP && self.hub.events.is_read() {
-            self.hub.events.record(Event::ClockStepped {
-                by: time::Duration::nanoseconds(by),
-            });
-            self.hub.events.deliver();
-        }
         self.offset = offset;
+        if is_step(by) {
+            let slept = self.sleep_since_last_step();
+            self.slept = self.slept.saturating_add(slept);
+            self.report(by.saturating_sub(slept), slept);
+        }
+        if !self.hub.reading(now).is_set() {
+            // What it shows means nothing.
+            return;
+        }
+        let set = match self.told_offset {
+            // It is set for the first time.
+            None => ClockSet::Moved,
+            Some(told) => {
+                let by = offset.saturating_sub(told);
+                let step = by.saturating_sub(self.slept);
+                if !is_step(by) && !is_step(step) {
+                    return;
+                }
+                match step < -CLOCK_CHANGE_MAX {
+                    true => ClockSet::Corrected,
+                    false => ClockSet::Moved,
+                }
+            }
+        };
+        (self.told_offset, self.slept) = (Some(offset), 0);
+        let before = self.telling.map_or(set, |(_, before)| before);
+        self.telling = Some((Cursor::default(), set.max(before)));
     }
 
-    /// Lets some jobs know that the wall clock went back. Returns whether it did: then it
-    /// must be called again, even after the last jobs, to collect the keys that they have
-    /// armed.
-    fn step_back(&mut self, now: Now) -> bool {
-        let Some(from) = self.stepping_back else {
+    /// How long the machine was suspended since the last step, in nanoseconds. 0 if the clock
+    /// cannot tell.
+    fn sleep_since_last_step(&mut self) -> i64 {
+        let suspended = self.hub.clock.suspended();
+        let before = std::mem::replace(&mut self.suspended, suspended);
+        let slept = suspended.zip(before).map(|(now, before)| now - before);
+        // The reading is not exact.
+        slept.filter(|slept| *slept >= CLOCK_STEP).unwrap_or(0)
+    }
+
+    fn report(&self, step: i64, slept: i64) {
+        let events = &self.hub.events;
+        if !events.is_read() {
+            return;
+        }
+        if slept > 0 {
+            events.record(Event::Resumed {
+                after: Duration::from_nanos(slept.unsigned_abs()),
+            });
+        }
+        if is_step(step) {
+            events.record(Event::ClockStepped {
+                by: time::Duration::nanoseconds(step),
+            });
+        }
+        events.deliver();
+    }
+
+    /// Lets some jobs know that the wall clock was set. Returns whether it was: then it must
+    /// be called again, even after the last jobs, to collect the keys that they have armed.
+    fn tell(&mut self, now: Now) -> bool {
+        let Some((from, set)) = self.telling else {
             return false;
         };
+        let clock = self.hub.reading(now);
         let (jobs, next) = self.hub.jobs_from(from);
         for job in jobs {
-            job.on_step_back(now);
+            job.on_clock_set(clock, set);
             job.drop_safely();
         }
-        self.stepping_back = next;
+        self.telling = next.map(|next| (next, set));
         true
     }
 
@@ -202,7 +275,12 @@ impl Driver {
 
     /// Takes up to `batch` due keys out of the queues. Returns whether there were any.
     fn pop_batch(&mut self, now: Now, batch: usize) -> bool {
-        for (queue, now) in [(&mut self.mono, now.mono), (&mut self.wall, now.wall)] {
+        // Nothing is due by a clock that was not set.
+        let wall = match self.hub.reading(now).is_set() {
+            true => now.wall,
+            false => WallNanos::MIN,
+        };
+        for (queue, now) in [(&mut self.mono, now.mono), (&mut self.wall, wall)] {
             while self.keys.len() < batch {
                 let Some(key) = queue.pop_due(now) else { break };
                 self.keys.push(key);
@@ -255,20 +333,35 @@ impl Driver {
         let wall = self
             .wall
             .first()
-            .map(|key| Due::Wall(key.due()).as_mono(now));
+            .map(|key| match self.hub.reading(now).is_set() {
+                true => Due::Wall(key.due()).as_mono(now),
+                false => MonoNanos::MAX,
+            });
         let Some(due) = mono.into_iter().chain(wall).min() else {
             return DriveAgain::WhenWoken;
         };
-        let clock_check = now.mono.saturating_add(WALL_CLOCK_CHECK);
+        let look = match wall {
+            // It is to be noticed soon that the clock is set.
+            Some(MonoNanos::MAX) => Some(SHORTEST_LOOK),
+            // The next job may be due much earlier, if the clock is set.
+            Some(wall) => {
+                let half = wall.saturating_sub(now.mono) / 2;
+                Some(half.clamp(SHORTEST_LOOK, LONGEST_LOOK))
+            }
+            // The rows of jobs have wall times.
+            None if self.hub.store.is_some() => Some(LONGEST_LOOK),
+            None => None,
+        };
         DriveAgain::At {
             due,
-            check: if wall.is_some() {
-                due.min(clock_check)
-            } else {
-                due
-            },
+            check: look.map_or(due, |look| due.min(now.mono.saturating_add(look))),
         }
     }
+}
+
+/// Whether the wall clock was set, if it moved by this against the monotonic clock.
+fn is_step(by: i64) -> bool {
+    by.saturating_abs() >= CLOCK_STEP
 }
 
 impl fmt::Debug for Driver {

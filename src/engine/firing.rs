@@ -6,11 +6,12 @@ use crate::job::lifecycle::{CatchUpTurn, TimerOutcome};
 use crate::job::live_job::{Fired, TimerJob};
 use crate::job::outcome::Failure;
 use crate::job::phase::{Effects, Phase};
+use crate::job::position::ClockSet;
 use crate::sync::primitives::MutexGuard;
 use crate::timer::key::KeyKind;
 use crate::value::app_clock::ClockPrecision;
 use crate::value::event::JobEventKind;
-use crate::value::time_units::{Due, MonoNanos, Now, WallNanos};
+use crate::value::time_units::{ClockReading, Due, MonoNanos, Now, WallNanos};
 
 impl<A, R> TimerJob for JobState<A, R>
 where
@@ -45,6 +46,10 @@ where
                 after.ends_turn = state.life.end_turn();
                 after.wake = hub.arm(self.core.slot, due, self.key_kind(&state), now);
             }
+            TimerOutcome::Moved { effects } => {
+                after.ends_turn = state.life.end_turn();
+                self.follow(&mut state, effects, now, &mut after);
+            }
             TimerOutcome::Persist { misfire, effects } => {
                 self.misfire_event(&mut state, now, misfire);
                 self.follow(&mut state, effects, now, &mut after);
@@ -63,17 +68,17 @@ where
         Fired::Nothing
     }
 
-    fn on_step_back(&self, now: Now) {
+    fn on_clock_set(&self, clock: ClockReading, set: ClockSet) {
         let hub = self.hub();
         let mut state = self.lock();
         if hub.is_stopping() {
             return;
         }
-        let Some(effects) = state.life.on_step_back(now, || hub.random()) else {
+        let Some(effects) = state.life.on_clock_set(clock, set, || hub.random()) else {
             return;
         };
         let mut after = AfterLock::default();
-        self.follow(&mut state, effects, now, &mut after);
+        self.follow(&mut state, effects, clock.now, &mut after);
         self.unlock(state, after, DropOn::Executor);
     }
 
@@ -132,9 +137,12 @@ where
     ) -> TimerOutcome {
         let hub = self.hub();
         let is_at_most_once = self.is_at_most_once();
+        let (clock, on_time) = (hub.reading(now), hub.on_time());
+        let is_stopping = hub.is_stopping();
+        let random = || hub.random();
         state
             .life
-            .on_timer(now, is_at_most_once, hub.is_stopping(), || hub.random())
+            .on_timer(clock, on_time, is_at_most_once, is_stopping, random)
     }
 
     /// The job runs, or will run, for this time, and others were missed.

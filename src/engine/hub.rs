@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use crate::calendar::series::ON_TIME;
 use crate::calendar::zone::time_zone::Zone;
 use crate::engine::app_phase::AppPhase;
 use crate::engine::catch_up::CatchUp;
@@ -22,7 +23,8 @@ use crate::sync::cache_padded::CachePadded;
 use crate::sync::deferred_wakes::notify_all;
 use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::{
-    Arc, AtomicBool, AtomicUsize, Event as Signal, Mutex, OnceLock, Ordering, lock, thread::Thread,
+    Arc, AtomicBool, AtomicI64, AtomicUsize, Event as Signal, Mutex, OnceLock, Ordering, lock,
+    thread::Thread,
 };
 use crate::timer::key::{KeyKind, Tag};
 use crate::value::app_clock::AppClock;
@@ -31,12 +33,17 @@ use crate::value::event::{Event, JobEvent, JobEventKind};
 use crate::value::id::JobId;
 use crate::value::shared_state::StateMap;
 use crate::value::status::JobStatus;
-use crate::value::time_units::{Due, Now, WallNanos};
+use crate::value::time_units::{ClockReading, Due, Now, WallNanos};
 
 pub(crate) type Live = Arc<dyn LiveJob>;
 
 pub(crate) struct Hub {
     pub(crate) clock: AppClock,
+    /// An earlier wall time is known to be wrong.
+    earliest: WallNanos,
+    /// How late a run is at most that is on time, in nanoseconds: as long as the timer did not
+    /// look at the clocks, and at least a second.
+    on_time: AtomicI64,
     pub(crate) zone: Zone,
     pub(crate) coalescing_window: Duration,
     pub(crate) state: StateMap,
@@ -194,6 +201,8 @@ impl Hub {
         let (side_shards, table) = SideShards::new(&mut random, is_alone);
         Self {
             store: config.has_store.then(store),
+            earliest: config.clock.earliest(),
+            on_time: AtomicI64::new(ON_TIME),
             clock: config.clock,
             zone: config.zone,
             coalescing_window: config.coalescing_window,
@@ -218,6 +227,26 @@ impl Hub {
             changed,
             is_timer_running: AtomicBool::new(false),
         }
+    }
+
+    /// What is known about the clocks that were read as `now`.
+    pub(crate) fn reading(&self, now: Now) -> ClockReading {
+        ClockReading {
+            now,
+            earliest: self.earliest,
+        }
+    }
+
+    /// How late a run is at most that is on time, in nanoseconds.
+    pub(crate) fn on_time(&self) -> i64 {
+        self.on_time.load(Ordering::Relaxed)
+    }
+
+    /// The timer looks at the clocks, `since` nanoseconds after the last time. A look that
+    /// comes late makes no run missed.
+    pub(crate) fn looked_after(&self, since: i64) {
+        // Relaxed: the timer's thread reads it, and the executor for jobs that run once.
+        self.on_time.store(since.max(ON_TIME), Ordering::Relaxed);
     }
 
     /// Enters a job that is not shared yet: allocates its slot and its id, and arms it.

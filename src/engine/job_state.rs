@@ -8,6 +8,7 @@
 use std::any::Any;
 use std::time::Duration;
 
+use crate::calendar::timeline::Timeline;
 use crate::engine::args::Args;
 use crate::engine::discarded::{Discarded, DropOn};
 use crate::engine::hub::{Hub, Removed};
@@ -505,9 +506,9 @@ pub(crate) fn precision_needed(life: &Lifecycle) -> ClockPrecision {
         Some(definition) if definition.is_durable() => ClockPrecision::Exact,
         Some(definition) => match definition.recurring() {
             None => ClockPrecision::Unread,
-            Some(recurring) => match recurring.series.timeline.due(0) {
-                Due::Mono(_) => ClockPrecision::Cached,
-                Due::Wall(_) => ClockPrecision::Exact,
+            Some(recurring) => match recurring.series.timeline() {
+                Timeline::Mono => ClockPrecision::Cached,
+                Timeline::Wall => ClockPrecision::Exact,
             },
         },
     }

@@ -8,7 +8,6 @@ use crate::job::outcome::Outcome;
 use crate::job::phase::Effects;
 use crate::job::plan::Plan;
 use crate::job::record::JobRecord;
-use crate::job::row::Row;
 use crate::storage::contract::Change;
 use crate::storage::inbox::Message;
 use crate::storage::job_ref::JobRef;
@@ -77,6 +76,10 @@ where
                 return Replacing::Refused(self.not_replaceable(refused));
             }
         }
+        if state.life.is_as_declared(&plan) && state.life.is_settled() {
+            // Nothing changes, and the store has it.
+            return Replacing::Done;
+        }
         if !state.life.concerns_store() && !plan.is_durable() {
             let mut after = AfterLock::default();
             self.accept(&mut state, args, plan, None, now, &mut after);
@@ -132,7 +135,6 @@ where
         after: &mut AfterLock<A, R>,
     ) {
         let hub = self.hub();
-        let exec_at = planned.as_ref().map_or(plan.exec_at, |(_, p)| p.exec_at);
         let accepted = state.life.accept(plan, planned, now);
         if let Some(run) = accepted.given_up {
             self.event(state, now, |state| {
@@ -149,16 +151,15 @@ where
             let is_hidden = state.life.is_hidden();
             after.discarded.outcome = state.outcome.set(Outcome::None, is_hidden);
         }
-        let exec_at = match accepted.is_next {
-            true => exec_at,
-            false => state.life.exec_at(),
-        };
-        self.event(state, now, |state| {
-            let zone = state.life.next_zone().unwrap_or(&hub.zone);
-            JobEventKind::Scheduled {
-                due: zone.time_at(exec_at),
-            }
-        });
+        let exec_at = state.life.next_exec_at();
+        if !accepted.is_unchanged {
+            self.event(state, now, |state| {
+                let zone = state.life.next_zone().unwrap_or(&hub.zone);
+                JobEventKind::Scheduled {
+                    due: zone.time_at(exec_at),
+                }
+            });
+        }
         let is_stopping = hub.is_stopping() && !accepted.is_next;
         // During a stop nothing is armed: the stop decides what becomes of the job.
         let effects = Effects {
@@ -242,18 +243,10 @@ where
             return None;
         }
         let planned = state.life.plan_replacement(&self.plan, now);
+        let row = state.life.replaced_row(&planned);
+        let record = row.map(|row| Box::new(row.to_record(&self.job.core.id)));
         let version = state.life.pull();
         drop(state);
-        let record = planned.details.as_ref().and_then(|details| {
-            let row = Row {
-                definition: &details.definition,
-                position: &details.position,
-                exec_at: planned.exec_at,
-                start_intent: None,
-            };
-            let is_durable = details.definition.is_durable();
-            is_durable.then(|| Box::new(row.to_record(&self.job.core.id)))
-        });
         self.planned = Some((version, planned));
         Some(PulledProposal { version, record })
     }

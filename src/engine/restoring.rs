@@ -2,7 +2,7 @@
 
 use crate::engine::job_state::{Durability, JobState, TaskDef};
 use crate::engine::task_registry::{Restore, Restored};
-use crate::job::lifecycle::{AfterAttempt, Lifecycle};
+use crate::job::lifecycle::{AfterAttempt, AttemptEnd, Lifecycle};
 use crate::job::record::JobRecord;
 use crate::job::row;
 use crate::sync::panics::{catch_panic, drop_catching_panic};
@@ -25,21 +25,22 @@ where
             return Err(UnresolvedReason::NotDurable);
         };
         let hub = &self.hub;
-        let loaded = row::read(record, &hub.zone, now)?;
+        let loaded = row::read(record, &hub.zone)?;
         // A check: each attempt reads them again. Serde's implementations are code of a
         // user.
         let args = catch_panic(|| codec.decode(&record.args))
             .unwrap_or_else(|message| Err(message.to_string().into()))
             .map_err(UnresolvedReason::arguments)?;
         drop_catching_panic(args);
-        let (mut life, lost) = Lifecycle::loaded(loaded, now, || hub.random());
-        if let Some(lost) = lost {
-            if let AfterAttempt::End(status) = lost.next {
-                return Ok(Restored::Lost(status));
-            }
-            let _ = life.row_changed();
+        let loaded = Lifecycle::loaded(loaded, hub.reading(now), || hub.random());
+        if let Some(AttemptEnd {
+            next: AfterAttempt::End(status),
+            ..
+        }) = loaded.lost
+        {
+            return Ok(Restored::Lost(status));
         }
-        let is_changed = lost.is_some();
+        let (life, is_changed) = (loaded.job, loaded.is_changed);
         let due = life.timer();
         let mut job = JobState::of(self, None, life);
         job.core.id = record.id.clone();

@@ -121,6 +121,11 @@ impl Hub {
         });
     }
 
+    /// Whether the timer was woken since it fell asleep.
+    pub(crate) fn is_timer_woken(&self) -> bool {
+        (0..self.table_count()).any(|number| self.tables().numbered(number).is_woken())
+    }
+
     /// Prepares the tables for the sleep of the timer, so that an earlier key wakes it.
     /// Returns `false` if there is work for the timer already.
     pub(crate) fn fall_asleep(&self, until: i64, not_before: i64) -> bool {

@@ -3,7 +3,6 @@
 use crate::calendar::cron::expression::Cron;
 use crate::calendar::recurrence::Recurrence;
 use crate::calendar::series::Series;
-use crate::calendar::timeline::Timeline;
 use crate::calendar::zone::time_zone::Zone;
 use crate::sync::primitives::Arc;
 use crate::value::time_units::WallNanos;
@@ -25,8 +24,10 @@ pub(crate) struct Definition {
 /// What makes a job due.
 #[derive(Debug)]
 pub(crate) enum Trigger {
-    /// Once, at a time on this timeline.
-    Once(Timeline),
+    /// Once, after this long, in nanoseconds: by the monotonic clock.
+    Delay { length: i64 },
+    /// Once, at a time of the wall clock.
+    At,
     /// Boxed, because most jobs run once, and there may be a million.
     Recurring(Box<Recurring>),
 }
@@ -36,9 +37,6 @@ pub(crate) enum Trigger {
 pub(crate) struct Recurring {
     pub(crate) series: Series,
     pub(crate) limits: Limits,
-    /// The start date as it was given. A replacement with another one starts a new
-    /// series.
-    pub(crate) start_date: Option<WallNanos>,
 }
 
 /// When a recurring job ends.
@@ -59,15 +57,8 @@ impl Definition {
 
     pub(crate) fn recurring(&self) -> Option<&Recurring> {
         match &self.trigger {
-            Trigger::Once(_) => None,
+            Trigger::Delay { .. } | Trigger::At => None,
             Trigger::Recurring(recurring) => Some(recurring),
-        }
-    }
-
-    pub(crate) fn timeline(&self) -> Timeline {
-        match &self.trigger {
-            Trigger::Once(timeline) => *timeline,
-            Trigger::Recurring(recurring) => recurring.series.timeline,
         }
     }
 
@@ -78,22 +69,40 @@ impl Definition {
         }
     }
 
-    /// The wall time after which the first run of a series on the wall clock comes: the
-    /// time of scheduling, or just before the start date if that is later.
-    pub(crate) fn first_run_is_after(&self) -> WallNanos {
-        let start_date = self.recurring().and_then(|recurring| recurring.start_date);
-        match start_date {
-            Some(start) => self.scheduled_at.max(start.saturating_sub(1)),
-            None => self.scheduled_at,
-        }
-    }
-
     /// Whether the runs of `other` are counted on by this definition: both recur, with the
     /// same start date.
     pub(crate) fn is_same_series(&self, other: &Definition) -> bool {
         match (self.recurring(), other.recurring()) {
-            (Some(own), Some(others)) => own.start_date == others.start_date,
+            (Some(own), Some(others)) => own.series.start == others.series.start,
             _ => false,
         }
+    }
+
+    /// Whether a job goes on with `other` as if nothing had happened: both recur, at the
+    /// same times.
+    pub(crate) fn has_same_times(&self, other: &Definition) -> bool {
+        match (self.recurring(), other.recurring()) {
+            (Some(own), Some(others)) => own.series.has_same_times(&others.series),
+            _ => false,
+        }
+    }
+
+    /// Whether a job of this definition that is declared again as `other` stays as it is. Of a
+    /// job that runs once, each scheduling sets a new time. Arguments in memory cannot be
+    /// compared.
+    pub(crate) fn is_declared_as(&self, other: &Definition) -> bool {
+        let (Some(own), Some(others)) = (self.recurring(), other.recurring()) else {
+            return false;
+        };
+        let text = |definition: &Definition| definition.cron().map(ToString::to_string);
+        own.series.has_same_times(&others.series)
+            && text(self) == text(other)
+            && own.series.misfire == others.series.misfire
+            && own.series.jitter == others.series.jitter
+            && own.limits == others.limits
+            && self.args.is_some()
+            && self.args == other.args
+            && self.zone == other.zone
+            && self.task == other.task
     }
 }

@@ -11,15 +11,15 @@ use crate::calendar::timeline::Timeline;
 use crate::calendar::zone::time_zone::Zone;
 use crate::job::definition::Definition;
 use crate::job::phase::{Effects, Event, Phase, transition};
-use crate::job::plan::Plan;
-use crate::job::position::{AfterRun, DueRun, OpenRun, Position, RunSummary};
+use crate::job::plan::{Pending, Plan};
+use crate::job::position::{AfterRun, ClockSet, DueRun, OpenRun, Position, Retry, RunSummary};
 use crate::job::row::{ReadRow, Row};
 use crate::job::stop::Control;
 use crate::job::sync_state::{CommitOutcome, CommitWaiter, Known, RowChange, SyncState};
 use crate::sync::primitives::Arc;
 use crate::value::event::JobEventKind;
 use crate::value::status::JobStatus;
-use crate::value::time_units::{Due, Now, WallNanos};
+use crate::value::time_units::{ClockReading, Due, MonoNanos, Now, WallNanos};
 
 /// One job, without its types. There may be a million of these: the fields that every job
 /// has are few.
@@ -52,6 +52,12 @@ struct More {
     open: Option<Box<OpenRun>>,
     /// An accepted replacement, which follows the running attempt.
     next: Option<Box<Plan>>,
+    /// The job was loaded, and has not run since then: it is due by the wall clock, but at the
+    /// latest then. `None` also for what the definition makes due by the wall clock.
+    loaded_limit: Option<MonoNanos>,
+    /// The wall clock was set while the position could not change. It follows when the run has
+    /// ended.
+    clock_set: Option<ClockSet>,
     /// When the running attempt started.
     started_at: WallNanos,
     /// The start intent of an `at_most_once` attempt.
@@ -120,6 +126,10 @@ pub(crate) enum TimerOutcome {
     Nothing,
     /// It is not due yet: the timer is to come again then.
     Rearm(Due),
+    /// The wall clock was set, and the job is due at another time.
+    Moved {
+        effects: Effects,
+    },
     /// It goes to the executor. `misfire`: it runs for this missed time.
     Start {
         misfire: Option<WallNanos>,
@@ -182,6 +192,16 @@ pub(crate) enum AfterAttempt {
     },
 }
 
+/// A job that was loaded.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) job: Lifecycle,
+    /// The attempt that was made at most once, and is lost.
+    pub(crate) lost: Option<AttemptEnd>,
+    /// The store does not have the row as it is now.
+    pub(crate) is_changed: bool,
+}
+
 /// What came of an accepted replacement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Accepted {
@@ -190,6 +210,8 @@ pub(crate) struct Accepted {
     pub(crate) starts_over: bool,
     /// It takes effect after the running attempt.
     pub(crate) is_next: bool,
+    /// The job was declared again as it is.
+    pub(crate) is_unchanged: bool,
     pub(crate) effects: Effects,
 }
 
@@ -239,24 +261,46 @@ impl Lifecycle {
 
     /// A job that the store has. If it was about to start an attempt that is made at most
     /// once, that attempt is lost: its run has failed, and this returns what follows.
-    pub(crate) fn loaded(
-        loaded: ReadRow,
-        now: Now,
-        random: impl FnOnce() -> f64,
-    ) -> (Self, Option<AttemptEnd>) {
+    pub(crate) fn loaded(loaded: ReadRow, clock: ClockReading, random: impl Fn() -> f64) -> Loaded {
+        let ReadRow {
+            definition,
+            mut position,
+            start_intent,
+        } = loaded;
+        let mut was_set_back = false;
+        if start_intent.is_none() {
+            let set_back = position.set_back();
+            position.follow_clock(&definition, clock, ClockSet::Moved, &random);
+            was_set_back = position.set_back() != set_back;
+        }
+        let limit = position.longest_wait(&definition);
+        let limit = limit.map(|wait| clock.now.mono.saturating_add(wait));
+        let due = position.loaded_due(&definition, clock, limit);
         let sync = Some(SyncState::of_stored_row());
-        let more = More::new(Some(loaded.definition), loaded.position, sync);
-        let mut job = Self::waiting(loaded.due, loaded.exec_at, Some(more));
-        let Some(started_at) = loaded.start_intent else {
-            return (job, None);
+        let mut more = More::new(Some(definition), position, sync);
+        more.loaded_limit = limit;
+        let mut job = Self::waiting(due, due.as_wall(clock.now), Some(more));
+        let Some(started_at) = start_intent else {
+            // The next process may not see any more that the clock was wrong.
+            let is_changed = was_set_back && job.row_changed();
+            return Loaded {
+                job,
+                lost: None,
+                is_changed,
+            };
         };
         job.phase = Phase::Running;
         let more = job.more();
         more.started_at = started_at;
-        let end = job.end_attempt(Some(JobStatus::Failed), None, false, now, random);
+        let end = job.end_attempt(Some(JobStatus::Failed), None, false, clock, random);
         // Nobody has seen it as it was before.
         job.publish_now();
-        (job, Some(end))
+        let _ = job.row_changed();
+        Loaded {
+            job,
+            lost: Some(end),
+            is_changed: true,
+        }
     }
 
     fn more(&mut self) -> &mut More {
@@ -315,17 +359,14 @@ impl Lifecycle {
 
     /// Attempts of the open run that have ended, and failed.
     pub(crate) fn attempts(&self) -> u32 {
-        self.more.as_ref().map_or(0, |more| more.position.attempts)
+        self.more
+            .as_ref()
+            .map_or(0, |more| more.position.attempts())
     }
 
     /// The number of the last attempt that began.
     pub(crate) fn number(&self) -> u32 {
         self.number
-    }
-
-    /// When it is due, or its running attempt was.
-    pub(crate) fn exec_at(&self) -> WallNanos {
-        self.exec_at
     }
 
     pub(crate) fn has_body(&self) -> bool {
@@ -343,7 +384,10 @@ impl Lifecycle {
 
     /// When the timer is to come.
     pub(crate) fn timer(&self) -> Option<Due> {
-        Some(self.timer_on?.due(self.timer))
+        Some(match self.timer_on? {
+            Timeline::Mono => Due::Mono(self.timer),
+            Timeline::Wall => Due::Wall(self.timer),
+        })
     }
 
     #[inline]
@@ -384,6 +428,12 @@ impl Lifecycle {
             Some(next) => next.definition()?.zone.as_ref(),
             None => self.zone(),
         }
+    }
+
+    /// When what follows the running attempt is due, or the job.
+    pub(crate) fn next_exec_at(&self) -> WallNanos {
+        let next = self.more.as_ref().and_then(|more| more.next.as_ref());
+        next.map_or(self.exec_at, |next| next.exec_at)
     }
 
     /// Whether a replacement was accepted during the running attempt.
@@ -477,20 +527,26 @@ impl Lifecycle {
             return None;
         }
         if let Some(next) = &more.next {
-            let details = next.details.as_ref()?;
-            return details.definition.is_durable().then_some(Row {
-                definition: &details.definition,
-                position: &details.position,
-                exec_at: next.exec_at,
-                start_intent: None,
-            });
+            return self.replaced_row(next);
         }
         let definition = more.definition.as_deref()?;
         definition.is_durable().then_some(Row {
             definition,
             position: &more.position,
-            exec_at: self.exec_at,
             start_intent: more.start_intent.map(|intent| intent.at),
+        })
+    }
+
+    /// What the store is to hold if `plan`, which is rebased, replaces the job.
+    pub(crate) fn replaced_row<'a>(&'a self, plan: &'a Plan) -> Option<Row<'a>> {
+        let details = plan.details.as_ref()?;
+        // The attempt goes on under the new definition.
+        let intent = self.more.as_ref().and_then(|more| more.start_intent);
+        let intent = intent.filter(|_| self.has_same_times(plan));
+        details.definition.is_durable().then_some(Row {
+            definition: &details.definition,
+            position: &details.position,
+            start_intent: intent.map(|intent| intent.at),
         })
     }
 
@@ -564,6 +620,11 @@ impl Lifecycle {
         self.sync().is_none_or(|sync| sync.is_clean(has_row))
     }
 
+    /// Whether the store has the job as it is, and no replacement is on its way.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.is_clean() && !self.sync().is_some_and(SyncState::is_held)
+    }
+
     pub(crate) fn is_tried(&self) -> bool {
         self.sync().is_none_or(SyncState::is_tried)
     }
@@ -598,7 +659,15 @@ impl Lifecycle {
             return None;
         }
         self.is_overdue = false;
-        self.timer()
+        let is_outdated = self
+            .more
+            .as_ref()
+            .is_some_and(|more| more.clock_set.is_some());
+        match is_outdated {
+            // The timer finds out when it is due.
+            true => Some(Due::Mono(MonoNanos::MIN)),
+            false => self.timer(),
+        }
     }
 
     /// Whether the timer may have to come for it once the store has answered.
@@ -633,14 +702,22 @@ impl Lifecycle {
 
     // What happens to it.
 
-    /// The timer has come.
+    /// The timer has come. A run is on time if it is late by `on_time` or less.
     pub(crate) fn on_timer(
         &mut self,
-        now: Now,
+        clock: ClockReading,
+        on_time: i64,
         is_at_most_once: bool,
         is_stopping: bool,
-        random: impl FnOnce() -> f64,
+        random: impl Fn() -> f64,
     ) -> TimerOutcome {
+        let now = clock.now;
+        if self.phase == Phase::Waiting
+            && let Some(set) = self.more.as_mut().and_then(|more| more.clock_set.take())
+            && let Some(effects) = self.on_clock_set(clock, set, &random)
+        {
+            return TimerOutcome::Moved { effects };
+        }
         let Some(due) = self.timer() else {
             return TimerOutcome::Nothing;
         };
@@ -671,7 +748,9 @@ impl Lifecycle {
         if let Some(more) = &mut self.more
             && let Some(definition) = &more.definition
         {
-            found = more.position.on_due(definition, due, now, random);
+            found = more
+                .position
+                .on_due(definition, due, clock, on_time, random);
         }
         match found {
             DueRun::Start { open, misfire } if is_at_most_once && self.is_durable() => {
@@ -696,7 +775,15 @@ impl Lifecycle {
             }
             DueRun::Later { open, due, misfire } => {
                 self.hide();
-                self.more().position.open(*open);
+                let more = self.more();
+                more.position.open(*open);
+                if let Some(limit) = &mut more.loaded_limit
+                    && let Some(definition) = &more.definition
+                    && let Some(wait) = more.position.longest_wait(definition)
+                {
+                    // It waits for another run.
+                    *limit = now.mono.saturating_add(wait);
+                }
                 let effects = self.apply(Event::Postpone).unwrap_or_default();
                 self.set_due(due, now);
                 TimerOutcome::Later { misfire, effects }
@@ -739,13 +826,15 @@ impl Lifecycle {
             more.control = None;
             more.executor_drops = 0;
             more.started_at = now.wall;
-            begun.attempt = more.position.attempts.saturating_add(1);
-            begun.nominal = more.position.nominal;
-            if let Some(definition) = &more.definition {
-                begun.nominal = more.open_position().nominal_wall(definition);
-                if definition.recurring().is_some() {
-                    begun.run = more.position.runs().saturating_add(1);
-                }
+            begun.attempt = more.position.attempts().saturating_add(1);
+            begun.nominal = match &more.open {
+                Some(open) => open.nominal,
+                None => more.position.nominal,
+            };
+            if let Some(definition) = &more.definition
+                && definition.recurring().is_some()
+            {
+                begun.run = more.position.runs().saturating_add(1);
             }
         }
         BeginOutcome::Begin(begun)
@@ -775,34 +864,46 @@ impl Lifecycle {
         failure: Option<JobStatus>,
         retry: Option<i64>,
         is_stopping: bool,
-        now: Now,
-        random: impl FnOnce() -> f64,
+        clock: ClockReading,
+        random: impl Fn() -> f64,
     ) -> AttemptEnd {
+        let now = clock.now;
         self.hide();
         self.enter_open_run();
         // It was the timeout of this attempt.
         self.set_timer(None);
+        // With the same times, the run goes on under the new definition.
+        let took_same = self.phase == Phase::Running && self.take_next_of_same_times(is_stopping);
         let goes_on = self.phase == Phase::Running && !self.has_next();
         if let (Some(status), Some(delay)) = (failure, retry)
             && goes_on
             && (self.is_durable() || !is_stopping)
         {
-            let more = self.more();
-            more.position.enter_attempt(more.started_at, status);
-            let attempts = more.position.attempts;
             let due = Due::Mono(now.mono.saturating_add(delay));
+            let more = self.more();
+            more.loaded_limit = None;
+            let failed = Retry {
+                attempts: 1,
+                failed_as: status,
+                started_at: now.wall,
+                due: due.as_wall(now),
+                delay,
+            };
+            more.position.enter_attempt(more.started_at, failed);
+            let attempts = more.position.attempts();
             self.set_due(due, now);
             return AttemptEnd {
                 next: AfterAttempt::Retry { due, attempts },
                 run: None,
                 starts_over: false,
-                took_next: false,
+                took_next: took_same,
                 effects: self.apply(Event::Retry).unwrap_or_default(),
             };
         }
         let status = failure.unwrap_or(JobStatus::Success);
         let run = self.enter_run(status, now);
-        let (mut starts_over, mut took_next) = (false, false);
+        self.follow_clock_after_run(clock, &random);
+        let (mut starts_over, mut took_next) = (false, took_same);
         let after = if self.phase == Phase::Cancelling {
             AfterRun::End(JobStatus::Cancelled)
         } else if let Some(mut plan) = self.take_next() {
@@ -810,23 +911,18 @@ impl Lifecycle {
                 AfterRun::End(JobStatus::Cancelled)
             } else {
                 took_next = true;
-                // The old definition picks its next run first. If the replacement has the
-                // same times, that run stays due.
-                let pending = match self.next_run(status, now, random) {
-                    AfterRun::Next { due, .. } => Some(due),
-                    AfterRun::End(_) => None,
-                };
                 starts_over = self.starts_over_with(&plan);
                 if let Some((definition, position)) = self.definition().zip(self.position()) {
-                    plan.rebase(definition, position, pending, now);
+                    plan.rebase(definition, position, self.pending());
                 }
                 let due = plan.due;
                 self.install(plan);
+                self.follow_clock_since_scheduling(clock);
                 AfterRun::Next { due, misfire: None }
             }
         } else {
             let is_durable = self.is_durable();
-            match self.next_run(status, now, random) {
+            match self.next_run(status, now, &random) {
                 AfterRun::Next { .. } if is_stopping && !is_durable => {
                     AfterRun::End(JobStatus::Cancelled)
                 }
@@ -843,6 +939,53 @@ impl Lifecycle {
             starts_over,
             took_next,
             effects: self.apply(event).unwrap_or_default(),
+        }
+    }
+
+    /// Takes the definition of an accepted replacement that has the same times. The position
+    /// is that of the job. Returns whether there was one.
+    fn take_next_of_same_times(&mut self, is_stopping: bool) -> bool {
+        let next = self.more.as_ref().and_then(|more| more.next.as_ref());
+        let is_taken = next
+            .is_some_and(|next| self.has_same_times(next) && (next.is_durable() || !is_stopping));
+        if !is_taken {
+            return false;
+        }
+        if let Some(plan) = self.take_next()
+            && let Some(details) = plan.details
+        {
+            self.more().definition = Some(details.definition.clone());
+        }
+        true
+    }
+
+    /// A replacement takes over that was scheduled during the run: the wall clock may have been
+    /// set since then.
+    fn follow_clock_since_scheduling(&mut self, clock: ClockReading) {
+        let Some(due) = self.timer() else { return };
+        self.exec_at = due.as_wall(clock.now);
+        let exec_at = self.exec_at;
+        if let Some(more) = &mut self.more {
+            match more.definition.as_deref() {
+                Some(definition) if definition.recurring().is_some() => {
+                    more.position.has_run_since_load(definition, clock);
+                }
+                _ => more.position.nominal = exec_at,
+            }
+        }
+    }
+
+    /// The run has ended, and the position can follow the wall clock that was set meanwhile.
+    fn follow_clock_after_run(&mut self, clock: ClockReading, random: impl FnOnce() -> f64) {
+        let Some(more) = &mut self.more else { return };
+        more.loaded_limit = None;
+        let set = more.clock_set.take();
+        let Some(definition) = more.definition.as_deref() else {
+            return;
+        };
+        more.position.has_run_since_load(definition, clock);
+        if let Some(set) = set {
+            more.position.follow_clock(definition, clock, set, random);
         }
     }
 
@@ -892,6 +1035,19 @@ impl Lifecycle {
         !definitions.is_some_and(|(old, new)| old.is_same_series(new))
     }
 
+    /// Whether the job goes on with `plan` as before, with other options or arguments.
+    fn has_same_times(&self, plan: &Plan) -> bool {
+        let definitions = self.definition().zip(plan.definition());
+        definitions.is_some_and(|(old, new)| old.has_same_times(new))
+    }
+
+    fn pending(&self) -> Pending {
+        Pending {
+            due: self.timer().unwrap_or(Due::Wall(self.exec_at)),
+            exec_at: self.exec_at,
+        }
+    }
+
     fn position(&self) -> Option<&Position> {
         Some(&self.more.as_ref()?.position)
     }
@@ -899,6 +1055,11 @@ impl Lifecycle {
     /// Replaces the definition, the position and the due time by those of a plan.
     fn install(&mut self, plan: impl Into<Box<Plan>>) {
         let plan = *plan.into();
+        if !self.has_same_times(&plan)
+            && let Some(more) = &mut self.more
+        {
+            (more.loaded_limit, more.clock_set) = (None, None);
+        }
         self.set_timer(Some(plan.due));
         self.exec_at = plan.exec_at;
         self.is_overdue = false;
@@ -953,7 +1114,7 @@ impl Lifecycle {
             && let Some(max) = plan.limits().and_then(|limits| limits.max_runs)
         {
             // The open run counts once it has started.
-            let is_open = self.phase.is_running() || position.attempts > 0;
+            let is_open = self.phase.is_running() || position.retry.is_some();
             let runs = position.runs().saturating_add(u64::from(is_open));
             if runs >= max {
                 return Err(NotReplaceable::RunsUsedUp { max, runs });
@@ -995,23 +1156,39 @@ impl Lifecycle {
         let Some(definition) = more.definition.as_deref() else {
             return;
         };
-        let position = &more.position;
-        if self.phase.is_running() {
+        let pending = self.pending();
+        if self.has_same_times(plan) {
+            plan.rebase(definition, &more.position, pending);
+        } else if self.phase.is_running() {
             let position = more.open_position().interrupted(definition);
-            plan.rebase(definition, &position, None, now);
-        } else if position.attempts > 0 {
+            plan.rebase(definition, &position, pending);
+        } else if more.position.retry.is_some() {
             // The retry that it waits for will not come.
-            let mut position = position.clone();
+            let mut position = more.position.clone();
             position.enter_run(definition, now.wall, self.failed_as(), now);
-            plan.rebase(definition, &position, None, now);
+            plan.rebase(definition, &position, pending);
         } else {
-            plan.rebase(definition, position, self.timer(), now);
+            plan.rebase(definition, &more.position, pending);
         }
     }
 
+    /// Whether `plan` asks for what the job is already, and the store has that.
+    pub(crate) fn is_as_declared(&self, plan: &Plan) -> bool {
+        let Some(more) = self.more.as_deref() else {
+            return false;
+        };
+        let present = match &more.next {
+            Some(next) => next.definition(),
+            None => more.definition.as_ref(),
+        };
+        let definitions = present.zip(plan.definition());
+        !matches!(self.phase, Phase::Ended(_) | Phase::Cancelling)
+            && definitions.is_some_and(|(present, new)| present.is_declared_as(new))
+    }
+
     fn failed_as(&self) -> JobStatus {
-        let failed_as = self.position().and_then(|position| position.failed_as);
-        failed_as.unwrap_or(JobStatus::Failed)
+        let retry = self.position().and_then(|position| position.retry.as_ref());
+        retry.map_or(JobStatus::Failed, |retry| retry.failed_as)
     }
 
     /// Accepts a replacement. `planned` is the rebased plan that the store has, with the
@@ -1036,8 +1213,10 @@ impl Lifecycle {
             }
         };
         let starts_over = self.starts_over_with(&plan);
+        let goes_on = self.has_same_times(&plan);
+        let is_unchanged = self.is_as_declared(&plan);
         let given_up = match self.position() {
-            Some(position) if !is_next && position.attempts > 0 => {
+            Some(position) if !is_next && !goes_on && position.retry.is_some() => {
                 self.enter_run(self.failed_as(), now)
             }
             _ => None,
@@ -1060,6 +1239,7 @@ impl Lifecycle {
             given_up,
             starts_over: starts_over && !is_next,
             is_next,
+            is_unchanged,
             effects: Effects {
                 changes_row: effects.changes_row && !is_current,
                 ..effects
@@ -1149,24 +1329,81 @@ impl Lifecycle {
         Some(effects)
     }
 
-    /// The wall clock was set back. `None` if the job is due as before.
-    pub(crate) fn on_step_back(
+    /// The wall clock was set. `None` if the job is as before.
+    pub(crate) fn on_clock_set(
         &mut self,
-        now: Now,
+        clock: ClockReading,
+        set: ClockSet,
         random: impl FnOnce() -> f64,
     ) -> Option<Effects> {
-        if self.phase != Phase::Waiting {
+        let timer = self.timer();
+        // A job that is due by the monotonic clock is about to start, for the time that it was
+        // due.
+        let is_due = matches!(timer, Some(Due::Mono(at)) if at <= clock.now.mono);
+        if self.phase != Phase::Waiting || is_due {
+            if let Some(more) = &mut self.more {
+                more.clock_set = more.clock_set.max(Some(set));
+            }
             return None;
         }
-        let More {
-            definition,
+        let due = timer?;
+        let exec_at = due.as_wall(clock.now);
+        let Some(More {
+            definition: Some(definition),
             position,
+            loaded_limit,
+            clock_set,
             ..
-        } = self.more.as_deref_mut()?;
-        let due = position.on_step_back(definition.as_deref()?, now, random)?;
-        self.hide();
-        self.set_due(due, now);
-        self.apply(Event::StepBack)
+        }) = self.more.as_deref()
+        else {
+            // A job that runs once, in memory: it shows the new time.
+            self.exec_at = exec_at;
+            if let Some(more) = &mut self.more
+                && more.position.retry.is_none()
+            {
+                more.position.nominal = exec_at;
+            }
+            return None;
+        };
+        let mut moved = position.clone();
+        moved.follow_clock(definition, clock, set, random);
+        let mut pending = *clock_set;
+        let due = match (loaded_limit, moved.run_due(definition), &mut moved.retry) {
+            (Some(limit), ..) => moved.loaded_due(definition, clock, Some(*limit)),
+            (None, _, Some(retry)) => {
+                retry.due = exec_at;
+                due
+            }
+            (None, Some(due), None) => due,
+            (None, None, None) => {
+                moved.nominal = exec_at;
+                due
+            }
+        };
+        if moved.retry.is_some() {
+            // The times of its series follow when the run has ended.
+            pending = pending.max(Some(set));
+        }
+        let exec_at = due.as_wall(clock.now);
+        let changes_row = moved != *position;
+        let arms = Some(due) != timer;
+        if changes_row {
+            self.hide();
+        }
+        let waits_for_turn = self.turn() == CatchUpTurn::Waits;
+        let more = self.more();
+        (more.position, more.clock_set) = (moved, pending);
+        self.set_timer(Some(due));
+        self.exec_at = exec_at;
+        if !changes_row && !arms {
+            return None;
+        }
+        let effects = self.apply(Event::ClockSet)?;
+        Some(Effects {
+            changes_row: effects.changes_row && changes_row,
+            arms: effects.arms && arms && !waits_for_turn,
+            ..effects
+        })
     }
 
     /// Voids an attempt of which no end is to be stored any more, if the next process finds
@@ -1200,6 +1437,8 @@ impl More {
             position,
             open: None,
             next: None,
+            loaded_limit: None,
+            clock_set: None,
             started_at: 0,
             start_intent: None,
             control: None,

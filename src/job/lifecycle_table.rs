@@ -5,8 +5,7 @@
 
 use crate::calendar::misfire::Misfire;
 use crate::calendar::recurrence::Recurrence;
-use crate::calendar::series::Series;
-use crate::calendar::timeline::Timeline;
+use crate::calendar::series::{ON_TIME, Series};
 use crate::job::definition::{Definition, Limits, Recurring, Trigger};
 use crate::job::lifecycle::{AfterAttempt, BeginOutcome, Lifecycle, NotReplaceable, TimerOutcome};
 use crate::job::phase::{self, Effects, Phase};
@@ -14,7 +13,7 @@ use crate::job::plan::Plan;
 use crate::job::sync_state::CommitOutcome;
 use crate::value::error::StorageError;
 use crate::value::status::JobStatus;
-use crate::value::time_units::{Due, Now};
+use crate::value::time_units::{ClockReading, Due, Now};
 
 const START: Now = at(0);
 const INTERVAL: i64 = 60_000_000_000;
@@ -24,6 +23,13 @@ const fn at(seconds: i64) -> Now {
     Now {
         mono: nanos,
         wall: 1_000_000_000_000_000_000 + nanos,
+    }
+}
+
+const fn clock(seconds: i64) -> ClockReading {
+    ClockReading {
+        now: at(seconds),
+        earliest: i64::MIN,
     }
 }
 
@@ -56,14 +62,11 @@ impl Kind {
             return Plan::plain(Due::Mono(due), START);
         }
         let trigger = match self {
-            Plain | Stored => Trigger::Once(Timeline::Mono),
+            Plain | Stored => Trigger::Delay { length: due },
             Recurs | StoredRecurs => Trigger::Recurring(Box::new(Recurring {
                 series: Series {
-                    recurrence: Recurrence::Every {
-                        anchor: due,
-                        interval: INTERVAL,
-                    },
-                    timeline: Timeline::Mono,
+                    recurrence: Recurrence::Every { interval: INTERVAL },
+                    start: None,
                     misfire: Misfire::Once,
                     jitter: 0,
                 },
@@ -71,7 +74,6 @@ impl Kind {
                     max_runs: Some(3),
                     max_failures: 2,
                 },
-                start_date: None,
             })),
         };
         let definition = Definition {
@@ -83,7 +85,10 @@ impl Kind {
         };
         match self {
             Plain | Stored => Plan::once(definition, Due::Mono(due), START),
-            Recurs | StoredRecurs => Plan::recurring(definition, (0, due), START, || 0.0),
+            Recurs | StoredRecurs => {
+                let first = (START.wall, START.wall + due);
+                Plan::recurring(definition, first, START, || 0.0)
+            }
         }
     }
 
@@ -93,7 +98,7 @@ impl Kind {
 
     fn ready(self) -> Lifecycle {
         let mut job = self.waiting();
-        let fired = job.on_timer(at(60), false, false, || 0.0);
+        let fired = job.on_timer(clock(60), ON_TIME, false, false, || 0.0);
         assert_eq!(fired, TimerOutcome::Start { misfire: None });
         job
     }
@@ -107,7 +112,7 @@ impl Kind {
     /// An attempt with `at_most_once` whose intent to start is not stored yet.
     fn starting(self) -> Lifecycle {
         let mut job = self.waiting();
-        let fired = job.on_timer(at(60), true, false, || 0.0);
+        let fired = job.on_timer(clock(60), ON_TIME, true, false, || 0.0);
         assert!(matches!(fired, TimerOutcome::Persist { .. }), "{fired:?}");
         job
     }
@@ -227,7 +232,9 @@ fn what_follows_an_attempt_is_as_in_the_table() {
         (Stored,       next(Plain),        Fails,      "W+t next"),
         (Recurs,       next(Recurs),       Value,      "W+t next"),
         (StoredRecurs, next(StoredRecurs), Value,      "W+t next"),
-        (StoredRecurs, next(StoredRecurs), FailsFirst, "W+t next"),
+        // With the same times only options and arguments change: the run goes on.
+        (StoredRecurs, next(StoredRecurs), FailsFirst, "W+t retry"),
+        (Recurs,       next(StoredRecurs), FailsFirst, "W+t retry"),
         (StoredRecurs, next(Plain),        Value,      "W+t next"),
         (StoredRecurs, stopping_with_next(Plain),  Value, "E+l end Cancelled"),
         (StoredRecurs, stopping_with_next(Stored), Value, "W+t next"),
@@ -244,7 +251,7 @@ fn what_follows_an_attempt_is_as_in_the_table() {
         }
         let failure = (result != Value).then_some(JobStatus::Failed);
         let retry = (result == FailsFirst).then_some(1_000_000_000);
-        let end = job.end_attempt(failure, retry, situation.is_stopping, at(62), || 0.0);
+        let end = job.end_attempt(failure, retry, situation.is_stopping, clock(62), || 0.0);
         let what = match end.next {
             AfterAttempt::End(status) => format!("end {status:?}"),
             AfterAttempt::Retry { attempts: 1, .. } => "retry".into(),
@@ -272,12 +279,13 @@ fn a_recurring_job_ends_by_its_limits() {
     ] {
         let mut job = Recurs.waiting();
         for (index, result) in results.iter().enumerate() {
-            let now = at(60 * (index as i64 + 1));
-            job.on_timer(now, false, false, || 0.0);
+            let clock = clock(60 * (index as i64 + 1));
+            let now = clock.now;
+            job.on_timer(clock, ON_TIME, false, false, || 0.0);
             assert!(matches!(job.begin(now, false), BeginOutcome::Begin(_)));
             job.body_gone();
             let failure = (*result == Fails).then_some(JobStatus::Failed);
-            job.end_attempt(failure, None, false, now, || 0.0);
+            job.end_attempt(failure, None, false, clock, || 0.0);
         }
         assert_eq!(job.phase(), expected, "{results:?}");
     }
@@ -376,10 +384,11 @@ fn what_can_be_replaced_is_as_in_the_table() {
     // The third run of three is open.
     let mut job = Recurs.running();
     for minute in [2, 3] {
-        let now = at(60 * minute);
+        let clock = clock(60 * minute);
+        let now = clock.now;
         job.body_gone();
-        job.end_attempt(None, None, false, now, || 0.0);
-        job.on_timer(now, false, false, || 0.0);
+        job.end_attempt(None, None, false, clock, || 0.0);
+        job.on_timer(clock, ON_TIME, false, false, || 0.0);
         assert!(matches!(job.begin(now, false), BeginOutcome::Begin(_)));
     }
     assert_eq!(job.check_replaceable(&Recurs.plan(), false), Err(used_up));
@@ -389,13 +398,15 @@ fn what_can_be_replaced_is_as_in_the_table() {
 #[test]
 fn what_the_timer_finds_is_as_in_the_table() {
     let seconds = |job: &mut Lifecycle, second, is_at_most_once| match job.on_timer(
-        at(second),
+        clock(second),
+        ON_TIME,
         is_at_most_once,
         false,
         || 0.0,
     ) {
         TimerOutcome::Nothing => "nothing".to_string(),
         TimerOutcome::Rearm(_) => "later".into(),
+        TimerOutcome::Moved { .. } => "was moved".into(),
         TimerOutcome::Start { misfire: None } => "starts".into(),
         TimerOutcome::Start { misfire: Some(_) } => "starts for a missed time".into(),
         TimerOutcome::Persist { .. } => "stores its intent".into(),

@@ -9,6 +9,7 @@ use std::pin::Pin;
 
 use time::OffsetDateTime;
 
+use crate::job::position::ClockSet;
 use crate::job::record::{JobRecord, ProgressRecord};
 use crate::job::status_cell::StatusCell;
 use crate::job::stop::Control;
@@ -20,7 +21,7 @@ use crate::value::error::StorageError;
 use crate::value::id::JobId;
 use crate::value::run::Run;
 use crate::value::shared_state::StateMap;
-use crate::value::time_units::{MonoNanos, Now, WallNanos};
+use crate::value::time_units::{ClockReading, MonoNanos, Now, WallNanos};
 
 /// What every job has, whatever its types.
 #[derive(Debug)]
@@ -110,8 +111,8 @@ impl Cancelled {
 pub(crate) trait TimerJob: Send + Sync {
     /// The timer has come.
     fn on_timer(&self, now: Now) -> Fired;
-    /// The wall clock was set back: it comes again to times that it had passed.
-    fn on_step_back(&self, now: Now);
+    /// The wall clock was set, or its steps add up to a change that jobs must know of.
+    fn on_clock_set(&self, clock: ClockReading, set: ClockSet);
     /// The job was overdue when it was loaded. It starts when its turn comes, or at this
     /// monotonic time at the latest.
     fn wait_for_turn(&self, at_the_latest: MonoNanos);

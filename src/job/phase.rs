@@ -54,7 +54,7 @@ pub(crate) enum Event {
     /// The app stops, and no attempt runs. A durable job is left to the next process.
     Stop { is_durable: bool },
     /// The wall clock was set back, and an earlier time is due again.
-    StepBack,
+    ClockSet,
     /// The attempt failed, and a retry follows.
     Retry,
     /// The run is over, and another one follows.
@@ -107,7 +107,7 @@ pub(crate) fn transition(phase: Phase, event: Event) -> Option<(Phase, Effects)>
     Some(match (phase, event) {
         (Waiting, Start) => (Ready, NONE),
         (Waiting, PersistStart) => (Starting, ROW),
-        (Waiting, Postpone | StepBack) => (Waiting, ROW_AND_ARM),
+        (Waiting, Postpone | ClockSet) => (Waiting, ROW_AND_ARM),
         (Waiting, RunOut(status)) => (Ended(status), END),
 
         (Ready | Starting, Begin) => (Running, NONE),
@@ -213,7 +213,7 @@ mod tests {
         Event::Abort,
         Event::Stop { is_durable: true },
         Event::Stop { is_durable: false },
-        Event::StepBack,
+        Event::ClockSet,
         Event::Retry,
         Event::NextRun,
         Event::Finish(JobStatus::Timeout),
@@ -238,7 +238,7 @@ mod tests {
         Abort          E+l    E+l    E+l    E+lk   E+lk   -
         StopDurable    W      W      W+     -      -      -
         StopInMemory   E+l    E+l    E+l    -      -      -
-        StepBack       W+t    -      -      -      -      -
+        ClockSet       W+t    -      -      -      -      -
         Retry          -      -      -      W+t    -      -
         NextRun        -      -      -      W+t    -      -
         Finish         -      -      -      E+l    E+l    -

@@ -1,6 +1,6 @@
 //! [`Plan`]: what a scheduling or a replacement asks for.
 
-use crate::calendar::series::Series;
+use crate::calendar::recurrence::Recurrence;
 use crate::calendar::timeline::Timeline;
 use crate::job::definition::{Definition, Limits, Recurring, Trigger};
 use crate::job::position::Position;
@@ -47,18 +47,16 @@ impl Plan {
     /// `after` and `nominal`.
     pub(crate) fn recurring(
         definition: Definition,
-        (after, nominal): (i64, i64),
+        (after, nominal): (WallNanos, WallNanos),
         now: Now,
         random: impl FnOnce() -> f64,
     ) -> Self {
-        let position = Position::recurring(nominal, after, now);
-        let due = match definition.recurring() {
-            Some(recurring) => {
-                let series = &recurring.series;
-                series.timeline.due(series.with_jitter(nominal, random))
-            }
-            None => definition.timeline().due(nominal),
+        let position = match definition.recurring() {
+            Some(recurring) => Position::recurring(recurring, (after, nominal), now, random),
+            None => Position::once(nominal),
         };
+        let due = position.run_due(&definition);
+        let due = due.unwrap_or(Due::Wall(nominal));
         Self::with(definition, position, due, due.as_wall(now))
     }
 
@@ -93,19 +91,14 @@ impl Plan {
 }
 
 impl Plan {
-    /// The plan for a job that has come as far as `old`: if it is the same series, its
-    /// runs count. If both are on the wall clock, a time that was run is not run again, and
-    /// a time that is waited for is not left out. `pending` is when the job is due, if it
-    /// waits for a run.
+    /// The plan for a job that has come as far as `old`, and waits for `pending`.
+    ///
+    /// With the same times, the job goes on: only its options and arguments change. With
+    /// other times of the same start date, its runs count. An interval is counted from the
+    /// last run. On the wall clock, a time that was run is not run again.
     ///
     /// Doing it twice with the same job changes nothing.
-    pub(crate) fn rebase(
-        &mut self,
-        definition: &Definition,
-        old: &Position,
-        pending: Option<Due>,
-        now: Now,
-    ) {
+    pub(crate) fn rebase(&mut self, definition: &Definition, old: &Position, pending: Pending) {
         let Some(details) = &mut self.details else {
             return;
         };
@@ -113,6 +106,11 @@ impl Plan {
             definition: new_definition,
             position,
         } = Arc::make_mut(details);
+        if definition.has_same_times(new_definition) {
+            *position = old.clone();
+            (self.due, self.exec_at) = (pending.due, pending.exec_at);
+            return;
+        }
         if !definition.is_same_series(new_definition) {
             if new_definition.recurring().is_none() {
                 // A job that does not recur any more still shows its last run.
@@ -120,43 +118,59 @@ impl Plan {
             }
             return;
         }
-        let Some((own, old_series)) = position.series.as_mut().zip(old.series.as_ref()) else {
+        let (Some(own), Some(before)) = (position.series.as_mut(), old.series.as_ref()) else {
             return;
         };
-        own.runs = old_series.runs;
-        own.failures = old_series.failures;
-        own.last_run = old_series.last_run;
-        let (Some(before), Some(after)) = (definition.recurring(), new_definition.recurring())
+        own.runs = before.runs;
+        own.failures = before.failures;
+        own.last_run = before.last_run;
+        let (Some(old_recurring), Some(recurring)) =
+            (definition.recurring(), new_definition.recurring())
         else {
             return;
         };
-        let (before, after): (&Series, &Series) = (&before.series, &after.series);
-        if (before.timeline, after.timeline) != (Timeline::Wall, Timeline::Wall) {
+        let series = &recurring.series;
+        let timeline = series.timeline();
+        if old_recurring.series.timeline() != timeline {
             return;
         }
-        let mut due = self.due;
-        let (coverage, old_coverage) = (&mut own.coverage, &old_series.coverage);
-        coverage.handled_up_to = new_definition.first_run_is_after();
-        if old_coverage.history.has_run {
-            coverage.history = old_coverage.history;
-        }
-        if let Some(next) = after.next_run(coverage)
-            && next != position.nominal
-        {
-            position.nominal = next;
-            due = after.timeline.due(next);
-        }
-        if let Some(pending) = pending.filter(|_| old.attempts == 0)
-            && before.has_same_wall_times(after)
-            && old.nominal <= position.nominal
-        {
-            position.nominal = old.nominal;
-            coverage.handled_up_to = coverage.handled_up_to.min(old_coverage.handled_up_to);
-            due = pending;
-        }
-        self.due = due;
-        self.exec_at = due.as_wall(now);
+        let (jitter, scheduled_at) = (
+            own.due.saturating_sub(position.nominal),
+            new_definition.scheduled_at,
+        );
+        let history = before.coverage.history;
+        position.nominal = match (timeline, &series.recurrence) {
+            (Timeline::Mono, Recurrence::Every { interval }) => {
+                // By how much the wall clock was set since the times were counted.
+                let offsets = own.offset.zip(before.offset);
+                let set = offsets.map_or(0, |(new, old)| new.saturating_sub(old));
+                own.coverage.history = history;
+                own.coverage.shift(set);
+                let last = own.coverage.history.last.min(scheduled_at);
+                let next = last.saturating_add(*interval).max(scheduled_at);
+                own.coverage.handled_up_to = scheduled_at.min(next.saturating_sub(1));
+                next
+            }
+            _ => {
+                if history.has_run {
+                    own.coverage.history = history;
+                }
+                let next = series.next_run(&own.coverage, position.nominal, scheduled_at);
+                next.unwrap_or(position.nominal)
+            }
+        };
+        own.due = series.delayed(position.nominal, jitter);
+        self.due = own.due_at(own.due);
+        self.exec_at = own.due;
     }
+}
+
+/// What a job waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pending {
+    pub(crate) due: Due,
+    /// `due` as a wall time.
+    pub(crate) exec_at: WallNanos,
 }
 
 impl Trigger {

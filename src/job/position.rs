@@ -1,10 +1,11 @@
 //! [`Position`]: how far a job has come.
 
-use crate::calendar::series::Coverage;
+use crate::calendar::recurrence::Recurrence;
+use crate::calendar::series::{Coverage, SetBack};
 use crate::calendar::timeline::Timeline;
-use crate::job::definition::{Definition, Recurring};
+use crate::job::definition::{Definition, Recurring, Trigger};
 use crate::value::status::JobStatus;
-use crate::value::time_units::{Due, Now, WallNanos};
+use crate::value::time_units::{ClockReading, Due, MonoNanos, Now, WallNanos};
 
 /// How far a job has come: the runs that have ended, and of the open run the attempts
 /// that have ended.
@@ -14,29 +15,49 @@ use crate::value::time_units::{Due, Now, WallNanos};
 /// makes that attempt again. (Two things are stored during an attempt or just before it: the
 /// start intent of an `at_most_once` attempt, and a replacement.) The open run has the
 /// number `runs + 1`.
+///
+/// All its times are wall times, as the store has them.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Position {
-    /// The time that the open run stands for, on the timeline of the definition. Of a
-    /// job that runs once: on the wall clock.
-    pub(crate) nominal: i64,
-    /// Attempts of the open run that have ended, and failed.
-    pub(crate) attempts: u32,
-    /// How the last of these failed.
-    pub(crate) failed_as: Option<JobStatus>,
-    /// When the first of these started.
-    pub(crate) started_at: Option<WallNanos>,
+    /// The time that the open run stands for.
+    pub(crate) nominal: WallNanos,
+    /// The attempts of the open run that have ended: they have failed, and the job waits for
+    /// the next one. Boxed, because few jobs have it.
+    pub(crate) retry: Option<Box<Retry>>,
     /// A recurring job always has it; a job that runs once has it if it has replaced a
     /// recurring job, and shows its last run. Boxed, because most jobs run once, and there
     /// may be a million: without the box, each of them takes 128 bytes more.
     pub(crate) series: Option<Box<SeriesPosition>>,
 }
 
+/// A run that has begun, and waits for its next attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Retry {
+    /// How many attempts have failed: at least one.
+    pub(crate) attempts: u32,
+    /// How the last of them failed.
+    pub(crate) failed_as: JobStatus,
+    /// When the first of them started.
+    pub(crate) started_at: WallNanos,
+    /// When the next one is due.
+    pub(crate) due: WallNanos,
+    /// How long the job waits for it, in nanoseconds.
+    pub(crate) delay: i64,
+}
+
 /// How far a recurring job has come in its series.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct SeriesPosition {
-    /// Wall time less monotonic time when the nominal time was chosen. A time of the series
-    /// is stored as a wall time by this offset, so that no clock is read to store it.
-    pub(crate) offset: i64,
+    /// When the open run is due: its nominal time and its jitter.
+    pub(crate) due: WallNanos,
+    /// Wall time less monotonic time, for the times of this position. They are due by the
+    /// monotonic clock, and move along when the wall clock is set. `None`: they are due by
+    /// the wall clock.
+    pub(crate) offset: Option<i64>,
+    /// By how much the wall clock was set while the open run waited for a retry, in
+    /// nanoseconds. The run keeps its nominal time. The next process takes the other times
+    /// along when it has ended.
+    pub(crate) clock_set_by: i64,
     pub(crate) coverage: Coverage,
     /// Runs that have ended.
     pub(crate) runs: u64,
@@ -70,9 +91,8 @@ pub(crate) enum AfterRun {
 /// over with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OpenRun {
-    pub(crate) nominal: i64,
-    /// See [`SeriesPosition::offset`].
-    pub(crate) offset: i64,
+    pub(crate) nominal: WallNanos,
+    pub(crate) due: WallNanos,
     pub(crate) coverage: Coverage,
 }
 
@@ -95,32 +115,80 @@ pub(crate) enum DueRun {
     NoneLeft(JobStatus),
 }
 
+/// The wall clock was set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum ClockSet {
+    /// It is right now, and what has run by it has run.
+    Moved,
+    /// It went back by more than three hours: it had been wrong.
+    Corrected,
+}
+
+impl SeriesPosition {
+    /// What the clock of the series shows.
+    fn now(&self, now: Now) -> WallNanos {
+        match self.offset {
+            Some(offset) => now.mono.saturating_add(offset),
+            None => now.wall,
+        }
+    }
+
+    /// When a time of the series is due.
+    pub(crate) fn due_at(&self, time: WallNanos) -> Due {
+        match self.offset {
+            Some(offset) => Due::Mono(time.saturating_sub(offset)),
+            None => Due::Wall(time),
+        }
+    }
+
+    /// `due` as a time of the series.
+    fn time_of(&self, due: Due, now: Now) -> WallNanos {
+        match self.offset {
+            Some(offset) => due.as_mono(now).saturating_add(offset),
+            None => due.as_wall(now),
+        }
+    }
+}
+
 impl Position {
     /// Of a job that runs once, at this wall time.
     pub(crate) fn once(nominal: WallNanos) -> Self {
         Self {
             nominal,
-            attempts: 0,
-            failed_as: None,
-            started_at: None,
+            retry: None,
             series: None,
         }
     }
 
-    /// Of a series before its first run, which is for `nominal`. No time up to `after` is
-    /// run.
-    pub(crate) fn recurring(nominal: i64, after: i64, now: Now) -> Self {
-        let series = SeriesPosition {
-            offset: now.offset(),
+    /// Of a series before its first run. No time up to `after` is run.
+    pub(crate) fn recurring(
+        recurring: &Recurring,
+        (after, nominal): (WallNanos, WallNanos),
+        now: Now,
+        random: impl FnOnce() -> f64,
+    ) -> Self {
+        let series = &recurring.series;
+        let own = SeriesPosition {
+            due: series.with_jitter(nominal, random),
+            offset: match series.timeline() {
+                Timeline::Mono => Some(now.offset()),
+                Timeline::Wall => None,
+            },
+            clock_set_by: 0,
             coverage: Coverage::starting_at(after),
             runs: 0,
             failures: 0,
             last_run: None,
         };
         Self {
-            series: Some(Box::new(series)),
+            series: Some(Box::new(own)),
             ..Self::once(nominal)
         }
+    }
+
+    /// Attempts of the open run that have ended, and failed.
+    pub(crate) fn attempts(&self) -> u32 {
+        self.retry.as_ref().map_or(0, |retry| retry.attempts)
     }
 
     /// Runs of the series that have ended.
@@ -132,30 +200,35 @@ impl Position {
         self.series.as_ref()?.last_run
     }
 
-    /// The nominal time of the open run, as a wall time.
-    pub(crate) fn nominal_wall(&self, definition: &Definition) -> WallNanos {
-        match definition.recurring().zip(self.series.as_ref()) {
-            Some((recurring, own)) => recurring.series.timeline.to_wall(self.nominal, own.offset),
-            None => self.nominal,
+    /// When the next attempt is due, as the store has it.
+    pub(crate) fn due(&self, definition: &Definition) -> WallNanos {
+        match (&self.retry, &self.series) {
+            (Some(retry), _) => retry.due,
+            (None, Some(own)) if definition.recurring().is_some() => own.due,
+            (None, _) => self.nominal,
         }
     }
 
-    /// Chooses the time that the open run stands for.
-    fn set_nominal(&mut self, nominal: i64, now: Now) {
-        if nominal == self.nominal {
-            return;
-        }
-        self.nominal = nominal;
-        if let Some(series) = &mut self.series {
-            series.offset = now.offset();
-        }
+    /// When the open run is due.
+    pub(crate) fn run_due(&self, definition: &Definition) -> Option<Due> {
+        let (_, own) = definition.recurring().zip(self.series.as_ref())?;
+        Some(own.due_at(own.due))
     }
 
-    /// An attempt of the open run has failed, and another follows.
-    pub(crate) fn enter_attempt(&mut self, started_at: WallNanos, failed_as: JobStatus) {
-        self.attempts = self.attempts.saturating_add(1);
-        self.failed_as = Some(failed_as);
-        self.started_at.get_or_insert(started_at);
+    /// An attempt of the open run has failed, and another follows at `due`.
+    pub(crate) fn enter_attempt(&mut self, started_at: WallNanos, failed: Retry) {
+        self.retry = Some(Box::new(match &self.retry {
+            Some(before) => Retry {
+                attempts: before.attempts.saturating_add(1),
+                started_at: before.started_at,
+                ..failed
+            },
+            None => Retry {
+                attempts: 1,
+                started_at,
+                ..failed
+            },
+        }));
     }
 
     /// The open run has ended. `started_at` is the start of its last attempt.
@@ -166,8 +239,9 @@ impl Position {
         status: JobStatus,
         now: Now,
     ) -> Option<RunSummary> {
-        let nominal = self.nominal_wall(definition);
-        let started_at = self.started_at.unwrap_or(started_at);
+        let nominal = self.nominal;
+        let retry = self.retry.as_ref();
+        let started_at = retry.map_or(started_at, |retry| retry.started_at);
         self.close_run(definition);
         definition.recurring()?;
         let series = self.series.as_mut()?;
@@ -189,13 +263,15 @@ impl Position {
     /// The open run counts, and its time is not run again.
     fn close_run(&mut self, definition: &Definition) {
         if let Some((recurring, own)) = definition.recurring().zip(self.series.as_mut()) {
-            let recurrence = &recurring.series.recurrence;
-            own.coverage.enter_run(self.nominal, recurrence);
+            own.coverage.enter_run(self.nominal, &recurring.series);
             own.runs = own.runs.saturating_add(1);
+            let set_by = std::mem::take(&mut own.clock_set_by);
+            if own.offset.is_none() {
+                own.coverage.shift(set_by);
+                self.nominal = self.nominal.saturating_add(set_by);
+            }
         }
-        self.attempts = 0;
-        self.failed_as = None;
-        self.started_at = None;
+        self.retry = None;
     }
 
     /// The position as it is if the running attempt is cut off: its run counts, and
@@ -217,27 +293,27 @@ impl Position {
         let Some((recurring, own)) = definition.recurring().zip(self.series.as_mut()) else {
             return AfterRun::End(status);
         };
-        let Recurring { series, limits, .. } = recurring;
+        let Recurring { series, limits } = recurring;
         if own.failures >= limits.max_failures {
             return AfterRun::End(JobStatus::PermanentlyFailed);
         }
         if limits.max_runs.is_some_and(|max| own.runs >= max) {
             return AfterRun::End(status);
         }
-        let at = series.timeline.of(now);
+        let at = own.now(now);
         let Some(next) = series.after_run(&mut own.coverage, self.nominal, at) else {
             return AfterRun::End(status);
         };
-        self.set_nominal(next.nominal, now);
-        let due = if next.is_misfire && next.nominal <= at {
+        self.nominal = next.nominal;
+        own.due = if next.is_misfire && next.nominal <= at {
             // A catch-up starts at once.
             next.due
         } else {
             series.with_jitter(next.due, random)
         };
         AfterRun::Next {
-            due: series.timeline.due(due),
-            misfire: next.is_misfire.then(|| self.nominal_wall(definition)),
+            due: own.due_at(own.due),
+            misfire: next.is_misfire.then_some(next.nominal),
         }
     }
 
@@ -245,17 +321,19 @@ impl Position {
     pub(crate) fn open(&mut self, run: OpenRun) {
         self.nominal = run.nominal;
         if let Some(series) = &mut self.series {
-            series.offset = run.offset;
+            series.due = run.due;
             series.coverage = run.coverage;
         }
     }
 
-    /// The run that was due at `due` has come due by `now`.
+    /// The run that was due at `due` has come due by `now`. A run is on time if it is late by
+    /// `on_time` or less.
     pub(crate) fn on_due(
         &self,
         definition: &Definition,
         due: Due,
-        now: Now,
+        clock: ClockReading,
+        on_time: i64,
         random: impl FnOnce() -> f64,
     ) -> DueRun {
         let start = DueRun::Start {
@@ -266,69 +344,169 @@ impl Position {
             return start;
         };
         let series = &recurring.series;
-        if self.attempts > 0 {
-            // A retry belongs to a run that has started.
+        if self.retry.is_some() || (own.offset.is_none() && !clock.is_set()) {
+            // A retry belongs to a run that has started. Without a clock, nothing shows that
+            // a run is late.
             return start;
         }
-        let at = series.timeline.of(now);
+        let at = own.now(clock.now);
         // An attempt that its executor refused is due by the monotonic clock.
-        let due = match series.timeline {
-            Timeline::Mono => due.as_mono(now),
-            Timeline::Wall => due.as_wall(now),
-        };
+        let due = own.time_of(due, clock.now);
         let mut coverage = own.coverage.clone();
-        let Some(run) = series.on_due(&mut coverage, self.nominal, due, at) else {
+        let Some(run) = series.on_due(&mut coverage, self.nominal, due, at, on_time) else {
             let last = own.last_run.map(|run| run.status);
             return DueRun::NoneLeft(last.unwrap_or(JobStatus::Cancelled));
         };
-        let offset = match run.nominal == self.nominal {
-            true => own.offset,
-            false => now.offset(),
-        };
-        let nominal = series.timeline.to_wall(run.nominal, offset);
         let is_changed = run.nominal != self.nominal || coverage != own.coverage;
-        let open = OpenRun {
+        let mut open = OpenRun {
             nominal: run.nominal,
-            offset,
+            due: own.due,
             coverage,
         };
         if run.due > at {
-            let due = series.with_jitter(run.due, random);
+            open.due = series.with_jitter(run.due, random);
             return DueRun::Later {
+                due: own.due_at(open.due),
                 open: Box::new(open),
-                due: series.timeline.due(due),
-                misfire: nominal,
+                misfire: run.nominal,
             };
         }
         DueRun::Start {
             open: is_changed.then(|| Box::new(open)),
-            misfire: run.is_misfire.then_some(nominal),
+            misfire: run.is_misfire.then_some(run.nominal),
         }
     }
 
-    /// The wall clock was set back while the job waits. Returns when the next run is due
-    /// now, if that has changed.
-    pub(crate) fn on_step_back(
+    /// The wall clock was set, or a process has loaded the job, while no attempt runs. What is
+    /// due by the monotonic clock takes its times along. What is due by the wall clock is
+    /// derived anew from its times, from those that are over, and from the clock, and nothing
+    /// else.
+    pub(crate) fn follow_clock(
         &mut self,
         definition: &Definition,
-        now: Now,
+        clock: ClockReading,
+        set: ClockSet,
         random: impl FnOnce() -> f64,
-    ) -> Option<Due> {
-        let Recurring {
-            series, start_date, ..
-        } = definition.recurring()?;
-        if self.attempts > 0 || series.timeline == Timeline::Mono {
-            return None;
-        }
-        let from = match start_date {
-            Some(start) => now.wall.max(start.saturating_sub(1)),
-            None => now.wall,
+    ) {
+        let Some((recurring, own)) = definition.recurring().zip(self.series.as_mut()) else {
+            return;
         };
-        let next = series.after_step_back(&mut self.series.as_mut()?.coverage, from)?;
-        if next >= self.nominal {
-            return None;
+        if !clock.is_set() {
+            return;
         }
-        self.set_nominal(next, now);
-        Some(series.timeline.due(series.with_jitter(next, random)))
+        if self.retry.is_some() {
+            let offset = clock.now.offset();
+            if let Some(before) = own.offset {
+                own.clock_set_by = offset.saturating_sub(before);
+            }
+            return;
+        }
+        let series = &recurring.series;
+        if own.offset.is_some() {
+            self.move_with_clock(clock.now.offset());
+            return;
+        }
+        let at = clock.now.wall;
+        if own.coverage.handled_up_to <= clock.earliest {
+            // Nothing was missed while the clock was not set.
+            own.coverage = Coverage::starting_at(at);
+        }
+        let is_correction = set == ClockSet::Corrected;
+        own.coverage.follow_clock(at, is_correction);
+        let next = series.next_run(&own.coverage, self.nominal, at);
+        if next.is_some_and(|next| next > at) {
+            own.coverage.catch_ups = 0;
+            own.coverage.is_catch_up = false;
+        }
+        match next {
+            Some(next) if next != self.nominal => {
+                self.nominal = next;
+                own.due = match next <= at {
+                    true => next,
+                    false => series.with_jitter(next, random),
+                };
+            }
+            // A catch-up was due when its time was found to be missed.
+            Some(next) if next <= at && own.due > next.saturating_add(series.jitter).max(at) => {
+                own.due = at;
+            }
+            // The time that is left is judged when it is due.
+            _ => {}
+        }
+    }
+
+    /// A job that was loaded has run: from now on it is due by the clock of its definition.
+    pub(crate) fn has_run_since_load(&mut self, definition: &Definition, clock: ClockReading) {
+        let now = clock.now;
+        if let Some((recurring, own)) = definition.recurring().zip(self.series.as_mut())
+            && recurring.series.timeline() == Timeline::Mono
+            && own.offset.is_none()
+        {
+            // If the wall clock shows less than the time of the run, it is wrong: the next run
+            // is one interval after this one all the same.
+            let offset = self.nominal.saturating_sub(now.mono);
+            own.offset = Some(offset.max(now.offset()));
+        }
+        if clock.is_set() {
+            self.move_with_clock(now.offset());
+        }
+    }
+
+    /// Takes the times along with the wall clock, if they are due by the monotonic clock.
+    fn move_with_clock(&mut self, offset: i64) {
+        if let Some(own) = &mut self.series
+            && let Some(before) = own.offset
+        {
+            own.offset = Some(offset);
+            let by = offset.saturating_sub(before);
+            own.coverage.shift(by);
+            for time in [&mut self.nominal, &mut own.due] {
+                *time = time.saturating_add(by);
+            }
+        }
+    }
+
+    pub(crate) fn set_back(&self) -> Option<SetBack> {
+        self.series.as_ref()?.coverage.set_back
+    }
+
+    /// How long the job waits at most for what it waits for, in nanoseconds, whatever the wall
+    /// clock shows. `None` if it is due by the wall clock.
+    pub(crate) fn longest_wait(&self, definition: &Definition) -> Option<i64> {
+        if let Some(retry) = &self.retry {
+            return Some(retry.delay);
+        }
+        match &definition.trigger {
+            Trigger::Delay { length } => Some(*length),
+            Trigger::At => None,
+            Trigger::Recurring(recurring) => {
+                let series = &recurring.series;
+                match (series.timeline(), &series.recurrence) {
+                    (Timeline::Mono, Recurrence::Every { interval }) => {
+                        Some(interval.saturating_add(series.jitter))
+                    }
+                    _ => None,
+                }
+            }
+        }
+    }
+
+    /// When the job is due that was loaded, and has not run since then: by the wall clock, and
+    /// at the latest at `limit`.
+    pub(crate) fn loaded_due(
+        &self,
+        definition: &Definition,
+        clock: ClockReading,
+        limit: Option<MonoNanos>,
+    ) -> Due {
+        let wall = self.due(definition);
+        let due = Due::Wall(wall);
+        let Some(limit) = limit else { return due };
+        // A time that was stored by a clock that was not set means nothing.
+        let is_known = clock.is_set() && wall >= clock.earliest;
+        match is_known && due.as_mono(clock.now) <= limit {
+            true => due,
+            false => Due::Mono(limit),
+        }
     }
 }

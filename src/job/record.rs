@@ -14,7 +14,7 @@ use crate::value::status::JobStatus;
 
 /// The version of the records that this program writes and reads. It rises with each
 /// change of the format.
-pub(crate) const RECORD_VERSION: u32 = 2;
+pub(crate) const RECORD_VERSION: u32 = 3;
 
 /// A job as a [`Storage`](crate::storage::Storage) keeps it: all that another process needs to go
 /// on with the job.
@@ -115,10 +115,13 @@ impl JobRecord {
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub(crate) enum TriggerRecord {
     /// `push` or `delay`: once, by the monotonic clock.
-    Delay,
+    Delay {
+        /// After how long, as it was asked for.
+        length: Duration,
+    },
     /// `at`: once, by the wall clock.
     At,
-    /// `every`: by the monotonic clock.
+    /// `every`: by the monotonic clock, or with a start date by the wall clock.
     Every {
         interval: Duration,
         options: RecurringRecord,
@@ -165,6 +168,8 @@ pub struct ProgressRecord {
     pub(crate) attempts: u32,
     /// How the last of these failed: `Failed` or `Timeout`.
     pub(crate) last_failure: Option<JobStatus>,
+    /// How long the job waits for the next of them.
+    pub(crate) retry_delay: Option<Duration>,
     /// Of an `at_most_once` task: the next attempt was about to start then. Another
     /// process must not make it again.
     #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::optional"))]
@@ -203,9 +208,10 @@ pub(crate) struct RecurringProgress {
     /// misfire policy, or lie before the scheduling.
     #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::text"))]
     pub(crate) handled_up_to: OffsetDateTime,
-    /// The open run stands for all missed times up to this one.
-    #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::optional"))]
-    pub(crate) covers_up_to: Option<OffsetDateTime>,
+    /// The wall clock was set back behind that.
+    pub(crate) set_back: Option<SetBackRecord>,
+    /// By how much the wall clock was set while the open run waited for a retry.
+    pub(crate) clock_set_by_ns: i64,
     /// Missed times that were run late, one after the other.
     pub(crate) catch_ups: u32,
     /// The next run is one of these, and counted in
@@ -226,12 +232,23 @@ pub(crate) struct SkippedRecord {
     pub(crate) to: OffsetDateTime,
 }
 
+/// Times after `to` come again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+pub(crate) struct SetBackRecord {
+    #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::text"))]
+    pub(crate) to: OffsetDateTime,
+    /// By more than three hours: the clock had been wrong.
+    pub(crate) is_correction: bool,
+}
+
 impl TriggerRecord {
     /// The name of the trigger: `delay`, `at`, `every` or `cron`.
     #[cfg(feature = "sqlite")]
     pub(crate) fn name(&self) -> &'static str {
         match self {
-            TriggerRecord::Delay => "delay",
+            TriggerRecord::Delay { .. } => "delay",
             TriggerRecord::At => "at",
             TriggerRecord::Every { .. } => "every",
             TriggerRecord::Cron { .. } => "cron",

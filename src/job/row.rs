@@ -7,20 +7,20 @@ use time::{OffsetDateTime, UtcOffset};
 use crate::calendar::cron::expression::Cron;
 use crate::calendar::history::{RunHistory, SkippedRange};
 use crate::calendar::recurrence::Recurrence;
-use crate::calendar::series::{Coverage, Series};
-use crate::calendar::timeline::Timeline;
+use crate::calendar::series::{Coverage, Series, SetBack};
 use crate::calendar::zone::time_zone::Zone;
 use crate::job::definition::{Definition, Limits, Recurring, Trigger};
-use crate::job::position::{Position, RunSummary, SeriesPosition};
+use crate::job::position::{Position, Retry, RunSummary, SeriesPosition};
 use crate::job::record::{
-    JobRecord, ProgressRecord, RECORD_VERSION, RecurringProgress, RecurringRecord, SkippedRecord,
-    TriggerRecord,
+    JobRecord, ProgressRecord, RECORD_VERSION, RecurringProgress, RecurringRecord, SetBackRecord,
+    SkippedRecord, TriggerRecord,
 };
 use crate::sync::primitives::Arc;
 use crate::value::error::UnresolvedReason;
 use crate::value::id::JobId;
 use crate::value::run::Run;
-use crate::value::time_units::{Due, Now, WallNanos, from_wall, to_nanos, to_wall};
+use crate::value::status::JobStatus;
+use crate::value::time_units::{WallNanos, from_wall, to_nanos, to_wall};
 
 /// What the store must hold of a durable job. It follows from what has happened; no clock is
 /// read for it.
@@ -28,8 +28,6 @@ use crate::value::time_units::{Due, Now, WallNanos, from_wall, to_nanos, to_wall
 pub(crate) struct Row<'a> {
     pub(crate) definition: &'a Definition,
     pub(crate) position: &'a Position,
-    /// When the job is due.
-    pub(crate) exec_at: WallNanos,
     /// When the attempt that is made at most once was about to start.
     pub(crate) start_intent: Option<WallNanos>,
 }
@@ -54,20 +52,21 @@ impl Row<'_> {
     pub(crate) fn to_progress(self) -> ProgressRecord {
         let position = self.position;
         let recurring = self.definition.recurring().zip(position.series.as_ref());
-        let due = utc(self.exec_at);
-        let nominal = position.nominal_wall(self.definition);
+        let retry = position.retry.as_deref();
+        let due_at = position.due(self.definition);
+        let due = utc(due_at);
         ProgressRecord {
             due,
             // For most jobs both are the same: converted once.
-            nominal: match nominal == self.exec_at {
+            nominal: match position.nominal == due_at {
                 true => due,
-                false => utc(nominal),
+                false => utc(position.nominal),
             },
-            attempts: position.attempts,
-            last_failure: position.failed_as,
+            attempts: position.attempts(),
+            last_failure: retry.map(|retry| retry.failed_as),
+            retry_delay: retry.map(|retry| duration(retry.delay)),
             start_intent: self.start_intent.map(utc),
-            recurring: recurring.map(|(recurring, own)| {
-                let stored = |at| utc(recurring.series.timeline.to_wall(at, own.offset));
+            recurring: recurring.map(|(_, own)| {
                 let coverage = &own.coverage;
                 RecurringProgress {
                     runs: own.runs,
@@ -79,14 +78,18 @@ impl Row<'_> {
                         finished_at: utc(run.finished_at),
                         status: run.status,
                     }),
-                    started_at: position.started_at.map(utc),
-                    last_nominal: stored(coverage.history.last),
+                    started_at: retry.map(|retry| utc(retry.started_at)),
+                    last_nominal: utc(coverage.history.last),
                     skipped: coverage.history.skipped.map(|skipped| SkippedRecord {
-                        from: stored(skipped.from),
-                        to: stored(skipped.to),
+                        from: utc(skipped.from),
+                        to: utc(skipped.to),
                     }),
-                    handled_up_to: stored(coverage.handled_up_to),
-                    covers_up_to: coverage.covers_up_to.map(stored),
+                    handled_up_to: utc(coverage.handled_up_to),
+                    set_back: coverage.set_back.map(|set_back| SetBackRecord {
+                        to: utc(set_back.to),
+                        is_correction: set_back.is_correction,
+                    }),
+                    clock_set_by_ns: own.clock_set_by,
                     catch_ups: coverage.catch_ups,
                     is_catch_up: coverage.is_catch_up,
                 }
@@ -97,20 +100,24 @@ impl Row<'_> {
 
 fn trigger(trigger: &Trigger) -> TriggerRecord {
     let recurring = match trigger {
-        Trigger::Once(Timeline::Mono) => return TriggerRecord::Delay,
-        Trigger::Once(Timeline::Wall) => return TriggerRecord::At,
+        Trigger::Delay { length } => {
+            return TriggerRecord::Delay {
+                length: duration(*length),
+            };
+        }
+        Trigger::At => return TriggerRecord::At,
         Trigger::Recurring(recurring) => recurring,
     };
-    let duration = |nanos: i64| Duration::from_nanos(nanos.max(0) as u64);
+    let series = &recurring.series;
     let options = RecurringRecord {
-        misfire: recurring.series.misfire,
-        jitter: duration(recurring.series.jitter),
+        misfire: series.misfire,
+        jitter: duration(series.jitter),
         max_runs: recurring.limits.max_runs,
         max_failures: recurring.limits.max_failures,
-        start_date: recurring.start_date.map(utc),
+        start_date: series.start.map(utc),
     };
-    match &recurring.series.recurrence {
-        Recurrence::Every { interval, .. } => TriggerRecord::Every {
+    match &series.recurrence {
+        Recurrence::Every { interval } => TriggerRecord::Every {
             interval: duration(*interval),
             options,
         },
@@ -121,25 +128,21 @@ fn trigger(trigger: &Trigger) -> TriggerRecord {
     }
 }
 
-/// A job that was read from the store.
+fn duration(nanos: i64) -> Duration {
+    Duration::from_nanos(nanos.max(0) as u64)
+}
+
+/// A job that was read from the store, as it was stored.
 #[derive(Debug)]
 pub(crate) struct ReadRow {
     pub(crate) definition: Arc<Definition>,
     pub(crate) position: Position,
-    /// When the next attempt starts.
-    pub(crate) due: Due,
-    /// `due` as a wall time, as it was stored.
-    pub(crate) exec_at: WallNanos,
     /// When the attempt that is made at most once was about to start. It is lost.
     pub(crate) start_intent: Option<WallNanos>,
 }
 
 /// Reads a row. `app_zone` is for a job without a zone of its own.
-pub(crate) fn read(
-    record: &JobRecord,
-    app_zone: &Zone,
-    now: Now,
-) -> Result<ReadRow, UnresolvedReason> {
+pub(crate) fn read(record: &JobRecord, app_zone: &Zone) -> Result<ReadRow, UnresolvedReason> {
     if record.version != RECORD_VERSION {
         return Err(UnresolvedReason::OtherVersion {
             found: record.version,
@@ -150,20 +153,19 @@ pub(crate) fn read(
     let zone = record.zone.as_deref().map(Zone::parse).transpose();
     let zone = zone.map_err(UnresolvedReason::Zone)?;
     let due = wall("due", stored.due)?;
-    let nominal_wall = wall("nominal", stored.nominal)?;
     let scheduled_at = wall("scheduled_at", record.scheduled_at)?;
     let start_intent = stored.start_intent.map(|at| wall("start_intent", at));
     let trigger = match &record.trigger {
-        TriggerRecord::Delay => Trigger::Once(Timeline::Mono),
-        TriggerRecord::At => Trigger::Once(Timeline::Wall),
+        TriggerRecord::Delay { length } => Trigger::Delay {
+            length: nanos("the delay", *length)?,
+        },
+        TriggerRecord::At => Trigger::At,
         TriggerRecord::Every { interval, options } => {
-            let interval = to_nanos(*interval).filter(|interval| *interval > 0);
-            let recurrence = Recurrence::Every {
-                // Any of its times will do: no earlier one comes again.
-                anchor: Timeline::Mono.at_wall(nominal_wall, now.offset()),
-                interval: interval.ok_or_else(|| unreadable("the interval is out of range"))?,
-            };
-            recurring(recurrence, Timeline::Mono, options)?
+            let interval = nanos("the interval", *interval)?;
+            if interval == 0 {
+                return Err(unreadable("the interval is 0"));
+            }
+            recurring(Recurrence::Every { interval }, options)?
         }
         TriggerRecord::Cron {
             expression,
@@ -174,44 +176,29 @@ pub(crate) fn read(
                 cron: Arc::new(cron),
                 zone: zone.as_ref().unwrap_or(app_zone).clone(),
             };
-            recurring(recurrence, Timeline::Wall, options)?
+            recurring(recurrence, options)?
         }
     };
-    let mut position = Position {
-        attempts: stored.attempts,
-        failed_as: stored.last_failure,
-        ..Position::once(nominal_wall)
-    };
-    let mut timeline = match &trigger {
-        Trigger::Once(timeline) => *timeline,
-        Trigger::Recurring(recurring) => recurring.series.timeline,
-    };
+    let mut position = Position::once(wall("nominal", stored.nominal)?);
+    let mut started_at = None;
     if trigger.is_recurring() {
         let progress = stored.recurring.as_ref();
         let progress = progress.ok_or_else(|| unreadable("a job that recurs has no progress"))?;
-        position.nominal = timeline.at_wall(nominal_wall, now.offset());
-        let started_at = progress.started_at.map(|at| wall("started_at", at));
-        position.started_at = started_at.transpose()?;
-        position.series = Some(Box::new(read_series(progress, timeline, now)?));
+        let first_start = progress.started_at.map(|at| wall("started_at", at));
+        started_at = first_start.transpose()?;
+        position.series = Some(Box::new(read_series(progress, due)?));
     }
-    let mut due = due;
-    if let Trigger::Recurring(recurring) = &trigger
-        && let series = &recurring.series
-        && series.timeline == Timeline::Wall
-        && position.attempts == 0
-        && start_intent.is_none()
-        && let Some(own) = &mut position.series
-        && let Some(nominal) = series.next_run(&mut own.coverage)
-        && nominal != position.nominal
-    {
-        // The rules have changed since the row was written: those of the zone, or the
-        // zone of the app. Else the stored time is this one with its jitter.
-        position.nominal = nominal;
-        due = nominal;
-    }
-    if position.attempts > 0 {
-        // A retry is a delay.
-        timeline = Timeline::Mono;
+    if stored.attempts > 0 {
+        let delay = stored.retry_delay;
+        let delay = delay.ok_or_else(|| unreadable("a retry has no delay"))?;
+        position.retry = Some(Box::new(Retry {
+            attempts: stored.attempts,
+            failed_as: stored.last_failure.unwrap_or(JobStatus::Failed),
+            // Nothing shows it for a job that runs once.
+            started_at: started_at.unwrap_or(position.nominal),
+            due,
+            delay: nanos("the delay of a retry", delay)?,
+        }));
     }
     let definition = Arc::new(Definition {
         task: record.task.clone(),
@@ -223,18 +210,12 @@ pub(crate) fn read(
     Ok(ReadRow {
         definition,
         position,
-        due: match timeline {
-            Timeline::Wall => Due::Wall(due),
-            Timeline::Mono => Due::Mono(Due::Wall(due).as_mono(now)),
-        },
-        exec_at: due,
         start_intent: start_intent.transpose()?,
     })
 }
 
 fn recurring(
     recurrence: Recurrence,
-    timeline: Timeline,
     options: &RecurringRecord,
 ) -> Result<Trigger, UnresolvedReason> {
     let limits = Limits {
@@ -244,35 +225,36 @@ fn recurring(
     if limits.max_runs == Some(0) || limits.max_failures == 0 {
         return Err(unreadable("a limit is 0"));
     }
-    let jitter = to_nanos(options.jitter);
-    let start_date = options.start_date.map(|time| wall("start_date", time));
+    let start = options.start_date.map(|time| wall("start_date", time));
     Ok(Trigger::Recurring(Box::new(Recurring {
         series: Series {
             recurrence,
-            timeline,
+            start: start.transpose()?,
             misfire: options.misfire,
-            jitter: jitter.ok_or_else(|| unreadable("the jitter is out of range"))?,
+            jitter: nanos("the jitter", options.jitter)?,
         },
         limits,
-        start_date: start_date.transpose()?,
     })))
 }
 
 fn read_series(
     stored: &RecurringProgress,
-    timeline: Timeline,
-    now: Now,
+    due: WallNanos,
 ) -> Result<SeriesPosition, UnresolvedReason> {
-    let offset = now.offset();
-    let at = |field, time| Ok(timeline.at_wall(wall(field, time)?, offset));
     let skipped = match stored.skipped {
         None => None,
         Some(skipped) => Some(SkippedRange {
-            from: at("skipped", skipped.from)?,
-            to: at("skipped", skipped.to)?,
+            from: wall("skipped", skipped.from)?,
+            to: wall("skipped", skipped.to)?,
         }),
     };
-    let covers_up_to = stored.covers_up_to.map(|time| at("covers_up_to", time));
+    let set_back = match stored.set_back {
+        None => None,
+        Some(set_back) => Some(SetBack {
+            to: wall("set_back", set_back.to)?,
+            is_correction: set_back.is_correction,
+        }),
+    };
     let last_run = match stored.last_run {
         None => None,
         Some(run) => Some(RunSummary {
@@ -284,15 +266,18 @@ fn read_series(
         }),
     };
     Ok(SeriesPosition {
-        offset,
+        due,
+        // Until it has run, it is due by the wall clock.
+        offset: None,
+        clock_set_by: stored.clock_set_by_ns,
         coverage: Coverage {
             history: RunHistory {
-                last: at("last_nominal", stored.last_nominal)?,
+                last: wall("last_nominal", stored.last_nominal)?,
                 has_run: stored.runs > 0,
                 skipped,
             },
-            handled_up_to: at("handled_up_to", stored.handled_up_to)?,
-            covers_up_to: covers_up_to.transpose()?,
+            handled_up_to: wall("handled_up_to", stored.handled_up_to)?,
+            set_back,
             catch_ups: stored.catch_ups,
             is_catch_up: stored.is_catch_up,
         },
@@ -300,6 +285,11 @@ fn read_series(
         failures: stored.failures_in_a_row,
         last_run,
     })
+}
+
+fn nanos(what: &str, duration: Duration) -> Result<i64, UnresolvedReason> {
+    to_nanos(duration)
+        .ok_or_else(|| UnresolvedReason::Unreadable(format!("{what} is out of range")))
 }
 
 fn unreadable(what: &str) -> UnresolvedReason {

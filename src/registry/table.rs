@@ -401,6 +401,11 @@ impl<J: TableEntry> Table<J> {
         true
     }
 
+    /// Whether the timer was woken since it fell asleep.
+    pub(crate) fn is_woken(&self) -> bool {
+        self.wake_at == MonoNanos::MIN
+    }
+
     fn wake_if(&mut self, needed: bool) -> Wake {
         // `MIN` means that the timer is awake, or was woken already.
         if needed && self.wake_at != MonoNanos::MIN {

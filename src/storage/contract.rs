@@ -203,16 +203,23 @@ pub struct Health {
     /// The number of stored jobs that no task can run
     /// ([`Jobber::unresolved`](crate::Jobber::unresolved)).
     pub unresolved: usize,
+    /// The wall clock shows a time before its
+    /// [earliest true time](crate::Clock::earliest_true_time): it was never set. Until it is,
+    /// jobs that wait for a wall time wait.
+    pub is_clock_unset: bool,
 }
 
 impl Health {
-    /// Whether the last commit succeeded, all changes are saved, and every stored job has a
-    /// task.
+    /// Whether the last commit succeeded, all changes are saved, every stored job has a task,
+    /// and the wall clock was set.
     ///
     /// ```
     /// assert!(jobber::storage::Health::default().is_healthy());
     /// ```
     pub fn is_healthy(&self) -> bool {
-        self.storage_error.is_none() && self.unstored == 0 && self.unresolved == 0
+        self.storage_error.is_none()
+            && self.unstored == 0
+            && self.unresolved == 0
+            && !self.is_clock_unset
     }
 }

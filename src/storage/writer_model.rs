@@ -231,7 +231,9 @@ fn record_of(id: &JobId, (definition, progress): (u32, u32)) -> JobRecord {
         task: "t".into(),
         args: "".into(),
         scheduled_at: OffsetDateTime::UNIX_EPOCH + Duration::from_secs(definition.into()),
-        trigger: TriggerRecord::Delay,
+        trigger: TriggerRecord::Delay {
+            length: Duration::ZERO,
+        },
         zone: None,
         progress: progress_of(progress),
     }
@@ -243,6 +245,7 @@ fn progress_of(progress: u32) -> ProgressRecord {
         nominal: OffsetDateTime::UNIX_EPOCH,
         attempts: progress,
         last_failure: None,
+        retry_delay: None,
         start_intent: None,
         recurring: None,
     }

@@ -7,8 +7,8 @@ use time::{OffsetDateTime, UtcOffset};
 
 use crate::calendar::misfire::Misfire;
 use crate::job::record::{
-    JobRecord, ProgressRecord, RECORD_VERSION, RecurringProgress, RecurringRecord, SkippedRecord,
-    TriggerRecord,
+    JobRecord, ProgressRecord, RECORD_VERSION, RecurringProgress, RecurringRecord, SetBackRecord,
+    SkippedRecord, TriggerRecord,
 };
 use crate::storage::contract::{Change, Loaded, Storage};
 use crate::value::id::JobId;
@@ -317,6 +317,7 @@ fn examples() -> Vec<JobRecord> {
         nominal,
         attempts: 0,
         last_failure: None,
+        retry_delay: None,
         start_intent: None,
         recurring: None,
     };
@@ -328,7 +329,8 @@ fn examples() -> Vec<JobRecord> {
         last_nominal: epoch,
         skipped: None,
         handled_up_to: epoch,
-        covers_up_to: None,
+        set_back: None,
+        clock_set_by_ns: 0,
         catch_ups: 0,
         is_catch_up: false,
     };
@@ -350,7 +352,11 @@ fn examples() -> Vec<JobRecord> {
             to: last,
         }),
         handled_up_to: nanosecond,
-        covers_up_to: Some(last),
+        set_back: Some(SetBackRecord {
+            to: last,
+            is_correction: true,
+        }),
+        clock_set_by_ns: i64::MIN,
         catch_ups: u32::MAX,
         is_catch_up: true,
     };
@@ -364,11 +370,14 @@ fn examples() -> Vec<JobRecord> {
         zone: None,
         progress,
     };
-    let delay = record("delay", "null", TriggerRecord::Delay, once(epoch, epoch));
+    let longest = Duration::from_nanos(i64::MAX as u64);
+    let after = |length| TriggerRecord::Delay { length };
+    let delay = record("delay", "null", after(longest), once(epoch, epoch));
     let mut at = record("at", "\"\"", TriggerRecord::At, once(last, first));
     at.zone = Some("Europe/Berlin".into());
     at.progress.attempts = u32::MAX;
     at.progress.last_failure = Some(JobStatus::Failed);
+    at.progress.retry_delay = Some(longest);
     at.progress.start_intent = Some(first);
     let every = record(
         "every",
@@ -420,7 +429,7 @@ fn examples() -> Vec<JobRecord> {
         },
     );
     skip.zone = Some("+05:30".into());
-    let mut empty = record("empty", "", TriggerRecord::Delay, once(epoch, epoch));
+    let mut empty = record("empty", "", after(Duration::ZERO), once(epoch, epoch));
     empty.task = "".into();
     empty.zone = Some(String::new());
     vec![delay, at, every, cron, skip, empty]

@@ -43,6 +43,12 @@ struct ClockState {
     /// By the time at which each is woken, and the number of its [`Sleep`].
     sleepers: BTreeMap<(Duration, u64), Waker>,
     last_sleeper: u64,
+    /// See [`Clock::suspended`].
+    suspended: Duration,
+    /// See [`Clock::earliest_true_time`].
+    earliest: Option<OffsetDateTime>,
+    /// The wall clock was set, and woke no app.
+    is_set_silently: bool,
 }
 
 impl ManualClock {
@@ -74,7 +80,35 @@ impl ManualClock {
             watchers: Vec::new(),
             sleepers: BTreeMap::new(),
             last_sleeper: 0,
+            suspended: Duration::ZERO,
+            earliest: None,
+            is_set_silently: false,
         })))
+    }
+
+    /// Returns this clock, with an [earliest true time](Clock::earliest_true_time): while it
+    /// shows an earlier time, it counts as never set. Call this before an app is built with
+    /// the clock. Default: none, so that the clock is right at any date.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use jobber::testing::{ManualClock, Simulation};
+    /// use time::macros::datetime;
+    ///
+    /// let boot = ManualClock::at(datetime!(1970-01-01 0:00 UTC));
+    /// let clock = boot.with_earliest_true_time(datetime!(2026-11-01 0:00 UTC));
+    /// let mut sim = Simulation::with(0, clock, |app| app)?;
+    /// assert!(sim.app().health().is_clock_unset);
+    ///
+    /// let hello = sim.app().task("hello", || async {}).register()?;
+    /// let job = hello.schedule(()).cron("@hourly").block_on()?;
+    /// sim.set_wall(datetime!(2026-11-20 11:59 UTC));
+    /// assert_eq!(job.exec_at(), datetime!(2026-11-20 12:00 UTC));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_earliest_true_time(self, earliest: OffsetDateTime) -> Self {
+        lock(&self.0).earliest = Some(earliest);
+        self
     }
 
     /// Returns the sum of all [`advance`](ManualClock::advance) calls, which is the
@@ -115,6 +149,60 @@ impl ManualClock {
     /// ```
     pub fn set_wall(&self, wall: OffsetDateTime) {
         self.change(|state| state.wall = wall);
+    }
+
+    /// Sets the wall clock as the operating system does it: no app is woken. An app notices it
+    /// when its timer next looks at the clock, which is at most a minute later if a job waits
+    /// for the wall clock.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use jobber::testing::Simulation;
+    /// # let mut sim = Simulation::new();
+    /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// let job = hello.schedule(()).cron("0 8 * * *").block_on()?;
+    /// sim.run_until_stalled();
+    /// sim.clock().set_wall_silently(time::macros::datetime!(2000-01-01 8:00 UTC));
+    /// sim.run_until_stalled();
+    /// assert!(job.last_run().is_none()); // the timer sleeps
+    /// sim.advance(Duration::from_secs(60));
+    /// assert!(job.last_run().is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_wall_silently(&self, wall: OffsetDateTime) {
+        let mut state = lock(&self.0);
+        state.wall = wall;
+        state.is_set_silently = true;
+    }
+
+    /// Suspends the machine: the wall clock goes on, the monotonic clock does not. The app
+    /// notices it at the resume.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use jobber::{Clock, testing::ManualClock};
+    ///
+    /// let clock = ManualClock::new();
+    /// clock.suspend(Duration::from_secs(8 * 3_600));
+    /// assert_eq!(clock.elapsed(), Duration::ZERO);
+    /// assert_eq!(clock.wall(), time::macros::datetime!(2000-01-01 8:00 UTC));
+    /// ```
+    pub fn suspend(&self, duration: Duration) {
+        self.change(|state| {
+            state.suspended = state.suspended.saturating_add(duration);
+            let by = time::Duration::try_from(duration).unwrap_or(time::Duration::MAX);
+            state.wall = state.wall.saturating_add(by);
+        });
+    }
+
+    /// Whether the wall clock was set silently since the timer last looked.
+    pub(crate) fn is_set_silently(&self) -> bool {
+        lock(&self.0).is_set_silently
+    }
+
+    /// The timer looks at the clock.
+    pub(crate) fn look(&self) {
+        lock(&self.0).is_set_silently = false;
     }
 
     /// Returns a future that is ready when the clock has advanced by `duration` from now.
@@ -174,6 +262,14 @@ impl Clock for ManualClock {
 
     fn wall(&self) -> OffsetDateTime {
         lock(&self.0).wall
+    }
+
+    fn earliest_true_time(&self) -> Option<OffsetDateTime> {
+        lock(&self.0).earliest
+    }
+
+    fn suspended(&self) -> Option<Duration> {
+        Some(lock(&self.0).suspended)
     }
 
     fn sleep_until(&self, _: Duration) -> Option<Duration> {

@@ -50,6 +50,8 @@ pub struct Simulation {
     executor: Arc<InlineExecutor>,
     /// `None` until the app is started.
     driver: Option<Driver>,
+    /// What the driver has said last.
+    again: Option<DriveAgain>,
 }
 
 /// After this many steps without time passing, a simulation is taken to run for ever.
@@ -142,6 +144,7 @@ impl Simulation {
         let app = builder.clock(clock.clone()).manual().build()?;
         Ok(Self {
             driver: None,
+            again: None,
             app,
             clock,
             executor,
@@ -216,6 +219,28 @@ impl Simulation {
         self.settle();
     }
 
+    /// Suspends the machine for this time, resumes it, and runs all jobs that are due then.
+    /// The monotonic clock stands still meanwhile.
+    ///
+    /// # Panics
+    /// As [`run_until_stalled`](Simulation::run_until_stalled).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// let daily = hello.schedule(()).cron("0 3 * * *").block_on()?;
+    /// let delayed = hello.schedule(()).delay(Duration::from_secs(60)).block_on()?;
+    /// sim.suspend(Duration::from_secs(8 * 3_600));
+    /// assert_eq!(daily.last_run().unwrap().number, 1);
+    /// assert!(!delayed.is_done());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn suspend(&mut self, duration: Duration) {
+        self.clock.suspend(duration);
+        self.settle();
+    }
+
     /// Stops the app as [`Jobber::shutdown`] does. The clock advances until no job runs,
     /// or by `grace`. Returns the jobs that had not ended by then.
     ///
@@ -285,19 +310,23 @@ impl Simulation {
         self.driver = started.or(self.driver.take());
         let mut steps = 0;
         while steps < MAX_STEPS_AT_ONE_INSTANT {
-            let again = self.driver.as_mut().map(Driver::drive);
+            self.drive();
+            let again = self.again;
             let hub = self.app.hub();
             let retry = hub.store.as_ref().and_then(Store::run_manually);
             let tasks = self.executor.run(MAX_STEPS_AT_ONE_INSTANT - steps);
             steps += tasks.max(1);
-            let is_woken = again.is_some() && !hub.fall_asleep(i64::MAX, i64::MIN);
+            let is_woken = again.is_some() && hub.is_timer_woken();
             if tasks > 0 || again == Some(DriveAgain::Now) || is_woken {
                 continue;
             }
+            // A look at a clock that nobody sets finds nothing.
             let due = match again {
-                Some(DriveAgain::At { due, .. }) => Some(Duration::from_nanos(due.max(0) as u64)),
+                Some(DriveAgain::At { check, .. }) if self.clock.is_set_silently() => Some(check),
+                Some(DriveAgain::At { due, .. }) => Some(due),
                 _ => None,
             };
+            let due = due.map(|due| Duration::from_nanos(due.max(0) as u64));
             let times = [due, retry, self.clock.next_wake()];
             return times.into_iter().flatten().min();
         }
@@ -305,6 +334,34 @@ impl Simulation {
             "after {MAX_STEPS_AT_ONE_INSTANT} steps at one instant, there is still something to \
              do: a job schedules a job that is due at once, or wakes itself"
         );
+    }
+}
+
+impl Simulation {
+    /// Drives the timer, unless it sleeps and was not woken, as the thread of the timer would.
+    /// The clock wakes it, if it was not set silently.
+    fn drive(&mut self) {
+        let hub = self.app.hub().clone();
+        let Some(driver) = &mut self.driver else {
+            return;
+        };
+        let mono = self.clock.elapsed().as_nanos();
+        let sleeps = match self.again {
+            None | Some(DriveAgain::Now) => false,
+            Some(DriveAgain::At { check, .. }) => i128::from(check) > mono as i128,
+            Some(DriveAgain::WhenWoken) => true,
+        };
+        if sleeps && self.clock.is_set_silently() && !hub.is_timer_woken() {
+            return;
+        }
+        self.clock.look();
+        let again = driver.drive();
+        let until = match again {
+            DriveAgain::At { check, .. } => check,
+            DriveAgain::Now | DriveAgain::WhenWoken => i64::MAX,
+        };
+        let is_asleep = hub.fall_asleep(until, i64::MIN);
+        self.again = Some(if is_asleep { again } else { DriveAgain::Now });
     }
 }
 

@@ -86,6 +86,27 @@ impl AppClock {
         }
     }
 
+    /// As [`Clock::earliest_true_time`]; the earliest of all times if there is none.
+    pub(crate) fn earliest(&self) -> WallNanos {
+        let earliest = match self {
+            AppClock::System(clock, _) => clock.earliest_true_time(),
+            AppClock::Custom(clock) => clock.earliest_true_time(),
+        };
+        earliest.map_or(WallNanos::MIN, |time| {
+            let nanos = time.unix_timestamp_nanos();
+            nanos.clamp(i64::MIN.into(), i64::MAX.into()) as i64
+        })
+    }
+
+    /// As [`Clock::suspended`], in nanoseconds.
+    pub(crate) fn suspended(&self) -> Option<i64> {
+        let suspended = match self {
+            AppClock::System(clock, _) => clock.suspended(),
+            AppClock::Custom(clock) => clock.suspended(),
+        };
+        suspended.map(saturating_nanos)
+    }
+
     /// Reads both clocks.
     #[inline]
     pub(crate) fn now(&self) -> Now {
@@ -93,6 +114,20 @@ impl AppClock {
             mono: self.mono(),
             wall: self.wall(),
         }
+    }
+
+    /// Reads both clocks at one moment. If the thread were preempted in between, their
+    /// difference would look like a wall clock that was set.
+    pub(crate) fn now_together(&self) -> Now {
+        const ATTEMPTS: usize = 5;
+        let mut now = self.now();
+        for _ in 1..ATTEMPTS {
+            if self.mono().saturating_sub(now.mono) <= CACHE_LIFETIME {
+                break;
+            }
+            now = self.now();
+        }
+        now
     }
 
     /// Reads the clocks with the given precision.

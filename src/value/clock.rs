@@ -38,6 +38,25 @@ pub trait Clock: Send + Sync + 'static {
     /// earlier time.
     fn wall(&self) -> OffsetDateTime;
 
+    /// Returns a time before which [`wall`](Clock::wall) is known to be wrong. While the wall
+    /// clock shows an earlier time, it was never set, and jobs that wait for a wall time wait
+    /// until it is. `None` if every time can be true. The app calls this once.
+    ///
+    /// The default is `None`: a clock of a test or of a user is believed at any date.
+    fn earliest_true_time(&self) -> Option<OffsetDateTime> {
+        None
+    }
+
+    /// Returns how long the machine has been suspended since a moment that the clock chooses.
+    /// A later call returns more by the time that the machine was suspended in between. `None`
+    /// if the clock cannot tell: then a suspend looks like a wall clock that is set forward.
+    ///
+    /// The default is `None`, which is correct for a clock whose monotonic time goes on
+    /// during a suspend.
+    fn suspended(&self) -> Option<Duration> {
+        None
+    }
+
     /// Returns how long a thread can sleep, in real time, before
     /// [`monotonic`](Clock::monotonic) reaches `until`. `None` means that no sleep is
     /// long enough, and that the clock wakes the waker of [`watch`](Clock::watch)
@@ -57,10 +76,21 @@ pub trait Clock: Send + Sync + 'static {
     }
 }
 
+/// 1 November 2026: this crate did not exist before. Each release sets it to its date.
+const RELEASED: OffsetDateTime = match OffsetDateTime::from_unix_timestamp(1_793_491_200) {
+    Ok(released) => released,
+    Err(_) => OffsetDateTime::UNIX_EPOCH,
+};
+
 /// The operating system's clock: [`Instant`] and [`SystemTime`].
 ///
 /// Whether the monotonic clock advances while the machine is suspended depends on the
-/// operating system. On Linux it does not (`CLOCK_MONOTONIC`, `clock_gettime(2)`).
+/// operating system. On Linux it does not (`CLOCK_MONOTONIC`, `clock_gettime(2)`), and the
+/// time since the boot in `/proc/uptime` does (`proc_uptime(5)`), so that a suspend can be
+/// told from a wall clock that was set.
+///
+/// A wall time before the release of this crate is known to be wrong: a machine without a
+/// battery for its clock boots in 1970, or when it was shut down, until the network sets it.
 ///
 /// ```
 /// use jobber::{Jobber, SystemClock};
@@ -95,5 +125,20 @@ impl Clock for SystemClock {
 
     fn wall(&self) -> OffsetDateTime {
         SystemTime::now().into()
+    }
+
+    fn earliest_true_time(&self) -> Option<OffsetDateTime> {
+        Some(RELEASED)
+    }
+
+    fn suspended(&self) -> Option<Duration> {
+        if !cfg!(target_os = "linux") {
+            return None;
+        }
+        let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
+        // In seconds, to the hundredth.
+        let uptime: f64 = uptime.split_whitespace().next()?.parse().ok()?;
+        let uptime = Duration::try_from_secs_f64(uptime).ok()?;
+        Some(uptime.saturating_sub(self.monotonic()))
     }
 }

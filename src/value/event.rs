@@ -17,13 +17,19 @@ use crate::value::status::JobStatus;
 pub enum Event {
     /// Something happened to a job.
     Job(JobEvent),
-    /// The wall clock was set, or the machine was suspended: the wall clock and the
-    /// monotonic clock have moved by different amounts, half a second or more apart.
-    /// Jobs that are due by the wall clock follow it.
+    /// The wall clock was set: it has moved by half a second or more against the monotonic
+    /// clock. Jobs that are due by the wall clock follow it. A machine that was suspended is
+    /// [`Resumed`](Event::Resumed) instead, where the clock can tell the two apart.
     ClockStepped {
         /// How far the wall clock moved, less the time that passed. It is positive if the
         /// clock moved forward.
         by: Duration,
+    },
+    /// The machine was suspended, and goes on. The monotonic clock stood still. The wall
+    /// clock did not: jobs that are due by it may have missed times.
+    Resumed {
+        /// How long it was suspended.
+        after: std::time::Duration,
     },
     /// The reader was too slow, and this many events were left out at this place.
     Missed(u64),
@@ -90,6 +96,7 @@ impl fmt::Display for Event {
         match self {
             Event::Job(event) => event.fmt(f),
             Event::ClockStepped { by } => write!(f, "the wall clock stepped by {by}"),
+            Event::Resumed { after } => write!(f, "the machine was suspended for {after:?}"),
             Event::Missed(count) => write!(f, "{count} events were missed"),
         }
     }

@@ -13,6 +13,10 @@ pub(crate) type MonoNanos = i64;
 /// Nanoseconds since 1970-01-01T00:00:00Z.
 pub(crate) type WallNanos = i64;
 
+/// The largest clock change, in nanoseconds. A larger change, of a zone's offset or of the
+/// wall clock, is a correction: after Debian's cron(8).
+pub(crate) const CLOCK_CHANGE_MAX: i64 = 3 * 3600 * 1_000_000_000;
+
 /// The times of both clocks, read together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Now {
@@ -30,6 +34,21 @@ impl Now {
     /// Wall time less monotonic time.
     pub(crate) fn offset(self) -> i64 {
         self.wall.saturating_sub(self.mono)
+    }
+}
+
+/// Both clocks, and what is known about the wall clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ClockReading {
+    pub(crate) now: Now,
+    /// An earlier wall time is known to be wrong.
+    pub(crate) earliest: WallNanos,
+}
+
+impl ClockReading {
+    /// Whether the wall clock may be right.
+    pub(crate) fn is_set(self) -> bool {
+        self.now.wall >= self.earliest
     }
 }
 

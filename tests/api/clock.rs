@@ -7,7 +7,7 @@ use crate::support::{
     HOUR, Log, MINUTE, NANOSECOND, Result, SECOND, delay_all, manual_app, seconds,
 };
 use jobber::testing::{ManualClock, Simulation};
-use jobber::{Backoff, Clock, Event, JobStatus, Jobber, SystemClock};
+use jobber::{Backoff, Clock, Event, JobStatus, Jobber, Misfire, SystemClock};
 use time::OffsetDateTime;
 use time::macros::datetime;
 
@@ -421,4 +421,167 @@ fn a_simulation_starts_jobs_of_one_due_time_in_the_order_of_scheduling() -> Resu
     sim.advance(MINUTE);
     assert_eq!(log.entries(), (0..1_000).collect::<Vec<_>>());
     Ok(())
+}
+
+#[test]
+fn the_timer_looks_more_often_shortly_before_a_job_is_due_by_the_wall_clock() -> Result {
+    for (away, longest) in [(100, 50), (60, 30), (10, 5), (1, 1)] {
+        let (app, sleeps) = app_with_spy()?;
+        let task = app.task("t", || async {}).register()?;
+        app.start().block_on()?;
+        let at = OffsetDateTime::now_utc() + SECOND * away;
+        let _ = task.schedule(()).at(at).block_on()?;
+        let sleep = sleeps.recv_timeout(MINUTE)?;
+        assert!(sleep <= SECOND * longest, "{away}: {sleep:?}");
+    }
+    Ok(())
+}
+
+/// Regression: the timer looks at the wall clock once a minute, and a run that was late by
+/// more than a second was missed.
+#[test]
+fn a_run_that_comes_due_between_two_looks_at_the_clock_is_not_missed() -> Result {
+    for misfire in [Misfire::Skip, Misfire::Grace(SECOND * 10), Misfire::All(0)] {
+        let mut sim = Simulation::new();
+        let task = sim.app().task("t", || async {}).register()?;
+        let schedule = task.schedule(()).misfire(misfire);
+        let job = schedule.cron("0 8 * * *").block_on()?;
+        sim.advance(HOUR);
+        let clock = sim.clock();
+        clock.set_wall_silently(datetime!(2000-01-01 7:59:50 UTC));
+        sim.advance(MINUTE);
+        let nominal = job.last_run().map(|run| run.nominal_time);
+        assert_eq!(nominal, Some(datetime!(2000-01-01 8:00 UTC)), "{misfire:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_step_forward_over_a_time_is_a_misfire_however_long_the_timer_did_not_look() -> Result {
+    let mut sim = Simulation::new();
+    let task = sim.app().task("t", || async {}).register()?;
+    let schedule = task.schedule(()).misfire(Misfire::Skip);
+    let job = schedule.cron("0 8 * * *").block_on()?;
+    sim.advance(HOUR);
+    let clock = sim.clock();
+    clock.set_wall_silently(datetime!(2000-01-01 8:01:01 UTC));
+    sim.advance(MINUTE);
+    assert!(job.last_run().is_none());
+    assert_eq!(job.exec_at(), datetime!(2000-01-02 8:00 UTC));
+    Ok(())
+}
+
+#[test]
+fn a_suspend_is_not_a_step_of_the_wall_clock() -> Result {
+    let mut sim = Simulation::new();
+    let mut events = sim.app().events();
+    let mut next = || events.try_next().map(|event| event.to_string());
+    sim.suspend(HOUR * 8);
+    let resumed = "the machine was suspended for 28800s";
+    assert_eq!(next().as_deref(), Some(resumed));
+    assert_eq!(next(), None);
+    // The clock is set while the machine is suspended.
+    let clock = sim.clock();
+    clock.suspend(HOUR * 8);
+    sim.set_wall(clock.wall() - HOUR * 5);
+    assert_eq!(next().as_deref(), Some(resumed));
+    assert_eq!(next().as_deref(), Some("the wall clock stepped by -5h"));
+    assert_eq!(next(), None);
+    Ok(())
+}
+
+#[test]
+fn a_suspend_delays_what_counts_on_the_monotonic_clock_and_nothing_else() -> Result {
+    let mut sim = Simulation::new();
+    let task = sim.app().task("t", || async {}).register()?;
+    let start = datetime!(2000-01-01 0:20 UTC);
+    let schedule = || task.schedule(());
+    let delay = schedule().delay(MINUTE * 20).block_on()?;
+    let every = schedule().every(MINUTE * 20).block_on()?;
+    let dated = schedule().start_date(start).every(MINUTE * 20).block_on()?;
+    sim.advance(MINUTE * 10);
+    sim.suspend(HOUR * 8);
+    assert_eq!(delay.exec_at(), datetime!(2000-01-01 8:20 UTC));
+    assert_eq!(every.exec_at(), datetime!(2000-01-01 8:20 UTC));
+    let last = dated.last_run().map(|run| (run.number, run.nominal_time));
+    assert_eq!(last, Some((1, datetime!(2000-01-01 8:00 UTC))));
+    assert_eq!(dated.exec_at(), datetime!(2000-01-01 8:20 UTC));
+    sim.advance(MINUTE * 10);
+    assert!(delay.is_done() && every.last_run().is_some());
+    Ok(())
+}
+
+#[test]
+fn the_time_at_which_a_delay_is_due_is_shown_by_the_clock_that_was_set() -> Result {
+    let mut sim = Simulation::new();
+    let task = sim.app().task("t", || async {}).register()?;
+    let delay = task.schedule(()).delay(HOUR).block_on()?;
+    let every = task.schedule(()).every(HOUR).block_on()?;
+    sim.set_wall(datetime!(2005-01-01 0:00 UTC));
+    assert_eq!(delay.exec_at(), datetime!(2005-01-01 1:00 UTC));
+    assert_eq!(every.exec_at(), datetime!(2005-01-01 1:00 UTC));
+    Ok(())
+}
+
+#[test]
+fn jobs_wait_for_a_wall_clock_that_was_never_set_and_have_missed_nothing() -> Result {
+    let boot = ManualClock::at(OffsetDateTime::UNIX_EPOCH);
+    let clock = boot.with_earliest_true_time(datetime!(2026-11-01 0:00 UTC));
+    let mut sim = Simulation::with(0, clock, |app| app)?;
+    let task = sim.app().task("t", || async {}).register()?;
+    let all = Misfire::All(1_000);
+    let cron = task
+        .schedule(())
+        .misfire(all)
+        .cron("0 * * * *")
+        .block_on()?;
+    let start = datetime!(2026-11-20 0:00 UTC);
+    let dated = task.schedule(()).misfire(all).start_date(start);
+    let dated = dated.every(HOUR).block_on()?;
+    let past = datetime!(1969-07-20 20:17 UTC);
+    let at = task.schedule(()).at(past).block_on()?;
+    let delay = task.schedule(()).delay(HOUR).block_on()?;
+    sim.advance(HOUR * 3);
+    assert!(sim.app().health().is_clock_unset);
+    assert!(!sim.app().health().is_healthy());
+    assert!(delay.is_done());
+    assert!(cron.last_run().is_none() && dated.last_run().is_none() && !at.is_done());
+    sim.set_wall(datetime!(2026-11-20 15:30 UTC));
+    assert!(sim.app().health().is_healthy());
+    assert!(at.is_done());
+    for job in [&cron, &dated] {
+        assert!(job.last_run().is_none());
+        assert_eq!(job.exec_at(), datetime!(2026-11-20 16:00 UTC));
+    }
+    sim.advance(MINUTE * 30);
+    assert!(cron.last_run().is_some() && dated.last_run().is_some());
+    Ok(())
+}
+
+#[test]
+fn a_clock_that_is_lost_and_found_again_is_a_step_by_the_difference() -> Result {
+    let noon = datetime!(2026-11-20 12:00 UTC);
+    let clock = ManualClock::at(noon).with_earliest_true_time(datetime!(2026-11-01 0:00 UTC));
+    let mut sim = Simulation::with(0, clock, |app| app)?;
+    let task = sim.app().task("t", || async {}).register()?;
+    let job = task.schedule(()).cron("0 * * * *").block_on()?;
+    sim.advance(HOUR);
+    sim.set_wall(OffsetDateTime::UNIX_EPOCH);
+    sim.advance(HOUR * 2);
+    assert_eq!(job.last_run().map(|run| run.number), Some(1));
+    sim.set_wall(datetime!(2026-11-20 15:00:30 UTC));
+    let last = job.last_run().map(|run| (run.number, run.nominal_time));
+    assert_eq!(last, Some((2, datetime!(2026-11-20 15:00 UTC))));
+    Ok(())
+}
+
+#[test]
+fn the_clock_of_the_system_is_set_and_knows_of_suspends_on_linux() {
+    let clock = SystemClock::new();
+    assert!(
+        clock
+            .earliest_true_time()
+            .is_some_and(|earliest| earliest <= clock.wall())
+    );
+    assert_eq!(clock.suspended().is_some(), cfg!(target_os = "linux"));
 }

@@ -7,10 +7,10 @@ use std::thread;
 use std::time::Duration;
 
 use crate::support::{
-    HOUR, Log, MINUTE, Result, SECOND, WATCHDOG, assert_ends, delay_all, manual_app,
+    HOUR, Log, MINUTE, Result, SECOND, START, WATCHDOG, assert_ends, delay_all, manual_app,
     manual_app_with, wait_until,
 };
-use jobber::{Backoff, JobFuture, JobStatus, Jobber, Misfire};
+use jobber::{Backoff, JobContext, JobFuture, JobStatus, Jobber, Misfire};
 
 /// Logs the name of the thread on which it is dropped.
 #[derive(Clone)]
@@ -90,7 +90,7 @@ fn arguments_of_a_job_that_missed_all_its_times_are_not_dropped_by_the_timer() -
     let schedule = task.schedule(DropThread(log.clone()));
     let schedule = schedule.misfire(Misfire::Skip);
     let job = schedule.cron("0 0 1 1 1 * 2000").block_on()?;
-    clock.advance(HOUR * 2);
+    clock.set_wall(START + HOUR * 2);
     assert_ends(&job, JobStatus::Cancelled);
     wait_until(|| !log.entries().is_empty());
     assert_not_on_the_timer(&log);
@@ -103,8 +103,12 @@ fn arguments_of_a_job_that_missed_all_its_times_are_not_dropped_by_the_timer() -
 fn the_value_of_a_job_that_missed_its_last_time_is_not_dropped_by_the_timer() -> Result {
     let (app, clock) = manual_app()?;
     let log = Log::new();
-    let held = log.clone();
-    let task = app.task("t", move || ready(Ok::<_, &str>(DropThread(held.clone()))));
+    let (held, runs) = (log.clone(), Log::new());
+    let started = runs.clone();
+    let task = app.task("t", move |cx: JobContext| {
+        started.add(cx.run_number());
+        ready(Ok::<_, &str>(DropThread(held.clone())))
+    });
     let task = task.register()?;
     let schedule = task.schedule(()).misfire(Misfire::Skip);
     let job = schedule.cron("0 30 0-1 1 1 * 2000").block_on()?;
@@ -112,8 +116,13 @@ fn the_value_of_a_job_that_missed_its_last_time_is_not_dropped_by_the_timer() ->
     wait_until(|| job.last_run().is_some());
     // The timer holds the last reference to the job.
     drop(job);
-    clock.advance(HOUR * 2);
+    // When this job has run, the timer has seen the half hour on both clocks.
+    let tick = app.task("tick", || async {}).register()?;
+    let seen = tick.schedule(()).delay(Duration::ZERO).block_on()?;
+    assert_ends(&seen, JobStatus::Success);
+    clock.set_wall(START + HOUR * 2);
     wait_until(|| !log.entries().is_empty());
+    assert_eq!(runs.entries(), [1], "the last time was missed");
     assert_not_on_the_timer(&log);
     Ok(())
 }

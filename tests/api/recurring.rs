@@ -58,8 +58,11 @@ fn an_overrun_is_a_misfire_and_no_two_runs_overlap() -> Result {
     Ok(())
 }
 
+/// The last time is late by less than the time since the timer looked at the clocks, and so is
+/// on time.
 #[test]
-fn a_jump_of_the_clock_is_a_misfire() -> Result {
+fn times_that_were_overtaken_before_the_timer_looked_are_missed_and_the_last_one_is_not() -> Result
+{
     let after_jump = |misfire| -> Result<Vec<u64>> {
         let mut sim = Simulation::new();
         let log = Log::new();
@@ -74,16 +77,18 @@ fn a_jump_of_the_clock_is_a_misfire() -> Result {
         let task = task.register()?;
         let schedule = task.schedule(()).misfire(misfire);
         let _ = schedule.every(SECOND * 10).block_on()?;
-        // One jump past 10, 20 and 30, as after a long suspend.
+        // One jump past 10, 20 and 30.
         sim.clock().advance(SECOND * 35);
         sim.run_until_stalled();
         sim.advance(SECOND * 20);
         Ok(log.entries())
     };
-    assert_eq!(after_jump(Misfire::Once)?, [10, 40, 50]);
-    assert_eq!(after_jump(Misfire::Skip)?, [40, 50]);
+    assert_eq!(after_jump(Misfire::Once)?, [30, 40, 50]);
+    assert_eq!(after_jump(Misfire::Skip)?, [30, 40, 50]);
+    assert_eq!(after_jump(Misfire::All(0))?, [30, 40, 50]);
     assert_eq!(after_jump(Misfire::All(9))?, [10, 20, 30, 40, 50]);
-    assert_eq!(after_jump(Misfire::Grace(SECOND * 6))?, [30, 40, 50]);
+    assert_eq!(after_jump(Misfire::Grace(SECOND * 4))?, [30, 40, 50]);
+    assert_eq!(after_jump(Misfire::Grace(SECOND * 16))?, [20, 30, 40, 50]);
     Ok(())
 }
 
@@ -292,6 +297,37 @@ fn a_start_date_in_the_future_is_the_first_run() -> Result {
     Ok(())
 }
 
+/// A start date is read from the clock before the job is scheduled.
+#[test]
+fn a_start_date_at_most_a_second_ago_is_the_first_run_at_once() -> Result {
+    let start = datetime!(2026-11-23 12:00 UTC);
+    let nanosecond = Duration::from_nanos(1);
+    for (ago, runs) in [
+        (Duration::ZERO, vec![0, 10, 20]),
+        (nanosecond, vec![0, 10, 20]),
+        (SECOND, vec![0, 10, 20]),
+        (SECOND + nanosecond, vec![10, 20]),
+    ] {
+        for misfire in [Misfire::Once, Misfire::Skip, Misfire::All(9)] {
+            let mut sim = simulation_at(start + ago)?;
+            let nominal = Log::new();
+            let task = sim.app().task(
+                "t",
+                nominal.each(move |cx| (cx.nominal_time() - start).whole_seconds()),
+            );
+            let task = task.register()?;
+            let schedule = task.schedule(()).misfire(misfire).start_date(start);
+            let _ = schedule.every(SECOND * 10).block_on()?;
+            sim.run_until_stalled();
+            let at_once = &runs[..runs.len() - 2];
+            assert_eq!(nominal.entries(), at_once, "{ago:?} ago, {misfire:?}");
+            sim.advance(SECOND * 20);
+            assert_eq!(nominal.entries(), runs, "{ago:?} ago, {misfire:?}");
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn a_start_date_in_the_past_places_the_grid_and_misses_nothing() -> Result {
     let mut sim = Simulation::new();
@@ -317,6 +353,46 @@ fn setting_the_wall_clock_moves_no_interval() -> Result {
     sim.set_wall(datetime!(1980-06-01 0:00 UTC));
     sim.advance(SECOND * 10);
     assert_eq!(log.entries(), [10, 20, 30]);
+    Ok(())
+}
+
+#[test]
+fn an_interval_with_a_start_date_follows_the_wall_clock() -> Result {
+    let mut sim = simulation_at(datetime!(2026-11-23 12:00 UTC))?;
+    let (clock, log) = (sim.clock(), Log::new());
+    let task = sim.app().task(
+        "t",
+        log.each(move |cx| (cx.nominal_time(), clock.wall() - cx.nominal_time())),
+    );
+    let task = task.register()?;
+    let schedule = task
+        .schedule(())
+        .misfire(Misfire::Skip)
+        .start_date(datetime!(2026-11-23 12:10 UTC));
+    let job = schedule.every(HOUR).block_on()?;
+    let runs = move || -> Vec<_> {
+        let runs = log.take();
+        let late = runs.iter().all(|(_, late)| late.is_zero());
+        assert!(late, "{runs:?}");
+        runs.into_iter().map(|(nominal, _)| nominal).collect()
+    };
+    sim.advance(HOUR);
+    assert_eq!(runs(), [datetime!(2026-11-23 12:10 UTC)]);
+    // The clock is set forward, and back again.
+    sim.set_wall(datetime!(2026-11-23 13:09 UTC));
+    sim.advance(MINUTE);
+    assert_eq!(runs(), [datetime!(2026-11-23 13:10 UTC)]);
+    sim.set_wall(datetime!(2026-11-23 12:40 UTC));
+    assert_eq!(job.exec_at(), datetime!(2026-11-23 13:10 UTC));
+    sim.advance(MINUTE * 30);
+    assert_eq!(runs(), [datetime!(2026-11-23 13:10 UTC)]);
+    // Years later, it keeps to its times.
+    sim.set_wall(datetime!(2030-01-01 0:09 UTC));
+    sim.advance(MINUTE);
+    assert_eq!(runs().last(), Some(&datetime!(2030-01-01 0:10 UTC)));
+    // It was wrong.
+    sim.set_wall(datetime!(2026-11-23 20:00 UTC));
+    assert_eq!(job.exec_at(), datetime!(2026-11-23 20:10 UTC));
     Ok(())
 }
 

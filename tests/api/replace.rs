@@ -463,22 +463,30 @@ fn an_abort_drops_the_arguments_of_the_run_and_of_the_replacement() -> Result {
 
 #[test]
 fn a_time_whose_run_goes_on_does_not_run_again_after_a_step_back_and_a_replacement() -> Result {
-    let mut sim = Simulation::new();
-    let (clock, log) = (sim.clock(), Log::new());
-    let seen = log.clone();
-    let task = sim.app().task("t", move |cx: JobContext| {
-        seen.add(cx.nominal_time().hour());
-        clock.sleep(MINUTE)
-    });
-    let task = task.register()?;
-    let schedule = || task.schedule(()).id("x").replace().misfire(Misfire::Skip);
-    let _ = schedule().cron("@hourly").block_on()?;
-    sim.set_wall(datetime!(2000-01-01 4:30 UTC));
-    sim.advance(MINUTE * 30);
-    sim.set_wall(datetime!(2000-01-01 4:30 UTC));
-    let _ = schedule().cron("@hourly").block_on()?;
-    sim.advance(HOUR * 2);
-    assert_eq!(log.entries(), [5, 6]);
+    // Times of day, replaced by the same and by others; and a rate, which goes on by the new
+    // clock.
+    for (cron, again, runs) in [
+        ("0 0-23 * * *", "0 0-23 * * *", vec![5, 6]),
+        ("0 0-23 * * *", "0 4-23 * * *", vec![5, 6]),
+        ("@hourly", "@hourly", vec![5, 5, 6]),
+    ] {
+        let mut sim = Simulation::new();
+        let (clock, log) = (sim.clock(), Log::new());
+        let seen = log.clone();
+        let task = sim.app().task("t", move |cx: JobContext| {
+            seen.add(cx.nominal_time().hour());
+            clock.sleep(MINUTE)
+        });
+        let task = task.register()?;
+        let schedule = || task.schedule(()).id("x").replace().misfire(Misfire::Skip);
+        let _ = schedule().cron(cron).block_on()?;
+        sim.set_wall(datetime!(2000-01-01 4:30 UTC));
+        sim.advance(MINUTE * 30);
+        sim.set_wall(datetime!(2000-01-01 4:30 UTC));
+        let _ = schedule().cron(again).block_on()?;
+        sim.advance(HOUR * 2);
+        assert_eq!(log.entries(), runs, "{cron}, then {again}");
+    }
     Ok(())
 }
 
@@ -570,14 +578,50 @@ fn a_run_that_fails_after_its_job_was_replaced_counts() -> Result {
         }
     });
     let task = task.retry(Backoff::fixed(5, HOUR)).register()?;
-    let schedule = || task.schedule(()).id("x").replace().every(SECOND * 10);
-    let job = schedule().block_on()?;
+    let schedule = || task.schedule(()).id("x").replace();
+    let job = schedule().every(SECOND * 10).block_on()?;
     sim.advance(SECOND * 10);
     let next = job.next_run();
-    let _ = schedule().block_on()?;
+    let _ = schedule().every(SECOND * 20).block_on()?;
     sim.advance(SECOND);
-    let run = next.block_on().unwrap();
+    let run = poll(next).flatten().ok_or("the run has not ended")?;
     assert_eq!((run.number, run.status), (1, JobStatus::Failed));
+    Ok(())
+}
+
+/// The times stay as they were, and so does the run: only its arguments are new.
+#[test]
+fn a_run_that_fails_after_a_replacement_by_the_same_times_is_retried_with_the_new_arguments()
+-> Result {
+    let mut sim = Simulation::new();
+    let (clock, log) = (sim.clock(), Log::new());
+    let seen = log.clone();
+    let task = sim.app().task("t", move |cx: JobContext, n: u32| {
+        seen.add((cx.run_number(), cx.attempt(), n));
+        let sleep = clock.sleep(SECOND);
+        async move {
+            sleep.await;
+            if n == 1 { Err("no") } else { Ok(()) }
+        }
+    });
+    let task = task.retry(Backoff::fixed(5, SECOND * 2)).register()?;
+    let schedule = |n| task.schedule(n).id("x").replace();
+    for waits_for_retry in [false, true] {
+        let job = schedule(1).every(SECOND * 10).block_on()?;
+        sim.advance(SECOND * 10);
+        if waits_for_retry {
+            sim.advance(SECOND);
+        }
+        assert_eq!(job.status() == JobStatus::Running, !waits_for_retry);
+        let mut next = job.next_run();
+        let _ = schedule(2).every(SECOND * 10).block_on()?;
+        assert!(poll(&mut next).is_none(), "{waits_for_retry}");
+        sim.advance(SECOND * 5);
+        let run = poll(next).flatten().ok_or("the run has not ended")?;
+        assert_eq!((run.number, run.status), (1, JobStatus::Success));
+        assert_eq!(log.take(), [(1, 1, 1), (1, 2, 2)], "{waits_for_retry}");
+        assert!(job.cancel().block_on()?);
+    }
     Ok(())
 }
 
@@ -675,12 +719,12 @@ fn a_run_whose_retry_a_replacement_gives_up_counts_as_failed() -> Result {
     let mut sim = Simulation::new();
     let task = sim.app().task("t", async || Err::<(), _>("no"));
     let task = task.retry(Backoff::fixed(5, HOUR)).register()?;
-    let schedule = || task.schedule(()).id("x").replace().every(MINUTE);
-    let job = schedule().block_on()?;
+    let schedule = || task.schedule(()).id("x").replace();
+    let job = schedule().every(MINUTE).block_on()?;
     sim.advance(MINUTE);
     let next = job.next_run();
-    let _ = schedule().block_on()?;
-    let run = next.block_on().unwrap();
+    let _ = schedule().every(MINUTE * 2).block_on()?;
+    let run = poll(next).flatten().ok_or("the run has not ended")?;
     assert_eq!((run.number, run.status), (1, JobStatus::Failed));
     Ok(())
 }
@@ -712,21 +756,28 @@ fn next_run_goes_on_waiting_when_a_replaced_job_starts_over() -> Result {
 
 #[test]
 fn a_missed_time_that_follows_a_run_is_run_by_a_replacement_with_the_same_times() -> Result {
-    let mut sim = Simulation::new();
-    let (clock, log) = (sim.clock(), Log::new());
-    let seen = log.clone();
-    let task = sim.app().task("t", move |cx: JobContext| {
-        seen.add(cx.nominal_time().hour());
-        clock.sleep(MINUTE)
-    });
-    let task = task.register()?;
-    let schedule = |misfire| task.schedule(()).id("x").replace().misfire(misfire);
-    let _ = schedule(Misfire::All(2)).cron("@hourly").block_on()?;
-    sim.set_wall(datetime!(2000-01-01 4:30 UTC));
-    sim.run_until_stalled();
-    // The run for 1:00 goes on, and the one for 2:00 follows it.
-    let _ = schedule(Misfire::Skip).cron("@hourly").block_on()?;
-    sim.advance(HOUR);
-    assert_eq!(log.entries(), [1, 2, 5]);
+    // The policy of the replacement decides about what was missed when the run has ended.
+    for (misfire, runs) in [
+        (Misfire::All(2), vec![1, 2, 5]),
+        (Misfire::All(3), vec![1, 2, 3, 5]),
+        (Misfire::Once, vec![1, 4, 5]),
+        (Misfire::Skip, vec![1, 5]),
+    ] {
+        let mut sim = Simulation::new();
+        let (clock, log) = (sim.clock(), Log::new());
+        let seen = log.clone();
+        let task = sim.app().task("t", move |cx: JobContext| {
+            seen.add(cx.nominal_time().hour());
+            clock.sleep(MINUTE)
+        });
+        let task = task.register()?;
+        let schedule = |misfire| task.schedule(()).id("x").replace().misfire(misfire);
+        let _ = schedule(Misfire::All(2)).cron("@hourly").block_on()?;
+        sim.set_wall(datetime!(2000-01-01 4:30 UTC));
+        // The run for 1:00 goes on, and 2:00, 3:00 and 4:00 were missed, too.
+        let _ = schedule(misfire).cron("0 * * * *").block_on()?;
+        sim.advance(HOUR);
+        assert_eq!(log.entries(), runs, "{misfire:?}");
+    }
     Ok(())
 }

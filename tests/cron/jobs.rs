@@ -154,7 +154,7 @@ fn times_missed_in_an_overrun_are_handled_by_the_misfire_policy() -> Result {
         sim.advance(HOUR);
         Ok(minutes(&log))
     };
-    assert_eq!(after_overrun(Misfire::Once)?, [10, 20, 50, 60]);
+    assert_eq!(after_overrun(Misfire::Once)?, [10, 40, 50, 60]);
     assert_eq!(after_overrun(Misfire::Skip)?, [10, 50, 60]);
     assert_eq!(after_overrun(Misfire::All(9))?, [10, 20, 30, 40, 50, 60]);
     assert_eq!(after_overrun(Misfire::All(2))?, [10, 20, 30, 50, 60]);
@@ -162,32 +162,49 @@ fn times_missed_in_an_overrun_are_handled_by_the_misfire_policy() -> Result {
     Ok(())
 }
 
+/// The nominal times, in minutes, of a job that is due each ten minutes, has run at 10, and
+/// for which `jump` leads from 12 to 45.
+fn minutes_around(misfire: Misfire, jump: fn(&mut Simulation)) -> Result<Vec<i64>> {
+    let (mut sim, task, log) = simulation_from(datetime!(2026-11-23 0:00 UTC))?;
+    let schedule = task.schedule(()).misfire(misfire);
+    let _ = schedule.cron("*/10 * * * *").block_on()?;
+    sim.advance(MINUTE * 12);
+    jump(&mut sim);
+    sim.advance(MINUTE * 15);
+    Ok(minutes(&log))
+}
+
 #[test]
-fn times_missed_in_a_suspend_or_a_step_forward_are_handled_by_the_misfire_policy() -> Result {
-    let after = |misfire, jump: fn(&mut Simulation)| -> Result<Vec<i64>> {
-        let (mut sim, task, log) = simulation_from(datetime!(2026-11-23 0:00 UTC))?;
-        let schedule = task.schedule(()).misfire(misfire);
-        let _ = schedule.cron("*/10 * * * *").block_on()?;
-        sim.advance(MINUTE * 12);
-        jump(&mut sim);
-        sim.advance(MINUTE * 15);
-        Ok(minutes(&log))
+fn times_missed_in_a_step_forward_are_handled_by_the_misfire_policy() -> Result {
+    let after = |misfire| {
+        minutes_around(misfire, |sim| {
+            sim.set_wall(datetime!(2026-11-23 0:45 UTC));
+        })
     };
-    // To 0:45, of both clocks or of the wall clock alone.
-    let jumps: [fn(&mut Simulation); 2] = [
-        |sim| {
+    assert_eq!(after(Misfire::Once)?, [10, 40, 50, 60]);
+    assert_eq!(after(Misfire::Skip)?, [10, 50, 60]);
+    assert_eq!(after(Misfire::All(9))?, [10, 20, 30, 40, 50, 60]);
+    assert_eq!(after(Misfire::All(1))?, [10, 20, 50, 60]);
+    assert_eq!(after(Misfire::Grace(MINUTE * 6))?, [10, 40, 50, 60]);
+    Ok(())
+}
+
+/// Both clocks move on, and the timer looks at them once, at 45: the times that another has
+/// overtaken are missed, and the last one is only found late.
+#[test]
+fn times_that_were_overtaken_before_the_timer_looked_are_handled_by_the_misfire_policy() -> Result {
+    let after = |misfire| {
+        minutes_around(misfire, |sim| {
             sim.clock().advance(MINUTE * 33);
             sim.run_until_stalled();
-        },
-        |sim| sim.set_wall(datetime!(2026-11-23 0:45 UTC)),
-    ];
-    for jump in jumps {
-        assert_eq!(after(Misfire::Once, jump)?, [10, 20, 50, 60]);
-        assert_eq!(after(Misfire::Skip, jump)?, [10, 50, 60]);
-        assert_eq!(after(Misfire::All(9), jump)?, [10, 20, 30, 40, 50, 60]);
-        assert_eq!(after(Misfire::All(1), jump)?, [10, 20, 50, 60]);
-        assert_eq!(after(Misfire::Grace(MINUTE * 6), jump)?, [10, 40, 50, 60]);
-    }
+        })
+    };
+    assert_eq!(after(Misfire::Once)?, [10, 40, 50, 60]);
+    assert_eq!(after(Misfire::Skip)?, [10, 40, 50, 60]);
+    assert_eq!(after(Misfire::All(0))?, [10, 40, 50, 60]);
+    assert_eq!(after(Misfire::All(9))?, [10, 20, 30, 40, 50, 60]);
+    assert_eq!(after(Misfire::Grace(MINUTE))?, [10, 40, 50, 60]);
+    assert_eq!(after(Misfire::Grace(MINUTE * 16))?, [10, 30, 40, 50, 60]);
     Ok(())
 }
 
@@ -195,12 +212,13 @@ fn times_missed_in_a_suspend_or_a_step_forward_are_handled_by_the_misfire_policy
 fn a_step_of_ten_years_causes_one_run_without_counting_the_missed_times() -> Result {
     let (mut sim, task, log) = simulation_from(datetime!(2026-11-23 0:00 UTC))?;
     let _ = task.schedule(()).cron("* * * * * * *").block_on()?;
-    sim.set_wall(datetime!(2036-11-23 0:00 UTC));
+    sim.set_wall(datetime!(2036-11-23 0:00:00.5 UTC));
+    assert_eq!(nominal(&log), [datetime!(2036-11-23 0:00 UTC)]);
     sim.advance(SECOND * 2);
     assert_eq!(
         nominal(&log),
         [
-            datetime!(2026-11-23 0:00:01 UTC),
+            datetime!(2036-11-23 0:00 UTC),
             datetime!(2036-11-23 0:00:01 UTC),
             datetime!(2036-11-23 0:00:02 UTC),
         ]
@@ -208,11 +226,15 @@ fn a_step_of_ten_years_causes_one_run_without_counting_the_missed_times() -> Res
     Ok(())
 }
 
+/// A rate of one run each ten minutes, and times of day that are the same.
+const RATE: &str = "*/10 * * * *";
+const TIMES_OF_DAY: &str = "0,10,20,30,40,50 0-23 * * *";
+
 #[test]
-fn a_step_back_by_an_hour_repeats_no_nominal_time() -> Result {
+fn a_step_back_by_an_hour_repeats_no_time_of_day() -> Result {
     let (mut sim, task, log) = simulation_from(datetime!(2026-11-23 0:00 UTC))?;
     let schedule = task.schedule(()).misfire(Misfire::All(99));
-    let job = schedule.cron("*/10 * * * *").block_on()?;
+    let job = schedule.cron(TIMES_OF_DAY).block_on()?;
     sim.advance(MINUTE * 65);
     sim.set_wall(datetime!(2026-11-23 0:05 UTC));
     assert_eq!(job.exec_at(), datetime!(2026-11-23 1:10 UTC));
@@ -220,6 +242,66 @@ fn a_step_back_by_an_hour_repeats_no_nominal_time() -> Result {
     assert_eq!(minutes(&log), [10, 20, 30, 40, 50, 60]);
     sim.advance(MINUTE * 20);
     assert_eq!(minutes(&log), [10, 20, 30, 40, 50, 60, 70, 80]);
+    Ok(())
+}
+
+#[test]
+fn a_rate_goes_on_by_the_new_clock_after_a_step_back() -> Result {
+    // By an hour, by more than three, and by the least that repeats a time.
+    for (back_to, again) in [
+        (datetime!(2026-11-23 4:05 UTC), vec![250, 260, 270]),
+        (datetime!(2026-11-23 1:05 UTC), vec![70, 80, 90]),
+        (
+            datetime!(2026-11-23 4:59:58.999_999_999 UTC),
+            vec![300, 310, 320],
+        ),
+    ] {
+        let (mut sim, task, log) = simulation_from(datetime!(2026-11-23 4:35 UTC))?;
+        let schedule = task.schedule(()).misfire(Misfire::All(99));
+        let job = schedule.cron(RATE).block_on()?;
+        sim.advance(MINUTE * 25);
+        assert_eq!(minutes(&log), [280, 290, 300]);
+        log.take();
+        sim.set_wall(back_to);
+        let first = datetime!(2026-11-23 0:00 UTC) + time::Duration::minutes(again[0]);
+        assert_eq!(job.exec_at(), first, "{back_to}");
+        sim.advance(MINUTE * 25);
+        assert_eq!(minutes(&log), again, "{back_to}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_step_back_by_a_second_repeats_nothing() -> Result {
+    for cron in [RATE, TIMES_OF_DAY] {
+        let (mut sim, task, log) = simulation_from(datetime!(2026-11-23 0:05 UTC))?;
+        let job = task.schedule(()).cron(cron).block_on()?;
+        sim.advance(MINUTE * 5);
+        sim.set_wall(datetime!(2026-11-23 0:09:59 UTC));
+        assert_eq!(job.exec_at(), datetime!(2026-11-23 0:20 UTC), "{cron}");
+        sim.advance(MINUTE * 15);
+        assert_eq!(minutes(&log), [10, 20], "{cron}");
+    }
+    Ok(())
+}
+
+/// Three hours are a change of the clock, and more is the end of a wrong one.
+#[test]
+fn times_of_day_run_again_only_if_the_clock_goes_back_by_more_than_three_hours() -> Result {
+    for (by, due) in [
+        (HOUR * 3, datetime!(2026-11-23 5:10 UTC)),
+        (HOUR * 3 + SECOND, datetime!(2026-11-23 2:00 UTC)),
+    ] {
+        let (mut sim, task, log) = simulation_from(datetime!(2026-11-23 1:05 UTC))?;
+        let job = task.schedule(()).cron(TIMES_OF_DAY).block_on()?;
+        sim.advance(HOUR * 4 - MINUTE * 5);
+        assert_eq!(minutes(&log).last(), Some(&300));
+        log.take();
+        sim.set_wall(sim.clock().wall() - by);
+        assert_eq!(job.exec_at(), due, "{by:?}");
+        sim.advance((due - sim.clock().wall()).unsigned_abs());
+        assert_eq!(nominal(&log), [due], "{by:?}");
+    }
     Ok(())
 }
 
@@ -501,26 +583,34 @@ mod zones {
     }
 }
 
-/// No time runs twice or early, and after the last step the job runs at each time.
+fn any_misfire(rng: &mut fastrand::Rng) -> Misfire {
+    match rng.u8(..4) {
+        0 => Misfire::Once,
+        1 => Misfire::Skip,
+        2 => Misfire::All(3),
+        _ => Misfire::Grace(MINUTE * 20),
+    }
+}
+
+/// No time of day runs twice or early, and after the last step the job runs at each time.
+/// The clock is at most three hours behind the latest time that it has shown.
 #[test]
-fn a_clock_that_is_set_at_random_runs_no_nominal_time_twice() -> Result {
+fn a_clock_that_is_set_at_random_runs_no_time_of_day_twice() -> Result {
     for seed in 0..100 {
         let mut rng = fastrand::Rng::with_seed(seed);
         let start = datetime!(2026-11-23 0:00 UTC);
         let (mut sim, task, log) = simulation_from(start)?;
-        let misfire = match rng.u8(..4) {
-            0 => Misfire::Once,
-            1 => Misfire::Skip,
-            2 => Misfire::All(3),
-            _ => Misfire::Grace(MINUTE * 20),
-        };
+        let misfire = any_misfire(&mut rng);
         let schedule = task.schedule(()).misfire(misfire);
-        let _ = schedule.cron("*/10 * * * *").block_on()?;
+        let _ = schedule.cron(TIMES_OF_DAY).block_on()?;
+        let mut latest = start;
         for _ in 0..20 {
             sim.advance(MINUTE * rng.u32(0..60));
+            let now = sim.clock().wall();
+            latest = latest.max(now);
             if rng.bool() {
-                let minutes = rng.i64(-600..600);
-                sim.set_wall(sim.clock().wall() + time::Duration::minutes(minutes));
+                let to = now + time::Duration::minutes(rng.i64(-180..600));
+                sim.set_wall(to.max(latest - HOUR * 3));
             }
         }
         // The last step leads past every time so far.
@@ -540,6 +630,38 @@ fn a_clock_that_is_set_at_random_runs_no_nominal_time_twice() -> Result {
             times.windows(2).all(|pair| pair[0] < pair[1]),
             "seed {seed}, {misfire:?}"
         );
+    }
+    Ok(())
+}
+
+/// Whatever the clock showed before, a rate is due at the next of its times. So are times of
+/// day after a correction of the clock, by more than three hours.
+#[test]
+fn a_clock_that_is_set_at_random_holds_up_no_rate() -> Result {
+    for seed in 0..100 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let start = datetime!(2026-11-23 0:00 UTC);
+        let (mut sim, task, log) = simulation_from(start)?;
+        let misfire = any_misfire(&mut rng);
+        let schedule = || task.schedule(()).misfire(misfire);
+        let rate = schedule().id("rate").cron(RATE).block_on()?;
+        let times = schedule().id("times").cron(TIMES_OF_DAY).block_on()?;
+        for step in 0..20 {
+            sim.advance(MINUTE * rng.u32(0..60) + SECOND);
+            let now = sim.clock().wall();
+            let by = time::Duration::minutes(rng.i64(-600..600));
+            sim.set_wall(now + by);
+            let now = sim.clock().wall();
+            let case = format!("seed {seed}, step {step} by {by}, {misfire:?}");
+            let is_next = |time: OffsetDateTime| now < time && time <= now + MINUTE * 10;
+            assert!(is_next(rate.exec_at()), "{case}: {}", rate.exec_at());
+            if by < time::Duration::hours(-3) {
+                assert!(is_next(times.exec_at()), "{case}: {}", times.exec_at());
+            }
+        }
+        log.take();
+        sim.advance(HOUR);
+        assert!(log.entries().len() >= 6, "seed {seed}, {misfire:?}");
     }
     Ok(())
 }
@@ -577,25 +699,30 @@ fn a_job_goes_on_after_the_clock_jumped_ahead_and_was_set_right() -> Result {
 /// and a replacement after the clock went back ran a time twice.
 #[test]
 fn a_replacement_by_the_same_expression_skips_and_repeats_no_time() -> Result {
-    let clock = ManualClock::at(datetime!(2026-11-23 0:30 UTC));
-    let mut sim = Simulation::with(3, clock, |b| b)?;
-    let nominal = Log::new();
-    let task = sim.app().task("t", nominal.each(|cx| cx.nominal_time()));
-    let task = task.register()?;
-    let schedule = || task.schedule(()).id("x").replace().jitter(MINUTE * 20);
-    let _ = schedule().cron("@hourly").block_on()?;
-    for _ in 0..5 {
-        sim.advance(MINUTE * 30 + SECOND);
-        let _ = schedule().cron("@hourly").block_on()?;
-        sim.advance(MINUTE * 30 - SECOND);
+    // A rate comes to the same times again when the clock goes back, replaced or not.
+    for (cron, after_step_back) in [
+        ("0 0-23 * * *", vec![1, 2, 3, 4, 5, 6]),
+        ("@hourly", vec![1, 2, 3, 4, 5, 5, 6]),
+    ] {
+        let clock = ManualClock::at(datetime!(2026-11-23 0:30 UTC));
+        let mut sim = Simulation::with(3, clock, |b| b)?;
+        let nominal = Log::new();
+        let task = sim.app().task("t", nominal.each(|cx| cx.nominal_time()));
+        let task = task.register()?;
+        let schedule = || task.schedule(()).id("x").replace().jitter(MINUTE * 20);
+        let _ = schedule().cron(cron).block_on()?;
+        for _ in 0..5 {
+            sim.advance(MINUTE * 30 + SECOND);
+            let _ = schedule().cron(cron).block_on()?;
+            sim.advance(MINUTE * 30 - SECOND);
+        }
+        let hours = || -> Vec<u8> { nominal.entries().iter().map(|time| time.hour()).collect() };
+        assert_eq!(hours(), [1, 2, 3, 4, 5], "{cron}");
+        sim.set_wall(datetime!(2026-11-23 4:55 UTC));
+        let _ = schedule().jitter(SECOND).cron(cron).block_on()?;
+        sim.advance(HOUR * 2);
+        assert_eq!(hours(), after_step_back, "{cron}");
     }
-    let hours: Vec<u8> = nominal.entries().iter().map(|time| time.hour()).collect();
-    assert_eq!(hours, [1, 2, 3, 4, 5]);
-    sim.set_wall(datetime!(2026-11-23 4:55 UTC));
-    let _ = schedule().jitter(SECOND).cron("@hourly").block_on()?;
-    sim.advance(HOUR * 2);
-    let hours: Vec<u8> = nominal.entries().iter().map(|time| time.hour()).collect();
-    assert_eq!(hours, [1, 2, 3, 4, 5, 6]);
     Ok(())
 }
 
@@ -653,44 +780,52 @@ fn a_replacement_during_the_last_run_does_not_repeat_its_time() -> Result {
 #[test]
 fn a_replacement_after_a_step_back_skips_only_times_that_have_run() -> Result {
     let minutes = |minutes: u32| datetime!(2000-01-01 0:00 UTC) + MINUTE * minutes;
-    let mut sim = simulation_at(minutes(10) + SECOND * 30)?;
-    let task = sim.app().task("t", || async {}).register()?;
-    let replace = |cron: &str| {
+    for is_rate in [false, true] {
+        let each = |minutes: u32| match is_rate {
+            true => format!("*/{minutes} * * * *"),
+            false => format!("0-59/{minutes} 0-23 * * *"),
+        };
+        let mut sim = simulation_at(minutes(10) + SECOND * 30)?;
+        let task = sim.app().task("t", || async {}).register()?;
+        let replace = |cron: String| {
+            let again = task.schedule(()).id("x").replace();
+            again.misfire(Misfire::Skip).cron(cron.as_str()).block_on()
+        };
+        let job = replace(each(1))?;
+        assert_eq!(job.exec_at(), minutes(11));
+        for (back_to, step, due) in [(8, 1, 9), (5, 2, 6)] {
+            sim.set_wall(minutes(back_to) + SECOND * 30);
+            let _ = replace(each(step))?;
+            assert_eq!(job.exec_at(), minutes(due), "{}", each(step));
+        }
+        // An interval has runs, but no times of the wall clock.
         let again = task.schedule(()).id("x").replace();
-        again.misfire(Misfire::Skip).cron(cron).block_on()
-    };
-    let job = task.schedule(()).id("x").cron("* * * * *");
-    let job = job.block_on()?;
-    assert_eq!(job.exec_at(), minutes(11));
-    for (back_to, cron, due) in [(8, "* * * * *", 9), (5, "*/2 * * * *", 6)] {
-        sim.set_wall(minutes(back_to) + SECOND * 30);
-        let _ = replace(cron)?;
-        assert_eq!(job.exec_at(), minutes(due), "{cron}");
+        let _ = again.every(MINUTE).block_on()?;
+        sim.advance(MINUTE * 3);
+        assert_eq!(job.last_run().unwrap().number, 3);
+        let _ = replace(each(1))?;
+        sim.set_wall(minutes(4) + SECOND * 30);
+        let _ = replace(each(5))?;
+        assert_eq!(job.exec_at(), minutes(5));
+        sim.advance(MINUTE);
+        sim.set_wall(minutes(20) - SECOND);
+        sim.advance(SECOND);
+        assert_eq!(job.last_run().unwrap().nominal_time, minutes(20));
+        // A time of day that has run does not run again; a time that was jumped over does. A
+        // rate goes on by the new clock.
+        let (after_five, after_ten) = if is_rate { (5, 20) } else { (10, 30) };
+        sim.set_wall(minutes(4) + SECOND * 30);
+        assert_eq!(job.exec_at(), minutes(after_five), "{}", each(5));
+        let _ = replace(each(4))?;
+        assert_eq!(job.exec_at(), minutes(8), "{}", each(4));
+        let _ = replace(each(10))?;
+        assert_eq!(job.exec_at(), minutes(10), "{}", each(10));
+        sim.advance(MINUTE * 6);
+        assert_eq!(job.last_run().unwrap().nominal_time, minutes(10));
+        assert_eq!(job.exec_at(), minutes(after_ten), "{}", each(10));
+        let _ = replace(each(4))?;
+        assert_eq!(job.exec_at(), minutes(12), "{}", each(4));
     }
-    // An interval has runs, but no times of the wall clock.
-    let again = task.schedule(()).id("x").replace();
-    let _ = again.every(MINUTE).block_on()?;
-    sim.advance(MINUTE * 3);
-    assert_eq!(job.last_run().unwrap().number, 3);
-    let _ = replace("* * * * *")?;
-    sim.set_wall(minutes(4) + SECOND * 30);
-    let _ = replace("*/5 * * * *")?;
-    assert_eq!(job.exec_at(), minutes(5));
-    // A time that has run does not run again; a time that was jumped over does.
-    sim.advance(MINUTE);
-    sim.set_wall(minutes(20) - SECOND);
-    sim.advance(SECOND);
-    assert_eq!(job.last_run().unwrap().nominal_time, minutes(20));
-    sim.set_wall(minutes(4) + SECOND * 30);
-    let _ = replace("*/4 * * * *")?;
-    assert_eq!(job.exec_at(), minutes(8));
-    let _ = replace("*/10 * * * *")?;
-    assert_eq!(job.exec_at(), minutes(10));
-    sim.advance(MINUTE * 6);
-    assert_eq!(job.last_run().unwrap().nominal_time, minutes(10));
-    assert_eq!(job.exec_at(), minutes(30));
-    let _ = replace("*/4 * * * *")?;
-    assert_eq!(job.exec_at(), minutes(12));
     Ok(())
 }
 
@@ -698,23 +833,20 @@ fn a_replacement_after_a_step_back_skips_only_times_that_have_run() -> Result {
 /// then and was set right before the first run, the job did not run for that long.
 #[test]
 fn a_job_scheduled_while_the_clock_was_ahead_runs_after_the_clock_is_set_right() -> Result {
-    let mut sim = simulation_at(datetime!(2000-01-01 13:00:30 UTC))?;
-    let log = Log::new();
-    let times = log.clone();
-    let task = sim.app().task("t", move |cx: jobber::JobContext| {
-        times.add(cx.nominal_time());
-        std::future::ready(())
-    });
-    let task = task.register()?;
-    let job = task.schedule(()).cron("* * * * *").block_on()?;
     let noon = datetime!(2000-01-01 12:00 UTC);
-    sim.set_wall(noon + SECOND * 30);
-    assert_eq!(job.exec_at(), noon + MINUTE);
-    sim.advance(MINUTE * 3);
-    let run = [1, 2, 3].map(|minutes| noon + MINUTE * minutes);
-    assert_eq!(log.entries(), run);
-    // These times do not run again.
-    sim.set_wall(noon);
-    assert_eq!(job.exec_at(), noon + MINUTE * 4);
+    // Times of day that have run do not run again, and those of a rate do.
+    for (cron, next) in [("0-59 0-23 * * *", 4), ("* * * * *", 1)] {
+        for ahead in [HOUR, HOUR * 8] {
+            let (mut sim, task, log) = simulation_from(noon + ahead + SECOND * 30)?;
+            let job = task.schedule(()).cron(cron).block_on()?;
+            sim.set_wall(noon + SECOND * 30);
+            assert_eq!(job.exec_at(), noon + MINUTE, "{cron}");
+            sim.advance(MINUTE * 3);
+            let run = [1, 2, 3].map(|minutes| noon + MINUTE * minutes);
+            assert_eq!(nominal(&log), run, "{cron}");
+            sim.set_wall(noon);
+            assert_eq!(job.exec_at(), noon + MINUTE * next, "{cron}");
+        }
+    }
     Ok(())
 }

@@ -456,6 +456,7 @@ fn resume_prediction(job: &mut job::Job, handle: &Job<u64>, entries: &[Entry], w
     let Times::Cron { .. } = recurring.times else {
         return;
     };
+    recurring.set_back = None;
     let exec_at = nanos(handle.exec_at());
     let is_caught_up = matches!(recurring.misfire, super::program::Missed::All(_));
     // The job waits for a retry, may have caught up, or is overdue.
@@ -477,11 +478,10 @@ fn resume_prediction(job: &mut job::Job, handle: &Job<u64>, entries: &[Entry], w
     job.runs = last;
     job.attempts = 0;
     recurring.nominal = nominal;
-    recurring.last_run = i64::MIN;
+    (recurring.last_run, recurring.has_run) = (i64::MIN, false);
     // A job waits for the first time that is not handled.
     recurring.handled = nominal - 1;
     recurring.is_handled_seen = true;
-    recurring.covered_up_to = i64::MIN;
     recurring.is_catch_up = false;
     job.plan.due = Due::Wall(exec_at);
     job.plan.exec_at = exec_at;

@@ -7,7 +7,7 @@ use jobber::JobStatus;
 
 use super::history::{Attempt, Now, nanos};
 use super::model::Model;
-use super::plan::{Draw, Due, Fires, Plan, Recurring, Times};
+use super::plan::{Draw, Due, Fires, Plan, Recurring, Restored, Times};
 use super::program::Start;
 use super::script::{Outcome, TASKS};
 
@@ -24,6 +24,10 @@ pub struct Job {
     pub failures: u32,
     /// The replacement that follows the current run.
     pub next_plan: Option<Plan>,
+    /// The wall clock was set during the current run.
+    pub is_clock_set: bool,
+    /// How long the job waits for its retry.
+    retry_delay: i64,
     /// The job ends with the current run.
     pub is_ending: bool,
     /// How the last run ended, in this process.
@@ -136,8 +140,8 @@ pub struct Saved {
     pub failures: u32,
     /// An attempt of an `at_most_once` task was about to start.
     pub is_marked: bool,
-    /// For `Once`, by the wall clock.
-    covered_up_to: i64,
+    /// How long the job waits for its retry, if it does.
+    pub retry_delay: Option<i64>,
     /// The job was unpredicted then.
     pub unpredicted: Option<i64>,
     /// The last run that has ended, of a job that recurs.
@@ -166,6 +170,8 @@ impl Job {
             runs: 0,
             failures: 0,
             next_plan: None,
+            is_clock_set: false,
+            retry_delay: 0,
             is_ending: false,
             last: None,
             last_run: None,
@@ -274,16 +280,11 @@ impl Job {
             runs: self.runs,
             failures: self.failures,
             is_marked,
-            covered_up_to: self.plan.recurring.as_ref().map_or(i64::MIN, |r| {
-                match r.covered_up_to {
-                    i64::MIN => i64::MIN,
-                    // All times of a run are stored by the offset of its nominal time.
-                    at => match r.times {
-                        Times::Every { .. } => self.plan.shown + (at - r.nominal),
-                        Times::Cron { .. } => at,
-                    },
-                }
-            }),
+            retry_delay: has_failed.then_some(self.retry_delay),
+        });
+        let saved = saved.map(|mut saved| {
+            saved.plan.exec_at = self.plan.stored_due();
+            saved
         });
         if saved.is_some() || self.stored.iter().any(Option::is_some) {
             self.stored.push(saved);
@@ -299,11 +300,13 @@ impl Job {
             if let (0, Some(recurring)) = (before.attempts, &mut before.plan.recurring) {
                 before.runs = before.runs.saturating_sub(1);
                 recurring.is_catch_up = self.is_catch_up;
-                recurring.last_run = recurring.run_before;
+                (recurring.last_run, recurring.has_run) = recurring.run_before;
                 // "The row during a run is the row before it." With `at_most_once` that is
                 // the one with the start.
                 if let Some(found) = self.before_due.clone().filter(|_| !self.is_at_most_once()) {
                     (*recurring, before.plan.shown) = found;
+                    // It may have been declared again, with other options.
+                    before.plan = before.plan.with_options_of(&self.plan);
                 }
             }
         }
@@ -311,7 +314,7 @@ impl Job {
         before.save_as(is_running && self.is_at_most_once(), now);
         let mut saved = before.stored.pop().flatten();
         if let Some(saved) = saved.as_mut().filter(|_| is_running) {
-            saved.plan.exec_at = self.plan.exec_at;
+            saved.plan.exec_at = self.plan.stored_due();
         }
         self.stored.push(saved);
     }
@@ -331,6 +334,9 @@ impl Job {
         self.plan.due = due;
         self.plan.exec_at = due.wall(now);
         self.plan.unread = unread;
+        if let Some(restored) = &mut self.plan.restored {
+            restored.due = self.plan.exec_at;
+        }
     }
 
     /// The nominal time of the next run.
@@ -339,10 +345,9 @@ impl Job {
             return;
         };
         recurring.nominal = nominal;
-        let due = recurring.times.due(nominal);
-        self.plan.shown = due.wall(now);
-        let at = nominal.max(recurring.times.of(now));
-        let due = recurring.times.due(at);
+        self.plan.shown = recurring.as_wall(nominal);
+        let at = nominal.max(recurring.of(now));
+        let due = recurring.due(at);
         // A catch-up run has no jitter.
         let unread = recurring.room(nominal).filter(|_| !is_catch_up);
         self.set_due(due, unread, now);
@@ -354,14 +359,16 @@ impl Job {
             && self.attempts == 0
         {
             self.before_due = Some((recurring.clone(), self.plan.shown));
-            let at = recurring.times.of(now);
-            let due = match self.plan.due {
-                Due::Mono(due) | Due::Wall(due) => due,
+            let at = recurring.of(now);
+            let due = match (self.plan.due, recurring.by_wall) {
+                // A restored job, at its limit.
+                (Due::Mono(_), true) => self.plan.due.wall(now),
+                (Due::Mono(due) | Due::Wall(due), _) => due,
             };
             match recurring.fires(due, at) {
                 Fires::Run => {}
                 Fires::Instead(nominal) => {
-                    let shown = recurring.times.due(nominal).wall(now);
+                    let shown = recurring.as_wall(nominal);
                     if nominal != recurring.nominal {
                         recurring.nominal = nominal;
                         self.plan.shown = shown;
@@ -370,8 +377,15 @@ impl Job {
                 }
                 Fires::Later(nominal) => {
                     self.set_next(nominal, false, now);
+                    let longest = self.plan.longest_wait();
+                    if let Some((restored, longest)) = self.plan.restored.as_mut().zip(longest) {
+                        restored.limit = now.mono + longest;
+                    }
                     self.misfires.push(self.plan.shown);
                     self.save(now);
+                    if std::mem::take(&mut self.is_clock_set) {
+                        self.see_clock(now);
+                    }
                     return None;
                 }
             }
@@ -406,7 +420,8 @@ impl Job {
             && self.attempts == 1
         {
             self.runs += 1;
-            recurring.run_before = std::mem::replace(&mut recurring.last_run, recurring.nominal);
+            recurring.run_before = (recurring.last_run, recurring.has_run);
+            (recurring.last_run, recurring.has_run) = (recurring.nominal, true);
             self.is_catch_up = std::mem::take(&mut recurring.is_catch_up);
             self.present = Some(Run::begun(self.runs, self.plan.shown, now.wall));
         }
@@ -427,6 +442,13 @@ impl Job {
             Ended::TimedOut => Some(JobStatus::Timeout),
         };
         let status = failed.unwrap_or(JobStatus::Success);
+        let next = self.next_plan.as_ref();
+        let is_same = next.is_some_and(|next| {
+            self.plan.has_same_times(next) && !self.is_ending && (next.durable || !is_stopping)
+        });
+        if is_same && let Some(next) = self.next_plan.take() {
+            self.plan = self.plan.with_options_of(&next);
+        }
         let stops = is_stopping && !self.plan.durable;
         let is_followed_up = self.is_ending || self.next_plan.is_some() || stops;
         let retry = failed.and_then(|_| self.retry_delay(how));
@@ -450,6 +472,8 @@ impl Job {
             let asked = matches!(how, Ended::By(Outcome::RetryAfter(_), ..));
             let room = (TASKS[self.task].wavers && !asked).then_some(delay / 2);
             let earliest = delay - room.unwrap_or_default();
+            self.plan.restored = None;
+            self.retry_delay = earliest.as_nanos() as i64;
             let due = Due::Mono(now.mono + earliest.as_nanos() as i64);
             self.set_due(due, room.map(|room| Draw::new(room.as_nanos() as i64)), now);
             self.failed_as = failed;
@@ -466,17 +490,20 @@ impl Job {
         self.save(now);
     }
 
-    /// The run has ended with this status, and the replacement follows.
+    /// The run has ended with this status, and a replacement with other times follows.
     fn go_on_with(&mut self, mut plan: Plan, status: JobStatus, now: Now) {
         self.attempts = 0;
         if self.plan.is_same_series(&plan) {
-            let mut old = self.clone();
-            let pending = old.after_run(status, false, now) == Stage::Scheduled;
-            self.failures = old.failures;
-            plan.rebase(&old.plan, pending, now);
+            self.failures = match status {
+                JobStatus::Success => 0,
+                _ => self.failures + 1,
+            };
+            plan.rebase(&self.plan, now);
         } else {
             (self.runs, self.failures) = (0, 0);
         }
+        self.is_clock_set = false;
+        plan.see_clock(now);
         if plan.unread.is_some() && plan.due.mono(now) <= now.mono {
             // It may be due already.
             self.stop_predicting(match plan.is_on_wall() {
@@ -485,6 +512,81 @@ impl Job {
             });
         }
         self.plan = plan;
+    }
+
+    /// What a wall clock that is set may change in the row.
+    fn stored_state(&self) -> impl PartialEq + use<> {
+        let recurring = self.plan.recurring.as_ref();
+        let covered = recurring.map(|r| (r.as_wall(r.handled), r.set_back, r.set_by));
+        (self.plan.shown, self.plan.stored_due(), covered)
+    }
+
+    /// The wall clock was set, and the app has noticed.
+    pub fn see_clock(&mut self, now: Now) {
+        match self.stage {
+            Stage::Done(_) => return,
+            Stage::Running { .. } => {
+                self.is_clock_set = true;
+                return;
+            }
+            // It is due, and starts before the jobs are told, for the time that it was due.
+            Stage::Scheduled if matches!(self.plan.due, Due::Mono(at) if at <= now.mono) => {
+                self.is_clock_set = true;
+                return;
+            }
+            Stage::Scheduled => {}
+        }
+        let before = self.stored_state();
+        if self.attempts > 0 {
+            if let Some(recurring) = &mut self.plan.recurring {
+                self.is_clock_set = true;
+                if !recurring.by_wall {
+                    recurring.set_by = now.wall - now.mono - recurring.offset;
+                }
+            }
+        } else {
+            self.follow_clock(now);
+        }
+        if self.plan.restored.is_some() {
+            self.plan.place_restored(now);
+        } else {
+            self.plan.exec_at = self.plan.due.wall(now);
+            if self.plan.recurring.is_none() && self.attempts == 0 {
+                self.plan.shown = self.plan.exec_at;
+            }
+        }
+        // "The rows of waiting jobs are written again."
+        if self.stored_state() != before {
+            self.save_as(false, now);
+        }
+    }
+
+    /// The times of a recurring job follow the wall clock.
+    fn follow_clock(&mut self, now: Now) {
+        let Some(recurring) = &mut self.plan.recurring else {
+            return;
+        };
+        let offset = now.wall - now.mono;
+        if !recurring.by_wall {
+            self.plan.shown += offset - recurring.offset;
+            recurring.offset = offset;
+            return;
+        }
+        recurring.see_clock(now.wall);
+        let next = recurring.after(recurring.over(now.wall));
+        if next > now.wall {
+            (recurring.catch_ups, recurring.is_catch_up) = (0, false);
+        }
+        let jitter = recurring.jitter;
+        if next != recurring.nominal {
+            recurring.nominal = next;
+            self.plan.shown = next;
+            let room = recurring.room(next).filter(|_| next > now.wall);
+            self.set_due(Due::Wall(next), room, now);
+        } else if next <= now.wall && self.plan.stored_due() > (next + jitter).max(now.wall) {
+            // A catch-up was due when its time was missed.
+            self.set_due(Due::Wall(now.wall), None, now);
+        }
     }
 
     fn retry_delay(&self, how: Ended) -> Option<Duration> {
@@ -497,6 +599,7 @@ impl Job {
     }
 
     fn after_run(&mut self, status: JobStatus, stops: bool, now: Now) -> Stage {
+        self.plan.restored = None;
         let Some(recurring) = &mut self.plan.recurring else {
             return Stage::Done(status);
         };
@@ -513,7 +616,15 @@ impl Job {
         if stops {
             return Stage::Done(JobStatus::Cancelled);
         }
-        let at = recurring.times.of(now);
+        recurring.enter();
+        recurring.go_on_by_mono(now);
+        if std::mem::take(&mut self.is_clock_set) {
+            self.follow_clock(now);
+        }
+        let Some(recurring) = &mut self.plan.recurring else {
+            return Stage::Done(status);
+        };
+        let at = recurring.of(now);
         let (next, is_misfire) = recurring.after_run(at);
         self.set_next(next, is_misfire && next <= at, now);
         if is_misfire {
@@ -526,11 +637,12 @@ impl Job {
 impl Saved {
     pub fn restore(self, id: String, before: &Job, app: Start, now: Now) -> Job {
         let mut plan = self.plan.clone();
-        plan.due = match plan.due {
-            Due::Wall(_) if self.attempts == 0 => plan.due,
-            // A retry is a start, too.
-            Due::Mono(_) | Due::Wall(_) => Due::Mono(now.mono + (plan.exec_at - now.wall)),
-        };
+        let longest = self.retry_delay.or(plan.longest_wait());
+        plan.restored = longest.map(|longest| Restored {
+            due: plan.exec_at,
+            limit: now.mono + longest,
+        });
+        plan.due = Due::Wall(plan.exec_at);
         let mut is_open = false;
         if let Some(recurring) = &mut plan.recurring {
             let is_handled_known = recurring.is_handled_known();
@@ -540,34 +652,8 @@ impl Saved {
                     let before = std::mem::replace(zone, plan.zone.unwrap_or(app));
                     is_open = before != *zone && !is_handled_known;
                 }
-                Times::Every { anchor, .. } => {
-                    recurring.nominal = now.mono + (plan.shown - now.wall);
-                    *anchor = recurring.nominal;
-                }
-            }
-            if recurring.covered_up_to != i64::MIN {
-                let at = Due::Wall(self.covered_up_to);
-                recurring.covered_up_to = match recurring.times {
-                    Times::Every { .. } => at.mono(now),
-                    Times::Cron { .. } => self.covered_up_to,
-                };
-            }
-        }
-        // "When a stored job is loaded, its next time is derived from its expression, its
-        // zone and the times that it has handled."
-        if let Some(recurring) = &mut plan.recurring
-            && let Times::Cron { .. } = recurring.times
-            && self.attempts == 0
-            // A run that was cut off keeps its time.
-            && !self.is_marked
-        {
-            let next = recurring
-                .times
-                .after(recurring.handled.max(recurring.last_run));
-            if next != recurring.nominal {
-                recurring.nominal = next;
-                (plan.due, plan.unread) = (Due::Wall(next), None);
-                (plan.exec_at, plan.shown) = (next, next);
+                // "What was restored follows the wall clock until it has run."
+                Times::Every { .. } => recurring.go_on_by_wall(),
             }
         }
         let mut job = Job::new(id, self.task, plan);
@@ -576,6 +662,26 @@ impl Saved {
         job.failures = self.failures;
         (job.last_run, job.present) = (self.last_run, self.present);
         job.failed_as = self.last_failure;
+        job.retry_delay = self.retry_delay.unwrap_or(0);
+        // "When a stored job is loaded, its next time is derived from its trigger, its zone,
+        // the times that are over, and the clock." A run that was cut off keeps its time.
+        let set_back = |job: &Job| job.plan.recurring.as_ref().and_then(|r| r.set_back);
+        let set_back_before = set_back(&job);
+        // The times of day that have run are in the future, or those that were handled.
+        let unknown = job.plan.recurring.as_ref().and_then(|recurring| {
+            let mut last = recurring.handled.max(recurring.last_run);
+            if self.is_marked {
+                // It counts as run.
+                last = last.max(recurring.nominal);
+            }
+            let is_open = !recurring.is_rate() || !recurring.is_handled_known();
+            (is_open && last > now.wall + 1_000_000_000).then_some(last)
+        });
+        if job.attempts == 0 && !self.is_marked {
+            job.follow_clock(now);
+        }
+        job.plan.place_restored(now);
+        let is_set_back = set_back(&job) != set_back_before;
         if self.is_marked {
             job.begin(Now {
                 wall: self.marked_at,
@@ -589,7 +695,7 @@ impl Saved {
         // another zone not always.
         let unpredicted = self.unpredicted.max(before.unpredicted);
         if job.plan.recurring.is_some()
-            && let Some(until) = unpredicted.max(is_open.then_some(now.wall))
+            && let Some(until) = unpredicted.max(is_open.then_some(now.wall)).max(unknown)
         {
             job.stop_predicting(until);
         }
@@ -597,7 +703,8 @@ impl Saved {
         job.said.clear();
         job.since = before.since;
         job.stored = vec![Some(self)];
-        if job.stored.iter().flatten().any(|saved| saved.is_marked) {
+        let is_marked = job.stored.iter().flatten().any(|saved| saved.is_marked);
+        if is_marked || is_set_back {
             job.save(now);
         }
         job

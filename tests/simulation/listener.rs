@@ -143,6 +143,8 @@ impl Listener {
     fn next(&mut self, id: String, kind: &JobEventKind) -> Result<(), String> {
         let before = self.stages.get(&id).copied();
         let after = match (before, kind) {
+            // If the reader began during a run, it may be a replacement.
+            (None, JobEventKind::Scheduled { .. }) => Some(Stage::RunsReplaced),
             (None | Some(None), JobEventKind::Scheduled { .. } | JobEventKind::Restored { .. }) => {
                 Some(Stage::Waits)
             }
@@ -153,7 +155,9 @@ impl Listener {
             (Some(Some(Stage::Waits | Stage::RunsReplaced)), JobEventKind::Started { .. }) => {
                 Some(Stage::Runs)
             }
-            (Some(Some(Stage::Runs)), JobEventKind::Retrying { .. }) => Some(Stage::Waits),
+            (Some(Some(Stage::Runs | Stage::RunsReplaced)), JobEventKind::Retrying { .. }) => {
+                Some(Stage::Waits)
+            }
             // So does the event of a retry that was given up.
             (Some(Some(_)), JobEventKind::RunEnded(_)) => Some(Stage::Waits),
             // There is no event for the end of a run that is followed by another series.

@@ -12,6 +12,9 @@ use super::script::{Child, Script, TASKS};
 use super::submit::{not_replaced, replace};
 use super::tasks::{CHILD_DELAY, child_id};
 
+/// "A change of half a second or more is a step."
+const STEP: i64 = 500_000_000;
+
 #[derive(Default)]
 pub struct Model {
     pub jobs: BTreeMap<String, Job>,
@@ -20,6 +23,8 @@ pub struct Model {
     /// Stored jobs that no task can run.
     pub unresolved: BTreeMap<String, Job>,
     pub now: Now,
+    /// Wall time less monotonic time, when the jobs were last told.
+    pub told_offset: i64,
     pub app: Start,
     pub boot: u32,
     /// Nothing starts any more.
@@ -224,17 +229,26 @@ impl Model {
         self.jobs.insert(id, job);
     }
 
-    /// The wall clock is set.
-    pub fn step_wall(&mut self, by: i64) {
+    /// The wall clock is set, and the app looks at it if it runs.
+    pub fn step_wall(&mut self, by: i64, is_running: bool) {
         let high = self.now.wall;
         self.now.wall += by;
-        if by < 0 {
-            for job in self.jobs.values_mut().filter(|job| job.is_live()) {
-                let next = job.next_plan.as_ref();
-                if job.plan.is_on_wall() || next.is_some_and(Plan::is_on_wall) {
-                    // The last time that ran may be in the future now.
-                    job.stop_predicting(high);
-                }
+        let offset = self.now.wall - self.now.mono;
+        if !is_running || (offset - self.told_offset).abs() < STEP {
+            return;
+        }
+        self.told_offset = offset;
+        let now = self.now;
+        for job in self.jobs.values_mut().filter(|job| job.is_live()) {
+            job.see_clock(now);
+            let next = job.next_plan.as_ref();
+            let is_left_open = |plan: &Plan| {
+                let recurring = plan.recurring.as_ref();
+                recurring.is_some_and(|r| r.by_wall && (!r.is_rate() || !r.is_handled_known()))
+            };
+            if by < 0 && (is_left_open(&job.plan) || next.is_some_and(is_left_open)) {
+                // The last time that ran may be in the future now.
+                job.stop_predicting(high);
             }
         }
     }
@@ -259,6 +273,7 @@ impl Model {
     /// The next process restores what the store has.
     pub fn boot(&mut self, now: Now, found: &[String], lacks: Option<usize>) {
         self.now = now;
+        self.told_offset = now.wall - now.mono;
         self.is_stopping = false;
         let old = std::mem::take(&mut self.left);
         for (id, job) in old {

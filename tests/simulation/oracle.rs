@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::history::{Attempt, End, Entry, Event, Now, Promise, clock};
-use super::plan::Times;
+use super::plan::{Times, is_rate};
 use super::program::{Missed, Options, Start, When};
 use super::script::TASKS;
 
 const MS: i64 = 1_000_000;
+/// "A step back by more than three hours is a correction."
+const CLOCK_CHANGE: i64 = 3 * 3_600_000 * MS;
 
 /// A promise, and when it was given.
 type Given<'a> = (&'a Promise, Now);
@@ -48,6 +50,15 @@ struct Known<'a> {
     idle: Option<Now>,
     /// The wall clock was set since the promise.
     is_stepped: bool,
+    /// It took the place of another interval, and is counted from the last run of that.
+    is_moved: bool,
+    /// The process in which it was promised first, with these times.
+    boot: u32,
+    /// Its longest jitter. A run that is waited for keeps what was drawn for it, if the job is
+    /// declared again.
+    room_ms: u32,
+    /// How far it was set back in all.
+    back: i64,
     /// The store may fail, or may have failed since the promise.
     has_faults: bool,
     /// Until every change is stored, the store may have a refused replacement.
@@ -114,10 +125,11 @@ pub fn judge(history: &[Entry]) -> Result<(), String> {
                     }
                 }
             }
-            Event::Stepped { .. } => {
+            Event::Stepped { by } => {
                 for job in jobs.values_mut() {
                     // The model checks which times come again.
                     job.is_stepped = true;
+                    job.back += (-by).max(0);
                 }
             }
             Event::FaultsOn => {
@@ -160,8 +172,8 @@ pub fn judge(history: &[Entry]) -> Result<(), String> {
                 place.boots
             ));
         }
-        if let Some((promise, _)) = job.promise {
-            job.kept(Some(promise.boot), end)?;
+        if job.promise.is_some() {
+            job.kept(Some(job.boot), end)?;
         }
     }
     Ok(())
@@ -188,14 +200,22 @@ impl<'a> Known<'a> {
             // What it has kept is unknown.
             return;
         }
-        self.begin(old, given, place);
-        self.idle = Some(given.1);
+        let idle = self.idle;
+        let goes_on = self.begin(old, given, place);
+        // It may wait for a retry, as before.
+        self.idle = if goes_on { idle } else { Some(given.1) };
     }
 
-    /// From now on the job follows this promise; before, it followed that one.
-    fn begin(&mut self, old: Option<Given<'_>>, given: Given<'a>, place: Place) {
+    /// From now on the job follows this promise; before, it followed that one. Returns whether
+    /// it goes on as if nothing had happened.
+    fn begin(&mut self, old: Option<Given<'_>>, given: Given<'a>, place: Place) -> bool {
         let goes_on = given.0.replaced && old.is_some_and(|old| goes_on(old, given));
+        let same = old.filter(|old| given.0.replaced && has_same_times(*old, given));
         let before = std::mem::take(self);
+        // "Replacing a job by the same series keeps its phase, its pending time, what it missed,
+        // and a waiting retry."
+        let high = given.1.wall;
+        let given = (given.0, same.map_or(given.1, |(_, since)| since));
         let mut zones = before.zones;
         if !goes_on {
             zones.clear();
@@ -208,14 +228,26 @@ impl<'a> Known<'a> {
         *self = Self {
             promise: Some(given),
             running: before.running,
-            high: given.1.wall,
+            high,
             zones,
             attempts,
             stored,
+            started: same.is_some() && before.started,
             is_stepped: goes_on && before.is_stepped,
+            back: if goes_on { before.back } else { 0 },
+            boot: match same {
+                Some(_) => before.boot,
+                None => given.0.boot,
+            },
+            room_ms: match same {
+                Some(_) => before.room_ms.max(jitter(given.0.when)),
+                None => jitter(given.0.when),
+            },
+            is_moved: goes_on && (same.is_none() || before.is_moved),
             has_faults: place.has_faults,
             ..Self::default()
         };
+        same.is_some()
     }
 
     fn ends(
@@ -228,14 +260,23 @@ impl<'a> Known<'a> {
         if self.running.take() != Some(attempt) {
             return Err(format!("{attempt:?} ends, and does not go on"));
         }
+        if self.promise.is_none()
+            && self
+                .next
+                .is_some_and(|(next, _)| options(next.when).is_some())
+        {
+            // What it has kept is unknown.
+            self.next = None;
+        }
         if let Some(next) = self.next.take() {
             let (high, is_stepped, is_torn) = (self.high, self.is_stepped, self.is_torn);
-            self.begin(self.promise, next, place);
+            let goes_on = self.begin(self.promise, next, place);
             self.begun = Some(now);
             self.is_stepped = is_stepped;
             self.is_torn = is_torn;
             self.high = high;
-            self.idle = (!place.is_down).then_some(now);
+            let has_ended = !place.is_down && (!goes_on || end == End::Value);
+            self.idle = has_ended.then_some(now);
             return Ok(());
         }
         if end != End::Dropped && !place.is_down {
@@ -260,7 +301,9 @@ impl<'a> Known<'a> {
         let is_known = !self.is_torn && !is_lost;
         // The replacement that follows a run is stored already.
         if let Some(next) = self.next.take() {
+            let is_stepped = self.is_stepped;
             self.begin(self.promise, next, place);
+            self.is_stepped = is_stepped;
         }
         self.idle = None;
         self.restored = None;
@@ -300,7 +343,9 @@ impl<'a> Known<'a> {
             // meanwhile.
             by.wall = self.high;
         }
-        not_early(promise, since, attempt, by)?;
+        if !self.is_moved {
+            not_early((promise, since), self.boot, attempt, by)?;
+        }
         self.missed_none(attempt.boot, now)?;
         self.idle = None;
         self.is_for_its_time(attempt)?;
@@ -315,7 +360,14 @@ impl<'a> Known<'a> {
         let nominal = *first.unwrap_or(&attempt.nominal);
         let run = *self.runs.entry(attempt.nominal).or_insert(attempt.run);
         // By the monotonic clock, a time of day comes again when the clock is set.
-        let is_by_wall = matches!(promise.when, When::Cron { .. } | When::At { .. });
+        let is_by_wall = match promise.when {
+            // "A rate follows real time: a nominal minute can run twice."
+            When::Cron { text, .. } => {
+                !self.is_stepped || !is_rate(text) && self.back <= CLOCK_CHANGE
+            }
+            When::At { .. } => true,
+            _ => false,
+        };
         if nominal != attempt.nominal || again || is_by_wall && run != attempt.run {
             return Err(format!("{attempt:?} is not the only one: {:?}", self.runs));
         }
@@ -346,6 +398,7 @@ impl<'a> Known<'a> {
             )),
         };
         let (options, text) = match promise.when {
+            When::Push | When::Delay { .. } if self.is_stepped => return Ok(()),
             When::Push => return is_one(since.wall),
             When::Delay { ms } => return is_one(since.wall + i64::from(ms) * MS),
             When::At { ms } => return is_one(since.wall + i64::from(ms) * MS),
@@ -369,8 +422,9 @@ impl<'a> Known<'a> {
         // The limit allows a catch-up run for each missed time.
         let is_strict = matches!(options.misfire, Missed::All(most) if most > 100)
             && !self.is_stepped
+            && !self.is_moved
             && !self.has_faults
-            && promise.boot == attempt.boot;
+            && self.boot == attempt.boot;
         match (last, promise.when) {
             (Some((last, 0..100)), When::Every { ms, .. }) if is_strict => {
                 is_one(last + i64::from(ms) * MS)
@@ -389,22 +443,22 @@ impl<'a> Known<'a> {
             return Ok(());
         };
         // In another process, the times may be different.
-        if promise.boot != boot || TASKS[promise.task].at_most_once && self.has_faults {
+        if self.boot != boot || TASKS[promise.task].at_most_once && self.has_faults {
             return Ok(());
         }
         let missed = match promise.when {
-            When::Every { ms, options } if options.start_ms.is_none() => {
+            When::Every { ms, options } if options.start_ms.is_none() && !self.is_moved => {
                 let interval = i64::from(ms) * MS;
                 let times = Times::Every {
                     anchor: since.mono + interval,
                     interval,
                 };
-                let room = i64::from(options.jitter_ms.min(ms)) * MS;
+                let room = i64::from(self.room_ms.min(ms)) * MS;
                 let next = times.after(idle.mono);
                 next + room < now.mono
             }
             When::Cron { text, options } if options.start_ms.is_none() && !self.is_stepped => {
-                let room = i64::from(options.jitter_ms) * MS;
+                let room = i64::from(self.room_ms) * MS;
                 self.zone().is_some_and(|zone| {
                     let next = Times::Cron { text, zone }.after(idle.wall);
                     next + room < now.wall
@@ -427,8 +481,8 @@ impl<'a> Known<'a> {
         let is_due = match promise.when {
             // The attempt waits for the store, and is omitted rather than made twice.
             _ if TASKS[promise.task].at_most_once && self.has_faults => false,
-            _ if boot.is_some() && boot != Some(promise.boot) => self.is_due_again(now),
-            _ if boot.is_none() => false,
+            _ if boot.is_some() && boot != Some(self.boot) => self.is_due_again(now),
+            _ if boot.is_none() || self.is_moved => false,
             // Before the next step, perhaps.
             When::Push => has_passed(0),
             // By the wall clock, too, for that is what a store has.
@@ -447,15 +501,16 @@ impl<'a> Known<'a> {
                     anchor: first,
                     interval: i64::from(ms) * MS,
                 };
-                let first = self.begun.map_or(first, |begun| times.after(begun.mono));
-                !self.is_stepped && now.mono > first + i64::from(options.jitter_ms) * MS
+                let begun = self.begun.map(|begun| times.after(begun.mono));
+                let first = begun.map_or(first, |begun| begun.max(first));
+                !self.is_stepped && now.mono > first + i64::from(self.room_ms) * MS
             }
             When::Cron { text, options } => {
                 let start = options.start_ms.unwrap_or(0).max(0);
                 // The start date itself may be the first time.
                 let after = since.wall + i64::from(start) * MS - i64::from(start > 0);
                 let after = self.begun.map_or(after, |begun| after.max(begun.wall));
-                let room = i64::from(options.jitter_ms) * MS;
+                let room = i64::from(self.room_ms) * MS;
                 !self.is_stepped
                     && self.zone().is_some_and(|zone| {
                         let first = Times::Cron { text, zone }.after(after);
@@ -477,7 +532,7 @@ impl Known<'_> {
         let (Some((promise, since)), Some(restored)) = (self.promise, self.restored) else {
             return false;
         };
-        let room = options(promise.when).map_or(0, |options| options.jitter_ms);
+        let room = self.room_ms;
         let first = match promise.when {
             When::Push => since.wall,
             When::Delay { ms } => since.wall + i64::from(ms) * MS,
@@ -496,11 +551,35 @@ impl Known<'_> {
     }
 }
 
+fn jitter(when: When) -> u32 {
+    options(when).map_or(0, |options| options.jitter_ms)
+}
+
 fn options(when: When) -> Option<Options> {
     match when {
         When::Every { options, .. } | When::Cron { options, .. } => Some(options),
         _ => None,
     }
+}
+
+/// Whether a job goes on with a replacement as if nothing had happened.
+fn has_same_times(old: Given<'_>, new: Given<'_>) -> bool {
+    let times = |given: Given<'_>, app| match given.0.when {
+        When::Every { ms, .. } => Some(Times::Every {
+            anchor: 0,
+            interval: i64::from(ms) * MS,
+        }),
+        When::Cron { text, .. } => Some(Times::Cron {
+            text,
+            zone: given.0.zone.unwrap_or(app),
+        }),
+        _ => None,
+    };
+    // If only one has a zone of its own, it may be that of the app, or not.
+    let is_one_zone = old.0.zone.is_some() == new.0.zone.is_some();
+    let app = Start::default();
+    let times = times(old, app).zip(times(new, app));
+    goes_on(old, new) && is_one_zone && times.is_some_and(|(old, new)| old.same(&new))
 }
 
 /// "A recurring job keeps its run number and its failures in a row, unless its start
@@ -514,23 +593,24 @@ fn goes_on(old: Given<'_>, new: Given<'_>) -> bool {
 }
 
 /// "A job never starts early, not by a nanosecond of its clock."
-fn not_early(promise: &Promise, since: Now, attempt: &Attempt, now: Now) -> Result<(), String> {
+fn not_early(
+    (promise, since): Given<'_>,
+    boot: u32,
+    attempt: &Attempt,
+    now: Now,
+) -> Result<(), String> {
     let is_early = match promise.when {
         When::Push => false,
         // The monotonic clock ends with its process, and the wall clock may be set.
-        When::Delay { .. } | When::Every { .. } if promise.boot != attempt.boot => false,
+        When::Delay { .. } | When::Every { .. } if boot != attempt.boot => false,
         When::Delay { ms } => now.mono < since.mono + i64::from(ms) * MS,
         When::At { ms } => attempt.attempt == 1 && now.wall < since.wall + i64::from(ms) * MS,
-        When::Every { ms, options } => {
-            let first = match options.start_ms {
-                None => i64::from(ms) * MS,
-                Some(away @ 0..) => i64::from(away) * MS,
-                // It only places the others.
-                Some(_) => 1,
-            };
-            now.mono < since.mono + first
+        When::Every { ms, options } if options.start_ms.is_none() => {
+            now.mono < since.mono + i64::from(ms) * MS
         }
-        When::Cron { .. } => attempt.attempt == 1 && now.wall < attempt.nominal,
+        When::Cron { .. } | When::Every { .. } => {
+            attempt.attempt == 1 && now.wall < attempt.nominal
+        }
     };
     match is_early {
         true => Err(format!("{attempt:?} starts early, at {}", clock(now.wall))),

@@ -53,7 +53,19 @@ pub struct Plan {
     pub exec_at: i64,
     /// The predicted nominal time.
     pub shown: i64,
+    /// The job was restored, and has not run since then.
+    pub restored: Option<Restored>,
     pub recurring: Option<Recurring>,
+}
+
+/// "What was restored from a store follows the wall clock until it has run", but a delay, an
+/// interval or a retry is due "never later than its own length after the restart".
+#[derive(Clone, Copy, Debug)]
+pub struct Restored {
+    /// When it is due by the wall clock, as it is stored.
+    pub due: i64,
+    /// By the monotonic clock.
+    pub limit: i64,
 }
 
 /// A random duration, up to `most`.
@@ -89,29 +101,36 @@ pub struct Asked {
 #[derive(Clone, Debug)]
 pub struct Recurring {
     pub times: Times,
-    /// On the line of its times.
+    /// Whether its times are of the wall clock. Those of an interval are of the monotonic
+    /// clock, unless it has a start date, or was restored and has not run since then.
+    pub by_wall: bool,
+    /// Wall time less monotonic time, when the clock was last seen to be set.
+    pub offset: i64,
+    /// By how much it was set while the open run waited for a retry.
+    pub set_by: i64,
     pub nominal: i64,
     pub misfire: Missed,
     pub max_runs: Option<u64>,
     pub max_failures: u32,
     pub start: Option<i64>,
     pub jitter: i64,
-    /// The time of the last run that has started.
+    /// The longest that was asked for: what was drawn for a time stays.
+    pub longest_jitter: i64,
+    /// The time of the last run that has started; before the first run, of the scheduling.
     pub last_run: i64,
-    /// The one before.
-    pub run_before: i64,
+    pub has_run: bool,
+    /// The same, before that run.
+    pub run_before: (i64, bool),
     /// For `All`: catch-up runs in a row.
     pub catch_ups: u32,
-    /// For `Once`: every time up to here is caught up.
-    pub covered_up_to: i64,
     /// Times up to here are not run any more: they were run, were left out, or lie before
     /// the scheduling.
     pub handled: i64,
     /// `handled` is just before the next time that was seen to be due: what comes before
     /// that in another zone is not known.
     pub is_handled_seen: bool,
-    /// For `Once`: the next run stands for all missed times up to here.
-    pub covers: Option<i64>,
+    /// The clock was set back behind `handled`, to here.
+    pub set_back: Option<i64>,
     /// For `All`: the next run is a catch-up that counts.
     pub is_catch_up: bool,
 }
@@ -157,23 +176,9 @@ impl Times {
         match self {
             Times::Every { anchor, interval } => {
                 let steps = (at - anchor).div_euclid(*interval) + 1;
-                anchor + steps.max(0) * interval
+                anchor + steps * interval
             }
             Times::Cron { text, zone } => cron::next_after(text, *zone, at),
-        }
-    }
-
-    pub fn due(&self, at: i64) -> Due {
-        match self {
-            Times::Every { .. } => Due::Mono(at),
-            Times::Cron { .. } => Due::Wall(at),
-        }
-    }
-
-    pub fn of(&self, now: Now) -> i64 {
-        match self {
-            Times::Every { .. } => now.mono,
-            Times::Cron { .. } => now.wall,
         }
     }
 
@@ -184,6 +189,9 @@ impl Times {
 
     /// The last one until then, if there is one in the days before.
     pub fn until(&self, at: i64) -> Option<i64> {
+        if let Times::Every { interval, .. } = self {
+            return Some(self.after(at) - interval);
+        }
         const DAYS: i64 = 3 * 86_400;
         let mut back = (0..).map(|n| (1 << n) * 1_000_000_000);
         let back = back.find(|back| *back > DAYS * 1_000_000_000 || self.after(at - back) <= at);
@@ -192,18 +200,45 @@ impl Times {
         times.take_while(|time| *time <= at).last()
     }
 
+    /// "Same interval and start date; cron expressions with the same fields after parsing, of
+    /// the same kind, in the same zone."
     pub fn same(&self, other: &Times) -> bool {
         match (self, other) {
+            (
+                Times::Every { interval, .. },
+                Times::Every {
+                    interval: other, ..
+                },
+            ) => interval == other,
             (
                 Times::Cron { text, zone: a },
                 Times::Cron {
                     text: other,
                     zone: b,
                 },
-            ) => text == other && cron::number(*a) == cron::number(*b),
+            ) => meaning(text) == meaning(other) && cron::number(*a) == cron::number(*b),
             _ => false,
         }
     }
+}
+
+/// The first of the texts of programs that means the same.
+fn meaning(text: &str) -> &str {
+    match text {
+        "*/1 * * * *" => "* * * * *",
+        "30 02 ? * *" => "30 2 * * *",
+        other => other,
+    }
+}
+
+/// "A rate: its second, minute or hour begins with `*`."
+pub fn is_rate(text: &str) -> bool {
+    let fields: Vec<_> = text.split(' ').collect();
+    let of_day = match fields.len() {
+        7 => 3,
+        _ => 2,
+    };
+    fields[..of_day].iter().any(|field| field.starts_with('*'))
 }
 
 impl Plan {
@@ -214,58 +249,62 @@ impl Plan {
             zone,
             when,
         } = asked;
-        let (due, recurring) = match when {
-            When::Push => (Due::Mono(now.mono), None),
-            When::Delay { ms } => (Due::Mono(now.mono + i64::from(ms) * MS), None),
-            When::At { ms } => (Due::Wall(now.wall + i64::from(ms) * MS), None),
+        let (by_wall, recurring) = match when {
+            When::Push | When::Delay { .. } => (false, None),
+            When::At { .. } => (true, None),
             When::Every { ms, options } => {
                 let interval = i64::from(ms) * MS;
-                let start = options.start_ms.map(|ms| i64::from(ms) * MS);
-                let nominal = match start {
-                    None => now.mono + interval,
-                    Some(away @ 0..) => now.mono + away,
-                    // The first one to come, on the grid that the date places.
-                    Some(away) => now.mono + away.rem_euclid(interval),
-                };
-                let nominal = match nominal == now.mono && start.is_some_and(|away| away < 0) {
-                    true => nominal + interval,
-                    false => nominal,
-                };
-                let times = Times::Every {
-                    anchor: nominal,
-                    interval,
-                };
-                (Due::Mono(nominal), Some((times, nominal, options)))
+                let start = options.start_ms.map(|ms| now.wall + i64::from(ms) * MS);
+                let anchor = start.unwrap_or(now.mono);
+                let times = Times::Every { anchor, interval };
+                (start.is_some(), Some((times, options)))
             }
             When::Cron { text, options } => {
                 let times = Times::Cron {
                     text,
                     zone: zone.unwrap_or(app),
                 };
-                let start = options.start_ms.map(|ms| now.wall + i64::from(ms) * MS - 1);
-                let nominal = times.after(start.map_or(now.wall, |start| start.max(now.wall)));
-                (Due::Wall(nominal), Some((times, nominal, options)))
+                (true, Some((times, options)))
             }
         };
-        let recurring = recurring.map(|(times, nominal, options)| Recurring {
-            times,
-            nominal,
-            misfire: options.misfire,
-            max_runs: options.max_runs.map(u64::from),
-            max_failures: options.max_failures.map_or(10, u32::from),
-            start: options.start_ms.map(|ms| now.wall + i64::from(ms) * MS),
-            jitter: i64::from(options.jitter_ms) * MS,
-            last_run: i64::MIN,
-            run_before: i64::MIN,
-            catch_ups: 0,
-            covered_up_to: i64::MIN,
-            is_handled_seen: false,
-            handled: options.start_ms.map_or(now.wall, |ms| {
-                now.wall.max(now.wall + i64::from(ms) * MS - 1)
-            }),
-            covers: None,
-            is_catch_up: false,
+        let recurring = recurring.map(|(times, options)| {
+            let start = options.start_ms.map(|ms| now.wall + i64::from(ms) * MS);
+            let at = if by_wall { now.wall } else { now.mono };
+            // "A start date at most a second in the past is not missed."
+            let handled = match start {
+                Some(start) if (at - ON_TIME..=at).contains(&start) => start - 1,
+                _ => at,
+            };
+            let mut recurring = Recurring {
+                times,
+                by_wall,
+                offset: now.wall - now.mono,
+                set_by: 0,
+                nominal: 0,
+                misfire: options.misfire,
+                max_runs: options.max_runs.map(u64::from),
+                max_failures: options.max_failures.map_or(10, u32::from),
+                start,
+                jitter: i64::from(options.jitter_ms) * MS,
+                longest_jitter: i64::from(options.jitter_ms) * MS,
+                last_run: at,
+                has_run: false,
+                run_before: (at, false),
+                catch_ups: 0,
+                handled,
+                is_handled_seen: false,
+                set_back: None,
+                is_catch_up: false,
+            };
+            recurring.nominal = recurring.after(handled);
+            recurring
         });
+        let due = match (when, &recurring) {
+            (When::Delay { ms }, _) => Due::Mono(now.mono + i64::from(ms) * MS),
+            (When::At { ms }, _) => Due::Wall(now.wall + i64::from(ms) * MS),
+            (_, Some(recurring)) => recurring.due(recurring.nominal),
+            (_, None) => Due::Mono(now.mono),
+        };
         let nominal = |r: &Recurring| r.room(r.nominal);
         Self {
             script,
@@ -276,7 +315,37 @@ impl Plan {
             unread: recurring.as_ref().and_then(nominal),
             exec_at: due.wall(now),
             shown: due.wall(now),
+            restored: None,
             recurring,
+        }
+    }
+
+    /// How long a restored job waits at most, for its run.
+    pub fn longest_wait(&self) -> Option<i64> {
+        match (self.when, &self.recurring) {
+            (When::Push, _) => Some(0),
+            (When::Delay { ms }, _) => Some(i64::from(ms) * MS),
+            (When::Every { ms, .. }, Some(recurring)) if recurring.start.is_none() => {
+                Some(i64::from(ms) * MS + recurring.jitter)
+            }
+            _ => None,
+        }
+    }
+
+    /// When the job is due, as it is stored.
+    pub fn stored_due(&self) -> i64 {
+        self.restored.map_or(self.exec_at, |restored| restored.due)
+    }
+
+    /// A restored job is due by the wall clock, and at the latest at its limit.
+    pub fn place_restored(&mut self, now: Now) {
+        if let Some(Restored { due, limit }) = self.restored {
+            let wall = Due::Wall(due);
+            self.due = match wall.mono(now) <= limit {
+                true => wall,
+                false => Due::Mono(limit),
+            };
+            self.exec_at = self.due.wall(now);
         }
     }
 
@@ -287,6 +356,9 @@ impl Plan {
             Due::Wall(at) => Due::Wall(at + by),
         };
         self.exec_at += by;
+        if let Some(restored) = &mut self.restored {
+            restored.due += by;
+        }
         self.unread = None;
     }
 
@@ -299,37 +371,108 @@ impl Plan {
         }
     }
 
-    /// Continues another plan of the same job: a time that it waits for is not skipped, and a
-    /// time that has run does not run again.
-    pub fn rebase(&mut self, old: &Plan, pending: bool, now: Now) {
-        if !old.is_on_wall() || !self.is_on_wall() {
-            return;
+    /// Whether a job goes on with another plan as if nothing had happened.
+    pub fn has_same_times(&self, new: &Plan) -> bool {
+        match (&self.recurring, &new.recurring) {
+            (Some(old), Some(new)) => old.start == new.start && old.times.same(&new.times),
+            _ => false,
         }
+    }
+
+    /// Whether another plan of a stored job asks for the same.
+    pub fn is_declared_as(&self, new: &Plan) -> bool {
+        self.has_same_times(new)
+            && (self.durable && new.durable)
+            && (self.script, self.when, self.zone) == (new.script, new.when, new.zone)
+    }
+
+    /// "Only options and arguments change."
+    pub fn with_options_of(&self, new: &Plan) -> Plan {
+        let mut plan = Plan {
+            script: new.script,
+            when: new.when,
+            durable: new.durable,
+            zone: new.zone,
+            ..self.clone()
+        };
+        if let (Some(own), Some(new)) = (&mut plan.recurring, &new.recurring) {
+            own.misfire = new.misfire;
+            own.max_runs = new.max_runs;
+            own.max_failures = new.max_failures;
+            own.jitter = new.jitter;
+            own.longest_jitter = own.longest_jitter.max(new.jitter);
+        }
+        plan
+    }
+
+    /// Continues another plan of the same job, with other times. `self` is new.
+    pub fn rebase(&mut self, old: &Plan, now: Now) {
+        let is_on_wall = self.is_on_wall();
         let (Some(before), Some(recurring)) = (&old.recurring, &mut self.recurring) else {
             return;
         };
-        recurring.last_run = before.last_run;
-        let is_same = before.times.same(&recurring.times) && before.jitter == recurring.jitter;
-        if recurring.nominal <= before.last_run {
-            recurring.nominal = recurring.times.after(before.last_run.max(now.wall));
-            (self.due, self.unread) = (Due::Wall(recurring.nominal), None);
+        if (old.is_on_wall(), is_on_wall) == (true, true) {
+            // "A time of day that has run does not run again."
+            (recurring.last_run, recurring.has_run) = match before.has_run {
+                true => (before.last_run, true),
+                false => (recurring.last_run, false),
+            };
+            let nominal = recurring.after(recurring.over(now.wall));
+            if nominal != recurring.nominal {
+                recurring.nominal = nominal;
+                // What was drawn for the other time does not change the order.
+                self.unread = recurring.room(nominal);
+            }
+            self.due = Due::Wall(nominal);
+        } else if !is_on_wall
+            && matches!(before.times, Times::Every { .. })
+            && before.start.is_none()
+        {
+            // "A changed interval keeps the last run as its anchor."
+            let last = match before.by_wall {
+                true => before.last_run - recurring.offset,
+                false => before.last_run,
+            };
+            let Times::Every { anchor, interval } = &mut recurring.times else {
+                return;
+            };
+            let scheduled = recurring.last_run;
+            let nominal = (last.min(scheduled) + *interval).max(scheduled);
+            *anchor = nominal;
+            recurring.last_run = last;
+            recurring.has_run = before.has_run;
+            recurring.handled = scheduled.min(nominal - 1);
+            recurring.nominal = nominal;
+            self.due = Due::Mono(nominal);
+            self.unread = recurring.room(nominal);
+        } else {
+            return;
         }
-        // If the clock went back while no process ran, other times come first. If the zone
-        // of the app has changed, it may be none of the times.
-        let comes_first = before.nominal <= recurring.nominal;
-        if pending && is_same && (comes_first || !recurring.times.has(before.nominal)) {
-            recurring.nominal = before.nominal;
-            recurring.handled = recurring.handled.min(before.handled);
-            recurring.is_handled_seen |= before.is_handled_seen;
-            (self.due, self.unread) = (old.due, old.unread);
-        }
-        self.shown = recurring.nominal;
         self.exec_at = self.due.wall(now);
+        self.shown = recurring.as_wall(recurring.nominal);
     }
 
+    /// The plan takes over, and the clock may have been set since it was made.
+    pub fn see_clock(&mut self, now: Now) {
+        self.exec_at = self.due.wall(now);
+        match &mut self.recurring {
+            Some(recurring) if !recurring.by_wall => {
+                let offset = now.wall - now.mono;
+                self.shown += offset - recurring.offset;
+                recurring.offset = offset;
+            }
+            Some(_) => {}
+            None => self.shown = self.exec_at,
+        }
+    }
+
+    /// Whether its times are of the wall clock by its trigger.
     pub fn is_on_wall(&self) -> bool {
-        let times = self.recurring.as_ref().map(|recurring| &recurring.times);
-        matches!(times, Some(Times::Cron { .. }))
+        let recurring = self.recurring.as_ref();
+        recurring.is_some_and(|recurring| match recurring.times {
+            Times::Every { .. } => recurring.start.is_some(),
+            Times::Cron { .. } => true,
+        })
     }
 }
 
@@ -347,13 +490,123 @@ pub enum Fires {
 impl Recurring {
     /// Whether it is known up to which time the times are handled.
     pub fn is_handled_known(&self) -> bool {
-        !self.is_handled_seen || self.last_run >= self.handled
+        !self.is_handled_seen || self.has_run && self.last_run >= self.handled
+    }
+
+    /// The first time after this.
+    pub fn after(&self, at: i64) -> i64 {
+        match self.start {
+            Some(start) => self.times.after(at.max(start - 1)),
+            None => self.times.after(at),
+        }
+    }
+
+    pub fn due(&self, at: i64) -> Due {
+        match self.by_wall {
+            true => Due::Wall(at),
+            false => Due::Mono(at),
+        }
+    }
+
+    pub fn of(&self, now: Now) -> i64 {
+        match self.by_wall {
+            true => now.wall,
+            false => now.mono,
+        }
+    }
+
+    /// One of its times as a wall time.
+    pub fn as_wall(&self, at: i64) -> i64 {
+        match self.by_wall {
+            true => at,
+            false => at + self.offset,
+        }
+    }
+
+    pub fn is_rate(&self) -> bool {
+        match self.times {
+            Times::Every { .. } => true,
+            Times::Cron { text, .. } => is_rate(text),
+        }
+    }
+
+    /// Whether the clock was set back behind times that are over: "by more than a second".
+    pub fn is_ahead_of(&self, at: i64) -> bool {
+        // What was only seen to be handled says nothing.
+        self.is_handled_known() && self.handled > at + ON_TIME
+    }
+
+    /// Up to where the times are over. "A rate goes on by the new clock at once."
+    pub fn over(&self, at: i64) -> i64 {
+        let over = match self.is_ahead_of(at) {
+            false => self.handled,
+            true => self.set_back.unwrap_or(at).min(at),
+        };
+        // Times of day that have run do not run again. (After a step back they are not
+        // predicted.)
+        match self.has_run && !self.is_rate() {
+            true => over.max(self.last_run),
+            false => over,
+        }
+    }
+
+    /// The clock was set, or a process starts.
+    pub fn see_clock(&mut self, at: i64) {
+        self.set_back = match self.is_ahead_of(at) {
+            false => None,
+            true => Some(self.set_back.unwrap_or(at).min(at)),
+        };
+    }
+
+    /// Every time by this much later.
+    fn shift(&mut self, by: i64) {
+        if let Times::Every { anchor, .. } = &mut self.times {
+            *anchor += by;
+        }
+        let marks = [
+            &mut self.nominal,
+            &mut self.last_run,
+            &mut self.run_before.0,
+            &mut self.handled,
+        ];
+        for mark in self.set_back.iter_mut().chain(marks) {
+            *mark += by;
+        }
+    }
+
+    /// An interval was restored: it is due by the wall clock until it has run.
+    pub fn go_on_by_wall(&mut self) {
+        if !self.by_wall {
+            self.shift(self.offset);
+            self.by_wall = true;
+        }
+    }
+
+    /// It has run: an interval without a start date is due by the monotonic clock.
+    pub fn go_on_by_mono(&mut self, now: Now) {
+        if !self.by_wall {
+            self.offset = now.wall - now.mono;
+        }
+        let is_interval = matches!(self.times, Times::Every { .. }) && self.start.is_none();
+        if self.by_wall && is_interval {
+            self.shift(-(now.wall - now.mono).max(self.nominal - now.mono));
+            self.offset = now.wall - now.mono;
+            self.by_wall = false;
+        }
+    }
+
+    fn handle(&mut self, to: i64, at: i64) {
+        if !self.is_ahead_of(at) {
+            self.handled = self.handled.max(to);
+        } else if let Some(set_back) = &mut self.set_back {
+            *set_back = (*set_back).max(to);
+        }
     }
 
     /// By how much later than this time a run may be due, if that is drawn at random:
     /// "but before the next time".
     pub fn room(&self, nominal: i64) -> Option<Draw> {
-        let next = || self.times.after(nominal);
+        let next = || self.after(nominal);
         (self.jitter > 0).then(|| Draw::new(self.jitter.min(next() - nominal - 1)))
     }
 
@@ -363,45 +616,53 @@ impl Recurring {
         if self.is_catch_up {
             return Fires::Run;
         }
-        let overtaken = self.times.after(due) <= at;
+        let overtaken = self.after(due) <= at;
         if at - due <= ON_TIME && !overtaken {
             return Fires::Run;
         }
-        match self.missed(self.nominal, self.nominal - 1, at) {
+        match self.missed(self.nominal, at, Some(ON_TIME)) {
             next if next <= at => Fires::Instead(next),
             next => Fires::Later(next),
         }
     }
 
-    /// A run has ended: the time of the next, and whether others were missed. "Times that
+    /// The run for its nominal time has ended.
+    pub fn enter(&mut self) {
+        self.handled = self.nominal;
+        self.set_back = None;
+        self.is_handled_seen = false;
+        let set_by = std::mem::take(&mut self.set_by);
+        if self.by_wall {
+            self.shift(set_by);
+        }
+    }
+
+    /// A run was entered: the time of the next, and whether others were missed. "Times that
     /// come while a run goes on are missed."
     pub fn after_run(&mut self, at: i64) -> (i64, bool) {
-        if let Some(covered) = self.covers.take() {
-            self.handled = self.handled.max(covered);
-        }
-        let last = self.nominal.max(self.covered_up_to);
-        let first = self.times.after(last);
+        let first = self.after(self.over(at));
         if first >= at {
             self.catch_ups = 0;
             return (first, false);
         }
-        (self.missed(first, last, at), true)
+        (self.missed(first, at, None), true)
     }
 
-    /// The first missed time is `first`.
-    fn missed(&mut self, first: i64, last: i64, at: i64) -> i64 {
-        let to_come = self.times.after(at - 1);
+    /// The first missed time is `first`. A time that is late by no more than `on_time` is not
+    /// missed.
+    fn missed(&mut self, first: i64, at: i64, on_time: Option<i64>) -> i64 {
+        let last = self.times.until(at).map_or(first, |last| last.max(first));
+        let kept = match on_time {
+            Some(on_time) if last >= at - on_time => last,
+            _ => at,
+        };
         match self.misfire {
-            // "Run once now for all of them, then go on from now."
+            // "Run once now for the latest of them, then go on from now."
             Missed::Once => {
-                self.covered_up_to = at;
-                self.covers = Some(at);
-                first
+                self.handle(last - 1, at);
+                last
             }
-            Missed::Skip => {
-                self.handled = self.handled.max(at - 1);
-                to_come
-            }
+            Missed::Skip => self.leave_out_before(kept, at),
             // "At most this many in a row; the rest is left out."
             Missed::All(most) if self.catch_ups < most.into() => {
                 self.catch_ups += 1;
@@ -410,14 +671,17 @@ impl Recurring {
             }
             Missed::All(_) => {
                 self.catch_ups = 0;
-                self.handled = self.handled.max(at - 1);
-                to_come
+                self.leave_out_before(kept, at)
             }
             Missed::Grace { ms } => {
                 let oldest = at - i64::from(ms) * MS;
-                self.handled = self.handled.max(last.max(oldest - 1));
-                self.times.after(last.max(oldest - 1))
+                self.leave_out_before(oldest.min(kept).max(first), at)
             }
         }
+    }
+
+    fn leave_out_before(&mut self, time: i64, at: i64) -> i64 {
+        self.handle(time - 1, at);
+        self.after(time - 1)
     }
 }

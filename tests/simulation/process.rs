@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jobber::testing::Simulation;
-use jobber::{Job, JobStatus, JobberBuilder, StartError};
+use jobber::{Clock, Job, JobStatus, JobberBuilder, StartError};
 
 use super::fault_schedule::FaultSchedule;
 use super::history::Event;
@@ -97,6 +97,12 @@ impl World {
         self.crash()?;
         let down = Duration::from_millis(next.down_ms.into());
         self.clock.advance(down);
+        if next.step_ms != 0 {
+            let by = time::Duration::milliseconds(next.step_ms.into());
+            self.clock.set_wall(self.clock.wall() + by);
+            let by = i64::from(next.step_ms) * 1_000_000;
+            self.history.add(now(&self.clock), Event::Stepped { by });
+        }
         // None of them, if the last process was not started.
         let mut left = std::mem::take(&mut self.model.jobs);
         self.model.left.append(&mut left);

@@ -170,6 +170,8 @@ pub enum Op {
 pub struct Next {
     /// It comes after so long.
     pub down_ms: u32,
+    /// By how much the wall clock is set meanwhile.
+    pub step_ms: i32,
     /// Its zone, if it is another one.
     pub zone: Option<Start>,
     pub begins: Begins,
@@ -276,8 +278,20 @@ impl Choices<'_> {
             28..32 => Op::AdvanceToNext,
             32 | 33 => Op::StepWall {
                 ms: self.of(&[
-                    1, -1, 1_000, -1_000, 5_000, -5_000, 60_000, -60_000, 3_600_000, -3_600_000,
-                    9_000_000, -9_000_000,
+                    1,
+                    -1,
+                    1_000,
+                    -1_000,
+                    5_000,
+                    -5_000,
+                    60_000,
+                    -60_000,
+                    3_600_000,
+                    -3_600_000,
+                    9_000_000,
+                    -9_000_000,
+                    18_000_000,
+                    -18_000_000,
                 ]),
             },
             34 | 35 => Op::Store {
@@ -315,6 +329,19 @@ impl Choices<'_> {
     fn next(&mut self) -> Next {
         Next {
             down_ms: self.of(&[0, 0, 500, 5_000, 60_000, 7_200_000]),
+            step_ms: match self.one_in(4) {
+                true => self.of(&[
+                    500,
+                    -500,
+                    60_000,
+                    -60_000,
+                    7_200_000,
+                    -7_200_000,
+                    18_000_000,
+                    -18_000_000,
+                ]),
+                false => 0,
+            },
             zone: self.one_in(4).then(|| self.start()),
             begins: self.of(&[
                 Begins::AtOnce,
@@ -426,7 +453,9 @@ impl Choices<'_> {
                     "*/10 * * * * * *",
                     "7/20 * * * * * *",
                     "* * * * *",
+                    "*/1 * * * *",
                     "30 2 * * *",
+                    "30 02 ? * *",
                     "0,30 1-3 * * *",
                     "*/15 2 * * *",
                     "0 30 1 * * * *",
@@ -451,7 +480,16 @@ impl Choices<'_> {
             max_runs: self.of(&[None, None, Some(1), Some(2), Some(5)]),
             max_failures: self.of(&[None, None, Some(1), Some(2)]),
             jitter_ms: self.of(&[0, 0, 0, 0, 0, 1_500, 60_000]),
-            start_ms: self.of(&[None, None, None, None, Some(-7_000), Some(0), Some(25_000)]),
+            start_ms: self.of(&[
+                None,
+                None,
+                None,
+                None,
+                Some(-7_000),
+                Some(-800),
+                Some(0),
+                Some(25_000),
+            ]),
         }
     }
 }

@@ -107,6 +107,7 @@ fn simpler_nexts(next: Next) -> Vec<Next> {
         Next::default(),
         Next { down_ms: 0, ..next },
         Next { zone: None, ..next },
+        Next { step_ms: 0, ..next },
         Next {
             lacks: None,
             ..next

@@ -7,7 +7,7 @@ use jobber::Misfire;
 
 use super::history::nanos;
 use super::job::{self, Saved};
-use super::plan::{Due, Recurring, Times, zone};
+use super::plan::{Due, Recurring, zone};
 use super::program::{Missed, Options, When};
 use super::record::{JobRecord, RecurringProgress, RecurringRecord, TriggerRecord};
 use super::script::TASKS;
@@ -24,7 +24,8 @@ fn is_of(record: &JobRecord, saved: &Saved) -> bool {
             && theirs.start_date.map(nanos) == start
     };
     let is_same_trigger = match (&record.trigger, saved.plan.when) {
-        (TriggerRecord::Delay, When::Push | When::Delay { .. }) => true,
+        (TriggerRecord::Delay { length }, When::Push) => length.is_zero(),
+        (TriggerRecord::Delay { length }, When::Delay { ms: after }) => *length == ms(after),
         (TriggerRecord::At, When::At { .. }) => true,
         (
             TriggerRecord::Every {
@@ -68,6 +69,7 @@ fn is(record: &JobRecord, saved: &Saved) -> bool {
         && progress.start_intent.map(nanos) == saved.is_marked.then_some(saved.marked_at)
         && nanos(progress.nominal) == saved.plan.shown
         && progress.attempts == saved.attempts
+        && progress.retry_delay.is_some() == saved.retry_delay.is_some()
         && progress.last_failure == saved.last_failure
         && recurring.is_some() == saved.plan.recurring.is_some()
         && recurring.is_none_or(|recurring| {
@@ -81,18 +83,17 @@ fn is(record: &JobRecord, saved: &Saved) -> bool {
                     let is_open = saved.attempts > 0 || saved.is_marked;
                     (is_open || recurring.is_catch_up == ours.is_catch_up)
                         && recurring.catch_ups == ours.catch_ups
+                        && recurring.clock_set_by_ns == ours.set_by
                         && (is_open || saved.unpredicted.is_some() || has_handled(recurring, ours))
                 })
         })
 }
 
-/// Whether the same times are handled. Those of an interval are stored by the clocks of
-/// their run.
+/// Whether the same times are handled.
 fn has_handled(progress: &RecurringProgress, ours: &Recurring) -> bool {
-    let is_cron = matches!(ours.times, Times::Cron { .. });
-    !is_cron
-        || !ours.is_handled_known()
-        || nanos(progress.handled_up_to) == ours.handled.max(ours.last_run)
+    let set_back = progress.set_back.map(|set_back| nanos(set_back.to));
+    !ours.is_handled_known()
+        || nanos(progress.handled_up_to) == ours.as_wall(ours.handled) && set_back == ours.set_back
 }
 
 /// Checks that the disk has what was stored, or was being stored.
@@ -118,6 +119,9 @@ pub fn settle_store(
                     saved
                         .plan
                         .read(nanos(record.progress.due) - saved.plan.exec_at);
+                    // It may be drawn at random.
+                    let delay = record.progress.retry_delay;
+                    saved.retry_delay = delay.map(|delay| delay.as_nanos() as i64);
                 }
                 job.stored = vec![stored];
             }
@@ -164,10 +168,13 @@ fn follow_store(job: &mut job::Job, record: Option<&JobRecord>) {
         let begun = theirs.started_at.map(nanos);
         saved.present = begun.map(|at| job::Run::begun(saved.runs, saved.plan.shown, at));
         saved.last_run = theirs.last_run.as_ref().map(job::Run::of);
-        if let Times::Cron { .. } = recurring.times {
+        if recurring.by_wall {
             recurring.nominal = saved.plan.shown;
             saved.plan.due = Due::Wall(saved.plan.exec_at);
         }
+    }
+    if let Some(delay) = progress.retry_delay {
+        saved.retry_delay = Some(delay.as_nanos() as i64);
     }
     job.stored = vec![Some(saved)];
 }

@@ -209,21 +209,44 @@ pub fn not_replaced(job: &mut job::Job, plan: Plan, now: Now) {
 
 pub fn replace(job: &mut job::Job, mut plan: Plan, now: Now, since: usize) {
     let goes_on = job.plan.is_same_series(&plan);
+    let is_same = job.plan.has_same_times(&plan);
+    let present = job.next_plan.as_ref().unwrap_or(&job.plan);
+    if present.is_declared_as(&plan) && job.stored.len() == 1 {
+        // "If nothing at all changes, nothing is written."
+        return;
+    }
     if let Stage::Running { .. } = job.stage {
+        if is_same {
+            // The run goes on, and is made again after a crash.
+            let present = job.plan.clone();
+            job.plan = present.with_options_of(&plan);
+            job.save_again(now);
+            job.next_plan = Some(std::mem::replace(&mut job.plan, present));
+            return;
+        }
         let present = std::mem::replace(&mut job.plan, plan.clone());
         let (attempts, runs, failures) = (job.attempts, job.runs, job.failures);
         job.attempts = 0;
-        if !goes_on {
+        if goes_on {
+            job.plan.rebase(&present, now);
+        } else {
             (job.runs, job.failures) = (0, 0);
         }
         job.save(now);
+        // As the event says it.
+        plan.exec_at = job.plan.exec_at;
         job.plan = present;
         (job.attempts, job.runs, job.failures) = (attempts, runs, failures);
         job.next_plan = Some(plan);
         return;
     }
+    if is_same {
+        job.plan = job.plan.with_options_of(&plan);
+        job.save(now);
+        return;
+    }
     if goes_on {
-        plan.rebase(&job.plan, job.attempts == 0, now);
+        plan.rebase(&job.plan, now);
         // The run that waits for a retry is given up, as failed.
         job.failures += u32::from(job.attempts > 0);
     } else {
@@ -232,5 +255,6 @@ pub fn replace(job: &mut job::Job, mut plan: Plan, now: Now, since: usize) {
     }
     job.plan = plan;
     job.attempts = 0;
+    job.is_clock_set = false;
     job.save(now);
 }

@@ -8,8 +8,8 @@ use super::plan::Times;
 use super::script::TASKS;
 use super::world::World;
 
-/// A change of the wall clock by less is not a step.
-const SLEW: i64 = 500_000_000;
+/// A wall clock that goes back by this or less repeats no time.
+const SLEW: i64 = 1_000_000_000;
 
 impl World {
     /// "A jump back makes them wait; a time that ran is not run again": after a step back, a
@@ -61,7 +61,7 @@ impl World {
             return None;
         }
         let next = recurring.times.after(from);
-        Some(next + recurring.room(next).map_or(0, |draw| draw.most))
+        Some(next + recurring.longest_jitter)
     }
 }
 

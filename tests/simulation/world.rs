@@ -107,6 +107,7 @@ impl World {
             seen: Seen::default(),
         };
         world.model.now = now(&world.clock);
+        world.model.told_offset = world.model.now.wall - world.model.now.mono;
         world.model.app = program.start;
         world.boot(Begins::AtOnce, None);
         world
@@ -330,7 +331,8 @@ impl World {
         let by = time::Duration::milliseconds(ms.into());
         let to = self.clock.wall() + by;
         let by = i64::from(ms) * 1_000_000;
-        self.model.step_wall(by);
+        let is_running = self.process().is_running();
+        self.model.step_wall(by, is_running);
         self.history.add(self.model.now, Event::Stepped { by });
         let process = self.process.as_mut().expect("there is always one");
         match process.is_running() {

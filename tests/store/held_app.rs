@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::support::record::JobRecord;
 use crate::support::{HOUR, HeldStore, Log, Result, WATCHDOG, begin, hand_polled_app_with, poll};
 use jobber::testing::{Fault, ManualClock};
-use jobber::{JobContext, JobFuture, Jobber, MemoryStorage, Task, storage::StorageError};
+use jobber::{Clock, JobContext, JobFuture, Jobber, MemoryStorage, Task, storage::StorageError};
 
 pub struct HeldApp {
     pub app: Jobber,
@@ -68,8 +68,10 @@ impl HeldApp {
 
     /// Advances the clock, and polls what is due by then.
     pub fn advance(&mut self, time: Duration) -> Result {
-        // It is scheduled last: when it is spawned, all other jobs that are due have been.
-        let tick = self.tick.schedule(()).delay(time).block_on()?;
+        // It is scheduled last, and jobs that are due by the wall clock start after the others:
+        // when it is spawned, all that are due have been.
+        let due = self.clock.wall() + time;
+        let tick = self.tick.schedule(()).at(due).block_on()?;
         self.clock.advance(time);
         while !tick.is_done() {
             let attempt = self.spawned.recv_timeout(WATCHDOG)?;

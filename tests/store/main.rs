@@ -2,6 +2,7 @@
 
 mod at_most_once;
 mod cancel;
+mod clock;
 mod conformance;
 mod faults;
 mod held;

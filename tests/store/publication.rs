@@ -121,32 +121,38 @@ fn a_submission_that_is_dropped_while_the_store_is_asked_takes_effect() -> Resul
 
 #[test]
 fn a_replacement_that_was_accepted_during_a_run_survives_the_stop() -> Result {
-    let machine = Machine::new();
-    let log = Log::new();
-    let boot = || -> Result<_> {
-        let sim = machine.boot();
-        let log = log.clone();
-        let task = sim.app().task("t", move |cx: JobContext, n: u32| {
-            log.add((cx.run_number(), n));
-            async move {
-                if n == 1 {
-                    std::future::pending::<()>().await;
+    // With other times, the run that was cut off counts, and is not made again. With the same
+    // times, it is made again with the arguments of the replacement.
+    for (interval, runs) in [
+        (SECOND * 61, vec![(1, 1), (2, 2), (3, 2)]),
+        (MINUTE, vec![(1, 1), (1, 2), (2, 2), (3, 2)]),
+    ] {
+        let machine = Machine::new();
+        let log = Log::new();
+        let boot = || -> Result<_> {
+            let sim = machine.boot();
+            let log = log.clone();
+            let task = sim.app().task("t", move |cx: JobContext, n: u32| {
+                log.add((cx.run_number(), n));
+                async move {
+                    if n == 1 {
+                        std::future::pending::<()>().await;
+                    }
                 }
-            }
-        });
-        Ok((sim, task.durable().register()?))
-    };
-    let (mut sim, task) = boot()?;
-    let _ = task.schedule(1).id("x").every(MINUTE).block_on()?;
-    sim.advance(MINUTE);
-    let again = task.schedule(2).id("x").replace();
-    let _ = again.every(MINUTE).block_on()?;
-    sim.shutdown(SECOND);
-    drop(sim);
-    let (mut sim, _) = boot()?;
-    sim.advance(MINUTE * 2);
-    // The run that was cut off counts, and is not made again.
-    assert_eq!(log.take(), [(1, 1), (2, 2), (3, 2)]);
+            });
+            Ok((sim, task.durable().register()?))
+        };
+        let (mut sim, task) = boot()?;
+        let _ = task.schedule(1).id("x").every(MINUTE).block_on()?;
+        sim.advance(MINUTE);
+        let again = task.schedule(2).id("x").replace();
+        let _ = again.every(interval).block_on()?;
+        sim.shutdown(SECOND);
+        drop(sim);
+        let (mut sim, _) = boot()?;
+        sim.advance(interval * 2);
+        assert_eq!(log.take(), runs, "{interval:?}");
+    }
     Ok(())
 }
 
@@ -307,7 +313,7 @@ fn a_late_run_that_its_executor_drops_stays_the_only_one_for_the_times_that_were
 {
     let grace = Misfire::Grace(SECOND * 90);
     for (misfire, nominal, runs) in [
-        (Misfire::Once, at(60), 1),
+        (Misfire::Once, at(240), 1),
         (Misfire::All(1), at(60), 1),
         (grace, at(180), 2),
     ] {
@@ -321,7 +327,7 @@ fn a_late_run_that_its_executor_drops_stays_the_only_one_for_the_times_that_were
         let task = task.durable().register()?;
         let schedule = task.schedule(1).id("x").misfire(misfire);
         let _ = schedule.cron("* * * * *").block_on()?;
-        // The timer comes three minutes late.
+        // The timer comes when 1:00, 2:00 and 3:00 were overtaken.
         app.clock.advance(MINUTE * 4 + SECOND * 10);
         drop(app.spawned.recv_timeout(WATCHDOG)?);
         app.release()?;

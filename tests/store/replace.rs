@@ -63,24 +63,31 @@ fn a_replaced_recurring_job_keeps_its_count_in_the_store() -> Result {
 
 #[test]
 fn a_replacement_after_a_step_back_and_a_crash_repeats_no_time() -> Result {
-    let machine = Machine::new();
-    let mut sim = machine.boot();
-    let log = Log::new();
-    let task = logging(&sim, "t", &log);
-    let schedule = || task.schedule(1).id("x").replace().misfire(Misfire::Skip);
-    let job = schedule().cron("* * * * *").block_on()?;
-    sim.set_wall(at(3_630));
-    sim.advance(SECOND * 30);
-    assert_eq!(log.take(), [(1, 1, at(3_660))]);
-    sim.set_wall(at(3_570));
-    let _ = schedule().cron("* * * * *").block_on()?;
-    let progress = machine.record("x").unwrap().progress;
-    assert_eq!(progress.due, job.exec_at());
-    sim.crash();
-    let mut sim = machine.boot();
-    logging(&sim, "t", &log);
-    sim.advance(SECOND * 160);
-    assert_eq!(log.take(), [(2, 1, at(3_600)), (3, 1, at(3_720))]);
+    // A rate comes to the same times again, replaced or not.
+    for (cron, runs) in [
+        ("0-59 0-23 * * *", vec![3_600, 3_720]),
+        ("* * * * *", vec![3_600, 3_660, 3_720]),
+    ] {
+        let machine = Machine::new();
+        let mut sim = machine.boot();
+        let log = Log::new();
+        let task = logging(&sim, "t", &log);
+        let schedule = || task.schedule(1).id("x").replace().misfire(Misfire::Skip);
+        let job = schedule().cron(cron).block_on()?;
+        sim.set_wall(at(3_630));
+        sim.advance(SECOND * 30);
+        assert_eq!(log.take(), [(1, 1, at(3_660))], "{cron}");
+        sim.set_wall(at(3_570));
+        let _ = schedule().cron(cron).block_on()?;
+        let progress = machine.record("x").unwrap().progress;
+        assert_eq!(progress.due, job.exec_at());
+        sim.crash();
+        let mut sim = machine.boot();
+        logging(&sim, "t", &log);
+        sim.advance(SECOND * 160);
+        let runs: Vec<_> = (2..).zip(runs).map(|(run, s)| (run, 1, at(s))).collect();
+        assert_eq!(log.take(), runs, "{cron}");
+    }
     Ok(())
 }
 
@@ -89,23 +96,29 @@ fn a_replacement_stores_the_ended_runs_and_the_run_whose_retry_it_gives_up() -> 
     let machine = Machine::new();
     let mut sim = machine.boot();
     let task = failing(&sim, &Log::new(), Backoff::fixed(1, MINUTE));
-    let replace = || {
+    let replace = |interval| {
         let schedule = task.schedule(1).id("x").replace();
-        schedule.every(HOUR).block_on()
+        schedule.every(interval).block_on()
     };
     let stored = |machine: &Machine| {
         let progress = machine.record("x").unwrap().progress.recurring.unwrap();
         (progress.runs, progress.failures_in_a_row, progress.last_run)
     };
-    let job = replace()?;
-    let _ = replace()?;
+    let job = replace(HOUR * 2)?;
+    let _ = replace(HOUR)?;
     assert_eq!(stored(&machine), (0, 0, None));
     sim.advance(HOUR);
-    // The first attempt has failed, and the second will not be made.
-    let _ = replace()?;
+    // The first attempt has failed. With the same times, the second will be made.
+    let _ = replace(HOUR)?;
+    assert_eq!(stored(&machine), (0, 0, None));
+    assert_eq!(machine.record("x").unwrap().progress.attempts, 1);
+    // With others, it will not.
+    let _ = replace(HOUR * 2)?;
     assert_eq!(stored(&machine), (1, 1, job.last_run()));
     assert_eq!(job.last_run().unwrap().status, JobStatus::Failed);
-    let _ = replace()?;
+    let _ = replace(HOUR * 2)?;
+    assert_eq!(stored(&machine), (1, 1, job.last_run()));
+    let _ = replace(HOUR)?;
     assert_eq!(stored(&machine), (1, 1, job.last_run()));
     Ok(())
 }
@@ -143,7 +156,7 @@ fn a_run_whose_retry_is_given_up_after_a_crash_has_the_status_of_its_last_attemp
     sim.crash();
     let (_sim, task) = boot(&machine)?;
     let again = task.schedule(1).id("x").replace();
-    let job = again.every(MINUTE).block_on()?;
+    let job = again.every(MINUTE * 2).block_on()?;
     assert_eq!(job.last_run().unwrap().status, JobStatus::Timeout);
     Ok(())
 }
@@ -225,7 +238,13 @@ fn a_replacement_of_a_stored_job_that_never_ran_skips_no_time_after_a_step_back(
     let _ = schedule.cron("@hourly").block_on()?;
     sim.crash();
     machine.clock.set_wall(at(-30));
-    for cron in ["* * * * *", "@hourly", "*/15 * * * *"] {
+    for cron in [
+        "* * * * *",
+        "@hourly",
+        "*/15 * * * *",
+        "0-59 0-23 * * *",
+        "0 0-23 * * *",
+    ] {
         let sim = machine.boot();
         let again = logging(&sim, "t", &Log::new()).schedule(1).id("x");
         let job = again.replace().cron(cron).block_on()?;
@@ -309,7 +328,7 @@ fn a_run_during_which_a_replacement_failed_is_made_again_after_a_crash() -> Resu
     let task = task.durable().register()?;
     let schedule = task.schedule(()).id("x");
     let _ = schedule.cron("* * * * *").block_on()?;
-    // The clock is set past the times of two runs, and past others after each.
+    // The clock is set past times before each of two runs: they are for the last of them.
     sim.set_wall(at(150));
     sim.set_wall(at(450));
     machine.plan_faults([Fault::Fail]);
@@ -322,7 +341,7 @@ fn a_run_during_which_a_replacement_failed_is_made_again_after_a_crash() -> Resu
     let task = sim.app().task("t", nominal.each(|cx| cx.nominal_time()));
     let _ = task.durable().register()?;
     sim.run_until_stalled();
-    assert_eq!(nominal.entries(), [datetime!(2000-01-01 0:03 UTC)]);
+    assert_eq!(nominal.entries(), [datetime!(2000-01-01 0:07 UTC)]);
     Ok(())
 }
 

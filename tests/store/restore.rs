@@ -21,7 +21,7 @@ fn a_scheduled_job_is_in_the_store_when_scheduling_returns_and_gone_when_it_ran(
     let job = task.schedule(7).id("x").delay(MINUTE).block_on()?;
     let record = machine.record("x").unwrap();
     assert_eq!((record.task.as_str(), record.args.as_str()), ("t", "7"));
-    assert_eq!(record.trigger, TriggerRecord::Delay);
+    assert_eq!(record.trigger, TriggerRecord::Delay { length: MINUTE });
     assert_eq!((record.progress.due, record.scheduled_at), (at(60), START));
     sim.advance(MINUTE);
     assert_eq!(*job.result()?, 14);

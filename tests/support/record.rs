@@ -24,7 +24,9 @@ pub struct JobRecord {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TriggerRecord {
-    Delay,
+    Delay {
+        length: Duration,
+    },
     At,
     Every {
         interval: Duration,
@@ -54,6 +56,7 @@ pub struct ProgressRecord {
     pub nominal: OffsetDateTime,
     pub attempts: u32,
     pub last_failure: Option<JobStatus>,
+    pub retry_delay: Option<Duration>,
     #[serde(with = "optional_text")]
     pub start_intent: Option<OffsetDateTime>,
     pub recurring: Option<RecurringProgress>,
@@ -71,8 +74,8 @@ pub struct RecurringProgress {
     pub skipped: Option<SkippedRecord>,
     #[serde(with = "text")]
     pub handled_up_to: OffsetDateTime,
-    #[serde(with = "optional_text")]
-    pub covers_up_to: Option<OffsetDateTime>,
+    pub set_back: Option<SetBackRecord>,
+    pub clock_set_by_ns: i64,
     pub catch_ups: u32,
     pub is_catch_up: bool,
 }
@@ -85,10 +88,17 @@ pub struct SkippedRecord {
     pub to: OffsetDateTime,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SetBackRecord {
+    #[serde(with = "text")]
+    pub to: OffsetDateTime,
+    pub is_correction: bool,
+}
+
 impl TriggerRecord {
     pub fn name(&self) -> &'static str {
         match self {
-            TriggerRecord::Delay => "delay",
+            TriggerRecord::Delay { .. } => "delay",
             TriggerRecord::At => "at",
             TriggerRecord::Every { .. } => "every",
             TriggerRecord::Cron { .. } => "cron",

@@ -1,7 +1,7 @@
 //! [`BitSet`]: a set of small numbers.
 
 /// A set of numbers below `64 * WORDS`. A search examines a word at a time.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BitSet<const WORDS: usize>([u64; WORDS]);
 
 impl<const WORDS: usize> BitSet<WORDS> {

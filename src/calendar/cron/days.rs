@@ -51,6 +51,15 @@ pub(crate) struct Days {
     years: Option<BitSet<3>>,
 }
 
+impl PartialEq for Days {
+    /// The order of the rules does not matter. No rule occurs twice.
+    fn eq(&self, other: &Self) -> bool {
+        self.years == other.years
+            && self.rules.len() == other.rules.len()
+            && self.rules.iter().all(|rule| other.rules.contains(rule))
+    }
+}
+
 impl Days {
     pub(crate) fn new(expression: &ParsedExpression) -> Result<Self, CronError> {
         let months = expression.months.values(CronField::Month).collect();
@@ -120,7 +129,7 @@ impl Days {
 }
 
 /// One part of the date fields, as a saffron expression.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 struct DateRule {
     dates: saffron::Cron,
     kind: RuleKind,

@@ -84,7 +84,9 @@ use crate::value::error::CronError;
 ///
 /// # Equality
 ///
-/// Two expressions are equal if their texts are equal.
+/// Two expressions are equal if their texts are equal. A job that is declared again with
+/// another text of the same meaning keeps its times all the same: see
+/// [`Schedule::replace`](crate::Schedule::replace).
 #[derive(Clone)]
 pub struct Cron {
     text: Box<str>,
@@ -111,6 +113,16 @@ impl Cron {
             text: text.into(),
             pattern,
         })
+    }
+
+    /// Whether it is a rate, and not times of day.
+    pub(crate) fn is_rate(&self) -> bool {
+        self.pattern.is_rate
+    }
+
+    /// Whether `other` has the same fields after parsing, and is of the same kind.
+    pub(crate) fn has_same_times(&self, other: &Cron) -> bool {
+        self.pattern == other.pattern
     }
 
     /// Returns the first time after `after` at which the expression is due in `zone`. The

@@ -3,7 +3,7 @@
 use crate::calendar::cron::bit_set::BitSet;
 
 /// The values of the second, minute and hour fields. Each combination is a time of day.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TimesOfDay {
     pub(crate) seconds: BitSet<1>,
     pub(crate) minutes: BitSet<1>,

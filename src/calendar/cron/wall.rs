@@ -10,7 +10,7 @@ use crate::value::error::{CronError, CronField};
 pub(crate) type WallSeconds = i64;
 
 /// The set of all wall-clock times that match an expression.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct WallPattern {
     times: TimesOfDay,
     days: Days,

@@ -15,12 +15,12 @@ use crate::calendar::cron::days::{DAY_MIN, SECONDS_PER_DAY};
 use crate::calendar::cron::wall::{WallPattern, WallSeconds};
 use crate::calendar::zone::offset_period::OffsetPeriod;
 use crate::calendar::zone::time_zone::Zone;
+use crate::value::time_units;
 
 type UnixSeconds = i64;
 
-/// The largest clock change, in seconds. A larger change of the offset is a correction of
-/// the calendar.
-const CLOCK_CHANGE_MAX: i64 = 3 * 3600;
+/// The largest clock change, in seconds.
+const CLOCK_CHANGE_MAX: i64 = time_units::CLOCK_CHANGE_MAX / 1_000_000_000;
 
 /// An upper bound of all offsets from UTC in `time` and in `jiff`, in seconds.
 const OFFSET_BOUND: i64 = 26 * 3600;

@@ -19,11 +19,12 @@ use crate::storage::contract::{Change, Loaded};
 use crate::sync::primitives::Arc;
 use crate::value::id::JobId;
 use crate::value::status::JobStatus;
+use crate::value::time_units::saturating_nanos;
 use crate::value::timestamp::{self, TimestampText};
 
 /// The columns, in the order in which they are read and written.
 const COLUMNS: &str = "id, task, args, due, nominal, trigger, cron, interval_ns, zone, \
-    attempts, last_failure, started_at, scheduled_at, options, progress, version";
+    attempts, last_failure, retry_ns, started_at, scheduled_at, options, progress, version";
 
 /// Applies changes in one transaction. Each statement is prepared once.
 pub(crate) struct Changes<'a> {
@@ -34,11 +35,12 @@ pub(crate) struct Changes<'a> {
 }
 
 const PUT: &str = "INSERT OR REPLACE INTO jobs (id, task, args, due, nominal, trigger, cron, \
-    interval_ns, zone, attempts, last_failure, started_at, scheduled_at, options, progress, \
-    version) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
+    interval_ns, zone, attempts, last_failure, retry_ns, started_at, scheduled_at, options, \
+    progress, version) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, \
+    ?15, ?16, ?17)";
 
 const ADVANCE: &str = "UPDATE jobs SET due = ?2, nominal = ?3, attempts = ?4, \
-    last_failure = ?5, started_at = ?6, progress = ?7 WHERE id = ?1";
+    last_failure = ?5, retry_ns = ?6, started_at = ?7, progress = ?8 WHERE id = ?1";
 
 const REMOVE: &str = "DELETE FROM jobs WHERE id = ?1";
 
@@ -82,10 +84,10 @@ fn put(insert: &mut Statement<'_>, record: &JobRecord) -> rusqlite::Result<()> {
         progress,
     } = record;
     let (cron, interval, options) = match trigger {
-        TriggerRecord::Delay | TriggerRecord::At => (None, None, None),
+        TriggerRecord::Delay { length } => (None, Some(saturating_nanos(*length)), None),
+        TriggerRecord::At => (None, None, None),
         TriggerRecord::Every { interval, options } => {
-            let nanos = i64::try_from(interval.as_nanos()).unwrap_or(i64::MAX);
-            (None, Some(nanos), Some(options))
+            (None, Some(saturating_nanos(*interval)), Some(options))
         }
         TriggerRecord::Cron {
             expression,
@@ -115,6 +117,7 @@ fn put(insert: &mut Statement<'_>, record: &JobRecord) -> rusqlite::Result<()> {
             zone,
             progress.attempts,
             progress.last_failure.map(JobStatus::as_str),
+            progress.retry_delay.map(saturating_nanos),
             start_intent.as_ref().map(TimestampText::as_str),
             timestamp::format(*scheduled_at).as_str(),
             options,
@@ -144,6 +147,7 @@ fn advance(
             nominal.as_str(),
             progress.attempts,
             progress.last_failure.map(JobStatus::as_str),
+            progress.retry_delay.map(saturating_nanos),
             start_intent.as_ref().map(TimestampText::as_str),
             recurring,
         ])
@@ -194,11 +198,11 @@ pub(crate) fn load(connection: &Connection, each: &mut dyn FnMut(Loaded)) -> rus
 /// The values of a row, of any type. Public for the fuzzer only.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
-pub struct Columns<'a>(pub [ValueRef<'a>; 16]);
+pub struct Columns<'a>(pub [ValueRef<'a>; 17]);
 
 impl<'a> Columns<'a> {
     fn of(row: &'a Row<'_>) -> rusqlite::Result<Self> {
-        let mut columns = [ValueRef::Null; 16];
+        let mut columns = [ValueRef::Null; 17];
         for (at, column) in columns.iter_mut().enumerate() {
             *column = row.get_ref(at)?;
         }
@@ -243,6 +247,7 @@ impl<'a> Columns<'a> {
             zone,
             attempts,
             last_failure,
+            retry,
             start_intent,
             scheduled_at,
             options,
@@ -251,10 +256,12 @@ impl<'a> Columns<'a> {
         ] = self.0;
         let options = || from_json::<RecurringRecord>("options", options);
         let trigger = match text("trigger", trigger)? {
-            "delay" => TriggerRecord::Delay,
+            "delay" => TriggerRecord::Delay {
+                length: duration("interval_ns", interval)?,
+            },
             "at" => TriggerRecord::At,
             "every" => TriggerRecord::Every {
-                interval: Duration::from_nanos(integer("interval_ns", interval)?),
+                interval: duration("interval_ns", interval)?,
                 options: options()?,
             },
             "cron" => TriggerRecord::Cron {
@@ -295,6 +302,7 @@ impl<'a> Columns<'a> {
                         .parse()
                         .map_err(|error| format!("last_failure: {error}"))
                 })?,
+                retry_delay: optional(retry, |delay| duration("retry_ns", delay))?,
                 start_intent: optional(start_intent, |at| time("started_at", at))?,
                 recurring,
             },
@@ -341,6 +349,10 @@ fn integer<T: TryFrom<i64>>(column: &str, value: ValueRef<'_>) -> Result<T, Stri
             other.data_type()
         )),
     }
+}
+
+fn duration(column: &str, value: ValueRef<'_>) -> Result<Duration, String> {
+    integer(column, value).map(Duration::from_nanos)
 }
 
 fn time(column: &str, value: ValueRef<'_>) -> Result<OffsetDateTime, String> {

@@ -25,10 +25,11 @@ const MIGRATIONS: &[&str] = &["
         nominal      TEXT NOT NULL,    -- the time that the run stands for
         trigger      TEXT NOT NULL,    -- delay, at, every, cron
         cron         TEXT,             -- the expression, of cron
-        interval_ns  INTEGER,          -- of every
+        interval_ns  INTEGER,          -- of every; the length of a delay
         zone         TEXT,             -- a name or an offset; NULL is the app's
         attempts     INTEGER NOT NULL, -- of this run, that have failed
         last_failure TEXT,             -- how the last of them did
+        retry_ns     INTEGER,          -- how long it waits for the next
         started_at   TEXT,             -- at_most_once: an attempt has not ended
         scheduled_at TEXT NOT NULL,
         options      TEXT,             -- recurring: JSON
