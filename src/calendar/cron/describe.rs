@@ -2,8 +2,9 @@
 //!
 //! saffron describes each part of an expression in canonical form, and this file joins the
 //! descriptions as saffron would. It adds what saffron does not support (seconds, years,
-//! and lists of special items) and corrects what saffron describes differently (two
-//! restricted day fields are joined by *or*).
+//! and lists of special items) and corrects what saffron describes differently: two
+//! restricted day fields are joined by *or*, and a step is *every 2nd day*, where saffron
+//! writes *the every 2nd day*.
 
 use saffron::parse::{CronExpr, English, HourFormat};
 
@@ -11,6 +12,8 @@ use crate::calendar::cron::bit_set::BitSet;
 use crate::calendar::cron::fields::{YEAR_MAX, YEAR_MIN, cycle};
 use crate::calendar::cron::syntax::{Field, Item, ParsedExpression, Values, weekday_name};
 use crate::value::error::CronField;
+
+const FULL_HOUR: &str = "At 0 minutes past the hour";
 
 /// Returns `None` if saffron rejects a part. No such part is known.
 pub(crate) fn describe(expression: &ParsedExpression) -> Option<String> {
@@ -26,42 +29,67 @@ fn time(expression: &ParsedExpression) -> Option<String> {
         Some(seconds) => single(seconds, CronField::Second),
         None => Some(0),
     };
-    if let (Some(second), Some(minute)) = (second, single(minutes, CronField::Minute))
-        && let Some(times) = clock_times(hours, minute, second)
-    {
-        return Some(format!("At {times}"));
-    }
-    let minute_list = list(minutes, CronField::Minute);
-    let hour_list = list(hours, CronField::Hour);
-    // saffron omits `minutes past the hour` after a list of three or more minutes.
-    let time = if minutes.items.len() > 2 && hour_list != "*" && minute_list != "*" {
-        let minutes = saffron(&format!("{minute_list} * * * *"))?;
-        let hours = saffron(&format!("* {hour_list} * * *"))?;
-        format!("{minutes}, {}", hours.strip_prefix("Every minute ")?)
-    } else {
-        saffron(&format!("{minute_list} {hour_list} * * *"))?
+    let times = single(minutes, CronField::Minute)
+        .and_then(|minute| clock_times(hours, minute, second.unwrap_or(0)));
+    let time = match (times, second) {
+        (Some(times), Some(_)) => return Some(format!("At {times}")),
+        (Some(times), None) => format!("At {times}"),
+        (None, _) => minutes_of_hours(minutes, hours)?,
     };
     if second == Some(0) {
-        return Some(time);
+        return Some(if time == FULL_HOUR {
+            "Every hour".to_owned()
+        } else {
+            time
+        });
     }
-    let seconds = seconds(expression.seconds.as_ref()?)?;
-    Some(match time.as_str() {
-        "Every minute" => seconds,
-        // Without seconds, `Every hour` means minute 0 of every hour.
-        "Every hour" => format!("{seconds}, at 0 minutes past the hour"),
-        _ => format!("{seconds}, {}", uncapitalized(&time)),
+    // Seconds of the minute are described with saffron's words for minutes of the hour.
+    let seconds = minutes_past(expression.seconds.as_ref()?, CronField::Second)?
+        .replace("minute", "second")
+        .replace("Minute", "Second")
+        .replace("hour", "minute");
+    Some(if time == "Every minute" {
+        seconds
+    } else {
+        format!("{seconds}, {}", uncapitalized(&time))
     })
 }
 
-/// Describes seconds of the minute with saffron's words for minutes of the hour.
-fn seconds(field: &Field) -> Option<String> {
-    let as_minutes = saffron(&format!("{} * * * *", list(field, CronField::Second)))?;
-    Some(
-        as_minutes
-            .replace("minute", "second")
-            .replace("Minute", "Second")
-            .replace("hour", "minute"),
-    )
+/// A phrase such as `At 5 minutes past the hour, between 09:00 and 17:59`.
+fn minutes_of_hours(minutes: &Field, hours: &Field) -> Option<String> {
+    let minutes = minutes_past(minutes, CronField::Minute)?;
+    let hours = list(hours, CronField::Hour);
+    if hours == "*" {
+        return Some(minutes);
+    }
+    let text = saffron(&format!("* {hours} * * *"))?;
+    // saffron writes `Every minute every 2nd hour`.
+    let hours = text
+        .strip_prefix("Every minute ")?
+        .replace("every ", "in every ");
+    Some(if minutes == "Every minute" {
+        format!("{minutes} {hours}")
+    } else {
+        format!("{minutes}, {hours}")
+    })
+}
+
+/// A phrase such as `At 5 and 10 minutes past the hour`.
+fn minutes_past(field: &Field, name: CronField) -> Option<String> {
+    let mut phrases = Vec::new();
+    for minutes in parts(field, name) {
+        let text = match minutes.as_str() {
+            // saffron writes `Every hour`.
+            "0" => FULL_HOUR.to_owned(),
+            _ => saffron(&format!("{minutes} * * * *"))?.replace("starting from", "from"),
+        };
+        phrases.push(if phrases.is_empty() {
+            text
+        } else {
+            uncapitalized(&text)
+        });
+    }
+    Some(join(&phrases))
 }
 
 /// A list such as `09:00 and 17:00`. `None` if an item of the hours is a range.
@@ -117,30 +145,29 @@ fn date(expression: &ParsedExpression) -> Option<String> {
 fn days_phrase(text: &str) -> Option<String> {
     let text = saffron(text)?;
     let days = text.strip_prefix("Every minute")?.trim_start();
-    Some(
-        days.strip_suffix(" of every month")
-            .unwrap_or(days)
-            .to_owned(),
-    )
+    let days = days.strip_suffix(" of every month").unwrap_or(days);
+    Some(days.replace("on the every ", "on every "))
 }
 
 fn years(field: &Field) -> String {
     let every = (YEAR_MIN, YEAR_MAX, 1);
     let mut phrases = Vec::new();
+    let mut steps = Vec::new();
     for item in &field.items {
         let Item::Values(values) = item else { continue };
         let Values { first, last, step } = *values;
         if (first, last, step) == every {
             return String::new();
         }
-        phrases.push(if step > last - first {
-            format!("in {first}")
+        if step > last - first {
+            phrases.push(format!("in {first}"));
         } else if step == 1 {
-            format!("from {first} to {last}")
+            phrases.push(format!("from {first} to {last}"));
         } else {
-            format!("every {step} years from {first} to {last}")
-        });
+            steps.push(format!("every {step} years from {first} to {last}"));
+        }
     }
+    phrases.append(&mut steps);
     format!(" {}", join(&phrases))
 }
 
@@ -153,23 +180,38 @@ fn single(field: &Field, name: CronField) -> Option<u16> {
 
 /// The values of a field as a canonical list, without special items.
 fn list(field: &Field, name: CronField) -> String {
+    plain_items(field, name).join(",")
+}
+
+/// The list of the values without steps, then each step, then each special item.
+fn parts(field: &Field, name: CronField) -> impl Iterator<Item = String> {
+    let mut values = plain_items(field, name);
+    let steps = values.split_off(values.partition_point(|item| !is_step(item)));
+    let values = Some(values.join(",")).filter(|values| !values.is_empty());
+    values
+        .into_iter()
+        .chain(steps)
+        .chain(field.special_items().filter_map(Item::special_text))
+}
+
+/// The items that are not special in canonical form, with steps last: `every 2nd month from
+/// March to June and January` would be ambiguous.
+fn plain_items(field: &Field, name: CronField) -> Vec<String> {
     let values: BitSet<1> = field.values(name).collect();
     if values.iter().count() == usize::from(cycle(name)) {
-        return "*".to_owned();
+        return vec!["*".to_owned()];
     }
     let plain = field.items.iter().filter_map(|item| match item {
         Item::Values(values) => Some(canonical(*values, name)),
         _ => None,
     });
-    plain.collect::<Vec<_>>().join(",")
+    let mut plain: Vec<_> = plain.collect();
+    plain.sort_by_key(|item| is_step(item));
+    plain
 }
 
-/// The list of the values, then each special item.
-fn parts(field: &Field, name: CronField) -> impl Iterator<Item = String> {
-    let plain = Some(list(field, name)).filter(|list| !list.is_empty());
-    plain
-        .into_iter()
-        .chain(field.special_items().filter_map(Item::special_text))
+fn is_step(item: &str) -> bool {
+    item.contains('/')
 }
 
 fn canonical(values: Values, name: CronField) -> String {
