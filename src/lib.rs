@@ -220,7 +220,7 @@ pub use value::backoff::Backoff;
 pub use value::clock::{Clock, SystemClock};
 pub use value::error::{
     BoxError, ExecutorDropped, InvalidId, JobError, MissingState, ParseStatusError, RegisterError,
-    ScheduleError, StartError, ZoneError,
+    ScheduleError, StartError, ZoneError, ZoneHint,
 };
 pub use value::event::{Event, JobEvent, JobEventKind};
 pub use value::id::JobId;

@@ -34,20 +34,28 @@ fn a_fixed_zone_always_has_its_offset() {
 
 #[cfg(feature = "tz")]
 mod named {
-    use jobber::{Zone, ZoneError};
+    use std::collections::BTreeSet;
+
+    use jiff::Timestamp;
+    use jiff::tz::TimeZoneDatabase;
+    use jobber::{Zone, ZoneError, ZoneHint};
     use time::macros::{datetime, offset};
     use time::{Date, Time};
 
-    fn suggestion(name: &str) -> Option<String> {
+    fn hint(name: &str) -> Option<ZoneHint> {
         match Zone::named(name) {
-            Err(ZoneError::Unknown {
-                name: named,
-                suggestion,
-            }) => {
+            Err(ZoneError::Unknown { name: named, hint }) => {
                 assert_eq!(named, name);
-                suggestion
+                hint
             }
             other => panic!("{name}: {other:?}"),
+        }
+    }
+
+    fn suggestion(name: &str) -> Option<String> {
+        match hint(name) {
+            Some(ZoneHint::SimilarName(suggestion)) => Some(suggestion),
+            _ => None,
         }
     }
 
@@ -160,6 +168,15 @@ mod named {
             ("Kolkatta", "Asia/Kolkata"),
             ("Buenos_Aires", "America/Buenos_Aires"),
             (" Europe/Paris ", "Europe/Paris"),
+            // A name that is as short as an abbreviation.
+            ("rome", "Europe/Rome"),
+            ("Tokio", "Asia/Tokyo"),
+            ("Minsk", "Europe/Minsk"),
+            // Abbreviations and offsets that the database has, in another case.
+            ("est", "EST"),
+            ("nz", "NZ"),
+            ("etc/gmt+2", "Etc/GMT+2"),
+            (" GMT", "GMT"),
         ] {
             assert_eq!(suggestion(name).as_deref(), Some(near), "{name}");
         }
@@ -169,9 +186,86 @@ mod named {
         );
     }
 
+    /// Regression: `GMT+2` suggested `Etc/GMT+2`, which is two hours west of Greenwich.
+    #[test]
+    fn the_error_for_an_offset_points_to_fixed_zones() {
+        for name in [
+            "GMT+2",
+            "gmt-11",
+            "GMT2",
+            "GMT +2",
+            "UTC+2",
+            "utc-05",
+            "UTC+02:00",
+            "UTC+5:30",
+            "UT+1",
+            "Etc/GMT+15",
+            "etc/utc+2",
+            "Etc/GMT+02",
+            "Z+1",
+            "+02:00",
+            "-02:00:30",
+            "+2",
+            "+0200",
+            "\u{2212}3",
+            " +02:00 ",
+            "02:00",
+            "+99:99",
+        ] {
+            assert_eq!(hint(name), Some(ZoneHint::Offset), "{name}");
+        }
+        assert_eq!(
+            Zone::named("GMT+2").unwrap_err().to_string(),
+            "unknown time zone `GMT+2`; for a fixed offset from UTC, use `Zone::fixed`",
+        );
+        // The sign of a similar name may be the opposite one.
+        for name in [
+            "GNT+2",
+            "Etc/GMP+2",
+            "Etc/GMT+x",
+            "GMT+",
+            "+",
+            ":",
+            "2",
+            "UTC+2x",
+        ] {
+            assert_eq!(hint(name), None, "{name}");
+        }
+    }
+
+    /// Regression: `PST` suggested `EST`.
+    #[test]
+    fn the_error_for_an_abbreviation_points_to_the_names_of_regions() {
+        let database = TimeZoneDatabase::bundled();
+        let mut abbreviations: BTreeSet<String> = ["PT", "ET", "AoE", "ACT", "NSW", "MSK"]
+            .map(str::to_owned)
+            .into();
+        for name in database.available() {
+            let zone = database.get(name.as_str()).unwrap();
+            for period in zone.following(Timestamp::MIN).take(400) {
+                abbreviations.insert(period.abbreviation().to_owned());
+            }
+        }
+        abbreviations.retain(|name| {
+            let is_word = name.bytes().all(|byte| byte.is_ascii_alphabetic());
+            is_word && database.get(name).is_err()
+        });
+        assert!(abbreviations.len() > 100 && abbreviations.contains("CEST"));
+        for name in &abbreviations {
+            for name in [name.clone(), name.to_lowercase(), format!("Etc/{name}")] {
+                assert_eq!(hint(&name), Some(ZoneHint::Abbreviation), "{name}");
+            }
+        }
+        assert_eq!(
+            Zone::named("PST").unwrap_err().to_string(),
+            "unknown time zone `PST`; an abbreviation may mean several zones: use the name of a \
+             region, such as `America/Los_Angeles`",
+        );
+    }
+
     #[test]
     fn every_name_of_the_database_is_a_zone() {
-        let database = jiff::tz::TimeZoneDatabase::bundled();
+        let database = TimeZoneDatabase::bundled();
         let mut count = 0;
         for name in database.available() {
             let zone = Zone::named(name.as_str()).unwrap();

@@ -2,6 +2,8 @@
 
 pub(crate) mod into_zone;
 #[cfg(feature = "tz")]
+pub(crate) mod name_hint;
+#[cfg(feature = "tz")]
 pub(crate) mod named_zone;
 #[cfg(not(feature = "tz"))]
 pub(crate) mod named_zone_stub;

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 
+use crate::calendar::zone::name_hint::name_hint;
 use crate::calendar::zone::offset_period::OffsetChange;
-use crate::calendar::zone::similar_name::similar_name;
 use crate::value::error::ZoneError;
 
 /// A zone with a name and with the rules of its offsets.
@@ -21,7 +21,7 @@ impl NamedZone {
             Ok(zone) if zone.iana_name() == Some(name) && !zone.is_unknown() => Ok(Self(zone)),
             _ => Err(ZoneError::Unknown {
                 name: name.to_owned(),
-                suggestion: similar_name(name, &database),
+                hint: name_hint(name, &database),
             }),
         }
     }

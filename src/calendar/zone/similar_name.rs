@@ -1,26 +1,40 @@
-//! The suggestion for a zone name that is not known.
+//! The known zone name that is similar to another name.
 
 use jiff::tz::TimeZoneDatabase;
+
+/// The known name that differs from `name` only in case or in blanks.
+pub(super) fn same_name(name: &str, database: &TimeZoneDatabase) -> Option<String> {
+    let wanted = normalize(name);
+    known_names(database).find(|known| normalize(known) == wanted)
+}
 
 /// The known name that is most similar to `name`, if it is similar enough to be what the
 /// user meant.
 pub(super) fn similar_name(name: &str, database: &TimeZoneDatabase) -> Option<String> {
-    // No zone has a longer name. The limit also bounds the work.
-    const MAX_BYTES: usize = 48;
-    if name.len() > MAX_BYTES {
-        return None;
-    }
     let wanted = normalize(name);
-    let (distance, _, best) = database
-        .available()
-        .map(|known| {
-            let known = known.as_str().to_owned();
-            (distance_to(&wanted, &known), known.len(), known)
-        })
+    let (distance, _, best) = known_names(database)
+        .filter(|known| has_small_letters(known))
+        .map(|known| (distance_to(&wanted, &known), known.len(), known))
         .min()?;
     // A typing error changes few letters of many.
     let max_distance = (wanted.len() / 3).min(2);
     (distance <= max_distance).then_some(best)
+}
+
+fn known_names(database: &TimeZoneDatabase) -> impl Iterator<Item = String> {
+    database.available().map(|known| known.as_str().to_owned())
+}
+
+/// Whether the part after the last `/` is a word. If it has no small letters, it is an
+/// abbreviation or an offset, such as `EST` and `Etc/GMT+2`: a similar text means another
+/// time.
+fn has_small_letters(known: &str) -> bool {
+    place(known.as_bytes()).iter().any(u8::is_ascii_lowercase)
+}
+
+/// The part after the last `/`.
+fn place(name: &[u8]) -> &[u8] {
+    name.rsplit(|&b| b == b'/').next().unwrap_or(name)
 }
 
 /// Two names have the same normal form if they differ only in case or in blanks.
@@ -45,10 +59,7 @@ fn distance_to(wanted: &[u8], known: &str) -> usize {
     if wanted.contains(&b'/') {
         return whole;
     }
-    known
-        .rsplit(|&b| b == b'/')
-        .next()
-        .map_or(whole, |city| whole.min(distance(wanted, city)))
+    whole.min(distance(wanted, place(&known)))
 }
 
 /// The optimal string alignment distance: the number of letters that must be inserted,

@@ -5,6 +5,8 @@ use std::fmt;
 use time::{OffsetDateTime, UtcOffset};
 
 use crate::value::error::ZoneError;
+#[cfg(not(feature = "tz"))]
+use crate::value::error::ZoneHint;
 use crate::value::time_units::{WallNanos, from_wall};
 
 #[cfg(feature = "tz")]
@@ -68,7 +70,8 @@ impl Zone {
     /// # Errors
     ///
     /// Returns [`ZoneError::Unknown`] if the database has no zone with this name. The error
-    /// suggests a similar name, if there is one.
+    /// says what to write instead, if that is known: a similar name, or [`Zone::fixed`] for an
+    /// offset. An abbreviation such as `PST` is a name only if the database has it.
     ///
     /// ```
     /// use jobber::Zone;
@@ -99,7 +102,7 @@ impl Zone {
         #[cfg(not(feature = "tz"))]
         return Err(ZoneError::Unknown {
             name: text.into(),
-            suggestion: None,
+            hint: Some(ZoneHint::FeatureTz),
         });
     }
 
@@ -229,5 +232,16 @@ mod tests {
         ] {
             assert!(Zone::parse(text).is_err(), "{text}");
         }
+    }
+
+    #[cfg(not(feature = "tz"))]
+    #[test]
+    fn the_error_for_a_name_without_the_feature_tz_names_the_feature() {
+        assert_eq!(Zone::parse("UTC"), Ok(Zone::UTC));
+        let error = Zone::parse("Europe/Berlin").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "unknown time zone `Europe/Berlin`; zones with a name need the feature `tz` of jobber",
+        );
     }
 }

@@ -25,4 +25,4 @@ pub use self::state::MissingState;
 pub use self::status::ParseStatusError;
 pub use self::storage::StorageError;
 pub use self::unresolved::UnresolvedReason;
-pub use self::zone::ZoneError;
+pub use self::zone::{ZoneError, ZoneHint};
