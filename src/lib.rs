@@ -190,7 +190,7 @@ mod value;
 pub mod cron {
     pub use crate::calendar::cron::expression::{Cron, Upcoming};
     pub use crate::calendar::cron::into_cron::IntoCron;
-    pub use crate::value::error::{CronError, CronField};
+    pub use crate::value::error::{CronError, CronField, CronReplacement};
 }
 
 pub use api::action::Action;

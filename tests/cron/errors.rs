@@ -1,6 +1,6 @@
 //! The errors of invalid cron expressions.
 
-use jobber::cron::{Cron, CronError, CronField};
+use jobber::cron::{Cron, CronError, CronField, CronReplacement};
 
 fn error(text: &str) -> CronError {
     match Cron::parse(text) {
@@ -68,15 +68,19 @@ fn the_error_for_an_unknown_alias_lists_the_aliases() {
         "`@fortnightly` is not a known alias; allowed: `@yearly`, `@annually`, `@monthly`, \
          `@weekly`, `@daily`, `@midnight`, `@hourly`",
     );
-    assert_eq!(error("@daily 0 0").text(), "@daily 0 0");
+    for text in ["@secondly", "@MINUTELY", "\t@weekdays\n", "@daily 0 0"] {
+        assert_eq!(error(text).text(), text.trim());
+        assert!(message(text).ends_with("`@weekly`, `@daily`, `@midnight`, `@hourly`"));
+    }
 }
 
 #[test]
 fn the_error_for_six_fields_without_a_year_suggests_five_or_seven() {
     assert_eq!(
         message("*/10 * * * * *"),
-        "the sixth of six fields must be a year, but `*` (byte 13) is not; write 5 fields, \
-         or 7 with seconds first; allowed: a year such as `2027`, `2026-2028`, `2026/2`",
+        "the sixth of six fields must be a year, but `*` (byte 13) is not; with seconds first, \
+         write 7 fields: `*/10 * * * * * *`; without seconds, write 5 fields; \
+         allowed: a year such as `2027`, `2026-2028`, `2026/2`",
     );
     // Seconds first, as in Quartz and others.
     for text in [
@@ -95,6 +99,140 @@ fn the_error_for_six_fields_without_a_year_suggests_five_or_seven() {
         );
         assert_eq!(error.field(), Some(CronField::Year));
         assert_eq!(Some(error.text()), text.split(' ').next_back());
+    }
+}
+
+#[test]
+fn the_error_for_six_fields_with_seconds_first_has_the_seven_fields() {
+    let seven_fields = |text: &str| match error(text) {
+        CronError::SixthField { seven_fields, .. } => seven_fields,
+        other => panic!("{text}: {other}"),
+    };
+    for text in [
+        "*/10 * * * * *",
+        "0 0 9 * * MON",
+        "0 0 12 ? * 6L",
+        " 5  0\t12 * * 1-5 \n",
+        "30 59 23 L * ?",
+    ] {
+        let expected = format!("{} *", text.trim());
+        assert_eq!(seven_fields(text).as_deref(), Some(&*expected), "{text}");
+        assert!(Cron::parse(&expected).is_ok(), "{expected}");
+    }
+    // Another field is invalid too, or the text would be too long.
+    let long = format!("0 0 0 {}1 * *", "1,".repeat(506));
+    assert_eq!(long.len(), 1023);
+    for text in [
+        "0 0 12 * * 2027,*",
+        "60 0 9 * * *",
+        "0 0 9 * * 31",
+        "x * * * * *",
+        &long,
+    ] {
+        assert_eq!(seven_fields(text), None, "{text}");
+        assert!(message(text).contains("; write 5 fields, or 7 with seconds first; "));
+    }
+}
+
+#[test]
+fn the_error_for_a_schedule_of_other_tools_names_the_method() {
+    for (text, fault, replacement, method) in [
+        (
+            "@every 5m",
+            "@every 5m",
+            CronReplacement::Every,
+            "`.every(Duration)` in place of `.cron(..)`",
+        ),
+        (
+            " @EVERY\t1h30m10s\n",
+            "@EVERY\t1h30m10s",
+            CronReplacement::Every,
+            "`.every(Duration)` in place of `.cron(..)`",
+        ),
+        (
+            "@every5m",
+            "@every5m",
+            CronReplacement::Every,
+            "`.every(Duration)` in place of `.cron(..)`",
+        ),
+        (
+            "@every",
+            "@every",
+            CronReplacement::Every,
+            "`.every(Duration)` in place of `.cron(..)`",
+        ),
+        (
+            "@reboot",
+            "@reboot",
+            CronReplacement::Push,
+            "`.push()` after the start of the app, in place of `.cron(..)`",
+        ),
+        (
+            "\t@Reboot ",
+            "@Reboot",
+            CronReplacement::Push,
+            "`.push()` after the start of the app, in place of `.cron(..)`",
+        ),
+        (
+            "TZ=Europe/Berlin 0 9 * * *",
+            "TZ=Europe/Berlin",
+            CronReplacement::Zone("Europe/Berlin".into()),
+            "`.zone(\"Europe/Berlin\")` before `.cron(..)`",
+        ),
+        (
+            "  cron_tz=Asia/Tokyo @daily",
+            "cron_tz=Asia/Tokyo",
+            CronReplacement::Zone("Asia/Tokyo".into()),
+            "`.zone(\"Asia/Tokyo\")` before `.cron(..)`",
+        ),
+        (
+            "CRON_TZ=\"UTC\"\n0 9 * * *",
+            "CRON_TZ=\"UTC\"",
+            CronReplacement::Zone("UTC".into()),
+            "`.zone(\"UTC\")` before `.cron(..)`",
+        ),
+        (
+            "TZ= 0 9 * * *",
+            "TZ=",
+            CronReplacement::Zone(String::new()),
+            "`.zone(..)` before `.cron(..)`",
+        ),
+        (
+            "TZ=''",
+            "TZ=''",
+            CronReplacement::Zone(String::new()),
+            "`.zone(..)` before `.cron(..)`",
+        ),
+    ] {
+        let error = error(text);
+        assert_eq!(text.get(error.span()), Some(fault), "{text:?}");
+        let expected = CronError::NotCron {
+            text: fault.into(),
+            span: error.span(),
+            replacement,
+        };
+        assert_eq!(error, expected);
+        let shown = fault.replace('\t', "\\t");
+        assert_eq!(
+            error.to_string(),
+            format!("`{shown}` is not supported in a cron expression; use {method}"),
+        );
+        assert_eq!((error.field(), error.text()), (None, fault));
+        assert!(
+            error
+                .allowed()
+                .starts_with(&method[..method.find('(').unwrap()])
+        );
+    }
+    // What only begins like one of them.
+    for text in ["@everyday", "@reboots", "@reboot now", "@ every 5m", "@"] {
+        assert!(
+            matches!(error(text), CronError::UnknownAlias { .. }),
+            "{text}"
+        );
+    }
+    for text in ["TZX=UTC 0 9 * * *", "=UTC 0 9 * * *", "0 9 * * TZ=UTC"] {
+        assert!(!matches!(error(text), CronError::NotCron { .. }), "{text}");
     }
 }
 
@@ -353,4 +491,8 @@ fn a_long_or_unprintable_text_is_shortened_and_escaped_in_the_message() {
     assert!(message(&text).contains(&format!("`{}…`", "9".repeat(40))));
     assert_eq!(error(&text).text().len(), 900);
     assert!(message("0 \u{1b}[2J * * *").starts_with("`\\u{1b}[2J` is not valid"));
+    let text = format!("TZ=\u{1b}{} 0 9 * * *", "x".repeat(900));
+    let message = error(&text).to_string();
+    assert!(message.len() < 200);
+    assert!(message.contains(".zone(\"\\u{1b}xxx") && message.contains("xxx…\")`"));
 }

@@ -100,6 +100,8 @@ impl Cron {
     ///
     /// Returns a [`CronError`] if the text is not a valid expression. It contains the field,
     /// the text at fault, the position of that text, and the values that are allowed there.
+    /// For what other cron programs support and this one does not, such as `@reboot`, it
+    /// names the method to use ([`CronReplacement`](crate::cron::CronReplacement)).
     ///
     /// ```
     /// use jobber::cron::Cron;

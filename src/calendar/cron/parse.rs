@@ -7,7 +7,7 @@ use std::ops::{Range, RangeInclusive};
 
 use crate::calendar::cron::fields::bounds;
 use crate::calendar::cron::syntax::{Field, Item, ParsedExpression, Values, WEEKDAYS};
-use crate::value::error::{CronError, CronField};
+use crate::value::error::{CronError, CronField, CronReplacement};
 
 const MAX_BYTES: usize = 1024;
 const BLANKS: [char; 2] = [' ', '\t'];
@@ -28,10 +28,37 @@ pub(crate) fn parse(input: &str) -> Result<ParsedExpression, CronError> {
     if whole.text.is_empty() {
         return Err(CronError::Empty);
     }
+    if let Some((slice, replacement)) = not_cron(whole) {
+        return Err(CronError::NotCron {
+            text: slice.text.to_owned(),
+            span: slice.span(),
+            replacement,
+        });
+    }
     if whole.text.starts_with('@') {
         return fields(expand(whole)?);
     }
     fields(whole)
+}
+
+/// What other cron programs support in an expression, and the method that does it here.
+fn not_cron(whole: Slice<'_>) -> Option<(Slice<'_>, CronReplacement)> {
+    let lower = whole.text.to_ascii_lowercase();
+    if lower == "@reboot" {
+        return Some((whole, CronReplacement::Push));
+    }
+    if let Some(interval) = lower.strip_prefix("@every")
+        && !interval.starts_with(|c: char| c.is_ascii_alphabetic())
+    {
+        return Some((whole, CronReplacement::Every));
+    }
+    let first = whole.split(OUTER_BLANKS).next()?;
+    let (variable, zone) = first.split_once('=')?;
+    let sets_zone = ["TZ", "CRON_TZ"]
+        .iter()
+        .any(|name| name.eq_ignore_ascii_case(variable.text));
+    let zone = zone.text.trim_matches(['"', '\'']).to_owned();
+    sets_zone.then_some((first, CronReplacement::Zone(zone)))
 }
 
 /// The expression that an alias stands for. The result has the position of the alias.
@@ -65,7 +92,7 @@ fn fields(whole: Slice<'_>) -> Result<ParsedExpression, CronError> {
         [minute, hour, day, month, weekday, year] => {
             // Checked before all other fields: if the sixth field is not a year, the
             // user probably meant the first field as seconds.
-            check_sixth_field(year)?;
+            check_sixth_field(whole, year)?;
             (None, [minute, hour, day, month, weekday], Some(year))
         }
         [second, minute, hour, day, month, weekday, year] => (
@@ -98,16 +125,19 @@ fn fields(whole: Slice<'_>) -> Result<ParsedExpression, CronError> {
 ///
 /// In other tools, `*/10 * * * * *` means every ten seconds. Without this check it would
 /// mean every ten minutes here.
-fn check_sixth_field(slice: Slice<'_>) -> Result<(), CronError> {
+fn check_sixth_field(whole: Slice<'_>, slice: Slice<'_>) -> Result<(), CronError> {
     let digits = slice.text.bytes().take_while(u8::is_ascii_digit);
     // A number below 60 may be meant as the value of another field.
     let is_like_a_year = decimal(digits) >= 60;
     if is_like_a_year && !slice.text.contains(['*', '?']) {
         return Ok(());
     }
+    let seven_fields = format!("{} *", whole.text);
+    let is_valid = parse(&seven_fields).is_ok();
     Err(CronError::SixthField {
         text: slice.text.to_owned(),
         span: slice.span(),
+        seven_fields: is_valid.then_some(seven_fields),
     })
 }
 

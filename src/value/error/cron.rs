@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use thiserror::Error;
 
-use crate::value::error::quoted::Quoted;
+use crate::value::error::quoted::{Quoted, Shortened};
 
 /// A field of a cron expression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -60,6 +60,53 @@ impl fmt::Display for CronField {
     }
 }
 
+/// The method that does what a text means to other cron programs.
+///
+/// ```
+/// use jobber::cron::{Cron, CronError, CronReplacement};
+///
+/// let error = Cron::parse("CRON_TZ=Europe/Berlin 0 9 * * *").unwrap_err();
+/// assert_eq!(
+///     error.to_string(),
+///     "`CRON_TZ=Europe/Berlin` is not supported in a cron expression; \
+///      use `.zone(\"Europe/Berlin\")` before `.cron(..)`",
+/// );
+/// let CronError::NotCron { replacement, .. } = error else { panic!() };
+/// assert_eq!(replacement, CronReplacement::Zone("Europe/Berlin".into()));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CronReplacement {
+    /// [`Schedule::every`](crate::Schedule::every), for `@every 5m`.
+    Every,
+    /// [`Schedule::push`](crate::Schedule::push) after the start of the app, for `@reboot`.
+    Push,
+    /// [`Schedule::zone`](crate::Schedule::zone) with this name, for `TZ=Europe/Berlin` and
+    /// `CRON_TZ=Europe/Berlin` before an expression. The name may be unknown or empty.
+    Zone(String),
+}
+
+impl CronReplacement {
+    fn method(&self) -> &'static str {
+        match self {
+            Self::Every => "`.every(Duration)` in place of `.cron(..)`",
+            Self::Push => "`.push()` after the start of the app, in place of `.cron(..)`",
+            Self::Zone(_) => "`.zone(..)` before `.cron(..)`",
+        }
+    }
+}
+
+impl fmt::Display for CronReplacement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Zone(name) if !name.is_empty() => {
+                write!(f, "`.zone(\"{}\")` before `.cron(..)`", Shortened(name))
+            }
+            other => f.write_str(other.method()),
+        }
+    }
+}
+
 /// The reason why a text is not a valid cron expression.
 ///
 /// Each `span` is a range of byte offsets into the text that was passed to
@@ -111,20 +158,35 @@ pub enum CronError {
         span: Range<usize>,
     },
 
+    /// Other cron programs support this text in an expression. Here, a method of the
+    /// schedule does what it means.
+    #[error("{} is not supported in a cron expression; use {replacement}", Quoted(.text))]
+    NotCron {
+        /// The text: `@every 5m`, `@reboot`, or the part that sets a zone, such as
+        /// `TZ=Europe/Berlin`.
+        text: String,
+        /// The position of `text`.
+        span: Range<usize>,
+        /// What to use instead.
+        replacement: CronReplacement,
+    },
+
     /// The expression has six fields, and the sixth is not a year in digits.
     ///
     /// Other tools read the first of six fields as seconds. If the sixth field is not a
     /// year, the expression was probably written for such a tool, so it is rejected.
     #[error(
-        "the sixth of six fields must be a year, but {} (byte {}) is not; write 5 fields, \
-         or 7 with seconds first; allowed: {}",
-        Quoted(.text), .span.start, self.allowed()
+        "the sixth of six fields must be a year, but {} (byte {}) is not; {}; allowed: {}",
+        Quoted(.text), .span.start, FiveOrSeven(.seven_fields.as_deref()), self.allowed()
     )]
     SixthField {
         /// The sixth field.
         text: String,
         /// The position of `text`.
         span: Range<usize>,
+        /// The expression with seconds first: the six fields, then `*` for the year. `None`
+        /// if that is invalid too.
+        seven_fields: Option<String>,
     },
 
     /// A number is outside the range that is allowed at its position.
@@ -214,6 +276,7 @@ impl CronError {
         match self {
             Self::FieldCount { text, .. }
             | Self::UnknownAlias { text, .. }
+            | Self::NotCron { text, .. }
             | Self::SixthField { text, .. }
             | Self::OutOfRange { text, .. }
             | Self::Syntax { text, .. }
@@ -230,6 +293,7 @@ impl CronError {
         match self {
             Self::FieldCount { span, .. }
             | Self::UnknownAlias { span, .. }
+            | Self::NotCron { span, .. }
             | Self::SixthField { span, .. }
             | Self::OutOfRange { span, .. }
             | Self::Syntax { span, .. }
@@ -240,7 +304,7 @@ impl CronError {
         }
     }
 
-    /// The values that are allowed instead, for an error message.
+    /// What is allowed instead, for an error message.
     #[must_use]
     pub fn allowed(&self) -> &'static str {
         match self {
@@ -252,6 +316,7 @@ impl CronError {
             Self::UnknownAlias { .. } => {
                 "`@yearly`, `@annually`, `@monthly`, `@weekly`, `@daily`, `@midnight`, `@hourly`"
             }
+            Self::NotCron { replacement, .. } => replacement.method(),
             Self::SixthField { .. } => "a year such as `2027`, `2026-2028`, `2026/2`",
             Self::OutOfRange { allowed, .. } => allowed,
             Self::Syntax { field, .. } => field.allowed(),
@@ -271,6 +336,22 @@ impl fmt::Display for Invalid<'_> {
             f.write_str("a value is missing")
         } else {
             write!(f, "{} is not valid", Quoted(self.0))
+        }
+    }
+}
+
+/// Displays what to write in place of six fields without a year.
+struct FiveOrSeven<'a>(Option<&'a str>);
+
+impl fmt::Display for FiveOrSeven<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(seven) => write!(
+                f,
+                "with seconds first, write 7 fields: {}; without seconds, write 5 fields",
+                Quoted(seven)
+            ),
+            None => f.write_str("write 5 fields, or 7 with seconds first"),
         }
     }
 }

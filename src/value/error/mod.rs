@@ -14,7 +14,7 @@ mod unresolved;
 mod zone;
 
 pub use self::boxed::BoxError;
-pub use self::cron::{CronError, CronField};
+pub use self::cron::{CronError, CronField, CronReplacement};
 pub use self::job::{ExecutorDropped, JobError};
 pub use self::register::RegisterError;
 pub(crate) use self::register::check_task_name;
