@@ -385,7 +385,7 @@ where
         }
         let delay = match hint {
             RetryHint::Never => return None,
-            RetryHint::After(delay) => delay,
+            RetryHint::After(delay) => backoff.requested_delay(delay),
             RetryHint::None => backoff.delay(attempts, self.hub().random()),
         };
         Some(to_nanos(delay).unwrap_or(i64::MAX))

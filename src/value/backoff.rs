@@ -11,6 +11,9 @@ use crate::value::time_units::{MAX_DURATION, to_nanos};
 /// `cap`. The share `jitter` of this delay is random, so that jobs that failed together
 /// are not retried together.
 ///
+/// A task can request another delay with [`RetryAfter`](crate::RetryAfter). It is at most 24
+/// hours, or [`retry_after_max`](Backoff::retry_after_max).
+///
 /// A job that waits for a retry occupies no thread.
 ///
 /// The methods accept every value. [`TaskBuilder::register`](crate::TaskBuilder::register)
@@ -34,7 +37,11 @@ pub struct Backoff {
     factor: f64,
     cap: Duration,
     jitter: f64,
+    retry_after_max: Duration,
 }
+
+/// The longest delay that a server plausibly requests.
+const DEFAULT_RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3_600);
 
 impl Backoff {
     /// Allows `retries` retries, after 1 s, 2 s, 4 s and so on, with delays of at most one
@@ -46,6 +53,7 @@ impl Backoff {
             factor: 2.0,
             cap: Duration::from_secs(60),
             jitter: 0.0,
+            retry_after_max: DEFAULT_RETRY_AFTER_MAX,
         }
     }
 
@@ -57,6 +65,7 @@ impl Backoff {
             factor: 1.0,
             cap: delay,
             jitter: 0.0,
+            retry_after_max: DEFAULT_RETRY_AFTER_MAX,
         }
     }
 
@@ -73,7 +82,8 @@ impl Backoff {
         self
     }
 
-    /// Sets the longest delay.
+    /// Sets the longest delay. It does not limit the delay of a
+    /// [`RetryAfter`](crate::RetryAfter): see [`retry_after_max`](Backoff::retry_after_max).
     pub fn cap(mut self, cap: Duration) -> Self {
         self.cap = cap;
         self
@@ -93,6 +103,35 @@ impl Backoff {
     pub fn jitter(mut self, jitter: f64) -> Self {
         self.jitter = jitter;
         self
+    }
+
+    /// Sets the longest delay of a [`RetryAfter`](crate::RetryAfter), instead of 24 hours. A
+    /// longer one is shortened to it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use jobber::{Backoff, BoxError, RetryAfter, testing::Simulation};
+    ///
+    /// let hour = Duration::from_secs(3_600);
+    /// let mut sim = Simulation::new();
+    /// let poll = sim.app().task("poll", async || {
+    ///     Err::<(), BoxError>(RetryAfter(Duration::MAX).into())
+    /// });
+    /// let poll = poll.retry(Backoff::exponential(5).retry_after_max(hour)).register()?;
+    /// let job = poll.schedule(()).push().block_on()?;
+    /// let start = job.exec_at();
+    /// sim.run_until_stalled();
+    /// assert_eq!(job.exec_at(), start + hour);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn retry_after_max(mut self, max: Duration) -> Self {
+        self.retry_after_max = max;
+        self
+    }
+
+    /// The delay before a retry that a task requests with a `RetryAfter`.
+    pub(crate) fn requested_delay(&self, delay: Duration) -> Duration {
+        delay.min(self.retry_after_max)
     }
 
     /// The maximum number of retries.
@@ -142,6 +181,7 @@ impl Backoff {
         for (field, value) in [
             ("initial delay of the backoff", self.initial),
             ("cap of the backoff", self.cap),
+            ("longest RetryAfter of the backoff", self.retry_after_max),
         ] {
             if to_nanos(value).is_none() {
                 return Err(RegisterError::DurationTooLong {

@@ -13,20 +13,31 @@ use crate::value::error::BoxError;
 /// as one of the backoff's retries: if none is left, or if the task has no backoff, the
 /// job is not retried.
 ///
+/// The delay often comes from a server, and may be absurd. So it is at most 24 hours, or
+/// [`Backoff::retry_after_max`]: a longer delay is shortened to this limit.
+/// [`Backoff::cap`] does not limit it.
+///
 /// ```
 /// use std::time::Duration;
-/// use jobber::{Backoff, BoxError, Jobber, RetryAfter};
+/// use jobber::{Backoff, BoxError, RetryAfter, testing::Simulation};
 ///
-/// async fn poll(ready: bool) -> Result<(), BoxError> {
-///     if !ready {
-///         return Err(RetryAfter(Duration::from_secs(30)).into());
-///     }
-///     Ok(())
+/// /// Answers as a server that is busy.
+/// async fn poll(header: u64) -> Result<(), BoxError> {
+///     Err(RetryAfter(Duration::from_secs(header)).into())
 /// }
-/// let app = Jobber::builder().build()?;
-/// let poll = app.task("poll", poll).retry(Backoff::exponential(5)).register()?;
+/// let mut sim = Simulation::new();
+/// let poll = sim.app().task("poll", poll).retry(Backoff::exponential(5)).register()?;
+/// let job = poll.schedule(30).push().block_on()?;
+/// let absurd = poll.schedule(u64::MAX).push().block_on()?;
+/// let start = job.exec_at();
+/// sim.run_until_stalled();
+/// assert_eq!(job.exec_at(), start + Duration::from_secs(30));
+/// assert_eq!(absurd.exec_at(), start + Duration::from_secs(24 * 3_600));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// [`Backoff::retry_after_max`]: crate::Backoff::retry_after_max
+/// [`Backoff::cap`]: crate::Backoff::cap
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryAfter(pub Duration);
 

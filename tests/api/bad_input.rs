@@ -60,6 +60,21 @@ fn an_invalid_task_option_is_refused() -> Result {
             .to_string(),
         "the timeout 18446744073709551615.999999999s is too long: the maximum is 9223372036.854775807s"
     );
+    let backoff = Backoff::exponential(1);
+    for (backoff, name) in [
+        (
+            backoff.clone().initial(Duration::MAX),
+            "initial delay of the backoff",
+        ),
+        (backoff.clone().cap(Duration::MAX), "cap of the backoff"),
+        (
+            backoff.retry_after_max(Duration::MAX),
+            "longest RetryAfter of the backoff",
+        ),
+    ] {
+        let error = task().retry(backoff).register().unwrap_err();
+        assert!(matches!(error, RegisterError::DurationTooLong { field, .. } if field == name));
+    }
     let backoff = |factor| {
         task()
             .retry(Backoff::exponential(1).factor(factor))

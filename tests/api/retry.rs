@@ -4,7 +4,7 @@ use std::error::Error;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::support::{HOUR, Log, MINUTE, Result, SECOND, seconds};
+use crate::support::{DAY, HOUR, Log, MINUTE, NANOSECOND, Result, SECOND, START, seconds};
 use jobber::testing::{ManualClock, Simulation};
 use jobber::{Backoff, BoxError, Job, JobContext, JobError, JobStatus, NoRetry, RetryAfter};
 
@@ -239,17 +239,98 @@ fn a_recurring_job_retries_within_its_run() -> Result {
     Ok(())
 }
 
+/// Regression: a job waited for ever, because a server had sent an absurd delay.
 #[test]
-fn a_retry_after_the_longest_duration_waits_for_ever_and_can_be_cancelled() -> Result {
-    let mut sim = Simulation::new();
-    let task = sim.app().task("t", async || {
-        Err::<(), BoxError>(RetryAfter(Duration::MAX).into())
-    });
-    let task = task.retry(Backoff::fixed(1, SECOND)).register()?;
-    let job = task.schedule(()).push().block_on()?;
-    sim.advance(HOUR);
-    assert_eq!(job.status(), JobStatus::Scheduled);
-    assert!(job.cancel().block_on()?);
+fn retry_after_is_shortened_to_its_own_limit() -> Result {
+    let by_default = || Backoff::fixed(1, SECOND);
+    let custom = |max| by_default().retry_after_max(max);
+    for (backoff, after, expected) in [
+        // A day by default. The cap of the backoff does not matter.
+        (by_default(), Duration::ZERO, Duration::ZERO),
+        (by_default(), HOUR * 23, HOUR * 23),
+        (by_default().cap(SECOND), DAY - NANOSECOND, DAY - NANOSECOND),
+        (Backoff::exponential(1), DAY, DAY),
+        (by_default(), DAY + NANOSECOND, DAY),
+        (by_default().cap(DAY * 9), DAY * 9, DAY),
+        (by_default(), DAY * 365 * 30, DAY),
+        (by_default(), DAY * 365 * 300, DAY),
+        (by_default(), Duration::from_secs(u64::MAX), DAY),
+        (by_default(), Duration::MAX, DAY),
+        // A limit of the task.
+        (
+            custom(MINUTE * 5),
+            MINUTE * 5 - NANOSECOND,
+            MINUTE * 5 - NANOSECOND,
+        ),
+        (custom(MINUTE * 5), MINUTE * 5, MINUTE * 5),
+        (custom(MINUTE * 5), MINUTE * 5 + NANOSECOND, MINUTE * 5),
+        (custom(MINUTE * 5), Duration::MAX, MINUTE * 5),
+        (custom(Duration::ZERO), HOUR, Duration::ZERO),
+        (custom(DAY * 365), DAY * 365, DAY * 365),
+        (custom(DAY * 365), Duration::MAX, DAY * 365),
+        // The random share of the backoff does not matter.
+        (by_default().jitter(1.0), Duration::MAX, DAY),
+    ] {
+        let mut sim = Simulation::new();
+        let task = sim.app().task("t", move || {
+            std::future::ready(Err::<(), BoxError>(RetryAfter(after).into()))
+        });
+        let task = task.retry(backoff.clone()).register()?;
+        let job = task.schedule(()).push().block_on()?;
+        sim.run_until_stalled();
+        let case = format!("{backoff:?}, {after:?}");
+        assert_eq!(job.exec_at(), START + expected, "{case}");
+        if let Some(almost) = expected.checked_sub(NANOSECOND) {
+            sim.advance(almost);
+            assert_eq!(job.status(), JobStatus::Scheduled, "{case}");
+            sim.advance(NANOSECOND);
+        }
+        assert_eq!(job.status(), JobStatus::Failed, "{case}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_limit_of_retry_after_does_not_limit_the_backoff() -> Result {
+    let backoff = Backoff::fixed(1, HOUR).retry_after_max(SECOND);
+    assert_eq!(attempt_times(backoff, 2)?.0, [0, 3_600]);
+    Ok(())
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn the_retry_of_a_stored_job_is_due_after_the_limit_in_the_next_process_too() -> Result {
+    use crate::support::Machine;
+
+    let (machine, log) = (Machine::new(), Log::new());
+    let register = |sim: &Simulation, max| {
+        let (log, clock) = (log.clone(), sim.clock());
+        let task = sim.app().task("t", move |cx: JobContext| {
+            log.add((cx.attempt(), clock.elapsed()));
+            std::future::ready(Err::<(), BoxError>(RetryAfter(Duration::MAX).into()))
+        });
+        let backoff = Backoff::fixed(2, SECOND).retry_after_max(max);
+        task.retry(backoff).durable().register()
+    };
+    let mut sim = machine.boot();
+    let _ = register(&sim, HOUR)?
+        .schedule(())
+        .id("x")
+        .push()
+        .block_on()?;
+    sim.run_until_stalled();
+    assert_eq!(machine.record("x").unwrap().progress.due, START + HOUR);
+    sim.crash();
+    machine.clock.advance(MINUTE);
+
+    // The limit of the next process is for the delays that follow.
+    let mut sim = machine.boot();
+    let job = register(&sim, MINUTE)?.job("x").unwrap();
+    assert_eq!(job.exec_at(), START + HOUR);
+    sim.advance(DAY);
+    let expected = [(1, Duration::ZERO), (2, HOUR), (3, HOUR + MINUTE)];
+    assert_eq!(log.entries(), expected);
+    assert_eq!(job.status(), JobStatus::Failed);
     Ok(())
 }
 
