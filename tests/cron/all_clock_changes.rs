@@ -6,21 +6,17 @@
 
 use fastrand::Rng;
 
-use jiff::Timestamp;
-
-use jiff::tz::{TimeZone, TimeZoneDatabase};
+use jiff::tz::TimeZoneDatabase;
 
 use jobber::{Zone, cron::Cron};
 
 use crate::oracle::{Oracle, Stretch, random};
 
+use crate::stretches::{YEAR_1970, YEAR_2038, stretches};
+
 use time::OffsetDateTime;
 
 const HOUR: i64 = 3600;
-
-const YEAR_1970: i64 = 0;
-
-const YEAR_2038: i64 = 2_145_916_800;
 
 fn cron(text: &str) -> Cron {
     Cron::parse(text).unwrap()
@@ -28,38 +24,6 @@ fn cron(text: &str) -> Cron {
 
 fn instant(seconds: i64) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp(seconds).unwrap()
-}
-
-/// The stretches of a zone from before 1970 to after 2037.
-fn stretches(zone: &TimeZone) -> Vec<Stretch> {
-    let mut start = YEAR_1970 - 400 * 24 * HOUR;
-    let end = YEAR_2038 + 400 * 24 * HOUR;
-    let at = |seconds| Timestamp::from_second(seconds).unwrap();
-    let mut offset = i64::from(zone.to_offset(at(start)).seconds());
-    let mut before = offset;
-    let mut stretches = Vec::new();
-    for change in zone.following(at(start)) {
-        let change_at = change.timestamp().as_second().min(end);
-        stretches.push(Stretch {
-            start,
-            end: change_at,
-            before,
-            offset,
-        });
-        if change_at == end {
-            return stretches;
-        }
-        start = change_at;
-        before = offset;
-        offset = i64::from(change.offset().seconds());
-    }
-    stretches.push(Stretch {
-        start,
-        end,
-        before,
-        offset,
-    });
-    stretches
 }
 
 fn near(zone: &[Stretch], from: i64, to: i64) -> &[Stretch] {

@@ -11,6 +11,10 @@ mod describe;
 mod differential;
 mod errors;
 mod jobs;
+#[cfg(feature = "tz")]
+mod local_times;
 mod next;
 mod oracle;
+#[cfg(feature = "tz")]
+mod stretches;
 mod zones;

@@ -2,9 +2,9 @@
 
 use jobber::Zone;
 
-use time::OffsetDateTime;
+use time::macros::{datetime, offset};
 
-use time::macros::offset;
+use time::{OffsetDateTime, PrimitiveDateTime};
 
 #[test]
 fn fixed_zones_print_their_offset() {
@@ -30,6 +30,47 @@ fn a_fixed_zone_always_has_its_offset() {
         let instant = OffsetDateTime::from_unix_timestamp(seconds).unwrap();
         assert_eq!(zone.offset_at(instant), offset!(-3:30));
     }
+}
+
+#[test]
+fn a_fixed_zone_converts_between_instants_and_local_times() {
+    let local = datetime!(2026-12-25 1:30:00.000_000_007);
+    for (zone, instant) in [
+        (Zone::UTC, local.assume_utc()),
+        (
+            Zone::fixed(offset!(+5:30)),
+            local.assume_offset(offset!(+5:30)),
+        ),
+        (
+            Zone::fixed(offset!(-25:59:59)),
+            local.assume_offset(offset!(-25:59:59)),
+        ),
+    ] {
+        let found = zone.at_local(local);
+        assert_eq!((found, found.offset()), (instant, instant.offset()));
+        assert_eq!(zone.to_local(instant.to_offset(offset!(+3))), Some(local));
+    }
+}
+
+#[test]
+fn a_local_date_outside_the_calendar_is_none_and_every_local_date_is_an_instant() {
+    for zone in [
+        Zone::fixed(offset!(+2)),
+        Zone::fixed(offset!(-2)),
+        Zone::UTC,
+    ] {
+        for local in [PrimitiveDateTime::MIN, PrimitiveDateTime::MAX] {
+            let instant = zone.at_local(local);
+            assert_eq!(zone.to_local(instant), Some(local), "{zone}");
+        }
+    }
+    let (first, last) = (
+        PrimitiveDateTime::MIN.assume_utc(),
+        PrimitiveDateTime::MAX.assume_utc(),
+    );
+    assert_eq!(Zone::fixed(offset!(-2)).to_local(first), None);
+    assert_eq!(Zone::fixed(offset!(+2)).to_local(last), None);
+    assert!(Zone::fixed(offset!(+2)).to_local(first).is_some());
 }
 
 #[cfg(feature = "tz")]

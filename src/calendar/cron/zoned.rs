@@ -13,7 +13,7 @@
 
 use crate::calendar::cron::days::{DAY_MIN, SECONDS_PER_DAY};
 use crate::calendar::cron::wall::{WallPattern, WallSeconds};
-use crate::calendar::zone::offset_period::OffsetPeriod;
+use crate::calendar::zone::offset_period::{OFFSET_BOUND, OffsetPeriod};
 use crate::calendar::zone::time_zone::Zone;
 use crate::value::time_units;
 
@@ -21,9 +21,6 @@ type UnixSeconds = i64;
 
 /// The largest clock change, in seconds.
 const CLOCK_CHANGE_MAX: i64 = time_units::CLOCK_CHANGE_MAX / 1_000_000_000;
-
-/// An upper bound of all offsets from UTC in `time` and in `jiff`, in seconds.
-const OFFSET_BOUND: i64 = 26 * 3600;
 
 /// 2100-01-01. From then on every zone follows a rule instead of a table of changes.
 const ALL_ZONES_USE_RULES: UnixSeconds = 4_102_444_800;

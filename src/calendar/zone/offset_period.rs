@@ -2,6 +2,9 @@
 //!
 //! Instants are Unix seconds, and offsets are seconds east of UTC.
 
+/// An upper bound of all offsets from UTC in `time` and in `jiff`, in seconds.
+pub(crate) const OFFSET_BOUND: i64 = 26 * 3600;
+
 /// A period with one offset.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct OffsetPeriod {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use time::{OffsetDateTime, UtcOffset};
+use time::{Duration, OffsetDateTime, PrimitiveDateTime, UtcOffset};
 
 use crate::value::error::ZoneError;
 #[cfg(not(feature = "tz"))]
@@ -13,13 +13,14 @@ use crate::value::time_units::{WallNanos, from_wall};
 use crate::calendar::zone::named_zone::NamedZone;
 #[cfg(not(feature = "tz"))]
 use crate::calendar::zone::named_zone_stub::NamedZone;
-use crate::calendar::zone::offset_period::{OffsetChange, OffsetPeriod};
+use crate::calendar::zone::offset_period::{OFFSET_BOUND, OffsetChange, OffsetPeriod};
 
 /// A time zone: UTC, a fixed offset or, with the feature `tz`, a zone of the IANA time zone
 /// database such as `Europe/Berlin`.
 ///
 /// A [`Cron`](crate::cron::Cron) expression is evaluated in a zone, and an app returns its times
-/// with the offset of a zone.
+/// with the offset of a zone. [`to_local`](Self::to_local) and [`at_local`](Self::at_local)
+/// convert between instants and local times.
 ///
 /// The rules of a named zone are those of the database that is compiled into the program.
 /// The operating system's copy, which may be years old, is never used.
@@ -110,7 +111,7 @@ impl Zone {
     ///
     /// ```
     /// use jobber::Zone;
-    /// use time::{OffsetDateTime, UtcOffset};
+    /// use time::{Duration, OffsetDateTime, PrimitiveDateTime, UtcOffset};
     ///
     /// assert_eq!(Zone::UTC.offset_at(OffsetDateTime::UNIX_EPOCH), UtcOffset::UTC);
     /// ```
@@ -118,10 +119,82 @@ impl Zone {
     pub fn offset_at(&self, instant: OffsetDateTime) -> UtcOffset {
         match &self.0 {
             Repr::Fixed(offset) => *offset,
-            // jiff and `time` both allow offsets up to 25:59:59, so this cannot fail.
-            Repr::Named(zone) => {
-                UtcOffset::from_whole_seconds(zone.offset_at(instant.unix_timestamp()))
-                    .unwrap_or(UtcOffset::UTC)
+            Repr::Named(zone) => utc_offset(zone.offset_at(instant.unix_timestamp())),
+        }
+    }
+
+    /// Converts an instant to the date and time that local clocks show.
+    ///
+    /// Returns `None` if the local date is outside the calendar of `time`. This happens only
+    /// within a day of the ends of this calendar, which are in the years -9999 and 9999.
+    ///
+    /// ```
+    /// use jobber::Zone;
+    /// use time::macros::{datetime, offset};
+    ///
+    /// let zone = Zone::fixed(offset!(+5:30));
+    /// let local = zone.to_local(datetime!(2026-12-24 20:00 UTC));
+    /// assert_eq!(local, Some(datetime!(2026-12-25 1:30)));
+    /// ```
+    #[must_use]
+    pub fn to_local(&self, instant: OffsetDateTime) -> Option<PrimitiveDateTime> {
+        let local = instant.checked_to_offset(self.offset_at(instant))?;
+        Some(PrimitiveDateTime::new(local.date(), local.time()))
+    }
+
+    /// Converts a local date and time to an instant: to the first instant at which local
+    /// clocks show this time or a later one.
+    ///
+    /// - If the clocks show the time once, this is the instant.
+    /// - If they show it twice, because they were set back, it is the first of the two.
+    /// - If they never show it, because they were set forward, it is the first instant after
+    ///   the gap. This is also so if the gap is a whole day, which a zone has skipped.
+    ///
+    /// The result has the offset of the zone at this instant. A later local time never
+    /// converts to an earlier instant. [`Cron`](crate::cron::Cron) is due at the same
+    /// instants for times of day, with one exception: a change of more than three hours
+    /// skips and repeats the times of an expression.
+    ///
+    /// ```
+    /// # #[cfg(feature = "tz")] {
+    /// use jobber::Zone;
+    /// use time::macros::datetime;
+    ///
+    /// let berlin = Zone::named("Europe/Berlin")?;
+    /// let once = berlin.at_local(datetime!(2026-07-01 9:00));
+    /// assert_eq!(once, datetime!(2026-07-01 9:00 +2));
+    /// let twice = berlin.at_local(datetime!(2026-10-25 2:30));
+    /// assert_eq!(twice, datetime!(2026-10-25 2:30 +2));
+    /// let never = berlin.at_local(datetime!(2026-03-29 2:30));
+    /// assert_eq!(never, datetime!(2026-03-29 3:00 +2));
+    /// # }
+    /// # Ok::<(), jobber::ZoneError>(())
+    /// ```
+    #[must_use]
+    pub fn at_local(&self, local: PrimitiveDateTime) -> OffsetDateTime {
+        let shown = local.assume_utc().unix_timestamp();
+        // Up to here, all local clocks show an earlier time.
+        let mut from = shown - OFFSET_BOUND;
+        loop {
+            let period = self.period_at(from);
+            // Changes are at whole seconds, so the fraction of `local` plays no part here.
+            let instant = shown - i64::from(period.offset);
+            match period.end {
+                // Terminates: `instant` is earlier than `shown + OFFSET_BOUND` in all periods.
+                Some(end) if instant.max(from) >= end => from = end,
+                _ => {
+                    // In a gap, `from` is the instant after it.
+                    let until_gap_end = match from - instant {
+                        seconds @ 1.. => {
+                            Duration::seconds(seconds)
+                                - Duration::nanoseconds(local.nanosecond().into())
+                        }
+                        _ => Duration::ZERO,
+                    };
+                    return local
+                        .saturating_add(until_gap_end)
+                        .assume_offset(utc_offset(period.offset));
+                }
             }
         }
     }
@@ -153,6 +226,11 @@ impl Zone {
             Repr::Named(zone) => zone.recent_change(instant, within),
         }
     }
+}
+
+/// Cannot fail: jiff and `time` both allow offsets up to 25:59:59.
+fn utc_offset(seconds: i32) -> UtcOffset {
+    UtcOffset::from_whole_seconds(seconds).unwrap_or(UtcOffset::UTC)
 }
 
 /// Parses `+05:30` or `-00:01:15`.
