@@ -1,5 +1,7 @@
 //! When a job is due: cron expressions, time zones, recurrences.
 
+pub(crate) mod calendar_interval;
+pub(crate) mod calendar_times;
 pub(crate) mod cron;
 pub(crate) mod history;
 pub(crate) mod misfire;

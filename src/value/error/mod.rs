@@ -1,6 +1,7 @@
 //! The errors of the crate: one enum for each operation.
 
 mod boxed;
+mod calendar_interval;
 mod cron;
 mod job;
 mod quoted;
@@ -14,6 +15,7 @@ mod unresolved;
 mod zone;
 
 pub use self::boxed::BoxError;
+pub use self::calendar_interval::CalendarIntervalError;
 pub use self::cron::{CronError, CronField, CronReplacement};
 pub use self::job::{ExecutorDropped, JobError};
 pub use self::register::RegisterError;
