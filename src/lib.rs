@@ -208,6 +208,7 @@ pub use calendar::calendar_interval::CalendarInterval;
 pub use calendar::misfire::Misfire;
 pub use calendar::zone::into_zone::IntoZone;
 pub use calendar::zone::time_zone::Zone;
+pub use calendar::zone::zone_database::ZoneDatabase;
 pub use executor::contract::Executor;
 pub use executor::job_future::{BlockingJob, JobFuture};
 #[cfg(feature = "thread-pool")]

@@ -79,7 +79,7 @@ mod named {
 
     use jiff::Timestamp;
     use jiff::tz::TimeZoneDatabase;
-    use jobber::{Zone, ZoneError, ZoneHint};
+    use jobber::{IntoZone, Zone, ZoneDatabase, ZoneError, ZoneHint};
     use time::macros::{datetime, offset};
     use time::{Date, Time};
 
@@ -168,6 +168,35 @@ mod named {
         // Morocco left +01:00 in 2026; a database of 2025 does not have that.
         let zone = Zone::named("Africa/Casablanca").unwrap();
         assert_eq!(zone.offset_at(datetime!(2026-11-23 12:00 UTC)), offset!(+0));
+    }
+
+    #[test]
+    fn the_zone_of_the_system_has_a_name() {
+        match Zone::local() {
+            Ok(zone) => assert_eq!(Zone::named(&zone.to_string()), Ok(zone)),
+            Err(ZoneError::NoSystemZone | ZoneError::Unknown { .. }) => {}
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_database_of_the_system_has_the_zones_that_are_compiled_in() {
+        let Ok(system) = ZoneDatabase::system() else {
+            return;
+        };
+        let then = datetime!(2000-07-01 12:00 UTC);
+        for name in [
+            "Europe/Berlin",
+            "America/New_York",
+            "Asia/Tokyo",
+            "Etc/GMT+5",
+        ] {
+            let (zone, bundled) = (Zone::named_in(name, &system), Zone::named(name));
+            let (zone, bundled) = (zone.unwrap(), bundled.unwrap());
+            assert_eq!(zone.offset_at(then), bundled.offset_at(then), "{name}");
+            assert_eq!("UTC".into_zone_in(&system), Ok(Zone::UTC));
+            assert_eq!(name.into_zone_in(&system), Ok(bundled));
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use time::UtcOffset;
 
 use crate::calendar::zone::time_zone::Zone;
+use crate::calendar::zone::zone_database::ZoneDatabase;
 use crate::value::error::ZoneError;
 
 /// A type that can be passed as a time zone: a [`Zone`], a fixed [`UtcOffset`] or, with the
@@ -22,12 +23,34 @@ use crate::value::error::ZoneError;
     note = "pass a `Zone`, a `time::UtcOffset` or, with jobber's feature `tz`, a name such as \"Europe/Berlin\""
 )]
 pub trait IntoZone {
-    /// Returns the zone. A name is looked up in the time zone database.
+    /// Returns the zone. A name is looked up in the time zone database that is compiled in.
     ///
     /// # Errors
     ///
     /// Returns [`ZoneError::Unknown`] if the database has no zone with this name.
     fn into_zone(self) -> Result<Zone, ZoneError>;
+
+    /// Returns the zone. A name is looked up in a database, also if it is the name of a
+    /// [`Zone`].
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ZoneError::Unknown`] if the database has no zone with this name, and
+    /// [`ZoneError::Unreadable`] if the file of the zone cannot be read.
+    ///
+    /// ```
+    /// use jobber::{IntoZone, Zone, ZoneDatabase};
+    ///
+    /// let zone = Zone::UTC.into_zone_in(&ZoneDatabase::bundled())?;
+    /// assert_eq!(zone, Zone::UTC);
+    /// # Ok::<(), jobber::ZoneError>(())
+    /// ```
+    fn into_zone_in(self, database: &ZoneDatabase) -> Result<Zone, ZoneError>
+    where
+        Self: Sized,
+    {
+        self.into_zone()?.in_database(database)
+    }
 }
 
 impl IntoZone for Zone {
@@ -53,11 +76,19 @@ impl IntoZone for &str {
     fn into_zone(self) -> Result<Zone, ZoneError> {
         Zone::named(self)
     }
+
+    fn into_zone_in(self, database: &ZoneDatabase) -> Result<Zone, ZoneError> {
+        Zone::named_in(self, database)
+    }
 }
 
 #[cfg(feature = "tz")]
 impl IntoZone for String {
     fn into_zone(self) -> Result<Zone, ZoneError> {
         Zone::named(&self)
+    }
+
+    fn into_zone_in(self, database: &ZoneDatabase) -> Result<Zone, ZoneError> {
+        Zone::named_in(&self, database)
     }
 }

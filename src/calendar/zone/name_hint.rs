@@ -5,14 +5,16 @@ use jiff::tz::TimeZoneDatabase;
 use crate::calendar::zone::similar_name::{same_name, similar_name};
 use crate::value::error::ZoneHint;
 
-/// What to write instead of `name`, if that is known.
-pub(super) fn name_hint(name: &str, database: &TimeZoneDatabase) -> Option<ZoneHint> {
+/// What to write instead of `name`, if that is known. A similar name is one of the database
+/// that is compiled in.
+pub(super) fn name_hint(name: &str) -> Option<ZoneHint> {
+    let database = TimeZoneDatabase::bundled();
     // No zone has a longer name. The limit also bounds the work.
     const MAX_BYTES: usize = 48;
     if name.len() > MAX_BYTES {
         return None;
     }
-    if let Some(same) = same_name(name, database) {
+    if let Some(same) = same_name(name, &database) {
         return Some(ZoneHint::SimilarName(same));
     }
     let place = name.trim();
@@ -26,7 +28,7 @@ pub(super) fn name_hint(name: &str, database: &TimeZoneDatabase) -> Option<ZoneH
     if letters <= 3 || (letters <= 5 && place.ends_with(['T', 't'])) {
         return Some(ZoneHint::Abbreviation);
     }
-    match similar_name(name, database) {
+    match similar_name(name, &database) {
         Some(similar) => Some(ZoneHint::SimilarName(similar)),
         None => (letters <= 5).then_some(ZoneHint::Abbreviation),
     }

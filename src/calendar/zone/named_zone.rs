@@ -1,29 +1,30 @@
-//! [`NamedZone`]: a zone of the IANA time zone database that is compiled in.
+//! [`NamedZone`]: a zone of the IANA time zone database.
 
 use jiff::Timestamp;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 
-use crate::calendar::zone::name_hint::name_hint;
 use crate::calendar::zone::offset_period::OffsetChange;
-use crate::value::error::ZoneError;
 
 /// A zone with a name and with the rules of its offsets.
 #[derive(Clone)]
 pub(crate) struct NamedZone(TimeZone);
 
 impl NamedZone {
-    pub(crate) fn new(name: &str) -> Result<Self, ZoneError> {
+    /// A zone of the database that is compiled in.
+    pub(crate) fn bundled(name: &str) -> Option<Self> {
         // jiff's global database is not used: if any crate of the program enables that
         // jiff feature, it prefers the system's copy of the database.
-        let database = TimeZoneDatabase::bundled();
-        match database.get(name) {
-            // jiff ignores the case of a name, and returns a zone for `Etc/Unknown`.
-            Ok(zone) if zone.iana_name() == Some(name) && !zone.is_unknown() => Ok(Self(zone)),
-            _ => Err(ZoneError::Unknown {
-                name: name.to_owned(),
-                hint: name_hint(name, &database),
-            }),
-        }
+        let zone = TimeZoneDatabase::bundled().get(name).ok()?;
+        // jiff ignores the case of a name, and returns a zone for `Etc/Unknown`.
+        let is_named_so = zone.iana_name() == Some(name) && !zone.is_unknown();
+        is_named_so.then_some(Self(zone))
+    }
+
+    /// A zone from the contents of a compiled zone file. The error says what is wrong with
+    /// them.
+    pub(crate) fn compiled(name: &str, data: &[u8]) -> Result<Self, String> {
+        let zone = TimeZone::tzif(name, data);
+        zone.map(Self).map_err(|error| error.to_string())
     }
 
     pub(crate) fn name(&self) -> &str {

@@ -5,8 +5,6 @@ use std::fmt;
 use time::{Duration, OffsetDateTime, PrimitiveDateTime, UtcOffset};
 
 use crate::value::error::ZoneError;
-#[cfg(not(feature = "tz"))]
-use crate::value::error::ZoneHint;
 use crate::value::time_units::{WallNanos, from_wall};
 
 #[cfg(feature = "tz")]
@@ -14,6 +12,11 @@ use crate::calendar::zone::named_zone::NamedZone;
 #[cfg(not(feature = "tz"))]
 use crate::calendar::zone::named_zone_stub::NamedZone;
 use crate::calendar::zone::offset_period::{OFFSET_BOUND, OffsetChange, OffsetPeriod};
+#[cfg(all(feature = "tz", unix, not(target_os = "android")))]
+use crate::calendar::zone::system_zone::system_zone_name;
+#[cfg(all(feature = "tz", any(not(unix), target_os = "android")))]
+use crate::calendar::zone::system_zone_by_jiff::system_zone_name;
+use crate::calendar::zone::zone_database::ZoneDatabase;
 
 /// A time zone: UTC, a fixed offset or, with the feature `tz`, a zone of the IANA time zone
 /// database such as `Europe/Berlin`.
@@ -23,7 +26,8 @@ use crate::calendar::zone::offset_period::{OFFSET_BOUND, OffsetChange, OffsetPer
 /// convert between instants and local times.
 ///
 /// The rules of a named zone are those of the database that is compiled into the program.
-/// The operating system's copy, which may be years old, is never used.
+/// The operating system's copy, which may be years old, is used only if a [`ZoneDatabase`]
+/// says so.
 ///
 /// Two zones are equal if they have the same fixed offset or the same name.
 ///
@@ -42,10 +46,6 @@ pub struct Zone(Repr);
 #[derive(Clone)]
 enum Repr {
     Fixed(UtcOffset),
-    #[cfg_attr(
-        not(feature = "tz"),
-        expect(dead_code, reason = "without `tz` no named zone exists")
-    )]
     Named(NamedZone),
 }
 
@@ -66,7 +66,7 @@ impl Zone {
         Self(Repr::Fixed(offset))
     }
 
-    /// Looks up a zone of the IANA time zone database by its exact name.
+    /// Looks up a zone by its exact name in the IANA time zone database that is compiled in.
     ///
     /// # Errors
     ///
@@ -84,27 +84,108 @@ impl Zone {
     /// ```
     #[cfg(feature = "tz")]
     pub fn named(name: &str) -> Result<Self, ZoneError> {
+        Self::named_in(name, &ZoneDatabase::bundled())
+    }
+
+    /// Looks up a zone by its exact name in a database.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ZoneError::Unknown`] if the database has no zone with this name, and
+    /// [`ZoneError::Unreadable`] if the file of the zone cannot be read.
+    ///
+    /// ```
+    /// use jobber::{Zone, ZoneDatabase};
+    ///
+    /// let berlin = Zone::named_in("Europe/Berlin", &ZoneDatabase::bundled())?;
+    /// assert_eq!(berlin, Zone::named("Europe/Berlin")?);
+    /// # Ok::<(), jobber::ZoneError>(())
+    /// ```
+    #[cfg(feature = "tz")]
+    pub fn named_in(name: &str, database: &ZoneDatabase) -> Result<Self, ZoneError> {
+        Self::look_up(name, database)
+    }
+
+    /// Returns the zone that the operating system is set to, with the rules of the database
+    /// that is compiled in.
+    ///
+    /// On Unix, the zone is the one that the environment variable `TZ` names or, if that is
+    /// not set, the link `/etc/localtime`, or the file `/etc/timezone`. On Windows, the
+    /// system's own name is translated.
+    ///
+    /// The zone is an ordinary named zone: it does not change if the system is set to another
+    /// zone, and a store keeps it by its name.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`ZoneError::NoSystemZone`] if the settings of the system name no zone, as in
+    /// many containers, and [`ZoneError::Unknown`] if the database has no zone with the name.
+    /// A `TZ` that is a rule instead of a name, such as `CET-1CEST,M3.5.0,M10.5.0/3`, is an
+    /// unknown name.
+    ///
+    /// ```
+    /// use jobber::Zone;
+    ///
+    /// let zone = Zone::local().unwrap_or(Zone::UTC);
+    /// ```
+    #[cfg(feature = "tz")]
+    pub fn local() -> Result<Self, ZoneError> {
+        Self::local_in(&ZoneDatabase::bundled())
+    }
+
+    /// Returns the zone that the operating system is set to, with the rules of a database.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`local`](Self::local) and [`named_in`](Self::named_in).
+    ///
+    /// ```
+    /// use jobber::{Zone, ZoneDatabase};
+    ///
+    /// let database = ZoneDatabase::system().unwrap_or_default();
+    /// let zone = Zone::local_in(&database).unwrap_or(Zone::UTC);
+    /// ```
+    #[cfg(feature = "tz")]
+    pub fn local_in(database: &ZoneDatabase) -> Result<Self, ZoneError> {
+        let name = system_zone_name().ok_or(ZoneError::NoSystemZone)?;
+        Self::look_up(&name, database)
+    }
+
+    /// Returns the zone with the rules that a database has for its name. `UTC` and fixed
+    /// offsets stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of `named_in`.
+    pub fn in_database(&self, database: &ZoneDatabase) -> Result<Self, ZoneError> {
+        match &self.0 {
+            Repr::Fixed(_) => Ok(self.clone()),
+            Repr::Named(zone) => Self::look_up(zone.name(), database),
+        }
+    }
+
+    /// Without the feature `tz`, only `UTC` is found.
+    fn look_up(name: &str, database: &ZoneDatabase) -> Result<Self, ZoneError> {
         if name == "UTC" {
             return Ok(Self::UTC);
         }
-        NamedZone::new(name).map(|zone| Self(Repr::Named(zone)))
+        let zone = database.named_zone(name);
+        zone.map(|zone| Self(Repr::Named(zone)))
     }
 
-    /// Parses the text that [`Display`](fmt::Display) writes.
+    /// Parses the text that [`Display`](fmt::Display) writes. A name is looked up in the
+    /// database that is compiled in.
     pub(crate) fn parse(text: &str) -> Result<Self, ZoneError> {
-        if text == "UTC" {
-            return Ok(Self::UTC);
+        Self::parse_in(text, &ZoneDatabase::bundled())
+    }
+
+    /// Parses the text that [`Display`](fmt::Display) writes. A name is looked up in a
+    /// database.
+    pub(crate) fn parse_in(text: &str, database: &ZoneDatabase) -> Result<Self, ZoneError> {
+        match parse_offset(text) {
+            Some(offset) => Ok(Self::fixed(offset)),
+            None => Self::look_up(text, database),
         }
-        if let Some(offset) = parse_offset(text) {
-            return Ok(Self::fixed(offset));
-        }
-        #[cfg(feature = "tz")]
-        return Self::named(text);
-        #[cfg(not(feature = "tz"))]
-        return Err(ZoneError::Unknown {
-            name: text.into(),
-            hint: Some(ZoneHint::FeatureTz),
-        });
     }
 
     /// Returns the offset from UTC at an instant.

@@ -1,6 +1,7 @@
-//! [`ZoneError`]: a time zone is not known.
+//! [`ZoneError`]: a time zone cannot be found.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use thiserror::Error;
 
@@ -33,6 +34,28 @@ pub enum ZoneError {
         name: String,
         /// What to write instead, if that is known.
         hint: Option<ZoneHint>,
+    },
+    /// The settings of the operating system name no time zone.
+    #[error(
+        "the operating system names no time zone: set the environment variable TZ to a name such as Europe/Berlin"
+    )]
+    NoSystemZone,
+    /// The operating system has no time zone database.
+    #[error("the operating system has no time zone database")]
+    NoSystemDatabase,
+    /// The path of a time zone database is not a directory.
+    #[error("the time zone database {path:?} is not a directory")]
+    NoDatabase {
+        /// The path of the database.
+        path: PathBuf,
+    },
+    /// The file of a time zone cannot be read, or is not a compiled zone file.
+    #[error("the time zone file {path:?} cannot be read: {reason}")]
+    Unreadable {
+        /// The path of the file.
+        path: PathBuf,
+        /// What is wrong with the file.
+        reason: String,
     },
 }
 
