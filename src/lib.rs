@@ -205,6 +205,7 @@ pub use api::submit::Submit;
 pub use api::task::{Task, TaskBuilder};
 pub use api::waits::{Cancel, JobResult, NextRun, Wait, WaitTimeout};
 pub use calendar::calendar_interval::CalendarInterval;
+pub use calendar::exclusions::Exclusions;
 pub use calendar::misfire::Misfire;
 pub use calendar::zone::into_zone::IntoZone;
 pub use calendar::zone::time_zone::Zone;
@@ -221,8 +222,8 @@ pub use storage::SqliteStorage;
 pub use value::backoff::Backoff;
 pub use value::clock::{Clock, SystemClock};
 pub use value::error::{
-    BoxError, CalendarIntervalError, ExecutorDropped, InvalidId, JobError, MissingState,
-    ParseStatusError, RegisterError, ScheduleError, StartError, ZoneError, ZoneHint,
+    BoxError, CalendarIntervalError, ExclusionError, ExecutorDropped, InvalidId, JobError,
+    MissingState, ParseStatusError, RegisterError, ScheduleError, StartError, ZoneError, ZoneHint,
 };
 pub use value::event::{Event, JobEvent, JobEventKind};
 pub use value::id::JobId;

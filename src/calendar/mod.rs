@@ -3,6 +3,9 @@
 pub(crate) mod calendar_interval;
 pub(crate) mod calendar_times;
 pub(crate) mod cron;
+pub(crate) mod exclusions;
+pub(crate) mod exclusions_text;
+pub(crate) mod first_allowed;
 pub(crate) mod history;
 pub(crate) mod misfire;
 pub(crate) mod recurrence;

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use time::{OffsetDateTime, UtcOffset};
 
-use crate::calendar::cron::wall::WallPattern;
+use crate::calendar::cron::wall::{WallPattern, WallSeconds};
 use crate::calendar::zone::time_zone::Zone;
 use crate::value::error::CronError;
 
@@ -150,6 +150,11 @@ impl Cron {
         OffsetDateTime::from_unix_timestamp(instant)
             .ok()?
             .checked_to_offset(offset)
+    }
+
+    /// The end of the minute, or of the second, that a local clock shows, if it matches.
+    pub(crate) fn end_of_match(&self, shown: WallSeconds) -> Option<WallSeconds> {
+        self.pattern.end_of_match(shown)
     }
 
     /// Returns an iterator over all times after `after` at which the expression is due in

@@ -17,6 +17,8 @@ pub(crate) struct WallPattern {
     /// Whether the expression is a rate instead of times of day: its second, minute or
     /// hour field begins with `*`.
     pub(crate) is_rate: bool,
+    /// Whether the expression has a field for seconds.
+    has_seconds: bool,
 }
 
 impl WallPattern {
@@ -40,6 +42,7 @@ impl WallPattern {
             is_rate: minutes.starred
                 || hours.starred
                 || seconds.as_ref().is_some_and(|seconds| seconds.starred),
+            has_seconds: seconds.is_some(),
         })
     }
 
@@ -59,6 +62,14 @@ impl WallPattern {
             Some(time) => Some(day * SECONDS_PER_DAY + i64::from(time)),
             None => self.first_on(self.days.first_from(today + 1)?),
         }
+    }
+
+    /// The end of the minute that contains `wall`, if the minute matches. The end of the
+    /// second, if the expression has a field for seconds.
+    pub(crate) fn end_of_match(&self, wall: WallSeconds) -> Option<WallSeconds> {
+        let length = if self.has_seconds { 1 } else { 60 };
+        let start = wall - wall.rem_euclid(length);
+        (self.first_from(start)? == start).then_some(start + length)
     }
 
     /// The first time of day of the pattern, on `day`.

@@ -3,6 +3,7 @@
 mod boxed;
 mod calendar_interval;
 mod cron;
+mod exclusion;
 mod job;
 mod quoted;
 mod register;
@@ -17,6 +18,7 @@ mod zone;
 pub use self::boxed::BoxError;
 pub use self::calendar_interval::CalendarIntervalError;
 pub use self::cron::{CronError, CronField, CronReplacement};
+pub use self::exclusion::ExclusionError;
 pub use self::job::{ExecutorDropped, JobError};
 pub use self::register::RegisterError;
 pub(crate) use self::register::check_task_name;
