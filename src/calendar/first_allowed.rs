@@ -59,10 +59,7 @@ mod tests {
     }
 
     fn every(interval: i64) -> Recurrence {
-        Recurrence::Every {
-            anchor: 0,
-            interval,
-        }
+        Recurrence::Every { interval }
     }
 
     fn cron(text: &str, zone: &Zone) -> Recurrence {
@@ -78,7 +75,7 @@ mod tests {
         exclusions: &Exclusions,
         zone: &Zone,
     ) -> FirstAllowed {
-        let next_after = |after| recurrence.next_after(after);
+        let next_after = |after| recurrence.next_after(0, after);
         first_allowed(next_after, wall(after), exclusions, zone)
     }
 
@@ -124,7 +121,7 @@ mod tests {
         let every = every(SECOND);
         let next_after = |after| {
             asked += 1;
-            every.next_after(after)
+            every.next_after(0, after)
         };
         let evening = wall(datetime!(2026-12-24 20:00 UTC)) - 1;
         let found = first_allowed(next_after, evening, &night, &Zone::UTC);
@@ -185,8 +182,8 @@ mod tests {
         exclusions: &Exclusions,
         zone: &Zone,
     ) -> Option<WallNanos> {
-        let times = std::iter::successors(recurrence.next_after(after), |&time| {
-            recurrence.next_after(time)
+        let times = std::iter::successors(recurrence.next_after(0, after), |&time| {
+            recurrence.next_after(0, time)
         });
         times.take(2_000).find(|&time| {
             let instant = from_wall(time, UtcOffset::UTC);
@@ -230,7 +227,7 @@ mod tests {
             };
             let after = rng.choice(starts).unwrap() + rng.i64(0..100) * 1800 * SECOND;
             let expected = walked(&recurrence, after, &exclusions, zone);
-            let next_after = |after| recurrence.next_after(after);
+            let next_after = |after| recurrence.next_after(0, after);
             let found = first_allowed(next_after, after, &exclusions, zone);
             if let Some(expected) = expected {
                 let expected = FirstAllowed::Found(expected);

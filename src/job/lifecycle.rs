@@ -775,15 +775,7 @@ impl Lifecycle {
             }
             DueRun::Later { open, due, misfire } => {
                 self.hide();
-                let more = self.more();
-                more.position.open(*open);
-                if let Some(limit) = &mut more.loaded_limit
-                    && let Some(definition) = &more.definition
-                    && let Some(wait) = more.position.longest_wait(definition)
-                {
-                    // It waits for another run.
-                    *limit = now.mono.saturating_add(wait);
-                }
+                self.more().position.open(*open);
                 let effects = self.apply(Event::Postpone).unwrap_or_default();
                 self.set_due(due, now);
                 TimerOutcome::Later { misfire, effects }

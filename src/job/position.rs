@@ -504,7 +504,9 @@ impl Position {
         let Some(limit) = limit else { return due };
         // A time that was stored by a clock that was not set means nothing.
         let is_known = clock.is_set() && wall >= clock.earliest;
-        match is_known && due.as_mono(clock.now) <= limit {
+        // The next time of an interval is never further away than that.
+        let is_interval = self.retry.is_none() && definition.recurring().is_some();
+        match is_known && (is_interval || due.as_mono(clock.now) <= limit) {
             true => due,
             false => Due::Mono(limit),
         }

@@ -377,10 +377,6 @@ impl Job {
                 }
                 Fires::Later(nominal) => {
                     self.set_next(nominal, false, now);
-                    let longest = self.plan.longest_wait();
-                    if let Some((restored, longest)) = self.plan.restored.as_mut().zip(longest) {
-                        restored.limit = now.mono + longest;
-                    }
                     self.misfires.push(self.plan.shown);
                     self.save(now);
                     if std::mem::take(&mut self.is_clock_set) {
@@ -548,7 +544,7 @@ impl Job {
             self.follow_clock(now);
         }
         if self.plan.restored.is_some() {
-            self.plan.place_restored(now);
+            self.plan.place_restored(self.attempts > 0, now);
         } else {
             self.plan.exec_at = self.plan.due.wall(now);
             if self.plan.recurring.is_none() && self.attempts == 0 {
@@ -680,7 +676,7 @@ impl Saved {
         if job.attempts == 0 && !self.is_marked {
             job.follow_clock(now);
         }
-        job.plan.place_restored(now);
+        job.plan.place_restored(job.attempts > 0, now);
         let is_set_back = set_back(&job) != set_back_before;
         if self.is_marked {
             job.begin(Now {

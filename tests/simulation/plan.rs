@@ -337,11 +337,13 @@ impl Plan {
         self.restored.map_or(self.exec_at, |restored| restored.due)
     }
 
-    /// A restored job is due by the wall clock, and at the latest at its limit.
-    pub fn place_restored(&mut self, now: Now) {
+    /// A restored job is due by the wall clock, and at the latest at its limit. "An interval is
+    /// never due later than now plus one interval and its jitter": its next time is not.
+    pub fn place_restored(&mut self, is_retry: bool, now: Now) {
         if let Some(Restored { due, limit }) = self.restored {
             let wall = Due::Wall(due);
-            self.due = match wall.mono(now) <= limit {
+            let is_interval = self.recurring.is_some() && !is_retry;
+            self.due = match is_interval || wall.mono(now) <= limit {
                 true => wall,
                 false => Due::Mono(limit),
             };
