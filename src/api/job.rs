@@ -219,9 +219,8 @@ impl<R> Job<R> {
     /// - A job that waits for a retry returns the time of the retry.
     /// - A job that runs, or is done, returns the time when it was due.
     ///
-    /// `delay` and `every` count on the monotonic clock. For them this is an
-    /// estimate, made when the due time was set: it does not follow if the wall
-    /// clock is set later.
+    /// `delay` and `every` count on the monotonic clock. For them this is the time that the
+    /// wall clock will show: it changes if that is set by half a second or more.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -331,6 +330,26 @@ impl<R> Job<R> {
     /// ```
     pub fn next_run(&self) -> NextRun {
         self.job.next_run()
+    }
+
+    /// The nominal times of the next runs, `count` of them at most: of the run that the job
+    /// waits for, or of the one after the run that goes on. They are fewer if the job ends
+    /// before that. The next time of [`after_each`](crate::Schedule::after_each) depends on
+    /// the end of a run, so that at most one is known. Never blocks; the duration grows with
+    /// `count`.
+    ///
+    /// ```
+    /// # let sim = jobber::testing::Simulation::new();
+    /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// use time::macros::datetime;
+    ///
+    /// let job = hello.schedule(()).max_runs(2).cron("0 12 * * *").block_on()?;
+    /// let noons = [datetime!(2000-01-01 12:00 UTC), datetime!(2000-01-02 12:00 UTC)];
+    /// assert_eq!(job.upcoming(10), noons);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn upcoming(&self, count: usize) -> Vec<OffsetDateTime> {
+        self.job.upcoming(count)
     }
 
     /// The last run of this recurring job that ended. `None` if none has ended yet,
@@ -445,6 +464,11 @@ impl AnyJob {
     /// Whether the status is final. Never blocks. See [`Job::is_done`].
     pub fn is_done(&self) -> bool {
         self.status().is_final()
+    }
+
+    /// The nominal times of the next runs. Never blocks. See [`Job::upcoming`].
+    pub fn upcoming(&self, count: usize) -> Vec<OffsetDateTime> {
+        self.0.upcoming(count)
     }
 
     /// The time when the job is due. Never blocks. See [`Job::exec_at`].

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use time::OffsetDateTime;
+use time::{OffsetDateTime, PrimitiveDateTime};
 
+use crate::calendar::calendar_interval::CalendarInterval;
+use crate::calendar::calendar_times::CalendarTimes;
 use crate::calendar::cron::expression::Cron;
 use crate::calendar::misfire::Misfire;
 use crate::calendar::recurrence::Recurrence;
 use crate::calendar::series::Series;
-use crate::calendar::timeline::Timeline;
 use crate::calendar::zone::time_zone::Zone;
 use crate::engine::hub::When;
 use crate::engine::job_state::TaskDef;
@@ -48,6 +49,8 @@ pub(crate) struct RecurringOptions {
     pub(crate) misfire: Option<Misfire>,
     pub(crate) start_date: Option<OffsetDateTime>,
     pub(crate) jitter: Option<Duration>,
+    pub(crate) until: Option<OffsetDateTime>,
+    pub(crate) first_now: bool,
 }
 
 impl RecurringOptions {
@@ -57,6 +60,8 @@ impl RecurringOptions {
         misfire: None,
         start_date: None,
         jitter: None,
+        until: None,
+        first_now: false,
     };
 
     /// The name of the first option that is set.
@@ -67,6 +72,8 @@ impl RecurringOptions {
             ("misfire", self.misfire.is_some()),
             ("start_date", self.start_date.is_some()),
             ("jitter", self.jitter.is_some()),
+            ("until", self.until.is_some()),
+            ("first_now", self.first_now),
         ]
         .into_iter()
         .find_map(|(option, is_set)| is_set.then_some(option))
@@ -79,7 +86,10 @@ pub(crate) enum Trigger {
     Push,
     Delay(Duration),
     At(OffsetDateTime),
+    AtLocal(PrimitiveDateTime),
     Every(Duration),
+    AfterEach(Duration),
+    Calendar(CalendarInterval),
     /// In a box, because the other variants are small.
     Cron(Box<Result<Cron, CronError>>),
 }
@@ -90,7 +100,10 @@ impl Trigger {
             Trigger::Push => "push",
             Trigger::Delay(_) => "delay",
             Trigger::At(_) => "at",
+            Trigger::AtLocal(_) => "at_local",
             Trigger::Every(_) => "every",
+            Trigger::AfterEach(_) => "after_each",
+            Trigger::Calendar(_) => "every_calendar",
             Trigger::Cron(_) => "cron",
         }
     }
@@ -111,7 +124,10 @@ where
 {
     let hub = &task.hub;
     let is_push = matches!(trigger, Trigger::Push);
-    let is_recurring = matches!(trigger, Trigger::Every(_) | Trigger::Cron(_));
+    let is_recurring = matches!(
+        trigger,
+        Trigger::Every(_) | Trigger::AfterEach(_) | Trigger::Calendar(_) | Trigger::Cron(_)
+    );
     if !is_recurring && let Some(option) = options.and_then(RecurringOptions::any) {
         return Err(ScheduleError::NotRecurring {
             option,
@@ -119,14 +135,45 @@ where
         });
     }
     let options = options.unwrap_or(&RecurringOptions::NONE);
+    if matches!(trigger, Trigger::AfterEach(_)) {
+        // It misses nothing, and its times follow from its runs.
+        let options = [
+            ("misfire", options.misfire.is_some()),
+            ("start_date", options.start_date.is_some()),
+        ];
+        if let Some((option, _)) = options.into_iter().find(|(_, is_set)| *is_set) {
+            return Err(ScheduleError::NotApplicable {
+                option,
+                trigger: trigger.name(),
+            });
+        }
+    }
     let zone = zone.transpose().map_err(ScheduleError::Zone)?;
     let clock = hub.reading(now);
+    let mut local = None;
     let (due, first) = match trigger {
         Trigger::Push => (Due::Mono(now.mono), None),
         Trigger::Delay(delay) => (Due::Mono(after(now, delay, "delay")?), None),
         Trigger::At(time) => (Due::Wall(wall(time)?), None),
+        Trigger::AtLocal(time) => {
+            local = Some(time);
+            let zone = zone.as_deref().unwrap_or(&hub.zone);
+            (Due::Wall(wall(zone.at_local(time))?), None)
+        }
         Trigger::Every(interval) => {
-            let first = options.every(interval, clock)?;
+            let interval = options.interval(interval, clock)?;
+            let first = options.interval_first(Recurrence::Every { interval }, interval, clock)?;
+            (Due::Wall(first.nominal), Some(first))
+        }
+        Trigger::AfterEach(interval) => {
+            let interval = options.interval(interval, clock)?;
+            let recurrence = Recurrence::AfterEach { interval };
+            let first = options.interval_first(recurrence, interval, clock)?;
+            (Due::Wall(first.nominal), Some(first))
+        }
+        Trigger::Calendar(interval) => {
+            let zone = zone.as_deref().unwrap_or(&hub.zone);
+            let first = options.calendar(interval, zone.clone(), clock)?;
             (Due::Wall(first.nominal), Some(first))
         }
         Trigger::Cron(cron) => {
@@ -137,6 +184,7 @@ where
         }
     };
     let starts_now = is_push && json.is_none();
+    let starts_first_now = options.first_now;
     let is_plain = first.is_none() && zone.is_none() && json.is_none();
     let define = |trigger| Definition {
         task: task.name.clone(),
@@ -152,7 +200,11 @@ where
             nominal,
         }) => {
             let definition = define(definition::Trigger::Recurring(Box::new(recurring)));
-            Plan::recurring(definition, (after, nominal), now, || hub.random())
+            let mut plan = Plan::recurring(definition, (after, nominal), now, || hub.random());
+            if starts_first_now {
+                plan.start_now(now);
+            }
+            plan
         }
         None if is_plain => Plan::plain(due, now),
         None => {
@@ -160,7 +212,7 @@ where
                 Due::Mono(at) => definition::Trigger::Delay {
                     length: at.saturating_sub(now.mono),
                 },
-                Due::Wall(_) => definition::Trigger::At,
+                Due::Wall(_) => definition::Trigger::At { local },
             });
             Plan::once(definition, due, now)
         }
@@ -201,6 +253,7 @@ impl RecurringOptions {
         Ok(Series {
             recurrence,
             start: self.start_date.map(wall).transpose()?,
+            until: self.until.map(wall).transpose()?,
             misfire: self.misfire.unwrap_or_default(),
             jitter: to_nanos(jitter).ok_or(ScheduleError::DurationTooLong {
                 field: "jitter",
@@ -211,42 +264,88 @@ impl RecurringOptions {
     }
 
     fn cron(&self, cron: Cron, zone: Zone, clock: ClockReading) -> Result<First, ScheduleError> {
-        let limits = self.limits()?;
-        let expression = cron.to_string();
-        let series = self.series(Recurrence::Cron {
-            cron: Arc::new(cron),
+        let name = format!("the cron expression `{cron}`");
+        let cron = Arc::new(cron);
+        let recurrence = Recurrence::Cron {
+            cron,
             zone: zone.clone(),
-        })?;
+        };
+        self.on_wall_clock(recurrence, &name, &zone, clock)
+    }
+
+    fn calendar(
+        &self,
+        interval: CalendarInterval,
+        zone: Zone,
+        clock: ClockReading,
+    ) -> Result<First, ScheduleError> {
+        let start = self.start_date.ok_or(ScheduleError::NoStartDate)?;
+        let times = CalendarTimes::from_instant(wall(start)?, zone.clone(), interval);
+        let name = format!("the calendar interval {interval}");
+        let recurrence = Recurrence::Calendar(Box::new(times));
+        self.on_wall_clock(recurrence, &name, &zone, clock)
+    }
+
+    /// `name` is that of the trigger, for an error.
+    fn on_wall_clock(
+        &self,
+        recurrence: Recurrence,
+        name: &str,
+        zone: &Zone,
+        clock: ClockReading,
+    ) -> Result<First, ScheduleError> {
+        let limits = self.limits()?;
+        let series = self.series(recurrence)?;
         let after = series.scheduled_after(clock);
-        let nominal = series
-            .next_after(after, after)
-            .ok_or_else(|| ScheduleError::NeverDue {
-                expression,
-                after: zone.time_at(series.start.map_or(after, |start| after.max(start - 1))),
-            })?;
+        let never = |series: &Series| {
+            let start = series.start.map(|start| start.saturating_sub(1));
+            ScheduleError::NeverDue {
+                trigger: name.into(),
+                after: zone.time_at(start.map_or(after, |start| after.max(start))),
+                until: series.until.map(|until| zone.time_at(until)),
+            }
+        };
+        let nominal = series.next_after(after, after);
         Ok(First {
+            nominal: nominal.ok_or_else(|| never(&series))?,
             recurring: Recurring { series, limits },
             after,
-            nominal,
         })
     }
 
-    fn every(&self, interval: Duration, clock: ClockReading) -> Result<First, ScheduleError> {
+    /// The interval in nanoseconds.
+    fn interval(&self, interval: Duration, clock: ClockReading) -> Result<i64, ScheduleError> {
         if interval.is_zero() {
             return Err(ScheduleError::ZeroInterval);
         }
+        Ok(after(clock.now, interval, "interval")? - clock.now.mono)
+    }
+
+    fn interval_first(
+        &self,
+        recurrence: Recurrence,
+        interval: i64,
+        clock: ClockReading,
+    ) -> Result<First, ScheduleError> {
+        let name = format!(
+            "the interval {:?}",
+            Duration::from_nanos(interval.max(0) as u64)
+        );
+        if self.start_date.is_some() {
+            return self.on_wall_clock(recurrence, &name, &Zone::UTC, clock);
+        }
         let limits = self.limits()?;
-        let interval = after(clock.now, interval, "interval")? - clock.now.mono;
-        let series = self.series(Recurrence::Every { interval })?;
-        let after = match series.timeline() {
-            Timeline::Mono => clock.now.wall,
-            Timeline::Wall => series.scheduled_after(clock),
-        };
-        let nominal = series.next_after(after, after).unwrap_or(WallNanos::MAX);
+        let series = self.series(recurrence)?;
+        let after = clock.now.wall;
+        let nominal = series.next_after(after, after);
         Ok(First {
+            nominal: nominal.ok_or_else(|| ScheduleError::NeverDue {
+                trigger: name,
+                after: Zone::UTC.time_at(after),
+                until: self.until,
+            })?,
             recurring: Recurring { series, limits },
             after,
-            nominal,
         })
     }
 }

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use time::OffsetDateTime;
+use time::{OffsetDateTime, PrimitiveDateTime};
 
 use crate::api::request::{Options, Request, Trigger};
 use crate::api::submit::Submit;
+use crate::calendar::calendar_interval::CalendarInterval;
 use crate::calendar::cron::into_cron::IntoCron;
 use crate::calendar::misfire::Misfire;
 use crate::calendar::zone::into_zone::IntoZone;
@@ -21,10 +22,19 @@ use crate::value::id::JobId;
 /// with [`.block_on()`](Submit::block_on): a wrong option or trigger is reported
 /// there, as a [`ScheduleError`](crate::ScheduleError).
 ///
-/// Triggers: [`push`](Schedule::push), [`delay`](Schedule::delay) and
-/// [`at`](Schedule::at) run a job once; [`every`](Schedule::every) and
-/// [`cron`](Schedule::cron) run it again and again. A recurring job has one attempt
-/// at a time.
+/// [`push`](Schedule::push), [`delay`](Schedule::delay), [`at`](Schedule::at) and
+/// [`at_local`](Schedule::at_local) run a job once. The other triggers run it again and
+/// again; a recurring job has one attempt at a time. An option that does not go with the
+/// trigger is an error ([`NotRecurring`](crate::ScheduleError::NotRecurring),
+/// [`NotApplicable`](crate::ScheduleError::NotApplicable),
+/// [`NoStartDate`](crate::ScheduleError::NoStartDate)):
+///
+/// | option | once | [`every`](Schedule::every) | [`after_each`](Schedule::after_each) | [`every_calendar`](Schedule::every_calendar) | [`cron`](Schedule::cron) |
+/// |---|---|---|---|---|---|
+/// | [`id`](Schedule::id), [`replace`](Schedule::replace), [`in_memory`](Schedule::in_memory), [`zone`](Schedule::zone) | yes | yes | yes | yes | yes |
+/// | [`max_runs`](Schedule::max_runs), [`max_failures`](Schedule::max_failures), [`jitter`](Schedule::jitter), [`until`](Schedule::until), [`first_now`](Schedule::first_now) | | yes | yes | yes | yes |
+/// | [`misfire`](Schedule::misfire) | | yes | | yes | yes |
+/// | [`start_date`](Schedule::start_date) | | yes | | required | yes |
 ///
 /// ```
 /// use std::time::Duration;
@@ -43,7 +53,7 @@ use crate::value::id::JobId;
 ///     .block_on()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[must_use = "nothing is scheduled until a trigger is chosen: push, delay, at, every or cron"]
+#[must_use = "nothing is scheduled until a trigger is chosen, such as push, delay, at, every or cron"]
 pub struct Schedule<A, R> {
     task: Arc<TaskDef<A, R>>,
     args: A,
@@ -242,6 +252,46 @@ where
         self
     }
 
+    /// For recurring jobs: sets the time after which no run is due. A run whose nominal time
+    /// is exactly then is the last. The job then ends as its last run did, or as `CANCELLED`
+    /// if it never ran. If no run is due up to then, scheduling fails with
+    /// [`ScheduleError::NeverDue`](crate::ScheduleError::NeverDue).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// let until = time::macros::datetime!(2000-01-03 12:00 UTC);
+    /// let job = hello.schedule(()).until(until).cron("0 12 * * *").block_on()?;
+    /// sim.advance(Duration::from_secs(5 * 86_400));
+    /// assert!(job.is_done());
+    /// assert_eq!(job.last_run().unwrap().number, 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn until(mut self, until: OffsetDateTime) -> Self {
+        self.options().recurring.until = Some(until);
+        self
+    }
+
+    /// For recurring jobs: the first run is now, and its nominal time is this moment. The
+    /// others come as the trigger says; those of [`every`](Schedule::every) are counted from
+    /// the first. It applies when the job is made, and not when a job is replaced or declared
+    /// again.
+    ///
+    /// ```
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// let job = hello.schedule(()).first_now().cron("0 12 * * *").block_on()?;
+    /// sim.run_until_stalled();
+    /// assert_eq!(job.last_run().unwrap().number, 1);
+    /// assert_eq!(job.exec_at(), time::macros::datetime!(2000-01-01 12:00 UTC));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn first_now(mut self) -> Self {
+        self.options().recurring.first_now = true;
+        self
+    }
+
     /// For recurring jobs: delays the start of each run by a random time, from 0 to
     /// `jitter`. Jobs that are due at the same time then start at different times. A run
     /// always starts before the next time of its job, and its nominal time does not
@@ -313,6 +363,70 @@ where
     /// ```
     pub fn at(self, time: OffsetDateTime) -> Submit<A, R> {
         self.on(Trigger::At(time))
+    }
+
+    /// Runs the job once, when the clocks of the job's [zone](Schedule::zone) show this date
+    /// and time: "24 December, 18:00 in Berlin". A time that a clock change leaves out is due
+    /// at the first instant after it; a time that clocks show twice is due at the first pass
+    /// ([`Zone::at_local`](crate::Zone::at_local)). A stored job keeps the local time: it
+    /// follows if the rules of the zone have changed in the next process.
+    ///
+    /// ```
+    /// # let sim = jobber::testing::Simulation::new();
+    /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// use time::macros::{datetime, offset};
+    ///
+    /// let schedule = hello.schedule(()).zone(offset!(+1));
+    /// let job = schedule.at_local(datetime!(2000-12-24 18:00)).block_on()?;
+    /// assert_eq!(job.exec_at(), datetime!(2000-12-24 18:00 +1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn at_local(self, time: PrimitiveDateTime) -> Submit<A, R> {
+        self.on(Trigger::AtLocal(time))
+    }
+
+    /// Runs the job again and again, each time `pause` after the end of the run before (of
+    /// its last attempt). The first run is `pause` after the scheduling. It misses nothing,
+    /// however long a run takes.
+    ///
+    /// It counts on the monotonic clock, and in the next process as
+    /// [`delay`](Schedule::delay) does.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// let (clock, second) = (sim.clock(), Duration::from_secs(1));
+    /// let slow = sim.app().task("slow", move || clock.sleep(5 * second)).register()?;
+    /// let job = slow.schedule(()).after_each(10 * second).block_on()?;
+    /// sim.advance(30 * second); // runs from 10 to 15, and from 25 to 30
+    /// assert_eq!(job.last_run().unwrap().number, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn after_each(self, pause: Duration) -> Submit<A, R> {
+        self.on(Trigger::AfterEach(pause))
+    }
+
+    /// Runs the job again and again, once each number of days, weeks, months or years, at the
+    /// same time of the clocks of its [zone](Schedule::zone). The times are counted from the
+    /// [`start_date`](Schedule::start_date), which is the first of them: from 31 January, each
+    /// month is 28 or 29 February and then 31 March. [`CalendarInterval`] has the rules for
+    /// clock changes.
+    ///
+    /// ```
+    /// # let sim = jobber::testing::Simulation::new();
+    /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// use jobber::CalendarInterval;
+    /// use time::macros::datetime;
+    ///
+    /// let schedule = hello.schedule(()).start_date(datetime!(2000-01-31 9:00 UTC));
+    /// let job = schedule.every_calendar(CalendarInterval::MONTH).block_on()?;
+    /// let times = ["01-31", "02-29", "03-31"];
+    /// let upcoming: Vec<_> = job.upcoming(3).iter().map(|time| time.date().to_string()).collect();
+    /// assert_eq!(upcoming, times.map(|date| format!("2000-{date}")));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn every_calendar(self, interval: CalendarInterval) -> Submit<A, R> {
+        self.on(Trigger::Calendar(interval))
     }
 
     /// Runs the job again and again, at a fixed rate: the first run is due one interval

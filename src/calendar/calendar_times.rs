@@ -1,7 +1,5 @@
 //! [`CalendarTimes`]: the times of a calendar interval from a start.
 
-#![allow(dead_code, reason = "no recurrence uses it yet")]
-
 use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset};
 
 use crate::calendar::calendar_interval::CalendarInterval;
@@ -38,6 +36,7 @@ impl CalendarTimes {
     /// [`WallNanos`].
     ///
     /// A start in a gap keeps its time of day for the times after it.
+    #[cfg(test)]
     pub(crate) fn from_local(
         start: PrimitiveDateTime,
         zone: Zone,
@@ -50,6 +49,15 @@ impl CalendarTimes {
             start,
             first,
         })
+    }
+
+    pub(crate) fn interval(&self) -> CalendarInterval {
+        self.interval
+    }
+
+    pub(crate) fn has_same_times(&self, other: &Self) -> bool {
+        (self.interval, self.start, self.first) == (other.interval, other.start, other.first)
+            && self.zone == other.zone
     }
 
     /// The first time strictly after `after`. `None` if there is none within the range of

@@ -2,6 +2,7 @@
 
 use time::UtcOffset;
 
+use crate::calendar::calendar_times::CalendarTimes;
 use crate::calendar::cron::expression::Cron;
 use crate::calendar::zone::time_zone::Zone;
 use crate::sync::primitives::Arc;
@@ -12,6 +13,10 @@ use crate::value::time_units::{WallNanos, from_wall, to_wall};
 pub(crate) enum Recurrence {
     /// Once each interval, in nanoseconds, before and after an anchor.
     Every { interval: i64 },
+    /// Once, this many nanoseconds after the end of the run before, or after the scheduling.
+    AfterEach { interval: i64 },
+    /// The times of a calendar interval, from a start date on. Boxed, because it is large.
+    Calendar(Box<CalendarTimes>),
     /// The times at which the expression is due in the zone.
     Cron { cron: Arc<Cron>, zone: Zone },
 }
@@ -26,7 +31,8 @@ impl Recurrence {
                 let next = cron.next_after(from_wall(after, UtcOffset::UTC), zone)?;
                 to_wall(next)
             }
-            Recurrence::Every { interval } => {
+            Recurrence::Calendar(ref times) => times.next_after(after),
+            Recurrence::Every { interval } | Recurrence::AfterEach { interval } => {
                 // The distance of two i64 values needs 65 bits.
                 let (anchor, interval) = (i128::from(anchor), i128::from(interval));
                 let steps = (i128::from(after) - anchor).div_euclid(interval) + 1;
@@ -40,16 +46,19 @@ impl Recurrence {
     /// again.
     pub(crate) fn is_rate(&self) -> bool {
         match self {
-            Recurrence::Every { .. } => true,
+            Recurrence::Every { .. } | Recurrence::AfterEach { .. } => true,
+            Recurrence::Calendar(_) => false,
             Recurrence::Cron { cron, .. } => cron.is_rate(),
         }
     }
 
     /// Whether `other` has the same times, if its anchor is the same.
     pub(crate) fn has_same_times(&self, other: &Recurrence) -> bool {
-        use Recurrence::{Cron, Every};
+        use Recurrence::{AfterEach, Calendar, Cron, Every};
         match (self, other) {
-            (Every { interval: left }, Every { interval: right }) => left == right,
+            (Every { interval: left }, Every { interval: right })
+            | (AfterEach { interval: left }, AfterEach { interval: right }) => left == right,
+            (Calendar(left), Calendar(right)) => left.has_same_times(right),
             (
                 Cron { cron, zone },
                 Cron {

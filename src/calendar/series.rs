@@ -18,6 +18,8 @@ pub(crate) struct Series {
     /// There is no time before this one. It anchors an interval. A replacement with
     /// another start date starts a new series.
     pub(crate) start: Option<WallNanos>,
+    /// There is no time after this one.
+    pub(crate) until: Option<WallNanos>,
     pub(crate) misfire: Misfire,
     /// The longest random delay of a run, in nanoseconds.
     pub(crate) jitter: i64,
@@ -39,6 +41,9 @@ pub(crate) struct Coverage {
     /// and counted again. Other policies count nothing: a run of theirs that is late
     /// again is judged by how late it is then.
     pub(crate) is_catch_up: bool,
+    /// The next run is for a time that the series may not have: the moment at which the job
+    /// was made.
+    pub(crate) is_first_now: bool,
 }
 
 /// The wall clock was set back behind times that are over.
@@ -76,6 +81,7 @@ impl Coverage {
             set_back: None,
             catch_ups: 0,
             is_catch_up: false,
+            is_first_now: false,
         }
     }
 
@@ -90,6 +96,7 @@ impl Coverage {
         self.handled_up_to = nominal;
         self.set_back = None;
         self.is_catch_up = false;
+        self.is_first_now = false;
     }
 
     /// The wall clock was set, or a process starts, and it shows `now`. If it is behind the
@@ -157,7 +164,7 @@ impl Series {
     /// clock until it has run.
     pub(crate) fn timeline(&self) -> Timeline {
         match (&self.recurrence, self.start) {
-            (Recurrence::Every { .. }, None) => Timeline::Mono,
+            (Recurrence::Every { .. } | Recurrence::AfterEach { .. }, None) => Timeline::Mono,
             _ => Timeline::Wall,
         }
     }
@@ -181,7 +188,8 @@ impl Series {
             Some(start) => (start, after.max(start.saturating_sub(1))),
             None => (anchor, after),
         };
-        self.recurrence.next_after(anchor, after)
+        let next = self.recurrence.next_after(anchor, after);
+        next.filter(|next| self.until.is_none_or(|until| *next <= until))
     }
 
     /// Whether `other` has the same times, so that a job goes on with it as before.
@@ -197,7 +205,14 @@ impl Series {
         nominal: WallNanos,
         now: WallNanos,
     ) -> Option<Occurrence> {
-        let next = self.next_run(coverage, nominal, now)?;
+        let next = match self.recurrence {
+            // From the end of the run.
+            Recurrence::AfterEach { interval } => {
+                let next = now.saturating_add(interval);
+                (self.until.is_none_or(|until| next <= until)).then_some(next)
+            }
+            _ => self.next_run(coverage, nominal, now),
+        }?;
         // A run that falls due at this nanosecond is on time.
         if next >= now {
             coverage.catch_ups = 0;
@@ -223,12 +238,22 @@ impl Series {
         now: WallNanos,
         on_time: i64,
     ) -> Option<Occurrence> {
+        if self.until.is_some_and(|until| until < nominal) {
+            // The end was declared while the job waited.
+            return None;
+        }
         let is_late = now.saturating_sub(due) > on_time;
         let is_overtaken = || {
             let next = self.next_after(nominal, due);
             next.is_some_and(|next| next <= now)
         };
-        if coverage.is_catch_up || (!is_late && !is_overtaken()) {
+        // It misses nothing: its next time comes after the run.
+        let never_misses = matches!(self.recurrence, Recurrence::AfterEach { .. });
+        if never_misses
+            || coverage.is_first_now
+            || coverage.is_catch_up
+            || (!is_late && !is_overtaken())
+        {
             return Some(Occurrence {
                 nominal,
                 due,
@@ -411,6 +436,7 @@ mod tests {
         Series {
             recurrence: Recurrence::Every { interval },
             start: None,
+            until: None,
             misfire,
             jitter: 0,
         }

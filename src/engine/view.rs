@@ -52,6 +52,13 @@ where
         Some(self.run(&state, run))
     }
 
+    fn upcoming(&self, count: usize) -> Vec<OffsetDateTime> {
+        let state = self.lock();
+        let zone = state.life.next_zone().unwrap_or(&self.hub().zone);
+        let times = state.life.upcoming(count).into_iter();
+        times.map(|time| zone.time_at(time)).collect()
+    }
+
     fn runs_ended(&self) -> u32 {
         self.lock().life.shown_runs_ended()
     }

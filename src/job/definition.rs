@@ -1,5 +1,7 @@
 //! [`Definition`]: what a job is, as its scheduling asked for it.
 
+use time::PrimitiveDateTime;
+
 use crate::calendar::cron::expression::Cron;
 use crate::calendar::recurrence::Recurrence;
 use crate::calendar::series::Series;
@@ -26,8 +28,9 @@ pub(crate) struct Definition {
 pub(crate) enum Trigger {
     /// Once, after this long, in nanoseconds: by the monotonic clock.
     Delay { length: i64 },
-    /// Once, at a time of the wall clock.
-    At,
+    /// Once, at a time of the wall clock. `local` is that time as the clocks of the zone show
+    /// it, if it was given like that.
+    At { local: Option<PrimitiveDateTime> },
     /// Boxed, because most jobs run once, and there may be a million.
     Recurring(Box<Recurring>),
 }
@@ -57,7 +60,7 @@ impl Definition {
 
     pub(crate) fn recurring(&self) -> Option<&Recurring> {
         match &self.trigger {
-            Trigger::Delay { .. } | Trigger::At => None,
+            Trigger::Delay { .. } | Trigger::At { .. } => None,
             Trigger::Recurring(recurring) => Some(recurring),
         }
     }
@@ -65,7 +68,7 @@ impl Definition {
     pub(crate) fn cron(&self) -> Option<&Cron> {
         match &self.recurring()?.series.recurrence {
             Recurrence::Cron { cron, .. } => Some(cron),
-            Recurrence::Every { .. } => None,
+            _ => None,
         }
     }
 
@@ -97,6 +100,7 @@ impl Definition {
         let text = |definition: &Definition| definition.cron().map(ToString::to_string);
         own.series.has_same_times(&others.series)
             && text(self) == text(other)
+            && own.series.until == others.series.until
             && own.series.misfire == others.series.misfire
             && own.series.jitter == others.series.jitter
             && own.limits == others.limits

@@ -472,6 +472,37 @@ impl Lifecycle {
         }
     }
 
+    /// The nominal times of the next runs.
+    pub(crate) fn upcoming(&self, count: usize) -> Vec<WallNanos> {
+        let goes_on = self.phase.is_running();
+        match self.more.as_deref() {
+            _ if matches!(self.phase, Phase::Ended(_) | Phase::Cancelling) => Vec::new(),
+            Some(More {
+                next: Some(next), ..
+            }) => match &next.details {
+                Some(details) => details.position.upcoming(&details.definition, false, count),
+                None => vec![next.exec_at],
+            },
+            Some(More {
+                definition: Some(definition),
+                position,
+                open,
+                ..
+            }) => {
+                let mut position = Cow::Borrowed(position);
+                if let Some(open) = open {
+                    position.to_mut().open(OpenRun::clone(open));
+                }
+                position.upcoming(definition, goes_on, count)
+            }
+            _ => [self.exec_at]
+                .into_iter()
+                .filter(|_| !goes_on)
+                .take(count)
+                .collect(),
+        }
+    }
+
     pub(crate) fn shown_runs_ended(&self) -> u32 {
         match (self.unpublished(), &self.more) {
             (Some(shown), _) => shown.runs_ended,
@@ -1136,6 +1167,7 @@ impl Lifecycle {
     /// What the store is to hold if `plan` is accepted now.
     pub(crate) fn plan_replacement(&self, plan: &Plan, now: Now) -> Plan {
         let mut plan = plan.clone();
+        plan.forget_first_now(now);
         self.rebase_on_present(&mut plan, now);
         plan
     }
@@ -1200,6 +1232,7 @@ impl Lifecycle {
             Some((_, planned)) => planned,
             None => {
                 let mut plan = plan;
+                plan.forget_first_now(now);
                 self.rebase_on_present(&mut plan, now);
                 plan
             }

@@ -67,6 +67,7 @@ impl Kind {
                 series: Series {
                     recurrence: Recurrence::Every { interval: INTERVAL },
                     start: None,
+                    until: None,
                     misfire: Misfire::Once,
                     jitter: 0,
                 },

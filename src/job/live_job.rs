@@ -66,6 +66,7 @@ pub(crate) trait JobView: Send + Sync {
     fn exec_at(&self) -> OffsetDateTime;
     fn cron_expression(&self) -> Option<Arc<str>>;
     fn last_run(&self) -> Option<Run>;
+    fn upcoming(&self, count: usize) -> Vec<OffsetDateTime>;
     /// Rises (and wraps) with each run that ends. No replacement sets it back.
     fn runs_ended(&self) -> u32;
     /// The app has stopped: nothing happens to this job any more.

@@ -3,7 +3,7 @@
 use crate::calendar::recurrence::Recurrence;
 use crate::calendar::timeline::Timeline;
 use crate::job::definition::{Definition, Limits, Recurring, Trigger};
-use crate::job::position::Position;
+use crate::job::position::{Position, SeriesPosition};
 use crate::sync::primitives::Arc;
 use crate::value::time_units::{Due, Now, WallNanos};
 
@@ -69,6 +69,36 @@ impl Plan {
                 definition,
                 position,
             })),
+        }
+    }
+
+    /// The first run is now.
+    pub(crate) fn start_now(&mut self, now: Now) {
+        if let Some(details) = &mut self.details {
+            let Details {
+                definition,
+                position,
+            } = Arc::make_mut(details);
+            position.start_now(now.wall);
+            self.due = position.run_due(definition).unwrap_or(self.due);
+            self.exec_at = now.wall;
+        }
+    }
+
+    /// It replaces a job: that was made before.
+    pub(crate) fn forget_first_now(&mut self, now: Now) {
+        if let Some(details) = &mut self.details {
+            let is_first_now = |own: &SeriesPosition| own.coverage.is_first_now;
+            if !details.position.series.as_deref().is_some_and(is_first_now) {
+                return;
+            }
+            let Details {
+                definition,
+                position,
+            } = Arc::make_mut(details);
+            position.forget_first_now(definition);
+            self.due = position.run_due(definition).unwrap_or(self.due);
+            self.exec_at = self.due.as_wall(now);
         }
     }
 
@@ -140,6 +170,12 @@ impl Plan {
         );
         let history = before.coverage.history;
         position.nominal = match (timeline, &series.recurrence) {
+            (Timeline::Mono, Recurrence::AfterEach { interval }) => {
+                let last = before.last_run.map_or(scheduled_at, |run| run.finished_at);
+                let next = last.min(scheduled_at).saturating_add(*interval);
+                own.coverage.handled_up_to = scheduled_at.min(next);
+                next.max(scheduled_at)
+            }
             (Timeline::Mono, Recurrence::Every { interval }) => {
                 // By how much the wall clock was set since the times were counted.
                 let offsets = own.offset.zip(before.offset);

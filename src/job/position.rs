@@ -186,6 +186,63 @@ impl Position {
         }
     }
 
+    /// The first run is for this moment, whatever the times of the series are.
+    pub(crate) fn start_now(&mut self, now: WallNanos) {
+        self.nominal = now;
+        if let Some(own) = &mut self.series {
+            own.due = now;
+            own.coverage.is_first_now = true;
+        }
+    }
+
+    /// The job was made before, and has no first run any more.
+    pub(crate) fn forget_first_now(&mut self, definition: &Definition) {
+        if let Some((recurring, own)) = definition.recurring().zip(self.series.as_mut())
+            && std::mem::take(&mut own.coverage.is_first_now)
+        {
+            let after = own.coverage.handled_up_to;
+            let next = recurring.series.next_after(self.nominal, after);
+            self.nominal = next.unwrap_or(self.nominal);
+            own.due = self.nominal;
+        }
+    }
+
+    /// The nominal times of the next `count` runs, as far as they are known: from the run that
+    /// the job waits for, or from the one after the run that goes on.
+    pub(crate) fn upcoming(
+        &self,
+        definition: &Definition,
+        is_running: bool,
+        count: usize,
+    ) -> Vec<WallNanos> {
+        let Some(recurring) = definition.recurring() else {
+            let times = [self.nominal];
+            return times
+                .into_iter()
+                .filter(|_| !is_running)
+                .take(count)
+                .collect();
+        };
+        let open = u64::from(is_running);
+        let left = recurring.limits.max_runs.map(|max| {
+            let left = max.saturating_sub(self.runs()).saturating_sub(open);
+            usize::try_from(left).unwrap_or(usize::MAX)
+        });
+        let next = |time: &WallNanos| recurring.series.next_after(self.nominal, *time);
+        let first = match is_running {
+            true => next(&self.nominal),
+            false => Some(self.nominal),
+        };
+        let most = match recurring.series.recurrence {
+            // The time after a run depends on its end.
+            Recurrence::AfterEach { .. } => usize::from(!is_running),
+            _ => usize::MAX,
+        };
+        std::iter::successors(first, next)
+            .take(count.min(left.unwrap_or(most)).min(most))
+            .collect()
+    }
+
     /// Attempts of the open run that have ended, and failed.
     pub(crate) fn attempts(&self) -> u32 {
         self.retry.as_ref().map_or(0, |retry| retry.attempts)
@@ -407,6 +464,10 @@ impl Position {
             return;
         }
         let at = clock.now.wall;
+        if own.coverage.is_first_now || matches!(series.recurrence, Recurrence::AfterEach { .. }) {
+            // It waits for one moment, which no other can take the place of.
+            return;
+        }
         if own.coverage.handled_up_to <= clock.earliest {
             // Nothing was missed while the clock was not set.
             own.coverage = Coverage::starting_at(at);
@@ -478,13 +539,14 @@ impl Position {
         }
         match &definition.trigger {
             Trigger::Delay { length } => Some(*length),
-            Trigger::At => None,
+            Trigger::At { .. } => None,
             Trigger::Recurring(recurring) => {
                 let series = &recurring.series;
                 match (series.timeline(), &series.recurrence) {
-                    (Timeline::Mono, Recurrence::Every { interval }) => {
-                        Some(interval.saturating_add(series.jitter))
-                    }
+                    (
+                        Timeline::Mono,
+                        Recurrence::Every { interval } | Recurrence::AfterEach { interval },
+                    ) => Some(interval.saturating_add(series.jitter)),
                     _ => None,
                 }
             }
@@ -505,7 +567,10 @@ impl Position {
         // A time that was stored by a clock that was not set means nothing.
         let is_known = clock.is_set() && wall >= clock.earliest;
         // The next time of an interval is never further away than that.
-        let is_interval = self.retry.is_none() && definition.recurring().is_some();
+        let is_interval = self.retry.is_none()
+            && definition.recurring().is_some_and(|recurring| {
+                matches!(recurring.series.recurrence, Recurrence::Every { .. })
+            });
         match is_known && (is_interval || due.as_mono(clock.now) <= limit) {
             true => due,
             false => Due::Mono(limit),

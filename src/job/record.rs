@@ -121,9 +121,26 @@ pub(crate) enum TriggerRecord {
     },
     /// `at`: once, by the wall clock.
     At,
+    /// `at_local`: once, when the clocks of the zone show this date and time.
+    AtLocal {
+        /// As a time in UTC.
+        #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::text"))]
+        local: OffsetDateTime,
+    },
     /// `every`: by the monotonic clock, or with a start date by the wall clock.
     Every {
         interval: Duration,
+        options: RecurringRecord,
+    },
+    /// `after_each`: by the monotonic clock, from the end of the run before.
+    AfterEach {
+        interval: Duration,
+        options: RecurringRecord,
+    },
+    /// `every_calendar`: by the wall clock, from the start date on.
+    Calendar {
+        /// As ISO 8601 writes a duration.
+        interval: String,
         options: RecurringRecord,
     },
     /// `cron`: by the wall clock.
@@ -146,6 +163,8 @@ pub(crate) struct RecurringRecord {
     /// As it was given.
     #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::optional"))]
     pub(crate) start_date: Option<OffsetDateTime>,
+    #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::optional"))]
+    pub(crate) until: Option<OffsetDateTime>,
 }
 
 /// How far a stored job has come: the part of a record that changes while the job goes
@@ -217,6 +236,8 @@ pub(crate) struct RecurringProgress {
     /// The next run is one of these, and counted in
     /// [`catch_ups`](RecurringProgress::catch_ups) already.
     pub(crate) is_catch_up: bool,
+    /// The next run is for the moment at which the job was made.
+    pub(crate) is_first_now: bool,
 }
 
 /// Times after `from` and before `to` that were not run.
@@ -244,12 +265,15 @@ pub(crate) struct SetBackRecord {
 }
 
 impl TriggerRecord {
-    /// The name of the trigger: `delay`, `at`, `every` or `cron`.
+    /// The name of the trigger: that of its method, and `delay` also for `push`.
     #[cfg(feature = "sqlite")]
     pub(crate) fn name(&self) -> &'static str {
         match self {
             TriggerRecord::Delay { .. } => "delay",
             TriggerRecord::At => "at",
+            TriggerRecord::AtLocal { .. } => "at_local",
+            TriggerRecord::AfterEach { .. } => "after_each",
+            TriggerRecord::Calendar { .. } => "every_calendar",
             TriggerRecord::Every { .. } => "every",
             TriggerRecord::Cron { .. } => "cron",
         }

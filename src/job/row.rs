@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use time::{OffsetDateTime, UtcOffset};
+use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset};
 
+use crate::calendar::calendar_times::CalendarTimes;
 use crate::calendar::cron::expression::Cron;
 use crate::calendar::history::{RunHistory, SkippedRange};
 use crate::calendar::recurrence::Recurrence;
@@ -16,7 +17,7 @@ use crate::job::record::{
     SkippedRecord, TriggerRecord,
 };
 use crate::sync::primitives::Arc;
-use crate::value::error::UnresolvedReason;
+use crate::value::error::{CalendarIntervalError, UnresolvedReason};
 use crate::value::id::JobId;
 use crate::value::run::Run;
 use crate::value::status::JobStatus;
@@ -92,6 +93,7 @@ impl Row<'_> {
                     clock_set_by_ns: own.clock_set_by,
                     catch_ups: coverage.catch_ups,
                     is_catch_up: coverage.is_catch_up,
+                    is_first_now: coverage.is_first_now,
                 }
             }),
         }
@@ -105,7 +107,12 @@ fn trigger(trigger: &Trigger) -> TriggerRecord {
                 length: duration(*length),
             };
         }
-        Trigger::At => return TriggerRecord::At,
+        Trigger::At { local: None } => return TriggerRecord::At,
+        Trigger::At { local: Some(local) } => {
+            return TriggerRecord::AtLocal {
+                local: local.assume_utc(),
+            };
+        }
         Trigger::Recurring(recurring) => recurring,
     };
     let series = &recurring.series;
@@ -115,10 +122,19 @@ fn trigger(trigger: &Trigger) -> TriggerRecord {
         max_runs: recurring.limits.max_runs,
         max_failures: recurring.limits.max_failures,
         start_date: series.start.map(utc),
+        until: series.until.map(utc),
     };
     match &series.recurrence {
         Recurrence::Every { interval } => TriggerRecord::Every {
             interval: duration(*interval),
+            options,
+        },
+        Recurrence::AfterEach { interval } => TriggerRecord::AfterEach {
+            interval: duration(*interval),
+            options,
+        },
+        Recurrence::Calendar(times) => TriggerRecord::Calendar {
+            interval: times.interval().to_string(),
             options,
         },
         Recurrence::Cron { cron, .. } => TriggerRecord::Cron {
@@ -159,13 +175,32 @@ pub(crate) fn read(record: &JobRecord, app_zone: &Zone) -> Result<ReadRow, Unres
         TriggerRecord::Delay { length } => Trigger::Delay {
             length: nanos("the delay", *length)?,
         },
-        TriggerRecord::At => Trigger::At,
-        TriggerRecord::Every { interval, options } => {
-            let interval = nanos("the interval", *interval)?;
-            if interval == 0 {
-                return Err(unreadable("the interval is 0"));
+        TriggerRecord::At => Trigger::At { local: None },
+        TriggerRecord::AtLocal { local } => {
+            let local = local.to_offset(UtcOffset::UTC);
+            Trigger::At {
+                local: Some(PrimitiveDateTime::new(local.date(), local.time())),
             }
+        }
+        TriggerRecord::Every { interval, options } => {
+            let interval = interval_of(*interval)?;
             recurring(Recurrence::Every { interval }, options)?
+        }
+        TriggerRecord::AfterEach { interval, options } => {
+            let interval = interval_of(*interval)?;
+            recurring(Recurrence::AfterEach { interval }, options)?
+        }
+        TriggerRecord::Calendar { interval, options } => {
+            let interval = interval.parse();
+            let interval = interval.map_err(|error: CalendarIntervalError| {
+                UnresolvedReason::Unreadable(format!("the interval: {error}"))
+            })?;
+            let start = options.start_date;
+            let start = start.ok_or_else(|| unreadable("an interval has no start date"))?;
+            let zone = zone.as_ref().unwrap_or(app_zone).clone();
+            let start = wall("start_date", start)?;
+            let times = CalendarTimes::from_instant(start, zone, interval);
+            recurring(Recurrence::Calendar(Box::new(times)), options)?
         }
         TriggerRecord::Cron {
             expression,
@@ -180,6 +215,14 @@ pub(crate) fn read(record: &JobRecord, app_zone: &Zone) -> Result<ReadRow, Unres
         }
     };
     let mut position = Position::once(wall("nominal", stored.nominal)?);
+    if let Trigger::At { local: Some(local) } = trigger
+        && stored.attempts == 0
+        && start_intent.is_none()
+    {
+        // The rules of the zone may have changed, or the zone of the app.
+        let zone = zone.as_ref().unwrap_or(app_zone);
+        position.nominal = wall("the local time", zone.at_local(local))?;
+    }
     let mut started_at = None;
     if trigger.is_recurring() {
         let progress = stored.recurring.as_ref();
@@ -226,10 +269,12 @@ fn recurring(
         return Err(unreadable("a limit is 0"));
     }
     let start = options.start_date.map(|time| wall("start_date", time));
+    let until = options.until.map(|time| wall("until", time));
     Ok(Trigger::Recurring(Box::new(Recurring {
         series: Series {
             recurrence,
             start: start.transpose()?,
+            until: until.transpose()?,
             misfire: options.misfire,
             jitter: nanos("the jitter", options.jitter)?,
         },
@@ -280,11 +325,19 @@ fn read_series(
             set_back,
             catch_ups: stored.catch_ups,
             is_catch_up: stored.is_catch_up,
+            is_first_now: stored.is_first_now,
         },
         runs: stored.runs,
         failures: stored.failures_in_a_row,
         last_run,
     })
+}
+
+fn interval_of(interval: Duration) -> Result<i64, UnresolvedReason> {
+    match nanos("the interval", interval)? {
+        0 => Err(unreadable("the interval is 0")),
+        interval => Ok(interval),
+    }
 }
 
 fn nanos(what: &str, duration: Duration) -> Result<i64, UnresolvedReason> {

@@ -311,6 +311,7 @@ fn examples() -> Vec<JobRecord> {
         max_runs,
         max_failures: 10,
         start_date,
+        until: start_date,
     };
     let once = |due, nominal| ProgressRecord {
         due,
@@ -333,6 +334,7 @@ fn examples() -> Vec<JobRecord> {
         clock_set_by_ns: 0,
         catch_ups: 0,
         is_catch_up: false,
+        is_first_now: false,
     };
     let run = Run {
         number: u64::MAX,
@@ -359,6 +361,7 @@ fn examples() -> Vec<JobRecord> {
         clock_set_by_ns: i64::MIN,
         catch_ups: u32::MAX,
         is_catch_up: true,
+        is_first_now: true,
     };
     let record = |id: &str, args: &str, trigger, progress| JobRecord {
         version: RECORD_VERSION,
@@ -423,7 +426,7 @@ fn examples() -> Vec<JobRecord> {
                     number: 1,
                     ..run
                 }),
-                ..new
+                ..new.clone()
             }),
             ..once(epoch, nanosecond)
         },
@@ -432,5 +435,36 @@ fn examples() -> Vec<JobRecord> {
     let mut empty = record("empty", "", after(Duration::ZERO), once(epoch, epoch));
     empty.task = "".into();
     empty.zone = Some(String::new());
-    vec![delay, at, every, cron, skip, empty]
+    let local = record(
+        "at_local",
+        "1",
+        TriggerRecord::AtLocal { local: nanosecond },
+        once(epoch, epoch),
+    );
+    let recurs = || ProgressRecord {
+        recurring: Some(new.clone()),
+        ..once(epoch, epoch)
+    };
+    let none = || options(Misfire::Once, 0, None, None);
+    let after_each = record(
+        "after_each",
+        "1",
+        TriggerRecord::AfterEach {
+            interval: longest,
+            options: none(),
+        },
+        recurs(),
+    );
+    let calendar = record(
+        "every_calendar",
+        "1",
+        TriggerRecord::Calendar {
+            interval: "P4294967295M".into(),
+            options: none(),
+        },
+        recurs(),
+    );
+    vec![
+        delay, at, every, cron, skip, empty, local, after_each, calendar,
+    ]
 }

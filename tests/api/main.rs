@@ -18,4 +18,5 @@ mod retry;
 mod shutdown;
 mod threads;
 mod timeout;
+mod triggers;
 mod wakers;

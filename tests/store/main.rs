@@ -21,4 +21,5 @@ mod sqlite;
 #[path = "../support/mod.rs"]
 mod support;
 mod tasks;
+mod triggers;
 mod unresolved;

@@ -28,6 +28,18 @@ pub enum TriggerRecord {
         length: Duration,
     },
     At,
+    AtLocal {
+        #[serde(with = "text")]
+        local: OffsetDateTime,
+    },
+    AfterEach {
+        interval: Duration,
+        options: RecurringRecord,
+    },
+    Calendar {
+        interval: String,
+        options: RecurringRecord,
+    },
     Every {
         interval: Duration,
         options: RecurringRecord,
@@ -46,6 +58,8 @@ pub struct RecurringRecord {
     pub max_failures: u32,
     #[serde(with = "optional_text")]
     pub start_date: Option<OffsetDateTime>,
+    #[serde(with = "optional_text")]
+    pub until: Option<OffsetDateTime>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,6 +92,7 @@ pub struct RecurringProgress {
     pub clock_set_by_ns: i64,
     pub catch_ups: u32,
     pub is_catch_up: bool,
+    pub is_first_now: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -100,6 +115,9 @@ impl TriggerRecord {
         match self {
             TriggerRecord::Delay { .. } => "delay",
             TriggerRecord::At => "at",
+            TriggerRecord::AtLocal { .. } => "at_local",
+            TriggerRecord::AfterEach { .. } => "after_each",
+            TriggerRecord::Calendar { .. } => "every_calendar",
             TriggerRecord::Every { .. } => "every",
             TriggerRecord::Cron { .. } => "cron",
         }

@@ -86,13 +86,24 @@ fn put(insert: &mut Statement<'_>, record: &JobRecord) -> rusqlite::Result<()> {
     let (cron, interval, options) = match trigger {
         TriggerRecord::Delay { length } => (None, Some(saturating_nanos(*length)), None),
         TriggerRecord::At => (None, None, None),
+        TriggerRecord::AtLocal { local } => (
+            Some(timestamp::format(*local).as_str().to_owned()),
+            None,
+            None,
+        ),
+        TriggerRecord::AfterEach { interval, options } => {
+            (None, Some(saturating_nanos(*interval)), Some(options))
+        }
+        TriggerRecord::Calendar { interval, options } => {
+            (Some(interval.clone()), None, Some(options))
+        }
         TriggerRecord::Every { interval, options } => {
             (None, Some(saturating_nanos(*interval)), Some(options))
         }
         TriggerRecord::Cron {
             expression,
             options,
-        } => (Some(expression), None, Some(options)),
+        } => (Some(expression.clone()), None, Some(options)),
     };
     let recurring = progress.recurring.as_ref();
     let Times {
@@ -260,6 +271,17 @@ impl<'a> Columns<'a> {
                 length: duration("interval_ns", interval)?,
             },
             "at" => TriggerRecord::At,
+            "at_local" => TriggerRecord::AtLocal {
+                local: time("cron", cron)?,
+            },
+            "after_each" => TriggerRecord::AfterEach {
+                interval: duration("interval_ns", interval)?,
+                options: options()?,
+            },
+            "every_calendar" => TriggerRecord::Calendar {
+                interval: text("cron", cron)?.into(),
+                options: options()?,
+            },
             "every" => TriggerRecord::Every {
                 interval: duration("interval_ns", interval)?,
                 options: options()?,

@@ -23,9 +23,11 @@ const MIGRATIONS: &[&str] = &["
         args         TEXT NOT NULL,    -- JSON
         due          TEXT NOT NULL,    -- when it starts next, for its run or a retry
         nominal      TEXT NOT NULL,    -- the time that the run stands for
-        trigger      TEXT NOT NULL,    -- delay, at, every, cron
-        cron         TEXT,             -- the expression, of cron
-        interval_ns  INTEGER,          -- of every; the length of a delay
+        trigger      TEXT NOT NULL,    -- delay, at, at_local, every, after_each,
+                                       -- every_calendar, cron
+        cron         TEXT,             -- the expression, of cron; the local time, of
+                                       -- at_local; the interval, of every_calendar
+        interval_ns  INTEGER,          -- of every, after_each; the length of a delay
         zone         TEXT,             -- a name or an offset; NULL is the app's
         attempts     INTEGER NOT NULL, -- of this run, that have failed
         last_failure TEXT,             -- how the last of them did

@@ -1,5 +1,6 @@
 //! [`ScheduleError`]: a job could not be scheduled.
 
+use std::fmt;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -98,14 +99,30 @@ pub enum ScheduleError {
     /// The cron expression is invalid.
     #[error(transparent)]
     Cron(CronError),
-    /// The cron expression is valid, but never due after a time.
-    #[error("the cron expression `{expression}` is never due after {after}")]
+    /// The trigger is valid, but never due after a time.
+    #[error("{trigger} is never due after {after}{}", Until(.until))]
     NeverDue {
-        /// The expression as it was written.
-        expression: String,
+        /// The trigger, such as ``the cron expression `0 0 30 2 *` ``.
+        trigger: String,
         /// The current time, or the start date if that is later.
         after: OffsetDateTime,
+        /// The time of [`until`](crate::Schedule::until), if it was set.
+        until: Option<OffsetDateTime>,
     },
+    /// The option does not go with the trigger. The docs of
+    /// [`Schedule`](crate::Schedule) have a table.
+    #[error("{option} does not apply to the trigger `{trigger}`")]
+    NotApplicable {
+        /// The name of the option.
+        option: &'static str,
+        /// The name of the trigger.
+        trigger: &'static str,
+    },
+    /// The times of `every_calendar` are counted from a start date, and there is none.
+    #[error(
+        "`every_calendar` needs a start date: set .start_date(..), from which its times are counted"
+    )]
+    NoStartDate,
     /// The time zone is not known.
     #[error(transparent)]
     Zone(ZoneError),
@@ -211,4 +228,16 @@ fn truncated(text: &str) -> &str {
         end -= 1;
     }
     &text[..end]
+}
+
+/// Displays the end of a series at the end of a message.
+struct Until<'a>(&'a Option<OffsetDateTime>);
+
+impl fmt::Display for Until<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(until) => write!(f, " and until {until}"),
+            None => Ok(()),
+        }
+    }
 }
