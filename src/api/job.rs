@@ -93,6 +93,7 @@ impl<R: Send + Sync + 'static> Job<R> {
     /// waits for a retry, does not change the result.
     ///
     /// # Errors
+    /// - [`JobError::NotKept`] if another process has made the last run of the job.
     /// - [`JobError::NotCompleted`] if the job is not done. A recurring job returns
     ///   it until its first run has ended.
     /// - [`JobError::Cancelled`] if the job was cancelled.

@@ -41,6 +41,10 @@ const SHORTEST_LOOK: i64 = 1_000_000_000;
 /// NTP slews by half a millisecond in a second. More is a step of the wall clock.
 const CLOCK_STEP: i64 = 500_000_000;
 
+/// A suspend of less is not noticed, in nanoseconds: what the system says about it is exact to
+/// a hundredth of a second.
+const SHORTEST_SLEEP: i64 = 50_000_000;
+
 /// When to call [`Driver::drive`] again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DriveAgain {
@@ -68,7 +72,7 @@ pub(crate) struct Driver {
     told_offset: Option<i64>,
     /// How long the machine was suspended since then, in nanoseconds.
     slept: i64,
-    /// What the clock said about that at the last step.
+    /// What the clock said about that when it was last read.
     suspended: Option<i64>,
     /// The wall clock was set, and the jobs from here on do not know it yet.
     telling: Option<(Cursor, ClockSet)>,
@@ -187,8 +191,8 @@ impl Driver {
         let offset = now.offset();
         let by = offset.saturating_sub(self.offset);
         self.offset = offset;
-        if is_step(by) {
-            let slept = self.sleep_since_last_step();
+        if by.saturating_abs() >= SHORTEST_SLEEP {
+            let slept = self.sleep_since_last_reading();
             self.slept = self.slept.saturating_add(slept);
             self.report(by.saturating_sub(slept), slept);
         }
@@ -216,14 +220,13 @@ impl Driver {
         self.telling = Some((Cursor::default(), set.max(before)));
     }
 
-    /// How long the machine was suspended since the last step, in nanoseconds. 0 if the clock
-    /// cannot tell.
-    fn sleep_since_last_step(&mut self) -> i64 {
+    /// How long the machine was suspended since the last reading, in nanoseconds. 0 if the
+    /// clock cannot tell.
+    fn sleep_since_last_reading(&mut self) -> i64 {
         let suspended = self.hub.clock.suspended();
         let before = std::mem::replace(&mut self.suspended, suspended);
         let slept = suspended.zip(before).map(|(now, before)| now - before);
-        // The reading is not exact.
-        slept.filter(|slept| *slept >= CLOCK_STEP).unwrap_or(0)
+        slept.filter(|slept| *slept >= SHORTEST_SLEEP).unwrap_or(0)
     }
 
     fn report(&self, step: i64, slept: i64) {
@@ -231,7 +234,7 @@ impl Driver {
         if !events.is_read() {
             return;
         }
-        if slept > 0 {
+        if is_step(slept) {
             events.record(Event::Resumed {
                 after: Duration::from_nanos(slept.unsigned_abs()),
             });

@@ -8,6 +8,7 @@ use crate::engine::cancelling;
 use crate::engine::job_state::JobState;
 use crate::job::live_job::{Cancelled, Cancelling, JobCore, JobView};
 use crate::sync::primitives::Arc;
+use crate::value::error::JobError;
 use crate::value::run::Run;
 use crate::value::shared_state::StateMap;
 use crate::value::time_units::WallNanos;
@@ -73,7 +74,16 @@ where
 
     fn result(&self, place: &mut dyn Any) {
         if let Some(place) = place.downcast_mut() {
-            *place = Some(self.lock().outcome.get());
+            let mut state = self.lock();
+            let result = match state.outcome.get() {
+                // It is done, and no run of this process has ended.
+                Err(JobError::NotCompleted) if self.core.status.get().is_final() => {
+                    Err(JobError::NotKept)
+                }
+                result => result,
+            };
+            drop(state);
+            *place = Some(result);
         }
     }
 

@@ -938,10 +938,15 @@ impl Lifecycle {
                 if let Some((definition, position)) = self.definition().zip(self.position()) {
                     plan.rebase(definition, position, self.pending());
                 }
+                let is_pause = !starts_over && plan.is_pause();
                 let due = plan.due;
                 self.install(plan);
                 self.follow_clock_since_scheduling(clock);
-                AfterRun::Next { due, misfire: None }
+                match is_pause {
+                    // It is counted from the end of this run.
+                    true => self.next_run(status, now, &random),
+                    false => AfterRun::Next { due, misfire: None },
+                }
             }
         } else {
             let is_durable = self.is_durable();

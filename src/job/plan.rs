@@ -114,6 +114,16 @@ impl Plan {
         self.definition().is_some_and(|d| d.is_durable())
     }
 
+    /// Whether each run follows the end of the one before.
+    pub(crate) fn is_pause(&self) -> bool {
+        let recurring = self
+            .definition()
+            .and_then(|definition| definition.recurring());
+        recurring.is_some_and(|recurring| {
+            matches!(recurring.series.recurrence, Recurrence::AfterEach { .. })
+        })
+    }
+
     pub(crate) fn limits(&self) -> Option<Limits> {
         let recurring: &Recurring = self.definition()?.recurring()?;
         Some(recurring.limits)
@@ -171,10 +181,21 @@ impl Plan {
         let history = before.coverage.history;
         position.nominal = match (timeline, &series.recurrence) {
             (Timeline::Mono, Recurrence::AfterEach { interval }) => {
-                let last = before.last_run.map_or(scheduled_at, |run| run.finished_at);
-                let next = last.min(scheduled_at).saturating_add(*interval);
-                own.coverage.handled_up_to = scheduled_at.min(next);
-                next.max(scheduled_at)
+                let offsets = own.offset.zip(before.offset);
+                let set = offsets.map_or(0, |(new, old)| new.saturating_sub(old));
+                // When the last run has ended, as far as that is known.
+                let end = match &old_recurring.series.recurrence {
+                    // It ends with the replacement.
+                    _ if before.coverage.handled_up_to >= old.nominal => scheduled_at,
+                    Recurrence::AfterEach { interval } => {
+                        old.nominal.saturating_sub(*interval).saturating_add(set)
+                    }
+                    _ => history.last.saturating_add(set),
+                };
+                let next = end.min(scheduled_at).saturating_add(*interval);
+                let next = next.max(scheduled_at);
+                own.coverage.handled_up_to = scheduled_at.min(next.saturating_sub(1));
+                next
             }
             (Timeline::Mono, Recurrence::Every { interval }) => {
                 // By how much the wall clock was set since the times were counted.

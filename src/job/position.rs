@@ -464,7 +464,12 @@ impl Position {
             return;
         }
         let at = clock.now.wall;
-        if own.coverage.is_first_now || matches!(series.recurrence, Recurrence::AfterEach { .. }) {
+        if own.coverage.is_first_now {
+            // It starts now, by whatever clock.
+            (self.nominal, own.due) = (self.nominal.min(at), own.due.min(at));
+            return;
+        }
+        if matches!(series.recurrence, Recurrence::AfterEach { .. }) {
             // It waits for one moment, which no other can take the place of.
             return;
         }

@@ -388,6 +388,8 @@ fn is_consistent(handle: &Job<u64>, known: Option<JobStatus>) -> Result<JobStatu
     let fits = match (status, &result) {
         (JobStatus::Success, Ok(_)) => true,
         (JobStatus::Cancelled, Err(JobError::Cancelled)) => true,
+        (JobStatus::Cancelled, _) => false,
+        (status, Err(JobError::NotKept)) => status.is_final(),
         (JobStatus::Failed | JobStatus::Timeout | JobStatus::PermanentlyFailed, Err(error)) => {
             !matches!(error, JobError::NotCompleted | JobError::Cancelled)
         }
@@ -527,7 +529,8 @@ fn check_last(job: &job::Job, handle: &Job<u64>, app: Start) -> Result<(), Strin
     let fits = match (job.status(), job.last, &result) {
         (JobStatus::Cancelled, ..) => matches!(result, Err(JobError::Cancelled)),
         (_, Some(Ended::Unforeseen), _) => true,
-        (_, None, Err(JobError::NotCompleted)) => true,
+        (JobStatus::Scheduled | JobStatus::Running, None, Err(JobError::NotCompleted)) => true,
+        (_, None, Err(JobError::NotKept)) => job.last_run.is_some(),
         (_, Some(Ended::By(Outcome::Value, run, attempt)), Ok(given)) => {
             **given == value(run, attempt)
         }

@@ -367,6 +367,12 @@ impl Job {
             };
             match recurring.fires(due, at) {
                 Fires::Run => {}
+                Fires::Over => {
+                    let last = self.last_run.map_or(JobStatus::Cancelled, |run| run.status);
+                    self.stage = Stage::Done(last);
+                    self.save(now);
+                    return None;
+                }
                 Fires::Instead(nominal) => {
                     let shown = recurring.as_wall(nominal);
                     if nominal != recurring.nominal {
@@ -461,8 +467,7 @@ impl Job {
                 self.attempts = 0;
                 self.stage = Stage::Done(JobStatus::Cancelled);
             } else {
-                self.go_on_with(plan, status, now);
-                self.stage = Stage::Scheduled;
+                self.stage = self.go_on_with(plan, status, now);
             }
         } else if let Some(delay) = retry {
             let asked = matches!(how, Ended::By(Outcome::RetryAfter(_), ..));
@@ -487,15 +492,19 @@ impl Job {
     }
 
     /// The run has ended with this status, and a replacement with other times follows.
-    fn go_on_with(&mut self, mut plan: Plan, status: JobStatus, now: Now) {
+    fn go_on_with(&mut self, mut plan: Plan, status: JobStatus, now: Now) -> Stage {
         self.attempts = 0;
+        let mut is_pause = false;
         if self.plan.is_same_series(&plan) {
             self.failures = match status {
                 JobStatus::Success => 0,
                 _ => self.failures + 1,
             };
-            plan.rebase(&self.plan, now);
+            plan.forget_first_now(now);
+            plan.rebase(&self.plan, true, now);
+            is_pause = plan.recurring.as_ref().is_some_and(Recurring::is_pause);
         } else {
+            plan.forget_first_now(now);
             (self.runs, self.failures) = (0, 0);
         }
         self.is_clock_set = false;
@@ -508,6 +517,25 @@ impl Job {
             });
         }
         self.plan = plan;
+        if !is_pause {
+            return Stage::Scheduled;
+        }
+        // It is counted from the end of this run.
+        let Some(recurring) = &mut self.plan.recurring else {
+            return Stage::Scheduled;
+        };
+        if self.failures >= recurring.max_failures {
+            return Stage::Done(JobStatus::PermanentlyFailed);
+        }
+        if recurring.max_runs.is_some_and(|max| self.runs >= max) {
+            return Stage::Done(status);
+        }
+        let (next, _) = recurring.after_run(now.mono);
+        if recurring.is_over_at(next) {
+            return Stage::Done(status);
+        }
+        self.set_next(next, false, now);
+        Stage::Scheduled
     }
 
     /// What a wall clock that is set may change in the row.
@@ -563,6 +591,22 @@ impl Job {
             return;
         };
         let offset = now.wall - now.mono;
+        if recurring.by_wall && recurring.is_first_now {
+            // "The first run is now."
+            if recurring.nominal > now.wall {
+                recurring.nominal = now.wall;
+                if let (Times::Every { anchor, .. }, None) = (&mut recurring.times, recurring.start)
+                {
+                    *anchor = now.wall;
+                }
+                self.plan.shown = now.wall;
+                self.set_due(Due::Wall(now.wall), None, now);
+            }
+            return;
+        }
+        if recurring.by_wall && recurring.is_pause() {
+            return;
+        }
         if !recurring.by_wall {
             self.plan.shown += offset - recurring.offset;
             recurring.offset = offset;
@@ -570,6 +614,9 @@ impl Job {
         }
         recurring.see_clock(now.wall);
         let next = recurring.after(recurring.over(now.wall));
+        if recurring.is_over_at(next) {
+            return;
+        }
         if next > now.wall {
             (recurring.catch_ups, recurring.is_catch_up) = (0, false);
         }
@@ -609,9 +656,6 @@ impl Job {
         if recurring.max_runs.is_some_and(|max| self.runs >= max) {
             return Stage::Done(status);
         }
-        if stops {
-            return Stage::Done(JobStatus::Cancelled);
-        }
         recurring.enter();
         recurring.go_on_by_mono(now);
         if std::mem::take(&mut self.is_clock_set) {
@@ -622,6 +666,12 @@ impl Job {
         };
         let at = recurring.of(now);
         let (next, is_misfire) = recurring.after_run(at);
+        if recurring.is_over_at(next) {
+            return Stage::Done(status);
+        }
+        if stops {
+            return Stage::Done(JobStatus::Cancelled);
+        }
         self.set_next(next, is_misfire && next <= at, now);
         if is_misfire {
             self.misfires.push(self.plan.shown);
@@ -649,7 +699,7 @@ impl Saved {
                     is_open = before != *zone && !is_handled_known;
                 }
                 // "What was restored follows the wall clock until it has run."
-                Times::Every { .. } => recurring.go_on_by_wall(),
+                Times::Every { .. } | Times::Pause { .. } => recurring.go_on_by_wall(),
             }
         }
         let mut job = Job::new(id, self.task, plan);

@@ -69,6 +69,7 @@ impl Listener {
                     self.heard.entry(id).or_default().push(event);
                 }
                 Event::ClockStepped { by } => steps.push(by.whole_nanoseconds() as i64),
+                Event::Resumed { after } => steps.push(after.as_nanos() as i64),
                 Event::Missed(1..) => {
                     // It reads once a step, and may miss events within a step.
                     self.stages.clear();

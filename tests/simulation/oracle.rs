@@ -52,6 +52,8 @@ struct Known<'a> {
     is_stepped: bool,
     /// It took the place of another interval, and is counted from the last run of that.
     is_moved: bool,
+    /// Its first run may be for the moment at which it was made.
+    first_now: bool,
     /// The process in which it was promised first, with these times.
     boot: u32,
     /// Its longest jitter. A run that is waited for keeps what was drawn for it, if the job is
@@ -235,6 +237,8 @@ impl<'a> Known<'a> {
             started: same.is_some() && before.started,
             is_stepped: goes_on && before.is_stepped,
             back: if goes_on { before.back } else { 0 },
+            first_now: options(given.0.when).is_some_and(|options| options.first_now)
+                || same.is_some() && before.first_now,
             boot: match same {
                 Some(_) => before.boot,
                 None => given.0.boot,
@@ -343,7 +347,7 @@ impl<'a> Known<'a> {
             // meanwhile.
             by.wall = self.high;
         }
-        if !self.is_moved {
+        if !self.is_moved && !self.first_now {
             not_early((promise, since), self.boot, attempt, by)?;
         }
         self.missed_none(attempt.boot, now)?;
@@ -402,7 +406,7 @@ impl<'a> Known<'a> {
             When::Push => return is_one(since.wall),
             When::Delay { ms } => return is_one(since.wall + i64::from(ms) * MS),
             When::At { ms } => return is_one(since.wall + i64::from(ms) * MS),
-            When::Every { options, .. } => (options, None),
+            When::Every { options, .. } | When::AfterEach { options, .. } => (options, None),
             When::Cron { options, text } => (options, Some(text)),
         };
         let in_zone = |text, zone| Times::Cron { text, zone };
@@ -411,7 +415,9 @@ impl<'a> Known<'a> {
             let mut times = zones.map(|zone| in_zone(text, zone));
             times.any(|times| times.has(attempt.nominal))
         };
-        if text.is_some_and(|text| !is_a_time(text)) {
+        // Or for the moment at which the job was made.
+        let is_first_now = self.first_now && attempt.run == 1;
+        if text.is_some_and(|text| !is_first_now && !is_a_time(text)) {
             return Err(format!("{attempt:?} is for no time of {:?}", promise.when));
         }
         let last = self.last.filter(|_| attempt.attempt == 1);
@@ -423,6 +429,7 @@ impl<'a> Known<'a> {
         let is_strict = matches!(options.misfire, Missed::All(most) if most > 100)
             && !self.is_stepped
             && !self.is_moved
+            && !self.first_now
             && !self.has_faults
             && self.boot == attempt.boot;
         match (last, promise.when) {
@@ -447,6 +454,7 @@ impl<'a> Known<'a> {
             return Ok(());
         }
         let missed = match promise.when {
+            when if options(when).is_some_and(|options| options.until_ms.is_some()) => false,
             When::Every { ms, options } if options.start_ms.is_none() && !self.is_moved => {
                 let interval = i64::from(ms) * MS;
                 let times = Times::Every {
@@ -483,6 +491,12 @@ impl<'a> Known<'a> {
             _ if TASKS[promise.task].at_most_once && self.has_faults => false,
             _ if boot.is_some() && boot != Some(self.boot) => self.is_due_again(now),
             _ if boot.is_none() || self.is_moved => false,
+            // It may end before its first run, if that is missed.
+            when if options(when).is_some_and(|options| options.until_ms.is_some()) => false,
+            When::AfterEach { ms, .. } => {
+                let most = i64::from(ms) + i64::from(self.room_ms);
+                !self.is_stepped && self.begun.is_none() && has_passed(most)
+            }
             // Before the next step, perhaps.
             When::Push => has_passed(0),
             // By the wall clock, too, for that is what a store has.
@@ -544,7 +558,7 @@ impl Known<'_> {
                 since.wall + i64::from(ms) * MS
             }
             // The model checks which missed times are skipped.
-            When::Every { .. } | When::Cron { .. } => return false,
+            When::Every { .. } | When::Cron { .. } | When::AfterEach { .. } => return false,
         };
         let due = restored.mono + (first - restored.wall).max(0) + i64::from(room) * MS;
         !self.is_stepped && self.begun.is_none() && now.mono > due
@@ -557,7 +571,9 @@ fn jitter(when: When) -> u32 {
 
 fn options(when: When) -> Option<Options> {
     match when {
-        When::Every { options, .. } | When::Cron { options, .. } => Some(options),
+        When::Every { options, .. }
+        | When::Cron { options, .. }
+        | When::AfterEach { options, .. } => Some(options),
         _ => None,
     }
 }
@@ -566,6 +582,10 @@ fn options(when: When) -> Option<Options> {
 fn has_same_times(old: Given<'_>, new: Given<'_>) -> bool {
     let times = |given: Given<'_>, app| match given.0.when {
         When::Every { ms, .. } => Some(Times::Every {
+            anchor: 0,
+            interval: i64::from(ms) * MS,
+        }),
+        When::AfterEach { ms, .. } => Some(Times::Pause {
             anchor: 0,
             interval: i64::from(ms) * MS,
         }),
@@ -602,7 +622,12 @@ fn not_early(
     let is_early = match promise.when {
         When::Push => false,
         // The monotonic clock ends with its process, and the wall clock may be set.
-        When::Delay { .. } | When::Every { .. } if boot != attempt.boot => false,
+        When::Delay { .. } | When::Every { .. } | When::AfterEach { .. }
+            if boot != attempt.boot =>
+        {
+            false
+        }
+        When::AfterEach { ms, .. } => now.mono < since.mono + i64::from(ms) * MS,
         When::Delay { ms } => now.mono < since.mono + i64::from(ms) * MS,
         When::At { ms } => attempt.attempt == 1 && now.wall < since.wall + i64::from(ms) * MS,
         When::Every { ms, options } if options.start_ms.is_none() => {

@@ -133,12 +133,27 @@ pub struct Recurring {
     pub set_back: Option<i64>,
     /// For `All`: the next run is a catch-up that counts.
     pub is_catch_up: bool,
+    /// No time after this one, by the wall clock.
+    pub until: Option<i64>,
+    /// The run is for the moment at which the job was made.
+    pub is_first_now: bool,
 }
 
 #[derive(Clone, Debug)]
 pub enum Times {
-    Every { anchor: i64, interval: i64 },
-    Cron { text: &'static str, zone: Start },
+    Every {
+        anchor: i64,
+        interval: i64,
+    },
+    /// From the end of each run.
+    Pause {
+        anchor: i64,
+        interval: i64,
+    },
+    Cron {
+        text: &'static str,
+        zone: Start,
+    },
 }
 
 /// The zone of an app.
@@ -174,7 +189,7 @@ impl Times {
     /// The first one after this.
     pub fn after(&self, at: i64) -> i64 {
         match self {
-            Times::Every { anchor, interval } => {
+            Times::Every { anchor, interval } | Times::Pause { anchor, interval } => {
                 let steps = (at - anchor).div_euclid(*interval) + 1;
                 anchor + steps * interval
             }
@@ -189,7 +204,7 @@ impl Times {
 
     /// The last one until then, if there is one in the days before.
     pub fn until(&self, at: i64) -> Option<i64> {
-        if let Times::Every { interval, .. } = self {
+        if let Times::Every { interval, .. } | Times::Pause { interval, .. } = self {
             return Some(self.after(at) - interval);
         }
         const DAYS: i64 = 3 * 86_400;
@@ -207,6 +222,12 @@ impl Times {
             (
                 Times::Every { interval, .. },
                 Times::Every {
+                    interval: other, ..
+                },
+            )
+            | (
+                Times::Pause { interval, .. },
+                Times::Pause {
                     interval: other, ..
                 },
             ) => interval == other,
@@ -259,6 +280,10 @@ impl Plan {
                 let times = Times::Every { anchor, interval };
                 (start.is_some(), Some((times, options)))
             }
+            When::AfterEach { ms, options } => {
+                let (anchor, interval) = (now.mono, i64::from(ms) * MS);
+                (false, Some((Times::Pause { anchor, interval }, options)))
+            }
             When::Cron { text, options } => {
                 let times = Times::Cron {
                     text,
@@ -295,8 +320,13 @@ impl Plan {
                 is_handled_seen: false,
                 set_back: None,
                 is_catch_up: false,
+                until: options.until_ms.map(|ms| now.wall + i64::from(ms) * MS),
+                is_first_now: options.first_now,
             };
-            recurring.nominal = recurring.after(handled);
+            recurring.nominal = match options.first_now {
+                true => at,
+                false => recurring.after(handled),
+            };
             recurring
         });
         let due = match (when, &recurring) {
@@ -305,7 +335,7 @@ impl Plan {
             (_, Some(recurring)) => recurring.due(recurring.nominal),
             (_, None) => Due::Mono(now.mono),
         };
-        let nominal = |r: &Recurring| r.room(r.nominal);
+        let nominal = |r: &Recurring| r.room(r.nominal).filter(|_| !r.is_first_now);
         Self {
             script,
             when,
@@ -325,10 +355,33 @@ impl Plan {
         match (self.when, &self.recurring) {
             (When::Push, _) => Some(0),
             (When::Delay { ms }, _) => Some(i64::from(ms) * MS),
-            (When::Every { ms, .. }, Some(recurring)) if recurring.start.is_none() => {
+            (When::Every { ms, .. } | When::AfterEach { ms, .. }, Some(recurring))
+                if recurring.start.is_none() =>
+            {
                 Some(i64::from(ms) * MS + recurring.jitter)
             }
             _ => None,
+        }
+    }
+
+    /// "If no run is due up to then, scheduling fails."
+    pub fn is_never_due(&self) -> bool {
+        self.recurring.as_ref().is_some_and(|recurring| {
+            // Even if the first run is now.
+            let first = recurring.after(recurring.handled);
+            recurring.is_over_at(first)
+        })
+    }
+
+    /// "It applies when the job is made, and not when a job is replaced."
+    pub fn forget_first_now(&mut self, now: Now) {
+        if let Some(recurring) = &mut self.recurring
+            && std::mem::take(&mut recurring.is_first_now)
+        {
+            recurring.nominal = recurring.after(recurring.handled);
+            self.due = recurring.due(recurring.nominal);
+            self.shown = recurring.as_wall(recurring.nominal);
+            self.exec_at = self.due.wall(now);
         }
     }
 
@@ -342,7 +395,7 @@ impl Plan {
     pub fn place_restored(&mut self, is_retry: bool, now: Now) {
         if let Some(Restored { due, limit }) = self.restored {
             let wall = Due::Wall(due);
-            let is_interval = self.recurring.is_some() && !is_retry;
+            let is_interval = self.recurring.as_ref().is_some_and(|r| !r.is_pause()) && !is_retry;
             self.due = match is_interval || wall.mono(now) <= limit {
                 true => wall,
                 false => Due::Mono(limit),
@@ -383,7 +436,9 @@ impl Plan {
 
     /// Whether another plan of a stored job asks for the same.
     pub fn is_declared_as(&self, new: &Plan) -> bool {
+        let until = |plan: &Plan| plan.recurring.as_ref().and_then(|r| r.until);
         self.has_same_times(new)
+            && until(self) == until(new)
             && (self.durable && new.durable)
             && (self.script, self.when, self.zone) == (new.script, new.when, new.zone)
     }
@@ -401,6 +456,7 @@ impl Plan {
             own.misfire = new.misfire;
             own.max_runs = new.max_runs;
             own.max_failures = new.max_failures;
+            own.until = new.until;
             own.jitter = new.jitter;
             own.longest_jitter = own.longest_jitter.max(new.jitter);
         }
@@ -408,7 +464,7 @@ impl Plan {
     }
 
     /// Continues another plan of the same job, with other times. `self` is new.
-    pub fn rebase(&mut self, old: &Plan, now: Now) {
+    pub fn rebase(&mut self, old: &Plan, has_ended: bool, now: Now) {
         let is_on_wall = self.is_on_wall();
         let (Some(before), Some(recurring)) = (&old.recurring, &mut self.recurring) else {
             return;
@@ -426,23 +482,36 @@ impl Plan {
                 self.unread = recurring.room(nominal);
             }
             self.due = Due::Wall(nominal);
-        } else if !is_on_wall
-            && matches!(before.times, Times::Every { .. })
-            && before.start.is_none()
-        {
+        } else if !is_on_wall && !old.is_on_wall() {
             // "A changed interval keeps the last run as its anchor."
             let last = match before.by_wall {
                 true => before.last_run - recurring.offset,
                 false => before.last_run,
             };
-            let Times::Every { anchor, interval } = &mut recurring.times else {
+            let scheduled = recurring.last_run;
+            let (Times::Every { anchor, interval } | Times::Pause { anchor, interval }) =
+                &mut recurring.times
+            else {
                 return;
             };
-            let scheduled = recurring.last_run;
+            let is_pause = matches!(self.when, When::AfterEach { .. });
+            // "Each time after the end of the run before."
+            let last = match &before.times {
+                _ if is_pause && has_ended => scheduled,
+                Times::Pause { interval, .. } if is_pause => {
+                    let nominal = match before.by_wall {
+                        true => before.nominal - recurring.offset,
+                        false => before.nominal,
+                    };
+                    nominal - interval
+                }
+                _ => last,
+            };
             let nominal = (last.min(scheduled) + *interval).max(scheduled);
             *anchor = nominal;
-            recurring.last_run = last;
-            recurring.has_run = before.has_run;
+            if !is_pause {
+                (recurring.last_run, recurring.has_run) = (last, before.has_run);
+            }
             recurring.handled = scheduled.min(nominal - 1);
             recurring.nominal = nominal;
             self.due = Due::Mono(nominal);
@@ -473,6 +542,7 @@ impl Plan {
         let recurring = self.recurring.as_ref();
         recurring.is_some_and(|recurring| match recurring.times {
             Times::Every { .. } => recurring.start.is_some(),
+            Times::Pause { .. } => false,
             Times::Cron { .. } => true,
         })
     }
@@ -487,12 +557,23 @@ pub enum Fires {
     Instead(i64),
     /// The time is missed, and this is the next.
     Later(i64),
+    /// No time is left.
+    Over,
 }
 
 impl Recurring {
     /// Whether it is known up to which time the times are handled.
     pub fn is_handled_known(&self) -> bool {
         !self.is_handled_seen || self.has_run && self.last_run >= self.handled
+    }
+
+    /// Whether this is later than the last time.
+    pub fn is_over_at(&self, at: i64) -> bool {
+        self.until.is_some_and(|until| self.as_wall(at) > until)
+    }
+
+    pub fn is_pause(&self) -> bool {
+        matches!(self.times, Times::Pause { .. })
     }
 
     /// The first time after this.
@@ -527,7 +608,7 @@ impl Recurring {
 
     pub fn is_rate(&self) -> bool {
         match self.times {
-            Times::Every { .. } => true,
+            Times::Every { .. } | Times::Pause { .. } => true,
             Times::Cron { text, .. } => is_rate(text),
         }
     }
@@ -562,7 +643,7 @@ impl Recurring {
 
     /// Every time by this much later.
     fn shift(&mut self, by: i64) {
-        if let Times::Every { anchor, .. } = &mut self.times {
+        if let Times::Every { anchor, .. } | Times::Pause { anchor, .. } = &mut self.times {
             *anchor += by;
         }
         let marks = [
@@ -589,7 +670,7 @@ impl Recurring {
         if !self.by_wall {
             self.offset = now.wall - now.mono;
         }
-        let is_interval = matches!(self.times, Times::Every { .. }) && self.start.is_none();
+        let is_interval = !matches!(self.times, Times::Cron { .. }) && self.start.is_none();
         if self.by_wall && is_interval {
             self.shift(-(now.wall - now.mono).max(self.nominal - now.mono));
             self.offset = now.wall - now.mono;
@@ -608,21 +689,29 @@ impl Recurring {
     /// By how much later than this time a run may be due, if that is drawn at random:
     /// "but before the next time".
     pub fn room(&self, nominal: i64) -> Option<Draw> {
-        let next = || self.after(nominal);
-        (self.jitter > 0).then(|| Draw::new(self.jitter.min(next() - nominal - 1)))
+        let most = || match self.after(nominal) {
+            next if self.is_over_at(next) => self.jitter,
+            next => self.jitter.min(next - nominal - 1),
+        };
+        (self.jitter > 0).then(|| Draw::new(most()))
     }
 
     /// The run is due at `due`, and it is `at` now.
     pub fn fires(&mut self, due: i64, at: i64) -> Fires {
+        if self.is_over_at(self.nominal) {
+            return Fires::Over;
+        }
         // "One that is among those runs, however late it is by then."
-        if self.is_catch_up {
+        if self.is_catch_up || self.is_first_now || self.is_pause() {
             return Fires::Run;
         }
-        let overtaken = self.after(due) <= at;
+        let next = self.after(due);
+        let overtaken = next <= at && !self.is_over_at(next);
         if at - due <= ON_TIME && !overtaken {
             return Fires::Run;
         }
         match self.missed(self.nominal, at, Some(ON_TIME)) {
+            next if self.is_over_at(next) => Fires::Over,
             next if next <= at => Fires::Instead(next),
             next => Fires::Later(next),
         }
@@ -633,6 +722,7 @@ impl Recurring {
         self.handled = self.nominal;
         self.set_back = None;
         self.is_handled_seen = false;
+        self.is_first_now = false;
         let set_by = std::mem::take(&mut self.set_by);
         if self.by_wall {
             self.shift(set_by);
@@ -642,7 +732,15 @@ impl Recurring {
     /// A run was entered: the time of the next, and whether others were missed. "Times that
     /// come while a run goes on are missed."
     pub fn after_run(&mut self, at: i64) -> (i64, bool) {
+        if let Times::Pause { anchor, interval } = &mut self.times {
+            *anchor = at + *interval;
+            self.catch_ups = 0;
+            return (at + *interval, false);
+        }
         let first = self.after(self.over(at));
+        if self.is_over_at(first) {
+            return (first, false);
+        }
         if first >= at {
             self.catch_ups = 0;
             return (first, false);
@@ -653,7 +751,10 @@ impl Recurring {
     /// The first missed time is `first`. A time that is late by no more than `on_time` is not
     /// missed.
     fn missed(&mut self, first: i64, at: i64, on_time: Option<i64>) -> i64 {
-        let last = self.times.until(at).map_or(first, |last| last.max(first));
+        // Up to the end of the times.
+        let line = self.as_wall(0);
+        let end = self.until.map_or(at, |until| at.min(until - line));
+        let last = self.times.until(end).map_or(first, |last| last.max(first));
         let kept = match on_time {
             Some(on_time) if last >= at - on_time => last,
             _ => at,

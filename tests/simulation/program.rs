@@ -43,6 +43,11 @@ pub enum When {
         text: &'static str,
         options: Options,
     },
+    /// Its options have no misfire policy and no start date.
+    AfterEach {
+        ms: u32,
+        options: Options,
+    },
 }
 
 /// The options of a recurring job.
@@ -54,6 +59,9 @@ pub struct Options {
     pub jitter_ms: u32,
     /// From now.
     pub start_ms: Option<i32>,
+    /// From now.
+    pub until_ms: Option<i32>,
+    pub first_now: bool,
 }
 
 /// `jobber::Misfire`, by numbers that a program is made of.
@@ -130,6 +138,10 @@ pub enum Op {
     AdvanceToNext,
     StepWall {
         ms: i32,
+    },
+    /// The machine is suspended.
+    Suspend {
+        ms: u32,
     },
     /// The next commits do this, repeated; then the store works.
     Store {
@@ -249,6 +261,17 @@ impl Program {
     }
 }
 
+impl Options {
+    /// Those that a pause can have.
+    fn of_pause(self) -> Self {
+        Self {
+            misfire: Missed::Once,
+            start_ms: None,
+            ..self
+        }
+    }
+}
+
 impl Choices<'_> {
     fn start(&mut self) -> Start {
         self.of(&[
@@ -263,7 +286,7 @@ impl Choices<'_> {
 
     fn op(&mut self, before: &[Op]) -> Op {
         let name = |this: &mut Self| this.byte() % NAMES;
-        match self.byte() % 50 {
+        match self.byte() % 51 {
             0..13 if self.one_in(3) => self.again(before),
             0..13 => self.schedule(),
             13 | 14 => Op::Cancel { name: name(self) },
@@ -316,6 +339,9 @@ impl Choices<'_> {
             45 => Op::Listen,
             46 => Op::Register,
             47 => Op::Discard { name: name(self) },
+            48 => Op::Suspend {
+                ms: self.of(&[400, 2_000, 60_000, 7_200_000]),
+            },
             _ => Op::Advance {
                 ms: self.of(&[600_000, 1_800_000, 3_600_000]),
             },
@@ -402,6 +428,7 @@ impl Choices<'_> {
                 (1, When::Every { options, .. } | When::Cron { options, .. }) => {
                     *options = self.options();
                 }
+                (1, When::AfterEach { options, .. }) => *options = self.options().of_pause(),
                 _ => {}
             }
         }
@@ -436,13 +463,17 @@ impl Choices<'_> {
     }
 
     fn when(&mut self) -> When {
-        match self.byte() % 12 {
+        match self.byte() % 13 {
             0 | 1 => When::Push,
             2 | 3 => When::Delay {
                 ms: self.of(&[0, 1, 1_000, 4_000, 12_000, 100_000]),
             },
             4 | 5 => When::At {
                 ms: self.of(&[-5_000, 0, 1, 3_000, 15_000, 3_000_000]),
+            },
+            12 => When::AfterEach {
+                ms: self.of(&[2_000, 9_500, 90_000]),
+                options: self.options().of_pause(),
             },
             6..9 => When::Every {
                 ms: self.of(&[2_000, 5_000, 9_500, 20_000, 90_000]),
@@ -490,6 +521,11 @@ impl Choices<'_> {
                 Some(0),
                 Some(25_000),
             ]),
+            until_ms: match self.one_in(4) {
+                true => Some(self.of(&[1_000, 30_000, 7_200_000])),
+                false => None,
+            },
+            first_now: self.one_in(8),
         }
     }
 }

@@ -144,6 +144,10 @@ fn simpler_ops(op: Op) -> Vec<Op> {
                     ms,
                     options: Options::default(),
                 },
+                When::AfterEach { ms, .. } => When::AfterEach {
+                    ms,
+                    options: Options::default(),
+                },
                 When::Cron { text, .. } => When::Cron {
                     text,
                     options: Options::default(),

@@ -16,12 +16,14 @@ use super::script::TASKS;
 fn is_of(record: &JobRecord, saved: &Saved) -> bool {
     let ms = |ms: u32| Duration::from_millis(ms.into());
     let start = saved.plan.recurring.as_ref().and_then(|ours| ours.start);
+    let until = saved.plan.recurring.as_ref().and_then(|ours| ours.until);
     let same = |theirs: &RecurringRecord, ours: Options| {
         theirs.max_runs == ours.max_runs.map(u64::from)
             && theirs.max_failures == ours.max_failures.map_or(10, u32::from)
             && theirs.jitter == ms(ours.jitter_ms)
             && theirs.misfire == misfire(ours.misfire)
             && theirs.start_date.map(nanos) == start
+            && theirs.until.map(nanos) == until
     };
     let is_same_trigger = match (&record.trigger, saved.plan.when) {
         (TriggerRecord::Delay { length }, When::Push) => length.is_zero(),
@@ -34,6 +36,13 @@ fn is_of(record: &JobRecord, saved: &Saved) -> bool {
             },
             When::Every { ms: every, options },
         ) => *interval == ms(every) && same(theirs, options),
+        (
+            TriggerRecord::AfterEach {
+                interval,
+                options: theirs,
+            },
+            When::AfterEach { ms: pause, options },
+        ) => *interval == ms(pause) && same(theirs, options),
         (
             TriggerRecord::Cron {
                 expression,
@@ -83,6 +92,7 @@ fn is(record: &JobRecord, saved: &Saved) -> bool {
                     let is_open = saved.attempts > 0 || saved.is_marked;
                     (is_open || recurring.is_catch_up == ours.is_catch_up)
                         && recurring.catch_ups == ours.catch_ups
+                        && (is_open || recurring.is_first_now == ours.is_first_now)
                         && recurring.clock_set_by_ns == ours.set_by
                         && (is_open || saved.unpredicted.is_some() || has_handled(recurring, ours))
                 })

@@ -33,12 +33,16 @@ fn with_options(
     options: Options,
     clock: &ManualClock,
 ) -> Schedule<Args, u64> {
-    schedule = schedule.misfire(match options.misfire {
-        Missed::Once => Misfire::Once,
-        Missed::Skip => Misfire::Skip,
-        Missed::All(most) => Misfire::All(most.into()),
-        Missed::Grace { ms: grace } => Misfire::Grace(ms(grace)),
-    });
+    let at = |away: i32| clock.wall() + time::Duration::milliseconds(away.into());
+    let misfire = match options.misfire {
+        Missed::Once => None,
+        Missed::Skip => Some(Misfire::Skip),
+        Missed::All(most) => Some(Misfire::All(most.into())),
+        Missed::Grace { ms: grace } => Some(Misfire::Grace(ms(grace))),
+    };
+    if let Some(misfire) = misfire {
+        schedule = schedule.misfire(misfire);
+    }
     if let Some(max) = options.max_runs {
         schedule = schedule.max_runs(max.into());
     }
@@ -49,7 +53,13 @@ fn with_options(
         schedule = schedule.jitter(ms(options.jitter_ms));
     }
     if let Some(away) = options.start_ms {
-        schedule = schedule.start_date(clock.wall() + time::Duration::milliseconds(away.into()));
+        schedule = schedule.start_date(at(away));
+    }
+    if let Some(away) = options.until_ms {
+        schedule = schedule.until(at(away));
+    }
+    if options.first_now {
+        schedule = schedule.first_now();
     }
     schedule
 }
@@ -81,6 +91,9 @@ impl Request {
                 with_options(schedule, options, clock).every(ms(every))
             }
             When::Cron { text, options } => with_options(schedule, options, clock).cron(text),
+            When::AfterEach { ms: pause, options } => {
+                with_options(schedule, options, clock).after_each(ms(pause))
+            }
         };
         submit.block_on()
     }
@@ -100,6 +113,14 @@ impl Request {
             when: self.when,
         };
         let plan = Plan::new(asked, model.app, model.now);
+        match (plan.is_never_due(), result) {
+            (true, Err(ScheduleError::NeverDue { .. })) => return Ok(None),
+            (false, Err(ScheduleError::NeverDue { .. })) => {
+                return Err(format!("{plan:?} is due, and was refused"));
+            }
+            (true, other) => return Err(format!("{plan:?} is never due, and gave {other:?}")),
+            (false, _) => {}
+        }
         let id = match (&self.id, result) {
             (Some(id), _) => id.clone(),
             (None, Ok(job)) => job.id().to_string(),
@@ -227,8 +248,9 @@ pub fn replace(job: &mut job::Job, mut plan: Plan, now: Now, since: usize) {
         let present = std::mem::replace(&mut job.plan, plan.clone());
         let (attempts, runs, failures) = (job.attempts, job.runs, job.failures);
         job.attempts = 0;
+        job.plan.forget_first_now(now);
         if goes_on {
-            job.plan.rebase(&present, now);
+            job.plan.rebase(&present, true, now);
         } else {
             (job.runs, job.failures) = (0, 0);
         }
@@ -245,8 +267,9 @@ pub fn replace(job: &mut job::Job, mut plan: Plan, now: Now, since: usize) {
         job.save(now);
         return;
     }
+    plan.forget_first_now(now);
     if goes_on {
-        plan.rebase(&job.plan, now);
+        plan.rebase(&job.plan, job.attempts > 0, now);
         // The run that waits for a retry is given up, as failed.
         job.failures += u32::from(job.attempts > 0);
     } else {

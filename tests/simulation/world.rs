@@ -252,6 +252,7 @@ impl World {
                 }
             }
             Op::StepWall { ms } => self.step_wall(ms),
+            Op::Suspend { ms } => self.suspend(ms),
             Op::Store { commits, times } => {
                 if commits != [Commit::Works; 4] {
                     self.note(Event::FaultsOn);
@@ -281,7 +282,11 @@ impl World {
         self.check()?;
         let has_run = matches!(
             op,
-            Op::Run | Op::Advance { .. } | Op::AdvanceToNext | Op::StepWall { .. }
+            Op::Run
+                | Op::Advance { .. }
+                | Op::AdvanceToNext
+                | Op::StepWall { .. }
+                | Op::Suspend { .. }
         );
         // What waited for the store has gone on.
         if self.are_faults_known && has_run && !is_stopped && !self.has_faults() {
@@ -340,6 +345,23 @@ impl World {
             true => {
                 self.is_settled = true;
                 process.sim.set_wall(to);
+            }
+        }
+    }
+
+    /// The monotonic clock stands still, and the wall clock does not.
+    fn suspend(&mut self, ms: u32) {
+        let by = i64::from(ms) * 1_000_000;
+        let is_running = self.process().is_running();
+        self.model.step_wall(by, is_running);
+        self.history.add(self.model.now, Event::Stepped { by });
+        let duration = Duration::from_millis(ms.into());
+        let process = self.process.as_mut().expect("there is always one");
+        match process.is_running() {
+            false => self.clock.suspend(duration),
+            true => {
+                self.is_settled = true;
+                process.sim.suspend(duration);
             }
         }
     }
@@ -422,6 +444,8 @@ impl World {
             (_, Phase::Running) => {}
             (Err(ScheduleError::NotStarted), Phase::New) => return Ok(()),
             (Err(ScheduleError::Stopped), Phase::Stopped) => return Ok(()),
+            // The options are checked first.
+            (Err(ScheduleError::NeverDue { .. }), _) => return Ok(()),
             (_, phase) => return Err(format!("scheduled on an app that is {phase:?}")),
         }
         let since = self.history.len();

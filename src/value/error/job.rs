@@ -38,6 +38,9 @@ pub enum JobError {
     NotCompleted,
     /// The job was cancelled or aborted, or its app stopped before the job ran.
     Cancelled,
+    /// The last run of the job was made by another process, and its result was not kept. A
+    /// stored job can end without another run: if the times that it had left were missed.
+    NotKept,
     /// The last attempt failed. The value is the error that the task returned, or
     /// [`ExecutorDropped`]. It is also the [`source`](Error::source) of this error.
     Failed(Arc<dyn Error + Send + Sync>),
@@ -58,6 +61,9 @@ impl fmt::Display for JobError {
         match self {
             JobError::NotCompleted => f.write_str("the job has not completed"),
             JobError::Cancelled => f.write_str("the job was cancelled"),
+            JobError::NotKept => f.write_str(
+                "the last run was made by another process, which did not keep its result",
+            ),
             JobError::Failed(_) => f.write_str("the task failed"),
             JobError::Panicked { message } => write!(f, "the task panicked: {message}"),
             JobError::TimedOut { limit } => {
