@@ -458,7 +458,7 @@ fn resume_prediction(job: &mut job::Job, handle: &Job<u64>, entries: &[Entry], w
     let Times::Cron { .. } = recurring.times else {
         return;
     };
-    recurring.set_back = None;
+    (recurring.set_back, recurring.is_first_now) = (None, false);
     let exec_at = nanos(handle.exec_at());
     let is_caught_up = matches!(recurring.misfire, super::program::Missed::All(_));
     // The job waits for a retry, may have caught up, or is overdue.

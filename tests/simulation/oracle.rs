@@ -305,9 +305,9 @@ impl<'a> Known<'a> {
         let is_known = !self.is_torn && !is_lost;
         // The replacement that follows a run is stored already.
         if let Some(next) = self.next.take() {
-            let is_stepped = self.is_stepped;
+            let (high, is_stepped) = (self.high, self.is_stepped);
             self.begin(self.promise, next, place);
-            self.is_stepped = is_stepped;
+            (self.high, self.is_stepped) = (high, is_stepped);
         }
         self.idle = None;
         self.restored = None;

@@ -497,7 +497,7 @@ impl Plan {
             let is_pause = matches!(self.when, When::AfterEach { .. });
             // "Each time after the end of the run before."
             let last = match &before.times {
-                _ if is_pause && has_ended => scheduled,
+                _ if is_pause && (has_ended || before.is_first_now) => scheduled,
                 Times::Pause { interval, .. } if is_pause => {
                     let nominal = match before.by_wall {
                         true => before.nominal - recurring.offset,

@@ -178,6 +178,7 @@ fn follow_store(job: &mut job::Job, record: Option<&JobRecord>) {
         let begun = theirs.started_at.map(nanos);
         saved.present = begun.map(|at| job::Run::begun(saved.runs, saved.plan.shown, at));
         saved.last_run = theirs.last_run.as_ref().map(job::Run::of);
+        recurring.is_first_now = theirs.is_first_now;
         if recurring.by_wall {
             recurring.nominal = saved.plan.shown;
             saved.plan.due = Due::Wall(saved.plan.exec_at);

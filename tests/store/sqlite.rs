@@ -198,15 +198,15 @@ fn a_file_that_is_not_a_store_is_refused_and_left_as_it_is() -> Result {
 fn a_newer_schema_is_refused_and_left_as_it_is() -> Result {
     let disk = Disk::new();
     drop(disk.app()?);
-    disk.connect().pragma_update(None, "user_version", 2)?;
+    disk.connect().pragma_update(None, "user_version", 3)?;
     let before = fs::read(disk.path())?;
     let error = start_error(&disk.path());
     assert!(
         matches!(
             error,
             StorageError::NewerSchema {
-                found: 2,
-                known: 1,
+                found: 3,
+                known: 2,
                 ..
             }
         ),
@@ -226,10 +226,10 @@ fn inspect_refuses_a_file_that_is_not_a_store_of_this_version() -> Result {
     assert!(matches!(error, StorageError::NotAStore { .. }), "{error}");
     fs::remove_file(disk.path())?;
     drop(disk.app()?);
-    disk.connect().pragma_update(None, "user_version", 2)?;
+    disk.connect().pragma_update(None, "user_version", 3)?;
     let error = looks();
     assert!(
-        matches!(error, StorageError::NewerSchema { found: 2, .. }),
+        matches!(error, StorageError::NewerSchema { found: 3, .. }),
         "{error}"
     );
     Ok(())
@@ -677,5 +677,37 @@ fn a_file_that_is_not_writable_fails_the_start() -> Result {
     let text = start_as_another()?;
     assert!(text.contains("ReadOnly"), "{text}");
     chmod(disk.0.path(), 0o755)?;
+    Ok(())
+}
+
+#[test]
+fn a_file_of_an_older_schema_is_migrated_and_its_jobs_are_unresolved() -> Result {
+    let disk = Disk::new();
+    let (app, task) = disk.app()?;
+    let schedule = task.schedule("old".into()).id("old");
+    let _ = schedule.delay(HOUR).block_on()?;
+    app.shutdown(HOUR).block_on();
+    drop((app, task));
+    disk.connect().execute_batch(
+        "ALTER TABLE jobs DROP COLUMN retry_ns;
+         UPDATE jobs SET version = 2;
+         PRAGMA user_version = 1;",
+    )?;
+    let (app, task) = disk.app()?;
+    let unresolved = app.unresolved();
+    let reasons: Vec<_> = unresolved.iter().map(|job| &job.reason).collect();
+    assert!(
+        matches!(
+            reasons[..],
+            [UnresolvedReason::OtherVersion { found: 2, .. }]
+        ),
+        "{reasons:?}"
+    );
+    let job = task
+        .schedule("new".into())
+        .id("new")
+        .delay(HOUR)
+        .block_on()?;
+    assert_eq!(job.status(), JobStatus::Scheduled);
     Ok(())
 }

@@ -16,22 +16,20 @@ const APPLICATION_ID: i64 = 0x6a6f_6262;
 
 /// The migration at index `n` changes the schema from version `n` to version `n + 1`. New
 /// migrations are added at the end; existing ones never change.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE jobs (
         id           TEXT NOT NULL PRIMARY KEY,
         task         TEXT NOT NULL,
         args         TEXT NOT NULL,    -- JSON
         due          TEXT NOT NULL,    -- when it starts next, for its run or a retry
         nominal      TEXT NOT NULL,    -- the time that the run stands for
-        trigger      TEXT NOT NULL,    -- delay, at, at_local, every, after_each,
-                                       -- every_calendar, cron
-        cron         TEXT,             -- the expression, of cron; the local time, of
-                                       -- at_local; the interval, of every_calendar
-        interval_ns  INTEGER,          -- of every, after_each; the length of a delay
+        trigger      TEXT NOT NULL,    -- delay, at, every, cron
+        cron         TEXT,             -- the expression, of cron
+        interval_ns  INTEGER,          -- of every
         zone         TEXT,             -- a name or an offset; NULL is the app's
         attempts     INTEGER NOT NULL, -- of this run, that have failed
         last_failure TEXT,             -- how the last of them did
-        retry_ns     INTEGER,          -- how long it waits for the next
         started_at   TEXT,             -- at_most_once: an attempt has not ended
         scheduled_at TEXT NOT NULL,
         options      TEXT,             -- recurring: JSON
@@ -43,7 +41,14 @@ const MIGRATIONS: &[&str] = &["
         failures     INTEGER AS (CASE WHEN json_valid(progress)
                                  THEN json_extract(progress, '$.failures_in_a_row') END)
     ) WITHOUT ROWID
-"];
+",
+    "
+    -- How long the job waits for its next attempt. Since then, the column `cron` has the local
+    -- time of at_local and the interval of every_calendar too, and `interval_ns` the length of
+    -- a delay and the pause of after_each.
+    ALTER TABLE jobs ADD COLUMN retry_ns INTEGER
+",
+];
 
 /// Migrates the file to the newest schema, and switches it to a write-ahead log.
 pub(crate) fn migrate(
