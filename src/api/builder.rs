@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crate::api::app::Jobber;
 use crate::api::start::{DriveMode, Parts};
-use crate::calendar::zone::into_zone::IntoZone;
+use crate::calendar::zone::into_zone::{IntoZone, resolve};
 use crate::calendar::zone::time_zone::Zone;
+use crate::calendar::zone::zone_database::ZoneDatabase;
 use crate::engine::hub::{Hub, HubConfig};
 use crate::engine::timer_thread::{DEFAULT_COALESCING_WINDOW, MAX_COALESCING_WINDOW};
 use crate::executor::contract::Executor;
@@ -34,6 +35,7 @@ pub struct JobberBuilder {
     executor: Option<Arc<dyn Executor>>,
     clock: AppClock,
     zone: Result<Zone, ZoneError>,
+    zone_database: Option<ZoneDatabase>,
     coalescing_window: Duration,
     state: StateMap,
     seed: Option<u64>,
@@ -53,6 +55,7 @@ impl Jobber {
             executor: None,
             clock: AppClock::system(),
             zone: Ok(Zone::UTC),
+            zone_database: None,
             coalescing_window: DEFAULT_COALESCING_WINDOW,
             state: StateMap::default(),
             seed: None,
@@ -109,6 +112,25 @@ impl JobberBuilder {
     /// ```
     pub fn zone(mut self, zone: impl IntoZone) -> Self {
         self.zone = zone.into_zone();
+        self
+    }
+
+    /// Sets the time zone database in which the app looks up the zones of its own and of its
+    /// jobs, also of those that it loads from a store. Default: a zone has the rules that it
+    /// was made with, and a stored job those of the database that is compiled in.
+    ///
+    /// ```
+    /// use jobber::{Jobber, ZoneDatabase};
+    ///
+    /// # #[cfg(feature = "tz")]
+    /// let database = ZoneDatabase::system().unwrap_or_default();
+    /// # #[cfg(not(feature = "tz"))]
+    /// # let database = ZoneDatabase::bundled();
+    /// let app = Jobber::builder().zone_database(database).build()?;
+    /// # Ok::<(), jobber::StartError>(())
+    /// ```
+    pub fn zone_database(mut self, database: ZoneDatabase) -> Self {
+        self.zone_database = Some(database);
         self
     }
 
@@ -221,10 +243,15 @@ impl JobberBuilder {
                 max: MAX_COALESCING_WINDOW,
             });
         }
-        let zone = self.zone.map_err(StartError::Zone)?;
+        let zone = match &self.zone_database {
+            Some(database) => resolve(self.zone, database),
+            None => self.zone,
+        };
+        let zone = zone.map_err(StartError::Zone)?;
         let hub = Hub::new(HubConfig {
             clock: self.clock,
             zone,
+            zone_database: self.zone_database,
             coalescing_window: self.coalescing_window,
             state: self.state,
             seed: self.seed,

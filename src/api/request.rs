@@ -10,6 +10,7 @@ use crate::calendar::cron::expression::Cron;
 use crate::calendar::misfire::Misfire;
 use crate::calendar::recurrence::Recurrence;
 use crate::calendar::series::Series;
+use crate::calendar::zone::into_zone::resolve;
 use crate::calendar::zone::time_zone::Zone;
 use crate::engine::hub::When;
 use crate::engine::job_state::TaskDef;
@@ -148,6 +149,10 @@ where
             });
         }
     }
+    let zone = match &hub.zone_database {
+        Some(database) => zone.map(|zone| resolve(zone.map(|zone| *zone), database).map(Box::new)),
+        None => zone,
+    };
     let zone = zone.transpose().map_err(ScheduleError::Zone)?;
     let clock = hub.reading(now);
     let mut local = None;

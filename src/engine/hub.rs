@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::calendar::series::ON_TIME;
 use crate::calendar::zone::time_zone::Zone;
+use crate::calendar::zone::zone_database::ZoneDatabase;
 use crate::engine::app_phase::AppPhase;
 use crate::engine::catch_up::CatchUp;
 use crate::engine::event_bus::EventBus;
@@ -45,6 +46,8 @@ pub(crate) struct Hub {
     /// look at the clocks, and at least a second.
     on_time: AtomicI64,
     pub(crate) zone: Zone,
+    /// `None`: zones have the rules that they were made with.
+    pub(crate) zone_database: Option<ZoneDatabase>,
     pub(crate) coalescing_window: Duration,
     pub(crate) state: StateMap,
     pub(crate) events: Arc<EventBus>,
@@ -180,6 +183,7 @@ pub(crate) struct Removed {
 pub(crate) struct HubConfig {
     pub(crate) clock: AppClock,
     pub(crate) zone: Zone,
+    pub(crate) zone_database: Option<ZoneDatabase>,
     pub(crate) coalescing_window: Duration,
     pub(crate) state: StateMap,
     pub(crate) seed: Option<u64>,
@@ -205,6 +209,7 @@ impl Hub {
             on_time: AtomicI64::new(ON_TIME),
             clock: config.clock,
             zone: config.zone,
+            zone_database: config.zone_database,
             coalescing_window: config.coalescing_window,
             state: config.state,
             events: Arc::default(),

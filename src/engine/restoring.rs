@@ -25,7 +25,7 @@ where
             return Err(UnresolvedReason::NotDurable);
         };
         let hub = &self.hub;
-        let loaded = row::read(record, &hub.zone)?;
+        let loaded = row::read(record, &hub.zone, hub.zone_database.as_ref())?;
         // A check: each attempt reads them again. Serde's implementations are code of a
         // user.
         let args = catch_panic(|| codec.decode(&record.args))

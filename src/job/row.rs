@@ -10,6 +10,7 @@ use crate::calendar::history::{RunHistory, SkippedRange};
 use crate::calendar::recurrence::Recurrence;
 use crate::calendar::series::{Coverage, Series, SetBack};
 use crate::calendar::zone::time_zone::Zone;
+use crate::calendar::zone::zone_database::ZoneDatabase;
 use crate::job::definition::{Definition, Limits, Recurring, Trigger};
 use crate::job::position::{Position, Retry, RunSummary, SeriesPosition};
 use crate::job::record::{
@@ -158,7 +159,11 @@ pub(crate) struct ReadRow {
 }
 
 /// Reads a row. `app_zone` is for a job without a zone of its own.
-pub(crate) fn read(record: &JobRecord, app_zone: &Zone) -> Result<ReadRow, UnresolvedReason> {
+pub(crate) fn read(
+    record: &JobRecord,
+    app_zone: &Zone,
+    database: Option<&ZoneDatabase>,
+) -> Result<ReadRow, UnresolvedReason> {
     if record.version != RECORD_VERSION {
         return Err(UnresolvedReason::OtherVersion {
             found: record.version,
@@ -166,7 +171,11 @@ pub(crate) fn read(record: &JobRecord, app_zone: &Zone) -> Result<ReadRow, Unres
         });
     }
     let stored = &record.progress;
-    let zone = record.zone.as_deref().map(Zone::parse).transpose();
+    let zone = record.zone.as_deref().map(|text| match database {
+        Some(database) => Zone::parse_in(text, database),
+        None => Zone::parse(text),
+    });
+    let zone = zone.transpose();
     let zone = zone.map_err(UnresolvedReason::Zone)?;
     let due = wall("due", stored.due)?;
     let scheduled_at = wall("scheduled_at", record.scheduled_at)?;

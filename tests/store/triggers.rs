@@ -6,6 +6,8 @@ use crate::support::{DAY, HOUR, Log, MINUTE, Machine, Result, SECOND, START};
 use crate::tasks::{Ran, logging};
 use jobber::testing::Simulation;
 use jobber::{CalendarInterval, Job, Zone};
+#[cfg(feature = "tz")]
+use jobber::{ScheduleError, ZoneDatabase};
 use time::macros::{datetime, offset};
 
 /// A process with a task that logs its runs.
@@ -121,5 +123,63 @@ fn a_calendar_interval_and_its_end_go_on_in_the_next_process() -> Result {
     ];
     assert_eq!(nominal, expected);
     assert!(machine.records().is_empty());
+    Ok(())
+}
+
+/// The zone file of `hours` ahead of UTC, as RFC 8536 has it.
+#[cfg(feature = "tz")]
+fn zone_file(hours: i32) -> Vec<u8> {
+    let block = |hours: i32| {
+        let mut block = b"TZif2".to_vec();
+        block.extend([0; 15]);
+        for count in [0, 0, 0, 0, 1, 4] {
+            block.extend([0, 0, 0, count]);
+        }
+        block.extend((hours * 3_600).to_be_bytes());
+        block.extend(b"\0\0XXX\0");
+        block
+    };
+    let mut file = block(0);
+    file.extend(block(hours));
+    file.extend(format!("\nXXX{}\n", -hours).bytes());
+    file
+}
+
+#[cfg(feature = "tz")]
+#[test]
+fn an_app_looks_up_all_its_zones_in_its_own_database() -> Result {
+    let directory = tempfile::tempdir()?;
+    std::fs::create_dir(directory.path().join("Test"))?;
+    std::fs::write(directory.path().join("Test/East"), zone_file(7))?;
+    let database = ZoneDatabase::at(directory.path())?;
+    let machine = Machine::new();
+    let boot = |zone: &str| {
+        let (clock, storage) = (machine.clock.clone(), machine.storage());
+        let database = database.clone();
+        Simulation::with(0, clock, |app| {
+            app.zone(zone).zone_database(database).storage(storage)
+        })
+    };
+    // In either order of the calls, and for the app as for a job.
+    let sim = boot("Test/East")?;
+    let task = logging(&sim, "t", &Log::new());
+    let of_app = task.schedule(0).id("a").cron("0 12 * * *").block_on()?;
+    let own = task.schedule(0).id("b").zone("Test/East");
+    let own = own.cron("0 12 * * *").block_on()?;
+    let noon = datetime!(2000-01-01 12:00 +7);
+    assert_eq!((of_app.exec_at(), own.exec_at()), (noon, noon));
+    let unknown = task.schedule(0).zone("Europe/Berlin").push().block_on();
+    assert!(matches!(unknown, Err(ScheduleError::Zone(_))));
+    sim.crash();
+    let sim = boot("UTC")?;
+    let task = logging(&sim, "t", &Log::new());
+    assert_eq!(task.job("b").unwrap().exec_at(), noon);
+    // A process without it does not know the zone.
+    sim.crash();
+    let sim = machine.boot();
+    logging(&sim, "t", &Log::new());
+    let unresolved = sim.app().unresolved();
+    let ids: Vec<_> = unresolved.iter().map(|job| job.id.to_string()).collect();
+    assert_eq!(ids, ["b"]);
     Ok(())
 }

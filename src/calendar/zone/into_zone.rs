@@ -53,6 +53,19 @@ pub trait IntoZone {
     }
 }
 
+/// The zone that was given, with the rules of a database. A name that the database that is
+/// compiled in does not know may be known there.
+pub(crate) fn resolve(
+    zone: Result<Zone, ZoneError>,
+    database: &ZoneDatabase,
+) -> Result<Zone, ZoneError> {
+    match zone {
+        Ok(zone) => zone.in_database(database),
+        Err(ZoneError::Unknown { name, .. }) => Zone::parse_in(&name, database),
+        Err(error) => Err(error),
+    }
+}
+
 impl IntoZone for Zone {
     fn into_zone(self) -> Result<Zone, ZoneError> {
         Ok(self)

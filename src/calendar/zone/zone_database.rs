@@ -25,7 +25,8 @@ use crate::value::error::{ZoneError, ZoneHint};
 /// `Zone::named_in` looks up a name in a database. The zone has the rules that the database had
 /// then. It keeps its name, but not its database: two zones of the same name are equal, and a
 /// store keeps only the name of the zone of a job. When an app loads a stored job, it looks up
-/// this name in the database that is compiled in.
+/// this name in its own database: see
+/// [`JobberBuilder::zone_database`](crate::JobberBuilder::zone_database).
 ///
 /// Without the feature `tz`, the database that is compiled in is empty, and there is no other.
 /// `UTC` is a zone in every database.
