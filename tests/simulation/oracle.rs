@@ -461,7 +461,8 @@ impl<'a> Known<'a> {
                     anchor: since.mono + interval,
                     interval,
                 };
-                let room = i64::from(self.room_ms.min(ms)) * MS;
+                // Without a next time, the jitter is not limited by it.
+                let room = i64::from(self.room_ms) * MS;
                 let next = times.after(idle.mono);
                 next + room < now.mono
             }
