@@ -458,6 +458,10 @@ fn resume_prediction(job: &mut job::Job, handle: &Job<u64>, entries: &[Entry], w
     let Times::Cron { .. } = recurring.times else {
         return;
     };
+    if recurring.until.is_some() && recurring.longest_jitter > 0 {
+        // A last time may be due long after it, and then does not follow from when it is due.
+        return;
+    }
     (recurring.set_back, recurring.is_first_now) = (None, false);
     let exec_at = nanos(handle.exec_at());
     let is_caught_up = matches!(recurring.misfire, super::program::Missed::All(_));

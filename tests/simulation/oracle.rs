@@ -238,7 +238,7 @@ impl<'a> Known<'a> {
             is_stepped: goes_on && before.is_stepped,
             back: if goes_on { before.back } else { 0 },
             first_now: options(given.0.when).is_some_and(|options| options.first_now)
-                || same.is_some() && before.first_now,
+                || goes_on && before.first_now,
             boot: match same {
                 Some(_) => before.boot,
                 None => given.0.boot,
