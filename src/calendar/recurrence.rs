@@ -52,6 +52,11 @@ impl Recurrence {
         }
     }
 
+    /// Whether the time of a run depends on the end of the run before.
+    pub(crate) fn is_pause(&self) -> bool {
+        matches!(self, Recurrence::AfterEach { .. })
+    }
+
     /// Whether `other` has the same times, if its anchor is the same.
     pub(crate) fn has_same_times(&self, other: &Recurrence) -> bool {
         use Recurrence::{AfterEach, Calendar, Cron, Every};

@@ -15,10 +15,10 @@ use crate::value::time_units::{CLOCK_CHANGE_MAX, ClockReading, WallNanos, satura
 #[derive(Clone, Debug)]
 pub(crate) struct Series {
     pub(crate) recurrence: Recurrence,
-    /// There is no time before this one. It anchors an interval. A replacement with
+    /// The series has no times before this. An interval counts from it. A replacement with
     /// another start date starts a new series.
     pub(crate) start: Option<WallNanos>,
-    /// There is no time after this one.
+    /// The series has no times after this.
     pub(crate) until: Option<WallNanos>,
     pub(crate) misfire: Misfire,
     /// The longest random delay of a run, in nanoseconds.
@@ -248,7 +248,7 @@ impl Series {
             next.is_some_and(|next| next <= now)
         };
         // It misses nothing: its next time comes after the run.
-        let never_misses = matches!(self.recurrence, Recurrence::AfterEach { .. });
+        let never_misses = self.recurrence.is_pause();
         if never_misses
             || coverage.is_first_now
             || coverage.is_catch_up

@@ -67,12 +67,11 @@ pub(crate) struct Driver {
     looked_at: MonoNanos,
     /// Wall time less monotonic time, at the last call.
     offset: i64,
-    /// The same, when the jobs were told about it last. `None` while the wall clock was not
-    /// set.
+    /// The offset that the jobs were last told. `None` while the wall clock was not set.
     told_offset: Option<i64>,
-    /// How long the machine was suspended since then, in nanoseconds.
+    /// How long the machine was suspended since the jobs were last told, in nanoseconds.
     slept: i64,
-    /// What the clock said about that when it was last read.
+    /// The suspended time that the clock gave at the last call, in nanoseconds.
     suspended: Option<i64>,
     /// The wall clock was set, and the jobs from here on do not know it yet.
     telling: Option<(Cursor, ClockSet)>,

@@ -481,7 +481,7 @@ impl Lifecycle {
                 next: Some(next), ..
             }) => match &next.details {
                 Some(details) => details.position.upcoming(&details.definition, false, count),
-                None => vec![next.exec_at],
+                None => [next.exec_at].into_iter().take(count).collect(),
             },
             Some(More {
                 definition: Some(definition),
@@ -996,7 +996,7 @@ impl Lifecycle {
         if let Some(more) = &mut self.more {
             match more.definition.as_deref() {
                 Some(definition) if definition.recurring().is_some() => {
-                    more.position.has_run_since_load(definition, clock);
+                    more.position.count_from_own_clock(definition, clock);
                 }
                 _ => more.position.nominal = exec_at,
             }
@@ -1011,7 +1011,7 @@ impl Lifecycle {
         let Some(definition) = more.definition.as_deref() else {
             return;
         };
-        more.position.has_run_since_load(definition, clock);
+        more.position.count_from_own_clock(definition, clock);
         if let Some(set) = set {
             more.position.follow_clock(definition, clock, set, random);
         }
@@ -1185,23 +1185,20 @@ impl Lifecycle {
         let Some(definition) = more.definition.as_deref() else {
             return;
         };
-        let pending = self.pending();
-        if self.has_same_times(plan) {
-            plan.rebase(definition, &more.position, pending);
-        } else if self.phase.is_running() {
-            let position = more.open_position().interrupted(definition);
-            plan.rebase(definition, &position, pending);
-        } else if more.position.retry.is_some() {
-            // The retry that it waits for will not come.
-            let mut position = more.position.clone();
-            position.enter_run(definition, now.wall, self.failed_as(), now);
-            plan.rebase(definition, &position, pending);
-        } else {
-            plan.rebase(definition, &more.position, pending);
+        let mut position = Cow::Borrowed(&more.position);
+        if !self.has_same_times(plan) {
+            if self.phase.is_running() {
+                position = Cow::Owned(more.open_position().interrupted(definition));
+            } else if position.retry.is_some() {
+                // The retry that it waits for will not come.
+                let failed_as = self.failed_as();
+                (position.to_mut()).enter_run(definition, now.wall, failed_as, now);
+            }
         }
+        plan.rebase(definition, &position, self.pending());
     }
 
-    /// Whether `plan` asks for what the job is already, and the store has that.
+    /// Whether `plan` declares what the job, or the replacement that waits, is already.
     pub(crate) fn is_as_declared(&self, plan: &Plan) -> bool {
         let Some(more) = self.more.as_deref() else {
             return false;

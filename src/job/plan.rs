@@ -119,9 +119,7 @@ impl Plan {
         let recurring = self
             .definition()
             .and_then(|definition| definition.recurring());
-        recurring.is_some_and(|recurring| {
-            matches!(recurring.series.recurrence, Recurrence::AfterEach { .. })
-        })
+        recurring.is_some_and(|recurring| recurring.series.recurrence.is_pause())
     }
 
     pub(crate) fn limits(&self) -> Option<Limits> {
@@ -179,10 +177,11 @@ impl Plan {
             new_definition.scheduled_at,
         );
         let history = before.coverage.history;
+        // By how much the wall clock was set since the times were counted.
+        let offsets = own.offset.zip(before.offset);
+        let set = offsets.map_or(0, |(new, old)| new.saturating_sub(old));
         position.nominal = match (timeline, &series.recurrence) {
             (Timeline::Mono, Recurrence::AfterEach { interval }) => {
-                let offsets = own.offset.zip(before.offset);
-                let set = offsets.map_or(0, |(new, old)| new.saturating_sub(old));
                 // When the last run has ended, as far as that is known.
                 let end = match &old_recurring.series.recurrence {
                     // It ends with the replacement.
@@ -198,9 +197,6 @@ impl Plan {
                 next
             }
             (Timeline::Mono, Recurrence::Every { interval }) => {
-                // By how much the wall clock was set since the times were counted.
-                let offsets = own.offset.zip(before.offset);
-                let set = offsets.map_or(0, |(new, old)| new.saturating_sub(old));
                 own.coverage.history = history;
                 own.coverage.shift(set);
                 let last = own.coverage.history.last.min(scheduled_at);

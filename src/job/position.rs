@@ -233,13 +233,13 @@ impl Position {
             true => next(&self.nominal),
             false => Some(self.nominal),
         };
-        let most = match recurring.series.recurrence {
-            // The time after a run depends on its end.
-            Recurrence::AfterEach { .. } => usize::from(!is_running),
-            _ => usize::MAX,
+        // The end of a run decides when the next one is due.
+        let known = match recurring.series.recurrence.is_pause() {
+            true => usize::from(!is_running),
+            false => usize::MAX,
         };
         std::iter::successors(first, next)
-            .take(count.min(left.unwrap_or(most)).min(most))
+            .take(count.min(known).min(left.unwrap_or(usize::MAX)))
             .collect()
     }
 
@@ -469,7 +469,7 @@ impl Position {
             (self.nominal, own.due) = (self.nominal.min(at), own.due.min(at));
             return;
         }
-        if matches!(series.recurrence, Recurrence::AfterEach { .. }) {
+        if series.recurrence.is_pause() {
             // It waits for one moment, which no other can take the place of.
             return;
         }
@@ -501,8 +501,9 @@ impl Position {
         }
     }
 
-    /// A job that was loaded has run: from now on it is due by the clock of its definition.
-    pub(crate) fn has_run_since_load(&mut self, definition: &Definition, clock: ClockReading) {
+    /// A run has ended, or was scheduled, in this process: from now on the times are due by the
+    /// clock that the definition asks for, and follow the wall clock as it is.
+    pub(crate) fn count_from_own_clock(&mut self, definition: &Definition, clock: ClockReading) {
         let now = clock.now;
         if let Some((recurring, own)) = definition.recurring().zip(self.series.as_mut())
             && recurring.series.timeline() == Timeline::Mono

@@ -411,8 +411,8 @@ impl Writer {
         }
     }
 
-    /// The store has failed, its retry is not due, and there is no proposal: makes no commit.
-    /// What has happened becomes visible all the same.
+    /// Makes no commit: the store has failed, its retry is not due, and no caller waits for an
+    /// answer. The changes still become visible in memory.
     fn settle_untried(&mut self, turn: &mut Turn<'_>) {
         let error = self.failure.clone().unwrap_or(StorageError::Closed);
         let unstored = self.unstored.len() + self.untried.len();

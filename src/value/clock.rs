@@ -86,8 +86,8 @@ const RELEASED: OffsetDateTime = match OffsetDateTime::from_unix_timestamp(1_793
 ///
 /// Whether the monotonic clock advances while the machine is suspended depends on the
 /// operating system. On Linux it does not (`CLOCK_MONOTONIC`, `clock_gettime(2)`), and the
-/// time since the boot in `/proc/uptime` does (`proc_uptime(5)`), so that a suspend can be
-/// told from a wall clock that was set.
+/// time since the boot in `/proc/uptime` does (`proc_uptime(5)`). The difference shows how long
+/// the machine was suspended, and so by how much the wall clock was set.
 ///
 /// A wall time before the release of this crate is known to be wrong: a machine without a
 /// battery for its clock boots in 1970, or when it was shut down, until the network sets it.

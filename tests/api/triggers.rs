@@ -296,6 +296,14 @@ fn upcoming_are_the_next_times_up_to_the_end_of_the_job() -> Result {
     let running = slow.schedule(()).every(HOUR).block_on()?;
     sim.advance(HOUR);
     assert_eq!(hours(&running, 2), [3, 4]);
+    // A replacement that does not recur waits for the end of the run.
+    let again = slow.schedule(()).id("x").replace();
+    let first = again.push().block_on()?;
+    sim.run_until_stalled();
+    assert_eq!(hours(&first, 9), [0; 0]);
+    let again = slow.schedule(()).id("x").replace();
+    let next = again.delay(HOUR).block_on()?;
+    assert_eq!((hours(&next, 9), hours(&next, 0)), (vec![3], vec![]));
     Ok(())
 }
 

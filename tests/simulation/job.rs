@@ -553,7 +553,7 @@ impl Job {
                 self.is_clock_set = true;
                 return;
             }
-            // It is due, and starts before the jobs are told, for the time that it was due.
+            // A due job starts before the jobs hear of the step. Its scheduled time stays.
             Stage::Scheduled if matches!(self.plan.due, Due::Mono(at) if at <= now.mono) => {
                 self.is_clock_set = true;
                 return;

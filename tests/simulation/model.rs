@@ -23,7 +23,7 @@ pub struct Model {
     /// Stored jobs that no task can run.
     pub unresolved: BTreeMap<String, Job>,
     pub now: Now,
-    /// Wall time less monotonic time, when the jobs were last told.
+    /// Wall time less monotonic time, as the jobs last heard it.
     pub told_offset: i64,
     pub app: Start,
     pub boot: u32,
