@@ -103,19 +103,9 @@ impl Coverage {
     /// last run by more than three hours, it was corrected, perhaps before this process.
     pub(crate) fn follow_clock(&mut self, now: WallNanos, is_correction: bool) {
         let is_correction = is_correction || self.is_corrected(now);
-        self.set_back = match self.is_ahead_of(now) {
-            false => None,
-            true => Some(match self.set_back {
-                None => SetBack {
-                    to: now,
-                    is_correction,
-                },
-                Some(before) => SetBack {
-                    to: before.to.min(now),
-                    is_correction: before.is_correction || is_correction,
-                },
-            }),
-        };
+        let to = self.set_back.map_or(now, |before| before.to.min(now));
+        let set_back = SetBack { to, is_correction };
+        self.set_back = self.is_ahead_of(now).then_some(set_back);
     }
 
     fn is_ahead_of(&self, now: WallNanos) -> bool {

@@ -116,6 +116,33 @@ fn a_step_back_postpones_wall_clock_jobs() -> Result {
     Ok(())
 }
 
+/// A clock that goes back by more than three hours had been wrong, and stays known to have
+/// been when it comes nearer to the last run.
+#[test]
+fn times_that_ran_by_a_wrong_clock_run_again_also_if_it_is_set_right_in_two_steps() -> Result {
+    for (second_step, hours) in [
+        (None, vec![9, 10, 11, 12, 13]),
+        (Some(datetime!(2000-01-01 10:30 UTC)), vec![11, 12, 13]),
+    ] {
+        let mut sim = Simulation::new();
+        let (log, seen) = (Log::new(), sim.clock());
+        let each = log.each(move |_| seen.wall().hour());
+        let task = sim.app().task("t", each).register()?;
+        let times_of_day = task.schedule(()).misfire(Misfire::Skip);
+        let _ = times_of_day.cron("0 0-23 * * *").block_on()?;
+        sim.advance(HOUR * 12 + HOUR / 2);
+        assert_eq!(log.take().last(), Some(&12));
+        sim.set_wall(datetime!(2000-01-01 8:30 UTC));
+        if let Some(wall) = second_step {
+            sim.set_wall(wall);
+        }
+        let now = sim.clock().wall();
+        sim.advance((datetime!(2000-01-01 13:30 UTC) - now).unsigned_abs());
+        assert_eq!(log.entries(), hours);
+    }
+    Ok(())
+}
+
 /// The system's clock; it sends how long the timer thread is going to sleep.
 struct Spied {
     clock: SystemClock,
