@@ -145,12 +145,13 @@ impl Value {
 const BEFORE: &str = "1999-12-31T23:00:00.000000000Z";
 const AFTER: &str = "2000-01-01T00:00:00.500000000Z";
 const OPTIONS: &str = r#"{"misfire":{"all":9},"jitter":{"secs":1,"nanos":0},"max_runs":7,"max_failures":3,"start_date":"1999-12-31T23:00:00.000000000Z","until":"2000-06-01T00:00:00.000000000Z"}"#;
-const PROGRESS: &str = r#"{"runs":3,"failures_in_a_row":1,"last_run":{"number":3,"nominal_time":"1999-12-31T22:00:00.000000000Z","started_at":"1999-12-31T22:00:00.000000000Z","finished_at":"1999-12-31T22:00:00.000000000Z","status":"FAILED"},"started_at":null,"last_nominal":"1999-12-31T22:00:00.000000000Z","skipped":{"from":"1999-12-31T20:00:00.000000000Z","to":"1999-12-31T22:00:00.000000000Z"},"handled_up_to":"1999-12-31T22:30:00.000000000Z","set_back":{"to":"1999-12-31T22:20:00.000000000Z","is_correction":true},"clock_set_by_ns":-1000000000,"catch_ups":1,"is_catch_up":false,"is_first_now":false}"#;
+const PROGRESS: &str = r#"{"runs":3,"failures_in_a_row":1,"last_run":{"number":3,"nominal_time":"1999-12-31T22:00:00.000000000Z","started_at":"1999-12-31T22:00:00.000000000Z","finished_at":"1999-12-31T22:00:00.000000000Z","status":"FAILED"},"started_at":null,"run_due":"1999-12-31T22:00:00.000000000Z","last_nominal":"1999-12-31T22:00:00.000000000Z","skipped":{"from":"1999-12-31T20:00:00.000000000Z","to":"1999-12-31T22:00:00.000000000Z"},"handled_up_to":"1999-12-31T22:30:00.000000000Z","set_back":{"to":"1999-12-31T22:20:00.000000000Z","is_correction":true},"catch_ups":1,"is_catch_up":false,"is_first_now":false}"#;
 
 /// Sound rows, in the order of the columns: `id`, `task`, `args`, `due`, `nominal`,
 /// `trigger`, `cron`, `interval_ns`, `zone`, `attempts`, `last_failure`, `retry_ns`,
-/// `started_at`, `scheduled_at`, `options`, `progress`, `version`.
-const EXAMPLES: [[&str; 17]; 8] = [
+/// `started_at`, `scheduled_at`, `options`, `progress`, `version`, `expires_ns`,
+/// `clock_set_by_ns`.
+const EXAMPLES: [[&str; 19]; 8] = [
     [
         "x",
         "t",
@@ -168,7 +169,9 @@ const EXAMPLES: [[&str; 17]; 8] = [
         BEFORE,
         "",
         "",
-        "3",
+        "4",
+        "",
+        "",
     ],
     [
         "x",
@@ -187,7 +190,9 @@ const EXAMPLES: [[&str; 17]; 8] = [
         BEFORE,
         "",
         "",
-        "3",
+        "4",
+        "3600000000000",
+        "-1000000000",
     ],
     [
         "x",
@@ -206,7 +211,9 @@ const EXAMPLES: [[&str; 17]; 8] = [
         BEFORE,
         OPTIONS,
         PROGRESS,
-        "3",
+        "4",
+        "",
+        "",
     ],
     [
         "x",
@@ -225,7 +232,9 @@ const EXAMPLES: [[&str; 17]; 8] = [
         BEFORE,
         OPTIONS,
         PROGRESS,
-        "3",
+        "4",
+        "60000000000",
+        "",
     ],
     [
         "x",
@@ -244,7 +253,9 @@ const EXAMPLES: [[&str; 17]; 8] = [
         BEFORE,
         OPTIONS,
         PROGRESS,
-        "3",
+        "4",
+        "7200000000000",
+        "1000000000",
     ],
     [
         "x",
@@ -263,7 +274,9 @@ const EXAMPLES: [[&str; 17]; 8] = [
         BEFORE,
         "",
         "",
-        "3",
+        "4",
+        "1000000000",
+        "",
     ],
     [
         "x",
@@ -282,7 +295,9 @@ const EXAMPLES: [[&str; 17]; 8] = [
         BEFORE,
         OPTIONS,
         PROGRESS,
-        "3",
+        "4",
+        "60000000000",
+        "",
     ],
     [
         "x",
@@ -301,7 +316,9 @@ const EXAMPLES: [[&str; 17]; 8] = [
         BEFORE,
         OPTIONS,
         PROGRESS,
-        "3",
+        "4",
+        "",
+        "",
     ],
 ];
 

@@ -39,6 +39,7 @@ pub(crate) struct Options {
     pub(crate) replace: bool,
     pub(crate) in_memory: bool,
     pub(crate) zone: Option<Result<Box<Zone>, ZoneError>>,
+    pub(crate) expires: Option<Duration>,
     pub(crate) recurring: RecurringOptions,
 }
 
@@ -114,7 +115,7 @@ impl Trigger {
 pub(crate) fn plan<A, R>(
     task: &TaskDef<A, R>,
     trigger: Trigger,
-    options: Option<&RecurringOptions>,
+    options: Option<&Options>,
     zone: Option<Result<Box<Zone>, ZoneError>>,
     json: Option<Arc<str>>,
     now: Now,
@@ -129,6 +130,9 @@ where
         trigger,
         Trigger::Every(_) | Trigger::AfterEach(_) | Trigger::Calendar(_) | Trigger::Cron(_)
     );
+    let expires = options.and_then(|options| options.expires);
+    let expires = expires.map(expiry).transpose()?;
+    let options = options.map(|options| &options.recurring);
     if !is_recurring && let Some(option) = options.and_then(RecurringOptions::any) {
         return Err(ScheduleError::NotRecurring {
             option,
@@ -190,12 +194,13 @@ where
     };
     let starts_now = is_push && json.is_none();
     let starts_first_now = options.first_now;
-    let is_plain = first.is_none() && zone.is_none() && json.is_none();
+    let is_plain = first.is_none() && zone.is_none() && json.is_none() && expires.is_none();
     let define = |trigger| Definition {
         task: task.name.clone(),
         args: json,
         trigger,
         zone: zone.map(|zone| *zone),
+        expires,
         scheduled_at: now.wall,
     };
     let plan = match first {
@@ -321,7 +326,7 @@ impl RecurringOptions {
     /// The interval in nanoseconds.
     fn interval(&self, interval: Duration, clock: ClockReading) -> Result<i64, ScheduleError> {
         if interval.is_zero() {
-            return Err(ScheduleError::ZeroInterval);
+            return Err(ScheduleError::ZeroDuration { field: "interval" });
         }
         Ok(after(clock.now, interval, "interval")? - clock.now.mono)
     }
@@ -352,6 +357,19 @@ impl RecurringOptions {
             recurring: Recurring { series, limits },
             after,
         })
+    }
+}
+
+/// How late an attempt may start, in nanoseconds.
+fn expiry(expires: Duration) -> Result<i64, ScheduleError> {
+    match to_nanos(expires) {
+        Some(0) => Err(ScheduleError::ZeroDuration { field: "expires" }),
+        Some(nanos) => Ok(nanos),
+        None => Err(ScheduleError::DurationTooLong {
+            field: "expires",
+            value: expires,
+            max: MAX_DURATION,
+        }),
     }
 }
 

@@ -31,7 +31,7 @@ use crate::value::id::JobId;
 ///
 /// | option | once | [`every`](Schedule::every) | [`after_each`](Schedule::after_each) | [`every_calendar`](Schedule::every_calendar) | [`cron`](Schedule::cron) |
 /// |---|---|---|---|---|---|
-/// | [`id`](Schedule::id), [`replace`](Schedule::replace), [`in_memory`](Schedule::in_memory), [`zone`](Schedule::zone) | yes | yes | yes | yes | yes |
+/// | [`id`](Schedule::id), [`replace`](Schedule::replace), [`in_memory`](Schedule::in_memory), [`zone`](Schedule::zone), [`expires`](Schedule::expires) | yes | yes | yes | yes | yes |
 /// | [`max_runs`](Schedule::max_runs), [`max_failures`](Schedule::max_failures), [`jitter`](Schedule::jitter), [`until`](Schedule::until), [`first_now`](Schedule::first_now) | | yes | yes | yes | yes |
 /// | [`misfire`](Schedule::misfire) | | yes | | yes | yes |
 /// | [`start_date`](Schedule::start_date) | | yes | | required | yes |
@@ -169,6 +169,38 @@ where
     /// ```
     pub fn zone(mut self, zone: impl IntoZone) -> Self {
         self.options().zone = Some(zone.into_zone().map(Box::new));
+        self
+    }
+
+    /// Sets how late an attempt may start: no attempt of a run starts later than `limit` after
+    /// the run was due, whether it waits for a thread of the executor, for a retry, or for the
+    /// app to be started again. Longer than zero. Default: no limit. An attempt that has started
+    /// goes on: see [`timeout`](crate::TaskBuilder::timeout).
+    ///
+    /// - A job that runs once then ends as `CANCELLED`, with
+    ///   [`JobError::Expired`](crate::JobError::Expired). This is found when the attempt would
+    ///   start; if it would be a retry, when the attempt before fails.
+    /// - A recurring job leaves the run out, as one that it has missed, and goes on with its
+    ///   next time. A run that has failed before, and waits for a retry, ends as failed.
+    ///
+    /// It counts on the clock on which the trigger counts, and from the time at which the run was
+    /// due with its jitter. A run that [`misfire`](Schedule::misfire) makes late counts from
+    /// its own time. For [`at`](Schedule::at) with a time in the past, it counts from then.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// use jobber::JobError;
+    /// let call = sim.app().task("call", async || Err::<(), _>("busy"));
+    /// let call = call.retry(jobber::Backoff::fixed(9, Duration::from_secs(40))).register()?;
+    /// let minute = Duration::from_secs(60);
+    /// let job = call.schedule(()).expires(minute).push().block_on()?;
+    /// sim.advance(minute); // attempts after 0 and 40 seconds, but none after 80
+    /// assert!(matches!(job.result(), Err(JobError::Expired { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn expires(mut self, limit: Duration) -> Self {
+        self.options().expires = Some(limit);
         self
     }
 

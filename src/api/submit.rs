@@ -37,7 +37,6 @@ where
         let zone = options.as_mut().and_then(|options| options.zone.take());
         let replace = options.as_ref().is_some_and(|options| options.replace);
         let in_memory = options.as_ref().is_some_and(|options| options.in_memory);
-        let recurring = options.as_ref().map(|options| &options.recurring);
         let hub = &task.hub;
         let now = match trigger {
             // A job in memory only displays its wall time: a cached clock will do.
@@ -51,7 +50,7 @@ where
             _ => None,
         };
         let is_durable = json.is_some();
-        let (plan, when) = plan(&task, trigger, recurring, zone, json, now)?;
+        let (plan, when) = plan(&task, trigger, options.as_deref(), zone, json, now)?;
         if !is_durable && !replace {
             let job = JobState::new(task.clone(), Some(args), plan, when == When::Now);
             let mut job = Arc::new(job);

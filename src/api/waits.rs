@@ -241,9 +241,6 @@ pub(crate) fn result_of<R>(job: &dyn LiveJob) -> Result<Arc<R>, JobError>
 where
     R: Send + Sync + 'static,
 {
-    if job.core().status.get() == JobStatus::Cancelled {
-        return Err(JobError::Cancelled);
-    }
     let mut place: Option<Result<Arc<R>, JobError>> = None;
     job.result(&mut place);
     // `None` can't occur: `R` is the type that the job was made with.

@@ -188,21 +188,15 @@ impl Series {
     }
 
     /// The run that follows the one for `nominal`, which ended at `now` and was entered.
-    /// `None` if no time is left.
+    /// `None` if no time is left. A run for a time before `expired_before` has expired.
     pub(crate) fn after_run(
         &self,
         coverage: &mut Coverage,
         nominal: WallNanos,
         now: WallNanos,
+        expired_before: WallNanos,
     ) -> Option<Occurrence> {
-        let next = match self.recurrence {
-            // From the end of the run.
-            Recurrence::AfterEach { interval } => {
-                let next = now.saturating_add(interval);
-                (self.until.is_none_or(|until| next <= until)).then_some(next)
-            }
-            _ => self.next_run(coverage, nominal, now),
-        }?;
+        let next = self.next_unexpired(coverage, nominal, now, expired_before)?;
         // A run that falls due at this nanosecond is on time.
         if next >= now {
             coverage.catch_ups = 0;
@@ -214,6 +208,54 @@ impl Series {
         }
         // Times that came during the run are missed, however short the time since then.
         self.missed(coverage, next, now, None)
+    }
+
+    /// The time of the next run, without the times that have expired.
+    fn next_unexpired(
+        &self,
+        coverage: &mut Coverage,
+        nominal: WallNanos,
+        now: WallNanos,
+        expired_before: WallNanos,
+    ) -> Option<WallNanos> {
+        if let Recurrence::AfterEach { interval } = self.recurrence {
+            // From the end of the run.
+            let next = now.saturating_add(interval);
+            return (self.until.is_none_or(|until| next <= until)).then_some(next);
+        }
+        let next = self.next_run(coverage, nominal, now)?;
+        if next >= expired_before {
+            return Some(next);
+        }
+        coverage.handle_up_to(expired_before.saturating_sub(1), now);
+        self.next_run(coverage, nominal, now)
+    }
+
+    /// The run for `nominal`, which is before `expired_before`, has expired without an attempt.
+    /// Returns the one that takes its place.
+    pub(crate) fn after_expiry(
+        &self,
+        coverage: &mut Coverage,
+        nominal: WallNanos,
+        now: WallNanos,
+        expired_before: WallNanos,
+        on_time: i64,
+    ) -> Option<Occurrence> {
+        coverage.is_first_now = false;
+        if std::mem::take(&mut coverage.is_catch_up) {
+            // It was not run.
+            coverage.catch_ups = coverage.catch_ups.saturating_sub(1);
+        }
+        let next = self.next_unexpired(coverage, nominal, now, expired_before)?;
+        if next > now {
+            coverage.catch_ups = 0;
+            return Some(Occurrence {
+                nominal: next,
+                due: next,
+                is_misfire: true,
+            });
+        }
+        self.missed(coverage, next, now, Some(on_time))
     }
 
     /// The timer came at `now` to the run for `nominal`, which was due at `due`.
@@ -415,6 +457,8 @@ mod tests {
     use std::time::Duration;
 
     const SECOND: i64 = 1_000_000_000;
+    /// Nothing has expired.
+    const NEVER: WallNanos = WallNanos::MIN;
     const POLICIES: [Misfire; 4] = [
         Misfire::Once,
         Misfire::Skip,
@@ -458,7 +502,7 @@ mod tests {
         let next = |_| {
             coverage.enter_run(nominal, &series);
             let now = nominal.max(now * SECOND);
-            let next = series.after_run(&mut coverage, nominal, now)?;
+            let next = series.after_run(&mut coverage, nominal, now, NEVER)?;
             nominal = next.nominal;
             Some(nominal / SECOND)
         };
@@ -557,7 +601,7 @@ mod tests {
     fn a_catch_up_is_due_at_once_and_is_not_missed_again() {
         let (series, mut coverage) = each_ten_seconds(Misfire::All(1));
         let now = 35 * SECOND;
-        let next = series.after_run(&mut coverage, 0, now).unwrap();
+        let next = series.after_run(&mut coverage, 0, now, NEVER).unwrap();
         let expected = Occurrence {
             nominal: 10 * SECOND,
             due: now,
@@ -581,7 +625,9 @@ mod tests {
             (grace, 10, 60),
         ] {
             let (series, mut coverage) = each_ten_seconds(misfire);
-            let next = series.after_run(&mut coverage, 0, 15 * SECOND).unwrap();
+            let next = series
+                .after_run(&mut coverage, 0, 15 * SECOND, NEVER)
+                .unwrap();
             assert_eq!(next.nominal, first * SECOND, "{misfire:?}");
             // The timer comes at once, then much too late, twice.
             for (now, nominal) in [(next.due, first), (65 * SECOND, then), (65 * SECOND, then)] {
@@ -595,9 +641,13 @@ mod tests {
     #[test]
     fn a_time_that_comes_at_the_nanosecond_at_which_a_run_ends_is_not_missed() {
         let (series, mut coverage) = each_ten_seconds(Misfire::Once);
-        let next = series.after_run(&mut coverage, 0, 10 * SECOND).unwrap();
+        let next = series
+            .after_run(&mut coverage, 0, 10 * SECOND, NEVER)
+            .unwrap();
         assert_eq!((next.nominal, next.is_misfire), (10 * SECOND, false));
-        let next = series.after_run(&mut coverage, 0, 10 * SECOND + 1).unwrap();
+        let next = series
+            .after_run(&mut coverage, 0, 10 * SECOND + 1, NEVER)
+            .unwrap();
         assert!(next.is_misfire);
     }
 
@@ -606,7 +656,7 @@ mod tests {
         let (series, mut coverage) = each_ten_seconds(Misfire::All(2));
         let mut after = |nominal: i64, now: i64| {
             coverage.enter_run(nominal * SECOND, &series);
-            let next = series.after_run(&mut coverage, nominal * SECOND, now * SECOND);
+            let next = series.after_run(&mut coverage, nominal * SECOND, now * SECOND, NEVER);
             next.unwrap().nominal / SECOND
         };
         assert_eq!((after(0, 25), after(10, 25)), (10, 20));
@@ -687,7 +737,7 @@ mod tests {
         while let Some(nominal) = next.filter(|nominal| *nominal < 100 * SECOND) {
             runs.push(nominal / SECOND);
             coverage.enter_run(nominal, &series);
-            let after = series.after_run(&mut coverage, nominal, nominal);
+            let after = series.after_run(&mut coverage, nominal, nominal, NEVER);
             next = after.map(|after| after.nominal);
         }
         assert_eq!(runs, [20, 30, 70, 80, 90]);
@@ -725,7 +775,7 @@ mod tests {
             let mut nominal = 20 * SECOND;
             let runs = expected.map(|_| {
                 coverage.enter_run(nominal, &series);
-                let after = series.after_run(&mut coverage, nominal, 55 * SECOND);
+                let after = series.after_run(&mut coverage, nominal, 55 * SECOND, NEVER);
                 nominal = after.unwrap().nominal;
                 nominal / SECOND
             });
@@ -768,7 +818,7 @@ mod tests {
                         }
                         now = now.max(nominal) + random.i64(0..15 * SECOND);
                         coverage.enter_run(nominal, &series);
-                        let next = series.after_run(&mut coverage, nominal, now);
+                        let next = series.after_run(&mut coverage, nominal, now, NEVER);
                         nominal = next.unwrap().nominal;
                     }
                     let derived = series.next_run(&coverage, nominal, now);
@@ -805,7 +855,7 @@ mod tests {
             let mut coverage = Coverage::starting_at(0);
             let mut after = |nominal| {
                 coverage.enter_run(nominal, &series);
-                series.after_run(&mut coverage, nominal, ten_years)
+                series.after_run(&mut coverage, nominal, ten_years, NEVER)
             };
             assert_eq!(after(0).unwrap().nominal, first);
             assert_eq!(after(first).unwrap().nominal, second);

@@ -1,6 +1,7 @@
 //! The attempts of a job: how they begin, how they end.
 
 use std::mem::needs_drop;
+use std::time::Duration;
 
 use crate::engine::discarded::DropOn;
 use crate::engine::job_state::{AfterLock, JobState, State, precision_needed};
@@ -211,7 +212,7 @@ where
 
     fn start_locked(&self, mut state: MutexGuard<'_, State<A, R>>, now: Now) -> Option<Started<A>> {
         let hub = self.hub();
-        let begun = match state.life.begin(now, hub.is_stopping()) {
+        let begun = match state.life.begin(hub.reading(now), hub.is_stopping()) {
             BeginOutcome::Begin(begun) => begun,
             BeginOutcome::Shut(effects) => {
                 let mut after = AfterLock::default();
@@ -358,6 +359,10 @@ where
             after.force_stopped = state.life.take_control();
         }
         after.ends_turn = state.life.end_turn();
+        let result = match (end.next, result) {
+            (AfterAttempt::Expired, Err(last)) => Err(expired(&state, Some(last))),
+            (_, result) => result,
+        };
         self.enter_result(&mut state, result, end, &mut after);
         self.report(&mut state, end, now);
         self.follow(&mut state, end.effects, now, &mut after);
@@ -399,7 +404,7 @@ where
         end: AttemptEnd,
         after: &mut AfterLock<A, R>,
     ) {
-        let is_end = matches!(end.next, AfterAttempt::End(_));
+        let is_end = matches!(end.next, AfterAttempt::End(_) | AfterAttempt::Expired);
         let is_hidden = state.life.is_hidden();
         if end.starts_over {
             after.discarded.outcome = state.outcome.set(Outcome::None, is_hidden);
@@ -414,7 +419,7 @@ where
         }
     }
 
-    fn report(&self, state: &mut State<A, R>, end: AttemptEnd, now: Now) {
+    pub(crate) fn report(&self, state: &mut State<A, R>, end: AttemptEnd, now: Now) {
         if let Some(run) = end.run {
             self.event(state, now, |state| {
                 JobEventKind::RunEnded(self.run(state, run))
@@ -432,8 +437,19 @@ where
                     due: self.time(state, due.as_wall(now)),
                 });
             }
-            AfterAttempt::Run { misfire: None, .. } | AfterAttempt::End(_) => {}
+            AfterAttempt::Run { misfire: None, .. }
+            | AfterAttempt::End(_)
+            | AfterAttempt::Expired => {}
         }
         debug_assert!(!matches!(state.life.phase(), Phase::Running));
+    }
+}
+
+/// Why a job has no value that has expired. `last`: how its last attempt failed.
+pub(crate) fn expired<A, R>(state: &State<A, R>, last: Option<Failure>) -> Failure {
+    let limit = state.life.definition().and_then(|d| d.expires);
+    Failure::Expired {
+        limit: Duration::from_nanos(limit.unwrap_or_default().max(0) as u64),
+        last: last.map(Box::new),
     }
 }

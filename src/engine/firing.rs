@@ -1,10 +1,11 @@
 //! What the timer does with a job.
 
+use crate::engine::attempt::expired;
 use crate::engine::discarded::DropOn;
 use crate::engine::job_state::{AfterLock, JobState, State};
 use crate::job::lifecycle::{CatchUpTurn, TimerOutcome};
 use crate::job::live_job::{Fired, TimerJob};
-use crate::job::outcome::Failure;
+use crate::job::outcome::{Failure, Outcome};
 use crate::job::phase::{Effects, Phase};
 use crate::job::position::ClockSet;
 use crate::sync::primitives::MutexGuard;
@@ -61,6 +62,17 @@ where
             }
             TimerOutcome::Over { effects } => {
                 self.follow(&mut state, effects, now, &mut after);
+            }
+            TimerOutcome::Expired { effects } => {
+                let expired = Outcome::Failed(Box::new(expired(&state, None)));
+                let is_hidden = state.life.is_hidden();
+                after.discarded.outcome = state.outcome.set(expired, is_hidden);
+                self.follow(&mut state, effects, now, &mut after);
+            }
+            TimerOutcome::RetryExpired(end) => {
+                after.ends_turn = state.life.end_turn();
+                self.report(&mut state, end, now);
+                self.follow(&mut state, end.effects, now, &mut after);
             }
         }
         // No code of a user runs on the thread of the timer.

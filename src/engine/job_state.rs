@@ -371,7 +371,8 @@ where
 
     fn end_event(&self, state: &mut State<A, R>, now: Now) {
         if let Phase::Ended(status) = state.life.phase() {
-            self.event(state, now, |_| match status {
+            self.event(state, now, |state| match status {
+                JobStatus::Cancelled if state.outcome.is_expired() => JobEventKind::Expired,
                 JobStatus::Cancelled => JobEventKind::Cancelled,
                 status => JobEventKind::Ended(status),
             });
@@ -503,7 +504,9 @@ where
 pub(crate) fn precision_needed(life: &Lifecycle) -> ClockPrecision {
     match life.definition() {
         None => ClockPrecision::Unread,
-        Some(definition) if definition.is_durable() => ClockPrecision::Exact,
+        Some(definition) if definition.is_durable() || definition.expires.is_some() => {
+            ClockPrecision::Exact
+        }
         Some(definition) => match definition.recurring() {
             None => ClockPrecision::Unread,
             Some(recurring) => match recurring.series.timeline() {

@@ -11,6 +11,7 @@ use crate::sync::primitives::Arc;
 use crate::value::error::JobError;
 use crate::value::run::Run;
 use crate::value::shared_state::StateMap;
+use crate::value::status::JobStatus;
 use crate::value::time_units::WallNanos;
 
 impl<A, R> JobView for JobState<A, R>
@@ -76,6 +77,8 @@ where
         if let Some(place) = place.downcast_mut() {
             let mut state = self.lock();
             let result = match state.outcome.get() {
+                Err(error @ JobError::Expired { .. }) => Err(error),
+                _ if self.core.status.get() == JobStatus::Cancelled => Err(JobError::Cancelled),
                 // It is done, and no run of this process has ended.
                 Err(JobError::NotCompleted) if self.core.status.get().is_final() => {
                     Err(JobError::NotKept)

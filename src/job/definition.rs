@@ -20,6 +20,8 @@ pub(crate) struct Definition {
     pub(crate) trigger: Trigger,
     /// `None` for the zone of the app.
     pub(crate) zone: Option<Zone>,
+    /// How late an attempt of a run may start, in nanoseconds.
+    pub(crate) expires: Option<i64>,
     pub(crate) scheduled_at: WallNanos,
 }
 
@@ -56,6 +58,12 @@ pub(crate) const DEFAULT_MAX_FAILURES: u32 = 10;
 impl Definition {
     pub(crate) fn is_durable(&self) -> bool {
         self.args.is_some()
+    }
+
+    /// A run that was first due before this time has expired at `at`.
+    pub(crate) fn expired_before(&self, at: WallNanos) -> WallNanos {
+        let expires = self.expires;
+        expires.map_or(WallNanos::MIN, |limit| at.saturating_sub(limit))
     }
 
     pub(crate) fn recurring(&self) -> Option<&Recurring> {
@@ -107,6 +115,7 @@ impl Definition {
             && self.args.is_some()
             && self.args == other.args
             && self.zone == other.zone
+            && self.expires == other.expires
             && self.task == other.task
     }
 }

@@ -148,6 +148,12 @@ pub(crate) enum TimerOutcome {
     Over {
         effects: Effects,
     },
+    /// Its only run has expired.
+    Expired {
+        effects: Effects,
+    },
+    /// Its run waited for a retry that has expired, and has failed. Another one may follow.
+    RetryExpired(AttemptEnd),
     /// The running attempt takes too long.
     TimedOut {
         attempt: u32,
@@ -190,6 +196,8 @@ pub(crate) enum AfterAttempt {
     Run {
         misfire: Option<WallNanos>,
     },
+    /// Nothing, because a retry would come too late: the job runs once, and is cancelled.
+    Expired,
 }
 
 /// A job that was loaded.
@@ -306,7 +314,7 @@ impl Lifecycle {
     fn more(&mut self) -> &mut More {
         let exec_at = self.exec_at;
         self.more
-            .get_or_insert_with(|| More::new(None, Position::once(exec_at), None))
+            .get_or_insert_with(|| More::new(None, Position::once(exec_at, None), None))
     }
 
     fn sync(&self) -> Option<&SyncState> {
@@ -779,9 +787,8 @@ impl Lifecycle {
         if let Some(more) = &mut self.more
             && let Some(definition) = &more.definition
         {
-            found = more
-                .position
-                .on_due(definition, due, clock, on_time, random);
+            let position = &more.position;
+            found = position.on_due(definition, due, clock, on_time, &random);
         }
         match found {
             DueRun::Start { open, misfire } if is_at_most_once && self.is_durable() => {
@@ -816,11 +823,49 @@ impl Lifecycle {
                 let effects = self.apply(Event::RunOut(status)).unwrap_or_default();
                 TimerOutcome::Over { effects }
             }
+            DueRun::Expired => {
+                self.hide();
+                let end = Event::RunOut(JobStatus::Cancelled);
+                let effects = self.apply(end).unwrap_or_default();
+                TimerOutcome::Expired { effects }
+            }
+            DueRun::RetryExpired => TimerOutcome::RetryExpired(self.give_up_retry(clock, &random)),
         }
     }
 
-    /// The executor would begin the attempt. A plain job does not look at `now`.
-    pub(crate) fn begin(&mut self, now: Now, is_stopping: bool) -> BeginOutcome {
+    /// The retry for which a run of a series waits does not come: the run has failed.
+    fn give_up_retry(&mut self, clock: ClockReading, random: impl Fn() -> f64) -> AttemptEnd {
+        let now = clock.now;
+        self.hide();
+        let status = self.failed_as();
+        let run = self.enter_run(status, now);
+        self.follow_clock_after_run(clock, &random);
+        let (next, event) = match self.next_run(status, now, &random) {
+            AfterRun::End(status) => (AfterAttempt::End(status), Event::RunOut(status)),
+            AfterRun::Next { misfire, .. } => (AfterAttempt::Run { misfire }, Event::Postpone),
+        };
+        AttemptEnd {
+            next,
+            run,
+            starts_over: false,
+            took_next: false,
+            effects: self.apply(event).unwrap_or_default(),
+        }
+    }
+
+    /// Whether no attempt of the open run may start in `delay` nanoseconds.
+    fn expires_within(&self, clock: ClockReading, delay: i64) -> bool {
+        self.more.as_ref().is_some_and(|more| {
+            let limited = more.definition.as_ref().filter(|d| d.expires.is_some());
+            limited.is_some_and(|definition| {
+                let position = more.open_position();
+                position.expires_within(definition, clock, delay)
+            })
+        })
+    }
+
+    /// The executor would begin the attempt. A plain job does not look at the clock.
+    pub(crate) fn begin(&mut self, clock: ClockReading, is_stopping: bool) -> BeginOutcome {
         let may_start = match self.phase {
             Phase::Ready => true,
             Phase::Starting => self.is_intent_stored(),
@@ -829,10 +874,13 @@ impl Lifecycle {
         if !may_start {
             return BeginOutcome::Nothing;
         }
-        if is_stopping || !self.is_gate_open() {
+        let is_open = !is_stopping && self.is_gate_open();
+        if !is_open || self.expires_within(clock, 0) {
             let effects = self.apply(Event::GateShut).unwrap_or_default();
-            self.is_overdue = true;
-            return BeginOutcome::Shut(effects);
+            self.is_overdue = !is_open;
+            // The timer decides what follows a run that has expired.
+            let arms = is_open;
+            return BeginOutcome::Shut(Effects { arms, ..effects });
         }
         self.apply(Event::Begin);
         self.number = self.number.wrapping_add(1);
@@ -848,7 +896,7 @@ impl Lifecycle {
         if let Some(more) = &mut self.more {
             more.control = None;
             more.executor_drops = 0;
-            more.started_at = now.wall;
+            more.started_at = clock.now.wall;
             begun.attempt = more.position.attempts().saturating_add(1);
             begun.nominal = match &more.open {
                 Some(open) => open.nominal,
@@ -898,8 +946,10 @@ impl Lifecycle {
         // With the same times, the run goes on under the new definition.
         let took_same = self.phase == Phase::Running && self.take_next_of_same_times(is_stopping);
         let goes_on = self.phase == Phase::Running && !self.has_next();
+        let is_too_late = retry.is_some_and(|delay| self.expires_within(clock, delay));
         if let (Some(status), Some(delay)) = (failure, retry)
             && goes_on
+            && !is_too_late
             && (self.is_durable() || !is_stopping)
         {
             let due = Due::Mono(now.mono.saturating_add(delay));
@@ -958,6 +1008,9 @@ impl Lifecycle {
             }
         };
         let (next, event) = match after {
+            AfterRun::End(_) if is_too_late && goes_on && !self.is_recurring() => {
+                (AfterAttempt::Expired, Event::Finish(JobStatus::Cancelled))
+            }
             AfterRun::End(status) => (AfterAttempt::End(status), Event::Finish(status)),
             AfterRun::Next { misfire, .. } => (AfterAttempt::Run { misfire }, Event::NextRun),
         };
@@ -995,10 +1048,8 @@ impl Lifecycle {
         let exec_at = self.exec_at;
         if let Some(more) = &mut self.more {
             match more.definition.as_deref() {
-                Some(definition) if definition.recurring().is_some() => {
-                    more.position.count_from_own_clock(definition, clock);
-                }
-                _ => more.position.nominal = exec_at,
+                Some(definition) => more.position.count_from_own_clock(definition, clock),
+                None => more.position.nominal = exec_at,
             }
         }
     }
@@ -1110,7 +1161,7 @@ impl Lifecycle {
                 // It still shows its last run.
                 more.position = Position {
                     series: more.position.series.take(),
-                    ..Position::once(exec_at)
+                    ..Position::once(exec_at, None)
                 };
             }
         }
@@ -1402,10 +1453,7 @@ impl Lifecycle {
                 due
             }
             (None, Some(due), None) => due,
-            (None, None, None) => {
-                moved.nominal = exec_at;
-                due
-            }
+            (None, None, None) => due,
         };
         if moved.retry.is_some() {
             // The times of its series follow when the run has ended.

@@ -57,6 +57,10 @@ impl Kind {
 
     /// Due a minute after `START`.
     fn plan(self) -> Plan {
+        self.plan_that_expires(None)
+    }
+
+    fn plan_that_expires(self, expires: Option<i64>) -> Plan {
         let due = INTERVAL;
         if self == Plain {
             return Plan::plain(Due::Mono(due), START);
@@ -82,6 +86,7 @@ impl Kind {
             args: self.is_durable().then(|| "null".into()),
             trigger,
             zone: None,
+            expires,
             scheduled_at: START.wall,
         };
         match self {
@@ -106,7 +111,10 @@ impl Kind {
 
     fn running(self) -> Lifecycle {
         let mut job = self.ready();
-        assert!(matches!(job.begin(at(60), false), BeginOutcome::Begin(_)));
+        assert!(matches!(
+            job.begin(clock(60), false),
+            BeginOutcome::Begin(_)
+        ));
         job
     }
 
@@ -260,6 +268,7 @@ fn what_follows_an_attempt_is_as_in_the_table() {
             AfterAttempt::Run { misfire: None } if end.took_next => "next".into(),
             AfterAttempt::Run { misfire: None } => "run".into(),
             AfterAttempt::Run { .. } => "missed run".into(),
+            AfterAttempt::Expired => "expired".into(),
         };
         let found = format!("{} {what}", short(&job, end.effects));
         assert_eq!(found, expected, "{kind:?}, {situation:?}, {result:?}");
@@ -281,9 +290,8 @@ fn a_recurring_job_ends_by_its_limits() {
         let mut job = Recurs.waiting();
         for (index, result) in results.iter().enumerate() {
             let clock = clock(60 * (index as i64 + 1));
-            let now = clock.now;
             job.on_timer(clock, ON_TIME, false, false, || 0.0);
-            assert!(matches!(job.begin(now, false), BeginOutcome::Begin(_)));
+            assert!(matches!(job.begin(clock, false), BeginOutcome::Begin(_)));
             job.body_gone();
             let failure = (*result == Fails).then_some(JobStatus::Failed);
             job.end_attempt(failure, None, false, clock, || 0.0);
@@ -386,11 +394,10 @@ fn what_can_be_replaced_is_as_in_the_table() {
     let mut job = Recurs.running();
     for minute in [2, 3] {
         let clock = clock(60 * minute);
-        let now = clock.now;
         job.body_gone();
         job.end_attempt(None, None, false, clock, || 0.0);
         job.on_timer(clock, ON_TIME, false, false, || 0.0);
-        assert!(matches!(job.begin(now, false), BeginOutcome::Begin(_)));
+        assert!(matches!(job.begin(clock, false), BeginOutcome::Begin(_)));
     }
     assert_eq!(job.check_replaceable(&Recurs.plan(), false), Err(used_up));
     assert_eq!(job.check_replaceable(&Plain.plan(), false), Ok(()));
@@ -413,6 +420,8 @@ fn what_the_timer_finds_is_as_in_the_table() {
         TimerOutcome::Persist { .. } => "stores its intent".into(),
         TimerOutcome::Later { .. } => "was missed".into(),
         TimerOutcome::Over { .. } => "was the last".into(),
+        TimerOutcome::Expired { .. } => "has expired".into(),
+        TimerOutcome::RetryExpired(_) => "fails".into(),
         TimerOutcome::TimedOut { .. } => "timed out".into(),
     };
     // Due at second 60: the timer comes too early, in time, and five minutes late.
@@ -459,11 +468,67 @@ fn an_attempt_made_at_most_once_starts_when_its_intent_is_stored_and_not_when_it
     ] {
         let mut job = Stored.starting();
         assert!(job.row_changed());
-        assert_eq!(job.begin(at(60), false), BeginOutcome::Nothing);
+        assert_eq!(job.begin(clock(60), false), BeginOutcome::Nothing);
         let pulled = job.pull();
         job.tried(pulled, outcome);
         assert_eq!(job.is_intent_stored(), starts, "{outcome:?}");
-        let begins = matches!(job.begin(at(60), false), BeginOutcome::Begin(_));
+        let begins = matches!(job.begin(clock(60), false), BeginOutcome::Begin(_));
         assert_eq!(begins, starts, "{outcome:?}");
+    }
+}
+
+#[test]
+fn what_follows_if_an_attempt_would_start_too_late_is_as_in_the_table() {
+    // A run may be ten seconds late. The timer comes after eleven; the executor does, to a job
+    // that the timer has handed over in time; an attempt fails after five, and its retry would
+    // be too late.
+    #[rustfmt::skip]
+    let table = [
+        (Stored,       "E+l has expired", "W+t", "E+l expired"),
+        (Recurs,       "W+t was missed",  "Wt",  "W+t run"),
+        (StoredRecurs, "W+t was missed",  "Wt",  "W+t run"),
+    ];
+    let second = 1_000_000_000;
+    for (kind, by_timer, by_executor, by_failure) in table {
+        let plan = || kind.plan_that_expires(Some(10 * second));
+        let mut job = Lifecycle::new(plan(), false);
+        let found = match job.on_timer(clock(71), ON_TIME, false, false, || 0.0) {
+            TimerOutcome::Expired { effects } => format!("{} has expired", short(&job, effects)),
+            TimerOutcome::Later { effects, .. } => format!("{} was missed", short(&job, effects)),
+            other => format!("{other:?}"),
+        };
+        assert_eq!(found, by_timer, "{kind:?}");
+        let ready = |at_most_once| {
+            let mut job = Lifecycle::new(plan(), false);
+            job.on_timer(clock(61), ON_TIME, at_most_once, false, || 0.0);
+            if at_most_once {
+                assert!(job.row_changed());
+                let pulled = job.pull();
+                job.tried(pulled, CommitOutcome::Stored { has_row: true });
+            }
+            job
+        };
+        // The intent to start is in the row, and the row changes when there is none.
+        let mut job = ready(kind == Stored);
+        let found = match job.begin(clock(71), false) {
+            BeginOutcome::Shut(effects) => short(&job, effects),
+            other => format!("{other:?}"),
+        };
+        assert_eq!(found, by_executor, "{kind:?}");
+        assert!(!job.is_overdue(), "{kind:?}");
+        let mut job = ready(false);
+        assert!(matches!(
+            job.begin(clock(70), false),
+            BeginOutcome::Begin(_)
+        ));
+        let failed = Some(JobStatus::Failed);
+        let end = job.end_attempt(failed, Some(5 * second + 1), false, clock(65), || 0.0);
+        let what = match end.next {
+            AfterAttempt::Expired => "expired",
+            AfterAttempt::Run { misfire: None } => "run",
+            other => panic!("{other:?}"),
+        };
+        let found = format!("{} {what}", short(&job, end.effects));
+        assert_eq!(found, by_failure, "{kind:?}");
     }
 }

@@ -15,6 +15,11 @@ pub(crate) enum Failure {
     Error(Arc<dyn std::error::Error + Send + Sync>),
     Panicked(Arc<str>),
     TimedOut(Duration),
+    /// No attempt could start in time. `last`: how the last attempt failed that was made.
+    Expired {
+        limit: Duration,
+        last: Option<Box<Failure>>,
+    },
 }
 
 impl Failure {
@@ -27,6 +32,7 @@ impl Failure {
         match self {
             Failure::Error(_) | Failure::Panicked(_) => JobStatus::Failed,
             Failure::TimedOut(_) => JobStatus::Timeout,
+            Failure::Expired { .. } => JobStatus::Cancelled,
         }
     }
 
@@ -37,13 +43,19 @@ impl Failure {
             Failure::Error(error) => {
                 catch_panic(|| RetryHint::of(&**error)).unwrap_or(RetryHint::None)
             }
-            Failure::Panicked(_) | Failure::TimedOut(_) => RetryHint::None,
+            Failure::Panicked(_) | Failure::TimedOut(_) | Failure::Expired { .. } => {
+                RetryHint::None
+            }
         }
     }
 
     /// Whether dropping it may run code of a user.
     pub(crate) fn runs_user_code(&self) -> bool {
-        matches!(self, Failure::Error(_))
+        match self {
+            Failure::Error(_) => true,
+            Failure::Expired { last, .. } => last.as_ref().is_some_and(|f| f.runs_user_code()),
+            Failure::Panicked(_) | Failure::TimedOut(_) => false,
+        }
     }
 
     fn to_error(&self) -> JobError {
@@ -53,6 +65,10 @@ impl Failure {
                 message: message.clone(),
             },
             Failure::TimedOut(limit) => JobError::TimedOut { limit: *limit },
+            Failure::Expired { limit, last } => JobError::Expired {
+                limit: *limit,
+                last: last.as_ref().map(|last| Box::new(last.to_error())),
+            },
         }
     }
 }
@@ -119,6 +135,15 @@ impl<R> Outcome<R> {
             Outcome::Shared(value) => Ok(value.clone()),
             Outcome::Failed(failure) => Err(failure.to_error()),
             Outcome::None | Outcome::Value(_) => Err(JobError::NotCompleted),
+        }
+    }
+
+    /// Whether the job, which runs once, has expired.
+    pub(crate) fn is_expired(&self) -> bool {
+        match self {
+            Outcome::Failed(failure) => matches!(**failure, Failure::Expired { .. }),
+            Outcome::Unpublished(both) => both.1.is_expired(),
+            Outcome::None | Outcome::Value(_) | Outcome::Shared(_) => false,
         }
     }
 

@@ -40,7 +40,11 @@ impl Plan {
     /// Of a job that runs once.
     pub(crate) fn once(definition: Definition, due: Due, now: Now) -> Self {
         let exec_at = due.as_wall(now);
-        Self::with(definition, Position::once(exec_at), due, exec_at)
+        let offset = match due {
+            Due::Mono(_) => Some(now.offset()),
+            Due::Wall(_) => None,
+        };
+        Self::with(definition, Position::once(exec_at, offset), due, exec_at)
     }
 
     /// Of a job that recurs: its first run is for `nominal`. The series has no time between
@@ -53,7 +57,7 @@ impl Plan {
     ) -> Self {
         let position = match definition.recurring() {
             Some(recurring) => Position::recurring(recurring, (after, nominal), now, random),
-            None => Position::once(nominal),
+            None => Position::once(nominal, None),
         };
         let due = position.run_due(&definition);
         let due = due.unwrap_or(Due::Wall(nominal));
@@ -178,7 +182,7 @@ impl Plan {
         );
         let history = before.coverage.history;
         // By how much the wall clock was set since the times were counted.
-        let offsets = own.offset.zip(before.offset);
+        let offsets = position.offset.zip(old.offset);
         let set = offsets.map_or(0, |(new, old)| new.saturating_sub(old));
         position.nominal = match (timeline, &series.recurrence) {
             (Timeline::Mono, Recurrence::AfterEach { interval }) => {
@@ -213,8 +217,8 @@ impl Plan {
             }
         };
         own.due = series.delayed(position.nominal, jitter);
-        self.due = own.due_at(own.due);
         self.exec_at = own.due;
+        self.due = position.due_at(self.exec_at);
     }
 }
 

@@ -21,6 +21,14 @@ use crate::value::time_units::{ClockReading, Due, MonoNanos, Now, WallNanos};
 pub(crate) struct Position {
     /// The time that the open run stands for.
     pub(crate) nominal: WallNanos,
+    /// Wall time less monotonic time, for the times of this position. They are due by the
+    /// monotonic clock, and move along when the wall clock is set. `None`: they are due by
+    /// the wall clock.
+    pub(crate) offset: Option<i64>,
+    /// By how much the wall clock was set while the open run waited for a retry, in
+    /// nanoseconds. The run keeps its nominal time. The next process takes the other times
+    /// along when it has ended.
+    pub(crate) clock_set_by: i64,
     /// The attempts of the open run that have ended: they have failed, and the job waits for
     /// the next one. Boxed, because few jobs have it.
     pub(crate) retry: Option<Box<Retry>>,
@@ -50,14 +58,6 @@ pub(crate) struct Retry {
 pub(crate) struct SeriesPosition {
     /// When the open run is due: its nominal time and its jitter.
     pub(crate) due: WallNanos,
-    /// Wall time less monotonic time, for the times of this position. They are due by the
-    /// monotonic clock, and move along when the wall clock is set. `None`: they are due by
-    /// the wall clock.
-    pub(crate) offset: Option<i64>,
-    /// By how much the wall clock was set while the open run waited for a retry, in
-    /// nanoseconds. The run keeps its nominal time. The next process takes the other times
-    /// along when it has ended.
-    pub(crate) clock_set_by: i64,
     pub(crate) coverage: Coverage,
     /// Runs that have ended.
     pub(crate) runs: u64,
@@ -113,6 +113,10 @@ pub(crate) enum DueRun {
     },
     /// The run was missed and was the last. The status is that of the last run.
     NoneLeft(JobStatus),
+    /// The only run has expired.
+    Expired,
+    /// A run of a series has expired that has failed, and waits for a retry.
+    RetryExpired,
 }
 
 /// The wall clock was set.
@@ -124,16 +128,16 @@ pub(crate) enum ClockSet {
     Corrected,
 }
 
-impl SeriesPosition {
-    /// What the clock of the series shows.
+impl Position {
+    /// What the clock of the job shows.
     fn now(&self, now: Now) -> WallNanos {
         match self.offset {
             Some(offset) => now.mono.saturating_add(offset),
-            None => now.wall,
+            None => now.wall.saturating_sub(self.clock_set_by),
         }
     }
 
-    /// When a time of the series is due.
+    /// When a time of the job is due.
     pub(crate) fn due_at(&self, time: WallNanos) -> Due {
         match self.offset {
             Some(offset) => Due::Mono(time.saturating_sub(offset)),
@@ -141,7 +145,7 @@ impl SeriesPosition {
         }
     }
 
-    /// `due` as a time of the series.
+    /// `due` as a time of the job.
     fn time_of(&self, due: Due, now: Now) -> WallNanos {
         match self.offset {
             Some(offset) => due.as_mono(now).saturating_add(offset),
@@ -151,10 +155,13 @@ impl SeriesPosition {
 }
 
 impl Position {
-    /// Of a job that runs once, at this wall time.
-    pub(crate) fn once(nominal: WallNanos) -> Self {
+    /// Of a job that runs once, at this wall time. `offset`: see
+    /// [`offset`](Position::offset).
+    pub(crate) fn once(nominal: WallNanos, offset: Option<i64>) -> Self {
         Self {
             nominal,
+            offset,
+            clock_set_by: 0,
             retry: None,
             series: None,
         }
@@ -170,19 +177,18 @@ impl Position {
         let series = &recurring.series;
         let own = SeriesPosition {
             due: series.with_jitter(nominal, random),
-            offset: match series.timeline() {
-                Timeline::Mono => Some(now.offset()),
-                Timeline::Wall => None,
-            },
-            clock_set_by: 0,
             coverage: Coverage::starting_at(after),
             runs: 0,
             failures: 0,
             last_run: None,
         };
+        let offset = match series.timeline() {
+            Timeline::Mono => Some(now.offset()),
+            Timeline::Wall => None,
+        };
         Self {
             series: Some(Box::new(own)),
-            ..Self::once(nominal)
+            ..Self::once(nominal, offset)
         }
     }
 
@@ -269,7 +275,31 @@ impl Position {
     /// When the open run is due.
     pub(crate) fn run_due(&self, definition: &Definition) -> Option<Due> {
         let (_, own) = definition.recurring().zip(self.series.as_ref())?;
-        Some(own.due_at(own.due))
+        Some(self.due_at(own.due))
+    }
+
+    /// When the open run was first due, as a time of the job. A run that is made late, for a
+    /// missed time, was due at that time.
+    fn first_due(&self, definition: &Definition) -> WallNanos {
+        let recurring = definition.recurring().zip(self.series.as_ref());
+        recurring.map_or(self.nominal, |(recurring, own)| {
+            let latest = self.nominal.saturating_add(recurring.series.jitter);
+            own.due.clamp(self.nominal, latest)
+        })
+    }
+
+    /// Whether no attempt of the open run may start in `delay` nanoseconds.
+    pub(crate) fn expires_within(
+        &self,
+        definition: &Definition,
+        clock: ClockReading,
+        delay: i64,
+    ) -> bool {
+        let first_due = self.first_due(definition);
+        // A wall clock that is not set shows no time, and one that was not set has stored none.
+        let is_known = self.offset.is_some() || (clock.is_set() && first_due >= clock.earliest);
+        let start = self.now(clock.now).saturating_add(delay);
+        is_known && first_due < definition.expired_before(start)
     }
 
     /// An attempt of the open run has failed, and another follows at `due`.
@@ -322,8 +352,8 @@ impl Position {
         if let Some((recurring, own)) = definition.recurring().zip(self.series.as_mut()) {
             own.coverage.enter_run(self.nominal, &recurring.series);
             own.runs = own.runs.saturating_add(1);
-            let set_by = std::mem::take(&mut own.clock_set_by);
-            if own.offset.is_none() {
+            let set_by = std::mem::take(&mut self.clock_set_by);
+            if self.offset.is_none() {
                 own.coverage.shift(set_by);
                 self.nominal = self.nominal.saturating_add(set_by);
             }
@@ -347,6 +377,7 @@ impl Position {
         now: Now,
         random: impl FnOnce() -> f64,
     ) -> AfterRun {
+        let at = self.now(now);
         let Some((recurring, own)) = definition.recurring().zip(self.series.as_mut()) else {
             return AfterRun::End(status);
         };
@@ -357,8 +388,9 @@ impl Position {
         if limits.max_runs.is_some_and(|max| own.runs >= max) {
             return AfterRun::End(status);
         }
-        let at = own.now(now);
-        let Some(next) = series.after_run(&mut own.coverage, self.nominal, at) else {
+        let expired_before = definition.expired_before(at);
+        let next = series.after_run(&mut own.coverage, self.nominal, at, expired_before);
+        let Some(next) = next else {
             return AfterRun::End(status);
         };
         self.nominal = next.nominal;
@@ -368,8 +400,9 @@ impl Position {
         } else {
             series.with_jitter(next.due, random)
         };
+        let due = own.due;
         AfterRun::Next {
-            due: own.due_at(own.due),
+            due: self.due_at(due),
             misfire: next.is_misfire.then_some(next.nominal),
         }
     }
@@ -397,20 +430,34 @@ impl Position {
             open: None,
             misfire: None,
         };
+        let is_expired = self.expires_within(definition, clock, 0);
         let Some((recurring, own)) = definition.recurring().zip(self.series.as_ref()) else {
-            return start;
+            return match is_expired {
+                true => DueRun::Expired,
+                false => start,
+            };
         };
+        if is_expired && self.retry.is_some() {
+            return DueRun::RetryExpired;
+        }
         let series = &recurring.series;
-        if self.retry.is_some() || (own.offset.is_none() && !clock.is_set()) {
+        if self.retry.is_some() || (self.offset.is_none() && !clock.is_set()) {
             // A retry belongs to a run that has started. Without a clock, nothing shows that
             // a run is late.
             return start;
         }
-        let at = own.now(clock.now);
+        let at = self.now(clock.now);
         // An attempt that its executor refused is due by the monotonic clock.
-        let due = own.time_of(due, clock.now);
+        let due = self.time_of(due, clock.now);
         let mut coverage = own.coverage.clone();
-        let Some(run) = series.on_due(&mut coverage, self.nominal, due, at, on_time) else {
+        let run = match is_expired {
+            true => {
+                let expired_before = definition.expired_before(at);
+                series.after_expiry(&mut coverage, self.nominal, at, expired_before, on_time)
+            }
+            false => series.on_due(&mut coverage, self.nominal, due, at, on_time),
+        };
+        let Some(run) = run else {
             let last = own.last_run.map(|run| run.status);
             return DueRun::NoneLeft(last.unwrap_or(JobStatus::Cancelled));
         };
@@ -423,7 +470,7 @@ impl Position {
         if run.due > at {
             open.due = series.with_jitter(run.due, random);
             return DueRun::Later {
-                due: own.due_at(open.due),
+                due: self.due_at(open.due),
                 open: Box::new(open),
                 misfire: run.nominal,
             };
@@ -445,24 +492,26 @@ impl Position {
         set: ClockSet,
         random: impl FnOnce() -> f64,
     ) {
-        let Some((recurring, own)) = definition.recurring().zip(self.series.as_mut()) else {
-            return;
-        };
         if !clock.is_set() {
             return;
         }
-        if self.retry.is_some() {
-            let offset = clock.now.offset();
-            if let Some(before) = own.offset {
-                own.clock_set_by = offset.saturating_sub(before);
+        let offset = clock.now.offset();
+        match (self.offset, &self.retry) {
+            (Some(before), Some(_)) => {
+                self.clock_set_by = offset.saturating_sub(before);
+                return;
             }
-            return;
+            (None, Some(_)) => return,
+            (Some(_), None) => {
+                self.move_with_clock(offset);
+                return;
+            }
+            (None, None) => {}
         }
+        let Some((recurring, own)) = definition.recurring().zip(self.series.as_mut()) else {
+            return;
+        };
         let series = &recurring.series;
-        if own.offset.is_some() {
-            self.move_with_clock(clock.now.offset());
-            return;
-        }
         let at = clock.now.wall;
         if own.coverage.is_first_now {
             // It starts now, by whatever clock.
@@ -505,14 +554,14 @@ impl Position {
     /// clock that the definition asks for, and follow the wall clock as it is.
     pub(crate) fn count_from_own_clock(&mut self, definition: &Definition, clock: ClockReading) {
         let now = clock.now;
-        if let Some((recurring, own)) = definition.recurring().zip(self.series.as_mut())
+        if let Some(recurring) = definition.recurring()
             && recurring.series.timeline() == Timeline::Mono
-            && own.offset.is_none()
+            && self.offset.is_none()
         {
             // If the wall clock shows less than the time of the run, it is wrong: the next run
             // is one interval after this one all the same.
             let offset = self.nominal.saturating_sub(now.mono);
-            own.offset = Some(offset.max(now.offset()));
+            self.offset = Some(offset.max(now.offset()));
         }
         if clock.is_set() {
             self.move_with_clock(now.offset());
@@ -521,15 +570,13 @@ impl Position {
 
     /// Takes the times along with the wall clock, if they are due by the monotonic clock.
     fn move_with_clock(&mut self, offset: i64) {
-        if let Some(own) = &mut self.series
-            && let Some(before) = own.offset
-        {
-            own.offset = Some(offset);
-            let by = offset.saturating_sub(before);
+        let Some(before) = self.offset else { return };
+        self.offset = Some(offset);
+        let by = offset.saturating_sub(before);
+        self.nominal = self.nominal.saturating_add(by);
+        if let Some(own) = &mut self.series {
             own.coverage.shift(by);
-            for time in [&mut self.nominal, &mut own.due] {
-                *time = time.saturating_add(by);
-            }
+            own.due = own.due.saturating_add(by);
         }
     }
 

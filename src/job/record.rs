@@ -14,7 +14,7 @@ use crate::value::status::JobStatus;
 
 /// The version of the records that this program writes and reads. It rises with each
 /// change of the format.
-pub(crate) const RECORD_VERSION: u32 = 3;
+pub(crate) const RECORD_VERSION: u32 = 4;
 
 /// A job as a [`Storage`](crate::storage::Storage) keeps it: all that another process needs to go
 /// on with the job.
@@ -39,6 +39,8 @@ pub struct JobRecord {
     /// The name of the time zone, or its offset such as `+05:30`. `None` for the zone of
     /// the app.
     pub(crate) zone: Option<String>,
+    /// How long after its run was due an attempt may start.
+    pub(crate) expires: Option<Duration>,
     pub(crate) progress: ProgressRecord,
 }
 
@@ -193,6 +195,8 @@ pub struct ProgressRecord {
     /// process must not make it again.
     #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::optional"))]
     pub(crate) start_intent: Option<OffsetDateTime>,
+    /// By how much the wall clock was set while the open run waited for a retry.
+    pub(crate) clock_set_by_ns: i64,
     /// Of a job that recurs.
     pub(crate) recurring: Option<RecurringProgress>,
 }
@@ -217,6 +221,9 @@ pub(crate) struct RecurringProgress {
     /// When the open run started, if it waits for a retry.
     #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::optional"))]
     pub(crate) started_at: Option<OffsetDateTime>,
+    /// When the open run was due, if it waits for a retry.
+    #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::optional"))]
+    pub(crate) run_due: Option<OffsetDateTime>,
     /// All times up to this one were run or left out, except the
     /// [`skipped`](RecurringProgress::skipped) ones.
     #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::text"))]
@@ -229,8 +236,6 @@ pub(crate) struct RecurringProgress {
     pub(crate) handled_up_to: OffsetDateTime,
     /// The wall clock was set back behind that.
     pub(crate) set_back: Option<SetBackRecord>,
-    /// By how much the wall clock was set while the open run waited for a retry.
-    pub(crate) clock_set_by_ns: i64,
     /// Missed times that were run late, one after the other.
     pub(crate) catch_ups: u32,
     /// The next run is one of these, and counted in

@@ -46,6 +46,7 @@ impl Row<'_> {
             scheduled_at: utc(definition.scheduled_at),
             trigger: trigger(&definition.trigger),
             zone: definition.zone.as_ref().map(ToString::to_string),
+            expires: definition.expires.map(duration),
             progress: self.to_progress(),
         }
     }
@@ -68,6 +69,7 @@ impl Row<'_> {
             last_failure: retry.map(|retry| retry.failed_as),
             retry_delay: retry.map(|retry| duration(retry.delay)),
             start_intent: self.start_intent.map(utc),
+            clock_set_by_ns: position.clock_set_by,
             recurring: recurring.map(|(_, own)| {
                 let coverage = &own.coverage;
                 RecurringProgress {
@@ -81,6 +83,7 @@ impl Row<'_> {
                         status: run.status,
                     }),
                     started_at: retry.map(|retry| utc(retry.started_at)),
+                    run_due: retry.map(|_| utc(own.due)),
                     last_nominal: utc(coverage.history.last),
                     skipped: coverage.history.skipped.map(|skipped| SkippedRecord {
                         from: utc(skipped.from),
@@ -91,7 +94,6 @@ impl Row<'_> {
                         to: utc(set_back.to),
                         is_correction: set_back.is_correction,
                     }),
-                    clock_set_by_ns: own.clock_set_by,
                     catch_ups: coverage.catch_ups,
                     is_catch_up: coverage.is_catch_up,
                     is_first_now: coverage.is_first_now,
@@ -223,7 +225,9 @@ pub(crate) fn read(
             recurring(recurrence, options)?
         }
     };
-    let mut position = Position::once(wall("nominal", stored.nominal)?);
+    // Until it has run, it is due by the wall clock.
+    let mut position = Position::once(wall("nominal", stored.nominal)?, None);
+    position.clock_set_by = stored.clock_set_by_ns;
     if let Trigger::At { local: Some(local) } = trigger
         && stored.attempts == 0
         && start_intent.is_none()
@@ -252,11 +256,13 @@ pub(crate) fn read(
             delay: nanos("the delay of a retry", delay)?,
         }));
     }
+    let expires = record.expires.map(|expires| nanos("the expiry", expires));
     let definition = Arc::new(Definition {
         task: record.task.clone(),
         args: Some(record.args.clone()),
         trigger,
         zone,
+        expires: expires.transpose()?,
         scheduled_at,
     });
     Ok(ReadRow {
@@ -309,6 +315,7 @@ fn read_series(
             is_correction: set_back.is_correction,
         }),
     };
+    let run_due = stored.run_due.map(|run_due| wall("run_due", run_due));
     let last_run = match stored.last_run {
         None => None,
         Some(run) => Some(RunSummary {
@@ -320,10 +327,7 @@ fn read_series(
         }),
     };
     Ok(SeriesPosition {
-        due,
-        // Until it has run, it is due by the wall clock.
-        offset: None,
-        clock_set_by: stored.clock_set_by_ns,
+        due: run_due.transpose()?.unwrap_or(due),
         coverage: Coverage {
             history: RunHistory {
                 last: wall("last_nominal", stored.last_nominal)?,

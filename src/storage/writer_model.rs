@@ -235,6 +235,7 @@ fn record_of(id: &JobId, (definition, progress): (u32, u32)) -> JobRecord {
             length: Duration::ZERO,
         },
         zone: None,
+        expires: None,
         progress: progress_of(progress),
     }
 }
@@ -247,6 +248,7 @@ fn progress_of(progress: u32) -> ProgressRecord {
         last_failure: None,
         retry_delay: None,
         start_intent: None,
+        clock_set_by_ns: 0,
         recurring: None,
     }
 }

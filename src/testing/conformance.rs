@@ -320,6 +320,7 @@ fn examples() -> Vec<JobRecord> {
         last_failure: None,
         retry_delay: None,
         start_intent: None,
+        clock_set_by_ns: 0,
         recurring: None,
     };
     let new = RecurringProgress {
@@ -327,11 +328,11 @@ fn examples() -> Vec<JobRecord> {
         failures_in_a_row: 0,
         last_run: None,
         started_at: None,
+        run_due: None,
         last_nominal: epoch,
         skipped: None,
         handled_up_to: epoch,
         set_back: None,
-        clock_set_by_ns: 0,
         catch_ups: 0,
         is_catch_up: false,
         is_first_now: false,
@@ -348,6 +349,7 @@ fn examples() -> Vec<JobRecord> {
         failures_in_a_row: u32::MAX,
         last_run: Some(run),
         started_at: Some(nanosecond),
+        run_due: Some(last),
         last_nominal: last,
         skipped: Some(SkippedRecord {
             from: first,
@@ -358,7 +360,6 @@ fn examples() -> Vec<JobRecord> {
             to: last,
             is_correction: true,
         }),
-        clock_set_by_ns: i64::MIN,
         catch_ups: u32::MAX,
         is_catch_up: true,
         is_first_now: true,
@@ -371,6 +372,7 @@ fn examples() -> Vec<JobRecord> {
         scheduled_at: nanosecond,
         trigger,
         zone: None,
+        expires: None,
         progress,
     };
     let longest = Duration::from_nanos(i64::MAX as u64);
@@ -382,6 +384,8 @@ fn examples() -> Vec<JobRecord> {
     at.progress.last_failure = Some(JobStatus::Failed);
     at.progress.retry_delay = Some(longest);
     at.progress.start_intent = Some(first);
+    at.progress.clock_set_by_ns = i64::MIN;
+    at.expires = Some(longest);
     let every = record(
         "every",
         r#"{"text":"it's \u0000 \"quoted\"","list":[1.5,-0.0,1e300]}"#,

@@ -87,6 +87,9 @@ pub enum JobEventKind {
     },
     /// The job was cancelled or aborted, or the app stopped before it ran.
     Cancelled,
+    /// The job runs once, and has ended because no attempt of it could start in time
+    /// ([`Schedule::expires`](crate::Schedule::expires)). Its status is `CANCELLED`.
+    Expired,
     /// The job ended in any other way, with this status.
     Ended(JobStatus),
 }
@@ -135,6 +138,7 @@ impl fmt::Display for JobEventKind {
             JobEventKind::RunEnded(run) => write!(f, "run {} ended: {}", run.number, run.status),
             JobEventKind::Misfired { next } => write!(f, "missed its time, and runs for {next}"),
             JobEventKind::Cancelled => f.write_str("cancelled"),
+            JobEventKind::Expired => f.write_str("expired"),
             JobEventKind::Ended(status) => write!(f, "ended: {status}"),
         }
     }

@@ -9,6 +9,7 @@ mod cancel;
 mod clock;
 mod drops;
 mod events;
+mod expires;
 mod handler;
 mod job;
 mod panic;

@@ -127,7 +127,11 @@ fn a_replacement_with_an_invalid_trigger_leaves_the_job_as_it_was() -> Result {
         .replace()
         .every(Duration::ZERO)
         .block_on();
-    assert!(matches!(error, Err(ScheduleError::ZeroInterval)));
+    let is_zero = matches!(
+        error,
+        Err(ScheduleError::ZeroDuration { field: "interval" })
+    );
+    assert!(is_zero);
     sim.advance(MINUTE);
     assert_eq!(log.entries(), [(1, 1)]);
     Ok(())

@@ -59,6 +59,10 @@ fn an_option_that_does_not_go_with_its_trigger_is_an_error_and_no_other_is() -> 
     let schedule = |(_, trigger): Trigger, (_, option): OptionOf| {
         trigger(option(task.schedule(()))).block_on()
     };
+    for trigger in ONCE.into_iter().chain(BY_TIMES).chain([AFTER_EACH]) {
+        let result = schedule(trigger, ("expires", |schedule| schedule.expires(HOUR)));
+        assert!(result.is_ok(), "{}: {result:?}", trigger.0);
+    }
     for option in RECURRING.into_iter().chain(TIMES) {
         for trigger in ONCE {
             let error = schedule(trigger, option).unwrap_err();

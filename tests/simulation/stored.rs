@@ -93,7 +93,7 @@ fn is(record: &JobRecord, saved: &Saved) -> bool {
                     (is_open || recurring.is_catch_up == ours.is_catch_up)
                         && recurring.catch_ups == ours.catch_ups
                         && (is_open || recurring.is_first_now == ours.is_first_now)
-                        && recurring.clock_set_by_ns == ours.set_by
+                        && progress.clock_set_by_ns == ours.set_by
                         && (is_open || saved.unpredicted.is_some() || has_handled(recurring, ours))
                 })
         })

@@ -198,15 +198,15 @@ fn a_file_that_is_not_a_store_is_refused_and_left_as_it_is() -> Result {
 fn a_newer_schema_is_refused_and_left_as_it_is() -> Result {
     let disk = Disk::new();
     drop(disk.app()?);
-    disk.connect().pragma_update(None, "user_version", 3)?;
+    disk.connect().pragma_update(None, "user_version", 4)?;
     let before = fs::read(disk.path())?;
     let error = start_error(&disk.path());
     assert!(
         matches!(
             error,
             StorageError::NewerSchema {
-                found: 3,
-                known: 2,
+                found: 4,
+                known: 3,
                 ..
             }
         ),
@@ -226,10 +226,10 @@ fn inspect_refuses_a_file_that_is_not_a_store_of_this_version() -> Result {
     assert!(matches!(error, StorageError::NotAStore { .. }), "{error}");
     fs::remove_file(disk.path())?;
     drop(disk.app()?);
-    disk.connect().pragma_update(None, "user_version", 3)?;
+    disk.connect().pragma_update(None, "user_version", 4)?;
     let error = looks();
     assert!(
-        matches!(error, StorageError::NewerSchema { found: 3, .. }),
+        matches!(error, StorageError::NewerSchema { found: 4, .. }),
         "{error}"
     );
     Ok(())
@@ -682,32 +682,34 @@ fn a_file_that_is_not_writable_fails_the_start() -> Result {
 
 #[test]
 fn a_file_of_an_older_schema_is_migrated_and_its_jobs_are_unresolved() -> Result {
-    let disk = Disk::new();
-    let (app, task) = disk.app()?;
-    let schedule = task.schedule("old".into()).id("old");
-    let _ = schedule.delay(HOUR).block_on()?;
-    app.shutdown(HOUR).block_on();
-    drop((app, task));
-    disk.connect().execute_batch(
-        "ALTER TABLE jobs DROP COLUMN retry_ns;
-         UPDATE jobs SET version = 2;
-         PRAGMA user_version = 1;",
-    )?;
-    let (app, task) = disk.app()?;
-    let unresolved = app.unresolved();
-    let reasons: Vec<_> = unresolved.iter().map(|job| &job.reason).collect();
-    assert!(
-        matches!(
-            reasons[..],
-            [UnresolvedReason::OtherVersion { found: 2, .. }]
-        ),
-        "{reasons:?}"
-    );
-    let job = task
-        .schedule("new".into())
-        .id("new")
-        .delay(HOUR)
-        .block_on()?;
-    assert_eq!(job.status(), JobStatus::Scheduled);
+    let columns_of: [&[_]; 2] = [&["retry_ns"], &["expires_ns", "clock_set_by_ns"]];
+    for (at, version) in [(0, 2), (1, 3)] {
+        let disk = Disk::new();
+        let (app, task) = disk.app()?;
+        let schedule = task.schedule("old".into()).id("old");
+        let _ = schedule.delay(HOUR).block_on()?;
+        app.shutdown(HOUR).block_on();
+        drop((app, task));
+        let store = disk.connect();
+        for column in columns_of[at..].iter().copied().flatten() {
+            store.execute(&format!("ALTER TABLE jobs DROP COLUMN {column}"), [])?;
+        }
+        store.execute("UPDATE jobs SET version = ?1", [version])?;
+        store.pragma_update(None, "user_version", version - 1)?;
+        drop(store);
+        let (app, task) = disk.app()?;
+        let unresolved = app.unresolved();
+        let reasons: Vec<_> = unresolved.iter().map(|job| &job.reason).collect();
+        assert!(
+            matches!(
+                reasons[..],
+                [UnresolvedReason::OtherVersion { found, .. }] if *found == version
+            ),
+            "{reasons:?}"
+        );
+        let schedule = task.schedule("new".into()).id("new").expires(HOUR);
+        let job = schedule.delay(HOUR).block_on()?;
+        assert_eq!(job.status(), JobStatus::Scheduled);
+    }
     Ok(())
 }

@@ -59,6 +59,7 @@ pub fn event_kind(event: Event) -> String {
             JobEventKind::RunEnded(run) => format!("run {} ended {}", run.number, run.status),
             JobEventKind::Misfired { .. } => "misfired".into(),
             JobEventKind::Cancelled => "cancelled".into(),
+            JobEventKind::Expired => "expired".into(),
             JobEventKind::Ended(status) => format!("ended {status}"),
             other => format!("{other:?}"),
         },

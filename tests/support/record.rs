@@ -18,6 +18,7 @@ pub struct JobRecord {
     pub scheduled_at: OffsetDateTime,
     pub trigger: TriggerRecord,
     pub zone: Option<String>,
+    pub expires: Option<Duration>,
     pub progress: ProgressRecord,
 }
 
@@ -73,6 +74,7 @@ pub struct ProgressRecord {
     pub retry_delay: Option<Duration>,
     #[serde(with = "optional_text")]
     pub start_intent: Option<OffsetDateTime>,
+    pub clock_set_by_ns: i64,
     pub recurring: Option<RecurringProgress>,
 }
 
@@ -83,13 +85,14 @@ pub struct RecurringProgress {
     pub last_run: Option<Run>,
     #[serde(with = "optional_text")]
     pub started_at: Option<OffsetDateTime>,
+    #[serde(with = "optional_text")]
+    pub run_due: Option<OffsetDateTime>,
     #[serde(with = "text")]
     pub last_nominal: OffsetDateTime,
     pub skipped: Option<SkippedRecord>,
     #[serde(with = "text")]
     pub handled_up_to: OffsetDateTime,
     pub set_back: Option<SetBackRecord>,
-    pub clock_set_by_ns: i64,
     pub catch_ups: u32,
     pub is_catch_up: bool,
     pub is_first_now: bool,

@@ -24,7 +24,8 @@ use crate::value::timestamp::{self, TimestampText};
 
 /// The columns, in the order in which they are read and written.
 const COLUMNS: &str = "id, task, args, due, nominal, trigger, cron, interval_ns, zone, \
-    attempts, last_failure, retry_ns, started_at, scheduled_at, options, progress, version";
+    attempts, last_failure, retry_ns, started_at, scheduled_at, options, progress, version, \
+    expires_ns, clock_set_by_ns";
 
 /// Applies changes in one transaction. Each statement is prepared once.
 pub(crate) struct Changes<'a> {
@@ -36,11 +37,12 @@ pub(crate) struct Changes<'a> {
 
 const PUT: &str = "INSERT OR REPLACE INTO jobs (id, task, args, due, nominal, trigger, cron, \
     interval_ns, zone, attempts, last_failure, retry_ns, started_at, scheduled_at, options, \
-    progress, version) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, \
-    ?15, ?16, ?17)";
+    progress, version, expires_ns, clock_set_by_ns) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, \
+    ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
 
 const ADVANCE: &str = "UPDATE jobs SET due = ?2, nominal = ?3, attempts = ?4, \
-    last_failure = ?5, retry_ns = ?6, started_at = ?7, progress = ?8 WHERE id = ?1";
+    last_failure = ?5, retry_ns = ?6, started_at = ?7, progress = ?8, \
+    clock_set_by_ns = ?9 WHERE id = ?1";
 
 const REMOVE: &str = "DELETE FROM jobs WHERE id = ?1";
 
@@ -81,6 +83,7 @@ fn put(insert: &mut Statement<'_>, record: &JobRecord) -> rusqlite::Result<()> {
         scheduled_at,
         trigger,
         zone,
+        expires,
         progress,
     } = record;
     let (cron, interval, options) = match trigger {
@@ -134,6 +137,8 @@ fn put(insert: &mut Statement<'_>, record: &JobRecord) -> rusqlite::Result<()> {
             options,
             recurring,
             version,
+            expires.map(saturating_nanos),
+            set_by(progress),
         ])
     });
     insert.map(drop)
@@ -161,9 +166,16 @@ fn advance(
             progress.retry_delay.map(saturating_nanos),
             start_intent.as_ref().map(TimestampText::as_str),
             recurring,
+            set_by(progress),
         ])
     });
     update.map(drop)
+}
+
+/// `NULL` for 0, as it is for almost all jobs.
+fn set_by(progress: &ProgressRecord) -> Option<i64> {
+    let set_by = progress.clock_set_by_ns;
+    (set_by != 0).then_some(set_by)
 }
 
 /// The times in a job's progress, as text.
@@ -209,11 +221,11 @@ pub(crate) fn load(connection: &Connection, each: &mut dyn FnMut(Loaded)) -> rus
 /// The values of a row, of any type. Public for the fuzzer only.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
-pub struct Columns<'a>(pub [ValueRef<'a>; 17]);
+pub struct Columns<'a>(pub [ValueRef<'a>; 19]);
 
 impl<'a> Columns<'a> {
     fn of(row: &'a Row<'_>) -> rusqlite::Result<Self> {
-        let mut columns = [ValueRef::Null; 17];
+        let mut columns = [ValueRef::Null; 19];
         for (at, column) in columns.iter_mut().enumerate() {
             *column = row.get_ref(at)?;
         }
@@ -223,7 +235,7 @@ impl<'a> Columns<'a> {
     /// The record, or the reason why the row is not a valid record. `last_task` is the name
     /// of the task of the row before: jobs of one task share its name.
     pub fn read(&self, last_task: &mut Arc<str>) -> Loaded {
-        let [id, task, .., version] = self.0;
+        let [id, task, .., version, _, _] = self.0;
         // The version first: another one may have other columns and fields.
         match integer("version", version) {
             Ok(version) if version != RECORD_VERSION => {
@@ -264,6 +276,8 @@ impl<'a> Columns<'a> {
             options,
             progress,
             version,
+            expires,
+            set_by,
         ] = self.0;
         let options = || from_json::<RecurringRecord>("options", options);
         let trigger = match text("trigger", trigger)? {
@@ -314,6 +328,7 @@ impl<'a> Columns<'a> {
             scheduled_at: time("scheduled_at", scheduled_at)?,
             trigger,
             zone: optional(zone, |zone| text("zone", zone).map(Into::into))?,
+            expires: optional(expires, |expires| duration("expires_ns", expires))?,
             progress: ProgressRecord {
                 due: due_at,
                 nominal: nominal_at,
@@ -326,6 +341,8 @@ impl<'a> Columns<'a> {
                 })?,
                 retry_delay: optional(retry, |delay| duration("retry_ns", delay))?,
                 start_intent: optional(start_intent, |at| time("started_at", at))?,
+                clock_set_by_ns: optional(set_by, |by| integer("clock_set_by_ns", by))?
+                    .unwrap_or(0),
                 recurring,
             },
         })

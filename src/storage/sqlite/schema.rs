@@ -48,6 +48,12 @@ const MIGRATIONS: &[&str] = &[
     -- a delay and the pause of after_each.
     ALTER TABLE jobs ADD COLUMN retry_ns INTEGER
 ",
+    "
+    -- How late an attempt may start.
+    ALTER TABLE jobs ADD COLUMN expires_ns INTEGER;
+    -- By how much the wall clock was set while the job waited for a retry.
+    ALTER TABLE jobs ADD COLUMN clock_set_by_ns INTEGER
+",
 ];
 
 /// Migrates the file to the newest schema, and switches it to a write-ahead log.

@@ -41,6 +41,15 @@ pub enum JobError {
     /// The last run of the job was made by another process, and its result was not kept. A
     /// stored job can end without another run: if the times that it had left were missed.
     NotKept,
+    /// No attempt of the job could start in time: see
+    /// [`Schedule::expires`](crate::Schedule::expires).
+    Expired {
+        /// How late an attempt was allowed to start.
+        limit: Duration,
+        /// How the attempt before failed, if a retry would have come too late. It is also the
+        /// [`source`](Error::source) of this error.
+        last: Option<Box<JobError>>,
+    },
     /// The last attempt failed. The value is the error that the task returned, or
     /// [`ExecutorDropped`]. It is also the [`source`](Error::source) of this error.
     Failed(Arc<dyn Error + Send + Sync>),
@@ -64,6 +73,9 @@ impl fmt::Display for JobError {
             JobError::NotKept => f.write_str(
                 "the last run was made by another process, which did not keep its result",
             ),
+            JobError::Expired { limit, .. } => {
+                write!(f, "no attempt could start within {limit:?} of its time")
+            }
             JobError::Failed(_) => f.write_str("the task failed"),
             JobError::Panicked { message } => write!(f, "the task panicked: {message}"),
             JobError::TimedOut { limit } => {
@@ -79,6 +91,7 @@ impl Error for JobError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             JobError::Failed(error) => Some(&**error),
+            JobError::Expired { last, .. } => last.as_deref().map(|last| last as _),
             _ => None,
         }
     }

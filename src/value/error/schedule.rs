@@ -126,9 +126,12 @@ pub enum ScheduleError {
     /// The time zone is not known.
     #[error(transparent)]
     Zone(ZoneError),
-    /// The interval of `every` is zero.
-    #[error("the interval must be longer than zero")]
-    ZeroInterval,
+    /// A duration is zero that has to be longer.
+    #[error("the {field} must be longer than zero")]
+    ZeroDuration {
+        /// The name of the duration.
+        field: &'static str,
+    },
     /// A duration does not fit into `i64` nanoseconds (292 years).
     #[error("the {field} {value:?} is too long: the maximum is {max:?}")]
     DurationTooLong {
