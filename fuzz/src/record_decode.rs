@@ -2,10 +2,11 @@ use std::sync::Arc;
 
 use jobber::testing::{ManualClock, Simulation};
 use jobber::{
-    JobStatus,
+    Exclusions, JobStatus,
     storage::{Change, Columns, JobRecord, Loaded, Storage, StorageError},
 };
 use rusqlite::types::ValueRef;
+use time::macros::time;
 
 /// A row of the store with any values in it: it becomes a job or an unresolved
 /// one, and whatever it becomes can be looked at, run and cancelled. Nothing
@@ -30,8 +31,12 @@ pub fn record_decode(data: &[u8]) {
     let has_start_intent = matches!(&loaded, Loaded::Job(record) if has_start_intent(record));
 
     let clock = ManualClock::new();
-    let mut sim = Simulation::with(1, clock, |app| app.storage(OneRow(Some(loaded))))
-        .expect("a row does not keep an app from starting");
+    let nights = Exclusions::new().times_of_day(time!(22:00), time!(6:00));
+    let nights = nights.expect("it is a night");
+    let mut sim = Simulation::with(1, clock, |app| {
+        app.storage(OneRow(Some(loaded))).calendar("nights", nights)
+    })
+    .expect("a row does not keep an app from starting");
     let _task = sim
         .app()
         // It starts, and never ends: times that were missed without number are
@@ -144,7 +149,7 @@ impl Value {
 
 const BEFORE: &str = "1999-12-31T23:00:00.000000000Z";
 const AFTER: &str = "2000-01-01T00:00:00.500000000Z";
-const OPTIONS: &str = r#"{"misfire":{"all":9},"jitter":{"secs":1,"nanos":0},"max_runs":7,"max_failures":3,"start_date":"1999-12-31T23:00:00.000000000Z","until":"2000-06-01T00:00:00.000000000Z"}"#;
+const OPTIONS: &str = r#"{"misfire":{"all":9},"jitter":{"secs":1,"nanos":0},"max_runs":7,"max_failures":3,"start_date":"1999-12-31T23:00:00.000000000Z","until":"2000-06-01T00:00:00.000000000Z","except":"nights"}"#;
 const PROGRESS: &str = r#"{"runs":3,"failures_in_a_row":1,"last_run":{"number":3,"nominal_time":"1999-12-31T22:00:00.000000000Z","started_at":"1999-12-31T22:00:00.000000000Z","finished_at":"1999-12-31T22:00:00.000000000Z","status":"FAILED"},"started_at":null,"run_due":"1999-12-31T22:00:00.000000000Z","last_nominal":"1999-12-31T22:00:00.000000000Z","skipped":{"from":"1999-12-31T20:00:00.000000000Z","to":"1999-12-31T22:00:00.000000000Z"},"handled_up_to":"1999-12-31T22:30:00.000000000Z","set_back":{"to":"1999-12-31T22:20:00.000000000Z","is_correction":true},"catch_ups":1,"is_catch_up":false,"is_first_now":false}"#;
 
 /// Sound rows, in the order of the columns: `id`, `task`, `args`, `due`, `nominal`,

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use crate::api::app::Jobber;
 use crate::api::start::{DriveMode, Parts};
+use crate::calendar::exclusions::Exclusions;
+use crate::calendar::first_allowed::Calendars;
 use crate::calendar::zone::into_zone::{IntoZone, resolve};
 use crate::calendar::zone::time_zone::Zone;
 use crate::calendar::zone::zone_database::ZoneDatabase;
@@ -36,6 +38,7 @@ pub struct JobberBuilder {
     clock: AppClock,
     zone: Result<Zone, ZoneError>,
     zone_database: Option<ZoneDatabase>,
+    calendars: Calendars,
     coalescing_window: Duration,
     state: StateMap,
     seed: Option<u64>,
@@ -56,6 +59,7 @@ impl Jobber {
             clock: AppClock::system(),
             zone: Ok(Zone::UTC),
             zone_database: None,
+            calendars: Calendars::new(),
             coalescing_window: DEFAULT_COALESCING_WINDOW,
             state: StateMap::default(),
             seed: None,
@@ -131,6 +135,27 @@ impl JobberBuilder {
     /// ```
     pub fn zone_database(mut self, database: ZoneDatabase) -> Self {
         self.zone_database = Some(database);
+        self
+    }
+
+    /// Registers a calendar: times that jobs leave out, under a name that
+    /// [`Schedule::except`](crate::Schedule::except) takes. A second calendar of the same name
+    /// replaces the first.
+    ///
+    /// A stored job keeps the name. In the next process it leaves out what the calendar of this
+    /// name has then; if there is none, the job is [unresolved](crate::Jobber::unresolved).
+    ///
+    /// ```
+    /// use jobber::{Exclusions, Jobber};
+    /// use time::{Weekday, macros::date};
+    ///
+    /// let holidays = Exclusions::new().date(date!(2026-12-25)).weekday(Weekday::Sunday);
+    /// let app = Jobber::builder().calendar("holidays", holidays).build()?;
+    /// # Ok::<(), jobber::StartError>(())
+    /// ```
+    pub fn calendar(mut self, name: impl Into<String>, exclusions: Exclusions) -> Self {
+        let name = Arc::from(name.into());
+        self.calendars.insert(name, Arc::new(exclusions));
         self
     }
 
@@ -252,6 +277,7 @@ impl JobberBuilder {
             clock: self.clock,
             zone,
             zone_database: self.zone_database,
+            calendars: self.calendars,
             coalescing_window: self.coalescing_window,
             state: self.state,
             seed: self.seed,

@@ -7,6 +7,7 @@ use time::{OffsetDateTime, PrimitiveDateTime};
 use crate::calendar::calendar_interval::CalendarInterval;
 use crate::calendar::calendar_times::CalendarTimes;
 use crate::calendar::cron::expression::Cron;
+use crate::calendar::first_allowed::{Calendars, Except};
 use crate::calendar::misfire::Misfire;
 use crate::calendar::recurrence::Recurrence;
 use crate::calendar::series::Series;
@@ -44,7 +45,7 @@ pub(crate) struct Options {
 }
 
 /// The options that only a recurring job may have.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct RecurringOptions {
     pub(crate) max_runs: Option<u64>,
     pub(crate) max_failures: Option<u32>,
@@ -52,6 +53,7 @@ pub(crate) struct RecurringOptions {
     pub(crate) start_date: Option<OffsetDateTime>,
     pub(crate) jitter: Option<Duration>,
     pub(crate) until: Option<OffsetDateTime>,
+    pub(crate) except: Option<String>,
     pub(crate) first_now: bool,
 }
 
@@ -63,6 +65,7 @@ impl RecurringOptions {
         start_date: None,
         jitter: None,
         until: None,
+        except: None,
         first_now: false,
     };
 
@@ -75,6 +78,7 @@ impl RecurringOptions {
             ("start_date", self.start_date.is_some()),
             ("jitter", self.jitter.is_some()),
             ("until", self.until.is_some()),
+            ("except", self.except.is_some()),
             ("first_now", self.first_now),
         ]
         .into_iter()
@@ -145,6 +149,7 @@ where
         let options = [
             ("misfire", options.misfire.is_some()),
             ("start_date", options.start_date.is_some()),
+            ("except", options.except.is_some()),
         ];
         if let Some((option, _)) = options.into_iter().find(|(_, is_set)| *is_set) {
             return Err(ScheduleError::NotApplicable {
@@ -159,6 +164,14 @@ where
     };
     let zone = zone.transpose().map_err(ScheduleError::Zone)?;
     let clock = hub.reading(now);
+    let job_zone = zone.as_deref().unwrap_or(&hub.zone);
+    let terms = Terms {
+        options,
+        zone: job_zone,
+        calendars: &hub.calendars,
+        clock,
+    };
+    let recurs = |first: First| (Due::Wall(first.nominal), Some(first));
     let mut local = None;
     let (due, first) = match trigger {
         Trigger::Push => (Due::Mono(now.mono), None),
@@ -166,31 +179,12 @@ where
         Trigger::At(time) => (Due::Wall(wall(time)?), None),
         Trigger::AtLocal(time) => {
             local = Some(time);
-            let zone = zone.as_deref().unwrap_or(&hub.zone);
-            (Due::Wall(wall(zone.at_local(time))?), None)
+            (Due::Wall(wall(job_zone.at_local(time))?), None)
         }
-        Trigger::Every(interval) => {
-            let interval = options.interval(interval, clock)?;
-            let first = options.interval_first(Recurrence::Every { interval }, interval, clock)?;
-            (Due::Wall(first.nominal), Some(first))
-        }
-        Trigger::AfterEach(interval) => {
-            let interval = options.interval(interval, clock)?;
-            let recurrence = Recurrence::AfterEach { interval };
-            let first = options.interval_first(recurrence, interval, clock)?;
-            (Due::Wall(first.nominal), Some(first))
-        }
-        Trigger::Calendar(interval) => {
-            let zone = zone.as_deref().unwrap_or(&hub.zone);
-            let first = options.calendar(interval, zone.clone(), clock)?;
-            (Due::Wall(first.nominal), Some(first))
-        }
-        Trigger::Cron(cron) => {
-            let cron = (*cron).map_err(ScheduleError::Cron)?;
-            let zone = zone.as_deref().unwrap_or(&hub.zone);
-            let first = options.cron(cron, zone.clone(), clock)?;
-            (Due::Wall(first.nominal), Some(first))
-        }
+        Trigger::Every(interval) => recurs(terms.every(interval)?),
+        Trigger::AfterEach(pause) => recurs(terms.after_each(pause)?),
+        Trigger::Calendar(interval) => recurs(terms.every_calendar(interval)?),
+        Trigger::Cron(cron) => recurs(terms.cron((*cron).map_err(ScheduleError::Cron)?)?),
     };
     let starts_now = is_push && json.is_none();
     let starts_first_now = options.first_now;
@@ -257,105 +251,95 @@ impl RecurringOptions {
             max_failures: self.max_failures.unwrap_or(DEFAULT_MAX_FAILURES),
         })
     }
+}
+
+/// What the first run of a recurring trigger follows from.
+struct Terms<'a> {
+    options: &'a RecurringOptions,
+    /// Of the job, or of the app.
+    zone: &'a Zone,
+    calendars: &'a Calendars,
+    clock: ClockReading,
+}
+
+impl Terms<'_> {
+    fn every(&self, interval: Duration) -> Result<First, ScheduleError> {
+        let name = format!("the interval {interval:?}");
+        let interval = self.interval(interval)?;
+        self.first(Recurrence::Every { interval }, name)
+    }
+
+    fn after_each(&self, pause: Duration) -> Result<First, ScheduleError> {
+        let name = format!("the pause {pause:?}");
+        let interval = self.interval(pause)?;
+        self.first(Recurrence::AfterEach { interval }, name)
+    }
+
+    fn every_calendar(&self, interval: CalendarInterval) -> Result<First, ScheduleError> {
+        let start = self.options.start_date.ok_or(ScheduleError::NoStartDate)?;
+        let times = CalendarTimes::from_instant(wall(start)?, self.zone.clone(), interval);
+        let recurrence = Recurrence::Calendar(Box::new(times));
+        self.first(recurrence, format!("the calendar interval {interval}"))
+    }
+
+    fn cron(&self, cron: Cron) -> Result<First, ScheduleError> {
+        let name = format!("the cron expression `{cron}`");
+        let recurrence = Recurrence::Cron {
+            cron: Arc::new(cron),
+            zone: self.zone.clone(),
+        };
+        self.first(recurrence, name)
+    }
+
+    /// The interval in nanoseconds.
+    fn interval(&self, interval: Duration) -> Result<i64, ScheduleError> {
+        if interval.is_zero() {
+            return Err(ScheduleError::ZeroDuration { field: "interval" });
+        }
+        Ok(after(self.clock.now, interval, "interval")? - self.clock.now.mono)
+    }
+
+    /// `trigger` is its name, for an error.
+    fn first(&self, recurrence: Recurrence, trigger: String) -> Result<First, ScheduleError> {
+        let limits = self.options.limits()?;
+        let series = self.series(recurrence)?;
+        let after = series.scheduled_after(self.clock);
+        let Some(nominal) = series.next_after(after, after) else {
+            let start = series.start.map(|start| start.saturating_sub(1));
+            let after = start.map_or(after, |start| after.max(start));
+            let except = series.except.as_ref();
+            return Err(ScheduleError::NeverDue {
+                trigger,
+                after: self.zone.time_at(after),
+                until: series.until.map(|until| self.zone.time_at(until)),
+                except: except.map(|except| except.calendar.to_string()),
+            });
+        };
+        Ok(First {
+            recurring: Recurring { series, limits },
+            after,
+            nominal,
+        })
+    }
 
     fn series(&self, recurrence: Recurrence) -> Result<Series, ScheduleError> {
-        let jitter = self.jitter.unwrap_or_default();
+        let options = self.options;
+        let jitter = options.jitter.unwrap_or_default();
+        let except = options.except.as_deref().map(|name| {
+            let except = Except::by(self.calendars, name, self.zone);
+            except.ok_or_else(|| ScheduleError::UnknownCalendar { name: name.into() })
+        });
         Ok(Series {
             recurrence,
-            start: self.start_date.map(wall).transpose()?,
-            until: self.until.map(wall).transpose()?,
-            misfire: self.misfire.unwrap_or_default(),
+            start: options.start_date.map(wall).transpose()?,
+            until: options.until.map(wall).transpose()?,
+            except: except.transpose()?.map(Box::new),
+            misfire: options.misfire.unwrap_or_default(),
             jitter: to_nanos(jitter).ok_or(ScheduleError::DurationTooLong {
                 field: "jitter",
                 value: jitter,
                 max: MAX_DURATION,
             })?,
-        })
-    }
-
-    fn cron(&self, cron: Cron, zone: Zone, clock: ClockReading) -> Result<First, ScheduleError> {
-        let name = format!("the cron expression `{cron}`");
-        let cron = Arc::new(cron);
-        let recurrence = Recurrence::Cron {
-            cron,
-            zone: zone.clone(),
-        };
-        self.on_wall_clock(recurrence, &name, &zone, clock)
-    }
-
-    fn calendar(
-        &self,
-        interval: CalendarInterval,
-        zone: Zone,
-        clock: ClockReading,
-    ) -> Result<First, ScheduleError> {
-        let start = self.start_date.ok_or(ScheduleError::NoStartDate)?;
-        let times = CalendarTimes::from_instant(wall(start)?, zone.clone(), interval);
-        let name = format!("the calendar interval {interval}");
-        let recurrence = Recurrence::Calendar(Box::new(times));
-        self.on_wall_clock(recurrence, &name, &zone, clock)
-    }
-
-    /// `name` is that of the trigger, for an error.
-    fn on_wall_clock(
-        &self,
-        recurrence: Recurrence,
-        name: &str,
-        zone: &Zone,
-        clock: ClockReading,
-    ) -> Result<First, ScheduleError> {
-        let limits = self.limits()?;
-        let series = self.series(recurrence)?;
-        let after = series.scheduled_after(clock);
-        let never = |series: &Series| {
-            let start = series.start.map(|start| start.saturating_sub(1));
-            ScheduleError::NeverDue {
-                trigger: name.into(),
-                after: zone.time_at(start.map_or(after, |start| after.max(start))),
-                until: series.until.map(|until| zone.time_at(until)),
-            }
-        };
-        let nominal = series.next_after(after, after);
-        Ok(First {
-            nominal: nominal.ok_or_else(|| never(&series))?,
-            recurring: Recurring { series, limits },
-            after,
-        })
-    }
-
-    /// The interval in nanoseconds.
-    fn interval(&self, interval: Duration, clock: ClockReading) -> Result<i64, ScheduleError> {
-        if interval.is_zero() {
-            return Err(ScheduleError::ZeroDuration { field: "interval" });
-        }
-        Ok(after(clock.now, interval, "interval")? - clock.now.mono)
-    }
-
-    fn interval_first(
-        &self,
-        recurrence: Recurrence,
-        interval: i64,
-        clock: ClockReading,
-    ) -> Result<First, ScheduleError> {
-        let name = format!(
-            "the interval {:?}",
-            Duration::from_nanos(interval.max(0) as u64)
-        );
-        if self.start_date.is_some() {
-            return self.on_wall_clock(recurrence, &name, &Zone::UTC, clock);
-        }
-        let limits = self.limits()?;
-        let series = self.series(recurrence)?;
-        let after = clock.now.wall;
-        let nominal = series.next_after(after, after);
-        Ok(First {
-            nominal: nominal.ok_or_else(|| ScheduleError::NeverDue {
-                trigger: name,
-                after: Zone::UTC.time_at(after),
-                until: self.until,
-            })?,
-            recurring: Recurring { series, limits },
-            after,
         })
     }
 }

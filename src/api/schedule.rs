@@ -33,7 +33,7 @@ use crate::value::id::JobId;
 /// |---|---|---|---|---|---|
 /// | [`id`](Schedule::id), [`replace`](Schedule::replace), [`in_memory`](Schedule::in_memory), [`zone`](Schedule::zone), [`expires`](Schedule::expires) | yes | yes | yes | yes | yes |
 /// | [`max_runs`](Schedule::max_runs), [`max_failures`](Schedule::max_failures), [`jitter`](Schedule::jitter), [`until`](Schedule::until), [`first_now`](Schedule::first_now) | | yes | yes | yes | yes |
-/// | [`misfire`](Schedule::misfire) | | yes | | yes | yes |
+/// | [`misfire`](Schedule::misfire), [`except`](Schedule::except) | | yes | | yes | yes |
 /// | [`start_date`](Schedule::start_date) | | yes | | required | yes |
 ///
 /// ```
@@ -302,6 +302,38 @@ where
     /// ```
     pub fn until(mut self, until: OffsetDateTime) -> Self {
         self.options().recurring.until = Some(until);
+        self
+    }
+
+    /// For recurring jobs: leaves out the times of a calendar, which the app has under this name
+    /// ([`JobberBuilder::calendar`](crate::JobberBuilder::calendar)). What the clocks of the
+    /// job's [zone](Schedule::zone) show at a time decides ([`Exclusions`](crate::Exclusions)).
+    ///
+    /// - An excluded time is not a time of the job: it is not missed, and no run starts for it
+    ///   later. A run that is late, or that waits for a retry, may start at a time that is
+    ///   excluded.
+    /// - If the next 10,000 times are excluded, scheduling fails with
+    ///   [`ScheduleError::NeverDue`](crate::ScheduleError::NeverDue). Later the job ends as its
+    ///   last run did, with the event
+    ///   [`AllExcluded`](crate::JobEventKind::AllExcluded). Excluded times without one in
+    ///   between that is not, such as those of a night, count as one.
+    /// - The first run of [`first_now`](Schedule::first_now) is not left out.
+    ///
+    /// ```
+    /// # use jobber::testing::{ManualClock, Simulation};
+    /// use jobber::Exclusions;
+    /// use time::{Weekday, macros::datetime};
+    ///
+    /// let weekend = Exclusions::new().weekday(Weekday::Saturday).weekday(Weekday::Sunday);
+    /// # let sim = Simulation::with(0, ManualClock::new(), |app| app.calendar("weekend", weekend))?;
+    /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// // The clock of the simulation stands at a Saturday's midnight.
+    /// let job = hello.schedule(()).except("weekend").cron("0 9 * * *").block_on()?;
+    /// assert_eq!(job.exec_at(), datetime!(2000-01-03 9:00 UTC));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn except(mut self, calendar: impl Into<String>) -> Self {
+        self.options().recurring.except = Some(calendar.into());
         self
     }
 

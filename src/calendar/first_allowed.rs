@@ -1,10 +1,36 @@
 //! [`first_allowed`]: the first time of a recurrence that is not excluded.
 
-#![allow(dead_code, reason = "no series uses it yet")]
+use std::collections::HashMap;
 
 use crate::calendar::exclusions::Exclusions;
 use crate::calendar::zone::time_zone::Zone;
+use crate::sync::primitives::Arc;
 use crate::value::time_units::WallNanos;
+
+/// The exclusions of an app, each under the name of its calendar.
+pub(crate) type Calendars = HashMap<Arc<str>, Arc<Exclusions>>;
+
+/// The times that a series leaves out.
+#[derive(Clone, Debug)]
+pub(crate) struct Except {
+    /// The name of the calendar.
+    pub(crate) calendar: Arc<str>,
+    pub(crate) exclusions: Arc<Exclusions>,
+    /// The exclusions are compared with what clocks show in this zone.
+    pub(crate) zone: Zone,
+}
+
+impl Except {
+    /// Of the calendar with this name, if there is one.
+    pub(crate) fn by(calendars: &Calendars, name: &str, zone: &Zone) -> Option<Self> {
+        let (calendar, exclusions) = calendars.get_key_value(name)?;
+        Some(Self {
+            calendar: calendar.clone(),
+            exclusions: exclusions.clone(),
+            zone: zone.clone(),
+        })
+    }
+}
 
 /// The search ends after this number of excluded times. It bounds the work if all times of a
 /// recurrence are excluded: 10,000 times of a cron expression in a named zone take 17 ms.
@@ -14,10 +40,10 @@ const EXCLUDED_MAX: u32 = 10_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FirstAllowed {
     Found(WallNanos),
-    /// All later times are excluded, and the recurrence ends.
+    /// There is no later time, excluded or not.
     NoTimeLeft,
-    /// The next [`EXCLUDED_MAX`] times that were tried are excluded.
-    TooManyExcluded,
+    /// All later times are excluded, or the next [`EXCLUDED_MAX`] that were tried.
+    AllExcluded,
 }
 
 /// The first time after `after` that is not excluded.
@@ -31,16 +57,20 @@ pub(crate) fn first_allowed(
     exclusions: &Exclusions,
     zone: &Zone,
 ) -> FirstAllowed {
-    for _ in 0..=EXCLUDED_MAX {
+    // The last of these times may be the one after all that are excluded.
+    for excluded in 0..=EXCLUDED_MAX {
         let Some(time) = next_after(after) else {
-            return FirstAllowed::NoTimeLeft;
+            return match excluded {
+                0 => FirstAllowed::NoTimeLeft,
+                _ => FirstAllowed::AllExcluded,
+            };
         };
         match exclusions.excluded_through(time, zone) {
             None => return FirstAllowed::Found(time),
             Some(through) => after = through,
         }
     }
-    FirstAllowed::TooManyExcluded
+    FirstAllowed::AllExcluded
 }
 
 #[cfg(test)]
@@ -138,10 +168,10 @@ mod tests {
         let now = datetime!(2026-12-01 0:00 UTC);
         let on_saturday = cron("0 9 * * SAT", &Zone::UTC);
         let found = first(&on_saturday, now, &saturdays, &Zone::UTC);
-        assert_eq!(found, FirstAllowed::TooManyExcluded);
+        assert_eq!(found, FirstAllowed::AllExcluded);
         let this_year = cron("0 9 * * SAT 2026", &Zone::UTC);
         let found = first(&this_year, now, &saturdays, &Zone::UTC);
-        assert_eq!(found, FirstAllowed::NoTimeLeft);
+        assert_eq!(found, FirstAllowed::AllExcluded);
         let past = cron("0 9 * * * 2025", &Zone::UTC);
         let found = first(&past, now, &saturdays, &Zone::UTC);
         assert_eq!(found, FirstAllowed::NoTimeLeft);
@@ -150,7 +180,7 @@ mod tests {
             .dates(date!(2026 - 01 - 01), time::Date::MAX)
             .unwrap();
         let found = first(&every(SECOND), now, &ever, &Zone::UTC);
-        assert_eq!(found, FirstAllowed::NoTimeLeft);
+        assert_eq!(found, FirstAllowed::AllExcluded);
     }
 
     #[test]
@@ -168,7 +198,7 @@ mod tests {
             let expected = if is_found {
                 FirstAllowed::Found(allowed)
             } else {
-                FirstAllowed::TooManyExcluded
+                FirstAllowed::AllExcluded
             };
             let found = first_allowed(next_after, 0, &hours, &Zone::UTC);
             assert_eq!(found, expected, "{excluded}");

@@ -1,5 +1,6 @@
 //! [`Series`]: picks the next run of a recurring job.
 
+use crate::calendar::first_allowed::{Except, FirstAllowed, first_allowed};
 use crate::calendar::history::RunHistory;
 use crate::calendar::misfire::Misfire;
 use crate::calendar::recurrence::Recurrence;
@@ -20,6 +21,8 @@ pub(crate) struct Series {
     pub(crate) start: Option<WallNanos>,
     /// The series has no times after this.
     pub(crate) until: Option<WallNanos>,
+    /// The series has no times that are excluded. Boxed, because few series have it.
+    pub(crate) except: Option<Box<Except>>,
     pub(crate) misfire: Misfire,
     /// The longest random delay of a run, in nanoseconds.
     pub(crate) jitter: i64,
@@ -121,7 +124,8 @@ impl Coverage {
         }
     }
 
-    fn handle_up_to(&mut self, time: WallNanos, now: WallNanos) {
+    /// Nothing is run any more for times up to this one.
+    pub(crate) fn handle_up_to(&mut self, time: WallNanos, now: WallNanos) {
         if !self.is_ahead_of(now) {
             self.handled_up_to = self.handled_up_to.max(time);
         } else if let Some(set_back) = &mut self.set_back {
@@ -159,10 +163,13 @@ impl Series {
         }
     }
 
-    /// Up to which time nothing is run of a series on the wall clock that is scheduled now. A
-    /// start date that has just passed is not missed: it was read from the same clock. A clock
-    /// that was not set shows no time.
+    /// Up to which time nothing is run of a series that is scheduled now. A start date that has
+    /// just passed is not missed: it was read from the same clock. A wall clock that was not
+    /// set shows no time.
     pub(crate) fn scheduled_after(&self, clock: ClockReading) -> WallNanos {
+        if self.timeline() == Timeline::Mono {
+            return clock.now.wall;
+        }
         let now = clock.now.wall.max(clock.earliest);
         match self.start {
             Some(start) if now.saturating_sub(ON_TIME) <= start && start <= now => {
@@ -174,17 +181,50 @@ impl Series {
 
     /// The first time strictly after `after`. `anchor` is a time of the series.
     pub(crate) fn next_after(&self, anchor: WallNanos, after: WallNanos) -> Option<WallNanos> {
+        match self.first_allowed(anchor, after) {
+            FirstAllowed::Found(time) => Some(time),
+            FirstAllowed::NoTimeLeft | FirstAllowed::AllExcluded => None,
+        }
+    }
+
+    fn first_allowed(&self, anchor: WallNanos, after: WallNanos) -> FirstAllowed {
         let (anchor, after) = match self.start {
             Some(start) => (start, after.max(start.saturating_sub(1))),
             None => (anchor, after),
         };
-        let next = self.recurrence.next_after(anchor, after);
-        next.filter(|next| self.until.is_none_or(|until| *next <= until))
+        let next_after = |after| {
+            let next = self.recurrence.next_after(anchor, after);
+            next.filter(|next| self.until.is_none_or(|until| *next <= until))
+        };
+        match &self.except {
+            Some(except) => first_allowed(next_after, after, &except.exclusions, &except.zone),
+            None => next_after(after).map_or(FirstAllowed::NoTimeLeft, FirstAllowed::Found),
+        }
     }
 
-    /// Whether `other` has the same times, so that a job goes on with it as before.
+    /// Whether the times after this one are excluded, as far as they are searched.
+    pub(crate) fn is_excluded_after(&self, anchor: WallNanos, after: WallNanos) -> bool {
+        self.first_allowed(anchor, after) == FirstAllowed::AllExcluded
+    }
+
+    fn is_excluded(&self, time: WallNanos) -> bool {
+        let except = self.except.as_deref();
+        except.is_some_and(|except| {
+            let through = except.exclusions.excluded_through(time, &except.zone);
+            through.is_some()
+        })
+    }
+
+    /// Whether `other` has the same times, so that a job goes on with it as before. It may
+    /// exclude others.
     pub(crate) fn has_same_times(&self, other: &Series) -> bool {
         self.start == other.start && self.recurrence.has_same_times(&other.recurrence)
+    }
+
+    /// Whether `other` excludes the same times.
+    pub(crate) fn excludes_same(&self, other: &Series) -> bool {
+        let calendar = |series: &Series| series.except.as_ref().map(|e| e.calendar.clone());
+        calendar(self) == calendar(other)
     }
 
     /// The run that follows the one for `nominal`, which ended at `now` and was entered.
@@ -273,6 +313,20 @@ impl Series {
         if self.until.is_some_and(|until| until < nominal) {
             // The end was declared while the job waited.
             return None;
+        }
+        let (mut nominal, mut due) = (nominal, due);
+        if !coverage.is_first_now && self.is_excluded(nominal) {
+            // The exclusions were declared while the job waited, or the clock was set.
+            coverage.handle_up_to(nominal, now);
+            nominal = self.next_run(coverage, nominal, now)?;
+            due = nominal.max(due);
+            if nominal > now {
+                return Some(Occurrence {
+                    nominal,
+                    due: nominal,
+                    is_misfire: false,
+                });
+            }
         }
         let is_late = now.saturating_sub(due) > on_time;
         let is_overtaken = || {
@@ -471,6 +525,7 @@ mod tests {
             recurrence: Recurrence::Every { interval },
             start: None,
             until: None,
+            except: None,
             misfire,
             jitter: 0,
         }

@@ -9,6 +9,7 @@ use crate::job::lifecycle::{AfterAttempt, AttemptEnd, BeginOutcome, Begun, Timer
 use crate::job::live_job::{Attempt, AttemptFailure, ExecutorJob, Exit, Fired, TimerJob};
 use crate::job::outcome::{Failure, Outcome};
 use crate::job::phase::Phase;
+use crate::job::position::EndReason;
 use crate::job::stop::Control;
 use crate::registry::table::Wake;
 use crate::sync::panics::{catch_panic, drop_catching_panic};
@@ -360,7 +361,9 @@ where
         }
         after.ends_turn = state.life.end_turn();
         let result = match (end.next, result) {
-            (AfterAttempt::Expired, Err(last)) => Err(expired(&state, Some(last))),
+            (AfterAttempt::End(_, EndReason::Expired), Err(last)) => {
+                Err(expired(&state, Some(last)))
+            }
             (_, result) => result,
         };
         self.enter_result(&mut state, result, end, &mut after);
@@ -404,7 +407,7 @@ where
         end: AttemptEnd,
         after: &mut AfterLock<A, R>,
     ) {
-        let is_end = matches!(end.next, AfterAttempt::End(_) | AfterAttempt::Expired);
+        let is_end = matches!(end.next, AfterAttempt::End(..));
         let is_hidden = state.life.is_hidden();
         if end.starts_over {
             after.discarded.outcome = state.outcome.set(Outcome::None, is_hidden);
@@ -437,9 +440,8 @@ where
                     due: self.time(state, due.as_wall(now)),
                 });
             }
-            AfterAttempt::Run { misfire: None, .. }
-            | AfterAttempt::End(_)
-            | AfterAttempt::Expired => {}
+            AfterAttempt::End(_, why) => self.end_reason_event(state, why, now),
+            AfterAttempt::Run { misfire: None, .. } => {}
         }
         debug_assert!(!matches!(state.life.phase(), Phase::Running));
     }

@@ -7,7 +7,7 @@ use crate::job::lifecycle::{CatchUpTurn, TimerOutcome};
 use crate::job::live_job::{Fired, TimerJob};
 use crate::job::outcome::{Failure, Outcome};
 use crate::job::phase::{Effects, Phase};
-use crate::job::position::ClockSet;
+use crate::job::position::{ClockSet, EndReason};
 use crate::sync::primitives::MutexGuard;
 use crate::timer::key::KeyKind;
 use crate::value::app_clock::ClockPrecision;
@@ -57,16 +57,16 @@ where
             }
             TimerOutcome::Later { misfire, effects } => {
                 after.ends_turn = state.life.end_turn();
-                self.misfire_event(&mut state, now, Some(misfire));
+                self.misfire_event(&mut state, now, misfire);
                 self.follow(&mut state, effects, now, &mut after);
             }
-            TimerOutcome::Over { effects } => {
-                self.follow(&mut state, effects, now, &mut after);
-            }
-            TimerOutcome::Expired { effects } => {
-                let expired = Outcome::Failed(Box::new(expired(&state, None)));
-                let is_hidden = state.life.is_hidden();
-                after.discarded.outcome = state.outcome.set(expired, is_hidden);
+            TimerOutcome::Over { why, effects } => {
+                if why == EndReason::Expired {
+                    let expired = Outcome::Failed(Box::new(expired(&state, None)));
+                    let is_hidden = state.life.is_hidden();
+                    after.discarded.outcome = state.outcome.set(expired, is_hidden);
+                }
+                self.end_reason_event(&mut state, why, now);
                 self.follow(&mut state, effects, now, &mut after);
             }
             TimerOutcome::RetryExpired(end) => {
@@ -163,6 +163,17 @@ where
             self.event(state, now, |state| JobEventKind::Misfired {
                 next: self.time(state, nominal),
             });
+        }
+    }
+
+    /// The job is about to end, and its end alone does not say why.
+    pub(crate) fn end_reason_event(&self, state: &mut State<A, R>, why: EndReason, now: Now) {
+        let definition = state.life.definition();
+        let recurring = definition.and_then(|definition| definition.recurring());
+        let except = recurring.and_then(|recurring| recurring.series.except.as_deref());
+        if let (EndReason::AllExcluded, Some(except)) = (why, except) {
+            let calendar = except.calendar.clone();
+            self.event(state, now, |_| JobEventKind::AllExcluded { calendar });
         }
     }
 

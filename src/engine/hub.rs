@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use crate::calendar::first_allowed::Calendars;
 use crate::calendar::series::ON_TIME;
 use crate::calendar::zone::time_zone::Zone;
 use crate::calendar::zone::zone_database::ZoneDatabase;
@@ -48,6 +49,7 @@ pub(crate) struct Hub {
     pub(crate) zone: Zone,
     /// `None`: zones have the rules that they were made with.
     pub(crate) zone_database: Option<ZoneDatabase>,
+    pub(crate) calendars: Calendars,
     pub(crate) coalescing_window: Duration,
     pub(crate) state: StateMap,
     pub(crate) events: Arc<EventBus>,
@@ -184,6 +186,7 @@ pub(crate) struct HubConfig {
     pub(crate) clock: AppClock,
     pub(crate) zone: Zone,
     pub(crate) zone_database: Option<ZoneDatabase>,
+    pub(crate) calendars: Calendars,
     pub(crate) coalescing_window: Duration,
     pub(crate) state: StateMap,
     pub(crate) seed: Option<u64>,
@@ -210,6 +213,7 @@ impl Hub {
             clock: config.clock,
             zone: config.zone,
             zone_database: config.zone_database,
+            calendars: config.calendars,
             coalescing_window: config.coalescing_window,
             state: config.state,
             events: Arc::default(),

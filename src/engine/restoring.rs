@@ -4,7 +4,7 @@ use crate::engine::job_state::{Durability, JobState, TaskDef};
 use crate::engine::task_registry::{Restore, Restored};
 use crate::job::lifecycle::{AfterAttempt, AttemptEnd, Lifecycle};
 use crate::job::record::JobRecord;
-use crate::job::row;
+use crate::job::row::{self, AppTimes};
 use crate::sync::panics::{catch_panic, drop_catching_panic};
 use crate::sync::primitives::Arc;
 use crate::value::app_clock::ClockPrecision;
@@ -25,7 +25,12 @@ where
             return Err(UnresolvedReason::NotDurable);
         };
         let hub = &self.hub;
-        let loaded = row::read(record, &hub.zone, hub.zone_database.as_ref())?;
+        let app = AppTimes {
+            zone: &hub.zone,
+            database: hub.zone_database.as_ref(),
+            calendars: &hub.calendars,
+        };
+        let loaded = row::read(record, app)?;
         // A check: each attempt reads them again. Serde's implementations are code of a
         // user.
         let args = catch_panic(|| codec.decode(&record.args))
@@ -34,7 +39,7 @@ where
         drop_catching_panic(args);
         let loaded = Lifecycle::loaded(loaded, hub.reading(now), || hub.random());
         if let Some(AttemptEnd {
-            next: AfterAttempt::End(status),
+            next: AfterAttempt::End(status, _),
             ..
         }) = loaded.lost
         {

@@ -110,6 +110,7 @@ impl Definition {
             && text(self) == text(other)
             && own.series.until == others.series.until
             && own.series.misfire == others.series.misfire
+            && own.series.excludes_same(&others.series)
             && own.series.jitter == others.series.jitter
             && own.limits == others.limits
             && self.args.is_some()

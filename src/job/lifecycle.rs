@@ -12,7 +12,9 @@ use crate::calendar::zone::time_zone::Zone;
 use crate::job::definition::Definition;
 use crate::job::phase::{Effects, Event, Phase, transition};
 use crate::job::plan::{Pending, Plan};
-use crate::job::position::{AfterRun, ClockSet, DueRun, OpenRun, Position, Retry, RunSummary};
+use crate::job::position::{
+    AfterRun, ClockSet, DueRun, EndReason, OpenRun, Position, Retry, RunSummary,
+};
 use crate::job::row::{ReadRow, Row};
 use crate::job::stop::Control;
 use crate::job::sync_state::{CommitOutcome, CommitWaiter, Known, RowChange, SyncState};
@@ -139,17 +141,15 @@ pub(crate) enum TimerOutcome {
         misfire: Option<WallNanos>,
         effects: Effects,
     },
-    /// Its run was missed. The next one is due later, and is for `misfire`.
+    /// Its run was missed or is excluded. The next one is due later, and is for `misfire` if
+    /// times were missed.
     Later {
-        misfire: WallNanos,
+        misfire: Option<WallNanos>,
         effects: Effects,
     },
-    /// Its run was missed and was the last.
+    /// No run is left.
     Over {
-        effects: Effects,
-    },
-    /// Its only run has expired.
-    Expired {
+        why: EndReason,
         effects: Effects,
     },
     /// Its run waited for a retry that has expired, and has failed. Another one may follow.
@@ -187,7 +187,7 @@ pub(crate) struct AttemptEnd {
 /// What follows an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AfterAttempt {
-    End(JobStatus),
+    End(JobStatus, EndReason),
     /// After this many failed attempts.
     Retry {
         due: Due,
@@ -196,8 +196,6 @@ pub(crate) enum AfterAttempt {
     Run {
         misfire: Option<WallNanos>,
     },
-    /// Nothing, because a retry would come too late: the job runs once, and is cancelled.
-    Expired,
 }
 
 /// A job that was loaded.
@@ -818,16 +816,10 @@ impl Lifecycle {
                 self.set_due(due, now);
                 TimerOutcome::Later { misfire, effects }
             }
-            DueRun::NoneLeft(status) => {
+            DueRun::NoneLeft(status, why) => {
                 self.hide();
                 let effects = self.apply(Event::RunOut(status)).unwrap_or_default();
-                TimerOutcome::Over { effects }
-            }
-            DueRun::Expired => {
-                self.hide();
-                let end = Event::RunOut(JobStatus::Cancelled);
-                let effects = self.apply(end).unwrap_or_default();
-                TimerOutcome::Expired { effects }
+                TimerOutcome::Over { why, effects }
             }
             DueRun::RetryExpired => TimerOutcome::RetryExpired(self.give_up_retry(clock, &random)),
         }
@@ -841,7 +833,7 @@ impl Lifecycle {
         let run = self.enter_run(status, now);
         self.follow_clock_after_run(clock, &random);
         let (next, event) = match self.next_run(status, now, &random) {
-            AfterRun::End(status) => (AfterAttempt::End(status), Event::RunOut(status)),
+            AfterRun::End(status, why) => (AfterAttempt::End(status, why), Event::RunOut(status)),
             AfterRun::Next { misfire, .. } => (AfterAttempt::Run { misfire }, Event::Postpone),
         };
         AttemptEnd {
@@ -978,10 +970,10 @@ impl Lifecycle {
         self.follow_clock_after_run(clock, &random);
         let (mut starts_over, mut took_next) = (false, took_same);
         let after = if self.phase == Phase::Cancelling {
-            AfterRun::End(JobStatus::Cancelled)
+            AfterRun::End(JobStatus::Cancelled, EndReason::Over)
         } else if let Some(mut plan) = self.take_next() {
             if is_stopping && !plan.is_durable() {
-                AfterRun::End(JobStatus::Cancelled)
+                AfterRun::End(JobStatus::Cancelled, EndReason::Over)
             } else {
                 took_next = true;
                 starts_over = self.starts_over_with(&plan);
@@ -1001,17 +993,18 @@ impl Lifecycle {
         } else {
             let is_durable = self.is_durable();
             match self.next_run(status, now, &random) {
+                // A retry would come too late.
+                AfterRun::End(..) if is_too_late && goes_on && !self.is_recurring() => {
+                    AfterRun::End(JobStatus::Cancelled, EndReason::Expired)
+                }
                 AfterRun::Next { .. } if is_stopping && !is_durable => {
-                    AfterRun::End(JobStatus::Cancelled)
+                    AfterRun::End(JobStatus::Cancelled, EndReason::Over)
                 }
                 after => after,
             }
         };
         let (next, event) = match after {
-            AfterRun::End(_) if is_too_late && goes_on && !self.is_recurring() => {
-                (AfterAttempt::Expired, Event::Finish(JobStatus::Cancelled))
-            }
-            AfterRun::End(status) => (AfterAttempt::End(status), Event::Finish(status)),
+            AfterRun::End(status, why) => (AfterAttempt::End(status, why), Event::Finish(status)),
             AfterRun::Next { misfire, .. } => (AfterAttempt::Run { misfire }, Event::NextRun),
         };
         AttemptEnd {
@@ -1095,7 +1088,7 @@ impl Lifecycle {
             ..
         }) = self.more.as_deref_mut()
         else {
-            return AfterRun::End(status);
+            return AfterRun::End(status, EndReason::Over);
         };
         let after = position.next_run(definition, status, now, random);
         if let AfterRun::Next { due, .. } = after {
@@ -1247,6 +1240,9 @@ impl Lifecycle {
             }
         }
         plan.rebase(definition, &position, self.pending());
+        if !self.phase.is_running() {
+            plan.keep_to_exclusions(definition);
+        }
     }
 
     /// Whether `plan` declares what the job, or the replacement that waits, is already.

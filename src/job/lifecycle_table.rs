@@ -10,6 +10,7 @@ use crate::job::definition::{Definition, Limits, Recurring, Trigger};
 use crate::job::lifecycle::{AfterAttempt, BeginOutcome, Lifecycle, NotReplaceable, TimerOutcome};
 use crate::job::phase::{self, Effects, Phase};
 use crate::job::plan::Plan;
+use crate::job::position::EndReason;
 use crate::job::sync_state::CommitOutcome;
 use crate::value::error::StorageError;
 use crate::value::status::JobStatus;
@@ -72,6 +73,7 @@ impl Kind {
                     recurrence: Recurrence::Every { interval: INTERVAL },
                     start: None,
                     until: None,
+                    except: None,
                     misfire: Misfire::Once,
                     jitter: 0,
                 },
@@ -262,13 +264,13 @@ fn what_follows_an_attempt_is_as_in_the_table() {
         let retry = (result == FailsFirst).then_some(1_000_000_000);
         let end = job.end_attempt(failure, retry, situation.is_stopping, clock(62), || 0.0);
         let what = match end.next {
-            AfterAttempt::End(status) => format!("end {status:?}"),
+            AfterAttempt::End(status, EndReason::Over) => format!("end {status:?}"),
+            AfterAttempt::End(status, why) => format!("end {status:?}, {why:?}"),
             AfterAttempt::Retry { attempts: 1, .. } => "retry".into(),
             AfterAttempt::Retry { attempts, .. } => format!("{attempts} attempts"),
             AfterAttempt::Run { misfire: None } if end.took_next => "next".into(),
             AfterAttempt::Run { misfire: None } => "run".into(),
             AfterAttempt::Run { .. } => "missed run".into(),
-            AfterAttempt::Expired => "expired".into(),
         };
         let found = format!("{} {what}", short(&job, end.effects));
         assert_eq!(found, expected, "{kind:?}, {situation:?}, {result:?}");
@@ -419,8 +421,7 @@ fn what_the_timer_finds_is_as_in_the_table() {
         TimerOutcome::Start { misfire: Some(_) } => "starts for a missed time".into(),
         TimerOutcome::Persist { .. } => "stores its intent".into(),
         TimerOutcome::Later { .. } => "was missed".into(),
-        TimerOutcome::Over { .. } => "was the last".into(),
-        TimerOutcome::Expired { .. } => "has expired".into(),
+        TimerOutcome::Over { why, .. } => format!("ends: {why:?}"),
         TimerOutcome::RetryExpired(_) => "fails".into(),
         TimerOutcome::TimedOut { .. } => "timed out".into(),
     };
@@ -484,7 +485,7 @@ fn what_follows_if_an_attempt_would_start_too_late_is_as_in_the_table() {
     // be too late.
     #[rustfmt::skip]
     let table = [
-        (Stored,       "E+l has expired", "W+t", "E+l expired"),
+        (Stored,       "E+l Expired"    , "W+t", "E+l Expired"),
         (Recurs,       "W+t was missed",  "Wt",  "W+t run"),
         (StoredRecurs, "W+t was missed",  "Wt",  "W+t run"),
     ];
@@ -493,7 +494,7 @@ fn what_follows_if_an_attempt_would_start_too_late_is_as_in_the_table() {
         let plan = || kind.plan_that_expires(Some(10 * second));
         let mut job = Lifecycle::new(plan(), false);
         let found = match job.on_timer(clock(71), ON_TIME, false, false, || 0.0) {
-            TimerOutcome::Expired { effects } => format!("{} has expired", short(&job, effects)),
+            TimerOutcome::Over { why, effects } => format!("{} {why:?}", short(&job, effects)),
             TimerOutcome::Later { effects, .. } => format!("{} was missed", short(&job, effects)),
             other => format!("{other:?}"),
         };
@@ -524,7 +525,7 @@ fn what_follows_if_an_attempt_would_start_too_late_is_as_in_the_table() {
         let failed = Some(JobStatus::Failed);
         let end = job.end_attempt(failed, Some(5 * second + 1), false, clock(65), || 0.0);
         let what = match end.next {
-            AfterAttempt::Expired => "expired",
+            AfterAttempt::End(JobStatus::Cancelled, EndReason::Expired) => "Expired",
             AfterAttempt::Run { misfire: None } => "run",
             other => panic!("{other:?}"),
         };

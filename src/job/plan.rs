@@ -133,6 +133,32 @@ impl Plan {
 }
 
 impl Plan {
+    /// A waiting job of the definition `old` goes on with the same times, of which others are
+    /// excluded.
+    pub(crate) fn keep_to_exclusions(&mut self, old: &Definition) {
+        let Some(details) = &mut self.details else {
+            return;
+        };
+        let both = old.recurring().zip(details.definition.recurring());
+        let is_needed = both.is_some_and(|(old, new)| {
+            old.series.has_same_times(&new.series) && !old.series.excludes_same(&new.series)
+        });
+        if !is_needed {
+            return;
+        }
+        let Details {
+            definition,
+            position,
+        } = Arc::make_mut(details);
+        let nominal = position.nominal;
+        // Without a jitter: another time of the same job is due at random too.
+        position.keep_to_exclusions(definition, definition.scheduled_at, || 0.0);
+        if position.nominal != nominal {
+            self.due = position.run_due(definition).unwrap_or(self.due);
+            self.exec_at = position.due(definition);
+        }
+    }
+
     /// The plan for a job that has come as far as `old`, and waits for `pending`.
     ///
     /// With the same times, the job goes on: only its options and arguments change. With

@@ -1,7 +1,7 @@
 //! [`Position`]: how far a job has come.
 
 use crate::calendar::recurrence::Recurrence;
-use crate::calendar::series::{Coverage, SetBack};
+use crate::calendar::series::{Coverage, Series, SetBack};
 use crate::calendar::timeline::Timeline;
 use crate::job::definition::{Definition, Recurring, Trigger};
 use crate::value::status::JobStatus;
@@ -76,10 +76,21 @@ pub(crate) struct RunSummary {
     pub(crate) status: JobStatus,
 }
 
+/// Why no run follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EndReason {
+    /// All runs were made, or missed, or too many have failed.
+    Over,
+    /// The job runs once, and no attempt can start in time.
+    Expired,
+    /// All times that come next are excluded, as far as they are searched.
+    AllExcluded,
+}
+
 /// What follows a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AfterRun {
-    End(JobStatus),
+    End(JobStatus, EndReason),
     /// The next run is due then. `misfire` is its nominal time if times were missed.
     Next {
         due: Due,
@@ -105,16 +116,15 @@ pub(crate) enum DueRun {
         open: Option<Box<OpenRun>>,
         misfire: Option<WallNanos>,
     },
-    /// The run was missed, and the next one, `open`, is due later.
+    /// The run was missed or is excluded, and the next one, `open`, is due later. `misfire` is
+    /// its nominal time if times were missed.
     Later {
         open: Box<OpenRun>,
         due: Due,
-        misfire: WallNanos,
+        misfire: Option<WallNanos>,
     },
-    /// The run was missed and was the last. The status is that of the last run.
-    NoneLeft(JobStatus),
-    /// The only run has expired.
-    Expired,
+    /// No run is left. The status is that of the last one.
+    NoneLeft(JobStatus, EndReason),
     /// A run of a series has expired that has failed, and waits for a retry.
     RetryExpired,
 }
@@ -379,19 +389,20 @@ impl Position {
     ) -> AfterRun {
         let at = self.now(now);
         let Some((recurring, own)) = definition.recurring().zip(self.series.as_mut()) else {
-            return AfterRun::End(status);
+            return AfterRun::End(status, EndReason::Over);
         };
         let Recurring { series, limits } = recurring;
         if own.failures >= limits.max_failures {
-            return AfterRun::End(JobStatus::PermanentlyFailed);
+            return AfterRun::End(JobStatus::PermanentlyFailed, EndReason::Over);
         }
         if limits.max_runs.is_some_and(|max| own.runs >= max) {
-            return AfterRun::End(status);
+            return AfterRun::End(status, EndReason::Over);
         }
         let expired_before = definition.expired_before(at);
         let next = series.after_run(&mut own.coverage, self.nominal, at, expired_before);
         let Some(next) = next else {
-            return AfterRun::End(status);
+            let why = end_reason(series, self.nominal, &own.coverage);
+            return AfterRun::End(status, why);
         };
         self.nominal = next.nominal;
         own.due = if next.is_misfire && next.nominal <= at {
@@ -433,7 +444,7 @@ impl Position {
         let is_expired = self.expires_within(definition, clock, 0);
         let Some((recurring, own)) = definition.recurring().zip(self.series.as_ref()) else {
             return match is_expired {
-                true => DueRun::Expired,
+                true => DueRun::NoneLeft(JobStatus::Cancelled, EndReason::Expired),
                 false => start,
             };
         };
@@ -459,7 +470,8 @@ impl Position {
         };
         let Some(run) = run else {
             let last = own.last_run.map(|run| run.status);
-            return DueRun::NoneLeft(last.unwrap_or(JobStatus::Cancelled));
+            let why = end_reason(series, self.nominal, &coverage);
+            return DueRun::NoneLeft(last.unwrap_or(JobStatus::Cancelled), why);
         };
         let is_changed = run.nominal != self.nominal || coverage != own.coverage;
         let mut open = OpenRun {
@@ -472,7 +484,7 @@ impl Position {
             return DueRun::Later {
                 due: self.due_at(open.due),
                 open: Box::new(open),
-                misfire: run.nominal,
+                misfire: run.is_misfire.then_some(run.nominal),
             };
         }
         DueRun::Start {
@@ -504,6 +516,10 @@ impl Position {
             (None, Some(_)) => return,
             (Some(_), None) => {
                 self.move_with_clock(offset);
+                let recurring = definition.recurring();
+                if recurring.is_some_and(|recurring| recurring.series.except.is_some()) {
+                    self.keep_to_exclusions(definition, clock.now.wall, random);
+                }
                 return;
             }
             (None, None) => {}
@@ -528,6 +544,32 @@ impl Position {
         }
         let is_correction = set == ClockSet::Corrected;
         own.coverage.follow_clock(at, is_correction);
+        self.wait_for_next(series, at, random);
+    }
+
+    /// The job waits, and other times are excluded than before, or the clock was set: it waits
+    /// for the first time that is not excluded. `at` is what the clock of the job shows.
+    pub(crate) fn keep_to_exclusions(
+        &mut self,
+        definition: &Definition,
+        at: WallNanos,
+        random: impl FnOnce() -> f64,
+    ) {
+        let Some((recurring, own)) = definition.recurring().zip(self.series.as_mut()) else {
+            return;
+        };
+        if self.retry.is_some() || own.coverage.is_first_now {
+            return;
+        }
+        // The times before this one were excluded, or are over.
+        let before = self.nominal.saturating_sub(1);
+        own.coverage.handle_up_to(before.min(at), at);
+        self.wait_for_next(&recurring.series, at, random);
+    }
+
+    /// Waits for the first time that is not over, by a clock that shows `at`.
+    fn wait_for_next(&mut self, series: &Series, at: WallNanos, random: impl FnOnce() -> f64) {
+        let Some(own) = &mut self.series else { return };
         let next = series.next_run(&own.coverage, self.nominal, at);
         if next.is_some_and(|next| next > at) {
             own.coverage.catch_ups = 0;
@@ -628,5 +670,13 @@ impl Position {
             true => due,
             false => Due::Mono(limit),
         }
+    }
+}
+
+/// Why no time of a series is left.
+fn end_reason(series: &Series, anchor: WallNanos, coverage: &Coverage) -> EndReason {
+    match series.is_excluded_after(anchor, coverage.handled_up_to) {
+        true => EndReason::AllExcluded,
+        false => EndReason::Over,
     }
 }

@@ -167,6 +167,8 @@ pub(crate) struct RecurringRecord {
     pub(crate) start_date: Option<OffsetDateTime>,
     #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::optional"))]
     pub(crate) until: Option<OffsetDateTime>,
+    /// The name of the calendar whose times are left out.
+    pub(crate) except: Option<String>,
 }
 
 /// How far a stored job has come: the part of a record that changes while the job goes

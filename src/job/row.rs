@@ -6,6 +6,7 @@ use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset};
 
 use crate::calendar::calendar_times::CalendarTimes;
 use crate::calendar::cron::expression::Cron;
+use crate::calendar::first_allowed::{Calendars, Except};
 use crate::calendar::history::{RunHistory, SkippedRange};
 use crate::calendar::recurrence::Recurrence;
 use crate::calendar::series::{Coverage, Series, SetBack};
@@ -126,6 +127,10 @@ fn trigger(trigger: &Trigger) -> TriggerRecord {
         max_failures: recurring.limits.max_failures,
         start_date: series.start.map(utc),
         until: series.until.map(utc),
+        except: series
+            .except
+            .as_ref()
+            .map(|except| except.calendar.to_string()),
     };
     match &series.recurrence {
         Recurrence::Every { interval } => TriggerRecord::Every {
@@ -160,12 +165,18 @@ pub(crate) struct ReadRow {
     pub(crate) start_intent: Option<WallNanos>,
 }
 
-/// Reads a row. `app_zone` is for a job without a zone of its own.
-pub(crate) fn read(
-    record: &JobRecord,
-    app_zone: &Zone,
-    database: Option<&ZoneDatabase>,
-) -> Result<ReadRow, UnresolvedReason> {
+/// What an app has that the times of its jobs follow from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AppTimes<'a> {
+    /// Of a job without a zone of its own.
+    pub(crate) zone: &'a Zone,
+    pub(crate) database: Option<&'a ZoneDatabase>,
+    pub(crate) calendars: &'a Calendars,
+}
+
+/// Reads a row.
+pub(crate) fn read(record: &JobRecord, app: AppTimes<'_>) -> Result<ReadRow, UnresolvedReason> {
+    let app_zone = app.zone;
     if record.version != RECORD_VERSION {
         return Err(UnresolvedReason::OtherVersion {
             found: record.version,
@@ -173,7 +184,7 @@ pub(crate) fn read(
         });
     }
     let stored = &record.progress;
-    let zone = record.zone.as_deref().map(|text| match database {
+    let zone = record.zone.as_deref().map(|text| match app.database {
         Some(database) => Zone::parse_in(text, database),
         None => Zone::parse(text),
     });
@@ -182,6 +193,14 @@ pub(crate) fn read(
     let due = wall("due", stored.due)?;
     let scheduled_at = wall("scheduled_at", record.scheduled_at)?;
     let start_intent = stored.start_intent.map(|at| wall("start_intent", at));
+    let recurring = |recurrence, options: &RecurringRecord| {
+        let except = options.except.as_deref().map(|name| {
+            let zone = zone.as_ref().unwrap_or(app_zone);
+            let except = Except::by(app.calendars, name, zone);
+            except.ok_or_else(|| UnresolvedReason::UnknownCalendar { name: name.into() })
+        });
+        recurring(recurrence, options, except.transpose()?)
+    };
     let trigger = match &record.trigger {
         TriggerRecord::Delay { length } => Trigger::Delay {
             length: nanos("the delay", *length)?,
@@ -275,6 +294,7 @@ pub(crate) fn read(
 fn recurring(
     recurrence: Recurrence,
     options: &RecurringRecord,
+    except: Option<Except>,
 ) -> Result<Trigger, UnresolvedReason> {
     let limits = Limits {
         max_runs: options.max_runs,
@@ -290,6 +310,7 @@ fn recurring(
             recurrence,
             start: start.transpose()?,
             until: until.transpose()?,
+            except: except.map(Box::new),
             misfire: options.misfire,
             jitter: nanos("the jitter", options.jitter)?,
         },

@@ -312,6 +312,7 @@ fn examples() -> Vec<JobRecord> {
         max_failures: 10,
         start_date,
         until: start_date,
+        except: start_date.map(|_| "a calendar".into()),
     };
     let once = |due, nominal| ProgressRecord {
         due,

@@ -85,6 +85,12 @@ pub enum JobEventKind {
         /// policy chose it.
         next: OffsetDateTime,
     },
+    /// The calendar of a recurring job excludes all of its times that are left, or the next
+    /// 10,000 of them. The job ends: the event of its end follows.
+    AllExcluded {
+        /// The name of the calendar.
+        calendar: Arc<str>,
+    },
     /// The job was cancelled or aborted, or the app stopped before it ran.
     Cancelled,
     /// The job runs once, and has ended because no attempt of it could start in time
@@ -137,6 +143,12 @@ impl fmt::Display for JobEventKind {
             }
             JobEventKind::RunEnded(run) => write!(f, "run {} ended: {}", run.number, run.status),
             JobEventKind::Misfired { next } => write!(f, "missed its time, and runs for {next}"),
+            JobEventKind::AllExcluded { calendar } => {
+                write!(
+                    f,
+                    "the calendar `{calendar}` excludes all times that come next"
+                )
+            }
             JobEventKind::Cancelled => f.write_str("cancelled"),
             JobEventKind::Expired => f.write_str("expired"),
             JobEventKind::Ended(status) => write!(f, "ended: {status}"),

@@ -9,6 +9,7 @@ mod cancel;
 mod clock;
 mod drops;
 mod events;
+mod except;
 mod expires;
 mod handler;
 mod job;

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use crate::support::{DAY, HOUR, Log, MINUTE, Result, SECOND, START, seconds, simulation_at};
-use jobber::testing::Simulation;
+use jobber::testing::{ManualClock, Simulation};
 use jobber::{
-    Backoff, CalendarInterval, Job, JobContext, JobStatus, Misfire, Schedule, ScheduleError, Submit,
+    Backoff, CalendarInterval, Exclusions, Job, JobContext, JobStatus, Misfire, Schedule,
+    ScheduleError, Submit,
 };
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -47,14 +48,17 @@ const RECURRING: [OptionOf; 5] = [
     ("first_now", |schedule| schedule.first_now()),
 ];
 
-const TIMES: [OptionOf; 2] = [
+const TIMES: [OptionOf; 3] = [
+    ("except", |schedule| schedule.except("never")),
     ("misfire", |schedule| schedule.misfire(Misfire::Skip)),
     ("start_date", |schedule| schedule.start_date(START)),
 ];
 
 #[test]
 fn an_option_that_does_not_go_with_its_trigger_is_an_error_and_no_other_is() -> Result {
-    let sim = Simulation::new();
+    let sim = Simulation::with(0, ManualClock::new(), |app| {
+        app.calendar("never", Exclusions::new())
+    })?;
     let task = sim.app().task("t", || async {}).register()?;
     let schedule = |(_, trigger): Trigger, (_, option): OptionOf| {
         trigger(option(task.schedule(()))).block_on()

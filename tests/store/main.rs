@@ -4,6 +4,7 @@ mod at_most_once;
 mod cancel;
 mod clock;
 mod conformance;
+mod except;
 mod expires;
 mod faults;
 mod held;

@@ -61,6 +61,7 @@ pub struct RecurringRecord {
     pub start_date: Option<OffsetDateTime>,
     #[serde(with = "optional_text")]
     pub until: Option<OffsetDateTime>,
+    pub except: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -100,7 +100,7 @@ pub enum ScheduleError {
     #[error(transparent)]
     Cron(CronError),
     /// The trigger is valid, but never due after a time.
-    #[error("{trigger} is never due after {after}{}", Until(.until))]
+    #[error("{trigger} is never due after {after}{}{}", Until(.until), Except(.except))]
     NeverDue {
         /// The trigger, such as ``the cron expression `0 0 30 2 *` ``.
         trigger: String,
@@ -108,6 +108,15 @@ pub enum ScheduleError {
         after: OffsetDateTime,
         /// The time of [`until`](crate::Schedule::until), if it was set.
         until: Option<OffsetDateTime>,
+        /// The calendar of [`except`](crate::Schedule::except), if it was set. The search ends
+        /// after 10,000 times that it excludes.
+        except: Option<String>,
+    },
+    /// No calendar of the app has this name.
+    #[error("no calendar has the name `{name}`: register it with JobberBuilder::calendar")]
+    UnknownCalendar {
+        /// The name.
+        name: String,
     },
     /// The option does not go with the trigger. The docs of
     /// [`Schedule`](crate::Schedule) have a table.
@@ -240,6 +249,18 @@ impl fmt::Display for Until<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(until) => write!(f, " and until {until}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Displays the calendar of a series at the end of a message.
+struct Except<'a>(&'a Option<String>);
+
+impl fmt::Display for Except<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(calendar) => write!(f, " except at the times of the calendar `{calendar}`"),
             None => Ok(()),
         }
     }

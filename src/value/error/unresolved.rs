@@ -38,6 +38,12 @@ pub enum UnresolvedReason {
     /// The stored time zone is not known.
     #[error(transparent)]
     Zone(ZoneError),
+    /// The calendar that the stored job excludes is not registered.
+    #[error("no calendar has the name `{name}`: register it with JobberBuilder::calendar")]
+    UnknownCalendar {
+        /// The name of the calendar.
+        name: String,
+    },
     /// Another part of the record is invalid. The value says which.
     #[error("the record is invalid: {0}")]
     Unreadable(String),

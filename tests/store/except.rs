@@ -1,0 +1,157 @@
+//! Stored jobs, and the calendars of the next process.
+
+use crate::support::{DAY, HOUR, Log, MINUTE, Machine, Result, START};
+use crate::tasks::{Ran, logging};
+use jobber::testing::Simulation;
+use jobber::{Exclusions, JobEventKind, Misfire, storage::UnresolvedReason};
+use time::macros::{date, time};
+use time::{Date, OffsetDateTime, Weekday};
+
+fn night() -> Exclusions {
+    let night = Exclusions::new().times_of_day(time!(22:00), time!(6:00));
+    night.unwrap()
+}
+
+/// Starts the next process, with this calendar under the name `x`.
+fn boot(machine: &Machine, calendar: Option<Exclusions>) -> Simulation {
+    machine.boots.set(machine.boots.get() + 1);
+    let (seed, storage) = (machine.boots.get(), machine.storage());
+    Simulation::with(seed, machine.clock.clone(), |app| {
+        let app = app.storage(storage);
+        match calendar {
+            Some(exclusions) => app.calendar("x", exclusions),
+            None => app,
+        }
+    })
+    .unwrap()
+}
+
+fn nominal_times(log: &Log<Ran>) -> Vec<OffsetDateTime> {
+    log.entries().into_iter().map(|(.., time)| time).collect()
+}
+
+#[test]
+fn a_job_whose_calendar_is_not_registered_is_unresolved_until_it_is() -> Result {
+    let machine = Machine::new();
+    let sim = boot(&machine, Some(night()));
+    let task = logging(&sim, "t", &Log::new());
+    let _ = task
+        .schedule(0)
+        .id("x")
+        .except("x")
+        .every(HOUR)
+        .block_on()?;
+    sim.crash();
+    let before = machine.records();
+    assert_eq!(before.len(), 1);
+    {
+        let mut sim = boot(&machine, None);
+        let log = Log::new();
+        logging(&sim, "t", &log);
+        sim.advance(HOUR);
+        let unresolved = sim.app().unresolved();
+        let reason = &unresolved[0].reason;
+        assert!(
+            matches!(reason, UnresolvedReason::UnknownCalendar { name } if name == "x"),
+            "{reason}"
+        );
+        assert!(log.entries().is_empty());
+        assert_eq!(machine.records(), before);
+        sim.crash();
+    }
+    let mut sim = boot(&machine, Some(night()));
+    let log = Log::new();
+    logging(&sim, "t", &log);
+    sim.advance(HOUR * 5);
+    assert_eq!(nominal_times(&log), [START + HOUR * 6]);
+    Ok(())
+}
+
+#[test]
+fn the_calendar_of_the_next_process_decides_what_is_excluded() -> Result {
+    let every = [false, true];
+    let none = Exclusions::new();
+    let to_monday = Exclusions::new()
+        .weekday(Weekday::Saturday)
+        .weekday(Weekday::Sunday);
+    for (recurs, (calendar, first)) in every.into_iter().flat_map(|every| {
+        let cases = [(night(), 6), (none.clone(), 2), (to_monday.clone(), 48)];
+        cases.map(|case| (every, case))
+    }) {
+        let machine = Machine::new();
+        let sim = boot(&machine, Some(night()));
+        let task = logging(&sim, "t", &Log::new());
+        let schedule = task.schedule(0).id("x").except("x");
+        let schedule = schedule.misfire(Misfire::Skip);
+        let job = match recurs {
+            true => schedule.every(HOUR).block_on()?,
+            false => schedule.cron("0 * * * *").block_on()?,
+        };
+        assert_eq!(job.exec_at(), START + HOUR * 6);
+        sim.crash();
+        machine.clock.advance(HOUR + MINUTE);
+        let mut sim = boot(&machine, Some(calendar));
+        let log = Log::new();
+        logging(&sim, "t", &log);
+        sim.advance(DAY * 2);
+        let found = nominal_times(&log)[0];
+        assert_eq!(found, START + HOUR * first, "{recurs}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_job_whose_times_the_next_process_excludes_ends_there() -> Result {
+    let machine = Machine::new();
+    let sim = boot(&machine, Some(night()));
+    let task = logging(&sim, "t", &Log::new());
+    let schedule = task.schedule(0).id("x").except("x");
+    let _ = schedule.cron("0 * * * *").block_on()?;
+    sim.crash();
+    machine.clock.advance(DAY);
+    let ever = Exclusions::new().dates(date!(2000 - 01 - 01), Date::MAX);
+    let mut sim = boot(&machine, Some(ever?));
+    let mut events = sim.app().events();
+    let log = Log::new();
+    logging(&sim, "t", &log);
+    sim.advance(HOUR);
+    assert!(log.entries().is_empty());
+    assert!(sim.app().jobs().is_empty());
+    assert!(machine.records().is_empty());
+    let kinds: Vec<_> = std::iter::from_fn(|| events.try_next())
+        .filter_map(|event| match event {
+            jobber::Event::Job(event) => Some(event.kind),
+            _ => None,
+        })
+        .skip(1)
+        .collect();
+    let why = JobEventKind::AllExcluded {
+        calendar: "x".into(),
+    };
+    assert_eq!(kinds, [why, JobEventKind::Cancelled]);
+    Ok(())
+}
+
+#[test]
+fn a_stored_job_that_is_declared_again_with_its_calendar_writes_nothing() -> Result {
+    let machine = Machine::new();
+    let sim = boot(&machine, Some(night()));
+    let task = logging(&sim, "t", &Log::new());
+    let declare = |calendar: Option<&str>| {
+        let schedule = task.schedule(0).id("x").replace();
+        let schedule = match calendar {
+            Some(calendar) => schedule.except(calendar),
+            None => schedule,
+        };
+        schedule.cron("0 * * * *").block_on()
+    };
+    declare(Some("x"))?;
+    let commits = machine.commits.entries().len();
+    declare(Some("x"))?;
+    assert_eq!(machine.commits.entries().len(), commits);
+    declare(None)?;
+    assert_eq!(machine.commits.entries().len(), commits + 1);
+    let stored = machine.record("x").unwrap();
+    assert_eq!(stored.progress.due, START + HOUR);
+    Ok(())
+}
