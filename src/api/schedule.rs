@@ -181,7 +181,7 @@ where
     ///   [`JobError::Expired`](crate::JobError::Expired). This is found when the attempt would
     ///   start; if it would be a retry, when the attempt before fails.
     /// - A recurring job leaves the run out, as one that it has missed, and goes on with its
-    ///   next time. A run that has failed before, and waits for a retry, ends as failed.
+    ///   next time. A run of which an attempt has failed ends as failed.
     ///
     /// It counts on the clock on which the trigger counts, and from the time at which the run was
     /// due with its jitter. A run that [`misfire`](Schedule::misfire) makes late counts from

@@ -49,6 +49,11 @@ impl RunHistory {
             .is_some_and(|skipped| skipped.to <= nominal && nominal <= self.last)
     }
 
+    /// Whether `nominal` was run.
+    pub(crate) fn was_run(&self, nominal: WallNanos) -> bool {
+        nominal <= self.complete_up_to() || self.contains(nominal)
+    }
+
     /// Enters a run for `nominal`. `next` returns the first time after another one.
     pub(crate) fn enter(
         &mut self,

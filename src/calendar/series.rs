@@ -315,8 +315,12 @@ impl Series {
             return None;
         }
         let (mut nominal, mut due) = (nominal, due);
-        if !coverage.is_first_now && self.is_excluded(nominal) {
-            // The exclusions were declared while the job waited, or the clock was set.
+        // It was run as a time of the job that this one replaces, and no other is left.
+        let history = self.history(coverage, now);
+        let has_run = history.is_some_and(|history| history.was_run(nominal));
+        // The exclusions were declared while the job waited, or the clock was set.
+        let is_over = has_run || self.is_excluded(nominal);
+        if is_over && !coverage.is_first_now {
             coverage.handle_up_to(nominal, now);
             nominal = self.next_run(coverage, nominal, now)?;
             due = nominal.max(due);

@@ -62,15 +62,14 @@ where
             }
             TimerOutcome::Over { why, effects } => {
                 if why == EndReason::Expired {
-                    let expired = Outcome::Failed(Box::new(expired(&state, None)));
-                    let is_hidden = state.life.is_hidden();
-                    after.discarded.outcome = state.outcome.set(expired, is_hidden);
+                    self.enter_expiry(&mut state, &mut after);
                 }
                 self.end_reason_event(&mut state, why, now);
                 self.follow(&mut state, effects, now, &mut after);
             }
             TimerOutcome::RetryExpired(end) => {
                 after.ends_turn = state.life.end_turn();
+                self.enter_expiry(&mut state, &mut after);
                 self.report(&mut state, end, now);
                 self.follow(&mut state, end.effects, now, &mut after);
             }
@@ -164,6 +163,13 @@ where
                 next: self.time(state, nominal),
             });
         }
+    }
+
+    /// Keeps the result of a run that no attempt may be made for any more.
+    fn enter_expiry(&self, state: &mut State<A, R>, after: &mut AfterLock<A, R>) {
+        let expired = Outcome::Failed(Box::new(expired(state, None)));
+        let is_hidden = state.life.is_hidden();
+        after.discarded.outcome = state.outcome.set(expired, is_hidden);
     }
 
     /// The job is about to end, and its end alone does not say why.

@@ -163,6 +163,13 @@ impl<A, R> Default for AfterLock<A, R> {
     }
 }
 
+impl<A, R> State<A, R> {
+    /// Whether the job, which has ended, runs once and could not start in time.
+    fn has_expired(&self) -> bool {
+        !self.life.is_recurring() && self.outcome.is_expired()
+    }
+}
+
 impl<A, R> Drop for State<A, R> {
     /// These are values of users. A panic in their drop must not reach the thread that
     /// drops the last handle of the job.
@@ -372,7 +379,7 @@ where
     fn end_event(&self, state: &mut State<A, R>, now: Now) {
         if let Phase::Ended(status) = state.life.phase() {
             self.event(state, now, |state| match status {
-                JobStatus::Cancelled if state.outcome.is_expired() => JobEventKind::Expired,
+                JobStatus::Cancelled if state.has_expired() => JobEventKind::Expired,
                 JobStatus::Cancelled => JobEventKind::Cancelled,
                 status => JobEventKind::Ended(status),
             });

@@ -77,7 +77,7 @@ where
         if let Some(place) = place.downcast_mut() {
             let mut state = self.lock();
             let result = match state.outcome.get() {
-                Err(error @ JobError::Expired { .. }) => Err(error),
+                Err(error @ JobError::Expired { .. }) if !state.life.is_recurring() => Err(error),
                 _ if self.core.status.get() == JobStatus::Cancelled => Err(JobError::Cancelled),
                 // It is done, and no run of this process has ended.
                 Err(JobError::NotCompleted) if self.core.status.get().is_final() => {

@@ -98,6 +98,12 @@ impl Definition {
         }
     }
 
+    /// Whether both leave out the times of the same calendar, or none.
+    pub(crate) fn excludes_same(&self, other: &Definition) -> bool {
+        let recurring = self.recurring().zip(other.recurring());
+        recurring.is_none_or(|(own, others)| own.series.excludes_same(&others.series))
+    }
+
     /// Whether a job of this definition that is declared again as `other` stays as it is. Of a
     /// job that runs once, each scheduling sets a new time. Arguments in memory cannot be
     /// compared.

@@ -811,7 +811,14 @@ impl Lifecycle {
             }
             DueRun::Later { open, due, misfire } => {
                 self.hide();
-                self.more().position.open(*open);
+                let more = self.more();
+                more.position.open(*open);
+                if let (Some(limit), Some(definition)) = (&mut more.loaded_limit, &more.definition)
+                {
+                    // The wait begins anew.
+                    let wait = more.position.longest_wait(definition);
+                    *limit = now.mono.saturating_add(wait.unwrap_or_default());
+                }
                 let effects = self.apply(Event::Postpone).unwrap_or_default();
                 self.set_due(due, now);
                 TimerOutcome::Later { misfire, effects }
@@ -938,11 +945,10 @@ impl Lifecycle {
         // With the same times, the run goes on under the new definition.
         let took_same = self.phase == Phase::Running && self.take_next_of_same_times(is_stopping);
         let goes_on = self.phase == Phase::Running && !self.has_next();
+        let retry = retry.filter(|_| goes_on && (self.is_durable() || !is_stopping));
         let is_too_late = retry.is_some_and(|delay| self.expires_within(clock, delay));
         if let (Some(status), Some(delay)) = (failure, retry)
-            && goes_on
             && !is_too_late
-            && (self.is_durable() || !is_stopping)
         {
             let due = Due::Mono(now.mono.saturating_add(delay));
             let more = self.more();
@@ -955,6 +961,10 @@ impl Lifecycle {
                 delay,
             };
             more.position.enter_attempt(more.started_at, failed);
+            if let Some((definition, set)) = more.definition.as_deref().zip(more.clock_set) {
+                // The row of a retry says by how much the clock was set.
+                more.position.follow_clock(definition, clock, set, &random);
+            }
             let attempts = more.position.attempts();
             self.set_due(due, now);
             return AttemptEnd {
@@ -978,7 +988,7 @@ impl Lifecycle {
                 took_next = true;
                 starts_over = self.starts_over_with(&plan);
                 if let Some((definition, position)) = self.definition().zip(self.position()) {
-                    plan.rebase(definition, position, self.pending());
+                    plan.rebase(definition, position, self.pending(), false);
                 }
                 let is_pause = !starts_over && plan.is_pause();
                 let due = plan.due;
@@ -994,7 +1004,7 @@ impl Lifecycle {
             let is_durable = self.is_durable();
             match self.next_run(status, now, &random) {
                 // A retry would come too late.
-                AfterRun::End(..) if is_too_late && goes_on && !self.is_recurring() => {
+                AfterRun::End(..) if is_too_late && !self.is_recurring() => {
                     AfterRun::End(JobStatus::Cancelled, EndReason::Expired)
                 }
                 AfterRun::Next { .. } if is_stopping && !is_durable => {
@@ -1239,10 +1249,8 @@ impl Lifecycle {
                 (position.to_mut()).enter_run(definition, now.wall, failed_as, now);
             }
         }
-        plan.rebase(definition, &position, self.pending());
-        if !self.phase.is_running() {
-            plan.keep_to_exclusions(definition);
-        }
+        let is_waiting = !self.phase.is_running();
+        plan.rebase(definition, &position, self.pending(), is_waiting);
     }
 
     /// Whether `plan` declares what the job, or the replacement that waits, is already.

@@ -138,7 +138,7 @@ impl<R> Outcome<R> {
         }
     }
 
-    /// Whether the job, which runs once, has expired.
+    /// Whether it is that of a run that has expired.
     pub(crate) fn is_expired(&self) -> bool {
         match self {
             Outcome::Failed(failure) => matches!(**failure, Failure::Expired { .. }),

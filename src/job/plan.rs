@@ -133,32 +133,6 @@ impl Plan {
 }
 
 impl Plan {
-    /// A waiting job of the definition `old` goes on with the same times, of which others are
-    /// excluded.
-    pub(crate) fn keep_to_exclusions(&mut self, old: &Definition) {
-        let Some(details) = &mut self.details else {
-            return;
-        };
-        let both = old.recurring().zip(details.definition.recurring());
-        let is_needed = both.is_some_and(|(old, new)| {
-            old.series.has_same_times(&new.series) && !old.series.excludes_same(&new.series)
-        });
-        if !is_needed {
-            return;
-        }
-        let Details {
-            definition,
-            position,
-        } = Arc::make_mut(details);
-        let nominal = position.nominal;
-        // Without a jitter: another time of the same job is due at random too.
-        position.keep_to_exclusions(definition, definition.scheduled_at, || 0.0);
-        if position.nominal != nominal {
-            self.due = position.run_due(definition).unwrap_or(self.due);
-            self.exec_at = position.due(definition);
-        }
-    }
-
     /// The plan for a job that has come as far as `old`, and waits for `pending`.
     ///
     /// With the same times, the job goes on: only its options and arguments change. With
@@ -166,7 +140,16 @@ impl Plan {
     /// last run. On the wall clock, a time that was run is not run again.
     ///
     /// Doing it twice with the same job changes nothing.
-    pub(crate) fn rebase(&mut self, definition: &Definition, old: &Position, pending: Pending) {
+    ///
+    /// If the job waits (`is_waiting`), and other times are excluded than before, it waits for
+    /// the first of its times that is not.
+    pub(crate) fn rebase(
+        &mut self,
+        definition: &Definition,
+        old: &Position,
+        pending: Pending,
+        is_waiting: bool,
+    ) {
         let Some(details) = &mut self.details else {
             return;
         };
@@ -177,6 +160,13 @@ impl Plan {
         if definition.has_same_times(new_definition) {
             *position = old.clone();
             (self.due, self.exec_at) = (pending.due, pending.exec_at);
+            if is_waiting && !definition.excludes_same(new_definition) {
+                position.keep_to_exclusions(new_definition, new_definition.scheduled_at);
+            }
+            if position.nominal != old.nominal {
+                self.due = position.run_due(new_definition).unwrap_or(self.due);
+                self.exec_at = position.due(new_definition);
+            }
             return;
         }
         if !definition.is_same_series(new_definition) {
@@ -202,10 +192,8 @@ impl Plan {
         if old_recurring.series.timeline() != timeline {
             return;
         }
-        let (jitter, scheduled_at) = (
-            own.due.saturating_sub(position.nominal),
-            new_definition.scheduled_at,
-        );
+        let jitter = own.jitter;
+        let scheduled_at = new_definition.scheduled_at;
         let history = before.coverage.history;
         // By how much the wall clock was set since the times were counted.
         let offsets = position.offset.zip(old.offset);
@@ -243,6 +231,7 @@ impl Plan {
             }
         };
         own.due = series.delayed(position.nominal, jitter);
+        own.jitter = own.due.saturating_sub(position.nominal);
         self.exec_at = own.due;
         self.due = position.due_at(self.exec_at);
     }

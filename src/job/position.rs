@@ -56,8 +56,10 @@ pub(crate) struct Retry {
 /// How far a recurring job has come in its series.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct SeriesPosition {
-    /// When the open run is due: its nominal time and its jitter.
+    /// When the open run is due: its nominal time and its jitter, or at once if it is late.
     pub(crate) due: WallNanos,
+    /// By how much the open run was due later than its nominal time, at random.
+    pub(crate) jitter: i64,
     pub(crate) coverage: Coverage,
     /// Runs that have ended.
     pub(crate) runs: u64,
@@ -104,6 +106,7 @@ pub(crate) enum AfterRun {
 pub(crate) struct OpenRun {
     pub(crate) nominal: WallNanos,
     pub(crate) due: WallNanos,
+    pub(crate) jitter: i64,
     pub(crate) coverage: Coverage,
 }
 
@@ -185,8 +188,10 @@ impl Position {
         random: impl FnOnce() -> f64,
     ) -> Self {
         let series = &recurring.series;
+        let due = series.with_jitter(nominal, random);
         let own = SeriesPosition {
-            due: series.with_jitter(nominal, random),
+            due,
+            jitter: due.saturating_sub(nominal),
             coverage: Coverage::starting_at(after),
             runs: 0,
             failures: 0,
@@ -206,7 +211,7 @@ impl Position {
     pub(crate) fn start_now(&mut self, now: WallNanos) {
         self.nominal = now;
         if let Some(own) = &mut self.series {
-            own.due = now;
+            (own.due, own.jitter) = (now, 0);
             own.coverage.is_first_now = true;
         }
     }
@@ -219,7 +224,7 @@ impl Position {
             let after = own.coverage.handled_up_to;
             let next = recurring.series.next_after(self.nominal, after);
             self.nominal = next.unwrap_or(self.nominal);
-            own.due = self.nominal;
+            (own.due, own.jitter) = (self.nominal, 0);
         }
     }
 
@@ -291,11 +296,9 @@ impl Position {
     /// When the open run was first due, as a time of the job. A run that is made late, for a
     /// missed time, was due at that time.
     fn first_due(&self, definition: &Definition) -> WallNanos {
-        let recurring = definition.recurring().zip(self.series.as_ref());
-        recurring.map_or(self.nominal, |(recurring, own)| {
-            let latest = self.nominal.saturating_add(recurring.series.jitter);
-            own.due.clamp(self.nominal, latest)
-        })
+        let recurs = definition.recurring().is_some();
+        let own = self.series.as_ref().filter(|_| recurs);
+        self.nominal.saturating_add(own.map_or(0, |own| own.jitter))
     }
 
     /// Whether no attempt of the open run may start in `delay` nanoseconds.
@@ -407,9 +410,12 @@ impl Position {
         self.nominal = next.nominal;
         own.due = if next.is_misfire && next.nominal <= at {
             // A catch-up starts at once.
+            own.jitter = 0;
             next.due
         } else {
-            series.with_jitter(next.due, random)
+            let due = series.with_jitter(next.due, random);
+            own.jitter = due.saturating_sub(next.due);
+            due
         };
         let due = own.due;
         AfterRun::Next {
@@ -423,6 +429,7 @@ impl Position {
         self.nominal = run.nominal;
         if let Some(series) = &mut self.series {
             series.due = run.due;
+            series.jitter = run.jitter;
             series.coverage = run.coverage;
         }
     }
@@ -477,10 +484,15 @@ impl Position {
         let mut open = OpenRun {
             nominal: run.nominal,
             due: own.due,
+            jitter: match run.nominal == self.nominal {
+                true => own.jitter,
+                false => 0,
+            },
             coverage,
         };
         if run.due > at {
             open.due = series.with_jitter(run.due, random);
+            open.jitter = open.due.saturating_sub(run.due);
             return DueRun::Later {
                 due: self.due_at(open.due),
                 open: Box::new(open),
@@ -518,7 +530,7 @@ impl Position {
                 self.move_with_clock(offset);
                 let recurring = definition.recurring();
                 if recurring.is_some_and(|recurring| recurring.series.except.is_some()) {
-                    self.keep_to_exclusions(definition, clock.now.wall, random);
+                    self.keep_to_exclusions(definition, clock.now.wall);
                 }
                 return;
             }
@@ -544,17 +556,12 @@ impl Position {
         }
         let is_correction = set == ClockSet::Corrected;
         own.coverage.follow_clock(at, is_correction);
-        self.wait_for_next(series, at, random);
+        self.wait_for_next(series, at, |series, next| series.with_jitter(next, random));
     }
 
     /// The job waits, and other times are excluded than before, or the clock was set: it waits
     /// for the first time that is not excluded. `at` is what the clock of the job shows.
-    pub(crate) fn keep_to_exclusions(
-        &mut self,
-        definition: &Definition,
-        at: WallNanos,
-        random: impl FnOnce() -> f64,
-    ) {
+    pub(crate) fn keep_to_exclusions(&mut self, definition: &Definition, at: WallNanos) {
         let Some((recurring, own)) = definition.recurring().zip(self.series.as_mut()) else {
             return;
         };
@@ -564,11 +571,20 @@ impl Position {
         // The times before this one were excluded, or are over.
         let before = self.nominal.saturating_sub(1);
         own.coverage.handle_up_to(before.min(at), at);
-        self.wait_for_next(&recurring.series, at, random);
+        // What was drawn at random stays.
+        let jitter = own.jitter;
+        self.wait_for_next(&recurring.series, at, |series, next| {
+            series.delayed(next, jitter.min(series.jitter))
+        });
     }
 
     /// Waits for the first time that is not over, by a clock that shows `at`.
-    fn wait_for_next(&mut self, series: &Series, at: WallNanos, random: impl FnOnce() -> f64) {
+    fn wait_for_next(
+        &mut self,
+        series: &Series,
+        at: WallNanos,
+        delayed: impl FnOnce(&Series, WallNanos) -> WallNanos,
+    ) {
         let Some(own) = &mut self.series else { return };
         let next = series.next_run(&own.coverage, self.nominal, at);
         if next.is_some_and(|next| next > at) {
@@ -580,8 +596,9 @@ impl Position {
                 self.nominal = next;
                 own.due = match next <= at {
                     true => next,
-                    false => series.with_jitter(next, random),
+                    false => delayed(series, next),
                 };
+                own.jitter = own.due.saturating_sub(next);
             }
             // A catch-up was due when its time was found to be missed.
             Some(next) if next <= at && own.due > next.saturating_add(series.jitter).max(at) => {

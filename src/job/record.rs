@@ -223,9 +223,8 @@ pub(crate) struct RecurringProgress {
     /// When the open run started, if it waits for a retry.
     #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::optional"))]
     pub(crate) started_at: Option<OffsetDateTime>,
-    /// When the open run was due, if it waits for a retry.
-    #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::optional"))]
-    pub(crate) run_due: Option<OffsetDateTime>,
+    /// By how much the open run was due later than its nominal time, at random.
+    pub(crate) jitter: Duration,
     /// All times up to this one were run or left out, except the
     /// [`skipped`](RecurringProgress::skipped) ones.
     #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::text"))]

@@ -84,7 +84,7 @@ impl Row<'_> {
                         status: run.status,
                     }),
                     started_at: retry.map(|retry| utc(retry.started_at)),
-                    run_due: retry.map(|_| utc(own.due)),
+                    jitter: duration(own.jitter),
                     last_nominal: utc(coverage.history.last),
                     skipped: coverage.history.skipped.map(|skipped| SkippedRecord {
                         from: utc(skipped.from),
@@ -336,7 +336,6 @@ fn read_series(
             is_correction: set_back.is_correction,
         }),
     };
-    let run_due = stored.run_due.map(|run_due| wall("run_due", run_due));
     let last_run = match stored.last_run {
         None => None,
         Some(run) => Some(RunSummary {
@@ -348,7 +347,8 @@ fn read_series(
         }),
     };
     Ok(SeriesPosition {
-        due: run_due.transpose()?.unwrap_or(due),
+        due,
+        jitter: nanos("the jitter", stored.jitter)?,
         coverage: Coverage {
             history: RunHistory {
                 last: wall("last_nominal", stored.last_nominal)?,

@@ -329,7 +329,7 @@ fn examples() -> Vec<JobRecord> {
         failures_in_a_row: 0,
         last_run: None,
         started_at: None,
-        run_due: None,
+        jitter: Duration::ZERO,
         last_nominal: epoch,
         skipped: None,
         handled_up_to: epoch,
@@ -350,7 +350,7 @@ fn examples() -> Vec<JobRecord> {
         failures_in_a_row: u32::MAX,
         last_run: Some(run),
         started_at: Some(nanosecond),
-        run_due: Some(last),
+        jitter: Duration::from_nanos(i64::MAX as u64),
         last_nominal: last,
         skipped: Some(SkippedRecord {
             from: first,

@@ -272,7 +272,7 @@ fn a_run_that_has_failed_and_waits_too_long_for_its_retry_ends_as_failed() -> Re
         let mut expected = vec!["scheduled", "started 1.1"];
         if busy {
             expected.push("retrying after 1");
-            assert!(matches!(job.result(), Err(JobError::NotCompleted)));
+            assert!(matches!(job.result(), Err(JobError::Expired { .. })));
         } else {
             assert!(matches!(job.result(), Err(JobError::Failed(_))));
         }
@@ -410,13 +410,24 @@ fn a_replacement_brings_its_own_limit() -> Result {
 }
 
 #[test]
-fn a_job_that_is_cancelled_has_not_expired() -> Result {
+fn a_recurring_job_that_is_cancelled_has_not_expired() -> Result {
     let mut sim = Simulation::new();
     let (task, _) = logging(&sim)?;
     let job = task.schedule(()).expires(MINUTE).every(HOUR).block_on()?;
     sim.advance(HOUR);
     assert!(job.cancel().block_on()?);
     assert!(matches!(job.result(), Err(JobError::Cancelled)));
+    // Also if its last run has.
+    let mut sim = Simulation::new();
+    keep_busy(&sim, HOUR + SECOND, MINUTE * 2)?;
+    let (task, _) = failing(&sim, Backoff::fixed(1, SECOND))?;
+    let job = task.schedule(()).expires(MINUTE).every(HOUR).block_on()?;
+    sim.advance(HOUR + MINUTE * 3);
+    assert!(matches!(job.result(), Err(JobError::Expired { .. })));
+    let mut events = sim.app().events();
+    assert!(job.cancel().block_on()?);
+    assert!(matches!(job.result(), Err(JobError::Cancelled)));
+    assert_eq!(kinds(&mut events), ["cancelled"]);
     Ok(())
 }
 
@@ -437,5 +448,31 @@ fn a_limit_of_zero_and_one_of_centuries_are_errors() -> Result {
         })
     ));
     assert!(with(Duration::from_nanos(i64::MAX as u64)).is_ok());
+    Ok(())
+}
+
+#[test]
+fn what_was_drawn_for_a_run_counts_also_if_it_is_declared_again_without_jitter() -> Result {
+    for retried in [false, true] {
+        let mut found = 0;
+        for seed in 0..20 {
+            let clock = jobber::testing::ManualClock::new();
+            let mut sim = Simulation::with(seed, clock, |app| app)?;
+            let (task, log) = failing(&sim, Backoff::fixed(1, SECOND * 2))?;
+            let schedule = || task.schedule(()).id("x").replace().expires(SECOND * 5);
+            let job = schedule().jitter(MINUTE).every(HOUR).block_on()?;
+            let late = job.exec_at() - START - HOUR;
+            if late < SECOND * 10 {
+                continue;
+            }
+            found += 1;
+            let due = HOUR + late.unsigned_abs();
+            sim.advance(if retried { due } else { MINUTE });
+            schedule().every(HOUR).block_on()?;
+            sim.advance(due + SECOND * 2 - sim.elapsed());
+            assert_eq!(log.entries().len(), 2, "{retried}");
+        }
+        assert!(found > 5);
+    }
     Ok(())
 }

@@ -5,13 +5,13 @@ use std::thread;
 use std::time::Duration;
 
 use crate::support::{
-    Bomb, DropCounter, HOUR, Log, MINUTE, Result, SECOND, WakeCounter, poll, poll_with, seconds,
-    started_app,
+    Bomb, DropCounter, HOUR, Log, MINUTE, Result, SECOND, START, WakeCounter, poll, poll_with,
+    seconds, started_app,
 };
 use jobber::testing::Simulation;
 use jobber::{
-    Backoff, Clock, JobContext, JobError, JobFuture, JobStatus, Jobber, Misfire, ScheduleError,
-    Task,
+    Backoff, CalendarInterval, Clock, JobContext, JobError, JobFuture, JobStatus, Jobber, Misfire,
+    ScheduleError, Task,
 };
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -783,5 +783,23 @@ fn a_missed_time_that_follows_a_run_is_run_by_a_replacement_with_the_same_times(
         sim.advance(HOUR);
         assert_eq!(log.entries(), runs, "{misfire:?}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_time_that_has_run_is_not_run_again_if_the_replacement_has_no_other() -> Result {
+    let mut sim = Simulation::new();
+    let log = Log::new();
+    let task = sim.app().task("t", log.each(JobContext::nominal_time));
+    let task = task.register()?;
+    let schedule = || task.schedule(()).id("x").replace().start_date(START);
+    let job = schedule().cron("* * * * *").block_on()?;
+    sim.run_until_stalled();
+    assert_eq!(log.take(), [START]);
+    let daily = schedule().until(START + MINUTE);
+    daily.every_calendar(CalendarInterval::DAY).block_on()?;
+    sim.advance(MINUTE);
+    assert!(log.entries().is_empty());
+    assert_eq!(job.status(), JobStatus::Success);
     Ok(())
 }

@@ -127,7 +127,12 @@ impl World {
             let is_known = process.jobs.contains_key(&job.id) && !is_refused(entries, &job.id);
             let has_ended = status.is_final() && !job.was_done;
             let is_told = has_ended && (is_known || status != JobStatus::Cancelled);
-            let ended = is_told.then_some(Said::Ended(status));
+            let has_expired = matches!(job.last, Some(Ended::Expired(_)));
+            let is_expired = has_expired && job.plan.recurring.is_none();
+            let ended = is_told.then_some(match is_expired {
+                true => Said::Expired,
+                false => Said::Ended(status),
+            });
             listener.check_job(job, ended, self.model.app)?;
         }
         if !process.is_running() {
@@ -387,7 +392,7 @@ fn is_consistent(handle: &Job<u64>, known: Option<JobStatus>) -> Result<JobStatu
     let (status, result) = (handle.status(), handle.result());
     let fits = match (status, &result) {
         (JobStatus::Success, Ok(_)) => true,
-        (JobStatus::Cancelled, Err(JobError::Cancelled)) => true,
+        (JobStatus::Cancelled, Err(JobError::Cancelled | JobError::Expired { .. })) => true,
         (JobStatus::Cancelled, _) => false,
         (status, Err(JobError::NotKept)) => status.is_final(),
         (JobStatus::Failed | JobStatus::Timeout | JobStatus::PermanentlyFailed, Err(error)) => {
@@ -455,9 +460,9 @@ fn resume_prediction(job: &mut job::Job, handle: &Job<u64>, entries: &[Entry], w
     let Some(recurring) = &mut job.plan.recurring else {
         return;
     };
-    let Times::Cron { .. } = recurring.times else {
+    if matches!(recurring.times, Times::Every { .. } | Times::Pause { .. }) {
         return;
-    };
+    }
     if recurring.until.is_some() && recurring.longest_jitter > 0 {
         // A last time may be due long after it, and then does not follow from when it is due.
         return;
@@ -469,7 +474,7 @@ fn resume_prediction(job: &mut job::Job, handle: &Job<u64>, entries: &[Entry], w
     if last != started || is_caught_up || exec_at <= wall {
         return;
     }
-    let Some(nominal) = recurring.times.until(exec_at) else {
+    let Some(nominal) = recurring.last_until(exec_at) else {
         return;
     };
     if exec_at - nominal > recurring.room(nominal).map_or(0, |draw| draw.most) {
@@ -483,7 +488,7 @@ fn resume_prediction(job: &mut job::Job, handle: &Job<u64>, entries: &[Entry], w
     }
     job.runs = last;
     job.attempts = 0;
-    recurring.nominal = nominal;
+    (recurring.nominal, recurring.drawn) = (nominal, exec_at - nominal);
     (recurring.last_run, recurring.has_run) = (i64::MIN, false);
     // A job waits for the first time that is not handled.
     recurring.handled = nominal - 1;
@@ -530,9 +535,16 @@ fn check_last(job: &job::Job, handle: &Job<u64>, app: Start) -> Result<(), Strin
         return Err(format!("{handle:?} should be {}", job.status()));
     }
     let result = handle.result();
+    let recurs = job.plan.recurring.is_some();
     let fits = match (job.status(), job.last, &result) {
-        (JobStatus::Cancelled, ..) => matches!(result, Err(JobError::Cancelled)),
+        (JobStatus::Cancelled, ..) if recurs => matches!(result, Err(JobError::Cancelled)),
+        (_, Some(Ended::Expired(failed)), Err(JobError::Expired { limit, last })) => {
+            let is_limit = Some(limit.as_nanos() as i64) == job.plan.expires;
+            (recurs || is_limit) && last.is_some() == failed
+        }
+        (_, Some(Ended::Expired(_)), _) => false,
         (_, Some(Ended::Unforeseen), _) => true,
+        (JobStatus::Cancelled, ..) => matches!(result, Err(JobError::Cancelled)),
         (JobStatus::Scheduled | JobStatus::Running, None, Err(JobError::NotCompleted)) => true,
         (_, None, Err(JobError::NotKept)) => job.last_run.is_some(),
         (_, Some(Ended::By(Outcome::Value, run, attempt)), Ok(given)) => {

@@ -71,6 +71,24 @@ pub fn offset_at(zone: Start, wall: i64) -> i32 {
     stretch.expect("the last has no end").offset as i32
 }
 
+/// What clocks in this zone show then, in nanoseconds since 1970 as in UTC.
+pub fn local_of(zone: Start, wall: i64) -> i64 {
+    wall + i64::from(offset_at(zone, wall)) * NANOS
+}
+
+/// When clocks in this zone show a local time: "the first pass", or "the first instant after"
+/// a gap.
+pub fn instant_of(zone: Start, local: i64) -> i64 {
+    for stretch in stretches(number(zone)) {
+        let instant = local - stretch.offset * NANOS;
+        // It is in an earlier gap if it is before the start.
+        if instant < stretch.end.saturating_mul(NANOS) {
+            return instant.max(stretch.start.saturating_mul(NANOS));
+        }
+    }
+    unreachable!("the last has no end")
+}
+
 fn of_day(text: &'static str, zone: usize, day: i64) -> Times {
     TIMES.with_borrow_mut(|times| {
         let times = times.entry((text, zone, day)).or_insert_with(|| {

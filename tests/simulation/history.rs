@@ -89,6 +89,7 @@ pub enum Event {
     Down,
     Up {
         zone: super::program::Start,
+        calendar: super::calendar::Calendar,
     },
 }
 
@@ -105,6 +106,8 @@ pub struct Promise {
     pub when: super::program::When,
     /// Its own, if it has one.
     pub zone: Option<super::program::Start>,
+    /// How late an attempt may start.
+    pub expires_ms: Option<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use jobber::JobStatus;
 
+use super::calendar::Calendar;
+use super::cron;
 use super::history::{Attempt, Now, nanos};
 use super::model::Model;
 use super::plan::{Draw, Due, Fires, Plan, Recurring, Restored, Times};
@@ -39,6 +41,8 @@ pub struct Job {
     /// The times of a recurring job, and the one that it showed, before its open run came
     /// due: a run that starts late may change them.
     before_due: Option<(Recurring, i64)>,
+    /// When the current run was first due, by the clock of the job.
+    first_due: i64,
     /// How the attempt failed whose retry the job waits for.
     failed_as: Option<JobStatus>,
     /// The start of the next attempt, as it is stored.
@@ -78,6 +82,8 @@ pub enum Stage {
 pub enum Ended {
     By(Outcome, u64, u32),
     TimedOut,
+    /// No attempt could start in time. Whether one had failed just before.
+    Expired(bool),
     /// In an unpredicted way.
     Unforeseen,
 }
@@ -95,6 +101,8 @@ pub enum Said {
     RunEnded(Run),
     /// The job has ended with this status.
     Ended(JobStatus),
+    Expired,
+    AllExcluded,
 }
 
 /// A run of a recurring job; all times are of the wall clock.
@@ -148,6 +156,8 @@ pub struct Saved {
     pub last_run: Option<Run>,
     /// The run that waits for a retry, of such a job.
     pub present: Option<Run>,
+    /// When that run was first due, as a wall time.
+    pub first_due: i64,
     /// How the last attempt of this run failed.
     pub last_failure: Option<JobStatus>,
     /// When the attempt was about to start.
@@ -177,6 +187,7 @@ impl Job {
             last_run: None,
             present: None,
             before_due: None,
+            first_due: 0,
             failed_as: None,
             marked_at: 0,
             since: 0,
@@ -272,6 +283,11 @@ impl Job {
             // It has had none if it has started over, or was the first to begin.
             last_run: self.last_run.filter(|_| self.runs > 0),
             present: self.present.filter(|_| has_failed),
+            first_due: match &self.plan.recurring {
+                Some(recurring) => recurring.as_wall(self.first_due),
+                None if self.plan.once.by_wall => self.first_due,
+                None => self.first_due + self.plan.once.offset,
+            },
             last_failure: self.failed_as.filter(|_| has_failed),
             marked_at: self.marked_at,
             unpredicted: self.unpredicted,
@@ -344,7 +360,7 @@ impl Job {
         let Some(recurring) = &mut self.plan.recurring else {
             return;
         };
-        recurring.nominal = nominal;
+        (recurring.nominal, recurring.drawn) = (nominal, 0);
         self.plan.shown = recurring.as_wall(nominal);
         let at = nominal.max(recurring.of(now));
         let due = recurring.due(at);
@@ -353,8 +369,39 @@ impl Job {
         self.set_due(due, unread, now);
     }
 
+    /// Whether no attempt may start after this delay.
+    fn is_expired_after(&self, delay: i64, now: Now) -> bool {
+        let late = self.plan.own(now) + delay - self.first_due;
+        self.plan.expires.is_some_and(|limit| late > limit)
+    }
+
+    /// The run waited for a retry, which would be too late: it has failed.
+    fn retry_expires(&mut self, now: Now) {
+        let status = self.failed_as.unwrap_or(JobStatus::Failed);
+        self.last = Some(Ended::Expired(false));
+        self.run_ended(status, now);
+        self.attempts = 0;
+        self.stage = self.after_run(status, false, now);
+        self.save(now);
+    }
+
     /// The job is due. Returns the attempt that starts.
     pub fn fire(&mut self, boot: u32, now: Now) -> Option<Attempt> {
+        if self.attempts == 0 {
+            self.first_due = self.plan.first_due();
+        }
+        let is_expired = self.is_expired_after(0, now);
+        if is_expired && self.plan.recurring.is_none() {
+            self.stage = Stage::Done(JobStatus::Cancelled);
+            self.last = Some(Ended::Expired(false));
+            self.save(now);
+            return None;
+        }
+        if is_expired && self.attempts > 0 {
+            self.retry_expires(now);
+            return None;
+        }
+        let expires = self.plan.expires.filter(|_| is_expired);
         if let Some(recurring) = &mut self.plan.recurring
             && self.attempts == 0
         {
@@ -365,9 +412,16 @@ impl Job {
                 (Due::Mono(_), true) => self.plan.due.wall(now),
                 (Due::Mono(due) | Due::Wall(due), _) => due,
             };
-            match recurring.fires(due, at) {
+            let fires = match expires {
+                Some(limit) => recurring.leave_out(at, limit),
+                None => recurring.fires(due, at),
+            };
+            match fires {
                 Fires::Run => {}
                 Fires::Over => {
+                    if recurring.is_all_excluded() {
+                        self.said.push(Said::AllExcluded);
+                    }
                     let last = self.last_run.map_or(JobStatus::Cancelled, |run| run.status);
                     self.stage = Stage::Done(last);
                     self.save(now);
@@ -376,14 +430,23 @@ impl Job {
                 Fires::Instead(nominal) => {
                     let shown = recurring.as_wall(nominal);
                     if nominal != recurring.nominal {
-                        recurring.nominal = nominal;
+                        (recurring.nominal, recurring.drawn) = (nominal, 0);
                         self.plan.shown = shown;
+                        // It counts from its own time.
+                        self.first_due = nominal;
                     }
                     self.misfires.push(self.plan.shown);
                 }
-                Fires::Later(nominal) => {
+                Fires::Later(nominal) | Fires::Moved(nominal) => {
                     self.set_next(nominal, false, now);
-                    self.misfires.push(self.plan.shown);
+                    let wait = self.plan.longest_wait();
+                    if let Some((restored, wait)) = self.plan.restored.as_mut().zip(wait) {
+                        // The wait begins anew.
+                        restored.limit = now.mono + wait;
+                    }
+                    if matches!(fires, Fires::Later(_)) {
+                        self.misfires.push(self.plan.shown);
+                    }
                     self.save(now);
                     if std::mem::take(&mut self.is_clock_set) {
                         self.see_clock(now);
@@ -442,6 +505,8 @@ impl Job {
             Ended::By(Outcome::Value, ..) => None,
             Ended::By(..) | Ended::Unforeseen => Some(JobStatus::Failed),
             Ended::TimedOut => Some(JobStatus::Timeout),
+            // It is not an attempt.
+            Ended::Expired(_) => None,
         };
         let status = failed.unwrap_or(JobStatus::Success);
         let next = self.next_plan.as_ref();
@@ -454,12 +519,30 @@ impl Job {
         let stops = is_stopping && !self.plan.durable;
         let is_followed_up = self.is_ending || self.next_plan.is_some() || stops;
         let retry = failed.and_then(|_| self.retry_delay(how));
-        let retry = retry.filter(|_| !is_followed_up);
+        let mut retry = retry.filter(|_| !is_followed_up);
+        let mut is_too_late = false;
+        if let Some(delay) = retry {
+            let (least, most) = self.room_of_retry(how, delay);
+            is_too_late = self.is_expired_after(least, now);
+            if is_too_late {
+                retry = None;
+            } else if self.is_expired_after(most, now) {
+                // What is drawn at random decides.
+                self.stop_predicting(i64::MAX);
+            }
+        }
+        let expires = is_too_late && self.plan.recurring.is_none();
         if retry.is_none() {
-            self.last = Some(how);
+            self.last = Some(match expires {
+                true => Ended::Expired(true),
+                false => how,
+            });
             self.run_ended(status, now);
         }
-        if self.is_ending {
+        if expires {
+            self.attempts = 0;
+            self.stage = Stage::Done(JobStatus::Cancelled);
+        } else if self.is_ending {
             self.stage = Stage::Done(JobStatus::Cancelled);
         } else if let Some(plan) = self.next_plan.take() {
             if is_stopping && !plan.durable {
@@ -470,13 +553,14 @@ impl Job {
                 self.stage = self.go_on_with(plan, status, now);
             }
         } else if let Some(delay) = retry {
-            let asked = matches!(how, Ended::By(Outcome::RetryAfter(_), ..));
-            let room = (TASKS[self.task].wavers && !asked).then_some(delay / 2);
-            let earliest = delay - room.unwrap_or_default();
+            let (earliest, latest) = self.room_of_retry(how, delay);
+            let room = (latest > earliest).then(|| Draw::new(latest - earliest, true));
             self.plan.restored = None;
-            self.retry_delay = earliest.as_nanos() as i64;
-            let due = Due::Mono(now.mono + earliest.as_nanos() as i64);
-            self.set_due(due, room.map(|room| Draw::new(room.as_nanos() as i64)), now);
+            self.retry_delay = earliest;
+            self.set_due(Due::Mono(now.mono + earliest), room, now);
+            if self.is_clock_set {
+                self.note_clock(now);
+            }
             self.failed_as = failed;
             self.said.push(Said::Retrying {
                 attempt: self.attempts,
@@ -530,7 +614,7 @@ impl Job {
         if recurring.max_runs.is_some_and(|max| self.runs >= max) {
             return Stage::Done(status);
         }
-        let (next, _) = recurring.after_run(now.mono);
+        let (next, _) = recurring.after_run(now.mono, None);
         if recurring.is_over_at(next) {
             return Stage::Done(status);
         }
@@ -542,7 +626,8 @@ impl Job {
     fn stored_state(&self) -> impl PartialEq + use<> {
         let recurring = self.plan.recurring.as_ref();
         let covered = recurring.map(|r| (r.as_wall(r.handled), r.set_back, r.set_by));
-        (self.plan.shown, self.plan.stored_due(), covered)
+        let once = self.plan.once.set_by;
+        (self.plan.shown, self.plan.stored_due(), covered, once)
     }
 
     /// The wall clock was set, and the app has noticed.
@@ -562,14 +647,14 @@ impl Job {
         }
         let before = self.stored_state();
         if self.attempts > 0 {
-            if let Some(recurring) = &mut self.plan.recurring {
-                self.is_clock_set = true;
-                if !recurring.by_wall {
-                    recurring.set_by = now.wall - now.mono - recurring.offset;
-                }
-            }
+            self.is_clock_set = true;
+            self.note_clock(now);
         } else {
             self.follow_clock(now);
+            self.plan.once.offset = now.wall - now.mono;
+            // It is due, and starts before the jobs hear of the step.
+            let recurring = self.plan.recurring.as_ref();
+            self.is_clock_set |= recurring.is_some_and(|r| r.by_wall && r.is_first_now);
         }
         if self.plan.restored.is_some() {
             self.plan.place_restored(self.attempts > 0, now);
@@ -610,6 +695,9 @@ impl Job {
         if !recurring.by_wall {
             self.plan.shown += offset - recurring.offset;
             recurring.offset = offset;
+            if recurring.except.is_some() {
+                self.keep_to_exclusions(now);
+            }
             return;
         }
         recurring.see_clock(now.wall);
@@ -622,13 +710,63 @@ impl Job {
         }
         let jitter = recurring.jitter;
         if next != recurring.nominal {
-            recurring.nominal = next;
+            (recurring.nominal, recurring.drawn) = (next, 0);
             self.plan.shown = next;
             let room = recurring.room(next).filter(|_| next > now.wall);
             self.set_due(Due::Wall(next), room, now);
         } else if next <= now.wall && self.plan.stored_due() > (next + jitter).max(now.wall) {
             // A catch-up was due when its time was missed.
             self.set_due(Due::Wall(now.wall), None, now);
+        }
+    }
+
+    /// Others of its times are excluded, or the clock was set.
+    pub fn keep_to_exclusions(&mut self, now: Now) {
+        let Some(recurring) = self.plan.recurring.as_mut().filter(|r| !r.is_first_now) else {
+            return;
+        };
+        if recurring.is_pause() {
+            return;
+        }
+        let at = recurring.of(now);
+        let next = recurring.keep_to_exclusions(at);
+        if next == recurring.nominal || recurring.is_over_at(next) {
+            return;
+        }
+        if next > at {
+            (recurring.catch_ups, recurring.is_catch_up) = (0, false);
+        }
+        // What was drawn at random stays, as far as there is room.
+        let drawn = match (next > at, recurring.room(next)) {
+            (true, Some(room)) => recurring.drawn.min(room.most),
+            _ => 0,
+        };
+        (recurring.nominal, recurring.drawn) = (next, drawn);
+        self.plan.shown = recurring.as_wall(next);
+        let (due, exec_at) = (recurring.due(next + drawn), recurring.as_wall(next + drawn));
+        self.set_due(due, None, now);
+        self.plan.exec_at = exec_at;
+    }
+
+    /// The least and the greatest delay of a retry. Some are drawn at random.
+    fn room_of_retry(&self, how: Ended, delay: Duration) -> (i64, i64) {
+        let asked = matches!(how, Ended::By(Outcome::RetryAfter(_), ..));
+        let most = delay.as_nanos() as i64;
+        match TASKS[self.task].wavers && !asked {
+            true => (most - (delay / 2).as_nanos() as i64, most),
+            false => (most, most),
+        }
+    }
+
+    /// The clock was set, and the open run waits for a retry: its times stay.
+    fn note_clock(&mut self, now: Now) {
+        let offset = now.wall - now.mono;
+        match &mut self.plan.recurring {
+            Some(recurring) if !recurring.by_wall => recurring.set_by = offset - recurring.offset,
+            None if !self.plan.once.by_wall => {
+                self.plan.once.set_by = offset - self.plan.once.offset;
+            }
+            _ => {}
         }
     }
 
@@ -665,8 +803,11 @@ impl Job {
             return Stage::Done(status);
         };
         let at = recurring.of(now);
-        let (next, is_misfire) = recurring.after_run(at);
+        let (next, is_misfire) = recurring.after_run(at, self.plan.expires);
         if recurring.is_over_at(next) {
+            if recurring.is_all_excluded() {
+                self.said.push(Said::AllExcluded);
+            }
             return Stage::Done(status);
         }
         if stops {
@@ -681,7 +822,13 @@ impl Job {
 }
 
 impl Saved {
-    pub fn restore(self, id: String, before: &Job, app: Start, now: Now) -> Job {
+    pub fn restore(
+        self,
+        id: String,
+        before: &Job,
+        (app, calendar): (Start, Calendar),
+        now: Now,
+    ) -> Job {
         let mut plan = self.plan.clone();
         let longest = self.retry_delay.or(plan.longest_wait());
         plan.restored = longest.map(|longest| Restored {
@@ -689,14 +836,19 @@ impl Saved {
             limit: now.mono + longest,
         });
         plan.due = Due::Wall(plan.exec_at);
+        plan.once.by_wall = true;
         let mut is_open = false;
         if let Some(recurring) = &mut plan.recurring {
             let is_handled_known = recurring.is_handled_known();
+            if let Some(except) = &mut recurring.except {
+                let other = (calendar, plan.zone.unwrap_or(app));
+                is_open = std::mem::replace(except, other) != other && !is_handled_known;
+            }
             match &mut recurring.times {
                 // "`None` for the app's, whatever that is."
-                Times::Cron { zone, .. } => {
+                Times::Cron { zone, .. } | Times::Calendar { zone, .. } => {
                     let before = std::mem::replace(zone, plan.zone.unwrap_or(app));
-                    is_open = before != *zone && !is_handled_known;
+                    is_open |= before != *zone && !is_handled_known;
                 }
                 // "What was restored follows the wall clock until it has run."
                 Times::Every { .. } | Times::Pause { .. } => recurring.go_on_by_wall(),
@@ -704,6 +856,7 @@ impl Saved {
         }
         let mut job = Job::new(id, self.task, plan);
         job.attempts = self.attempts;
+        job.first_due = self.first_due;
         job.runs = self.runs;
         job.failures = self.failures;
         (job.last_run, job.present) = (self.last_run, self.present);
@@ -725,6 +878,12 @@ impl Saved {
         });
         if job.attempts == 0 && !self.is_marked {
             job.follow_clock(now);
+            if let Some(local) = job.plan.local {
+                // "It follows if the zone is another one."
+                let due = cron::instant_of(job.plan.zone.unwrap_or(app), local);
+                job.plan.shown = due;
+                job.set_due(Due::Wall(due), None, now);
+            }
         }
         job.plan.place_restored(job.attempts > 0, now);
         let is_set_back = set_back(&job) != set_back_before;

@@ -165,10 +165,13 @@ impl Listener {
             (Some(Some(Stage::Waits | Stage::RunsReplaced)), JobEventKind::Misfired { .. }) => {
                 Some(Stage::Waits)
             }
-            (Some(Some(_)), JobEventKind::Cancelled | JobEventKind::Ended(_)) => None,
+            (
+                None | Some(Some(_)),
+                JobEventKind::Cancelled | JobEventKind::Expired | JobEventKind::Ended(_),
+            ) => None,
+            (Some(Some(stage)), JobEventKind::AllExcluded { .. }) => Some(stage),
             // The reader began after the job was scheduled.
             (None, JobEventKind::Started { .. }) => Some(Stage::Runs),
-            (None, JobEventKind::Cancelled | JobEventKind::Ended(_)) => None,
             (None, _) => Some(Stage::Waits),
             (Some(stage), _) => return Err(format!("after {stage:?}")),
         };
@@ -191,6 +194,8 @@ fn tells(event: &JobEvent, said: &Said) -> bool {
         (JobEventKind::RunEnded(run), Said::RunEnded(ended)) => {
             Run::of(run) == *ended && nanos(event.at) == ended.finished_at
         }
+        (JobEventKind::Expired, Said::Expired) => true,
+        (JobEventKind::AllExcluded { .. }, Said::AllExcluded) => true,
         (JobEventKind::Cancelled, Said::Ended(status)) => *status == JobStatus::Cancelled,
         (JobEventKind::Ended(JobStatus::Cancelled), _) => false,
         (JobEventKind::Ended(status), Said::Ended(ended)) => status == ended,

@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, reason = "a test file is a crate of its own")]
 #![allow(missing_docs, reason = "and nobody's library")]
 
+mod calendar;
 mod check;
 mod cron;
 mod fault_schedule;

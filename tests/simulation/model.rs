@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jobber::JobStatus;
 
+use super::calendar::Calendar;
 use super::history::{Attempt, Now};
 use super::job::{Ended, Job, Stage};
 use super::plan::{Asked, Plan};
@@ -26,6 +27,8 @@ pub struct Model {
     /// Wall time less monotonic time, as the jobs last heard it.
     pub told_offset: i64,
     pub app: Start,
+    /// Of the present process.
+    pub calendar: Calendar,
     pub boot: u32,
     /// Nothing starts any more.
     pub is_stopping: bool,
@@ -164,8 +167,9 @@ impl Model {
             when: When::Delay {
                 ms: CHILD_DELAY.as_millis() as u32,
             },
+            expires_ms: None,
         };
-        Plan::new(asked, self.app, self.now)
+        Plan::new(asked, (self.app, self.calendar), self.now)
     }
 
     /// A run has replaced its own job, or tried to.
@@ -282,7 +286,10 @@ impl Model {
             }
             // `check` has made sure which one it is.
             let saved = job.stored.last().and_then(Option::as_ref);
-            if saved.is_some_and(|saved| Some(saved.task) == lacks) {
+            let is_unknown = saved.is_some_and(|saved| {
+                saved.plan.excluded().is_some() && self.calendar == Calendar::None
+            });
+            if is_unknown || saved.is_some_and(|saved| Some(saved.task) == lacks) {
                 self.unresolved.insert(id, job);
             } else {
                 self.restore(job);
@@ -292,15 +299,22 @@ impl Model {
 
     fn restore(&mut self, job: Job) {
         if let Some(saved) = job.stored.last().cloned().flatten() {
-            let restored = saved.restore(job.id.clone(), &job, self.app, self.now);
+            let process = (self.app, self.calendar);
+            let restored = saved.restore(job.id.clone(), &job, process, self.now);
             self.jobs.insert(job.id, restored);
         }
     }
 
     /// The missing task is registered.
     pub fn resolve(&mut self) {
-        for job in std::mem::take(&mut self.unresolved).into_values() {
-            self.restore(job);
+        let unresolved = std::mem::take(&mut self.unresolved);
+        for (id, job) in unresolved {
+            let saved = job.stored.last().and_then(Option::as_ref);
+            let excludes = saved.is_some_and(|saved| saved.plan.excluded().is_some());
+            match excludes && self.calendar == Calendar::None {
+                true => drop(self.unresolved.insert(id, job)),
+                false => self.restore(job),
+            }
         }
     }
 

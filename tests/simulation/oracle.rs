@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::calendar::Calendar;
 use super::history::{Attempt, End, Entry, Event, Now, Promise, clock};
 use super::plan::{Times, is_rate};
 use super::program::{Missed, Options, Start, When};
@@ -54,6 +55,8 @@ struct Known<'a> {
     is_moved: bool,
     /// Its first run may be for the moment at which it was made.
     first_now: bool,
+    /// It may leave out times, or it might have before it was declared again.
+    leaves_out: bool,
     /// The process in which it was promised first, with these times.
     boot: u32,
     /// Its longest jitter. A run that is waited for keeps what was drawn for it, if the job is
@@ -75,6 +78,7 @@ struct Place {
     boot: Option<u32>,
     boots: u32,
     app: Start,
+    calendar: Calendar,
     is_down: bool,
     has_faults: bool,
 }
@@ -113,7 +117,7 @@ pub fn judge(history: &[Entry]) -> Result<(), String> {
             }
             Event::Start(attempt) => {
                 let job = jobs.entry(&attempt.id).or_default();
-                job.starts(attempt, entry.now)?;
+                job.starts(attempt, entry.now, place)?;
             }
             Event::End(attempt, end) => {
                 let job = jobs.entry(&attempt.id).or_default();
@@ -152,8 +156,9 @@ pub fn judge(history: &[Entry]) -> Result<(), String> {
                 }
                 place.boot = None;
             }
-            Event::Up { zone } => {
+            Event::Up { zone, calendar } => {
                 place.is_down = false;
+                place.calendar = *calendar;
                 place.app = *zone;
                 place.boot = Some(place.boots);
                 place.boots += 1;
@@ -239,6 +244,9 @@ impl<'a> Known<'a> {
             back: if goes_on { before.back } else { 0 },
             first_now: options(given.0.when).is_some_and(|options| options.first_now)
                 || goes_on && before.first_now,
+            leaves_out: leaves_out(given.0)
+                || same.is_some_and(|(old, _)| leaves_out(old))
+                || same.is_some() && before.leaves_out,
             boot: match same {
                 Some(_) => before.boot,
                 None => given.0.boot,
@@ -330,7 +338,7 @@ impl<'a> Known<'a> {
         }
     }
 
-    fn starts(&mut self, attempt: &'a Attempt, now: Now) -> Result<(), String> {
+    fn starts(&mut self, attempt: &'a Attempt, now: Now, place: Place) -> Result<(), String> {
         if let Some(other) = self.running.replace(attempt) {
             return Err(format!("{attempt:?} starts while there is {other:?}"));
         }
@@ -351,6 +359,8 @@ impl<'a> Known<'a> {
             not_early((promise, since), self.boot, attempt, by)?;
         }
         self.missed_none(attempt.boot, now)?;
+        self.not_expired((promise, since), attempt, now)?;
+        self.not_excluded(promise, attempt, place)?;
         self.idle = None;
         self.is_for_its_time(attempt)?;
         let which = (attempt.run, attempt.attempt);
@@ -369,6 +379,7 @@ impl<'a> Known<'a> {
             When::Cron { text, .. } => {
                 !self.is_stepped || !is_rate(text) && self.back <= CLOCK_CHANGE
             }
+            When::Calendar { .. } => !self.is_stepped || self.back <= CLOCK_CHANGE,
             When::At { .. } => true,
             _ => false,
         };
@@ -406,7 +417,11 @@ impl<'a> Known<'a> {
             When::Push => return is_one(since.wall),
             When::Delay { ms } => return is_one(since.wall + i64::from(ms) * MS),
             When::At { ms } => return is_one(since.wall + i64::from(ms) * MS),
-            When::Every { options, .. } | When::AfterEach { options, .. } => (options, None),
+            // Its zone may be another one in each process.
+            When::AtLocal { .. } => return Ok(()),
+            When::Every { options, .. }
+            | When::Calendar { options, .. }
+            | When::AfterEach { options, .. } => (options, None),
             When::Cron { options, text } => (options, Some(text)),
         };
         let in_zone = |text, zone| Times::Cron { text, zone };
@@ -427,6 +442,7 @@ impl<'a> Known<'a> {
         }
         // The limit allows a catch-up run for each missed time.
         let is_strict = matches!(options.misfire, Missed::All(most) if most > 100)
+            && !self.leaves_out
             && !self.is_stepped
             && !self.is_moved
             && !self.first_now
@@ -444,6 +460,48 @@ impl<'a> Known<'a> {
         }
     }
 
+    /// "An excluded time is not a time of the job."
+    fn not_excluded(
+        &self,
+        promise: &Promise,
+        attempt: &Attempt,
+        place: Place,
+    ) -> Result<(), String> {
+        let zone = promise.zone.unwrap_or(place.app);
+        // The clock may have been set since a time was chosen, or the exclusions declared.
+        let is_open = self.is_stepped || self.first_now || attempt.attempt > 1;
+        let is_excluded = place.calendar.excludes(attempt.nominal, zone);
+        match excludes(promise) && !is_open && is_excluded {
+            true => Err(format!("{attempt:?} is for a time that is excluded")),
+            false => Ok(()),
+        }
+    }
+
+    /// "No attempt of a run starts later than the limit after the run was due."
+    fn not_expired(
+        &self,
+        (promise, since): Given<'_>,
+        attempt: &Attempt,
+        now: Now,
+    ) -> Result<(), String> {
+        let Some(limit) = promise.expires_ms else {
+            return Ok(());
+        };
+        let is_same = self.boot == attempt.boot;
+        let late = match promise.when {
+            When::Push if is_same => now.mono - since.mono,
+            When::Delay { ms } if is_same => now.mono - since.mono - i64::from(ms) * MS,
+            // Which the clock shows that was not set.
+            _ if self.is_stepped => return Ok(()),
+            _ => now.wall - attempt.nominal,
+        };
+        let most = i64::from(limit) * MS + i64::from(self.room_ms) * MS;
+        match late > most {
+            true => Err(format!("{attempt:?} starts too late, of {promise:?}")),
+            false => Ok(()),
+        }
+    }
+
     /// A job that does not run misses none of its times.
     fn missed_none(&self, boot: u32, now: Now) -> Result<(), String> {
         let (Some((promise, since)), Some(idle)) = (self.promise, self.idle) else {
@@ -454,6 +512,7 @@ impl<'a> Known<'a> {
             return Ok(());
         }
         let missed = match promise.when {
+            _ if self.leaves_out => false,
             when if options(when).is_some_and(|options| options.until_ms.is_some()) => false,
             When::Every { ms, options } if options.start_ms.is_none() && !self.is_moved => {
                 let interval = i64::from(ms) * MS;
@@ -490,6 +549,7 @@ impl<'a> Known<'a> {
         let is_due = match promise.when {
             // The attempt waits for the store, and is omitted rather than made twice.
             _ if TASKS[promise.task].at_most_once && self.has_faults => false,
+            _ if self.leaves_out => false,
             _ if boot.is_some() && boot != Some(self.boot) => self.is_due_again(now),
             _ if boot.is_none() || self.is_moved => false,
             // It may end before its first run, if that is missed.
@@ -505,6 +565,7 @@ impl<'a> Known<'a> {
                 has_passed(ms.into()) && now.wall > since.wall + i64::from(ms) * MS
             }
             When::At { ms } => !self.is_stepped && has_passed(ms.max(0).into()),
+            When::AtLocal { .. } | When::Calendar { .. } => false,
             When::Every { ms, options } => {
                 let first = options.start_ms.map_or(ms.into(), |away| match away {
                     0.. => i64::from(away),
@@ -559,11 +620,20 @@ impl Known<'_> {
                 since.wall + i64::from(ms) * MS
             }
             // The model checks which missed times are skipped.
+            When::AtLocal { .. } | When::Calendar { .. } => return false,
             When::Every { .. } | When::Cron { .. } | When::AfterEach { .. } => return false,
         };
         let due = restored.mono + (first - restored.wall).max(0) + i64::from(room) * MS;
         !self.is_stepped && self.begun.is_none() && now.mono > due
     }
+}
+
+fn excludes(promise: &Promise) -> bool {
+    options(promise.when).is_some_and(|options| options.except)
+}
+
+fn leaves_out(promise: &Promise) -> bool {
+    promise.expires_ms.is_some() || excludes(promise)
 }
 
 fn jitter(when: When) -> u32 {
@@ -574,6 +644,7 @@ fn options(when: When) -> Option<Options> {
     match when {
         When::Every { options, .. }
         | When::Cron { options, .. }
+        | When::Calendar { options, .. }
         | When::AfterEach { options, .. } => Some(options),
         _ => None,
     }
@@ -589,6 +660,11 @@ fn has_same_times(old: Given<'_>, new: Given<'_>) -> bool {
         When::AfterEach { ms, .. } => Some(Times::Pause {
             anchor: 0,
             interval: i64::from(ms) * MS,
+        }),
+        When::Calendar { unit, options } => Some(Times::Calendar {
+            unit,
+            start: given.1.wall + i64::from(options.start_ms.unwrap_or(0)) * MS,
+            zone: given.0.zone.unwrap_or(app),
         }),
         When::Cron { text, .. } => Some(Times::Cron {
             text,
@@ -634,7 +710,7 @@ fn not_early(
         When::Every { ms, options } if options.start_ms.is_none() => {
             now.mono < since.mono + i64::from(ms) * MS
         }
-        When::Cron { .. } | When::Every { .. } => {
+        When::Cron { .. } | When::Every { .. } | When::AtLocal { .. } | When::Calendar { .. } => {
             attempt.attempt == 1 && now.wall < attempt.nominal
         }
     };

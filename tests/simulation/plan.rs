@@ -3,14 +3,18 @@
 use std::cell::Cell;
 
 use jobber::Zone;
-use time::OffsetDateTime;
+use time::macros::date;
+use time::{Date, Month, OffsetDateTime};
 
+use super::calendar::Calendar;
 use super::cron;
 use super::history::Now;
-use super::program::{Missed, Start, When};
+use super::program::{Missed, Start, Unit, When};
 use super::script::Script;
 
 const MS: i64 = 1_000_000;
+/// Later than any time.
+const NEVER: i64 = i64::MAX / 4;
 /// "A run that is merely late, by up to a second …, is not a misfire."
 const ON_TIME: i64 = 1_000_000_000;
 
@@ -45,6 +49,8 @@ pub struct Plan {
     pub durable: bool,
     /// Its own.
     pub zone: Option<Start>,
+    /// The local time at which it is due, as in UTC.
+    pub local: Option<i64>,
     /// When it is due, or at the earliest, as long as that is not read.
     pub due: Due,
     /// Its jitter, which is read when it is known.
@@ -55,7 +61,21 @@ pub struct Plan {
     pub shown: i64,
     /// The job was restored, and has not run since then.
     pub restored: Option<Restored>,
+    /// How late an attempt may start.
+    pub expires: Option<i64>,
+    /// Of a job that runs once.
+    pub once: Once,
     pub recurring: Option<Recurring>,
+}
+
+/// The clock of a job that runs once.
+#[derive(Clone, Copy, Debug)]
+pub struct Once {
+    pub by_wall: bool,
+    /// Wall time less monotonic time, when the clock was last seen to be set.
+    pub offset: i64,
+    /// By how much it was set while the job waited for a retry.
+    pub set_by: i64,
 }
 
 /// "What was restored from a store follows the wall clock until it has run", but a delay, an
@@ -72,18 +92,21 @@ pub struct Restored {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Draw {
     pub most: i64,
+    /// It is the delay of a retry, and not the jitter of a run.
+    pub of_retry: bool,
     /// Which one it is.
     number: u64,
 }
 
 impl Draw {
-    pub fn new(most: i64) -> Self {
+    pub fn new(most: i64, of_retry: bool) -> Self {
         thread_local! {
             static NUMBER: Cell<u64> = const { Cell::new(0) };
         }
         NUMBER.set(NUMBER.get() + 1);
         Self {
             most,
+            of_retry,
             number: NUMBER.get(),
         }
     }
@@ -96,6 +119,19 @@ pub struct Asked {
     pub durable: bool,
     pub zone: Option<Start>,
     pub when: When,
+    pub expires_ms: Option<u32>,
+}
+
+impl Asked {
+    pub fn excludes(&self) -> bool {
+        match self.when {
+            When::Every { options, .. }
+            | When::AfterEach { options, .. }
+            | When::Cron { options, .. } => options.except,
+            When::Calendar { .. } => false,
+            When::Push | When::Delay { .. } | When::At { .. } | When::AtLocal { .. } => false,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -114,6 +150,8 @@ pub struct Recurring {
     pub max_failures: u32,
     pub start: Option<i64>,
     pub jitter: i64,
+    /// What was drawn for the run that it waits for.
+    pub drawn: i64,
     /// The longest that was asked for: what was drawn for a time stays.
     pub longest_jitter: i64,
     /// The time of the last run that has started; before the first run, of the scheduling.
@@ -137,6 +175,8 @@ pub struct Recurring {
     pub until: Option<i64>,
     /// The run is for the moment at which the job was made.
     pub is_first_now: bool,
+    /// The times that it leaves out, in this zone.
+    pub except: Option<(Calendar, Start)>,
 }
 
 #[derive(Clone, Debug)]
@@ -154,6 +194,37 @@ pub enum Times {
         text: &'static str,
         zone: Start,
     },
+    /// "Counted from the start, on local clocks."
+    Calendar {
+        unit: Unit,
+        start: i64,
+        zone: Start,
+    },
+}
+
+/// The `k`-th time of a calendar interval.
+fn nth(unit: Unit, start: i64, zone: Start, k: i64) -> i64 {
+    if k == 0 {
+        return start;
+    }
+    const DAY: i64 = 86_400_000_000_000;
+    let local = cron::local_of(zone, start);
+    let (day, time) = (local.div_euclid(DAY), local.rem_euclid(DAY));
+    let day = match unit {
+        Unit::Days(n) => day + i64::from(n) * k,
+        Unit::Months(n) => {
+            let epoch = date!(1970 - 01 - 01);
+            let date = epoch + time::Duration::days(day);
+            let months = i64::from(u8::from(date.month())) - 1 + i64::from(n) * k;
+            let year = date.year() + months.div_euclid(12) as i32;
+            let month = Month::try_from(months.rem_euclid(12) as u8 + 1).expect("it is a month");
+            // "If a month is too short, the date is the last day of this month."
+            let last = month.length(year);
+            let date = Date::from_calendar_date(year, month, date.day().min(last));
+            (date.expect("it is a date") - epoch).whole_days()
+        }
+    };
+    cron::instant_of(zone, day * DAY + time)
 }
 
 /// The zone of an app.
@@ -167,6 +238,11 @@ pub fn zone(start: Start) -> Zone {
         0 => Zone::UTC,
         other => ZONES.with(|zones| zones[other - 1].clone()),
     }
+}
+
+/// What local clocks show in this long, in nanoseconds since 1970 as in UTC.
+pub fn local_time(zone: Start, ms: i32, now: Now) -> i64 {
+    cron::local_of(zone, now.wall + i64::from(ms) * MS)
 }
 
 /// Where the wall clock stands at the start: seconds since 1970.
@@ -194,6 +270,10 @@ impl Times {
                 anchor + steps * interval
             }
             Times::Cron { text, zone } => cron::next_after(text, *zone, at),
+            Times::Calendar { unit, start, zone } => {
+                let mut times = (0..).map(|k| nth(*unit, *start, *zone, k));
+                times.find(|time| *time > at).expect("there is no last one")
+            }
         }
     }
 
@@ -206,6 +286,10 @@ impl Times {
     pub fn until(&self, at: i64) -> Option<i64> {
         if let Times::Every { interval, .. } | Times::Pause { interval, .. } = self {
             return Some(self.after(at) - interval);
+        }
+        if let Times::Calendar { unit, start, zone } = self {
+            let times = (0..).map(|k| nth(*unit, *start, *zone, k));
+            return times.take_while(|time| *time <= at).last();
         }
         const DAYS: i64 = 3 * 86_400;
         let mut back = (0..).map(|n| (1 << n) * 1_000_000_000);
@@ -238,6 +322,14 @@ impl Times {
                     zone: b,
                 },
             ) => meaning(text) == meaning(other) && cron::number(*a) == cron::number(*b),
+            (
+                Times::Calendar { unit, start, zone },
+                Times::Calendar {
+                    unit: other,
+                    start: from,
+                    zone: there,
+                },
+            ) => (unit, start) == (other, from) && cron::number(*zone) == cron::number(*there),
             _ => false,
         }
     }
@@ -263,16 +355,17 @@ pub fn is_rate(text: &str) -> bool {
 }
 
 impl Plan {
-    pub fn new(asked: Asked, app: Start, now: Now) -> Self {
+    pub fn new(asked: Asked, (app, calendar): (Start, Calendar), now: Now) -> Self {
         let Asked {
             script,
             durable,
             zone,
             when,
+            expires_ms,
         } = asked;
         let (by_wall, recurring) = match when {
             When::Push | When::Delay { .. } => (false, None),
-            When::At { .. } => (true, None),
+            When::At { .. } | When::AtLocal { .. } => (true, None),
             When::Every { ms, options } => {
                 let interval = i64::from(ms) * MS;
                 let start = options.start_ms.map(|ms| now.wall + i64::from(ms) * MS);
@@ -283,6 +376,11 @@ impl Plan {
             When::AfterEach { ms, options } => {
                 let (anchor, interval) = (now.mono, i64::from(ms) * MS);
                 (false, Some((Times::Pause { anchor, interval }, options)))
+            }
+            When::Calendar { unit, options } => {
+                let start = now.wall + i64::from(options.start_ms.unwrap_or(0)) * MS;
+                let zone = zone.unwrap_or(app);
+                (true, Some((Times::Calendar { unit, start, zone }, options)))
             }
             When::Cron { text, options } => {
                 let times = Times::Cron {
@@ -311,6 +409,7 @@ impl Plan {
                 max_failures: options.max_failures.map_or(10, u32::from),
                 start,
                 jitter: i64::from(options.jitter_ms) * MS,
+                drawn: 0,
                 longest_jitter: i64::from(options.jitter_ms) * MS,
                 last_run: at,
                 has_run: false,
@@ -322,6 +421,7 @@ impl Plan {
                 is_catch_up: false,
                 until: options.until_ms.map(|ms| now.wall + i64::from(ms) * MS),
                 is_first_now: options.first_now,
+                except: options.except.then(|| (calendar, zone.unwrap_or(app))),
             };
             recurring.nominal = match options.first_now {
                 true => at,
@@ -332,21 +432,63 @@ impl Plan {
         let due = match (when, &recurring) {
             (When::Delay { ms }, _) => Due::Mono(now.mono + i64::from(ms) * MS),
             (When::At { ms }, _) => Due::Wall(now.wall + i64::from(ms) * MS),
+            (When::AtLocal { ms }, _) => {
+                let zone = zone.unwrap_or(app);
+                Due::Wall(cron::instant_of(zone, local_time(zone, ms, now)))
+            }
             (_, Some(recurring)) => recurring.due(recurring.nominal),
             (_, None) => Due::Mono(now.mono),
         };
         let nominal = |r: &Recurring| r.room(r.nominal).filter(|_| !r.is_first_now);
+        let local = match when {
+            When::AtLocal { ms } => Some(local_time(zone.unwrap_or(app), ms, now)),
+            _ => None,
+        };
         Self {
             script,
             when,
             durable,
             zone,
+            local,
             due,
             unread: recurring.as_ref().and_then(nominal),
             exec_at: due.wall(now),
             shown: due.wall(now),
             restored: None,
+            expires: expires_ms.map(|ms| i64::from(ms) * MS),
+            once: Once {
+                by_wall,
+                offset: now.wall - now.mono,
+                set_by: 0,
+            },
             recurring,
+        }
+    }
+
+    /// Whether it leaves out times, and in which zone.
+    pub fn excluded(&self) -> Option<()> {
+        self.recurring.as_ref()?.except.map(|_| ())
+    }
+
+    /// What its clock shows.
+    pub fn own(&self, now: Now) -> i64 {
+        let (by_wall, set_by) = match &self.recurring {
+            Some(recurring) => (recurring.by_wall, recurring.set_by),
+            None => (self.once.by_wall, self.once.set_by),
+        };
+        match by_wall {
+            true => now.wall - set_by,
+            false => now.mono,
+        }
+    }
+
+    /// When the run that it waits for was first due, by its clock: "the time at which the run
+    /// was due with its jitter; a run that misfire makes late counts from its own time".
+    pub fn first_due(&self) -> i64 {
+        match (&self.recurring, self.due) {
+            (Some(recurring), _) => recurring.nominal + recurring.drawn,
+            (None, _) if self.once.by_wall => self.stored_due(),
+            (None, Due::Mono(at) | Due::Wall(at)) => at,
         }
     }
 
@@ -379,6 +521,7 @@ impl Plan {
             && std::mem::take(&mut recurring.is_first_now)
         {
             recurring.nominal = recurring.after(recurring.handled);
+            recurring.drawn = 0;
             self.due = recurring.due(recurring.nominal);
             self.shown = recurring.as_wall(recurring.nominal);
             self.exec_at = self.due.wall(now);
@@ -414,6 +557,10 @@ impl Plan {
         if let Some(restored) = &mut self.restored {
             restored.due += by;
         }
+        let is_jitter = self.unread.is_some_and(|draw| !draw.of_retry);
+        if let Some(recurring) = self.recurring.as_mut().filter(|_| is_jitter) {
+            recurring.drawn = by;
+        }
         self.unread = None;
     }
 
@@ -441,6 +588,7 @@ impl Plan {
             && until(self) == until(new)
             && (self.durable && new.durable)
             && (self.script, self.when, self.zone) == (new.script, new.when, new.zone)
+            && self.expires == new.expires
     }
 
     /// "Only options and arguments change."
@@ -450,6 +598,7 @@ impl Plan {
             when: new.when,
             durable: new.durable,
             zone: new.zone,
+            expires: new.expires,
             ..self.clone()
         };
         if let (Some(own), Some(new)) = (&mut plan.recurring, &new.recurring) {
@@ -457,6 +606,7 @@ impl Plan {
             own.max_runs = new.max_runs;
             own.max_failures = new.max_failures;
             own.until = new.until;
+            own.except = new.except;
             own.jitter = new.jitter;
             own.longest_jitter = own.longest_jitter.max(new.jitter);
         }
@@ -476,16 +626,17 @@ impl Plan {
                 false => (recurring.last_run, false),
             };
             let nominal = recurring.after(recurring.over(now.wall));
-            if nominal != recurring.nominal {
+            if nominal != recurring.nominal && !recurring.is_over_at(nominal) {
                 recurring.nominal = nominal;
                 // What was drawn for the other time does not change the order.
                 self.unread = recurring.room(nominal);
             }
-            self.due = Due::Wall(nominal);
+            self.due = Due::Wall(recurring.nominal);
         } else if !is_on_wall && !old.is_on_wall() {
             // "A changed interval keeps the last run as its anchor."
             let last = match before.by_wall {
-                true => before.last_run - recurring.offset,
+                // By the clock as it was set during the wait for a retry.
+                true => before.last_run + before.set_by - recurring.offset,
                 false => before.last_run,
             };
             let scheduled = recurring.last_run;
@@ -533,7 +684,10 @@ impl Plan {
                 recurring.offset = offset;
             }
             Some(_) => {}
-            None => self.shown = self.exec_at,
+            None => {
+                self.shown = self.exec_at;
+                self.once.offset = now.wall - now.mono;
+            }
         }
     }
 
@@ -543,7 +697,7 @@ impl Plan {
         recurring.is_some_and(|recurring| match recurring.times {
             Times::Every { .. } => recurring.start.is_some(),
             Times::Pause { .. } => false,
-            Times::Cron { .. } => true,
+            Times::Cron { .. } | Times::Calendar { .. } => true,
         })
     }
 }
@@ -557,6 +711,8 @@ pub enum Fires {
     Instead(i64),
     /// The time is missed, and this is the next.
     Later(i64),
+    /// The time is excluded, and this is the next.
+    Moved(i64),
     /// No time is left.
     Over,
 }
@@ -569,15 +725,58 @@ impl Recurring {
 
     /// Whether this is later than the last time.
     pub fn is_over_at(&self, at: i64) -> bool {
-        self.until.is_some_and(|until| self.as_wall(at) > until)
+        at == NEVER || self.until.is_some_and(|until| self.as_wall(at) > until)
+    }
+
+    pub fn excludes(&self, at: i64) -> bool {
+        let except = self.except;
+        except.is_some_and(|(calendar, zone)| calendar.excludes(self.as_wall(at), zone))
+    }
+
+    /// Whether the job ends because all times that come next are excluded.
+    pub fn is_all_excluded(&self) -> bool {
+        self.is_over_at(self.after(self.handled)) && !self.is_over_at(self.next(self.handled))
+    }
+
+    /// Nothing is run any more for the times before the one that it waits for.
+    pub fn keep_to_exclusions(&mut self, at: i64) -> i64 {
+        self.handle((self.nominal - 1).min(at), at);
+        self.after(self.over(at))
+    }
+
+    /// The last time until then that is not excluded.
+    pub fn last_until(&self, at: i64) -> Option<i64> {
+        let mut last = self.times.until(at)?;
+        while self.excludes(last) {
+            last = self.times.until(last - 1)?;
+            if at - last > 86_400_000_000_000 {
+                return None;
+            }
+        }
+        Some(last)
     }
 
     pub fn is_pause(&self) -> bool {
         matches!(self.times, Times::Pause { .. })
     }
 
-    /// The first time after this.
+    /// The first time after this that is not excluded.
     pub fn after(&self, at: i64) -> i64 {
+        if let (Some((calendar, _)), Times::Cron { text, .. }) = (self.except, &self.times)
+            && calendar.excludes_all_of(text)
+        {
+            return NEVER;
+        }
+        if let Some((Calendar::Ever, _)) = self.except {
+            return NEVER;
+        }
+        let times = std::iter::successors(Some(self.next(at)), |time| Some(self.next(*time)));
+        let mut times = times.take(1_000_000);
+        times.find(|time| !self.excludes(*time)).unwrap_or(NEVER)
+    }
+
+    /// The first time after this, excluded or not.
+    fn next(&self, at: i64) -> i64 {
         match self.start {
             Some(start) => self.times.after(at.max(start - 1)),
             None => self.times.after(at),
@@ -610,6 +809,7 @@ impl Recurring {
         match self.times {
             Times::Every { .. } | Times::Pause { .. } => true,
             Times::Cron { text, .. } => is_rate(text),
+            Times::Calendar { .. } => false,
         }
     }
 
@@ -693,13 +893,26 @@ impl Recurring {
             next if self.is_over_at(next) => self.jitter,
             next => self.jitter.min(next - nominal - 1),
         };
-        (self.jitter > 0).then(|| Draw::new(most()))
+        (self.jitter > 0).then(|| Draw::new(most(), false))
     }
 
     /// The run is due at `due`, and it is `at` now.
-    pub fn fires(&mut self, due: i64, at: i64) -> Fires {
+    pub fn fires(&mut self, mut due: i64, at: i64) -> Fires {
         if self.is_over_at(self.nominal) {
             return Fires::Over;
+        }
+        let has_run = self.has_run && !self.is_rate() && self.last_run >= self.nominal;
+        if !self.is_first_now && (has_run || self.excludes(self.nominal)) {
+            self.handle(self.nominal, at);
+            let next = self.after(self.over(at));
+            if self.is_over_at(next) {
+                return Fires::Over;
+            }
+            if next > at {
+                return Fires::Moved(next);
+            }
+            (self.nominal, self.drawn) = (next, 0);
+            due = due.max(next);
         }
         // "One that is among those runs, however late it is by then."
         if self.is_catch_up || self.is_first_now || self.is_pause() {
@@ -729,15 +942,56 @@ impl Recurring {
         }
     }
 
+    /// The first time that is not over, and has not expired.
+    fn first_left(&mut self, at: i64, expires: Option<i64>) -> i64 {
+        let first = self.after(self.over(at));
+        match expires.map(|limit| at - limit) {
+            Some(expired_before) if first < expired_before => {
+                self.handle(expired_before - 1, at);
+                self.after(self.over(at))
+            }
+            _ => first,
+        }
+    }
+
+    /// The run is too late, and no attempt of it was made: "it is left out, as one that was
+    /// missed".
+    pub fn leave_out(&mut self, at: i64, expires: i64) -> Fires {
+        self.is_first_now = false;
+        if std::mem::take(&mut self.is_catch_up) {
+            self.catch_ups -= 1;
+        }
+        if let Times::Pause { anchor, interval } = &mut self.times {
+            *anchor = at + *interval;
+            return match at + *interval {
+                next if self.is_over_at(next) => Fires::Over,
+                next => Fires::Later(next),
+            };
+        }
+        let next = self.first_left(at, Some(expires));
+        if self.is_over_at(next) {
+            return Fires::Over;
+        }
+        if next > at {
+            self.catch_ups = 0;
+            return Fires::Later(next);
+        }
+        match self.missed(next, at, Some(ON_TIME)) {
+            next if self.is_over_at(next) => Fires::Over,
+            next if next <= at => Fires::Instead(next),
+            next => Fires::Later(next),
+        }
+    }
+
     /// A run was entered: the time of the next, and whether others were missed. "Times that
     /// come while a run goes on are missed."
-    pub fn after_run(&mut self, at: i64) -> (i64, bool) {
+    pub fn after_run(&mut self, at: i64, expires: Option<i64>) -> (i64, bool) {
         if let Times::Pause { anchor, interval } = &mut self.times {
             *anchor = at + *interval;
             self.catch_ups = 0;
             return (at + *interval, false);
         }
-        let first = self.after(self.over(at));
+        let first = self.first_left(at, expires);
         if self.is_over_at(first) {
             return (first, false);
         }
@@ -754,7 +1008,7 @@ impl Recurring {
         // Up to the end of the times.
         let line = self.as_wall(0);
         let end = self.until.map_or(at, |until| at.min(until - line));
-        let last = self.times.until(end).map_or(first, |last| last.max(first));
+        let last = self.last_until(end).map_or(first, |last| last.max(first));
         let kept = match on_time {
             Some(on_time) if last >= at - on_time => last,
             _ => at,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jobber::testing::Simulation;
 use jobber::{Clock, Job, JobStatus, JobberBuilder, StartError};
 
+use super::calendar;
 use super::fault_schedule::FaultSchedule;
 use super::history::Event;
 use super::listener::Listener;
@@ -53,7 +54,14 @@ impl World {
         let storage = FaultSchedule::over(&self.faults, self.disk.clone());
         let boot = self.model.boot;
         let app = zone(self.model.app);
-        let configure = |builder: JobberBuilder| builder.storage(storage).zone(app);
+        let exclusions = self.model.calendar.exclusions();
+        let configure = |builder: JobberBuilder| {
+            let builder = builder.storage(storage).zone(app);
+            match exclusions {
+                Some(exclusions) => builder.calendar(calendar::NAME, exclusions),
+                None => builder,
+            }
+        };
         let clock = self.clock.clone();
         let is_at_once = begins == Begins::AtOnce;
         let sim = match is_at_once {
@@ -63,6 +71,7 @@ impl World {
         let sim = sim.expect("it is a good app");
         self.note(Event::Up {
             zone: self.model.app,
+            calendar: self.model.calendar,
         });
         let lacks = lacks.map(usize::from);
         let tasks = Tasks::register(&sim, &self.history, boot, lacks);
@@ -109,6 +118,7 @@ impl World {
         self.model.left.append(&mut self.model.unresolved);
         settle_store(&mut self.model.left, &self.disk.records())?;
         self.model.app = next.zone.unwrap_or(self.model.app);
+        self.model.calendar = next.calendar.unwrap_or(self.model.calendar);
         self.model.boot += 1;
         self.boot(next.begins, next.lacks);
         match next.begins {
@@ -192,8 +202,9 @@ impl World {
         };
         process.lacks = None;
         process.tasks.add(&process.sim, lacks);
-        let ids: Vec<_> = self.model.unresolved.keys().cloned().collect();
+        let mut ids: Vec<_> = self.model.unresolved.keys().cloned().collect();
         self.model.resolve();
+        ids.retain(|id| !self.model.unresolved.contains_key(id));
         self.meet_restored(ids)
     }
 

@@ -1,5 +1,6 @@
 //! A program of operations, made of bytes.
 
+use super::calendar::Calendar;
 use super::script::{KEPT, Script, TASKS};
 
 /// Where the wall clock stands at first, and what zone the app is in.
@@ -22,6 +23,8 @@ pub enum Start {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
     pub start: Start,
+    /// Of the first process.
+    pub calendar: Calendar,
     pub ops: Vec<Op>,
 }
 
@@ -43,11 +46,27 @@ pub enum When {
         text: &'static str,
         options: Options,
     },
+    /// From now, as a local time.
+    AtLocal {
+        ms: i32,
+    },
+    /// Its options have a start date.
+    Calendar {
+        unit: Unit,
+        options: Options,
+    },
     /// Its options have no misfire policy and no start date.
     AfterEach {
         ms: u32,
         options: Options,
     },
+}
+
+/// A calendar interval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    Days(u8),
+    Months(u8),
 }
 
 /// The options of a recurring job.
@@ -62,6 +81,8 @@ pub struct Options {
     /// From now.
     pub until_ms: Option<i32>,
     pub first_now: bool,
+    /// It leaves out the times of the calendar.
+    pub except: bool,
 }
 
 /// `jobber::Misfire`, by numbers that a program is made of.
@@ -100,6 +121,7 @@ pub enum Op {
         zone: Option<Start>,
         script: Script,
         when: When,
+        expires_ms: Option<u32>,
     },
     Cancel {
         name: u8,
@@ -189,6 +211,8 @@ pub struct Next {
     pub begins: Begins,
     /// A task that it does not have before an operation registers it.
     pub lacks: Option<u8>,
+    /// Its calendar, if it is another one.
+    pub calendar: Option<Calendar>,
 }
 
 /// How a process begins.
@@ -209,7 +233,13 @@ const MAX_OPS: usize = 48;
 /// As it would be written in a test.
 impl std::fmt::Display for Program {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(f, "Program {{ start: Start::{:?}, ops: vec![", self.start)?;
+        let Self {
+            start, calendar, ..
+        } = self;
+        writeln!(
+            f,
+            "Program {{ start: Start::{start:?}, calendar: Calendar::{calendar:?}, ops: vec!["
+        )?;
         for op in &self.ops {
             writeln!(f, "    Op::{op:?},")?;
         }
@@ -252,12 +282,23 @@ impl Program {
     pub fn from_bytes(bytes: &[u8]) -> Self {
         let mut choices = Choices(bytes);
         let start = choices.start();
+        let calendar = choices.calendar();
         let mut ops = Vec::new();
         while !choices.0.is_empty() && ops.len() < MAX_OPS {
             let op = choices.op(&ops);
             ops.push(op);
+            // "Declaring its jobs at each start."
+            let starts = matches!(op, Op::Crash { .. } | Op::Restart { .. });
+            if starts && choices.one_in(2) {
+                let op = choices.again(&ops);
+                ops.push(op);
+            }
         }
-        Self { start, ops }
+        Self {
+            start,
+            calendar,
+            ops,
+        }
     }
 }
 
@@ -267,6 +308,7 @@ impl Options {
         Self {
             misfire: Missed::Once,
             start_ms: None,
+            except: false,
             ..self
         }
     }
@@ -377,7 +419,19 @@ impl Choices<'_> {
                 Begins::Unstarted,
             ]),
             lacks: self.one_in(3).then(|| self.of(&KEPT)),
+            calendar: self.one_in(3).then(|| self.calendar()),
         }
+    }
+
+    fn calendar(&mut self) -> Calendar {
+        self.of(&[
+            Calendar::HalfMinutes,
+            Calendar::HalfMinutes,
+            Calendar::Night,
+            Calendar::EvenMinutes,
+            Calendar::Ever,
+            Calendar::None,
+        ])
     }
 
     fn commit(&mut self) -> Commit {
@@ -402,6 +456,14 @@ impl Choices<'_> {
             zone: self.one_in(8).then(|| self.start()),
             script: self.script(),
             when: self.when(),
+            expires_ms: self.expires(),
+        }
+    }
+
+    fn expires(&mut self) -> Option<u32> {
+        match self.one_in(4) {
+            true => Some(self.of(&[1, 700, 2_000, 4_500, 12_000, 1_200_000])),
+            false => None,
         }
     }
 
@@ -418,9 +480,13 @@ impl Choices<'_> {
             replace,
             script,
             when,
+            expires_ms,
             ..
         } = &mut op
         {
+            if self.one_in(4) {
+                *expires_ms = self.expires();
+            }
             *replace = true;
             *script = self.script();
             match (self.byte() % 4, when) {
@@ -429,6 +495,7 @@ impl Choices<'_> {
                     *options = self.options();
                 }
                 (1, When::AfterEach { options, .. }) => *options = self.options().of_pause(),
+                (1, When::Calendar { options, .. }) => *options = self.calendar_options(),
                 _ => {}
             }
         }
@@ -463,13 +530,20 @@ impl Choices<'_> {
     }
 
     fn when(&mut self) -> When {
-        match self.byte() % 13 {
+        match self.byte() % 16 {
             0 | 1 => When::Push,
             2 | 3 => When::Delay {
                 ms: self.of(&[0, 1, 1_000, 4_000, 12_000, 100_000]),
             },
             4 | 5 => When::At {
                 ms: self.of(&[-5_000, 0, 1, 3_000, 15_000, 3_000_000]),
+            },
+            13 => When::AtLocal {
+                ms: self.of(&[-5_000, 0, 3_000, 15_000, 3_000_000]),
+            },
+            14 | 15 => When::Calendar {
+                unit: self.of(&[Unit::Days(1), Unit::Days(1), Unit::Days(2), Unit::Months(1)]),
+                options: self.calendar_options(),
             },
             12 => When::AfterEach {
                 ms: self.of(&[2_000, 9_500, 90_000]),
@@ -493,6 +567,25 @@ impl Choices<'_> {
                 ]),
                 options: self.options(),
             },
+        }
+    }
+
+    /// All its times may be excluded, which is not predicted.
+    fn calendar_options(&mut self) -> Options {
+        const DAY: i32 = 86_400_000;
+        let start_ms = self.of(&[
+            5_000 - DAY,
+            10_000 - DAY,
+            5_000 - 2 * DAY,
+            900_000 - 3 * DAY,
+            -800,
+            0,
+            25_000,
+        ]);
+        Options {
+            start_ms: Some(start_ms),
+            except: false,
+            ..self.options()
         }
     }
 
@@ -526,6 +619,7 @@ impl Choices<'_> {
                 false => None,
             },
             first_now: self.one_in(8),
+            except: self.one_in(6),
         }
     }
 }

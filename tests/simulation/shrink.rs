@@ -1,5 +1,6 @@
 //! Makes a failing program smaller.
 
+use super::calendar::Calendar;
 use super::program::{Begins, Commit, Next, Op, Options, Program, Start, When};
 use super::script::Script;
 
@@ -59,6 +60,11 @@ fn simpler(best: &mut Program, fails: &mut impl FnMut(&Program) -> bool) {
     if plain != *best && fails(&plain) {
         *best = plain;
     }
+    let mut plain = best.clone();
+    plain.calendar = Calendar::default();
+    if plain != *best && fails(&plain) {
+        *best = plain;
+    }
     let named = with_first_names(best);
     if named != *best && fails(&named) {
         *best = named;
@@ -113,6 +119,10 @@ fn simpler_nexts(next: Next) -> Vec<Next> {
             ..next
         },
         Next {
+            calendar: None,
+            ..next
+        },
+        Next {
             begins: Begins::AtOnce,
             ..next
         },
@@ -129,6 +139,7 @@ fn simpler_ops(op: Op) -> Vec<Op> {
             zone,
             script,
             when,
+            expires_ms,
         } => {
             let with = |task, script, when, replace, in_memory| Op::Schedule {
                 task,
@@ -138,6 +149,7 @@ fn simpler_ops(op: Op) -> Vec<Op> {
                 zone,
                 script,
                 when,
+                expires_ms,
             };
             let plain = match when {
                 When::Every { ms, .. } => When::Every {
@@ -147,6 +159,13 @@ fn simpler_ops(op: Op) -> Vec<Op> {
                 When::AfterEach { ms, .. } => When::AfterEach {
                     ms,
                     options: Options::default(),
+                },
+                When::Calendar { unit, options } => When::Calendar {
+                    unit,
+                    options: Options {
+                        start_ms: options.start_ms,
+                        ..Options::default()
+                    },
                 },
                 When::Cron { text, .. } => When::Cron {
                     text,
@@ -169,6 +188,17 @@ fn simpler_ops(op: Op) -> Vec<Op> {
                     zone: None,
                     script,
                     when,
+                    expires_ms,
+                },
+                Op::Schedule {
+                    task,
+                    name,
+                    replace,
+                    in_memory,
+                    zone,
+                    script,
+                    when,
+                    expires_ms: None,
                 },
                 with(task, script, sooner, replace, in_memory),
                 with(task, script, when, false, false),

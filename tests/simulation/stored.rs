@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use jobber::Misfire;
 
+use super::calendar;
 use super::history::nanos;
 use super::job::{self, Saved};
 use super::plan::{Due, Recurring, zone};
-use super::program::{Missed, Options, When};
+use super::program::{Missed, Options, Unit, When};
 use super::record::{JobRecord, RecurringProgress, RecurringRecord, TriggerRecord};
 use super::script::TASKS;
 
@@ -24,11 +25,28 @@ fn is_of(record: &JobRecord, saved: &Saved) -> bool {
             && theirs.misfire == misfire(ours.misfire)
             && theirs.start_date.map(nanos) == start
             && theirs.until.map(nanos) == until
+            && theirs.except.as_deref() == ours.except.then_some(calendar::NAME)
     };
     let is_same_trigger = match (&record.trigger, saved.plan.when) {
         (TriggerRecord::Delay { length }, When::Push) => length.is_zero(),
         (TriggerRecord::Delay { length }, When::Delay { ms: after }) => *length == ms(after),
         (TriggerRecord::At, When::At { .. }) => true,
+        (TriggerRecord::AtLocal { local }, When::AtLocal { .. }) => {
+            Some(nanos(*local)) == saved.plan.local
+        }
+        (
+            TriggerRecord::Calendar {
+                interval,
+                options: theirs,
+            },
+            When::Calendar { unit, options },
+        ) => {
+            let ours = match unit {
+                Unit::Days(n) => format!("P{n}D"),
+                Unit::Months(n) => format!("P{n}M"),
+            };
+            *interval == ours && same(theirs, options)
+        }
         (
             TriggerRecord::Every {
                 interval,
@@ -53,6 +71,7 @@ fn is_of(record: &JobRecord, saved: &Saved) -> bool {
         _ => false,
     };
     is_same_trigger
+        && record.expires.map(|limit| limit.as_nanos() as i64) == saved.plan.expires
         && record.zone == saved.plan.zone.map(|own| zone(own).to_string())
         && record.task == TASKS[saved.task].name
         && record.args == saved.plan.script.to_number().to_string()
@@ -80,6 +99,7 @@ fn is(record: &JobRecord, saved: &Saved) -> bool {
         && progress.attempts == saved.attempts
         && progress.retry_delay.is_some() == saved.retry_delay.is_some()
         && progress.last_failure == saved.last_failure
+        && progress.clock_set_by_ns == ours.map_or(saved.plan.once.set_by, |ours| ours.set_by)
         && recurring.is_some() == saved.plan.recurring.is_some()
         && recurring.is_none_or(|recurring| {
             // The run that waits for a retry has not ended.
@@ -93,7 +113,6 @@ fn is(record: &JobRecord, saved: &Saved) -> bool {
                     (is_open || recurring.is_catch_up == ours.is_catch_up)
                         && recurring.catch_ups == ours.catch_ups
                         && (is_open || recurring.is_first_now == ours.is_first_now)
-                        && progress.clock_set_by_ns == ours.set_by
                         && (is_open || saved.unpredicted.is_some() || has_handled(recurring, ours))
                 })
         })
@@ -167,6 +186,10 @@ fn follow_store(job: &mut job::Job, record: Option<&JobRecord>) {
     saved.plan.exec_at = nanos(progress.due);
     saved.plan.shown = nanos(progress.nominal);
     saved.plan.unread = None;
+    saved.plan.once.set_by = progress.clock_set_by_ns;
+    let recurring = progress.recurring.as_ref();
+    let jitter = recurring.map_or(0, |recurring| recurring.jitter.as_nanos() as i64);
+    saved.first_due = nanos(progress.nominal) + jitter;
     saved.attempts = progress.attempts;
     saved.last_failure = progress.last_failure;
     saved.is_marked = progress.start_intent.is_some();
@@ -180,7 +203,7 @@ fn follow_store(job: &mut job::Job, record: Option<&JobRecord>) {
         saved.last_run = theirs.last_run.as_ref().map(job::Run::of);
         recurring.is_first_now = theirs.is_first_now;
         if recurring.by_wall {
-            recurring.nominal = saved.plan.shown;
+            (recurring.nominal, recurring.drawn) = (saved.plan.shown, jitter);
             saved.plan.due = Due::Wall(saved.plan.exec_at);
         }
     }

@@ -3,14 +3,17 @@
 use std::time::Duration;
 
 use jobber::testing::ManualClock;
-use jobber::{Clock, Job, Misfire, Schedule, ScheduleError, Task};
+use jobber::{CalendarInterval, Clock, Job, Misfire, Schedule, ScheduleError, Task};
+use time::{OffsetDateTime, PrimitiveDateTime};
 
+use super::calendar::{self, Calendar};
 use super::history::{Event, Now, Promise};
 use super::job::{self, Stage};
 use super::model::Model;
-use super::plan::{Asked, Plan, zone};
-use super::program::{Missed, Options, Start, When};
+use super::plan::{Asked, Plan, local_time, zone};
+use super::program::{Missed, Options, Start, Unit, When};
 use super::script::{Args, Script, TASKS};
+use super::tasks::now;
 
 pub struct Request {
     pub id: Option<String>,
@@ -20,6 +23,7 @@ pub struct Request {
     pub task: usize,
     pub script: Script,
     pub when: When,
+    pub expires_ms: Option<u32>,
 }
 
 type Submitted<'a> = Result<&'a Job<u64>, &'a ScheduleError>;
@@ -58,6 +62,9 @@ fn with_options(
     if let Some(away) = options.until_ms {
         schedule = schedule.until(at(away));
     }
+    if options.except {
+        schedule = schedule.except(calendar::NAME);
+    }
     if options.first_now {
         schedule = schedule.first_now();
     }
@@ -69,6 +76,7 @@ impl Request {
         &self,
         task: &Task<Args, u64>,
         clock: &ManualClock,
+        app: Start,
     ) -> Result<Job<u64>, ScheduleError> {
         let mut schedule = task.schedule(Args::new(self.script));
         if let Some(id) = &self.id {
@@ -83,9 +91,26 @@ impl Request {
         if let Some(own) = self.zone {
             schedule = schedule.zone(zone(own));
         }
+        if let Some(limit) = self.expires_ms {
+            schedule = schedule.expires(ms(limit));
+        }
         let submit = match self.when {
             When::Push => schedule.push(),
             When::Delay { ms: delay } => schedule.delay(ms(delay)),
+            When::AtLocal { ms } => {
+                let local = local_time(self.zone.unwrap_or(app), ms, now(clock));
+                let local = OffsetDateTime::from_unix_timestamp_nanos(local.into());
+                let local = local.expect("it is a time");
+                schedule.at_local(PrimitiveDateTime::new(local.date(), local.time()))
+            }
+            When::Calendar { unit, options } => {
+                let interval = match unit {
+                    Unit::Days(n) => CalendarInterval::days(n.into()),
+                    Unit::Months(n) => CalendarInterval::months(n.into()),
+                };
+                let interval = interval.expect("it is not zero");
+                with_options(schedule, options, clock).every_calendar(interval)
+            }
             When::At { ms } => schedule.at(clock.wall() + time::Duration::milliseconds(ms.into())),
             When::Every { ms: every, options } => {
                 with_options(schedule, options, clock).every(ms(every))
@@ -111,8 +136,15 @@ impl Request {
             durable,
             zone: self.zone,
             when: self.when,
+            expires_ms: self.expires_ms,
         };
-        let plan = Plan::new(asked, model.app, model.now);
+        let is_unknown = asked.excludes() && model.calendar == Calendar::None;
+        match (is_unknown, result) {
+            (true, Err(ScheduleError::UnknownCalendar { .. })) => return Ok(None),
+            (true, other) => return Err(format!("there is no calendar, and it gave {other:?}")),
+            (false, _) => {}
+        }
+        let plan = Plan::new(asked, (model.app, model.calendar), model.now);
         match (plan.is_never_due(), result) {
             (true, Err(ScheduleError::NeverDue { .. })) => return Ok(None),
             (false, Err(ScheduleError::NeverDue { .. })) => {
@@ -126,13 +158,33 @@ impl Request {
             (None, Ok(job)) => job.id().to_string(),
             (None, Err(error)) => return Err(format!("scheduling failed: {error}")),
         };
-        if model.unresolved.contains_key(&id) {
-            return match result {
-                Err(ScheduleError::UnresolvedJob { .. }) => Ok(None),
-                other => Err(format!(
-                    "the store has {id}, and scheduling it gave {other:?}"
-                )),
-            };
+        if let Some(old) = model.unresolved.get_mut(&id) {
+            let saved = old.stored.last().and_then(Option::as_ref);
+            let is_of_task = saved.is_some_and(|saved| saved.task == self.task);
+            let takes_over = self.replace && durable && is_of_task;
+            match result {
+                Err(ScheduleError::UnresolvedJob { .. }) if !takes_over => return Ok(None),
+                Ok(_) if takes_over => {
+                    let mut old = old.clone();
+                    old.stage = Stage::Done(jobber::JobStatus::Cancelled);
+                    model.unresolved.remove(&id);
+                    model.jobs.insert(id.clone(), old);
+                }
+                Err(ScheduleError::Storage(_)) if takes_over && model.has_failed => {
+                    // The store may have the new one for a while.
+                    let mut new = job::Job::new(id, self.task, plan);
+                    new.save(model.now);
+                    let before = old.stored.last().cloned();
+                    old.stored.extend(new.stored.pop());
+                    old.stored.extend(before);
+                    return Ok(None);
+                }
+                other => {
+                    return Err(format!(
+                        "the store has {id}, and scheduling it gave {other:?}"
+                    ));
+                }
+            }
         }
         let old = model.jobs.get_mut(&id).filter(|job| job.is_live());
         let Some(old) = old else {
@@ -205,6 +257,7 @@ impl Request {
             durable,
             when: self.when,
             zone: self.zone,
+            expires_ms: self.expires_ms,
         }
     }
 }
@@ -263,7 +316,11 @@ pub fn replace(job: &mut job::Job, mut plan: Plan, now: Now, since: usize) {
         return;
     }
     if is_same {
+        let is_changed = job.plan.excluded() != plan.excluded();
         job.plan = job.plan.with_options_of(&plan);
+        if is_changed && job.attempts == 0 {
+            job.keep_to_exclusions(now);
+        }
         job.save(now);
         return;
     }

@@ -215,6 +215,7 @@ impl Shared {
                 ms: CHILD_DELAY.as_millis() as u32,
             },
             zone: None,
+            expires_ms: None,
         };
         let event = match ok {
             true => Event::Scheduled(promise),

@@ -45,10 +45,11 @@ impl World {
     /// When a job is due at the latest, if that is known.
     fn latest(&self, job: &Job) -> Option<i64> {
         let recurring = job.plan.recurring.as_ref()?;
-        let Times::Cron { .. } = recurring.times else {
+        if matches!(recurring.times, Times::Every { .. } | Times::Pause { .. }) {
             return None;
-        };
-        if job.next_plan.is_some() || TASKS[job.task].at_most_once {
+        }
+        let is_open = job.next_plan.is_some() || job.plan.expires.is_some();
+        if is_open || TASKS[job.task].at_most_once {
             return None;
         }
         let now = self.model.now.wall + SLEW;
@@ -60,7 +61,7 @@ impl World {
         if !TASKS[job.task].retries.is_empty() && last != Some(End::Value) {
             return None;
         }
-        let next = recurring.times.after(from);
+        let next = recurring.after(from);
         Some(next + recurring.longest_jitter)
     }
 }

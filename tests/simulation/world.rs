@@ -7,6 +7,7 @@ use std::time::Duration;
 use jobber::testing::ManualClock;
 use jobber::{Clock, MemoryStorage, ScheduleError};
 
+use super::calendar::Calendar;
 use super::check;
 use super::fault_schedule::FaultSchedule;
 use super::history::{Event, History};
@@ -109,6 +110,7 @@ impl World {
         world.model.now = now(&world.clock);
         world.model.told_offset = world.model.now.wall - world.model.now.mono;
         world.model.app = program.start;
+        world.model.calendar = program.calendar;
         world.boot(Begins::AtOnce, None);
         world
     }
@@ -169,7 +171,11 @@ impl World {
             times: 1,
         })?;
         self.step(Op::Crash {
-            next: Next::default(),
+            next: Next {
+                // There is one, so that all jobs are resolved.
+                calendar: Some(Calendar::default()),
+                ..Next::default()
+            },
         })?;
         self.step(Op::Advance { ms: 100_000 })?;
         for _ in 0..2 {
@@ -404,6 +410,7 @@ impl World {
             zone,
             script,
             when,
+            expires_ms,
         } = op
         else {
             return Ok(());
@@ -429,8 +436,9 @@ impl World {
             task: task_at,
             script,
             when,
+            expires_ms,
         };
-        let result = request.submit(&task, &self.clock);
+        let result = request.submit(&task, &self.clock, self.model.app);
         if let (Err(error), true, Some(id)) = (&result, replace, taken) {
             let is_torn = matches!(error, ScheduleError::Storage(_));
             self.note(Event::GivenBack { id, is_torn });
@@ -445,7 +453,9 @@ impl World {
             (Err(ScheduleError::NotStarted), Phase::New) => return Ok(()),
             (Err(ScheduleError::Stopped), Phase::Stopped) => return Ok(()),
             // The options are checked first.
-            (Err(ScheduleError::NeverDue { .. }), _) => return Ok(()),
+            (Err(ScheduleError::NeverDue { .. } | ScheduleError::UnknownCalendar { .. }), _) => {
+                return Ok(());
+            }
             (_, phase) => return Err(format!("scheduled on an app that is {phase:?}")),
         }
         let since = self.history.len();

@@ -86,8 +86,7 @@ pub struct RecurringProgress {
     pub last_run: Option<Run>,
     #[serde(with = "optional_text")]
     pub started_at: Option<OffsetDateTime>,
-    #[serde(with = "optional_text")]
-    pub run_due: Option<OffsetDateTime>,
+    pub jitter: Duration,
     #[serde(with = "text")]
     pub last_nominal: OffsetDateTime,
     pub skipped: Option<SkippedRecord>,

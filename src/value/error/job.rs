@@ -41,13 +41,13 @@ pub enum JobError {
     /// The last run of the job was made by another process, and its result was not kept. A
     /// stored job can end without another run: if the times that it had left were missed.
     NotKept,
-    /// No attempt of the job could start in time: see
+    /// No attempt of the job, or of its last run, could start in time: see
     /// [`Schedule::expires`](crate::Schedule::expires).
     Expired {
         /// How late an attempt was allowed to start.
         limit: Duration,
-        /// How the attempt before failed, if a retry would have come too late. It is also the
-        /// [`source`](Error::source) of this error.
+        /// How the attempt before failed, if its failure shows that the retry would be too
+        /// late. It is also the [`source`](Error::source) of this error.
         last: Option<Box<JobError>>,
     },
     /// The last attempt failed. The value is the error that the task returned, or
