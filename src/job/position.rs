@@ -542,8 +542,16 @@ impl Position {
         let series = &recurring.series;
         let at = clock.now.wall;
         if own.coverage.is_first_now {
-            // It starts now, by whatever clock.
-            (self.nominal, own.due) = (self.nominal.min(at), own.due.min(at));
+            // It starts now, by whatever clock. A clock that was not set showed no moment.
+            let start = match self.nominal < clock.earliest {
+                true => at,
+                false => self.nominal.min(at),
+            };
+            (self.nominal, own.due) = (start, start);
+            if own.coverage.handled_up_to <= clock.earliest {
+                own.coverage = Coverage::starting_at(at);
+                own.coverage.is_first_now = true;
+            }
             return;
         }
         if series.recurrence.is_pause() {

@@ -10,6 +10,15 @@ use time::OffsetDateTime;
 pub struct Now {
     pub mono: i64,
     pub wall: i64,
+    /// The wall clock was never set if it shows an earlier time.
+    pub earliest: i64,
+}
+
+impl Now {
+    /// Whether the wall clock may be right.
+    pub fn is_set(self) -> bool {
+        self.wall >= self.earliest
+    }
 }
 
 /// Nanoseconds since 1970.

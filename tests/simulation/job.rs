@@ -340,6 +340,10 @@ impl Job {
         match self.stage {
             _ if self.unpredicted.is_some() || self.plan.unread.is_some() => None,
             Stage::Scheduled if model.is_stopping => None,
+            // Nothing is due by a clock that was not set.
+            Stage::Scheduled if matches!(self.plan.due, Due::Wall(_)) && !model.now.is_set() => {
+                None
+            }
             Stage::Scheduled => Some(self.plan.due.mono(model.now).max(model.now.mono)),
             Stage::Running { ends, limit, .. } => ends.into_iter().chain(limit).min(),
             Stage::Done(_) => None,
@@ -361,6 +365,7 @@ impl Job {
             return;
         };
         (recurring.nominal, recurring.drawn) = (nominal, 0);
+        self.plan.is_retry = false;
         self.plan.shown = recurring.as_wall(nominal);
         let at = nominal.max(recurring.of(now));
         let due = recurring.due(at);
@@ -372,6 +377,10 @@ impl Job {
     /// Whether no attempt may start after this delay.
     fn is_expired_after(&self, delay: i64, now: Now) -> bool {
         let late = self.plan.own(now) + delay - self.first_due;
+        let is_known = now.is_set() && self.first_due >= now.earliest;
+        if self.plan.is_by_wall() && !is_known {
+            return false;
+        }
         self.plan.expires.is_some_and(|limit| late > limit)
     }
 
@@ -413,6 +422,8 @@ impl Job {
                 (Due::Mono(due) | Due::Wall(due), _) => due,
             };
             let fires = match expires {
+                // Without a clock, nothing shows that a run is late.
+                None if recurring.by_wall && !now.is_set() => Fires::Run,
                 Some(limit) => recurring.leave_out(at, limit),
                 None => recurring.fires(due, at),
             };
@@ -558,6 +569,7 @@ impl Job {
             self.plan.restored = None;
             self.retry_delay = earliest;
             self.set_due(Due::Mono(now.mono + earliest), room, now);
+            self.plan.is_retry = true;
             if self.is_clock_set {
                 self.note_clock(now);
             }
@@ -675,10 +687,17 @@ impl Job {
         let Some(recurring) = &mut self.plan.recurring else {
             return;
         };
+        if !now.is_set() {
+            return;
+        }
         let offset = now.wall - now.mono;
         if recurring.by_wall && recurring.is_first_now {
+            let is_unknown = recurring.nominal < now.earliest;
+            if recurring.handled <= now.earliest {
+                recurring.start_at(now.wall);
+            }
             // "The first run is now."
-            if recurring.nominal > now.wall {
+            if recurring.nominal > now.wall || is_unknown {
                 recurring.nominal = now.wall;
                 if let (Times::Every { anchor, .. }, None) = (&mut recurring.times, recurring.start)
                 {
@@ -699,6 +718,9 @@ impl Job {
                 self.keep_to_exclusions(now);
             }
             return;
+        }
+        if recurring.handled <= now.earliest {
+            recurring.start_at(now.wall);
         }
         recurring.see_clock(now.wall);
         let next = recurring.after(recurring.over(now.wall));

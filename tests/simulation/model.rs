@@ -25,7 +25,9 @@ pub struct Model {
     pub unresolved: BTreeMap<String, Job>,
     pub now: Now,
     /// Wall time less monotonic time, as the jobs last heard it.
-    pub told_offset: i64,
+    pub told_offset: Option<i64>,
+    /// The same, of a clock that was never wrong.
+    pub true_offset: i64,
     pub app: Start,
     /// Of the present process.
     pub calendar: Calendar,
@@ -238,10 +240,13 @@ impl Model {
         let high = self.now.wall;
         self.now.wall += by;
         let offset = self.now.wall - self.now.mono;
-        if !is_running || (offset - self.told_offset).abs() < STEP {
+        let is_step = self
+            .told_offset
+            .is_none_or(|told| (offset - told).abs() >= STEP);
+        if !is_running || !self.now.is_set() || !is_step {
             return;
         }
-        self.told_offset = offset;
+        self.told_offset = Some(offset);
         let now = self.now;
         for job in self.jobs.values_mut().filter(|job| job.is_live()) {
             job.see_clock(now);
@@ -277,7 +282,7 @@ impl Model {
     /// The next process restores what the store has.
     pub fn boot(&mut self, now: Now, found: &[String], lacks: Option<usize>) {
         self.now = now;
-        self.told_offset = now.wall - now.mono;
+        self.told_offset = now.is_set().then_some(now.wall - now.mono);
         self.is_stopping = false;
         let old = std::mem::take(&mut self.left);
         for (id, job) in old {

@@ -240,7 +240,8 @@ impl<'a> Known<'a> {
             attempts,
             stored,
             started: same.is_some() && before.started,
-            is_stepped: goes_on && before.is_stepped,
+            // A clock that was not set shows no time.
+            is_stepped: goes_on && before.is_stepped || !given.1.is_set(),
             back: if goes_on { before.back } else { 0 },
             first_now: options(given.0.when).is_some_and(|options| options.first_now)
                 || goes_on && before.first_now,

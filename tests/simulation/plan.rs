@@ -53,6 +53,8 @@ pub struct Plan {
     pub local: Option<i64>,
     /// When it is due, or at the earliest, as long as that is not read.
     pub due: Due,
+    /// It is due for a retry.
+    pub is_retry: bool,
     /// Its jitter, which is read when it is known.
     pub unread: Option<Draw>,
     /// The predicted wall time of the due time.
@@ -392,7 +394,11 @@ impl Plan {
         };
         let recurring = recurring.map(|(times, options)| {
             let start = options.start_ms.map(|ms| now.wall + i64::from(ms) * MS);
-            let at = if by_wall { now.wall } else { now.mono };
+            let at = match by_wall {
+                // A clock that was never set shows no time.
+                true => now.wall.max(now.earliest),
+                false => now.mono,
+            };
             // "A start date at most a second in the past is not missed."
             let handled = match start {
                 Some(start) if (at - ON_TIME..=at).contains(&start) => start - 1,
@@ -424,6 +430,7 @@ impl Plan {
                 except: options.except.then(|| (calendar, zone.unwrap_or(app))),
             };
             recurring.nominal = match options.first_now {
+                true if by_wall => now.wall,
                 true => at,
                 false => recurring.after(handled),
             };
@@ -450,6 +457,7 @@ impl Plan {
             durable,
             zone,
             local,
+            is_retry: false,
             due,
             unread: recurring.as_ref().and_then(nominal),
             exec_at: due.wall(now),
@@ -468,6 +476,11 @@ impl Plan {
     /// Whether it leaves out times, and in which zone.
     pub fn excluded(&self) -> Option<()> {
         self.recurring.as_ref()?.except.map(|_| ())
+    }
+
+    pub fn is_by_wall(&self) -> bool {
+        let recurring = self.recurring.as_ref();
+        recurring.map_or(self.once.by_wall, |recurring| recurring.by_wall)
     }
 
     /// What its clock shows.
@@ -530,7 +543,14 @@ impl Plan {
 
     /// When the job is due, as it is stored.
     pub fn stored_due(&self) -> i64 {
-        self.restored.map_or(self.exec_at, |restored| restored.due)
+        match (self.restored, &self.recurring, self.due) {
+            (Some(restored), ..) => restored.due,
+            // By the clock of the job, which may not be the one that is shown.
+            (None, Some(recurring), Due::Mono(at)) if !recurring.by_wall && !self.is_retry => {
+                recurring.as_wall(at)
+            }
+            _ => self.exec_at,
+        }
     }
 
     /// A restored job is due by the wall clock, and at the latest at its limit. "An interval is
@@ -539,7 +559,9 @@ impl Plan {
         if let Some(Restored { due, limit }) = self.restored {
             let wall = Due::Wall(due);
             let is_interval = self.recurring.as_ref().is_some_and(|r| !r.is_pause()) && !is_retry;
-            self.due = match is_interval || wall.mono(now) <= limit {
+            // A time of a clock that was not set means nothing.
+            let is_known = now.is_set() && due >= now.earliest;
+            self.due = match is_known && (is_interval || wall.mono(now) <= limit) {
                 true => wall,
                 false => Due::Mono(limit),
             };
@@ -677,6 +699,9 @@ impl Plan {
     /// The plan takes over, and the clock may have been set since it was made.
     pub fn see_clock(&mut self, now: Now) {
         self.exec_at = self.due.wall(now);
+        if !now.is_set() {
+            return;
+        }
         match &mut self.recurring {
             Some(recurring) if !recurring.by_wall => {
                 let offset = now.wall - now.mono;
@@ -867,13 +892,17 @@ impl Recurring {
 
     /// It has run: an interval without a start date is due by the monotonic clock.
     pub fn go_on_by_mono(&mut self, now: Now) {
-        if !self.by_wall {
+        if !self.by_wall && now.is_set() {
             self.offset = now.wall - now.mono;
         }
         let is_interval = !matches!(self.times, Times::Cron { .. }) && self.start.is_none();
         if self.by_wall && is_interval {
-            self.shift(-(now.wall - now.mono).max(self.nominal - now.mono));
-            self.offset = now.wall - now.mono;
+            let offset = (now.wall - now.mono).max(self.nominal - now.mono);
+            self.shift(-offset);
+            self.offset = match now.is_set() {
+                true => now.wall - now.mono,
+                false => offset,
+            };
             self.by_wall = false;
         }
     }
@@ -894,6 +923,13 @@ impl Recurring {
             next => self.jitter.min(next - nominal - 1),
         };
         (self.jitter > 0).then(|| Draw::new(most(), false))
+    }
+
+    /// The clock is set for the first time: nothing was missed before.
+    pub fn start_at(&mut self, at: i64) {
+        (self.handled, self.set_back) = (at, None);
+        (self.last_run, self.has_run) = (at, false);
+        (self.catch_ups, self.is_catch_up) = (0, false);
     }
 
     /// The run is due at `due`, and it is `at` now.

@@ -6,9 +6,12 @@ use std::time::Duration;
 use jobber::testing::Simulation;
 use jobber::{Clock, Job, JobStatus, JobberBuilder, StartError};
 
+use time::OffsetDateTime;
+use time::macros::datetime;
+
 use super::calendar;
 use super::fault_schedule::FaultSchedule;
-use super::history::Event;
+use super::history::{Event, nanos};
 use super::listener::Listener;
 use super::plan::zone;
 use super::program::{Begins, Commit, Next};
@@ -16,6 +19,9 @@ use super::stored::settle_store;
 use super::tasks::{Tasks, now};
 use super::waits::Waits;
 use super::world::World;
+
+/// Where a clock without a battery starts: 1970, but the model knows the zones from here on.
+const UNSET: OffsetDateTime = datetime!(1999-11-15 0:00 UTC);
 
 pub struct Process {
     pub sim: Simulation,
@@ -106,6 +112,12 @@ impl World {
         self.crash()?;
         let down = Duration::from_millis(next.down_ms.into());
         self.clock.advance(down);
+        // Without knowing that the clock is wrong, decades would be missed.
+        if next.is_unset && self.clock.earliest_true_time().is_some() {
+            let by = nanos(UNSET) - nanos(self.clock.wall());
+            self.clock.set_wall(UNSET);
+            self.history.add(now(&self.clock), Event::Stepped { by });
+        }
         if next.step_ms != 0 {
             let by = time::Duration::milliseconds(next.step_ms.into());
             self.clock.set_wall(self.clock.wall() + by);

@@ -25,6 +25,8 @@ pub struct Program {
     pub start: Start,
     /// Of the first process.
     pub calendar: Calendar,
+    /// Whether it is known from when on the clock may be right.
+    pub has_earliest: bool,
     pub ops: Vec<Op>,
 }
 
@@ -161,6 +163,8 @@ pub enum Op {
     StepWall {
         ms: i32,
     },
+    /// The wall clock is set to the true time.
+    SetRight,
     /// The machine is suspended.
     Suspend {
         ms: u32,
@@ -206,6 +210,8 @@ pub struct Next {
     pub down_ms: u32,
     /// By how much the wall clock is set meanwhile.
     pub step_ms: i32,
+    /// The machine has no battery for its clock, which begins anew.
+    pub is_unset: bool,
     /// Its zone, if it is another one.
     pub zone: Option<Start>,
     pub begins: Begins,
@@ -234,11 +240,15 @@ const MAX_OPS: usize = 48;
 impl std::fmt::Display for Program {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self {
-            start, calendar, ..
+            start,
+            calendar,
+            has_earliest,
+            ..
         } = self;
         writeln!(
             f,
-            "Program {{ start: Start::{start:?}, calendar: Calendar::{calendar:?}, ops: vec!["
+            "Program {{ start: Start::{start:?}, calendar: Calendar::{calendar:?}, \
+             has_earliest: {has_earliest}, ops: vec!["
         )?;
         for op in &self.ops {
             writeln!(f, "    Op::{op:?},")?;
@@ -283,6 +293,7 @@ impl Program {
         let mut choices = Choices(bytes);
         let start = choices.start();
         let calendar = choices.calendar();
+        let has_earliest = choices.one_in(2);
         let mut ops = Vec::new();
         while !choices.0.is_empty() && ops.len() < MAX_OPS {
             let op = choices.op(&ops);
@@ -297,6 +308,7 @@ impl Program {
         Self {
             start,
             calendar,
+            has_earliest,
             ops,
         }
     }
@@ -328,7 +340,7 @@ impl Choices<'_> {
 
     fn op(&mut self, before: &[Op]) -> Op {
         let name = |this: &mut Self| this.byte() % NAMES;
-        match self.byte() % 51 {
+        match self.byte() % 53 {
             0..13 if self.one_in(3) => self.again(before),
             0..13 => self.schedule(),
             13 | 14 => Op::Cancel { name: name(self) },
@@ -381,6 +393,7 @@ impl Choices<'_> {
             45 => Op::Listen,
             46 => Op::Register,
             47 => Op::Discard { name: name(self) },
+            51 | 52 => Op::SetRight,
             48 => Op::Suspend {
                 ms: self.of(&[400, 2_000, 60_000, 7_200_000]),
             },
@@ -410,6 +423,7 @@ impl Choices<'_> {
                 ]),
                 false => 0,
             },
+            is_unset: self.one_in(4),
             zone: self.one_in(4).then(|| self.start()),
             begins: self.of(&[
                 Begins::AtOnce,

@@ -115,6 +115,10 @@ fn simpler_nexts(next: Next) -> Vec<Next> {
         Next { zone: None, ..next },
         Next { step_ms: 0, ..next },
         Next {
+            is_unset: false,
+            ..next
+        },
+        Next {
             lacks: None,
             ..next
         },

@@ -16,6 +16,7 @@ pub fn now(clock: &ManualClock) -> Now {
     Now {
         mono: clock.elapsed().as_nanos() as i64,
         wall: nanos(clock.wall()),
+        earliest: clock.earliest_true_time().map_or(i64::MIN, nanos),
     }
 }
 

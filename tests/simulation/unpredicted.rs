@@ -15,7 +15,7 @@ impl World {
     /// "A jump back makes them wait; a time that ran is not run again": after a step back, a
     /// job waits for no later time than the first that has not run.
     pub fn check_unpredicted(&self) -> Result<(), String> {
-        if self.has_faults() {
+        if self.has_faults() || !self.model.now.is_set() {
             return Ok(());
         }
         let process = self.process.as_ref().expect("there is always one");

@@ -92,8 +92,15 @@ pub fn run(program: &Program) -> Verdict {
 
 impl World {
     fn new(program: &Program) -> Self {
+        let start = start_time(program.start);
+        let clock = ManualClock::at(start);
+        let earliest = start - time::Duration::days(30);
+        let clock = match program.has_earliest {
+            true => clock.with_earliest_true_time(earliest),
+            false => clock,
+        };
         let mut world = Self {
-            clock: ManualClock::at(start_time(program.start)),
+            clock,
             disk: MemoryStorage::new(),
             faults: Arc::default(),
             history: History::default(),
@@ -108,7 +115,8 @@ impl World {
             seen: Seen::default(),
         };
         world.model.now = now(&world.clock);
-        world.model.told_offset = world.model.now.wall - world.model.now.mono;
+        world.model.told_offset = Some(world.model.now.wall - world.model.now.mono);
+        world.model.true_offset = world.model.now.wall - world.model.now.mono;
         world.model.app = program.start;
         world.model.calendar = program.calendar;
         world.boot(Begins::AtOnce, None);
@@ -170,6 +178,7 @@ impl World {
             commits: [Commit::Works; 4],
             times: 1,
         })?;
+        self.step(Op::SetRight)?;
         self.step(Op::Crash {
             next: Next {
                 // There is one, so that all jobs are resolved.
@@ -257,7 +266,11 @@ impl World {
                     self.advance(Duration::ZERO)?;
                 }
             }
-            Op::StepWall { ms } => self.step_wall(ms),
+            Op::StepWall { ms } => self.step_wall(i64::from(ms) * 1_000_000),
+            Op::SetRight => {
+                let now = self.model.now;
+                self.step_wall(self.model.true_offset - (now.wall - now.mono));
+            }
             Op::Suspend { ms } => self.suspend(ms),
             Op::Store { commits, times } => {
                 if commits != [Commit::Works; 4] {
@@ -338,10 +351,8 @@ impl World {
         self.process().sim.advance(by);
     }
 
-    fn step_wall(&mut self, ms: i32) {
-        let by = time::Duration::milliseconds(ms.into());
-        let to = self.clock.wall() + by;
-        let by = i64::from(ms) * 1_000_000;
+    fn step_wall(&mut self, by: i64) {
+        let to = self.clock.wall() + time::Duration::nanoseconds(by);
         let is_running = self.process().is_running();
         self.model.step_wall(by, is_running);
         self.history.add(self.model.now, Event::Stepped { by });
