@@ -88,7 +88,7 @@
 //! ```
 //!
 //! **The promise.** When scheduling has returned `Ok`, the job runs at least once, even if
-//! the process ends at any time.
+//! the process ends at any time, unless it [expires](Schedule::expires) first.
 //!
 //! - When a run has ended, one commit removes the job from the store, or stores its next
 //!   run. If the process ends before that commit, the next process repeats the run, with

@@ -150,13 +150,13 @@ impl Value {
 const BEFORE: &str = "1999-12-31T23:00:00.000000000Z";
 const AFTER: &str = "2000-01-01T00:00:00.500000000Z";
 const OPTIONS: &str = r#"{"misfire":{"all":9},"jitter":{"secs":1,"nanos":0},"max_runs":7,"max_failures":3,"start_date":"1999-12-31T23:00:00.000000000Z","until":"2000-06-01T00:00:00.000000000Z","except":"nights"}"#;
-const PROGRESS: &str = r#"{"runs":3,"failures_in_a_row":1,"last_run":{"number":3,"nominal_time":"1999-12-31T22:00:00.000000000Z","started_at":"1999-12-31T22:00:00.000000000Z","finished_at":"1999-12-31T22:00:00.000000000Z","status":"FAILED"},"started_at":null,"jitter":{"secs":1,"nanos":0},"last_nominal":"1999-12-31T22:00:00.000000000Z","skipped":{"from":"1999-12-31T20:00:00.000000000Z","to":"1999-12-31T22:00:00.000000000Z"},"handled_up_to":"1999-12-31T22:30:00.000000000Z","set_back":{"to":"1999-12-31T22:20:00.000000000Z","is_correction":true},"catch_ups":1,"is_catch_up":false,"is_first_now":false}"#;
+const PROGRESS: &str = r#"{"runs":3,"failures_in_a_row":1,"last_run":{"number":3,"nominal_time":"1999-12-31T22:00:00.000000000Z","started_at":"1999-12-31T22:00:00.000000000Z","finished_at":"1999-12-31T22:00:00.000000000Z","status":"FAILED"},"started_at":null,"drawn_jitter":{"secs":1,"nanos":0},"last_nominal":"1999-12-31T22:00:00.000000000Z","skipped":{"from":"1999-12-31T20:00:00.000000000Z","to":"1999-12-31T22:00:00.000000000Z"},"handled_up_to":"1999-12-31T22:30:00.000000000Z","set_back":{"to":"1999-12-31T22:20:00.000000000Z","is_correction":true},"catch_ups":1,"is_catch_up":false,"is_first_now":false}"#;
 
 /// Sound rows, in the order of the columns: `id`, `task`, `args`, `due`, `nominal`,
 /// `trigger`, `cron`, `interval_ns`, `zone`, `attempts`, `last_failure`, `retry_ns`,
 /// `started_at`, `scheduled_at`, `options`, `progress`, `version`, `expires_ns`,
-/// `clock_set_by_ns`.
-const EXAMPLES: [[&str; 19]; 8] = [
+/// `clock_set_by_ns`, `by_unset_clock`.
+const EXAMPLES: [[&str; 20]; 8] = [
     [
         "x",
         "t",
@@ -177,6 +177,7 @@ const EXAMPLES: [[&str; 19]; 8] = [
         "4",
         "",
         "",
+        "1",
     ],
     [
         "x",
@@ -198,6 +199,7 @@ const EXAMPLES: [[&str; 19]; 8] = [
         "4",
         "3600000000000",
         "-1000000000",
+        "",
     ],
     [
         "x",
@@ -217,6 +219,7 @@ const EXAMPLES: [[&str; 19]; 8] = [
         OPTIONS,
         PROGRESS,
         "4",
+        "",
         "",
         "",
     ],
@@ -240,6 +243,7 @@ const EXAMPLES: [[&str; 19]; 8] = [
         "4",
         "60000000000",
         "",
+        "1",
     ],
     [
         "x",
@@ -261,6 +265,7 @@ const EXAMPLES: [[&str; 19]; 8] = [
         "4",
         "7200000000000",
         "1000000000",
+        "",
     ],
     [
         "x",
@@ -281,6 +286,7 @@ const EXAMPLES: [[&str; 19]; 8] = [
         "",
         "4",
         "1000000000",
+        "",
         "",
     ],
     [
@@ -303,6 +309,7 @@ const EXAMPLES: [[&str; 19]; 8] = [
         "4",
         "60000000000",
         "",
+        "1",
     ],
     [
         "x",
@@ -322,6 +329,7 @@ const EXAMPLES: [[&str; 19]; 8] = [
         OPTIONS,
         PROGRESS,
         "4",
+        "",
         "",
         "",
     ],

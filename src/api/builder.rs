@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::api::app::Jobber;
 use crate::api::start::{DriveMode, Parts};
+use crate::calendar::calendars::Calendars;
 use crate::calendar::exclusions::Exclusions;
-use crate::calendar::first_allowed::Calendars;
 use crate::calendar::zone::into_zone::{IntoZone, resolve};
 use crate::calendar::zone::time_zone::Zone;
 use crate::calendar::zone::zone_database::ZoneDatabase;

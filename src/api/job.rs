@@ -97,8 +97,8 @@ impl<R: Send + Sync + 'static> Job<R> {
     /// - [`JobError::NotCompleted`] if the job is not done. A recurring job returns
     ///   it until its first run has ended.
     /// - [`JobError::Cancelled`] if the job was cancelled.
-    /// - [`JobError::Expired`] if no attempt of a job that runs once could start in time, or a
-    ///   run of a recurring job has failed and its retry could not.
+    /// - [`JobError::Expired`] if the job runs once and its next attempt would have started too
+    ///   late, or if a run of a recurring job expired while it waited for a retry.
     /// - The error of the last attempt in every other case.
     ///
     /// ```

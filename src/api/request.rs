@@ -6,8 +6,8 @@ use time::{OffsetDateTime, PrimitiveDateTime};
 
 use crate::calendar::calendar_interval::CalendarInterval;
 use crate::calendar::calendar_times::CalendarTimes;
+use crate::calendar::calendars::{Calendars, Except};
 use crate::calendar::cron::expression::Cron;
-use crate::calendar::first_allowed::{Calendars, Except};
 use crate::calendar::misfire::Misfire;
 use crate::calendar::recurrence::Recurrence;
 use crate::calendar::series::Series;
@@ -165,7 +165,7 @@ where
     let zone = zone.transpose().map_err(ScheduleError::Zone)?;
     let clock = hub.reading(now);
     let job_zone = zone.as_deref().unwrap_or(&hub.zone);
-    let terms = Terms {
+    let context = TriggerContext {
         options,
         zone: job_zone,
         calendars: &hub.calendars,
@@ -181,10 +181,10 @@ where
             local = Some(time);
             (Due::Wall(wall(job_zone.at_local(time))?), None)
         }
-        Trigger::Every(interval) => recurs(terms.every(interval)?),
-        Trigger::AfterEach(pause) => recurs(terms.after_each(pause)?),
-        Trigger::Calendar(interval) => recurs(terms.every_calendar(interval)?),
-        Trigger::Cron(cron) => recurs(terms.cron((*cron).map_err(ScheduleError::Cron)?)?),
+        Trigger::Every(interval) => recurs(context.every(interval)?),
+        Trigger::AfterEach(pause) => recurs(context.after_each(pause)?),
+        Trigger::Calendar(interval) => recurs(context.every_calendar(interval)?),
+        Trigger::Cron(cron) => recurs(context.cron((*cron).map_err(ScheduleError::Cron)?)?),
     };
     let starts_now = is_push && json.is_none();
     let starts_first_now = options.first_now;
@@ -197,7 +197,7 @@ where
         expires,
         scheduled_at: now.wall,
     };
-    let plan = match first {
+    let mut plan = match first {
         Some(First {
             recurring,
             after,
@@ -221,6 +221,9 @@ where
             Plan::once(definition, due, now)
         }
     };
+    if !clock.is_set() {
+        plan.made_by_unset_clock();
+    }
     let when = match starts_now {
         true => When::Now,
         false => When::At(plan.due, task.key_kind(is_plain)),
@@ -253,8 +256,8 @@ impl RecurringOptions {
     }
 }
 
-/// What the first run of a recurring trigger follows from.
-struct Terms<'a> {
+/// What a recurring trigger is planned with.
+struct TriggerContext<'a> {
     options: &'a RecurringOptions,
     /// Of the job, or of the app.
     zone: &'a Zone,
@@ -262,16 +265,16 @@ struct Terms<'a> {
     clock: ClockReading,
 }
 
-impl Terms<'_> {
+impl TriggerContext<'_> {
     fn every(&self, interval: Duration) -> Result<First, ScheduleError> {
         let name = format!("the interval {interval:?}");
-        let interval = self.interval(interval)?;
+        let interval = self.nanos(interval, "interval")?;
         self.first(Recurrence::Every { interval }, name)
     }
 
     fn after_each(&self, pause: Duration) -> Result<First, ScheduleError> {
         let name = format!("the pause {pause:?}");
-        let interval = self.interval(pause)?;
+        let interval = self.nanos(pause, "pause")?;
         self.first(Recurrence::AfterEach { interval }, name)
     }
 
@@ -291,26 +294,29 @@ impl Terms<'_> {
         self.first(recurrence, name)
     }
 
-    /// The interval in nanoseconds.
-    fn interval(&self, interval: Duration) -> Result<i64, ScheduleError> {
+    /// An interval or a pause in nanoseconds. `field` is its name, for an error.
+    fn nanos(&self, interval: Duration, field: &'static str) -> Result<i64, ScheduleError> {
         if interval.is_zero() {
-            return Err(ScheduleError::ZeroDuration { field: "interval" });
+            return Err(ScheduleError::ZeroDuration { field });
         }
-        Ok(after(self.clock.now, interval, "interval")? - self.clock.now.mono)
+        Ok(after(self.clock.now, interval, field)? - self.clock.now.mono)
     }
 
-    /// `trigger` is its name, for an error.
-    fn first(&self, recurrence: Recurrence, trigger: String) -> Result<First, ScheduleError> {
+    /// The first run. `trigger_name` is for an error.
+    fn first(&self, recurrence: Recurrence, trigger_name: String) -> Result<First, ScheduleError> {
         let limits = self.options.limits()?;
         let series = self.series(recurrence)?;
         let after = series.scheduled_after(self.clock);
         let Some(nominal) = series.next_after(after, after) else {
-            let start = series.start.map(|start| start.saturating_sub(1));
-            let after = start.map_or(after, |start| after.max(start));
-            let except = series.except.as_ref();
+            let is_excluded = series.is_excluded_after(after, after);
+            let except = series.except.as_ref().filter(|_| is_excluded);
             return Err(ScheduleError::NeverDue {
-                trigger,
-                after: self.zone.time_at(after),
+                trigger: trigger_name,
+                after: self.zone.time_at(
+                    series
+                        .start
+                        .map_or(after, |start| after.max(start.saturating_sub(1))),
+                ),
                 until: series.until.map(|until| self.zone.time_at(until)),
                 except: except.map(|except| except.calendar.to_string()),
             });
@@ -326,7 +332,7 @@ impl Terms<'_> {
         let options = self.options;
         let jitter = options.jitter.unwrap_or_default();
         let except = options.except.as_deref().map(|name| {
-            let except = Except::by(self.calendars, name, self.zone);
+            let except = Except::find(self.calendars, name, self.zone);
             except.ok_or_else(|| ScheduleError::UnknownCalendar { name: name.into() })
         });
         Ok(Series {
@@ -347,10 +353,12 @@ impl Terms<'_> {
 /// How late an attempt may start, in nanoseconds.
 fn expiry(expires: Duration) -> Result<i64, ScheduleError> {
     match to_nanos(expires) {
-        Some(0) => Err(ScheduleError::ZeroDuration { field: "expires" }),
+        Some(0) => Err(ScheduleError::ZeroDuration {
+            field: "limit of `expires`",
+        }),
         Some(nanos) => Ok(nanos),
         None => Err(ScheduleError::DurationTooLong {
-            field: "expires",
+            field: "limit of `expires`",
             value: expires,
             max: MAX_DURATION,
         }),

@@ -107,6 +107,8 @@ where
     ///   expressions have the same fields, are of the same kind (rate or times of day) and
     ///   are in the same zone. If nothing at all changes for a stored job, nothing is written
     ///   and no event is sent.
+    /// - If the times are the same and [`except`](Schedule::except) changes, the job waits for
+    ///   the first of them that is not excluded now.
     /// - If the interval changes, the next run is one new interval after the last run, or
     ///   after the scheduling if there was none; at once if that has passed.
     /// - A job that runs once always gets its new time.
@@ -157,7 +159,8 @@ where
     /// [`UtcOffset`](time::UtcOffset) or, with the feature `tz`, a name such as
     /// `"Europe/Berlin"`. Default: the zone of the app.
     ///
-    /// The cron expression is read in this zone, and the job shows its times in it.
+    /// The cron expression is read in this zone, as are the times of `at_local`,
+    /// `every_calendar` and [`except`](Schedule::except). The job shows its times in it.
     ///
     /// ```
     /// # let mut sim = jobber::testing::Simulation::new();
@@ -174,18 +177,25 @@ where
 
     /// Sets how late an attempt may start: no attempt of a run starts later than `limit` after
     /// the run was due, whether it waits for a thread of the executor, for a retry, or for the
-    /// app to be started again. Longer than zero. Default: no limit. An attempt that has started
-    /// goes on: see [`timeout`](crate::TaskBuilder::timeout).
+    /// app to be started again. Default: no limit. A limit of zero, or of more than 292 years,
+    /// is an error. An attempt that has started goes on: see
+    /// [`timeout`](crate::TaskBuilder::timeout).
     ///
     /// - A job that runs once then ends as `CANCELLED`, with
-    ///   [`JobError::Expired`](crate::JobError::Expired). This is found when the attempt would
-    ///   start; if it would be a retry, when the attempt before fails.
-    /// - A recurring job leaves the run out, as one that it has missed, and goes on with its
-    ///   next time. A run of which an attempt has failed ends as failed.
+    ///   [`JobError::Expired`](crate::JobError::Expired). The job ends when an attempt fails and
+    ///   its retry would start too late, or when an attempt is about to start too late.
+    /// - A recurring job leaves the run out, as one that it has missed, and goes on:
+    ///   [`misfire`](Schedule::misfire) picks among the times that have not expired. If an
+    ///   attempt of the run has failed, the run ends with the status of that attempt, and counts
+    ///   for [`max_failures`](Schedule::max_failures). With
+    ///   [`after_each`](Schedule::after_each), a new pause begins. If no time is left, the job
+    ///   ends as its last run did, or as `CANCELLED` if it never ran.
     ///
-    /// It counts on the clock on which the trigger counts, and from the time at which the run was
-    /// due with its jitter. A run that [`misfire`](Schedule::misfire) makes late counts from
-    /// its own time. For [`at`](Schedule::at) with a time in the past, it counts from then.
+    /// The limit is counted from the nominal time and the jitter of the run. A run for a missed
+    /// time is counted from that time, and [`at`](Schedule::at) with a time in the past from
+    /// then. A delay, a pause and an interval are counted on the monotonic clock, other triggers
+    /// and stored jobs of an earlier process on the wall clock; by a wall clock that was never
+    /// set nothing expires.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -312,12 +322,14 @@ where
     /// - An excluded time is not a time of the job: it is not missed, and no run starts for it
     ///   later. A run that is late, or that waits for a retry, may start at a time that is
     ///   excluded.
-    /// - If the next 10,000 times are excluded, scheduling fails with
+    /// - If all later times are excluded, or 10,000 in a row, scheduling fails with
     ///   [`ScheduleError::NeverDue`](crate::ScheduleError::NeverDue). Later the job ends as its
-    ///   last run did, with the event
-    ///   [`AllExcluded`](crate::JobEventKind::AllExcluded). Excluded times without one in
-    ///   between that is not, such as those of a night, count as one.
+    ///   last run did, or as `CANCELLED` if it never ran, after the event
+    ///   [`AllExcluded`](crate::JobEventKind::AllExcluded). All times of one exclusion, such as
+    ///   a night, count as one.
     /// - The first run of [`first_now`](Schedule::first_now) is not left out.
+    /// - A name that is not registered is an error
+    ///   ([`UnknownCalendar`](crate::ScheduleError::UnknownCalendar)).
     ///
     /// ```
     /// # use jobber::testing::{ManualClock, Simulation};

@@ -1,36 +1,8 @@
 //! [`first_allowed`]: the first time of a recurrence that is not excluded.
 
-use std::collections::HashMap;
-
 use crate::calendar::exclusions::Exclusions;
 use crate::calendar::zone::time_zone::Zone;
-use crate::sync::primitives::Arc;
 use crate::value::time_units::WallNanos;
-
-/// The exclusions of an app, each under the name of its calendar.
-pub(crate) type Calendars = HashMap<Arc<str>, Arc<Exclusions>>;
-
-/// The times that a series leaves out.
-#[derive(Clone, Debug)]
-pub(crate) struct Except {
-    /// The name of the calendar.
-    pub(crate) calendar: Arc<str>,
-    pub(crate) exclusions: Arc<Exclusions>,
-    /// The exclusions are compared with what clocks show in this zone.
-    pub(crate) zone: Zone,
-}
-
-impl Except {
-    /// Of the calendar with this name, if there is one.
-    pub(crate) fn by(calendars: &Calendars, name: &str, zone: &Zone) -> Option<Self> {
-        let (calendar, exclusions) = calendars.get_key_value(name)?;
-        Some(Self {
-            calendar: calendar.clone(),
-            exclusions: exclusions.clone(),
-            zone: zone.clone(),
-        })
-    }
-}
 
 /// The search ends after this number of excluded times. It bounds the work if all times of a
 /// recurrence are excluded: 10,000 times of a cron expression in a named zone take 17 ms.
@@ -57,7 +29,7 @@ pub(crate) fn first_allowed(
     exclusions: &Exclusions,
     zone: &Zone,
 ) -> FirstAllowed {
-    // The last of these times may be the one after all that are excluded.
+    // One more than that: the time after the last excluded one may be allowed.
     for excluded in 0..=EXCLUDED_MAX {
         let Some(time) = next_after(after) else {
             return match excluded {

@@ -2,6 +2,7 @@
 
 pub(crate) mod calendar_interval;
 pub(crate) mod calendar_times;
+pub(crate) mod calendars;
 pub(crate) mod cron;
 pub(crate) mod exclusions;
 pub(crate) mod exclusions_text;

@@ -1,6 +1,7 @@
 //! [`Series`]: picks the next run of a recurring job.
 
-use crate::calendar::first_allowed::{Except, FirstAllowed, first_allowed};
+use crate::calendar::calendars::Except;
+use crate::calendar::first_allowed::{FirstAllowed, first_allowed};
 use crate::calendar::history::RunHistory;
 use crate::calendar::misfire::Misfire;
 use crate::calendar::recurrence::Recurrence;
@@ -12,7 +13,7 @@ use crate::value::time_units::{CLOCK_CHANGE_MAX, ClockReading, WallNanos, satura
 /// It is part of the definition of a job and never changes. What changes from run to
 /// run is the [`Coverage`] that its methods take. All times are wall times; `now` is what
 /// the clock of the job shows, see
-/// [`SeriesPosition::offset`](crate::job::position::SeriesPosition::offset).
+/// [`Position::offset`](crate::job::position::Position::offset).
 #[derive(Clone, Debug)]
 pub(crate) struct Series {
     pub(crate) recurrence: Recurrence,
@@ -21,7 +22,7 @@ pub(crate) struct Series {
     pub(crate) start: Option<WallNanos>,
     /// The series has no times after this.
     pub(crate) until: Option<WallNanos>,
-    /// The series has no times that are excluded. Boxed, because few series have it.
+    /// The times that are left out. Boxed, because few series have it.
     pub(crate) except: Option<Box<Except>>,
     pub(crate) misfire: Misfire,
     /// The longest random delay of a run, in nanoseconds.
@@ -188,23 +189,27 @@ impl Series {
     }
 
     fn first_allowed(&self, anchor: WallNanos, after: WallNanos) -> FirstAllowed {
-        let (anchor, after) = match self.start {
-            Some(start) => (start, after.max(start.saturating_sub(1))),
-            None => (anchor, after),
-        };
-        let next_after = |after| {
-            let next = self.recurrence.next_after(anchor, after);
-            next.filter(|next| self.until.is_none_or(|until| *next <= until))
-        };
+        let next_after = |after| self.next_time(anchor, after);
         match &self.except {
             Some(except) => first_allowed(next_after, after, &except.exclusions, &except.zone),
             None => next_after(after).map_or(FirstAllowed::NoTimeLeft, FirstAllowed::Found),
         }
     }
 
-    /// Whether the times after this one are excluded, as far as they are searched.
+    /// There is no time after `after` that is not excluded: whether there are excluded ones. (No
+    /// other search of up to 10,000 times is needed for that.)
     pub(crate) fn is_excluded_after(&self, anchor: WallNanos, after: WallNanos) -> bool {
-        self.first_allowed(anchor, after) == FirstAllowed::AllExcluded
+        self.except.is_some() && self.next_time(anchor, after).is_some()
+    }
+
+    /// The first time after `after`, excluded or not.
+    fn next_time(&self, anchor: WallNanos, after: WallNanos) -> Option<WallNanos> {
+        let (anchor, after) = match self.start {
+            Some(start) => (start, after.max(start.saturating_sub(1))),
+            None => (anchor, after),
+        };
+        let next = self.recurrence.next_after(anchor, after);
+        next.filter(|next| self.until.is_none_or(|until| *next <= until))
     }
 
     fn is_excluded(&self, time: WallNanos) -> bool {
@@ -215,16 +220,18 @@ impl Series {
         })
     }
 
-    /// Whether `other` has the same times, so that a job goes on with it as before. It may
-    /// exclude others.
+    /// Whether `other` has the same start and recurrence, so that a job goes on with it as
+    /// before. Their exclusions may differ.
     pub(crate) fn has_same_times(&self, other: &Series) -> bool {
         self.start == other.start && self.recurrence.has_same_times(&other.recurrence)
     }
 
     /// Whether `other` excludes the same times.
     pub(crate) fn excludes_same(&self, other: &Series) -> bool {
-        let calendar = |series: &Series| series.except.as_ref().map(|e| e.calendar.clone());
-        calendar(self) == calendar(other)
+        match (&self.except, &other.except) {
+            (Some(own), Some(others)) => own.calendar == others.calendar && own.zone == others.zone,
+            (own, others) => own.is_none() && others.is_none(),
+        }
     }
 
     /// The run that follows the one for `nominal`, which ended at `now` and was entered.
@@ -236,43 +243,44 @@ impl Series {
         now: WallNanos,
         expired_before: WallNanos,
     ) -> Option<Occurrence> {
-        let next = self.next_unexpired(coverage, nominal, now, expired_before)?;
+        let (next, has_expired) = self.next_unexpired(coverage, nominal, now, expired_before)?;
         // A run that falls due at this nanosecond is on time.
         if next >= now {
             coverage.catch_ups = 0;
             return Some(Occurrence {
                 nominal: next,
                 due: next,
-                is_misfire: false,
+                is_misfire: has_expired,
             });
         }
         // Times that came during the run are missed, however short the time since then.
         self.missed(coverage, next, now, None)
     }
 
-    /// The time of the next run, without the times that have expired.
+    /// The time of the next run, without the times that have expired, and whether there were
+    /// any.
     fn next_unexpired(
         &self,
         coverage: &mut Coverage,
         nominal: WallNanos,
         now: WallNanos,
         expired_before: WallNanos,
-    ) -> Option<WallNanos> {
+    ) -> Option<(WallNanos, bool)> {
         if let Recurrence::AfterEach { interval } = self.recurrence {
-            // From the end of the run.
+            // From `now`: the end of the run, or the moment at which it was found expired.
             let next = now.saturating_add(interval);
-            return (self.until.is_none_or(|until| next <= until)).then_some(next);
+            return (self.until.is_none_or(|until| next <= until)).then_some((next, false));
         }
         let next = self.next_run(coverage, nominal, now)?;
         if next >= expired_before {
-            return Some(next);
+            return Some((next, false));
         }
         coverage.handle_up_to(expired_before.saturating_sub(1), now);
-        self.next_run(coverage, nominal, now)
+        Some((self.next_run(coverage, nominal, now)?, true))
     }
 
     /// The run for `nominal`, which is before `expired_before`, has expired without an attempt.
-    /// Returns the one that takes its place.
+    /// Returns the one that takes its place. `on_time`: see [`on_due`](Series::on_due).
     pub(crate) fn after_expiry(
         &self,
         coverage: &mut Coverage,
@@ -286,7 +294,8 @@ impl Series {
             // It was not run.
             coverage.catch_ups = coverage.catch_ups.saturating_sub(1);
         }
-        let next = self.next_unexpired(coverage, nominal, now, expired_before)?;
+        let (next, _) = self.next_unexpired(coverage, nominal, now, expired_before)?;
+        // A time that falls due at this nanosecond may not be the only one.
         if next > now {
             coverage.catch_ups = 0;
             return Some(Occurrence {
@@ -315,7 +324,7 @@ impl Series {
             return None;
         }
         let (mut nominal, mut due) = (nominal, due);
-        // It was run as a time of the job that this one replaces, and no other is left.
+        // `Plan::rebase` keeps a time that was run if the series has no later one.
         let history = self.history(coverage, now);
         let has_run = history.is_some_and(|history| history.was_run(nominal));
         // The exclusions were declared while the job waited, or the clock was set.

@@ -362,7 +362,7 @@ where
         after.ends_turn = state.life.end_turn();
         let result = match (end.next, result) {
             (AfterAttempt::End(_, EndReason::Expired), Err(last)) => {
-                Err(expired(&state, Some(last)))
+                Err(expired_failure(&state, Some(last)))
             }
             (_, result) => result,
         };
@@ -440,15 +440,15 @@ where
                     due: self.time(state, due.as_wall(now)),
                 });
             }
-            AfterAttempt::End(_, why) => self.end_reason_event(state, why, now),
+            AfterAttempt::End(_, why) => self.all_excluded_event(state, why, now),
             AfterAttempt::Run { misfire: None, .. } => {}
         }
         debug_assert!(!matches!(state.life.phase(), Phase::Running));
     }
 }
 
-/// Why a job has no value that has expired. `last`: how its last attempt failed.
-pub(crate) fn expired<A, R>(state: &State<A, R>, last: Option<Failure>) -> Failure {
+/// The failure of a job that has expired. `last`: how its last attempt failed.
+pub(crate) fn expired_failure<A, R>(state: &State<A, R>, last: Option<Failure>) -> Failure {
     let limit = state.life.definition().and_then(|d| d.expires);
     Failure::Expired {
         limit: Duration::from_nanos(limit.unwrap_or_default().max(0) as u64),

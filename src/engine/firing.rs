@@ -1,6 +1,6 @@
 //! What the timer does with a job.
 
-use crate::engine::attempt::expired;
+use crate::engine::attempt::expired_failure;
 use crate::engine::discarded::DropOn;
 use crate::engine::job_state::{AfterLock, JobState, State};
 use crate::job::lifecycle::{CatchUpTurn, TimerOutcome};
@@ -64,10 +64,10 @@ where
                 if why == EndReason::Expired {
                     self.enter_expiry(&mut state, &mut after);
                 }
-                self.end_reason_event(&mut state, why, now);
+                self.all_excluded_event(&mut state, why, now);
                 self.follow(&mut state, effects, now, &mut after);
             }
-            TimerOutcome::RetryExpired(end) => {
+            TimerOutcome::ExpiredBeforeRetry(end) => {
                 after.ends_turn = state.life.end_turn();
                 self.enter_expiry(&mut state, &mut after);
                 self.report(&mut state, end, now);
@@ -165,15 +165,15 @@ where
         }
     }
 
-    /// Keeps the result of a run that no attempt may be made for any more.
+    /// Sets the result of a run that has expired.
     fn enter_expiry(&self, state: &mut State<A, R>, after: &mut AfterLock<A, R>) {
-        let expired = Outcome::Failed(Box::new(expired(state, None)));
+        let expired = Outcome::Failed(Box::new(expired_failure(state, None)));
         let is_hidden = state.life.is_hidden();
         after.discarded.outcome = state.outcome.set(expired, is_hidden);
     }
 
-    /// The job is about to end, and its end alone does not say why.
-    pub(crate) fn end_reason_event(&self, state: &mut State<A, R>, why: EndReason, now: Now) {
+    /// Sends [`JobEventKind::AllExcluded`] if that is why the job is about to end.
+    pub(crate) fn all_excluded_event(&self, state: &mut State<A, R>, why: EndReason, now: Now) {
         let definition = state.life.definition();
         let recurring = definition.and_then(|definition| definition.recurring());
         let except = recurring.and_then(|recurring| recurring.series.except.as_deref());

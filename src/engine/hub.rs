@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::calendar::first_allowed::Calendars;
+use crate::calendar::calendars::Calendars;
 use crate::calendar::series::ON_TIME;
 use crate::calendar::zone::time_zone::Zone;
 use crate::calendar::zone::zone_database::ZoneDatabase;

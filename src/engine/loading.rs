@@ -15,7 +15,6 @@ use crate::timer::key::KeyKind;
 use crate::value::error::{RegisterError, StorageError, UnresolvedReason};
 use crate::value::event::{Event, JobEvent, JobEventKind};
 use crate::value::id::JobId;
-use crate::value::status::JobStatus;
 use crate::value::time_units::{Due, Now};
 
 /// Where a record was found.
@@ -119,7 +118,10 @@ impl Hub {
                 due,
                 is_changed,
             }) => self.enter(record, found, (job, due, is_changed), now),
-            Ok(Restored::Lost(status)) => {
+            Ok(Restored::Lost {
+                status,
+                excluded_by,
+            }) => {
                 let id = record.id.clone();
                 {
                     let mut main_shard = lock(&self.main_shard);
@@ -129,7 +131,9 @@ impl Hub {
                     }
                     self.send(Message::Forget { id, waiter: None });
                 }
-                self.record_lost(&record, status, now);
+                let calendar = excluded_by.into_iter();
+                let why = calendar.map(|calendar| JobEventKind::AllExcluded { calendar });
+                self.record_lost(&record, why.chain([JobEventKind::Ended(status)]), now);
                 true
             }
             Err(reason) => {
@@ -210,14 +214,16 @@ impl Hub {
         }
     }
 
-    fn record_lost(&self, record: &JobRecord, status: JobStatus, now: Now) {
+    fn record_lost(&self, record: &JobRecord, kinds: impl Iterator<Item = JobEventKind>, now: Now) {
         if self.events.is_read() {
-            self.events.record(Event::Job(JobEvent {
-                at: self.time(now.wall),
-                id: record.id.clone(),
-                task: record.task.clone(),
-                kind: JobEventKind::Ended(status),
-            }));
+            for kind in kinds {
+                self.events.record(Event::Job(JobEvent {
+                    at: self.time(now.wall),
+                    id: record.id.clone(),
+                    task: record.task.clone(),
+                    kind,
+                }));
+            }
             self.events.deliver();
         }
     }

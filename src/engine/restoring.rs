@@ -3,8 +3,9 @@
 use crate::engine::job_state::{Durability, JobState, TaskDef};
 use crate::engine::task_registry::{Restore, Restored};
 use crate::job::lifecycle::{AfterAttempt, AttemptEnd, Lifecycle};
+use crate::job::position::EndReason;
 use crate::job::record::JobRecord;
-use crate::job::row::{self, AppTimes};
+use crate::job::row::{self, AppCalendars};
 use crate::sync::panics::{catch_panic, drop_catching_panic};
 use crate::sync::primitives::Arc;
 use crate::value::app_clock::ClockPrecision;
@@ -25,7 +26,7 @@ where
             return Err(UnresolvedReason::NotDurable);
         };
         let hub = &self.hub;
-        let app = AppTimes {
+        let app = AppCalendars {
             zone: &hub.zone,
             database: hub.zone_database.as_ref(),
             calendars: &hub.calendars,
@@ -39,11 +40,18 @@ where
         drop_catching_panic(args);
         let loaded = Lifecycle::loaded(loaded, hub.reading(now), || hub.random());
         if let Some(AttemptEnd {
-            next: AfterAttempt::End(status, _),
+            next: AfterAttempt::End(status, why),
             ..
         }) = loaded.lost
         {
-            return Ok(Restored::Lost(status));
+            let definition = loaded.job.definition();
+            let recurring = definition.and_then(|definition| definition.recurring());
+            let except = recurring.and_then(|recurring| recurring.series.except.as_deref());
+            let excluded_by = except.filter(|_| why == EndReason::AllExcluded);
+            return Ok(Restored::Lost {
+                status,
+                excluded_by: excluded_by.map(|except| except.calendar.clone()),
+            });
         }
         let (life, is_changed) = (loaded.job, loaded.is_changed);
         let due = life.timer();

@@ -24,7 +24,11 @@ pub(crate) enum Restored {
         is_changed: bool,
     },
     /// Its last attempt was lost, and none may follow.
-    Lost(JobStatus),
+    Lost {
+        status: JobStatus,
+        /// The calendar that excludes all its times, if that is why.
+        excluded_by: Option<Arc<str>>,
+    },
 }
 
 /// A stored job that no task can run.

@@ -77,6 +77,7 @@ where
         if let Some(place) = place.downcast_mut() {
             let mut state = self.lock();
             let result = match state.outcome.get() {
+                // Its status is `Cancelled`, and it has an error of its own.
                 Err(error @ JobError::Expired { .. }) if !state.life.is_recurring() => Err(error),
                 _ if self.core.status.get() == JobStatus::Cancelled => Err(JobError::Cancelled),
                 // It is done, and no run of this process has ended.

@@ -60,7 +60,7 @@ impl Definition {
         self.args.is_some()
     }
 
-    /// A run that was first due before this time has expired at `at`.
+    /// Returns the earliest due time of a run that has not expired at `at`.
     pub(crate) fn expired_before(&self, at: WallNanos) -> WallNanos {
         let expires = self.expires;
         expires.map_or(WallNanos::MIN, |limit| at.saturating_sub(limit))
@@ -98,7 +98,7 @@ impl Definition {
         }
     }
 
-    /// Whether both leave out the times of the same calendar, or none.
+    /// Whether both leave out the same times, or none.
     pub(crate) fn excludes_same(&self, other: &Definition) -> bool {
         let recurring = self.recurring().zip(other.recurring());
         recurring.is_none_or(|(own, others)| own.series.excludes_same(&others.series))

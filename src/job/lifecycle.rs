@@ -152,8 +152,8 @@ pub(crate) enum TimerOutcome {
         why: EndReason,
         effects: Effects,
     },
-    /// Its run waited for a retry that has expired, and has failed. Another one may follow.
-    RetryExpired(AttemptEnd),
+    /// Its run has expired while it waited for a retry, and has failed. Another one may follow.
+    ExpiredBeforeRetry(AttemptEnd),
     /// The running attempt takes too long.
     TimedOut {
         attempt: u32,
@@ -164,7 +164,8 @@ pub(crate) enum TimerOutcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BeginOutcome {
     Begin(Begun),
-    /// The job may not start now. It comes due again when it may.
+    /// The attempt does not begin: the gate is shut, and the job is armed when that opens; or
+    /// the run has expired, and the timer comes at once.
     Shut(Effects),
     /// It is not to start (any more).
     Nothing,
@@ -815,7 +816,7 @@ impl Lifecycle {
                 more.position.open(*open);
                 if let (Some(limit), Some(definition)) = (&mut more.loaded_limit, &more.definition)
                 {
-                    // The wait begins anew.
+                    // It is due after its own interval at the latest, counted from now.
                     let wait = more.position.longest_wait(definition);
                     *limit = now.mono.saturating_add(wait.unwrap_or_default());
                 }
@@ -828,11 +829,13 @@ impl Lifecycle {
                 let effects = self.apply(Event::RunOut(status)).unwrap_or_default();
                 TimerOutcome::Over { why, effects }
             }
-            DueRun::RetryExpired => TimerOutcome::RetryExpired(self.give_up_retry(clock, &random)),
+            DueRun::ExpiredBeforeRetry => {
+                TimerOutcome::ExpiredBeforeRetry(self.give_up_retry(clock, &random))
+            }
         }
     }
 
-    /// The retry for which a run of a series waits does not come: the run has failed.
+    /// A run of a series has expired while it waited for a retry: it ends as failed.
     fn give_up_retry(&mut self, clock: ClockReading, random: impl Fn() -> f64) -> AttemptEnd {
         let now = clock.now;
         self.hide();
@@ -852,13 +855,13 @@ impl Lifecycle {
         }
     }
 
-    /// Whether no attempt of the open run may start in `delay` nanoseconds.
-    fn expires_within(&self, clock: ClockReading, delay: i64) -> bool {
+    /// Whether an attempt of the open run that starts `delay` nanoseconds from now is too late.
+    fn is_too_late_in(&self, clock: ClockReading, delay: i64) -> bool {
         self.more.as_ref().is_some_and(|more| {
             let limited = more.definition.as_ref().filter(|d| d.expires.is_some());
             limited.is_some_and(|definition| {
                 let position = more.open_position();
-                position.expires_within(definition, clock, delay)
+                position.is_too_late_in(definition, clock, delay)
             })
         })
     }
@@ -874,7 +877,7 @@ impl Lifecycle {
             return BeginOutcome::Nothing;
         }
         let is_open = !is_stopping && self.is_gate_open();
-        if !is_open || self.expires_within(clock, 0) {
+        if !is_open || self.is_too_late_in(clock, 0) {
             let effects = self.apply(Event::GateShut).unwrap_or_default();
             self.is_overdue = !is_open;
             // The timer decides what follows a run that has expired.
@@ -946,7 +949,7 @@ impl Lifecycle {
         let took_same = self.phase == Phase::Running && self.take_next_of_same_times(is_stopping);
         let goes_on = self.phase == Phase::Running && !self.has_next();
         let retry = retry.filter(|_| goes_on && (self.is_durable() || !is_stopping));
-        let is_too_late = retry.is_some_and(|delay| self.expires_within(clock, delay));
+        let is_too_late = retry.is_some_and(|delay| self.is_too_late_in(clock, delay));
         if let (Some(status), Some(delay)) = (failure, retry)
             && !is_too_late
         {
@@ -980,10 +983,10 @@ impl Lifecycle {
         self.follow_clock_after_run(clock, &random);
         let (mut starts_over, mut took_next) = (false, took_same);
         let after = if self.phase == Phase::Cancelling {
-            AfterRun::End(JobStatus::Cancelled, EndReason::Over)
+            AfterRun::End(JobStatus::Cancelled, EndReason::Ordinary)
         } else if let Some(mut plan) = self.take_next() {
             if is_stopping && !plan.is_durable() {
-                AfterRun::End(JobStatus::Cancelled, EndReason::Over)
+                AfterRun::End(JobStatus::Cancelled, EndReason::Ordinary)
             } else {
                 took_next = true;
                 starts_over = self.starts_over_with(&plan);
@@ -1008,7 +1011,7 @@ impl Lifecycle {
                     AfterRun::End(JobStatus::Cancelled, EndReason::Expired)
                 }
                 AfterRun::Next { .. } if is_stopping && !is_durable => {
-                    AfterRun::End(JobStatus::Cancelled, EndReason::Over)
+                    AfterRun::End(JobStatus::Cancelled, EndReason::Ordinary)
                 }
                 after => after,
             }
@@ -1098,7 +1101,7 @@ impl Lifecycle {
             ..
         }) = self.more.as_deref_mut()
         else {
-            return AfterRun::End(status, EndReason::Over);
+            return AfterRun::End(status, EndReason::Ordinary);
         };
         let after = position.next_run(definition, status, now, random);
         if let AfterRun::Next { due, .. } = after {

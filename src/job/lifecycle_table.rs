@@ -264,7 +264,7 @@ fn what_follows_an_attempt_is_as_in_the_table() {
         let retry = (result == FailsFirst).then_some(1_000_000_000);
         let end = job.end_attempt(failure, retry, situation.is_stopping, clock(62), || 0.0);
         let what = match end.next {
-            AfterAttempt::End(status, EndReason::Over) => format!("end {status:?}"),
+            AfterAttempt::End(status, EndReason::Ordinary) => format!("end {status:?}"),
             AfterAttempt::End(status, why) => format!("end {status:?}, {why:?}"),
             AfterAttempt::Retry { attempts: 1, .. } => "retry".into(),
             AfterAttempt::Retry { attempts, .. } => format!("{attempts} attempts"),
@@ -422,7 +422,7 @@ fn what_the_timer_finds_is_as_in_the_table() {
         TimerOutcome::Persist { .. } => "stores its intent".into(),
         TimerOutcome::Later { .. } => "was missed".into(),
         TimerOutcome::Over { why, .. } => format!("ends: {why:?}"),
-        TimerOutcome::RetryExpired(_) => "fails".into(),
+        TimerOutcome::ExpiredBeforeRetry(_) => "fails".into(),
         TimerOutcome::TimedOut { .. } => "timed out".into(),
     };
     // Due at second 60: the timer comes too early, in time, and five minutes late.
@@ -480,9 +480,9 @@ fn an_attempt_made_at_most_once_starts_when_its_intent_is_stored_and_not_when_it
 
 #[test]
 fn what_follows_if_an_attempt_would_start_too_late_is_as_in_the_table() {
-    // A run may be ten seconds late. The timer comes after eleven; the executor does, to a job
-    // that the timer has handed over in time; an attempt fails after five, and its retry would
-    // be too late.
+    // A run is due at second 60 and may start until second 70. The columns: the timer comes at
+    // 71; the executor begins at 71 what the timer started at 61; an attempt fails at 65, and
+    // its retry would start after 70.
     #[rustfmt::skip]
     let table = [
         (Stored,       "E+l Expired"    , "W+t", "E+l Expired"),
@@ -509,7 +509,7 @@ fn what_follows_if_an_attempt_would_start_too_late_is_as_in_the_table() {
             }
             job
         };
-        // The intent to start is in the row, and the row changes when there is none.
+        // The row changes if it had the intent to start.
         let mut job = ready(kind == Stored);
         let found = match job.begin(clock(71), false) {
             BeginOutcome::Shut(effects) => short(&job, effects),

@@ -15,7 +15,8 @@ pub(crate) enum Failure {
     Error(Arc<dyn std::error::Error + Send + Sync>),
     Panicked(Arc<str>),
     TimedOut(Duration),
-    /// No attempt could start in time. `last`: how the last attempt failed that was made.
+    /// The next attempt would have started too late. `last`: how the one before failed, if that
+    /// showed it.
     Expired {
         limit: Duration,
         last: Option<Box<Failure>>,
@@ -138,7 +139,7 @@ impl<R> Outcome<R> {
         }
     }
 
-    /// Whether it is that of a run that has expired.
+    /// Whether the run has expired.
     pub(crate) fn is_expired(&self) -> bool {
         match self {
             Outcome::Failed(failure) => matches!(**failure, Failure::Expired { .. }),

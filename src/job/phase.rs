@@ -39,7 +39,7 @@ pub(crate) enum Event {
     RunOut(JobStatus),
     /// The executor begins the attempt.
     Begin,
-    /// The executor would begin the attempt, but the job may not start now.
+    /// The executor would begin the attempt, but the gate is shut, or the run has expired.
     GateShut,
     /// The executor of a living app dropped the attempt before its first poll.
     ExecutorDrop,

@@ -76,6 +76,15 @@ impl Plan {
         }
     }
 
+    /// It was made by a wall clock that is not set. A time that was given is one all the same.
+    pub(crate) fn made_by_unset_clock(&mut self) {
+        if let Some(details) = &mut self.details
+            && !matches!(details.definition.trigger, Trigger::At { .. })
+        {
+            Arc::make_mut(details).position.by_unset_clock = true;
+        }
+    }
+
     /// The first run is now.
     pub(crate) fn start_now(&mut self, now: Now) {
         if let Some(details) = &mut self.details {
@@ -141,8 +150,8 @@ impl Plan {
     ///
     /// Doing it twice with the same job changes nothing.
     ///
-    /// If the job waits (`is_waiting`), and other times are excluded than before, it waits for
-    /// the first of its times that is not.
+    /// If the exclusions differ and no attempt runs (`is_waiting`), the next run is the first
+    /// time that is not excluded.
     pub(crate) fn rebase(
         &mut self,
         definition: &Definition,
@@ -160,7 +169,10 @@ impl Plan {
         if definition.has_same_times(new_definition) {
             *position = old.clone();
             (self.due, self.exec_at) = (pending.due, pending.exec_at);
-            if is_waiting && !definition.excludes_same(new_definition) {
+            // A loaded job whose wall clock is not known is due by the monotonic clock.
+            let is_at_limit = position.offset.is_none() && matches!(pending.due, Due::Mono(_));
+            let may_move = is_waiting && !is_at_limit;
+            if may_move && !definition.excludes_same(new_definition) {
                 position.keep_to_exclusions(new_definition, new_definition.scheduled_at);
             }
             if position.nominal != old.nominal {
@@ -192,7 +204,7 @@ impl Plan {
         if old_recurring.series.timeline() != timeline {
             return;
         }
-        let jitter = own.jitter;
+        let jitter = own.drawn_jitter;
         let scheduled_at = new_definition.scheduled_at;
         let history = before.coverage.history;
         // By how much the wall clock was set since the times were counted.
@@ -220,7 +232,9 @@ impl Plan {
                 let last = own.coverage.history.last.min(scheduled_at);
                 let next = last.saturating_add(*interval).max(scheduled_at);
                 own.coverage.handled_up_to = scheduled_at.min(next.saturating_sub(1));
-                next
+                // The first time from there on that is not excluded.
+                let allowed = series.next_after(next, next.saturating_sub(1));
+                allowed.unwrap_or(next)
             }
             _ => {
                 if history.has_run {
@@ -231,7 +245,7 @@ impl Plan {
             }
         };
         own.due = series.delayed(position.nominal, jitter);
-        own.jitter = own.due.saturating_sub(position.nominal);
+        own.drawn_jitter = own.due.saturating_sub(position.nominal);
         self.exec_at = own.due;
         self.due = position.due_at(self.exec_at);
     }

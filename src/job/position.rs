@@ -23,11 +23,14 @@ pub(crate) struct Position {
     pub(crate) nominal: WallNanos,
     /// Wall time less monotonic time, for the times of this position. They are due by the
     /// monotonic clock, and move along when the wall clock is set. `None`: they are due by
-    /// the wall clock.
+    /// the wall clock, or the job has no definition, and its lifecycle knows when it is due.
     pub(crate) offset: Option<i64>,
+    /// The times were chosen by a wall clock that was not set, and mean nothing to another
+    /// process.
+    pub(crate) by_unset_clock: bool,
     /// By how much the wall clock was set while the open run waited for a retry, in
-    /// nanoseconds. The run keeps its nominal time. The next process takes the other times
-    /// along when it has ended.
+    /// nanoseconds. The run keeps its nominal time. If another process ends the run, the other
+    /// times move by this much then.
     pub(crate) clock_set_by: i64,
     /// The attempts of the open run that have ended: they have failed, and the job waits for
     /// the next one. Boxed, because few jobs have it.
@@ -58,8 +61,8 @@ pub(crate) struct Retry {
 pub(crate) struct SeriesPosition {
     /// When the open run is due: its nominal time and its jitter, or at once if it is late.
     pub(crate) due: WallNanos,
-    /// By how much the open run was due later than its nominal time, at random.
-    pub(crate) jitter: i64,
+    /// The random delay of the open run, in nanoseconds; 0 if it runs late for a missed time.
+    pub(crate) drawn_jitter: i64,
     pub(crate) coverage: Coverage,
     /// Runs that have ended.
     pub(crate) runs: u64,
@@ -81,9 +84,9 @@ pub(crate) struct RunSummary {
 /// Why no run follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EndReason {
-    /// All runs were made, or missed, or too many have failed.
-    Over,
-    /// The job runs once, and no attempt can start in time.
+    /// The status says it all.
+    Ordinary,
+    /// The job runs once, and its next attempt would start too late.
     Expired,
     /// All times that come next are excluded, as far as they are searched.
     AllExcluded,
@@ -106,7 +109,7 @@ pub(crate) enum AfterRun {
 pub(crate) struct OpenRun {
     pub(crate) nominal: WallNanos,
     pub(crate) due: WallNanos,
-    pub(crate) jitter: i64,
+    pub(crate) drawn_jitter: i64,
     pub(crate) coverage: Coverage,
 }
 
@@ -126,10 +129,11 @@ pub(crate) enum DueRun {
         due: Due,
         misfire: Option<WallNanos>,
     },
-    /// No run is left. The status is that of the last one.
+    /// No run is left, and the job ends with this status: that of the last run, or `Cancelled` if
+    /// it never ran or has expired.
     NoneLeft(JobStatus, EndReason),
-    /// A run of a series has expired that has failed, and waits for a retry.
-    RetryExpired,
+    /// A run of a series has expired while it waited for a retry: it ends as failed.
+    ExpiredBeforeRetry,
 }
 
 /// The wall clock was set.
@@ -142,7 +146,8 @@ pub(crate) enum ClockSet {
 }
 
 impl Position {
-    /// What the clock of the job shows.
+    /// What the clock of the job shows. The times of a loaded run that waits for its retry have
+    /// not moved when the wall clock was set.
     fn now(&self, now: Now) -> WallNanos {
         match self.offset {
             Some(offset) => now.mono.saturating_add(offset),
@@ -174,6 +179,7 @@ impl Position {
         Self {
             nominal,
             offset,
+            by_unset_clock: false,
             clock_set_by: 0,
             retry: None,
             series: None,
@@ -191,7 +197,7 @@ impl Position {
         let due = series.with_jitter(nominal, random);
         let own = SeriesPosition {
             due,
-            jitter: due.saturating_sub(nominal),
+            drawn_jitter: due.saturating_sub(nominal),
             coverage: Coverage::starting_at(after),
             runs: 0,
             failures: 0,
@@ -211,7 +217,7 @@ impl Position {
     pub(crate) fn start_now(&mut self, now: WallNanos) {
         self.nominal = now;
         if let Some(own) = &mut self.series {
-            (own.due, own.jitter) = (now, 0);
+            (own.due, own.drawn_jitter) = (now, 0);
             own.coverage.is_first_now = true;
         }
     }
@@ -224,7 +230,7 @@ impl Position {
             let after = own.coverage.handled_up_to;
             let next = recurring.series.next_after(self.nominal, after);
             self.nominal = next.unwrap_or(self.nominal);
-            (own.due, own.jitter) = (self.nominal, 0);
+            (own.due, own.drawn_jitter) = (self.nominal, 0);
         }
     }
 
@@ -298,11 +304,12 @@ impl Position {
     fn first_due(&self, definition: &Definition) -> WallNanos {
         let recurs = definition.recurring().is_some();
         let own = self.series.as_ref().filter(|_| recurs);
-        self.nominal.saturating_add(own.map_or(0, |own| own.jitter))
+        self.nominal
+            .saturating_add(own.map_or(0, |own| own.drawn_jitter))
     }
 
-    /// Whether no attempt of the open run may start in `delay` nanoseconds.
-    pub(crate) fn expires_within(
+    /// Whether an attempt of the open run that starts `delay` nanoseconds from now is too late.
+    pub(crate) fn is_too_late_in(
         &self,
         definition: &Definition,
         clock: ClockReading,
@@ -310,7 +317,7 @@ impl Position {
     ) -> bool {
         let first_due = self.first_due(definition);
         // A wall clock that is not set shows no time, and one that was not set has stored none.
-        let is_known = self.offset.is_some() || (clock.is_set() && first_due >= clock.earliest);
+        let is_known = self.offset.is_some() || (clock.is_set() && !self.by_unset_clock);
         let start = self.now(clock.now).saturating_add(delay);
         is_known && first_due < definition.expired_before(start)
     }
@@ -392,14 +399,14 @@ impl Position {
     ) -> AfterRun {
         let at = self.now(now);
         let Some((recurring, own)) = definition.recurring().zip(self.series.as_mut()) else {
-            return AfterRun::End(status, EndReason::Over);
+            return AfterRun::End(status, EndReason::Ordinary);
         };
         let Recurring { series, limits } = recurring;
         if own.failures >= limits.max_failures {
-            return AfterRun::End(JobStatus::PermanentlyFailed, EndReason::Over);
+            return AfterRun::End(JobStatus::PermanentlyFailed, EndReason::Ordinary);
         }
         if limits.max_runs.is_some_and(|max| own.runs >= max) {
-            return AfterRun::End(status, EndReason::Over);
+            return AfterRun::End(status, EndReason::Ordinary);
         }
         let expired_before = definition.expired_before(at);
         let next = series.after_run(&mut own.coverage, self.nominal, at, expired_before);
@@ -410,11 +417,11 @@ impl Position {
         self.nominal = next.nominal;
         own.due = if next.is_misfire && next.nominal <= at {
             // A catch-up starts at once.
-            own.jitter = 0;
+            own.drawn_jitter = 0;
             next.due
         } else {
             let due = series.with_jitter(next.due, random);
-            own.jitter = due.saturating_sub(next.due);
+            own.drawn_jitter = due.saturating_sub(next.due);
             due
         };
         let due = own.due;
@@ -429,7 +436,7 @@ impl Position {
         self.nominal = run.nominal;
         if let Some(series) = &mut self.series {
             series.due = run.due;
-            series.jitter = run.jitter;
+            series.drawn_jitter = run.drawn_jitter;
             series.coverage = run.coverage;
         }
     }
@@ -448,7 +455,7 @@ impl Position {
             open: None,
             misfire: None,
         };
-        let is_expired = self.expires_within(definition, clock, 0);
+        let is_expired = self.is_too_late_in(definition, clock, 0);
         let Some((recurring, own)) = definition.recurring().zip(self.series.as_ref()) else {
             return match is_expired {
                 true => DueRun::NoneLeft(JobStatus::Cancelled, EndReason::Expired),
@@ -456,7 +463,7 @@ impl Position {
             };
         };
         if is_expired && self.retry.is_some() {
-            return DueRun::RetryExpired;
+            return DueRun::ExpiredBeforeRetry;
         }
         let series = &recurring.series;
         if self.retry.is_some() || (self.offset.is_none() && !clock.is_set()) {
@@ -484,15 +491,15 @@ impl Position {
         let mut open = OpenRun {
             nominal: run.nominal,
             due: own.due,
-            jitter: match run.nominal == self.nominal {
-                true => own.jitter,
+            drawn_jitter: match run.nominal == self.nominal {
+                true => own.drawn_jitter,
                 false => 0,
             },
             coverage,
         };
         if run.due > at {
             open.due = series.with_jitter(run.due, random);
-            open.jitter = open.due.saturating_sub(run.due);
+            open.drawn_jitter = open.due.saturating_sub(run.due);
             return DueRun::Later {
                 due: self.due_at(open.due),
                 open: Box::new(open),
@@ -528,6 +535,7 @@ impl Position {
             (None, Some(_)) => return,
             (Some(_), None) => {
                 self.move_with_clock(offset);
+                self.by_unset_clock = false;
                 let recurring = definition.recurring();
                 if recurring.is_some_and(|recurring| recurring.series.except.is_some()) {
                     self.keep_to_exclusions(definition, clock.now.wall);
@@ -543,12 +551,13 @@ impl Position {
         let at = clock.now.wall;
         if own.coverage.is_first_now {
             // It starts now, by whatever clock. A clock that was not set showed no moment.
-            let start = match self.nominal < clock.earliest {
+            let by_unset_clock = std::mem::take(&mut self.by_unset_clock);
+            let start = match by_unset_clock {
                 true => at,
                 false => self.nominal.min(at),
             };
             (self.nominal, own.due) = (start, start);
-            if own.coverage.handled_up_to <= clock.earliest {
+            if by_unset_clock {
                 own.coverage = Coverage::starting_at(at);
                 own.coverage.is_first_now = true;
             }
@@ -558,17 +567,17 @@ impl Position {
             // It waits for one moment, which no other can take the place of.
             return;
         }
-        if own.coverage.handled_up_to <= clock.earliest {
+        if std::mem::take(&mut self.by_unset_clock) {
             // Nothing was missed while the clock was not set.
             own.coverage = Coverage::starting_at(at);
         }
         let is_correction = set == ClockSet::Corrected;
         own.coverage.follow_clock(at, is_correction);
-        self.wait_for_next(series, at, |series, next| series.with_jitter(next, random));
+        self.set_next_run(series, at, |series, next| series.with_jitter(next, random));
     }
 
-    /// The job waits, and other times are excluded than before, or the clock was set: it waits
-    /// for the first time that is not excluded. `at` is what the clock of the job shows.
+    /// Sets the next run to the first time that is neither over nor excluded, because other times
+    /// are excluded than before, or the clock was set. `at` is what the clock of the job shows.
     pub(crate) fn keep_to_exclusions(&mut self, definition: &Definition, at: WallNanos) {
         let Some((recurring, own)) = definition.recurring().zip(self.series.as_mut()) else {
             return;
@@ -579,15 +588,15 @@ impl Position {
         // The times before this one were excluded, or are over.
         let before = self.nominal.saturating_sub(1);
         own.coverage.handle_up_to(before.min(at), at);
-        // What was drawn at random stays.
-        let jitter = own.jitter;
-        self.wait_for_next(&recurring.series, at, |series, next| {
+        // The random delay stays.
+        let jitter = own.drawn_jitter;
+        self.set_next_run(&recurring.series, at, |series, next| {
             series.delayed(next, jitter.min(series.jitter))
         });
     }
 
-    /// Waits for the first time that is not over, by a clock that shows `at`.
-    fn wait_for_next(
+    /// Sets the next run to the first time that is not over, by a clock that shows `at`.
+    fn set_next_run(
         &mut self,
         series: &Series,
         at: WallNanos,
@@ -606,7 +615,7 @@ impl Position {
                     true => next,
                     false => delayed(series, next),
                 };
-                own.jitter = own.due.saturating_sub(next);
+                own.drawn_jitter = own.due.saturating_sub(next);
             }
             // A catch-up was due when its time was found to be missed.
             Some(next) if next <= at && own.due > next.saturating_add(series.jitter).max(at) => {
@@ -632,6 +641,7 @@ impl Position {
         }
         if clock.is_set() {
             self.move_with_clock(now.offset());
+            self.by_unset_clock = false;
         }
     }
 
@@ -684,9 +694,11 @@ impl Position {
         let wall = self.due(definition);
         let due = Due::Wall(wall);
         let Some(limit) = limit else { return due };
-        // A time that was stored by a clock that was not set means nothing.
-        let is_known = clock.is_set() && wall >= clock.earliest;
-        // The next time of an interval is never further away than that.
+        // A time that was stored by a clock that was not set means nothing. A retry is not due
+        // before its run, by the clock as it was set meanwhile.
+        let run = self.nominal.saturating_add(self.clock_set_by);
+        let is_known = clock.is_set() && !self.by_unset_clock && wall >= run;
+        // Without exclusions, the next time of an interval is never further away than that.
         let is_interval = self.retry.is_none()
             && definition.recurring().is_some_and(|recurring| {
                 matches!(recurring.series.recurrence, Recurrence::Every { .. })
@@ -702,6 +714,6 @@ impl Position {
 fn end_reason(series: &Series, anchor: WallNanos, coverage: &Coverage) -> EndReason {
     match series.is_excluded_after(anchor, coverage.handled_up_to) {
         true => EndReason::AllExcluded,
-        false => EndReason::Over,
+        false => EndReason::Ordinary,
     }
 }

@@ -197,6 +197,8 @@ pub struct ProgressRecord {
     /// process must not make it again.
     #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::optional"))]
     pub(crate) start_intent: Option<OffsetDateTime>,
+    /// The times were chosen by a wall clock that was not set.
+    pub(crate) by_unset_clock: bool,
     /// By how much the wall clock was set while the open run waited for a retry.
     pub(crate) clock_set_by_ns: i64,
     /// Of a job that recurs.
@@ -223,8 +225,8 @@ pub(crate) struct RecurringProgress {
     /// When the open run started, if it waits for a retry.
     #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::optional"))]
     pub(crate) started_at: Option<OffsetDateTime>,
-    /// By how much the open run was due later than its nominal time, at random.
-    pub(crate) jitter: Duration,
+    /// The random delay of the open run.
+    pub(crate) drawn_jitter: Duration,
     /// All times up to this one were run or left out, except the
     /// [`skipped`](RecurringProgress::skipped) ones.
     #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::text"))]

@@ -5,8 +5,8 @@ use std::time::Duration;
 use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset};
 
 use crate::calendar::calendar_times::CalendarTimes;
+use crate::calendar::calendars::{Calendars, Except};
 use crate::calendar::cron::expression::Cron;
-use crate::calendar::first_allowed::{Calendars, Except};
 use crate::calendar::history::{RunHistory, SkippedRange};
 use crate::calendar::recurrence::Recurrence;
 use crate::calendar::series::{Coverage, Series, SetBack};
@@ -70,6 +70,7 @@ impl Row<'_> {
             last_failure: retry.map(|retry| retry.failed_as),
             retry_delay: retry.map(|retry| duration(retry.delay)),
             start_intent: self.start_intent.map(utc),
+            by_unset_clock: position.by_unset_clock,
             clock_set_by_ns: position.clock_set_by,
             recurring: recurring.map(|(_, own)| {
                 let coverage = &own.coverage;
@@ -84,7 +85,7 @@ impl Row<'_> {
                         status: run.status,
                     }),
                     started_at: retry.map(|retry| utc(retry.started_at)),
-                    jitter: duration(own.jitter),
+                    drawn_jitter: duration(own.drawn_jitter),
                     last_nominal: utc(coverage.history.last),
                     skipped: coverage.history.skipped.map(|skipped| SkippedRecord {
                         from: utc(skipped.from),
@@ -165,9 +166,9 @@ pub(crate) struct ReadRow {
     pub(crate) start_intent: Option<WallNanos>,
 }
 
-/// What an app has that the times of its jobs follow from.
+/// The zone, the zone database and the calendars of an app.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct AppTimes<'a> {
+pub(crate) struct AppCalendars<'a> {
     /// Of a job without a zone of its own.
     pub(crate) zone: &'a Zone,
     pub(crate) database: Option<&'a ZoneDatabase>,
@@ -175,7 +176,7 @@ pub(crate) struct AppTimes<'a> {
 }
 
 /// Reads a row.
-pub(crate) fn read(record: &JobRecord, app: AppTimes<'_>) -> Result<ReadRow, UnresolvedReason> {
+pub(crate) fn read(record: &JobRecord, app: AppCalendars<'_>) -> Result<ReadRow, UnresolvedReason> {
     let app_zone = app.zone;
     if record.version != RECORD_VERSION {
         return Err(UnresolvedReason::OtherVersion {
@@ -196,7 +197,7 @@ pub(crate) fn read(record: &JobRecord, app: AppTimes<'_>) -> Result<ReadRow, Unr
     let recurring = |recurrence, options: &RecurringRecord| {
         let except = options.except.as_deref().map(|name| {
             let zone = zone.as_ref().unwrap_or(app_zone);
-            let except = Except::by(app.calendars, name, zone);
+            let except = Except::find(app.calendars, name, zone);
             except.ok_or_else(|| UnresolvedReason::UnknownCalendar { name: name.into() })
         });
         recurring(recurrence, options, except.transpose()?)
@@ -247,6 +248,7 @@ pub(crate) fn read(record: &JobRecord, app: AppTimes<'_>) -> Result<ReadRow, Unr
     // Until it has run, it is due by the wall clock.
     let mut position = Position::once(wall("nominal", stored.nominal)?, None);
     position.clock_set_by = stored.clock_set_by_ns;
+    position.by_unset_clock = stored.by_unset_clock;
     if let Trigger::At { local: Some(local) } = trigger
         && stored.attempts == 0
         && start_intent.is_none()
@@ -348,7 +350,7 @@ fn read_series(
     };
     Ok(SeriesPosition {
         due,
-        jitter: nanos("the jitter", stored.jitter)?,
+        drawn_jitter: nanos("the drawn jitter", stored.drawn_jitter)?,
         coverage: Coverage {
             history: RunHistory {
                 last: wall("last_nominal", stored.last_nominal)?,

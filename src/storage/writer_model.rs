@@ -248,6 +248,7 @@ fn progress_of(progress: u32) -> ProgressRecord {
         last_failure: None,
         retry_delay: None,
         start_intent: None,
+        by_unset_clock: false,
         clock_set_by_ns: 0,
         recurring: None,
     }

@@ -321,6 +321,7 @@ fn examples() -> Vec<JobRecord> {
         last_failure: None,
         retry_delay: None,
         start_intent: None,
+        by_unset_clock: false,
         clock_set_by_ns: 0,
         recurring: None,
     };
@@ -329,7 +330,7 @@ fn examples() -> Vec<JobRecord> {
         failures_in_a_row: 0,
         last_run: None,
         started_at: None,
-        jitter: Duration::ZERO,
+        drawn_jitter: Duration::ZERO,
         last_nominal: epoch,
         skipped: None,
         handled_up_to: epoch,
@@ -350,7 +351,7 @@ fn examples() -> Vec<JobRecord> {
         failures_in_a_row: u32::MAX,
         last_run: Some(run),
         started_at: Some(nanosecond),
-        jitter: Duration::from_nanos(i64::MAX as u64),
+        drawn_jitter: Duration::from_nanos(i64::MAX as u64),
         last_nominal: last,
         skipped: Some(SkippedRecord {
             from: first,
@@ -386,6 +387,7 @@ fn examples() -> Vec<JobRecord> {
     at.progress.retry_delay = Some(longest);
     at.progress.start_intent = Some(first);
     at.progress.clock_set_by_ns = i64::MIN;
+    at.progress.by_unset_clock = true;
     at.expires = Some(longest);
     let every = record(
         "every",

@@ -91,10 +91,11 @@ pub enum JobEventKind {
         /// The name of the calendar.
         calendar: Arc<str>,
     },
-    /// The job was cancelled or aborted, or the app stopped before it ran.
+    /// The job was cancelled or aborted, the app stopped before it ran, or it is a recurring job
+    /// of which all times were missed.
     Cancelled,
-    /// The job runs once, and has ended because no attempt of it could start in time
-    /// ([`Schedule::expires`](crate::Schedule::expires)). Its status is `CANCELLED`.
+    /// The job runs once, and has ended because its next attempt would have started later than
+    /// [`Schedule::expires`](crate::Schedule::expires) allows. Its status is `CANCELLED`.
     Expired,
     /// The job ended in any other way, with this status.
     Ended(JobStatus),

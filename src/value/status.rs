@@ -27,7 +27,8 @@ pub enum JobStatus {
     Scheduled,
     /// An attempt is running.
     Running,
-    /// Final: the job was cancelled or aborted, or its app stopped before the job ran.
+    /// Final: the job was cancelled or aborted, its app stopped before the job ran, it runs once
+    /// and has expired, or it recurs and all its times were missed.
     Cancelled,
     /// Final: the task returned its value.
     Success,

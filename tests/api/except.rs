@@ -1,16 +1,16 @@
 //! Times that the calendar of a job leaves out.
 
-use crate::support::{DAY, HOUR, Log, MINUTE, NANOSECOND, Result, SECOND, START, event_kind};
+use crate::support::{DAY, HOUR, Log, MINUTE, NANOSECOND, Result, SECOND, START, event_kinds};
 use jobber::testing::{ManualClock, Simulation};
 use jobber::{
-    Backoff, CalendarInterval, Clock, Events, Exclusions, Job, JobContext, JobStatus, Misfire,
-    Schedule, ScheduleError, Submit, Task, Zone,
+    Backoff, CalendarInterval, Clock, Exclusions, Job, JobContext, JobStatus, Misfire, Schedule,
+    ScheduleError, Submit, Task, Zone,
 };
 use time::macros::{date, datetime, offset, time};
 use time::{Date, OffsetDateTime, Weekday};
 
-type Plain = Schedule<(), ()>;
-type Trigger = (&'static str, fn(Plain) -> Submit<(), ()>);
+type UnitSchedule = Schedule<(), ()>;
+type Trigger = (&'static str, fn(UnitSchedule) -> Submit<(), ()>);
 
 /// Each has a time at each full hour, or at each midnight.
 const TRIGGERS: [Trigger; 5] = [
@@ -51,12 +51,6 @@ fn logging(sim: &Simulation) -> Result<(Task<(), ()>, Log<OffsetDateTime>)> {
     Ok((task.register()?, log))
 }
 
-fn kinds(events: &mut Events) -> Vec<String> {
-    std::iter::from_fn(|| events.try_next())
-        .map(event_kind)
-        .collect()
-}
-
 fn hours(log: &Log<OffsetDateTime>) -> Vec<u8> {
     log.take().into_iter().map(OffsetDateTime::hour).collect()
 }
@@ -79,7 +73,10 @@ fn runs_are_for_the_times_that_are_not_excluded_and_nothing_is_missed() -> Resul
                 let job = trigger(schedule).block_on()?;
                 let upcoming = job.upcoming(20);
                 sim.advance(DAY * 9);
-                assert!(!kinds(&mut events).contains(&"misfired".into()), "{name}");
+                assert!(
+                    !event_kinds(&mut events, "t").contains(&"misfired".into()),
+                    "{name}"
+                );
                 let runs = log.entries();
                 let both = upcoming.iter().zip(&runs);
                 assert!(both.into_iter().all(|(left, right)| left == right));
@@ -102,7 +99,7 @@ fn the_zone_of_the_job_decides_what_is_excluded() -> Result {
         let schedule = task.schedule(()).zone(offset!(+9)).except("weekend");
         let _ = trigger(schedule).block_on()?;
         sim.advance(DAY * 2);
-        // It is Monday there at 15:00.
+        // At +9, Monday begins at 15:00 UTC on Sunday.
         let first = log.entries()[0];
         assert!(first >= datetime!(2000-01-02 15:00 UTC), "{name}: {first}");
         assert!(first <= datetime!(2000-01-03 0:00 UTC), "{name}: {first}");
@@ -111,7 +108,7 @@ fn the_zone_of_the_job_decides_what_is_excluded() -> Result {
 }
 
 #[test]
-fn the_latest_allowed_time_is_the_one_that_was_missed() -> Result {
+fn excluded_times_are_not_missed() -> Result {
     for (misfire, expected) in [
         (Misfire::Once, vec![21]),
         (Misfire::Skip, vec![]),
@@ -144,10 +141,10 @@ fn an_interval_keeps_to_its_exclusions_when_the_wall_clock_is_set() -> Result {
     let job = task.schedule(()).except("night").every(HOUR).block_on()?;
     let morning = START + DAY + HOUR * 6 + MINUTE * 30;
     assert_eq!(job.exec_at(), morning);
-    // It was noon: no time is excluded that comes before.
+    // At noon, the next time is allowed.
     sim.set_wall(START + HOUR * 12);
     assert_eq!(job.exec_at(), START + HOUR * 13);
-    // It is evening: the next of its times is excluded.
+    // In the evening, the next time is excluded.
     sim.set_wall(START + HOUR * 21 + MINUTE * 30);
     assert_eq!(job.exec_at(), morning);
     sim.advance(HOUR * 9 - NANOSECOND);
@@ -189,7 +186,7 @@ fn a_job_whose_times_are_all_excluded_is_never_due() -> Result {
             panic!("{error}");
         };
         assert_eq!(except.as_deref(), Some(calendar));
-        let end = format!("except at the times of the calendar `{calendar}`");
+        let end = format!(": the calendar `{calendar}` excludes its next times");
         assert!(error.to_string().ends_with(&end), "{error}");
     }
     Ok(())
@@ -215,9 +212,9 @@ fn a_job_ends_when_all_its_times_are_excluded_and_an_event_says_why() -> Result 
             assert_eq!(log.entries().len(), 2);
             assert_eq!(job.status(), JobStatus::Success);
         }
-        let kinds = kinds(&mut events);
+        let kinds = event_kinds(&mut events, "t");
         let end = if is_set { "cancelled" } else { "ended SUCCESS" };
-        let why = r#"AllExcluded { calendar: "over" }"#;
+        let why = "over excludes all";
         assert_eq!(kinds[kinds.len() - 2..], [why, end], "{kinds:?}");
         assert_eq!(sim.app().jobs().len(), 0);
     }
@@ -237,8 +234,8 @@ fn a_job_that_ends_for_another_reason_says_nothing_of_its_calendar() -> Result {
     let job = until.cron("0 9 * * *").block_on()?;
     sim.advance(HOUR * 3);
     assert!(job.is_done());
-    let kinds = kinds(&mut events);
-    assert!(!kinds.iter().any(|kind| kind.contains("Excluded")));
+    let kinds = event_kinds(&mut events, "t");
+    assert!(!kinds.iter().any(|kind| kind.contains("excludes")));
     Ok(())
 }
 
@@ -325,7 +322,7 @@ fn the_first_run_now_is_made_also_if_the_moment_is_excluded() -> Result {
 }
 
 #[test]
-fn the_second_calendar_of_a_name_counts() -> Result {
+fn a_second_calendar_replaces_the_first_of_its_name() -> Result {
     let sim = Simulation::with(0, ManualClock::new(), |app| {
         app.calendar("x", night()).calendar("x", weekend())
     })?;
@@ -337,7 +334,7 @@ fn the_second_calendar_of_a_name_counts() -> Result {
 
 #[test]
 fn jitter_stays_before_the_next_time_that_is_not_excluded() -> Result {
-    let mut late = Vec::new();
+    let mut starts = Vec::new();
     for seed in 0..30 {
         let clock = ManualClock::new();
         let mut sim = Simulation::with(seed, clock.clone(), |app| app.calendar("night", night()))?;
@@ -349,10 +346,45 @@ fn jitter_stays_before_the_next_time_that_is_not_excluded() -> Result {
         let _ = schedule.cron("0 * * * *").block_on()?;
         sim.advance(HOUR * 10);
         assert_eq!(log.entries().len(), 1);
-        late.extend(log.entries());
+        starts.extend(log.entries());
     }
     let morning = START + HOUR * 30;
-    assert!(late.iter().all(|time| *time < morning + SECOND));
-    assert!(late.iter().any(|time| *time > START + HOUR * 23));
+    assert!(starts.iter().all(|time| *time < morning + SECOND));
+    assert!(starts.iter().any(|time| *time > START + HOUR * 23));
+    Ok(())
+}
+
+#[test]
+fn another_zone_of_the_same_calendar_excludes_other_times() -> Result {
+    let mut sim = simulation()?;
+    sim.set_wall(datetime!(2000-01-07 23:45 UTC));
+    let (task, _) = logging(&sim)?;
+    let declare = |zone| {
+        let schedule = task.schedule(()).id("x").replace().zone(zone);
+        schedule.except("weekend").every(HOUR).block_on()
+    };
+    let job = declare(offset!(+0))?;
+    assert_eq!(job.exec_at(), datetime!(2000-01-10 0:45 UTC));
+    // It is Friday there, until 5:00.
+    declare(offset!(-5))?;
+    assert_eq!(job.exec_at(), datetime!(2000-01-08 0:45 UTC));
+    Ok(())
+}
+
+#[test]
+fn a_changed_interval_waits_for_a_time_that_is_not_excluded() -> Result {
+    let mut sim = simulation()?;
+    sim.advance(HOUR * 20);
+    let (task, _) = logging(&sim)?;
+    let declare = |interval| {
+        let schedule = task.schedule(()).id("x").replace().except("night");
+        schedule.every(interval).block_on()
+    };
+    let job = declare(HOUR)?;
+    sim.advance(HOUR + MINUTE * 30);
+    // Two hours after the last run, at 21:00, it is night.
+    declare(HOUR * 2)?;
+    assert_eq!(job.exec_at(), START + DAY + HOUR * 7);
+    assert_eq!(job.upcoming(1), [START + DAY + HOUR * 7]);
     Ok(())
 }

@@ -3,16 +3,16 @@
 use std::error::Error;
 use std::time::Duration;
 
-use crate::support::{DAY, HOUR, Log, MINUTE, NANOSECOND, Result, SECOND, START, event_kind};
+use crate::support::{DAY, HOUR, Log, MINUTE, NANOSECOND, Result, SECOND, START, event_kinds};
 use jobber::testing::Simulation;
 use jobber::{
-    Backoff, CalendarInterval, Clock, Event, Events, Job, JobContext, JobError, JobStatus, Misfire,
-    Schedule, ScheduleError, Submit, Task,
+    Backoff, CalendarInterval, Clock, Job, JobContext, JobError, JobStatus, Misfire, Schedule,
+    ScheduleError, Submit, Task,
 };
 use time::OffsetDateTime;
 use time::macros::datetime;
 
-type Plain = Schedule<(), ()>;
+type UnitSchedule = Schedule<(), ()>;
 
 /// Keeps the only thread of a simulation busy for a while, once.
 fn keep_busy(sim: &Simulation, wait: Duration, length: Duration) -> Result {
@@ -47,14 +47,6 @@ fn failing(sim: &Simulation, backoff: Backoff) -> Result<(Task<(), ()>, Log<Dura
     Ok((task.retry(backoff).register()?, log))
 }
 
-/// What happened to the jobs of the task `t`.
-fn kinds(events: &mut Events) -> Vec<String> {
-    std::iter::from_fn(|| events.try_next())
-        .filter(|event| matches!(event, Event::Job(event) if *event.task == *"t"))
-        .map(event_kind)
-        .collect()
-}
-
 fn assert_expired(job: &Job<()>, limit: Duration) {
     assert_eq!(job.status(), JobStatus::Cancelled);
     match job.result() {
@@ -68,29 +60,33 @@ fn assert_expired(job: &Job<()>, limit: Duration) {
 
 #[test]
 fn a_job_that_runs_once_starts_within_its_limit_or_not_at_all() -> Result {
-    let once: [fn(Plain) -> Submit<(), ()>; 4] = [
+    let once: [fn(UnitSchedule) -> Submit<(), ()>; 4] = [
         |schedule| schedule.push(),
         |schedule| schedule.delay(MINUTE),
         |schedule| schedule.at(START + MINUTE),
         |schedule| schedule.at_local(datetime!(2000-01-01 0:01)),
     ];
-    for (at, trigger) in once.into_iter().enumerate() {
+    for (index, trigger) in once.into_iter().enumerate() {
         for (limit, runs) in [(HOUR, true), (HOUR - NANOSECOND, false)] {
             let mut sim = Simulation::new();
             let mut events = sim.app().events();
-            let wait = if at == 0 { Duration::ZERO } else { MINUTE };
+            let wait = if index == 0 { Duration::ZERO } else { MINUTE };
             keep_busy(&sim, wait, HOUR)?;
             let (task, log) = logging(&sim)?;
             let job = trigger(task.schedule(()).expires(limit)).block_on()?;
             sim.advance(MINUTE + HOUR);
-            assert_eq!(log.entries().len(), usize::from(runs), "{at}");
+            assert_eq!(log.entries().len(), usize::from(runs), "{index}");
             if runs {
-                assert_eq!(job.status(), JobStatus::Success, "{at}");
+                assert_eq!(job.status(), JobStatus::Success, "{index}");
                 continue;
             }
             assert_expired(&job, limit);
-            assert_eq!(kinds(&mut events), ["scheduled", "expired"], "{at}");
-            assert_eq!(sim.app().jobs().len(), 0, "{at}");
+            assert_eq!(
+                event_kinds(&mut events, "t"),
+                ["scheduled", "expired"],
+                "{index}"
+            );
+            assert_eq!(sim.app().jobs().len(), 0, "{index}");
         }
     }
     Ok(())
@@ -117,19 +113,19 @@ fn no_retry_starts_too_late_and_the_last_failure_is_the_source() -> Result {
     let (task, log) = failing(&sim, Backoff::fixed(9, SECOND * 40))?;
     let job = task.schedule(()).expires(MINUTE).push().block_on()?;
     sim.advance(SECOND * 40);
-    // The next one would be 80 seconds late: nobody waits for it.
+    // The next one would be 80 seconds late: the job ends now.
     assert_eq!(job.status(), JobStatus::Cancelled);
     assert_eq!(log.entries(), [Duration::ZERO, SECOND * 40]);
     let error = job.result().unwrap_err();
     assert_eq!(
         error.to_string(),
-        "no attempt could start within 60s of its time"
+        "an attempt would have started more than 60s after its run was due"
     );
     let source = error.source().unwrap();
     assert_eq!(source.to_string(), "the task failed");
     assert_eq!(source.source().unwrap().to_string(), "no");
     assert_eq!(
-        kinds(&mut events),
+        event_kinds(&mut events, "t"),
         [
             "scheduled",
             "started 1.1",
@@ -166,13 +162,13 @@ fn the_last_attempt_that_fails_in_time_decides_the_end() -> Result {
 
 #[test]
 fn a_recurring_job_leaves_a_late_run_out_as_missed_and_goes_on() -> Result {
-    let recurring: [fn(Plain) -> Submit<(), ()>; 4] = [
+    let recurring: [fn(UnitSchedule) -> Submit<(), ()>; 4] = [
         |schedule| schedule.every(HOUR),
         |schedule| schedule.start_date(START + HOUR).every(HOUR),
         |schedule| schedule.cron("0 * * * *"),
         |schedule| schedule.cron("0 1-23 * * *"),
     ];
-    for (at, trigger) in recurring.into_iter().enumerate() {
+    for (index, trigger) in recurring.into_iter().enumerate() {
         for (late, first) in [(MINUTE * 5, 1), (MINUTE * 6, 2)] {
             let mut sim = Simulation::new();
             let mut events = sim.app().events();
@@ -181,23 +177,23 @@ fn a_recurring_job_leaves_a_late_run_out_as_missed_and_goes_on() -> Result {
             let job = trigger(task.schedule(()).expires(MINUTE * 5)).block_on()?;
             sim.advance(HOUR * 2);
             let expected: Vec<_> = (first..=2).map(|hour| START + HOUR * hour).collect();
-            assert_eq!(log.entries(), expected, "{at}");
+            assert_eq!(log.entries(), expected, "{index}");
             let runs = job.last_run().map(|run| run.number);
-            assert_eq!(runs, Some(expected.len() as u64), "{at}");
-            let missed = kinds(&mut events).contains(&"misfired".into());
-            assert_eq!(missed, first == 2, "{at}");
+            assert_eq!(runs, Some(expected.len() as u64), "{index}");
+            let missed = event_kinds(&mut events, "t").contains(&"misfired".into());
+            assert_eq!(missed, first == 2, "{index}");
         }
     }
     Ok(())
 }
 
 #[test]
-fn times_that_are_due_when_a_run_expires_are_judged_by_the_policy() -> Result {
+fn the_misfire_policy_picks_among_the_times_that_have_not_expired() -> Result {
     // Runs at each ten minutes; from 0:10 to 0:45 the thread is busy, and the runs may be 15
     // minutes late: that of 0:10 has expired, that of 0:20 too.
     for (misfire, expected) in [
         (Misfire::Once, vec![40, 50]),
-        // It is not missed: the timer could not look before.
+        // 0:40 is on time: the timer has looked at the clock for the last time before it.
         (Misfire::Skip, vec![40, 50]),
         (Misfire::All(9), vec![30, 40, 50]),
         (Misfire::All(1), vec![30, 50]),
@@ -217,7 +213,7 @@ fn times_that_are_due_when_a_run_expires_are_judged_by_the_policy() -> Result {
 }
 
 #[test]
-fn what_was_missed_during_a_run_or_by_a_step_may_have_expired() -> Result {
+fn times_that_were_missed_longer_ago_than_the_limit_are_not_run() -> Result {
     for by_step in [false, true] {
         for (misfire, expected) in [
             (Misfire::Once, vec![20, 0]),
@@ -277,7 +273,7 @@ fn a_run_that_has_failed_and_waits_too_long_for_its_retry_ends_as_failed() -> Re
             assert!(matches!(job.result(), Err(JobError::Failed(_))));
         }
         expected.push("run 1 ended FAILED");
-        assert_eq!(kinds(&mut events), expected);
+        assert_eq!(event_kinds(&mut events, "t"), expected);
         sim.advance(HOUR);
         // It counts as a failed run.
         assert_eq!(job.status(), JobStatus::PermanentlyFailed);
@@ -301,7 +297,7 @@ fn a_pause_that_expires_is_counted_anew() -> Result {
 
 #[test]
 fn the_limit_counts_from_the_due_time_with_its_jitter() -> Result {
-    let mut late = Vec::new();
+    let mut starts_after = Vec::new();
     for seed in 0..20 {
         let clock = jobber::testing::ManualClock::new();
         let mut sim = Simulation::with(seed, clock.clone(), |app| app)?;
@@ -314,10 +310,10 @@ fn the_limit_counts_from_the_due_time_with_its_jitter() -> Result {
         let schedule = schedule.jitter(MINUTE * 30).expires(SECOND);
         let _ = schedule.every(HOUR).block_on()?;
         sim.advance(HOUR * 2 - NANOSECOND);
-        late.extend(log.entries());
+        starts_after.extend(log.entries());
     }
-    assert_eq!(late.len(), 20);
-    assert!(late.iter().any(|late| *late > HOUR + MINUTE));
+    assert_eq!(starts_after.len(), 20);
+    assert!(starts_after.iter().any(|after| *after > HOUR + MINUTE));
     Ok(())
 }
 
@@ -349,7 +345,7 @@ fn a_series_ends_with_a_run_that_expires_if_no_time_is_left() -> Result {
         sim.advance(HOUR * 3);
         assert_eq!(log.entries().len(), 2 - first as usize);
         assert_eq!(job.status(), status);
-        // It has not been cut off: the series is over.
+        // A series without any run ends as CANCELLED, and not as expired.
         let is_cancelled = matches!(job.result(), Err(JobError::Cancelled));
         assert_eq!(is_cancelled, first == 2);
     }
@@ -417,7 +413,7 @@ fn a_recurring_job_that_is_cancelled_has_not_expired() -> Result {
     sim.advance(HOUR);
     assert!(job.cancel().block_on()?);
     assert!(matches!(job.result(), Err(JobError::Cancelled)));
-    // Also if its last run has.
+    // Also if its last run expired.
     let mut sim = Simulation::new();
     keep_busy(&sim, HOUR + SECOND, MINUTE * 2)?;
     let (task, _) = failing(&sim, Backoff::fixed(1, SECOND))?;
@@ -427,7 +423,7 @@ fn a_recurring_job_that_is_cancelled_has_not_expired() -> Result {
     let mut events = sim.app().events();
     assert!(job.cancel().block_on()?);
     assert!(matches!(job.result(), Err(JobError::Cancelled)));
-    assert_eq!(kinds(&mut events), ["cancelled"]);
+    assert_eq!(event_kinds(&mut events, "t"), ["cancelled"]);
     Ok(())
 }
 
@@ -438,12 +434,14 @@ fn a_limit_of_zero_and_one_of_centuries_are_errors() -> Result {
     let with = |limit| task.schedule(()).expires(limit).push().block_on();
     assert!(matches!(
         with(Duration::ZERO),
-        Err(ScheduleError::ZeroDuration { field: "expires" })
+        Err(ScheduleError::ZeroDuration {
+            field: "limit of `expires`"
+        })
     ));
     assert!(matches!(
         with(Duration::MAX),
         Err(ScheduleError::DurationTooLong {
-            field: "expires",
+            field: "limit of `expires`",
             ..
         })
     ));
@@ -452,7 +450,7 @@ fn a_limit_of_zero_and_one_of_centuries_are_errors() -> Result {
 }
 
 #[test]
-fn what_was_drawn_for_a_run_counts_also_if_it_is_declared_again_without_jitter() -> Result {
+fn an_open_run_keeps_its_jitter_when_it_is_declared_again_without() -> Result {
     for retried in [false, true] {
         let mut found = 0;
         for seed in 0..20 {
@@ -474,5 +472,41 @@ fn what_was_drawn_for_a_run_counts_also_if_it_is_declared_again_without_jitter()
         }
         assert!(found > 5);
     }
+    Ok(())
+}
+
+#[test]
+fn a_time_that_was_given_counts_also_if_it_is_before_the_earliest_true_time() -> Result {
+    let clock = jobber::testing::ManualClock::at(datetime!(2026-11-20 12:00 UTC));
+    let clock = clock.with_earliest_true_time(datetime!(2026-11-01 0:00 UTC));
+    let mut sim = Simulation::with(0, clock, |app| app)?;
+    let (task, log) = logging(&sim)?;
+    let schedule = task.schedule(()).expires(MINUTE);
+    let job = schedule.at(datetime!(2025-12-31 12:00 UTC)).block_on()?;
+    sim.run_until_stalled();
+    assert!(log.entries().is_empty());
+    assert_expired(&job, MINUTE);
+    Ok(())
+}
+
+#[test]
+fn times_that_expire_while_a_run_goes_on_are_missed() -> Result {
+    let mut sim = Simulation::new();
+    let mut events = sim.app().events();
+    let clock = sim.clock();
+    let task = sim.app().task("t", move || clock.sleep(SECOND * 25));
+    let task = task.register()?;
+    let schedule = task.schedule(()).misfire(Misfire::Skip);
+    let _ = schedule.expires(SECOND * 3).every(SECOND * 10).block_on()?;
+    sim.advance(SECOND * 35);
+    assert_eq!(
+        event_kinds(&mut events, "t"),
+        [
+            "scheduled",
+            "started 1.1",
+            "run 1 ended SUCCESS",
+            "misfired"
+        ]
+    );
     Ok(())
 }

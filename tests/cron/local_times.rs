@@ -6,7 +6,8 @@ use jiff::Timestamp;
 
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 
-use jobber::{Zone, cron::Cron};
+use jobber::testing::{ManualClock, Simulation};
+use jobber::{CalendarInterval, Exclusions, Zone, cron::Cron};
 
 use time::macros::datetime;
 
@@ -301,3 +302,68 @@ fn an_instant_survives_its_local_time_outside_a_second_pass() {
     }
     assert!(passes[0] > 100 && passes[1] > 15_000, "{passes:?}");
 }
+
+/// A zone of which `jiff` knows, and a time shortly before one of its clock changes.
+fn near_a_change(zones: &[(Zone, TimeZone)], rng: &mut Rng) -> (Zone, TimeZone, OffsetDateTime) {
+    loop {
+        let (zone, jiff) = rng.choice(zones).unwrap();
+        let from = Timestamp::from_second(rng.i64(YEAR_1970..YEAR_2038)).unwrap();
+        let Some(change) = jiff.following(from).next() else {
+            continue;
+        };
+        let change = change.timestamp().as_second();
+        let before = rng.i64(-3 * HOUR..50 * HOUR) / 60 * 60;
+        return (zone.clone(), jiff.clone(), instant(change - before));
+    }
+}
+
+/// What clocks show at an instant, by the offsets of jiff.
+fn shown(time: OffsetDateTime, zone: &TimeZone) -> PrimitiveDateTime {
+    let at = Timestamp::from_second(time.unix_timestamp()).unwrap();
+    local(time.unix_timestamp() + i64::from(zone.to_offset(at).seconds()))
+}
+
+#[test]
+fn days_and_excluded_hours_near_all_kinds_of_clock_changes_are_as_jiff_shows_them() {
+    let (zones, mut rng) = (zones(), Rng::with_seed(5));
+    let mut found = 0;
+    for _ in 0..400 {
+        let (zone, jiff, start) = near_a_change(&zones, &mut rng);
+        let hour = |rng: &mut Rng| time::Time::from_hms(rng.u8(0..24), 0, 0).unwrap();
+        let (from, until) = (hour(&mut rng), hour(&mut rng));
+        let Ok(closed) = Exclusions::new().times_of_day(from, until) else {
+            continue;
+        };
+        let is_closed = |time: OffsetDateTime| {
+            let shown = shown(time, &jiff).time();
+            match from < until {
+                true => from <= shown && shown < until,
+                false => from <= shown || shown < until,
+            }
+        };
+        let clock = ManualClock::at(start - Duration::MINUTE);
+        let sim = Simulation::with(0, clock, |app| app.calendar("closed", closed)).unwrap();
+        let task = sim.app().task("t", || async {}).register().unwrap();
+        // Each day at the same time of the clocks.
+        let schedule = task.schedule(()).zone(zone.clone()).start_date(start);
+        let days = schedule.every_calendar(CalendarInterval::DAY);
+        let mut expected: Vec<_> = (1..6)
+            .map(|day| first_shown(shown(start, &jiff) + Duration::days(day), &jiff))
+            .collect();
+        expected.insert(0, start);
+        // A day that a zone has left out falls on the next.
+        expected.dedup();
+        let upcoming = days.block_on().unwrap().upcoming(5);
+        assert_eq!(upcoming, expected[..5], "{zone}");
+        // Each quarter of an hour that is not excluded.
+        let schedule = task.schedule(()).zone(zone.clone()).start_date(start);
+        let quarters = schedule.except("closed").every(HOUR_4TH).block_on();
+        let times = (0..).map(|quarter| start + HOUR_4TH * quarter);
+        let open: Vec<_> = times.filter(|time| !is_closed(*time)).take(150).collect();
+        assert_eq!(quarters.unwrap().upcoming(150), open, "{zone}");
+        found += 1;
+    }
+    assert!(found > 300);
+}
+
+const HOUR_4TH: std::time::Duration = std::time::Duration::from_secs(900);

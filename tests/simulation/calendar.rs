@@ -43,7 +43,7 @@ impl Calendar {
         })
     }
 
-    /// "What local clocks show at this instant."
+    /// `jobber::Exclusions`: "an instant is excluded if a rule matches what local clocks show".
     pub fn excludes(self, wall: i64, zone: Start) -> bool {
         let local = wall.div_euclid(1_000_000_000) + i64::from(offset_at(zone, wall));
         let (minute, second) = (local.div_euclid(60), local.rem_euclid(60));
@@ -56,7 +56,8 @@ impl Calendar {
         }
     }
 
-    /// Whether it excludes all times of this expression: also those that a clock change moves.
+    /// Whether it excludes all times of this expression, also those that a clock change moves.
+    /// Only for the expressions of `program.rs`.
     pub fn excludes_all_of(self, text: &str) -> bool {
         let fields: Vec<_> = text.split(' ').collect();
         let (second, minute) = match fields[..] {

@@ -377,7 +377,7 @@ impl Job {
     /// Whether no attempt may start after this delay.
     fn is_expired_after(&self, delay: i64, now: Now) -> bool {
         let late = self.plan.own(now) + delay - self.first_due;
-        let is_known = now.is_set() && self.first_due >= now.earliest;
+        let is_known = now.is_set() && !self.plan.by_unset;
         if self.plan.is_by_wall() && !is_known {
             return false;
         }
@@ -612,6 +612,10 @@ impl Job {
                 false => i64::MAX,
             });
         }
+        if !now.is_set() && plan.is_on_wall() {
+            // What it waits for is found when the clock is set.
+            self.stop_predicting(now.earliest);
+        }
         self.plan = plan;
         if !is_pause {
             return Stage::Scheduled;
@@ -664,6 +668,9 @@ impl Job {
         } else {
             self.follow_clock(now);
             self.plan.once.offset = now.wall - now.mono;
+            if self.plan.recurring.is_none() && !self.plan.once.by_wall {
+                self.plan.by_unset = false;
+            }
             // It is due, and starts before the jobs hear of the step.
             let recurring = self.plan.recurring.as_ref();
             self.is_clock_set |= recurring.is_some_and(|r| r.by_wall && r.is_first_now);
@@ -691,9 +698,12 @@ impl Job {
             return;
         }
         let offset = now.wall - now.mono;
+        let by_unset = self.plan.by_unset;
+        let is_moment = recurring.is_pause() && !recurring.is_first_now;
+        self.plan.by_unset &= recurring.by_wall && is_moment;
         if recurring.by_wall && recurring.is_first_now {
-            let is_unknown = recurring.nominal < now.earliest;
-            if recurring.handled <= now.earliest {
+            let is_unknown = by_unset;
+            if by_unset {
                 recurring.start_at(now.wall);
             }
             // "The first run is now."
@@ -719,7 +729,7 @@ impl Job {
             }
             return;
         }
-        if recurring.handled <= now.earliest {
+        if by_unset {
             recurring.start_at(now.wall);
         }
         recurring.see_clock(now.wall);
@@ -818,6 +828,12 @@ impl Job {
         }
         recurring.enter();
         recurring.go_on_by_mono(now);
+        self.plan.by_unset &= !now.is_set();
+        if recurring.by_wall && !now.is_set() {
+            // What it waits for is found when the clock is set.
+            let last = recurring.handled.max(now.earliest);
+            self.stop_predicting(last);
+        }
         if std::mem::take(&mut self.is_clock_set) {
             self.follow_clock(now);
         }
@@ -896,7 +912,7 @@ impl Saved {
                 last = last.max(recurring.nominal);
             }
             let is_open = !recurring.is_rate() || !recurring.is_handled_known();
-            (is_open && last > now.wall + 1_000_000_000).then_some(last)
+            (is_open && now.is_set() && last > now.wall + 1_000_000_000).then_some(last)
         });
         if job.attempts == 0 && !self.is_marked {
             job.follow_clock(now);

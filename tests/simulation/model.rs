@@ -26,6 +26,8 @@ pub struct Model {
     pub now: Now,
     /// Wall time less monotonic time, as the jobs last heard it.
     pub told_offset: Option<i64>,
+    /// Since then, how long the machine was suspended.
+    pub slept: i64,
     /// The same, of a clock that was never wrong.
     pub true_offset: i64,
     pub app: Start,
@@ -240,13 +242,16 @@ impl Model {
         let high = self.now.wall;
         self.now.wall += by;
         let offset = self.now.wall - self.now.mono;
-        let is_step = self
-            .told_offset
-            .is_none_or(|told| (offset - told).abs() >= STEP);
+        // "A machine that slept is not a clock that was set": either may be a change.
+        let is_step = self.told_offset.is_none_or(|told| {
+            let by = offset - told;
+            by.abs() >= STEP || (by - self.slept).abs() >= STEP
+        });
         if !is_running || !self.now.is_set() || !is_step {
             return;
         }
-        self.told_offset = Some(offset);
+        let was_unset = self.told_offset.replace(offset).is_none();
+        self.slept = 0;
         let now = self.now;
         for job in self.jobs.values_mut().filter(|job| job.is_live()) {
             job.see_clock(now);
@@ -255,9 +260,12 @@ impl Model {
                 let recurring = plan.recurring.as_ref();
                 recurring.is_some_and(|r| r.by_wall && (!r.is_rate() || !r.is_handled_known()))
             };
-            if by < 0 && (is_left_open(&job.plan) || next.is_some_and(is_left_open)) {
+            let recurring = job.plan.recurring.as_ref();
+            let last = recurring.map_or(i64::MIN, |r| r.handled.max(r.last_run));
+            let is_behind = by < 0 || was_unset && last > now.wall;
+            if is_behind && (is_left_open(&job.plan) || next.is_some_and(is_left_open)) {
                 // The last time that ran may be in the future now.
-                job.stop_predicting(high);
+                job.stop_predicting(high.max(last));
             }
         }
     }
@@ -283,6 +291,7 @@ impl Model {
     pub fn boot(&mut self, now: Now, found: &[String], lacks: Option<usize>) {
         self.now = now;
         self.told_offset = now.is_set().then_some(now.wall - now.mono);
+        self.slept = 0;
         self.is_stopping = false;
         let old = std::mem::take(&mut self.left);
         for (id, job) in old {

@@ -55,6 +55,8 @@ pub struct Plan {
     pub due: Due,
     /// It is due for a retry.
     pub is_retry: bool,
+    /// Its times were chosen by a clock that was not set.
+    pub by_unset: bool,
     /// Its jitter, which is read when it is known.
     pub unread: Option<Draw>,
     /// The predicted wall time of the due time.
@@ -458,6 +460,7 @@ impl Plan {
             zone,
             local,
             is_retry: false,
+            by_unset: !now.is_set() && !matches!(when, When::At { .. } | When::AtLocal { .. }),
             due,
             unread: recurring.as_ref().and_then(nominal),
             exec_at: due.wall(now),
@@ -560,7 +563,12 @@ impl Plan {
             let wall = Due::Wall(due);
             let is_interval = self.recurring.as_ref().is_some_and(|r| !r.is_pause()) && !is_retry;
             // A time of a clock that was not set means nothing.
-            let is_known = now.is_set() && due >= now.earliest;
+            // A retry of before the clock was set comes before its run.
+            let nominal = match &self.recurring {
+                Some(recurring) => recurring.nominal + recurring.set_by,
+                None => self.shown + self.once.set_by,
+            };
+            let is_known = now.is_set() && !self.by_unset && due >= nominal;
             self.due = match is_known && (is_interval || wall.mono(now) <= limit) {
                 true => wall,
                 false => Due::Mono(limit),
@@ -686,6 +694,8 @@ impl Plan {
                 (recurring.last_run, recurring.has_run) = (last, before.has_run);
             }
             recurring.handled = scheduled.min(nominal - 1);
+            let allowed = recurring.after(nominal - 1);
+            let nominal = if allowed == NEVER { nominal } else { allowed };
             recurring.nominal = nominal;
             self.due = Due::Mono(nominal);
             self.unread = recurring.room(nominal);
@@ -699,9 +709,14 @@ impl Plan {
     /// The plan takes over, and the clock may have been set since it was made.
     pub fn see_clock(&mut self, now: Now) {
         self.exec_at = self.due.wall(now);
+        let is_plain = !self.durable && self.zone.is_none() && self.expires.is_none();
         if !now.is_set() {
+            if is_plain && self.recurring.is_none() {
+                self.shown = self.exec_at;
+            }
             return;
         }
+        self.by_unset = false;
         match &mut self.recurring {
             Some(recurring) if !recurring.by_wall => {
                 let offset = now.wall - now.mono;
@@ -1027,13 +1042,15 @@ impl Recurring {
             self.catch_ups = 0;
             return (at + *interval, false);
         }
+        let next = self.after(self.over(at));
         let first = self.first_left(at, expires);
         if self.is_over_at(first) {
             return (first, false);
         }
         if first >= at {
             self.catch_ups = 0;
-            return (first, false);
+            // Those that have expired are missed.
+            return (first, first != next);
         }
         (self.missed(first, at, None), true)
     }

@@ -423,7 +423,7 @@ impl Choices<'_> {
                 ]),
                 false => 0,
             },
-            is_unset: self.one_in(4),
+            is_unset: self.one_in(6),
             zone: self.one_in(4).then(|| self.start()),
             begins: self.of(&[
                 Begins::AtOnce,

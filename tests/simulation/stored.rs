@@ -97,6 +97,7 @@ fn is(record: &JobRecord, saved: &Saved) -> bool {
         && progress.start_intent.map(nanos) == saved.is_marked.then_some(saved.marked_at)
         && nanos(progress.nominal) == saved.plan.shown
         && progress.attempts == saved.attempts
+        && progress.by_unset_clock == saved.plan.by_unset
         && progress.retry_delay.is_some() == saved.retry_delay.is_some()
         && progress.last_failure == saved.last_failure
         && progress.clock_set_by_ns == ours.map_or(saved.plan.once.set_by, |ours| ours.set_by)
@@ -187,8 +188,9 @@ fn follow_store(job: &mut job::Job, record: Option<&JobRecord>) {
     saved.plan.shown = nanos(progress.nominal);
     saved.plan.unread = None;
     saved.plan.once.set_by = progress.clock_set_by_ns;
+    saved.plan.by_unset = progress.by_unset_clock;
     let recurring = progress.recurring.as_ref();
-    let jitter = recurring.map_or(0, |recurring| recurring.jitter.as_nanos() as i64);
+    let jitter = recurring.map_or(0, |recurring| recurring.drawn_jitter.as_nanos() as i64);
     saved.first_due = nanos(progress.nominal) + jitter;
     saved.attempts = progress.attempts;
     saved.last_failure = progress.last_failure;

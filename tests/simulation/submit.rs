@@ -336,5 +336,9 @@ pub fn replace(job: &mut job::Job, mut plan: Plan, now: Now, since: usize) {
     job.plan = plan;
     job.attempts = 0;
     job.is_clock_set = false;
+    if goes_on && !now.is_set() && job.plan.is_on_wall() {
+        // What it waits for is found when the clock is set.
+        job.stop_predicting(now.earliest);
+    }
     job.save(now);
 }

@@ -370,6 +370,9 @@ impl World {
     fn suspend(&mut self, ms: u32) {
         let by = i64::from(ms) * 1_000_000;
         let is_running = self.process().is_running();
+        if is_running {
+            self.model.slept += by;
+        }
         self.model.step_wall(by, is_running);
         self.history.add(self.model.now, Event::Stepped { by });
         let duration = Duration::from_millis(ms.into());

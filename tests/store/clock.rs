@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::support::{DAY, HOUR, Log, MINUTE, Machine, NANOSECOND, Result, SECOND, event_kind};
 use crate::tasks::{logging, ran};
-use jobber::testing::Simulation;
+use jobber::testing::{ManualClock, Simulation};
 use jobber::{Backoff, Clock, Event, Events, Job, JobContext, JobStatus, Misfire, Task, Zone};
 use time::OffsetDateTime;
 use time::macros::{datetime, offset};
@@ -967,5 +967,43 @@ fn a_stored_job_that_was_scheduled_before_the_clock_was_set_misses_nothing() -> 
     assert!(log.entries().is_empty());
     let due = task.job("x").unwrap().exec_at();
     assert_eq!(due, datetime!(2026-11-20 16:00 UTC));
+    Ok(())
+}
+
+/// Regression: each time that was stored before the release of the build that loads it counted
+/// as one of a clock that was never set.
+#[test]
+fn a_newer_build_keeps_what_an_older_one_has_stored() -> Result {
+    let released = |month: u8| {
+        let date = time::Date::from_calendar_date(2026, month.try_into().unwrap(), 1);
+        date.unwrap().midnight().assume_utc()
+    };
+    let clock_of = |month, wall| ManualClock::at(wall).with_earliest_true_time(released(month));
+    let mut machine = Machine::new();
+    machine.clock = clock_of(1, datetime!(2026-10-28 12:00 UTC));
+    let mut sim = machine.boot();
+    let task = logging(&sim, "t", &Log::new());
+    let _ = task.schedule(0).id("cron").cron("0 9 * * *").block_on()?;
+    sim.advance(DAY);
+    let expires = task.schedule(0).id("expires").expires(HOUR);
+    let _ = expires.delay(DAY).block_on()?;
+    let _ = task.schedule(0).id("delay").delay(DAY * 3).block_on()?;
+    sim.crash();
+    machine.clock = clock_of(11, datetime!(2026-11-05 8:00 UTC));
+    let mut sim = machine.boot();
+    let log = Log::new();
+    let mut events = sim.app().events();
+    logging(&sim, "t", &log);
+    sim.run_until_stalled();
+    let times: Vec<_> = log.entries().into_iter().map(|(.., time)| time).collect();
+    assert_eq!(
+        times,
+        [
+            datetime!(2026-11-04 9:00 UTC),
+            datetime!(2026-11-01 12:00 UTC)
+        ]
+    );
+    assert!(kinds(&mut events).contains(&"expired".into()));
+    assert_eq!(sim.app().jobs().len(), 1);
     Ok(())
 }

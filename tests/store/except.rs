@@ -1,10 +1,10 @@
 //! Stored jobs, and the calendars of the next process.
 
-use crate::support::{DAY, HOUR, Log, MINUTE, Machine, Result, START};
+use crate::support::{DAY, HOUR, Log, MINUTE, Machine, Result, START, event_kinds};
 use crate::tasks::{Ran, logging};
-use jobber::testing::Simulation;
+use jobber::testing::{ManualClock, Simulation};
 use jobber::{Exclusions, JobEventKind, Misfire, storage::UnresolvedReason};
-use time::macros::{date, time};
+use time::macros::{date, datetime, time};
 use time::{Date, OffsetDateTime, Weekday};
 
 fn night() -> Exclusions {
@@ -12,14 +12,14 @@ fn night() -> Exclusions {
     night.unwrap()
 }
 
-/// Starts the next process, with this calendar under the name `x`.
+/// Starts the next process, with this calendar under the name `closed`.
 fn boot(machine: &Machine, calendar: Option<Exclusions>) -> Simulation {
     machine.boots.set(machine.boots.get() + 1);
     let (seed, storage) = (machine.boots.get(), machine.storage());
     Simulation::with(seed, machine.clock.clone(), |app| {
         let app = app.storage(storage);
         match calendar {
-            Some(exclusions) => app.calendar("x", exclusions),
+            Some(exclusions) => app.calendar("closed", exclusions),
             None => app,
         }
     })
@@ -38,7 +38,7 @@ fn a_job_whose_calendar_is_not_registered_is_unresolved_until_it_is() -> Result 
     let _ = task
         .schedule(0)
         .id("x")
-        .except("x")
+        .except("closed")
         .every(HOUR)
         .block_on()?;
     sim.crash();
@@ -52,7 +52,7 @@ fn a_job_whose_calendar_is_not_registered_is_unresolved_until_it_is() -> Result 
         let unresolved = sim.app().unresolved();
         let reason = &unresolved[0].reason;
         assert!(
-            matches!(reason, UnresolvedReason::UnknownCalendar { name } if name == "x"),
+            matches!(reason, UnresolvedReason::UnknownCalendar { name } if name == "closed"),
             "{reason}"
         );
         assert!(log.entries().is_empty());
@@ -69,21 +69,21 @@ fn a_job_whose_calendar_is_not_registered_is_unresolved_until_it_is() -> Result 
 
 #[test]
 fn the_calendar_of_the_next_process_decides_what_is_excluded() -> Result {
-    let every = [false, true];
+    let intervals = [false, true];
     let none = Exclusions::new();
     let to_monday = Exclusions::new()
         .weekday(Weekday::Saturday)
         .weekday(Weekday::Sunday);
-    for (recurs, (calendar, first)) in every.into_iter().flat_map(|every| {
+    for (is_interval, (calendar, first)) in intervals.into_iter().flat_map(|is_interval| {
         let cases = [(night(), 6), (none.clone(), 2), (to_monday.clone(), 48)];
-        cases.map(|case| (every, case))
+        cases.map(|case| (is_interval, case))
     }) {
         let machine = Machine::new();
         let sim = boot(&machine, Some(night()));
         let task = logging(&sim, "t", &Log::new());
-        let schedule = task.schedule(0).id("x").except("x");
+        let schedule = task.schedule(0).id("x").except("closed");
         let schedule = schedule.misfire(Misfire::Skip);
-        let job = match recurs {
+        let job = match is_interval {
             true => schedule.every(HOUR).block_on()?,
             false => schedule.cron("0 * * * *").block_on()?,
         };
@@ -95,7 +95,7 @@ fn the_calendar_of_the_next_process_decides_what_is_excluded() -> Result {
         logging(&sim, "t", &log);
         sim.advance(DAY * 2);
         let found = nominal_times(&log)[0];
-        assert_eq!(found, START + HOUR * first, "{recurs}");
+        assert_eq!(found, START + HOUR * first, "{is_interval}");
     }
     Ok(())
 }
@@ -105,7 +105,7 @@ fn a_job_whose_times_the_next_process_excludes_ends_there() -> Result {
     let machine = Machine::new();
     let sim = boot(&machine, Some(night()));
     let task = logging(&sim, "t", &Log::new());
-    let schedule = task.schedule(0).id("x").except("x");
+    let schedule = task.schedule(0).id("x").except("closed");
     let _ = schedule.cron("0 * * * *").block_on()?;
     sim.crash();
     machine.clock.advance(DAY);
@@ -126,7 +126,7 @@ fn a_job_whose_times_the_next_process_excludes_ends_there() -> Result {
         .skip(1)
         .collect();
     let why = JobEventKind::AllExcluded {
-        calendar: "x".into(),
+        calendar: "closed".into(),
     };
     assert_eq!(kinds, [why, JobEventKind::Cancelled]);
     Ok(())
@@ -145,13 +145,69 @@ fn a_stored_job_that_is_declared_again_with_its_calendar_writes_nothing() -> Res
         };
         schedule.cron("0 * * * *").block_on()
     };
-    declare(Some("x"))?;
+    declare(Some("closed"))?;
     let commits = machine.commits.entries().len();
-    declare(Some("x"))?;
+    declare(Some("closed"))?;
     assert_eq!(machine.commits.entries().len(), commits);
     declare(None)?;
     assert_eq!(machine.commits.entries().len(), commits + 1);
     let stored = machine.record("x").unwrap();
     assert_eq!(stored.progress.due, START + HOUR);
+    Ok(())
+}
+
+#[test]
+fn an_interval_runs_by_a_clock_that_is_not_set_also_with_another_calendar() -> Result {
+    let night_of = |machine: &Machine| {
+        let storage = machine.storage();
+        Simulation::with(1, machine.clock.clone(), |app| {
+            app.storage(storage)
+                .calendar("a", night())
+                .calendar("b", night())
+        })
+    };
+    let mut machine = Machine::new();
+    let clock = ManualClock::at(datetime!(2026-11-20 12:00 UTC));
+    machine.clock = clock.with_earliest_true_time(datetime!(2026-11-01 0:00 UTC));
+    let sim = night_of(&machine)?;
+    let task = logging(&sim, "t", &Log::new());
+    let _ = task
+        .schedule(0)
+        .id("x")
+        .except("a")
+        .every(HOUR)
+        .block_on()?;
+    sim.crash();
+    machine.clock.set_wall(datetime!(1970-01-01 0:00 UTC));
+    let mut sim = night_of(&machine)?;
+    let log = Log::new();
+    let task = logging(&sim, "t", &log);
+    let declared = task.schedule(0).id("x").replace().except("b");
+    let _ = declared.every(HOUR).block_on()?;
+    sim.advance(HOUR * 3);
+    assert_eq!(log.entries().len(), 3);
+    Ok(())
+}
+
+#[test]
+fn the_end_of_a_job_whose_last_attempt_was_lost_has_its_reason() -> Result {
+    let machine = Machine::new();
+    let start = |sim: &Simulation| {
+        let task = sim.app().task("t", |_: u32| std::future::pending::<()>());
+        task.durable().at_most_once().register()
+    };
+    let mut sim = boot(&machine, Some(night()));
+    let schedule = start(&sim)?.schedule(0).id("x").except("closed");
+    let _ = schedule.cron("0 * * * *").block_on()?;
+    sim.advance(HOUR * 6);
+    sim.crash();
+    let ever = Exclusions::new().dates(date!(2000 - 01 - 01), Date::MAX);
+    let sim = boot(&machine, Some(ever?));
+    let mut events = sim.app().events();
+    start(&sim)?;
+    assert_eq!(
+        event_kinds(&mut events, "x"),
+        ["closed excludes all", "ended FAILED"]
+    );
     Ok(())
 }

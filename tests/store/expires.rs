@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{HOUR, Log, MINUTE, Machine, NANOSECOND, Result, SECOND, START, event_kind};
+use crate::support::{HOUR, Log, MINUTE, Machine, NANOSECOND, Result, SECOND, START, event_kinds};
 use crate::tasks::{Ran, failing, logging};
 use jobber::testing::{ManualClock, Simulation};
 use jobber::{Backoff, JobStatus};
@@ -17,8 +17,8 @@ fn boot(machine: &Machine, down: Duration) -> (Simulation, Vec<String>, Vec<Ran>
     let log = Log::new();
     failing(&sim, &log, Backoff::fixed(1, MINUTE));
     sim.run_until_stalled();
-    let kinds = std::iter::from_fn(|| events.try_next()).map(event_kind);
-    let kinds = kinds.filter(|kind| !kind.starts_with("Restored")).collect();
+    let mut kinds = event_kinds(&mut events, "t");
+    kinds.retain(|kind| !kind.starts_with("Restored"));
     (sim, kinds, log.entries())
 }
 
@@ -56,7 +56,7 @@ fn a_retry_that_a_crash_delays_is_not_made_too_late() -> Result {
             let task = failing(&sim, &log, Backoff::fixed(1, MINUTE));
             let schedule = task.schedule(0).id("x").expires(MINUTE * 5);
             let job = match recurs {
-                // The limit counts from the due time, which the next process knows.
+                // The drawn jitter is stored: the next process counts from the same due time.
                 true => schedule.jitter(MINUTE * 50).every(HOUR).block_on()?,
                 false => schedule.delay(HOUR).block_on()?,
             };
@@ -153,6 +153,7 @@ fn a_recurring_job_goes_on_with_a_time_that_has_not_expired() -> Result {
 fn an_attempt_made_at_most_once_that_waits_for_the_store_can_expire() -> Result {
     for (limit, status) in [
         (MINUTE, JobStatus::Success),
+        // Shorter than the 100 ms after which the writer repeats a commit.
         (SECOND / 100, JobStatus::Cancelled),
     ] {
         let machine = Machine::new();

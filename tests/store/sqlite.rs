@@ -682,7 +682,10 @@ fn a_file_that_is_not_writable_fails_the_start() -> Result {
 
 #[test]
 fn a_file_of_an_older_schema_is_migrated_and_its_jobs_are_unresolved() -> Result {
-    let columns_of: [&[_]; 2] = [&["retry_ns"], &["expires_ns", "clock_set_by_ns"]];
+    let columns_of: [&[_]; 2] = [
+        &["retry_ns"],
+        &["expires_ns", "clock_set_by_ns", "by_unset_clock"],
+    ];
     for (at, version) in [(0, 2), (1, 3)] {
         let disk = Disk::new();
         let (app, task) = disk.app()?;

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use futures_lite::future::{block_on, poll_once};
 use jobber::testing::{ManualClock, Simulation};
 use jobber::{
-    BoxError, Event, Job, JobContext, JobEventKind, JobFuture, JobId, JobStatus, Jobber,
+    BoxError, Event, Events, Job, JobContext, JobEventKind, JobFuture, JobId, JobStatus, Jobber,
     JobberBuilder, Task,
 };
 use time::OffsetDateTime;
@@ -60,11 +60,20 @@ pub fn event_kind(event: Event) -> String {
             JobEventKind::Misfired { .. } => "misfired".into(),
             JobEventKind::Cancelled => "cancelled".into(),
             JobEventKind::Expired => "expired".into(),
+            JobEventKind::AllExcluded { calendar } => format!("{calendar} excludes all"),
             JobEventKind::Ended(status) => format!("ended {status}"),
             other => format!("{other:?}"),
         },
         other => format!("{other:?}"),
     }
+}
+
+/// What the events so far are about, of those jobs whose task or id is `of`.
+pub fn event_kinds(events: &mut Events, of: &str) -> Vec<String> {
+    std::iter::from_fn(|| events.try_next())
+        .filter(|event| matches!(event, Event::Job(job) if *job.task == *of || job.id == of))
+        .map(event_kind)
+        .collect()
 }
 
 /// A log that tasks write and tests read.

@@ -75,6 +75,7 @@ pub struct ProgressRecord {
     pub retry_delay: Option<Duration>,
     #[serde(with = "optional_text")]
     pub start_intent: Option<OffsetDateTime>,
+    pub by_unset_clock: bool,
     pub clock_set_by_ns: i64,
     pub recurring: Option<RecurringProgress>,
 }
@@ -86,7 +87,7 @@ pub struct RecurringProgress {
     pub last_run: Option<Run>,
     #[serde(with = "optional_text")]
     pub started_at: Option<OffsetDateTime>,
-    pub jitter: Duration,
+    pub drawn_jitter: Duration,
     #[serde(with = "text")]
     pub last_nominal: OffsetDateTime,
     pub skipped: Option<SkippedRecord>,

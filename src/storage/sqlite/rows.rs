@@ -25,7 +25,7 @@ use crate::value::timestamp::{self, TimestampText};
 /// The columns, in the order in which they are read and written.
 const COLUMNS: &str = "id, task, args, due, nominal, trigger, cron, interval_ns, zone, \
     attempts, last_failure, retry_ns, started_at, scheduled_at, options, progress, version, \
-    expires_ns, clock_set_by_ns";
+    expires_ns, clock_set_by_ns, by_unset_clock";
 
 /// Applies changes in one transaction. Each statement is prepared once.
 pub(crate) struct Changes<'a> {
@@ -37,12 +37,12 @@ pub(crate) struct Changes<'a> {
 
 const PUT: &str = "INSERT OR REPLACE INTO jobs (id, task, args, due, nominal, trigger, cron, \
     interval_ns, zone, attempts, last_failure, retry_ns, started_at, scheduled_at, options, \
-    progress, version, expires_ns, clock_set_by_ns) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, \
-    ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
+    progress, version, expires_ns, clock_set_by_ns, by_unset_clock) VALUES (?1, ?2, ?3, ?4, ?5, \
+    ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)";
 
 const ADVANCE: &str = "UPDATE jobs SET due = ?2, nominal = ?3, attempts = ?4, \
     last_failure = ?5, retry_ns = ?6, started_at = ?7, progress = ?8, \
-    clock_set_by_ns = ?9 WHERE id = ?1";
+    clock_set_by_ns = ?9, by_unset_clock = ?10 WHERE id = ?1";
 
 const REMOVE: &str = "DELETE FROM jobs WHERE id = ?1";
 
@@ -139,6 +139,7 @@ fn put(insert: &mut Statement<'_>, record: &JobRecord) -> rusqlite::Result<()> {
             version,
             expires.map(saturating_nanos),
             set_by(progress),
+            by_unset(progress),
         ])
     });
     insert.map(drop)
@@ -167,6 +168,7 @@ fn advance(
             start_intent.as_ref().map(TimestampText::as_str),
             recurring,
             set_by(progress),
+            by_unset(progress),
         ])
     });
     update.map(drop)
@@ -176,6 +178,11 @@ fn advance(
 fn set_by(progress: &ProgressRecord) -> Option<i64> {
     let set_by = progress.clock_set_by_ns;
     (set_by != 0).then_some(set_by)
+}
+
+/// `NULL` for `false`.
+fn by_unset(progress: &ProgressRecord) -> Option<bool> {
+    progress.by_unset_clock.then_some(true)
 }
 
 /// The times in a job's progress, as text.
@@ -221,11 +228,11 @@ pub(crate) fn load(connection: &Connection, each: &mut dyn FnMut(Loaded)) -> rus
 /// The values of a row, of any type. Public for the fuzzer only.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
-pub struct Columns<'a>(pub [ValueRef<'a>; 19]);
+pub struct Columns<'a>(pub [ValueRef<'a>; 20]);
 
 impl<'a> Columns<'a> {
     fn of(row: &'a Row<'_>) -> rusqlite::Result<Self> {
-        let mut columns = [ValueRef::Null; 19];
+        let mut columns = [ValueRef::Null; 20];
         for (at, column) in columns.iter_mut().enumerate() {
             *column = row.get_ref(at)?;
         }
@@ -235,7 +242,7 @@ impl<'a> Columns<'a> {
     /// The record, or the reason why the row is not a valid record. `last_task` is the name
     /// of the task of the row before: jobs of one task share its name.
     pub fn read(&self, last_task: &mut Arc<str>) -> Loaded {
-        let [id, task, .., version, _, _] = self.0;
+        let [id, task, .., version, _, _, _] = self.0;
         // The version first: another one may have other columns and fields.
         match integer("version", version) {
             Ok(version) if version != RECORD_VERSION => {
@@ -278,6 +285,7 @@ impl<'a> Columns<'a> {
             version,
             expires,
             set_by,
+            by_unset,
         ] = self.0;
         let options = || from_json::<RecurringRecord>("options", options);
         let trigger = match text("trigger", trigger)? {
@@ -341,6 +349,8 @@ impl<'a> Columns<'a> {
                 })?,
                 retry_delay: optional(retry, |delay| duration("retry_ns", delay))?,
                 start_intent: optional(start_intent, |at| time("started_at", at))?,
+                by_unset_clock: optional(by_unset, |by| integer::<i64>("by_unset_clock", by))?
+                    .is_some_and(|by| by != 0),
                 clock_set_by_ns: optional(set_by, |by| integer("clock_set_by_ns", by))?
                     .unwrap_or(0),
                 recurring,

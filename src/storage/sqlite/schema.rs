@@ -49,10 +49,12 @@ const MIGRATIONS: &[&str] = &[
     ALTER TABLE jobs ADD COLUMN retry_ns INTEGER
 ",
     "
-    -- How late an attempt may start.
+    -- How many nanoseconds after its run was due an attempt may start; NULL: no limit.
     ALTER TABLE jobs ADD COLUMN expires_ns INTEGER;
-    -- By how much the wall clock was set while the job waited for a retry.
-    ALTER TABLE jobs ADD COLUMN clock_set_by_ns INTEGER
+    -- By how much the wall clock was set while the job waited for a retry; NULL is 0.
+    ALTER TABLE jobs ADD COLUMN clock_set_by_ns INTEGER;
+    -- 1 if the times were chosen by a wall clock that was not set; NULL is 0.
+    ALTER TABLE jobs ADD COLUMN by_unset_clock INTEGER
 ",
 ];
 

@@ -36,15 +36,17 @@ use crate::sync::primitives::Arc;
 pub enum JobError {
     /// The job has not ended yet. For a recurring job: its first run has not ended yet.
     NotCompleted,
-    /// The job was cancelled or aborted, or its app stopped before the job ran.
+    /// The job was cancelled or aborted, its app stopped before the job ran, or it is a
+    /// recurring job of which all times were missed.
     Cancelled,
     /// The last run of the job was made by another process, and its result was not kept. A
     /// stored job can end without another run: if the times that it had left were missed.
     NotKept,
-    /// No attempt of the job, or of its last run, could start in time: see
-    /// [`Schedule::expires`](crate::Schedule::expires).
+    /// The run ended because its next attempt would have started later than
+    /// [`Schedule::expires`](crate::Schedule::expires) allows. Attempts before that may have
+    /// started and failed.
     Expired {
-        /// How late an attempt was allowed to start.
+        /// How long after the run was due an attempt was allowed to start.
         limit: Duration,
         /// How the attempt before failed, if its failure shows that the retry would be too
         /// late. It is also the [`source`](Error::source) of this error.
@@ -74,7 +76,10 @@ impl fmt::Display for JobError {
                 "the last run was made by another process, which did not keep its result",
             ),
             JobError::Expired { limit, .. } => {
-                write!(f, "no attempt could start within {limit:?} of its time")
+                write!(
+                    f,
+                    "an attempt would have started more than {limit:?} after its run was due"
+                )
             }
             JobError::Failed(_) => f.write_str("the task failed"),
             JobError::Panicked { message } => write!(f, "the task panicked: {message}"),

@@ -100,7 +100,7 @@ pub enum ScheduleError {
     #[error(transparent)]
     Cron(CronError),
     /// The trigger is valid, but never due after a time.
-    #[error("{trigger} is never due after {after}{}{}", Until(.until), Except(.except))]
+    #[error("{trigger} is never due after {after}{}{}", Until(.until), AllExcluded(.except))]
     NeverDue {
         /// The trigger, such as ``the cron expression `0 0 30 2 *` ``.
         trigger: String,
@@ -108,8 +108,8 @@ pub enum ScheduleError {
         after: OffsetDateTime,
         /// The time of [`until`](crate::Schedule::until), if it was set.
         until: Option<OffsetDateTime>,
-        /// The calendar of [`except`](crate::Schedule::except), if it was set. The search ends
-        /// after 10,000 times that it excludes.
+        /// The calendar of [`except`](crate::Schedule::except), if it excludes all times that
+        /// come next. The search ends after 10,000 times that it excludes.
         except: Option<String>,
     },
     /// No calendar of the app has this name.
@@ -254,13 +254,13 @@ impl fmt::Display for Until<'_> {
     }
 }
 
-/// Displays the calendar of a series at the end of a message.
-struct Except<'a>(&'a Option<String>);
+/// Displays the calendar that excludes all times, at the end of a message.
+struct AllExcluded<'a>(&'a Option<String>);
 
-impl fmt::Display for Except<'_> {
+impl fmt::Display for AllExcluded<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Some(calendar) => write!(f, " except at the times of the calendar `{calendar}`"),
+            Some(calendar) => write!(f, ": the calendar `{calendar}` excludes its next times"),
             None => Ok(()),
         }
     }
