@@ -11,7 +11,7 @@ use super::job::{self, Ended, Said, Stage};
 use super::model::{self, Model};
 use super::plan::{Due, Times};
 use super::program::{Start, When};
-use super::script::{Args, Outcome};
+use super::script::{Args, Outcome, TASKS};
 use super::stored::settle_store;
 use super::tasks::{now, value};
 use super::world::World;
@@ -461,6 +461,10 @@ fn resume_prediction(job: &mut job::Job, handle: &Job<u64>, entries: &[Entry], w
         return;
     };
     if matches!(recurring.times, Times::Every { .. } | Times::Pause { .. }) {
+        return;
+    }
+    if job.plan.expires.is_some() && TASKS[job.task].wavers {
+        // What was drawn for a retry decides whether it came too late.
         return;
     }
     if recurring.until.is_some() && recurring.longest_jitter > 0 {

@@ -757,7 +757,9 @@ impl Job {
         let Some(recurring) = self.plan.recurring.as_mut().filter(|r| !r.is_first_now) else {
             return;
         };
-        if recurring.is_pause() {
+        // A restored job at its limit waits for that.
+        let is_at_limit = recurring.by_wall && matches!(self.plan.due, Due::Mono(_));
+        if recurring.is_pause() || is_at_limit {
             return;
         }
         let at = recurring.of(now);
