@@ -15,8 +15,8 @@ use simulation::{Program, run, shrink};
 /// The name of the test that runs a program.
 const THE_TEST: &str = "the_app_does_what_the_model_of_its_docs_says";
 
-/// What a debug build runs in a few seconds.
-const SEEDS: u64 = 700;
+/// What a debug build runs in half a minute. Of fewer, one program with many jobs could be a tenth.
+const SEEDS: u64 = 2_000;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
