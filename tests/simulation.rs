@@ -15,7 +15,7 @@ use simulation::{Program, run, shrink};
 /// The name of the test that runs a program.
 const THE_TEST: &str = "the_app_does_what_the_model_of_its_docs_says";
 
-/// What a debug build runs in half a minute. Of fewer, one program with many jobs could be a tenth.
+/// What a debug build runs in a minute. Of fewer, one program with many jobs could be a tenth.
 const SEEDS: u64 = 2_000;
 
 fn number(name: &str) -> Option<u64> {
