@@ -15,7 +15,8 @@ use simulation::{Program, run, shrink};
 /// The name of the test that runs a program.
 const THE_TEST: &str = "the_app_does_what_the_model_of_its_docs_says";
 
-/// What a debug build runs in a minute. Of fewer, one program with many jobs could be a tenth.
+/// A debug build runs them in about a minute. With fewer programs, a single large one could
+/// exceed the share of unpredicted jobs that is allowed.
 const SEEDS: u64 = 2_000;
 
 fn number(name: &str) -> Option<u64> {

@@ -308,15 +308,12 @@ impl TriggerContext<'_> {
         let series = self.series(recurrence)?;
         let after = series.scheduled_after(self.clock);
         let Some(nominal) = series.next_after(after, after) else {
-            let is_excluded = series.is_excluded_after(after, after);
+            let is_excluded = series.has_only_excluded_after(after, after);
             let except = series.except.as_ref().filter(|_| is_excluded);
+            let before_start = series.start.map(|start| start.saturating_sub(1));
             return Err(ScheduleError::NeverDue {
                 trigger: trigger_name,
-                after: self.zone.time_at(
-                    series
-                        .start
-                        .map_or(after, |start| after.max(start.saturating_sub(1))),
-                ),
+                after: self.zone.time_at(before_start.unwrap_or(after).max(after)),
                 until: series.until.map(|until| self.zone.time_at(until)),
                 except: except.map(|except| except.calendar.to_string()),
             });

@@ -8,17 +8,8 @@ use crate::value::time_units::WallNanos;
 /// recurrence are excluded: 10,000 times of a cron expression in a named zone take 17 ms.
 const EXCLUDED_MAX: u32 = 10_000;
 
-/// What a search for a time that is not excluded comes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FirstAllowed {
-    Found(WallNanos),
-    /// There is no later time, excluded or not.
-    NoTimeLeft,
-    /// All later times are excluded, or the next [`EXCLUDED_MAX`] that were tried.
-    AllExcluded,
-}
-
-/// The first time after `after` that is not excluded.
+/// The first time after `after` that is not excluded. `None` if there is none, or if the next
+/// [`EXCLUDED_MAX`] times are excluded.
 ///
 /// `next_after` returns the first time strictly after its argument. After an excluded time, the
 /// search goes on at the end of its exclusion, so that all times of a night, or of a holiday,
@@ -28,21 +19,16 @@ pub(crate) fn first_allowed(
     mut after: WallNanos,
     exclusions: &Exclusions,
     zone: &Zone,
-) -> FirstAllowed {
+) -> Option<WallNanos> {
     // One more than that: the time after the last excluded one may be allowed.
-    for excluded in 0..=EXCLUDED_MAX {
-        let Some(time) = next_after(after) else {
-            return match excluded {
-                0 => FirstAllowed::NoTimeLeft,
-                _ => FirstAllowed::AllExcluded,
-            };
-        };
+    for _ in 0..=EXCLUDED_MAX {
+        let time = next_after(after)?;
         match exclusions.excluded_through(time, zone) {
-            None => return FirstAllowed::Found(time),
+            None => return Some(time),
             Some(through) => after = through,
         }
     }
-    FirstAllowed::AllExcluded
+    None
 }
 
 #[cfg(test)]
@@ -76,7 +62,7 @@ mod tests {
         after: OffsetDateTime,
         exclusions: &Exclusions,
         zone: &Zone,
-    ) -> FirstAllowed {
+    ) -> Option<WallNanos> {
         let next_after = |after| recurrence.next_after(0, after);
         first_allowed(next_after, wall(after), exclusions, zone)
     }
@@ -104,14 +90,11 @@ mod tests {
             ),
         ] {
             let found = first(&daily, after, &holidays, &Zone::UTC);
-            assert_eq!(found, FirstAllowed::Found(wall(expected)), "{after}");
+            assert_eq!(found, Some(wall(expected)), "{after}");
         }
         let nothing = Exclusions::new();
         let found = first(&daily, datetime!(2026-12-24 0:00 UTC), &nothing, &Zone::UTC);
-        assert_eq!(
-            found,
-            FirstAllowed::Found(wall(datetime!(2026-12-24 9:00 UTC)))
-        );
+        assert_eq!(found, Some(wall(datetime!(2026-12-24 9:00 UTC))));
     }
 
     #[test]
@@ -127,32 +110,29 @@ mod tests {
         };
         let evening = wall(datetime!(2026-12-24 20:00 UTC)) - 1;
         let found = first_allowed(next_after, evening, &night, &Zone::UTC);
-        assert_eq!(
-            found,
-            FirstAllowed::Found(wall(datetime!(2026-12-25 6:00 UTC)))
-        );
+        assert_eq!(found, Some(wall(datetime!(2026-12-25 6:00 UTC))));
         assert_eq!(asked, 2);
     }
 
     #[test]
-    fn a_recurrence_that_ends_and_one_that_is_always_excluded_differ() {
+    fn nothing_is_found_if_the_recurrence_ends_or_all_its_times_are_excluded() {
         let saturdays = Exclusions::new().weekday(Weekday::Saturday);
         let now = datetime!(2026-12-01 0:00 UTC);
         let on_saturday = cron("0 9 * * SAT", &Zone::UTC);
         let found = first(&on_saturday, now, &saturdays, &Zone::UTC);
-        assert_eq!(found, FirstAllowed::AllExcluded);
+        assert_eq!(found, None);
         let this_year = cron("0 9 * * SAT 2026", &Zone::UTC);
         let found = first(&this_year, now, &saturdays, &Zone::UTC);
-        assert_eq!(found, FirstAllowed::AllExcluded);
+        assert_eq!(found, None);
         let past = cron("0 9 * * * 2025", &Zone::UTC);
         let found = first(&past, now, &saturdays, &Zone::UTC);
-        assert_eq!(found, FirstAllowed::NoTimeLeft);
+        assert_eq!(found, None);
         // An exclusion to the end of the calendar leaves no time.
         let ever = Exclusions::new()
             .dates(date!(2026 - 01 - 01), time::Date::MAX)
             .unwrap();
         let found = first(&every(SECOND), now, &ever, &Zone::UTC);
-        assert_eq!(found, FirstAllowed::AllExcluded);
+        assert_eq!(found, None);
     }
 
     #[test]
@@ -167,13 +147,8 @@ mod tests {
                 let at = times.partition_point(|&time| time <= after);
                 times.get(at).copied()
             };
-            let expected = if is_found {
-                FirstAllowed::Found(allowed)
-            } else {
-                FirstAllowed::AllExcluded
-            };
             let found = first_allowed(next_after, 0, &hours, &Zone::UTC);
-            assert_eq!(found, expected, "{excluded}");
+            assert_eq!(found, is_found.then_some(allowed), "{excluded}");
         }
     }
 
@@ -231,8 +206,7 @@ mod tests {
             let expected = walked(&recurrence, after, &exclusions, zone);
             let next_after = |after| recurrence.next_after(0, after);
             let found = first_allowed(next_after, after, &exclusions, zone);
-            if let Some(expected) = expected {
-                let expected = FirstAllowed::Found(expected);
+            if expected.is_some() {
                 assert_eq!(found, expected, "{recurrence:?} {text} in {zone}");
                 compared += 1;
             }

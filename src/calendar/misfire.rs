@@ -6,10 +6,10 @@ use std::time::Duration;
 ///
 /// A run is missed if its time passes while the job's last run goes on, if the clock
 /// jumps over its time, if no process runs at its time, or if it has
-/// [expired](crate::Schedule::expires); no policy runs an expired time. A run that starts late is not
-/// missed if its next time has not come, and if it is late by a second or less, or by no more
-/// than the time since the timer last looked at the clocks: it looks at the wall clock once a
-/// minute, and more often shortly before a job is due.
+/// [expired](crate::Schedule::expires); no policy runs an expired time. A run that starts
+/// late is not missed if its next time has not come, and if it is late by a second or less,
+/// or by no more than the time since the timer last looked at the clocks: it looks at the
+/// wall clock once a minute, and more often shortly before a job is due.
 ///
 /// Example: a job is due every 10 seconds. The numbers are seconds.
 ///

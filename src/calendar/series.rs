@@ -1,7 +1,7 @@
 //! [`Series`]: picks the next run of a recurring job.
 
 use crate::calendar::calendars::Except;
-use crate::calendar::first_allowed::{FirstAllowed, first_allowed};
+use crate::calendar::first_allowed::first_allowed;
 use crate::calendar::history::RunHistory;
 use crate::calendar::misfire::Misfire;
 use crate::calendar::recurrence::Recurrence;
@@ -182,23 +182,16 @@ impl Series {
 
     /// The first time strictly after `after`. `anchor` is a time of the series.
     pub(crate) fn next_after(&self, anchor: WallNanos, after: WallNanos) -> Option<WallNanos> {
-        match self.first_allowed(anchor, after) {
-            FirstAllowed::Found(time) => Some(time),
-            FirstAllowed::NoTimeLeft | FirstAllowed::AllExcluded => None,
-        }
-    }
-
-    fn first_allowed(&self, anchor: WallNanos, after: WallNanos) -> FirstAllowed {
         let next_after = |after| self.next_time(anchor, after);
         match &self.except {
             Some(except) => first_allowed(next_after, after, &except.exclusions, &except.zone),
-            None => next_after(after).map_or(FirstAllowed::NoTimeLeft, FirstAllowed::Found),
+            None => next_after(after),
         }
     }
 
-    /// There is no time after `after` that is not excluded: whether there are excluded ones. (No
-    /// other search of up to 10,000 times is needed for that.)
-    pub(crate) fn is_excluded_after(&self, anchor: WallNanos, after: WallNanos) -> bool {
+    /// Why [`next_after`](Self::next_after) found no time: whether there are later times, all
+    /// of them excluded.
+    pub(crate) fn has_only_excluded_after(&self, anchor: WallNanos, after: WallNanos) -> bool {
         self.except.is_some() && self.next_time(anchor, after).is_some()
     }
 

@@ -67,9 +67,10 @@ pub(crate) struct Driver {
     looked_at: MonoNanos,
     /// Wall time less monotonic time, at the last call.
     offset: i64,
-    /// The offset that the jobs were last told. `None` while the wall clock was not set.
-    told_offset: Option<i64>,
-    /// How long the machine was suspended since the jobs were last told, in nanoseconds.
+    /// The offset that the jobs follow: that of the last
+    /// [`on_clock_set`](TimerJob::on_clock_set). `None` until the wall clock is set.
+    jobs_offset: Option<i64>,
+    /// How long the machine was suspended since then, in nanoseconds.
     slept: i64,
     /// The suspended time that the clock gave at the last call, in nanoseconds.
     suspended: Option<i64>,
@@ -94,7 +95,7 @@ impl Driver {
             wall: TimerQueue::default(),
             looked_at: now.mono,
             offset: now.offset(),
-            told_offset: hub.reading(now).is_set().then(|| now.offset()),
+            jobs_offset: hub.reading(now).is_set().then(|| now.offset()),
             slept: 0,
             suspended: hub.clock.suspended(),
             telling: None,
@@ -199,11 +200,11 @@ impl Driver {
             // What it shows means nothing.
             return;
         }
-        let set = match self.told_offset {
+        let set = match self.jobs_offset {
             // It is set for the first time.
             None => ClockSet::Moved,
-            Some(told) => {
-                let by = offset.saturating_sub(told);
+            Some(before) => {
+                let by = offset.saturating_sub(before);
                 let step = by.saturating_sub(self.slept);
                 if !is_step(by) && !is_step(step) {
                     return;
@@ -214,7 +215,7 @@ impl Driver {
                 }
             }
         };
-        (self.told_offset, self.slept) = (Some(offset), 0);
+        (self.jobs_offset, self.slept) = (Some(offset), 0);
         let before = self.telling.map_or(set, |(_, before)| before);
         self.telling = Some((Cursor::default(), set.max(before)));
     }
@@ -224,7 +225,9 @@ impl Driver {
     fn sleep_since_last_reading(&mut self) -> i64 {
         let suspended = self.hub.clock.suspended();
         let before = std::mem::replace(&mut self.suspended, suspended);
-        let slept = suspended.zip(before).map(|(now, before)| now - before);
+        let slept = suspended
+            .zip(before)
+            .map(|(now, before)| now.saturating_sub(before));
         slept.filter(|slept| *slept >= SHORTEST_SLEEP).unwrap_or(0)
     }
 

@@ -175,8 +175,7 @@ where
     /// Sends [`JobEventKind::AllExcluded`] if that is why the job is about to end.
     pub(crate) fn all_excluded_event(&self, state: &mut State<A, R>, why: EndReason, now: Now) {
         let definition = state.life.definition();
-        let recurring = definition.and_then(|definition| definition.recurring());
-        let except = recurring.and_then(|recurring| recurring.series.except.as_deref());
+        let except = definition.and_then(|definition| definition.except());
         if let (EndReason::AllExcluded, Some(except)) = (why, except) {
             let calendar = except.calendar.clone();
             self.event(state, now, |_| JobEventKind::AllExcluded { calendar });

@@ -45,8 +45,7 @@ where
         }) = loaded.lost
         {
             let definition = loaded.job.definition();
-            let recurring = definition.and_then(|definition| definition.recurring());
-            let except = recurring.and_then(|recurring| recurring.series.except.as_deref());
+            let except = definition.and_then(|definition| definition.except());
             let excluded_by = except.filter(|_| why == EndReason::AllExcluded);
             return Ok(Restored::Lost {
                 status,

@@ -2,6 +2,7 @@
 
 use time::PrimitiveDateTime;
 
+use crate::calendar::calendars::Except;
 use crate::calendar::cron::expression::Cron;
 use crate::calendar::recurrence::Recurrence;
 use crate::calendar::series::Series;
@@ -71,6 +72,11 @@ impl Definition {
             Trigger::Delay { .. } | Trigger::At { .. } => None,
             Trigger::Recurring(recurring) => Some(recurring),
         }
+    }
+
+    /// The calendar whose times the job leaves out.
+    pub(crate) fn except(&self) -> Option<&Except> {
+        self.recurring()?.series.except.as_deref()
     }
 
     pub(crate) fn cron(&self) -> Option<&Cron> {

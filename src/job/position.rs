@@ -170,9 +170,7 @@ impl Position {
             None => due.as_wall(now),
         }
     }
-}
 
-impl Position {
     /// Of a job that runs once, at this wall time. `offset`: see
     /// [`offset`](Position::offset).
     pub(crate) fn once(nominal: WallNanos, offset: Option<i64>) -> Self {
@@ -315,6 +313,9 @@ impl Position {
         clock: ClockReading,
         delay: i64,
     ) -> bool {
+        if definition.expires.is_none() {
+            return false;
+        }
         let first_due = self.first_due(definition);
         // A wall clock that is not set shows no time, and one that was not set has stored none.
         let is_known = self.offset.is_some() || (clock.is_set() && !self.by_unset_clock);
@@ -536,8 +537,7 @@ impl Position {
             (Some(_), None) => {
                 self.move_with_clock(offset);
                 self.by_unset_clock = false;
-                let recurring = definition.recurring();
-                if recurring.is_some_and(|recurring| recurring.series.except.is_some()) {
+                if definition.except().is_some() {
                     self.keep_to_exclusions(definition, clock.now.wall);
                 }
                 return;
@@ -712,7 +712,7 @@ impl Position {
 
 /// Why no time of a series is left.
 fn end_reason(series: &Series, anchor: WallNanos, coverage: &Coverage) -> EndReason {
-    match series.is_excluded_after(anchor, coverage.handled_up_to) {
+    match series.has_only_excluded_after(anchor, coverage.handled_up_to) {
         true => EndReason::AllExcluded,
         false => EndReason::Ordinary,
     }

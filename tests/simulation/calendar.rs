@@ -22,7 +22,7 @@ pub enum Calendar {
     EvenMinutes,
     /// Always.
     Ever,
-    /// There is no calendar.
+    /// No calendar is registered.
     None,
 }
 

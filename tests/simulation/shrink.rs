@@ -183,27 +183,16 @@ fn simpler_ops(op: Op) -> Vec<Op> {
                 When::Every { options, .. } => When::Every { ms: 2_000, options },
                 other => other,
             };
+            let (mut without_zone, mut without_limit) = (op, op);
+            if let Op::Schedule { zone, .. } = &mut without_zone {
+                *zone = None;
+            }
+            if let Op::Schedule { expires_ms, .. } = &mut without_limit {
+                *expires_ms = None;
+            }
             vec![
-                Op::Schedule {
-                    task,
-                    name,
-                    replace,
-                    in_memory,
-                    zone: None,
-                    script,
-                    when,
-                    expires_ms,
-                },
-                Op::Schedule {
-                    task,
-                    name,
-                    replace,
-                    in_memory,
-                    zone,
-                    script,
-                    when,
-                    expires_ms: None,
-                },
+                without_zone,
+                without_limit,
                 with(task, script, sooner, replace, in_memory),
                 with(task, script, when, false, false),
                 with(task, script, when, replace, false),

@@ -3,13 +3,18 @@
 use crate::support::{DAY, HOUR, Log, MINUTE, Machine, Result, START, event_kinds};
 use crate::tasks::{Ran, logging};
 use jobber::testing::{ManualClock, Simulation};
-use jobber::{Exclusions, JobEventKind, Misfire, storage::UnresolvedReason};
-use time::macros::{date, datetime, time};
+use jobber::{Exclusions, Misfire, storage::UnresolvedReason};
+use time::macros::{datetime, time};
 use time::{Date, OffsetDateTime, Weekday};
 
 fn night() -> Exclusions {
     let night = Exclusions::new().times_of_day(time!(22:00), time!(6:00));
     night.unwrap()
+}
+
+fn ever() -> Exclusions {
+    let ever = Exclusions::new().dates(Date::MIN, Date::MAX);
+    ever.unwrap()
 }
 
 /// Starts the next process, with this calendar under the name `closed`.
@@ -109,8 +114,7 @@ fn a_job_whose_times_the_next_process_excludes_ends_there() -> Result {
     let _ = schedule.cron("0 * * * *").block_on()?;
     sim.crash();
     machine.clock.advance(DAY);
-    let ever = Exclusions::new().dates(date!(2000 - 01 - 01), Date::MAX);
-    let mut sim = boot(&machine, Some(ever?));
+    let mut sim = boot(&machine, Some(ever()));
     let mut events = sim.app().events();
     let log = Log::new();
     logging(&sim, "t", &log);
@@ -118,17 +122,8 @@ fn a_job_whose_times_the_next_process_excludes_ends_there() -> Result {
     assert!(log.entries().is_empty());
     assert!(sim.app().jobs().is_empty());
     assert!(machine.records().is_empty());
-    let kinds: Vec<_> = std::iter::from_fn(|| events.try_next())
-        .filter_map(|event| match event {
-            jobber::Event::Job(event) => Some(event.kind),
-            _ => None,
-        })
-        .skip(1)
-        .collect();
-    let why = JobEventKind::AllExcluded {
-        calendar: "closed".into(),
-    };
-    assert_eq!(kinds, [why, JobEventKind::Cancelled]);
+    let kinds = event_kinds(&mut events, "x");
+    assert_eq!(kinds[1..], ["closed excludes all", "cancelled"]);
     Ok(())
 }
 
@@ -201,8 +196,7 @@ fn the_end_of_a_job_whose_last_attempt_was_lost_has_its_reason() -> Result {
     let _ = schedule.cron("0 * * * *").block_on()?;
     sim.advance(HOUR * 6);
     sim.crash();
-    let ever = Exclusions::new().dates(date!(2000 - 01 - 01), Date::MAX);
-    let sim = boot(&machine, Some(ever?));
+    let sim = boot(&machine, Some(ever()));
     let mut events = sim.app().events();
     start(&sim)?;
     assert_eq!(

@@ -7,21 +7,14 @@ use std::time::Duration;
 use crate::held_app::{HeldApp, full};
 use crate::support::{
     HOUR, Log, MINUTE, Machine, Result, SECOND, START, WATCHDOG, WakeCounter, begin, event_kind,
-    poll, poll_with, wait_until,
+    event_kinds, poll, poll_with, wait_until,
 };
 use crate::tasks::at;
 use futures_lite::future::block_on;
 use jobber::testing::Fault;
-use jobber::{Event, Events, JobContext, JobError, JobStatus, Misfire};
+use jobber::{Event, JobContext, JobError, JobStatus, Misfire};
 
 /// The kinds of the events of the job `x` so far.
-fn kinds(events: &mut Events) -> Vec<String> {
-    std::iter::from_fn(|| events.try_next())
-        .filter(|event| matches!(event, Event::Job(event) if event.id == "x"))
-        .map(event_kind)
-        .collect()
-}
-
 #[test]
 fn nobody_sees_the_end_of_a_run_before_its_commit_by_any_means() -> Result {
     let mut app = HeldApp::new()?;
@@ -40,7 +33,7 @@ fn nobody_sees_the_end_of_a_run_before_its_commit_by_any_means() -> Result {
     assert_eq!(job.last_run(), None);
     assert!(matches!(job.result(), Err(JobError::NotCompleted)));
     assert!(poll(&mut next_run).is_none());
-    assert_eq!(kinds(&mut events), ["started 1.1"]);
+    assert_eq!(event_kinds(&mut events, "x"), ["started 1.1"]);
 
     app.release()?;
     assert_eq!(job.status(), JobStatus::Scheduled);
@@ -48,7 +41,7 @@ fn nobody_sees_the_end_of_a_run_before_its_commit_by_any_means() -> Result {
     assert_eq!(job.last_run().map(|run| run.number), Some(1));
     assert!(job.result().is_ok());
     assert!(block_on(next_run).is_some());
-    assert_eq!(kinds(&mut events), ["run 1 ended SUCCESS"]);
+    assert_eq!(event_kinds(&mut events, "x"), ["run 1 ended SUCCESS"]);
     Ok(())
 }
 
@@ -298,7 +291,7 @@ fn a_run_of_a_cron_job_that_its_executor_drops_is_made_a_second_later() -> Resul
         app.advance(SECOND)?;
         assert_eq!(log.entries(), [(1, 1)], "{misfire:?}");
         assert_eq!(
-            kinds(&mut events),
+            event_kinds(&mut events, "x"),
             ["scheduled", "started 1.1"],
             "{misfire:?}"
         );

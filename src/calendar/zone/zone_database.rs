@@ -28,8 +28,7 @@ use crate::value::error::{ZoneError, ZoneHint};
 /// this name in its own database: see
 /// [`JobberBuilder::zone_database`](crate::JobberBuilder::zone_database).
 ///
-/// Without the feature `tz`, the compiled-in database is empty, and the program cannot give
-/// another.
+/// Without the feature `tz`, the compiled-in database is empty, and no other can be read.
 /// `UTC` is a zone in every database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ZoneDatabase(Source);
