@@ -13,6 +13,7 @@ mod simulation;
 #[path = "../../src/timer/mod.rs"]
 mod timer;
 mod timer_queue_model;
+mod zone_file;
 
 use std::cell::OnceCell;
 
@@ -24,6 +25,7 @@ use time::OffsetDateTime;
 
 pub use record_decode::record_decode;
 pub use timer_queue_model::timer_queue_model;
+pub use zone_file::zone_file;
 
 /// Reads the text as a cron expression. Nothing panics; what can be read prints,
 /// reads again and means the same, and its times are in order; what can't has

@@ -35,3 +35,8 @@ fn scheduler_model() {
 fn timer_queue_model() {
     replay("timer_queue_model", jobber_fuzz::timer_queue_model);
 }
+
+#[test]
+fn zone_file() {
+    replay("zone_file", jobber_fuzz::zone_file);
+}

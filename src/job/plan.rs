@@ -166,6 +166,10 @@ impl Plan {
             definition: new_definition,
             position,
         } = Arc::make_mut(details);
+        // By how much the wall clock was set since the times were counted.
+        let offsets = position.offset.zip(old.offset);
+        let set = offsets.map_or(0, |(new, old)| new.saturating_sub(old));
+        let scheduled_at = new_definition.scheduled_at;
         if definition.has_same_times(new_definition) {
             *position = old.clone();
             (self.due, self.exec_at) = (pending.due, pending.exec_at);
@@ -173,7 +177,8 @@ impl Plan {
             let is_at_limit = position.offset.is_none() && matches!(pending.due, Due::Mono(_));
             let may_move = is_waiting && !is_at_limit;
             if may_move && !definition.excludes_same(new_definition) {
-                position.keep_to_exclusions(new_definition, new_definition.scheduled_at);
+                let at = scheduled_at.saturating_sub(set);
+                position.keep_to_exclusions(new_definition, at);
             }
             if position.nominal != old.nominal {
                 self.due = position.run_due(new_definition).unwrap_or(self.due);
@@ -205,11 +210,7 @@ impl Plan {
             return;
         }
         let jitter = own.drawn_jitter;
-        let scheduled_at = new_definition.scheduled_at;
         let history = before.coverage.history;
-        // By how much the wall clock was set since the times were counted.
-        let offsets = position.offset.zip(old.offset);
-        let set = offsets.map_or(0, |(new, old)| new.saturating_sub(old));
         position.nominal = match (timeline, &series.recurrence) {
             (Timeline::Mono, Recurrence::AfterEach { interval }) => {
                 // When the last run has ended, as far as that is known.

@@ -528,21 +528,20 @@ impl Position {
             return;
         }
         let offset = clock.now.offset();
-        match (self.offset, &self.retry) {
-            (Some(before), Some(_)) => {
+        if let Some(before) = self.offset {
+            self.by_unset_clock = false;
+            if self.retry.is_some() {
                 self.clock_set_by = offset.saturating_sub(before);
                 return;
             }
-            (None, Some(_)) => return,
-            (Some(_), None) => {
-                self.move_with_clock(offset);
-                self.by_unset_clock = false;
-                if definition.except().is_some() {
-                    self.keep_to_exclusions(definition, clock.now.wall);
-                }
-                return;
+            self.move_with_clock(offset);
+            if definition.except().is_some() {
+                self.keep_to_exclusions(definition, clock.now.wall);
             }
-            (None, None) => {}
+            return;
+        }
+        if self.retry.is_some() {
+            return;
         }
         let Some((recurring, own)) = definition.recurring().zip(self.series.as_mut()) else {
             return;
@@ -617,12 +616,13 @@ impl Position {
                 };
                 own.drawn_jitter = own.due.saturating_sub(next);
             }
-            // A catch-up was due when its time was found to be missed.
-            Some(next) if next <= at && own.due > next.saturating_add(series.jitter).max(at) => {
-                own.due = at;
+            // A catch-up was due when its time was found to be missed, by the clock of then.
+            Some(next) => {
+                let due = next.saturating_add(own.drawn_jitter).max(at);
+                own.due = own.due.min(due);
             }
             // The time that is left is judged when it is due.
-            _ => {}
+            None => {}
         }
     }
 

@@ -17,4 +17,6 @@ mod next;
 mod oracle;
 #[cfg(feature = "tz")]
 mod stretches;
+#[cfg(feature = "tz")]
+mod zone_files;
 mod zones;

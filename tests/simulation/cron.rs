@@ -36,8 +36,8 @@ pub fn number(zone: Start) -> usize {
 }
 
 /// The offset of each zone in January 2000, and its clock changes in 2026, in UTC.
-fn stretches(zone: usize) -> Vec<Stretch> {
-    let (first, changes): (i64, &[(i64, i64)]) = match zone {
+pub fn changes_of(zone: usize) -> (i64, &'static [(i64, i64)]) {
+    match zone {
         0 => (0, &[]),
         1 => (HOUR, &[(1_774_746_000, 2 * HOUR), (1_792_890_000, HOUR)]),
         2 => (
@@ -48,7 +48,11 @@ fn stretches(zone: usize) -> Vec<Stretch> {
             -6 * HOUR,
             &[(1_772_956_800, -5 * HOUR), (1_793_516_400, -6 * HOUR)],
         ),
-    };
+    }
+}
+
+fn stretches(zone: usize) -> Vec<Stretch> {
+    let (first, changes) = changes_of(zone);
     let mut stretches = Vec::new();
     let (mut start, mut before, mut offset) = (i64::MIN / 2, first, first);
     for &(change, after) in changes.iter().chain([&(i64::MAX, 0)]) {

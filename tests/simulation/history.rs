@@ -98,6 +98,7 @@ pub enum Event {
     Down,
     Up {
         zone: super::program::Start,
+        has_other_rules: bool,
         calendar: super::calendar::Calendar,
     },
 }

@@ -12,6 +12,7 @@ use super::model::Model;
 use super::plan::{Draw, Due, Fires, Plan, Recurring, Restored, Times};
 use super::program::Start;
 use super::script::{Outcome, TASKS};
+use super::zone_rules::ruled;
 
 #[derive(Clone, Debug)]
 pub struct Job {
@@ -740,15 +741,15 @@ impl Job {
         if next > now.wall {
             (recurring.catch_ups, recurring.is_catch_up) = (0, false);
         }
-        let jitter = recurring.jitter;
+        let drawn = recurring.drawn;
         if next != recurring.nominal {
             (recurring.nominal, recurring.drawn) = (next, 0);
             self.plan.shown = next;
             let room = recurring.room(next).filter(|_| next > now.wall);
             self.set_due(Due::Wall(next), room, now);
-        } else if next <= now.wall && self.plan.stored_due() > (next + jitter).max(now.wall) {
-            // A catch-up was due when its time was missed.
-            self.set_due(Due::Wall(now.wall), None, now);
+        } else if self.plan.stored_due() > (next + drawn).max(now.wall) {
+            // A catch-up was due when its time was missed, by the clock of then.
+            self.set_due(Due::Wall((next + drawn).max(now.wall)), None, now);
         }
     }
 
@@ -800,8 +801,9 @@ impl Job {
             None if !self.plan.once.by_wall => {
                 self.plan.once.set_by = offset - self.plan.once.offset;
             }
-            _ => {}
+            _ => return,
         }
+        self.plan.by_unset = false;
     }
 
     fn retry_delay(&self, how: Ended) -> Option<Duration> {
@@ -866,10 +868,11 @@ impl Saved {
         self,
         id: String,
         before: &Job,
-        (app, calendar): (Start, Calendar),
+        (app, calendar, has_other_rules): (Start, Calendar, bool),
         now: Now,
     ) -> Job {
         let mut plan = self.plan.clone();
+        plan.zone = plan.zone_name.map(|name| ruled(name, has_other_rules));
         let longest = self.retry_delay.or(plan.longest_wait());
         plan.restored = longest.map(|longest| Restored {
             due: plan.exec_at,

@@ -25,6 +25,9 @@ mod tasks;
 mod unpredicted;
 mod waits;
 mod world;
+#[path = "../support/zone_file.rs"]
+mod zone_file;
+mod zone_rules;
 
 pub use program::Program;
 pub use shrink::shrink;

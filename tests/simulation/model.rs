@@ -31,6 +31,9 @@ pub struct Model {
     /// The same, of a clock that was never wrong.
     pub true_offset: i64,
     pub app: Start,
+    /// Its name; `app` is the zone whose rules that has.
+    pub app_name: Start,
+    pub has_other_rules: bool,
     /// Of the present process.
     pub calendar: Calendar,
     pub boot: u32,
@@ -168,6 +171,7 @@ impl Model {
             script: child.child.script,
             durable: TASKS[child.task].durable,
             zone: None,
+            zone_name: None,
             when: When::Delay {
                 ms: CHILD_DELAY.as_millis() as u32,
             },
@@ -313,7 +317,7 @@ impl Model {
 
     fn restore(&mut self, job: Job) {
         if let Some(saved) = job.stored.last().cloned().flatten() {
-            let process = (self.app, self.calendar);
+            let process = (self.app, self.calendar, self.has_other_rules);
             let restored = saved.restore(job.id.clone(), &job, process, self.now);
             self.jobs.insert(job.id, restored);
         }

@@ -7,6 +7,7 @@ use super::history::{Attempt, End, Entry, Event, Now, Promise, clock};
 use super::plan::{Times, is_rate};
 use super::program::{Missed, Options, Start, When};
 use super::script::TASKS;
+use super::zone_rules::ruled;
 
 const MS: i64 = 1_000_000;
 /// "A step back by more than three hours is a correction."
@@ -35,7 +36,7 @@ struct Known<'a> {
     /// The latest wall time since then.
     high: i64,
     /// The zones of the apps that it was a job of since then.
-    zones: Vec<Start>,
+    zones: Vec<(Start, bool)>,
     /// In this process, since the promise: which run each time has had.
     runs: BTreeMap<i64, u64>,
     /// In this process, or since the promise where none must be made again.
@@ -78,6 +79,7 @@ struct Place {
     boot: Option<u32>,
     boots: u32,
     app: Start,
+    has_other_rules: bool,
     calendar: Calendar,
     is_down: bool,
     has_faults: bool,
@@ -156,14 +158,19 @@ pub fn judge(history: &[Entry]) -> Result<(), String> {
                 }
                 place.boot = None;
             }
-            Event::Up { zone, calendar } => {
+            Event::Up {
+                zone,
+                calendar,
+                has_other_rules,
+            } => {
                 place.is_down = false;
+                place.has_other_rules = *has_other_rules;
                 place.calendar = *calendar;
                 place.app = *zone;
                 place.boot = Some(place.boots);
                 place.boots += 1;
                 for job in jobs.values_mut() {
-                    job.comes_up(*zone);
+                    job.comes_up((*zone, *has_other_rules));
                 }
             }
             _ => {}
@@ -190,9 +197,10 @@ impl<'a> Known<'a> {
     /// The zone of its times, if it had no other.
     fn zone(&self) -> Option<Start> {
         let (promise, _) = self.promise?;
-        let app = self.zones.first().copied();
-        let is_one = self.zones.iter().all(|zone| Some(*zone) == app);
-        promise.zone.or(app.filter(|_| is_one))
+        let by_rules = |(app, rules): &(Start, bool)| ruled(promise.zone.unwrap_or(*app), *rules);
+        let first = self.zones.first().map(by_rules);
+        let mut zones = self.zones.iter().map(by_rules);
+        first.filter(|first| zones.all(|zone| zone == *first))
     }
 
     fn is_promised(&mut self, given: Given<'a>, place: Place) {
@@ -227,7 +235,7 @@ impl<'a> Known<'a> {
         if !goes_on {
             zones.clear();
         }
-        zones.push(place.app);
+        zones.push((place.app, place.has_other_rules));
         let (attempts, stored) = match goes_on {
             true => (before.attempts, before.stored),
             false => Default::default(),
@@ -326,7 +334,7 @@ impl<'a> Known<'a> {
             .filter(|(promise, _)| promise.durable && is_known);
     }
 
-    fn comes_up(&mut self, app: Start) {
+    fn comes_up(&mut self, app: (Start, bool)) {
         // A job in memory is not stored, and the store may have another of its name.
         self.is_over &= self.taken.0.is_some_and(|(promise, _)| promise.durable);
         self.zones.push(app);
@@ -427,7 +435,8 @@ impl<'a> Known<'a> {
         };
         let in_zone = |text, zone| Times::Cron { text, zone };
         let is_a_time = |text| {
-            let zones = self.zones.iter().map(|app| promise.zone.unwrap_or(*app));
+            let zones = self.zones.iter();
+            let zones = zones.map(|(app, rules)| ruled(promise.zone.unwrap_or(*app), *rules));
             let mut times = zones.map(|zone| in_zone(text, zone));
             times.any(|times| times.has(attempt.nominal))
         };
@@ -468,7 +477,7 @@ impl<'a> Known<'a> {
         attempt: &Attempt,
         place: Place,
     ) -> Result<(), String> {
-        let zone = promise.zone.unwrap_or(place.app);
+        let zone = ruled(promise.zone.unwrap_or(place.app), place.has_other_rules);
         // The clock may have been set since a time was chosen, or the exclusions declared.
         let is_open = self.is_stepped || self.first_now || attempt.attempt > 1;
         let is_excluded = place.calendar.excludes(attempt.nominal, zone);

@@ -47,8 +47,10 @@ pub struct Plan {
     pub script: Script,
     pub when: When,
     pub durable: bool,
-    /// Its own.
+    /// Its own, by its rules.
     pub zone: Option<Start>,
+    /// Its name.
+    pub zone_name: Option<Start>,
     /// The local time at which it is due, as in UTC.
     pub local: Option<i64>,
     /// When it is due, or at the earliest, as long as that is not read.
@@ -122,6 +124,7 @@ pub struct Asked {
     pub script: Script,
     pub durable: bool,
     pub zone: Option<Start>,
+    pub zone_name: Option<Start>,
     pub when: When,
     pub expires_ms: Option<u32>,
 }
@@ -364,6 +367,7 @@ impl Plan {
             script,
             durable,
             zone,
+            zone_name,
             when,
             expires_ms,
         } = asked;
@@ -458,6 +462,7 @@ impl Plan {
             when,
             durable,
             zone,
+            zone_name,
             local,
             is_retry: false,
             by_unset: !now.is_set() && !matches!(when, When::At { .. } | When::AtLocal { .. }),
@@ -628,6 +633,7 @@ impl Plan {
             when: new.when,
             durable: new.durable,
             zone: new.zone,
+            zone_name: new.zone_name,
             expires: new.expires,
             ..self.clone()
         };

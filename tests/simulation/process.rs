@@ -19,6 +19,7 @@ use super::stored::settle_store;
 use super::tasks::{Tasks, now};
 use super::waits::Waits;
 use super::world::World;
+use super::zone_rules::{self, ruled};
 
 /// Where a clock without a battery starts: 1970, but the model knows the zones from here on.
 const UNSET: OffsetDateTime = datetime!(1999-11-15 0:00 UTC);
@@ -59,10 +60,14 @@ impl World {
     pub fn boot(&mut self, begins: Begins, lacks: Option<u8>) {
         let storage = FaultSchedule::over(&self.faults, self.disk.clone());
         let boot = self.model.boot;
-        let app = zone(self.model.app);
+        let app = zone(self.model.app_name);
+        let has_other_rules = self.model.has_other_rules;
         let exclusions = self.model.calendar.exclusions();
         let configure = |builder: JobberBuilder| {
-            let builder = builder.storage(storage).zone(app);
+            let mut builder = builder.storage(storage).zone(app);
+            if has_other_rules {
+                builder = builder.zone_database(zone_rules::database());
+            }
             match exclusions {
                 Some(exclusions) => builder.calendar(calendar::NAME, exclusions),
                 None => builder,
@@ -76,7 +81,8 @@ impl World {
         };
         let sim = sim.expect("it is a good app");
         self.note(Event::Up {
-            zone: self.model.app,
+            zone: self.model.app_name,
+            has_other_rules,
             calendar: self.model.calendar,
         });
         let lacks = lacks.map(usize::from);
@@ -129,7 +135,9 @@ impl World {
         self.model.left.append(&mut left);
         self.model.left.append(&mut self.model.unresolved);
         settle_store(&mut self.model.left, &self.disk.records())?;
-        self.model.app = next.zone.unwrap_or(self.model.app);
+        self.model.has_other_rules = next.has_other_rules;
+        self.model.app_name = next.zone.unwrap_or(self.model.app_name);
+        self.model.app = ruled(self.model.app_name, next.has_other_rules);
         self.model.calendar = next.calendar.unwrap_or(self.model.calendar);
         self.model.boot += 1;
         self.boot(next.begins, next.lacks);

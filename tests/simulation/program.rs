@@ -214,6 +214,8 @@ pub struct Next {
     pub is_unset: bool,
     /// Its zone, if it is another one.
     pub zone: Option<Start>,
+    /// Its zones have other rules than those of the first process.
+    pub has_other_rules: bool,
     pub begins: Begins,
     /// A task that it does not have before an operation registers it.
     pub lacks: Option<u8>,
@@ -425,6 +427,7 @@ impl Choices<'_> {
             },
             is_unset: self.one_in(6),
             zone: self.one_in(4).then(|| self.start()),
+            has_other_rules: self.one_in(8),
             begins: self.of(&[
                 Begins::AtOnce,
                 Begins::AtOnce,

@@ -113,6 +113,10 @@ fn simpler_nexts(next: Next) -> Vec<Next> {
         Next::default(),
         Next { down_ms: 0, ..next },
         Next { zone: None, ..next },
+        Next {
+            has_other_rules: false,
+            ..next
+        },
         Next { step_ms: 0, ..next },
         Next {
             is_unset: false,

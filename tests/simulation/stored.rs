@@ -72,7 +72,7 @@ fn is_of(record: &JobRecord, saved: &Saved) -> bool {
     };
     is_same_trigger
         && record.expires.map(|limit| limit.as_nanos() as i64) == saved.plan.expires
-        && record.zone == saved.plan.zone.map(|own| zone(own).to_string())
+        && record.zone == saved.plan.zone_name.map(|own| zone(own).to_string())
         && record.task == TASKS[saved.task].name
         && record.args == saved.plan.script.to_number().to_string()
 }

@@ -14,6 +14,7 @@ use super::plan::{Asked, Plan, local_time, zone};
 use super::program::{Missed, Options, Start, Unit, When};
 use super::script::{Args, Script, TASKS};
 use super::tasks::now;
+use super::zone_rules::ruled;
 
 pub struct Request {
     pub id: Option<String>,
@@ -76,7 +77,7 @@ impl Request {
         &self,
         task: &Task<Args, u64>,
         clock: &ManualClock,
-        app: Start,
+        (app, has_other_rules): (Start, bool),
     ) -> Result<Job<u64>, ScheduleError> {
         let mut schedule = task.schedule(Args::new(self.script));
         if let Some(id) = &self.id {
@@ -98,7 +99,8 @@ impl Request {
             When::Push => schedule.push(),
             When::Delay { ms: delay } => schedule.delay(ms(delay)),
             When::AtLocal { ms } => {
-                let local = local_time(self.zone.unwrap_or(app), ms, now(clock));
+                let own = self.zone.map(|own| ruled(own, has_other_rules));
+                let local = local_time(own.unwrap_or(app), ms, now(clock));
                 let local = OffsetDateTime::from_unix_timestamp_nanos(local.into());
                 let local = local.expect("it is a time");
                 schedule.at_local(PrimitiveDateTime::new(local.date(), local.time()))
@@ -134,7 +136,8 @@ impl Request {
         let asked = Asked {
             script: self.script,
             durable,
-            zone: self.zone,
+            zone: self.zone.map(|own| ruled(own, model.has_other_rules)),
+            zone_name: self.zone,
             when: self.when,
             expires_ms: self.expires_ms,
         };

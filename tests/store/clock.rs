@@ -379,6 +379,68 @@ fn a_time_of_day_runs_again_after_a_restart_only_if_the_clock_was_ahead_by_more_
     Ok(())
 }
 
+/// Regression: the job waited until the clock showed the time at which it had been found to
+/// have missed runs.
+#[test]
+fn a_run_that_catches_up_is_due_at_its_own_time_if_the_clock_was_ahead() -> Result {
+    for ahead in [HOUR * 5, DAY * 400] {
+        let machine = machine_at(NOON);
+        let mut sim = machine.boot();
+        let task = sim.app().task("t", async |cx: JobContext, n: u32| {
+            if cx.run_number() == 2 {
+                std::future::pending::<()>().await;
+            }
+            n
+        });
+        let schedule = task.durable().register()?.schedule(1).id("x");
+        let schedule = schedule.misfire(Misfire::All(100));
+        let _ = schedule.cron("* * * * *").block_on()?;
+        // Two runs catch up, and the second does not end.
+        sim.set_wall(NOON + ahead);
+        sim.crash();
+        machine.clock.set_wall(NOON + SECOND * 90);
+        let log = Log::new();
+        let mut sim = machine.boot();
+        let job = logging(&sim, "t", &log).job("x").ok_or("it is stored")?;
+        assert_eq!(job.exec_at(), NOON + MINUTE * 2, "{ahead:?}");
+        sim.advance(SECOND * 30);
+        assert_eq!(log.take(), [(2, 1, NOON + MINUTE * 2)], "{ahead:?}");
+    }
+    Ok(())
+}
+
+/// Regression: the random delay was left out if the next process started within it.
+#[test]
+fn a_run_keeps_its_jitter_in_the_next_process_although_its_job_has_none_any_more() -> Result {
+    for trigger in ["0 13 * * *", "every"] {
+        let machine = machine_at(NOON);
+        let mut sim = machine.boot();
+        let task = logging(&sim, "t", &Log::new());
+        let declare = |jitter: Duration| {
+            let schedule = task.schedule(1).id("x").replace().jitter(jitter);
+            match trigger {
+                "every" => schedule.every(HOUR).block_on(),
+                cron => schedule.cron(cron).block_on(),
+            }
+        };
+        let job = declare(HOUR)?;
+        let due = job.exec_at();
+        assert!(due > NOON + HOUR + MINUTE, "{due}");
+        assert_eq!(declare(Duration::ZERO)?.exec_at(), due);
+        sim.advance(HOUR + MINUTE);
+        sim.crash();
+        let log = Log::new();
+        let mut sim = machine.boot();
+        let job = logging(&sim, "t", &log).job("x").ok_or("it is stored")?;
+        assert_eq!(job.exec_at(), due, "{trigger}");
+        sim.run_until_stalled();
+        assert_eq!(log.entries(), [], "{trigger}");
+        sim.advance((due - machine.clock.wall()).unsigned_abs());
+        assert_eq!(log.entries(), [(1, 1, NOON + HOUR)], "{trigger}");
+    }
+    Ok(())
+}
+
 // Another zone at the next boot.
 
 /// Regression: the time was stored, and was run although it was none of the new zone.
@@ -915,6 +977,26 @@ fn a_stored_wait_that_a_clock_counted_that_was_not_set_takes_its_whole_length_ag
         assert!(starts.entries().is_empty(), "{wait:?}");
         sim.advance(NANOSECOND);
         assert_eq!(starts.entries(), [NOON + LENGTH], "{wait:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_stored_wait_during_which_the_clock_is_set_takes_no_longer_than_its_length() -> Result {
+    for wait in WAITS {
+        let machine = machine_in_1970();
+        let mut sim = waiting(&machine, wait)?;
+        sim.advance(MINUTE * 4);
+        sim.set_wall(NOON);
+        sim.crash();
+        let mut sim = machine.boot();
+        let starts = Log::new();
+        failing_first(&sim, &starts)?;
+        let rest = LENGTH - MINUTE * 4;
+        sim.advance(rest - NANOSECOND);
+        assert!(starts.entries().is_empty(), "{wait:?}");
+        sim.advance(NANOSECOND);
+        assert_eq!(starts.entries(), [NOON + rest], "{wait:?}");
     }
     Ok(())
 }

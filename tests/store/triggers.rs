@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "tz")]
+use crate::support::zone_file::zone_file;
 use crate::support::{DAY, HOUR, Log, MINUTE, Machine, Result, SECOND, START};
 use crate::tasks::{Ran, logging};
 use jobber::testing::Simulation;
@@ -126,31 +128,15 @@ fn a_calendar_interval_and_its_end_go_on_in_the_next_process() -> Result {
     Ok(())
 }
 
-/// The zone file of `hours` ahead of UTC, as RFC 8536 has it.
-#[cfg(feature = "tz")]
-fn zone_file(hours: i32) -> Vec<u8> {
-    let block = |hours: i32| {
-        let mut block = b"TZif2".to_vec();
-        block.extend([0; 15]);
-        for count in [0, 0, 0, 0, 1, 4] {
-            block.extend([0, 0, 0, count]);
-        }
-        block.extend((hours * 3_600).to_be_bytes());
-        block.extend(b"\0\0XXX\0");
-        block
-    };
-    let mut file = block(0);
-    file.extend(block(hours));
-    file.extend(format!("\nXXX{}\n", -hours).bytes());
-    file
-}
-
 #[cfg(feature = "tz")]
 #[test]
 fn an_app_looks_up_all_its_zones_in_its_own_database() -> Result {
     let directory = tempfile::tempdir()?;
     std::fs::create_dir(directory.path().join("Test"))?;
-    std::fs::write(directory.path().join("Test/East"), zone_file(7))?;
+    std::fs::write(
+        directory.path().join("Test/East"),
+        zone_file(7 * 3600, &[], ""),
+    )?;
     let database = ZoneDatabase::at(directory.path())?;
     let machine = Machine::new();
     let boot = |zone: &str| {

@@ -9,6 +9,7 @@ mod machine;
 mod program;
 #[cfg(feature = "serde")]
 pub mod record;
+pub mod zone_file;
 
 use std::fmt::Debug;
 use std::future::{Future, Ready, ready};

@@ -37,24 +37,30 @@ impl NamedZone {
 
     /// The first change of the offset after an instant.
     pub(crate) fn next_change(&self, instant: i64) -> Option<i64> {
-        let next = self.0.following(timestamp(instant)).next()?;
-        Some(next.timestamp().as_second())
+        self.changes_after(instant).next()
     }
 
     /// The last change of the offset in the `within` seconds that end at an instant.
     pub(crate) fn recent_change(&self, instant: i64, within: i64) -> Option<OffsetChange> {
         // The search runs forwards, because `preceding` of jiff 1.0.1 skips the last
         // change in a zone's table if the zone has a rule for later times.
-        let from = timestamp(instant.saturating_sub(within).saturating_sub(1));
-        let changes = self.0.following(from);
-        let at = changes
-            .map(|change| change.timestamp().as_second())
-            .take_while(|&at| at <= instant)
-            .last()?;
+        let from = instant.saturating_sub(within).saturating_sub(1);
+        let changes = self.changes_after(from);
+        let at = changes.take_while(|&at| at <= instant).last()?;
         Some(OffsetChange {
             at,
             offset_before: self.offset_at(at.saturating_sub(1)),
         })
+    }
+
+    /// The changes of the offset after an instant, in order.
+    fn changes_after(&self, instant: i64) -> impl Iterator<Item = i64> {
+        let mut last = instant;
+        let changes = self.0.following(timestamp(instant));
+        let times = changes.map(|change| change.timestamp().as_second());
+        // `following` of jiff 1.0.1 repeats the last change in a zone's table without end if
+        // the zone has no rule for later times.
+        times.take_while(move |&at| std::mem::replace(&mut last, at) < at)
     }
 }
 
