@@ -16,7 +16,7 @@ use crate::calendar::zone::time_zone::Zone;
 use crate::engine::hub::When;
 use crate::engine::job_state::TaskDef;
 use crate::job::definition::{self, DEFAULT_MAX_FAILURES, Definition, Limits, Recurring};
-use crate::job::plan::Plan;
+use crate::job::plan::{NEVER, Plan};
 use crate::sync::primitives::Arc;
 use crate::value::error::{CronError, ScheduleError, ZoneError};
 use crate::value::id::JobId;
@@ -205,7 +205,7 @@ where
         }) => {
             let definition = define(definition::Trigger::Recurring(Box::new(recurring)));
             let mut plan = Plan::recurring(definition, (after, nominal), now, || hub.random());
-            if starts_first_now {
+            if starts_first_now && !plan.is_never_due() {
                 plan.start_now(now);
             }
             plan
@@ -236,6 +236,7 @@ struct First {
     recurring: Recurring,
     /// No time up to this one is run.
     after: WallNanos,
+    /// Or [`NEVER`].
     nominal: WallNanos,
 }
 
@@ -267,31 +268,26 @@ struct TriggerContext<'a> {
 
 impl TriggerContext<'_> {
     fn every(&self, interval: Duration) -> Result<First, ScheduleError> {
-        let name = format!("the interval {interval:?}");
         let interval = self.nanos(interval, "interval")?;
-        self.first(Recurrence::Every { interval }, name)
+        self.first(Recurrence::Every { interval })
     }
 
     fn after_each(&self, pause: Duration) -> Result<First, ScheduleError> {
-        let name = format!("the pause {pause:?}");
         let interval = self.nanos(pause, "pause")?;
-        self.first(Recurrence::AfterEach { interval }, name)
+        self.first(Recurrence::AfterEach { interval })
     }
 
     fn every_calendar(&self, interval: CalendarInterval) -> Result<First, ScheduleError> {
         let start = self.options.start_date.ok_or(ScheduleError::NoStartDate)?;
         let times = CalendarTimes::from_instant(wall(start)?, self.zone.clone(), interval);
-        let recurrence = Recurrence::Calendar(Box::new(times));
-        self.first(recurrence, format!("the calendar interval {interval}"))
+        self.first(Recurrence::Calendar(Box::new(times)))
     }
 
     fn cron(&self, cron: Cron) -> Result<First, ScheduleError> {
-        let name = format!("the cron expression `{cron}`");
-        let recurrence = Recurrence::Cron {
+        self.first(Recurrence::Cron {
             cron: Arc::new(cron),
             zone: self.zone.clone(),
-        };
-        self.first(recurrence, name)
+        })
     }
 
     /// An interval or a pause in nanoseconds. `field` is its name, for an error.
@@ -302,22 +298,11 @@ impl TriggerContext<'_> {
         Ok(after(self.clock.now, interval, field)? - self.clock.now.mono)
     }
 
-    /// The first run. `trigger_name` is for an error.
-    fn first(&self, recurrence: Recurrence, trigger_name: String) -> Result<First, ScheduleError> {
+    fn first(&self, recurrence: Recurrence) -> Result<First, ScheduleError> {
         let limits = self.options.limits()?;
         let series = self.series(recurrence)?;
         let after = series.scheduled_after(self.clock);
-        let Some(nominal) = series.next_after(after, after) else {
-            let is_excluded = series.has_only_excluded_after(after, after);
-            let except = series.except.as_ref().filter(|_| is_excluded);
-            let before_start = series.start.map(|start| start.saturating_sub(1));
-            return Err(ScheduleError::NeverDue {
-                trigger: trigger_name,
-                after: self.zone.time_at(before_start.unwrap_or(after).max(after)),
-                until: series.until.map(|until| self.zone.time_at(until)),
-                except: except.map(|except| except.calendar.to_string()),
-            });
-        };
+        let nominal = series.next_after(after, after).unwrap_or(NEVER);
         Ok(First {
             recurring: Recurring { series, limits },
             after,

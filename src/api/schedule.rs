@@ -518,7 +518,8 @@ where
     /// during a suspend are missed, and the job goes on with the next of its times.
     ///
     /// A stored job follows the wall clock in the next process until it has run. It is then
-    /// due after one interval and its jitter at the latest, whatever the wall clock shows.
+    /// due after one interval and the jitter that was drawn for it at the latest, whatever the
+    /// wall clock shows.
     ///
     /// ```
     /// # use std::time::Duration;

@@ -51,6 +51,9 @@ where
         };
         let is_durable = json.is_some();
         let (plan, when) = plan(&task, trigger, options.as_deref(), zone, json, now)?;
+        if !replace && let Some(error) = plan.never_due(&hub.zone) {
+            return Err(error);
+        }
         if !is_durable && !replace {
             let job = JobState::new(task.clone(), Some(args), plan, when == When::Now);
             let mut job = Arc::new(job);
@@ -159,6 +162,9 @@ where
     /// is to be replaced unless it has ended.
     fn admit(&self, args: Option<A>) -> Result<Step<A, R>, Option<A>> {
         let hub = &self.task.hub;
+        if let Some(error) = self.plan.never_due(&hub.zone) {
+            return Ok(Step::Done(Err(error)));
+        }
         let is_durable = self.plan.is_durable();
         let is_ready = self.when == When::Now;
         let job = JobState::new(self.task.clone(), args, self.plan.clone(), is_ready);

@@ -1,5 +1,8 @@
 //! [`Recurrence`]: the times of a recurring job.
 
+use std::fmt;
+use std::time::Duration;
+
 use time::UtcOffset;
 
 use crate::calendar::calendar_times::CalendarTimes;
@@ -19,6 +22,21 @@ pub(crate) enum Recurrence {
     Calendar(Box<CalendarTimes>),
     /// The times at which the expression is due in the zone.
     Cron { cron: Arc<Cron>, zone: Zone },
+}
+
+impl fmt::Display for Recurrence {
+    /// As an error names the trigger.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let length = |interval: &i64| Duration::from_nanos(interval.unsigned_abs());
+        match self {
+            Recurrence::Every { interval } => write!(f, "the interval {:?}", length(interval)),
+            Recurrence::AfterEach { interval } => write!(f, "the pause {:?}", length(interval)),
+            Recurrence::Calendar(times) => {
+                write!(f, "the calendar interval {}", times.interval())
+            }
+            Recurrence::Cron { cron, .. } => write!(f, "the cron expression `{cron}`"),
+        }
+    }
 }
 
 impl Recurrence {

@@ -6,6 +6,8 @@ use crate::calendar::history::RunHistory;
 use crate::calendar::misfire::Misfire;
 use crate::calendar::recurrence::Recurrence;
 use crate::calendar::timeline::Timeline;
+use crate::calendar::zone::time_zone::Zone;
+use crate::value::error::ScheduleError;
 use crate::value::time_units::{CLOCK_CHANGE_MAX, ClockReading, WallNanos, saturating_nanos};
 
 /// The runs of a recurring job: its times, and what happens to those that are missed.
@@ -91,7 +93,9 @@ impl Coverage {
 
     /// The run for `nominal` of `series` has ended.
     pub(crate) fn enter_run(&mut self, nominal: WallNanos, series: &Series) {
-        if self.is_corrected(nominal) {
+        // Only times of day are run once. A rate is counted from its last run, although it may
+        // have run for later times before the wall clock was set back.
+        if series.recurrence.is_rate() || self.is_corrected(nominal) {
             self.history = RunHistory::starting_at(nominal);
         }
         let next = |last| series.next_after(nominal, last);
@@ -110,6 +114,32 @@ impl Coverage {
         let to = self.set_back.map_or(now, |before| before.to.min(now));
         let set_back = SetBack { to, is_correction };
         self.set_back = self.is_ahead_of(now).then_some(set_back);
+    }
+
+    /// The wall clock shows `now` while the run for `nominal` waits for a retry. That run is
+    /// entered when it ends, and the clock may have come nearer to it by then: a correction is
+    /// kept until then, as if the run had been entered.
+    pub(crate) fn follow_clock_during_run(
+        &mut self,
+        nominal: WallNanos,
+        now: WallNanos,
+        is_correction: bool,
+    ) {
+        let is_far_ahead = nominal > now.saturating_add(CLOCK_CHANGE_MAX);
+        if is_correction || is_far_ahead {
+            self.handled_up_to = nominal;
+            self.set_back = Some(SetBack {
+                to: self.set_back.map_or(now, |before| before.to.min(now)),
+                is_correction: true,
+            });
+        }
+    }
+
+    /// Whether the clock was corrected while the run for `nominal` waits for a retry.
+    pub(crate) fn is_corrected_during_run(&self, nominal: WallNanos) -> bool {
+        let is_corrected = self.set_back.is_some_and(|set_back| set_back.is_correction);
+        // If the clock was corrected before the run, another time was handled last.
+        is_corrected && self.handled_up_to == nominal
     }
 
     fn is_ahead_of(&self, now: WallNanos) -> bool {
@@ -155,6 +185,19 @@ impl Coverage {
 }
 
 impl Series {
+    /// The error of a series that has no time after `after`. Times are shown in `zone`.
+    pub(crate) fn never_due(&self, after: WallNanos, zone: &Zone) -> ScheduleError {
+        let is_excluded = self.has_only_excluded_after(after, after);
+        let except = self.except.as_ref().filter(|_| is_excluded);
+        let before_start = self.start.map(|start| start.saturating_sub(1));
+        ScheduleError::NeverDue {
+            trigger: self.recurrence.to_string(),
+            after: zone.time_at(before_start.unwrap_or(after).max(after)),
+            until: self.until.map(|until| zone.time_at(until)),
+            except: except.map(|except| except.calendar.to_string()),
+        }
+    }
+
     /// By which clock the runs are due. What was loaded from a store is due by the wall
     /// clock until it has run.
     pub(crate) fn timeline(&self) -> Timeline {

@@ -65,6 +65,8 @@ pub(crate) struct Driver {
     wall: TimerQueue,
     /// The monotonic time of the last call.
     looked_at: MonoNanos,
+    /// The last call returned [`DriveAgain::WhenWoken`].
+    waits_to_be_woken: bool,
     /// Wall time less monotonic time, at the last call.
     offset: i64,
     /// The offset that the jobs follow: that of the last
@@ -94,6 +96,7 @@ impl Driver {
             mono: TimerQueue::default(),
             wall: TimerQueue::default(),
             looked_at: now.mono,
+            waits_to_be_woken: false,
             offset: now.offset(),
             jobs_offset: hub.reading(now).is_set().then(|| now.offset()),
             slept: 0,
@@ -118,6 +121,12 @@ impl Driver {
     /// Passes all due jobs to the executor, does one step of the other work, and returns
     /// when to call it again. It never waits.
     pub(crate) fn drive(&mut self) -> DriveAgain {
+        let again = self.drive_once();
+        self.waits_to_be_woken = again == DriveAgain::WhenWoken;
+        again
+    }
+
+    fn drive_once(&mut self) -> DriveAgain {
         let now = self.hub.clock.now_together();
         self.look(now);
         self.collect();
@@ -185,8 +194,11 @@ impl Driver {
 
     /// Notices what the clocks did since the last call.
     fn look(&mut self, now: Now) {
-        self.hub
-            .looked_after(now.mono.saturating_sub(self.looked_at));
+        // If nothing was to be looked for, the look is not late.
+        self.hub.looked_after(match self.waits_to_be_woken {
+            true => 0,
+            false => now.mono.saturating_sub(self.looked_at),
+        });
         self.looked_at = now.mono;
         let offset = now.offset();
         let by = offset.saturating_sub(self.offset);

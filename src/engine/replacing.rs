@@ -73,7 +73,7 @@ where
             Err(refused) => {
                 drop(state);
                 drop_catching_panic(args);
-                return Replacing::Refused(self.not_replaceable(refused));
+                return Replacing::Refused(self.not_replaceable(refused, &plan));
             }
         }
         if state.life.is_as_declared(&plan) && state.life.is_settled() {
@@ -112,10 +112,17 @@ where
         Replacing::Waits(reply)
     }
 
-    fn not_replaceable(&self, why: NotReplaceable) -> ScheduleError {
+    fn not_replaceable(&self, why: NotReplaceable, plan: &Plan) -> ScheduleError {
         let id = self.core.id.clone();
+        if let Some(error) = plan.never_due(&self.hub().zone)
+            && why == NotReplaceable::NeverDue
+        {
+            return error;
+        }
         match why {
-            NotReplaceable::Ended | NotReplaceable::Ending => ScheduleError::JobEnding { id },
+            NotReplaceable::Ended | NotReplaceable::Ending | NotReplaceable::NeverDue => {
+                ScheduleError::JobEnding { id }
+            }
             NotReplaceable::RunsUsedUp { max, runs } => ScheduleError::RunsUsedUp {
                 id,
                 max_runs: max,
@@ -237,7 +244,7 @@ where
             self.release(now, |_, _| {});
             let end = match why {
                 NotReplaceable::Ended => ReplacedAs::Ended(self.args.take()),
-                why => ReplacedAs::Refused(self.job.not_replaceable(why)),
+                why => ReplacedAs::Refused(self.job.not_replaceable(why, &self.plan)),
             };
             self.reply(end, None);
             return None;
@@ -279,7 +286,7 @@ where
                     if state.life.row_changed() {
                         job.send_changed(after);
                     }
-                    end = ReplacedAs::Refused(job.not_replaceable(why));
+                    end = ReplacedAs::Refused(job.not_replaceable(why, &plan));
                 }
             }
         });

@@ -104,6 +104,12 @@ impl Definition {
         }
     }
 
+    /// Whether both have the same times, up to the same end, and leave out the same.
+    pub(crate) fn has_same_times_left(&self, other: &Definition) -> bool {
+        let until = |definition: &Definition| definition.recurring().map(|own| own.series.until);
+        self.has_same_times(other) && self.excludes_same(other) && until(self) == until(other)
+    }
+
     /// Whether both leave out the same times, or none.
     pub(crate) fn excludes_same(&self, other: &Definition) -> bool {
         let recurring = self.recurring().zip(other.recurring());

@@ -231,6 +231,8 @@ pub(crate) enum NotReplaceable {
     Ending,
     /// It has had all runs that the replacement allows.
     RunsUsedUp { max: u64, runs: u64 },
+    /// The plan has no first time, and the job has other times left.
+    NeverDue,
 }
 
 impl Lifecycle {
@@ -274,18 +276,22 @@ impl Lifecycle {
             mut position,
             start_intent,
         } = loaded;
-        let mut was_set_back = false;
+        let stored_set_back = position.set_back();
         if start_intent.is_none() {
-            let set_back = position.set_back();
             position.follow_clock(&definition, clock, ClockSet::Moved, &random);
-            was_set_back = position.set_back() != set_back;
         }
+        let set_back = position.set_back();
+        let was_set_back = set_back != stored_set_back;
         let limit = position.longest_wait(&definition);
         let limit = limit.map(|wait| clock.now.mono.saturating_add(wait));
         let due = position.loaded_due(&definition, clock, limit);
         let sync = Some(SyncState::of_stored_row());
         let mut more = More::new(Some(definition), position, sync);
         more.loaded_limit = limit;
+        if more.position.is_corrected_during_retry() {
+            // The times of its series follow when the run has ended.
+            more.clock_set = Some(ClockSet::Corrected);
+        }
         let mut job = Self::waiting(due, due.as_wall(clock.now), Some(more));
         let Some(started_at) = start_intent else {
             // The next process may not see any more that the clock was wrong.
@@ -754,6 +760,11 @@ impl Lifecycle {
             && let Some(set) = self.more.as_mut().and_then(|more| more.clock_set.take())
             && let Some(effects) = self.on_clock_set(clock, set, &random)
         {
+            // The timer has come, and comes again only if it is armed.
+            let effects = Effects {
+                arms: true,
+                ..effects
+            };
             return TimerOutcome::Moved { effects };
         }
         let Some(due) = self.timer() else {
@@ -1125,6 +1136,12 @@ impl Lifecycle {
         definitions.is_some_and(|(old, new)| old.has_same_times(new))
     }
 
+    /// Whether the job goes on with `plan` as before, and up to the same end.
+    fn has_same_times_left(&self, plan: &Plan) -> bool {
+        let definitions = self.definition().zip(plan.definition());
+        definitions.is_some_and(|(old, new)| old.has_same_times_left(new))
+    }
+
     fn pending(&self) -> Pending {
         Pending {
             due: self.timer().unwrap_or(Due::Wall(self.exec_at)),
@@ -1191,6 +1208,9 @@ impl Lifecycle {
                 }
             }
             _ => {}
+        }
+        if plan.is_never_due() && !self.has_same_times_left(plan) {
+            return Err(NotReplaceable::NeverDue);
         }
         if let Some((definition, position)) = self.definition().zip(self.position())
             && definition.recurring().is_some()

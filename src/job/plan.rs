@@ -2,10 +2,15 @@
 
 use crate::calendar::recurrence::Recurrence;
 use crate::calendar::timeline::Timeline;
+use crate::calendar::zone::time_zone::Zone;
 use crate::job::definition::{Definition, Limits, Recurring, Trigger};
 use crate::job::position::{Position, SeriesPosition};
 use crate::sync::primitives::Arc;
+use crate::value::error::ScheduleError;
 use crate::value::time_units::{Due, Now, WallNanos};
+
+/// Later than any time of a series.
+pub(crate) const NEVER: WallNanos = WallNanos::MAX;
 
 /// What the scheduling of a new job or the replacement of a live one asks for.
 #[derive(Clone, Debug)]
@@ -47,8 +52,8 @@ impl Plan {
         Self::with(definition, Position::once(exec_at, offset), due, exec_at)
     }
 
-    /// Of a job that recurs: its first run is for `nominal`. The series has no time between
-    /// `after` and `nominal`.
+    /// Of a job that recurs: its first run is for `nominal`, or it is [`NEVER`] due. The series
+    /// has no time between `after` and `nominal`.
     pub(crate) fn recurring(
         definition: Definition,
         (after, nominal): (WallNanos, WallNanos),
@@ -74,6 +79,25 @@ impl Plan {
                 position,
             })),
         }
+    }
+
+    /// Whether its series has no time: it can replace a job of the same times, which may have
+    /// one left.
+    pub(crate) fn is_never_due(&self) -> bool {
+        let details = self.details.as_ref();
+        details.is_some_and(|details| {
+            details.definition.recurring().is_some() && details.position.nominal == NEVER
+        })
+    }
+
+    /// The error of a plan that [is never due](Plan::is_never_due). Times are shown in the zone
+    /// of the job, or in that of the app.
+    pub(crate) fn never_due(&self, app_zone: &Zone) -> Option<ScheduleError> {
+        let details = self.details.as_ref().filter(|_| self.is_never_due())?;
+        let definition = &details.definition;
+        let after = details.position.series.as_ref()?.coverage.handled_up_to;
+        let zone = definition.zone.as_ref().unwrap_or(app_zone);
+        Some(definition.recurring()?.series.never_due(after, zone))
     }
 
     /// It was made by a wall clock that is not set. A time that was given is one all the same.
@@ -180,7 +204,7 @@ impl Plan {
                 let at = scheduled_at.saturating_sub(set);
                 position.keep_to_exclusions(new_definition, at);
             }
-            if position.nominal != old.nominal {
+            if position != old {
                 self.due = position.run_due(new_definition).unwrap_or(self.due);
                 self.exec_at = position.due(new_definition);
             }

@@ -535,12 +535,9 @@ impl Position {
                 return;
             }
             self.move_with_clock(offset);
-            if definition.except().is_some() {
+            if offset != before && definition.except().is_some() {
                 self.keep_to_exclusions(definition, clock.now.wall);
             }
-            return;
-        }
-        if self.retry.is_some() {
             return;
         }
         let Some((recurring, own)) = definition.recurring().zip(self.series.as_mut()) else {
@@ -548,6 +545,15 @@ impl Position {
         };
         let series = &recurring.series;
         let at = clock.now.wall;
+        let is_correction = set == ClockSet::Corrected;
+        if self.retry.is_some() {
+            // A rate goes on by the new clock, whatever it has run.
+            if !series.recurrence.is_rate() {
+                let coverage = &mut own.coverage;
+                coverage.follow_clock_during_run(self.nominal, at, is_correction);
+            }
+            return;
+        }
         if own.coverage.is_first_now {
             // It starts now, by whatever clock. A clock that was not set showed no moment.
             let by_unset_clock = std::mem::take(&mut self.by_unset_clock);
@@ -570,7 +576,6 @@ impl Position {
             // Nothing was missed while the clock was not set.
             own.coverage = Coverage::starting_at(at);
         }
-        let is_correction = set == ClockSet::Corrected;
         own.coverage.follow_clock(at, is_correction);
         self.set_next_run(series, at, |series, next| series.with_jitter(next, random));
     }
@@ -657,6 +662,12 @@ impl Position {
         }
     }
 
+    /// Whether the wall clock was corrected while the open run waits for its retry.
+    pub(crate) fn is_corrected_during_retry(&self) -> bool {
+        let own = self.series.as_ref().filter(|_| self.retry.is_some());
+        own.is_some_and(|own| own.coverage.is_corrected_during_run(self.nominal))
+    }
+
     pub(crate) fn set_back(&self) -> Option<SetBack> {
         self.series.as_ref()?.coverage.set_back
     }
@@ -691,13 +702,10 @@ impl Position {
         clock: ClockReading,
         limit: Option<MonoNanos>,
     ) -> Due {
-        let wall = self.due(definition);
-        let due = Due::Wall(wall);
+        let due = Due::Wall(self.due(definition));
         let Some(limit) = limit else { return due };
-        // A time that was stored by a clock that was not set means nothing. A retry is not due
-        // before its run, by the clock as it was set meanwhile.
-        let run = self.nominal.saturating_add(self.clock_set_by);
-        let is_known = clock.is_set() && !self.by_unset_clock && wall >= run;
+        // A time that was stored by a clock that was not set means nothing.
+        let is_known = clock.is_set() && !self.by_unset_clock;
         // Without exclusions, the next time of an interval is never further away than that.
         let is_interval = self.retry.is_none()
             && definition.recurring().is_some_and(|recurring| {

@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use crate::support::{
-    HOUR, Log, MINUTE, NANOSECOND, Result, SECOND, delay_all, manual_app, seconds,
+    HOUR, Log, MINUTE, NANOSECOND, Result, SECOND, delay_all, hand_polled_app, manual_app, seconds,
 };
+use futures_lite::future::block_on;
 use jobber::testing::{ManualClock, Simulation};
 use jobber::{Backoff, Clock, Event, JobStatus, Jobber, Misfire, SystemClock};
 use time::OffsetDateTime;
@@ -611,4 +612,60 @@ fn the_clock_of_the_system_is_set_and_knows_of_suspends_on_linux() {
             .is_some_and(|earliest| earliest <= clock.wall())
     );
     assert_eq!(clock.suspended().is_some(), cfg!(target_os = "linux"));
+}
+
+/// Regression: the timer came, followed the clock, and was not armed again. The job was silent
+/// until the app was started again.
+#[test]
+fn a_due_job_that_has_not_started_goes_on_although_the_clock_was_set_meanwhile() -> Result {
+    for is_declared_again in [true, false] {
+        let (app, clock, spawned) = hand_polled_app()?;
+        let mut events = app.events();
+        let mut set_wall = |wall| {
+            clock.set_wall(wall);
+            let mut events = std::iter::from_fn(|| events.next_blocking());
+            events.find(|event| matches!(event, Event::ClockStepped { .. }))
+        };
+        let log = Log::new();
+        let task = app.task("t", log.each(|cx| cx.nominal_time().hour()));
+        let task = task.register()?;
+        let declare = || {
+            let schedule = task.schedule(()).id("x").replace().expires(MINUTE);
+            schedule.cron("0 9,10,11 * * *").block_on()
+        };
+        declare()?;
+        clock.advance(HOUR * 9);
+        block_on(spawned.recv_timeout(MINUTE)?);
+        clock.advance(MINUTE * 10);
+        // What was run is not run again.
+        set_wall(datetime!(2000-01-01 8:50 UTC));
+        clock.advance(MINUTE * 70);
+        let late = spawned.recv_timeout(MINUTE)?;
+        set_wall(datetime!(2000-01-01 10:00:03 UTC));
+        if is_declared_again {
+            declare()?;
+        } else {
+            // It comes too late, and is left out.
+            clock.advance(MINUTE * 2);
+        }
+        block_on(late);
+        let run_until = |hour| -> Result {
+            while log.entries().last() != Some(&hour) {
+                block_on(spawned.recv_timeout(MINUTE)?);
+            }
+            Ok(())
+        };
+        if is_declared_again {
+            run_until(10)?;
+        }
+        set_wall(datetime!(2000-01-01 11:00 UTC));
+        run_until(11)?;
+        let hours: &[_] = if is_declared_again {
+            &[9, 10, 11]
+        } else {
+            &[9, 11]
+        };
+        assert_eq!(log.entries(), hours, "declared again: {is_declared_again}");
+    }
+    Ok(())
 }

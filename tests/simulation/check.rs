@@ -322,7 +322,12 @@ impl World {
         if !self.process().has_started {
             return Ok(());
         }
-        settle_store(&mut self.model.unresolved, &records)?;
+        if self.is_healthy() {
+            settle_store(&mut self.model.unresolved, &records)?;
+        } else {
+            // The row of before may follow that of a replacement that could not be stored.
+            settle_store(&mut self.model.unresolved.clone(), &records)?;
+        }
         for record in &records {
             let id = record.id().to_string();
             let jobs = [&self.model.jobs, &self.model.unresolved];
@@ -500,10 +505,14 @@ fn resume_prediction(job: &mut job::Job, handle: &Job<u64>, entries: &[Entry], w
     recurring.is_catch_up = false;
     job.plan.due = Due::Wall(exec_at);
     job.plan.exec_at = exec_at;
+    // That was of a retry.
+    job.plan.restored = None;
     job.plan.unread = None;
     job.plan.shown = nominal;
     job.unpredicted = None;
     job.last = Some(Ended::Unforeseen);
+    job.misfires.clear();
+    job.said.clear();
     job.waits_anew(handle.last_run().as_ref().map(job::Run::of));
 }
 

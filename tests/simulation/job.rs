@@ -642,7 +642,8 @@ impl Job {
     /// What a wall clock that is set may change in the row.
     fn stored_state(&self) -> impl PartialEq + use<> {
         let recurring = self.plan.recurring.as_ref();
-        let covered = recurring.map(|r| (r.as_wall(r.handled), r.set_back, r.set_by));
+        let handled = |r: &Recurring| r.is_handled_known().then(|| r.as_wall(r.handled));
+        let covered = recurring.map(|r| (handled(r), r.set_back, r.set_by));
         let once = self.plan.once.set_by;
         (self.plan.shown, self.plan.stored_due(), covered, once)
     }

@@ -587,7 +587,10 @@ impl<'a> Known<'a> {
                     anchor: first,
                     interval: i64::from(ms) * MS,
                 };
-                let begun = self.begun.map(|begun| times.after(begun.mono));
+                let begun = self.begun.map(|begun| match options.start_ms {
+                    Some(..0) => begun.mono + i64::from(ms) * MS,
+                    _ => times.after(begun.mono),
+                });
                 let first = begun.map_or(first, |begun| begun.max(first));
                 !self.is_stepped && now.mono > first + i64::from(self.room_ms) * MS
             }

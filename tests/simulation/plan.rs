@@ -568,12 +568,7 @@ impl Plan {
             let wall = Due::Wall(due);
             let is_interval = self.recurring.as_ref().is_some_and(|r| !r.is_pause()) && !is_retry;
             // A time of a clock that was not set means nothing.
-            // A retry of before the clock was set comes before its run.
-            let nominal = match &self.recurring {
-                Some(recurring) => recurring.nominal + recurring.set_by,
-                None => self.shown + self.once.set_by,
-            };
-            let is_known = now.is_set() && !self.by_unset && due >= nominal;
+            let is_known = now.is_set() && !self.by_unset;
             self.due = match is_known && (is_interval || wall.mono(now) <= limit) {
                 true => wall,
                 false => Due::Mono(limit),
@@ -614,6 +609,13 @@ impl Plan {
             (Some(old), Some(new)) => old.start == new.start && old.times.same(&new.times),
             _ => false,
         }
+    }
+
+    /// The same, up to the same end, and with the same exclusions.
+    pub fn has_same_times_left(&self, new: &Plan) -> bool {
+        let until = |plan: &Plan| plan.recurring.as_ref().and_then(|r| r.until);
+        let except = |plan: &Plan| plan.recurring.as_ref().and_then(|r| r.except);
+        self.has_same_times(new) && until(self) == until(new) && except(self) == except(new)
     }
 
     /// Whether another plan of a stored job asks for the same.

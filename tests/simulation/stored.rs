@@ -209,8 +209,7 @@ fn follow_store(job: &mut job::Job, record: Option<&JobRecord>) {
             saved.plan.due = Due::Wall(saved.plan.exec_at);
         }
     }
-    if let Some(delay) = progress.retry_delay {
-        saved.retry_delay = Some(delay.as_nanos() as i64);
-    }
+    let delay = progress.retry_delay;
+    saved.retry_delay = delay.map(|delay| delay.as_nanos() as i64);
     job.stored = vec![Some(saved)];
 }

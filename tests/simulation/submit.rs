@@ -148,13 +148,25 @@ impl Request {
             (false, _) => {}
         }
         let plan = Plan::new(asked, (model.app, model.calendar), model.now);
+        // A job that is declared again may have a time left that it has missed.
+        let id = self.id.as_ref().filter(|_| self.replace);
+        let old = id.and_then(|id| model.jobs.get(id));
+        let old = old.filter(|old| old.is_live() && old.task == self.task);
+        let goes_on = old.is_some_and(|old| old.plan.has_same_times_left(&plan));
+        let is_unpredicted = old.is_some_and(|old| old.unpredicted.is_some());
+        let is_ending = old.is_some_and(|old| old.is_ending || is_unpredicted);
         match (plan.is_never_due(), result) {
-            (true, Err(ScheduleError::NeverDue { .. })) => return Ok(None),
-            (false, Err(ScheduleError::NeverDue { .. })) => {
+            (true, Err(ScheduleError::NeverDue { .. })) if !goes_on || is_unpredicted => {
+                return Ok(None);
+            }
+            (_, Err(ScheduleError::NeverDue { .. })) => {
                 return Err(format!("{plan:?} is due, and was refused"));
             }
-            (true, other) => return Err(format!("{plan:?} is never due, and gave {other:?}")),
-            (false, _) => {}
+            (true, Err(ScheduleError::JobEnding { .. })) if is_ending => return Ok(None),
+            (true, other) if !goes_on && !is_unpredicted => {
+                return Err(format!("{plan:?} is never due, and gave {other:?}"));
+            }
+            _ => {}
         }
         let id = match (&self.id, result) {
             (Some(id), _) => id.clone(),

@@ -6,7 +6,10 @@ use std::time::Duration;
 use crate::support::{DAY, HOUR, Log, MINUTE, Machine, NANOSECOND, Result, SECOND, event_kind};
 use crate::tasks::{logging, ran};
 use jobber::testing::{ManualClock, Simulation};
-use jobber::{Backoff, Clock, Event, Events, Job, JobContext, JobStatus, Misfire, Task, Zone};
+use jobber::{
+    Backoff, CalendarInterval, Clock, Event, Events, Job, JobContext, JobStatus, Misfire,
+    ScheduleError, Task, Zone,
+};
 use time::OffsetDateTime;
 use time::macros::{datetime, offset};
 
@@ -441,6 +444,100 @@ fn a_run_keeps_its_jitter_in_the_next_process_although_its_job_has_none_any_more
     Ok(())
 }
 
+/// What a job that is due at noon is due by.
+const AT_NOON: [&str; 4] = ["cron", "at", "start date", "calendar"];
+
+fn at_noon<A>(task: &Task<A, ()>, args: A, how: &str) -> Result<Job<()>>
+where
+    A: Clone + Send + Sync + serde::Serialize + serde::de::DeserializeOwned + 'static,
+{
+    let schedule = task.schedule(args).id("x");
+    Ok(match how {
+        "cron" => schedule.cron("0 12 * * *").block_on()?,
+        "at" => schedule.at(NOON).block_on()?,
+        "start date" => schedule.start_date(NOON).every(DAY).block_on()?,
+        _ => {
+            let schedule = schedule.start_date(NOON);
+            schedule.every_calendar(CalendarInterval::DAY).block_on()?
+        }
+    })
+}
+
+/// Regression: each start of a process made the retry wait for its whole delay again.
+#[test]
+fn a_retry_follows_a_clock_that_is_set_back_although_its_run_is_due_by_the_wall_clock() -> Result {
+    for how in AT_NOON {
+        for back in [MINUTE * 30, HOUR * 5] {
+            let machine = machine_at(NOON - SECOND);
+            let mut sim = machine.boot();
+            at_noon(&failing_first(&sim, &Log::new())?, true, how)?;
+            sim.advance(SECOND);
+            sim.set_wall(NOON - back);
+            let starts = Log::new();
+            for minutes in [6, 3] {
+                sim.crash();
+                sim = machine.boot();
+                failing_first(&sim, &starts)?;
+                let job = sim.app().find_job("x").ok_or("it is stored")?;
+                assert_eq!(job.exec_at(), NOON - back + LENGTH, "{how}, {back:?}");
+                sim.advance(MINUTE * minutes);
+            }
+            assert!(starts.entries().is_empty(), "{how}, {back:?}");
+            sim.advance(MINUTE);
+            assert_eq!(starts.entries(), [NOON - back + LENGTH], "{how}, {back:?}");
+        }
+    }
+    Ok(())
+}
+
+/// Regression: the correction was forgotten at the crash, and the times that the wrong clock had
+/// shown were left out.
+#[test]
+fn a_clock_that_is_corrected_while_a_retry_waits_has_run_no_time_also_after_a_crash() -> Result {
+    for is_crash in [false, true] {
+        for is_set_while_down in [false, true] {
+            let machine = machine_at(NOON - HOUR * 3 - MINUTE);
+            let log = Log::new();
+            let boot = || -> Result<_> {
+                let sim = machine.boot();
+                let log = log.clone();
+                let task = sim.app().task("t", move |cx: JobContext| {
+                    log.add((cx.nominal_time().hour(), cx.attempt()));
+                    let fails = cx.run_number() == 2 && cx.attempt() == 1;
+                    async move {
+                        match fails {
+                            true => Err("once"),
+                            false => Ok(()),
+                        }
+                    }
+                });
+                let task = task
+                    .retry(Backoff::fixed(1, HOUR * 2))
+                    .durable()
+                    .register()?;
+                Ok((sim, task))
+            };
+            let (mut sim, task) = boot()?;
+            let _ = task.schedule(()).id("x").cron("0 7-12 * * *").block_on()?;
+            // The clock is ahead by four hours: the runs of 9 and 10 come at 5 and 6.
+            sim.advance(HOUR + MINUTE);
+            if !is_set_while_down {
+                sim.set_wall(NOON - HOUR * 6);
+            }
+            if is_crash || is_set_while_down {
+                sim.crash();
+                machine.clock.set_wall(NOON - HOUR * 6);
+                sim = boot()?.0;
+            }
+            log.take();
+            sim.advance(HOUR * 6);
+            let runs = [(10, 2), (9, 1), (10, 1), (11, 1), (12, 1)];
+            assert_eq!(log.take(), runs, "{is_crash}, {is_set_while_down}");
+        }
+    }
+    Ok(())
+}
+
 // Another zone at the next boot.
 
 /// Regression: the time was stored, and was run although it was none of the new zone.
@@ -573,6 +670,49 @@ fn a_job_that_is_declared_again_runs_for_what_it_missed() -> Result {
         assert!(range.contains(&job.exec_at()), "{how}: {}", job.exec_at());
         sim.advance((range.end().to_owned() - machine.clock.wall()).unsigned_abs());
         assert_eq!(log.take(), [(2, 1, next)], "{how}");
+    }
+    Ok(())
+}
+
+/// Regression: the declaration was judged as that of a new job, and failed with `NeverDue`.
+#[test]
+fn a_job_that_is_declared_again_shortly_before_its_end_keeps_the_time_that_is_left() -> Result {
+    for restarts in [false, true] {
+        for (cron, until, next) in [
+            // Each hour, next at one.
+            (None, NOON + MINUTE * 65, NOON + HOUR),
+            // The only time was missed.
+            (Some("30 12 * * *"), NOON + MINUTE * 31, NOON + MINUTE * 30),
+        ] {
+            let machine = machine_at(NOON);
+            let mut sim = machine.boot();
+            let log = Log::new();
+            let declare = |task: &Task<u32, u32>, until: OffsetDateTime| {
+                let schedule = task.schedule(1).id("x").replace().until(until);
+                match cron {
+                    Some(cron) => schedule.cron(cron).block_on(),
+                    None => schedule.every(HOUR).block_on(),
+                }
+            };
+            let mut task = logging(&sim, "t", &log);
+            declare(&task, until)?;
+            if restarts {
+                sim.crash();
+                machine.clock.advance(MINUTE * 40);
+                sim = machine.boot();
+                task = logging(&sim, "t", &log);
+            } else if cron.is_none() {
+                sim.advance(MINUTE * 40);
+            } else {
+                continue;
+            }
+            assert_eq!(declare(&task, until)?.exec_at(), next, "{cron:?}");
+            // With an earlier end it is never due, and it stays as it was.
+            let error = declare(&task, NOON + MINUTE * 10).unwrap_err();
+            assert!(matches!(error, ScheduleError::NeverDue { .. }), "{error}");
+            sim.advance(HOUR);
+            assert_eq!(log.entries(), [(1, 1, next)], "{cron:?}");
+        }
     }
     Ok(())
 }
@@ -1087,5 +1227,27 @@ fn a_newer_build_keeps_what_an_older_one_has_stored() -> Result {
     );
     assert!(kinds(&mut events).contains(&"expired".into()));
     assert_eq!(sim.app().jobs().len(), 1);
+    Ok(())
+}
+
+/// Regression: a timer that had had nothing to wait for counted all that time as one look at the
+/// clock that came late.
+#[test]
+fn a_missed_time_is_missed_also_if_the_timer_had_nothing_to_look_for() -> Result {
+    let machine = machine_at(NOON - HOUR);
+    let sim = machine.boot();
+    let schedule = logging(&sim, "t", &Log::new()).schedule(1).id("x");
+    let schedule = schedule.misfire(Misfire::Skip);
+    let _ = schedule.cron("0 12 * * *").block_on()?;
+    sim.crash();
+    let mut sim = machine.boot();
+    sim.run_until_stalled();
+    // No thread of the app looks at the clock meanwhile.
+    machine.clock.advance(HOUR * 5);
+    let log = Log::new();
+    let job = logging(&sim, "t", &log).job("x").ok_or("it is stored")?;
+    sim.run_until_stalled();
+    assert_eq!(log.entries(), []);
+    assert_eq!(job.exec_at(), NOON + DAY);
     Ok(())
 }
