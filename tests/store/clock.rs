@@ -1066,6 +1066,29 @@ fn a_new_interval_counts_from_the_last_run_although_the_clock_was_set() -> Resul
     Ok(())
 }
 
+/// Regression: it counted from the moment of the change, if the last run but one was later by the
+/// clock that was set back.
+#[test]
+fn a_new_interval_counts_from_the_last_run_although_an_earlier_run_shows_a_later_time() -> Result {
+    let machine = machine_at(NOON);
+    let mut sim = machine.boot();
+    let schedule = logging(&sim, "t", &Log::new()).schedule(1).id("x");
+    let _ = schedule.every(MINUTE * 5).block_on()?;
+    sim.advance(MINUTE * 5);
+    sim.crash();
+    machine.clock.set_wall(NOON - HOUR * 2);
+    let mut sim = machine.boot();
+    let log = Log::new();
+    let task = logging(&sim, "t", &log);
+    sim.advance(MINUTE * 6);
+    let last = NOON - HOUR * 2 + MINUTE * 5;
+    assert_eq!(log.take(), [(2, 1, last)]);
+    let schedule = task.schedule(1).id("x").replace();
+    let job = schedule.every(MINUTE * 2).block_on()?;
+    assert_eq!(job.exec_at(), last + MINUTE * 2);
+    Ok(())
+}
+
 // A clock that was never set.
 
 /// A machine that boots in 1970, and knows that this is wrong.
