@@ -231,6 +231,17 @@ mod jobs {
             .bench_local_refs(|job| job.cancel().block_on());
     }
 
+    /// While this many threads read the events of the app.
+    #[divan::bench(args = [0, 2, 40])]
+    fn schedule_and_cancel_while_events_are_read(bencher: Bencher<'_, '_>, readers: usize) {
+        let (app, task) = task();
+        for _ in 0..readers {
+            let events = app.events();
+            std::thread::spawn(move || events.into_iter().for_each(drop));
+        }
+        bencher.bench_local(|| schedule(&task).cancel().block_on());
+    }
+
     #[divan::bench]
     fn push_and_wait(bencher: Bencher<'_, '_>) {
         let (_app, task) = task();

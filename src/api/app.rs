@@ -281,9 +281,9 @@ impl Jobber {
     /// A stream of what happens to jobs, from this call on. Each call returns a
     /// stream of its own.
     ///
-    /// A stream holds up to 1,024 events that are not read yet. While it is full, new
-    /// events are lost, and the reader then gets their number
-    /// ([`Event::Missed`](crate::Event::Missed)). A reader never delays a job.
+    /// The app keeps its last 1,024 events. A reader that is further behind misses the oldest of
+    /// them, and gets their number ([`Event::Missed`](crate::Event::Missed)). A reader never
+    /// holds up a job.
     ///
     /// ```
     /// # let mut sim = jobber::testing::Simulation::new();

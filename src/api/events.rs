@@ -6,16 +6,20 @@ use std::task::{Context, Poll, ready};
 use async_channel::Receiver;
 use futures_lite::Stream;
 
-use crate::engine::event_bus::{EventBus, Sent, Subscription};
+use crate::engine::event_bus::{EventBus, Subscription};
 use crate::sync::deferred_wakes::{WakerWrapper, defer_wakes};
-use crate::sync::primitives::{Arc, AtomicU64, Ordering};
+use crate::sync::primitives::Arc;
 use crate::value::event::Event;
 
 /// The events of an app, from [`Jobber::events`](crate::Jobber::events).
 ///
 /// In async code it is a stream. In a blocking program, it is an iterator:
-/// `for event in app.events()`. It ends when the app has stopped. A reader that is more
-/// than 1,024 events behind misses some, and gets an [`Event::Missed`] in their place.
+/// `for event in app.events()`. It ends when the app has stopped.
+///
+/// An app keeps its last 1,024 events for its readers. A reader that is further behind misses
+/// the oldest, and gets an [`Event::Missed`] in their place. Readers never hold up a job: an
+/// event costs the job the same for any number of them. A thread of the app, which is started
+/// for the first reader, wakes those that wait.
 ///
 /// # Cancel safety
 /// Dropping the future of a `next` before it is ready loses no event.
@@ -36,38 +40,22 @@ use crate::value::event::Event;
 /// ```
 #[derive(Debug)]
 pub struct Events {
-    receiver: Pin<Box<Receiver<Sent>>>,
-    /// An event that was received, and that an [`Event::Missed`] came before.
-    held: Option<Event>,
-    missed: Arc<AtomicU64>,
-    waker: WakerWrapper,
     bus: Arc<EventBus>,
+    signal: Pin<Box<Receiver<()>>>,
+    waker: WakerWrapper,
+    /// The number of the next event.
+    next: u64,
 }
 
 impl Events {
     pub(crate) fn new(bus: Arc<EventBus>) -> Self {
-        let Subscription { receiver, missed } = bus.subscribe();
+        let Subscription { signal, next } = bus.subscribe();
         Self {
-            receiver: Box::pin(receiver),
-            held: None,
-            missed,
-            waker: WakerWrapper::default(),
             bus,
+            signal: Box::pin(signal),
+            waker: WakerWrapper::default(),
+            next,
         }
-    }
-
-    fn unpack(&mut self, sent: Sent) -> Event {
-        if sent.missed_before == 0 {
-            return sent.event;
-        }
-        self.held = Some(sent.event);
-        Event::Missed(sent.missed_before)
-    }
-
-    /// Returns how many events were missed after the last one that was sent, once.
-    fn missed_at_the_end(&self) -> Option<Event> {
-        let missed = self.missed.swap(0, Ordering::Relaxed);
-        (missed > 0).then_some(Event::Missed(missed))
     }
 
     /// Returns the next event, or `None` once the app has stopped.
@@ -76,22 +64,19 @@ impl Events {
     /// It blocks the thread until there is an event. A task of the app that calls it
     /// blocks a thread of the executor.
     pub fn next_blocking(&mut self) -> Option<Event> {
-        if let Some(event) = self.held.take() {
-            return Some(event);
-        }
-        match self.receiver.recv_blocking() {
-            Ok(sent) => Some(self.unpack(sent)),
-            Err(_) => self.missed_at_the_end(),
+        loop {
+            if let Some(event) = self.try_next() {
+                return Some(event);
+            }
+            if self.signal.recv_blocking().is_err() {
+                return self.try_next();
+            }
         }
     }
 
     /// Returns the next event if there is one already. It never blocks.
     pub fn try_next(&mut self) -> Option<Event> {
-        if let Some(event) = self.held.take() {
-            return Some(event);
-        }
-        let sent = self.receiver.try_recv().ok()?;
-        Some(self.unpack(sent))
+        self.bus.read(&mut self.next)
     }
 }
 
@@ -99,16 +84,16 @@ impl Stream for Events {
     type Item = Event;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
-        if let Some(event) = self.held.take() {
-            return Poll::Ready(Some(event));
+        loop {
+            if let Some(event) = self.try_next() {
+                return Poll::Ready(Some(event));
+            }
+            let wrapped = self.waker.wrap(cx.waker());
+            let mut cx = Context::from_waker(&wrapped.waker);
+            if ready!(self.signal.as_mut().poll_next(&mut cx)).is_none() {
+                return Poll::Ready(self.try_next());
+            }
         }
-        let shielded = self.waker.wrap(cx.waker());
-        let mut cx = Context::from_waker(&shielded.waker);
-        let sent = ready!(self.receiver.as_mut().poll_next(&mut cx));
-        Poll::Ready(match sent {
-            Some(sent) => Some(self.unpack(sent)),
-            None => self.missed_at_the_end(),
-        })
     }
 }
 
@@ -136,7 +121,7 @@ impl Iterator for BlockingEvents {
 
 impl Drop for Events {
     fn drop(&mut self) {
-        defer_wakes(|| self.receiver.close());
+        defer_wakes(|| self.signal.close());
         self.bus.remove_closed();
     }
 }

@@ -154,7 +154,10 @@ impl Start {
         };
         self.hub.start(executor)?;
         match self.drive_mode {
-            DriveMode::Thread => timer_thread::spawn(&self.hub)?,
+            DriveMode::Thread => {
+                self.hub.events.use_thread();
+                timer_thread::spawn(&self.hub)?;
+            }
             DriveMode::Manual => lock(&self.parts).driver = Some(Driver::new(self.hub.clone())),
         }
         // The hub holds the executor now, and drops it when the app stops.

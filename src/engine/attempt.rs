@@ -250,7 +250,7 @@ where
         });
         drop(state);
         hub.wake(wake);
-        hub.events.deliver();
+        hub.events.wake_readers();
         Some(Started { begun, args })
     }
 

@@ -258,7 +258,7 @@ impl Driver {
                 by: time::Duration::nanoseconds(step),
             });
         }
-        events.deliver();
+        events.wake_readers();
     }
 
     /// Lets some jobs know that the wall clock was set. Returns whether it was: then it must

@@ -1,83 +1,108 @@
-//! [`EventBus`]: sends each event of an app to all readers.
+//! [`EventBus`]: the events of an app, for all readers.
 
-use async_channel::{Receiver, Sender, TrySendError};
+use std::collections::VecDeque;
+
+use async_channel::{Receiver, Sender};
 
 use crate::sync::deferred_wakes::defer_wakes;
 use crate::sync::panics::drop_catching_panic;
-use crate::sync::primitives::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering, lock};
+use crate::sync::primitives::{
+    Arc, AtomicBool, AtomicUsize, Mutex, OnceLock, Ordering, lock, thread, thread::Thread,
+};
 use crate::value::event::Event;
 
-/// A reader may be this many events behind before it misses some.
-const QUEUE_LEN: usize = 1_024;
+const THREAD_NAME: &str = "jobber-events";
 
-/// The readers of an app's events.
+/// A reader may be this many events behind before it misses some.
+const RECENT_LEN: usize = 1_024;
+
+/// The last events of an app, and its readers.
 ///
-/// Sending takes two steps, since whatever makes an event holds locks, and a reader's
-/// waker is user code. [`record`](EventBus::record) keeps an event, in its order, and
-/// may be called under locks. [`deliver`](EventBus::deliver) sends what was recorded, and
-/// is called once the locks are released.
+/// Nothing is sent to a reader: each reads the last events at its own pace. So an event
+/// costs the thread that makes it the same for any number of readers, and a slow reader
+/// costs no memory.
+///
+/// A reader that has read all waits for a signal. A thread of the bus sends it: many readers
+/// take long to wake, and their wakers are user code. The thread that makes an event only
+/// [records](EventBus::record) it, which it may do under locks, and then
+/// [wakes](EventBus::wake_readers) the thread of the bus.
 #[derive(Debug, Default)]
 pub(crate) struct EventBus {
     /// The number of readers. Without readers, an event costs one load of this.
     count: AtomicUsize,
-    readers: Mutex<Readers>,
-    outbox: Mutex<Outbox>,
+    /// A channel for each reader, with room for one signal. A lock of this is taken before
+    /// one of `recent`.
+    readers: Mutex<Vec<Sender<()>>>,
+    recent: Mutex<Recent>,
+    /// The app has threads of its own. A simulation has none.
+    has_threads: AtomicBool,
+    /// The thread of the bus, from the first reader on. `None` if it could not be started.
+    thread: OnceLock<Option<Thread>>,
+    /// The thread of the bus has to send signals.
+    must_signal: AtomicBool,
 }
 
 #[derive(Debug, Default)]
-struct Readers {
-    list: Vec<Reader>,
+struct Recent {
+    events: VecDeque<Event>,
+    /// The number of the first of them. Events are counted from 0.
+    first: u64,
+    /// No more events are recorded.
     is_closed: bool,
 }
 
-#[derive(Clone, Debug)]
-struct Reader {
-    sender: Sender<Sent>,
-    missed: Arc<AtomicU64>,
-}
-
-#[derive(Debug, Default)]
-struct Outbox {
-    events: Vec<Event>,
-    is_delivering: bool,
-    /// No more events are recorded.
-    is_closing: bool,
-}
-
-/// An event, as it is sent to one reader.
-#[derive(Debug)]
-pub(crate) struct Sent {
-    /// How many events the reader missed just before this one.
-    pub(crate) missed_before: u64,
-    pub(crate) event: Event,
-}
-
-/// The receiving end of one reader.
+/// One reader.
 #[derive(Debug)]
 pub(crate) struct Subscription {
-    pub(crate) receiver: Receiver<Sent>,
-    /// How many events the reader has missed since the last one that it was sent.
-    pub(crate) missed: Arc<AtomicU64>,
+    /// Has a signal if events were recorded since the last signal was received. Closed when no
+    /// more events come.
+    pub(crate) signal: Receiver<()>,
+    /// The number of the first event that it has not read.
+    pub(crate) next: u64,
 }
 
 impl EventBus {
-    /// Adds a reader. After [`close`](EventBus::close), its channel is closed at once.
-    pub(crate) fn subscribe(&self) -> Subscription {
-        let (sender, receiver) = async_channel::bounded(QUEUE_LEN);
-        let missed = Arc::new(AtomicU64::new(0));
+    /// Adds a reader. After [`close`](EventBus::close), its signal is closed at once.
+    pub(crate) fn subscribe(self: &Arc<Self>) -> Subscription {
+        let (sender, signal) = async_channel::bounded(1);
         let mut readers = lock(&self.readers);
-        if !readers.is_closed {
-            if readers.list.is_empty() {
-                // Events that were recorded for an earlier reader and not delivered.
-                lock(&self.outbox).events.clear();
-            }
-            readers.list.push(Reader {
-                sender,
-                missed: missed.clone(),
-            });
-            self.count.store(readers.list.len(), Ordering::Release);
+        let recent = lock(&self.recent);
+        if !recent.is_closed {
+            readers.push(sender);
+            self.count.store(readers.len(), Ordering::Release);
         }
-        Subscription { receiver, missed }
+        let next = recent.end();
+        drop((recent, readers));
+        self.start_thread_if_read();
+        Subscription { signal, next }
+    }
+
+    /// The app starts, and has threads of its own.
+    pub(crate) fn use_thread(self: &Arc<Self>) {
+        self.has_threads.store(true, Ordering::SeqCst);
+        self.start_thread_if_read();
+    }
+
+    fn start_thread_if_read(self: &Arc<Self>) {
+        if self.has_threads.load(Ordering::SeqCst) && self.is_read() {
+            self.thread.get_or_init(|| {
+                let bus = self.clone();
+                let thread = thread::Builder::new().name(THREAD_NAME.into());
+                let thread = thread.spawn(move || bus.run());
+                thread.ok().map(|thread| thread.thread().clone())
+            });
+        }
+    }
+
+    /// The loop of the thread. It ends when the bus is closed.
+    fn run(&self) {
+        while !lock(&self.recent).is_closed {
+            if self.must_signal.swap(false, Ordering::SeqCst) {
+                self.signal_readers();
+            } else {
+                thread::park();
+            }
+        }
     }
 
     /// Whether there are readers. Acquire pairs with the release in `subscribe`: a reader
@@ -86,87 +111,90 @@ impl EventBus {
         self.count.load(Ordering::Acquire) > 0
     }
 
-    /// Keeps an event for [`deliver`](EventBus::deliver).
+    /// Adds an event. The caller calls [`wake_readers`](EventBus::wake_readers) later.
     pub(crate) fn record(&self, event: Event) {
-        let mut outbox = lock(&self.outbox);
-        if !outbox.is_closing {
-            outbox.events.push(event);
+        let mut recent = lock(&self.recent);
+        if recent.is_closed {
+            return;
         }
+        if recent.events.len() == RECENT_LEN {
+            recent.events.pop_front();
+            recent.first += 1;
+        }
+        recent.events.push_back(event);
     }
 
-    /// Sends the recorded events. Never waits: a reader whose queue is full misses an
-    /// event. If another thread is sending, that thread sends these events too.
-    pub(crate) fn deliver(&self) {
-        if self.is_read() {
-            self.deliver_all();
+    /// Lets the readers that wait for an event be woken. Never waits for a reader.
+    pub(crate) fn wake_readers(&self) {
+        if !self.is_read() {
+            return;
         }
-    }
-
-    fn deliver_all(&self) {
-        loop {
-            let events = {
-                let mut outbox = lock(&self.outbox);
-                if outbox.is_delivering {
-                    return;
-                }
-                if outbox.events.is_empty() {
-                    if outbox.is_closing {
-                        break;
-                    }
-                    return;
-                }
-                outbox.is_delivering = true;
-                std::mem::take(&mut outbox.events)
-            };
-            let readers = lock(&self.readers).list.clone();
-            for event in events {
-                for reader in &readers {
-                    reader.send(event.clone());
+        match self.thread.get().and_then(Option::as_ref) {
+            Some(thread) => {
+                if !self.must_signal.swap(true, Ordering::SeqCst) {
+                    thread.unpark();
                 }
             }
-            defer_wakes(|| drop_catching_panic(readers));
-            lock(&self.outbox).is_delivering = false;
+            None => self.signal_readers(),
         }
+    }
+
+    fn signal_readers(&self) {
+        defer_wakes(|| {
+            for reader in lock(&self.readers).iter() {
+                // A reader that has a signal, or is gone, needs none.
+                let _ = reader.try_send(());
+            }
+        });
+    }
+
+    /// Returns what comes next for a reader that has read the events before the number `next`,
+    /// and adjusts this number.
+    pub(crate) fn read(&self, next: &mut u64) -> Option<Event> {
+        let recent = lock(&self.recent);
+        let missed = recent.first.saturating_sub(*next);
+        if missed > 0 {
+            *next = recent.first;
+            return Some(Event::Missed(missed));
+        }
+        let index = usize::try_from(*next - recent.first).ok()?;
+        let event = recent.events.get(index)?.clone();
+        *next += 1;
+        Some(event)
+    }
+
+    /// Ends all streams after the events that were recorded before.
+    pub(crate) fn close(&self) {
         let readers = {
             let mut readers = lock(&self.readers);
-            readers.is_closed = true;
+            lock(&self.recent).is_closed = true;
             self.count.store(0, Ordering::Release);
-            std::mem::take(&mut readers.list)
+            std::mem::take(&mut *readers)
         };
+        if let Some(Some(thread)) = self.thread.get() {
+            thread.unpark();
+        }
         // Dropping the last sender of a channel wakes its reader.
         defer_wakes(|| drop_catching_panic(readers));
     }
 
-    /// Ends all streams after the events that were recorded before. If another thread is
-    /// sending, that thread ends them.
-    pub(crate) fn close(&self) {
-        lock(&self.outbox).is_closing = true;
-        self.deliver_all();
-    }
-
-    /// Removes the readers whose channels are closed.
+    /// Removes the readers whose signals are closed.
     pub(crate) fn remove_closed(&self) {
         let mut readers = lock(&self.readers);
-        readers.list.retain(|reader| !reader.sender.is_closed());
-        self.count.store(readers.list.len(), Ordering::Release);
+        readers.retain(|reader| !reader.is_closed());
+        self.count.store(readers.len(), Ordering::Release);
+        let mut recent = lock(&self.recent);
+        // After the close, the list is empty, and readers still read what they have not read.
+        if readers.is_empty() && !recent.is_closed {
+            recent.first = recent.end();
+            recent.events = VecDeque::new();
+        }
     }
 }
 
-impl Reader {
-    fn send(&self, event: Event) {
-        // Relaxed, here and below: the count synchronises nothing, and only one thread at
-        // a time sends.
-        let missed_before = self.missed.swap(0, Ordering::Relaxed);
-        let sent = Sent {
-            missed_before,
-            event,
-        };
-        let is_full = defer_wakes(|| {
-            let sent = self.sender.try_send(sent);
-            matches!(sent, Err(TrySendError::Full(_)))
-        });
-        if is_full {
-            self.missed.fetch_add(missed_before + 1, Ordering::Relaxed);
-        }
+impl Recent {
+    /// The number of the next event.
+    fn end(&self) -> u64 {
+        self.first + self.events.len() as u64
     }
 }

@@ -33,7 +33,7 @@ where
             TimerOutcome::Start { misfire } => {
                 self.misfire_event(&mut state, now, misfire);
                 drop(state);
-                hub.events.deliver();
+                hub.events.wake_readers();
                 return Fired::Start;
             }
             TimerOutcome::TimedOut { attempt } => {

@@ -284,7 +284,7 @@ impl Hub {
             }
         };
         self.wake(wake);
-        self.events.deliver();
+        self.events.wake_readers();
         // Without a dispatcher, the app has stopped and has cancelled the job.
         if when == When::Now
             && let Some(dispatcher) = self.dispatcher()
@@ -369,7 +369,7 @@ impl Hub {
             job.stop();
         }
         self.wake(wake);
-        self.events.deliver();
+        self.events.wake_readers();
         notify_all(&self.changed);
     }
 
@@ -576,7 +576,7 @@ impl Hub {
         lock(&self.random).f64()
     }
 
-    /// Records an event, if anybody reads events. The caller must call `events.deliver()`
+    /// Records an event, if anybody reads events. The caller must call `events.wake_readers()`
     /// when it holds no lock.
     pub(crate) fn record(&self, job: &dyn LiveJob, now: Now, kind: impl FnOnce() -> JobEventKind) {
         if self.events.is_read() {

@@ -409,7 +409,7 @@ where
         if let Some(removed) = removed {
             hub.removed(removed);
         }
-        hub.events.deliver();
+        hub.events.wake_readers();
         drop_catching_panic(args);
     }
 
@@ -491,7 +491,7 @@ where
             control.force_stop();
         }
         hub.removed(after.removed);
-        hub.events.deliver();
+        hub.events.wake_readers();
         self.discard(after.discarded, drop_on);
     }
 

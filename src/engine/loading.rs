@@ -200,7 +200,7 @@ impl Hub {
             (wake, needs_room(&main_shard.table, slot))
         };
         self.wake(wake);
-        self.events.deliver();
+        self.events.wake_readers();
         if needs_room {
             make_room();
         }
@@ -224,7 +224,7 @@ impl Hub {
                     kind,
                 }));
             }
-            self.events.deliver();
+            self.events.wake_readers();
         }
     }
 
