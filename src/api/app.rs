@@ -23,11 +23,13 @@ use crate::value::id::JobId;
 use crate::value::status::JobStatus;
 
 /// A scheduler that lives in this program. You register tasks with it and schedule
-/// jobs on it. One thread of its own starts the jobs that are due.
+/// jobs on it. One thread of its own starts the jobs that are due. **It stops when the last
+/// clone of this value is dropped**, and cancels its jobs: keep it, or
+/// [`detach`](Jobber::detach) it.
 ///
-/// All clones are the same app, and can be sent to any thread. The app stops when
-/// the last clone is dropped, as after a [`shutdown`](Jobber::shutdown) without a
-/// grace period. Tasks and jobs do not keep it alive.
+/// All clones are the same app, and can be sent to any thread. When the last one is dropped,
+/// the app stops as after a [`shutdown`](Jobber::shutdown) without a grace period. Tasks and
+/// jobs do not keep it alive.
 ///
 /// If a task's function schedules jobs, let it capture a [`Task`](crate::Task) and
 /// not a `Jobber`: the app owns the function, and with a `Jobber` inside it would
@@ -49,6 +51,7 @@ use crate::value::status::JobStatus;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
+#[must_use = "the app stops when the last clone of it is dropped; `detach` keeps it"]
 pub struct Jobber {
     inner: Arc<Inner>,
 }
@@ -169,6 +172,34 @@ impl Jobber {
         })
     }
 
+    /// Lets the app run although nobody keeps a clone of it: until
+    /// [`shutdown`](Jobber::shutdown) is called on another clone, or the process ends.
+    ///
+    /// If the process ends during an attempt of a stored job, the next process handles it as
+    /// after a crash. Jobs in memory are lost. A shutdown ends the app in order.
+    ///
+    /// ```
+    /// use jobber::{Job, Jobber, JobStatus};
+    ///
+    /// fn in_the_background() -> Result<Job<u32>, Box<dyn std::error::Error>> {
+    ///     let app = Jobber::builder().build()?;
+    ///     let answer = app.task("answer", async || 42_u32).register()?;
+    ///     app.start().block_on()?;
+    ///     let job = answer.schedule(()).push().block_on()?;
+    ///     // Otherwise the app would stop at the end of this function, and cancel the job.
+    ///     app.detach();
+    ///     Ok(job)
+    /// }
+    ///
+    /// let job = in_the_background()?;
+    /// assert_eq!(job.wait_blocking(), JobStatus::Success);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn detach(self) {
+        // One reference is never dropped.
+        std::mem::forget(self);
+    }
+
     /// Stops the app. `.await` it, or end it with `.block_on()`.
     ///
     /// 1. No job starts any more. Jobs that wait are cancelled, unless they are
@@ -281,9 +312,9 @@ impl Jobber {
     /// A stream of what happens to jobs, from this call on. Each call returns a
     /// stream of its own.
     ///
-    /// The app keeps its last 1,024 events. A reader that is further behind misses the oldest of
-    /// them, and gets their number ([`Event::Missed`](crate::Event::Missed)). A reader never
-    /// holds up a job.
+    /// The app keeps the last 1,024 events while it has a reader. A reader that is further behind
+    /// misses the older events, and gets their number
+    /// ([`Event::Missed`](crate::Event::Missed)). A reader never holds up a job.
     ///
     /// ```
     /// # let mut sim = jobber::testing::Simulation::new();

@@ -16,10 +16,10 @@ use crate::value::event::Event;
 /// In async code it is a stream. In a blocking program, it is an iterator:
 /// `for event in app.events()`. It ends when the app has stopped.
 ///
-/// An app keeps its last 1,024 events for its readers. A reader that is further behind misses
-/// the oldest, and gets an [`Event::Missed`] in their place. Readers never hold up a job: an
-/// event costs the job the same for any number of them. A thread of the app, which is started
-/// for the first reader, wakes those that wait.
+/// An app keeps the last 1,024 events while it has a reader. A reader that is further behind
+/// misses the older events, and gets an [`Event::Missed`] in their place. Readers never hold up
+/// a job: an event costs the job the same for any number of readers. A thread of the app, which
+/// is started for the first reader, wakes the readers that wait.
 ///
 /// # Cancel safety
 /// Dropping the future of a `next` before it is ready loses no event.

@@ -236,7 +236,7 @@ struct First {
     recurring: Recurring,
     /// No time up to this one is run.
     after: WallNanos,
-    /// Or [`NEVER`].
+    /// [`NEVER`] if the series has no time.
     nominal: WallNanos,
 }
 

@@ -51,7 +51,7 @@ where
         };
         let is_durable = json.is_some();
         let (plan, when) = plan(&task, trigger, options.as_deref(), zone, json, now)?;
-        if !replace && let Some(error) = plan.never_due(&hub.zone) {
+        if !replace && let Some(error) = plan.never_due_error(&hub.zone) {
             return Err(error);
         }
         if !is_durable && !replace {
@@ -162,7 +162,8 @@ where
     /// is to be replaced unless it has ended.
     fn admit(&self, args: Option<A>) -> Result<Step<A, R>, Option<A>> {
         let hub = &self.task.hub;
-        if let Some(error) = self.plan.never_due(&hub.zone) {
+        if let Some(error) = self.plan.never_due_error(&hub.zone) {
+            drop_catching_panic(args);
             return Ok(Step::Done(Err(error)));
         }
         let is_durable = self.plan.is_durable();

@@ -25,7 +25,7 @@ pub(crate) enum Recurrence {
 }
 
 impl fmt::Display for Recurrence {
-    /// As an error names the trigger.
+    /// The name of the trigger in an error.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let length = |interval: &i64| Duration::from_nanos(interval.unsigned_abs());
         match self {

@@ -93,8 +93,8 @@ impl Coverage {
 
     /// The run for `nominal` of `series` has ended.
     pub(crate) fn enter_run(&mut self, nominal: WallNanos, series: &Series) {
-        // Only times of day are run once. A rate is counted from its last run, although it may
-        // have run for later times before the wall clock was set back.
+        // A time of day never runs twice. A rate may, after the wall clock was set back: it
+        // counts from its last run, whatever it has run before.
         if series.recurrence.is_rate() || self.is_corrected(nominal) {
             self.history = RunHistory::starting_at(nominal);
         }
@@ -116,9 +116,9 @@ impl Coverage {
         self.set_back = self.is_ahead_of(now).then_some(set_back);
     }
 
-    /// The wall clock shows `now` while the run for `nominal` waits for a retry. That run is
-    /// entered when it ends, and the clock may have come nearer to it by then: a correction is
-    /// kept until then, as if the run had been entered.
+    /// The wall clock was set, or a process starts, and it shows `now` while the run for
+    /// `nominal` waits for a retry. A correction is recorded at once, as if the run had ended:
+    /// when it ends, the clock may be less than three hours behind `nominal`.
     pub(crate) fn follow_clock_during_run(
         &mut self,
         nominal: WallNanos,
@@ -186,7 +186,7 @@ impl Coverage {
 
 impl Series {
     /// The error of a series that has no time after `after`. Times are shown in `zone`.
-    pub(crate) fn never_due(&self, after: WallNanos, zone: &Zone) -> ScheduleError {
+    pub(crate) fn never_due_error(&self, after: WallNanos, zone: &Zone) -> ScheduleError {
         let is_excluded = self.has_only_excluded_after(after, after);
         let except = self.except.as_ref().filter(|_| is_excluded);
         let before_start = self.start.map(|start| start.saturating_sub(1));

@@ -341,6 +341,8 @@ where
         if by == EndedBy::Body {
             state.life.body_gone();
         }
+        // The attempt has ended. Its token is set, so that nobody waits for it for ever.
+        after.force_stopped = state.life.take_control();
         if self.void_attempt(&mut state, by) {
             if state.life.leave_to_next_process() {
                 after.removed = self.hub().leave_to_next_process(self.core.slot);
@@ -356,9 +358,6 @@ where
             state
                 .life
                 .end_attempt(failure, retry, is_stopping, self.hub().reading(now), random);
-        if by == EndedBy::Timeout {
-            after.force_stopped = state.life.take_control();
-        }
         after.ends_turn = state.life.end_turn();
         let result = match (end.next, result) {
             (AfterAttempt::End(_, EndReason::Expired), Err(last)) => {

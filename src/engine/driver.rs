@@ -66,7 +66,7 @@ pub(crate) struct Driver {
     /// The monotonic time of the last call.
     looked_at: MonoNanos,
     /// The last call returned [`DriveAgain::WhenWoken`].
-    waits_to_be_woken: bool,
+    had_nothing_due: bool,
     /// Wall time less monotonic time, at the last call.
     offset: i64,
     /// The offset that the jobs follow: that of the last
@@ -96,7 +96,7 @@ impl Driver {
             mono: TimerQueue::default(),
             wall: TimerQueue::default(),
             looked_at: now.mono,
-            waits_to_be_woken: false,
+            had_nothing_due: false,
             offset: now.offset(),
             jobs_offset: hub.reading(now).is_set().then(|| now.offset()),
             slept: 0,
@@ -122,7 +122,7 @@ impl Driver {
     /// when to call it again. It never waits.
     pub(crate) fn drive(&mut self) -> DriveAgain {
         let again = self.drive_once();
-        self.waits_to_be_woken = again == DriveAgain::WhenWoken;
+        self.had_nothing_due = again == DriveAgain::WhenWoken;
         again
     }
 
@@ -194,8 +194,8 @@ impl Driver {
 
     /// Notices what the clocks did since the last call.
     fn look(&mut self, now: Now) {
-        // If nothing was to be looked for, the look is not late.
-        self.hub.looked_after(match self.waits_to_be_woken {
+        // If the timer had nothing to wait for, the time since the last call is not a delay.
+        self.hub.looked_after(match self.had_nothing_due {
             true => 0,
             false => now.mono.saturating_sub(self.looked_at),
         });

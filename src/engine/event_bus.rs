@@ -22,24 +22,34 @@ const RECENT_LEN: usize = 1_024;
 /// costs the thread that makes it the same for any number of readers, and a slow reader
 /// costs no memory.
 ///
-/// A reader that has read all waits for a signal. A thread of the bus sends it: many readers
-/// take long to wake, and their wakers are user code. The thread that makes an event only
+/// A reader that has read all waits for a signal. A thread of the bus sends it, because waking
+/// many readers takes long, and their wakers are user code. The thread that makes an event only
 /// [records](EventBus::record) it, which it may do under locks, and then
 /// [wakes](EventBus::wake_readers) the thread of the bus.
 #[derive(Debug, Default)]
 pub(crate) struct EventBus {
-    /// The number of readers. Without readers, an event costs one load of this.
+    /// The number of readers. Without readers, an event only costs loads of this.
     count: AtomicUsize,
-    /// A channel for each reader, with room for one signal. A lock of this is taken before
-    /// one of `recent`.
-    readers: Mutex<Vec<Sender<()>>>,
+    /// Lock order: `readers`, then `recent`.
+    readers: Mutex<Readers>,
     recent: Mutex<Recent>,
-    /// The app has threads of its own. A simulation has none.
-    has_threads: AtomicBool,
-    /// The thread of the bus, from the first reader on. `None` if it could not be started.
-    thread: OnceLock<Option<Thread>>,
+    /// Whether the bus has a thread. If not, the thread that makes an event wakes the readers: in
+    /// a simulation, and if the thread of the bus could not be started.
+    has_thread: AtomicBool,
+    /// The thread of the bus, once it runs.
+    thread: OnceLock<Thread>,
     /// The thread of the bus has to send signals.
     must_signal: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Readers {
+    /// A channel for each reader, with room for one signal.
+    signals: Vec<Sender<()>>,
+    /// The app has started, and has threads of its own. A simulation has none.
+    has_threads: bool,
+    /// The thread of the bus was to be started.
+    is_thread_begun: bool,
 }
 
 #[derive(Debug, Default)]
@@ -54,8 +64,7 @@ struct Recent {
 /// One reader.
 #[derive(Debug)]
 pub(crate) struct Subscription {
-    /// Has a signal if events were recorded since the last signal was received. Closed when no
-    /// more events come.
+    /// A signal means that there may be new events. Closed when no more events come.
     pub(crate) signal: Receiver<()>,
     /// The number of the first event that it has not read.
     pub(crate) next: u64,
@@ -68,34 +77,45 @@ impl EventBus {
         let mut readers = lock(&self.readers);
         let recent = lock(&self.recent);
         if !recent.is_closed {
-            readers.push(sender);
-            self.count.store(readers.len(), Ordering::Release);
+            readers.signals.push(sender);
+            self.count.store(readers.signals.len(), Ordering::Release);
         }
         let next = recent.end();
+        let needs_thread = readers.begin_thread();
         drop((recent, readers));
-        self.start_thread_if_read();
+        if needs_thread {
+            self.start_thread();
+        }
         Subscription { signal, next }
     }
 
     /// The app starts, and has threads of its own.
     pub(crate) fn use_thread(self: &Arc<Self>) {
-        self.has_threads.store(true, Ordering::SeqCst);
-        self.start_thread_if_read();
+        let needs_thread = {
+            let mut readers = lock(&self.readers);
+            readers.has_threads = true;
+            readers.begin_thread()
+        };
+        if needs_thread {
+            self.start_thread();
+        }
     }
 
-    fn start_thread_if_read(self: &Arc<Self>) {
-        if self.has_threads.load(Ordering::SeqCst) && self.is_read() {
-            self.thread.get_or_init(|| {
-                let bus = self.clone();
-                let thread = thread::Builder::new().name(THREAD_NAME.into());
-                let thread = thread.spawn(move || bus.run());
-                thread.ok().map(|thread| thread.thread().clone())
-            });
+    fn start_thread(self: &Arc<Self>) {
+        let bus = self.clone();
+        let thread = thread::Builder::new().name(THREAD_NAME.into());
+        self.has_thread.store(true, Ordering::SeqCst);
+        if thread.spawn(move || bus.run()).is_err() {
+            self.has_thread.store(false, Ordering::SeqCst);
+            self.signal_readers();
         }
     }
 
     /// The loop of the thread. It ends when the bus is closed.
     fn run(&self) {
+        // This comes before the reads below. So a thread that does not find it, and does not
+        // unpark this one, has written before what is read there.
+        let _ = self.thread.set(thread::current());
         while !lock(&self.recent).is_closed {
             if self.must_signal.swap(false, Ordering::SeqCst) {
                 self.signal_readers();
@@ -129,21 +149,20 @@ impl EventBus {
         if !self.is_read() {
             return;
         }
-        match self.thread.get().and_then(Option::as_ref) {
-            Some(thread) => {
-                if !self.must_signal.swap(true, Ordering::SeqCst) {
-                    thread.unpark();
-                }
-            }
-            None => self.signal_readers(),
+        if !self.has_thread.load(Ordering::SeqCst) {
+            self.signal_readers();
+        } else if !self.must_signal.swap(true, Ordering::SeqCst)
+            && let Some(thread) = self.thread.get()
+        {
+            thread.unpark();
         }
     }
 
     fn signal_readers(&self) {
         defer_wakes(|| {
-            for reader in lock(&self.readers).iter() {
+            for signal in &lock(&self.readers).signals {
                 // A reader that has a signal, or is gone, needs none.
-                let _ = reader.try_send(());
+                let _ = signal.try_send(());
             }
         });
     }
@@ -169,9 +188,9 @@ impl EventBus {
             let mut readers = lock(&self.readers);
             lock(&self.recent).is_closed = true;
             self.count.store(0, Ordering::Release);
-            std::mem::take(&mut *readers)
+            std::mem::take(&mut readers.signals)
         };
-        if let Some(Some(thread)) = self.thread.get() {
+        if let Some(thread) = self.thread.get() {
             thread.unpark();
         }
         // Dropping the last sender of a channel wakes its reader.
@@ -181,14 +200,22 @@ impl EventBus {
     /// Removes the readers whose signals are closed.
     pub(crate) fn remove_closed(&self) {
         let mut readers = lock(&self.readers);
-        readers.retain(|reader| !reader.is_closed());
-        self.count.store(readers.len(), Ordering::Release);
+        readers.signals.retain(|signal| !signal.is_closed());
+        self.count.store(readers.signals.len(), Ordering::Release);
         let mut recent = lock(&self.recent);
         // After the close, the list is empty, and readers still read what they have not read.
-        if readers.is_empty() && !recent.is_closed {
+        if readers.signals.is_empty() && !recent.is_closed {
             recent.first = recent.end();
             recent.events = VecDeque::new();
         }
+    }
+}
+
+impl Readers {
+    /// Whether the caller has to start the thread of the bus. Returns `true` once.
+    fn begin_thread(&mut self) -> bool {
+        let needs_thread = self.has_threads && !self.signals.is_empty();
+        needs_thread && !std::mem::replace(&mut self.is_thread_begun, true)
     }
 }
 

@@ -354,8 +354,10 @@ where
                 after.removed = hub.leave_to_next_process(self.core.slot);
             }
         }
-        if effects.force_stops {
-            after.force_stopped = state.life.take_control();
+        if effects.force_stops
+            && let Some(control) = state.life.take_control()
+        {
+            after.force_stopped = Some(control);
         }
         // The end of a job in memory is visible although the store can not be asked any
         // more: the next process does not know the job.

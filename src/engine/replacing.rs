@@ -114,7 +114,7 @@ where
 
     fn not_replaceable(&self, why: NotReplaceable, plan: &Plan) -> ScheduleError {
         let id = self.core.id.clone();
-        if let Some(error) = plan.never_due(&self.hub().zone)
+        if let Some(error) = plan.never_due_error(&self.hub().zone)
             && why == NotReplaceable::NeverDue
         {
             return error;

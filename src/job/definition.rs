@@ -104,8 +104,8 @@ impl Definition {
         }
     }
 
-    /// Whether both have the same times, up to the same end, and leave out the same.
-    pub(crate) fn has_same_times_left(&self, other: &Definition) -> bool {
+    /// Whether both have the same times, the same end and the same exclusions.
+    pub(crate) fn has_same_times_and_end(&self, other: &Definition) -> bool {
         let until = |definition: &Definition| definition.recurring().map(|own| own.series.until);
         self.has_same_times(other) && self.excludes_same(other) && until(self) == until(other)
     }

@@ -231,7 +231,8 @@ pub(crate) enum NotReplaceable {
     Ending,
     /// It has had all runs that the replacement allows.
     RunsUsedUp { max: u64, runs: u64 },
-    /// The plan has no first time, and the job has other times left.
+    /// The plan has no time from now on, and its times, its end or its exclusions differ from
+    /// those of the job.
     NeverDue,
 }
 
@@ -289,7 +290,7 @@ impl Lifecycle {
         let mut more = More::new(Some(definition), position, sync);
         more.loaded_limit = limit;
         if more.position.is_corrected_during_retry() {
-            // The times of its series follow when the run has ended.
+            // The series is adjusted to the corrected clock when the run has ended.
             more.clock_set = Some(ClockSet::Corrected);
         }
         let mut job = Self::waiting(due, due.as_wall(clock.now), Some(more));
@@ -760,7 +761,7 @@ impl Lifecycle {
             && let Some(set) = self.more.as_mut().and_then(|more| more.clock_set.take())
             && let Some(effects) = self.on_clock_set(clock, set, &random)
         {
-            // The timer has come, and comes again only if it is armed.
+            // This timer has fired, and has to be armed again.
             let effects = Effects {
                 arms: true,
                 ..effects
@@ -1136,10 +1137,10 @@ impl Lifecycle {
         definitions.is_some_and(|(old, new)| old.has_same_times(new))
     }
 
-    /// Whether the job goes on with `plan` as before, and up to the same end.
-    fn has_same_times_left(&self, plan: &Plan) -> bool {
+    /// Whether `plan` has the same times, the same end and the same exclusions as the job.
+    fn has_same_times_and_end(&self, plan: &Plan) -> bool {
         let definitions = self.definition().zip(plan.definition());
-        definitions.is_some_and(|(old, new)| old.has_same_times_left(new))
+        definitions.is_some_and(|(old, new)| old.has_same_times_and_end(new))
     }
 
     fn pending(&self) -> Pending {
@@ -1209,7 +1210,7 @@ impl Lifecycle {
             }
             _ => {}
         }
-        if plan.is_never_due() && !self.has_same_times_left(plan) {
+        if plan.is_never_due() && !self.has_same_times_and_end(plan) {
             return Err(NotReplaceable::NeverDue);
         }
         if let Some((definition, position)) = self.definition().zip(self.position())

@@ -81,8 +81,8 @@ impl Plan {
         }
     }
 
-    /// Whether its series has no time: it can replace a job of the same times, which may have
-    /// one left.
+    /// Whether its series has no time from now on. Such a plan may only replace a job of the same
+    /// times, which may have missed one.
     pub(crate) fn is_never_due(&self) -> bool {
         let details = self.details.as_ref();
         details.is_some_and(|details| {
@@ -91,13 +91,13 @@ impl Plan {
     }
 
     /// The error of a plan that [is never due](Plan::is_never_due). Times are shown in the zone
-    /// of the job, or in that of the app.
-    pub(crate) fn never_due(&self, app_zone: &Zone) -> Option<ScheduleError> {
+    /// of the job if it has one, and else in that of the app.
+    pub(crate) fn never_due_error(&self, app_zone: &Zone) -> Option<ScheduleError> {
         let details = self.details.as_ref().filter(|_| self.is_never_due())?;
         let definition = &details.definition;
         let after = details.position.series.as_ref()?.coverage.handled_up_to;
         let zone = definition.zone.as_ref().unwrap_or(app_zone);
-        Some(definition.recurring()?.series.never_due(after, zone))
+        Some(definition.recurring()?.series.never_due_error(after, zone))
     }
 
     /// It was made by a wall clock that is not set. A time that was given is one all the same.

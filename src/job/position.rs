@@ -547,7 +547,7 @@ impl Position {
         let at = clock.now.wall;
         let is_correction = set == ClockSet::Corrected;
         if self.retry.is_some() {
-            // A rate goes on by the new clock, whatever it has run.
+            // A rate needs no correction: its next run counts from its last one.
             if !series.recurrence.is_rate() {
                 let coverage = &mut own.coverage;
                 coverage.follow_clock_during_run(self.nominal, at, is_correction);
@@ -621,7 +621,8 @@ impl Position {
                 };
                 own.drawn_jitter = own.due.saturating_sub(next);
             }
-            // A catch-up was due when its time was found to be missed, by the clock of then.
+            // A catch-up was due when its time was found to be missed. If the clock was ahead
+            // at that time, this moment is in the future now.
             Some(next) => {
                 let due = next.saturating_add(own.drawn_jitter).max(at);
                 own.due = own.due.min(due);

@@ -10,7 +10,8 @@ use crate::sync::primitives::{Arc, AtomicU8, Event, Ordering};
 use crate::sync::waiter::{Condition, Waiter};
 
 /// Is set when a running attempt should end: because its job was aborted, it took
-/// longer than its timeout, or its app shuts down.
+/// longer than its timeout, or its app shuts down. It is also set when the attempt has ended,
+/// so that nobody waits for it any longer.
 /// [`JobContext::stop_token`](crate::JobContext::stop_token) returns it.
 ///
 /// An async task needs no token for an abort or a timeout, because its future is
@@ -48,7 +49,7 @@ impl StopToken {
         Self(control)
     }
 
-    /// Whether the attempt should end. Once it is `true`, it stays `true`. Never blocks.
+    /// Whether the attempt should end, or has ended. Once it is `true`, it stays `true`. Never blocks.
     ///
     /// ```
     /// use jobber::JobContext;
@@ -62,7 +63,7 @@ impl StopToken {
         self.0.stop.load(Ordering::Acquire) != RUNNING
     }
 
-    /// Waits until the attempt should end. `.await` it, or end it with
+    /// Waits until the attempt should end, or has ended. `.await` it, or end it with
     /// [`.block_on()`](Stopped::block_on). Cancel safe.
     ///
     /// ```
@@ -85,13 +86,13 @@ impl fmt::Debug for StopToken {
     }
 }
 
-/// Waits until an attempt should end: returned by [`StopToken::stopped`].
+/// Waits until an attempt should end, or has ended: returned by [`StopToken::stopped`].
 #[derive(Debug)]
 #[must_use = "does nothing until it is awaited or ended with `.block_on()`"]
 pub struct Stopped(Waiter<StopRequested>);
 
 impl Stopped {
-    /// Blocks the thread until the attempt should end.
+    /// Blocks the thread until the attempt should end, or has ended.
     pub fn block_on(self) {
         self.0.block()
     }

@@ -18,6 +18,7 @@ mod recurring;
 mod replace;
 mod retry;
 mod shutdown;
+mod stop_token;
 mod threads;
 mod timeout;
 mod triggers;

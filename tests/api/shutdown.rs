@@ -11,7 +11,7 @@ use crate::support::{
 };
 use futures_lite::future;
 use jobber::testing::{ManualClock, Simulation};
-use jobber::{Backoff, JobContext, JobFuture, JobStatus, Jobber, Misfire, Task};
+use jobber::{Backoff, JobContext, JobFuture, JobStatus, Jobber, Misfire, ScheduleError, Task};
 
 #[test]
 fn jobs_that_have_not_run_are_cancelled_and_their_arguments_dropped() -> Result {
@@ -444,5 +444,24 @@ fn two_shutdowns_at_once_leave_no_job_scheduled() -> Result {
         assert!(jobs.iter().all(|job| job.status() == JobStatus::Cancelled));
         assert_eq!(counter.alive(), 0);
     }
+    Ok(())
+}
+
+#[test]
+fn a_detached_app_goes_on_until_another_clone_shuts_it_down() -> Result {
+    let app = started_app()?;
+    let task = app.task("t", || async {}).register()?;
+    app.detach();
+    let job = task.schedule(()).push().block_on()?;
+    assert_eq!(job.wait_blocking(), JobStatus::Success);
+    let app = started_app()?;
+    let task = app.task("t", || async {}).register()?;
+    app.clone().detach();
+    app.shutdown(HOUR).block_on();
+    let stopped = task.schedule(()).push().block_on();
+    assert!(
+        matches!(stopped, Err(ScheduleError::Stopped)),
+        "{stopped:?}"
+    );
     Ok(())
 }

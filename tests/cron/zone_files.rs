@@ -1,4 +1,4 @@
-//! Zones of compiled zone files, which come from outside.
+//! Zones of compiled zone files.
 
 use fastrand::Rng;
 use jobber::cron::Cron;
@@ -44,7 +44,7 @@ fn first_shown(local: i64, stretches: &[Stretch]) -> i64 {
     (local - stretch.offset).max(stretch.start)
 }
 
-/// The offset before the first change, the changes, and the rule for the times after the last.
+/// The first offset, the changes with the offset after each, and the rule for the times after the last.
 fn random_zone(rng: &mut Rng) -> (i64, Vec<(i64, i64)>, &'static str) {
     let mut first = rng.i64(-12..=14) * HOUR;
     let mut changes = Vec::new();
@@ -58,12 +58,12 @@ fn random_zone(rng: &mut Rng) -> (i64, Vec<(i64, i64)>, &'static str) {
     }
     let last = changes.last_mut().map_or(&mut first, |(_, offset)| offset);
     *last = 5 * HOUR;
-    // The sign of POSIX: how far local time is behind UTC.
+    // POSIX counts west as positive: `XXX-5` is five hours ahead of UTC.
     (first, changes, "XXX-5")
 }
 
 #[test]
-fn a_zone_keeps_its_last_offset_if_its_file_has_no_rule_for_later_times() {
+fn the_times_of_a_zone_file_are_those_of_its_changes_with_and_without_a_rule_for_later_times() {
     let rng = &mut Rng::with_seed(7);
     let cron = "30 */5 * * *";
     let (oracle, cron) = (Oracle::parse(cron).unwrap(), Cron::parse(cron).unwrap());

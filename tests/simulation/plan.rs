@@ -612,7 +612,7 @@ impl Plan {
     }
 
     /// The same, up to the same end, and with the same exclusions.
-    pub fn has_same_times_left(&self, new: &Plan) -> bool {
+    pub fn has_same_times_and_end(&self, new: &Plan) -> bool {
         let until = |plan: &Plan| plan.recurring.as_ref().and_then(|r| r.until);
         let except = |plan: &Plan| plan.recurring.as_ref().and_then(|r| r.except);
         self.has_same_times(new) && until(self) == until(new) && except(self) == except(new)

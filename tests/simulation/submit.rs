@@ -152,7 +152,7 @@ impl Request {
         let id = self.id.as_ref().filter(|_| self.replace);
         let old = id.and_then(|id| model.jobs.get(id));
         let old = old.filter(|old| old.is_live() && old.task == self.task);
-        let goes_on = old.is_some_and(|old| old.plan.has_same_times_left(&plan));
+        let goes_on = old.is_some_and(|old| old.plan.has_same_times_and_end(&plan));
         let is_unpredicted = old.is_some_and(|old| old.unpredicted.is_some());
         let is_ending = old.is_some_and(|old| old.is_ending || is_unpredicted);
         match (plan.is_never_due(), result) {

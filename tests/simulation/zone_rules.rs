@@ -7,7 +7,8 @@ use super::cron::{changes_of, number};
 use super::program::Start;
 use super::zone_file::zone_file;
 
-/// The zone whose rules a process has under the name of another.
+/// Returns the zone whose rules a process uses for the zone of this name. (`Start` names both a
+/// zone and one of its clock changes.)
 pub fn ruled(name: Start, has_other_rules: bool) -> Start {
     match (name, has_other_rules) {
         (name, false) | (name @ Start::Plain, true) => name,
@@ -22,7 +23,7 @@ pub fn database() -> ZoneDatabase {
     thread_local! {
         static DIRECTORY: TempDir = write().expect("the temporary folder can be written");
     }
-    DIRECTORY.with(|directory| ZoneDatabase::at(directory.path()).expect("it is there"))
+    DIRECTORY.with(|directory| ZoneDatabase::at(directory.path()).expect("it was written"))
 }
 
 fn write() -> std::io::Result<TempDir> {

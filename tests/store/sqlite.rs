@@ -149,7 +149,7 @@ fn a_file_that_another_app_has_open_is_refused() -> Result {
     }
     drop(app);
     // The drop of the app has closed the store.
-    disk.app()?;
+    drop(disk.app()?);
     Ok(())
 }
 

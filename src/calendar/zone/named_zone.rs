@@ -53,7 +53,7 @@ impl NamedZone {
         })
     }
 
-    /// The changes of the offset after an instant, in order.
+    /// The changes of the offset after an instant, and not at it, in order.
     fn changes_after(&self, instant: i64) -> impl Iterator<Item = i64> {
         let mut last = instant;
         let changes = self.0.following(timestamp(instant));
