@@ -119,7 +119,8 @@ impl JobContext {
     }
 
     /// Returns the token that is set when this attempt should end: because the job was
-    /// aborted, the attempt took longer than its timeout, or the app shuts down.
+    /// aborted, the attempt took longer than its timeout, or the app shuts down. It is also set
+    /// when the attempt has ended.
     ///
     /// ```
     /// use jobber::JobContext;

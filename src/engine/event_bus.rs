@@ -7,7 +7,8 @@ use async_channel::{Receiver, Sender};
 use crate::sync::deferred_wakes::defer_wakes;
 use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::{
-    Arc, AtomicBool, AtomicUsize, Mutex, OnceLock, Ordering, lock, thread, thread::Thread,
+    Arc, AtomicBool, AtomicUsize, Mutex, MutexGuard, OnceLock, Ordering, lock, thread,
+    thread::Thread,
 };
 use crate::value::event::Event;
 
@@ -33,8 +34,8 @@ pub(crate) struct EventBus {
     /// Lock order: `readers`, then `recent`.
     readers: Mutex<Readers>,
     recent: Mutex<Recent>,
-    /// Whether the bus has a thread. If not, the thread that makes an event wakes the readers: in
-    /// a simulation, and if the thread of the bus could not be started.
+    /// Whether the bus has a thread, or is starting one. If not, the thread that makes an event
+    /// wakes the readers: in a simulation, and if the thread of the bus could not be started.
     has_thread: AtomicBool,
     /// The thread of the bus, once it runs.
     thread: OnceLock<Thread>,
@@ -48,8 +49,6 @@ struct Readers {
     signals: Vec<Sender<()>>,
     /// The app has started, and has threads of its own. A simulation has none.
     has_threads: bool,
-    /// The thread of the bus was to be started.
-    is_thread_begun: bool,
 }
 
 #[derive(Debug, Default)]
@@ -81,30 +80,26 @@ impl EventBus {
             self.count.store(readers.signals.len(), Ordering::Release);
         }
         let next = recent.end();
-        let needs_thread = readers.begin_thread();
-        drop((recent, readers));
-        if needs_thread {
-            self.start_thread();
-        }
+        drop(recent);
+        self.start_thread_if_read(readers);
         Subscription { signal, next }
     }
 
     /// The app starts, and has threads of its own.
     pub(crate) fn use_thread(self: &Arc<Self>) {
-        let needs_thread = {
-            let mut readers = lock(&self.readers);
-            readers.has_threads = true;
-            readers.begin_thread()
-        };
-        if needs_thread {
-            self.start_thread();
-        }
+        let mut readers = lock(&self.readers);
+        readers.has_threads = true;
+        self.start_thread_if_read(readers);
     }
 
-    fn start_thread(self: &Arc<Self>) {
+    fn start_thread_if_read(self: &Arc<Self>, readers: MutexGuard<'_, Readers>) {
+        let may_start = readers.has_threads && !readers.signals.is_empty();
+        if !may_start || self.has_thread.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        drop(readers);
         let bus = self.clone();
         let thread = thread::Builder::new().name(THREAD_NAME.into());
-        self.has_thread.store(true, Ordering::SeqCst);
         if thread.spawn(move || bus.run()).is_err() {
             self.has_thread.store(false, Ordering::SeqCst);
             self.signal_readers();
@@ -113,8 +108,8 @@ impl EventBus {
 
     /// The loop of the thread. It ends when the bus is closed.
     fn run(&self) {
-        // This comes before the reads below. So a thread that does not find it, and does not
-        // unpark this one, has written before what is read there.
+        // Set before the reads below: a caller that finds no thread to unpark has written what
+        // is read there.
         let _ = self.thread.set(thread::current());
         while !lock(&self.recent).is_closed {
             if self.must_signal.swap(false, Ordering::SeqCst) {
@@ -144,7 +139,8 @@ impl EventBus {
         recent.events.push_back(event);
     }
 
-    /// Lets the readers that wait for an event be woken. Never waits for a reader.
+    /// Wakes the readers that wait for an event, or has the thread of the bus wake them. Never
+    /// waits for a reader.
     pub(crate) fn wake_readers(&self) {
         if !self.is_read() {
             return;
@@ -208,14 +204,6 @@ impl EventBus {
             recent.first = recent.end();
             recent.events = VecDeque::new();
         }
-    }
-}
-
-impl Readers {
-    /// Whether the caller has to start the thread of the bus. Returns `true` once.
-    fn begin_thread(&mut self) -> bool {
-        let needs_thread = self.has_threads && !self.signals.is_empty();
-        needs_thread && !std::mem::replace(&mut self.is_thread_begun, true)
     }
 }
 

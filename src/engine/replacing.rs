@@ -114,14 +114,11 @@ where
 
     fn not_replaceable(&self, why: NotReplaceable, plan: &Plan) -> ScheduleError {
         let id = self.core.id.clone();
-        if let Some(error) = plan.never_due_error(&self.hub().zone)
-            && why == NotReplaceable::NeverDue
-        {
-            return error;
-        }
         match why {
-            NotReplaceable::Ended | NotReplaceable::Ending | NotReplaceable::NeverDue => {
-                ScheduleError::JobEnding { id }
+            NotReplaceable::Ended | NotReplaceable::Ending => ScheduleError::JobEnding { id },
+            NotReplaceable::NeverDue => {
+                let error = plan.never_due_error(&self.hub().zone);
+                error.unwrap_or(ScheduleError::JobEnding { id })
             }
             NotReplaceable::RunsUsedUp { max, runs } => ScheduleError::RunsUsedUp {
                 id,

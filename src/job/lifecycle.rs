@@ -870,7 +870,9 @@ impl Lifecycle {
     /// Whether an attempt of the open run that starts `delay` nanoseconds from now is too late.
     fn is_too_late_in(&self, clock: ClockReading, delay: i64) -> bool {
         self.more.as_ref().is_some_and(|more| {
-            more.definition.as_ref().is_some_and(|definition| {
+            // The open position can be a copy, which most jobs do not need.
+            let limited = more.definition.as_ref().filter(|d| d.expires.is_some());
+            limited.is_some_and(|definition| {
                 let position = more.open_position();
                 position.is_too_late_in(definition, clock, delay)
             })

@@ -49,7 +49,8 @@ impl StopToken {
         Self(control)
     }
 
-    /// Whether the attempt should end, or has ended. Once it is `true`, it stays `true`. Never blocks.
+    /// Whether the attempt should end, or has ended. Once it is `true`, it stays `true`. Never
+    /// blocks.
     ///
     /// ```
     /// use jobber::JobContext;

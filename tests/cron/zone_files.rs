@@ -5,7 +5,7 @@ use jobber::cron::Cron;
 use jobber::{Zone, ZoneDatabase};
 use time::{OffsetDateTime, PrimitiveDateTime};
 
-use crate::oracle::{Oracle, Stretch};
+use crate::oracle::{Oracle, Stretch, stretches};
 use crate::support::zone_file::zone_file;
 
 const HOUR: i64 = 3600;
@@ -22,21 +22,6 @@ fn instant(seconds: i64) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp(seconds).unwrap()
 }
 
-fn stretches(first: i64, changes: &[(i64, i64)]) -> Vec<Stretch> {
-    let (mut start, mut before, mut offset) = (i64::MIN / 2, first, first);
-    let mut stretches = Vec::new();
-    for &(change, after) in changes.iter().chain([&(i64::MAX / 2, 0)]) {
-        stretches.push(Stretch {
-            start,
-            end: change,
-            before,
-            offset,
-        });
-        (start, before, offset) = (change, offset, after);
-    }
-    stretches
-}
-
 /// The first instant at which clocks show a local time or a later one.
 fn first_shown(local: i64, stretches: &[Stretch]) -> i64 {
     let shown = |stretch: &&Stretch| local - stretch.offset < stretch.end;
@@ -44,7 +29,8 @@ fn first_shown(local: i64, stretches: &[Stretch]) -> i64 {
     (local - stretch.offset).max(stretch.start)
 }
 
-/// The first offset, the changes with the offset after each, and the rule for the times after the last.
+/// The first offset, the changes with the offset after each, and the rule for the times after
+/// the last change.
 fn random_zone(rng: &mut Rng) -> (i64, Vec<(i64, i64)>, &'static str) {
     let mut first = rng.i64(-12..=14) * HOUR;
     let mut changes = Vec::new();

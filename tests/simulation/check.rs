@@ -133,7 +133,7 @@ impl World {
                 true => Said::Expired,
                 false => Said::Ended(status),
             });
-            listener.check_job(job, ended, self.model.app)?;
+            listener.check_job(job, ended, self.model.app())?;
         }
         if !process.is_running() {
             process.listener = None;
@@ -288,11 +288,11 @@ impl World {
                 continue;
             }
             if job.is_live() || process.sim.app().find_job(job.id.as_str()).is_some() {
-                check_one(job, handle, self.model.app)?;
+                check_one(job, handle, self.model.app())?;
             }
             // If this job was refused, the handle may be that of the job before.
             if job.last.is_some() || !process.finals.contains_key(&job.id) {
-                check_last(job, handle, self.model.app)?;
+                check_last(job, handle, self.model.app())?;
             }
         }
         if is_stopped {

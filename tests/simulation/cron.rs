@@ -53,18 +53,7 @@ pub fn changes_of(zone: usize) -> (i64, &'static [(i64, i64)]) {
 
 fn stretches(zone: usize) -> Vec<Stretch> {
     let (first, changes) = changes_of(zone);
-    let mut stretches = Vec::new();
-    let (mut start, mut before, mut offset) = (i64::MIN / 2, first, first);
-    for &(change, after) in changes.iter().chain([&(i64::MAX, 0)]) {
-        stretches.push(Stretch {
-            start,
-            end: change,
-            before,
-            offset,
-        });
-        (start, before, offset) = (change, offset, after);
-    }
-    stretches
+    oracle::stretches(first, changes)
 }
 
 /// How far this zone is ahead of UTC then, in seconds.

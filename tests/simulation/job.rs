@@ -749,7 +749,7 @@ impl Job {
             let room = recurring.room(next).filter(|_| next > now.wall);
             self.set_due(Due::Wall(next), room, now);
         } else if self.plan.stored_due() > (next + drawn).max(now.wall) {
-            // A catch-up was due when its time was missed, by the clock of then.
+            // A catch-up was due when its time was missed, by the clock at that time.
             self.set_due(Due::Wall((next + drawn).max(now.wall)), None, now);
         }
     }

@@ -12,6 +12,7 @@ use super::program::{Start, When};
 use super::script::{Child, Script, TASKS};
 use super::submit::{not_replaced, replace};
 use super::tasks::{CHILD_DELAY, child_id};
+use super::zone_rules::ruled;
 
 /// "A change of half a second or more is a step."
 const STEP: i64 = 500_000_000;
@@ -30,9 +31,9 @@ pub struct Model {
     pub slept: i64,
     /// The same, of a clock that was never wrong.
     pub true_offset: i64,
-    pub app: Start,
-    /// Its name; `app` is the zone whose rules that has.
+    /// The zone that the app names.
     pub app_name: Start,
+    /// Whether each name has the rules of another zone.
     pub has_other_rules: bool,
     /// Of the present process.
     pub calendar: Calendar,
@@ -65,6 +66,11 @@ pub struct Spawned {
 }
 
 impl Model {
+    /// The zone whose rules the app has.
+    pub fn app(&self) -> Start {
+        ruled(self.app_name, self.has_other_rules)
+    }
+
     /// When the next predicted thing happens.
     pub fn next_event(&self) -> Option<i64> {
         let events = self.jobs.values().filter_map(|job| job.next_event(self));
@@ -177,7 +183,7 @@ impl Model {
             },
             expires_ms: None,
         };
-        Plan::new(asked, (self.app, self.calendar), self.now)
+        Plan::new(asked, (self.app(), self.calendar), self.now)
     }
 
     /// A run has replaced its own job, or tried to.
@@ -317,7 +323,7 @@ impl Model {
 
     fn restore(&mut self, job: Job) {
         if let Some(saved) = job.stored.last().cloned().flatten() {
-            let process = (self.app, self.calendar, self.has_other_rules);
+            let process = (self.app(), self.calendar, self.has_other_rules);
             let restored = saved.restore(job.id.clone(), &job, process, self.now);
             self.jobs.insert(job.id, restored);
         }

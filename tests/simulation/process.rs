@@ -19,7 +19,7 @@ use super::stored::settle_store;
 use super::tasks::{Tasks, now};
 use super::waits::Waits;
 use super::world::World;
-use super::zone_rules::{self, ruled};
+use super::zone_rules;
 
 /// Where a clock without a battery starts: 1970, but the model knows the zones from here on.
 const UNSET: OffsetDateTime = datetime!(1999-11-15 0:00 UTC);
@@ -137,7 +137,6 @@ impl World {
         settle_store(&mut self.model.left, &self.disk.records())?;
         self.model.has_other_rules = next.has_other_rules;
         self.model.app_name = next.zone.unwrap_or(self.model.app_name);
-        self.model.app = ruled(self.model.app_name, next.has_other_rules);
         self.model.calendar = next.calendar.unwrap_or(self.model.calendar);
         self.model.boot += 1;
         self.boot(next.begins, next.lacks);

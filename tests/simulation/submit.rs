@@ -147,7 +147,7 @@ impl Request {
             (true, other) => return Err(format!("there is no calendar, and it gave {other:?}")),
             (false, _) => {}
         }
-        let plan = Plan::new(asked, (model.app, model.calendar), model.now);
+        let plan = Plan::new(asked, (model.app(), model.calendar), model.now);
         // A job that is declared again may have a time left that it has missed.
         let id = self.id.as_ref().filter(|_| self.replace);
         let old = id.and_then(|id| model.jobs.get(id));

@@ -117,7 +117,6 @@ impl World {
         world.model.now = now(&world.clock);
         world.model.told_offset = Some(world.model.now.wall - world.model.now.mono);
         world.model.true_offset = world.model.now.wall - world.model.now.mono;
-        world.model.app = program.start;
         world.model.app_name = program.start;
         world.model.calendar = program.calendar;
         world.boot(Begins::AtOnce, None);
@@ -453,7 +452,7 @@ impl World {
             when,
             expires_ms,
         };
-        let process = (self.model.app, self.model.has_other_rules);
+        let process = (self.model.app(), self.model.has_other_rules);
         let result = request.submit(&task, &self.clock, process);
         if let (Err(error), true, Some(id)) = (&result, replace, taken) {
             let is_torn = matches!(error, ScheduleError::Storage(_));

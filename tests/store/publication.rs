@@ -14,7 +14,6 @@ use futures_lite::future::block_on;
 use jobber::testing::Fault;
 use jobber::{Event, JobContext, JobError, JobStatus, Misfire};
 
-/// The kinds of the events of the job `x` so far.
 #[test]
 fn nobody_sees_the_end_of_a_run_before_its_commit_by_any_means() -> Result {
     let mut app = HeldApp::new()?;

@@ -50,6 +50,23 @@ pub struct Stretch {
     pub offset: i64,
 }
 
+/// The stretches of a zone with this offset at first, and these changes: when, and the offset
+/// from then on. The first stretch has no beginning, and the last has no end.
+pub fn stretches(first: i64, changes: &[(i64, i64)]) -> Vec<Stretch> {
+    let (mut start, mut before, mut offset) = (i64::MIN / 2, first, first);
+    let mut stretches = Vec::new();
+    for &(change, after) in changes.iter().chain([&(i64::MAX, 0)]) {
+        stretches.push(Stretch {
+            start,
+            end: change,
+            before,
+            offset,
+        });
+        (start, before, offset) = (change, offset, after);
+    }
+    stretches
+}
+
 impl Oracle {
     /// `None` if the text is not an expression.
     pub fn parse(text: &str) -> Option<Self> {
