@@ -226,6 +226,7 @@ pub use value::error::{
     MissingState, ParseStatusError, RegisterError, ScheduleError, StartError, ZoneError, ZoneHint,
 };
 pub use value::event::{Event, JobEvent, JobEventKind};
+pub use value::health::{Attention, Failing, Health};
 pub use value::id::JobId;
 pub use value::retry_hint::{NoRetry, RetryAfter};
 pub use value::run::Run;

@@ -14,11 +14,12 @@ use crate::api::start::{DriveMode, Parts, Start};
 use crate::api::task::TaskBuilder;
 use crate::engine::driver::Driver;
 use crate::engine::hub::Hub;
-use crate::storage::contract::{Health, UnresolvedJob};
+use crate::storage::contract::UnresolvedJob;
 use crate::sync::primitives::{Arc, Event as Signal, Mutex, Timer, block_on, lock};
 use crate::sync::reply::ReplySent;
 use crate::sync::waiter::{Condition, Waiter};
 use crate::value::error::{StartError, StorageError};
+use crate::value::health::{Attention, Failing, Health};
 use crate::value::id::JobId;
 use crate::value::status::JobStatus;
 
@@ -386,14 +387,13 @@ impl Jobber {
         })
     }
 
-    /// The state of the store: its last error, and what it has not saved. Never
-    /// waits for the store.
+    /// What is wrong with the app. Never waits for the store.
     ///
     /// ```
     /// # let app = jobber::Jobber::builder().build()?;
     /// let health = app.health();
-    /// if let Some(error) = &health.storage_error {
-    ///     eprintln!("{} changes are not stored: {error}", health.unstored);
+    /// if let Some(error) = health.storage_error() {
+    ///     eprintln!("{} changes are not stored: {error}", health.unstored());
     /// }
     /// assert!(health.is_healthy());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -404,11 +404,21 @@ impl Jobber {
             Some(store) => store.health(),
             None => (None, 0),
         };
+        let unresolved = hub.unresolved_count();
+        let is_clock_unset = !hub.reading(hub.clock.now()).is_set();
         Health {
-            storage_error,
-            unstored,
-            unresolved: hub.unresolved_count(),
-            is_clock_unset: !hub.reading(hub.clock.now()).is_set(),
+            failing: storage_error
+                .map(Failing::Storage)
+                .into_iter()
+                .chain(is_clock_unset.then_some(Failing::ClockUnset))
+                .collect(),
+            attention: [
+                (unstored > 0).then_some(Attention::Unstored(unstored)),
+                (unresolved > 0).then_some(Attention::Unresolved(unresolved)),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
         }
     }
 

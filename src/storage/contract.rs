@@ -188,38 +188,3 @@ impl fmt::Display for UnresolvedJob {
         write!(f, "{} {}: {}", self.task, self.id, self.reason)
     }
 }
-
-/// The state of an app's store. [`Jobber::health`](crate::Jobber::health) returns it.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct Health {
-    /// The error of the last commit, or `None` if it succeeded. The app repeats failed
-    /// changes at growing intervals, and also when a durable job is scheduled or replaced.
-    pub storage_error: Option<StorageError>,
-    /// The number of changes that the store has refused and that are repeated until they
-    /// succeed: ends of jobs, and next runs. If the process ends before that, the next
-    /// process repeats these runs.
-    pub unstored: usize,
-    /// The number of stored jobs that no task can run
-    /// ([`Jobber::unresolved`](crate::Jobber::unresolved)).
-    pub unresolved: usize,
-    /// The wall clock shows a time before its
-    /// [earliest true time](crate::Clock::earliest_true_time): it was never set. Until it is,
-    /// jobs that wait for a wall time wait.
-    pub is_clock_unset: bool,
-}
-
-impl Health {
-    /// Whether the last commit succeeded, all changes are saved, every stored job has a task,
-    /// and the wall clock was set.
-    ///
-    /// ```
-    /// assert!(jobber::storage::Health::default().is_healthy());
-    /// ```
-    pub fn is_healthy(&self) -> bool {
-        self.storage_error.is_none()
-            && self.unstored == 0
-            && self.unresolved == 0
-            && !self.is_clock_unset
-    }
-}

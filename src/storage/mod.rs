@@ -21,7 +21,7 @@ pub(crate) mod writer;
 #[cfg(test)]
 mod writer_model;
 
-pub use self::contract::{Change, Health, Loaded, Storage, UnresolvedJob};
+pub use self::contract::{Change, Loaded, Storage, UnresolvedJob};
 #[cfg(feature = "serde")]
 pub use self::memory::MemoryStorage;
 #[cfg(feature = "sqlite")]

@@ -272,6 +272,12 @@ impl Slot {
 }
 
 impl Pulled {
+    /// Whether its change, if it succeeds, has written something. The removal of a row that may
+    /// not exist proves nothing: a store that refuses every write can delete nothing.
+    fn has_written(&self) -> bool {
+        self.has_change && (self.has_row || self.slot.base.known() == Known::Row)
+    }
+
     fn is_proposal(&self) -> bool {
         self.slot.proposal.is_some()
     }
@@ -527,7 +533,7 @@ impl Writer {
 
     /// The store has everything.
     fn succeed(&mut self, pulled: Vec<Pulled>, changes: Vec<Change>, turn: &mut Turn<'_>) {
-        if !changes.is_empty() {
+        if pulled.iter().any(Pulled::has_written) {
             self.failure = None;
         }
         let unstored = self.unstored.len();

@@ -98,7 +98,7 @@ impl ManualClock {
     /// let boot = ManualClock::at(datetime!(1970-01-01 0:00 UTC));
     /// let clock = boot.with_earliest_true_time(datetime!(2026-11-01 0:00 UTC));
     /// let mut sim = Simulation::with(0, clock, |app| app)?;
-    /// assert!(sim.app().health().is_clock_unset);
+    /// assert_eq!(sim.app().health().to_string(), "the wall clock was never set");
     ///
     /// let hello = sim.app().task("hello", || async {}).register()?;
     /// let job = hello.schedule(()).cron("@hourly").block_on()?;

@@ -5,6 +5,7 @@ pub(crate) mod backoff;
 pub(crate) mod clock;
 pub(crate) mod error;
 pub(crate) mod event;
+pub(crate) mod health;
 pub(crate) mod id;
 pub(crate) mod retry_hint;
 pub(crate) mod run;

@@ -142,7 +142,7 @@ impl World {
         }
         let since = *self.faults_off_since.get_or_insert(now);
         let process = self.process.as_ref().expect("there is always one");
-        match process.sim.app().health().unstored {
+        match process.sim.app().health().unstored() {
             unstored @ 1.. if now > since + Duration::from_secs(10) => Err(format!(
                 "{unstored} changes are not stored, and the store works since {since:?}"
             )),
@@ -160,7 +160,7 @@ impl World {
             .process
             .as_ref()
             .map(|process| process.sim.app().health());
-        health.is_none_or(|health| health.storage_error.is_none() && health.unstored == 0)
+        health.is_none_or(|health| health.storage_error().is_none() && health.unstored() == 0)
     }
 
     fn run(&mut self, program: &Program) -> Result<(), String> {
@@ -206,7 +206,7 @@ impl World {
             .as_mut()
             .expect("it is there until it is dropped");
         let health = process.sim.app().health();
-        if !health.is_healthy() {
+        if health.to_string() != "healthy" {
             return Err(format!("in the end there is {health:?}"));
         }
         let left = process.sim.app().jobs();

@@ -31,10 +31,11 @@ fn a_job_that_could_not_be_stored_does_not_exist() -> Result {
         machine.set_fault(Fault::None);
         sim.advance(SECOND * 11);
         assert!(!machine.has("x"), "a torn commit is undone");
-        assert!(sim.app().health().is_healthy());
+        assert_eq!(sim.app().health().unstored(), 0);
     }
     // The id is free.
     let _ = task.schedule(2).id("x").delay(MINUTE).block_on()?;
+    assert_eq!(sim.app().health().to_string(), "healthy");
     sim.advance(HOUR);
     assert_eq!(log.take(), [2]);
     Ok(())
@@ -52,15 +53,15 @@ fn a_job_that_ends_while_the_store_fails_is_done_and_removed_later() -> Result {
     sim.advance(MINUTE);
     assert_eq!(job.status(), JobStatus::Success, "its waiters return");
     let health = sim.app().health();
-    assert_eq!(health.unstored, 1);
-    assert!(health.storage_error.is_some() && !health.is_healthy());
+    assert_eq!(health.unstored(), 1);
+    assert!(health.storage_error().is_some() && !health.is_healthy());
     assert!(machine.has("x"));
     sim.advance(MINUTE);
     assert_eq!(other.status(), JobStatus::Success, "the scheduler goes on");
-    assert_eq!(sim.app().health().unstored, 2);
+    assert_eq!(sim.app().health().unstored(), 2);
     machine.set_fault(Fault::None);
     sim.advance(SECOND * 10);
-    assert!(sim.app().health().is_healthy());
+    assert_eq!(sim.app().health().to_string(), "healthy");
     assert!(machine.records().is_empty());
     assert_eq!(log.take(), [1, 2], "no job has run twice");
     Ok(())
@@ -209,9 +210,9 @@ fn commit_with_a_job_that_is_too_large(
     let submits = std::mem::take(&mut *submits.lock().unwrap());
     let answers = submits.into_iter().map(|submit| block_on(submit).is_ok());
     let answers = answers.collect();
-    assert!(sim.app().health().is_healthy());
+    assert_eq!(sim.app().health().to_string(), "healthy");
     sim.advance(MINUTE);
-    assert!(sim.app().health().is_healthy());
+    assert_eq!(sim.app().health().to_string(), "healthy");
     assert!(first.cancel().block_on()?);
     let records = contents.records().into_iter();
     let mut ids: Vec<_> = records.map(|record| record.id().to_string()).collect();
@@ -260,7 +261,7 @@ fn a_row_that_is_too_large_does_not_keep_others_from_the_store() -> Result {
     }
     sim.advance(HOUR);
     assert!(large.last_run().is_some());
-    assert_eq!(sim.app().health().unstored, 1);
+    assert_eq!(sim.app().health().unstored(), 1);
     commits.take();
     for other in others {
         assert!(other.cancel().block_on()?);
@@ -273,12 +274,12 @@ fn a_row_that_is_too_large_does_not_keep_others_from_the_store() -> Result {
     assert_eq!(contents.records().len(), 1);
     let health = sim.app().health();
     assert!(
-        health.storage_error.is_none() && health.unstored == 1,
+        health.storage_error().is_none() && health.unstored() == 1,
         "{health:?}"
     );
     *is_large.lock().unwrap() = false;
     sim.advance(SECOND * 10);
-    assert!(sim.app().health().is_healthy());
+    assert_eq!(sim.app().health().to_string(), "healthy");
     Ok(())
 }
 
@@ -293,11 +294,11 @@ fn rows_that_a_full_store_has_refused_are_stored_together_when_there_is_room() -
     }
     machine.set_fault(full());
     sim.advance(HOUR);
-    assert_eq!(sim.app().health().unstored, 100);
+    assert_eq!(sim.app().health().unstored(), 100);
     machine.set_fault(Fault::None);
     machine.commits.take();
     sim.advance(SECOND * 10);
-    assert!(sim.app().health().is_healthy());
+    assert_eq!(sim.app().health().to_string(), "healthy");
     assert_eq!(machine.commits.take(), [100]);
     Ok(())
 }
@@ -384,11 +385,11 @@ fn the_memory_of_an_outage_is_bounded_by_the_number_of_jobs() -> Result {
     machine.set_fault(Fault::Fail);
     sim.advance(HOUR);
     assert_eq!(log.take().len(), 36_000);
-    let unstored = sim.app().health().unstored;
+    let unstored = sim.app().health().unstored();
     assert!((10..=200).contains(&unstored), "{unstored}");
     machine.set_fault(Fault::None);
     sim.advance(MINUTE);
-    assert!(sim.app().health().is_healthy());
+    assert_eq!(sim.app().health().to_string(), "healthy");
     // The store has the last state of each job.
     let runs = machine
         .records()
@@ -409,8 +410,9 @@ fn a_new_job_stores_the_waiting_changes_with_it() -> Result {
     sim.advance(HOUR);
     machine.set_fault(Fault::None);
     let _ = task.schedule(2).id("y").delay(HOUR).block_on()?;
-    assert!(
-        sim.app().health().is_healthy(),
+    assert_eq!(
+        sim.app().health().to_string(),
+        "healthy",
         "it does not wait for the next retry"
     );
     assert!(!machine.has("x") && machine.has("y"));
@@ -426,7 +428,7 @@ fn the_late_removal_of_a_job_does_not_remove_the_next_job_of_its_id() -> Result 
     let _ = task.schedule(1).id("x").push().block_on()?;
     machine.set_fault(Fault::Fail);
     sim.run_until_stalled();
-    assert_eq!(sim.app().health().unstored, 1);
+    assert_eq!(sim.app().health().unstored(), 1);
     // The end of the first job is not stored yet: the second is refused, and the third is
     // stored.
     storage_error(task.schedule(2).id("x").delay(HOUR).block_on());
@@ -479,10 +481,10 @@ fn a_job_that_the_store_has_no_room_for_does_not_block_removals() -> Result {
     *is_away.lock().unwrap() = true;
     sim.run_until_stalled();
     *is_away.lock().unwrap() = false;
-    assert_eq!(sim.app().health().unstored, 1);
+    assert_eq!(sim.app().health().unstored(), 1);
     storage_error(task.schedule(9).delay(HOUR).block_on());
     assert!(contents.records().is_empty());
-    assert_eq!(sim.app().health().unstored, 0);
+    assert_eq!(sim.app().health().unstored(), 0);
     Ok(())
 }
 
@@ -596,8 +598,8 @@ fn the_health_of_an_app_shows_a_failing_store_although_nothing_waits() -> Result
         let health = sim.app().health();
         (
             health.is_healthy(),
-            health.storage_error.is_some(),
-            health.unstored,
+            health.storage_error().is_some(),
+            health.unstored(),
         )
     };
     assert_eq!(health(), (true, false, 0));
@@ -650,5 +652,24 @@ fn schedule_cancel_and_wait_return_although_the_store_fails_at_random() -> Resul
     }
     app.wait_all().block_on();
     drop(app);
+    Ok(())
+}
+
+/// Regression: health was good again 50 ms later, because a removal of nothing had succeeded.
+#[test]
+fn only_a_change_that_was_written_ends_a_failure() -> Result {
+    let refuses_rows = |operation: &Operation<'_>| match operation {
+        Operation::Commit(changes) if changes.iter().any(|c| matches!(c, Change::Put(_))) => {
+            Fault::Fail
+        }
+        _ => Fault::None,
+    };
+    let storage = FaultyStorage::new(MemoryStorage::new(), refuses_rows);
+    let mut sim = Simulation::with(0, ManualClock::new(), |app| app.storage(storage))?;
+    let task = logging_argument(&sim, &Log::new());
+    storage_error(task.schedule(1).id("x").delay(HOUR).block_on());
+    assert!(sim.app().health().storage_error().is_some());
+    sim.advance(HOUR);
+    assert!(sim.app().health().storage_error().is_some());
     Ok(())
 }

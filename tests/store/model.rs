@@ -269,7 +269,7 @@ impl World {
     }
 
     fn crash(&mut self, process: Process) -> Process {
-        let unstored = process.sim.app().health().unstored > 0;
+        let unstored = process.sim.app().health().unstored() > 0;
         self.show(|| format!("crash, unstored: {unstored}"));
         self.history.add(Entry::Crashed { unstored });
         process.sim.crash();
@@ -281,7 +281,7 @@ impl World {
         let left = process.sim.shutdown(grace);
         self.show(|| format!("shut down, left running: {left:?}"));
         // Attempts that were left running, and ends that could not be stored, come again.
-        let unstored = process.sim.app().health().unstored > 0;
+        let unstored = process.sim.app().health().unstored() > 0;
         self.history.add(Entry::Crashed { unstored });
         drop(process);
         self.boot()

@@ -291,6 +291,6 @@ fn try_seed(seed: u64) -> Result {
     case.made
         .retain(|made| matches!(made.answered, Some((_, Outcome::Done))));
     case.check(true, &format!("seed {seed}, in the end"));
-    assert_eq!(case.app.app.health().unstored, 0, "seed {seed}");
+    assert_eq!(case.app.app.health().unstored(), 0, "seed {seed}");
     Ok(())
 }

@@ -7,7 +7,7 @@ use crate::support::{HOUR, HeldStore, Log, MINUTE, Machine, Result, begin};
 use crate::tasks::{at, logging, logging_argument, machine_with_job, storage_error};
 use futures_lite::future::block_on;
 use jobber::testing::{Fault, ManualClock, Simulation};
-use jobber::{Jobber, MemoryStorage, ScheduleError, storage::UnresolvedReason};
+use jobber::{Attention, Jobber, MemoryStorage, ScheduleError, storage::UnresolvedReason};
 use time::macros::datetime;
 
 #[test]
@@ -28,7 +28,7 @@ fn a_job_of_an_unknown_task_is_kept_and_reported_until_the_task_is_registered() 
         unresolved[0].reason,
         UnresolvedReason::UnknownTask
     ));
-    assert_eq!(sim.app().health().unresolved, 1);
+    assert_eq!(sim.app().health().attention, [Attention::Unresolved(1)]);
     assert!(sim.app().find_job("x").is_none());
     // No other job can have its id.
     let other = sim.app().task("other", async |n: u32| n).durable();

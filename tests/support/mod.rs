@@ -24,8 +24,8 @@ use std::time::{Duration, Instant};
 use futures_lite::future::{block_on, poll_once};
 use jobber::testing::{ManualClock, Simulation};
 use jobber::{
-    BoxError, Event, Events, Job, JobContext, JobEventKind, JobFuture, JobId, JobStatus, Jobber,
-    JobberBuilder, Task,
+    BoxError, Event, Events, Failing, Job, JobContext, JobEventKind, JobFuture, JobId, JobStatus,
+    Jobber, JobberBuilder, Task,
 };
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -37,6 +37,12 @@ pub use machine::Machine;
 pub use program::{child, run_within};
 
 pub type Result<T = (), E = BoxError> = std::result::Result<T, E>;
+
+/// Whether the app says that its wall clock was never set.
+pub fn is_clock_unset(sim: &Simulation) -> bool {
+    let failing = sim.app().health().failing;
+    failing.iter().any(|one| matches!(one, Failing::ClockUnset))
+}
 
 pub const NANOSECOND: Duration = Duration::from_nanos(1);
 pub const SECOND: Duration = Duration::from_secs(1);

@@ -1,0 +1,131 @@
+//! [`Health`]: what is wrong with an app.
+
+use std::fmt;
+
+use crate::value::error::StorageError;
+
+/// What is wrong with an app. [`Jobber::health`](crate::Jobber::health) returns it.
+///
+/// Its `Display` is one line for a log.
+///
+/// ```
+/// let app = jobber::Jobber::builder().build()?;
+/// let health = app.health();
+/// if !health.is_healthy() {
+///     eprintln!("restart or page somebody: {health}");
+/// }
+/// for attention in &health.attention {
+///     eprintln!("somebody should look at it: {attention}");
+/// }
+/// # Ok::<(), jobber::StartError>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Health {
+    /// Why the app cannot do its work. Empty if it can.
+    pub failing: Vec<Failing>,
+    /// What a person should look at, although the app does its work.
+    pub attention: Vec<Attention>,
+}
+
+/// Why an app cannot do its work.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Failing {
+    /// The last commit that changed something has failed with this error. The app repeats
+    /// failed changes at growing intervals, and also when a durable job is scheduled or
+    /// replaced.
+    Storage(StorageError),
+    /// The wall clock shows a time before its
+    /// [earliest true time](crate::Clock::earliest_true_time): it was never set. Until it is
+    /// set, jobs that wait for a wall time wait.
+    ClockUnset,
+}
+
+/// What a person should look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Attention {
+    /// The store has refused this many changes, which are repeated until they succeed: ends of
+    /// jobs, and next runs. If the process ends before that, the next process repeats these
+    /// runs.
+    Unstored(usize),
+    /// No task can run this many stored jobs
+    /// ([`Jobber::unresolved`](crate::Jobber::unresolved)).
+    Unresolved(usize),
+}
+
+impl Health {
+    /// Whether the app can do its work: [`failing`](Health::failing) is empty.
+    ///
+    /// ```
+    /// assert!(jobber::Health::default().is_healthy());
+    /// ```
+    pub fn is_healthy(&self) -> bool {
+        self.failing.is_empty()
+    }
+
+    /// The error of the last commit, if it failed.
+    ///
+    /// ```
+    /// assert!(jobber::Health::default().storage_error().is_none());
+    /// ```
+    pub fn storage_error(&self) -> Option<&StorageError> {
+        self.failing.iter().find_map(|failing| match failing {
+            Failing::Storage(error) => Some(error),
+            _ => None,
+        })
+    }
+
+    /// The number of changes that the store has refused and that are repeated.
+    ///
+    /// ```
+    /// assert_eq!(jobber::Health::default().unstored(), 0);
+    /// ```
+    pub fn unstored(&self) -> usize {
+        let unstored = self.attention.iter().find_map(|attention| match attention {
+            Attention::Unstored(count) => Some(*count),
+            _ => None,
+        });
+        unstored.unwrap_or(0)
+    }
+}
+
+impl fmt::Display for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.failing.is_empty() && self.attention.is_empty() {
+            return f.write_str("healthy");
+        }
+        let failing = self
+            .failing
+            .iter()
+            .map(|failing| failing as &dyn fmt::Display);
+        let attention = self
+            .attention
+            .iter()
+            .map(|attention| attention as &dyn fmt::Display);
+        for (n, one) in failing.chain(attention).enumerate() {
+            let separator = if n == 0 { "" } else { "; " };
+            write!(f, "{separator}{one}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Failing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failing::Storage(error) => error.fmt(f),
+            Failing::ClockUnset => f.write_str("the wall clock was never set"),
+        }
+    }
+}
+
+impl fmt::Display for Attention {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Attention::Unstored(count) => write!(f, "{count} changes are not stored"),
+            Attention::Unresolved(count) => write!(f, "no task can run {count} stored jobs"),
+        }
+    }
+}
