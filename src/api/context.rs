@@ -1,6 +1,7 @@
 //! [`JobContext`]: what a task can read about its job.
 
 use std::fmt;
+use std::time::Duration;
 
 use time::OffsetDateTime;
 
@@ -10,6 +11,7 @@ use crate::job::stop::StopToken;
 use crate::sync::primitives::Arc;
 use crate::value::error::MissingState;
 use crate::value::id::JobId;
+use crate::value::retry_hint::RetryHint;
 
 /// What a task can read about the job that it runs. A function receives it if its
 /// first parameter has this type.
@@ -135,6 +137,63 @@ impl JobContext {
     /// ```
     pub fn stop_token(&self) -> StopToken {
         StopToken::new(self.job.control(self.begun.number))
+    }
+
+    /// If this attempt fails, in whichever way, no retry follows. A later call of
+    /// [`retry_after`](JobContext::retry_after) takes its place.
+    ///
+    /// It holds for an error, a panic, a timeout and an executor that drops the attempt. It has
+    /// no effect if the attempt succeeds or has ended. It stands above a
+    /// [`RetryAfter`](crate::RetryAfter) or [`NoRetry`](crate::NoRetry) in the error.
+    ///
+    /// ```
+    /// use jobber::{Backoff, JobContext, JobStatus, testing::Simulation};
+    ///
+    /// async fn charge(cx: JobContext) -> Result<(), String> {
+    ///     // From here on a second attempt could charge twice.
+    ///     cx.no_retry();
+    ///     Err("the connection is lost".into())
+    /// }
+    ///
+    /// let mut sim = Simulation::new();
+    /// let charge = sim.app().task("charge", charge).retry(Backoff::exponential(5)).register()?;
+    /// let job = charge.schedule(()).push().block_on()?;
+    /// sim.run_until_stalled();
+    /// assert_eq!(job.status(), JobStatus::Failed);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn no_retry(&self) {
+        self.request_retry(RetryHint::Never);
+    }
+
+    /// If this attempt fails, in whichever way, its retry is due `delay` after that, and not
+    /// when the task's [`Backoff`](crate::Backoff) says. The retry counts as one of the
+    /// backoff's, and the delay has its limit ([`RetryAfter`](crate::RetryAfter)). A later call
+    /// of this or of [`no_retry`](JobContext::no_retry) takes its place.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use jobber::{Backoff, JobContext, testing::Simulation};
+    ///
+    /// async fn poll(cx: JobContext) -> Result<(), String> {
+    ///     cx.retry_after(Duration::from_secs(30));
+    ///     Err("the server is busy".into())
+    /// }
+    ///
+    /// let mut sim = Simulation::new();
+    /// let poll = sim.app().task("poll", poll).retry(Backoff::exponential(5)).register()?;
+    /// let job = poll.schedule(()).push().block_on()?;
+    /// let start = job.exec_at();
+    /// sim.run_until_stalled();
+    /// assert_eq!(job.exec_at(), start + Duration::from_secs(30));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn retry_after(&self, delay: Duration) {
+        self.request_retry(RetryHint::After(delay));
+    }
+
+    fn request_retry(&self, hint: RetryHint) {
+        self.job.control(self.begun.number).set_retry_hint(hint);
     }
 }
 

@@ -351,7 +351,15 @@ where
             self.unlock(state, after, drop_on);
             return;
         }
-        let retry = hint.and_then(|hint| self.retry_delay(&state, hint));
+        let requested = after
+            .force_stopped
+            .as_ref()
+            .map_or(RetryHint::None, |control| control.retry_hint());
+        let retry = hint.and_then(|hint| match requested {
+            RetryHint::None => self.retry_delay(&state, hint),
+            // It stands above what the error says: the attempt has said it itself.
+            requested => self.retry_delay(&state, requested),
+        });
         let is_stopping = self.hub().is_stopping();
         let random = || self.hub().random();
         let end =

@@ -6,8 +6,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use crate::sync::deferred_wakes::notify_all;
-use crate::sync::primitives::{Arc, AtomicU8, Event, Ordering};
+use crate::sync::primitives::{Arc, AtomicU8, Event, Mutex, Ordering, lock};
 use crate::sync::waiter::{Condition, Waiter};
+use crate::value::retry_hint::RetryHint;
 
 /// Is set when a running attempt should end: because its job was aborted, it took
 /// longer than its timeout, or its app shuts down. It is also set when the attempt has ended,
@@ -113,11 +114,13 @@ const REQUESTED: u8 = 1;
 /// The attempt is over: its future is dropped at the next poll.
 const FORCED: u8 = 2;
 
-/// The cancellation state of one attempt. It is allocated when it is first needed.
+/// The cancellation state of one attempt, and what it requests about its retry. It is allocated
+/// when it is first needed.
 #[derive(Debug, Default)]
 pub(crate) struct Control {
     stop: AtomicU8,
     changed: Event,
+    retry: Mutex<RetryHint>,
 }
 
 impl Control {
@@ -125,8 +128,17 @@ impl Control {
     pub(crate) fn stopped() -> Self {
         Self {
             stop: AtomicU8::new(FORCED),
-            changed: Event::new(),
+            ..Self::default()
         }
+    }
+
+    /// What the attempt has requested last about its retry.
+    pub(crate) fn retry_hint(&self) -> RetryHint {
+        *lock(&self.retry)
+    }
+
+    pub(crate) fn set_retry_hint(&self, hint: RetryHint) {
+        *lock(&self.retry) = hint;
     }
 
     pub(crate) fn request_stop(&self) {

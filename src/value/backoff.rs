@@ -115,7 +115,7 @@ impl Backoff {
     /// let hour = Duration::from_secs(3_600);
     /// let mut sim = Simulation::new();
     /// let poll = sim.app().task("poll", async || {
-    ///     Err::<(), BoxError>(RetryAfter(Duration::MAX).into())
+    ///     Err::<(), BoxError>(RetryAfter::new(Duration::MAX).into())
     /// });
     /// let poll = poll.retry(Backoff::exponential(5).retry_after_max(hour)).register()?;
     /// let job = poll.schedule(()).push().block_on()?;

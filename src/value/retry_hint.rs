@@ -8,8 +8,12 @@ use crate::value::error::BoxError;
 
 /// An error with which a task chooses the delay before its next retry.
 ///
-/// A task returns it as its error, or as a [source](Error::source) of its error. The
-/// delay replaces the delay of the task's [`Backoff`](crate::Backoff). The retry counts
+/// A task returns it as its error, or as a [source](Error::source) of its error, also inside
+/// `anyhow::Error`, `io::Error::other` and wrappers that pass on the message and the source of
+/// the error inside. [`JobContext::retry_after`](crate::JobContext::retry_after) needs no
+/// error of a certain type.
+///
+/// The delay replaces the delay of the task's [`Backoff`](crate::Backoff). The retry counts
 /// as one of the backoff's retries: if none is left, or if the task has no backoff, the
 /// job is not retried.
 ///
@@ -23,7 +27,7 @@ use crate::value::error::BoxError;
 ///
 /// /// Answers as a server that is busy.
 /// async fn poll(header: u64) -> Result<(), BoxError> {
-///     Err(RetryAfter(Duration::from_secs(header)).into())
+///     Err(RetryAfter::new(Duration::from_secs(header)).into())
 /// }
 /// let mut sim = Simulation::new();
 /// let poll = sim.app().task("poll", poll).retry(Backoff::exponential(5)).register()?;
@@ -38,22 +42,54 @@ use crate::value::error::BoxError;
 ///
 /// [`Backoff::retry_after_max`]: crate::Backoff::retry_after_max
 /// [`Backoff::cap`]: crate::Backoff::cap
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RetryAfter(pub Duration);
+#[derive(Debug)]
+pub struct RetryAfter {
+    delay: Duration,
+    marker: Marker,
+}
 
-impl fmt::Display for RetryAfter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the task requests a retry after {:?}", self.0)
+impl RetryAfter {
+    /// Requests that the next retry is due `delay` after the attempt has failed.
+    pub fn new(delay: Duration) -> Self {
+        Self {
+            delay,
+            marker: Marker::After(delay),
+        }
+    }
+
+    /// The requested delay.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// let minute = Duration::from_secs(60);
+    /// assert_eq!(jobber::RetryAfter::new(minute).delay(), minute);
+    /// ```
+    pub fn delay(&self) -> Duration {
+        self.delay
     }
 }
 
-impl Error for RetryAfter {}
+impl fmt::Display for RetryAfter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the task requests a retry after {:?}", self.delay)
+    }
+}
+
+impl Error for RetryAfter {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.marker)
+    }
+}
 
 /// An error after which a task is not retried, even if its [`Backoff`](crate::Backoff) has
 /// retries left.
 ///
-/// A task returns it as its error, or as a [source](Error::source) of its error. The
-/// reason is the [source](Error::source) of this error.
+/// A task returns it as its error, or as a [source](Error::source) of its error, also inside
+/// `anyhow::Error`, `io::Error::other` and wrappers that pass on the message and the source of
+/// the error inside. [`JobContext::no_retry`](crate::JobContext::no_retry) needs no error of a
+/// certain type.
+///
+/// The sources of this error are a marker that is private to jobber, and then the reason.
 ///
 /// ```
 /// use jobber::{NoRetry, BoxError};
@@ -66,12 +102,12 @@ impl Error for RetryAfter {}
 /// }
 /// ```
 #[derive(Debug)]
-pub struct NoRetry(BoxError);
+pub struct NoRetry(Marker);
 
 impl NoRetry {
     /// Wraps the error that makes a retry useless.
     pub fn new(reason: impl Into<BoxError>) -> Self {
-        Self(reason.into())
+        Self(Marker::Never(reason.into()))
     }
 }
 
@@ -83,14 +119,42 @@ impl fmt::Display for NoRetry {
 
 impl Error for NoRetry {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&*self.0)
+        Some(&self.0)
     }
 }
 
-/// What a task's error requests about retries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What [`RetryAfter`] and [`NoRetry`] are known by. It is their source, and not one of them:
+/// a wrapper such as `anyhow::Error` can't be downcast to the error inside, but returns the
+/// source of that error as its own.
+#[derive(Debug)]
+enum Marker {
+    After(Duration),
+    Never(BoxError),
+}
+
+impl fmt::Display for Marker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Marker::After(delay) => write!(f, "retry after {delay:?}"),
+            Marker::Never(_) => f.write_str("no retry"),
+        }
+    }
+}
+
+impl Error for Marker {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Marker::After(_) => None,
+            Marker::Never(reason) => Some(&**reason),
+        }
+    }
+}
+
+/// What a task requests about the retry of its attempt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum RetryHint {
-    /// The error requests nothing: the backoff decides.
+    /// It requests nothing: the backoff decides.
+    #[default]
     None,
     After(Duration),
     Never,
@@ -101,16 +165,15 @@ pub(crate) enum RetryHint {
 const MAX_SOURCES: usize = 32;
 
 impl RetryHint {
-    /// Searches the error and its sources for a [`RetryAfter`] or an [`NoRetry`].
+    /// Searches the sources of an error for the marker of a [`RetryAfter`] or a [`NoRetry`].
     pub(crate) fn of(error: &(dyn Error + 'static)) -> Self {
         let mut next = Some(error);
         for _ in 0..MAX_SOURCES {
             let Some(error) = next else { break };
-            if error.is::<NoRetry>() {
-                return RetryHint::Never;
-            }
-            if let Some(RetryAfter(delay)) = error.downcast_ref() {
-                return RetryHint::After(*delay);
+            match error.downcast_ref() {
+                Some(Marker::After(delay)) => return RetryHint::After(*delay),
+                Some(Marker::Never(_)) => return RetryHint::Never,
+                None => {}
             }
             next = error.source();
         }
@@ -130,7 +193,7 @@ mod tests {
         #[error("busy")]
         struct Busy(#[source] RetryAfter);
         assert_eq!(
-            RetryHint::of(&Busy(RetryAfter(SECOND))),
+            RetryHint::of(&Busy(RetryAfter::new(SECOND))),
             RetryHint::After(SECOND)
         );
         assert_eq!(RetryHint::of(&NoRetry::new("no")), RetryHint::Never);

@@ -98,7 +98,7 @@ fn retry_after_replaces_the_delay_and_counts_as_a_retry() -> Result {
         let log = log.clone();
         move || {
             log.add(now());
-            async { Err::<(), BoxError>(RetryAfter(MINUTE).into()) }
+            async { Err::<(), BoxError>(RetryAfter::new(MINUTE).into()) }
         }
     });
     let task = task.retry(Backoff::fixed(2, SECOND)).register()?;
@@ -117,7 +117,7 @@ fn retry_after_replaces_the_delay_and_counts_as_a_retry() -> Result {
 }
 
 #[test]
-fn an_abort_error_is_not_retried() -> Result {
+fn an_attempt_that_fails_with_no_retry_is_not_retried() -> Result {
     let mut sim = Simulation::new();
     let task = sim.app().task("t", async || {
         Err::<(), BoxError>(NoRetry::new("no such card").into())
@@ -129,7 +129,8 @@ fn an_abort_error_is_not_retried() -> Result {
     assert_eq!(
         {
             let error = job.result().unwrap_err();
-            error.source().unwrap().source().unwrap().to_string()
+            let marker = error.source().unwrap().source().unwrap();
+            marker.source().unwrap().to_string()
         },
         "no such card"
     );
@@ -273,7 +274,7 @@ fn retry_after_is_shortened_to_its_own_limit() -> Result {
     ] {
         let mut sim = Simulation::new();
         let task = sim.app().task("t", move || {
-            std::future::ready(Err::<(), BoxError>(RetryAfter(after).into()))
+            std::future::ready(Err::<(), BoxError>(RetryAfter::new(after).into()))
         });
         let task = task.retry(backoff.clone()).register()?;
         let job = task.schedule(()).push().block_on()?;
@@ -307,7 +308,7 @@ fn the_retry_of_a_stored_job_is_due_after_the_limit_in_the_next_process_too() ->
         let (log, clock) = (log.clone(), sim.clock());
         let task = sim.app().task("t", move |cx: JobContext| {
             log.add((cx.attempt(), clock.elapsed()));
-            std::future::ready(Err::<(), BoxError>(RetryAfter(Duration::MAX).into()))
+            std::future::ready(Err::<(), BoxError>(RetryAfter::new(Duration::MAX).into()))
         });
         let backoff = Backoff::fixed(2, SECOND).retry_after_max(max);
         task.retry(backoff).durable().register()
@@ -335,17 +336,17 @@ fn the_retry_of_a_stored_job_is_due_after_the_limit_in_the_next_process_too() ->
 }
 
 #[test]
-fn the_reason_of_an_abort_error_is_its_source() -> Result {
+fn the_reason_of_no_retry_is_among_its_sources() -> Result {
     let mut sim = Simulation::new();
-    let abort = || NoRetry::new(std::io::Error::other("the card is gone"));
+    let no_retry = || NoRetry::new(std::io::Error::other("the card is gone"));
     let task = sim
         .app()
-        .task("t", move || std::future::ready(Err::<(), _>(abort())));
+        .task("t", move || std::future::ready(Err::<(), _>(no_retry())));
     let job = task.register()?.schedule(()).push().block_on()?;
     sim.run_until_stalled();
     let error = job.result().unwrap_err();
-    let abort = error.source().unwrap();
-    let reason = abort.source().unwrap();
+    let marker = error.source().unwrap().source().unwrap();
+    let reason = marker.source().unwrap();
     assert_eq!(reason.to_string(), "the card is gone");
     assert!(reason.is::<std::io::Error>());
     Ok(())
@@ -405,5 +406,110 @@ fn the_source_of_an_error_may_look_at_its_job() -> Result {
     let _ = job.set(task.schedule(()).push().block_on()?);
     sim.advance(MINUTE);
     assert_eq!(job.get().map(|job| job.status()), Some(JobStatus::Failed));
+    Ok(())
+}
+
+/// Ways to wrap an error. None of these wrappers can be downcast to the error inside.
+const WRAPPERS: [fn(BoxError) -> BoxError; 8] = [
+    |error| error,
+    |error| std::io::Error::other(error).into(),
+    |error| std::io::Error::other(std::io::Error::other(error)).into(),
+    |error| anyhow::Error::from_boxed(error).into(),
+    |error| anyhow::Error::from_boxed(error).context("charging").into(),
+    |error| Transparent(error).into(),
+    |error| Caused(Transparent(anyhow::Error::from_boxed(error).into())).into(),
+    |error| anyhow::Error::new(Transparent(std::io::Error::other(error).into())).into(),
+];
+
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+struct Transparent(BoxError);
+
+#[derive(Debug, thiserror::Error)]
+#[error("caused")]
+struct Caused(#[source] Transparent);
+
+/// The seconds at which the attempts of a task start that fails in this way and may be retried
+/// once a second, twice.
+fn failing_attempts(
+    fail: impl Fn(&JobContext) -> BoxError + Send + Sync + 'static,
+) -> Result<Vec<u64>> {
+    let mut sim = Simulation::new();
+    let (now, log) = (seconds(&sim), Log::new());
+    let seen = log.clone();
+    let task = sim.app().task("t", move |cx: JobContext| {
+        seen.add(now());
+        std::future::ready(Err::<(), _>(fail(&cx)))
+    });
+    let task = task.retry(Backoff::fixed(2, SECOND)).register()?;
+    let _ = task.schedule(()).push().block_on()?;
+    sim.advance(HOUR);
+    Ok(log.entries())
+}
+
+/// Regression: a card was charged four times although the task had said never again.
+#[test]
+fn no_retry_and_retry_after_are_found_in_every_wrapper() -> Result {
+    for (n, wrap) in WRAPPERS.into_iter().enumerate() {
+        let attempts = failing_attempts(move |_| wrap(NoRetry::new("no card").into()))?;
+        assert_eq!(attempts, [0], "NoRetry in wrapper {n}");
+        let attempts = failing_attempts(move |_| wrap(RetryAfter::new(MINUTE).into()))?;
+        assert_eq!(attempts, [0, 60, 120], "RetryAfter in wrapper {n}");
+        let attempts = failing_attempts(move |_| wrap("no card".into()))?;
+        assert_eq!(attempts, [0, 1, 2], "neither in wrapper {n}");
+    }
+    Ok(())
+}
+
+#[test]
+fn an_attempt_requests_its_retry_through_its_context_whatever_its_error_says() -> Result {
+    let no_retry = failing_attempts(|cx| {
+        cx.retry_after(MINUTE);
+        cx.no_retry();
+        RetryAfter::new(HOUR).into()
+    })?;
+    assert_eq!(no_retry, [0]);
+    let retry_after = failing_attempts(|cx| {
+        cx.no_retry();
+        cx.retry_after(MINUTE);
+        NoRetry::new("no card").into()
+    })?;
+    assert_eq!(retry_after, [0, 60, 120]);
+    // It belongs to the attempt that has requested it.
+    let first_only = failing_attempts(|cx| {
+        if cx.attempt() == 1 {
+            cx.retry_after(MINUTE);
+        }
+        "no card".into()
+    })?;
+    assert_eq!(first_only, [0, 60, 61]);
+    Ok(())
+}
+
+#[test]
+fn no_retry_holds_for_a_panic_and_a_timeout() -> Result {
+    for panics in [true, false] {
+        let mut sim = Simulation::new();
+        let log = Log::new();
+        let seen = log.clone();
+        let task = sim.app().task("t", move |cx: JobContext| {
+            seen.add(cx.attempt());
+            cx.no_retry();
+            async move {
+                assert!(!panics, "this attempt panics");
+                std::future::pending::<()>().await;
+            }
+        });
+        let task = task.retry(Backoff::fixed(2, SECOND)).timeout(MINUTE);
+        let job = task.register()?.schedule(()).push().block_on()?;
+        sim.advance(HOUR);
+        assert_eq!(log.entries(), [1], "panics: {panics}");
+        let expected = if panics {
+            JobStatus::Failed
+        } else {
+            JobStatus::Timeout
+        };
+        assert_eq!(job.status(), expected);
+    }
     Ok(())
 }

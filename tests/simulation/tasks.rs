@@ -245,7 +245,7 @@ impl Watch {
                 Ok(value(self.attempt.run, self.attempt.attempt))
             }
             Outcome::Error => Err("it fails".into()),
-            Outcome::RetryAfter(delay) => Err(RetryAfter(delay).into()),
+            Outcome::RetryAfter(delay) => Err(RetryAfter::new(delay).into()),
             Outcome::Abort => Err(NoRetry::new("for good").into()),
             Outcome::Panic => std::panic::resume_unwind(Box::new("in a poll")),
         }
