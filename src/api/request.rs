@@ -15,7 +15,7 @@ use crate::calendar::zone::into_zone::resolve;
 use crate::calendar::zone::time_zone::Zone;
 use crate::engine::hub::When;
 use crate::engine::job_state::TaskDef;
-use crate::job::definition::{self, DEFAULT_MAX_FAILURES, Definition, Limits, Recurring};
+use crate::job::definition::{self, Definition, Limits, Recurring};
 use crate::job::plan::{NEVER, Plan};
 use crate::sync::primitives::Arc;
 use crate::value::error::{CronError, ScheduleError, ZoneError};
@@ -252,7 +252,7 @@ impl RecurringOptions {
         }
         Ok(Limits {
             max_runs: self.max_runs,
-            max_failures: self.max_failures.unwrap_or(DEFAULT_MAX_FAILURES),
+            max_failures: self.max_failures,
         })
     }
 }

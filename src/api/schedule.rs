@@ -234,7 +234,11 @@ where
 
     /// For recurring jobs: ends the job with the status
     /// [`PermanentlyFailed`](crate::JobStatus::PermanentlyFailed) after `max` failed
-    /// runs in a row. At least 1. Default: 10. A successful run sets the count to 0.
+    /// runs in a row. At least 1. Default: no limit, so that a job survives an outage of any
+    /// length. A successful run sets the count to 0.
+    ///
+    /// Before the event of the end there is one with the reason,
+    /// [`FailedTooOften`](crate::JobEventKind::FailedTooOften).
     ///
     /// ```
     /// # use std::time::Duration;

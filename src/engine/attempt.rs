@@ -447,7 +447,7 @@ where
                     due: self.time(state, due.as_wall(now)),
                 });
             }
-            AfterAttempt::End(_, why) => self.all_excluded_event(state, why, now),
+            AfterAttempt::End(_, why) => self.reason_event(state, why, now),
             AfterAttempt::Run { misfire: None, .. } => {}
         }
         debug_assert!(!matches!(state.life.phase(), Phase::Running));

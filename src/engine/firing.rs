@@ -3,6 +3,7 @@
 use crate::engine::attempt::expired_failure;
 use crate::engine::discarded::DropOn;
 use crate::engine::job_state::{AfterLock, JobState, State};
+use crate::job::definition::Definition;
 use crate::job::lifecycle::{CatchUpTurn, TimerOutcome};
 use crate::job::live_job::{Fired, TimerJob};
 use crate::job::outcome::{Failure, Outcome};
@@ -64,7 +65,7 @@ where
                 if why == EndReason::Expired {
                     self.enter_expiry(&mut state, &mut after);
                 }
-                self.all_excluded_event(&mut state, why, now);
+                self.reason_event(&mut state, why, now);
                 self.follow(&mut state, effects, now, &mut after);
             }
             TimerOutcome::ExpiredBeforeRetry(end) => {
@@ -172,13 +173,11 @@ where
         after.discarded.outcome = state.outcome.set(expired, is_hidden);
     }
 
-    /// Sends [`JobEventKind::AllExcluded`] if that is why the job is about to end.
-    pub(crate) fn all_excluded_event(&self, state: &mut State<A, R>, why: EndReason, now: Now) {
+    /// Sends the event that says why the job is about to end, if the status does not say it all.
+    pub(crate) fn reason_event(&self, state: &mut State<A, R>, why: EndReason, now: Now) {
         let definition = state.life.definition();
-        let except = definition.and_then(|definition| definition.except());
-        if let (EndReason::AllExcluded, Some(except)) = (why, except) {
-            let calendar = except.calendar.clone();
-            self.event(state, now, |_| JobEventKind::AllExcluded { calendar });
+        if let Some(kind) = definition.and_then(|definition| event_of_reason(definition, why)) {
+            self.event(state, now, |_| kind);
         }
     }
 
@@ -200,5 +199,18 @@ where
         if is_left && state.life.leave_to_next_process() {
             after.removed = self.hub().leave_to_next_process(self.core.slot);
         }
+    }
+}
+
+/// The event that says why a job ends, if the status does not say it all.
+pub(crate) fn event_of_reason(definition: &Definition, why: EndReason) -> Option<JobEventKind> {
+    match why {
+        EndReason::Ordinary | EndReason::Expired => None,
+        EndReason::AllExcluded => Some(JobEventKind::AllExcluded {
+            calendar: definition.except()?.calendar.clone(),
+        }),
+        EndReason::FailedTooOften => Some(JobEventKind::FailedTooOften {
+            max_failures: definition.recurring()?.limits.max_failures?,
+        }),
     }
 }

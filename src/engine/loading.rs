@@ -118,10 +118,7 @@ impl Hub {
                 due,
                 is_changed,
             }) => self.enter(record, found, (job, due, is_changed), now),
-            Ok(Restored::Lost {
-                status,
-                excluded_by,
-            }) => {
+            Ok(Restored::Lost { status, reason }) => {
                 let id = record.id.clone();
                 {
                     let mut main_shard = lock(&self.main_shard);
@@ -131,9 +128,8 @@ impl Hub {
                     }
                     self.send(Message::Forget { id, waiter: None });
                 }
-                let calendar = excluded_by.into_iter();
-                let why = calendar.map(|calendar| JobEventKind::AllExcluded { calendar });
-                self.record_lost(&record, why.chain([JobEventKind::Ended(status)]), now);
+                let kinds = reason.into_iter().chain([JobEventKind::Ended(status)]);
+                self.record_lost(&record, kinds, now);
                 true
             }
             Err(reason) => {

@@ -1,9 +1,9 @@
 //! Stored jobs become live jobs of the tasks that they are for.
 
+use crate::engine::firing::event_of_reason;
 use crate::engine::job_state::{Durability, JobState, TaskDef};
 use crate::engine::task_registry::{Restore, Restored};
 use crate::job::lifecycle::{AfterAttempt, AttemptEnd, Lifecycle};
-use crate::job::position::EndReason;
 use crate::job::record::JobRecord;
 use crate::job::row::{self, AppCalendars};
 use crate::sync::panics::{catch_panic, drop_catching_panic};
@@ -45,12 +45,8 @@ where
         }) = loaded.lost
         {
             let definition = loaded.job.definition();
-            let except = definition.and_then(|definition| definition.except());
-            let excluded_by = except.filter(|_| why == EndReason::AllExcluded);
-            return Ok(Restored::Lost {
-                status,
-                excluded_by: excluded_by.map(|except| except.calendar.clone()),
-            });
+            let reason = definition.and_then(|definition| event_of_reason(definition, why));
+            return Ok(Restored::Lost { status, reason });
         }
         let (life, is_changed) = (loaded.job, loaded.is_changed);
         let due = life.timer();

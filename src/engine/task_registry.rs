@@ -4,6 +4,7 @@ use crate::job::live_job::LiveJob;
 use crate::job::record::JobRecord;
 use crate::sync::primitives::Arc;
 use crate::value::error::UnresolvedReason;
+use crate::value::event::JobEventKind;
 use crate::value::status::JobStatus;
 use crate::value::time_units::{Due, Now};
 
@@ -26,8 +27,8 @@ pub(crate) enum Restored {
     /// Its last attempt was lost, and none may follow.
     Lost {
         status: JobStatus,
-        /// The calendar that excludes all its times, if that is why.
-        excluded_by: Option<Arc<str>>,
+        /// The event that says why, if the status does not say it all.
+        reason: Option<JobEventKind>,
     },
 }
 

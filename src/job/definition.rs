@@ -50,11 +50,8 @@ pub(crate) struct Recurring {
 pub(crate) struct Limits {
     pub(crate) max_runs: Option<u64>,
     /// Failed runs in a row.
-    pub(crate) max_failures: u32,
+    pub(crate) max_failures: Option<u32>,
 }
-
-/// The limit of failed runs in a row of a recurring job that sets none.
-pub(crate) const DEFAULT_MAX_FAILURES: u32 = 10;
 
 impl Definition {
     pub(crate) fn is_durable(&self) -> bool {

@@ -79,7 +79,7 @@ impl Kind {
                 },
                 limits: Limits {
                     max_runs: Some(3),
-                    max_failures: 2,
+                    max_failures: Some(2),
                 },
             })),
         };

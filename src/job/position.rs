@@ -88,6 +88,8 @@ pub(crate) enum EndReason {
     Ordinary,
     /// The job runs once, and its next attempt would start too late.
     Expired,
+    /// As many runs have failed in a row as the job allows.
+    FailedTooOften,
     /// All times that come next are excluded, as far as they are searched.
     AllExcluded,
 }
@@ -403,8 +405,8 @@ impl Position {
             return AfterRun::End(status, EndReason::Ordinary);
         };
         let Recurring { series, limits } = recurring;
-        if own.failures >= limits.max_failures {
-            return AfterRun::End(JobStatus::PermanentlyFailed, EndReason::Ordinary);
+        if limits.max_failures.is_some_and(|max| own.failures >= max) {
+            return AfterRun::End(JobStatus::PermanentlyFailed, EndReason::FailedTooOften);
         }
         if limits.max_runs.is_some_and(|max| own.runs >= max) {
             return AfterRun::End(status, EndReason::Ordinary);

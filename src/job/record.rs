@@ -14,7 +14,7 @@ use crate::value::status::JobStatus;
 
 /// The version of the records that this program writes and reads. It rises with each
 /// change of the format.
-pub(crate) const RECORD_VERSION: u32 = 4;
+pub(crate) const RECORD_VERSION: u32 = 5;
 
 /// A job as a [`Storage`](crate::storage::Storage) keeps it: all that another process needs to go
 /// on with the job.
@@ -161,7 +161,7 @@ pub(crate) struct RecurringRecord {
     pub(crate) misfire: Misfire,
     pub(crate) jitter: Duration,
     pub(crate) max_runs: Option<u64>,
-    pub(crate) max_failures: u32,
+    pub(crate) max_failures: Option<u32>,
     /// As it was given.
     #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::optional"))]
     pub(crate) start_date: Option<OffsetDateTime>,

@@ -302,7 +302,7 @@ fn recurring(
         max_runs: options.max_runs,
         max_failures: options.max_failures,
     };
-    if limits.max_runs == Some(0) || limits.max_failures == 0 {
+    if limits.max_runs == Some(0) || limits.max_failures == Some(0) {
         return Err(unreadable("a limit is 0"));
     }
     let start = options.start_date.map(|time| wall("start_date", time));

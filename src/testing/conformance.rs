@@ -309,7 +309,7 @@ fn examples() -> Vec<JobRecord> {
         misfire,
         jitter: Duration::from_nanos(jitter),
         max_runs,
-        max_failures: 10,
+        max_failures: max_runs.and(Some(10)),
         start_date,
         until: start_date,
         except: start_date.map(|_| "a calendar".into()),

@@ -91,6 +91,13 @@ pub enum JobEventKind {
         /// The name of the calendar.
         calendar: Arc<str>,
     },
+    /// This many runs of a recurring job have failed in a row, which is its
+    /// [`max_failures`](crate::Schedule::max_failures). The job ends: the event of its end
+    /// follows.
+    FailedTooOften {
+        /// The limit of the job.
+        max_failures: u32,
+    },
     /// The job was cancelled or aborted, the app stopped before it ran, or it is a recurring job
     /// of which all times were missed.
     Cancelled,
@@ -149,6 +156,9 @@ impl fmt::Display for JobEventKind {
                     f,
                     "the calendar `{calendar}` excludes all times that come next"
                 )
+            }
+            JobEventKind::FailedTooOften { max_failures } => {
+                write!(f, "failed {max_failures} times in a row, its limit")
             }
             JobEventKind::Cancelled => f.write_str("cancelled"),
             JobEventKind::Expired => f.write_str("expired"),

@@ -6,7 +6,9 @@ use std::task::Waker;
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{HOUR, Log, MINUTE, Result, SECOND, manual_app, seconds, simulation_at};
+use crate::support::{
+    HOUR, Log, MINUTE, Result, SECOND, event_kinds, manual_app, seconds, simulation_at,
+};
 use jobber::testing::{ManualClock, Simulation};
 use jobber::{Clock, JobContext, JobError, JobStatus, Jobber, Misfire};
 use time::OffsetDateTime;
@@ -205,10 +207,34 @@ fn max_failures_in_a_row_end_a_job_as_permanently_failed() -> Result {
         failing(Some(3), |_| true)?,
         (JobStatus::PermanentlyFailed, 3)
     );
-    assert_eq!(failing(None, |_| true)?, (JobStatus::PermanentlyFailed, 10));
     assert_eq!(
         failing(Some(1), |n| n == 5)?,
         (JobStatus::PermanentlyFailed, 5)
+    );
+    Ok(())
+}
+
+/// Regression: a default limit of ten ended a job for good in an outage of ten minutes.
+#[test]
+fn a_recurring_job_without_max_failures_fails_as_often_as_it_runs() -> Result {
+    assert_eq!(failing(None, |_| true)?, (JobStatus::Scheduled, 600));
+    Ok(())
+}
+
+#[test]
+fn an_event_says_that_max_failures_ended_the_job() -> Result {
+    let mut sim = Simulation::new();
+    let task = sim
+        .app()
+        .task("t", async || Err::<(), _>("no"))
+        .register()?;
+    let mut events = sim.app().events();
+    let _ = task.schedule(()).max_failures(2).every(SECOND).block_on()?;
+    sim.advance(MINUTE);
+    let kinds = event_kinds(&mut events, "t");
+    assert_eq!(
+        kinds[kinds.len() - 2..],
+        ["failed 2 times", "ended PERMANENTLY_FAILED"]
     );
     Ok(())
 }

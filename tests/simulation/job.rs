@@ -104,6 +104,7 @@ pub enum Said {
     Ended(JobStatus),
     Expired,
     AllExcluded,
+    FailedTooOften,
 }
 
 /// A run of a recurring job; all times are of the wall clock.
@@ -625,7 +626,11 @@ impl Job {
         let Some(recurring) = &mut self.plan.recurring else {
             return Stage::Scheduled;
         };
-        if self.failures >= recurring.max_failures {
+        if recurring
+            .max_failures
+            .is_some_and(|max| self.failures >= max)
+        {
+            self.said.push(Said::FailedTooOften);
             return Stage::Done(JobStatus::PermanentlyFailed);
         }
         if recurring.max_runs.is_some_and(|max| self.runs >= max) {
@@ -825,7 +830,11 @@ impl Job {
             JobStatus::Success => 0,
             _ => self.failures + 1,
         };
-        if self.failures >= recurring.max_failures {
+        if recurring
+            .max_failures
+            .is_some_and(|max| self.failures >= max)
+        {
+            self.said.push(Said::FailedTooOften);
             return Stage::Done(JobStatus::PermanentlyFailed);
         }
         if recurring.max_runs.is_some_and(|max| self.runs >= max) {

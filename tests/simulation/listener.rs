@@ -169,7 +169,10 @@ impl Listener {
                 None | Some(Some(_)),
                 JobEventKind::Cancelled | JobEventKind::Expired | JobEventKind::Ended(_),
             ) => None,
-            (Some(Some(stage)), JobEventKind::AllExcluded { .. }) => Some(stage),
+            (
+                Some(Some(stage)),
+                JobEventKind::AllExcluded { .. } | JobEventKind::FailedTooOften { .. },
+            ) => Some(stage),
             // The reader began after the job was scheduled.
             (None, JobEventKind::Started { .. }) => Some(Stage::Runs),
             (None, _) => Some(Stage::Waits),
@@ -195,7 +198,8 @@ fn tells(event: &JobEvent, said: &Said) -> bool {
             Run::of(run) == *ended && nanos(event.at) == ended.finished_at
         }
         (JobEventKind::Expired, Said::Expired) => true,
-        (JobEventKind::AllExcluded { .. }, Said::AllExcluded) => true,
+        (JobEventKind::AllExcluded { .. }, Said::AllExcluded)
+        | (JobEventKind::FailedTooOften { .. }, Said::FailedTooOften) => true,
         (JobEventKind::Cancelled, Said::Ended(status)) => *status == JobStatus::Cancelled,
         (JobEventKind::Ended(JobStatus::Cancelled), _) => false,
         (JobEventKind::Ended(status), Said::Ended(ended)) => status == ended,

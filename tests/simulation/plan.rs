@@ -154,7 +154,7 @@ pub struct Recurring {
     pub nominal: i64,
     pub misfire: Missed,
     pub max_runs: Option<u64>,
-    pub max_failures: u32,
+    pub max_failures: Option<u32>,
     pub start: Option<i64>,
     pub jitter: i64,
     /// What was drawn for the run that it waits for.
@@ -418,7 +418,7 @@ impl Plan {
                 nominal: 0,
                 misfire: options.misfire,
                 max_runs: options.max_runs.map(u64::from),
-                max_failures: options.max_failures.map_or(10, u32::from),
+                max_failures: options.max_failures.map(u32::from),
                 start,
                 jitter: i64::from(options.jitter_ms) * MS,
                 drawn: 0,

@@ -20,7 +20,7 @@ fn is_of(record: &JobRecord, saved: &Saved) -> bool {
     let until = saved.plan.recurring.as_ref().and_then(|ours| ours.until);
     let same = |theirs: &RecurringRecord, ours: Options| {
         theirs.max_runs == ours.max_runs.map(u64::from)
-            && theirs.max_failures == ours.max_failures.map_or(10, u32::from)
+            && theirs.max_failures == ours.max_failures.map(u32::from)
             && theirs.jitter == ms(ours.jitter_ms)
             && theirs.misfire == misfire(ours.misfire)
             && theirs.start_date.map(nanos) == start

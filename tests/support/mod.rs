@@ -67,6 +67,7 @@ pub fn event_kind(event: Event) -> String {
             JobEventKind::Misfired { .. } => "misfired".into(),
             JobEventKind::Cancelled => "cancelled".into(),
             JobEventKind::Expired => "expired".into(),
+            JobEventKind::FailedTooOften { max_failures } => format!("failed {max_failures} times"),
             JobEventKind::AllExcluded { calendar } => format!("{calendar} excludes all"),
             JobEventKind::Ended(status) => format!("ended {status}"),
             other => format!("{other:?}"),

@@ -56,7 +56,7 @@ pub struct RecurringRecord {
     pub misfire: Misfire,
     pub jitter: Duration,
     pub max_runs: Option<u64>,
-    pub max_failures: u32,
+    pub max_failures: Option<u32>,
     #[serde(with = "optional_text")]
     pub start_date: Option<OffsetDateTime>,
     #[serde(with = "optional_text")]
