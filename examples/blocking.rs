@@ -57,7 +57,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("  listen: {}", reports.recv()?);
     let status = job.wait_timeout(Duration::from_millis(100)).block_on();
     println!("  after 100 ms: {status}");
-    if status == JobStatus::Running && job.abort().block_on()? {
+    if status == JobStatus::Running && job.abort().block_on()?.took_effect() {
         println!("  aborted: {}", job.status());
     }
     println!("  listen: {}", reports.recv()?);

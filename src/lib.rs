@@ -220,6 +220,7 @@ pub use storage::MemoryStorage;
 #[cfg(feature = "sqlite")]
 pub use storage::SqliteStorage;
 pub use value::backoff::Backoff;
+pub use value::cancel_outcome::CancelOutcome;
 pub use value::clock::{Clock, SystemClock};
 pub use value::error::{
     BoxError, CalendarIntervalError, ExclusionError, ExecutorDropped, InvalidId, JobError,

@@ -208,7 +208,7 @@ fn finish(app: &Jobber, log: &Log) -> Result {
 
 fn cancel(log: &Log, job: &jobber::AnyJob) -> Result {
     log.add("cancelling", job.id(), "");
-    if job.cancel().block_on()? {
+    if job.cancel().block_on()?.took_effect() {
         log.add("cancelled", job.id(), job.status());
     } else {
         log.add("not-cancelled", job.id(), "");

@@ -71,7 +71,7 @@ pub struct Job<R> {
 ///
 /// let job = sim.app().find_job("greeting").unwrap();
 /// assert_eq!(job.status(), JobStatus::Scheduled);
-/// assert!(job.cancel().block_on()?);
+/// assert!(job.cancel().block_on()?.took_effect());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
@@ -376,15 +376,18 @@ impl<R> Job<R> {
         self.job.last_run()
     }
 
-    /// Cancels the job, but does not stop an attempt that runs. Returns whether this
-    /// call cancelled the job.
+    /// Cancels the job, but does not stop an attempt that runs. Returns what that has done:
     ///
-    /// - A job that waits becomes `Cancelled`: it never runs, its arguments are
-    ///   dropped, and everyone who waits for it is woken.
-    /// - A recurring job that runs ends with this run: its status becomes
-    ///   `Cancelled` when the run ends.
-    /// - A job that runs once and is running, and a job that is done, do not change:
-    ///   the call returns `false`.
+    /// - A job that waits becomes `Cancelled` ([`CancelOutcome::Cancelled`]): it never runs,
+    ///   its arguments are dropped, and everyone who waits for it is woken.
+    /// - A job that runs ends with this attempt ([`CancelOutcome::EndsAfterAttempt`]): no retry
+    ///   and no other run follows. A job that runs once then has the status of the attempt. A
+    ///   recurring job becomes `Cancelled`, and so does one that was replaced during its attempt.
+    /// - A job that is done does not change ([`CancelOutcome::AlreadyDone`]).
+    ///
+    /// [`CancelOutcome::Cancelled`]: crate::CancelOutcome::Cancelled
+    /// [`CancelOutcome::EndsAfterAttempt`]: crate::CancelOutcome::EndsAfterAttempt
+    /// [`CancelOutcome::AlreadyDone`]: crate::CancelOutcome::AlreadyDone
     ///
     /// `.await` it, or end it with [`.block_on()`](Cancel::block_on). Nothing happens
     /// before. It owns what it needs, so that it can be spawned. If a job is stored,
@@ -401,13 +404,12 @@ impl<R> Job<R> {
     ///
     /// ```
     /// # use std::time::Duration;
-    /// # use jobber::{JobStatus, testing::Simulation};
+    /// # use jobber::{CancelOutcome, JobStatus, testing::Simulation};
     /// # let sim = Simulation::new();
     /// # let hello = sim.app().task("hello", || async {}).register()?;
     /// let job = hello.schedule(()).delay(Duration::from_secs(60)).block_on()?;
-    /// assert!(job.cancel().block_on()?);
+    /// assert_eq!(job.cancel().block_on()?, CancelOutcome::Cancelled);
     /// assert_eq!(job.status(), JobStatus::Cancelled);
-    /// assert!(!job.cancel().block_on()?);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn cancel(&self) -> Cancel {
@@ -415,7 +417,7 @@ impl<R> Job<R> {
     }
 
     /// Cancels the job as [`cancel`](Job::cancel) does, and stops an attempt that
-    /// runs. Returns whether this call ended the job.
+    /// runs. Returns whether the job was done before.
     ///
     /// The status becomes `Cancelled` at once. The future of an async task is
     /// dropped. A blocking task can't be stopped from outside: its
@@ -429,13 +431,13 @@ impl<R> Job<R> {
     /// The errors of [`cancel`](Job::cancel).
     ///
     /// ```
-    /// # use jobber::{JobStatus, testing::Simulation};
+    /// # use jobber::{CancelOutcome, JobStatus, testing::Simulation};
     /// # let mut sim = Simulation::new();
     /// let forever = sim.app().task("forever", std::future::pending::<()>).register()?;
     /// let job = forever.schedule(()).push().block_on()?;
     /// sim.run_until_stalled();
     /// assert_eq!(job.status(), JobStatus::Running);
-    /// assert!(job.abort().block_on()?);
+    /// assert_eq!(job.abort().block_on()?, CancelOutcome::Cancelled);
     /// assert_eq!(job.status(), JobStatus::Cancelled);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -513,8 +515,7 @@ impl AnyJob {
         self.0.last_run()
     }
 
-    /// Cancels the job, but does not stop an attempt that runs. Returns whether this
-    /// call cancelled the job. See [`Job::cancel`].
+    /// Cancels the job, but does not stop an attempt that runs. See [`Job::cancel`].
     ///
     /// # Errors
     /// The errors of [`Job::cancel`].
@@ -522,8 +523,7 @@ impl AnyJob {
         Cancel::new(self.0.clone(), Cancelling::Cancel)
     }
 
-    /// Cancels the job, and stops an attempt that runs. Returns whether this call
-    /// ended the job. See [`Job::abort`].
+    /// Cancels the job, and stops an attempt that runs. See [`Job::abort`].
     ///
     /// # Errors
     /// The errors of [`Job::cancel`].

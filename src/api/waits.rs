@@ -7,10 +7,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use crate::job::live_job::{Cancelled, Cancelling, LiveJob};
+use crate::job::live_job::{CancelReply, Cancelling, LiveJob};
 use crate::sync::primitives::{Arc, Event, Timer, block_on};
 use crate::sync::reply::ReplySent;
 use crate::sync::waiter::{Condition, Waiter};
+use crate::value::cancel_outcome::CancelOutcome;
 use crate::value::error::{JobError, StorageError};
 use crate::value::run::Run;
 use crate::value::status::JobStatus;
@@ -313,12 +314,12 @@ impl<R> fmt::Debug for JobResult<R> {
 ///
 /// ```
 /// # use std::time::Duration;
-/// # use jobber::{JobStatus, testing::Simulation};
+/// # use jobber::{CancelOutcome, testing::Simulation};
 /// # let mut sim = Simulation::new();
 /// # let hello = sim.app().task("hello", || async { "Hello!" }).register()?;
 /// let job = hello.schedule(()).delay(Duration::from_secs(60)).block_on()?;
-/// let cancelled = smol::block_on(smol::spawn(job.cancel()))?;
-/// assert!(cancelled);
+/// let outcome = smol::block_on(smol::spawn(job.cancel()))?;
+/// assert_eq!(outcome, CancelOutcome::Cancelled);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use = "does nothing until it is awaited or ended with `.block_on()`"]
@@ -332,7 +333,7 @@ type Deleted = Waiter<ReplySent<Result<(), StorageError>>>;
 
 enum CancelState {
     New(Cancelling),
-    Waiting(bool, Deleted),
+    Waiting(CancelOutcome, Deleted),
     Done,
 }
 
@@ -352,37 +353,37 @@ impl Cancel {
     ///
     /// # Panics
     /// If the value was polled to its end before.
-    pub fn block_on(mut self) -> Result<bool, StorageError> {
-        let (did, deleted) = self.begin();
-        deleted.map_or(Ok(()), Waiter::block).map(|()| did)
+    pub fn block_on(mut self) -> Result<CancelOutcome, StorageError> {
+        let (outcome, deleted) = self.begin();
+        deleted.map_or(Ok(()), Waiter::block).map(|()| outcome)
     }
 
-    /// Cancels the job, unless an earlier poll has. Returns whether that cancelled it, and
-    /// the reply that is still to come.
-    fn begin(&mut self) -> (bool, Option<Deleted>) {
+    /// Cancels the job, unless an earlier poll has. Returns what that has done, and the reply
+    /// that is still to come.
+    fn begin(&mut self) -> (CancelOutcome, Option<Deleted>) {
         match std::mem::replace(&mut self.state, CancelState::Done) {
             CancelState::New(how) => {
-                let Cancelled { did, reply } = self.job.cancel(how);
-                (did, reply.map(|reply| Waiter::new(ReplySent(reply))))
+                let CancelReply { outcome, reply } = self.job.cancel(how);
+                (outcome, reply.map(|reply| Waiter::new(ReplySent(reply))))
             }
-            CancelState::Waiting(did, deleted) => (did, Some(deleted)),
+            CancelState::Waiting(outcome, deleted) => (outcome, Some(deleted)),
             CancelState::Done => panic!("`Cancel` was polled after it was ready"),
         }
     }
 }
 
 impl Future for Cancel {
-    type Output = Result<bool, StorageError>;
+    type Output = Result<CancelOutcome, StorageError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let (did, deleted) = self.begin();
+        let (outcome, deleted) = self.begin();
         let Some(mut deleted) = deleted else {
-            return Poll::Ready(Ok(did));
+            return Poll::Ready(Ok(outcome));
         };
         match Pin::new(&mut deleted).poll(cx) {
-            Poll::Ready(result) => Poll::Ready(result.map(|()| did)),
+            Poll::Ready(result) => Poll::Ready(result.map(|()| outcome)),
             Poll::Pending => {
-                self.state = CancelState::Waiting(did, deleted);
+                self.state = CancelState::Waiting(outcome, deleted);
                 Poll::Pending
             }
         }

@@ -2,15 +2,16 @@
 
 use crate::engine::discarded::DropOn;
 use crate::engine::job_state::{AfterLock, JobState, State, precision_needed};
-use crate::job::live_job::{Cancelled, Cancelling};
+use crate::job::live_job::{CancelReply, Cancelling};
 use crate::job::phase::Phase;
 use crate::job::sync_state::CommitWaiter;
 use crate::sync::reply::Reply;
 use crate::value::app_clock::ClockPrecision;
+use crate::value::cancel_outcome::CancelOutcome;
 use crate::value::error::StorageError;
 use crate::value::event::JobEventKind;
 
-pub(crate) fn cancel<A, R>(job: &JobState<A, R>, how: Cancelling) -> Cancelled
+pub(crate) fn cancel<A, R>(job: &JobState<A, R>, how: Cancelling) -> CancelReply
 where
     A: Clone + Send + Sync + 'static,
     R: Send + Sync + 'static,
@@ -21,7 +22,7 @@ where
     });
     let is_ended = state.life.phase().is_ended();
     if is_ended && !state.life.is_hidden() {
-        return Cancelled::now(false);
+        return CancelReply::now(CancelOutcome::AlreadyDone);
     }
     // Its end was refused by a store that closes.
     let is_refused = is_ended && state.life.is_tried();
@@ -29,31 +30,37 @@ where
         // The app has stopped, and the job is the next process's.
         let reply = Reply::new();
         reply.send(Err(StorageError::Closed));
-        let (did, reply) = (false, Some(reply));
-        return Cancelled { did, reply };
+        let (outcome, reply) = (CancelOutcome::AlreadyDone, Some(reply));
+        return CancelReply { outcome, reply };
     }
     if is_ended {
         // Its end is visible once the store was tried for it, and the writer has it.
         let reply = state.life.wait_for_store().map(|(waiter, _)| waiter);
-        return Cancelled { did: false, reply };
+        let outcome = CancelOutcome::AlreadyDone;
+        return CancelReply { outcome, reply };
     }
+    let is_running = state.life.phase().is_running();
+    let outcome = match how {
+        Cancelling::Cancel if is_running => CancelOutcome::EndsAfterAttempt,
+        Cancelling::Cancel | Cancelling::Abort => CancelOutcome::Cancelled,
+    };
     if how == Cancelling::Cancel && state.life.is_plain() {
-        let did = state.life.cancel().is_some();
-        if did {
+        let effects = state.life.cancel();
+        if effects.is_some_and(|effects| effects.leaves) {
             job.end_plain(state, now, false);
         }
-        return Cancelled::now(did);
+        return CancelReply::now(outcome);
     }
     let mut after = AfterLock::default();
-    let (effects, run) = match how {
-        Cancelling::Cancel => match state.life.cancel() {
-            Some(effects) => (effects, None),
-            None => return Cancelled::now(false),
-        },
-        Cancelling::Abort => match state.life.abort(now) {
-            Some(aborted) => aborted,
-            None => return Cancelled::now(false),
-        },
+    let cancelled = match how {
+        Cancelling::Cancel => state.life.cancel().map(|effects| (effects, None)),
+        Cancelling::Abort => state.life.abort(now),
+    };
+    let Some((effects, run)) = cancelled else {
+        // It was cancelled during its attempt, and the row may still be there.
+        let reply = wait_for_store(job, &mut state, &mut after);
+        job.unlock(state, after, DropOn::ThisThread);
+        return CancelReply { outcome, reply };
     };
     if let Some(run) = run {
         job.event(&mut state, now, |state| {
@@ -66,7 +73,7 @@ where
     job.follow(&mut state, effects, now, &mut after);
     let reply = wait_for_store(job, &mut state, &mut after);
     job.unlock(state, after, DropOn::ThisThread);
-    Cancelled { did: true, reply }
+    CancelReply { outcome, reply }
 }
 
 /// Whether a change can be stored, if the store has to know of it.

@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use crate::engine::cancelling;
 use crate::engine::job_state::JobState;
-use crate::job::live_job::{Cancelled, Cancelling, JobCore, JobView};
+use crate::job::live_job::{CancelReply, Cancelling, JobCore, JobView};
 use crate::sync::primitives::Arc;
 use crate::value::error::JobError;
 use crate::value::run::Run;
@@ -91,7 +91,7 @@ where
         }
     }
 
-    fn cancel(&self, how: Cancelling) -> Cancelled {
+    fn cancel(&self, how: Cancelling) -> CancelReply {
         cancelling::cancel(self, how)
     }
 

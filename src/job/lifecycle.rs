@@ -996,7 +996,13 @@ impl Lifecycle {
         self.follow_clock_after_run(clock, &random);
         let (mut starts_over, mut took_next) = (false, took_same);
         let after = if self.phase == Phase::Cancelling {
-            AfterRun::End(JobStatus::Cancelled, EndReason::Ordinary)
+            // A series was cut off, or a replacement. A job that runs once has had its run.
+            let is_cut_off = self.take_next().is_some() || self.is_recurring();
+            let end = match is_cut_off {
+                true => JobStatus::Cancelled,
+                false => status,
+            };
+            AfterRun::End(end, EndReason::Ordinary)
         } else if let Some(mut plan) = self.take_next() {
             if is_stopping && !plan.is_durable() {
                 AfterRun::End(JobStatus::Cancelled, EndReason::Ordinary)
@@ -1354,16 +1360,10 @@ impl Lifecycle {
         }
     }
 
-    /// `cancel`: the job ends, or nothing follows its running attempt. `None` if it has
-    /// no effect.
+    /// `cancel`: the job ends, or nothing follows its running attempt. `None` if it was
+    /// cancelled or has ended.
     pub(crate) fn cancel(&mut self) -> Option<Effects> {
-        let goes_on = self.is_recurring() || self.has_next();
-        if self.phase == Phase::Running && !goes_on {
-            return None;
-        }
-        if self.phase == Phase::Running {
-            self.take_next();
-        } else {
+        if self.phase != Phase::Running {
             self.hide();
         }
         self.apply(Event::Cancel)

@@ -134,11 +134,9 @@ impl Kind {
         if self.is_durable() {
             jobs.push(self.starting());
         }
-        if matches!(self, Recurs | StoredRecurs) {
-            let mut job = self.running();
-            job.cancel().expect("it would run again");
-            jobs.push(job);
-        }
+        let mut job = self.running();
+        job.cancel().expect("it runs");
+        jobs.push(job);
         let mut job = self.waiting();
         job.cancel().expect("it waits");
         jobs.push(job);
@@ -223,6 +221,10 @@ fn what_follows_an_attempt_is_as_in_the_table() {
         (StoredRecurs, ALONE,     FailsFirst, "W+t retry"),
 
         // Nothing follows a cancelled job.
+        (Plain,        CANCELLED, Value,      "E+l end Success"),
+        (Plain,        CANCELLED, FailsFirst, "E+l end Failed"),
+        (Stored,       CANCELLED, Value,      "E+l end Success"),
+        (Stored,       CANCELLED, FailsFirst, "E+l end Failed"),
         (Recurs,       CANCELLED, Value,      "E+l end Cancelled"),
         (Recurs,       CANCELLED, FailsFirst, "E+l end Cancelled"),
         (StoredRecurs, CANCELLED, Value,      "E+l end Cancelled"),
@@ -258,7 +260,7 @@ fn what_follows_an_attempt_is_as_in_the_table() {
             assert!(accepted.is_next && !accepted.effects.arms);
         }
         if situation.is_cancelled {
-            job.cancel().expect("it would run again");
+            job.cancel().expect("it runs");
         }
         let failure = (result != Value).then_some(JobStatus::Failed);
         let retry = (result == FailsFirst).then_some(1_000_000_000);
@@ -309,12 +311,14 @@ fn what_cancel_abort_and_a_stop_do_is_as_in_the_table() {
     let table = [
         (Plain,        'W', "E+l",  "E+l",  "E+l"),
         (Plain,        'R', "E+l",  "E+l",  "E+l"),
-        (Plain,        'A', "-",    "E+lk", "-"),
+        (Plain,        'A', "C+",   "E+lk", "-"),
+        (Plain,        'C', "-",    "E+lk", "-"),
         (Plain,        'E', "-",    "-",    "-"),
         (Stored,       'W', "E+l",  "E+l",  "W"),
         (Stored,       'R', "E+l",  "E+l",  "W"),
         (Stored,       'S', "E+l",  "E+l",  "W+"),
-        (Stored,       'A', "-",    "E+lk", "-"),
+        (Stored,       'A', "C+",   "E+lk", "-"),
+        (Stored,       'C', "-",    "E+lk", "-"),
         (Stored,       'E', "-",    "-",    "-"),
         (Recurs,       'W', "E+l",  "E+l",  "E+l"),
         (Recurs,       'R', "E+l",  "E+l",  "E+l"),

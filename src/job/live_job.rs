@@ -17,6 +17,7 @@ use crate::job::sync_state::{CommitOutcome, CommitWaiter, Known};
 use crate::registry::table::TableEntry;
 use crate::sync::primitives::{Arc, Event};
 use crate::value::app_clock::ClockPrecision;
+use crate::value::cancel_outcome::CancelOutcome;
 use crate::value::error::StorageError;
 use crate::value::id::JobId;
 use crate::value::run::Run;
@@ -76,7 +77,7 @@ pub(crate) trait JobView: Send + Sync {
     /// `Option<Result<Arc<R>, JobError>>` of its type.
     fn result(&self, place: &mut dyn Any);
     /// Cancels the job, if it can be cancelled.
-    fn cancel(&self, how: Cancelling) -> Cancelled;
+    fn cancel(&self, how: Cancelling) -> CancelReply;
     /// Drops this reference. If it may be the last one, the job is dropped on the executor,
     /// because it holds values of users.
     fn drop_safely(self: Arc<Self>);
@@ -94,17 +95,17 @@ pub(crate) enum Cancelling {
 /// What came of a [`Cancelling`].
 #[derive(Debug)]
 #[must_use]
-pub(crate) struct Cancelled {
-    /// Whether this call cancelled the job.
-    pub(crate) did: bool,
+pub(crate) struct CancelReply {
+    pub(crate) outcome: CancelOutcome,
     /// What the store says, if it has to forget the job.
     pub(crate) reply: Option<CommitWaiter>,
 }
 
-impl Cancelled {
+impl CancelReply {
     /// The store has nothing to do.
-    pub(crate) fn now(did: bool) -> Self {
-        Self { did, reply: None }
+    pub(crate) fn now(outcome: CancelOutcome) -> Self {
+        let reply = None;
+        Self { outcome, reply }
     }
 }
 

@@ -111,7 +111,7 @@ fn wait_all_does_not_wait_for_the_poll_of_a_job_that_was_aborted() -> Result {
     clock.advance(SECOND);
     run_next(&futures)?;
     runs.recv_timeout(MINUTE)?;
-    assert!(job.abort().block_on()?);
+    assert!(job.abort().block_on()?.took_effect());
     assert!(app.jobs().is_empty());
     let (sender, idle) = mpsc::channel();
     let waiting = app.clone();
@@ -453,7 +453,7 @@ fn a_job_that_is_replaced_or_cancelled_before_its_first_poll_follows_that() -> R
                     1 => again.max_runs(1).every(MINUTE).block_on().unwrap(),
                     _ => {
                         let job = task.job(id.to_string()).unwrap();
-                        assert!(job.cancel().block_on().unwrap());
+                        assert!(job.cancel().block_on().unwrap().took_effect());
                         job
                     }
                 };

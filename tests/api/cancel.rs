@@ -3,9 +3,11 @@
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
-use crate::support::{Bomb, DropCounter, HOUR, Log, Result, SECOND, delay_all, slot, started_app};
+use crate::support::{
+    Bomb, DropCounter, HOUR, Log, Result, SECOND, delay_all, event_kinds, slot, started_app,
+};
 use jobber::testing::Simulation;
-use jobber::{Backoff, Job, JobContext, JobError, JobStatus, ScheduleError};
+use jobber::{Backoff, CancelOutcome, Job, JobContext, JobError, JobStatus, ScheduleError};
 
 #[test]
 fn a_cancelled_job_never_runs() -> Result {
@@ -14,8 +16,11 @@ fn a_cancelled_job_never_runs() -> Result {
     let task = sim.app().task("t", log.each(|_| ())).register()?;
     let delayed = task.schedule(()).delay(SECOND).block_on()?;
     let pushed = task.schedule(()).push().block_on()?;
-    assert!(delayed.cancel().block_on()?);
-    assert!(pushed.cancel().block_on()?, "spawned and not begun");
+    assert!(delayed.cancel().block_on()?.took_effect());
+    assert!(
+        pushed.cancel().block_on()?.took_effect(),
+        "spawned and not begun"
+    );
     sim.advance(HOUR);
     assert_eq!(log.entries(), []);
     for job in [delayed, pushed] {
@@ -49,13 +54,13 @@ fn cancelling_frees_the_id_at_once() -> Result {
 }
 
 #[test]
-fn exactly_one_of_many_concurrent_cancels_returns_true() -> Result {
+fn exactly_one_of_many_concurrent_cancels_takes_effect() -> Result {
     let app = started_app()?;
     let task = app.task("t", || async {}).register()?;
     for _ in 0..50 {
         let job = task.schedule(()).delay(HOUR).block_on()?;
         let winners: usize = thread::scope(|scope| {
-            let cancel = || usize::from(job.cancel().block_on().unwrap());
+            let cancel = || usize::from(job.cancel().block_on().unwrap().took_effect());
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(cancel)).collect();
             threads
                 .into_iter()
@@ -68,19 +73,16 @@ fn exactly_one_of_many_concurrent_cancels_returns_true() -> Result {
 }
 
 #[test]
-fn cancelling_a_running_or_finished_job_has_no_effect() -> Result {
+fn cancelling_a_finished_job_has_no_effect() -> Result {
     let mut sim = Simulation::new();
     let clock = sim.clock();
     let task = sim.app().task("t", move || clock.sleep(SECOND));
     let task = task.register()?;
     let job = task.schedule(()).push().block_on()?;
-    sim.run_until_stalled();
-    assert_eq!(job.status(), JobStatus::Running);
-    assert!(!job.cancel().block_on()?);
     sim.advance(SECOND);
     assert_eq!(job.status(), JobStatus::Success);
-    assert!(!job.cancel().block_on()?);
-    assert!(!job.abort().block_on()?);
+    assert_eq!(job.cancel().block_on()?, CancelOutcome::AlreadyDone);
+    assert_eq!(job.abort().block_on()?, CancelOutcome::AlreadyDone);
     assert_eq!(job.status(), JobStatus::Success);
     Ok(())
 }
@@ -95,7 +97,7 @@ fn cancelling_wakes_the_waiters() -> Result {
         move || job.wait_blocking()
     });
     let waiting = smol::spawn(job.wait());
-    assert!(smol::block_on(job.cancel())?);
+    assert!(smol::block_on(job.cancel())?.took_effect());
     assert_eq!(blocked.join().unwrap(), JobStatus::Cancelled);
     assert_eq!(smol::block_on(waiting), JobStatus::Cancelled);
     Ok(())
@@ -121,7 +123,7 @@ fn a_job_that_waits_for_a_retry_can_be_cancelled() -> Result {
     let job = task.schedule(()).push().block_on()?;
     sim.run_until_stalled();
     assert_eq!(job.status(), JobStatus::Scheduled);
-    assert!(job.cancel().block_on()?);
+    assert!(job.cancel().block_on()?.took_effect());
     sim.advance(HOUR);
     assert_eq!(job.status(), JobStatus::Cancelled);
     Ok(())
@@ -133,7 +135,7 @@ fn a_recurring_job_is_cancelled_between_runs() -> Result {
     let task = sim.app().task("t", || async {}).register()?;
     let job = task.schedule(()).every(SECOND).block_on()?;
     sim.advance(SECOND * 3);
-    assert!(job.cancel().block_on()?);
+    assert!(job.cancel().block_on()?.took_effect());
     sim.advance(HOUR);
     assert_eq!(job.status(), JobStatus::Cancelled);
     assert_eq!(job.last_run().unwrap().number, 3);
@@ -149,13 +151,45 @@ fn a_recurring_job_cancelled_during_a_run_ends_with_that_run() -> Result {
     let job = task.schedule(()).every(SECOND * 10).block_on()?;
     sim.advance(SECOND * 12);
     assert_eq!(job.status(), JobStatus::Running);
-    assert!(job.cancel().block_on()?);
-    assert!(!job.cancel().block_on()?, "the first call did it");
-    assert_eq!(job.status(), JobStatus::Running, "the run goes on");
+    for _ in 0..2 {
+        assert_eq!(job.cancel().block_on()?, CancelOutcome::EndsAfterAttempt);
+        assert_eq!(job.status(), JobStatus::Running, "the run goes on");
+    }
     sim.advance(HOUR);
     assert_eq!(job.status(), JobStatus::Cancelled);
     let run = job.last_run().unwrap();
     assert_eq!((run.number, run.status), (1, JobStatus::Success));
+    Ok(())
+}
+
+/// Regression: five more attempts followed.
+#[test]
+fn a_job_that_runs_once_and_is_cancelled_during_its_attempt_ends_as_that_attempt() -> Result {
+    for (fails, status) in [(false, JobStatus::Success), (true, JobStatus::Failed)] {
+        let mut sim = Simulation::new();
+        let (clock, log) = (sim.clock(), Log::new());
+        let seen = log.clone();
+        let task = sim.app().task("t", move |cx: JobContext| {
+            seen.add(cx.attempt());
+            let sleep = clock.sleep(SECOND);
+            async move {
+                sleep.await;
+                if fails { Err("no") } else { Ok(7) }
+            }
+        });
+        let task = task.retry(Backoff::fixed(5, SECOND)).register()?;
+        let job = task.schedule(()).push().block_on()?;
+        sim.run_until_stalled();
+        let mut events = sim.app().events();
+        assert_eq!(job.cancel().block_on()?, CancelOutcome::EndsAfterAttempt);
+        sim.advance(HOUR);
+        assert_eq!((log.entries(), job.status()), (vec![1], status));
+        assert_eq!(event_kinds(&mut events, "t"), [format!("ended {status}")]);
+        match job.result() {
+            Ok(value) => assert!(!fails && *value == 7),
+            Err(error) => assert!(fails && matches!(error, JobError::Failed(_))),
+        }
+    }
     Ok(())
 }
 
@@ -171,7 +205,7 @@ fn abort_drops_the_future_of_a_running_job() -> Result {
     let job = task.schedule(counter.clone()).push().block_on()?;
     sim.run_until_stalled();
     assert_eq!(counter.alive(), 1);
-    assert!(job.abort().block_on()?);
+    assert!(job.abort().block_on()?.took_effect());
     assert_eq!(job.status(), JobStatus::Cancelled, "at once");
     sim.run_until_stalled();
     assert_eq!(counter.alive(), 0);
@@ -184,7 +218,7 @@ fn abort_cancels_a_scheduled_job() -> Result {
     let sim = Simulation::new();
     let task = sim.app().task("t", || async {}).register()?;
     let job = task.schedule(()).delay(HOUR).block_on()?;
-    assert!(job.abort().block_on()?);
+    assert!(job.abort().block_on()?.took_effect());
     assert_eq!(job.status(), JobStatus::Cancelled);
     Ok(())
 }
@@ -195,7 +229,7 @@ fn abort_ends_a_recurring_job_and_its_run_counts_as_cancelled() -> Result {
     let task = sim.app().task("t", std::future::pending::<()>).register()?;
     let job = task.schedule(()).every(SECOND).block_on()?;
     sim.advance(SECOND);
-    assert!(job.abort().block_on()?);
+    assert!(job.abort().block_on()?.took_effect());
     sim.advance(HOUR);
     assert_eq!(job.status(), JobStatus::Cancelled);
     let run = job.last_run().unwrap();
@@ -222,7 +256,7 @@ fn abort_sets_the_token_of_a_blocking_job_and_discards_its_late_value() -> Resul
     let task = task.register()?;
     let job = task.schedule(()).push().block_on()?;
     has_started.recv_blocking()?;
-    assert!(job.abort().block_on()?);
+    assert!(job.abort().block_on()?.took_effect());
     assert_eq!(job.wait_blocking(), JobStatus::Cancelled);
     assert!(has_ended.recv_blocking()?);
     assert!(matches!(job.result(), Err(JobError::Cancelled)));
@@ -234,7 +268,7 @@ fn a_panic_in_the_drop_of_the_arguments_does_not_reach_the_caller() -> Result {
     let sim = Simulation::new();
     let task = sim.app().task("t", async |_: Bomb| {}).register()?;
     let job = task.schedule(Bomb).delay(HOUR).block_on()?;
-    assert!(job.cancel().block_on()?);
+    assert!(job.cancel().block_on()?.took_effect());
     assert_eq!(job.status(), JobStatus::Cancelled);
     Ok(())
 }
@@ -246,7 +280,7 @@ fn cancelling_every_job_frees_the_memory_of_the_table() -> Result {
     let task = sim.app().task("t", async |_: u32| {}).register()?;
     let jobs = delay_all(&task, HOUR, 0..100_000)?;
     for job in &jobs {
-        assert!(job.cancel().block_on()?);
+        assert!(job.cancel().block_on()?.took_effect());
     }
     sim.run_until_stalled();
     assert!(sim.app().jobs().is_empty());
@@ -270,7 +304,7 @@ fn the_memory_of_a_burst_is_freed_when_its_last_few_jobs_leave_although_one_job_
     let (last, first): (Vec<_>, Vec<_>) = (0..jobs.len()).partition(|n| n % 10 == 5);
     for jobs_now in [first, last] {
         for n in jobs_now {
-            assert!(jobs[n].cancel().block_on()?);
+            assert!(jobs[n].cancel().block_on()?.took_effect());
         }
         sim.run_until_stalled();
     }
@@ -288,7 +322,7 @@ fn a_recurring_job_that_was_cancelled_in_its_run_cannot_be_replaced() -> Result 
     let schedule = task.schedule(()).id("x");
     let job = schedule.every(SECOND * 10).block_on()?;
     sim.advance(SECOND * 12);
-    assert!(job.cancel().block_on()?);
+    assert!(job.cancel().block_on()?.took_effect());
     let replaced = task.schedule(()).id("x").replace().delay(SECOND).block_on();
     assert!(matches!(replaced, Err(ScheduleError::JobEnding { id }) if id == *job.id()));
     Ok(())
@@ -302,7 +336,7 @@ fn arguments_are_dropped_when_their_attempt_is_aborted_while_they_are_cloned() -
     impl Clone for Aborts {
         fn clone(&self) -> Self {
             if let Some(job) = self.1.get() {
-                assert!(job.abort().block_on().unwrap());
+                assert!(job.abort().block_on().unwrap().took_effect());
             }
             Self(self.0.clone(), self.1.clone())
         }
@@ -336,7 +370,7 @@ fn a_job_that_aborts_itself_does_not_remove_the_job_that_took_its_slot() -> Resu
             if n == 0 {
                 let task = inner.get().unwrap();
                 let this = task.job(cx.id()).unwrap();
-                assert!(this.abort().block_on().unwrap());
+                assert!(this.abort().block_on().unwrap().took_effect());
                 let _ = task.schedule(1).delay(HOUR).block_on().unwrap();
             }
         }
@@ -361,7 +395,7 @@ fn an_abort_while_the_arguments_are_cloned_prevents_the_attempt() -> Result {
     impl Clone for AbortsWhenCloned {
         fn clone(&self) -> Self {
             let job = self.0.get().unwrap();
-            assert!(job.abort().block_on().unwrap());
+            assert!(job.abort().block_on().unwrap().took_effect());
             Self(self.0.clone())
         }
     }

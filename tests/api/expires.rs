@@ -410,7 +410,7 @@ fn a_recurring_job_that_is_cancelled_has_not_expired() -> Result {
     let (task, _) = logging(&sim)?;
     let job = task.schedule(()).expires(MINUTE).every(HOUR).block_on()?;
     sim.advance(HOUR);
-    assert!(job.cancel().block_on()?);
+    assert!(job.cancel().block_on()?.took_effect());
     assert!(matches!(job.result(), Err(JobError::Cancelled)));
     // Also if its last run expired.
     let mut sim = Simulation::new();
@@ -420,7 +420,7 @@ fn a_recurring_job_that_is_cancelled_has_not_expired() -> Result {
     sim.advance(HOUR + MINUTE * 3);
     assert!(matches!(job.result(), Err(JobError::Expired { .. })));
     let mut events = sim.app().events();
-    assert!(job.cancel().block_on()?);
+    assert!(job.cancel().block_on()?.took_effect());
     assert!(matches!(job.result(), Err(JobError::Cancelled)));
     assert_eq!(event_kinds(&mut events, "t"), ["cancelled"]);
     Ok(())

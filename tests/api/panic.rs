@@ -81,7 +81,7 @@ fn a_panic_in_the_drop_of_an_aborted_future_is_caught() -> Result {
     let task = sim.app().task("t", || PanicsInDrop).register()?;
     let job = task.schedule(()).push().block_on()?;
     sim.run_until_stalled();
-    assert!(job.abort().block_on()?);
+    assert!(job.abort().block_on()?.took_effect());
     sim.run_until_stalled();
     assert_eq!(job.status(), JobStatus::Cancelled);
     assert_alive(&mut sim)

@@ -10,8 +10,8 @@ use crate::support::{
 };
 use jobber::testing::Simulation;
 use jobber::{
-    Backoff, CalendarInterval, Clock, JobContext, JobError, JobFuture, JobStatus, Jobber, Misfire,
-    ScheduleError, Task,
+    Backoff, CalendarInterval, CancelOutcome, Clock, JobContext, JobError, JobFuture, JobStatus,
+    Jobber, Misfire, ScheduleError, Task,
 };
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -321,7 +321,7 @@ fn a_panic_in_the_drop_of_unused_replacement_arguments_is_caught() -> Result {
     assert_eq!(job.status(), JobStatus::Running);
     let again = task.schedule(Some(Bomb)).id("x").replace();
     let _ = again.delay(HOUR).block_on()?;
-    assert!(job.abort().block_on()?);
+    assert!(job.abort().block_on()?.took_effect());
     assert_eq!(job.status(), JobStatus::Cancelled);
     Ok(())
 }
@@ -346,8 +346,7 @@ fn a_job_that_is_replaced_and_then_cancelled_in_its_run_ends_with_that_run() -> 
         if is_by_the_stop {
             assert!(sim.shutdown(MINUTE).is_empty());
         } else {
-            assert!(job.cancel().block_on()?);
-            assert!(!job.cancel().block_on()?, "it is cancelled already");
+            assert_eq!(job.cancel().block_on()?, CancelOutcome::EndsAfterAttempt);
             assert_eq!(job.status(), JobStatus::Running);
             sim.advance(HOUR);
         }
@@ -459,7 +458,7 @@ fn an_abort_drops_the_arguments_of_the_run_and_of_the_replacement() -> Result {
     sim.run_until_stalled();
     let next = task.schedule(then.clone()).id("x").replace();
     let _ = next.delay(HOUR).block_on()?;
-    assert!(job.abort().block_on()?);
+    assert!(job.abort().block_on()?.took_effect());
     sim.run_until_stalled();
     assert_eq!((now.alive(), then.alive()), (0, 0));
     Ok(())
@@ -539,7 +538,7 @@ fn the_drop_of_refused_replacement_arguments_may_panic_and_look_at_the_job() -> 
     let schedule = task.schedule((None, None)).id("x");
     let job = schedule.every(SECOND).block_on()?;
     sim.advance(SECOND);
-    assert!(job.cancel().block_on()?);
+    assert!(job.cancel().block_on()?.took_effect());
     let looks = Looks(sim.app().find_job("x").unwrap(), Log::new());
     let again = task.schedule((Some(looks), Some(Bomb))).id("x").replace();
     let refused = again.every(SECOND).block_on();
@@ -624,7 +623,7 @@ fn a_run_that_fails_after_a_replacement_by_the_same_times_is_retried_with_the_ne
         let run = poll(next).flatten().ok_or("the run has not ended")?;
         assert_eq!((run.number, run.status), (1, JobStatus::Success));
         assert_eq!(log.take(), [(1, 1, 1), (1, 2, 2)], "{waits_for_retry}");
-        assert!(job.cancel().block_on()?);
+        assert!(job.cancel().block_on()?.took_effect());
     }
     Ok(())
 }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use jobber::testing::Simulation;
-use jobber::{JobStatus, MemoryStorage};
+use jobber::{CancelOutcome, JobStatus, MemoryStorage};
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
@@ -43,7 +43,7 @@ fn cancel_and_start_of_a_stored_job_one_wins_and_the_store_has_neither() {
         let cancelled = job.clone();
         let canceller = thread::spawn(move || cancelled.cancel().block_on().unwrap());
         sim.advance(SECOND);
-        let did = canceller.join().unwrap();
+        let did = canceller.join().unwrap() == CancelOutcome::Cancelled;
         sim.run_until_stalled();
         assert_eq!(runs.load(Ordering::SeqCst), usize::from(!did));
         assert!(storage.records().is_empty());
@@ -130,7 +130,7 @@ fn shutdown_and_two_cancels_of_a_stored_job_both_are_answered() {
         stop(&app);
         let (first, second) = canceller.join().unwrap();
         match (first, second, storage.records().len()) {
-            (Ok(true), Ok(false), 0) => "cancelled",
+            (Ok(CancelOutcome::Cancelled), Ok(CancelOutcome::AlreadyDone), 0) => "cancelled",
             (Err(_), Err(_), 1) => "refused",
             other => panic!("first, second, kept: {other:?}"),
         }

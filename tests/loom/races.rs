@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_lite::future::yield_now;
 use jobber::testing::Simulation;
-use jobber::{JobError, JobStatus, Jobber, ScheduleError, Task};
+use jobber::{CancelOutcome, JobError, JobStatus, Jobber, ScheduleError, Task};
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
@@ -48,7 +48,7 @@ fn cancel_and_start_a_cancelled_job_never_runs_and_another_runs_once() {
             let job = task.schedule(()).delay(SECOND).block_on().unwrap();
             let cancelled = job.clone();
             let canceller = thread::spawn(move || {
-                let did = cancelled.cancel().block_on().unwrap();
+                let did = cancelled.cancel().block_on().unwrap() == CancelOutcome::Cancelled;
                 assert_eq!(did, cancelled.status() == JobStatus::Cancelled);
                 did
             });
@@ -68,14 +68,14 @@ fn cancel_and_start_a_cancelled_job_never_runs_and_another_runs_once() {
 }
 
 #[test]
-fn one_of_two_cancels_returns_true() {
+fn one_of_two_cancels_takes_effect() {
     explore(3, &[()], || {
         let mut sim = Simulation::new();
         let task = sim.app().task("t", || async {}).register().unwrap();
         let job = task.schedule(()).delay(SECOND).block_on().unwrap();
         let other = job.clone();
-        let other = thread::spawn(move || other.cancel().block_on().unwrap());
-        let one = job.cancel().block_on().unwrap();
+        let other = thread::spawn(move || other.cancel().block_on().unwrap().took_effect());
+        let one = job.cancel().block_on().unwrap().took_effect();
         assert!(one ^ other.join().unwrap());
         sim.advance(SECOND);
         assert_eq!(job.status(), JobStatus::Cancelled);
@@ -325,7 +325,7 @@ fn abort_and_finish_of_a_run_ends_a_recurring_job_and_nothing_follows() {
         app.start().block_on().unwrap();
         let job = task.schedule(()).every(SECOND).block_on().unwrap();
         clock.advance(SECOND);
-        assert!(job.abort().block_on().unwrap());
+        assert!(job.abort().block_on().unwrap().took_effect());
         assert_eq!(job.wait_blocking(), JobStatus::Cancelled);
         clock.advance(SECOND);
         stop(&app);

@@ -64,7 +64,7 @@ fn a_function_that_waits_for_its_token_returns_after_an_abort() {
         let task = task.register().unwrap();
         app.start().block_on().unwrap();
         let job = task.schedule(()).push().block_on().unwrap();
-        assert!(job.abort().block_on().unwrap());
+        assert!(job.abort().block_on().unwrap().took_effect());
         assert_eq!(job.wait_blocking(), JobStatus::Cancelled);
         let began = began.load(Ordering::SeqCst);
         stop(&app);

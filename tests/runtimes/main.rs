@@ -22,8 +22,9 @@ use crate::support::Result;
 use async_executor::{Executor as Tasks, LocalExecutor};
 use jobber::testing::{ManualClock, Simulation};
 use jobber::{
-    AnyJob, Backoff, BoxError, Clock, Event, Events, ExecutorDropped, Job, JobContext, JobError,
-    JobEventKind, JobId, JobStatus, Jobber, JobberBuilder, ScheduleError, Task,
+    AnyJob, Backoff, BoxError, CancelOutcome, Clock, Event, Events, ExecutorDropped, Job,
+    JobContext, JobError, JobEventKind, JobId, JobStatus, Jobber, JobberBuilder, ScheduleError,
+    Task,
 };
 use smol::channel::{self, Receiver, Sender};
 use smol::future::yield_now;
@@ -439,7 +440,7 @@ fn a_recurring_job_cancelled_in_a_run_ends_with_that_run(rt: &mut Runtime) -> Re
     let job = submit.block_on()?;
     rt.advance(SECOND);
     rt.block_on(is_running.recv())?;
-    assert!(job.cancel().block_on()?);
+    assert!(job.cancel().block_on()?.took_effect());
     assert_eq!(job.status(), JobStatus::Running);
     let run = job.next_run();
     open.try_send(())?;
@@ -466,12 +467,16 @@ fn the_future_of_an_aborted_job_is_dropped(rt: &mut Runtime) -> Result {
     let job = submit.block_on()?;
     rt.block_on(is_running.recv())?;
     assert!(!dropped.is_closed());
-    assert!(!job.cancel().block_on()?, "the job runs already");
-    assert!(job.abort().block_on()?);
+    let cancelled = job.cancel().block_on()?;
+    assert_eq!(cancelled, CancelOutcome::EndsAfterAttempt);
+    assert!(job.abort().block_on()?.took_effect());
     assert_eq!(job.status(), JobStatus::Cancelled);
     assert!(matches!(job.result(), Err(JobError::Cancelled)));
     rt.block_on(dropped.recv()).unwrap_err();
-    assert!(!job.abort().block_on()?, "the job is done already");
+    assert!(
+        !job.abort().block_on()?.took_effect(),
+        "the job is done already"
+    );
     Ok(())
 }
 
@@ -484,7 +489,7 @@ fn a_cancelled_job_never_runs_and_its_arguments_are_dropped(rt: &mut Runtime) ->
     let (signal, dropped) = drop_signal();
     let submit = task.register()?.schedule(signal).delay(SECOND);
     let job = submit.block_on()?;
-    assert!(job.cancel().block_on()?);
+    assert!(job.cancel().block_on()?.took_effect());
     assert!(dropped.is_closed());
     rt.advance(SECOND);
     rt.pass_the_timer()?;
@@ -595,12 +600,12 @@ async fn use_the_app(UsedTasks { add, forever }: UsedTasks) -> Result<Used, BoxE
         .await;
     let job = add.schedule((5, 6)).delay(HOUR).await?;
     let wait = job.wait();
-    let (was_cancelled, cancelled) = (job.cancel().await?, wait.await);
+    let (was_cancelled, cancelled) = (job.cancel().await?.took_effect(), wait.await);
     let (running, is_running) = channel::bounded(1);
     let job = forever.schedule(running).push().await?;
     is_running.recv().await?;
     let wait = job.wait();
-    let (was_aborted, aborted) = (job.abort().await?, wait.await);
+    let (was_aborted, aborted) = (job.abort().await?.took_effect(), wait.await);
     Ok(Used {
         sum,
         delayed,
@@ -618,12 +623,12 @@ fn use_the_app_blocking(UsedTasks { add, forever }: UsedTasks) -> Result<Used, B
     let job = add.schedule((3, 4)).delay(Duration::ZERO).block_on()?;
     let delayed = job.wait_timeout(WATCHDOG).block_on();
     let job = add.schedule((5, 6)).delay(HOUR).block_on()?;
-    let was_cancelled = job.cancel().block_on()?;
+    let was_cancelled = job.cancel().block_on()?.took_effect();
     let cancelled = job.wait_blocking();
     let (running, is_running) = channel::bounded(1);
     let job = forever.schedule(running).push().block_on()?;
     is_running.recv_blocking()?;
-    let was_aborted = job.abort().block_on()?;
+    let was_aborted = job.abort().block_on()?.took_effect();
     let aborted = job.wait_blocking();
     Ok(Used {
         sum,
@@ -681,13 +686,14 @@ fn a_job_may_abort_itself(rt: &mut Runtime) -> Result {
             let itself = itself.clone();
             async move {
                 let job = itself.get().ok_or("not set")?;
-                let is_cancelled = job.cancel().await?;
-                let is_aborted = job.abort().await?;
-                if (is_cancelled, is_aborted) == (false, true) {
+                let cancelled = job.cancel().await?;
+                let aborted = job.abort().await?;
+                let expected = (CancelOutcome::EndsAfterAttempt, CancelOutcome::Cancelled);
+                if (cancelled, aborted) == expected {
                     pending::<()>().await;
                 }
                 drop(signal);
-                Err::<(), BoxError>(format!("{is_cancelled} {is_aborted}").into())
+                Err::<(), BoxError>(format!("{cancelled:?} {aborted:?}").into())
             }
         }
     });
@@ -860,7 +866,7 @@ fn abort_sets_the_token_of_a_blocking_job(rt: &mut Runtime) -> Result {
     let submit = listen.register()?.schedule(running).push();
     let job = submit.block_on()?;
     rt.block_on(is_running.recv())?;
-    assert!(job.abort().block_on()?);
+    assert!(job.abort().block_on()?.took_effect());
     assert_eq!(job.status(), JobStatus::Cancelled);
     assert!(rt.block_on(has_stopped.recv())?);
     assert!(

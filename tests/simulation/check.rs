@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jobber::{Job, JobError, JobStatus, storage::StorageError};
+use jobber::{CancelOutcome, Job, JobError, JobStatus, storage::StorageError};
 use time::OffsetDateTime;
 
 use super::cron::offset_at;
@@ -21,7 +21,7 @@ pub fn ended_one(
     model: &mut Model,
     id: &str,
     is_abort: bool,
-    result: Result<bool, StorageError>,
+    result: Result<CancelOutcome, StorageError>,
 ) -> Result<(), String> {
     // Only a new job is stored before the next retry.
     let has_failed = model.has_failed || model.is_behind;
@@ -29,20 +29,20 @@ pub fn ended_one(
     let Some(job) = model.jobs.get_mut(id) else {
         return Err(format!("{id} is live, and the model does not have it"));
     };
-    let recurs = job.plan.recurring.is_some() || job.next_plan.is_some();
     let expected = match job.stage {
-        Stage::Scheduled => true,
-        Stage::Running { .. } if is_abort => true,
-        Stage::Running { .. } => recurs && !job.is_ending,
-        Stage::Done(_) => false,
+        Stage::Scheduled => CancelOutcome::Cancelled,
+        Stage::Running { .. } if is_abort => CancelOutcome::Cancelled,
+        Stage::Running { .. } => CancelOutcome::EndsAfterAttempt,
+        Stage::Done(_) => CancelOutcome::AlreadyDone,
     };
     match &result {
         Ok(did) if *did == expected || job.unpredicted.is_some() => {}
         Err(_) if has_failed && job.concerns_store() => {}
-        other => return Err(format!("ending {id} gave {other:?}, and not {expected}")),
+        other => return Err(format!("ending {id} gave {other:?}, and not {expected:?}")),
     }
+    let changes = expected.took_effect() && (is_abort || !job.is_ending);
     match job.stage {
-        Stage::Running { .. } if !is_abort => job.is_ending |= recurs,
+        Stage::Running { .. } if !is_abort => job.is_ending = true,
         Stage::Scheduled => job.stage = Stage::Done(JobStatus::Cancelled),
         Stage::Running { .. } => {
             job.run_ended(JobStatus::Cancelled, now);
@@ -51,7 +51,7 @@ pub fn ended_one(
         Stage::Done(_) => {}
     }
     // The record is removed at once, even if the job ends with the current run.
-    if expected && job.stored.iter().any(Option::is_some) {
+    if changes && job.stored.iter().any(Option::is_some) {
         job.stored.push(None);
     }
     Ok(())

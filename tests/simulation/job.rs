@@ -556,7 +556,11 @@ impl Job {
             self.attempts = 0;
             self.stage = Stage::Done(JobStatus::Cancelled);
         } else if self.is_ending {
-            self.stage = Stage::Done(JobStatus::Cancelled);
+            let is_cut_off = self.next_plan.take().is_some() || self.plan.recurring.is_some();
+            self.stage = Stage::Done(match is_cut_off {
+                true => JobStatus::Cancelled,
+                false => status,
+            });
         } else if let Some(plan) = self.next_plan.take() {
             if is_stopping && !plan.durable {
                 // The replacement does not follow.

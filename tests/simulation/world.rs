@@ -408,7 +408,7 @@ impl World {
         let cancel = if is_abort { job.abort() } else { job.cancel() };
         let result = cancel.block_on();
         self.note(Event::Seen(format!("abort: {is_abort}: {result:?}")));
-        if let Ok(true) = result {
+        if result.as_ref().is_ok_and(|outcome| outcome.took_effect()) {
             self.note(Event::Over { id: id.into() });
         }
         self.model.has_failed = self.has_failed();

@@ -213,7 +213,7 @@ fn commit_with_a_job_that_is_too_large(
     assert_eq!(sim.app().health().to_string(), "healthy");
     sim.advance(MINUTE);
     assert_eq!(sim.app().health().to_string(), "healthy");
-    assert!(first.cancel().block_on()?);
+    assert!(first.cancel().block_on()?.took_effect());
     let records = contents.records().into_iter();
     let mut ids: Vec<_> = records.map(|record| record.id().to_string()).collect();
     ids.sort();
@@ -264,7 +264,7 @@ fn a_row_that_is_too_large_does_not_keep_others_from_the_store() -> Result {
     assert_eq!(sim.app().health().unstored(), 1);
     commits.take();
     for other in others {
-        assert!(other.cancel().block_on()?);
+        assert!(other.cancel().block_on()?.took_effect());
     }
     assert_eq!(
         commits.take(),

@@ -70,7 +70,7 @@ fn a_late_answer_to_a_replacement_does_not_remove_the_next_job_of_the_id() -> Re
     // Nothing waits for the replacement any more.
     drop(replace);
     store.release();
-    assert!(block_on(cancel)?);
+    assert!(block_on(cancel)?.took_effect());
     let other = block_on(other)?;
     // When one more job is stored, every commit before it is done.
     let _ = two.schedule(4).delay(HOUR).block_on()?;

@@ -62,7 +62,7 @@ impl HeldApp {
     pub fn release(&self) -> Result {
         self.store.release();
         let last = self.other.schedule(0).delay(HOUR).block_on()?;
-        assert!(last.cancel().block_on()?);
+        assert!(last.cancel().block_on()?.took_effect());
         Ok(())
     }
 

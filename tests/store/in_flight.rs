@@ -64,7 +64,7 @@ fn a_cancel_behind_the_end_of_a_run_returns_when_the_job_is_removed() -> Result 
     assert!(!job.is_done());
     begin(&mut cancel);
     app.store.answer(Fault::None);
-    assert!(block_on(cancel)?);
+    assert!(block_on(cancel)?.took_effect());
     assert_eq!(job.status(), JobStatus::Cancelled);
     assert!(app.record("x").is_none());
     Ok(())
@@ -226,7 +226,7 @@ fn a_job_in_memory_that_is_cancelled_while_it_moves_into_the_store_is_removed() 
         app.store.answer(answer);
         assert_eq!(app.store.requested()?, ["remove x"]);
         app.release()?;
-        assert!(block_on(cancel)?);
+        assert!(block_on(cancel)?.took_effect());
         assert!(app.record("x").is_none());
     }
     Ok(())
@@ -450,7 +450,7 @@ fn an_abort_is_visible_when_the_job_is_removed() -> Result {
     assert_eq!(app.store.requested()?, ["remove x"]);
     assert_eq!((job.status(), job.last_run()), (JobStatus::Running, None));
     app.release()?;
-    assert!(block_on(abort)?);
+    assert!(block_on(abort)?.took_effect());
     let last = job.last_run().map(|run| run.status);
     assert_eq!(
         (job.status(), last),
@@ -658,7 +658,7 @@ fn a_replacement_of_a_job_that_is_cancelled_in_its_run_leaves_nothing() -> Resul
     begin(&mut cancel);
     app.release()?;
     assert!(block_on(replace).is_err());
-    assert!(block_on(cancel)?);
+    assert!(block_on(cancel)?.took_effect());
     app.advance(SECOND)?;
     assert_ends(&job, JobStatus::Cancelled);
     assert!(app.record("x").is_none());
@@ -685,7 +685,7 @@ fn a_replacement_that_follows_a_run_is_not_restored_after_a_cancel_and_a_torn_re
     app.store.answer(Fault::Tear);
     app.store.requested()?;
     app.release()?;
-    assert!(block_on(cancel)? && block_on(replace).is_err());
+    assert!(block_on(cancel)?.took_effect() && block_on(replace).is_err());
     app.advance(SECOND)?;
     assert_ends(&job, JobStatus::Cancelled);
     assert!(app.record("x").is_none());
@@ -758,7 +758,7 @@ fn a_torn_replacement_of_a_job_that_left_the_store_and_ended_leaves_nothing() ->
             assert!(block_on(last).is_err());
         }
         app.release()?;
-        assert!(block_on(abort)?);
+        assert!(block_on(abort)?.took_effect());
         assert_eq!(app.record("x"), None, "{then}");
     }
     Ok(())
@@ -788,7 +788,7 @@ fn a_torn_job_is_removed_although_its_predecessor_was_in_memory() -> Result {
     app.store.answer(Fault::Tear);
     assert_eq!(app.store.requested()?, ["remove x"]);
     app.release()?;
-    assert!(block_on(cancel)?);
+    assert!(block_on(cancel)?.took_effect());
     assert!(block_on(replace).is_err() && block_on(second).is_err());
     assert!(app.record("x").is_none());
     Ok(())
@@ -815,7 +815,7 @@ fn two_successors_that_are_cancelled_on_their_way_to_the_store_are_both_answered
     }
     app.release()?;
     for cancel in cancels {
-        assert!(block_on(cancel)?);
+        assert!(block_on(cancel)?.took_effect());
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::support::{Result, SECOND};
 use jobber::testing::{Fault, FaultyStorage, ManualClock, Operation, Simulation};
 use jobber::{
-    Backoff, JobContext, JobStatus, MemoryStorage, Misfire, ScheduleError, Task,
+    Backoff, CancelOutcome, JobContext, JobStatus, MemoryStorage, Misfire, ScheduleError, Task,
     storage::StorageError,
 };
 use time::OffsetDateTime;
@@ -255,9 +255,8 @@ impl World {
         let result = cancel.block_on();
         self.show(|| format!("cancel {id} (abort: {is_abort}): {result:?}"));
         match result {
-            Ok(true) => self.history.add(Entry::Cancelled { id, is_abort }),
-            // The job has begun, and ends by itself.
-            Ok(false) => self.history.add(Entry::Maybe { id }),
+            Ok(CancelOutcome::AlreadyDone) => self.history.add(Entry::Maybe { id }),
+            Ok(_) => self.history.add(Entry::Cancelled { id, is_abort }),
             // The job is cancelled in this process; what the next process finds is unknown.
             Err(_) => {
                 if is_abort {

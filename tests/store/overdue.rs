@@ -94,7 +94,7 @@ fn an_overdue_job_that_is_cancelled_while_it_waits_takes_no_turn() -> Result {
             .collect();
         assert_eq!(waiting.len(), 600 - 256);
         for job in &waiting[cancelled] {
-            assert!(job.cancel().block_on()?);
+            assert!(job.cancel().block_on()?.took_effect());
         }
         sim.advance(SECOND);
         sim.run_until_stalled();
@@ -124,7 +124,7 @@ fn an_abort_of_a_running_overdue_job_passes_its_turn_on_and_the_end_of_another_j
     let jobs = sim.app().jobs();
     let running = jobs.iter().filter(|job| job.status() == JobStatus::Running);
     for job in running.take(3) {
-        assert!(job.abort().block_on()?);
+        assert!(job.abort().block_on()?.took_effect());
     }
     sim.run_until_stalled();
     assert_eq!(log.take().len(), 3);
@@ -224,7 +224,7 @@ fn a_job_that_is_no_longer_overdue_passes_its_turn_on() -> Result {
     sim.advance(SECOND * 11);
     let jobs = sim.app().jobs();
     let running = jobs.iter().find(|job| job.status() == JobStatus::Running);
-    assert!(running.unwrap().abort().block_on()?);
+    assert!(running.unwrap().abort().block_on()?.took_effect());
     logging(&sim, "later", &log);
     sim.run_until_stalled();
     assert_eq!(log.take(), [(1, 1, at(60))]);

@@ -218,7 +218,7 @@ fn removals_are_stored_although_a_new_job_finds_no_room() -> Result {
     app.store.answer(full());
     assert!(block_on(first).is_ok() && block_on(new).is_err());
     for cancel in cancels {
-        assert!(block_on(cancel)?);
+        assert!(block_on(cancel)?.took_effect());
     }
     Ok(())
 }
@@ -264,11 +264,11 @@ fn a_cancel_removes_the_row_that_a_replacement_has_taken_over_from_an_ended_job(
     app.store.answer(Fault::None);
     assert_eq!(app.store.requested()?, ["put x 3"]);
     app.store.answer(Fault::None);
-    assert!(block_on(cancel)? && block_on(replace).is_ok());
+    assert!(block_on(cancel)?.took_effect() && block_on(replace).is_ok());
     let mut cancel = job.cancel();
     begin(&mut cancel);
     app.release()?;
-    assert!(block_on(cancel)?);
+    assert!(block_on(cancel)?.took_effect());
     assert!(app.record("x").is_none());
     Ok(())
 }
@@ -351,7 +351,7 @@ fn an_event_that_waits_for_the_store_has_its_time_although_nobody_read_events_th
     begin(&mut cancel);
     let mut events = app.app.events();
     app.release()?;
-    assert!(block_on(cancel)?);
+    assert!(block_on(cancel)?.took_effect());
     let times = std::iter::from_fn(|| events.try_next()).filter_map(|event| match event {
         Event::Job(event) if event.id == "x" => Some((event.at, event_kind(Event::Job(event)))),
         _ => None,

@@ -88,7 +88,8 @@ impl Request {
                         Self::Cancel => job.cancel(),
                         _ => job.abort(),
                     };
-                    end.await.map_or(Outcome::StoredLater, outcome)
+                    end.await
+                        .map_or(Outcome::StoredLater, |end| outcome(end.took_effect()))
                 })
             }
         }

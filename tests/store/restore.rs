@@ -316,7 +316,7 @@ fn handles_of_restored_jobs_wait_and_cancel() -> Result {
         (named.status(), named.task_name()),
         (JobStatus::Scheduled, "t")
     );
-    assert!(named.cancel().block_on()?);
+    assert!(named.cancel().block_on()?.took_effect());
     sim.advance(MINUTE);
     assert_eq!(*job.result()?, 2);
     Ok(())

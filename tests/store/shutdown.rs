@@ -137,7 +137,7 @@ fn two_shutdowns_and_a_cancel_at_once_wait_for_the_running_job_only() -> Result 
         .collect();
     // The shutdown has begun when scheduling fails; it does not end before the clock advances.
     while slow.schedule(()).in_memory().delay(HOUR).block_on().is_ok() {}
-    assert!(waiting.cancel().block_on()?);
+    assert!(waiting.cancel().block_on()?.took_effect());
     assert_eq!(running.status(), JobStatus::Running);
     machine.clock.advance(SECOND);
     for stop in stops {
@@ -175,7 +175,7 @@ fn a_job_that_the_store_has_no_row_of_ends_although_its_attempt_outlasts_the_gra
         Ok(())
     };
     let is_cancelled = |job: &Job<u32>, _: Schedule<u32, u32>| -> Result {
-        assert!(job.cancel().block_on()?);
+        assert!(job.cancel().block_on()?.took_effect());
         Ok(())
     };
     type Way<'a> = &'a dyn Fn(&Job<u32>, Schedule<u32, u32>) -> Result;
@@ -259,7 +259,7 @@ fn a_cancel_of_a_waiting_job_during_shutdown_does_not_end_the_shutdown() -> Resu
     let app = sim.app().clone();
     let mut stop = app.shutdown(Duration::MAX);
     assert!(poll(&mut stop).is_none());
-    assert!(waiting.cancel().block_on()?);
+    assert!(waiting.cancel().block_on()?.took_effect());
     assert!(poll(&mut stop).is_none(), "a job runs");
     sim.advance(SECOND);
     assert_eq!(running.status(), JobStatus::Success);

@@ -90,7 +90,7 @@ fn a_job_in_a_file_is_restored() -> Result {
     let (_app, task) = disk.app()?;
     let job = task.job("x").expect("it is restored");
     assert_eq!(job.exec_at(), later.exec_at());
-    assert!(job.cancel().block_on()?);
+    assert!(job.cancel().block_on()?.took_effect());
     assert!(disk.records().is_empty());
     Ok(())
 }
@@ -353,7 +353,7 @@ fn a_full_store_refuses_new_jobs_and_goes_on_with_the_others() -> Result {
     assert_eq!(disk.records().len(), jobs.len());
     // Removed jobs make room.
     for job in jobs.drain(..10) {
-        assert!(job.cancel().block_on()?);
+        assert!(job.cancel().block_on()?.took_effect());
     }
     let job = task.schedule("abc".into()).push().block_on()?;
     assert_eq!(job.wait_blocking(), JobStatus::Success);

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
-use jobber::{JobStatus, Misfire, storage::StorageError};
+use jobber::{CancelOutcome, JobStatus, Misfire, storage::StorageError};
 use smol::block_on;
 use smol::future::poll_once;
 
@@ -119,7 +119,7 @@ impl Worker<'_> {
             false => block_on(kept.job.abort()),
         };
         // It may have been too late, for those that panic time out as well.
-        if !aborted.unwrap() {
+        if !aborted.unwrap().took_effect() {
             kept.expected = None;
         } else if kept.job.status() != JobStatus::Cancelled {
             fault(format!("aborted: {:?}", kept.job));
@@ -154,13 +154,13 @@ impl Worker<'_> {
             false => block_on(kept.job.cancel()),
         };
         match cancelled {
-            Ok(true) => {
+            Ok(CancelOutcome::Cancelled) => {
                 kept.expected = Some(JobStatus::Cancelled);
                 // It will never run.
                 let marks = self.round.slots.get(kept.slot);
                 marks.limit.store(0, Ordering::SeqCst);
             }
-            Ok(false) => {}
+            Ok(_) => {}
             // It is the next process's.
             Err(StorageError::Closed) if self.round.is_stopping() => kept.expected = None,
             // The store is retried, unless the app ends before.
@@ -268,8 +268,8 @@ impl Worker<'_> {
         self.place.does_with("cancels", kept.job.as_any());
         match kept.job.cancel().block_on() {
             // At once, or at the end of the run that goes on.
-            Ok(true) => kept.expected = kept.expected.map(|_| JobStatus::Cancelled),
-            Ok(false) => {}
+            Ok(CancelOutcome::AlreadyDone) => {}
+            Ok(_) => kept.expected = kept.expected.map(|_| JobStatus::Cancelled),
             Err(error) => fault(format!("cancelling {:?}: {error}", kept.job)),
         }
         self.settle_kept(kept);
