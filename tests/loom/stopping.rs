@@ -31,7 +31,7 @@ fn abort_and_the_run_of_a_function_the_first_decides_what_all_see() {
         let result = job.result();
         stop(&app);
         assert_eq!(job.status(), status, "a final status stays");
-        match (aborted, ran) {
+        match (aborted.took_effect(), ran) {
             (false, ran) => {
                 assert_eq!((status, ran), (JobStatus::Success, 1));
                 assert_eq!(*result.unwrap(), 7);
