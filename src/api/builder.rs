@@ -281,7 +281,7 @@ impl JobberBuilder {
             coalescing_window: self.coalescing_window,
             state: self.state,
             seed: self.seed,
-            has_store: self.storage.is_some(),
+            busy_timeout: self.storage.as_ref().map(|storage| storage.busy_timeout()),
             is_manual: self.drive_mode == DriveMode::Manual,
         });
         let parts = Parts {

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use crate::api::job::Job;
 use crate::api::request::{Request, Trigger, plan};
@@ -12,11 +13,12 @@ use crate::engine::inserting::{Inserted, insert};
 use crate::engine::job_state::{JobState, TaskDef};
 use crate::engine::replacing::{Replaced, ReplacedAs, Replacing};
 use crate::job::plan::Plan;
+use crate::storage::backlog::{BacklogPlace, HasRoom};
 use crate::sync::panics::drop_catching_panic;
-use crate::sync::primitives::{Arc, Event as Signal, block_on};
+use crate::sync::primitives::{Arc, Event as Signal, Timer, block_on};
 use crate::sync::reply::ReplySent;
 use crate::sync::waiter::{Condition, Waiter};
-use crate::value::error::{ScheduleError, check_id};
+use crate::value::error::{ScheduleError, StorageError, check_id};
 use crate::value::id::JobId;
 use crate::value::time_units::Now;
 
@@ -74,6 +76,7 @@ where
             plan,
             when,
             now,
+            patience: None,
         };
         submission.begin(args)
     }
@@ -87,6 +90,9 @@ pub(crate) struct Submission<A, R> {
     pub(crate) plan: Plan,
     pub(crate) when: When,
     pub(crate) now: Now,
+    /// When it gives up to wait for a place among those that wait for the store. `None` until
+    /// there was none.
+    pub(crate) patience: Option<Timer>,
 }
 
 /// What a submission that waits has come to.
@@ -108,6 +114,8 @@ pub(crate) enum Step<A, R> {
     /// The store is asked about another job of this id. What comes next depends on the
     /// answer.
     Behind(Waiter<Reserved>, Option<A>),
+    /// Too many submissions wait for the store.
+    NoRoom(Waiter<HasRoom>, Option<A>),
 }
 
 impl<A, R> Submission<A, R>
@@ -148,6 +156,7 @@ where
                         }
                         Replacing::Refused(error) => return Step::Done(Err(error)),
                         Replacing::Ended(back) => args = back,
+                        Replacing::NoRoom(args) => return self.wait_for_room(args),
                     }
                 }
             }
@@ -167,6 +176,13 @@ where
             return Ok(Step::Done(Err(error)));
         }
         let is_durable = self.plan.is_durable();
+        let place = match is_durable {
+            false => None,
+            true => match self.enter_backlog() {
+                Some(place) => Some(place),
+                None => return Ok(self.wait_for_room(args)),
+            },
+        };
         let is_ready = self.when == When::Now;
         let job = JobState::new(self.task.clone(), args, self.plan.clone(), is_ready);
         let mut job = Arc::new(job);
@@ -176,10 +192,12 @@ where
             true => hub.reserve(&mut job, self.id.clone(), over, self.now),
         };
         match admitted {
-            Ok(()) if !is_durable => Ok(Step::Done(Ok(Job::new(job)))),
-            Ok(()) => Ok(match insert(job, self.plan.due) {
-                Ok(reply) => Step::Inserting(Waiter::new(ReplySent(reply))),
-                Err(error) => Step::Done(Err(error)),
+            Ok(()) => Ok(match place {
+                None => Step::Done(Ok(Job::new(job))),
+                Some(place) => match insert(job, self.plan.due, place) {
+                    Ok(reply) => Step::Inserting(Waiter::new(ReplySent(reply))),
+                    Err(error) => Step::Done(Err(error)),
+                },
             }),
             // That one may have ended since.
             Err(ScheduleError::DuplicateJob { id })
@@ -192,6 +210,30 @@ where
             }
             Err(error) => Ok(Step::Done(Err(error))),
         }
+    }
+
+    /// A place among those that wait for the store, if there is room.
+    fn enter_backlog(&self) -> Option<BacklogPlace> {
+        let store = self.task.hub.store.as_ref()?;
+        store.enter_backlog(self.plan.args_len())
+    }
+
+    fn wait_for_room(&self, args: Option<A>) -> Step<A, R> {
+        match &self.task.hub.store {
+            Some(store) => Step::NoRoom(Waiter::new(store.has_room()), args),
+            // A durable task is not registered without a store.
+            None => Step::Done(Err(ScheduleError::Stopped)),
+        }
+    }
+
+    /// Whether it has waited for room for as long as it may. Counted from the first call.
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<ScheduleError> {
+        let store = self.task.hub.store.as_ref();
+        let waited = store.map_or(Duration::ZERO, |store| store.busy_timeout());
+        let timer = self.patience.get_or_insert_with(|| Timer::after(waited));
+        ready!(Pin::new(timer).poll(cx));
+        let error = StorageError::Busy { path: None, waited };
+        Poll::Ready(ScheduleError::from_store(error))
     }
 }
 
@@ -221,8 +263,11 @@ impl Condition for Reserved {
 /// the store has saved it. A [replacement](crate::Schedule::replace) of a stored job
 /// waits for the store, too.
 ///
-/// If you drop this value before the store was asked, nothing is scheduled. If you drop
-/// it later, it is not cancel safe: the job may be scheduled or not.
+/// If too many jobs wait for the store, it first waits for a place among them
+/// ([`Storage::busy_timeout`](crate::storage::Storage::busy_timeout)).
+///
+/// If you drop this value before the commit of the job has begun, nothing is scheduled. If you
+/// drop it later, it is not cancel safe: the job is scheduled if the store accepts it.
 ///
 /// ```
 /// use jobber::Jobber;
@@ -325,6 +370,13 @@ where
                 Step::Behind(reserved, args) => match Pin::new(reserved).poll(cx) {
                     Poll::Ready(()) => args.take(),
                     Poll::Pending => break,
+                },
+                Step::NoRoom(has_room, args) => match Pin::new(has_room).poll(cx) {
+                    Poll::Ready(()) => args.take(),
+                    Poll::Pending => match submission.poll_patience(cx) {
+                        Poll::Ready(error) => return Poll::Ready(Err(error)),
+                        Poll::Pending => break,
+                    },
                 },
             };
             *step = submission.advance(args);

@@ -190,7 +190,8 @@ pub(crate) struct HubConfig {
     pub(crate) coalescing_window: Duration,
     pub(crate) state: StateMap,
     pub(crate) seed: Option<u64>,
-    pub(crate) has_store: bool,
+    /// That of the store. `None` if the app has no store.
+    pub(crate) busy_timeout: Option<Duration>,
     /// The app has no threads of its own: the caller drives it.
     pub(crate) is_manual: bool,
 }
@@ -202,12 +203,15 @@ impl Hub {
             None => fastrand::Rng::new(),
         };
         let changed = Arc::new(Signal::new());
-        let store = || Store::new(config.clock.clone(), config.is_manual, changed.clone());
+        let store = |busy_timeout| {
+            let clock = config.clock.clone();
+            Store::new(clock, config.is_manual, busy_timeout, changed.clone())
+        };
         // With a seed, the ids do not depend on the number of threads and cores.
         let is_alone = config.is_manual || config.seed.is_some();
         let (side_shards, table) = SideShards::new(&mut random, is_alone);
         Self {
-            store: config.has_store.then(store),
+            store: config.busy_timeout.map(store),
             earliest: config.clock.earliest(),
             on_time: AtomicI64::new(ON_TIME),
             clock: config.clock,

@@ -3,6 +3,7 @@
 use crate::engine::job_state::JobState;
 use crate::job::live_job::JobView;
 use crate::job::record::JobRecord;
+use crate::storage::backlog::BacklogPlace;
 use crate::storage::contract::Change;
 use crate::storage::inbox::Message;
 use crate::storage::job_ref::JobRef;
@@ -26,12 +27,14 @@ struct NewJob<A, R> {
     job: Arc<JobState<A, R>>,
     due: Due,
     reply: Arc<Reply<Inserted<A, R>>>,
+    _place: BacklogPlace,
 }
 
 /// Asks the store to keep a new job, for which an id and a slot are reserved.
 pub(crate) fn insert<A, R>(
     job: Arc<JobState<A, R>>,
     due: Due,
+    place: BacklogPlace,
 ) -> Result<Arc<Reply<Inserted<A, R>>>, ScheduleError>
 where
     A: Clone + Send + Sync + 'static,
@@ -47,6 +50,7 @@ where
         job,
         due,
         reply: reply.clone(),
+        _place: place,
     };
     match store.send(Message::Propose(Box::new(proposal))) {
         Ok(()) => store.wake_writer(),

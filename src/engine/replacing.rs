@@ -8,6 +8,7 @@ use crate::job::outcome::Outcome;
 use crate::job::phase::Effects;
 use crate::job::plan::Plan;
 use crate::job::record::JobRecord;
+use crate::storage::backlog::BacklogPlace;
 use crate::storage::contract::Change;
 use crate::storage::inbox::Message;
 use crate::storage::job_ref::JobRef;
@@ -29,6 +30,8 @@ pub(crate) enum Replacing<A> {
     /// The job has ended, and its id is free. These are the arguments.
     Ended(Option<A>),
     Refused(ScheduleError),
+    /// Too many submissions wait for the store. These are the arguments.
+    NoRoom(Option<A>),
 }
 
 /// The reply of the store to a replacement.
@@ -54,6 +57,7 @@ struct Replacement<A, R> {
     /// The rebased plan whose row was pulled, with the version of the job at that time.
     planned: Option<(u64, Plan)>,
     reply: Arc<Reply<Replaced<A>>>,
+    _place: BacklogPlace,
 }
 
 impl<A, R> JobState<A, R>
@@ -90,6 +94,9 @@ where
             // There is one: it was asked for by a durable task.
             return Replacing::Refused(ScheduleError::Stopped);
         };
+        let Some(place) = store.enter_backlog(plan.args_len()) else {
+            return Replacing::NoRoom(args);
+        };
         let reply = Reply::new();
         let proposal = Replacement {
             job: self.clone(),
@@ -97,6 +104,7 @@ where
             args,
             planned: None,
             reply: reply.clone(),
+            _place: place,
         };
         let effects = state.life.propose();
         let mut after = AfterLock::default();

@@ -151,6 +151,12 @@ impl Plan {
         self.definition().is_some_and(|d| d.is_durable())
     }
 
+    /// The length of its arguments as JSON, in bytes. 0 if it is in memory.
+    pub(crate) fn args_len(&self) -> usize {
+        let args = self.definition().and_then(|d| d.args.as_deref());
+        args.map_or(0, str::len)
+    }
+
     /// Whether each run follows the end of the one before.
     pub(crate) fn is_pause(&self) -> bool {
         let recurring = self

@@ -1,6 +1,7 @@
 //! [`Storage`]: what an app needs from a store.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::job::record::{JobRecord, ProgressRecord};
 use crate::value::error::{StorageError, UnresolvedReason};
@@ -86,6 +87,15 @@ pub trait Storage: Send + 'static {
     /// # Errors
     /// If the changes were not saved, or if the store does not know whether they were.
     fn commit(&mut self, changes: &[Change]) -> Result<(), StorageError>;
+
+    /// For how long a job may wait for a place among those that wait for this store, in real
+    /// time. Then scheduling it fails with [`StorageError::Busy`]. Default: 5 s.
+    ///
+    /// An app reads it when it is built. There are places for 16,384 jobs with 64 MiB of
+    /// arguments together. If a job finds none, none is free before half of them are.
+    fn busy_timeout(&self) -> Duration {
+        Duration::from_secs(5)
+    }
 }
 
 /// A change to a store.

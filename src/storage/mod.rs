@@ -8,6 +8,7 @@
 //! An app passes [`Change`]s to its store, and reads [`Loaded`] values from it when it
 //! starts. A stored job is a [`JobRecord`].
 
+pub(crate) mod backlog;
 pub(crate) mod contract;
 pub(crate) mod inbox;
 pub(crate) mod job_ref;

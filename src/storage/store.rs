@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::storage::backlog::{Backlog, BacklogPlace, HasRoom};
 use crate::storage::inbox::{Inbox, InboxPhase, Message};
 use crate::storage::writer::Writer;
 use crate::sync::deferred_wakes::notify_all;
@@ -17,18 +18,43 @@ pub(crate) struct Store {
     /// Without a thread of its own, the writer is here.
     manual: Option<Mutex<Option<Writer>>>,
     clock: AppClock,
+    backlog: Arc<Backlog>,
+    /// How long a submission waits for a place in the backlog.
+    busy_timeout: Duration,
     /// Notified when nothing is left to be tried, and when the store is closed.
     idle: Arc<Signal>,
 }
 
 impl Store {
-    pub(crate) fn new(clock: AppClock, is_manual: bool, idle: Arc<Signal>) -> Self {
+    pub(crate) fn new(
+        clock: AppClock,
+        is_manual: bool,
+        busy_timeout: Duration,
+        idle: Arc<Signal>,
+    ) -> Self {
         Self {
             inbox: Inbox::default(),
             manual: is_manual.then(Mutex::default),
             clock,
+            backlog: Arc::default(),
+            busy_timeout,
             idle,
         }
+    }
+
+    /// Takes a place for a submission with arguments of this many bytes, if there is room.
+    pub(crate) fn enter_backlog(&self, bytes: usize) -> Option<BacklogPlace> {
+        self.backlog.enter(bytes)
+    }
+
+    /// True when a submission that found no room may try again.
+    pub(crate) fn has_room(&self) -> HasRoom {
+        HasRoom(self.backlog.clone())
+    }
+
+    /// How long a submission waits for a place.
+    pub(crate) fn busy_timeout(&self) -> Duration {
+        self.busy_timeout
     }
 
     /// Accepts a message, unless the store is closed: then returns it. May be called

@@ -12,6 +12,7 @@
 //! sequences.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
@@ -945,10 +946,10 @@ impl Storage for Disk {
                 request.may_fail = true;
             }
         }
-        let path = "disk".into();
+        let path = PathBuf::from("disk");
         match answer {
             Step::Busy => Err(StorageError::Busy {
-                path,
+                path: Some(path),
                 waited: Duration::ZERO,
             }),
             Step::Full => Err(StorageError::Full { path }),

@@ -1,6 +1,7 @@
 //! [`FaultyStorage`]: a store that fails on demand.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::storage::contract::{Change, Loaded, Storage};
 use crate::value::error::StorageError;
@@ -118,6 +119,10 @@ impl<S: Storage> Storage for FaultyStorage<S> {
 
     fn load(&mut self, each: &mut dyn FnMut(Loaded)) -> Result<(), StorageError> {
         self.during(&Operation::Load, |inner| inner.load(each))
+    }
+
+    fn busy_timeout(&self) -> Duration {
+        self.inner.busy_timeout()
     }
 
     fn commit(&mut self, changes: &[Change]) -> Result<(), StorageError> {

@@ -604,7 +604,7 @@ fn the_health_of_an_app_shows_a_failing_store_although_nothing_waits() -> Result
     };
     assert_eq!(health(), (true, false, 0));
     machine.set_fault(Fault::FailWith(StorageError::Busy {
-        path: "jobs.db".into(),
+        path: Some("jobs.db".into()),
         waited: SECOND,
     }));
     assert!(task.schedule(1).delay(HOUR).block_on().is_err());

@@ -1,6 +1,7 @@
 //! Durable jobs and their stores.
 
 mod at_most_once;
+mod backlog;
 mod cancel;
 mod clock;
 mod conformance;

@@ -133,7 +133,8 @@ impl SqliteStorage {
 
     /// Sets how long a commit waits if another program has locked the file, for example a
     /// shell with an open transaction. Default: 5 s. When the time is over, the commit
-    /// fails with [`StorageError::Busy`].
+    /// fails with [`StorageError::Busy`]. A job waits as long for a place among those that
+    /// wait for the store ([`Storage::busy_timeout`]).
     ///
     /// ```
     /// use std::time::Duration;
@@ -245,6 +246,10 @@ impl Storage for SqliteStorage {
         let open = self.open.as_ref().ok_or(StorageError::Closed)?;
         crate::storage::sqlite::rows::load(&open.connection, each)
             .map_err(|error| failed.because(error))
+    }
+
+    fn busy_timeout(&self) -> Duration {
+        self.busy_timeout
     }
 
     fn commit(&mut self, changes: &[Change]) -> Result<(), StorageError> {

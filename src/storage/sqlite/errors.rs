@@ -29,7 +29,7 @@ impl<'a> Failed<'a> {
         };
         match code {
             ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => StorageError::Busy {
-                path,
+                path: Some(path),
                 waited: self.waited,
             },
             ErrorCode::DiskFull => StorageError::Full { path },

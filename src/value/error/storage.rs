@@ -1,7 +1,8 @@
 //! [`StorageError`]: a storage operation failed.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::fmt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -25,12 +26,14 @@ use crate::sync::primitives::Arc;
 #[non_exhaustive]
 pub enum StorageError {
     /// Another connection, such as a SQLite shell with an open transaction, held the lock
-    /// on the file for longer than the storage waits. Nothing was written.
-    #[error("`{}` was locked by another connection for more than {waited:?}", path.display())]
+    /// on the file for longer than the storage waits; or so many jobs wait for the storage
+    /// that there was no place for another one
+    /// ([`Storage::busy_timeout`](crate::storage::Storage::busy_timeout)). Nothing was written.
+    #[error("{}", Busy(path.as_deref(), *waited))]
     Busy {
-        /// The file.
-        path: PathBuf,
-        /// How long the storage waited for the lock.
+        /// The file that was locked. `None` if too many jobs wait for the storage.
+        path: Option<PathBuf>,
+        /// How long the storage waited for the lock, or the job for a place.
         waited: Duration,
     },
     /// Another app, in this process or in another one, has the file open.
@@ -142,5 +145,25 @@ impl StorageError {
                 | StorageError::TooLarge { .. }
                 | StorageError::Closed
         )
+    }
+}
+
+/// Displays [`StorageError::Busy`].
+struct Busy<'a>(Option<&'a Path>, Duration);
+
+impl fmt::Display for Busy<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Busy(path, waited) = self;
+        match path {
+            Some(path) => write!(
+                f,
+                "`{}` was locked by another connection for more than {waited:?}",
+                path.display()
+            ),
+            None => write!(
+                f,
+                "too many jobs wait for the storage: no place was free for {waited:?}"
+            ),
+        }
     }
 }
