@@ -63,8 +63,8 @@ async fn serve() -> Result<(), Box<dyn Error>> {
 
     // The reminder is not due before the shutdown. It is cancelled, because this app
     // has no store.
-    let left = app.shutdown(Duration::from_secs(10)).await;
-    println!("Shut down; {} jobs were left running.", left.len());
+    let report = app.shutdown(Duration::from_secs(10)).await;
+    println!("Shut down; {} jobs were left running.", report.left.len());
     println!("{} is {}.", reminder.id(), reminder.status());
     log.await;
     Ok(())

@@ -74,12 +74,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("Shut down while a job runs: it is requested to stop, and ends in time:");
     let job = listen.schedule(report).push().block_on()?;
     println!("  listen: {}", reports.recv()?);
-    let left = app.shutdown(Duration::from_secs(10)).block_on();
+    let report = app.shutdown(Duration::from_secs(10)).block_on();
     println!("  listen: {}", reports.recv()?);
     println!(
         "  {}, and {} jobs were left running",
         job.status(),
-        left.len()
+        report.left.len()
     );
     Ok(())
 }

@@ -72,8 +72,8 @@ async fn serve() -> Result<(), Box<dyn Error>> {
         .push()
         .await?;
     Timer::after(Duration::from_millis(10)).await;
-    let left = app.shutdown(Duration::from_secs(10)).await;
-    println!("Shut down; {} jobs were left running.", left.len());
+    let report = app.shutdown(Duration::from_secs(10)).await;
+    println!("Shut down; {} jobs were left running.", report.left.len());
     println!(
         "{} is {}, {} is {}.",
         last.id(),

@@ -231,6 +231,7 @@ pub use value::health::{Attention, Failing, Health};
 pub use value::id::JobId;
 pub use value::retry_hint::{NoRetry, RetryAfter};
 pub use value::run::Run;
+pub use value::shutdown_report::ShutdownReport;
 pub use value::status::JobStatus;
 
 /// The README's examples are tests.

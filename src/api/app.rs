@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_lite::future;
 
@@ -21,7 +21,7 @@ use crate::sync::waiter::{Condition, Waiter};
 use crate::value::error::{StartError, StorageError};
 use crate::value::health::{Attention, Failing, Health};
 use crate::value::id::JobId;
-use crate::value::status::JobStatus;
+use crate::value::shutdown_report::ShutdownReport;
 
 /// A scheduler that lives in this program. You register tasks with it and schedule
 /// jobs on it. One thread of its own starts the jobs that are due. **It stops when the last
@@ -29,8 +29,9 @@ use crate::value::status::JobStatus;
 /// [`detach`](Jobber::detach) it.
 ///
 /// All clones are the same app, and can be sent to any thread. When the last one is dropped,
-/// the app stops as after a [`shutdown`](Jobber::shutdown) without a grace period. Tasks and
-/// jobs do not keep it alive.
+/// the app stops as after a [`shutdown`](Jobber::shutdown) without a grace period: the drop
+/// blocks the thread until the store is closed, for five seconds at most. Tasks and jobs do not
+/// keep the app alive.
 ///
 /// If a task's function schedules jobs, let it capture a [`Task`](crate::Task) and
 /// not a `Jobber`: the app owns the function, and with a `Jobber` inside it would
@@ -209,9 +210,11 @@ impl Jobber {
     ///    ([`StopToken`](crate::StopToken)), and have `grace` of real time to end.
     ///    An attempt that fails in this time is not retried.
     /// 3. The app has stopped: everyone who still waits for a job is woken, and the
-    ///    store is closed.
+    ///    store is closed. For that it waits until the end of `grace`, and for a second at
+    ///    least.
     ///
-    /// Returns the jobs that still ran at the end of the grace period. Their futures
+    /// Returns what is left: the jobs that still ran at the end of the grace period, what the
+    /// store does not have, and whether it is closed. The futures of these jobs
     /// belong to the executor and go on there. (The threads of the built-in pool end
     /// with the app: what runs on them fails.)
     ///
@@ -223,7 +226,7 @@ impl Jobber {
     /// Not cancel safe: after the first poll, the app stops also if this value is
     /// dropped. If a job calls this and waits for it, it waits for itself until the
     /// grace period is over. If there are several calls, the shortest grace counts,
-    /// and all calls return the same list.
+    /// and all calls return the same jobs.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -235,24 +238,21 @@ impl Jobber {
     /// while job.status() != JobStatus::Running {
     ///     std::thread::yield_now();
     /// }
-    /// let left = app.shutdown(Duration::ZERO).block_on();
-    /// assert_eq!(left, [("f".into(), JobStatus::Running)]);
+    /// let report = app.shutdown(Duration::ZERO).block_on();
+    /// assert_eq!(report.left, ["f"]);
+    /// assert!(report.is_store_closed && report.unstored == 0);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn shutdown(&self, grace: Duration) -> Action<Vec<(JobId, JobStatus)>> {
+    pub fn shutdown(&self, grace: Duration) -> Action<ShutdownReport> {
         let hub = self.hub().clone();
         Action::new(async move {
+            let begun = Instant::now();
             hub.begin_stop();
-            let idle = idle(hub.clone());
-            timeout(grace, idle).await;
+            timeout(grace, idle(hub.clone())).await;
             let left = hub.end_stop();
-            // The timer thread now waits for nothing but a call into the executor.
-            if !hub.is_on_timer_thread() {
-                let ended = HubIs(hub.clone(), |hub| !hub.is_timer_running());
-                timeout(TIMER_END, Waiter::new(ended)).await;
-            }
-            timeout(STORE_END, store_closed(hub.clone())).await;
-            left
+            let rest = grace.saturating_sub(begun.elapsed());
+            timeout(rest.max(LEAST_TO_CLOSE), ended(hub.clone())).await;
+            hub.report(left)
         })
     }
 
@@ -444,15 +444,16 @@ impl Drop for Inner {
         hub.begin_stop();
         hub.end_stop();
         // The next app that opens the store finds it closed, and complete.
-        block_on(timeout(STORE_END, store_closed(hub.clone())));
+        block_on(timeout(LONGEST_DROP, store_closed(hub.clone())));
     }
 }
 
-/// The longest time that the end of an app waits for its store.
-const STORE_END: Duration = Duration::from_secs(30);
+/// The longest time that the drop of an app waits for its store.
+const LONGEST_DROP: Duration = Duration::from_secs(5);
 
-/// The longest time that a shutdown waits for the timer thread, which ends by itself.
-const TIMER_END: Duration = Duration::from_secs(1);
+/// How long a shutdown waits for the store and the timer thread at least, which end by
+/// themselves.
+const LEAST_TO_CLOSE: Duration = Duration::from_secs(1);
 
 async fn timeout(limit: Duration, waiter: impl Future<Output = ()>) {
     let timer = async {
@@ -480,6 +481,15 @@ impl Condition for HubIs {
 /// Waits until no live job is left, or the app has stopped.
 fn idle(hub: Arc<Hub>) -> Waiter<HubIs> {
     Waiter::new(HubIs(hub, |hub| hub.has_stopped() || hub.is_idle()))
+}
+
+/// Waits until the store is closed and the timer thread has ended, after the stop.
+async fn ended(hub: Arc<Hub>) {
+    store_closed(hub.clone()).await;
+    // The timer thread waits for nothing but a call into the executor.
+    if !hub.is_on_timer_thread() {
+        Waiter::new(HubIs(hub, |hub| !hub.is_timer_running())).await;
+    }
 }
 
 fn store_closed(hub: Arc<Hub>) -> Waiter<HubIs> {

@@ -34,7 +34,6 @@ use crate::value::error::{ScheduleError, check_id};
 use crate::value::event::{Event, JobEvent, JobEventKind};
 use crate::value::id::JobId;
 use crate::value::shared_state::StateMap;
-use crate::value::status::JobStatus;
 use crate::value::time_units::{ClockReading, Due, Now, WallNanos};
 
 pub(crate) type Live = Arc<dyn LiveJob>;
@@ -69,7 +68,7 @@ pub(crate) struct Hub {
     is_stopping: AtomicBool,
     pub(crate) has_stopped: AtomicBool,
     /// The jobs that were running when the stop ended.
-    pub(crate) left_running: Mutex<Vec<(JobId, JobStatus)>>,
+    pub(crate) left_running: Mutex<Vec<JobId>>,
     /// Notified when the last live job is gone, when a reservation is filled or released,
     /// when the store has nothing left to try, when the app has stopped, and when one of
     /// its threads has ended.

@@ -12,6 +12,7 @@ use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::{Arc, Event as Signal, Ordering, lock};
 use crate::value::error::StartError;
 use crate::value::id::JobId;
+use crate::value::shutdown_report::ShutdownReport;
 use crate::value::status::JobStatus;
 
 impl Hub {
@@ -96,7 +97,7 @@ impl Hub {
 
     /// Ends the stop, after [`begin_stop`](Hub::begin_stop): closes the store and ends all
     /// waits. Returns the jobs that are still running, also if it is called again.
-    pub(crate) fn end_stop(&self) -> Vec<(JobId, JobStatus)> {
+    pub(crate) fn end_stop(&self) -> Vec<JobId> {
         // Locked until the list is complete: another thread that stops the app waits here.
         let mut left_running = lock(&self.left_running);
         let (left, waiting, dispatcher, tasks) = {
@@ -126,9 +127,8 @@ impl Hub {
         };
         for core in cores() {
             // A durable job that waits is not in the list: it is left to the next process.
-            let status = core.status.get();
-            if status == JobStatus::Running {
-                left_running.push((core.id.clone(), status));
+            if core.status.get() == JobStatus::Running {
+                left_running.push(core.id.clone());
             }
         }
         let running = left_running.clone();
@@ -171,6 +171,16 @@ impl Hub {
     /// Whether the store is closed; also `true` if the app has none.
     pub(crate) fn is_store_closed(&self) -> bool {
         self.store.as_ref().is_none_or(Store::is_closed)
+    }
+
+    /// What the stop has left until now. `left`: the jobs that ran at its end.
+    pub(crate) fn report(&self, left: Vec<JobId>) -> ShutdownReport {
+        ShutdownReport {
+            left,
+            // Read first: a store that is closed gets nothing more.
+            is_store_closed: self.is_store_closed(),
+            unstored: self.store.as_ref().map_or(0, Store::unstored),
+        }
     }
 
     /// Wakes the writer, after a message was sent to it. The caller holds no lock.

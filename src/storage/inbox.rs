@@ -40,6 +40,8 @@ struct State {
     messages: Vec<Message>,
     /// Messages were taken out, and what comes of them is not known yet.
     is_committing: bool,
+    /// The number of changes among them that have happened.
+    facts_taken: usize,
     /// The thread of the writer, while it sleeps.
     asleep: Option<Thread>,
     failure: Option<StorageError>,
@@ -54,6 +56,14 @@ pub(crate) enum InboxPhase {
     Open,
     /// No message is accepted. Those that are there are tried once.
     Closing,
+}
+
+impl State {
+    /// The number of messages about a change that has happened.
+    fn facts(&self) -> usize {
+        let is_fact = |message: &&Message| !matches!(message, Message::Propose(_));
+        self.messages.iter().filter(is_fact).count()
+    }
 }
 
 impl Inbox {
@@ -71,6 +81,7 @@ impl Inbox {
     pub(crate) fn take(&self) -> Vec<Message> {
         let mut state = lock(&self.0);
         state.is_committing = true;
+        state.facts_taken = state.facts();
         // About as many come during the commit.
         let next = Vec::with_capacity(state.messages.len());
         std::mem::replace(&mut state.messages, next)
@@ -78,7 +89,11 @@ impl Inbox {
 
     /// The commit is over. Returns whether there is nothing more to do.
     pub(crate) fn commit_ended(&self) -> bool {
-        lock(&self.0).is_committing = false;
+        {
+            let mut state = lock(&self.0);
+            state.is_committing = false;
+            state.facts_taken = 0;
+        }
         self.is_idle()
     }
 
@@ -113,6 +128,7 @@ impl Inbox {
         let mut state = lock(&self.0);
         state.phase = InboxPhase::Closed;
         state.is_committing = false;
+        state.facts_taken = 0;
         std::mem::take(&mut state.messages)
     }
 
@@ -140,6 +156,13 @@ impl Inbox {
     pub(crate) fn health(&self) -> (Option<StorageError>, usize) {
         let state = lock(&self.0);
         (state.failure.clone(), state.unstored)
+    }
+
+    /// How many changes that have happened the store does not have, or may not have: those that
+    /// it has refused, those that it is about to write, and those that wait.
+    pub(crate) fn unstored(&self) -> usize {
+        let state = lock(&self.0);
+        state.unstored + state.facts_taken + state.facts()
     }
 
     /// The writer calls this before it replies, because a submitter may read the health

@@ -92,6 +92,12 @@ impl Store {
         self.inbox.health()
     }
 
+    /// The number of changes that have happened and that the store does not have, or may not
+    /// have.
+    pub(crate) fn unstored(&self) -> usize {
+        self.inbox.unstored()
+    }
+
     pub(crate) fn open(&self) {
         self.inbox.open();
     }

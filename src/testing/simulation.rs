@@ -14,8 +14,7 @@ use crate::sync::primitives::Arc;
 use crate::testing::inline_executor::InlineExecutor;
 use crate::testing::manual_clock::ManualClock;
 use crate::value::error::StartError;
-use crate::value::id::JobId;
-use crate::value::status::JobStatus;
+use crate::value::shutdown_report::ShutdownReport;
 
 /// An app without threads, on a clock of its own. Everything happens inside the calls of
 /// its methods, and in the same order each time.
@@ -251,11 +250,11 @@ impl Simulation {
     /// # let mut sim = jobber::testing::Simulation::new();
     /// # let hello = sim.app().task("hello", || async {}).register()?;
     /// let job = hello.schedule(()).delay(std::time::Duration::from_secs(60)).block_on()?;
-    /// assert!(sim.shutdown(std::time::Duration::ZERO).is_empty());
+    /// assert!(sim.shutdown(std::time::Duration::ZERO).is_complete());
     /// assert_eq!(job.status(), jobber::JobStatus::Cancelled);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn shutdown(&mut self, grace: Duration) -> Vec<(JobId, JobStatus)> {
+    pub fn shutdown(&mut self, grace: Duration) -> ShutdownReport {
         let hub = self.app.hub().clone();
         hub.begin_stop();
         let target = self.elapsed().saturating_add(grace);
@@ -269,7 +268,8 @@ impl Simulation {
             self.clock.advance(target.saturating_sub(self.elapsed()));
             self.settle();
         }
-        hub.end_stop()
+        let left = hub.end_stop();
+        hub.report(left)
     }
 
     /// Ends the app as the kill of a process would: running jobs do not end, and the store

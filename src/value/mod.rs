@@ -11,6 +11,7 @@ pub(crate) mod id;
 pub(crate) mod retry_hint;
 pub(crate) mod run;
 pub(crate) mod shared_state;
+pub(crate) mod shutdown_report;
 pub(crate) mod status;
 pub(crate) mod time_units;
 #[cfg(feature = "serde")]

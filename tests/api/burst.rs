@@ -273,8 +273,8 @@ fn shutdown_drops_the_functions_of_jobs_that_were_taken_from_the_queue_and_not_b
     let runner = futures.recv_timeout(MINUTE)?;
     let polling = thread::spawn(move || smol::block_on(runner));
     has_begun.recv_timeout(MINUTE)?;
-    let left = app.shutdown(Duration::ZERO).block_on();
-    assert_eq!(left, [(first.id().clone(), JobStatus::Running)]);
+    let report = app.shutdown(Duration::ZERO).block_on();
+    assert_eq!(report.left, [first.id().clone()]);
     drop((blocks, other, app));
     assert_eq!(seen.strong_count(), 0);
     drop(open);

@@ -344,7 +344,7 @@ fn a_job_that_is_replaced_and_then_cancelled_in_its_run_ends_with_that_run() -> 
         let again = task.schedule((2, counter.clone())).id("x").replace();
         let _ = again.delay(SECOND).block_on()?;
         if is_by_the_stop {
-            assert!(sim.shutdown(MINUTE).is_empty());
+            assert!(sim.shutdown(MINUTE).is_complete());
         } else {
             assert_eq!(job.cancel().block_on()?, CancelOutcome::EndsAfterAttempt);
             assert_eq!(job.status(), JobStatus::Running);

@@ -259,9 +259,9 @@ impl World {
         let before = self.clock.elapsed();
         let grace = Duration::from_millis(grace_ms.into());
         let process = self.process();
-        let left = process.sim.shutdown(grace);
+        let report = process.sim.shutdown(grace);
         process.phase = Phase::Stopped;
-        let left: BTreeSet<_> = left.into_iter().map(|(id, _)| id.to_string()).collect();
+        let left: BTreeSet<_> = report.left.iter().map(ToString::to_string).collect();
         let took = self.clock.elapsed() - before;
         if took > grace || took < grace && !left.is_empty() {
             return Err(format!(

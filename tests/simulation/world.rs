@@ -216,7 +216,7 @@ impl World {
                 self.disk.records()
             ));
         }
-        if !process.sim.shutdown(Duration::ZERO).is_empty() {
+        if !process.sim.shutdown(Duration::ZERO).is_complete() {
             return Err("something runs in the end".into());
         }
         process.phase = Phase::Stopped;

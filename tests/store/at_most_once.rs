@@ -278,7 +278,7 @@ fn an_attempt_that_outlasts_the_grace_is_not_made_again() -> Result {
         .every(HOUR)
         .block_on()?;
     sim.run_until_stalled();
-    assert_eq!(sim.shutdown(SECOND).len(), 2);
+    assert_eq!(sim.shutdown(SECOND).left.len(), 2);
     // The executor drops the attempts.
     drop(sim);
     assert_eq!(

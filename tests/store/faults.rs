@@ -366,7 +366,7 @@ fn a_panic_in_the_drop_of_the_store_is_caught() -> Result {
     let mut sim = boot()?;
     let schedule = logging_argument(&sim, &Log::new()).schedule(1).id("x");
     let _ = schedule.delay(HOUR).block_on()?;
-    assert!(sim.shutdown(SECOND).is_empty());
+    assert!(sim.shutdown(SECOND).is_complete());
     let sim = boot()?;
     assert!(logging_argument(&sim, &Log::new()).job("x").is_some());
     sim.crash();

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use crate::support::{HOUR, Log, MINUTE, Machine, Result, SECOND, START, poll, wait_until};
+use crate::held_app::HeldApp;
+use crate::support::{HOUR, Log, MINUTE, Machine, Result, SECOND, START, begin, poll, wait_until};
 use crate::tasks::{at, hanging, logging, logging_argument};
+use futures_lite::future::block_on;
 use jobber::testing::Fault;
 use jobber::{
     Backoff, Job, JobContext, JobError, JobStatus, Schedule, ScheduleError, storage::StorageError,
@@ -19,7 +21,7 @@ fn shutdown_leaves_waiting_jobs_to_the_next_process() -> Result {
     let again = task.schedule(1).id("again").every(MINUTE).block_on()?;
     let schedule = task.schedule(1).id("here").in_memory();
     let here = schedule.delay(MINUTE).block_on()?;
-    assert!(sim.shutdown(HOUR).is_empty());
+    assert!(sim.shutdown(HOUR).is_complete());
     assert_eq!(sim.elapsed(), Duration::ZERO, "nothing to wait for");
     assert_eq!(once.status(), JobStatus::Scheduled);
     assert_eq!(
@@ -141,7 +143,7 @@ fn two_shutdowns_and_a_cancel_at_once_wait_for_the_running_job_only() -> Result 
     assert_eq!(running.status(), JobStatus::Running);
     machine.clock.advance(SECOND);
     for stop in stops {
-        assert!(stop.join().unwrap().is_empty());
+        assert!(stop.join().unwrap().is_complete());
     }
     assert_eq!(running.status(), JobStatus::Success);
     assert_eq!(machine.records().len(), 1);
@@ -156,7 +158,7 @@ fn an_attempt_that_outlasts_the_grace_is_made_again_by_the_next_process() -> Res
     let schedule = hanging(&sim, &log).schedule(1).id("x");
     let _ = schedule.push().block_on()?;
     sim.run_until_stalled();
-    assert_eq!(sim.shutdown(SECOND), [("x".into(), JobStatus::Running)]);
+    assert_eq!(sim.shutdown(SECOND).left, ["x"]);
     // The executor drops the attempt.
     drop(sim);
     assert!(machine.record("x").is_some());
@@ -187,7 +189,7 @@ fn a_job_that_the_store_has_no_row_of_ends_although_its_attempt_outlasts_the_gra
         sim.advance(MINUTE);
         way(&job, task.schedule(2).id("x").replace())?;
         assert!(machine.record("x").is_none());
-        assert_eq!(sim.shutdown(SECOND), [("x".into(), JobStatus::Running)]);
+        assert_eq!(sim.shutdown(SECOND).left, ["x"]);
         // The executor drops the attempt.
         drop(sim);
         assert_eq!(job.status(), JobStatus::Cancelled);
@@ -207,7 +209,7 @@ fn a_run_that_ends_within_the_grace_is_stored_as_ended() -> Result {
     let schedule = slow.schedule(1).id("again").start_date(START);
     let again = schedule.every(MINUTE).block_on()?;
     sim.run_until_stalled();
-    assert!(sim.shutdown(HOUR).is_empty());
+    assert!(sim.shutdown(HOUR).is_complete());
     assert_eq!(sim.elapsed(), SECOND, "no longer than needed");
     assert_eq!(once.status(), JobStatus::Success);
     assert_eq!(
@@ -236,7 +238,7 @@ fn a_retry_that_is_due_after_the_shutdown_is_made_by_the_next_process() -> Resul
     let task = task.retry(Backoff::fixed(1, MINUTE)).durable().register()?;
     let job = task.schedule(1).id("x").push().block_on()?;
     sim.run_until_stalled();
-    assert!(sim.shutdown(HOUR).is_empty());
+    assert!(sim.shutdown(HOUR).is_complete());
     assert_eq!(job.status(), JobStatus::Scheduled);
     drop(sim);
     let mut sim = machine.boot();
@@ -263,7 +265,7 @@ fn a_cancel_of_a_waiting_job_during_shutdown_does_not_end_the_shutdown() -> Resu
     assert!(poll(&mut stop).is_none(), "a job runs");
     sim.advance(SECOND);
     assert_eq!(running.status(), JobStatus::Success);
-    assert_eq!(poll(&mut stop), Some(Vec::new()));
+    assert!(poll(&mut stop).unwrap().is_complete());
     assert!(machine.records().is_empty());
     Ok(())
 }
@@ -278,7 +280,9 @@ fn a_shutdown_ends_although_the_store_fails() -> Result {
     let waits = task.schedule(2).id("waits").delay(HOUR).block_on()?;
     machine.set_fault(Fault::Fail);
     sim.run_until_stalled();
-    assert!(sim.shutdown(HOUR).is_empty());
+    let report = sim.shutdown(HOUR);
+    assert_eq!((report.left.len(), report.unstored), (0, 1));
+    assert!(report.is_store_closed);
     assert_eq!(done.status(), JobStatus::Success);
     assert_eq!(waits.wait_blocking(), JobStatus::Scheduled);
     drop(sim);
@@ -302,5 +306,25 @@ fn shutdown_retries_what_could_not_be_stored() -> Result {
     machine.set_fault(Fault::None);
     sim.shutdown(Duration::ZERO);
     assert!(!machine.has("x"));
+    Ok(())
+}
+
+#[test]
+fn a_shutdown_counts_the_changes_that_wait_behind_a_commit_that_does_not_end() -> Result {
+    let app = HeldApp::new()?;
+    let mut jobs = Vec::new();
+    for n in 0..3 {
+        jobs.push(app.other.schedule(n).delay(HOUR).block_on()?);
+    }
+    app.occupy_store()?;
+    let mut cancels: Vec<_> = jobs.iter().map(Job::cancel).collect();
+    cancels.iter_mut().for_each(begin);
+    let report = app.app.shutdown(Duration::ZERO).block_on();
+    assert_eq!((report.unstored, report.is_store_closed), (3, false));
+    app.store.release();
+    for cancel in cancels {
+        assert!(block_on(cancel)?.took_effect());
+    }
+    wait_until(|| app.app.shutdown(Duration::ZERO).block_on().is_complete());
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use std::{fs, thread};
 
 use crate::support::record::{JobRecord, TriggerRecord};
-use crate::support::{HOUR, Result};
+use crate::support::{HOUR, Result, begin, wait_until};
 use jobber::{
     JobStatus, Jobber, ScheduleError, SqliteStorage, StartError, Task,
     storage::{Loaded, Storage, StorageError, Synchronous, UnresolvedReason},
@@ -314,6 +314,34 @@ fn a_lock_that_outlasts_the_busy_timeout_refuses_the_job() -> Result {
     let _ = schedule.delay(HOUR).block_on()?;
     assert_eq!(app.health().to_string(), "healthy");
     assert_eq!(disk.records().len(), 1);
+    Ok(())
+}
+
+/// Regression: it took 31 s, or returned as if everything were stored.
+#[test]
+fn a_shutdown_beside_a_locked_file_says_what_is_not_stored_and_that_the_file_is_open() -> Result {
+    let disk = Disk::new();
+    let (app, task) = app(SqliteStorage::new(disk.path()).busy_timeout(HOUR))?;
+    let job = task.schedule("x".into()).id("x").delay(HOUR).block_on()?;
+    let shell = disk.connect();
+    shell.execute_batch("BEGIN IMMEDIATE")?;
+    let mut cancel = job.cancel();
+    begin(&mut cancel);
+    let report = app.shutdown(Duration::ZERO).block_on();
+    assert_eq!((report.left.len(), report.unstored), (0, 1));
+    assert!(!report.is_store_closed);
+    let again = SqliteStorage::new(disk.path());
+    let again = Jobber::builder().storage(again).build()?;
+    assert!(matches!(
+        again.start().block_on(),
+        Err(StartError::Storage(StorageError::InUse { .. }))
+    ));
+    shell.execute_batch("ROLLBACK")?;
+    // The commit that waited succeeds, and the store is closed.
+    assert!(cancel.block_on()?.took_effect());
+    wait_until(|| app.shutdown(Duration::ZERO).block_on().is_complete());
+    assert!(disk.records().is_empty());
+    again.start().block_on()?;
     Ok(())
 }
 
