@@ -26,9 +26,8 @@ use crate::sync::primitives::Arc;
 #[non_exhaustive]
 pub enum StorageError {
     /// Another connection, such as a SQLite shell with an open transaction, held the lock
-    /// on the file for longer than the storage waits; or so many jobs wait for the storage
-    /// that there was no place for another one
-    /// ([`Storage::busy_timeout`](crate::storage::Storage::busy_timeout)). Nothing was written.
+    /// on the file for longer than the storage waits; or too many jobs wait for the storage,
+    /// and no place became free ([`Storage::busy_timeout`](crate::storage::Storage::busy_timeout)). Nothing was written.
     #[error("{}", Busy(path.as_deref(), *waited))]
     Busy {
         /// The file that was locked. `None` if too many jobs wait for the storage.
