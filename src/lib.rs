@@ -198,6 +198,7 @@ pub use api::app::Jobber;
 pub use api::builder::JobberBuilder;
 pub use api::context::JobContext;
 pub use api::events::{BlockingEvents, Events};
+pub use api::failed_job::FailedJob;
 pub use api::handler::{BlockingHandler, Handler, TaskOutput};
 pub use api::job::{AnyJob, Job};
 pub use api::schedule::Schedule;
@@ -224,7 +225,8 @@ pub use value::cancel_outcome::CancelOutcome;
 pub use value::clock::{Clock, SystemClock};
 pub use value::error::{
     BoxError, CalendarIntervalError, ExclusionError, ExecutorDropped, InvalidId, JobError,
-    MissingState, ParseStatusError, RegisterError, ScheduleError, StartError, ZoneError, ZoneHint,
+    MissingState, ParseStatusError, RegisterError, RetryError, ScheduleError, StartError,
+    ZoneError, ZoneHint,
 };
 pub use value::event::{Event, JobEvent, JobEventKind};
 pub use value::health::{Attention, Failing, Health};

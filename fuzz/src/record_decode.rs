@@ -3,7 +3,7 @@ use std::sync::Arc;
 use jobber::testing::{ManualClock, Simulation};
 use jobber::{
     Exclusions, JobStatus,
-    storage::{Change, Columns, JobRecord, Loaded, Storage, StorageError},
+    storage::{Change, Columns, EndRecord, JobRecord, Loaded, Storage, StorageError},
 };
 use rusqlite::types::ValueRef;
 use time::macros::time;
@@ -89,6 +89,10 @@ impl Storage for OneRow {
             self.0 = Some(loaded.clone());
             each(loaded);
         }
+        Ok(())
+    }
+
+    fn load_ends(&mut self, _: &mut dyn FnMut(EndRecord)) -> Result<(), StorageError> {
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use futures_lite::future;
 
 use crate::api::action::Action;
 use crate::api::events::Events;
+use crate::api::failed_job::FailedJob;
 use crate::api::handler::{BlockingHandler, Handler, TaskOutput};
 use crate::api::job::AnyJob;
 use crate::api::start::{DriveMode, Parts, Start};
@@ -384,6 +385,33 @@ impl Jobber {
                 Some(reply) => Waiter::new(ReplySent(reply)).await.map(|()| true),
                 None => Ok(false),
             }
+        })
+    }
+
+    /// The stored jobs that have failed and that the store keeps, with their arguments; those
+    /// that ended first come first. `.await` it, or end it with `.block_on()`.
+    ///
+    /// A stored job is kept if it ends as `Failed`, `Timeout` or `PermanentlyFailed`, and was
+    /// not cancelled. Its id is free at once. By default 10,000 are kept, for seven days:
+    /// [`JobberBuilder::keep_failed`](crate::JobberBuilder::keep_failed).
+    ///
+    /// # Errors
+    /// If the store can't be read, or is closed.
+    ///
+    /// ```
+    /// # let app = jobber::Jobber::builder().build()?;
+    /// # app.start().block_on()?;
+    /// for job in app.failed().block_on()? {
+    ///     println!("{job}");
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn failed(&self) -> Action<Result<Vec<FailedJob>, StorageError>> {
+        let hub = self.hub().clone();
+        Action::new(async move {
+            let ends = Waiter::new(ReplySent(hub.failed())).await?;
+            let failed = ends.into_iter().map(|end| FailedJob::new(hub.clone(), end));
+            Ok(failed.collect())
         })
     }
 

@@ -13,6 +13,7 @@ use crate::calendar::zone::zone_database::ZoneDatabase;
 use crate::engine::hub::{Hub, HubConfig};
 use crate::engine::timer_thread::{DEFAULT_COALESCING_WINDOW, MAX_COALESCING_WINDOW};
 use crate::executor::contract::Executor;
+use crate::job::end_record::KeepFailed;
 use crate::storage::contract::Storage;
 use crate::sync::primitives::Arc;
 use crate::value::app_clock::AppClock;
@@ -40,6 +41,7 @@ pub struct JobberBuilder {
     zone_database: Option<ZoneDatabase>,
     calendars: Calendars,
     coalescing_window: Duration,
+    keep_failed: KeepFailed,
     state: StateMap,
     seed: Option<u64>,
     storage: Option<Box<dyn Storage>>,
@@ -61,6 +63,7 @@ impl Jobber {
             zone_database: None,
             calendars: Calendars::new(),
             coalescing_window: DEFAULT_COALESCING_WINDOW,
+            keep_failed: KeepFailed::DEFAULT,
             state: StateMap::default(),
             seed: None,
             storage: None,
@@ -224,6 +227,26 @@ impl JobberBuilder {
         self
     }
 
+    /// Sets how many stored jobs that have failed the store keeps, with their arguments, and for
+    /// how long ([`Jobber::failed`]). Default: 10,000, for seven days. The oldest go first, and
+    /// also when the store is full. With a count of 0 none is kept.
+    ///
+    /// The count is that of all tasks together.
+    /// [`TaskBuilder::keep_failed`](crate::TaskBuilder::keep_failed) sets both for one task.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use jobber::Jobber;
+    ///
+    /// let day = Duration::from_secs(24 * 3_600);
+    /// let app = Jobber::builder().keep_failed(100, day).build()?;
+    /// # Ok::<(), jobber::StartError>(())
+    /// ```
+    pub fn keep_failed(mut self, count: u64, age: Duration) -> Self {
+        self.keep_failed = KeepFailed { count, age };
+        self
+    }
+
     /// Sets the seed of the random numbers: with the same seed, generated ids and
     /// jitter are the same each time. For tests. Default: random.
     ///
@@ -279,6 +302,7 @@ impl JobberBuilder {
             zone_database: self.zone_database,
             calendars: self.calendars,
             coalescing_window: self.coalescing_window,
+            keep_failed: self.keep_failed,
             state: self.state,
             seed: self.seed,
             busy_timeout: self.storage.as_ref().map(|storage| storage.busy_timeout()),

@@ -5,6 +5,7 @@ pub(crate) mod app;
 pub(crate) mod builder;
 pub(crate) mod context;
 pub(crate) mod events;
+pub(crate) mod failed_job;
 pub(crate) mod handler;
 pub(crate) mod job;
 pub(crate) mod request;

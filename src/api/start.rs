@@ -56,7 +56,7 @@ impl Start {
             self.finish().inspect_err(|_| self.hub.start_failed())?;
             return Ok(None);
         };
-        let writer = Writer::new(storage);
+        let writer = Writer::new(storage, self.hub.keep_failed.count);
         match self.drive_mode {
             DriveMode::Thread => self.spawn_store_thread(writer).map(Some),
             DriveMode::Manual => {

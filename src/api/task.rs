@@ -10,6 +10,7 @@ use crate::api::schedule::Schedule;
 use crate::engine::hub::Hub;
 use crate::engine::job_state::{BodyMaker, Durability, JobState, TaskDef, Timeout};
 use crate::job::codec::Codec;
+use crate::job::end_record::KeepFailed;
 use crate::job::lifecycle::Begun;
 use crate::job::live_job::Body;
 use crate::sync::primitives::Arc;
@@ -44,6 +45,7 @@ pub struct TaskBuilder<A, R> {
     backoff: Option<Backoff>,
     codec: Option<Codec<A>>,
     at_most_once: bool,
+    keep_failed: Option<KeepFailed>,
     body: BodyMaker<A, R>,
 }
 
@@ -95,6 +97,7 @@ where
             backoff: None,
             codec: None,
             at_most_once: false,
+            keep_failed: None,
             body,
         }
     }
@@ -202,6 +205,30 @@ where
         self
     }
 
+    /// For durable tasks: sets how many of its jobs that have failed the store keeps, with their
+    /// arguments, and for how long ([`Jobber::failed`](crate::Jobber::failed)). Default: what
+    /// [`JobberBuilder::keep_failed`](crate::JobberBuilder::keep_failed) says for the app, whose
+    /// count limits all tasks together. The oldest go first. With a count of 0 none is kept.
+    ///
+    /// ```
+    /// # #[cfg(feature = "serde")] {
+    /// # let app = jobber::Jobber::builder().storage(jobber::MemoryStorage::new()).build()?;
+    /// use std::time::Duration;
+    ///
+    /// let day = Duration::from_secs(24 * 3_600);
+    /// let mail = app
+    ///     .task("mail", async |to: String| Err::<(), _>(format!("no mailbox {to}")))
+    ///     .durable()
+    ///     .keep_failed(100, 30 * day)
+    ///     .register()?;
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn keep_failed(mut self, count: u64, age: Duration) -> Self {
+        self.keep_failed = Some(KeepFailed { count, age });
+        self
+    }
+
     /// Registers the task with its app, before or after the app is started. If the
     /// store holds jobs of the task, they are scheduled then.
     ///
@@ -209,7 +236,8 @@ where
     /// - If the name or an alias is empty, longer than 200 bytes, or already in use.
     /// - If the timeout or a number of the backoff is invalid.
     /// - If the task is durable and the app has no store; if the task is not durable
-    ///   and [`at_most_once`](TaskBuilder::at_most_once) is set.
+    ///   and [`at_most_once`](TaskBuilder::at_most_once) or
+    ///   [`keep_failed`](TaskBuilder::keep_failed) is set.
     /// - If the app was shut down.
     ///
     /// ```
@@ -235,13 +263,19 @@ where
                 option: "at_most_once",
             });
         }
+        if self.codec.is_none() && self.keep_failed.is_some() {
+            return Err(RegisterError::NotDurable {
+                option: "keep_failed",
+            });
+        }
         if self.codec.is_some() && self.hub.store.is_none() {
             return Err(RegisterError::NoStorage { name: self.name });
         }
-        let at_most_once = self.at_most_once;
+        let (at_most_once, keep_failed) = (self.at_most_once, self.keep_failed);
         let durability = self.codec.map(|codec| Durability {
             codec,
             at_most_once,
+            keep_failed,
         });
         let name: Arc<str> = self.name.into();
         let aliases = self.aliases.into_iter().map(Arc::from);

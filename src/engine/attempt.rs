@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use crate::engine::discarded::DropOn;
 use crate::engine::job_state::{AfterLock, JobState, State, precision_needed};
-use crate::job::lifecycle::{AfterAttempt, AttemptEnd, BeginOutcome, Begun, TimerOutcome};
+use crate::engine::keeping::is_failure;
+use crate::job::lifecycle::{
+    AfterAttempt, AttemptEnd, BeginOutcome, Begun, FailedEnd, TimerOutcome,
+};
 use crate::job::live_job::{Attempt, AttemptFailure, ExecutorJob, Exit, Fired, TimerJob};
 use crate::job::outcome::{Failure, Outcome};
 use crate::job::phase::Phase;
@@ -322,6 +325,10 @@ where
         let failure = result.as_ref().err().map(Failure::status);
         // Looks into the error of the task: not under the lock.
         let hint = result.as_ref().err().map(Failure::retry_hint);
+        let error = result
+            .as_ref()
+            .err()
+            .and_then(|error| self.text_to_keep(error));
         let (mut state, now) = self.lock_with_time(|state| match precision_needed(&state.life) {
             _ if state.life.has_next() => ClockPrecision::Exact,
             ClockPrecision::Unread if failure.is_some() => ClockPrecision::Cached,
@@ -362,6 +369,13 @@ where
         });
         let is_stopping = self.hub().is_stopping();
         let random = || self.hub().random();
+        let failed = error.filter(|_| state.life.phase() == Phase::Running);
+        let failed = failed.map(|error| FailedEnd {
+            error,
+            attempts: state.life.attempts().saturating_add(1),
+            started_at: state.life.run_started_at(),
+            finished_at: now.wall,
+        });
         let end =
             state
                 .life
@@ -375,6 +389,12 @@ where
         };
         self.enter_result(&mut state, result, end, &mut after);
         self.report(&mut state, end, now);
+        if let (AfterAttempt::End(status, _), Some(failed)) = (end.next, failed)
+            && state.life.is_durable()
+            && is_failure(status)
+        {
+            state.life.keep_end(failed);
+        }
         self.follow(&mut state, end.effects, now, &mut after);
         self.unlock(state, after, drop_on);
     }

@@ -17,6 +17,7 @@ use crate::engine::side_shards::{Cursor, SideShards};
 use crate::engine::task_registry::{Restore, Unresolved};
 use crate::executor::dispatcher::Dispatcher;
 use crate::executor::live_jobs::LiveJobs;
+use crate::job::end_record::KeepFailed;
 use crate::job::live_job::LiveJob;
 use crate::job::record::JobRecord;
 use crate::registry::table::{Table, Wake};
@@ -50,6 +51,8 @@ pub(crate) struct Hub {
     pub(crate) zone_database: Option<ZoneDatabase>,
     pub(crate) calendars: Calendars,
     pub(crate) coalescing_window: Duration,
+    /// How many ends of failed jobs the store keeps, and for how long.
+    pub(crate) keep_failed: KeepFailed,
     pub(crate) state: StateMap,
     pub(crate) events: Arc<EventBus>,
     /// `None` if the app has no store.
@@ -120,7 +123,7 @@ pub(crate) fn make_room() {
 impl MainShard {
     /// Allocates a slot and an id for a job that is not shared yet. The job may take the
     /// id of an unresolved job, if that belongs to one of the tasks `over`.
-    fn place<J: LiveJob>(
+    fn place<J: LiveJob + ?Sized>(
         &mut self,
         job: &mut Arc<J>,
         id: Option<JobId>,
@@ -146,7 +149,7 @@ impl MainShard {
 }
 
 #[inline]
-fn place<J: LiveJob>(
+fn place<J: LiveJob + ?Sized>(
     table: &mut Table<Live>,
     job: &mut Arc<J>,
     id: Option<JobId>,
@@ -187,6 +190,7 @@ pub(crate) struct HubConfig {
     pub(crate) zone_database: Option<ZoneDatabase>,
     pub(crate) calendars: Calendars,
     pub(crate) coalescing_window: Duration,
+    pub(crate) keep_failed: KeepFailed,
     pub(crate) state: StateMap,
     pub(crate) seed: Option<u64>,
     /// That of the store. `None` if the app has no store.
@@ -218,6 +222,7 @@ impl Hub {
             zone_database: config.zone_database,
             calendars: config.calendars,
             coalescing_window: config.coalescing_window,
+            keep_failed: config.keep_failed,
             state: config.state,
             events: Arc::default(),
             main_shard: CachePadded(Mutex::new(MainShard {
@@ -325,7 +330,7 @@ impl Hub {
 
     /// Reserves a slot and an id for a job until the store has it. The caller must then
     /// call [`admit_stored`](Hub::admit_stored) or [`give_up`](Hub::give_up).
-    pub(crate) fn reserve<J: LiveJob>(
+    pub(crate) fn reserve<J: LiveJob + ?Sized>(
         &self,
         job: &mut Arc<J>,
         id: Option<JobId>,

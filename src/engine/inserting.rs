@@ -91,6 +91,7 @@ where
         Some(PulledProposal {
             version: 0,
             record: Some(Box::new(record)),
+            forgets: None,
         })
     }
 

@@ -13,6 +13,7 @@ use crate::engine::args::Args;
 use crate::engine::discarded::{Discarded, DropOn};
 use crate::engine::hub::{Hub, Removed};
 use crate::job::codec::Codec;
+use crate::job::end_record::KeepFailed;
 use crate::job::lifecycle::{Begun, Lifecycle};
 use crate::job::live_job::{Body, JobCore, LiveJob, StoredJob};
 use crate::job::outcome::Outcome;
@@ -57,6 +58,8 @@ pub(crate) struct Durability<A> {
     pub(crate) codec: Codec<A>,
     /// The intent to start an attempt is stored before the attempt starts.
     pub(crate) at_most_once: bool,
+    /// How many ends of failed jobs are kept, and for how long. `None`: as the app says.
+    pub(crate) keep_failed: Option<KeepFailed>,
 }
 
 /// Calls the function of a task. Here the type of the function ends.

@@ -118,7 +118,11 @@ impl Hub {
                 due,
                 is_changed,
             }) => self.enter(record, found, (job, due, is_changed), now),
-            Ok(Restored::Lost { status, reason }) => {
+            Ok(Restored::Lost {
+                status,
+                reason,
+                end,
+            }) => {
                 let id = record.id.clone();
                 {
                     let mut main_shard = lock(&self.main_shard);
@@ -126,7 +130,11 @@ impl Hub {
                     if found == Found::Unresolved && !was_unresolved {
                         return true;
                     }
-                    self.send(Message::Forget { id, waiter: None });
+                    self.send(Message::Forget {
+                        id,
+                        waiter: None,
+                        end,
+                    });
                 }
                 let kinds = reason.into_iter().chain([JobEventKind::Ended(status)]);
                 self.record_lost(&record, kinds, now);
@@ -251,6 +259,7 @@ impl Hub {
         let message = Message::Forget {
             id: id.clone(),
             waiter: Some(reply.clone()),
+            end: None,
         };
         let sent = {
             let mut main_shard = lock(&self.main_shard);

@@ -260,7 +260,11 @@ where
         let version = state.life.pull();
         drop(state);
         self.planned = Some((version, planned));
-        Some(PulledProposal { version, record })
+        Some(PulledProposal {
+            version,
+            record,
+            forgets: None,
+        })
     }
 
     fn answer(&mut self, result: Result<Option<Change>, StorageError>) {

@@ -2,6 +2,7 @@
 
 use crate::engine::firing::event_of_reason;
 use crate::engine::job_state::{Durability, JobState, TaskDef};
+use crate::engine::keeping::{is_failure, lost_end};
 use crate::engine::task_registry::{Restore, Restored};
 use crate::job::lifecycle::{AfterAttempt, AttemptEnd, Lifecycle};
 use crate::job::record::JobRecord;
@@ -38,7 +39,12 @@ where
             .unwrap_or_else(|message| Err(message.to_string().into()))
             .map_err(UnresolvedReason::arguments)?;
         drop_catching_panic(args);
-        let loaded = Lifecycle::loaded(loaded, hub.reading(now), || hub.random());
+        let lost = lost_end(
+            record.progress.attempts.saturating_add(1),
+            loaded.start_intent.unwrap_or(now.wall),
+            now.wall,
+        );
+        let mut loaded = Lifecycle::loaded(loaded, hub.reading(now), || hub.random());
         if let Some(AttemptEnd {
             next: AfterAttempt::End(status, why),
             ..
@@ -46,7 +52,15 @@ where
         {
             let definition = loaded.job.definition();
             let reason = definition.and_then(|definition| event_of_reason(definition, why));
-            return Ok(Restored::Lost { status, reason });
+            if is_failure(status) {
+                loaded.job.keep_end(lost);
+            }
+            let end = self.kept_end(&record.id, &loaded.job);
+            return Ok(Restored::Lost {
+                status,
+                reason,
+                end,
+            });
         }
         let (life, is_changed) = (loaded.job, loaded.is_changed);
         let due = life.timer();

@@ -33,6 +33,7 @@ where
             version,
             change,
             has_row: row.is_some(),
+            end: self.kept_end(&state),
         }
     }
 
@@ -53,10 +54,15 @@ where
             after.is_waited_for |= self.core.status.is_waited_for();
         }
         self.arm_if_overdue(&mut state, now, &mut after);
+        let is_over = is_ended && !state.life.is_hidden();
+        let is_refused = matches!(outcome, CommitOutcome::Refused { .. });
         let settled = Settled {
             waiters,
             is_clean: state.life.is_clean(),
-            is_over: is_ended && !state.life.is_hidden(),
+            is_over,
+            end: (is_over && is_refused)
+                .then(|| self.kept_end(&state))
+                .flatten(),
         };
         state.life.drop_unused_sync();
         self.unlock(state, after, DropOn::Executor);

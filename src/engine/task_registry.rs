@@ -1,5 +1,6 @@
 //! [`Restore`]: a task as a stored job sees it.
 
+use crate::job::end_record::KeptEnd;
 use crate::job::live_job::LiveJob;
 use crate::job::record::JobRecord;
 use crate::sync::primitives::Arc;
@@ -29,6 +30,8 @@ pub(crate) enum Restored {
         status: JobStatus,
         /// The event that says why, if the status does not say it all.
         reason: Option<JobEventKind>,
+        /// The end of the job, if the store is to keep it.
+        end: Option<KeptEnd>,
     },
 }
 

@@ -79,6 +79,19 @@ struct More {
     is_left: bool,
     /// How often in a row an executor dropped the attempt before its first poll.
     executor_drops: u32,
+    /// How the job has failed for good, if the store is to keep its end.
+    failed: Option<Box<FailedEnd>>,
+}
+
+/// How a durable job has failed for good.
+#[derive(Clone, Debug)]
+pub(crate) struct FailedEnd {
+    pub(crate) error: Arc<str>,
+    /// The attempts of the last run.
+    pub(crate) attempts: u32,
+    /// When the first of them started, and the last one ended.
+    pub(crate) started_at: WallNanos,
+    pub(crate) finished_at: WallNanos,
 }
 
 /// The intent to start an attempt that is made at most once.
@@ -416,6 +429,35 @@ impl Lifecycle {
     fn set_due(&mut self, due: Due, now: Now) {
         self.set_timer(Some(due));
         self.exec_at = due.as_wall(now);
+    }
+
+    /// When the first attempt of the open run started, of which one runs.
+    pub(crate) fn run_started_at(&self) -> WallNanos {
+        let Some(more) = &self.more else { return 0 };
+        let retry = more.position.retry.as_ref();
+        retry.map_or(more.started_at, |retry| retry.started_at)
+    }
+
+    /// The store is to keep the end of the job, which has failed for good.
+    pub(crate) fn keep_end(&mut self, failed: FailedEnd) {
+        self.more().failed = Some(Box::new(failed));
+    }
+
+    /// The end of the job, if the store is to keep it: its last row, the number of its last
+    /// run, and how it has failed.
+    pub(crate) fn kept_end(&self) -> Option<(Row<'_>, u64, JobStatus, &FailedEnd)> {
+        let more = self.more.as_ref()?;
+        let row = Row {
+            definition: more.definition.as_deref()?,
+            position: &more.position,
+            start_intent: None,
+        };
+        let Phase::Ended(status) = self.phase else {
+            return None;
+        };
+        // A job that runs once has one run.
+        let run = more.position.runs().max(1);
+        Some((row, run, status, more.failed.as_deref()?))
     }
 
     /// The cancellation state of the running attempt.
@@ -1552,6 +1594,7 @@ impl More {
             turn: CatchUpTurn::No,
             is_left: false,
             executor_drops: 0,
+            failed: None,
         })
     }
 }

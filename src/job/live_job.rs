@@ -9,6 +9,7 @@ use std::pin::Pin;
 
 use time::OffsetDateTime;
 
+use crate::job::end_record::KeptEnd;
 use crate::job::position::ClockSet;
 use crate::job::record::{JobRecord, ProgressRecord};
 use crate::job::status_cell::StatusCell;
@@ -221,6 +222,8 @@ pub(crate) struct PulledRow {
     pub(crate) change: PulledChange,
     /// Whether the store is to have a row.
     pub(crate) has_row: bool,
+    /// The end of the job, if the store is to keep it.
+    pub(crate) end: Option<KeptEnd>,
 }
 
 /// See [`RowChange`](crate::job::sync_state::RowChange).
@@ -240,6 +243,8 @@ pub(crate) struct Settled {
     pub(crate) is_clean: bool,
     /// The job has ended, and everybody can see it.
     pub(crate) is_over: bool,
+    /// The end of a job that is over and that the store has refused.
+    pub(crate) end: Option<KeptEnd>,
 }
 
 /// One job, behind its types.

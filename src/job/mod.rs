@@ -2,6 +2,7 @@
 
 pub(crate) mod codec;
 pub(crate) mod definition;
+pub(crate) mod end_record;
 pub(crate) mod lifecycle;
 #[cfg(test)]
 mod lifecycle_table;

@@ -59,7 +59,7 @@ impl Failure {
         }
     }
 
-    fn to_error(&self) -> JobError {
+    pub(crate) fn to_error(&self) -> JobError {
         match self {
             Failure::Error(error) => JobError::Failed(error.clone()),
             Failure::Panicked(message) => JobError::Panicked {

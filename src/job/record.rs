@@ -94,6 +94,15 @@ impl JobRecord {
         self.progress.due
     }
 
+    /// The whole record as JSON. `None` without the feature `serde`, with which alone a task is
+    /// durable.
+    pub(crate) fn to_json(&self) -> Option<String> {
+        #[cfg(feature = "serde")]
+        return serde_json::to_string(self).ok();
+        #[cfg(not(feature = "serde"))]
+        return None;
+    }
+
     /// The arguments: JSON text.
     pub fn args(&self) -> &[u8] {
         self.args.as_bytes()

@@ -13,7 +13,7 @@ use crate::calendar::series::{Coverage, Series, SetBack};
 use crate::calendar::zone::time_zone::Zone;
 use crate::calendar::zone::zone_database::ZoneDatabase;
 use crate::job::definition::{Definition, Limits, Recurring, Trigger};
-use crate::job::position::{Position, Retry, RunSummary, SeriesPosition};
+use crate::job::position::{AfterRun, Position, Retry, RunSummary, SeriesPosition};
 use crate::job::record::{
     JobRecord, ProgressRecord, RECORD_VERSION, RecurringProgress, RecurringRecord, SetBackRecord,
     SkippedRecord, TriggerRecord,
@@ -23,7 +23,7 @@ use crate::value::error::{CalendarIntervalError, UnresolvedReason};
 use crate::value::id::JobId;
 use crate::value::run::Run;
 use crate::value::status::JobStatus;
-use crate::value::time_units::{WallNanos, from_wall, to_nanos, to_wall};
+use crate::value::time_units::{Now, WallNanos, from_wall, to_nanos, to_wall};
 
 /// What the store must hold of a durable job. It follows from what has happened; no clock is
 /// read for it.
@@ -291,6 +291,35 @@ pub(crate) fn read(record: &JobRecord, app: AppCalendars<'_>) -> Result<ReadRow,
         position,
         start_intent: start_intent.transpose()?,
     })
+}
+
+/// Reads the row of a job that has failed, to schedule it again. A job that runs once is due at
+/// once. A recurring job goes on with its series; `None` if it has no time left.
+pub(crate) fn read_again(
+    record: &JobRecord,
+    app: AppCalendars<'_>,
+    now: Now,
+    random: impl FnOnce() -> f64,
+) -> Result<Option<ReadRow>, UnresolvedReason> {
+    let mut row = read(record, app)?;
+    if row.definition.recurring().is_some() {
+        if let Some(series) = &mut row.position.series {
+            series.failures = 0;
+        }
+        let ReadRow {
+            definition,
+            position,
+            ..
+        } = &mut row;
+        let next = position.next_run(definition, JobStatus::Failed, now, random);
+        return Ok(matches!(next, AfterRun::Next { .. }).then_some(row));
+    }
+    if let Some(definition) = Arc::get_mut(&mut row.definition) {
+        definition.trigger = Trigger::At { local: None };
+        definition.scheduled_at = now.wall;
+    }
+    row.position = Position::once(now.wall, None);
+    Ok(Some(row))
 }
 
 fn recurring(

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::job::end_record::{EndKey, EndRecord, TrimEnds};
 use crate::job::record::{JobRecord, ProgressRecord};
 use crate::value::error::{StorageError, UnresolvedReason};
 use crate::value::id::JobId;
@@ -22,9 +23,10 @@ use crate::value::id::JobId;
 ///
 /// ```
 /// use std::collections::BTreeMap;
-/// use jobber::{JobId, storage::{Change, JobRecord, Loaded, Storage, StorageError}};
+/// use jobber::JobId;
+/// use jobber::storage::{Change, EndRecord, JobRecord, Loaded, Storage, StorageError};
 ///
-/// /// A store that does not survive the process.
+/// /// A store that does not survive the process, and keeps no end of a failed job.
 /// #[derive(Default)]
 /// struct Forgetful(BTreeMap<JobId, JobRecord>);
 ///
@@ -35,6 +37,10 @@ use crate::value::id::JobId;
 ///
 ///     fn load(&mut self, each: &mut dyn FnMut(Loaded)) -> Result<(), StorageError> {
 ///         self.0.values().cloned().for_each(|job| each(Loaded::Job(Box::new(job))));
+///         Ok(())
+///     }
+///
+///     fn load_ends(&mut self, _: &mut dyn FnMut(EndRecord)) -> Result<(), StorageError> {
 ///         Ok(())
 ///     }
 ///
@@ -52,6 +58,7 @@ use crate::value::id::JobId;
 ///                 Change::Remove(id) => {
 ///                     self.0.remove(id);
 ///                 }
+///                 Change::KeepEnd(_) | Change::ForgetEnd(_) | Change::TrimEnds(_) => {}
 ///             }
 ///         }
 ///         Ok(())
@@ -79,6 +86,13 @@ pub trait Storage: Send + 'static {
     /// If the store as a whole can't be read.
     fn load(&mut self, each: &mut dyn FnMut(Loaded)) -> Result<(), StorageError>;
 
+    /// Calls `each` with every end of a failed job that the store keeps, in any order. May
+    /// block.
+    ///
+    /// # Errors
+    /// If the ends can't be read.
+    fn load_ends(&mut self, each: &mut dyn FnMut(EndRecord)) -> Result<(), StorageError>;
+
     /// Saves all of these changes, in this order, or none of them. May block.
     ///
     /// If it returns `Ok`, the changes are as durable as the store promises: for example,
@@ -104,7 +118,7 @@ pub trait Storage: Send + 'static {
 /// use jobber::storage::Change;
 ///
 /// let change = Change::Remove("greeting".into());
-/// assert_eq!(*change.id(), "greeting");
+/// assert_eq!(change.id(), Some(&"greeting".into()));
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
@@ -120,14 +134,25 @@ pub enum Change {
     },
     /// Delete the record with this id, if there is one.
     Remove(JobId),
+    /// Save the end of a job that has failed, apart from the records. If the store has one with
+    /// the same key, replace it.
+    KeepEnd(Box<EndRecord>),
+    /// Delete the end with this key, if there is one.
+    ForgetEnd(EndKey),
+    /// Delete the ends that were kept long enough, and the oldest of those that are too many.
+    TrimEnds(TrimEnds),
 }
 
 impl Change {
-    /// The id of the record that this changes.
-    pub fn id(&self) -> &JobId {
+    /// The id of the job whose record or end this changes. `None` if it may change the ends of
+    /// several jobs.
+    pub fn id(&self) -> Option<&JobId> {
         match self {
-            Change::Put(job) => &job.id,
-            Change::Advance { id, .. } | Change::Remove(id) => id,
+            Change::Put(job) => Some(&job.id),
+            Change::Advance { id, .. } | Change::Remove(id) => Some(id),
+            Change::KeepEnd(end) => Some(&end.key.id),
+            Change::ForgetEnd(key) => Some(&key.id),
+            Change::TrimEnds(_) => None,
         }
     }
 }

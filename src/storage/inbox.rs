@@ -1,6 +1,8 @@
 //! [`Inbox`]: the messages that the writer has not taken.
 
+use crate::job::end_record::KeptEnd;
 use crate::job::sync_state::CommitWaiter;
+use crate::storage::contract::Storage;
 use crate::storage::job_ref::JobRef;
 use crate::storage::proposal::Proposal;
 use crate::sync::primitives::{Mutex, lock, thread::Thread};
@@ -16,6 +18,8 @@ pub(crate) enum Message {
     Forget {
         id: JobId,
         waiter: Option<CommitWaiter>,
+        /// The end of the job, if the store is to keep it.
+        end: Option<KeptEnd>,
     },
 }
 
@@ -34,10 +38,15 @@ impl Message {
 #[derive(Default)]
 pub(crate) struct Inbox(Mutex<State>);
 
+/// Something that a caller wants of the storage itself, on the thread of the writer. It gets
+/// `None` if the store is closed.
+pub(crate) type Request = Box<dyn FnOnce(Option<&mut dyn Storage>) + Send>;
+
 #[derive(Default)]
 struct State {
     phase: InboxPhase,
     messages: Vec<Message>,
+    requests: Vec<Request>,
     /// Messages were taken out, and what comes of them is not known yet.
     is_committing: bool,
     /// The number of changes among them that have happened.
@@ -59,6 +68,10 @@ pub(crate) enum InboxPhase {
 }
 
 impl State {
+    fn has_work(&self) -> bool {
+        !self.messages.is_empty() || !self.requests.is_empty()
+    }
+
     /// The number of messages about a change that has happened.
     fn facts(&self) -> usize {
         let is_fact = |message: &&Message| !matches!(message, Message::Propose(_));
@@ -75,6 +88,21 @@ impl Inbox {
         }
         state.messages.push(message);
         Ok(())
+    }
+
+    /// Accepts a request, unless the inbox is closed: then returns it.
+    pub(crate) fn request(&self, request: Request) -> Result<(), Request> {
+        let mut state = lock(&self.0);
+        if state.phase != InboxPhase::Open {
+            return Err(request);
+        }
+        state.requests.push(request);
+        Ok(())
+    }
+
+    /// Takes the requests.
+    pub(crate) fn take_requests(&self) -> Vec<Request> {
+        std::mem::take(&mut lock(&self.0).requests)
     }
 
     /// Takes the messages, and notes that a commit is under way.
@@ -100,15 +128,16 @@ impl Inbox {
     /// Whether everything was tried.
     pub(crate) fn is_idle(&self) -> bool {
         let state = lock(&self.0);
-        state.messages.is_empty() && !state.is_committing
+        !state.has_work() && !state.is_committing
     }
 
     pub(crate) fn phase(&self) -> InboxPhase {
         lock(&self.0).phase
     }
 
-    pub(crate) fn has_messages(&self) -> bool {
-        !lock(&self.0).messages.is_empty()
+    /// Whether there are messages or requests.
+    pub(crate) fn has_work(&self) -> bool {
+        lock(&self.0).has_work()
     }
 
     pub(crate) fn open(&self) {
@@ -137,7 +166,7 @@ impl Inbox {
     pub(crate) fn sleep_unless_needed(&self, is_due: bool, writer: Thread) -> Option<InboxPhase> {
         let mut state = lock(&self.0);
         match state.phase {
-            InboxPhase::Open if state.messages.is_empty() && !is_due => {
+            InboxPhase::Open if !state.has_work() && !is_due => {
                 state.asleep = Some(writer);
                 None
             }
@@ -148,7 +177,7 @@ impl Inbox {
     /// The thread of the writer, if it sleeps and has something to do.
     pub(crate) fn take_sleeper(&self) -> Option<Thread> {
         let mut state = lock(&self.0);
-        let has_work = !state.messages.is_empty() || state.phase == InboxPhase::Closing;
+        let has_work = state.has_work() || state.phase == InboxPhase::Closing;
         state.asleep.take_if(|_| has_work)
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::job::end_record::{EndKey, EndRecord};
 use crate::job::record::JobRecord;
 use crate::storage::contract::{Change, Loaded, Storage};
 use crate::sync::primitives::{Arc, Mutex, lock};
@@ -34,7 +35,13 @@ use crate::value::id::JobId;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct MemoryStorage(Arc<Mutex<BTreeMap<JobId, JobRecord>>>);
+pub struct MemoryStorage(Arc<Mutex<Contents>>);
+
+#[derive(Debug, Default)]
+struct Contents {
+    records: BTreeMap<JobId, JobRecord>,
+    ends: BTreeMap<EndKey, EndRecord>,
+}
 
 impl MemoryStorage {
     /// Makes an empty store.
@@ -55,12 +62,21 @@ impl MemoryStorage {
     /// assert!(jobber::MemoryStorage::new().records().is_empty());
     /// ```
     pub fn records(&self) -> Vec<JobRecord> {
-        lock(&self.0).values().cloned().collect()
+        lock(&self.0).records.values().cloned().collect()
+    }
+
+    /// All ends of failed jobs in the store, sorted by their keys.
+    ///
+    /// ```
+    /// assert!(jobber::MemoryStorage::new().ends().is_empty());
+    /// ```
+    pub fn ends(&self) -> Vec<EndRecord> {
+        lock(&self.0).ends.values().cloned().collect()
     }
 
     /// Adds a record, or replaces the record with the same id.
     pub fn insert(&self, record: JobRecord) {
-        lock(&self.0).insert(record.id.clone(), record);
+        lock(&self.0).records.insert(record.id.clone(), record);
     }
 }
 
@@ -76,8 +92,14 @@ impl Storage for MemoryStorage {
         Ok(())
     }
 
+    fn load_ends(&mut self, each: &mut dyn FnMut(EndRecord)) -> Result<(), StorageError> {
+        self.ends().into_iter().for_each(each);
+        Ok(())
+    }
+
     fn commit(&mut self, changes: &[Change]) -> Result<(), StorageError> {
-        let mut records = lock(&self.0);
+        let mut contents = lock(&self.0);
+        let Contents { records, ends } = &mut *contents;
         for change in changes {
             match change {
                 Change::Put(record) => {
@@ -90,6 +112,17 @@ impl Storage for MemoryStorage {
                 }
                 Change::Remove(id) => {
                     records.remove(id);
+                }
+                Change::KeepEnd(end) => {
+                    ends.insert(end.key.clone(), (**end).clone());
+                }
+                Change::ForgetEnd(key) => {
+                    ends.remove(key);
+                }
+                Change::TrimEnds(trim) => {
+                    for key in trim.removes(ends.values()) {
+                        ends.remove(&key);
+                    }
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! [`Proposal`]: what the store may still refuse.
 
+use crate::job::end_record::EndKey;
 use crate::job::record::JobRecord;
 use crate::storage::contract::Change;
 use crate::storage::job_ref::JobRef;
@@ -45,4 +46,6 @@ pub(crate) struct PulledProposal {
     pub(crate) version: u64,
     /// The row. `None` if the store must have none: the replacement is in memory.
     pub(crate) record: Option<Box<JobRecord>>,
+    /// The end of a failed job that the proposal schedules again.
+    pub(crate) forgets: Option<EndKey>,
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::storage::backlog::{Backlog, BacklogPlace, HasRoom};
-use crate::storage::inbox::{Inbox, InboxPhase, Message};
+use crate::storage::inbox::{Inbox, InboxPhase, Message, Request};
 use crate::storage::writer::Writer;
 use crate::sync::deferred_wakes::notify_all;
 use crate::sync::panics::drop_catching_panic;
@@ -64,6 +64,15 @@ impl Store {
         self.inbox.send(message)
     }
 
+    /// Carries out a request on the thread of the writer, after the messages that wait. If the
+    /// store is closed, the request gets `None` at once. The caller holds no lock.
+    pub(crate) fn request(&self, request: Request) {
+        match self.inbox.request(request) {
+            Ok(()) => self.wake_writer(),
+            Err(request) => request(None),
+        }
+    }
+
     /// Makes sure that the messages are committed.
     pub(crate) fn wake_writer(&self) {
         if self.manual.is_some() {
@@ -113,7 +122,7 @@ impl Store {
     pub(crate) fn simulate_crash(&self) {
         let messages = self.inbox.close();
         let writer = self.manual.as_ref().and_then(|writer| lock(writer).take());
-        drop_catching_panic((messages, writer));
+        drop_catching_panic((messages, self.inbox.take_requests(), writer));
         notify_all(&self.idle);
     }
 
@@ -126,6 +135,9 @@ impl Store {
     /// Accepts nothing more, and answers what is there.
     pub(crate) fn closed(&self) {
         Writer::refuse_all(self.inbox.close());
+        for request in self.inbox.take_requests() {
+            request(None);
+        }
         notify_all(&self.idle);
     }
 
@@ -180,10 +192,10 @@ impl Store {
                 self.closed();
                 return None;
             }
-            if !self.inbox.has_messages() && !writer.is_due(now) {
+            if !self.inbox.has_work() && !writer.is_due(now) {
                 let retry_at = writer.retry_at();
                 drop(place);
-                if !self.inbox.has_messages() && self.inbox.phase() == InboxPhase::Open {
+                if !self.inbox.has_work() && self.inbox.phase() == InboxPhase::Open {
                     return retry_at;
                 }
                 // Another thread has sent a message, or closed the store, and did not get

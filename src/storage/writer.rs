@@ -14,6 +14,9 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
+use time::OffsetDateTime;
+
+use crate::job::end_record::{KeptEnd, TrimEnds};
 use crate::job::live_job::PulledChange;
 use crate::job::record::JobRecord;
 use crate::job::sync_state::{CommitOutcome, CommitWaiter, Known};
@@ -52,6 +55,8 @@ pub(crate) struct Writer {
     retry_at: Option<Duration>,
     failure: Option<StorageError>,
     backoff: Backoff,
+    /// How many ends of failed jobs the store keeps.
+    most_ends: u64,
 }
 
 /// What there is to do for one id.
@@ -59,6 +64,9 @@ struct Slot {
     id: JobId,
     base: Base,
     proposal: Option<Box<dyn Proposal>>,
+    /// The ends of predecessors of the base that the store does not have yet. They are in the
+    /// next commit that has this slot.
+    ends: Vec<KeptEnd>,
     /// Callers who wait until the row is gone.
     waiters: Vec<CommitWaiter>,
     /// The row alone was too large: it is committed apart from others, and only when a
@@ -86,6 +94,10 @@ struct Pulled {
     change: Option<Change>,
     /// Its change is in the list that is committed.
     has_change: bool,
+    /// Changes of the table of ends, which belong to this change.
+    end_changes: Vec<Change>,
+    /// How many of them are in the list that is committed.
+    end_changes_count: usize,
     /// The base differs from what the store is known to have.
     is_fact: bool,
     has_row: bool,
@@ -125,6 +137,16 @@ struct Turn<'a> {
     woken: Vec<CommitWaiter>,
 }
 
+/// What was pulled of a base.
+struct PulledBase {
+    version: u64,
+    change: Option<Change>,
+    /// Whether the store is to have a row.
+    has_row: bool,
+    /// The end of the job, if the store is to keep it.
+    end: Option<KeptEnd>,
+}
+
 impl Base {
     fn known(&self) -> Known {
         match self {
@@ -133,10 +155,9 @@ impl Base {
         }
     }
 
-    /// Returns the version, the change that makes the store agree, and whether the store
-    /// is to have a row.
-    fn pull(&self, id: &JobId) -> (u64, Option<Change>, bool) {
-        match self {
+    /// Pulls the change that makes the store agree.
+    fn pull(&self, id: &JobId) -> PulledBase {
+        let (version, change, has_row) = match self {
             Base::Job(job) => {
                 let pulled = job.pull();
                 let change = match pulled.change {
@@ -148,7 +169,12 @@ impl Base {
                     PulledChange::Put(record) => Some(Change::Put(record)),
                     PulledChange::Remove => Some(Change::Remove(id.clone())),
                 };
-                (pulled.version, change, pulled.has_row)
+                return PulledBase {
+                    version: pulled.version,
+                    change,
+                    has_row: pulled.has_row,
+                    end: pulled.end,
+                };
             }
             Base::Record { record, known } => {
                 let change = (*known != Known::Row).then(|| Change::Put(record.clone()));
@@ -158,6 +184,12 @@ impl Base {
                 let change = (*known != Known::Absent).then(|| Change::Remove(id.clone()));
                 (0, change, false)
             }
+        };
+        PulledBase {
+            version,
+            change,
+            has_row,
+            end: None,
         }
     }
 
@@ -189,6 +221,7 @@ impl Slot {
             id: message.id().clone(),
             base,
             proposal: None,
+            ends: Vec::new(),
             waiters: Vec::new(),
             is_apart: false,
         };
@@ -213,7 +246,8 @@ impl Slot {
                 Some(_) => return Some(Message::Propose(proposal)),
                 None => self.proposal = Some(proposal),
             },
-            Message::Forget { waiter, .. } => {
+            Message::Forget { waiter, end, .. } => {
+                self.ends.extend(end);
                 if let Base::Record { known, .. } = self.base {
                     self.base = Base::Gone(known);
                 }
@@ -237,8 +271,14 @@ impl Slot {
     /// Pulls the change that the store must make for this id now.
     fn pull(mut self, answered: &mut Vec<Box<dyn Proposal>>) -> Pulled {
         self.adopt_replaced();
-        let (mut version, mut change, mut has_row) = self.base.pull(&self.id);
-        let is_fact = change.is_some();
+        let PulledBase {
+            mut version,
+            mut change,
+            mut has_row,
+            end,
+        } = self.base.pull(&self.id);
+        let is_fact = change.is_some() || end.is_some() || !self.ends.is_empty();
+        let mut end_changes = self.end_changes(end);
         if let Some(mut proposal) = self.proposal.take() {
             match proposal.pull() {
                 None => answered.push(proposal),
@@ -250,6 +290,7 @@ impl Slot {
                     {
                         version = pulled.version;
                     }
+                    end_changes.extend(pulled.forgets.map(Change::ForgetEnd));
                     has_row = pulled.record.is_some();
                     change = match pulled.record {
                         Some(record) => Some(Change::Put(record)),
@@ -265,17 +306,61 @@ impl Slot {
             version,
             has_change: change.is_some(),
             change,
+            end_changes,
+            end_changes_count: 0,
             is_fact,
             has_row,
         }
     }
+
+    /// The changes that keep the ends of predecessors, and that of the base.
+    fn end_changes(&self, own: Option<KeptEnd>) -> Vec<Change> {
+        let ends = self.ends.iter().cloned().chain(own);
+        let mut changes = Vec::new();
+        for KeptEnd {
+            record,
+            most_of_task,
+        } in ends
+        {
+            let trim = most_of_task.map(|most| TrimEnds {
+                task: Some(record.task.clone()),
+                most,
+                now: record.finished_at,
+            });
+            changes.push(Change::KeepEnd(record));
+            changes.extend(trim.map(Change::TrimEnds));
+        }
+        changes
+    }
 }
 
 impl Pulled {
+    /// Gives the changes back that were taken to be committed.
+    fn put_back(pulled: &mut [Pulled], changes: Vec<Change>) {
+        let mut changes = changes.into_iter();
+        for row in pulled {
+            if row.has_change {
+                row.change = changes.next();
+            }
+            row.end_changes = changes.by_ref().take(row.end_changes_count).collect();
+        }
+    }
+
     /// Whether its change, if it succeeds, has written something. The removal of a row that may
     /// not exist proves nothing: a store that refuses every write can delete nothing.
     fn has_written(&self) -> bool {
-        self.has_change && (self.has_row || self.slot.base.known() == Known::Row)
+        let changes_row = self.has_row || self.slot.base.known() == Known::Row;
+        self.has_change && changes_row || self.end_changes_count > 0
+    }
+
+    /// Gives up the ends that the store was to keep with this change, because they may be what
+    /// it has no room for. Returns whether there were any.
+    fn give_up_ends(&mut self) -> bool {
+        let count = self.end_changes.len();
+        let is_of_proposal = |change: &Change| matches!(change, Change::ForgetEnd(_));
+        self.end_changes.retain(is_of_proposal);
+        self.slot.ends.clear();
+        self.end_changes.len() < count
     }
 
     fn is_proposal(&self) -> bool {
@@ -284,9 +369,11 @@ impl Pulled {
 }
 
 impl Writer {
-    pub(crate) fn new(storage: Box<dyn Storage>) -> Self {
+    /// `most_ends`: how many ends of failed jobs the store keeps.
+    pub(crate) fn new(storage: Box<dyn Storage>, most_ends: u64) -> Self {
         Self {
             storage,
+            most_ends,
             untried: VecDeque::new(),
             unstored: BTreeMap::new(),
             later: Vec::new(),
@@ -376,6 +463,9 @@ impl Writer {
             }
         }
         turn.wake();
+        for request in inbox.take_requests() {
+            let _ = catch_panic(|| request(Some(&mut *self.storage)));
+        }
     }
 
     /// Takes in the messages that have waited until their slot was tried; of each id the
@@ -428,7 +518,7 @@ impl Writer {
             error: &error,
         };
         while let Some(slot) = self.untried.pop_front() {
-            let (version, ..) = slot.base.pull(&slot.id);
+            let version = slot.base.pull(&slot.id).version;
             self.settle_base(slot, version, outcome, turn);
         }
         turn.inbox.set_health(Some(&error), self.unstored.len());
@@ -454,28 +544,36 @@ impl Writer {
             self.fail(pulled, &error, false, turn);
             return;
         }
-        let changes: Vec<Change> = pulled
-            .iter_mut()
-            .filter_map(|row| row.change.take())
-            .collect();
-        let error = match self.try_commit(&changes) {
+        let changes = self.take_changes(&mut pulled);
+        let mut result = self.try_commit(&changes);
+        if matches!(&result, Err(error) if CommitFailure::of(error) == CommitFailure::Full) {
+            result = self.commit_with_fewer_ends(&changes, result);
+        }
+        let error = match result {
             Ok(()) => {
                 self.succeed(pulled, changes, turn);
                 return;
             }
             Err(error) => error,
         };
-        let mut changes = changes.into_iter();
-        for row in pulled.iter_mut().filter(|row| row.has_change) {
-            row.change = changes.next();
-        }
+        Pulled::put_back(&mut pulled, changes);
         match CommitFailure::of(&error) {
+            CommitFailure::TooLarge | CommitFailure::Full
+                if pulled.len() == 1 && pulled.iter_mut().any(Pulled::give_up_ends) =>
+            {
+                self.commit(pulled, turn);
+            }
             CommitFailure::TooLarge if pulled.len() > 1 => {
                 for row in pulled {
                     self.commit(vec![row], turn);
                 }
             }
-            CommitFailure::Full if pulled.len() > 1 => self.commit_in_parts(pulled, &error, turn),
+            CommitFailure::Full if pulled.len() > 1 => {
+                for row in &mut pulled {
+                    row.give_up_ends();
+                }
+                self.commit_in_parts(pulled, &error, turn);
+            }
             CommitFailure::TooLarge | CommitFailure::Full => {
                 for row in pulled {
                     self.refuse_one(row, &error, turn);
@@ -488,6 +586,66 @@ impl Writer {
             }
             CommitFailure::Unknown => self.fail_unknown(pulled, &error, turn),
         }
+    }
+
+    /// Takes the changes of these rows, to commit them.
+    fn take_changes(&mut self, pulled: &mut [Pulled]) -> Vec<Change> {
+        let mut changes = Vec::with_capacity(pulled.len());
+        let mut latest = None;
+        for row in pulled {
+            changes.extend(row.change.take());
+            row.end_changes_count = row.end_changes.len();
+            for change in row.end_changes.drain(..) {
+                if let Change::KeepEnd(end) = &change {
+                    latest = latest.max(Some(end.finished_at));
+                }
+                changes.push(change);
+            }
+        }
+        if let Some(now) = latest {
+            changes.push(Change::TrimEnds(TrimEnds {
+                task: None,
+                most: self.most_ends,
+                now,
+            }));
+        }
+        changes
+    }
+
+    /// The store is full: the oldest ends of failed jobs make room, before it refuses
+    /// anything.
+    fn commit_with_fewer_ends(
+        &mut self,
+        changes: &[Change],
+        mut result: Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        let mut left = self.count_ends();
+        while left > 0 {
+            left /= 2;
+            let trim = Change::TrimEnds(TrimEnds {
+                task: None,
+                most: left,
+                now: OffsetDateTime::UNIX_EPOCH,
+            });
+            if self.try_commit(&[trim]).is_err() {
+                break;
+            }
+            result = self.try_commit(changes);
+            let is_full = |error| CommitFailure::of(error) == CommitFailure::Full;
+            if !result.as_ref().is_err_and(is_full) {
+                break;
+            }
+        }
+        result
+    }
+
+    /// The number of ends of failed jobs that the store has.
+    fn count_ends(&mut self) -> u64 {
+        let mut count = 0;
+        let counted = catch_panic(|| self.storage.load_ends(&mut |_| count += 1));
+        // Those that it can't read make no room.
+        drop(counted);
+        count
     }
 
     fn try_commit(&mut self, changes: &[Change]) -> Result<(), StorageError> {
@@ -542,6 +700,10 @@ impl Writer {
         for mut row in pulled {
             // Goes back to the submitter with the answer.
             let own = if row.has_change { changes.next() } else { None };
+            for _ in 0..row.end_changes_count {
+                changes.next();
+            }
+            row.slot.ends.clear();
             match row.slot.proposal.take() {
                 Some(proposal) => turn.accept(row, proposal, own),
                 None => {
@@ -593,15 +755,13 @@ impl Writer {
         for row in &mut pulled {
             row.slot.base.mark_unknown();
             turn.refuse_proposal(&mut row.slot, error);
-            let (version, change, has_row) = row.slot.base.pull(&row.slot.id);
-            (row.version, row.has_row) = (version, has_row);
-            (row.has_change, row.is_fact) = (change.is_some(), true);
-            row.change = change;
+            let base = row.slot.base.pull(&row.slot.id);
+            (row.version, row.has_row) = (base.version, base.has_row);
+            (row.has_change, row.is_fact) = (base.change.is_some(), true);
+            row.change = base.change;
+            row.end_changes = row.slot.end_changes(base.end);
         }
-        let changes: Vec<Change> = pulled
-            .iter_mut()
-            .filter_map(|row| row.change.take())
-            .collect();
+        let changes = self.take_changes(&mut pulled);
         // They need not wait for that.
         turn.wake();
         match self.try_commit(&changes) {
@@ -655,6 +815,7 @@ impl Writer {
                 let settled = job.settle(version, outcome, may_end);
                 turn.answer(settled.waiters, outcome);
                 is_clean = settled.is_clean;
+                slot.ends.extend(settled.end);
                 if settled.is_over {
                     slot.base = Base::Gone(job.take_known());
                 }
@@ -666,7 +827,8 @@ impl Writer {
         turn.answer(std::mem::take(&mut slot.waiters), outcome);
         // If it was stored and is not clean, it has changed since it was pulled, and its
         // message is on its way.
-        if !is_stored && !is_clean && !slot.base.is_clean() {
+        let has_ends = !slot.ends.is_empty();
+        if !is_stored && (has_ends || !is_clean && !slot.base.is_clean()) {
             self.unstored.insert(slot.id.clone(), slot);
         }
     }

@@ -11,12 +11,13 @@
 //! `JOBBER_LENGTH=8 cargo test --release --all-features --lib writer_model` tries longer
 //! sequences.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 
+use crate::job::end_record::{EndKey, EndRecord, KeptEnd};
 use crate::job::live_job::{PulledChange, PulledRow, Settled, StoredJob};
 use crate::job::record::{JobRecord, ProgressRecord, RECORD_VERSION, TriggerRecord};
 use crate::job::sync_state::{CommitOutcome, CommitWaiter, Known, RowChange, SyncState};
@@ -29,6 +30,7 @@ use crate::sync::primitives::{Arc, Mutex, lock};
 use crate::sync::reply::Reply;
 use crate::value::error::StorageError;
 use crate::value::id::JobId;
+use crate::value::status::JobStatus;
 
 /// One step of a sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -186,6 +188,12 @@ struct State {
     present: usize,
     requests: Vec<Request>,
     definitions: u32,
+    /// The definitions of the durable jobs that have ended, and of those whose ends the disk
+    /// has.
+    ended: BTreeSet<u32>,
+    ends: BTreeSet<u32>,
+    /// The store had no room, so that it may have given up an end.
+    has_given_up: bool,
     commits: usize,
     is_committing: bool,
     faults: Vec<String>,
@@ -397,6 +405,8 @@ impl State {
                         record.set_progress((**progress).clone());
                     }
                 }
+                Change::KeepEnd(end) => _ = self.ends.insert(end.key.run as u32),
+                Change::ForgetEnd(_) | Change::TrimEnds(_) => {}
             }
         }
     }
@@ -423,6 +433,9 @@ impl World {
                 },
                 requests: Vec::new(),
                 definitions: 0,
+                ended: BTreeSet::new(),
+                ends: BTreeSet::new(),
+                has_given_up: false,
                 commits: 0,
                 is_committing: false,
                 faults: Vec::new(),
@@ -476,6 +489,8 @@ impl World {
                 if !job.change(Some(step), |job| job.is_ended = true) {
                     lock(&job.state).is_ended = true;
                 }
+                let definition = lock(&job.state).definition;
+                lock(&self.state).ended.extend(definition);
                 lock(&self.state).holder = Holder::Nobody;
                 true
             }
@@ -518,12 +533,13 @@ impl World {
                 self.send(Message::Forget {
                     id: self.id.clone(),
                     waiter: Some(waiter),
+                    end: None,
                 });
                 true
             }
             (Step::Turn, _) => {
                 let is_committing = lock(&self.state).is_committing;
-                self.inbox.has_messages() && !is_committing
+                self.inbox.has_work() && !is_committing
             }
             (Step::Close, _) => {
                 let mut state = lock(&self.state);
@@ -647,6 +663,32 @@ impl ModelState {
         Some((definition, self.progress))
     }
 
+    /// The end of the job, which each durable one leaves.
+    fn end(&self, id: &JobId) -> Option<KeptEnd> {
+        let definition = self.definition.filter(|_| self.is_ended)?;
+        let at = OffsetDateTime::UNIX_EPOCH;
+        Some(KeptEnd {
+            record: Box::new(EndRecord {
+                key: EndKey {
+                    id: id.clone(),
+                    scheduled_at: at,
+                    run: definition.into(),
+                },
+                task: "t".into(),
+                args: "".into(),
+                status: JobStatus::Failed,
+                error: "".into(),
+                attempts: 1,
+                started_at: at,
+                finished_at: at,
+                keep_until: at,
+                version: RECORD_VERSION,
+                job: "".into(),
+            }),
+            most_of_task: None,
+        })
+    }
+
     fn is_tried(&self) -> bool {
         self.sync.as_ref().is_none_or(SyncState::is_tried)
     }
@@ -703,6 +745,7 @@ impl StoredJob for ModelJob {
             version,
             change,
             has_row: row.is_some(),
+            end: state.end(&self.world.id),
         }
     }
 
@@ -721,6 +764,10 @@ impl StoredJob for ModelJob {
             waiters,
             is_clean: state.is_clean(),
             is_over: state.is_ended && !state.is_hidden,
+            end: match outcome {
+                CommitOutcome::Refused { .. } if !state.is_hidden => state.end(&self.world.id),
+                _ => None,
+            },
         };
         state.drop_unused_sync();
         settled
@@ -790,6 +837,7 @@ impl Proposal for NewJob {
         let mut state = lock(&self.job.world.state);
         state.propose(self.request, Some(content));
         Some(PulledProposal {
+            forgets: None,
             version: 0,
             record: Some(Box::new(record_of(&self.job.world.id, content))),
         })
@@ -845,6 +893,7 @@ impl Proposal for Replacement {
         self.planned = Some(version);
         lock(&world.state).propose(self.request, content);
         Some(PulledProposal {
+            forgets: None,
             version,
             record: content.map(|content| Box::new(record_of(&world.id, content))),
         })
@@ -910,8 +959,16 @@ impl Storage for Disk {
         Ok(())
     }
 
+    fn load_ends(&mut self, _: &mut dyn FnMut(EndRecord)) -> Result<(), StorageError> {
+        Ok(())
+    }
+
     fn commit(&mut self, changes: &[Change]) -> Result<(), StorageError> {
         let world = &self.0;
+        if matches!(changes, [Change::TrimEnds(_)]) {
+            // It makes no room here, and is no step.
+            return Ok(());
+        }
         {
             let mut state = lock(&world.state);
             state.check_replies();
@@ -927,10 +984,18 @@ impl Storage for Disk {
         let mut state = lock(&world.state);
         state.is_committing = false;
         state.commits += 1;
-        if changes.len() != 1 {
-            state.fault(format!("{} changes of one id in a commit", changes.len()));
+        let is_of_row = |change: &&Change| {
+            matches!(
+                change,
+                Change::Put(_) | Change::Advance { .. } | Change::Remove(_)
+            )
+        };
+        let of_row = changes.iter().filter(is_of_row).count();
+        if of_row > 1 {
+            state.fault(format!("{of_row} changes of one row in a commit"));
         }
-        let is_advance = matches!(changes, [Change::Advance { .. }]);
+        state.has_given_up |= matches!(answer, Step::Full | Step::TooLarge);
+        let is_advance = matches!(changes, [Change::Advance { .. }, ..]);
         if is_advance && state.is_unknown {
             state.fault("progress is written although the row is unknown".into());
         }
@@ -971,13 +1036,13 @@ impl Storage for Disk {
 /// Lets the writer take its turns until it would sleep.
 fn take_turns(world: &Arc<World>, writer: &mut Writer, now: Duration) {
     for _ in 0..20 {
-        if world.inbox.has_messages() && world.happens_between_turns() {
+        if world.inbox.has_work() && world.happens_between_turns() {
             while world
                 .next_step(false)
                 .is_some_and(|step| step != Step::Turn)
             {}
         }
-        if !world.inbox.has_messages() && !writer.is_due(now) {
+        if !world.inbox.has_work() && !writer.is_due(now) {
             return;
         }
         writer.turn(&world.inbox, now, false);
@@ -999,7 +1064,7 @@ fn run(start: Start, sequence: &mut Sequence) -> (usize, Vec<String>) {
         taken: 0,
     };
     let world = World::new(start, own);
-    let mut writer = Writer::new(Box::new(Disk(world.clone())));
+    let mut writer = Writer::new(Box::new(Disk(world.clone())), 10_000);
     let mut now = Duration::ZERO;
     loop {
         let is_retrying = writer.retry_at().is_some();
@@ -1041,6 +1106,13 @@ fn run(start: Start, sequence: &mut Sequence) -> (usize, Vec<String>) {
         let is_unknown = state.is_unknown;
         state.fault(format!(
             "{stored:?} is stored at the end (unknown: {is_unknown}), and not {wanted:?}"
+        ));
+    }
+    if !state.is_closing && !state.has_given_up && state.ends != state.ended {
+        let ends = (state.ends.clone(), state.ended.clone());
+        state.fault(format!(
+            "the ends {:?} are stored, and not {:?}",
+            ends.0, ends.1
         ));
     }
     if let (Holder::Live(job), false) = (&holder, state.is_closing) {

@@ -6,11 +6,13 @@ use std::time::Duration;
 use time::{OffsetDateTime, UtcOffset};
 
 use crate::calendar::misfire::Misfire;
+use crate::job::end_record::{EndKey, EndRecord, TrimEnds};
 use crate::job::record::{
     JobRecord, ProgressRecord, RECORD_VERSION, RecurringProgress, RecurringRecord, SetBackRecord,
     SkippedRecord, TriggerRecord,
 };
 use crate::storage::contract::{Change, Loaded, Storage};
+use crate::sync::primitives::Arc;
 use crate::value::id::JobId;
 use crate::value::run::Run;
 use crate::value::status::JobStatus;
@@ -43,7 +45,7 @@ use crate::value::time_units::{from_wall, wall_range};
 /// # }
 /// ```
 pub fn storage_conformance<S: Storage>(mut store: impl FnMut(&str) -> S) {
-    let suite: [(&str, Check<S>); 9] = [
+    let suite: [(&str, Check<S>); 10] = [
         ("empty", a_new_store_is_empty),
         ("put", what_was_put_is_loaded_unchanged),
         ("again", a_put_record_replaces_the_record_of_the_same_id),
@@ -52,6 +54,7 @@ pub fn storage_conformance<S: Storage>(mut store: impl FnMut(&str) -> S) {
         ("absent", changes_of_an_absent_record_do_nothing),
         ("order", changes_of_one_commit_are_made_in_order),
         ("ids", ids_that_differ_in_any_byte_are_different),
+        ("ends", the_end_of_a_job_is_kept_apart_from_its_record),
         ("many", many_records_are_kept_through_random_changes),
     ];
     for (name, check) in suite {
@@ -252,6 +255,7 @@ fn ids_that_differ_in_any_byte_are_different<S: Storage>(store: &mut dyn FnMut()
 fn many_records_are_kept_through_random_changes<S: Storage>(store: &mut dyn FnMut() -> S) {
     let mut rng = fastrand::Rng::with_seed(1);
     let mut expected: BTreeMap<JobId, JobRecord> = BTreeMap::new();
+    let mut ends: BTreeMap<EndKey, EndRecord> = BTreeMap::new();
     let mut stored = open(store);
     for round in 0..60 {
         let changes: Vec<Change> = (0..rng.usize(1..60))
@@ -259,7 +263,14 @@ fn many_records_are_kept_through_random_changes<S: Storage>(store: &mut dyn FnMu
                 let id: JobId = format!("job-{}", rng.u8(..)).as_str().into();
                 let mut example = examples().swap_remove(rng.usize(..examples().len()));
                 example.id = id.clone();
-                match rng.u8(..4) {
+                match rng.u8(..7) {
+                    4 | 5 => Change::KeepEnd(Box::new(end(rng.u8(..), rng.u8(..)))),
+                    6 if rng.bool() => Change::ForgetEnd(end(rng.u8(..), 0).key),
+                    6 => Change::TrimEnds(TrimEnds {
+                        task: rng.bool().then(|| task_of(rng.u8(..))),
+                        most: rng.u64(..80),
+                        now: from_wall(rng.i64(..40), UtcOffset::UTC),
+                    }),
                     0 => Change::Remove(id),
                     1 => Change::Advance {
                         id,
@@ -283,6 +294,17 @@ fn many_records_are_kept_through_random_changes<S: Storage>(store: &mut dyn FnMu
                 Change::Remove(id) => {
                     expected.remove(&id);
                 }
+                Change::KeepEnd(end) => {
+                    ends.insert(end.key.clone(), *end);
+                }
+                Change::ForgetEnd(key) => {
+                    ends.remove(&key);
+                }
+                Change::TrimEnds(trim) => {
+                    for key in trim.removes(ends.values()) {
+                        ends.remove(&key);
+                    }
+                }
             }
         }
         if round % 20 == 19 {
@@ -290,6 +312,84 @@ fn many_records_are_kept_through_random_changes<S: Storage>(store: &mut dyn FnMu
             stored = open(store);
         }
         assert_eq!(load(&mut stored), expected, "round {round}");
+        assert_eq!(load_ends(&mut stored), ends, "the ends, round {round}");
+    }
+}
+
+fn the_end_of_a_job_is_kept_apart_from_its_record<S: Storage>(store: &mut dyn FnMut() -> S) {
+    let mut new = open(store);
+    let mut record = examples().swap_remove(0);
+    let first = end(7, 1);
+    record.id = first.key.id.clone();
+    let other_run = EndRecord {
+        key: EndKey {
+            run: first.key.run + 1,
+            ..first.key.clone()
+        },
+        ..first.clone()
+    };
+    let keep = |end: &EndRecord| Change::KeepEnd(Box::new(end.clone()));
+    let changes = [put(&record), keep(&first), keep(&first), keep(&other_run)];
+    commit(&mut new, &changes);
+    drop(new);
+    let mut again = open(store);
+    let both = [first.clone(), other_run.clone()].map(|end| (end.key.clone(), end));
+    assert_eq!(
+        load_ends(&mut again),
+        both.into(),
+        "writing it twice changes nothing"
+    );
+    assert_eq!(load(&mut again).len(), 1, "the record of the same id stays");
+    commit(
+        &mut again,
+        &[
+            Change::Remove(record.id),
+            Change::ForgetEnd(first.key.clone()),
+            Change::ForgetEnd(first.key),
+        ],
+    );
+    let left = [(other_run.key.clone(), other_run)];
+    assert_eq!(
+        load_ends(&mut again),
+        left.into(),
+        "the other end of the id stays"
+    );
+    assert!(load(&mut again).is_empty());
+}
+
+fn load_ends(store: &mut impl Storage) -> BTreeMap<EndKey, EndRecord> {
+    let mut ends = BTreeMap::new();
+    let loaded = store.load_ends(&mut |end| {
+        let twice = ends.insert(end.key.clone(), end);
+        assert_eq!(twice, None, "an end is loaded once");
+    });
+    loaded.expect("the store loads the ends");
+    ends
+}
+
+fn task_of(number: u8) -> Arc<str> {
+    format!("task {}", number % 3).into()
+}
+
+/// The end of a job. Those of one `number` have the same key.
+fn end(number: u8, content: u8) -> EndRecord {
+    let at = |nanos: u8| from_wall(nanos.into(), UtcOffset::UTC);
+    EndRecord {
+        key: EndKey {
+            id: format!("job {}", number % 10).into(),
+            scheduled_at: at(number % 3),
+            run: 1 + u64::from(number % 4),
+        },
+        task: task_of(content),
+        args: format!("[{content}, \"\u{e9}\n'\"]").into(),
+        status: JobStatus::Timeout,
+        error: format!("error {content}\n'\"").into(),
+        attempts: u32::MAX,
+        started_at: wall_range().0,
+        finished_at: at(content % 20),
+        keep_until: at(content % 50),
+        version: RECORD_VERSION,
+        job: format!("{{\"content\": {content}}}").into(),
     }
 }
 

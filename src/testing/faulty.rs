@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::job::end_record::EndRecord;
 use crate::storage::contract::{Change, Loaded, Storage};
 use crate::value::error::StorageError;
 
@@ -49,6 +50,8 @@ pub enum Operation<'a> {
     Open,
     /// [`Storage::load`].
     Load,
+    /// [`Storage::load_ends`].
+    LoadEnds,
     /// [`Storage::commit`] of these changes.
     Commit(&'a [Change]),
 }
@@ -119,6 +122,10 @@ impl<S: Storage> Storage for FaultyStorage<S> {
 
     fn load(&mut self, each: &mut dyn FnMut(Loaded)) -> Result<(), StorageError> {
         self.during(&Operation::Load, |inner| inner.load(each))
+    }
+
+    fn load_ends(&mut self, each: &mut dyn FnMut(EndRecord)) -> Result<(), StorageError> {
+        self.during(&Operation::LoadEnds, |inner| inner.load_ends(each))
     }
 
     fn busy_timeout(&self) -> Duration {

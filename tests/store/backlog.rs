@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::support::{HOUR, HeldStore, Result, begin, hand_polled_app_with};
 use crate::tasks::storage_error;
 use futures_lite::future::block_on;
-use jobber::storage::{Change, Loaded, Storage, StorageError};
+use jobber::storage::{Change, EndRecord, Loaded, Storage, StorageError};
 use jobber::{Jobber, MemoryStorage, Submit, Task};
 
 /// The number of submissions that may wait, and the bytes of their arguments.
@@ -24,6 +24,10 @@ impl<S: Storage> Storage for Impatient<S> {
 
     fn load(&mut self, each: &mut dyn FnMut(Loaded)) -> Result<(), StorageError> {
         self.0.load(each)
+    }
+
+    fn load_ends(&mut self, each: &mut dyn FnMut(EndRecord)) -> Result<(), StorageError> {
+        self.0.load_ends(each)
     }
 
     fn commit(&mut self, changes: &[Change]) -> Result<(), StorageError> {

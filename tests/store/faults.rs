@@ -10,7 +10,7 @@ use futures_lite::future::block_on;
 use jobber::testing::{Fault, FaultyStorage, ManualClock, Operation, Simulation};
 use jobber::{
     JobStatus, Jobber, MemoryStorage, ScheduleError, StartError,
-    storage::{Change, Storage, StorageError},
+    storage::{Change, EndRecord, Storage, StorageError},
 };
 
 #[test]
@@ -354,6 +354,9 @@ fn a_panic_in_the_drop_of_the_store_is_caught() -> Result {
         ) -> Result<(), StorageError> {
             self.0.load(each)
         }
+        fn load_ends(&mut self, each: &mut dyn FnMut(EndRecord)) -> Result<(), StorageError> {
+            self.0.load_ends(each)
+        }
         fn commit(&mut self, changes: &[Change]) -> Result<(), StorageError> {
             self.0.commit(changes)
         }
@@ -534,6 +537,9 @@ fn a_cancel_during_a_start_that_fails_returns_an_error() -> Result {
             self.1.send(()).unwrap();
             self.2.recv().unwrap();
             Err(StorageError::other("the end is unreadable"))
+        }
+        fn load_ends(&mut self, each: &mut dyn FnMut(EndRecord)) -> Result<(), StorageError> {
+            self.0.load_ends(each)
         }
         fn commit(&mut self, changes: &[Change]) -> Result<(), StorageError> {
             self.0.commit(changes)

@@ -7,6 +7,7 @@ mod clock;
 mod conformance;
 mod except;
 mod expires;
+mod failed;
 mod faults;
 mod held;
 mod held_app;

@@ -8,7 +8,8 @@ use crate::tasks::{at, failing, hanging, logging, machine_with_job};
 use jobber::testing::Simulation;
 use jobber::{
     Backoff, BoxError, Event, Job, JobEventKind, JobStatus, MemoryStorage, Misfire, RegisterError,
-    ScheduleError, storage::StorageError,
+    ScheduleError,
+    storage::{EndRecord, StorageError},
 };
 use time::macros::{datetime, offset};
 
@@ -366,6 +367,9 @@ fn ids_are_generated_after_the_id_of_an_unreadable_record() -> Result {
                 reason: "it is invalid".into(),
             });
             Ok(())
+        }
+        fn load_ends(&mut self, each: &mut dyn FnMut(EndRecord)) -> Result<(), StorageError> {
+            self.0.load_ends(each)
         }
         fn commit(&mut self, changes: &[jobber::storage::Change]) -> Result<(), StorageError> {
             self.0.commit(changes)

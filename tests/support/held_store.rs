@@ -67,6 +67,9 @@ impl HeldStore {
             }
             Change::Advance { id, .. } => format!("advance {id}"),
             Change::Remove(id) => format!("remove {id}"),
+            Change::KeepEnd(end) => format!("keep the end of {}", end.key().id),
+            Change::ForgetEnd(key) => format!("forget the end of {}", key.id),
+            Change::TrimEnds(_) => "trim the ends".into(),
         };
         Ok(changes.iter().map(short).collect())
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
+use crate::job::end_record::EndRecord;
 use crate::storage::contract::{Change, Loaded, Storage};
 use crate::storage::sqlite::checkpoint::Checkpointer;
 use crate::storage::sqlite::errors::Failed;
@@ -208,7 +209,7 @@ impl SqliteStorage {
             // The checkpointer does this.
             connection.pragma_update(None, "wal_autocheckpoint", 0)?;
             connection.pragma_update(None, "trusted_schema", false)?;
-            connection.set_prepared_statement_cache_capacity(8);
+            connection.set_prepared_statement_cache_capacity(16);
             rusqlite::Result::Ok(())
         };
         prepare(&mut connection).map_err(|error| failed.because(error))?;
@@ -246,6 +247,22 @@ impl Storage for SqliteStorage {
         let open = self.open.as_ref().ok_or(StorageError::Closed)?;
         crate::storage::sqlite::rows::load(&open.connection, each)
             .map_err(|error| failed.because(error))
+    }
+
+    fn load_ends(&mut self, each: &mut dyn FnMut(EndRecord)) -> Result<(), StorageError> {
+        let open = self.open.as_ref().ok_or(StorageError::Closed)?;
+        let mut unreadable = None;
+        let loaded = crate::storage::sqlite::ends::load(&open.connection, &mut |end| match end {
+            Ok(end) => each(end),
+            Err(reason) => unreadable = Some(reason),
+        });
+        loaded.map_err(|error| Failed::new(&self.path, self.busy_timeout).because(error))?;
+        unreadable.map_or(Ok(()), |reason| {
+            Err(StorageError::Corrupt {
+                path: self.path.clone(),
+                detail: format!("a row of the table `ends` can't be read: {reason}"),
+            })
+        })
     }
 
     fn busy_timeout(&self) -> Duration {

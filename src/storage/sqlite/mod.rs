@@ -2,6 +2,7 @@
 
 pub(crate) mod checkpoint;
 pub(crate) mod database;
+pub(crate) mod ends;
 pub(crate) mod errors;
 pub(crate) mod rows;
 pub(crate) mod schema;

@@ -16,6 +16,7 @@ use crate::job::record::{
     JobRecord, ProgressRecord, RECORD_VERSION, RecurringProgress, RecurringRecord, TriggerRecord,
 };
 use crate::storage::contract::{Change, Loaded};
+use crate::storage::sqlite::ends;
 use crate::sync::primitives::Arc;
 use crate::value::id::JobId;
 use crate::value::status::JobStatus;
@@ -57,21 +58,34 @@ impl<'a> Changes<'a> {
     }
 
     pub(crate) fn apply(&mut self, change: &Change) -> rusqlite::Result<()> {
-        let (place, text) = match change {
-            Change::Put(_) => (&mut self.put, PUT),
-            Change::Advance { .. } => (&mut self.advance, ADVANCE),
-            Change::Remove(_) => (&mut self.remove, REMOVE),
-        };
-        let statement = match place {
-            Some(statement) => statement,
-            None => place.insert(self.transaction.prepare_cached(text)?),
-        };
+        let transaction = self.transaction;
         match change {
-            Change::Put(record) => put(statement, record),
-            Change::Advance { id, progress } => advance(statement, id, progress),
-            Change::Remove(id) => id.with_text(|id| statement.execute([id])).map(drop),
+            Change::Put(record) => put(prepared(transaction, &mut self.put, PUT)?, record),
+            Change::Advance { id, progress } => {
+                let statement = prepared(transaction, &mut self.advance, ADVANCE)?;
+                advance(statement, id, progress)
+            }
+            Change::Remove(id) => {
+                let statement = prepared(transaction, &mut self.remove, REMOVE)?;
+                id.with_text(|id| statement.execute([id])).map(drop)
+            }
+            Change::KeepEnd(end) => ends::keep(transaction, end),
+            Change::ForgetEnd(key) => ends::forget(transaction, key),
+            Change::TrimEnds(trim) => ends::trim(transaction, trim),
         }
     }
+}
+
+/// Prepares a statement when it is first needed.
+fn prepared<'a, 'p>(
+    transaction: &'a Transaction<'a>,
+    place: &'p mut Option<CachedStatement<'a>>,
+    text: &str,
+) -> rusqlite::Result<&'p mut CachedStatement<'a>> {
+    Ok(match place {
+        Some(statement) => statement,
+        None => place.insert(transaction.prepare_cached(text)?),
+    })
 }
 
 fn put(insert: &mut Statement<'_>, record: &JobRecord) -> rusqlite::Result<()> {

@@ -56,6 +56,28 @@ const MIGRATIONS: &[&str] = &[
     -- 1 if the times were chosen by a wall clock that was not set; NULL is 0.
     ALTER TABLE jobs ADD COLUMN by_unset_clock INTEGER
 ",
+    "
+    -- Jobs that have failed, apart from the live ones.
+    CREATE TABLE ends (
+        id           TEXT NOT NULL,
+        scheduled_at TEXT NOT NULL,
+        run          INTEGER NOT NULL, -- the last one, from 1
+        task         TEXT NOT NULL,
+        args         TEXT NOT NULL,    -- JSON
+        status       TEXT NOT NULL,
+        error        TEXT NOT NULL,
+        attempts     INTEGER NOT NULL, -- of the last run
+        started_at   TEXT NOT NULL,    -- its first attempt
+        finished_at  TEXT NOT NULL,    -- its last attempt
+        keep_until   TEXT NOT NULL,
+        version      INTEGER NOT NULL, -- of the record
+        job          TEXT NOT NULL,    -- the record, as JSON
+        PRIMARY KEY (id, scheduled_at, run)
+    ) WITHOUT ROWID;
+    CREATE INDEX ends_by_age ON ends (finished_at, id, scheduled_at, run);
+    CREATE INDEX ends_of_task ON ends (task, finished_at, id, scheduled_at, run);
+    CREATE INDEX ends_by_limit ON ends (keep_until)
+",
 ];
 
 /// Migrates the file to the newest schema, and switches it to a write-ahead log.
