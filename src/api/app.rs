@@ -14,6 +14,8 @@ use crate::api::start::{DriveMode, Parts, Start};
 use crate::api::task::TaskBuilder;
 use crate::engine::driver::Driver;
 use crate::engine::hub::Hub;
+use crate::engine::{event_bus, timer_thread};
+use crate::executor::blocking_threads;
 use crate::storage::contract::UnresolvedJob;
 use crate::sync::primitives::{Arc, Event as Signal, Mutex, Timer, block_on, lock};
 use crate::sync::reply::ReplySent;
@@ -151,7 +153,9 @@ impl Jobber {
     /// # Errors
     /// - [`StartError::AlreadyStarted`] if `start` was called before.
     /// - [`StartError::Stopped`] after a shutdown.
-    /// - [`StartError::Thread`] if the operating system starts no thread.
+    /// - [`StartError::Thread`] if the operating system starts no thread;
+    ///   [`StartError::Reactor`] if the reactor of async-io cannot be built, because
+    ///   descriptors or threads are used up.
     /// - [`StartError::Storage`] if the store can't be opened or read;
     ///   [`StartError::TooManyJobs`] if it holds more jobs than an app can.
     ///
@@ -411,6 +415,7 @@ impl Jobber {
                 .map(Failing::Storage)
                 .into_iter()
                 .chain(is_clock_unset.then_some(Failing::ClockUnset))
+                .chain(self.missing_threads().map(|name| Failing::Thread { name }))
                 .collect(),
             attention: [
                 (unstored > 0).then_some(Attention::Unstored(unstored)),
@@ -420,6 +425,20 @@ impl Jobber {
             .flatten()
             .collect(),
         }
+    }
+
+    /// The names of threads that the app needs and does not have.
+    fn missing_threads(&self) -> impl Iterator<Item = &'static str> {
+        let hub = self.hub();
+        let has_timer = self.inner.start.drive_mode == DriveMode::Thread;
+        let has_no_timer = has_timer && hub.check_open().is_ok() && !hub.is_timer_running();
+        [
+            has_no_timer.then_some(timer_thread::THREAD_NAME),
+            hub.events.has_no_thread().then_some(event_bus::THREAD_NAME),
+            blocking_threads::has_failed().then_some(blocking_threads::THREAD_NAME),
+        ]
+        .into_iter()
+        .flatten()
     }
 
     pub(crate) fn hub(&self) -> &Arc<Hub> {

@@ -8,6 +8,7 @@ use crate::storage::contract::Storage;
 use crate::storage::writer::Writer;
 use crate::sync::panics::{catch_panic, drop_catching_panic};
 use crate::sync::primitives::{Arc, Mutex, lock, thread};
+use crate::sync::reactor;
 use crate::sync::reply::Reply;
 use crate::value::error::{StartError, StorageError};
 
@@ -147,6 +148,10 @@ impl Start {
 
     /// Starts the executor and the timer.
     fn finish(&self) -> Result<(), StartError> {
+        // Timeouts need it, also those of a shutdown, which could not report a failure.
+        if self.drive_mode == DriveMode::Thread {
+            reactor::build().map_err(StartError::Reactor)?;
+        }
         let executor = lock(&self.parts).executor.clone();
         let executor = match executor {
             Some(executor) => executor,

@@ -12,7 +12,7 @@ use crate::sync::primitives::{
 };
 use crate::value::event::Event;
 
-const THREAD_NAME: &str = "jobber-events";
+pub(crate) const THREAD_NAME: &str = "jobber-events";
 
 /// A reader may be this many events behind before it misses some.
 const RECENT_LEN: usize = 1_024;
@@ -37,6 +37,8 @@ pub(crate) struct EventBus {
     /// Whether the bus has a thread, or is starting one. If not, the thread that makes an event
     /// wakes the readers: in a simulation, and if the thread of the bus could not be started.
     has_thread: AtomicBool,
+    /// The thread of the bus could not be started, when one was last needed.
+    has_failed: AtomicBool,
     /// The thread of the bus, once it runs.
     thread: OnceLock<Thread>,
     /// The thread of the bus has to send signals.
@@ -100,10 +102,18 @@ impl EventBus {
         drop(readers);
         let bus = self.clone();
         let thread = thread::Builder::new().name(THREAD_NAME.into());
-        if thread.spawn(move || bus.run()).is_err() {
+        let is_started = thread.spawn(move || bus.run()).is_ok();
+        self.has_failed.store(!is_started, Ordering::SeqCst);
+        if !is_started {
             self.has_thread.store(false, Ordering::SeqCst);
             self.signal_readers();
         }
+    }
+
+    /// Whether the threads that make events wake the readers, because the thread of the bus
+    /// could not be started.
+    pub(crate) fn has_no_thread(&self) -> bool {
+        self.has_failed.load(Ordering::SeqCst)
     }
 
     /// The loop of the thread. It ends when the bus is closed.

@@ -8,6 +8,7 @@ use crate::executor::contract::Executor;
 use crate::executor::job_future::JobFuture;
 use crate::sync::deferred_wakes::notify_all;
 use crate::sync::primitives::{Arc, AtomicBool, Event, Ordering, thread};
+use crate::sync::reactor;
 use crate::sync::waiter::{Condition, Waiter};
 use crate::value::error::StartError;
 
@@ -48,8 +49,11 @@ impl ThreadPool {
     /// Starts this many threads, and at least one.
     ///
     /// # Errors
-    /// Returns [`StartError::Thread`] if the operating system cannot start a thread.
+    /// - [`StartError::Thread`] if the operating system cannot start a thread.
+    /// - [`StartError::Reactor`] if the reactor of async-io cannot be built.
     pub fn new(threads: usize) -> Result<Self, StartError> {
+        // A thread that had to build it would end by a panic.
+        reactor::build().map_err(StartError::Reactor)?;
         let shared = Shared {
             tasks: Tasks::new(),
             is_closed: AtomicBool::new(false),

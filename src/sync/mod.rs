@@ -7,5 +7,6 @@ pub(crate) mod loom_primitives;
 pub(crate) mod panics;
 pub(crate) mod parker;
 pub(crate) mod primitives;
+pub(crate) mod reactor;
 pub(crate) mod reply;
 pub(crate) mod waiter;

@@ -40,6 +40,16 @@ pub enum Failing {
     /// [earliest true time](crate::Clock::earliest_true_time): it was never set. Until it is
     /// set, jobs that wait for a wall time wait.
     ClockUnset,
+    /// A thread of the app is missing: the operating system did not start it, or it has
+    /// ended by a panic of the app's [`Clock`](crate::Clock).
+    ///
+    /// Without `jobber-timer`, no job becomes due. Without `jobber-events`, the threads that
+    /// make events wake their readers; the next reader starts it. Without `jobber-blocking`,
+    /// attempts of blocking tasks fail; the next one starts it.
+    Thread {
+        /// The name of the thread.
+        name: &'static str,
+    },
 }
 
 /// What a person should look at.
@@ -117,6 +127,7 @@ impl fmt::Display for Failing {
         match self {
             Failing::Storage(error) => error.fmt(f),
             Failing::ClockUnset => f.write_str("the wall clock was never set"),
+            Failing::Thread { name } => write!(f, "the thread `{name}` is missing"),
         }
     }
 }

@@ -16,6 +16,7 @@ mod job;
 mod panic;
 mod recurring;
 mod replace;
+mod resources;
 mod retry;
 mod shutdown;
 mod stop_token;

@@ -59,4 +59,8 @@ pub enum StartError {
         /// The error of the operating system.
         source: std::io::Error,
     },
+    /// The reactor of the crate async-io could not be built, which drives timers and the
+    /// built-in thread pool: no descriptors are left, or no threads.
+    #[error("could not build the reactor of async-io, which drives timers")]
+    Reactor(#[source] std::io::Error),
 }
