@@ -17,6 +17,7 @@ use crate::engine::hub::Hub;
 use crate::engine::{event_bus, timer_thread};
 use crate::executor::blocking_threads;
 use crate::storage::contract::UnresolvedJob;
+use crate::sync::polling::polled_job;
 use crate::sync::primitives::{Arc, Event as Signal, Mutex, Timer, block_on, lock};
 use crate::sync::reply::ReplySent;
 use crate::sync::waiter::{Condition, Waiter};
@@ -263,8 +264,11 @@ impl Jobber {
     /// Waits until no job is live or the app has stopped. `.await` it, or end it
     /// with `.block_on()`. Cancel safe.
     ///
-    /// A recurring job is live until it is cancelled or reaches a limit. If a job
-    /// calls this and waits for it, it waits for itself and never ends.
+    /// A recurring job is live until it is cancelled or reaches a limit.
+    ///
+    /// # Panics
+    /// If an attempt of a job of this app waits for it: it would wait for itself. The panic
+    /// fails the attempt.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -279,7 +283,7 @@ impl Jobber {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn wait_all(&self) -> Action<()> {
-        Action::new(idle(self.hub().clone()))
+        Action::new(Waiter::new(AllDone(self.hub().clone())))
     }
 
     /// The live job with this id. [`Task::job`](crate::Task::job) returns it with
@@ -499,6 +503,33 @@ impl Condition for HubIs {
 /// Waits until no live job is left, or the app has stopped.
 fn idle(hub: Arc<Hub>) -> Waiter<HubIs> {
     Waiter::new(HubIs(hub, |hub| hub.has_stopped() || hub.is_idle()))
+}
+
+/// True when no live job is left, or the app has stopped.
+struct AllDone(Arc<Hub>);
+
+impl Condition for AllDone {
+    type Output = ();
+
+    fn ready(&self) -> Option<()> {
+        (self.0.has_stopped() || self.0.is_idle()).then_some(())
+    }
+
+    fn event(&self) -> &Signal {
+        self.0.changed()
+    }
+
+    fn check_wait(&self, _: bool) {
+        if let Some(polled) = polled_job()
+            && !std::thread::panicking()
+            && let Some(job) = self.0.live_job_at(polled)
+        {
+            panic!(
+                "an attempt of the job `{}` waits for the end of all jobs",
+                job.core().id
+            );
+        }
+    }
 }
 
 fn store_closed(hub: Arc<Hub>) -> Waiter<HubIs> {

@@ -552,6 +552,12 @@ impl Hub {
         jobs
     }
 
+    /// The live job at this address.
+    pub(crate) fn live_job_at(&self, address: *const ()) -> Option<Live> {
+        let is_there = |job: &Live| Arc::as_ptr(job).cast() == address;
+        self.jobs().into_iter().find(is_there)
+    }
+
     /// # Errors
     /// If no job may enter, because the app has not started or has stopped.
     pub(crate) fn check_open(&self) -> Result<(), ScheduleError> {

@@ -15,6 +15,7 @@ use std::cell::Cell;
 use std::task::{Wake, Waker};
 
 use crate::sync::panics::{catch_panic, drop_catching_panic};
+use crate::sync::polling::Polling;
 use crate::sync::primitives::{Arc, Event, thread_local};
 
 /// Notifies all listeners of `event`.
@@ -67,8 +68,10 @@ struct TargetWaker(Waker);
 
 impl TargetWaker {
     /// Wakes the user's waker. A panic in it is ignored, because the current thread
-    /// may be the timer thread.
+    /// may be the timer thread. If it polls its future in this call, the poll is not one of
+    /// the attempt that the thread polls.
     fn wake_now(&self) {
+        let _polling = Polling::suspend();
         let _ = catch_panic(|| self.0.wake_by_ref());
     }
 }

@@ -6,6 +6,7 @@ pub(crate) mod deferred_wakes;
 pub(crate) mod loom_primitives;
 pub(crate) mod panics;
 pub(crate) mod parker;
+pub(crate) mod polling;
 pub(crate) mod primitives;
 pub(crate) mod reactor;
 pub(crate) mod reply;

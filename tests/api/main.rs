@@ -13,6 +13,7 @@ mod except;
 mod expires;
 mod handler;
 mod job;
+mod own_wait;
 mod panic;
 mod recurring;
 mod replace;
