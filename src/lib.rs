@@ -150,7 +150,7 @@
 //! # Features
 //! | feature | what it adds | what it needs |
 //! |---|---|---|
-//! | `thread-pool` (default) | `ThreadPool`, the executor for programs without a runtime | crates `async-executor`, `blocking` |
+//! | `thread-pool` (default) | `ThreadPool`, the executor for programs without a runtime | crate `async-executor` |
 //! | `serde` | durable tasks, `MemoryStorage`, records that can be serialized | crates `serde`, `serde_json` |
 //! | `sqlite` | `SqliteStorage`, includes `serde` | crate `rusqlite` with its own SQLite; Rust 1.89; a C compiler |
 //! | `tz` | time zones by name, such as `.zone("Europe/Berlin")` | crate `jiff` with its copy of the IANA database |

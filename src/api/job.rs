@@ -268,7 +268,7 @@ impl<R> Job<R> {
     /// Two waits that may never end panic, if the job is not done. The panic fails the
     /// attempt that waits. This holds for all waits for a job, also for those with a limit.
     /// - An attempt waits for its own job, in either form.
-    /// - An async task blocks a thread of the [`ThreadPool`](crate::ThreadPool) to wait for a
+    /// - An async task blocks a thread of the built-in `ThreadPool` to wait for a
     ///   job, which may need that thread. `.await` the job there. A blocking task may block.
     ///
     /// A circle of several jobs that wait for each other is not found, nor is a wait that a
