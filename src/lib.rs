@@ -134,7 +134,8 @@
 //! - [`Jobber::task`] and [`Jobber::blocking_task`] register functions ([`Handler`]).
 //!   [`TaskBuilder`] sets their timeouts and retries ([`Backoff`]).
 //! - [`Task::schedule`], then options and a trigger of [`Schedule`], make a [`Job`].
-//! - [`JobContext`] is what a task can read about its job, with shared state.
+//! - [`JobContext`] is what a task can read about its job, with shared state. By
+//!   [`JobContext::app`] it schedules other jobs.
 //! - [`Jobber::events`] is a stream of what happens, for logs and displays.
 //! - [`cron`] has the cron expressions, [`storage`] has the stores and their records.
 //! - [`Jobber::health`] and [`Jobber::unresolved`] report what needs attention.
@@ -195,14 +196,16 @@ pub mod cron {
 
 pub use api::action::Action;
 pub use api::app::Jobber;
+pub use api::app_ref::AppRef;
 pub use api::builder::JobberBuilder;
 pub use api::context::JobContext;
 pub use api::events::{BlockingEvents, Events};
 pub use api::handler::{BlockingHandler, Handler, TaskOutput};
 pub use api::job::{AnyJob, Job};
+pub use api::registered_task::Task;
 pub use api::schedule::Schedule;
 pub use api::submit::Submit;
-pub use api::task::{Task, TaskBuilder};
+pub use api::task::TaskBuilder;
 pub use api::waits::{Cancel, JobResult, NextRun, Wait, WaitTimeout};
 pub use calendar::calendar_interval::CalendarInterval;
 pub use calendar::exclusions::Exclusions;
@@ -223,7 +226,8 @@ pub use value::backoff::Backoff;
 pub use value::clock::{Clock, SystemClock};
 pub use value::error::{
     BoxError, CalendarIntervalError, ExclusionError, ExecutorDropped, InvalidId, JobError,
-    MissingState, ParseStatusError, RegisterError, ScheduleError, StartError, ZoneError, ZoneHint,
+    MissingState, ParseStatusError, RegisterError, ScheduleError, StartError, TaskError, ZoneError,
+    ZoneHint,
 };
 pub use value::event::{Event, JobEvent, JobEventKind};
 pub use value::health::{Attention, Failing, Health};

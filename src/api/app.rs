@@ -35,9 +35,10 @@ use crate::value::status::JobStatus;
 /// the app stops as after a [`shutdown`](Jobber::shutdown) without a grace period. Tasks and
 /// jobs do not keep it alive.
 ///
-/// If a task's function schedules jobs, let it capture a [`Task`](crate::Task) and
-/// not a `Jobber`: the app owns the function, and with a `Jobber` inside it would
-/// keep itself alive until it is shut down.
+/// A task's function that schedules jobs finds their tasks by
+/// [`JobContext::app`](crate::JobContext::app). It should capture no `Jobber`: the app owns
+/// the function, and would keep itself alive until it is shut down. Nor should it capture its
+/// own [`Task`](crate::Task), which would keep it in memory for ever.
 ///
 /// ```
 /// use std::time::Duration;

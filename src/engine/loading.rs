@@ -12,7 +12,7 @@ use crate::storage::writer::Writer;
 use crate::sync::primitives::{Arc, lock};
 use crate::sync::reply::Reply;
 use crate::timer::key::KeyKind;
-use crate::value::error::{RegisterError, StorageError, UnresolvedReason};
+use crate::value::error::{RegisterError, StorageError, TaskError, UnresolvedReason};
 use crate::value::event::{Event, JobEvent, JobEventKind};
 use crate::value::id::JobId;
 use crate::value::time_units::{Due, Now};
@@ -60,6 +60,16 @@ impl Hub {
         self.catch_up();
         self.wake_writer();
         Ok(())
+    }
+
+    /// The task of this name, or with this alias.
+    pub(crate) fn find_task(&self, name: &str) -> Result<Arc<dyn Restore>, TaskError> {
+        let main_shard = lock(&self.main_shard);
+        if matches!(main_shard.phase, AppPhase::Stopping | AppPhase::Stopped) {
+            return Err(TaskError::Stopped);
+        }
+        let task = main_shard.tasks.get(name).cloned();
+        task.ok_or_else(|| TaskError::Unknown { name: name.into() })
     }
 
     /// Restores a job that the store has loaded, or keeps it as unresolved. Returns `false`

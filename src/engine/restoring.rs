@@ -1,5 +1,7 @@
 //! Stored jobs become live jobs of the tasks that they are for.
 
+use std::any::type_name;
+
 use crate::engine::job_state::{Durability, JobState, TaskDef};
 use crate::engine::task_registry::{Restore, Restored};
 use crate::job::lifecycle::{AfterAttempt, AttemptEnd, Lifecycle};
@@ -17,6 +19,10 @@ where
     A: Clone + Send + Sync + 'static,
     R: Send + Sync + 'static,
 {
+    fn types(&self) -> (&'static str, &'static str) {
+        (type_name::<A>(), type_name::<R>())
+    }
+
     fn restore(
         self: Arc<Self>,
         record: &JobRecord,

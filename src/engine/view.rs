@@ -73,6 +73,10 @@ where
         &self.hub().state
     }
 
+    fn app(&self) -> Arc<dyn Any + Send + Sync> {
+        self.task.hub.clone()
+    }
+
     fn result(&self, place: &mut dyn Any) {
         if let Some(place) = place.downcast_mut() {
             let mut state = self.lock();

@@ -72,6 +72,8 @@ pub(crate) trait JobView: Send + Sync {
     /// The app has stopped: nothing happens to this job any more.
     fn is_abandoned(&self) -> bool;
     fn app_state(&self) -> &StateMap;
+    /// The hub of the app, which this folder does not know.
+    fn app(&self) -> Arc<dyn Any + Send + Sync>;
     /// Puts the result of the job into `place`, which is an
     /// `Option<Result<Arc<R>, JobError>>` of its type.
     fn result(&self, place: &mut dyn Any);

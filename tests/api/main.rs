@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod app_ref;
 mod bad_input;
 mod burst;
 mod cancel;
