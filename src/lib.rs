@@ -230,7 +230,7 @@ pub use value::error::{
     ZoneHint,
 };
 pub use value::event::{Event, JobEvent, JobEventKind};
-pub use value::health::{Attention, Failing, Health};
+pub use value::health::{Attention, Failing, Health, OutlivingBody};
 pub use value::id::JobId;
 pub use value::retry_hint::{NoRetry, RetryAfter};
 pub use value::run::Run;

@@ -414,6 +414,11 @@ impl Jobber {
             None => (None, 0),
         };
         let unresolved = hub.unresolved_count();
+        let mut outliving = hub.outliving.all();
+        for body in &mut outliving {
+            let job = hub.find(&body.id);
+            body.is_waited_for = job.is_some_and(|job| job.waits_for_body());
+        }
         let is_clock_unset = !hub.reading(hub.clock.now()).is_set();
         Health {
             failing: storage_error
@@ -425,6 +430,7 @@ impl Jobber {
             attention: [
                 (unstored > 0).then_some(Attention::Unstored(unstored)),
                 (unresolved > 0).then_some(Attention::Unresolved(unresolved)),
+                (!outliving.is_empty()).then_some(Attention::Outliving(outliving)),
             ]
             .into_iter()
             .flatten()

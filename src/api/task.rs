@@ -102,7 +102,9 @@ where
     /// An attempt that takes longer ends with the status
     /// [`Timeout`](crate::JobStatus::Timeout). The future of an async task is dropped.
     /// For a blocking task, the [`StopToken`](crate::StopToken) is set, and the result
-    /// is dropped when the function returns.
+    /// is dropped when the function returns. Until then the job does not start again, and
+    /// [`Jobber::health`](crate::Jobber::health) shows it
+    /// ([`Attention::Outliving`](crate::Attention::Outliving)).
     ///
     /// ```
     /// # use std::time::Duration;

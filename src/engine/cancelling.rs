@@ -45,6 +45,7 @@ where
         return Cancelled::now(did);
     }
     let mut after = AfterLock::default();
+    let attempt = state.life.attempts().saturating_add(1);
     let (effects, run) = match how {
         Cancelling::Cancel => match state.life.cancel() {
             Some(effects) => (effects, None),
@@ -55,6 +56,9 @@ where
             None => return Cancelled::now(false),
         },
     };
+    if effects.force_stops {
+        job.body_outlives(&mut state, attempt, now);
+    }
     if let Some(run) = run {
         job.event(&mut state, now, |state| {
             JobEventKind::RunEnded(job.run(state, run))

@@ -13,6 +13,7 @@ use crate::calendar::zone::zone_database::ZoneDatabase;
 use crate::engine::app_phase::AppPhase;
 use crate::engine::catch_up::CatchUp;
 use crate::engine::event_bus::EventBus;
+use crate::engine::outliving_bodies::OutlivingBodies;
 use crate::engine::side_shards::{Cursor, SideShards};
 use crate::engine::task_registry::{Restore, Unresolved};
 use crate::executor::dispatcher::Dispatcher;
@@ -63,6 +64,7 @@ pub(crate) struct Hub {
     /// The number of live jobs that the stop has left to the next process.
     pub(crate) left_count: AtomicUsize,
     random: Mutex<fastrand::Rng>,
+    pub(crate) outliving: OutlivingBodies,
     /// The timer thread. Unset until it has started, and in a simulation.
     pub(crate) timer: OnceLock<Thread>,
     /// Once this is set, no attempt starts.
@@ -229,6 +231,7 @@ impl Hub {
             finished_in_table: CachePadded::default(),
             left_count: AtomicUsize::new(0),
             random: Mutex::new(random),
+            outliving: OutlivingBodies::default(),
             timer: OnceLock::new(),
             is_stopping: AtomicBool::new(false),
             has_stopped: AtomicBool::new(false),

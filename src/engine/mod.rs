@@ -15,6 +15,7 @@ pub(crate) mod inserting;
 pub(crate) mod job_state;
 pub(crate) mod lifecycle;
 pub(crate) mod loading;
+pub(crate) mod outliving_bodies;
 pub(crate) mod replacing;
 pub(crate) mod restoring;
 pub(crate) mod side_shards;

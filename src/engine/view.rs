@@ -69,6 +69,10 @@ where
         self.hub().has_stopped()
     }
 
+    fn waits_for_body(&self) -> bool {
+        self.lock().life.waits_for_body()
+    }
+
     fn app_state(&self) -> &StateMap {
         &self.hub().state
     }

@@ -71,6 +71,8 @@ pub(crate) trait JobView: Send + Sync {
     fn runs_ended(&self) -> u32;
     /// The app has stopped: nothing happens to this job any more.
     fn is_abandoned(&self) -> bool;
+    /// The job is due, and does not start because the body of its last attempt exists.
+    fn waits_for_body(&self) -> bool;
     fn app_state(&self) -> &StateMap;
     /// The hub of the app, which this folder does not know.
     fn app(&self) -> Arc<dyn Any + Send + Sync>;

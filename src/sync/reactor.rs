@@ -9,22 +9,29 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use crate::sync::panics::catch_panic;
-use crate::sync::primitives::Timer;
+use crate::sync::primitives::{Ordering, StaticAtomicU32, Timer, thread};
+
+/// Whether the process has a reactor.
+static IS_BUILT: StaticAtomicU32 = StaticAtomicU32::new(0);
 
 /// Builds the reactor, if the process has none.
 pub(crate) fn build() -> io::Result<()> {
-    if cfg!(loom) {
-        // The timers of a model need none.
+    // The timers of a model need none.
+    if cfg!(loom) || IS_BUILT.load(Ordering::Acquire) != 0 {
         return Ok(());
     }
-    // It opens three descriptors. If it cannot, its thread ends as well, and never comes
-    // back. So as many are opened here first.
-    let pipes = (io::pipe()?, io::pipe()?);
-    drop(pipes);
+    // It starts a thread and opens three descriptors. If it cannot open them, its thread
+    // ends, and never comes back. So a thread is started here first, which ends at once, and
+    // as many descriptors are opened and closed.
+    let thread = thread::Builder::new().name("jobber-probe".into());
+    let _ = thread.spawn(|| ())?.join();
+    drop((io::pipe()?, io::pipe()?));
     // The first poll of a timer builds it.
     catch_panic(|| {
         let timer = pin!(Timer::after(Duration::from_secs(3_600)));
         let _ = timer.poll(&mut Context::from_waker(Waker::noop()));
     })
-    .map_err(|message| io::Error::other(&*message))
+    .map_err(|message| io::Error::other(&*message))?;
+    IS_BUILT.store(1, Ordering::Release);
+    Ok(())
 }
