@@ -8,8 +8,9 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use crate::job::live_job::{Cancelled, Cancelling, LiveJob};
+use crate::sync::parker::block_on;
 use crate::sync::polling::{is_pool_thread, polled_job};
-use crate::sync::primitives::{Arc, Event, Timer, block_on};
+use crate::sync::primitives::{Arc, Event, Timer};
 use crate::sync::reply::ReplySent;
 use crate::sync::waiter::{Condition, Waiter};
 use crate::value::error::{JobError, StorageError};

@@ -23,5 +23,6 @@ mod sqlite;
 #[path = "../support/mod.rs"]
 mod support;
 mod tasks;
+mod thread_end;
 mod triggers;
 mod unresolved;
