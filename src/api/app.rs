@@ -36,6 +36,13 @@ use crate::value::status::JobStatus;
 /// the app stops as after a [`shutdown`](Jobber::shutdown) without a grace period. Tasks and
 /// jobs do not keep it alive.
 ///
+/// **After a `fork`**, the new process has none of the threads of the app. The app has stopped
+/// there: [`ScheduleError::Forked`](crate::ScheduleError::Forked) refuses new jobs, waits return
+/// at once, and a shutdown or a drop does nothing. This is noticed where a call wakes a thread,
+/// waits, or uses the store. A delayed job that wakes no thread is accepted, and never runs.
+/// No app can be started there ([`StartError::Forked`](crate::StartError::Forked)): fork
+/// before the first start. An attempt that forks must not return in the new process.
+///
 /// A task's function that schedules jobs finds their tasks by
 /// [`JobContext::app`](crate::JobContext::app). It should capture no `Jobber`: the app owns
 /// the function, and would keep itself alive until it is shut down. Nor should it capture its
@@ -156,13 +163,14 @@ impl Jobber {
     /// # Errors
     /// - [`StartError::AlreadyStarted`] if `start` was called before.
     /// - [`StartError::Stopped`] after a shutdown.
+    /// - [`StartError::Forked`] in a process that was forked after an app was started.
     /// - [`StartError::Thread`] if the operating system starts no thread;
     ///   [`StartError::Reactor`] if the reactor of async-io cannot be built, because
     ///   descriptors or threads are used up.
     /// - [`StartError::Storage`] if the store can't be opened or read;
     ///   [`StartError::TooManyJobs`] if it holds more jobs than an app can.
     ///
-    /// After an error other than the first two, `start` can be called again.
+    /// After an error other than the first three, `start` can be called again.
     ///
     /// ```
     /// # use jobber::Jobber;
@@ -249,6 +257,9 @@ impl Jobber {
     pub fn shutdown(&self, grace: Duration) -> Action<Vec<(JobId, JobStatus)>> {
         let hub = self.hub().clone();
         Action::new(async move {
+            if hub.is_forked() {
+                return Vec::new();
+            }
             hub.begin_stop();
             let idle = idle(hub.clone());
             timeout(grace, idle).await;
@@ -472,6 +483,9 @@ impl fmt::Debug for Jobber {
 impl Drop for Inner {
     fn drop(&mut self) {
         let hub = &self.start.hub;
+        if hub.is_forked() {
+            return;
+        }
         hub.begin_stop();
         hub.end_stop();
         // The next app that opens the store finds it closed, and complete.
@@ -525,6 +539,11 @@ impl Condition for AllDone {
 
     fn event(&self) -> &Signal {
         self.0.changed()
+    }
+
+    fn announce(&self) {
+        // If so, the app has stopped.
+        let _ = self.0.is_forked();
     }
 
     fn check_wait(&self, _: bool) {

@@ -47,7 +47,14 @@ pub(crate) struct Start {
 impl Start {
     /// Begins the start. Returns `None` if the start is done.
     pub(crate) fn begin(self) -> Result<Option<Started>, StartError> {
+        let has_threads = self.drive_mode == DriveMode::Thread;
+        if has_threads && reactor::is_forked() {
+            return Err(StartError::Forked);
+        }
         self.hub.begin_start()?;
+        if has_threads {
+            self.hub.started_by.set();
+        }
         // First, because from here on a stop has to close it.
         if let Some(store) = &self.hub.store {
             store.open();

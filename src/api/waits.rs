@@ -53,6 +53,8 @@ impl Condition for IsOver {
 
     fn announce(&self) {
         self.0.core().status.announce_waiter();
+        // If so, it is over.
+        let _ = self.0.is_forked();
     }
 
     fn check_wait(&self, is_blocking: bool) {
@@ -217,6 +219,8 @@ impl Condition for RunEnded {
 
     fn announce(&self) {
         self.job.core().status.announce_waiter();
+        // If so, it is over.
+        let _ = self.job.is_forked();
     }
 
     fn check_wait(&self, is_blocking: bool) {

@@ -10,6 +10,7 @@ use crate::sync::primitives::{
     Arc, AtomicBool, AtomicUsize, Mutex, MutexGuard, OnceLock, Ordering, lock, thread,
     thread::Thread,
 };
+use crate::sync::process::StartedBy;
 use crate::value::event::Event;
 
 pub(crate) const THREAD_NAME: &str = "jobber-events";
@@ -41,6 +42,8 @@ pub(crate) struct EventBus {
     has_failed: AtomicBool,
     /// The thread of the bus, once it runs.
     thread: OnceLock<Thread>,
+    /// Set when the app starts, if it has threads of its own.
+    started_by: StartedBy,
     /// The thread of the bus has to send signals.
     must_signal: AtomicBool,
 }
@@ -91,6 +94,7 @@ impl EventBus {
     pub(crate) fn use_thread(self: &Arc<Self>) {
         let mut readers = lock(&self.readers);
         readers.has_threads = true;
+        self.started_by.set();
         self.start_thread_if_read(readers);
     }
 
@@ -108,6 +112,12 @@ impl EventBus {
             self.has_thread.store(false, Ordering::SeqCst);
             self.signal_readers();
         }
+    }
+
+    /// Whether this process was forked from the one that has started the app: no more events
+    /// come here. A system call.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.started_by.is_forked()
     }
 
     /// Whether the threads that make events wake the readers, because the thread of the bus

@@ -29,6 +29,7 @@ use crate::sync::primitives::{
     Arc, AtomicBool, AtomicI64, AtomicUsize, Event as Signal, Mutex, OnceLock, Ordering, lock,
     thread::Thread,
 };
+use crate::sync::process::StartedBy;
 use crate::timer::key::{KeyKind, Tag};
 use crate::value::app_clock::AppClock;
 use crate::value::error::{ScheduleError, check_id};
@@ -64,6 +65,8 @@ pub(crate) struct Hub {
     /// The number of live jobs that the stop has left to the next process.
     pub(crate) left_count: AtomicUsize,
     random: Mutex<fastrand::Rng>,
+    /// Set when the threads of the app are about to be started.
+    pub(crate) started_by: StartedBy,
     pub(crate) outliving: OutlivingBodies,
     /// The timer thread. Unset until it has started, and in a simulation.
     pub(crate) timer: OnceLock<Thread>,
@@ -231,6 +234,7 @@ impl Hub {
             finished_in_table: CachePadded::default(),
             left_count: AtomicUsize::new(0),
             random: Mutex::new(random),
+            started_by: StartedBy::nobody(),
             outliving: OutlivingBodies::default(),
             timer: OnceLock::new(),
             is_stopping: AtomicBool::new(false),
@@ -272,6 +276,9 @@ impl Hub {
         if let Some(id) = &id {
             check_id(id)?;
         }
+        if when == When::Now && self.is_forked() {
+            return Err(ScheduleError::Forked);
+        }
         let own = self.side_shards.of_this_thread().filter(|_| id.is_none());
         let (wake, needs_room) = match own {
             Some(own) => {
@@ -286,6 +293,9 @@ impl Hub {
                 self.enter_new(&mut main_shard.table, job, when, now)
             }
         };
+        if wake == Wake::Timer && self.is_forked() {
+            return Err(ScheduleError::Forked);
+        }
         self.wake(wake);
         self.events.wake_readers();
         // Without a dispatcher, the app has stopped and has cancelled the job.
@@ -334,6 +344,9 @@ impl Hub {
     ) -> Result<(), ScheduleError> {
         if let Some(id) = &id {
             check_id(id)?;
+        }
+        if self.is_forked() {
+            return Err(ScheduleError::Forked);
         }
         let mut main_shard = lock(&self.main_shard);
         main_shard.place(job, id, over, (now, &self.side_shards))?;
@@ -564,6 +577,9 @@ impl Hub {
     /// # Errors
     /// If no job may enter, because the app has not started or has stopped.
     pub(crate) fn check_open(&self) -> Result<(), ScheduleError> {
+        if self.is_forked() {
+            return Err(ScheduleError::Forked);
+        }
         lock(&self.main_shard).phase.check_open()
     }
 

@@ -69,6 +69,10 @@ where
         self.hub().has_stopped()
     }
 
+    fn is_forked(&self) -> bool {
+        self.hub().is_forked()
+    }
+
     fn waits_for_body(&self) -> bool {
         self.lock().life.waits_for_body()
     }

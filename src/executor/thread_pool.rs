@@ -53,8 +53,12 @@ impl ThreadPool {
     ///
     /// # Errors
     /// - [`StartError::Thread`] if the operating system cannot start a thread.
+    /// - [`StartError::Forked`] in a process that was forked after one was started.
     /// - [`StartError::Reactor`] if the reactor of async-io cannot be built.
     pub fn new(threads: usize) -> Result<Self, StartError> {
+        if reactor::is_forked() {
+            return Err(StartError::Forked);
+        }
         // A thread that had to build it would end by a panic.
         reactor::build().map_err(StartError::Reactor)?;
         let shared = Shared {

@@ -8,6 +8,7 @@ pub(crate) mod panics;
 pub(crate) mod parker;
 pub(crate) mod polling;
 pub(crate) mod primitives;
+pub(crate) mod process;
 pub(crate) mod reactor;
 pub(crate) mod reply;
 pub(crate) mod waiter;

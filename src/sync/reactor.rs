@@ -9,15 +9,21 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use crate::sync::panics::catch_panic;
-use crate::sync::primitives::{Ordering, StaticAtomicU32, Timer, thread};
+use crate::sync::primitives::{Timer, thread};
+use crate::sync::process::StartedBy;
 
-/// Whether the process has a reactor.
-static IS_BUILT: StaticAtomicU32 = StaticAtomicU32::new(0);
+static BUILT_BY: StartedBy = StartedBy::nobody();
+
+/// Whether this process was forked from one that has a reactor. It has no thread for it, and
+/// shares its descriptors.
+pub(crate) fn is_forked() -> bool {
+    BUILT_BY.is_forked()
+}
 
 /// Builds the reactor, if the process has none.
 pub(crate) fn build() -> io::Result<()> {
     // The timers of a model need none.
-    if cfg!(loom) || IS_BUILT.load(Ordering::Acquire) != 0 {
+    if cfg!(loom) || BUILT_BY.is_set() {
         return Ok(());
     }
     // It starts a thread and opens three descriptors. If it cannot open them, its thread
@@ -32,6 +38,6 @@ pub(crate) fn build() -> io::Result<()> {
         let _ = timer.poll(&mut Context::from_waker(Waker::noop()));
     })
     .map_err(|message| io::Error::other(&*message))?;
-    IS_BUILT.store(1, Ordering::Release);
+    BUILT_BY.set();
     Ok(())
 }

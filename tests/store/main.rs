@@ -7,6 +7,7 @@ mod conformance;
 mod except;
 mod expires;
 mod faults;
+mod fork;
 mod held;
 mod held_app;
 mod in_flight;
