@@ -134,7 +134,8 @@
 //! - [`Jobber::task`] and [`Jobber::blocking_task`] register functions ([`Handler`]).
 //!   [`TaskBuilder`] sets their timeouts and retries ([`Backoff`]).
 //! - [`Task::schedule`], then options and a trigger of [`Schedule`], make a [`Job`].
-//! - [`JobContext`] is what a task can read about its job, with shared state.
+//! - [`JobContext`] is what a task can read about its job, with shared state. By
+//!   [`JobContext::app`] it schedules other jobs.
 //! - [`Jobber::events`] is a stream of what happens, for logs and displays.
 //! - [`cron`] has the cron expressions, [`storage`] has the stores and their records.
 //! - [`Jobber::health`] and [`Jobber::unresolved`] report what needs attention.
@@ -150,7 +151,7 @@
 //! # Features
 //! | feature | what it adds | what it needs |
 //! |---|---|---|
-//! | `thread-pool` (default) | `ThreadPool`, the executor for programs without a runtime | crates `async-executor`, `blocking` |
+//! | `thread-pool` (default) | `ThreadPool`, the executor for programs without a runtime | crate `async-executor` |
 //! | `serde` | durable tasks, `MemoryStorage`, records that can be serialized | crates `serde`, `serde_json` |
 //! | `sqlite` | `SqliteStorage`, includes `serde` | crate `rusqlite` with its own SQLite; Rust 1.89; a C compiler |
 //! | `tz` | time zones by name, such as `.zone("Europe/Berlin")` | crate `jiff` with its copy of the IANA database |
@@ -195,15 +196,17 @@ pub mod cron {
 
 pub use api::action::Action;
 pub use api::app::Jobber;
+pub use api::app_ref::AppRef;
 pub use api::builder::JobberBuilder;
 pub use api::context::JobContext;
 pub use api::events::{BlockingEvents, Events};
 pub use api::failed_job::FailedJob;
 pub use api::handler::{BlockingHandler, Handler, TaskOutput};
 pub use api::job::{AnyJob, Job};
+pub use api::registered_task::Task;
 pub use api::schedule::Schedule;
 pub use api::submit::Submit;
-pub use api::task::{Task, TaskBuilder};
+pub use api::task::TaskBuilder;
 pub use api::waits::{Cancel, JobResult, NextRun, Wait, WaitTimeout};
 pub use calendar::calendar_interval::CalendarInterval;
 pub use calendar::exclusions::Exclusions;
@@ -226,10 +229,10 @@ pub use value::clock::{Clock, SystemClock};
 pub use value::error::{
     BoxError, CalendarIntervalError, ExclusionError, ExecutorDropped, InvalidId, JobError,
     MissingState, ParseStatusError, RegisterError, RetryError, ScheduleError, StartError,
-    ZoneError, ZoneHint,
+    TaskError, ZoneError, ZoneHint,
 };
 pub use value::event::{Event, JobEvent, JobEventKind};
-pub use value::health::{Attention, Failing, Health};
+pub use value::health::{Attention, Failing, Health, OutlivingBody};
 pub use value::id::JobId;
 pub use value::retry_hint::{NoRetry, RetryAfter};
 pub use value::run::Run;

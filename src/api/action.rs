@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use futures_lite::FutureExt;
 
-use crate::sync::primitives::block_on;
+use crate::sync::parker::block_on;
 
 /// An operation of an app that may take time: `.await` it, or end it with
 /// [`.block_on()`](Action::block_on). Nothing happens before.

@@ -15,8 +15,12 @@ use crate::api::start::{DriveMode, Parts, Start};
 use crate::api::task::TaskBuilder;
 use crate::engine::driver::Driver;
 use crate::engine::hub::Hub;
+use crate::engine::{event_bus, timer_thread};
+use crate::executor::blocking_threads;
 use crate::storage::contract::UnresolvedJob;
-use crate::sync::primitives::{Arc, Event as Signal, Mutex, Timer, block_on, lock};
+use crate::sync::parker::block_on;
+use crate::sync::polling::polled_job;
+use crate::sync::primitives::{Arc, Event as Signal, Mutex, Timer, lock};
 use crate::sync::reply::ReplySent;
 use crate::sync::waiter::{Condition, Waiter};
 use crate::value::error::{StartError, StorageError};
@@ -34,9 +38,17 @@ use crate::value::shutdown_report::ShutdownReport;
 /// blocks the thread until the store is closed, for five seconds at most. Tasks and jobs do not
 /// keep the app alive.
 ///
-/// If a task's function schedules jobs, let it capture a [`Task`](crate::Task) and
-/// not a `Jobber`: the app owns the function, and with a `Jobber` inside it would
-/// keep itself alive until it is shut down.
+/// **After a `fork`**, the new process has none of the threads of the app. The app has stopped
+/// there: [`ScheduleError::Forked`](crate::ScheduleError::Forked) refuses new jobs, waits return
+/// at once, and a shutdown or a drop does nothing. This is noticed where a call wakes a thread,
+/// waits, or uses the store. A delayed job that wakes no thread is accepted, and never runs.
+/// No app can be started there ([`StartError::Forked`](crate::StartError::Forked)): fork
+/// before the first start. An attempt that forks must not return in the new process.
+///
+/// A task's function that schedules jobs finds their tasks by
+/// [`JobContext::app`](crate::JobContext::app). It should capture no `Jobber`: the app owns
+/// the function, and would keep itself alive until it is shut down. Nor should it capture its
+/// own [`Task`](crate::Task), which would keep it in memory for ever.
 ///
 /// ```
 /// use std::time::Duration;
@@ -153,11 +165,14 @@ impl Jobber {
     /// # Errors
     /// - [`StartError::AlreadyStarted`] if `start` was called before.
     /// - [`StartError::Stopped`] after a shutdown.
-    /// - [`StartError::Thread`] if the operating system starts no thread.
+    /// - [`StartError::Forked`] in a process that was forked after an app was started.
+    /// - [`StartError::Thread`] if the operating system starts no thread;
+    ///   [`StartError::Reactor`] if the reactor of async-io cannot be built, because
+    ///   descriptors or threads are used up.
     /// - [`StartError::Storage`] if the store can't be opened or read;
     ///   [`StartError::TooManyJobs`] if it holds more jobs than an app can.
     ///
-    /// After an error other than the first two, `start` can be called again.
+    /// After an error other than the first three, `start` can be called again.
     ///
     /// ```
     /// # use jobber::Jobber;
@@ -248,6 +263,9 @@ impl Jobber {
         let hub = self.hub().clone();
         Action::new(async move {
             let begun = Instant::now();
+            if hub.is_forked() {
+                return hub.report(Vec::new());
+            }
             hub.begin_stop();
             timeout(grace, idle(hub.clone())).await;
             let left = hub.end_stop();
@@ -260,8 +278,11 @@ impl Jobber {
     /// Waits until no job is live or the app has stopped. `.await` it, or end it
     /// with `.block_on()`. Cancel safe.
     ///
-    /// A recurring job is live until it is cancelled or reaches a limit. If a job
-    /// calls this and waits for it, it waits for itself and never ends.
+    /// A recurring job is live until it is cancelled or reaches a limit.
+    ///
+    /// # Panics
+    /// If an attempt of a job of this app waits for it: it would wait for itself. The panic
+    /// fails the attempt.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -276,7 +297,7 @@ impl Jobber {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn wait_all(&self) -> Action<()> {
-        Action::new(idle(self.hub().clone()))
+        Action::new(Waiter::new(AllDone(self.hub().clone())))
     }
 
     /// The live job with this id. [`Task::job`](crate::Task::job) returns it with
@@ -433,21 +454,42 @@ impl Jobber {
             None => (None, 0),
         };
         let unresolved = hub.unresolved_count();
+        let mut outliving = hub.outliving.all();
+        for body in &mut outliving {
+            let job = hub.find(&body.id);
+            body.is_waited_for = job.is_some_and(|job| job.waits_for_body());
+        }
         let is_clock_unset = !hub.reading(hub.clock.now()).is_set();
         Health {
             failing: storage_error
                 .map(Failing::Storage)
                 .into_iter()
                 .chain(is_clock_unset.then_some(Failing::ClockUnset))
+                .chain(self.missing_threads().map(|name| Failing::Thread { name }))
                 .collect(),
             attention: [
                 (unstored > 0).then_some(Attention::Unstored(unstored)),
                 (unresolved > 0).then_some(Attention::Unresolved(unresolved)),
+                (!outliving.is_empty()).then_some(Attention::Outliving(outliving)),
             ]
             .into_iter()
             .flatten()
             .collect(),
         }
+    }
+
+    /// The names of threads that the app needs and does not have.
+    fn missing_threads(&self) -> impl Iterator<Item = &'static str> {
+        let hub = self.hub();
+        let has_timer = self.inner.start.drive_mode == DriveMode::Thread;
+        let has_no_timer = has_timer && hub.check_open().is_ok() && !hub.is_timer_running();
+        [
+            has_no_timer.then_some(timer_thread::THREAD_NAME),
+            hub.events.has_no_thread().then_some(event_bus::THREAD_NAME),
+            blocking_threads::has_failed().then_some(blocking_threads::THREAD_NAME),
+        ]
+        .into_iter()
+        .flatten()
     }
 
     pub(crate) fn hub(&self) -> &Arc<Hub> {
@@ -469,6 +511,9 @@ impl fmt::Debug for Jobber {
 impl Drop for Inner {
     fn drop(&mut self) {
         let hub = &self.start.hub;
+        if hub.is_forked() {
+            return;
+        }
         hub.begin_stop();
         hub.end_stop();
         // The next app that opens the store finds it closed, and complete.
@@ -517,6 +562,38 @@ async fn ended(hub: Arc<Hub>) {
     // The timer thread waits for nothing but a call into the executor.
     if !hub.is_on_timer_thread() {
         Waiter::new(HubIs(hub, |hub| !hub.is_timer_running())).await;
+    }
+}
+
+/// True when no live job is left, or the app has stopped.
+struct AllDone(Arc<Hub>);
+
+impl Condition for AllDone {
+    type Output = ();
+
+    fn ready(&self) -> Option<()> {
+        (self.0.has_stopped() || self.0.is_idle()).then_some(())
+    }
+
+    fn event(&self) -> &Signal {
+        self.0.changed()
+    }
+
+    fn announce(&self) {
+        // If so, the app has stopped.
+        let _ = self.0.is_forked();
+    }
+
+    fn check_wait(&self, _: bool) {
+        if let Some(polled) = polled_job()
+            && !std::thread::panicking()
+            && let Some(job) = self.0.live_job_at(polled)
+        {
+            panic!(
+                "an attempt of the job `{}` waits for the end of all jobs",
+                job.core().id
+            );
+        }
     }
 }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
+use crate::api::app_ref::AppRef;
+use crate::engine::hub::Hub;
 use crate::job::lifecycle::Begun;
 use crate::job::live_job::LiveJob;
 use crate::job::stop::StopToken;
@@ -118,6 +120,26 @@ impl JobContext {
     /// ```
     pub fn state<T: Send + Sync + 'static>(&self) -> Result<&T, MissingState> {
         self.job.app_state().get()
+    }
+
+    /// The app of the job, for a task that schedules jobs. It does not keep the app alive.
+    ///
+    /// ```
+    /// use jobber::{BoxError, JobContext};
+    ///
+    /// async fn import(cx: JobContext, file: String) -> Result<(), BoxError> {
+    ///     // The task `mail` takes a `String` and returns `()`.
+    ///     let mail = cx.app().task::<String, ()>("mail")?;
+    ///     mail.schedule(file).push().await?;
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn app(&self) -> AppRef {
+        match self.job.app().downcast::<Hub>() {
+            Ok(hub) => AppRef::new(&hub),
+            // Every job has a hub.
+            Err(_) => AppRef::stopped(),
+        }
     }
 
     /// Returns the token that is set when this attempt should end: because the job was

@@ -68,7 +68,7 @@ impl Events {
             if let Some(event) = self.try_next() {
                 return Some(event);
             }
-            if self.signal.recv_blocking().is_err() {
+            if self.bus.is_forked() || self.signal.recv_blocking().is_err() {
                 return self.try_next();
             }
         }
@@ -87,6 +87,9 @@ impl Stream for Events {
         loop {
             if let Some(event) = self.try_next() {
                 return Poll::Ready(Some(event));
+            }
+            if self.bus.is_forked() {
+                return Poll::Ready(None);
             }
             let wrapped = self.waker.wrap(cx.waker());
             let mut cx = Context::from_waker(&wrapped.waker);

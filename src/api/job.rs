@@ -125,6 +125,9 @@ impl<R: Send + Sync + 'static> Job<R> {
     /// # Errors
     /// The errors of [`result`](Job::result).
     ///
+    /// # Panics
+    /// As [`wait`](Job::wait).
+    ///
     /// ```
     /// # use jobber::Jobber;
     /// # let app = Jobber::builder().build()?;
@@ -261,6 +264,16 @@ impl<R> Job<R> {
     ///
     /// `.await` it, or end it with [`.block_on()`](Wait::block_on). Cancel safe.
     ///
+    /// # Panics
+    /// Two waits that may never end panic, if the job is not done. The panic fails the
+    /// attempt that waits. This holds for all waits for a job, also for those with a limit.
+    /// - An attempt waits for its own job, in either form.
+    /// - An async task blocks a thread of the built-in `ThreadPool` to wait for a
+    ///   job, which may need that thread. `.await` the job there. A blocking task may block.
+    ///
+    /// A circle of several jobs that wait for each other is not found, nor is a wait that a
+    /// task hands to another thread or to the `block_on` of another crate.
+    ///
     /// ```
     /// # use jobber::{JobStatus, Jobber};
     /// # let app = Jobber::builder().build()?;
@@ -277,6 +290,9 @@ impl<R> Job<R> {
 
     /// Blocks the thread until the job is done or its app has stopped. Returns the
     /// status at that time. Short for `job.wait().block_on()`.
+    ///
+    /// # Panics
+    /// As [`wait`](Job::wait).
     ///
     /// ```
     /// # use jobber::{JobStatus, Jobber};
@@ -296,6 +312,9 @@ impl<R> Job<R> {
     ///
     /// `.await` it, or end it with [`.block_on()`](WaitTimeout::block_on). The limit
     /// counts from then. Cancel safe.
+    ///
+    /// # Panics
+    /// As [`wait`](Job::wait).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -319,6 +338,9 @@ impl<R> Job<R> {
     /// no run has ended since the call. A job that runs once always returns `None`.
     ///
     /// `.await` it, or end it with [`.block_on()`](NextRun::block_on). Cancel safe.
+    ///
+    /// # Panics
+    /// As [`wait`](Job::wait).
     ///
     /// ```
     /// # use std::time::Duration;

@@ -2,12 +2,14 @@
 
 pub(crate) mod action;
 pub(crate) mod app;
+pub(crate) mod app_ref;
 pub(crate) mod builder;
 pub(crate) mod context;
 pub(crate) mod events;
 pub(crate) mod failed_job;
 pub(crate) mod handler;
 pub(crate) mod job;
+pub(crate) mod registered_task;
 pub(crate) mod request;
 pub(crate) mod schedule;
 pub(crate) mod start;

@@ -8,6 +8,7 @@ use crate::storage::contract::Storage;
 use crate::storage::writer::Writer;
 use crate::sync::panics::{catch_panic, drop_catching_panic};
 use crate::sync::primitives::{Arc, Mutex, lock, thread};
+use crate::sync::reactor;
 use crate::sync::reply::Reply;
 use crate::value::error::{StartError, StorageError};
 
@@ -46,7 +47,14 @@ pub(crate) struct Start {
 impl Start {
     /// Begins the start. Returns `None` if the start is done.
     pub(crate) fn begin(self) -> Result<Option<Started>, StartError> {
+        let has_threads = self.drive_mode == DriveMode::Thread;
+        if has_threads && reactor::is_forked() {
+            return Err(StartError::Forked);
+        }
         self.hub.begin_start()?;
+        if has_threads {
+            self.hub.started_by.set();
+        }
         // First, because from here on a stop has to close it.
         if let Some(store) = &self.hub.store {
             store.open();
@@ -147,6 +155,10 @@ impl Start {
 
     /// Starts the executor and the timer.
     fn finish(&self) -> Result<(), StartError> {
+        // Timeouts need it, also those of a shutdown, which could not report a failure.
+        if self.drive_mode == DriveMode::Thread {
+            reactor::build().map_err(StartError::Reactor)?;
+        }
         let executor = lock(&self.parts).executor.clone();
         let executor = match executor {
             Some(executor) => executor,

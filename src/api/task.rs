@@ -1,12 +1,11 @@
-//! [`Task`]: a registered function.
+//! [`TaskBuilder`]: a function that is to be registered.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::api::context::JobContext;
 use crate::api::handler::{BlockingHandler, Handler, TaskOutput};
-use crate::api::job::Job;
-use crate::api::schedule::Schedule;
+use crate::api::registered_task::Task;
 use crate::engine::hub::Hub;
 use crate::engine::job_state::{BodyMaker, Durability, JobState, TaskDef, Timeout};
 use crate::job::codec::Codec;
@@ -16,7 +15,6 @@ use crate::job::live_job::Body;
 use crate::sync::primitives::Arc;
 use crate::value::backoff::Backoff;
 use crate::value::error::{RegisterError, check_task_name};
-use crate::value::id::JobId;
 use crate::value::time_units::{MAX_DURATION, to_nanos};
 
 /// A task that is not registered yet: set options, then call
@@ -107,7 +105,9 @@ where
     /// An attempt that takes longer ends with the status
     /// [`Timeout`](crate::JobStatus::Timeout). The future of an async task is dropped.
     /// For a blocking task, the [`StopToken`](crate::StopToken) is set, and the result
-    /// is dropped when the function returns.
+    /// is dropped when the function returns. Until then the job does not start again, and
+    /// [`Jobber::health`](crate::Jobber::health) shows it
+    /// ([`Attention::Outliving`](crate::Attention::Outliving)).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -345,86 +345,5 @@ impl<A, R> fmt::Debug for TaskBuilder<A, R> {
             .field("timeout", &self.timeout)
             .field("retry", &self.backoff)
             .finish_non_exhaustive()
-    }
-}
-
-/// A registered task: it schedules jobs with arguments of the type `A` and values of
-/// the type `R`.
-///
-/// All clones are the same task, and can be sent to any thread. A task does not keep its
-/// app alive.
-///
-/// ```
-/// use jobber::{Jobber, Task};
-///
-/// let app = Jobber::builder().build()?;
-/// let add: Task<(i32, i32), i32> = app.task("add", async |x: i32, y: i32| x + y).register()?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub struct Task<A, R> {
-    pub(crate) def: Arc<TaskDef<A, R>>,
-}
-
-impl<A, R> Task<A, R>
-where
-    A: Clone + Send + Sync + 'static,
-    R: Send + Sync + 'static,
-{
-    /// The name of the task.
-    ///
-    /// ```
-    /// # let app = jobber::Jobber::builder().build()?;
-    /// let hello = app.task("hello", || async {}).register()?;
-    /// assert_eq!(hello.name(), "hello");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn name(&self) -> &str {
-        &self.def.name
-    }
-
-    /// Begins to schedule a job with these arguments: `()` for none, the argument itself
-    /// for one, a tuple for more. Options and a trigger follow.
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// # let sim = jobber::testing::Simulation::new();
-    /// let add = sim.app().task("add", async |x: i32, y: i32| x + y).register()?;
-    /// let job = add.schedule((1, 2)).id("sum").delay(Duration::from_secs(5)).block_on()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn schedule(&self, args: A) -> Schedule<A, R> {
-        Schedule::new(self.def.clone(), args)
-    }
-
-    /// The live job with this id, if it is a job of this task. Never blocks.
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// # let mut sim = jobber::testing::Simulation::new();
-    /// let add = sim.app().task("add", async |x: i32, y: i32| x + y).register()?;
-    /// add.schedule((1, 2)).id("sum").delay(Duration::from_secs(5)).block_on()?;
-    ///
-    /// let job = add.job("sum").unwrap();
-    /// sim.advance(Duration::from_secs(5));
-    /// assert_eq!(*job.result()?, 3);
-    /// assert!(add.job("sum").is_none(), "it is done");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn job(&self, id: impl Into<JobId>) -> Option<Job<R>> {
-        Some(Job::new(self.def.live(&id.into())?))
-    }
-}
-
-impl<A, R> Clone for Task<A, R> {
-    fn clone(&self) -> Self {
-        Self {
-            def: self.def.clone(),
-        }
-    }
-}
-
-impl<A, R> fmt::Debug for Task<A, R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Task").field(&self.def.name).finish()
     }
 }

@@ -8,13 +8,34 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use crate::job::live_job::{CancelReply, Cancelling, LiveJob};
-use crate::sync::primitives::{Arc, Event, Timer, block_on};
+use crate::sync::parker::block_on;
+use crate::sync::polling::{is_pool_thread, polled_job};
+use crate::sync::primitives::{Arc, Event, Timer};
 use crate::sync::reply::ReplySent;
 use crate::sync::waiter::{Condition, Waiter};
 use crate::value::cancel_outcome::CancelOutcome;
 use crate::value::error::{JobError, StorageError};
 use crate::value::run::Run;
 use crate::value::status::JobStatus;
+
+/// # Panics
+/// If a wait on this thread for `job`, which is not done, could never end.
+fn check_wait(job: &Arc<dyn LiveJob>, is_blocking: bool) {
+    // A destructor that runs because of a panic would abort the process.
+    if std::thread::panicking() {
+        return;
+    }
+    let id = &job.core().id;
+    if polled_job() == Some(Arc::as_ptr(job).cast()) {
+        panic!("an attempt of the job `{id}` waits for the end of its own job");
+    }
+    if is_blocking && is_pool_thread() {
+        panic!(
+            "an async task blocks a thread of the thread pool until the job `{id}` is done, \
+             which may need that thread: `.await` the job instead"
+        );
+    }
+}
 
 /// True when the job is done or its app has stopped.
 struct IsOver(Arc<dyn LiveJob>);
@@ -33,6 +54,12 @@ impl Condition for IsOver {
 
     fn announce(&self) {
         self.0.core().status.announce_waiter();
+        // If so, it is over.
+        let _ = self.0.is_forked();
+    }
+
+    fn check_wait(&self, is_blocking: bool) {
+        check_wait(&self.0, is_blocking);
     }
 }
 
@@ -60,6 +87,9 @@ impl Wait {
 
     /// Blocks the thread until the job is done or its app has stopped. Returns
     /// the status at that time.
+    ///
+    /// # Panics
+    /// As [`Job::wait`](crate::Job::wait).
     pub fn block_on(self) -> JobStatus {
         self.0.block()
     }
@@ -123,11 +153,17 @@ impl WaitTimeout {
 
     /// Blocks the thread until the job is done, its app has stopped, or the
     /// limit has passed. Returns the status at that time.
+    ///
+    /// # Panics
+    /// As [`Job::wait`](crate::Job::wait).
     pub fn block_on(self) -> JobStatus {
         let deadline = match self.limit {
             Limit::Unset(limit) => Instant::now().checked_add(limit),
             // A timer does not say how much time is left: drive it as a future.
-            Limit::Set(_) => return block_on(self),
+            Limit::Set(_) => {
+                self.wait.0.check_block();
+                return block_on(self);
+            }
         };
         let Some(deadline) = deadline else {
             return self.wait.block_on();
@@ -184,6 +220,12 @@ impl Condition for RunEnded {
 
     fn announce(&self) {
         self.job.core().status.announce_waiter();
+        // If so, it is over.
+        let _ = self.job.is_forked();
+    }
+
+    fn check_wait(&self, is_blocking: bool) {
+        check_wait(&self.job, is_blocking);
     }
 }
 
@@ -215,6 +257,9 @@ impl NextRun {
 
     /// Blocks the thread until a run has ended, or until it is sure that no run
     /// will follow. Returns what [`Job::next_run`](crate::Job::next_run) says.
+    ///
+    /// # Panics
+    /// As [`Job::wait`](crate::Job::wait).
     pub fn block_on(self) -> Option<Run> {
         self.0.block()
     }
@@ -282,6 +327,9 @@ impl<R: Send + Sync + 'static> JobResult<R> {
     ///
     /// # Errors
     /// The errors of [`Job::result`](crate::Job::result).
+    ///
+    /// # Panics
+    /// As [`Job::wait`](crate::Job::wait).
     pub fn block_on(self) -> Result<Arc<R>, JobError> {
         let job = self.wait.job().clone();
         self.wait.block_on();

@@ -21,6 +21,7 @@ use crate::timer::key::KeyKind;
 use crate::value::app_clock::ClockPrecision;
 use crate::value::error::BoxError;
 use crate::value::event::JobEventKind;
+use crate::value::health::OutlivingBody;
 use crate::value::retry_hint::RetryHint;
 use crate::value::time_units::{Due, Now, to_nanos};
 
@@ -134,6 +135,7 @@ where
             return;
         }
         state.life.body_gone();
+        self.hub().outliving.remove(&self.core.id, attempt);
         let mut after = AfterLock::default();
         self.arm_if_overdue(&mut state, now, &mut after);
         self.unlock(state, after, DropOn::ThisThread);
@@ -369,10 +371,11 @@ where
         });
         let is_stopping = self.hub().is_stopping();
         let random = || self.hub().random();
+        let attempt_of_run = state.life.attempts().saturating_add(1);
         let failed = error.filter(|_| state.life.phase() == Phase::Running);
         let failed = failed.map(|error| FailedEnd {
             error,
-            attempts: state.life.attempts().saturating_add(1),
+            attempts: attempt_of_run,
             started_at: state.life.run_started_at(),
             finished_at: now.wall,
         });
@@ -388,6 +391,9 @@ where
             (_, result) => result,
         };
         self.enter_result(&mut state, result, end, &mut after);
+        if by == EndedBy::Timeout {
+            self.body_outlives(&mut state, attempt_of_run, now);
+        }
         self.report(&mut state, end, now);
         if let (AfterAttempt::End(status, _), Some(failed)) = (end.next, failed)
             && state.life.is_durable()
@@ -397,6 +403,22 @@ where
         }
         self.follow(&mut state, end.effects, now, &mut after);
         self.unlock(state, after, drop_on);
+    }
+
+    /// The running attempt, which is the `attempt`-th of its run, ends while its body exists.
+    pub(crate) fn body_outlives(&self, state: &mut State<A, R>, attempt: u32, now: Now) {
+        let shown = OutlivingBody {
+            id: self.core.id.clone(),
+            task: self.task.name.clone(),
+            attempt,
+            is_waited_for: false,
+        };
+        let number = state.life.number();
+        self.hub().outliving.add(number, shown);
+        // The future of an async task is about to be dropped.
+        if self.task.is_blocking {
+            self.event(state, now, |_| JobEventKind::BodyOutlives { attempt });
+        }
     }
 
     /// Voids an attempt that was dropped while the app stops, or that ends when the store is

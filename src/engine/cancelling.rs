@@ -52,6 +52,7 @@ where
         return CancelReply::now(outcome);
     }
     let mut after = AfterLock::default();
+    let attempt = state.life.attempts().saturating_add(1);
     let cancelled = match how {
         Cancelling::Cancel => state.life.cancel().map(|effects| (effects, None)),
         Cancelling::Abort => state.life.abort(now),
@@ -62,6 +63,9 @@ where
         job.unlock(state, after, DropOn::ThisThread);
         return CancelReply { outcome, reply };
     };
+    if effects.force_stops {
+        job.body_outlives(&mut state, attempt, now);
+    }
     if let Some(run) = run {
         job.event(&mut state, now, |state| {
             JobEventKind::RunEnded(job.run(state, run))
@@ -78,7 +82,9 @@ where
 
 /// Whether a change can be stored, if the store has to know of it.
 fn may_tell_store<A, R>(job: &JobState<A, R>, state: &State<A, R>) -> bool {
-    !state.life.concerns_store() || job.task.hub.store.as_ref().is_none_or(|s| s.is_open())
+    let hub = &job.task.hub;
+    let may_tell = || !hub.is_forked() && hub.store.as_ref().is_none_or(|store| store.is_open());
+    !state.life.concerns_store() || may_tell()
 }
 
 /// Waits until the store was tried for the present state of the job, if it was not.

@@ -127,7 +127,7 @@ impl Driver {
     }
 
     fn drive_once(&mut self) -> DriveAgain {
-        let now = self.hub.clock.now_together();
+        let now = self.hub.clock.now();
         self.look(now);
         self.collect();
         self.has_fired = false;

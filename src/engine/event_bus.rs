@@ -10,9 +10,10 @@ use crate::sync::primitives::{
     Arc, AtomicBool, AtomicUsize, Mutex, MutexGuard, OnceLock, Ordering, lock, thread,
     thread::Thread,
 };
+use crate::sync::process::StartedBy;
 use crate::value::event::Event;
 
-const THREAD_NAME: &str = "jobber-events";
+pub(crate) const THREAD_NAME: &str = "jobber-events";
 
 /// A reader may be this many events behind before it misses some.
 const RECENT_LEN: usize = 1_024;
@@ -37,8 +38,12 @@ pub(crate) struct EventBus {
     /// Whether the bus has a thread, or is starting one. If not, the thread that makes an event
     /// wakes the readers: in a simulation, and if the thread of the bus could not be started.
     has_thread: AtomicBool,
+    /// The thread of the bus could not be started, when one was last needed.
+    has_failed: AtomicBool,
     /// The thread of the bus, once it runs.
     thread: OnceLock<Thread>,
+    /// Set when the app starts, if it has threads of its own.
+    started_by: StartedBy,
     /// The thread of the bus has to send signals.
     must_signal: AtomicBool,
 }
@@ -89,6 +94,7 @@ impl EventBus {
     pub(crate) fn use_thread(self: &Arc<Self>) {
         let mut readers = lock(&self.readers);
         readers.has_threads = true;
+        self.started_by.set();
         self.start_thread_if_read(readers);
     }
 
@@ -100,10 +106,24 @@ impl EventBus {
         drop(readers);
         let bus = self.clone();
         let thread = thread::Builder::new().name(THREAD_NAME.into());
-        if thread.spawn(move || bus.run()).is_err() {
+        let is_started = thread.spawn(move || bus.run()).is_ok();
+        self.has_failed.store(!is_started, Ordering::SeqCst);
+        if !is_started {
             self.has_thread.store(false, Ordering::SeqCst);
             self.signal_readers();
         }
+    }
+
+    /// Whether this process was forked from the one that has started the app: no more events
+    /// come here. A system call.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.started_by.is_forked()
+    }
+
+    /// Whether the threads that make events wake the readers, because the thread of the bus
+    /// could not be started.
+    pub(crate) fn has_no_thread(&self) -> bool {
+        self.has_failed.load(Ordering::SeqCst)
     }
 
     /// The loop of the thread. It ends when the bus is closed.

@@ -13,6 +13,7 @@ use crate::calendar::zone::zone_database::ZoneDatabase;
 use crate::engine::app_phase::AppPhase;
 use crate::engine::catch_up::CatchUp;
 use crate::engine::event_bus::EventBus;
+use crate::engine::outliving_bodies::OutlivingBodies;
 use crate::engine::side_shards::{Cursor, SideShards};
 use crate::engine::task_registry::{Restore, Unresolved};
 use crate::executor::dispatcher::Dispatcher;
@@ -29,6 +30,7 @@ use crate::sync::primitives::{
     Arc, AtomicBool, AtomicI64, AtomicUsize, Event as Signal, Mutex, OnceLock, Ordering, lock,
     thread::Thread,
 };
+use crate::sync::process::StartedBy;
 use crate::timer::key::{KeyKind, Tag};
 use crate::value::app_clock::AppClock;
 use crate::value::error::{ScheduleError, check_id};
@@ -65,6 +67,9 @@ pub(crate) struct Hub {
     /// The number of live jobs that the stop has left to the next process.
     pub(crate) left_count: AtomicUsize,
     random: Mutex<fastrand::Rng>,
+    /// Set when the threads of the app are about to be started.
+    pub(crate) started_by: StartedBy,
+    pub(crate) outliving: OutlivingBodies,
     /// The timer thread. Unset until it has started, and in a simulation.
     pub(crate) timer: OnceLock<Thread>,
     /// Once this is set, no attempt starts.
@@ -237,6 +242,8 @@ impl Hub {
             finished_in_table: CachePadded::default(),
             left_count: AtomicUsize::new(0),
             random: Mutex::new(random),
+            started_by: StartedBy::nobody(),
+            outliving: OutlivingBodies::default(),
             timer: OnceLock::new(),
             is_stopping: AtomicBool::new(false),
             has_stopped: AtomicBool::new(false),
@@ -277,6 +284,9 @@ impl Hub {
         if let Some(id) = &id {
             check_id(id)?;
         }
+        if when == When::Now && self.is_forked() {
+            return Err(ScheduleError::Forked);
+        }
         let own = self.side_shards.of_this_thread().filter(|_| id.is_none());
         let (wake, needs_room) = match own {
             Some(own) => {
@@ -291,6 +301,9 @@ impl Hub {
                 self.enter_new(&mut main_shard.table, job, when, now)
             }
         };
+        if wake == Wake::Timer && self.is_forked() {
+            return Err(ScheduleError::Forked);
+        }
         self.wake(wake);
         self.events.wake_readers();
         // Without a dispatcher, the app has stopped and has cancelled the job.
@@ -339,6 +352,9 @@ impl Hub {
     ) -> Result<(), ScheduleError> {
         if let Some(id) = &id {
             check_id(id)?;
+        }
+        if self.is_forked() {
+            return Err(ScheduleError::Forked);
         }
         let mut main_shard = lock(&self.main_shard);
         main_shard.place(job, id, over, (now, &self.side_shards))?;
@@ -560,9 +576,18 @@ impl Hub {
         jobs
     }
 
+    /// The live job at this address.
+    pub(crate) fn live_job_at(&self, address: *const ()) -> Option<Live> {
+        let is_there = |job: &Live| Arc::as_ptr(job).cast() == address;
+        self.jobs().into_iter().find(is_there)
+    }
+
     /// # Errors
     /// If no job may enter, because the app has not started or has stopped.
     pub(crate) fn check_open(&self) -> Result<(), ScheduleError> {
+        if self.is_forked() {
+            return Err(ScheduleError::Forked);
+        }
         lock(&self.main_shard).phase.check_open()
     }
 

@@ -18,6 +18,9 @@ use crate::value::status::JobStatus;
 impl Hub {
     /// Begins a start. Only one can be going on.
     pub(crate) fn begin_start(&self) -> Result<(), StartError> {
+        if self.is_forked() {
+            return Err(StartError::Forked);
+        }
         let mut main_shard = lock(&self.main_shard);
         match main_shard.phase {
             AppPhase::New => {
@@ -26,6 +29,7 @@ impl Hub {
             }
             AppPhase::Starting | AppPhase::Running => Err(StartError::AlreadyStarted),
             AppPhase::Stopping | AppPhase::Stopped => Err(StartError::Stopped),
+            AppPhase::Forked => Err(StartError::Forked),
         }
     }
 
@@ -41,6 +45,7 @@ impl Hub {
             }
             AppPhase::Running => Err(StartError::AlreadyStarted),
             AppPhase::Stopping | AppPhase::Stopped => Err(StartError::Stopped),
+            AppPhase::Forked => Err(StartError::Forked),
         }
     }
 
@@ -150,6 +155,26 @@ impl Hub {
         }
         drop_catching_panic(tasks);
         running
+    }
+
+    /// Whether this process was forked from the one that has started the app, so that it has
+    /// none of its threads. If so, the app has stopped as far as this process is concerned.
+    /// A system call: the callers make one anyway.
+    pub(crate) fn is_forked(&self) -> bool {
+        if !self.started_by.is_forked() {
+            return false;
+        }
+        if !self.has_stopped() {
+            let mut main_shard = lock(&self.main_shard);
+            main_shard.phase = AppPhase::Forked;
+            self.side_shards.set_phase(AppPhase::Forked);
+            self.has_stopped.store(true, Ordering::SeqCst);
+            drop(main_shard);
+            if let Some(store) = &self.store {
+                store.leave_to_parent();
+            }
+        }
+        true
     }
 
     pub(crate) fn has_stopped(&self) -> bool {

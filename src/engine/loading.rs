@@ -1,6 +1,5 @@
 //! Loads stored jobs. Those that no task can run become unresolved jobs.
 
-use crate::engine::app_phase::AppPhase;
 use crate::engine::hub::{Hub, Live, MainShard, make_room, needs_room};
 use crate::engine::task_registry::{Restore, Restored, Unresolved};
 use crate::job::record::{JobRecord, RECORD_VERSION};
@@ -12,7 +11,7 @@ use crate::storage::writer::Writer;
 use crate::sync::primitives::{Arc, lock};
 use crate::sync::reply::Reply;
 use crate::timer::key::KeyKind;
-use crate::value::error::{RegisterError, StorageError, UnresolvedReason};
+use crate::value::error::{RegisterError, StorageError, TaskError, UnresolvedReason};
 use crate::value::event::{Event, JobEvent, JobEventKind};
 use crate::value::id::JobId;
 use crate::value::time_units::{Due, Now};
@@ -35,7 +34,7 @@ impl Hub {
     ) -> Result<(), RegisterError> {
         let mut records = {
             let mut main_shard = lock(&self.main_shard);
-            if main_shard.phase == AppPhase::Stopping || main_shard.phase == AppPhase::Stopped {
+            if main_shard.phase.is_over() {
                 return Err(RegisterError::Stopped);
             }
             if let Some(name) = names
@@ -60,6 +59,16 @@ impl Hub {
         self.catch_up();
         self.wake_writer();
         Ok(())
+    }
+
+    /// The task of this name, or with this alias.
+    pub(crate) fn find_task(&self, name: &str) -> Result<Arc<dyn Restore>, TaskError> {
+        let main_shard = lock(&self.main_shard);
+        if main_shard.phase.is_over() {
+            return Err(TaskError::Stopped);
+        }
+        let task = main_shard.tasks.get(name).cloned();
+        task.ok_or_else(|| TaskError::Unknown { name: name.into() })
     }
 
     /// Restores a job that the store has loaded, or keeps it as unresolved. Returns `false`
@@ -159,7 +168,7 @@ impl Hub {
     ) -> bool {
         let (wake, needs_room) = {
             let mut main_shard = lock(&self.main_shard);
-            if matches!(main_shard.phase, AppPhase::Stopping | AppPhase::Stopped) {
+            if main_shard.phase.is_over() {
                 return true;
             }
             // The store has loaded the id twice, which the contract of a store does not allow.
@@ -254,6 +263,8 @@ impl Hub {
     /// Removes an unresolved job. Returns the reply of the store, or `None` if there is no
     /// such job.
     pub(crate) fn discard(&self, id: &JobId) -> Option<Arc<Reply<Result<(), StorageError>>>> {
+        // Then the store is closed.
+        let _ = self.is_forked();
         let store = self.store.as_ref()?;
         let reply = Reply::new();
         let message = Message::Forget {

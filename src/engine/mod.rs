@@ -16,6 +16,7 @@ pub(crate) mod job_state;
 pub(crate) mod keeping;
 pub(crate) mod lifecycle;
 pub(crate) mod loading;
+pub(crate) mod outliving_bodies;
 pub(crate) mod replacing;
 pub(crate) mod restoring;
 pub(crate) mod retrying;

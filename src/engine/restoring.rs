@@ -1,5 +1,7 @@
 //! Stored jobs become live jobs of the tasks that they are for.
 
+use std::any::type_name;
+
 use crate::engine::firing::event_of_reason;
 use crate::engine::job_state::{Durability, JobState, TaskDef};
 use crate::engine::keeping::{is_failure, lost_end};
@@ -18,6 +20,10 @@ where
     A: Clone + Send + Sync + 'static,
     R: Send + Sync + 'static,
 {
+    fn types(&self) -> (&'static str, &'static str) {
+        (type_name::<A>(), type_name::<R>())
+    }
+
     fn restore(
         self: Arc<Self>,
         record: &JobRecord,

@@ -1,4 +1,4 @@
-//! The failed jobs of a store: their list, and another try.
+//! The failed jobs of a store, as users see them.
 
 use crate::engine::hub::{Hub, Live};
 use crate::engine::task_registry::Restored;

@@ -1,4 +1,6 @@
-//! [`Restore`]: a task as a stored job sees it.
+//! [`Restore`]: a task without its types.
+
+use std::any::Any;
 
 use crate::job::end_record::KeptEnd;
 use crate::job::live_job::LiveJob;
@@ -9,8 +11,11 @@ use crate::value::event::JobEventKind;
 use crate::value::status::JobStatus;
 use crate::value::time_units::{Due, Now};
 
-/// A task, as a stored job sees it.
-pub(crate) trait Restore: Send + Sync {
+/// A task without its types.
+pub(crate) trait Restore: Any + Send + Sync {
+    /// The names of the types of its arguments and of its value.
+    fn types(&self) -> (&'static str, &'static str);
+
     /// Makes a job of a record, or returns why that can't be done.
     fn restore(self: Arc<Self>, record: &JobRecord, now: Now)
     -> Result<Restored, UnresolvedReason>;

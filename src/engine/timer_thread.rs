@@ -9,7 +9,7 @@ use crate::sync::primitives::{Arc, thread, thread::Thread};
 use crate::value::error::StartError;
 use crate::value::time_units::to_nanos;
 
-const THREAD_NAME: &str = "jobber-timer";
+pub(crate) const THREAD_NAME: &str = "jobber-timer";
 
 /// The default of the builder's `coalescing_window`: the longest time that a wake-up is put off so
 /// that one wake-up serves several due times.

@@ -69,8 +69,20 @@ where
         self.hub().has_stopped()
     }
 
+    fn is_forked(&self) -> bool {
+        self.hub().is_forked()
+    }
+
+    fn waits_for_body(&self) -> bool {
+        self.lock().life.waits_for_body()
+    }
+
     fn app_state(&self) -> &StateMap {
         &self.hub().state
+    }
+
+    fn app(&self) -> Arc<dyn Any + Send + Sync> {
+        self.task.hub.clone()
     }
 
     fn result(&self, place: &mut dyn Any) {

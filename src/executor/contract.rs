@@ -1,8 +1,7 @@
 //! The [`Executor`] trait: what an app needs of a runtime.
 
+use crate::executor::blocking_threads;
 use crate::executor::job_future::{BlockingJob, JobFuture};
-#[cfg(not(feature = "thread-pool"))]
-use crate::sync::primitives::thread;
 
 /// Runs the futures of an app's jobs.
 ///
@@ -38,24 +37,16 @@ pub trait Executor: Send + Sync + 'static {
     /// Takes a job of a [`blocking_task`](crate::Jobber::blocking_task) and calls
     /// [`run`](BlockingJob::run) on a thread that may block.
     ///
-    /// With the feature `thread-pool`, the default is the thread pool of the crate
-    /// `blocking`, which smol and async-std use as well. It starts threads as it needs
-    /// them, up to 500 or `BLOCKING_MAX_THREADS`. Idle threads stay for a while; in
-    /// `blocking` 1.7.0 they stay for ever. Without the feature, the default starts a
-    /// thread for each job.
+    /// The default uses threads that all apps of the process share. It starts them as it
+    /// needs them, up to 500, and a thread that has nothing to do ends after five seconds.
+    /// If the operating system starts no thread, the job waits for one that is busy. If
+    /// there is none, the job is dropped, and [`Jobber::health`](crate::Jobber::health)
+    /// says so until a thread could be started.
     ///
     /// What [`spawn`](Executor::spawn) says about dropping, blocking and panics holds
     /// here too.
     fn spawn_blocking(&self, job: BlockingJob) {
-        #[cfg(feature = "thread-pool")]
-        blocking::unblock(move || job.run()).detach();
-        #[cfg(not(feature = "thread-pool"))]
-        {
-            // If no thread can be started, the job is dropped, and so its attempt fails.
-            let _ = thread::Builder::new()
-                .name("jobber-blocking".into())
-                .spawn(move || job.run());
-        }
+        blocking_threads::run(job);
     }
 }
 

@@ -1,5 +1,7 @@
 //! Running attempts: the executor trait, the dispatcher, the thread pool.
 
+#[cfg_attr(loom, path = "loom_blocking_threads.rs")]
+pub(crate) mod blocking_threads;
 pub(crate) mod contract;
 pub(crate) mod dispatcher;
 pub(crate) mod job_future;

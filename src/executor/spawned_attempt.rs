@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use crate::job::live_job::{Attempt, AttemptFailure, Body, Exit, Fired, LiveJob};
 use crate::job::stop::ForceStopped;
 use crate::sync::panics::catch_panic;
+use crate::sync::polling::Polling;
 use crate::sync::primitives::Arc;
 use crate::sync::waiter::{Condition, Waiter};
 use crate::value::id::JobId;
@@ -58,6 +59,10 @@ impl SpawnedAttempt {
         &self.job.core().id
     }
 
+    fn polling(&self) -> Polling {
+        Polling::begin(Arc::as_ptr(&self.job).cast())
+    }
+
     /// Polls the attempt. If it is ready and its job must be removed from the table,
     /// removes the job.
     pub(crate) fn poll_and_remove(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -70,6 +75,7 @@ impl SpawnedAttempt {
     /// Polls the attempt. If it returns [`Exit::MustRemove`], the caller removes the job
     /// from the table.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Exit> {
+        let _polling = self.polling();
         if let State::Fired | State::Due(_) = self.state {
             let job = self.job.clone();
             let begun = match std::mem::replace(&mut self.state, State::Ended) {
@@ -146,6 +152,7 @@ impl Drop for SpawnedAttempt {
                 }
             }
             State::Running(running) => {
+                let _polling = self.polling();
                 self.job
                     .fail_attempt(running.attempt, AttemptFailure::Dropped);
                 running.drop_body(&self.job);

@@ -7,7 +7,9 @@ use async_executor::Executor as Tasks;
 use crate::executor::contract::Executor;
 use crate::executor::job_future::JobFuture;
 use crate::sync::deferred_wakes::notify_all;
+use crate::sync::polling::mark_pool_thread;
 use crate::sync::primitives::{Arc, AtomicBool, Event, Ordering, thread};
+use crate::sync::reactor;
 use crate::sync::waiter::{Condition, Waiter};
 use crate::value::error::StartError;
 
@@ -16,7 +18,9 @@ use crate::value::error::StartError;
 ///
 /// A job that is pending holds no thread, so as many threads as cores are enough. The
 /// threads also drive async-io, so tasks may use its timers and sockets. Blocking tasks
-/// run elsewhere; see [`Executor::spawn_blocking`].
+/// run elsewhere; see [`Executor::spawn_blocking`]. An async task must not block a thread of
+/// the pool to wait for a job, which may need that thread: that panics, and fails the
+/// attempt. It can `.await` the job.
 ///
 /// Its clones are the same pool, so several apps can share it. When the last clone and the
 /// last app that uses it have been dropped, the threads end, and the jobs that have not
@@ -48,8 +52,15 @@ impl ThreadPool {
     /// Starts this many threads, and at least one.
     ///
     /// # Errors
-    /// Returns [`StartError::Thread`] if the operating system cannot start a thread.
+    /// - [`StartError::Thread`] if the operating system cannot start a thread.
+    /// - [`StartError::Forked`] in a process that was forked after one was started.
+    /// - [`StartError::Reactor`] if the reactor of async-io cannot be built.
     pub fn new(threads: usize) -> Result<Self, StartError> {
+        if reactor::is_forked() {
+            return Err(StartError::Forked);
+        }
+        // A thread that had to build it would end by a panic.
+        reactor::build().map_err(StartError::Reactor)?;
         let shared = Shared {
             tasks: Tasks::new(),
             is_closed: AtomicBool::new(false),
@@ -65,6 +76,7 @@ impl ThreadPool {
             let thread = thread::Builder::new().name(name.clone());
             thread
                 .spawn(move || {
+                    mark_pool_thread();
                     let closed = Waiter::new(Closed(shared.clone()));
                     async_io::block_on(shared.tasks.run(closed));
                 })

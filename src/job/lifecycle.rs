@@ -771,6 +771,11 @@ impl Lifecycle {
         self.phase == Phase::Starting && sync.is_stored(intent.since)
     }
 
+    /// Whether it is due, and does not start because the body of its last attempt exists.
+    pub(crate) fn waits_for_body(&self) -> bool {
+        self.is_overdue && self.has_body && self.phase == Phase::Waiting
+    }
+
     // Catching up after a start of the app.
 
     pub(crate) fn set_turn(&mut self, to: CatchUpTurn) {

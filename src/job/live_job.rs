@@ -73,7 +73,14 @@ pub(crate) trait JobView: Send + Sync {
     fn runs_ended(&self) -> u32;
     /// The app has stopped: nothing happens to this job any more.
     fn is_abandoned(&self) -> bool;
+    /// Whether this process was forked from the one that has started the app. If so, the job
+    /// is abandoned here. A system call.
+    fn is_forked(&self) -> bool;
+    /// The job is due, and does not start because the body of its last attempt exists.
+    fn waits_for_body(&self) -> bool;
     fn app_state(&self) -> &StateMap;
+    /// The hub of the app, which this folder does not know.
+    fn app(&self) -> Arc<dyn Any + Send + Sync>;
     /// Puts the result of the job into `place`, which is an
     /// `Option<Result<Arc<R>, JobError>>` of its type.
     fn result(&self, place: &mut dyn Any);

@@ -126,6 +126,12 @@ impl Store {
         notify_all(&self.idle);
     }
 
+    /// This process was forked, and the thread of the writer is in the other one. Nothing of
+    /// what is here is touched.
+    pub(crate) fn leave_to_parent(&self) {
+        std::mem::forget(self.inbox.close());
+    }
+
     fn turn_ended(&self) {
         if self.inbox.commit_ended() {
             notify_all(&self.idle);

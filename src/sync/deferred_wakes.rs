@@ -12,9 +12,11 @@
 //!   call returns, its locks are free, and `defer_wakes` wakes the wakers in the list.
 
 use std::cell::Cell;
+use std::mem::ManuallyDrop;
 use std::task::{Wake, Waker};
 
 use crate::sync::panics::{catch_panic, drop_catching_panic};
+use crate::sync::polling::Polling;
 use crate::sync::primitives::{Arc, Event, thread_local};
 
 /// Notifies all listeners of `event`.
@@ -30,22 +32,28 @@ pub(crate) fn defer_wakes<T>(notify: impl FnOnce() -> T) -> T {
     result
 }
 
+/// The wakers that a thread wakes later.
+///
+/// It is never dropped in its place: a thread-local value without a destructor can be used in
+/// the destructors of others. What takes it out drops it.
+type List = ManuallyDrop<Vec<Arc<TargetWaker>>>;
+
 thread_local! {
     /// The wakers that this thread wakes later. `None` if it defers no wakes.
-    static DEFERRED: Cell<Option<Vec<Arc<TargetWaker>>>> = const { Cell::new(None) };
+    static DEFERRED: Cell<Option<List>> = const { Cell::new(None) };
 }
 
 /// Defers the wakes of this thread until it is dropped.
 struct DeferWakes {
     /// The list of the enclosing `DeferWakes` of this thread, if there is one.
-    outer: Option<Vec<Arc<TargetWaker>>>,
+    outer: Option<List>,
 }
 
 impl DeferWakes {
-    /// Returns `None` if the thread is ending and its thread-local values are
-    /// destroyed. Wakes are not deferred then.
+    /// Returns `None` if the thread-local values of the thread are destroyed, as loom's are.
+    /// Wakes are not deferred then.
     fn begin() -> Option<Self> {
-        let outer = DEFERRED.try_with(|deferred| deferred.replace(Some(Vec::new())));
+        let outer = DEFERRED.try_with(|deferred| deferred.replace(Some(List::default())));
         outer.ok().map(|outer| Self { outer })
     }
 }
@@ -53,7 +61,8 @@ impl DeferWakes {
 impl Drop for DeferWakes {
     fn drop(&mut self) {
         let deferred = DEFERRED.try_with(|deferred| deferred.replace(self.outer.take()));
-        for target in deferred.ok().flatten().into_iter().flatten() {
+        let deferred = deferred.ok().flatten().map(ManuallyDrop::into_inner);
+        for target in deferred.into_iter().flatten() {
             target.wake_now();
             // This may be the last reference, and dropping a waker runs user code.
             drop_catching_panic(target);
@@ -67,8 +76,10 @@ struct TargetWaker(Waker);
 
 impl TargetWaker {
     /// Wakes the user's waker. A panic in it is ignored, because the current thread
-    /// may be the timer thread.
+    /// may be the timer thread. If it polls its future in this call, the poll is not one of
+    /// the attempt that the thread polls.
     fn wake_now(&self) {
+        let _polling = Polling::suspend();
         let _ = catch_panic(|| self.0.wake_by_ref());
     }
 }

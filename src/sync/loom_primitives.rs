@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-pub(crate) use loom::future::block_on;
 pub(crate) use loom::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize};
 pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};
 

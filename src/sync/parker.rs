@@ -1,6 +1,10 @@
 //! [`Parker`]: blocks a thread until a waker is woken.
+//!
+//! It uses no thread-local value, so that a destructor of one may wait.
 
-use std::task::Wake;
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Instant;
 
 use crate::sync::primitives::{Arc, Condvar, Mutex, PoisonError, lock};
@@ -41,6 +45,19 @@ impl Parker {
     }
 }
 
+/// Runs a future to its end, and blocks the thread meanwhile.
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    let parker = Arc::<Parker>::default();
+    let waker = Waker::from(parker.clone());
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => parker.park(None),
+        };
+    }
+}
+
 impl Wake for Parker {
     fn wake(self: Arc<Self>) {
         *lock(&self.is_woken) = true;
@@ -51,7 +68,6 @@ impl Wake for Parker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::task::Waker;
 
     #[test]
     fn a_wake_before_park_is_kept_and_consumed_once() {

@@ -8,8 +8,6 @@
 pub(crate) use async_io::Timer;
 #[cfg(not(loom))]
 pub(crate) use event_listener::Event;
-#[cfg(not(loom))]
-pub(crate) use futures_lite::future::block_on;
 pub(crate) use std::sync::atomic::AtomicU32 as StaticAtomicU32;
 #[cfg(not(loom))]
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize};

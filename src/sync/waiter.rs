@@ -27,6 +27,14 @@ pub(crate) trait Condition: Unpin {
     /// Announces that a waiter is about to listen. Called before each `listen`, for
     /// conditions whose event is notified only if a waiter has announced itself.
     fn announce(&self) {}
+
+    /// Called before each wait on the current thread, which blocks it or is a poll.
+    ///
+    /// # Panics
+    /// If the wait could never end.
+    fn check_wait(&self, is_blocking: bool) {
+        let _ = is_blocking;
+    }
 }
 
 #[derive(Debug)]
@@ -61,11 +69,19 @@ impl<C: Condition> Waiter<C> {
         self.park(Some(deadline))
     }
 
+    /// Checks that a wait may block this thread, if there is anything to wait for.
+    pub(crate) fn check_block(&self) {
+        if self.condition.ready().is_none() {
+            self.condition.check_wait(true);
+        }
+    }
+
     /// Returns `None` only if there is a deadline and it passes first.
     fn park(&mut self, deadline: Option<Instant>) -> Option<C::Output> {
         if let Some(output) = self.condition.ready() {
             return Some(output);
         }
+        self.condition.check_wait(true);
         let parker = Arc::<Parker>::default();
         let waker = Waker::from(parker.clone());
         loop {
@@ -104,6 +120,7 @@ impl<C: Condition> Future for Waiter<C> {
                 self.discard_listener();
                 return Poll::Ready(output);
             }
+            self.condition.check_wait(false);
             let wrapped = self.waker.wrap(cx.waker());
             match &mut self.listener {
                 // The condition may become true before `listen`: the next turn of

@@ -55,7 +55,7 @@ const WRITING: i64 = i64::MIN;
 const CACHE_LIFETIME: i64 = 1_000_000;
 
 /// The longest time between the readings of the two clocks, in nanoseconds, for which
-/// their difference is cached. If the thread is preempted between the readings, the
+/// they count as one moment. If the thread is preempted between the readings, their
 /// difference is wrong.
 const MAX_READING_TIME: i64 = 10_000;
 
@@ -107,27 +107,36 @@ impl AppClock {
         suspended.map(saturating_nanos)
     }
 
-    /// Reads both clocks.
+    /// Reads both clocks at one moment.
     #[inline]
     pub(crate) fn now(&self) -> Now {
-        Now {
-            mono: self.mono(),
-            wall: self.wall(),
-        }
+        self.read_both().0
     }
 
-    /// Reads both clocks at one moment. If the thread were preempted in between, their
-    /// difference would look like a wall clock that was set.
-    pub(crate) fn now_together(&self) -> Now {
+    /// Reads both clocks, and returns how far apart the readings can be.
+    ///
+    /// A thread can be held up between them: then their difference would look like a wall
+    /// clock that was set, and a time that is converted from one clock to the other would be
+    /// wrong by as much. So they are read again. The monotonic time is read last: if it is too
+    /// late, what is counted from it is late, and not early.
+    #[inline]
+    fn read_both(&self) -> (Now, i64) {
         const ATTEMPTS: usize = 5;
-        let mut now = self.now();
-        for _ in 1..ATTEMPTS {
-            if self.mono().saturating_sub(now.mono) <= CACHE_LIFETIME {
+        let mut best = (Now::UNREAD, i64::MAX);
+        let mut before = self.mono();
+        for _ in 0..ATTEMPTS {
+            let wall = self.wall();
+            let mono = self.mono();
+            let took = mono.saturating_sub(before);
+            if took <= best.1 {
+                best = (Now { mono, wall }, took);
+            }
+            if took <= MAX_READING_TIME {
                 break;
             }
-            now = self.now();
+            before = mono;
         }
-        now
+        best
     }
 
     /// Reads the clocks with the given precision.
@@ -158,11 +167,7 @@ impl AppClock {
             let wall = mono.saturating_add(cache.offset.load(Ordering::Relaxed));
             return Now { mono, wall };
         }
-        let now = Now {
-            mono,
-            wall: self.wall(),
-        };
-        let took = self.mono().saturating_sub(mono);
+        let (now, took) = self.read_both();
         // Only one thread at a time writes the cache, so that the offset and `read_at`
         // belong together. Acquire pairs with the release of the writer before, which
         // puts the two writers in order. A failure needs no order: the thread does not
@@ -176,7 +181,7 @@ impl AppClock {
                 .is_ok()
         {
             cache.offset.store(now.offset(), Ordering::Relaxed);
-            cache.read_at.store(mono, Ordering::Release);
+            cache.read_at.store(now.mono, Ordering::Release);
         }
         now
     }
@@ -223,6 +228,50 @@ mod tests {
             assert_eq!(now.wall == now.mono + 7, is_used);
             assert!(may_be_used || !is_used);
         }
+    }
+
+    /// Each of the first readings of its wall clock takes ten seconds.
+    struct Slow {
+        now: AtomicI64,
+        slow_readings: AtomicI64,
+    }
+
+    impl Clock for Slow {
+        fn monotonic(&self) -> Duration {
+            Duration::from_secs(self.now.load(Ordering::Relaxed) as u64)
+        }
+
+        fn wall(&self) -> time::OffsetDateTime {
+            if self.slow_readings.fetch_sub(1, Ordering::Relaxed) > 0 {
+                self.now.fetch_add(10, Ordering::Relaxed);
+            }
+            let now = self.now.load(Ordering::Relaxed);
+            time::OffsetDateTime::UNIX_EPOCH + time::Duration::seconds(now)
+        }
+    }
+
+    #[test]
+    fn a_thread_that_is_held_up_between_the_two_clocks_reads_them_again() {
+        for slow_readings in [0, 1, 3] {
+            let clock = AppClock::Custom(Arc::new(Slow {
+                now: AtomicI64::new(1),
+                slow_readings: AtomicI64::new(slow_readings),
+            }));
+            let now = clock.now();
+            assert_eq!(now.mono, (1 + 10 * slow_readings) * 1_000_000_000);
+            assert_eq!(now.offset(), 0);
+        }
+    }
+
+    /// Then the monotonic time is too late, not too early.
+    #[test]
+    fn clocks_that_are_never_read_together_are_read_all_the_same() {
+        let clock = AppClock::Custom(Arc::new(Slow {
+            now: AtomicI64::new(1),
+            slow_readings: AtomicI64::new(i64::MAX),
+        }));
+        let now = clock.now();
+        assert!(now.mono >= now.wall);
     }
 
     #[test]

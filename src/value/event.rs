@@ -77,6 +77,14 @@ pub enum JobEventKind {
         /// When the next attempt is due.
         due: OffsetDateTime,
     },
+    /// An attempt of a blocking task has ended by its timeout, or because the job was aborted,
+    /// and the function has not returned. It can't be stopped, and keeps its thread. The job
+    /// does not start again before it returns: [`Health`](crate::Health) shows it meanwhile.
+    /// What the attempt came to follows.
+    BodyOutlives {
+        /// The number of the attempt in its run, from 1.
+        attempt: u32,
+    },
     /// A run of a recurring job ended.
     RunEnded(Run),
     /// Scheduled times of a recurring job passed without a run.
@@ -148,6 +156,12 @@ impl fmt::Display for JobEventKind {
             }
             JobEventKind::Retrying { attempt, due } => {
                 write!(f, "attempt {attempt} failed, to be tried again at {due}")
+            }
+            JobEventKind::BodyOutlives { attempt } => {
+                write!(
+                    f,
+                    "attempt {attempt} has ended, and its function has not returned"
+                )
             }
             JobEventKind::RunEnded(run) => write!(f, "run {} ended: {}", run.number, run.status),
             JobEventKind::Misfired { next } => write!(f, "missed its time, and runs for {next}"),

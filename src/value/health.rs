@@ -2,7 +2,12 @@
 
 use std::fmt;
 
+use crate::sync::primitives::Arc;
 use crate::value::error::StorageError;
+use crate::value::id::JobId;
+
+/// One line of a log names this many functions that still run.
+const SHOWN_BODIES: usize = 5;
 
 /// What is wrong with an app. [`Jobber::health`](crate::Jobber::health) returns it.
 ///
@@ -40,6 +45,16 @@ pub enum Failing {
     /// [earliest true time](crate::Clock::earliest_true_time): it was never set. Until it is
     /// set, jobs that wait for a wall time wait.
     ClockUnset,
+    /// A thread of the app is missing: the operating system did not start it, or it has
+    /// ended by a panic of the app's [`Clock`](crate::Clock).
+    ///
+    /// Without `jobber-timer`, no job becomes due. Without `jobber-events`, the threads that
+    /// make events wake their readers; the next reader starts it. Without `jobber-blocking`,
+    /// attempts of blocking tasks fail; the next one starts it.
+    Thread {
+        /// The name of the thread.
+        name: &'static str,
+    },
 }
 
 /// What a person should look at.
@@ -53,6 +68,25 @@ pub enum Attention {
     /// No task can run this many stored jobs
     /// ([`Jobber::unresolved`](crate::Jobber::unresolved)).
     Unresolved(usize),
+    /// These attempts have ended by a timeout or an abort, and their functions still exist: the
+    /// function of a blocking task has not returned, or the future of an async task was not
+    /// dropped yet, because a poll of it does not return. The oldest comes first. Each may keep
+    /// a thread, and its job does not start again meanwhile.
+    Outliving(Vec<OutlivingBody>),
+}
+
+/// An attempt that has ended, and whose function still exists. See [`Attention::Outliving`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OutlivingBody {
+    /// The id of the job.
+    pub id: JobId,
+    /// The name of the job's task.
+    pub task: Arc<str>,
+    /// The number of the attempt in its run, from 1.
+    pub attempt: u32,
+    /// Whether the job is due again, and waits until the function is gone.
+    pub is_waited_for: bool,
 }
 
 impl Health {
@@ -117,6 +151,7 @@ impl fmt::Display for Failing {
         match self {
             Failing::Storage(error) => error.fmt(f),
             Failing::ClockUnset => f.write_str("the wall clock was never set"),
+            Failing::Thread { name } => write!(f, "the thread `{name}` is missing"),
         }
     }
 }
@@ -126,6 +161,23 @@ impl fmt::Display for Attention {
         match self {
             Attention::Unstored(count) => write!(f, "{count} changes are not stored"),
             Attention::Unresolved(count) => write!(f, "no task can run {count} stored jobs"),
+            Attention::Outliving(bodies) => {
+                write!(f, "functions of {} ended attempts still run", bodies.len())?;
+                for (n, body) in bodies.iter().take(SHOWN_BODIES).enumerate() {
+                    let separator = if n == 0 { ": " } else { ", " };
+                    let waits = if body.is_waited_for {
+                        ", which waits"
+                    } else {
+                        ""
+                    };
+                    write!(f, "{separator}{} {}{waits}", body.task, body.id)?;
+                }
+                if bodies.len() > SHOWN_BODIES {
+                    f.write_str(", …")
+                } else {
+                    Ok(())
+                }
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod app_ref;
 mod bad_input;
 mod burst;
 mod cancel;
@@ -13,9 +14,12 @@ mod except;
 mod expires;
 mod handler;
 mod job;
+mod outliving;
+mod own_wait;
 mod panic;
 mod recurring;
 mod replace;
+mod resources;
 mod retry;
 mod shutdown;
 mod stop_token;

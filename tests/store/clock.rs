@@ -1,16 +1,20 @@
 //! Stored jobs and a wall clock that is wrong, is set, or has another zone in the next
 //! process.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Waker;
 use std::time::Duration;
 
 use crate::support::{
-    DAY, HOUR, Log, MINUTE, Machine, NANOSECOND, Result, SECOND, event_kind, is_clock_unset,
+    DAY, HOUR, Log, MINUTE, Machine, NANOSECOND, Result, SECOND, assert_ends, event_kind,
+    is_clock_unset,
 };
 use crate::tasks::{logging, ran};
 use jobber::testing::{ManualClock, Simulation};
 use jobber::{
-    Backoff, CalendarInterval, Clock, Event, Events, Job, JobContext, JobStatus, Misfire,
-    ScheduleError, Task, Zone,
+    Backoff, CalendarInterval, Clock, Event, Events, Job, JobContext, JobStatus, Jobber, Misfire,
+    ScheduleError, Task, ThreadPool, Zone,
 };
 use time::OffsetDateTime;
 use time::macros::{datetime, offset};
@@ -1268,5 +1272,69 @@ fn a_missed_time_is_missed_also_if_the_timer_had_nothing_to_look_for() -> Result
     sim.run_until_stalled();
     assert_eq!(log.entries(), []);
     assert_eq!(job.exec_at(), NOON + DAY);
+    Ok(())
+}
+
+/// The next reading of its wall clock takes ten seconds, if it `is_slow`.
+#[derive(Clone)]
+struct SlowClock {
+    clock: ManualClock,
+    is_slow: Arc<AtomicBool>,
+}
+
+impl Clock for SlowClock {
+    fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
+    fn wall(&self) -> OffsetDateTime {
+        if self.is_slow.swap(false, Ordering::SeqCst) {
+            self.clock.advance(SECOND * 10);
+        }
+        self.clock.wall()
+    }
+
+    fn sleep_until(&self, until: Duration) -> Option<Duration> {
+        self.clock.sleep_until(until)
+    }
+
+    fn watch(&self, moved: Waker) {
+        self.clock.watch(moved);
+    }
+}
+
+/// Regression: the delay was counted from the reading of the monotonic clock, and the job
+/// started early by the time that the thread was held up.
+#[test]
+fn a_restored_delay_is_not_early_if_the_start_is_held_up_between_its_two_clocks() -> Result {
+    let machine = machine_at(NOON);
+    let sim = machine.boot();
+    let task = sim.app().task("task", async || {}).durable().register()?;
+    task.schedule(()).id("x").delay(LENGTH).block_on()?;
+    sim.crash();
+    // It is behind, so that the job waits for its whole delay again.
+    machine.clock.set_wall(NOON - HOUR);
+    let clock = SlowClock {
+        clock: machine.clock.clone(),
+        is_slow: Arc::default(),
+    };
+    let app = Jobber::builder()
+        .storage(machine.storage())
+        .clock(clock.clone())
+        .executor(ThreadPool::new(1)?)
+        .build()?;
+    let task = app.task("task", async || {}).durable().register()?;
+    let other = app.task("other", async || {}).register()?;
+    clock.is_slow.store(true, Ordering::SeqCst);
+    app.start().block_on()?;
+    assert!(!clock.is_slow.load(Ordering::SeqCst));
+    let job = task.job("x").unwrap();
+    // A job that is due a second before it starts after all that are due before.
+    let other = other.schedule(()).delay(LENGTH - SECOND).block_on()?;
+    machine.clock.advance(LENGTH - SECOND);
+    assert_ends(&other, JobStatus::Success);
+    assert_eq!(job.status(), JobStatus::Scheduled);
+    machine.clock.advance(SECOND);
+    assert_ends(&job, JobStatus::Success);
     Ok(())
 }

@@ -9,6 +9,7 @@ mod except;
 mod expires;
 mod failed;
 mod faults;
+mod fork;
 mod held;
 mod held_app;
 mod in_flight;
@@ -25,5 +26,6 @@ mod sqlite;
 #[path = "../support/mod.rs"]
 mod support;
 mod tasks;
+mod thread_end;
 mod triggers;
 mod unresolved;

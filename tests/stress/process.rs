@@ -25,7 +25,8 @@ pub fn memory() -> Memory {
 /// The names of all threads, in order, of which Linux keeps 15 bytes each. None where they
 /// can't be had.
 ///
-/// Those of the pool of the crate `blocking` are left out: they are of no app, and stay.
+/// The threads for blocking jobs, ours and those of the crate `blocking`, are left out: they
+/// are of no app, and stay for a while.
 pub fn threads() -> Vec<String> {
     let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten();
     let mut names: Vec<String> = tasks
@@ -34,7 +35,7 @@ pub fn threads() -> Vec<String> {
             let name = std::fs::read_to_string(task.ok()?.path().join("comm")).ok()?;
             Some(name.trim_end().to_owned())
         })
-        .filter(|name| !name.starts_with("blocking-"))
+        .filter(|name| !name.starts_with("blocking-") && name != "jobber-blocking")
         .collect();
     names.sort();
     names

@@ -63,6 +63,7 @@ pub fn event_kind(event: Event) -> String {
             JobEventKind::Scheduled { .. } => "scheduled".into(),
             JobEventKind::Started { run, attempt } => format!("started {run}.{attempt}"),
             JobEventKind::Retrying { attempt, .. } => format!("retrying after {attempt}"),
+            JobEventKind::BodyOutlives { attempt } => format!("attempt {attempt} outlived"),
             JobEventKind::RunEnded(run) => format!("run {} ended {}", run.number, run.status),
             JobEventKind::Misfired { .. } => "misfired".into(),
             JobEventKind::Cancelled => "cancelled".into(),

@@ -13,6 +13,7 @@ mod start;
 mod state;
 mod status;
 mod storage;
+mod task;
 mod unresolved;
 mod zone;
 
@@ -30,5 +31,6 @@ pub use self::start::StartError;
 pub use self::state::MissingState;
 pub use self::status::ParseStatusError;
 pub use self::storage::StorageError;
+pub use self::task::TaskError;
 pub use self::unresolved::UnresolvedReason;
 pub use self::zone::{ZoneError, ZoneHint};

@@ -60,6 +60,10 @@ pub enum ScheduleError {
     /// The app was shut down.
     #[error("the app was shut down: it accepts no new jobs")]
     Stopped,
+    /// This process was forked from the one that has started the app, and has none of its
+    /// threads. The app goes on in the other process.
+    #[error("this process was forked after the app was started: its jobs run in the other process")]
+    Forked,
     /// Another live job has this id.
     #[error(
         "the id `{id}` belongs to a live job: choose another id, cancel that job, or replace it with .replace() from the same task"

@@ -59,4 +59,14 @@ pub enum StartError {
         /// The error of the operating system.
         source: std::io::Error,
     },
+    /// This process was forked from one that had started an app or a thread pool. The threads
+    /// of these do not exist here.
+    #[error(
+        "this process was forked after an app was started: fork before that, or start another program"
+    )]
+    Forked,
+    /// The reactor of the crate async-io could not be built, which drives timers and the
+    /// built-in thread pool: no descriptors are left, or no threads.
+    #[error("could not build the reactor of async-io, which drives timers")]
+    Reactor(#[source] std::io::Error),
 }

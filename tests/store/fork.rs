@@ -1,0 +1,157 @@
+//! A process that was forked: it has none of the threads of the app.
+#![cfg(target_os = "linux")]
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::process::{Command, exit};
+
+use crate::support::{HOUR, Result, SECOND, WATCHDOG, child, run_within};
+use jobber::storage::StorageError;
+use jobber::{Job, JobStatus, Jobber, MemoryStorage, ScheduleError, StartError, Task, ThreadPool};
+
+/// Set in the process that forks.
+const FORKS: &str = "JOBBER_FORKS";
+
+struct App {
+    app: Jobber,
+    quick: Task<u32, u32>,
+    stored: Task<u32, u32>,
+    waiting: Job<u32>,
+    stored_waiting: Job<u32>,
+}
+
+impl App {
+    fn start() -> Result<Self> {
+        let app = Jobber::builder().storage(MemoryStorage::new()).build()?;
+        let quick = app.task("quick", async |n: u32| n).register()?;
+        let stored = app.task("stored", async |n: u32| n).durable().register()?;
+        app.start().block_on()?;
+        Ok(Self {
+            waiting: quick.schedule(1).delay(HOUR).block_on()?,
+            stored_waiting: stored.schedule(1).id("s").every(HOUR).block_on()?,
+            app,
+            quick,
+            stored,
+        })
+    }
+}
+
+fn is_forked<T>(result: Result<T, ScheduleError>) -> bool {
+    matches!(result, Err(ScheduleError::Forked))
+}
+
+type Call = (&'static str, fn(App));
+
+/// Each is the first call in its process: what it notices is known to the next ones.
+const CALLS: [Call; 19] = [
+    ("push", |it| {
+        assert!(is_forked(it.quick.schedule(1).push().block_on()))
+    }),
+    ("delay", |it| {
+        // Earlier than all others: the timer is to wake for it.
+        assert!(is_forked(it.quick.schedule(1).delay(SECOND).block_on()));
+    }),
+    ("durable push", |it| {
+        assert!(is_forked(it.stored.schedule(1).push().block_on()))
+    }),
+    ("replace", |it| {
+        let again = it.stored.schedule(1).id("s").replace();
+        assert!(is_forked(again.every(SECOND).block_on()));
+    }),
+    ("wait", |it| {
+        assert_eq!(it.waiting.wait_blocking(), JobStatus::Scheduled)
+    }),
+    ("wait as a future", |it| {
+        let status = futures_lite::future::block_on(it.waiting.wait());
+        assert_eq!(status, JobStatus::Scheduled);
+    }),
+    ("wait with a limit", |it| {
+        assert_eq!(
+            it.waiting.wait_timeout(HOUR).block_on(),
+            JobStatus::Scheduled
+        );
+    }),
+    ("wait for the next run", |it| {
+        assert!(it.stored_waiting.next_run().block_on().is_none())
+    }),
+    ("result", |it| assert!(it.waiting.block_on().is_err())),
+    ("wait for all", |it| it.app.wait_all().block_on()),
+    ("cancel", |it| {
+        let cancelled = it.stored_waiting.cancel().block_on();
+        assert!(matches!(cancelled, Err(StorageError::Closed)));
+    }),
+    ("cancel in memory", |it| {
+        assert!(it.waiting.cancel().block_on().unwrap().took_effect())
+    }),
+    ("discard", |it| {
+        assert!(!it.app.discard("none").block_on().unwrap())
+    }),
+    ("shutdown", |it| {
+        assert!(it.app.shutdown(HOUR).block_on().left.is_empty())
+    }),
+    ("drop", |it| drop(it.app)),
+    ("events", |it| {
+        assert!(it.app.events().next_blocking().is_none())
+    }),
+    ("start", |it| {
+        assert!(matches!(it.app.start().block_on(), Err(StartError::Forked)));
+    }),
+    ("start of another app", |_it| {
+        let app = Jobber::builder().build().unwrap();
+        assert!(matches!(app.start().block_on(), Err(StartError::Forked)));
+        assert!(matches!(ThreadPool::new(1), Err(StartError::Forked)));
+    }),
+    ("all, one after the other", |it| {
+        for _ in 0..2 {
+            assert!(is_forked(it.quick.schedule(1).push().block_on()));
+            assert!(is_forked(it.quick.schedule(1).delay(HOUR * 2).block_on()));
+            assert!(is_forked(it.stored.schedule(1).push().block_on()));
+            assert_eq!(it.waiting.wait_blocking(), JobStatus::Scheduled);
+            assert!(it.app.shutdown(HOUR).block_on().left.is_empty());
+        }
+    }),
+];
+
+/// Forks, makes a call in the new process, and waits for its end.
+fn call_in_fork(name: &str, call: fn(App), app: App) -> Result<App> {
+    match fs::remove_file("/jobber/fork") {
+        Ok(()) => Ok(app),
+        Err(error) if error.raw_os_error() == Some(10) => {
+            // No other thread is there to see a panic.
+            let made = catch_unwind(AssertUnwindSafe(|| call(app)));
+            exit(i32::from(made.is_err()));
+        }
+        Err(error) => Err(format!("`{name}` in the forked process: {error}").into()),
+    }
+}
+
+/// Regression: a push was accepted and never ran; a durable push and a shutdown hung.
+#[test]
+fn after_a_fork_each_call_returns_an_error_or_returns_at_once() -> Result {
+    if std::env::var_os(FORKS).is_some() {
+        let mut app = App::start()?;
+        for (name, call) in CALLS {
+            app = call_in_fork(name, call, app)?;
+        }
+        // All is well in this process.
+        let job = app.stored.schedule(7).push().block_on()?;
+        assert_eq!(*job.block_on()?, 7);
+        assert!(app.stored_waiting.cancel().block_on()?.took_effect());
+        assert!(app.app.shutdown(WATCHDOG).block_on().is_complete());
+        return Ok(());
+    }
+    let dir = tempfile::tempdir()?;
+    let shim = dir.path().join("shim.so");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/store/fork/shim.c");
+    let mut cc = Command::new("cc");
+    cc.args(["-Wall", "-Werror", "-O1", "-shared", "-fPIC", "-o"]);
+    let compiled = cc.args([&shim, &source]).arg("-ldl").status();
+    let compiled = compiled.map_err(|error| format!("this test needs a C compiler: {error}"))?;
+    assert!(compiled.success());
+    let name = "fork::after_a_fork_each_call_returns_an_error_or_returns_at_once";
+    let mut program = child(name)?;
+    let (status, stderr) = run_within(WATCHDOG, program.env("LD_PRELOAD", shim).env(FORKS, "1"))?;
+    assert!(status.success(), "{status}: {stderr}");
+    Ok(())
+}
