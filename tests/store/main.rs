@@ -13,6 +13,10 @@ mod in_flight;
 mod misfire;
 mod model;
 mod overdue;
+#[cfg(all(feature = "sqlite", unix))]
+mod owner;
+#[cfg(all(feature = "sqlite", unix))]
+mod owning;
 mod publication;
 mod random_requests;
 mod replace;
