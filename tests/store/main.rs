@@ -10,6 +10,8 @@ mod faults;
 mod held;
 mod held_app;
 mod in_flight;
+#[cfg(all(feature = "sqlite", unix))]
+mod log;
 mod misfire;
 mod model;
 mod overdue;

@@ -3,22 +3,17 @@
 //! By default SQLite copies the log during a commit, when the log has reached a size
 //! (<https://www.sqlite.org/wal.html#ckpt>). That commit takes tens of milliseconds. This
 //! thread does it outside of commits, with a connection of its own, shortly after the
-//! first commit. Without commits it sleeps, unless the log is long: then it tries to shorten
-//! it until the reader that holds the log has gone.
+//! first commit. Without commits it sleeps.
 
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rusqlite::Connection;
 
-use crate::storage::sqlite::file_id::OpenFile;
 use crate::sync::primitives::{Arc, AtomicBool, Condvar, Mutex, Ordering, lock};
 
 /// The time from the first commit to the checkpoint.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// The time between two tries to shorten a long log while there are no commits.
-const IDLE_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(crate) struct Checkpointer {
@@ -42,15 +37,11 @@ struct Requested {
 impl Checkpointer {
     /// Starts the thread. A log of more than `long_log` bytes is to be restarted: if commits
     /// follow each other without a pause, SQLite may never do so by itself.
-    pub(crate) fn start(
-        connection: Connection,
-        log: OpenFile,
-        long_log: u64,
-    ) -> std::io::Result<Self> {
+    pub(crate) fn start(connection: Connection, long_log: u64) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let thread = thread::Builder::new().name("jobber-checkpoint".into());
         let seen = shared.clone();
-        let thread = thread.spawn(move || seen.run(&connection, &log, long_log))?;
+        let thread = thread.spawn(move || seen.run(&connection, long_log))?;
         Ok(Self {
             shared,
             thread: Some(thread),
@@ -76,43 +67,33 @@ impl Checkpointer {
 }
 
 impl Shared {
-    fn run(&self, connection: &Connection, log: &OpenFile, long_log: u64) {
+    fn run(&self, connection: &Connection, long_log: u64) {
         let page_size = connection
             .pragma_query_value(None, "page_size", |row| row.get::<_, u32>(0))
             .map_or(4_096, u64::from);
         loop {
-            let is_file_long = log.check().is_ok_and(|length| length > long_log);
-            let request = {
-                let limit = if is_file_long {
-                    IDLE_PAUSE
-                } else {
-                    Duration::MAX
-                };
-                let requested = lock(&self.requested);
-                let is_idle = |requested: &mut Requested| !requested.checkpoint && !requested.stop;
-                let (requested, _) = self
-                    .changed
-                    .wait_timeout_while(requested, limit, is_idle)
-                    .unwrap_or_else(|e| e.into_inner());
-                let is_requested = requested.checkpoint;
+            {
+                let mut requested = lock(&self.requested);
+                while !requested.checkpoint && !requested.stop {
+                    requested = self
+                        .changed
+                        .wait(requested)
+                        .unwrap_or_else(|e| e.into_inner());
+                }
                 // Commits during this pause are part of the same checkpoint.
-                let pause = if is_requested { PAUSE } else { Duration::ZERO };
-                let (mut requested, _) = self
+                let pause = self
                     .changed
-                    .wait_timeout_while(requested, pause, |requested| !requested.stop)
-                    .unwrap_or_else(|e| e.into_inner());
+                    .wait_timeout_while(requested, PAUSE, |requested| !requested.stop);
+                let (mut requested, _) = pause.unwrap_or_else(|e| e.into_inner());
                 if requested.stop {
                     // The connection that closes the file last copies the rest.
                     return;
                 }
                 requested.checkpoint = false;
-                is_requested
-            };
+            }
             // A failed checkpoint does not change the log. If the file is damaged, the
             // next commit reports it.
-            if !request {
-                let _ = truncate(connection);
-            } else if let Ok((_, pages)) = checkpoint(connection, "PASSIVE") {
+            if let Ok((_, pages)) = checkpoint(connection, "PASSIVE") {
                 let is_long = u64::try_from(pages).is_ok_and(|n| n * page_size > long_log);
                 // Relaxed: it is a hint.
                 self.is_log_long.store(is_long, Ordering::Relaxed);

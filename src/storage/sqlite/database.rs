@@ -159,15 +159,17 @@ impl SqliteStorage {
     /// Sets the largest size in bytes of the log beside the file (`jobs.db-wal`). Default:
     /// 1 GiB.
     ///
-    /// The log has 8 MiB, or a quarter of `bytes` if that is less, and what is committed in
-    /// a tenth of a second. It grows beyond that only while another connection has a
-    /// transaction open that reads an old state of the file. If the log is larger than
-    /// `bytes` by then, a commit fails with [`StorageError::LogFull`], and `health()` shows
-    /// it, until that transaction ends.
+    /// The log is restarted when it is longer than the file, and longer than 1 MiB; or longer
+    /// than 8 MiB, or a quarter of `bytes`. It grows beyond that only by one commit, or while
+    /// another connection has a transaction open that reads an old state of the file. If the
+    /// log is larger than `bytes` by then, a commit fails with
+    /// [`StorageError::LogFull`], and `health()` shows it, until that transaction ends.
     ///
     /// So the store takes `max_bytes` and `max_log_bytes` and one commit on the disk at
     /// most, and 1/128 of the log for its index (`jobs.db-shm`). If the disk has that room,
-    /// a full store can always delete jobs.
+    /// a full store can always delete jobs. If it has less, and jobs fill it, the log may
+    /// have pages that find no room in the file: then nothing can be deleted until the disk
+    /// has room.
     ///
     /// ```
     /// use jobber::SqliteStorage;

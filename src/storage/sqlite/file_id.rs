@@ -37,7 +37,7 @@ impl FileId {
 }
 
 /// A path, and the file that it led to when the store was opened.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct OpenFile {
     path: PathBuf,
     id: FileId,

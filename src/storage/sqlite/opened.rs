@@ -22,8 +22,11 @@ use crate::value::error::StorageError;
 /// The size of SQLite's page cache, in KiB.
 const CACHE_KIB: i64 = 64 * 1_024;
 
-/// The length in bytes above which the log is restarted as soon as no reader holds it.
-const LONG_LOG: u64 = 8 * 1_024 * 1_024;
+/// The log is restarted when it is longer than the database, as soon as no reader holds it;
+/// but not below the first of these lengths in bytes, and always above the second. If a small
+/// disk is full, what the log has and the database has not is little, and finds room.
+const SHORT_LOG: u64 = 1_024 * 1_024;
+const LONG_LOG: u64 = 8 * SHORT_LOG;
 
 /// How a store is opened.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +49,7 @@ pub(crate) struct Opened {
     next_restart: u64,
     /// The length of the log after the last commit; `None` if a file was gone, or may be.
     log_length: Option<u64>,
+    database_length: u64,
     /// Each of these files must stay where it is: if one is gone, a commit is lost.
     database: OpenFile,
     log: OpenFile,
@@ -89,15 +93,15 @@ impl Opened {
         let index = OpenFile::at(beside(&path, "-shm"))?;
         let database = OpenFile::new(given, lock.id().clone());
         // SQLite has opened the path: it must lead to the file that is locked.
-        let _ = database.check()?;
-        let checkpointer =
-            Checkpointer::start(second, log.clone(), long_log).map_err(cannot_open)?;
+        let database_length = database.check()?;
+        let checkpointer = Checkpointer::start(second, long_log).map_err(cannot_open)?;
         Ok(Self {
             options,
             path,
             long_log,
-            next_restart: long_log,
+            next_restart: 0,
             log_length: None,
+            database_length,
             database,
             log,
             index,
@@ -112,8 +116,10 @@ impl Opened {
     }
 
     pub(crate) fn commit(&mut self, changes: &[Change]) -> Result<(), StorageError> {
-        let length = self.log_length.take();
-        let length = length.map_or_else(|| self.check(), Ok)?;
+        let length = match self.log_length.take() {
+            Some(length) => length,
+            None => self.check()?,
+        };
         self.limit_log(length)?;
         match self.try_commit(changes) {
             // The log may take the room that is missing.
@@ -131,9 +137,12 @@ impl Opened {
         // a file that is gone. The three calls take 4 us.
         let length = self.check()?;
         self.log_length = Some(length);
-        if self.checkpointer.take_restart_request() || length > self.next_restart {
+        let short = SHORT_LOG.min(self.long_log);
+        let enough = self.database_length.clamp(short, self.long_log);
+        if self.checkpointer.take_restart_request() || length > self.next_restart.max(enough) {
             self.next_restart = if self.without_wait(restart) {
-                self.long_log
+                // The file keeps its length, up to the limit, and is written over.
+                length.min(self.long_log)
             } else {
                 length.saturating_add(self.long_log)
             };
@@ -143,7 +152,7 @@ impl Opened {
     }
 
     /// Makes a log that has reached its maximum empty.
-    fn limit_log(&self, length: u64) -> Result<(), StorageError> {
+    fn limit_log(&mut self, length: u64) -> Result<(), StorageError> {
         let limit = self.options.max_log_bytes;
         // It waits for the busy timeout: the checkpointer may be at work.
         if length <= limit || truncate(&self.connection).unwrap_or(false) && self.check()? <= limit
@@ -157,8 +166,8 @@ impl Opened {
     }
 
     /// Returns the length of the log, if each file is where it was.
-    fn check(&self) -> Result<u64, StorageError> {
-        let _ = self.database.check()?;
+    fn check(&mut self) -> Result<u64, StorageError> {
+        self.database_length = self.database.check()?;
         let _ = self.index.check()?;
         self.log.check()
     }
