@@ -21,6 +21,8 @@ mod owner;
 mod owning;
 mod publication;
 mod random_requests;
+#[cfg(all(feature = "sqlite", unix))]
+mod reading;
 mod replace;
 mod restore;
 mod shutdown;

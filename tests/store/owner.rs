@@ -160,6 +160,10 @@ impl Mount {
     pub(crate) fn new(what: &str, args: &[&str], at: &Path) -> Option<Self> {
         can_as_root(what, || mount(args, at)).then(|| Self(at.to_owned()))
     }
+
+    pub(crate) fn remount(&self, options: &str) {
+        assert!(mount(&["-o", &format!("remount,{options}")], &self.0));
+    }
 }
 
 fn mount(args: &[&str], at: &Path) -> bool {
