@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::job::record::{JobRecord, ProgressRecord};
 use crate::value::error::{StorageError, UnresolvedReason};
+use crate::value::escaped::Escaped;
 use crate::value::id::JobId;
 
 /// Keeps the jobs of durable tasks.
@@ -185,6 +186,6 @@ pub struct UnresolvedJob {
 
 impl fmt::Display for UnresolvedJob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}: {}", self.task, self.id, self.reason)
+        write!(f, "{} {}: {}", Escaped(&self.task), self.id, self.reason)
     }
 }

@@ -7,6 +7,7 @@ use crate::storage::contract::{Change, Loaded, Storage};
 use crate::storage::sqlite::errors::Failed;
 use crate::storage::sqlite::opened::{Opened, Options};
 use crate::storage::sqlite::reader::{BUSY_TIMEOUT, Reader};
+use crate::storage::sqlite::{rows, schema};
 use crate::value::error::StorageError;
 
 /// A store in an SQLite file. SQLite is compiled in. Any SQLite tool can read the file,
@@ -192,7 +193,8 @@ impl SqliteStorage {
     /// is a log, `inspect` reads a copy in the folder for temporary files.
     ///
     /// # Errors
-    /// If the file does not exist or can't be read.
+    /// If the file does not exist or can't be read, or is damaged. Before it returns
+    /// [`StorageError::Corrupt`], it passes the records that it can read.
     ///
     /// ```
     /// use jobber::storage::{Loaded, SqliteStorage};
@@ -209,9 +211,11 @@ impl SqliteStorage {
         path: impl AsRef<Path>,
         mut each: impl FnMut(Loaded),
     ) -> Result<(), StorageError> {
+        let failed = Failed::new(path.as_ref(), BUSY_TIMEOUT);
         let reader = Reader::open(path.as_ref())?;
-        crate::storage::sqlite::rows::load(reader.connection(), &mut each)
-            .map_err(|error| Failed::new(path.as_ref(), BUSY_TIMEOUT).because(error))
+        rows::load(reader.connection(), &mut each).map_err(|error| failed.because(error))?;
+        // Last, so that `each` has seen what can be read.
+        schema::check_structure(reader.connection(), &failed)
     }
 
     /// Copies the store in the file `from` to the new file `to`, as it is after one of its

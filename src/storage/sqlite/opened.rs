@@ -81,6 +81,7 @@ impl Opened {
         }
         prepare(&connection, options, long_log).map_err(because)?;
         schema::migrate(&mut connection, &failed)?;
+        schema::check_structure(&connection, &failed)?;
         if let Some(bytes) = options.max_bytes {
             limit(&connection, bytes).map_err(because)?;
         }

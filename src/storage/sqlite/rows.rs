@@ -6,7 +6,7 @@
 use std::str::from_utf8;
 use std::time::Duration;
 
-use rusqlite::types::ValueRef;
+use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, Row, Statement, Transaction, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -17,7 +17,7 @@ use crate::job::record::{
 };
 use crate::storage::contract::{Change, Loaded};
 use crate::sync::primitives::Arc;
-use crate::value::id::JobId;
+use crate::value::id::{JobId, RawKey};
 use crate::value::status::JobStatus;
 use crate::value::time_units::saturating_nanos;
 use crate::value::timestamp::{self, TimestampText};
@@ -69,9 +69,41 @@ impl<'a> Changes<'a> {
         match change {
             Change::Put(record) => put(statement, record),
             Change::Advance { id, progress } => advance(statement, id, progress),
-            Change::Remove(id) => id.with_text(|id| statement.execute([id])).map(drop),
+            Change::Remove(id) => match id.raw() {
+                Some(key) => statement.execute([Bound(key)]).map(drop),
+                None => id.with_text(|id| statement.execute([id])).map(drop),
+            },
         }
     }
+}
+
+/// A key that is not a text, as a parameter of a statement.
+struct Bound<'a>(&'a RawKey);
+
+impl ToSql for Bound<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self.0 {
+            RawKey::Null => ValueRef::Null,
+            RawKey::Integer(number) => ValueRef::Integer(*number),
+            RawKey::Real(bits) => ValueRef::Real(f64::from_bits(*bits)),
+            RawKey::Text(bytes) => ValueRef::Text(bytes),
+            RawKey::Blob(bytes) => ValueRef::Blob(bytes),
+        }))
+    }
+}
+
+/// The id of a row with any key.
+fn key(value: ValueRef<'_>) -> JobId {
+    JobId::of_raw(match value {
+        ValueRef::Text(bytes) => match from_utf8(bytes) {
+            Ok(text) => return text.into(),
+            Err(_) => RawKey::Text(bytes.into()),
+        },
+        ValueRef::Blob(bytes) => RawKey::Blob(bytes.into()),
+        ValueRef::Integer(number) => RawKey::Integer(number),
+        ValueRef::Real(number) => RawKey::Real(number.to_bits()),
+        ValueRef::Null => RawKey::Null,
+    })
 }
 
 fn put(insert: &mut Statement<'_>, record: &JobRecord) -> rusqlite::Result<()> {
@@ -247,7 +279,7 @@ impl<'a> Columns<'a> {
         match integer("version", version) {
             Ok(version) if version != RECORD_VERSION => {
                 return Loaded::OtherVersion {
-                    id: shown(id).as_str().into(),
+                    id: key(id),
                     task: shown(task),
                     version,
                 };
@@ -257,7 +289,7 @@ impl<'a> Columns<'a> {
         match self.record(last_task) {
             Ok(record) => Loaded::Job(Box::new(record)),
             Err(reason) => Loaded::Unreadable {
-                id: shown(id).as_str().into(),
+                id: key(id),
                 task: shown(task),
                 reason,
             },
