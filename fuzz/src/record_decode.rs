@@ -1,16 +1,11 @@
 use std::sync::Arc;
 
-use jobber::testing::{ManualClock, Simulation};
-use jobber::{
-    Exclusions, JobStatus,
-    storage::{Change, Columns, JobRecord, Loaded, Storage, StorageError},
-};
+use jobber::storage::{Columns, JobRecord, Loaded};
 use rusqlite::types::ValueRef;
-use time::macros::time;
 
-/// A row of the store with any values in it: it becomes a job or an unresolved
-/// one, and whatever it becomes can be looked at, run and cancelled. Nothing
-/// panics, and the store is not asked to forget what could not be read.
+/// A row of the store with any values in it: it is a record, or there is a reason why it is
+/// not one. Nothing panics, the key is kept, and nothing that is shown has a control
+/// character.
 ///
 /// The data is a list of edits to a row that is sound: which one, and then a
 /// column, a type, a length and as many bytes, again and again.
@@ -18,91 +13,58 @@ use time::macros::time;
 /// # Panics
 /// When any of that does not hold.
 pub fn record_decode(data: &[u8]) {
-    let (first, mut edits) = data.split_first().unwrap_or((&0, &[]));
-    let mut row = EXAMPLES[usize::from(*first) % EXAMPLES.len()].map(Value::of);
-    while let [column, kind, length, rest @ ..] = edits {
-        let (bytes, rest) = rest.split_at(rest.len().min(usize::from(*length)));
-        row[usize::from(*column) % row.len()] = Value::any(*kind, bytes);
-        edits = rest;
-    }
-    let columns = Columns(std::array::from_fn(|at| row[at].by_ref()));
-    let loaded = columns.read(&mut Arc::default());
-    let is_readable = matches!(loaded, Loaded::Job(_));
-    let has_start_intent = matches!(&loaded, Loaded::Job(record) if has_start_intent(record));
-
-    let clock = ManualClock::new();
-    let nights = Exclusions::new().times_of_day(time!(22:00), time!(6:00));
-    let nights = nights.expect("it is a night");
-    let mut sim = Simulation::with(1, clock, |app| {
-        app.storage(OneRow(Some(loaded))).calendar("nights", nights)
-    })
-    .expect("a row does not keep an app from starting");
-    let _task = sim
-        .app()
-        // It starts, and never ends: times that were missed without number are
-        // looked for, and not run.
-        .task("t", |_: u32, _: String| std::future::pending::<()>())
-        .durable()
-        .register()
-        .expect("the name is free");
-    let unresolved = sim.app().unresolved();
-    let jobs = sim.app().jobs();
-    assert!(jobs.len() + unresolved.len() <= 1);
-    assert!(is_readable || !unresolved.is_empty(), "it is named");
-    assert!(
-        has_start_intent || jobs.len() + unresolved.len() == 1,
-        "it is kept"
-    );
-    for job in &unresolved {
-        assert!(!job.to_string().is_empty());
-    }
-    for job in &jobs {
-        assert_eq!(job.status(), JobStatus::Scheduled);
-        assert!(!format!("{job:?}{:?}{:?}", job.cron_expression(), job.last_run()).is_empty());
-    }
-    sim.advance(std::time::Duration::from_secs(1));
-    for job in &jobs {
-        let _ = job.abort().block_on();
-        assert!(job.is_done());
-    }
-    assert!(sim.app().jobs().is_empty());
-    assert_eq!(sim.app().unresolved().len(), unresolved.len());
-}
-
-/// Whether an attempt was about to start that another process must not make again: the
-/// job of such a row is lost if it does not recur.
-fn has_start_intent(record: &JobRecord) -> bool {
-    let record = serde_json::to_value(record).expect("a record can be serialized");
-    !record["progress"]["start_intent"].is_null()
-}
-
-/// A store with this in it.
-struct OneRow(Option<Loaded>);
-
-impl Storage for OneRow {
-    fn open(&mut self) -> Result<(), StorageError> {
-        Ok(())
-    }
-
-    fn load(&mut self, each: &mut dyn FnMut(Loaded)) -> Result<(), StorageError> {
-        if let Some(loaded) = self.0.take() {
-            self.0 = Some(loaded.clone());
-            each(loaded);
+    let row = AnyRow::of(data);
+    let loaded = row.read();
+    let id = match &loaded {
+        Loaded::Job(job) => {
+            assert_eq!(job.version(), JobRecord::VERSION);
+            job.id()
         }
-        Ok(())
-    }
-
-    fn commit(&mut self, changes: &[Change]) -> Result<(), StorageError> {
-        let is_readable = matches!(self.0, Some(Loaded::Job(_)));
-        assert!(
-            is_readable || changes.is_empty(),
-            "what can't be read is left alone"
-        );
-        Ok(())
+        Loaded::OtherVersion { id, version, .. } => {
+            assert_ne!(*version, JobRecord::VERSION);
+            id
+        }
+        Loaded::Unreadable { id, reason, .. } => {
+            assert!(!reason.is_empty());
+            id
+        }
+    };
+    let shown = id.to_string();
+    assert!(!shown.contains(char::is_control), "{shown:?}");
+    match row.key() {
+        ValueRef::Text(bytes) if std::str::from_utf8(bytes).is_ok() => {
+            assert_eq!(String::from(id.clone()).as_bytes(), bytes);
+        }
+        _ => assert_ne!(id, &shown.as_str(), "a key that is not a text equals none"),
     }
 }
 
-enum Value {
+/// A row with any values.
+pub(crate) struct AnyRow([Value; 20]);
+
+impl AnyRow {
+    pub(crate) fn of(data: &[u8]) -> Self {
+        let (first, mut edits) = data.split_first().unwrap_or((&0, &[]));
+        let mut row = EXAMPLES[usize::from(*first) % EXAMPLES.len()].map(Value::of);
+        while let [column, kind, length, rest @ ..] = edits {
+            let (bytes, rest) = rest.split_at(rest.len().min(usize::from(*length)));
+            row[usize::from(*column) % row.len()] = Value::any(*kind, bytes);
+            edits = rest;
+        }
+        Self(row)
+    }
+
+    pub(crate) fn read(&self) -> Loaded {
+        let columns = Columns(std::array::from_fn(|at| self.0[at].by_ref()));
+        columns.read(&mut Arc::default())
+    }
+
+    fn key(&self) -> ValueRef<'_> {
+        self.0[0].by_ref()
+    }
+}
+
+pub(crate) enum Value {
     Null,
     Integer(i64),
     Real(f64),

@@ -4,16 +4,18 @@
 //! (`checkpoint.rs`). The file is locked for the app (`file_lock.rs`). SQLite's own locks
 //! are left free, so that other programs can read the file.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::ffi::ErrorCode;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use crate::storage::contract::{Change, Loaded};
 use crate::storage::sqlite::checkpoint::{Checkpointer, restart, truncate};
 use crate::storage::sqlite::errors::Failed;
 use crate::storage::sqlite::file_id::OpenFile;
-use crate::storage::sqlite::file_lock::FileLock;
+use crate::storage::sqlite::file_lock::{FileLock, create_new};
 use crate::storage::sqlite::rows::{self, Changes};
 use crate::storage::sqlite::schema;
 use crate::sync::primitives::Arc;
@@ -73,13 +75,11 @@ impl Opened {
         // Without links: the log lies beside the file that they lead to.
         let path = given.canonicalize().map_err(cannot_open)?;
         let failed = Failed::new(&path, options.busy_timeout);
-        let because = |error| failed.because(error);
+        let because = |error| read_only_or(failed.because(error), &path);
         let long_log = LONG_LOG.min(options.max_log_bytes / 4);
         let mut connection = connect(&path, &failed)?;
-        if connection.is_readonly("main").map_err(because)? {
-            return Err(StorageError::ReadOnly { path });
-        }
         prepare(&connection, options, long_log).map_err(because)?;
+        check_writable(&connection, options).map_err(because)?;
         schema::migrate(&mut connection, &failed)?;
         schema::check_structure(&connection, &failed)?;
         if let Some(bytes) = options.max_bytes {
@@ -236,6 +236,38 @@ fn prepare(connection: &Connection, options: Options, long_log: u64) -> rusqlite
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.set_prepared_statement_cache_capacity(8);
     Ok(())
+}
+
+/// Whether the file can be written. SQLite opens a file that it may not write as a read-only
+/// one, without an error.
+fn check_writable(connection: &Connection, options: Options) -> rusqlite::Result<()> {
+    connection.busy_timeout(Duration::ZERO)?;
+    match connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK") {
+        Err(error) if error.sqlite_error_code() != Some(ErrorCode::DatabaseBusy) => Err(error),
+        // Another program writes at the moment.
+        _ => connection.busy_timeout(options.busy_timeout),
+    }
+}
+
+/// If SQLite can't make its log because the folder is read-only, it says only that it can't
+/// open a file.
+fn read_only_or(error: StorageError, path: &Path) -> StorageError {
+    if !matches!(error, StorageError::CannotOpen { .. }) {
+        return error;
+    }
+    let probe = beside(path, "-probe");
+    match create_new(&probe) {
+        Ok(_) => {
+            let _ = std::fs::remove_file(&probe);
+            error
+        }
+        Err(found) => match found.kind() {
+            ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => StorageError::ReadOnly {
+                path: path.to_owned(),
+            },
+            _ => error,
+        },
+    }
 }
 
 fn limit(connection: &Connection, bytes: u64) -> rusqlite::Result<()> {
