@@ -50,7 +50,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         let cells = row
             .iter()
             .zip(&widths)
-            .map(|(cell, width)| format!("{cell:width$}"));
+            // The file may hold any character.
+            .map(|(cell, width)| format!("{:width$}", cell.replace(char::is_control, "?")));
         println!("{}", cells.collect::<Vec<_>>().join("  ").trim_end());
     }
     println!("{} jobs", rows.len() - 1);

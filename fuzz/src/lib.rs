@@ -5,6 +5,7 @@
 //! project's root runs one.
 
 mod record_decode;
+mod record_restore;
 #[allow(dead_code, reason = "a part is for other tests")]
 #[path = "../../tests/simulation/mod.rs"]
 mod simulation;
@@ -24,6 +25,7 @@ use jobber::{
 use time::OffsetDateTime;
 
 pub use record_decode::record_decode;
+pub use record_restore::record_restore;
 pub use timer_queue_model::timer_queue_model;
 pub use zone_file::zone_file;
 

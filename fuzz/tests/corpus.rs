@@ -27,6 +27,11 @@ fn record_decode() {
 }
 
 #[test]
+fn record_restore() {
+    replay("record_restore", jobber_fuzz::record_restore);
+}
+
+#[test]
 fn scheduler_model() {
     replay("scheduler_model", jobber_fuzz::scheduler_model);
 }

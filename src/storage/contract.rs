@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::job::end_record::{EndKey, EndRecord, TrimEnds};
 use crate::job::record::{JobRecord, ProgressRecord};
 use crate::value::error::{StorageError, UnresolvedReason};
+use crate::value::escaped::Escaped;
 use crate::value::id::JobId;
 
 /// Keeps the jobs of durable tasks.
@@ -220,6 +221,6 @@ pub struct UnresolvedJob {
 
 impl fmt::Display for UnresolvedJob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}: {}", self.task, self.id, self.reason)
+        write!(f, "{} {}: {}", Escaped(&self.task), self.id, self.reason)
     }
 }

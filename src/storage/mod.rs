@@ -27,7 +27,7 @@ pub use self::contract::{Change, Loaded, Storage, UnresolvedJob};
 pub use self::memory::MemoryStorage;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::database::{SqliteStorage, Synchronous};
-// For the fuzzer: `record_decode` reads a row of any values in 0.17 ms, and in 6 ms if it
+// For the fuzzer: `record_decode` reads a row of any values in some microseconds, and in 6 ms if it
 // writes the row to a file first.
 #[cfg(feature = "sqlite")]
 #[doc(hidden)]

@@ -437,14 +437,17 @@ impl Writer {
         let has_proposals = messages.iter().any(|m| matches!(m, Message::Propose(_)));
         self.file(messages);
         let is_retry = is_closing || self.retry_at.is_none_or(|at| at <= now);
-        if self.failure.is_some() && !is_retry && !has_proposals {
+        // In a full store a removal may have room, and its caller waits for it.
+        let is_full = matches!(self.failure, Some(StorageError::Full { .. }));
+        let tries_all = is_retry || has_proposals;
+        if self.failure.is_some() && !tries_all && !is_full {
             self.settle_untried(&mut turn);
             while self.file_later() {
                 self.settle_untried(&mut turn);
             }
         } else {
             for (id, slot) in std::mem::take(&mut self.unstored) {
-                if is_retry || !slot.is_apart {
+                if is_retry || tries_all && !slot.is_apart {
                     self.untried.push_back(slot);
                 } else {
                     self.unstored.insert(id, slot);

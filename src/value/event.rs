@@ -5,6 +5,7 @@ use std::fmt;
 use time::{Duration, OffsetDateTime};
 
 use crate::sync::primitives::Arc;
+use crate::value::escaped::Escaped;
 use crate::value::id::JobId;
 use crate::value::run::Run;
 use crate::value::status::JobStatus;
@@ -168,7 +169,8 @@ impl fmt::Display for JobEventKind {
             JobEventKind::AllExcluded { calendar } => {
                 write!(
                     f,
-                    "the calendar `{calendar}` excludes all times that come next"
+                    "the calendar `{}` excludes all times that come next",
+                    Escaped(calendar)
                 )
             }
             JobEventKind::FailedTooOften { max_failures } => {

@@ -5,6 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::num::NonZeroU64;
 
 use crate::sync::primitives::Arc;
+use crate::value::escaped::Escaped;
 
 /// The maximum length of a job id or a task name, in bytes.
 pub(crate) const MAX_NAME_BYTES: usize = 200;
@@ -40,8 +41,61 @@ pub struct JobId(Repr);
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Repr {
     Uuid(u64, NonZeroU64),
-    // A thin pointer. The fat pointer of an `Arc<str>` would make `Repr` larger.
-    Name(Arc<Box<str>>),
+    // A thin pointer. A fat pointer would make `Repr` larger.
+    Name(Arc<Name>),
+}
+
+/// An id that is not a UUID.
+#[derive(PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Name {
+    Text(Box<str>),
+    /// The key of a row that is not a text. Never equal to a text.
+    #[cfg(feature = "sqlite")]
+    Raw {
+        key: RawKey,
+        /// What is shown for it.
+        text: Box<str>,
+    },
+}
+
+/// The key of a stored row that is not a text: another program has written it. It is kept as
+/// it is, so that two rows are two ids, and each can be deleted.
+#[cfg(feature = "sqlite")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum RawKey {
+    Null,
+    Integer(i64),
+    /// The bits of a number.
+    Real(u64),
+    /// Bytes that are marked as a text, and are not UTF-8.
+    Text(Box<[u8]>),
+    Blob(Box<[u8]>),
+}
+
+/// Shows a key as SQL would write it.
+#[cfg(feature = "sqlite")]
+impl fmt::Display for RawKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MAX_BYTES: usize = 40;
+        let hex = |f: &mut fmt::Formatter<'_>, bytes: &[u8]| {
+            f.write_str("x'")?;
+            for byte in bytes.iter().take(MAX_BYTES) {
+                write!(f, "{byte:02x}")?;
+            }
+            f.write_str(if bytes.len() > MAX_BYTES { "…'" } else { "'" })
+        };
+        match self {
+            RawKey::Null => f.write_str("NULL"),
+            RawKey::Integer(number) => write!(f, "{number}"),
+            RawKey::Real(bits) => write!(f, "{}", f64::from_bits(*bits)),
+            RawKey::Blob(bytes) => hex(f, bytes),
+            RawKey::Text(bytes) => {
+                f.write_str("CAST(")?;
+                hex(f, bytes)?;
+                f.write_str(" AS TEXT)")
+            }
+        }
+    }
 }
 
 /// A UUID is hashed as one number. Derived, the hash is of three, and takes half as long
@@ -96,10 +150,42 @@ impl JobId {
         (high & 0xf000 == 0x7000).then_some(high >> 16 << 12 | high & 0xfff)
     }
 
-    /// Calls `f` with the text of the id. Does not allocate.
+    /// The id of a row whose key is not a text.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn of_raw(key: RawKey) -> Self {
+        let text = key.to_string().into();
+        Self(Repr::Name(Arc::new(Name::Raw { key, text })))
+    }
+
+    /// The key, if it is not a text.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn raw(&self) -> Option<&RawKey> {
+        match &self.0 {
+            Repr::Name(name) => match &**name {
+                Name::Raw { key, .. } => Some(key),
+                Name::Text(_) => None,
+            },
+            Repr::Uuid(..) => None,
+        }
+    }
+
+    /// Whether the id is a text, and not the key of a row that is none.
+    pub(crate) fn is_text(&self) -> bool {
+        #[cfg(feature = "sqlite")]
+        return self.raw().is_none();
+        #[cfg(not(feature = "sqlite"))]
+        true
+    }
+
+    /// Calls `f` with the text of the id. Does not allocate. If the id is not a text, `f`
+    /// gets one that shows it.
     pub(crate) fn with_text<T>(&self, f: impl FnOnce(&str) -> T) -> T {
         match &self.0 {
-            Repr::Name(name) => f(name),
+            Repr::Name(name) => match &**name {
+                Name::Text(text) => f(text),
+                #[cfg(feature = "sqlite")]
+                Name::Raw { text, .. } => f(text),
+            },
             Repr::Uuid(high, low) => {
                 let bytes = (u128::from(*high) << 64 | u128::from(low.get())).to_be_bytes();
                 const HEX: &[u8; 16] = b"0123456789abcdef";
@@ -155,7 +241,7 @@ impl From<&str> for JobId {
     fn from(text: &str) -> Self {
         match parse_uuid(text) {
             Some(uuid) => Self(uuid),
-            None => Self(Repr::Name(Arc::new(text.into()))),
+            None => Self(Repr::Name(Arc::new(Name::Text(text.into())))),
         }
     }
 }
@@ -180,7 +266,7 @@ impl From<&JobId> for JobId {
 
 impl From<JobId> for String {
     fn from(id: JobId) -> Self {
-        id.to_string()
+        id.with_text(str::to_owned)
     }
 }
 
@@ -201,7 +287,7 @@ impl<'de> serde::Deserialize<'de> for JobId {
 
 impl PartialEq<str> for JobId {
     fn eq(&self, other: &str) -> bool {
-        self.with_text(|text| text == other)
+        self.is_text() && self.with_text(|text| text == other)
     }
 }
 
@@ -211,9 +297,16 @@ impl PartialEq<&str> for JobId {
     }
 }
 
+/// Escapes control characters: a file that another program has changed may hold any. The id
+/// of a job that was scheduled has none.
 impl fmt::Display for JobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.with_text(|text| f.pad(text))
+        self.with_text(|text| {
+            if text.contains(char::is_control) {
+                return f.pad(&Escaped(text).to_string());
+            }
+            f.pad(text)
+        })
     }
 }
 

@@ -5,6 +5,7 @@ pub(crate) mod backoff;
 pub(crate) mod cancel_outcome;
 pub(crate) mod clock;
 pub(crate) mod error;
+pub(crate) mod escaped;
 pub(crate) mod event;
 pub(crate) mod health;
 pub(crate) mod id;

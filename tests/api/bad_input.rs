@@ -18,6 +18,23 @@ fn app_with_task() -> Result<(Simulation, Task<(), ()>)> {
 }
 
 #[test]
+fn a_task_name_with_a_control_character_is_refused() -> Result {
+    let app = Jobber::builder().build()?;
+    for name in ["a\nb", "\u{1b}[31m", "tab\t", "\u{85}"] {
+        let error = app.task(name, || async {}).register().unwrap_err();
+        assert!(
+            matches!(&error, RegisterError::ControlCharacter { name: found, .. } if found == name)
+        );
+        assert!(!error.to_string().contains(char::is_control), "{error}");
+        assert!(matches!(
+            app.task("sound", || async {}).alias(name).register(),
+            Err(RegisterError::ControlCharacter { .. })
+        ));
+    }
+    Ok(())
+}
+
+#[test]
 fn an_invalid_task_name_is_refused() -> Result {
     let sim = Simulation::new();
     let register = |name: &str| sim.app().task(name, || async {}).register();

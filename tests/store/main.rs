@@ -13,11 +13,19 @@ mod fork;
 mod held;
 mod held_app;
 mod in_flight;
+#[cfg(all(feature = "sqlite", unix))]
+mod log;
 mod misfire;
 mod model;
 mod overdue;
+#[cfg(all(feature = "sqlite", unix))]
+mod owner;
+#[cfg(all(feature = "sqlite", unix))]
+mod owning;
 mod publication;
 mod random_requests;
+#[cfg(all(feature = "sqlite", unix))]
+mod reading;
 mod replace;
 mod restore;
 mod shutdown;

@@ -246,18 +246,6 @@ fn a_store_can_be_opened_twice() -> Result {
 }
 
 #[test]
-fn an_invalid_lock_file_is_not_an_app_that_has_the_store_open() -> Result {
-    let disk = Disk::new();
-    fs::write(disk.0.path().join("jobs.db-lock"), vec![b'x'; 4_096])?;
-    let error = start_error(&disk.path());
-    assert!(
-        matches!(error, StorageError::NotADatabase { .. }),
-        "{error}"
-    );
-    Ok(())
-}
-
-#[test]
 fn a_path_that_cannot_be_opened_is_an_error_with_the_path() {
     let disk = Disk::new();
     let nowhere = disk.0.path().join("no/such/directory/jobs.db");
@@ -292,6 +280,150 @@ fn a_damaged_file_fails_the_start() -> Result {
     fs::write(disk.path(), bytes)?;
     let error = start_error(&disk.path());
     assert!(matches!(error, StorageError::Corrupt { .. }), "{error}");
+    Ok(())
+}
+
+/// Regression: rows of a damaged page were in no list.
+#[test]
+fn a_file_that_lacks_pages_or_has_a_damaged_one_is_refused() -> Result {
+    let disk = Disk::new();
+    let (app, task) = disk.app()?;
+    for n in 0..500 {
+        let text = format!("{n}").repeat(100);
+        let _ = task.schedule(text).delay(HOUR).block_on()?;
+    }
+    drop(app);
+    let whole = fs::read(disk.path())?;
+    let pages = whole.len() / 4_096;
+    let assert_refused = |bytes: &[u8], what: &str| {
+        fs::write(disk.path(), bytes).unwrap();
+        let error = start_error(&disk.path());
+        assert!(
+            matches!(
+                error,
+                StorageError::Corrupt { .. } | StorageError::NotADatabase { .. }
+            ),
+            "{what}: {error}"
+        );
+        assert!(SqliteStorage::inspect(disk.path(), |_| {}).is_err());
+        assert_eq!(fs::read(disk.path()).unwrap(), bytes, "{what}");
+    };
+    for length in [1_000, 4_096, 4_096 * (pages - 1), whole.len() - 1_000] {
+        assert_refused(&whole[..length], &format!("{length} bytes are left"));
+    }
+    for page in [1, pages / 2, pages - 1] {
+        let mut damaged = whole.clone();
+        damaged[page * 4_096..][..4_096].fill(0);
+        assert_refused(&damaged, &format!("page {page} is empty"));
+    }
+    fs::write(disk.path(), &whole)?;
+    assert_eq!(disk.app()?.0.jobs().len(), 500);
+    Ok(())
+}
+
+/// Regression: two ids that are not UTF-8 were shown as one, and to discard it deleted
+/// nothing.
+#[test]
+fn rows_whose_ids_are_not_texts_are_told_apart_and_discarded_one_by_one() -> Result {
+    let disk = Disk::new();
+    let (app, task) = disk.app()?;
+    let schedule = task.schedule("abc".into()).id("x");
+    let _ = schedule.delay(HOUR).block_on()?;
+    drop(app);
+    let sql = disk.connect();
+    let columns: String = sql.query_row(
+        "SELECT group_concat(name) FROM pragma_table_info('jobs') WHERE name <> 'id'",
+        [],
+        |row| row.get(0),
+    )?;
+    let keys = [
+        "x'ff'",
+        "x'fe'",
+        "CAST(x'ff' AS TEXT)",
+        "CAST(x'fe' AS TEXT)",
+        "x'78'",
+        "zeroblob(1000)",
+        // The texts that two of them are shown as.
+        "char(120, 39, 102, 102, 39)",
+        "char(65533)",
+    ];
+    for key in keys {
+        let row = format!(
+            "INSERT INTO jobs (id, {columns}) SELECT {key}, {columns} FROM jobs WHERE id = 'x'"
+        );
+        sql.execute(&row, [])?;
+    }
+    drop(sql);
+    let left = || -> Result<i64> {
+        let count = "SELECT count(*) FROM jobs";
+        Ok(disk.connect().query_row(count, [], |row| row.get(0))?)
+    };
+    let (app, task) = disk.app()?;
+    // Three of them are texts, and jobs.
+    assert_eq!(app.jobs().len(), 3);
+    let unresolved = app.unresolved();
+    assert_eq!(unresolved.len(), 6, "{unresolved:?}");
+    let schedule = task.schedule("a".into()).id(&unresolved[0].id);
+    assert!(matches!(
+        schedule.push().block_on(),
+        Err(ScheduleError::InvalidId { .. })
+    ));
+    assert!(!app.discard("x'fe'").block_on()?, "that is a text");
+    for (at, job) in unresolved.iter().enumerate() {
+        assert!(app.discard(&job.id).block_on()?, "{job}");
+        assert_eq!(left()?, 8 - at as i64, "one row is deleted: {job}");
+    }
+    drop(app);
+    let (app, _task) = disk.app()?;
+    assert_eq!((app.jobs().len(), app.unresolved().len()), (3, 0));
+    Ok(())
+}
+
+#[test]
+fn control_characters_of_a_changed_file_are_escaped_where_they_are_shown() -> Result {
+    let disk = Disk::new();
+    let (app, task) = disk.app()?;
+    for id in ["a", "b", "c"] {
+        let schedule = task.schedule("abc".into()).id(id);
+        let _ = schedule.every(HOUR).block_on()?;
+    }
+    drop(app);
+    let sql = disk.connect();
+    for (id, change) in [
+        ("a", "id = 'a' || char(27) || '[31m' || char(10)"),
+        ("b", "task = 'evil' || char(27, 7, 133)"),
+        ("c", "progress = json_set(progress, '$.' || char(27), 1)"),
+    ] {
+        sql.execute(&format!("UPDATE jobs SET {change} WHERE id = '{id}'"), [])?;
+    }
+    drop(sql);
+    let app = Jobber::builder()
+        .storage(SqliteStorage::new(disk.path()))
+        .build()?;
+    let mut events = app.events();
+    let task = app.task("t", async |text: String| text.len()).durable();
+    let task = task.register()?;
+    app.start().block_on()?;
+    let mut shown = Vec::new();
+    for job in app.jobs() {
+        shown.extend([job.id().to_string(), format!("{job:?}")]);
+        let id = String::from(job.id().clone());
+        assert_eq!(id, "a\u{1b}[31m\n", "the id itself is kept");
+        assert!(task.job(&*id).is_some());
+        let schedule = task.schedule(String::new()).id(id);
+        let error = schedule.push().block_on().unwrap_err();
+        shown.extend([error.to_string(), format!("{error:?}")]);
+    }
+    for job in app.unresolved() {
+        shown.extend([job.to_string(), format!("{job:?}"), job.reason.to_string()]);
+    }
+    while let Some(event) = events.try_next() {
+        shown.extend([event.to_string(), format!("{event:?}")]);
+    }
+    assert!(shown.len() > 8, "{shown:?}");
+    for text in shown {
+        assert!(!text.contains(char::is_control), "{text:?}");
+    }
     Ok(())
 }
 
@@ -558,7 +690,7 @@ fn jobs_submitted_during_a_commit_are_committed_together() -> Result {
 
 /// The write-ahead log is merged into the file and removed.
 #[test]
-fn a_closed_store_is_one_file_and_its_lock_file() -> Result {
+fn a_closed_store_is_one_file() -> Result {
     let disk = Disk::new();
     let (app, task) = app(SqliteStorage::new(disk.path()).synchronous(Synchronous::Normal))?;
     for _ in 0..100 {
@@ -569,8 +701,7 @@ fn a_closed_store_is_one_file_and_its_lock_file() -> Result {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
-    assert_eq!(names, ["jobs.db", "jobs.db-lock"]);
-    assert_eq!(fs::metadata(disk.0.path().join("jobs.db-lock"))?.len(), 0);
+    assert_eq!(names, ["jobs.db"]);
     Ok(())
 }
 
@@ -602,10 +733,12 @@ fn child() -> Result {
         return Ok(());
     }
     let (app, task) = app(SqliteStorage::new(path))?;
-    // Until the file may not grow.
+    // Until the file may not grow, and the log has been copied into it as far as that goes.
+    let mut failed_in_a_row = 0;
     let error = loop {
         match task.schedule("x".repeat(1_000)).delay(HOUR).block_on() {
-            Ok(_) => {}
+            Ok(_) => failed_in_a_row = 0,
+            Err(ScheduleError::Storage(_)) if failed_in_a_row < 3 => failed_in_a_row += 1,
             Err(ScheduleError::Storage(error)) => break error,
             Err(error) => return Err(error.into()),
         }
@@ -696,12 +829,12 @@ fn a_file_that_is_not_writable_fails_the_start() -> Result {
         );
         Ok(text)
     };
-    for name in ["jobs.db", "jobs.db-lock"] {
-        chmod(&disk.0.path().join(name), 0o444)?;
-    }
     let text = start_as_another()?;
-    assert!(text.contains("ReadOnly"), "{text}");
-    chmod(&disk.0.path().join("jobs.db-lock"), 0o666)?;
+    assert!(
+        text.contains("CannotOpen") && text.contains("PermissionDenied"),
+        "{text}"
+    );
+    chmod(&disk.path(), 0o444)?;
     let text = start_as_another()?;
     assert!(text.contains("ReadOnly"), "{text}");
     chmod(disk.0.path(), 0o755)?;

@@ -15,10 +15,6 @@ use crate::sync::primitives::{Arc, AtomicBool, Condvar, Mutex, Ordering, lock};
 /// The time from the first commit to the checkpoint.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The number of pages (64 MiB) above which a commit restarts the log. If commits follow
-/// each other without a pause, SQLite may never restart the log by itself.
-const LONG_LOG: i64 = 16 * 1_024;
-
 #[derive(Debug)]
 pub(crate) struct Checkpointer {
     shared: Arc<Shared>,
@@ -39,11 +35,13 @@ struct Requested {
 }
 
 impl Checkpointer {
-    pub(crate) fn start(connection: Connection) -> std::io::Result<Self> {
+    /// Starts the thread. A log of more than `long_log` bytes is to be restarted: if commits
+    /// follow each other without a pause, SQLite may never do so by itself.
+    pub(crate) fn start(connection: Connection, long_log: u64) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let thread = thread::Builder::new().name("jobber-checkpoint".into());
         let seen = shared.clone();
-        let thread = thread.spawn(move || seen.run(&connection))?;
+        let thread = thread.spawn(move || seen.run(&connection, long_log))?;
         Ok(Self {
             shared,
             thread: Some(thread),
@@ -69,7 +67,10 @@ impl Checkpointer {
 }
 
 impl Shared {
-    fn run(&self, connection: &Connection) {
+    fn run(&self, connection: &Connection, long_log: u64) {
+        let page_size = connection
+            .pragma_query_value(None, "page_size", |row| row.get::<_, u32>(0))
+            .map_or(4_096, u64::from);
         loop {
             {
                 let mut requested = lock(&self.requested);
@@ -92,9 +93,10 @@ impl Shared {
             }
             // A failed checkpoint does not change the log. If the file is damaged, the
             // next commit reports it.
-            if let Ok(pages) = log_pages_after(connection, "PASSIVE") {
+            if let Ok((_, pages)) = checkpoint(connection, "PASSIVE") {
+                let is_long = u64::try_from(pages).is_ok_and(|n| n * page_size > long_log);
                 // Relaxed: it is a hint.
-                self.is_log_long.store(pages > LONG_LOG, Ordering::Relaxed);
+                self.is_log_long.store(is_long, Ordering::Relaxed);
             }
         }
     }
@@ -110,13 +112,19 @@ impl Drop for Checkpointer {
     }
 }
 
-/// Copies the rest of the log, so that the next commit starts the log from its
-/// beginning.
-pub(crate) fn restart(connection: &Connection) -> rusqlite::Result<()> {
-    log_pages_after(connection, "RESTART").map(drop)
+/// Copies the rest of the log, so that the next commit starts the log from its beginning.
+/// Returns whether it could: a reader or another writer may hold the log.
+pub(crate) fn restart(connection: &Connection) -> rusqlite::Result<bool> {
+    checkpoint(connection, "RESTART").map(|(is_blocked, _)| !is_blocked)
 }
 
-fn log_pages_after(connection: &Connection, mode: &str) -> rusqlite::Result<i64> {
+/// Copies the rest of the log, and makes it empty. Returns whether it could.
+pub(crate) fn truncate(connection: &Connection) -> rusqlite::Result<bool> {
+    checkpoint(connection, "TRUNCATE").map(|(is_blocked, _)| !is_blocked)
+}
+
+/// Returns whether it was blocked, and the number of pages in the log.
+fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<(bool, i64)> {
     let sql = format!("PRAGMA wal_checkpoint({mode})");
-    connection.query_row(&sql, [], |row| row.get(1))
+    connection.query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
 }

@@ -1,32 +1,35 @@
 //! [`SqliteStorage`]: a store in a file.
-//!
-//! It has three connections. The first commits. The second copies the log into the file
-//! (`checkpoint.rs`). The third holds a lock on a file beside the database, so that the
-//! store belongs to one app. The database itself is not locked, so that other programs
-//! can read it.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
-
 use crate::job::end_record::EndRecord;
 use crate::storage::contract::{Change, Loaded, Storage};
-use crate::storage::sqlite::checkpoint::Checkpointer;
 use crate::storage::sqlite::errors::Failed;
-use crate::sync::primitives::Arc;
+use crate::storage::sqlite::opened::{Opened, Options};
+use crate::storage::sqlite::reader::{BUSY_TIMEOUT, Reader};
+use crate::storage::sqlite::{rows, schema};
 use crate::value::error::StorageError;
 
 /// A store in an SQLite file. SQLite is compiled in. Any SQLite tool can read the file,
 /// also while an app uses it.
 ///
-/// A file belongs to one app at a time. The app locks a file beside it (`jobs.db-lock`); a
-/// second app gets [`StorageError::InUse`]. The operating system releases the lock when the
-/// process ends.
+/// A file belongs to one app at a time. The app locks the file; a second app gets
+/// [`StorageError::InUse`], by whichever name it opens the file. The operating system
+/// releases the lock when the process ends.
 ///
 /// The file must be on a file system of this machine, not on a network. SQLite keeps two
-/// more files beside it (`jobs.db-wal`, `jobs.db-shm`): move or copy all three together,
-/// and only while no app uses them.
+/// more files beside it (`jobs.db-wal`, `jobs.db-shm`): move all three together, and only
+/// while no app uses them. If one of them is removed, renamed or replaced under an app,
+/// commits fail with [`StorageError::Moved`]. New files can be read by their owner only.
+///
+/// # Do not read the file in the program that has it open
+/// `std::fs::read("jobs.db")`, `std::fs::copy` or anything else that opens and closes the
+/// file takes SQLite's locks away from the program: the operating system drops all POSIX
+/// locks of a process on a file when the process closes any handle of it. Another program
+/// that looks at the file with SQLite may then delete the log, and commits are lost. Use
+/// [`backup`](SqliteStorage::backup), [`inspect`](SqliteStorage::inspect), or a connection of
+/// the same SQLite library. Other programs may read the file.
 ///
 /// # Table
 /// The table `jobs` has a row for each job: `id`, `task`, `args` (JSON), `due` and
@@ -59,7 +62,8 @@ pub struct SqliteStorage {
     synchronous: Synchronous,
     busy_timeout: Duration,
     max_bytes: Option<u64>,
-    open: Option<Open>,
+    max_log_bytes: u64,
+    open: Option<Opened>,
 }
 
 /// How long a commit of a [`SqliteStorage`] waits
@@ -86,19 +90,8 @@ pub enum Synchronous {
     Normal,
 }
 
-#[derive(Debug)]
-struct Open {
-    busy_timeout: Duration,
-    // Dropped in this order.
-    checkpointer: Checkpointer,
-    connection: Connection,
-    _owner: Connection,
-}
-
-/// The size of SQLite's page cache, in KiB.
-const CACHE_KIB: i64 = 64 * 1_024;
-
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// The default of [`SqliteStorage::max_log_bytes`]: 1 GiB.
+const MAX_LOG_BYTES: u64 = 1_024 * 1_024 * 1_024;
 
 impl SqliteStorage {
     /// Makes a store in the file `path`. The file is opened, or created, when an app
@@ -116,6 +109,7 @@ impl SqliteStorage {
             synchronous: Synchronous::default(),
             busy_timeout: BUSY_TIMEOUT,
             max_bytes: None,
+            max_log_bytes: MAX_LOG_BYTES,
             open: None,
         }
     }
@@ -152,6 +146,9 @@ impl SqliteStorage {
     /// 4,096 bytes). Default: no limit. If a job does not fit, scheduling it fails with
     /// [`StorageError::Full`]. A file that is larger already does not become smaller.
     ///
+    /// The log beside the file is not part of this: see
+    /// [`max_log_bytes`](SqliteStorage::max_log_bytes).
+    ///
     /// ```
     /// use jobber::SqliteStorage;
     ///
@@ -162,11 +159,44 @@ impl SqliteStorage {
         self
     }
 
-    /// Calls `each` with every record in the file `path`. Does not change the file and does
-    /// not lock it: an app may use it at the same time. Blocks the thread while it reads.
+    /// Sets the largest size in bytes of the log beside the file (`jobs.db-wal`). Default:
+    /// 1 GiB.
+    ///
+    /// The log is restarted when it is longer than the file, and longer than 1 MiB; or longer
+    /// than 8 MiB, or a quarter of `bytes`. It grows beyond that only by one commit, or while
+    /// another connection has a transaction open that reads an old state of the file. If the
+    /// log is larger than `bytes` by then, a commit fails with
+    /// [`StorageError::LogFull`], and `health()` shows it, until that transaction ends.
+    ///
+    /// So the store takes `max_bytes` and `max_log_bytes` and one commit on the disk at
+    /// most, and 1/128 of the log for its index (`jobs.db-shm`). If the disk has that room,
+    /// a full store can always delete jobs. If it has less, and jobs fill it, the log may
+    /// have pages that find no room in the file: then nothing can be deleted until the disk
+    /// has room.
+    ///
+    /// ```
+    /// use jobber::SqliteStorage;
+    ///
+    /// let storage = SqliteStorage::new("jobs.db")
+    ///     .max_bytes(64 * 1024 * 1024)
+    ///     .max_log_bytes(64 * 1024 * 1024);
+    /// ```
+    pub fn max_log_bytes(mut self, bytes: u64) -> Self {
+        self.max_log_bytes = bytes;
+        self
+    }
+
+    /// Calls `each` with every record in the file `path`. An app may use the file at the same
+    /// time. Blocks the thread while it reads.
+    ///
+    /// It changes nothing on the disk, also after a crash: the log stays as it is, and the
+    /// file may be on a read-only file system. If no app uses the file, an app that starts
+    /// meanwhile waits until `inspect` has returned, for the busy timeout at most. If there
+    /// is a log, `inspect` reads a copy in the folder for temporary files.
     ///
     /// # Errors
-    /// If the file does not exist or can't be read.
+    /// If the file does not exist or can't be read, or is damaged. Before it returns
+    /// [`StorageError::Corrupt`], it passes the records that it can read.
     ///
     /// ```
     /// use jobber::storage::{Loaded, SqliteStorage};
@@ -184,85 +214,65 @@ impl SqliteStorage {
         mut each: impl FnMut(Loaded),
     ) -> Result<(), StorageError> {
         let failed = Failed::new(path.as_ref(), BUSY_TIMEOUT);
-        let connection = connect(path.as_ref(), Access::Read, &failed)?;
-        crate::storage::sqlite::schema::check(&connection, &failed)?;
-        crate::storage::sqlite::rows::load(&connection, &mut each)
-            .map_err(|error| failed.because(error))
+        let reader = Reader::open(path.as_ref())?;
+        rows::load(reader.connection(), &mut each).map_err(|error| failed.because(error))?;
+        // Last, so that `each` has seen what can be read.
+        schema::check_structure(reader.connection(), &failed)
     }
 
-    fn try_open(&self) -> Result<Open, StorageError> {
-        let path = absolute(&self.path)?;
-        let failed = Failed::new(&path, self.busy_timeout);
-        let owner = own(&path, &failed)?;
-        let mut connection = connect(&path, Access::ReadWrite, &failed)?;
-        let prepare = |connection: &mut Connection| {
-            connection.busy_timeout(self.busy_timeout)?;
-            connection.pragma_update(
-                None,
-                "synchronous",
-                match self.synchronous {
-                    Synchronous::Full => "FULL",
-                    Synchronous::Normal => "NORMAL",
-                },
-            )?;
-            connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
-            // The checkpointer does this.
-            connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-            connection.pragma_update(None, "trusted_schema", false)?;
-            connection.set_prepared_statement_cache_capacity(16);
-            rusqlite::Result::Ok(())
-        };
-        prepare(&mut connection).map_err(|error| failed.because(error))?;
-        crate::storage::sqlite::schema::migrate(&mut connection, &failed)?;
-        if let Some(bytes) = self.max_bytes {
-            limit(&connection, bytes).map_err(|error| failed.because(error))?;
-        }
-        let second = connect(&path, Access::ReadWrite, &failed)?;
-        second
-            .busy_timeout(self.busy_timeout)
-            .map_err(|error| failed.because(error))?;
-        let checkpointer =
-            Checkpointer::start(second).map_err(|source| StorageError::CannotOpen {
-                path,
-                source: Arc::new(source),
-            })?;
-        Ok(Open {
+    /// Copies the store in the file `from` to the new file `to`, as it is after one of its
+    /// commits. An app may use `from` at the same time, in this program or in another one.
+    /// Blocks the thread. Only the owner of the copy can read it.
+    ///
+    /// # Errors
+    /// If `from` can't be read, or `to` exists or can't be written. Then there is no file
+    /// `to`.
+    ///
+    /// ```
+    /// use jobber::{Jobber, SqliteStorage};
+    ///
+    /// # let dir = std::env::temp_dir().join(format!("jobber-doc-backup-{}", std::process::id()));
+    /// # std::fs::create_dir_all(&dir)?;
+    /// # let (path, copy) = (dir.join("jobs.db"), dir.join("copy.db"));
+    /// let app = Jobber::builder().storage(SqliteStorage::new(&path)).build()?;
+    /// app.start().block_on()?;
+    /// SqliteStorage::backup(&path, &copy)?;
+    /// assert!(SqliteStorage::backup(&path, &copy).is_err(), "it exists");
+    /// # app.shutdown(std::time::Duration::ZERO).block_on();
+    /// # std::fs::remove_dir_all(&dir)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn backup(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<(), StorageError> {
+        crate::storage::sqlite::backup::backup(from.as_ref(), to.as_ref())
+    }
+
+    fn options(&self) -> Options {
+        Options {
+            synchronous: match self.synchronous {
+                Synchronous::Full => "FULL",
+                Synchronous::Normal => "NORMAL",
+            },
             busy_timeout: self.busy_timeout,
-            checkpointer,
-            connection,
-            _owner: owner,
-        })
+            max_bytes: self.max_bytes,
+            max_log_bytes: self.max_log_bytes,
+        }
     }
 }
 
 impl Storage for SqliteStorage {
     fn open(&mut self) -> Result<(), StorageError> {
         self.open = None;
-        self.open = Some(self.try_open()?);
+        self.open = Some(Opened::open(&self.path, self.options())?);
         Ok(())
     }
 
     fn load(&mut self, each: &mut dyn FnMut(Loaded)) -> Result<(), StorageError> {
-        let failed = Failed::new(&self.path, self.busy_timeout);
-        let open = self.open.as_ref().ok_or(StorageError::Closed)?;
-        crate::storage::sqlite::rows::load(&open.connection, each)
-            .map_err(|error| failed.because(error))
+        self.open.as_ref().ok_or(StorageError::Closed)?.load(each)
     }
 
     fn load_ends(&mut self, each: &mut dyn FnMut(EndRecord)) -> Result<(), StorageError> {
         let open = self.open.as_ref().ok_or(StorageError::Closed)?;
-        let mut unreadable = None;
-        let loaded = crate::storage::sqlite::ends::load(&open.connection, &mut |end| match end {
-            Ok(end) => each(end),
-            Err(reason) => unreadable = Some(reason),
-        });
-        loaded.map_err(|error| Failed::new(&self.path, self.busy_timeout).because(error))?;
-        unreadable.map_or(Ok(()), |reason| {
-            Err(StorageError::Corrupt {
-                path: self.path.clone(),
-                detail: format!("a row of the table `ends` can't be read: {reason}"),
-            })
-        })
+        open.load_ends(each)
     }
 
     fn busy_timeout(&self) -> Duration {
@@ -270,96 +280,9 @@ impl Storage for SqliteStorage {
     }
 
     fn commit(&mut self, changes: &[Change]) -> Result<(), StorageError> {
-        let open = self.open.as_mut().ok_or(StorageError::Closed)?;
-        open.commit(changes)
-            .map_err(|error| Failed::new(&self.path, self.busy_timeout).because(error))
+        self.open
+            .as_mut()
+            .ok_or(StorageError::Closed)?
+            .commit(changes)
     }
-}
-
-impl Open {
-    fn commit(&mut self, changes: &[Change]) -> rusqlite::Result<()> {
-        let behavior = TransactionBehavior::Immediate;
-        let transaction = self.connection.transaction_with_behavior(behavior)?;
-        {
-            let mut rows = crate::storage::sqlite::rows::Changes::new(&transaction);
-            changes.iter().try_for_each(|change| rows.apply(change))?;
-        }
-        transaction.commit()?;
-        if self.checkpointer.take_restart_request() {
-            // Without a wait, because a reader may hold the log for any time. If the
-            // restart fails, the log stays long until the next one.
-            self.connection.busy_timeout(Duration::ZERO)?;
-            let _ = crate::storage::sqlite::checkpoint::restart(&self.connection);
-            self.connection.busy_timeout(self.busy_timeout)?;
-        }
-        self.checkpointer.log_has_grown();
-        Ok(())
-    }
-}
-
-/// What a connection may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Access {
-    ReadWrite,
-    Read,
-}
-
-fn connect(path: &Path, access: Access, failed: &Failed<'_>) -> Result<Connection, StorageError> {
-    let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
-    let own = flags | OpenFlags::SQLITE_OPEN_READ_WRITE;
-    match access {
-        Access::ReadWrite => Connection::open_with_flags(path, own | OpenFlags::SQLITE_OPEN_CREATE),
-        Access::Read => Connection::open_with_flags(path, own).or_else(|_| {
-            Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_READ_ONLY)
-        }),
-    }
-    .map_err(|error| failed.to_open(error))
-}
-
-/// The path without links and `..`: two paths to the same file lead to the same lock. The
-/// file may not exist yet.
-fn absolute(path: &Path) -> Result<PathBuf, StorageError> {
-    let cannot_open = |source: std::io::Error| StorageError::CannotOpen {
-        path: path.to_owned(),
-        source: Arc::new(source),
-    };
-    if let Ok(path) = path.canonicalize() {
-        return Ok(path);
-    }
-    let name = path.file_name().ok_or_else(|| {
-        cannot_open(std::io::Error::new(
-            std::io::ErrorKind::InvalidInput,
-            "the path has no file name",
-        ))
-    })?;
-    let parent = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
-    let parent = parent.unwrap_or_else(|| Path::new("."));
-    Ok(parent.canonicalize().map_err(cannot_open)?.join(name))
-}
-
-/// Locks the store for this app. The lock is SQLite's lock on an empty database, because
-/// that works in the same way on every system, and also within one process.
-fn own(path: &Path, failed: &Failed<'_>) -> Result<Connection, StorageError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push("-lock");
-    let owner = connect(Path::new(&name), Access::ReadWrite, failed)?;
-    let take = || {
-        owner.busy_timeout(Duration::ZERO)?;
-        owner.execute_batch("BEGIN EXCLUSIVE")
-    };
-    match take() {
-        Ok(()) => Ok(owner),
-        Err(error) if crate::storage::sqlite::errors::is_busy(&error) => Err(StorageError::InUse {
-            path: path.to_owned(),
-        }),
-        Err(error) => Err(failed.because(error)),
-    }
-}
-
-fn limit(connection: &Connection, bytes: u64) -> rusqlite::Result<()> {
-    let page: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
-    let pages = i64::try_from(bytes).unwrap_or(i64::MAX) / page.max(1);
-    connection.pragma_update_and_check(None, "max_page_count", pages.max(1), |_| Ok(()))
 }

@@ -42,7 +42,7 @@ pub(crate) fn keep(transaction: &Transaction<'_>, end: &EndRecord) -> rusqlite::
         job,
     } = end;
     let values = params![
-        key.id.to_string(),
+        key.id.with_text(str::to_owned),
         text(key.scheduled_at),
         saturating(key.run),
         task,
@@ -61,7 +61,7 @@ pub(crate) fn keep(transaction: &Transaction<'_>, end: &EndRecord) -> rusqlite::
 
 pub(crate) fn forget(transaction: &Transaction<'_>, key: &EndKey) -> rusqlite::Result<()> {
     let values = params![
-        key.id.to_string(),
+        key.id.with_text(str::to_owned),
         text(key.scheduled_at),
         saturating(key.run)
     ];

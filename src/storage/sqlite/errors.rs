@@ -68,13 +68,6 @@ impl<'a> Failed<'a> {
     }
 }
 
-pub(crate) fn is_busy(error: &rusqlite::Error) -> bool {
-    matches!(
-        error.sqlite_error_code(),
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,7 @@
 use std::str::from_utf8;
 use std::time::Duration;
 
-use rusqlite::types::ValueRef;
+use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, Row, Statement, Transaction, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -18,7 +18,7 @@ use crate::job::record::{
 use crate::storage::contract::{Change, Loaded};
 use crate::storage::sqlite::ends;
 use crate::sync::primitives::Arc;
-use crate::value::id::JobId;
+use crate::value::id::{JobId, RawKey};
 use crate::value::status::JobStatus;
 use crate::value::time_units::saturating_nanos;
 use crate::value::timestamp::{self, TimestampText};
@@ -67,7 +67,10 @@ impl<'a> Changes<'a> {
             }
             Change::Remove(id) => {
                 let statement = prepared(transaction, &mut self.remove, REMOVE)?;
-                id.with_text(|id| statement.execute([id])).map(drop)
+                match id.raw() {
+                    Some(key) => statement.execute([Bound(key)]).map(drop),
+                    None => id.with_text(|id| statement.execute([id])).map(drop),
+                }
             }
             Change::KeepEnd(end) => ends::keep(transaction, end),
             Change::ForgetEnd(key) => ends::forget(transaction, key),
@@ -85,6 +88,35 @@ fn prepared<'a, 'p>(
     Ok(match place {
         Some(statement) => statement,
         None => place.insert(transaction.prepare_cached(text)?),
+    })
+}
+
+/// A key that is not a text, as a parameter of a statement.
+struct Bound<'a>(&'a RawKey);
+
+impl ToSql for Bound<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self.0 {
+            RawKey::Null => ValueRef::Null,
+            RawKey::Integer(number) => ValueRef::Integer(*number),
+            RawKey::Real(bits) => ValueRef::Real(f64::from_bits(*bits)),
+            RawKey::Text(bytes) => ValueRef::Text(bytes),
+            RawKey::Blob(bytes) => ValueRef::Blob(bytes),
+        }))
+    }
+}
+
+/// The id of a row with any key.
+fn key(value: ValueRef<'_>) -> JobId {
+    JobId::of_raw(match value {
+        ValueRef::Text(bytes) => match from_utf8(bytes) {
+            Ok(text) => return text.into(),
+            Err(_) => RawKey::Text(bytes.into()),
+        },
+        ValueRef::Blob(bytes) => RawKey::Blob(bytes.into()),
+        ValueRef::Integer(number) => RawKey::Integer(number),
+        ValueRef::Real(number) => RawKey::Real(number.to_bits()),
+        ValueRef::Null => RawKey::Null,
     })
 }
 
@@ -261,7 +293,7 @@ impl<'a> Columns<'a> {
         match integer("version", version) {
             Ok(version) if version != RECORD_VERSION => {
                 return Loaded::OtherVersion {
-                    id: shown(id).as_str().into(),
+                    id: key(id),
                     task: shown(task),
                     version,
                 };
@@ -271,7 +303,7 @@ impl<'a> Columns<'a> {
         match self.record(last_task) {
             Ok(record) => Loaded::Job(Box::new(record)),
             Err(reason) => Loaded::Unreadable {
-                id: shown(id).as_str().into(),
+                id: key(id),
                 task: shown(task),
                 reason,
             },

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::value::escaped::Escaped;
 use crate::value::id::MAX_NAME_BYTES;
 
 /// The reason why a task could not be registered.
@@ -24,7 +25,8 @@ pub enum RegisterError {
     EmptyName,
     /// The task name has more than 200 bytes.
     #[error(
-        "the task name `{start}…` has {bytes} bytes, but at most {max} are allowed",
+        "the task name `{}…` has {bytes} bytes, but at most {max} are allowed",
+        Escaped(.start),
         max = MAX_NAME_BYTES
     )]
     NameTooLong {
@@ -32,6 +34,14 @@ pub enum RegisterError {
         start: String,
         /// The length of the name in bytes.
         bytes: usize,
+    },
+    /// The task name or alias contains a control character, such as a tab or a newline.
+    #[error("the task name `{}` contains the control character {character:?}, which is not allowed", Escaped(.name))]
+    ControlCharacter {
+        /// The rejected name.
+        name: String,
+        /// The first control character.
+        character: char,
     },
     /// Another task of the app has this name.
     #[error("a task named `{name}` is already registered: task names must be unique in an app")]
@@ -89,6 +99,11 @@ pub(crate) fn check_task_name(name: &str) -> Result<(), RegisterError> {
         Err(RegisterError::NameTooLong {
             start: name.chars().take(20).collect(),
             bytes: name.len(),
+        })
+    } else if let Some(character) = name.chars().find(|c| c.is_control()) {
+        Err(RegisterError::ControlCharacter {
+            name: name.into(),
+            character,
         })
     } else {
         Ok(())

@@ -31,6 +31,10 @@ pub enum InvalidId {
         /// The first control character of the id.
         character: char,
     },
+    /// The id is that of a stored row whose key is not a text
+    /// ([`UnresolvedJob::id`](crate::storage::UnresolvedJob)).
+    #[error("the id is the key of a stored row that is not a text")]
+    NotText,
 }
 
 /// The reason why a job could not be scheduled or replaced.
@@ -221,13 +225,15 @@ impl ScheduleError {
 
 /// Checks the id that a caller chose for a job.
 pub(crate) fn check_id(id: &JobId) -> Result<(), ScheduleError> {
-    let text = id.to_string();
+    let text = String::from(id.clone());
     let reason = if text.is_empty() {
         InvalidId::Empty
     } else if text.len() > MAX_NAME_BYTES {
         InvalidId::TooLong { bytes: text.len() }
     } else if let Some(character) = text.chars().find(|c| c.is_control()) {
         InvalidId::ControlCharacter { character }
+    } else if !id.is_text() {
+        InvalidId::NotText
     } else {
         return Ok(());
     };

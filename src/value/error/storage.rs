@@ -41,11 +41,31 @@ pub enum StorageError {
         /// The file.
         path: PathBuf,
     },
+    /// A file of the store was removed, renamed or replaced while an app uses it, or its
+    /// path leads to another file now. What is committed to it would be lost. The app goes
+    /// on when the same file is back. To copy a store that is in use, call
+    /// `SqliteStorage::backup`; to move it, stop the app first.
+    #[error("`{}` was removed, renamed or replaced while the app uses it: stop the app before you move its files", path.display())]
+    Moved {
+        /// The file that is gone.
+        path: PathBuf,
+    },
     /// The disk is full, or the file has reached its maximum size. Nothing was written.
     #[error("`{}` cannot grow: the disk is full, or the file has its maximum size", path.display())]
     Full {
         /// The file.
         path: PathBuf,
+    },
+    /// The write-ahead log has reached its maximum size
+    /// (`SqliteStorage::max_log_bytes`), because another connection has a transaction open
+    /// that reads an old state of the file. Nothing was written. When that transaction
+    /// ends, the log starts again from its beginning.
+    #[error("the log `{}` has reached its maximum of {limit} bytes, because another connection reads an old state of the file: end its transaction", path.display())]
+    LogFull {
+        /// The log.
+        path: PathBuf,
+        /// The maximum size in bytes.
+        limit: u64,
     },
     /// The file, its directory or its file system is read-only. Nothing was written.
     #[error("`{}` is read-only", path.display())]
@@ -140,6 +160,7 @@ impl StorageError {
             self,
             StorageError::Busy { .. }
                 | StorageError::Full { .. }
+                | StorageError::LogFull { .. }
                 | StorageError::ReadOnly { .. }
                 | StorageError::TooLarge { .. }
                 | StorageError::Closed

@@ -8,6 +8,7 @@ use crate::sync::primitives::Arc;
 use crate::value::error::boxed::BoxError;
 use crate::value::error::cron::CronError;
 use crate::value::error::zone::ZoneError;
+use crate::value::escaped::Escaped;
 
 /// The reason why a stored job cannot be run (see
 /// [`Jobber::unresolved`](crate::Jobber::unresolved)).
@@ -22,7 +23,7 @@ pub enum UnresolvedReason {
     NotDurable,
     /// The stored arguments cannot be deserialized as the task's arguments. The message
     /// contains the message of the deserializer.
-    #[error("the stored arguments do not match the task's: {0}")]
+    #[error("the stored arguments do not match the task's: {}", Escaped(.0))]
     Arguments(Arc<dyn Error + Send + Sync>),
     /// The record has another version of the format: another version of jobber wrote it.
     #[error("the record has version {found}, but this version of jobber reads version {known}")]
@@ -39,13 +40,13 @@ pub enum UnresolvedReason {
     #[error(transparent)]
     Zone(ZoneError),
     /// The calendar that the stored job excludes is not registered.
-    #[error("no calendar has the name `{name}`: register it with JobberBuilder::calendar")]
+    #[error("no calendar has the name `{}`: register it with JobberBuilder::calendar", Escaped(.name))]
     UnknownCalendar {
         /// The name of the calendar.
         name: String,
     },
     /// Another part of the record is invalid. The value says which.
-    #[error("the record is invalid: {0}")]
+    #[error("the record is invalid: {}", Escaped(.0))]
     Unreadable(String),
 }
 
