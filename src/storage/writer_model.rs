@@ -966,7 +966,7 @@ impl Storage for Disk {
     fn commit(&mut self, changes: &[Change]) -> Result<(), StorageError> {
         let world = &self.0;
         if matches!(changes, [Change::TrimEnds(_)]) {
-            // It makes no room here, and is no step.
+            // It makes no room here, and takes no step.
             return Ok(());
         }
         {

@@ -68,7 +68,7 @@ fn a_stored_job_that_fails_is_kept_with_its_arguments_and_its_id_is_free() -> Re
     assert_eq!((kept.run_number(), kept.scheduled_at()), (1, START));
     assert_eq!(kept.started_at(), START + MINUTE);
     assert_eq!(kept.finished_at(), START + MINUTE + SECOND);
-    // It is no failure of the app.
+    // The app has not failed.
     assert_eq!(sim.app().health().to_string(), "healthy");
     let _ = task.schedule("good".into()).id("x").push().block_on()?;
     // It is there in the next process.
