@@ -16,12 +16,13 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use jobber::{
     Backoff, Job, JobContext, JobStatus, Jobber, Misfire, ScheduleError, SqliteStorage, Task,
-    storage::{Loaded, Storage, Synchronous},
+    storage::{Loaded, Storage, StorageError, Synchronous},
 };
 use time::OffsetDateTime;
 
@@ -190,6 +191,9 @@ fn child() -> Result {
             let (app, tasks, log) = (&app, &tasks, &log);
             scope.spawn(move || live(app, tasks, log, thread));
         }
+        if life % 3 == 0 {
+            scope.spawn(|| read_own_file(dir));
+        }
     });
     Ok(())
 }
@@ -214,6 +218,30 @@ fn cancel(log: &Log, job: &jobber::AnyJob) -> Result {
         log.add("not-cancelled", job.id(), "");
     }
     Ok(())
+}
+
+/// What a program should not do with its file, and what it may.
+fn read_own_file(dir: &Path) {
+    let (path, copy) = (dir.join("jobs.db"), dir.join("copy.db"));
+    loop {
+        let _ = fs::read(&path).unwrap();
+        SqliteStorage::inspect(&path, |_| {}).unwrap();
+        let _ = fs::remove_file(&copy);
+        SqliteStorage::backup(&path, &copy).unwrap();
+        let _ = fs::remove_file(&copy);
+    }
+}
+
+/// Whether another program has deleted the log: then nothing is confirmed any more.
+fn is_moved(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if matches!(error.downcast_ref(), Some(StorageError::Moved { .. })) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// Whatever a program may do with its jobs, until it is killed.
@@ -244,7 +272,12 @@ fn live(app: &Jobber, tasks: &Tasks, log: &Log, thread: u64) {
             _ => once(tasks, log, &mut rng, &format!("{}-{thread}-{n}", log.life))
                 .map(|job| jobs.push(job)),
         };
-        result.unwrap();
+        match result {
+            Err(error) if is_moved(&*error) => loop {
+                thread::park();
+            },
+            result => result.unwrap(),
+        }
     }
 }
 
@@ -320,6 +353,36 @@ fn replace(tasks: &Tasks, log: &Log, job: &Job<()>, rng: &mut fastrand::Rng) -> 
 
 // The one who kills it.
 
+/// Reads the file of the process from outside. In odd lives it goes on when the process is
+/// killed: what it does changes nothing. A plain connection would take the log away from the
+/// next process.
+fn read_from_outside(dir: &Path, life: u64, is_over: &AtomicBool) {
+    let (path, copy) = (dir.join("jobs.db"), dir.join("outside.db"));
+    while !is_over.load(Ordering::Relaxed) {
+        if life.is_multiple_of(2) {
+            if let Ok(sql) = rusqlite::Connection::open_with_flags(
+                &path,
+                rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE,
+            ) {
+                let count = "SELECT count(*) FROM jobs";
+                let _ = sql.query_row(count, [], |row| row.get::<_, i64>(0));
+            }
+            continue;
+        }
+        // The file may not be there yet, or have no table.
+        for result in [
+            SqliteStorage::inspect(&path, |_| {}),
+            SqliteStorage::backup(&path, &copy),
+        ] {
+            assert!(
+                !matches!(result, Err(StorageError::Corrupt { .. })),
+                "{result:?}"
+            );
+        }
+        let _ = fs::remove_file(&copy);
+    }
+}
+
 fn program(dir: &Path, life: u64) -> Result<Command> {
     let mut command = support::child("child")?;
     command
@@ -380,10 +443,20 @@ fn a_process_that_is_killed_loses_nothing_and_repeats_only_what_was_going_on() -
             let mut child = program(dir.path(), life)?
                 .stderr(File::create(&stderr)?)
                 .spawn()?;
-            // This does not wait for something: it is when the process is killed.
-            thread::sleep(Duration::from_micros(fastrand::u64(..80_000)));
-            child.kill()?;
-            let status = child.wait()?;
+            let is_over = AtomicBool::new(false);
+            let status = thread::scope(|scope| {
+                let reader = scope.spawn(|| read_from_outside(dir.path(), life, &is_over));
+                // This does not wait for something: it is when the process is killed.
+                thread::sleep(Duration::from_micros(fastrand::u64(..80_000)));
+                if life.is_multiple_of(2) {
+                    is_over.store(true, Ordering::Relaxed);
+                    reader.join().unwrap();
+                }
+                child.kill()?;
+                let status = child.wait();
+                is_over.store(true, Ordering::Relaxed);
+                status
+            })?;
             let stderr = fs::read_to_string(stderr)?;
             assert_eq!(
                 status.signal(),

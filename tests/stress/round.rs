@@ -309,6 +309,7 @@ fn in_peace(live: &Live, store: &Store<'_>, load: Load, rng: &mut Rng, place: &P
     place.does("lets threads use the app");
     let seed = rng.u64(..);
     let mut kept = thread::scope(|scope| {
+        scope.spawn(|| read_file(store));
         let threads: Vec<_> = (0..WORKERS)
             .map(|number| {
                 let worker = Worker::new(round, Some(app.clone()), number, seed);
@@ -453,6 +454,22 @@ fn end_left(kept: &Kept, end: End) {
     if !status.is_final() {
         fault(format!("aborted after the end: {job:?}"));
     }
+}
+
+/// Reads the file of the store in the program that has it open.
+fn read_file(store: &Store<'_>) {
+    #[cfg(feature = "sqlite")]
+    if let Store::File(path) = store {
+        let copy = path.with_extension("copy");
+        for _ in 0..8 {
+            let _ = std::fs::read(path).unwrap();
+            jobber::SqliteStorage::inspect(path, |_| {}).unwrap();
+            jobber::SqliteStorage::backup(path, &copy).unwrap();
+            std::fs::remove_file(&copy).unwrap();
+        }
+    }
+    #[cfg(not(feature = "sqlite"))]
+    let _ = store;
 }
 
 /// Reads events until the app has stopped.
