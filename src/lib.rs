@@ -95,6 +95,8 @@
 //!   the same id, [`nominal_time`](JobContext::nominal_time),
 //!   [`run_number`](JobContext::run_number) and [`attempt`](JobContext::attempt). With
 //!   these, a task can detect the repetition.
+//! - A job whose attempts end its process again and again is set aside after five times
+//!   ([`max_interruptions`](TaskBuilder::max_interruptions)): it is kept, and does not run.
 //! - A recurring job with [`Misfire::Skip`], [`Misfire::Grace`] or `Misfire::All(0)` does
 //!   not repeat a run that is too late by then.
 //! - If you have seen that a job is done, by its status or by waiting, the store has saved
@@ -102,7 +104,7 @@
 //!   the same, and [`Jobber::health`] reports the error.)
 //! - The status of a job, its result, its times and its events become visible together,
 //!   after the store has replied.
-//! - If [`cancel`](Job::cancel) has returned `Ok(true)`, no other process runs the job.
+//! - If [`cancel`](Job::cancel) has returned `Ok`, no other process runs the job.
 //! - If scheduling fails, no job exists. (If the store does not know whether it has saved
 //!   the job, and the process ends before the next commit, the next process may find it.)
 //! - If a job is replaced during its run and a crash interrupts that run, the next process

@@ -17,6 +17,8 @@ use crate::engine::driver::Driver;
 use crate::engine::hub::Hub;
 use crate::engine::{event_bus, timer_thread};
 use crate::executor::blocking_threads;
+use crate::job::live_job::{CancelReply, Cancelling};
+use crate::job::sync_state::CommitWaiter;
 use crate::storage::contract::UnresolvedJob;
 use crate::sync::parker::block_on;
 use crate::sync::polling::polled_job;
@@ -40,8 +42,9 @@ use crate::value::shutdown_report::ShutdownReport;
 ///
 /// **After a `fork`**, the new process has none of the threads of the app. The app has stopped
 /// there: [`ScheduleError::Forked`](crate::ScheduleError::Forked) refuses new jobs, waits return
-/// at once, and a shutdown or a drop does nothing. This is noticed where a call wakes a thread,
-/// waits, or uses the store. A delayed job that wakes no thread is accepted, and never runs.
+/// at once, and a shutdown or a drop does nothing. This is noticed by a call that wakes the
+/// timer, waits, or uses the store; of the other calls that schedule, by one in each
+/// millisecond. A job in memory that is scheduled before that is accepted, and never runs.
 /// No app can be started there ([`StartError::Forked`](crate::StartError::Forked)): fork
 /// before the first start. An attempt that forks must not return in the new process.
 ///
@@ -356,7 +359,8 @@ impl Jobber {
 
     /// The stored jobs that no task can run, sorted by id: their task is not
     /// registered, or is not durable, or does not accept their arguments, or their
-    /// record can't be read, for example because another version of jobber wrote it.
+    /// record can't be read, for example because another version of jobber wrote it. And those
+    /// that are set aside ([`TaskBuilder::max_interruptions`](crate::TaskBuilder::max_interruptions)).
     ///
     /// They stay in the store. When a task that can run one is registered, now or in
     /// a later process, that job is scheduled.
@@ -402,8 +406,36 @@ impl Jobber {
     pub fn discard(&self, id: impl Into<JobId>) -> Action<Result<bool, StorageError>> {
         let (hub, id) = (self.hub().clone(), id.into());
         Action::new(async move {
+            if let Some(job) = hub.find_set_aside(&id) {
+                let CancelReply { outcome, reply } = job.cancel(Cancelling::Cancel);
+                return stored(reply).await.map(|()| outcome.took_effect());
+            }
             match hub.discard(&id) {
                 Some(reply) => Waiter::new(ReplySent(reply)).await.map(|()| true),
+                None => Ok(false),
+            }
+        })
+    }
+
+    /// Lets a job run again that was set aside
+    /// ([`TaskBuilder::max_interruptions`](crate::TaskBuilder::max_interruptions)): its count of
+    /// interruptions begins at 0. Returns whether a job with this id was set aside. `.await` it,
+    /// or end it with `.block_on()`.
+    ///
+    /// # Errors
+    /// If the store could not save it. The job runs all the same, and jobber repeats that until
+    /// it succeeds. If the app has stopped, the job stays as it is.
+    ///
+    /// ```
+    /// # let app = jobber::Jobber::builder().build()?;
+    /// assert!(!app.release("no such job").block_on()?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn release(&self, id: impl Into<JobId>) -> Action<Result<bool, StorageError>> {
+        let (hub, id) = (self.hub().clone(), id.into());
+        Action::new(async move {
+            match hub.find(&id).and_then(|job| job.release()) {
+                Some(reply) => stored(reply).await.map(|()| true),
                 None => Ok(false),
             }
         })
@@ -454,6 +486,7 @@ impl Jobber {
             None => (None, 0),
         };
         let unresolved = hub.unresolved_count();
+        let set_aside = hub.set_aside_count();
         let mut outliving = hub.outliving.all();
         for body in &mut outliving {
             let job = hub.find(&body.id);
@@ -470,6 +503,7 @@ impl Jobber {
             attention: [
                 (unstored > 0).then_some(Attention::Unstored(unstored)),
                 (unresolved > 0).then_some(Attention::Unresolved(unresolved)),
+                (set_aside > 0).then_some(Attention::SetAside(set_aside)),
                 (!outliving.is_empty()).then_some(Attention::Outliving(outliving)),
             ]
             .into_iter()
@@ -534,6 +568,14 @@ async fn timeout(limit: Duration, waiter: impl Future<Output = ()>) {
     };
     // The waiter comes first, so that it is polled once even if the limit is zero.
     future::or(waiter, timer).await;
+}
+
+/// Waits for what the store says, if that is still to come.
+async fn stored(reply: Option<CommitWaiter>) -> Result<(), StorageError> {
+    match reply {
+        Some(reply) => Waiter::new(ReplySent(reply)).await,
+        None => Ok(()),
+    }
 }
 
 /// True when this is true of the hub.

@@ -75,6 +75,22 @@ impl JobContext {
         self.begun.attempt
     }
 
+    /// How often in a row a process has ended during an attempt of this stored job, as far as
+    /// that was seen: see
+    /// [`TaskBuilder::max_interruptions`](crate::TaskBuilder::max_interruptions).
+    ///
+    /// ```
+    /// use jobber::JobContext;
+    ///
+    /// async fn render(cx: JobContext, page: String) -> usize {
+    ///     // Something small, in case that the page is what ended the process.
+    ///     if cx.interruptions() > 0 { 0 } else { page.len() }
+    /// }
+    /// ```
+    pub fn interruptions(&self) -> u32 {
+        self.begun.interruptions
+    }
+
     /// The number of this run of a recurring job: 1, 2, 3 and so on. A retry belongs
     /// to the same run. If the job runs once, it is 1.
     ///

@@ -7,7 +7,7 @@ use crate::executor::contract::Executor;
 use crate::storage::contract::Storage;
 use crate::storage::writer::Writer;
 use crate::sync::panics::{catch_panic, drop_catching_panic};
-use crate::sync::primitives::{Arc, Mutex, lock, thread};
+use crate::sync::primitives::{Arc, Mutex, Ordering, lock, thread};
 use crate::sync::reactor;
 use crate::sync::reply::Reply;
 use crate::value::error::{StartError, StorageError};
@@ -138,6 +138,8 @@ impl Start {
         let loaded = catch_panic(|| {
             let storage = writer.storage();
             storage.open()?;
+            let was_stopped = storage.was_stopped();
+            self.hub.was_stopped.store(was_stopped, Ordering::SeqCst);
             storage.load(&mut |loaded| fits = fits && self.hub.load(loaded))
         });
         loaded

@@ -17,6 +17,9 @@ use crate::value::backoff::Backoff;
 use crate::value::error::{RegisterError, check_task_name};
 use crate::value::time_units::{MAX_DURATION, to_nanos};
 
+/// With this many interruptions a job is set aside, if its task sets no other limit.
+const MAX_INTERRUPTIONS: u32 = 5;
+
 /// A task that is not registered yet: set options, then call
 /// [`register`](TaskBuilder::register). [`Jobber::task`](crate::Jobber::task) and
 /// [`Jobber::blocking_task`](crate::Jobber::blocking_task) return it.
@@ -44,6 +47,7 @@ pub struct TaskBuilder<A, R> {
     codec: Option<Codec<A>>,
     at_most_once: bool,
     keep_failed: Option<KeepFailed>,
+    max_interruptions: Option<u32>,
     body: BodyMaker<A, R>,
 }
 
@@ -96,6 +100,7 @@ where
             codec: None,
             at_most_once: false,
             keep_failed: None,
+            max_interruptions: None,
             body,
         }
     }
@@ -229,6 +234,40 @@ where
         self
     }
 
+    /// For durable tasks: sets aside a job when the process has ended this often in a row during
+    /// its attempts, and did not stop in order. Default: 5. At least 1.
+    ///
+    /// An attempt that ends its process (out of memory, a stack overflow, an abort in C code)
+    /// would be made again for ever. So after a process that did not stop in order, the starts
+    /// of the attempts that were overdue are stored, and an attempt whose process ends again
+    /// counts as interrupted ([`JobContext::interruptions`](crate::JobContext::interruptions)).
+    /// Jobs that were interrupted run after the others, and from the second time on one at a
+    /// time. An attempt that ends, in whichever way, sets the count to 0. The first end of a
+    /// process during an attempt is not seen.
+    ///
+    /// A job that is set aside is kept in the store and does not start. It is a live job: its
+    /// status is `SCHEDULED`, it can be cancelled, and it can be replaced, which does not release
+    /// it. [`Jobber::unresolved`](crate::Jobber::unresolved) lists it,
+    /// [`Jobber::release`](crate::Jobber::release) lets it run again.
+    ///
+    /// A task that is [`at_most_once`](TaskBuilder::at_most_once) makes no attempt again.
+    ///
+    /// ```
+    /// # #[cfg(feature = "serde")] {
+    /// # let app = jobber::Jobber::builder().storage(jobber::MemoryStorage::new()).build()?;
+    /// let render = app
+    ///     .task("render", async |page: String| page.len())
+    ///     .durable()
+    ///     .max_interruptions(2)
+    ///     .register()?;
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn max_interruptions(mut self, max: u32) -> Self {
+        self.max_interruptions = Some(max);
+        self
+    }
+
     /// Registers the task with its app, before or after the app is started. If the
     /// store holds jobs of the task, they are scheduled then.
     ///
@@ -236,8 +275,9 @@ where
     /// - If the name or an alias is empty, longer than 200 bytes, or already in use.
     /// - If the timeout or a number of the backoff is invalid.
     /// - If the task is durable and the app has no store; if the task is not durable
-    ///   and [`at_most_once`](TaskBuilder::at_most_once) or
-    ///   [`keep_failed`](TaskBuilder::keep_failed) is set.
+    ///   and [`at_most_once`](TaskBuilder::at_most_once),
+    ///   [`keep_failed`](TaskBuilder::keep_failed) or
+    ///   [`max_interruptions`](TaskBuilder::max_interruptions) is set.
     /// - If the app was shut down.
     ///
     /// ```
@@ -271,11 +311,23 @@ where
         if self.codec.is_some() && self.hub.store.is_none() {
             return Err(RegisterError::NoStorage { name: self.name });
         }
+        if self.codec.is_none() && self.max_interruptions.is_some() {
+            return Err(RegisterError::NotDurable {
+                option: "max_interruptions",
+            });
+        }
+        if self.max_interruptions == Some(0) {
+            return Err(RegisterError::ZeroLimit {
+                option: "max_interruptions",
+            });
+        }
+        let max_interruptions = self.max_interruptions.unwrap_or(MAX_INTERRUPTIONS);
         let (at_most_once, keep_failed) = (self.at_most_once, self.keep_failed);
         let durability = self.codec.map(|codec| Durability {
             codec,
             at_most_once,
             keep_failed,
+            max_interruptions,
         });
         let name: Arc<str> = self.name.into();
         let aliases = self.aliases.into_iter().map(Arc::from);

@@ -81,14 +81,14 @@ where
 }
 
 /// Whether a change can be stored, if the store has to know of it.
-fn may_tell_store<A, R>(job: &JobState<A, R>, state: &State<A, R>) -> bool {
+pub(crate) fn may_tell_store<A, R>(job: &JobState<A, R>, state: &State<A, R>) -> bool {
     let hub = &job.task.hub;
     let may_tell = || !hub.is_forked() && hub.store.as_ref().is_none_or(|store| store.is_open());
     !state.life.concerns_store() || may_tell()
 }
 
 /// Waits until the store was tried for the present state of the job, if it was not.
-fn wait_for_store<A, R>(
+pub(crate) fn wait_for_store<A, R>(
     job: &JobState<A, R>,
     state: &mut State<A, R>,
     after: &mut AfterLock<A, R>,

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::engine::catch_up::{AT_A_TIME, PATIENCE};
+use crate::engine::catch_up::{ALONE, AT_A_TIME, PATIENCE};
 use crate::engine::hub::Hub;
 use crate::sync::primitives::lock;
 
@@ -10,12 +10,16 @@ impl Hub {
     /// Queues the overdue jobs by their due times, and starts a portion of them.
     pub(crate) fn catch_up(&self) {
         let mut found = std::mem::take(&mut lock(&self.main_shard).catch_up.found);
-        found.sort_by_key(|(due, _)| *due);
+        found.sort_by_key(|(interruptions, due, _)| (*interruptions, *due));
         let now = self.clock.mono();
-        for (index, (_, job)) in found.into_iter().enumerate() {
-            let round = (index / AT_A_TIME + 1) as i64;
+        let mut alone_before = 0;
+        for (index, (interruptions, _, job)) in found.into_iter().enumerate() {
+            let is_alone = interruptions >= ALONE;
+            alone_before += i64::from(is_alone);
+            let round = (index / AT_A_TIME + 1) as i64 + alone_before;
             job.wait_for_turn(now.saturating_add(round.saturating_mul(PATIENCE)));
-            lock(&self.main_shard).catch_up.waiting.push_back(job);
+            let waiting = &mut lock(&self.main_shard).catch_up.waiting;
+            waiting.push_back((is_alone, job));
         }
         self.give_turns();
     }
@@ -39,10 +43,14 @@ impl Hub {
         loop {
             let next = {
                 let catch_up = &mut lock(&self.main_shard).catch_up;
-                if catch_up.turns >= AT_A_TIME {
+                let most = match catch_up.waiting.front() {
+                    Some((true, _)) => 1,
+                    _ => AT_A_TIME,
+                };
+                if catch_up.turns >= most {
                     return;
                 }
-                let Some(next) = catch_up.waiting.pop_front() else {
+                let Some((_, next)) = catch_up.waiting.pop_front() else {
                     // Frees the memory of the queue: it is usually filled once only.
                     catch_up.waiting = VecDeque::new();
                     return;

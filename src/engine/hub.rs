@@ -3,7 +3,7 @@
 //! `ARCHITECTURE.md` lists all locks in their order, under "Locks". No code of a user runs
 //! under a lock.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use crate::calendar::calendars::Calendars;
@@ -53,6 +53,8 @@ pub(crate) struct Hub {
     pub(crate) zone_database: Option<ZoneDatabase>,
     pub(crate) calendars: Calendars,
     pub(crate) coalescing_window: Duration,
+    /// The process before has stopped in order, so that it has interrupted no attempt.
+    pub(crate) was_stopped: AtomicBool,
     /// How many ends of failed jobs the store keeps, and for how long.
     pub(crate) keep_failed: KeepFailed,
     pub(crate) state: StateMap,
@@ -69,6 +71,9 @@ pub(crate) struct Hub {
     random: Mutex<fastrand::Rng>,
     /// Set when the threads of the app are about to be started.
     pub(crate) started_by: StartedBy,
+    /// When a job that entered last checked whether the process was forked, by the monotonic
+    /// clock.
+    fork_checked_at: AtomicI64,
     pub(crate) outliving: OutlivingBodies,
     /// The timer thread. Unset until it has started, and in a simulation.
     pub(crate) timer: OnceLock<Thread>,
@@ -100,6 +105,9 @@ pub(crate) struct MainShard {
     /// The stored jobs that no task can run.
     pub(crate) unresolved: HashMap<JobId, Unresolved>,
     pub(crate) catch_up: CatchUp,
+    /// The jobs that were set aside when they were loaded. Some may have been released or
+    /// cancelled since.
+    pub(crate) set_aside: BTreeSet<JobId>,
 }
 
 /// How many slots are visited under one lock.
@@ -171,6 +179,9 @@ fn place<J: LiveJob + ?Sized>(
     Ok(())
 }
 
+/// In nanoseconds.
+const FORK_CHECK_INTERVAL: i64 = 1_000_000;
+
 /// When a new job starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum When {
@@ -227,6 +238,7 @@ impl Hub {
             zone_database: config.zone_database,
             calendars: config.calendars,
             coalescing_window: config.coalescing_window,
+            was_stopped: AtomicBool::new(false),
             keep_failed: config.keep_failed,
             state: config.state,
             events: Arc::default(),
@@ -237,12 +249,14 @@ impl Hub {
                 tasks: HashMap::new(),
                 unresolved: HashMap::new(),
                 catch_up: CatchUp::default(),
+                set_aside: BTreeSet::new(),
             })),
             side_shards,
             finished_in_table: CachePadded::default(),
             left_count: AtomicUsize::new(0),
             random: Mutex::new(random),
             started_by: StartedBy::nobody(),
+            fork_checked_at: AtomicI64::new(i64::MIN),
             outliving: OutlivingBodies::default(),
             timer: OnceLock::new(),
             is_stopping: AtomicBool::new(false),
@@ -284,7 +298,7 @@ impl Hub {
         if let Some(id) = &id {
             check_id(id)?;
         }
-        if when == When::Now && self.is_forked() {
+        if self.is_fork_check_due(now) && self.is_forked() {
             return Err(ScheduleError::Forked);
         }
         let own = self.side_shards.of_this_thread().filter(|_| id.is_none());
@@ -316,6 +330,24 @@ impl Hub {
             make_room();
         }
         Ok(())
+    }
+
+    /// Whether a job that enters is to check that the process was not forked: one in each
+    /// millisecond of the system's clock. It may make no other system call.
+    ///
+    /// 300,000 pushes to the built-in pool take 0.8 µs each, and 1.7 µs if each checks.
+    #[inline]
+    fn is_fork_check_due(&self, now: Now) -> bool {
+        if matches!(self.clock, AppClock::Custom(_)) {
+            return true;
+        }
+        // Relaxed: any thread may check, and two may.
+        let last = self.fork_checked_at.load(Ordering::Relaxed);
+        let is_due = now.mono.saturating_sub(last) >= FORK_CHECK_INTERVAL;
+        if is_due {
+            self.fork_checked_at.store(now.mono, Ordering::Relaxed);
+        }
+        is_due
     }
 
     /// Inserts a job into its slot. Also returns whether the caller should call

@@ -60,6 +60,8 @@ pub(crate) struct Durability<A> {
     pub(crate) at_most_once: bool,
     /// How many ends of failed jobs are kept, and for how long. `None`: as the app says.
     pub(crate) keep_failed: Option<KeepFailed>,
+    /// With this many interruptions a job is set aside.
+    pub(crate) max_interruptions: u32,
 }
 
 /// Calls the function of a task. Here the type of the function ends.

@@ -125,8 +125,9 @@ impl Hub {
             Ok(Restored::Job {
                 job,
                 due,
+                interrupted,
                 is_changed,
-            }) => self.enter(record, found, (job, due, is_changed), now),
+            }) => self.enter(record, found, (job, due, is_changed, interrupted), now),
             Ok(Restored::Lost {
                 status,
                 reason,
@@ -163,7 +164,7 @@ impl Hub {
         &self,
         record: Box<JobRecord>,
         found: Found,
-        (mut job, due, is_changed): (Live, Option<Due>, bool),
+        (mut job, due, is_changed, interrupted): (Live, Option<Due>, bool, Option<JobEventKind>),
         now: Now,
     ) -> bool {
         let (wake, needs_room) = {
@@ -195,12 +196,18 @@ impl Hub {
                 core.is_named = by_hint.is_none();
             }
             self.record(&*job, now, || JobEventKind::Restored { due: job.exec_at() });
+            if let Some(kind) = interrupted {
+                self.record(&*job, now, || kind);
+            }
+            if job.is_set_aside() {
+                main_shard.set_aside.insert(record.id.clone());
+            }
             if is_changed {
                 self.send(Message::Changed(JobRef::new(job.clone())));
             }
             let overdue = due.filter(|due| due.is_reached(now));
             if let Some(due) = overdue {
-                let found = (due.as_wall(now), job.clone());
+                let found = (job.interruptions(), due.as_wall(now), job.clone());
                 main_shard.catch_up.found.push(found);
             }
             main_shard.table.insert(slot, job);
@@ -252,6 +259,7 @@ impl Hub {
                 reason: unresolved.reason.clone(),
             })
             .collect();
+        jobs.extend(self.unresolved_set_aside());
         jobs.sort_by(|left, right| left.id.cmp(&right.id));
         jobs
     }

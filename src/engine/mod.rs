@@ -20,6 +20,7 @@ pub(crate) mod outliving_bodies;
 pub(crate) mod replacing;
 pub(crate) mod restoring;
 pub(crate) mod retrying;
+pub(crate) mod set_aside;
 pub(crate) mod side_shards;
 pub(crate) mod storing;
 pub(crate) mod tables;

@@ -6,13 +6,14 @@ use crate::engine::firing::event_of_reason;
 use crate::engine::job_state::{Durability, JobState, TaskDef};
 use crate::engine::keeping::{is_failure, lost_end};
 use crate::engine::task_registry::{Restore, Restored};
-use crate::job::lifecycle::{AfterAttempt, AttemptEnd, Lifecycle};
+use crate::job::lifecycle::{AfterAttempt, AttemptEnd, Before, Lifecycle};
 use crate::job::record::JobRecord;
 use crate::job::row::{self, AppCalendars};
 use crate::sync::panics::{catch_panic, drop_catching_panic};
-use crate::sync::primitives::Arc;
+use crate::sync::primitives::{Arc, Ordering};
 use crate::value::app_clock::ClockPrecision;
 use crate::value::error::UnresolvedReason;
+use crate::value::event::JobEventKind;
 use crate::value::time_units::Now;
 
 impl<A, R> Restore for TaskDef<A, R>
@@ -29,7 +30,13 @@ where
         record: &JobRecord,
         now: Now,
     ) -> Result<Restored, UnresolvedReason> {
-        let Some(Durability { codec, .. }) = &self.durability else {
+        let Some(Durability {
+            codec,
+            at_most_once,
+            max_interruptions,
+            ..
+        }) = &self.durability
+        else {
             return Err(UnresolvedReason::NotDurable);
         };
         let hub = &self.hub;
@@ -47,10 +54,16 @@ where
         drop_catching_panic(args);
         let lost = lost_end(
             record.progress.attempts.saturating_add(1),
-            loaded.start_intent.unwrap_or(now.wall),
+            loaded.start_intent.map_or(now.wall, |intent| intent.at),
             now.wall,
         );
-        let mut loaded = Lifecycle::loaded(loaded, hub.reading(now), || hub.random());
+        let before = Before {
+            has_stopped: hub.was_stopped.load(Ordering::SeqCst),
+            is_at_most_once: *at_most_once,
+            max_interruptions: *max_interruptions,
+        };
+        let clock = hub.reading(now);
+        let mut loaded = Lifecycle::loaded(loaded, before, clock, || hub.random());
         if let Some(AttemptEnd {
             next: AfterAttempt::End(status, why),
             ..
@@ -69,6 +82,10 @@ where
             });
         }
         let (life, is_changed) = (loaded.job, loaded.is_changed);
+        let interrupted = loaded.was_interrupted.then(|| JobEventKind::Interrupted {
+            interruptions: life.interruptions(),
+            is_set_aside: life.is_set_aside(),
+        });
         let due = life.timer();
         let mut job = JobState::of(self, None, life);
         job.core.id = record.id.clone();
@@ -77,6 +94,7 @@ where
         Ok(Restored::Job {
             job: Arc::new(job),
             due,
+            interrupted,
             is_changed,
         })
     }

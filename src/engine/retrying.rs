@@ -97,6 +97,7 @@ impl Hub {
             definition: &row.definition,
             position: &row.position,
             start_intent: None,
+            interruptions: 0,
         };
         let record = Box::new(record.to_record(id));
         let task = lock(&self.main_shard).tasks.get(&*record.task).cloned();

@@ -27,6 +27,8 @@ pub(crate) enum Restored {
         /// Nobody else has it yet.
         job: Arc<dyn LiveJob>,
         due: Option<Due>,
+        /// The event that says that its last attempt was interrupted.
+        interrupted: Option<JobEventKind>,
         /// Its row is to change: its last attempt was lost.
         is_changed: bool,
     },

@@ -6,7 +6,9 @@ use time::OffsetDateTime;
 
 use crate::engine::cancelling;
 use crate::engine::job_state::JobState;
+use crate::engine::set_aside;
 use crate::job::live_job::{CancelReply, Cancelling, JobCore, JobView};
+use crate::job::sync_state::CommitWaiter;
 use crate::sync::primitives::Arc;
 use crate::value::error::JobError;
 use crate::value::run::Run;
@@ -101,6 +103,18 @@ where
             drop(state);
             *place = Some(result);
         }
+    }
+
+    fn is_set_aside(&self) -> bool {
+        self.lock().life.is_set_aside()
+    }
+
+    fn interruptions(&self) -> u32 {
+        self.lock().life.interruptions()
+    }
+
+    fn release(&self) -> Option<Option<CommitWaiter>> {
+        set_aside::release(self)
     }
 
     fn cancel(&self, how: Cancelling) -> CancelReply {

@@ -15,7 +15,7 @@ use crate::job::plan::{Pending, Plan};
 use crate::job::position::{
     AfterRun, ClockSet, DueRun, EndReason, OpenRun, Position, Retry, RunSummary,
 };
-use crate::job::row::{ReadRow, Row};
+use crate::job::row::{ReadRow, Row, StoredIntent};
 use crate::job::stop::Control;
 use crate::job::sync_state::{CommitOutcome, CommitWaiter, Known, RowChange, SyncState};
 use crate::sync::primitives::Arc;
@@ -81,6 +81,14 @@ struct More {
     executor_drops: u32,
     /// How the job has failed for good, if the store is to keep its end.
     failed: Option<Box<FailedEnd>>,
+    /// How often in a row a process has ended during an attempt of the job, as far as that was
+    /// seen. A replacement does not change it.
+    interruptions: u32,
+    /// With this many interruptions the job is set aside.
+    max_interruptions: u32,
+    /// The process before may have ended because of this job: the start of its next attempt is
+    /// stored before it begins.
+    is_suspected: bool,
 }
 
 /// How a durable job has failed for good.
@@ -94,12 +102,21 @@ pub(crate) struct FailedEnd {
     pub(crate) finished_at: WallNanos,
 }
 
-/// The intent to start an attempt that is made at most once.
+/// The intent to start an attempt, which is stored before the attempt begins.
 #[derive(Clone, Copy, Debug)]
 struct StartIntent {
     /// The first version of the row that has it.
     since: u64,
-    at: WallNanos,
+    stored: StoredIntent,
+}
+
+/// What a loaded job must know of its task and of the process before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Before {
+    /// The process before has stopped in order: it interrupted nothing.
+    pub(crate) has_stopped: bool,
+    pub(crate) is_at_most_once: bool,
+    pub(crate) max_interruptions: u32,
 }
 
 /// What users see of a job until the store was tried for its present state.
@@ -133,6 +150,7 @@ pub(crate) struct Begun {
     pub(crate) attempt: u32,
     pub(crate) run: u64,
     pub(crate) nominal: WallNanos,
+    pub(crate) interruptions: u32,
 }
 
 /// What the timer has to do with a job that has come due.
@@ -218,6 +236,8 @@ pub(crate) struct Loaded {
     pub(crate) job: Lifecycle,
     /// The attempt that was made at most once, and is lost.
     pub(crate) lost: Option<AttemptEnd>,
+    /// The process before has ended during an attempt, which is made again.
+    pub(crate) was_interrupted: bool,
     /// The store does not have the row as it is now.
     pub(crate) is_changed: bool,
 }
@@ -284,12 +304,22 @@ impl Lifecycle {
 
     /// A job that the store has. If it was about to start an attempt that is made at most
     /// once, that attempt is lost: its run has failed, and this returns what follows.
-    pub(crate) fn loaded(loaded: ReadRow, clock: ClockReading, random: impl Fn() -> f64) -> Loaded {
+    pub(crate) fn loaded(
+        loaded: ReadRow,
+        before: Before,
+        clock: ClockReading,
+        random: impl Fn() -> f64,
+    ) -> Loaded {
         let ReadRow {
             definition,
             mut position,
             start_intent,
+            mut interruptions,
         } = loaded;
+        let is_repeated = start_intent.is_some_and(|intent| intent.is_repeated);
+        let was_interrupted = is_repeated && !before.has_stopped;
+        interruptions = interruptions.saturating_add(u32::from(was_interrupted));
+        let start_intent = start_intent.filter(|intent| !intent.is_repeated);
         let stored_set_back = position.set_back();
         if start_intent.is_none() {
             position.follow_clock(&definition, clock, ClockSet::Moved, &random);
@@ -306,19 +336,26 @@ impl Lifecycle {
             // The series is adjusted to the corrected clock when the run has ended.
             more.clock_set = Some(ClockSet::Corrected);
         }
+        more.interruptions = interruptions;
+        more.max_interruptions = before.max_interruptions;
+        let is_overdue = due.is_reached(clock.now);
+        more.is_suspected =
+            !before.is_at_most_once && (interruptions > 0 || is_overdue && !before.has_stopped);
         let mut job = Self::waiting(due, due.as_wall(clock.now), Some(more));
-        let Some(started_at) = start_intent else {
-            // The next process may not see any more that the clock was wrong.
-            let is_changed = was_set_back && job.row_changed();
+        let Some(intent) = start_intent else {
+            // The next process may not see any more that the clock was wrong. And a repeated
+            // intent is of an attempt that is over.
+            let is_changed = (was_set_back || is_repeated) && job.row_changed();
             return Loaded {
                 job,
                 lost: None,
+                was_interrupted,
                 is_changed,
             };
         };
         job.phase = Phase::Running;
         let more = job.more();
-        more.started_at = started_at;
+        more.started_at = intent.at;
         let end = job.end_attempt(Some(JobStatus::Failed), None, false, clock, random);
         // Nobody has seen it as it was before.
         job.publish_now();
@@ -326,6 +363,7 @@ impl Lifecycle {
         Loaded {
             job,
             lost: Some(end),
+            was_interrupted: false,
             is_changed: true,
         }
     }
@@ -409,8 +447,49 @@ impl Lifecycle {
         self.sync().is_some()
     }
 
+    /// Whether the job does not start any more, because a process has ended too often during its
+    /// attempts.
+    pub(crate) fn is_set_aside(&self) -> bool {
+        let more = self.more.as_ref();
+        more.is_some_and(|more| more.interruptions >= more.max_interruptions)
+    }
+
+    /// How often in a row a process has ended during an attempt of the job.
+    pub(crate) fn interruptions(&self) -> u32 {
+        self.more.as_ref().map_or(0, |more| more.interruptions)
+    }
+
+    fn is_suspected(&self) -> bool {
+        self.more.as_ref().is_some_and(|more| more.is_suspected)
+    }
+
+    /// An attempt has ended, and the process goes on: it does not end because of this job.
+    fn survived(&mut self) {
+        if let Some(more) = &mut self.more {
+            (more.interruptions, more.is_suspected) = (0, false);
+        }
+    }
+
+    /// A job that was set aside may start again. `None` if it was not, or does not wait.
+    pub(crate) fn release_set_aside(&mut self) -> Option<Effects> {
+        if !self.is_set_aside() {
+            return None;
+        }
+        let effects = self.apply(Event::Release)?;
+        self.more().interruptions = 0;
+        Some(effects)
+    }
+
     /// When the timer is to come.
     pub(crate) fn timer(&self) -> Option<Due> {
+        match self.phase == Phase::Waiting && self.is_set_aside() {
+            true => None,
+            false => self.due(),
+        }
+    }
+
+    /// When the job is due, or its attempt times out.
+    fn due(&self) -> Option<Due> {
         Some(match self.timer_on? {
             Timeline::Mono => Due::Mono(self.timer),
             Timeline::Wall => Due::Wall(self.timer),
@@ -451,6 +530,7 @@ impl Lifecycle {
             definition: more.definition.as_deref()?,
             position: &more.position,
             start_intent: None,
+            interruptions: 0,
         };
         let Phase::Ended(status) = self.phase else {
             return None;
@@ -620,7 +700,8 @@ impl Lifecycle {
         definition.is_durable().then_some(Row {
             definition,
             position: &more.position,
-            start_intent: more.start_intent.map(|intent| intent.at),
+            start_intent: more.start_intent.map(|intent| intent.stored),
+            interruptions: more.interruptions,
         })
     }
 
@@ -633,7 +714,8 @@ impl Lifecycle {
         details.definition.is_durable().then_some(Row {
             definition: &details.definition,
             position: &details.position,
-            start_intent: intent.map(|intent| intent.at),
+            start_intent: intent.map(|intent| intent.stored),
+            interruptions: self.interruptions(),
         })
     }
 
@@ -849,16 +931,23 @@ impl Lifecycle {
             found = position.on_due(definition, due, clock, on_time, &random);
         }
         match found {
-            DueRun::Start { open, misfire } if is_at_most_once && self.is_durable() => {
-                // An attempt with a stored intent counts as made, and its run as this one.
-                if let Some(open) = open {
-                    self.more().position.open(*open);
-                }
+            DueRun::Start { open, misfire }
+                if self.is_durable() && (is_at_most_once || self.is_suspected()) =>
+            {
                 let effects = self.apply(Event::PersistStart).unwrap_or_default();
+                match open {
+                    // An attempt that is made at most once counts as made from here on, and
+                    // its run as this one.
+                    Some(open) if is_at_most_once => self.more().position.open(*open),
+                    open => self.more().open = open,
+                }
                 let since = self.sync().map_or(0, |sync| sync.version + 1);
                 self.more().start_intent = Some(StartIntent {
                     since,
-                    at: now.wall,
+                    stored: StoredIntent {
+                        at: now.wall,
+                        is_repeated: !is_at_most_once,
+                    },
                 });
                 TimerOutcome::Persist { misfire, effects }
             }
@@ -954,6 +1043,7 @@ impl Lifecycle {
             attempt: 1,
             run: 1,
             nominal: self.exec_at,
+            interruptions: self.interruptions(),
         };
         if let Some(more) = &mut self.more {
             more.control = None;
@@ -1003,6 +1093,7 @@ impl Lifecycle {
         let now = clock.now;
         self.hide();
         self.enter_open_run();
+        self.survived();
         // It was the timeout of this attempt.
         self.set_timer(None);
         // With the same times, the run goes on under the new definition.
@@ -1200,7 +1291,7 @@ impl Lifecycle {
 
     fn pending(&self) -> Pending {
         Pending {
-            due: self.timer().unwrap_or(Due::Wall(self.exec_at)),
+            due: self.due().unwrap_or(Due::Wall(self.exec_at)),
             exec_at: self.exec_at,
         }
     }
@@ -1600,6 +1691,9 @@ impl More {
             is_left: false,
             executor_drops: 0,
             failed: None,
+            interruptions: 0,
+            max_interruptions: u32::MAX,
+            is_suspected: false,
         })
     }
 }

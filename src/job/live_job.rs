@@ -84,6 +84,13 @@ pub(crate) trait JobView: Send + Sync {
     /// Puts the result of the job into `place`, which is an
     /// `Option<Result<Arc<R>, JobError>>` of its type.
     fn result(&self, place: &mut dyn Any);
+    /// Whether the job was set aside, because a process has ended too often during its attempts.
+    fn is_set_aside(&self) -> bool;
+    /// How often in a row a process has ended during an attempt of the job.
+    fn interruptions(&self) -> u32;
+    /// Lets a job that was set aside start again. Returns what the store says, if that is still
+    /// to come; `None` if it was not set aside.
+    fn release(&self) -> Option<Option<CommitWaiter>>;
     /// Cancels the job, if it can be cancelled.
     fn cancel(&self, how: Cancelling) -> CancelReply;
     /// Drops this reference. If it may be the last one, the job is dropped on the executor,

@@ -55,6 +55,8 @@ pub(crate) enum Event {
     Stop { is_durable: bool },
     /// The wall clock was set back, and an earlier time is due again.
     ClockSet,
+    /// The job was set aside, and may start again.
+    Release,
     /// The attempt failed, and a retry follows.
     Retry,
     /// The run is over, and another one follows.
@@ -107,7 +109,7 @@ pub(crate) fn transition(phase: Phase, event: Event) -> Option<(Phase, Effects)>
     Some(match (phase, event) {
         (Waiting, Start) => (Ready, NONE),
         (Waiting, PersistStart) => (Starting, ROW),
-        (Waiting, Postpone | ClockSet) => (Waiting, ROW_AND_ARM),
+        (Waiting, Postpone | ClockSet | Release) => (Waiting, ROW_AND_ARM),
         (Waiting, RunOut(status)) => (Ended(status), END),
 
         (Ready | Starting, Begin) => (Running, NONE),
@@ -199,7 +201,7 @@ mod tests {
         Phase::Ended(JobStatus::Success),
     ];
 
-    const EVENTS: [Event; 18] = [
+    const EVENTS: [Event; 19] = [
         Event::Start,
         Event::PersistStart,
         Event::Postpone,
@@ -214,6 +216,7 @@ mod tests {
         Event::Stop { is_durable: true },
         Event::Stop { is_durable: false },
         Event::ClockSet,
+        Event::Release,
         Event::Retry,
         Event::NextRun,
         Event::Finish(JobStatus::Timeout),
@@ -239,6 +242,7 @@ mod tests {
         StopDurable    W      W      W+     -      -      -
         StopInMemory   E+l    E+l    E+l    -      -      -
         ClockSet       W+t    -      -      -      -      -
+        Release        W+t    -      -      -      -      -
         Retry          -      -      -      W+t    -      -
         NextRun        -      -      -      W+t    -      -
         Finish         -      -      -      E+l    E+l    -

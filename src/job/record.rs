@@ -202,10 +202,15 @@ pub struct ProgressRecord {
     pub(crate) last_failure: Option<JobStatus>,
     /// How long the job waits for the next of them.
     pub(crate) retry_delay: Option<Duration>,
-    /// Of an `at_most_once` task: the next attempt was about to start then. Another
-    /// process must not make it again.
+    /// The next attempt was about to start then. Of an `at_most_once` task, another process
+    /// must not make it again.
     #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::optional"))]
     pub(crate) start_intent: Option<OffsetDateTime>,
+    /// Of a task that is not `at_most_once`: if the process ends during that attempt, this
+    /// counts as an interruption, and the attempt is made again.
+    pub(crate) is_start_repeated: bool,
+    /// How often in a row a process has ended during an attempt, as far as it was seen.
+    pub(crate) interruptions: u32,
     /// The times were chosen by a wall clock that was not set.
     pub(crate) by_unset_clock: bool,
     /// By how much the wall clock was set while the open run waited for a retry.
@@ -215,6 +220,11 @@ pub struct ProgressRecord {
 }
 
 impl ProgressRecord {
+    /// Whether an attempt was about to start that no other process must make again.
+    pub(crate) fn is_made_at_most_once(&self) -> bool {
+        self.start_intent.is_some() && !self.is_start_repeated
+    }
+
     /// When the job is due next, for its run or for a retry.
     pub fn due(&self) -> OffsetDateTime {
         self.due

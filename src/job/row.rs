@@ -31,8 +31,19 @@ use crate::value::time_units::{Now, WallNanos, from_wall, to_nanos, to_wall};
 pub(crate) struct Row<'a> {
     pub(crate) definition: &'a Definition,
     pub(crate) position: &'a Position,
-    /// When the attempt that is made at most once was about to start.
-    pub(crate) start_intent: Option<WallNanos>,
+    /// The attempt that was about to start.
+    pub(crate) start_intent: Option<StoredIntent>,
+    /// How often in a row a process has ended during an attempt.
+    pub(crate) interruptions: u32,
+}
+
+/// That an attempt was about to start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StoredIntent {
+    pub(crate) at: WallNanos,
+    /// If the process ends during the attempt, the next process makes it again, and counts an
+    /// interruption. If not set, the attempt is made at most once.
+    pub(crate) is_repeated: bool,
 }
 
 impl Row<'_> {
@@ -69,7 +80,9 @@ impl Row<'_> {
             attempts: position.attempts(),
             last_failure: retry.map(|retry| retry.failed_as),
             retry_delay: retry.map(|retry| duration(retry.delay)),
-            start_intent: self.start_intent.map(utc),
+            start_intent: self.start_intent.map(|intent| utc(intent.at)),
+            is_start_repeated: self.start_intent.is_some_and(|intent| intent.is_repeated),
+            interruptions: self.interruptions,
             by_unset_clock: position.by_unset_clock,
             clock_set_by_ns: position.clock_set_by,
             recurring: recurring.map(|(_, own)| {
@@ -162,8 +175,9 @@ fn duration(nanos: i64) -> Duration {
 pub(crate) struct ReadRow {
     pub(crate) definition: Arc<Definition>,
     pub(crate) position: Position,
-    /// When the attempt that is made at most once was about to start. It is lost.
-    pub(crate) start_intent: Option<WallNanos>,
+    /// The attempt that was about to start.
+    pub(crate) start_intent: Option<StoredIntent>,
+    pub(crate) interruptions: u32,
 }
 
 /// The zone, the zone database and the calendars of an app.
@@ -193,7 +207,12 @@ pub(crate) fn read(record: &JobRecord, app: AppCalendars<'_>) -> Result<ReadRow,
     let zone = zone.map_err(UnresolvedReason::Zone)?;
     let due = wall("due", stored.due)?;
     let scheduled_at = wall("scheduled_at", record.scheduled_at)?;
-    let start_intent = stored.start_intent.map(|at| wall("start_intent", at));
+    let start_intent = stored.start_intent.map(|at| {
+        wall("start_intent", at).map(|at| StoredIntent {
+            at,
+            is_repeated: stored.is_start_repeated,
+        })
+    });
     let recurring = |recurrence, options: &RecurringRecord| {
         let except = options.except.as_deref().map(|name| {
             let zone = zone.as_ref().unwrap_or(app_zone);
@@ -251,7 +270,7 @@ pub(crate) fn read(record: &JobRecord, app: AppCalendars<'_>) -> Result<ReadRow,
     position.by_unset_clock = stored.by_unset_clock;
     if let Trigger::At { local: Some(local) } = trigger
         && stored.attempts == 0
-        && start_intent.is_none()
+        && !stored.is_made_at_most_once()
     {
         // The rules of the zone may have changed, or the zone of the app.
         let zone = zone.as_ref().unwrap_or(app_zone);
@@ -290,6 +309,7 @@ pub(crate) fn read(record: &JobRecord, app: AppCalendars<'_>) -> Result<ReadRow,
         definition,
         position,
         start_intent: start_intent.transpose()?,
+        interruptions: stored.interruptions,
     })
 }
 

@@ -78,6 +78,26 @@ pub trait Storage: Send + 'static {
     /// If the store can't be opened, for example [`StorageError::InUse`].
     fn open(&mut self) -> Result<(), StorageError>;
 
+    /// Whether the app that had the store open last has stopped in order: it has called
+    /// [`close`](Storage::close). Called after [`open`](Storage::open). Default: `false`.
+    ///
+    /// If not, an attempt that it was making may be what has ended its process. The starts of
+    /// the attempts that are overdue are then stored before they begin
+    /// ([`TaskBuilder::max_interruptions`](crate::TaskBuilder::max_interruptions)), which takes
+    /// one more commit for each portion of them.
+    fn was_stopped(&self) -> bool {
+        false
+    }
+
+    /// Notes that the app has stopped in order. No other call follows. Default: does nothing.
+    ///
+    /// # Errors
+    /// If that could not be noted. Then the app that opens the store next must find that
+    /// [`was_stopped`](Storage::was_stopped) is `false`.
+    fn close(&mut self) -> Result<(), StorageError> {
+        Ok(())
+    }
+
     /// Calls `each` with every record in the store, in any order. May block.
     ///
     /// If a record can't be read, the store passes [`Loaded::Unreadable`] in its place, and

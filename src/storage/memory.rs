@@ -39,6 +39,9 @@ pub struct MemoryStorage(Arc<Mutex<Contents>>);
 
 #[derive(Debug, Default)]
 struct Contents {
+    /// The app that opened it last has closed it; and the one before that had.
+    is_closed: bool,
+    was_stopped: bool,
     records: BTreeMap<JobId, JobRecord>,
     ends: BTreeMap<EndKey, EndRecord>,
 }
@@ -82,6 +85,17 @@ impl MemoryStorage {
 
 impl Storage for MemoryStorage {
     fn open(&mut self) -> Result<(), StorageError> {
+        let mut contents = lock(&self.0);
+        contents.was_stopped = std::mem::take(&mut contents.is_closed);
+        Ok(())
+    }
+
+    fn was_stopped(&self) -> bool {
+        lock(&self.0).was_stopped
+    }
+
+    fn close(&mut self) -> Result<(), StorageError> {
+        lock(&self.0).is_closed = true;
         Ok(())
     }
 
@@ -99,7 +113,7 @@ impl Storage for MemoryStorage {
 
     fn commit(&mut self, changes: &[Change]) -> Result<(), StorageError> {
         let mut contents = lock(&self.0);
-        let Contents { records, ends } = &mut *contents;
+        let Contents { records, ends, .. } = &mut *contents;
         for change in changes {
             match change {
                 Change::Put(record) => {

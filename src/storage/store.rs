@@ -162,7 +162,7 @@ impl Store {
                     writer.turn(&self.inbox, origin.elapsed(), is_last);
                     self.turn_ended();
                     if is_last {
-                        drop_catching_panic(writer.into_storage());
+                        writer.close();
                         return;
                     }
                 }
@@ -194,7 +194,9 @@ impl Store {
                 writer.turn(&self.inbox, now, true);
                 let writer = place.take();
                 drop(place);
-                drop_catching_panic(writer);
+                if let Some(writer) = writer {
+                    writer.close();
+                }
                 self.closed();
                 return None;
             }

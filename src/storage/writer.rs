@@ -24,7 +24,7 @@ use crate::storage::contract::{Change, Storage};
 use crate::storage::inbox::{Inbox, Message};
 use crate::storage::job_ref::JobRef;
 use crate::storage::proposal::Proposal;
-use crate::sync::panics::catch_panic;
+use crate::sync::panics::{catch_panic, drop_catching_panic};
 use crate::value::backoff::Backoff;
 use crate::value::error::StorageError;
 use crate::value::id::JobId;
@@ -397,6 +397,13 @@ impl Writer {
 
     pub(crate) fn storage(&mut self) -> &mut dyn Storage {
         &mut *self.storage
+    }
+
+    /// Notes in the store that the app has stopped in order, and drops it.
+    pub(crate) fn close(mut self) {
+        // If that fails, the next app takes this one for killed, which is safe.
+        let _ = catch_panic(|| self.storage.close());
+        drop_catching_panic(self);
     }
 
     pub(crate) fn into_storage(self) -> Box<dyn Storage> {

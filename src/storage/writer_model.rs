@@ -257,6 +257,8 @@ fn progress_of(progress: u32) -> ProgressRecord {
         last_failure: None,
         retry_delay: None,
         start_intent: None,
+        is_start_repeated: false,
+        interruptions: 0,
         by_unset_clock: false,
         clock_set_by_ns: 0,
         recurring: None,

@@ -421,6 +421,8 @@ fn examples() -> Vec<JobRecord> {
         last_failure: None,
         retry_delay: None,
         start_intent: None,
+        is_start_repeated: false,
+        interruptions: 0,
         by_unset_clock: false,
         clock_set_by_ns: 0,
         recurring: None,
@@ -486,6 +488,8 @@ fn examples() -> Vec<JobRecord> {
     at.progress.last_failure = Some(JobStatus::Failed);
     at.progress.retry_delay = Some(longest);
     at.progress.start_intent = Some(first);
+    at.progress.is_start_repeated = true;
+    at.progress.interruptions = u32::MAX;
     at.progress.clock_set_by_ns = i64::MIN;
     at.progress.by_unset_clock = true;
     at.expires = Some(longest);

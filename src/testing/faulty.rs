@@ -52,6 +52,8 @@ pub enum Operation<'a> {
     Load,
     /// [`Storage::load_ends`].
     LoadEnds,
+    /// [`Storage::close`].
+    Close,
     /// [`Storage::commit`] of these changes.
     Commit(&'a [Change]),
 }
@@ -122,6 +124,14 @@ impl<S: Storage> Storage for FaultyStorage<S> {
 
     fn load(&mut self, each: &mut dyn FnMut(Loaded)) -> Result<(), StorageError> {
         self.during(&Operation::Load, |inner| inner.load(each))
+    }
+
+    fn was_stopped(&self) -> bool {
+        !self.is_gone && self.inner.was_stopped()
+    }
+
+    fn close(&mut self) -> Result<(), StorageError> {
+        self.during(&Operation::Close, S::close)
     }
 
     fn load_ends(&mut self, each: &mut dyn FnMut(EndRecord)) -> Result<(), StorageError> {

@@ -64,6 +64,15 @@ pub enum JobEventKind {
         /// When it is due. This may be in the past.
         due: OffsetDateTime,
     },
+    /// The process before ended during an attempt of the job, and did not stop in order. The
+    /// attempt is made again, unless the job is set aside.
+    Interrupted {
+        /// How often in a row that was seen.
+        interruptions: u32,
+        /// The job does not start any more
+        /// ([`TaskBuilder::max_interruptions`](crate::TaskBuilder::max_interruptions)).
+        is_set_aside: bool,
+    },
     /// An attempt started.
     Started {
         /// The number of the run, from 1.
@@ -152,6 +161,20 @@ impl fmt::Display for JobEventKind {
         match self {
             JobEventKind::Scheduled { due } => write!(f, "scheduled for {due}"),
             JobEventKind::Restored { due } => write!(f, "restored, due {due}"),
+            JobEventKind::Interrupted {
+                interruptions,
+                is_set_aside,
+            } => {
+                write!(
+                    f,
+                    "the process ended during {interruptions} of its attempts in a row"
+                )?;
+                f.write_str(if *is_set_aside {
+                    "; it is set aside"
+                } else {
+                    ""
+                })
+            }
             JobEventKind::Started { run, attempt } => {
                 write!(f, "started run {run}, attempt {attempt}")
             }

@@ -68,6 +68,9 @@ pub enum Attention {
     /// No task can run this many stored jobs
     /// ([`Jobber::unresolved`](crate::Jobber::unresolved)).
     Unresolved(usize),
+    /// This many stored jobs are set aside, because a process has ended too often during their
+    /// attempts ([`Jobber::unresolved`](crate::Jobber::unresolved)).
+    SetAside(usize),
     /// These attempts have ended by a timeout or an abort, and their functions still exist: the
     /// function of a blocking task has not returned, or the future of an async task was not
     /// dropped yet, because a poll of it does not return. The oldest comes first. Each may keep
@@ -160,6 +163,7 @@ impl fmt::Display for Attention {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Attention::Unstored(count) => write!(f, "{count} changes are not stored"),
+            Attention::SetAside(count) => write!(f, "{count} stored jobs are set aside"),
             Attention::Unresolved(count) => write!(f, "no task can run {count} stored jobs"),
             Attention::Outliving(bodies) => {
                 write!(f, "functions of {} ended attempts still run", bodies.len())?;

@@ -91,7 +91,7 @@ fn replace_and_start_of_a_stored_job_the_new_arguments_run_once_and_the_old_at_m
 
 #[test]
 fn shutdown_and_schedule_of_a_stored_job_what_was_accepted_ran_or_is_in_the_store() {
-    explore(1, &["kept", "ran", "refused"], || {
+    explore(2, &["kept", "ran", "refused"], || {
         let storage = MemoryStorage::new();
         let (app, _) = app_with(|app| app.storage(storage.clone()));
         let runs = Arc::new(AtomicUsize::new(0));

@@ -59,6 +59,10 @@ pub struct Job {
     pub unpredicted: Option<i64>,
     /// The current run is a catch-up that counts for the limit of `All`.
     is_catch_up: bool,
+    /// The process before may have ended because of it: its next start is stored.
+    pub is_suspected: bool,
+    /// How often in a row a process has ended during an attempt.
+    pub interruptions: u32,
     /// The entry of the history from which its runs count.
     pub since: usize,
     /// The states that the store may have; the last is the one that it should have.
@@ -105,6 +109,7 @@ pub enum Said {
     Expired,
     AllExcluded,
     FailedTooOften,
+    Interrupted(u32),
 }
 
 /// A run of a recurring job; all times are of the wall clock.
@@ -164,6 +169,9 @@ pub struct Saved {
     pub last_failure: Option<JobStatus>,
     /// When the attempt was about to start.
     pub marked_at: i64,
+    /// An attempt of a suspected job was about to start, which is made again.
+    pub is_repeated: bool,
+    pub interruptions: u32,
 }
 
 impl Job {
@@ -176,6 +184,8 @@ impl Job {
             was_done: false,
             unpredicted: None,
             is_catch_up: false,
+            is_suspected: false,
+            interruptions: 0,
             plan,
             stage: Stage::Scheduled,
             attempts: 0,
@@ -218,6 +228,11 @@ impl Job {
     }
 
     /// Whether a start has to be stored before the attempt.
+    pub fn waits_for_store(&self) -> bool {
+        self.is_at_most_once() || self.is_suspected
+    }
+
+    /// Whether it is stored, and each attempt is made at most once.
     pub fn is_at_most_once(&self) -> bool {
         TASKS[self.task].at_most_once && self.plan.durable
     }
@@ -298,6 +313,8 @@ impl Job {
             runs: self.runs,
             failures: self.failures,
             is_marked,
+            is_repeated: false,
+            interruptions: self.interruptions,
             retry_delay: has_failed.then_some(self.retry_delay),
         });
         let saved = saved.map(|mut saved| {
@@ -333,6 +350,7 @@ impl Job {
         let mut saved = before.stored.pop().flatten();
         if let Some(saved) = saved.as_mut().filter(|_| is_running) {
             saved.plan.exec_at = self.plan.stored_due();
+            saved.is_repeated = self.is_suspected;
         }
         self.stored.push(saved);
     }
@@ -470,6 +488,22 @@ impl Job {
         }
         if self.is_at_most_once() {
             self.save_as(true, now);
+        } else if self.is_suspected {
+            // The row stays as it is, but for the start.
+            self.marked_at = now.wall;
+            let mut before = self.clone();
+            if let (Some(recurring), Some(found)) =
+                (&mut before.plan.recurring, self.before_due.clone())
+            {
+                (*recurring, before.plan.shown) = found;
+            }
+            before.save_as(false, now);
+            let mut saved = before.stored.pop().flatten();
+            if let Some(saved) = &mut saved {
+                (saved.is_repeated, saved.marked_at) = (true, now.wall);
+                saved.plan.exec_at = self.plan.stored_due();
+            }
+            self.stored.push(saved);
         }
         self.begin(now);
         let spec = &TASKS[self.task];
@@ -514,6 +548,7 @@ impl Job {
 
     /// The attempt that goes on has ended.
     pub fn end(&mut self, how: Ended, is_stopping: bool, now: Now) {
+        (self.is_suspected, self.interruptions) = (false, 0);
         let failed = match how {
             Ended::By(Outcome::Value, ..) => None,
             Ended::By(..) | Ended::Unforeseen => Some(JobStatus::Failed),
@@ -882,7 +917,7 @@ impl Saved {
         self,
         id: String,
         before: &Job,
-        (app, calendar, has_other_rules): (Start, Calendar, bool),
+        (app, calendar, has_other_rules, was_stopped): (Start, Calendar, bool, bool),
         now: Now,
     ) -> Job {
         let mut plan = self.plan.clone();
@@ -963,10 +998,19 @@ impl Saved {
         }
         job.misfires.clear();
         job.said.clear();
+        let was_interrupted = self.is_repeated && !was_stopped;
+        job.interruptions = self.interruptions + u32::from(was_interrupted);
+        if was_interrupted {
+            job.said.push(Said::Interrupted(job.interruptions));
+        }
+        let is_overdue = job.plan.due.mono(now) <= now.mono;
+        job.is_suspected =
+            !job.is_at_most_once() && (job.interruptions > 0 || is_overdue && !was_stopped);
         job.since = before.since;
         job.stored = vec![Some(self)];
-        let is_marked = job.stored.iter().flatten().any(|saved| saved.is_marked);
-        if is_marked || is_set_back {
+        let has_start = |saved: &Saved| saved.is_marked || saved.is_repeated;
+        let has_start = job.stored.iter().flatten().any(has_start);
+        if has_start || is_set_back {
             job.save(now);
         }
         job

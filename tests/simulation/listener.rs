@@ -171,7 +171,9 @@ impl Listener {
             ) => None,
             (
                 Some(Some(stage)),
-                JobEventKind::AllExcluded { .. } | JobEventKind::FailedTooOften { .. },
+                JobEventKind::AllExcluded { .. }
+                | JobEventKind::FailedTooOften { .. }
+                | JobEventKind::Interrupted { .. },
             ) => Some(stage),
             // The reader began after the job was scheduled.
             (None, JobEventKind::Started { .. }) => Some(Stage::Runs),
@@ -200,6 +202,9 @@ fn tells(event: &JobEvent, said: &Said) -> bool {
         (JobEventKind::Expired, Said::Expired) => true,
         (JobEventKind::AllExcluded { .. }, Said::AllExcluded)
         | (JobEventKind::FailedTooOften { .. }, Said::FailedTooOften) => true,
+        (JobEventKind::Interrupted { interruptions, .. }, Said::Interrupted(ours)) => {
+            interruptions == ours
+        }
         (JobEventKind::Cancelled, Said::Ended(status)) => *status == JobStatus::Cancelled,
         (JobEventKind::Ended(JobStatus::Cancelled), _) => false,
         (JobEventKind::Ended(status), Said::Ended(ended)) => status == ended,

@@ -40,6 +40,10 @@ pub struct Model {
     pub boot: u32,
     /// Nothing starts any more.
     pub is_stopping: bool,
+    /// The store says that the last process has stopped in order; and what it said when this
+    /// process began.
+    pub is_closed: bool,
+    was_stopped: bool,
     /// Attempts that were to start.
     pub starts: Vec<(Attempt, i64)>,
     /// The jobs that runs have scheduled, in order, and the outcome of each.
@@ -145,7 +149,7 @@ impl Model {
         let has_faults = self.has_faults;
         let job = self.jobs.get_mut(id)?;
         match job.stage {
-            Stage::Scheduled if has_faults && job.is_at_most_once() => {
+            Stage::Scheduled if has_faults && job.waits_for_store() => {
                 // It starts when the store works.
                 job.stop_predicting(i64::MAX);
             }
@@ -303,6 +307,7 @@ impl Model {
         self.told_offset = now.is_set().then_some(now.wall - now.mono);
         self.slept = 0;
         self.is_stopping = false;
+        self.was_stopped = std::mem::take(&mut self.is_closed);
         let old = std::mem::take(&mut self.left);
         for (id, job) in old {
             if !found.contains(&id) {
@@ -319,11 +324,23 @@ impl Model {
                 self.restore(job);
             }
         }
+        // "From the second time on one at a time."
+        let is_overdue = |job: &&mut Job| job.plan.due.mono(now) <= now.mono;
+        for job in self.jobs.values_mut().filter(is_overdue) {
+            if job.interruptions > 1 {
+                job.stop_predicting(i64::MAX);
+            }
+        }
     }
 
     fn restore(&mut self, job: Job) {
         if let Some(saved) = job.stored.last().cloned().flatten() {
-            let process = (self.app(), self.calendar, self.has_other_rules);
+            let process = (
+                self.app(),
+                self.calendar,
+                self.has_other_rules,
+                self.was_stopped,
+            );
             let restored = saved.restore(job.id.clone(), &job, process, self.now);
             self.jobs.insert(job.id, restored);
         }

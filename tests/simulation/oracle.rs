@@ -359,7 +359,7 @@ impl<'a> Known<'a> {
             return Ok(());
         };
         let mut by = now;
-        if TASKS[promise.task].at_most_once && self.has_faults {
+        if TASKS[promise.task].durable && self.has_faults {
             // The due attempt waits for the store, and the clock may be set back
             // meanwhile.
             by.wall = self.high;
@@ -518,7 +518,7 @@ impl<'a> Known<'a> {
             return Ok(());
         };
         // In another process, the times may be different.
-        if self.boot != boot || TASKS[promise.task].at_most_once && self.has_faults {
+        if self.boot != boot || TASKS[promise.task].durable && self.has_faults {
             return Ok(());
         }
         let missed = match promise.when {
@@ -558,7 +558,7 @@ impl<'a> Known<'a> {
         let has_passed = |ms: i64| now.mono > since.mono + ms * MS;
         let is_due = match promise.when {
             // The attempt waits for the store, and is omitted rather than made twice.
-            _ if TASKS[promise.task].at_most_once && self.has_faults => false,
+            _ if TASKS[promise.task].durable && self.has_faults => false,
             _ if self.leaves_out => false,
             _ if boot.is_some() && boot != Some(self.boot) => self.is_due_again(now),
             _ if boot.is_none() || self.is_moved => false,

@@ -154,7 +154,12 @@ impl World {
             !faults.is_gone && store == [Commit::Works; 2]
         };
         let process = self.process();
+        let is_new = process.phase == Phase::New;
         let result = process.sim.app().start().block_on();
+        let has_opened = matches!(
+            store[0],
+            Commit::Works | Commit::Tears | Commit::TearsAndDies
+        );
         let fits = match (&result, process.phase) {
             (Ok(()), Phase::New) => works,
             (Err(StartError::Storage(_)), Phase::New) => !works,
@@ -162,6 +167,9 @@ impl World {
             (Err(StartError::Stopped), Phase::Stopped) => true,
             _ => false,
         };
+        if is_new && result.is_err() && has_opened {
+            self.model.is_closed = false;
+        }
         self.faults.lock().unwrap().opens.clear();
         if !fits {
             return Err(format!("the start gave {result:?}"));
@@ -261,6 +269,9 @@ impl World {
         let process = self.process();
         let report = process.sim.shutdown(grace);
         process.phase = Phase::Stopped;
+        if process.has_started {
+            self.model.is_closed = !self.faults.lock().unwrap().is_gone;
+        }
         let left: BTreeSet<_> = report.left.iter().map(ToString::to_string).collect();
         let took = self.clock.elapsed() - before;
         if took > grace || took < grace && !left.is_empty() {

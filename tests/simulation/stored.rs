@@ -94,7 +94,10 @@ fn is(record: &JobRecord, saved: &Saved) -> bool {
     let late = nanos(progress.due) - saved.plan.exec_at;
     is_of(record, saved)
         && (0..=saved.plan.unread.map_or(0, |draw| draw.most)).contains(&late)
-        && progress.start_intent.map(nanos) == saved.is_marked.then_some(saved.marked_at)
+        && progress.start_intent.map(nanos)
+            == (saved.is_marked || saved.is_repeated).then_some(saved.marked_at)
+        && progress.is_start_repeated == saved.is_repeated
+        && progress.interruptions == saved.interruptions
         && nanos(progress.nominal) == saved.plan.shown
         && progress.attempts == saved.attempts
         && progress.by_unset_clock == saved.plan.by_unset
@@ -194,7 +197,9 @@ fn follow_store(job: &mut job::Job, record: Option<&JobRecord>) {
     saved.first_due = nanos(progress.nominal) + jitter;
     saved.attempts = progress.attempts;
     saved.last_failure = progress.last_failure;
-    saved.is_marked = progress.start_intent.is_some();
+    saved.is_marked = progress.start_intent.is_some() && !progress.is_start_repeated;
+    saved.is_repeated = progress.is_start_repeated;
+    saved.interruptions = progress.interruptions;
     saved.marked_at = progress.start_intent.map_or(0, nanos);
     saved.unpredicted = saved.unpredicted.max(job.unpredicted);
     if let (Some(recurring), Some(theirs)) = (&mut saved.plan.recurring, &progress.recurring) {

@@ -146,7 +146,8 @@ fn register_one(sim: &Simulation, shared: &Shared, at: usize, spec: &TaskSpec) -
         });
     }
     if spec.durable {
-        builder = builder.durable();
+        // A job that is set aside has tests of its own.
+        builder = builder.durable().max_interruptions(u32::MAX);
     }
     if spec.at_most_once {
         builder = builder.at_most_once();

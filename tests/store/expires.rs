@@ -18,7 +18,7 @@ fn boot(machine: &Machine, down: Duration) -> (Simulation, Vec<String>, Vec<Ran>
     failing(&sim, &log, Backoff::fixed(1, MINUTE));
     sim.run_until_stalled();
     let mut kinds = event_kinds(&mut events, "t");
-    kinds.retain(|kind| !kind.starts_with("Restored"));
+    kinds.retain(|kind| kind != "restored");
     (sim, kinds, log.entries())
 }
 

@@ -8,6 +8,7 @@ use std::process::{Command, exit};
 
 use crate::support::{HOUR, Result, SECOND, WATCHDOG, child, run_within};
 use jobber::storage::StorageError;
+use jobber::testing::ManualClock;
 use jobber::{Job, JobStatus, Jobber, MemoryStorage, ScheduleError, StartError, Task, ThreadPool};
 
 /// Set in the process that forks.
@@ -23,7 +24,9 @@ struct App {
 
 impl App {
     fn start() -> Result<Self> {
-        let app = Jobber::builder().storage(MemoryStorage::new()).build()?;
+        // With a clock of a user, each call checks.
+        let builder = Jobber::builder().clock(ManualClock::new());
+        let app = builder.storage(MemoryStorage::new()).build()?;
         let quick = app.task("quick", async |n: u32| n).register()?;
         let stored = app.task("stored", async |n: u32| n).durable().register()?;
         app.start().block_on()?;

@@ -14,6 +14,7 @@ mod held;
 mod held_app;
 mod in_flight;
 #[cfg(all(feature = "sqlite", unix))]
+mod interruptions;
 mod log;
 mod misfire;
 mod model;

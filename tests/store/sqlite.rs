@@ -843,9 +843,10 @@ fn a_file_that_is_not_writable_fails_the_start() -> Result {
 
 #[test]
 fn a_file_of_an_older_schema_is_migrated_and_its_jobs_are_unresolved() -> Result {
-    let columns_of: [&[_]; 2] = [
+    let columns_of: [&[_]; 3] = [
         &["retry_ns"],
         &["expires_ns", "clock_set_by_ns", "by_unset_clock"],
+        &["interruptions", "repeats_start"],
     ];
     for (at, version) in [(0, 2), (1, 3), (2, 4)] {
         let disk = Disk::new();
@@ -858,7 +859,7 @@ fn a_file_of_an_older_schema_is_migrated_and_its_jobs_are_unresolved() -> Result
         for column in columns_of[at..].iter().copied().flatten() {
             store.execute(&format!("ALTER TABLE jobs DROP COLUMN {column}"), [])?;
         }
-        store.execute_batch("DROP TABLE ends")?;
+        store.execute_batch("DROP TABLE ends; DROP TABLE app")?;
         store.execute("UPDATE jobs SET version = ?1", [version])?;
         store.pragma_update(None, "user_version", version - 1)?;
         drop(store);

@@ -65,7 +65,15 @@ pub fn event_kind(event: Event) -> String {
             JobEventKind::Retrying { attempt, .. } => format!("retrying after {attempt}"),
             JobEventKind::BodyOutlives { attempt } => format!("attempt {attempt} outlived"),
             JobEventKind::RunEnded(run) => format!("run {} ended {}", run.number, run.status),
+            JobEventKind::Restored { .. } => "restored".into(),
             JobEventKind::Misfired { .. } => "misfired".into(),
+            JobEventKind::Interrupted {
+                interruptions,
+                is_set_aside,
+            } => {
+                let then = if is_set_aside { ", set aside" } else { "" };
+                format!("interrupted {interruptions} times{then}")
+            }
             JobEventKind::Cancelled => "cancelled".into(),
             JobEventKind::Expired => "expired".into(),
             JobEventKind::FailedTooOften { max_failures } => format!("failed {max_failures} times"),

@@ -75,6 +75,8 @@ pub struct ProgressRecord {
     pub retry_delay: Option<Duration>,
     #[serde(with = "optional_text")]
     pub start_intent: Option<OffsetDateTime>,
+    pub is_start_repeated: bool,
+    pub interruptions: u32,
     pub by_unset_clock: bool,
     pub clock_set_by_ns: i64,
     pub recurring: Option<RecurringProgress>,

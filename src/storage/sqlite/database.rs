@@ -270,6 +270,14 @@ impl Storage for SqliteStorage {
         self.open.as_ref().ok_or(StorageError::Closed)?.load(each)
     }
 
+    fn was_stopped(&self) -> bool {
+        self.open.as_ref().is_some_and(Opened::was_stopped)
+    }
+
+    fn close(&mut self) -> Result<(), StorageError> {
+        self.open.as_mut().ok_or(StorageError::Closed)?.close()
+    }
+
     fn load_ends(&mut self, each: &mut dyn FnMut(EndRecord)) -> Result<(), StorageError> {
         let open = self.open.as_ref().ok_or(StorageError::Closed)?;
         open.load_ends(each)

@@ -44,6 +44,10 @@ pub(crate) struct Options {
 
 #[derive(Debug)]
 pub(crate) struct Opened {
+    /// Whether the app before has stopped in order, as far as the file shows.
+    was_stopped: bool,
+    /// The file says that this app has not.
+    is_marked: bool,
     options: Options,
     path: PathBuf,
     /// The length above which the log is restarted.
@@ -98,7 +102,13 @@ impl Opened {
         // SQLite has opened the path: it must lead to the file that is locked.
         let database_length = database.check()?;
         let checkpointer = Checkpointer::start(second, long_log).map_err(cannot_open)?;
+        let stopped = connection.query_row("SELECT stopped FROM app", [], |row| row.get(0));
+        // If another program has locked the file, it is marked later. Until then the file may
+        // say that this app has stopped: so this app trusts nobody.
+        let is_marked = mark(&connection, false, options).is_ok();
         Ok(Self {
+            was_stopped: is_marked && stopped.unwrap_or(false),
+            is_marked,
             options,
             path,
             long_log,
@@ -112,6 +122,19 @@ impl Opened {
             connection,
             _lock: lock,
         })
+    }
+
+    pub(crate) fn was_stopped(&self) -> bool {
+        self.was_stopped
+    }
+
+    /// Notes that the app has stopped in order.
+    pub(crate) fn close(&mut self) -> Result<(), StorageError> {
+        self.is_marked = false;
+        let stopped =
+            mark(&self.connection, true, self.options).map_err(|error| self.because(error));
+        let _ = self.check()?;
+        stopped
     }
 
     pub(crate) fn load(&self, each: &mut dyn FnMut(Loaded)) -> Result<(), StorageError> {
@@ -134,6 +157,9 @@ impl Opened {
     }
 
     pub(crate) fn commit(&mut self, changes: &[Change]) -> Result<(), StorageError> {
+        if !self.is_marked {
+            self.is_marked = mark(&self.connection, false, self.options).is_ok();
+        }
         let length = match self.log_length.take() {
             Some(length) => length,
             None => self.check()?,
@@ -225,6 +251,14 @@ fn commit(connection: &mut Connection, changes: &[Change]) -> rusqlite::Result<(
         changes.iter().try_for_each(|change| rows.apply(change))?;
     }
     transaction.commit()
+}
+
+/// Writes whether the app has stopped in order. Does not wait for another program.
+fn mark(connection: &Connection, has_stopped: bool, options: Options) -> rusqlite::Result<()> {
+    connection.busy_timeout(Duration::ZERO)?;
+    let marked = connection.execute("UPDATE app SET stopped = ?1", [has_stopped]);
+    connection.busy_timeout(options.busy_timeout)?;
+    marked.map(drop)
 }
 
 fn connect(path: &Path, failed: &Failed<'_>) -> Result<Connection, StorageError> {

@@ -26,7 +26,7 @@ use crate::value::timestamp::{self, TimestampText};
 /// The columns, in the order in which they are read and written.
 const COLUMNS: &str = "id, task, args, due, nominal, trigger, cron, interval_ns, zone, \
     attempts, last_failure, retry_ns, started_at, scheduled_at, options, progress, version, \
-    expires_ns, clock_set_by_ns, by_unset_clock";
+    expires_ns, clock_set_by_ns, by_unset_clock, interruptions, repeats_start";
 
 /// Applies changes in one transaction. Each statement is prepared once.
 pub(crate) struct Changes<'a> {
@@ -38,12 +38,14 @@ pub(crate) struct Changes<'a> {
 
 const PUT: &str = "INSERT OR REPLACE INTO jobs (id, task, args, due, nominal, trigger, cron, \
     interval_ns, zone, attempts, last_failure, retry_ns, started_at, scheduled_at, options, \
-    progress, version, expires_ns, clock_set_by_ns, by_unset_clock) VALUES (?1, ?2, ?3, ?4, ?5, \
-    ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)";
+    progress, version, expires_ns, clock_set_by_ns, by_unset_clock, interruptions, repeats_start) \
+    VALUES (?1, ?2, ?3, ?4, ?5, \
+    ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)";
 
 const ADVANCE: &str = "UPDATE jobs SET due = ?2, nominal = ?3, attempts = ?4, \
     last_failure = ?5, retry_ns = ?6, started_at = ?7, progress = ?8, \
-    clock_set_by_ns = ?9, by_unset_clock = ?10 WHERE id = ?1";
+    clock_set_by_ns = ?9, by_unset_clock = ?10, interruptions = ?11, repeats_start = ?12 \
+    WHERE id = ?1";
 
 const REMOVE: &str = "DELETE FROM jobs WHERE id = ?1";
 
@@ -186,6 +188,8 @@ fn put(insert: &mut Statement<'_>, record: &JobRecord) -> rusqlite::Result<()> {
             expires.map(saturating_nanos),
             set_by(progress),
             by_unset(progress),
+            interruptions(progress),
+            repeats_start(progress),
         ])
     });
     insert.map(drop)
@@ -215,6 +219,8 @@ fn advance(
             recurring,
             set_by(progress),
             by_unset(progress),
+            interruptions(progress),
+            repeats_start(progress),
         ])
     });
     update.map(drop)
@@ -229,6 +235,16 @@ fn set_by(progress: &ProgressRecord) -> Option<i64> {
 /// `NULL` for `false`.
 fn by_unset(progress: &ProgressRecord) -> Option<bool> {
     progress.by_unset_clock.then_some(true)
+}
+
+/// `NULL` for 0.
+fn interruptions(progress: &ProgressRecord) -> Option<u32> {
+    (progress.interruptions != 0).then_some(progress.interruptions)
+}
+
+/// `NULL` for `false`.
+fn repeats_start(progress: &ProgressRecord) -> Option<bool> {
+    progress.is_start_repeated.then_some(true)
 }
 
 /// The times in a job's progress, as text.
@@ -274,11 +290,11 @@ pub(crate) fn load(connection: &Connection, each: &mut dyn FnMut(Loaded)) -> rus
 /// The values of a row, of any type. Public for the fuzzer only.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
-pub struct Columns<'a>(pub [ValueRef<'a>; 20]);
+pub struct Columns<'a>(pub [ValueRef<'a>; 22]);
 
 impl<'a> Columns<'a> {
     fn of(row: &'a Row<'_>) -> rusqlite::Result<Self> {
-        let mut columns = [ValueRef::Null; 20];
+        let mut columns = [ValueRef::Null; 22];
         for (at, column) in columns.iter_mut().enumerate() {
             *column = row.get_ref(at)?;
         }
@@ -288,7 +304,7 @@ impl<'a> Columns<'a> {
     /// The record, or the reason why the row is not a valid record. `last_task` is the name
     /// of the task of the row before: jobs of one task share its name.
     pub fn read(&self, last_task: &mut Arc<str>) -> Loaded {
-        let [id, task, .., version, _, _, _] = self.0;
+        let [id, task, .., version, _, _, _, _, _] = self.0;
         // The version first: another one may have other columns and fields.
         match integer("version", version) {
             Ok(version) if version != RECORD_VERSION => {
@@ -332,6 +348,8 @@ impl<'a> Columns<'a> {
             expires,
             set_by,
             by_unset,
+            interruptions,
+            repeats_start,
         ] = self.0;
         let options = || from_json::<RecurringRecord>("options", options);
         let trigger = match text("trigger", trigger)? {
@@ -395,8 +413,10 @@ impl<'a> Columns<'a> {
                 })?,
                 retry_delay: optional(retry, |delay| duration("retry_ns", delay))?,
                 start_intent: optional(start_intent, |at| time("started_at", at))?,
-                by_unset_clock: optional(by_unset, |by| integer::<i64>("by_unset_clock", by))?
-                    .is_some_and(|by| by != 0),
+                is_start_repeated: flag("repeats_start", repeats_start)?,
+                interruptions: optional(interruptions, |by| integer("interruptions", by))?
+                    .unwrap_or(0),
+                by_unset_clock: flag("by_unset_clock", by_unset)?,
                 clock_set_by_ns: optional(set_by, |by| integer("clock_set_by_ns", by))?
                     .unwrap_or(0),
                 recurring,
@@ -444,6 +464,12 @@ fn integer<T: TryFrom<i64>>(column: &str, value: ValueRef<'_>) -> Result<T, Stri
             other.data_type()
         )),
     }
+}
+
+/// `NULL` is `false`.
+fn flag(column: &str, value: ValueRef<'_>) -> Result<bool, String> {
+    let number = optional(value, |value| integer::<i64>(column, value))?;
+    Ok(number.is_some_and(|number| number != 0))
 }
 
 fn duration(column: &str, value: ValueRef<'_>) -> Result<Duration, String> {

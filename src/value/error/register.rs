@@ -73,6 +73,12 @@ pub enum RegisterError {
         /// The range that is allowed.
         allowed: &'static str,
     },
+    /// The limit is zero: no job could be restored after an attempt was interrupted.
+    #[error("{option} is 0, but must be at least 1")]
+    ZeroLimit {
+        /// The name of the option.
+        option: &'static str,
+    },
     /// The timeout is zero, so that every attempt would exceed it.
     #[error("the timeout must be longer than zero: omit .timeout(..) for no timeout")]
     ZeroTimeout,

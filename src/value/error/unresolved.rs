@@ -45,6 +45,16 @@ pub enum UnresolvedReason {
         /// The name of the calendar.
         name: String,
     },
+    /// A process has ended during this many attempts of the job in a row, and did not stop in
+    /// order: the job may be what ends it. It is a live job that does not start. It is kept
+    /// until it is released, cancelled or discarded.
+    #[error(
+        "the process ended during {interruptions} of its attempts in a row: the job is set aside"
+    )]
+    SetAside {
+        /// How often in a row a process has ended during an attempt.
+        interruptions: u32,
+    },
     /// Another part of the record is invalid. The value says which.
     #[error("the record is invalid: {}", Escaped(.0))]
     Unreadable(String),
