@@ -73,7 +73,8 @@ impl FailedJob {
         &self.end.error
     }
 
-    /// The number of attempts of the last run.
+    /// The number of attempts of the last run. 0 if the job has ended later, without another
+    /// attempt, because no time was left.
     pub fn attempts(&self) -> u32 {
         self.end.attempts
     }

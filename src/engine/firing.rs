@@ -3,6 +3,7 @@
 use crate::engine::attempt::expired_failure;
 use crate::engine::discarded::DropOn;
 use crate::engine::job_state::{AfterLock, JobState, State};
+use crate::engine::keeping::keep_end_of_last_run;
 use crate::job::definition::Definition;
 use crate::job::lifecycle::{CatchUpTurn, TimerOutcome};
 use crate::job::live_job::{Fired, TimerJob};
@@ -66,12 +67,22 @@ where
                     self.enter_expiry(&mut state, &mut after);
                 }
                 self.reason_event(&mut state, why, now);
+                keep_end_of_last_run(
+                    &mut state,
+                    "the last run has failed, and no time is left",
+                    now,
+                );
                 self.follow(&mut state, effects, now, &mut after);
             }
             TimerOutcome::ExpiredBeforeRetry(end) => {
                 after.ends_turn = state.life.end_turn();
                 self.enter_expiry(&mut state, &mut after);
                 self.report(&mut state, end, now);
+                keep_end_of_last_run(
+                    &mut state,
+                    "the next attempt of the run would have started too late",
+                    now,
+                );
                 self.follow(&mut state, end.effects, now, &mut after);
             }
         }

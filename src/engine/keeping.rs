@@ -8,13 +8,14 @@ use crate::engine::job_state::{JobState, State, TaskDef};
 use crate::job::end_record::{EndKey, EndRecord, KeepFailed, KeptEnd};
 use crate::job::lifecycle::{FailedEnd, Lifecycle};
 use crate::job::outcome::Failure;
+use crate::job::phase::Phase;
 use crate::job::record::RECORD_VERSION;
 use crate::sync::panics::catch_panic;
 use crate::sync::primitives::Arc;
 use crate::value::error::JobError;
 use crate::value::id::JobId;
 use crate::value::status::JobStatus;
-use crate::value::time_units::{from_wall, wall_range};
+use crate::value::time_units::{Now, from_wall, wall_range};
 
 /// The longest text of an error that is kept, in bytes.
 const LONGEST_ERROR: usize = 4_096;
@@ -98,6 +99,24 @@ where
         let end = longest.into_iter().find(|at| text.is_char_boundary(*at));
         text.truncate(end.unwrap_or(0));
         Some(text.into())
+    }
+}
+
+/// The job has ended without another attempt. If its last run had failed, the store is to keep
+/// its end.
+pub(crate) fn keep_end_of_last_run<A, R>(state: &mut State<A, R>, error: &str, now: Now) {
+    let life = &mut state.life;
+    if let Phase::Ended(status) = life.phase()
+        && is_failure(status)
+        && life.is_durable()
+    {
+        let last = life.last_run();
+        life.keep_end(FailedEnd {
+            error: error.into(),
+            attempts: 0,
+            started_at: last.map_or(now.wall, |run| run.started_at),
+            finished_at: last.map_or(now.wall, |run| run.finished_at),
+        });
     }
 }
 

@@ -25,7 +25,7 @@ pub struct EndRecord {
     pub(crate) args: Arc<str>,
     pub(crate) status: JobStatus,
     pub(crate) error: Arc<str>,
-    /// The attempts of the last run.
+    /// The attempts of the last run. 0 if the job has ended without an attempt.
     pub(crate) attempts: u32,
     #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::text"))]
     pub(crate) started_at: OffsetDateTime,
@@ -82,6 +82,11 @@ impl EndRecord {
     /// The name of the task, as it was when the job was scheduled.
     pub fn task(&self) -> &str {
         &self.task
+    }
+
+    /// How the job ended: `Failed`, `Timeout` or `PermanentlyFailed`.
+    pub fn status(&self) -> JobStatus {
+        self.status
     }
 
     /// When the last attempt ended. The ends that finished first are the oldest.

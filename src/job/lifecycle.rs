@@ -510,6 +510,11 @@ impl Lifecycle {
         self.exec_at = due.as_wall(now);
     }
 
+    /// The last run that ended.
+    pub(crate) fn last_run(&self) -> Option<RunSummary> {
+        self.more.as_ref()?.position.last_run()
+    }
+
     /// When the first attempt of the open run started, of which one runs.
     pub(crate) fn run_started_at(&self) -> WallNanos {
         let Some(more) = &self.more else { return 0 };

@@ -319,6 +319,7 @@ impl World {
 
     fn check_store(&mut self, is_stopped: bool) -> Result<(), String> {
         let records = self.disk.records();
+        let ends = self.disk.ends();
         if !self.process().has_started {
             return Ok(());
         }
@@ -351,6 +352,19 @@ impl World {
                 let should = job.is_live() && plan.durable && !job.is_ending;
                 if !is_unpredicted && is_there != should {
                     return Err(format!("{} is in the store: {is_there}", job.id));
+                }
+                // "A stored job that ends as FAILED, TIMEOUT or PERMANENTLY_FAILED leaves an
+                // entry."
+                let has_failed = matches!(
+                    job.status(),
+                    JobStatus::Failed | JobStatus::Timeout | JobStatus::PermanentlyFailed
+                );
+                let is_kept = ends
+                    .iter()
+                    .any(|end| (end.key().id == job.id.as_str()) && end.status() == job.status());
+                let should = has_failed && job.plan.durable && !job.is_ending;
+                if !is_unpredicted && should && !is_kept {
+                    return Err(format!("{} has failed, and its end is not kept", job.id));
                 }
                 if !is_unpredicted {
                     job.stored.drain(..job.stored.len() - 1);

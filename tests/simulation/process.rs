@@ -64,6 +64,8 @@ impl World {
         let has_other_rules = self.model.has_other_rules;
         let exclusions = self.model.calendar.exclusions();
         let configure = |builder: JobberBuilder| {
+            // What has failed is kept for as long as the program goes.
+            let builder = builder.keep_failed(u64::MAX, Duration::MAX);
             let mut builder = builder.storage(storage).zone(app);
             if has_other_rules {
                 builder = builder.zone_database(zone_rules::database());
@@ -148,10 +150,12 @@ impl World {
     }
 
     pub fn start(&mut self, store: [Commit; 2]) -> Result<(), String> {
+        let is_gone;
         let works = {
             let mut faults = self.faults.lock().unwrap();
             faults.opens = store.into();
-            !faults.is_gone && store == [Commit::Works; 2]
+            is_gone = faults.is_gone;
+            !is_gone && store == [Commit::Works; 2]
         };
         let process = self.process();
         let is_new = process.phase == Phase::New;
@@ -167,7 +171,7 @@ impl World {
             (Err(StartError::Stopped), Phase::Stopped) => true,
             _ => false,
         };
-        if is_new && result.is_err() && has_opened {
+        if is_new && result.is_err() && has_opened && !is_gone {
             self.model.is_closed = false;
         }
         self.faults.lock().unwrap().opens.clear();

@@ -398,3 +398,33 @@ fn an_app_without_a_store_has_no_failed_jobs() -> Result {
     assert!(failed(&sim).is_empty());
     Ok(())
 }
+
+#[test]
+fn a_job_that_ends_without_another_attempt_after_a_failed_run_is_kept() -> Result {
+    let machine = Machine::new();
+    let sim = machine.boot();
+    let task = failing(&sim, &Log::new(), |task| task.retry(Backoff::fixed(1, DAY)));
+    // Its retry would be too late in the next process.
+    let expires = task.schedule("bad".into()).id("expires").expires(DAY);
+    let until = task
+        .schedule("bad".into())
+        .id("until")
+        .misfire(Misfire::Skip);
+    let _ = expires.max_runs(1).every(HOUR).block_on()?;
+    let until = until.until(START + HOUR * 3).every(HOUR * 2).block_on()?;
+    let mut sim = sim;
+    sim.advance(HOUR * 2);
+    assert_eq!(until.status(), JobStatus::Scheduled);
+    sim.crash();
+    machine.clock.advance(DAY * 3);
+    let mut sim = machine.boot();
+    failing(&sim, &Log::new(), |task| task);
+    sim.advance(DAY);
+    let kept = failed(&sim);
+    assert!(kept.iter().all(|job| job.status() == JobStatus::Failed));
+    let mut ids = ids(&kept);
+    ids.sort();
+    assert_eq!(ids, ["expires", "until"]);
+    assert!(machine.records().is_empty());
+    Ok(())
+}
