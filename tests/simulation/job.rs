@@ -1003,7 +1003,11 @@ impl Saved {
         if was_interrupted {
             job.said.push(Said::Interrupted(job.interruptions));
         }
-        let is_overdue = job.plan.due.mono(now) <= now.mono;
+        let is_overdue = match job.unpredicted {
+            None => job.plan.due.mono(now) <= now.mono,
+            // What follows from its times is not known, but what was stored.
+            Some(_) => self.plan.exec_at <= now.wall,
+        };
         job.is_suspected =
             !job.is_at_most_once() && (job.interruptions > 0 || is_overdue && !was_stopped);
         job.since = before.since;

@@ -378,3 +378,27 @@ fn max_interruptions_must_be_at_least_1_and_is_of_durable_tasks() -> Result {
     assert!(matches!(error, RegisterError::ZeroLimit { .. }), "{error}");
     Ok(())
 }
+
+#[test]
+fn a_suspected_job_whose_run_has_expired_stays_suspected() -> Result {
+    let machine = Machine::new();
+    let seen = Seen::new();
+    let sim = machine.boot();
+    let task = hanging(&sim, &seen);
+    let schedule = |id: &str| task.schedule(()).id(id).expires(SECOND);
+    let _ = schedule("x").every(MINUTE).block_on()?;
+    let _ = schedule("y").cron("* * * * *").block_on()?;
+    sim.crash();
+    machine.clock.advance(MINUTE + SECOND * 30);
+    let mut sim = machine.boot();
+    hanging(&sim, &seen);
+    sim.advance(MINUTE);
+    assert_eq!(seen.take().len(), 2);
+    for id in ["x", "y"] {
+        assert!(
+            machine.record(id).unwrap().progress.is_start_repeated,
+            "{id}"
+        );
+    }
+    Ok(())
+}
