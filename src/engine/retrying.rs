@@ -11,6 +11,7 @@ use crate::storage::inbox::Message;
 use crate::storage::job_ref::JobRef;
 use crate::storage::proposal::{Proposal, PulledProposal};
 use crate::storage::writer::Writer;
+use crate::sync::panics::catch_panic;
 use crate::sync::primitives::{Arc, lock};
 use crate::sync::reply::Reply;
 use crate::value::error::{RetryError, ScheduleError, StorageError, UnresolvedReason};
@@ -68,6 +69,8 @@ impl Hub {
         &self,
         work: impl FnOnce(&mut dyn Storage) -> Result<T, StorageError> + Send + 'static,
     ) -> Requested<T> {
+        // Then the store is closed.
+        let _ = self.is_forked();
         let reply = Reply::new();
         let Some(store) = &self.store else {
             reply.set(Ok(T::default()));
@@ -75,7 +78,8 @@ impl Hub {
         };
         let replied = reply.clone();
         store.request(Box::new(move |storage| {
-            replied.send(storage.map_or(Err(StorageError::Closed), work));
+            let done = catch_panic(|| storage.map_or(Err(StorageError::Closed), work));
+            replied.send(done.unwrap_or_else(|message| Err(StorageError::Panicked { message })));
         }));
         reply
     }

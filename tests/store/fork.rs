@@ -47,7 +47,7 @@ fn is_forked<T>(result: Result<T, ScheduleError>) -> bool {
 type Call = (&'static str, fn(App));
 
 /// Each is the first call in its process: what it notices is known to the next ones.
-const CALLS: [Call; 19] = [
+const CALLS: [Call; 20] = [
     ("push", |it| {
         assert!(is_forked(it.quick.schedule(1).push().block_on()))
     }),
@@ -89,6 +89,9 @@ const CALLS: [Call; 19] = [
     }),
     ("discard", |it| {
         assert!(!it.app.discard("none").block_on().unwrap())
+    }),
+    ("list of failed jobs", |it| {
+        assert!(it.app.failed().block_on().is_err())
     }),
     ("shutdown", |it| {
         assert!(it.app.shutdown(HOUR).block_on().left.is_empty())
