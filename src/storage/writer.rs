@@ -578,12 +578,7 @@ impl Writer {
                     self.commit(vec![row], turn);
                 }
             }
-            CommitFailure::Full if pulled.len() > 1 => {
-                for row in &mut pulled {
-                    row.give_up_ends();
-                }
-                self.commit_in_parts(pulled, &error, turn);
-            }
+            CommitFailure::Full if pulled.len() > 1 => self.commit_in_parts(pulled, &error, turn),
             CommitFailure::TooLarge | CommitFailure::Full => {
                 for row in pulled {
                     self.refuse_one(row, &error, turn);
@@ -637,10 +632,10 @@ impl Writer {
                 most: left,
                 now: OffsetDateTime::UNIX_EPOCH,
             });
-            if self.try_commit(&[trim]).is_err() {
-                break;
-            }
-            result = self.try_commit(changes);
+            // In one commit: what does not fit even then deletes nothing.
+            let mut all = vec![trim];
+            all.extend_from_slice(changes);
+            result = self.try_commit(&all);
             let is_full = |error| CommitFailure::of(error) == CommitFailure::Full;
             if !result.as_ref().is_err_and(is_full) {
                 break;
@@ -669,8 +664,11 @@ impl Writer {
     /// The store is full: removals make room, and are tried first, together; then
     /// everything else one by one.
     fn commit_in_parts(&mut self, pulled: Vec<Pulled>, error: &StorageError, turn: &mut Turn<'_>) {
-        let is_removal =
-            |row: &Pulled| !row.is_proposal() && matches!(row.change, Some(Change::Remove(_)));
+        // The end of a failed job may be what has no room: it is tried apart.
+        let is_removal = |row: &Pulled| {
+            let removes = matches!(row.change, Some(Change::Remove(_)));
+            removes && !row.is_proposal() && row.end_changes.is_empty()
+        };
         let (removals, rest): (Vec<_>, Vec<_>) = pulled.into_iter().partition(is_removal);
         if rest.is_empty() {
             // Not even a removal has room.

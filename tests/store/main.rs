@@ -27,6 +27,7 @@ mod publication;
 mod random_requests;
 #[cfg(all(feature = "sqlite", unix))]
 mod reading;
+mod refuted;
 mod replace;
 mod restore;
 mod shutdown;

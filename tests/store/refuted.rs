@@ -1,0 +1,329 @@
+//! Attempts to refute issue 18. Each test fails where it found a fault.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use crate::support::{
+    DAY, HOUR, HeldStore, Log, MINUTE, Machine, Result, begin, hand_polled_app_with, poll,
+    wait_until,
+};
+use futures_lite::future::block_on;
+use jobber::storage::{Change, EndRecord, Loaded, Storage, StorageError};
+use jobber::testing::{Fault, FaultyStorage, ManualClock, Operation, Simulation};
+use jobber::{Jobber, MemoryStorage, Task};
+
+fn failing(sim: &Simulation, log: &Log<String>) -> Task<String, ()> {
+    let log = log.clone();
+    let task = sim.app().task("t", move |text: String| {
+        log.add(text.clone());
+        std::future::ready(match text.as_str() {
+            "bad" => Err(std::io::Error::other("no")),
+            _ => Ok(()),
+        })
+    });
+    task.durable().register().unwrap()
+}
+
+/// R1: the entry is gone, and its handle schedules the job all the same: it runs twice.
+#[test]
+fn a_second_retry_of_an_entry_that_is_gone_schedules_nothing() -> Result {
+    let machine = Machine::new();
+    let mut sim = machine.boot();
+    let log = Log::new();
+    let task = failing(&sim, &log);
+    let _ = task.schedule("bad".into()).id("x").push().block_on()?;
+    sim.run_until_stalled();
+    log.take();
+    let kept = sim.app().failed().block_on()?.remove(0);
+    let _ = kept.retry().block_on()?;
+    sim.run_until_stalled();
+    assert_eq!(log.take().len(), 1);
+    // It has failed again: that is another run, but let it be removed.
+    for end in sim.app().failed().block_on()? {
+        end.discard().block_on()?;
+    }
+    assert!(sim.app().failed().block_on()?.is_empty());
+    // A second click, or a second operator with the same list.
+    let again = kept.retry().block_on();
+    sim.run_until_stalled();
+    assert!(again.is_err(), "there is no entry to retry");
+    assert!(log.take().is_empty(), "the job ran again");
+    Ok(())
+}
+
+/// R1b: the same with a discarded entry.
+#[test]
+fn a_retry_of_a_discarded_entry_schedules_nothing() -> Result {
+    let machine = Machine::new();
+    let mut sim = machine.boot();
+    let log = Log::new();
+    let task = failing(&sim, &log);
+    let _ = task.schedule("bad".into()).id("x").push().block_on()?;
+    sim.run_until_stalled();
+    log.take();
+    let kept = sim.app().failed().block_on()?.remove(0);
+    kept.discard().block_on()?;
+    let again = kept.retry().block_on();
+    sim.run_until_stalled();
+    assert!(
+        again.is_err() && log.take().is_empty(),
+        "a discarded job ran"
+    );
+    Ok(())
+}
+
+/// R2: a torn commit of a retry loses the entry and the job.
+#[test]
+fn an_entry_survives_a_retry_whose_commit_was_torn() -> Result {
+    let machine = Machine::new();
+    let mut sim = machine.boot();
+    let task = failing(&sim, &Log::new());
+    let _ = task.schedule("bad".into()).id("x").push().block_on()?;
+    sim.run_until_stalled();
+    let kept = sim.app().failed().block_on()?.remove(0);
+    machine.set_fault(Fault::Tear);
+    let error = kept.retry().block_on();
+    assert!(error.is_err());
+    machine.set_fault(Fault::None);
+    sim.advance(MINUTE);
+    let live = sim.app().jobs().len() + machine.records().len();
+    let kept = sim.app().failed().block_on()?.len();
+    assert!(kept + live > 0, "neither an entry nor a job is left");
+    Ok(())
+}
+
+/// R3: a store that panics while it lists the ends leaves the caller waiting for ever.
+#[test]
+fn a_store_that_panics_in_load_ends_returns_an_error() -> Result {
+    let storage = FaultyStorage::new(MemoryStorage::new(), |operation| match operation {
+        Operation::LoadEnds => Fault::Panic,
+        _ => Fault::None,
+    });
+    let sim = Simulation::with(0, ManualClock::new(), |app| app.storage(storage))?;
+    // The simulation carries it out on this thread.
+    let answer = poll(sim.app().failed());
+    assert!(
+        matches!(answer, Some(Err(StorageError::Panicked { .. }))),
+        "{answer:?}"
+    );
+    Ok(())
+}
+
+/// What the end of a failed job takes in a [`Small`] store.
+const END: usize = 500;
+
+/// A store with room for this many bytes.
+struct Small {
+    inner: MemoryStorage,
+    room: usize,
+}
+
+impl Small {
+    fn used(&self) -> usize {
+        let records = self.inner.records();
+        let records = records.iter().map(|job| 100 + job.args().len());
+        records.sum::<usize>() + self.inner.ends().len() * END
+    }
+}
+
+impl Storage for Small {
+    fn open(&mut self) -> Result<(), StorageError> {
+        self.inner.open()
+    }
+    fn load(&mut self, each: &mut dyn FnMut(Loaded)) -> Result<(), StorageError> {
+        self.inner.load(each)
+    }
+    fn load_ends(&mut self, each: &mut dyn FnMut(EndRecord)) -> Result<(), StorageError> {
+        self.inner.load_ends(each)
+    }
+    fn commit(&mut self, changes: &[Change]) -> Result<(), StorageError> {
+        let grows = |change: &Change| match change {
+            Change::Put(job) => 100 + job.args().len(),
+            Change::KeepEnd(_) => END,
+            _ => 0,
+        };
+        let shrinks = |change: &Change| match change {
+            Change::Remove(id) => {
+                let records = self.inner.records();
+                let gone = records.iter().find(|job| job.id() == id);
+                gone.map_or(0, |job| 100 + job.args().len())
+            }
+            Change::TrimEnds(trim) => {
+                (self.inner.ends().len().saturating_sub(trim.most as usize)) * END
+            }
+            _ => 0,
+        };
+        let after = self.used() + changes.iter().map(grows).sum::<usize>();
+        let after = after.saturating_sub(changes.iter().map(shrinks).sum());
+        if after > self.room && after > self.used() {
+            return Err(StorageError::Full {
+                path: "small".into(),
+            });
+        }
+        self.inner.commit(changes)
+    }
+}
+
+/// R4: a push that can never fit deletes every kept failure, and is refused all the same.
+#[test]
+fn a_job_that_never_fits_deletes_no_kept_failures() -> Result {
+    let disk = MemoryStorage::new();
+    let storage = Small {
+        inner: disk.clone(),
+        room: 10_000,
+    };
+    let mut sim = Simulation::with(0, ManualClock::new(), |app| app.storage(storage))?;
+    let task = failing(&sim, &Log::new());
+    for n in 0..10 {
+        let _ = task
+            .schedule("bad".into())
+            .id(format!("x{n}"))
+            .push()
+            .block_on()?;
+    }
+    sim.run_until_stalled();
+    assert_eq!(disk.ends().len(), 10);
+    let error = task.schedule("y".repeat(100_000)).delay(HOUR).block_on();
+    assert!(error.is_err());
+    assert_eq!(disk.ends().len(), 10, "they made room for nothing");
+    Ok(())
+}
+
+/// R6: requests whose callers went away are kept and carried out.
+#[test]
+fn a_list_of_failed_jobs_that_nobody_waits_for_any_more_is_not_made() -> Result {
+    let (store, storage) = HeldStore::new(MemoryStorage::new());
+    let listed = Arc::new(AtomicUsize::new(0));
+    let count = listed.clone();
+    let storage = FaultyStorage::new(storage, move |operation| {
+        if let Operation::LoadEnds = operation {
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+        Fault::None
+    });
+    let app = Jobber::builder().storage(storage).build()?;
+    let task = app.task("t", async || {}).durable().register()?;
+    app.start().block_on()?;
+    store.hold();
+    let mut first = task.schedule(()).delay(DAY);
+    begin(&mut first);
+    store.requested()?;
+    for _ in 0..1_000 {
+        begin(&mut app.failed());
+    }
+    store.release();
+    app.failed().block_on()?;
+    assert_eq!(
+        listed.load(Ordering::SeqCst),
+        1,
+        "nobody waits for the others"
+    );
+    Ok(())
+}
+
+/// A store whose commits wait as long as it is held.
+#[derive(Clone, Default)]
+struct Gate {
+    is_held: Arc<AtomicBool>,
+    has_entered: Arc<AtomicBool>,
+}
+
+impl Gate {
+    fn on(&self, storage: Small) -> FaultyStorage<Small> {
+        let gate = self.clone();
+        FaultyStorage::new(storage, move |operation| {
+            if let Operation::Commit(_) = operation {
+                while gate.is_held.load(Ordering::SeqCst) {
+                    gate.has_entered.store(true, Ordering::SeqCst);
+                    std::thread::yield_now();
+                }
+            }
+            Fault::None
+        })
+    }
+
+    fn hold(&self) {
+        self.is_held.store(true, Ordering::SeqCst);
+    }
+
+    fn release(&self) {
+        self.is_held.store(false, Ordering::SeqCst);
+    }
+
+    fn wait_for_commit(&self) {
+        wait_until(|| self.has_entered.load(Ordering::SeqCst));
+    }
+}
+
+/// R5: the entry of a job is given up although there is room, because another submission of
+/// the same commit is too large.
+#[test]
+fn the_entry_of_a_failed_job_survives_a_large_push_in_the_same_commit() -> Result {
+    for has_large in [false, true] {
+        let (disk, gate) = (MemoryStorage::new(), Gate::default());
+        let storage = gate.on(Small {
+            inner: disk.clone(),
+            room: 10_000,
+        });
+        let (app, _clock, spawned) = hand_polled_app_with(|app| app.storage(storage))?;
+        let task = app
+            .task("t", async |_: String| Err::<(), _>("no"))
+            .durable()
+            .register()?;
+        let job = task.schedule("bad".into()).id("x").push().block_on()?;
+        let attempt = spawned.recv()?;
+        gate.hold();
+        let mut first = task.schedule("first".into()).delay(HOUR);
+        begin(&mut first);
+        gate.wait_for_commit();
+        let mut large = task.schedule("y".repeat(100_000)).delay(HOUR);
+        if has_large {
+            begin(&mut large);
+        }
+        block_on(attempt);
+        gate.release();
+        block_on(first)?;
+        if has_large {
+            assert!(block_on(large).is_err());
+        }
+        job.wait_blocking();
+        assert_eq!(app.failed().block_on()?.len(), 1, "{has_large}");
+    }
+    Ok(())
+}
+
+/// R7: a cancel in a full store is refused because a failed job ends in the same commit.
+#[test]
+fn a_cancel_in_a_full_store_succeeds_beside_the_end_of_a_failed_job() -> Result {
+    for has_end in [false, true] {
+        let (disk, gate) = (MemoryStorage::new(), Gate::default());
+        // There is room for the rows, and for no end.
+        let storage = gate.on(Small {
+            inner: disk.clone(),
+            room: 400,
+        });
+        let (app, _clock, spawned) = hand_polled_app_with(|app| app.storage(storage))?;
+        let task = app
+            .task("t", async |_: u8| Err::<(), _>("no"))
+            .durable()
+            .register()?;
+        let _ = task.schedule(0).id("bad").push().block_on()?;
+        let attempt = spawned.recv()?;
+        let keep = task.schedule(1).id("keep").delay(HOUR).block_on()?;
+        let other = task.schedule(2).id("other").delay(HOUR).block_on()?;
+        gate.hold();
+        let mut first = keep.cancel();
+        begin(&mut first);
+        gate.wait_for_commit();
+        let mut second = other.cancel();
+        begin(&mut second);
+        if has_end {
+            block_on(attempt);
+        }
+        gate.release();
+        block_on(first)?;
+        let second = block_on(second);
+        assert!(second.is_ok(), "{has_end}: {second:?}");
+    }
+    Ok(())
+}
