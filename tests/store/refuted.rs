@@ -327,3 +327,106 @@ fn a_cancel_in_a_full_store_succeeds_beside_the_end_of_a_failed_job() -> Result 
     }
     Ok(())
 }
+
+/// R8: two processes own one file, because one was forked from the other after a look at it.
+#[cfg(all(feature = "sqlite", target_os = "linux"))]
+#[test]
+fn a_process_that_was_forked_after_a_look_at_the_file_is_refused_as_any_other() -> Result {
+    use crate::owner::start;
+    use crate::support::{WATCHDOG, child, run_within};
+    use jobber::{SqliteStorage, StartError};
+    use std::path::{Path, PathBuf};
+    const PATH: &str = "JOBBER_REFUTED_FORK";
+    let is_there = |path: &Path| std::fs::metadata(path).is_ok();
+    if let Some(path) = std::env::var_os(PATH).map(PathBuf::from) {
+        let (started, done) = (path.with_extension("started"), path.with_extension("done"));
+        SqliteStorage::inspect(&path, |_| {})?;
+        let forked = std::fs::remove_file("/jobber/fork-apart").unwrap_err();
+        if forked.raw_os_error() == Some(10) {
+            let app = start(SqliteStorage::new(&path));
+            std::fs::write(&started, format!("{}", app.is_ok()))?;
+            wait_until(|| is_there(&done));
+            std::process::exit(0);
+        }
+        wait_until(|| std::fs::read_to_string(&started).is_ok_and(|text| text == "true"));
+        let second = start(SqliteStorage::new(&path));
+        std::fs::write(&done, "")?;
+        let error = second.err().ok_or("both processes own the file")?;
+        let error = error.downcast::<StartError>()?;
+        assert!(
+            matches!(*error, StartError::Storage(StorageError::InUse { .. })),
+            "{error}"
+        );
+        return Ok(());
+    }
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join("jobs.db");
+    let (app, _) = start(SqliteStorage::new(&path))?;
+    drop(app);
+    let shim = dir.path().join("shim.so");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/store/refuted/shim.c");
+    let mut cc = std::process::Command::new("cc");
+    cc.args(["-O1", "-shared", "-fPIC", "-o"]);
+    assert!(cc.args([&shim, &source]).arg("-ldl").status()?.success());
+    let name =
+        "refuted::a_process_that_was_forked_after_a_look_at_the_file_is_refused_as_any_other";
+    let mut program = child(name)?;
+    let (status, stderr) = run_within(WATCHDOG, program.env("LD_PRELOAD", shim).env(PATH, path))?;
+    assert!(status.success(), "{status}: {stderr}");
+    Ok(())
+}
+
+/// R9: one row of the table `ends` that can't be read hides all others.
+#[cfg(all(feature = "sqlite", unix))]
+#[test]
+fn a_row_of_the_ends_that_cannot_be_read_hides_no_other() -> Result {
+    use jobber::SqliteStorage;
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join("jobs.db");
+    let start = || -> Result<_> {
+        let app = Jobber::builder()
+            .storage(SqliteStorage::new(&path))
+            .build()?;
+        let task = app
+            .task("t", async || Err::<(), _>("no"))
+            .durable()
+            .register()?;
+        app.start().block_on()?;
+        Ok((app, task))
+    };
+    let (app, task) = start()?;
+    for id in ["a", "b", "c"] {
+        task.schedule(()).id(id).push().block_on()?.wait_blocking();
+    }
+    assert_eq!(app.failed().block_on()?.len(), 3);
+    drop((app, task));
+    let sql = rusqlite::Connection::open(&path)?;
+    sql.execute("UPDATE ends SET status = 'BROKEN' WHERE id = 'b'", [])?;
+    sql.close().map_err(|(_, error)| error)?;
+    let (app, _task) = start()?;
+    let listed = app.failed().block_on();
+    assert!(
+        listed.as_ref().is_ok_and(|listed| listed.len() >= 2),
+        "{listed:?}"
+    );
+    Ok(())
+}
+
+/// R10: each file that was looked at costs a descriptor for ever.
+#[cfg(all(feature = "sqlite", target_os = "linux"))]
+#[test]
+fn a_look_at_many_files_keeps_no_descriptors() -> Result {
+    use jobber::SqliteStorage;
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join("jobs.db");
+    drop(crate::owner::start(SqliteStorage::new(&path))?);
+    let open = || std::fs::read_dir("/proc/self/fd").map(Iterator::count);
+    let before = open()?;
+    for n in 0..50 {
+        let copy = dir.path().join(format!("copy-{n}.db"));
+        SqliteStorage::backup(&path, &copy)?;
+        SqliteStorage::inspect(&copy, |_| {})?;
+    }
+    assert!(open()? < before + 10, "{} and before {before}", open()?);
+    Ok(())
+}

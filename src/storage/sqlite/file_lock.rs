@@ -23,10 +23,15 @@ use std::time::{Duration, Instant};
 
 use crate::storage::sqlite::file_id::FileId;
 use crate::sync::primitives::{Arc, Mutex, lock, thread};
+use crate::sync::process::StartedBy;
 use crate::value::error::StorageError;
 
 /// All handles of this process.
 static HANDLES: Mutex<Vec<Handle>> = Mutex::new(Vec::new());
+
+/// A process that was forked from it has the same open files, and so the same locks: it may
+/// neither use them nor release them.
+static OPENED_BY: StartedBy = StartedBy::nobody();
 
 /// How long an app sleeps between two tries while a reader has the file.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -118,6 +123,9 @@ impl FileLock {
 impl Drop for FileLock {
     fn drop(&mut self) {
         let mut handles = lock(&HANDLES);
+        if OPENED_BY.is_forked() {
+            return;
+        }
         if let Some(handle) = handles.iter_mut().find(|handle| handle.id == self.id) {
             handle.holder = match handle.holder {
                 Holder::Readers(count @ 2..) => Holder::Readers(count - 1),
@@ -144,6 +152,10 @@ fn lock_path(path: &Path) -> PathBuf {
 
 fn try_lock(path: &Path, mode: Mode) -> Result<Try, StorageError> {
     let mut handles = lock(&HANDLES);
+    if OPENED_BY.is_forked() {
+        std::mem::forget(std::mem::take(&mut *handles));
+    }
+    OPENED_BY.set();
     let cannot_open = |source: io::Error| StorageError::CannotOpen {
         path: path.to_owned(),
         source: Arc::new(source),
