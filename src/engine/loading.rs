@@ -227,7 +227,7 @@ impl Hub {
         true
     }
 
-    fn send(&self, message: Message) {
+    pub(crate) fn send(&self, message: Message) {
         if let Some(store) = &self.store {
             // If the store is closed, the next process restores the job again.
             let _ = store.send(message);

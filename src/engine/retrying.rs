@@ -29,6 +29,8 @@ struct Retry {
     job: Live,
     due: Due,
     record: Box<JobRecord>,
+    /// Its row is to change once more: the wall clock was set back since the job has failed.
+    is_changed: bool,
     /// The entry that it leaves.
     end: EndKey,
     reply: Retried,
@@ -107,7 +109,13 @@ impl Hub {
         let task = lock(&self.main_shard).tasks.get(&*record.task).cloned();
         let task = task.ok_or(RetryError::Unresolved(UnresolvedReason::UnknownTask))?;
         let restored = task.restore(&record, now).map_err(RetryError::Unresolved)?;
-        let Restored::Job { mut job, due, .. } = restored else {
+        let Restored::Job {
+            mut job,
+            due,
+            is_changed,
+            ..
+        } = restored
+        else {
             return Err(RetryError::NoTimeLeft { id: id.clone() });
         };
         let schedule = RetryError::Schedule;
@@ -129,6 +137,7 @@ impl Hub {
             job,
             due: due.unwrap_or(Due::Wall(now.wall)),
             record,
+            is_changed,
             end: end.key.clone(),
             reply: reply.clone(),
             _place: place,
@@ -195,6 +204,9 @@ impl Proposal for Retry {
         self.reply.set(match result {
             Ok(_) => {
                 self.hub.admit_stored(self.job.clone(), self.due);
+                if self.is_changed {
+                    self.hub.send(Message::Changed(self.job()));
+                }
                 Ok(self.job.clone())
             }
             Err(error) => {

@@ -430,3 +430,76 @@ fn a_look_at_many_files_keeps_no_descriptors() -> Result {
     assert!(open()? < before + 10, "{} and before {before}", open()?);
     Ok(())
 }
+
+/// R11: a recurring job that is scheduled again after the wall clock was set back never runs.
+#[test]
+fn a_recurring_job_is_retried_after_the_wall_clock_was_set_back() -> Result {
+    for set_back in [false, true] {
+        let machine = Machine::new();
+        let mut sim = machine.boot();
+        let log = Log::new();
+        let task = failing(&sim, &log);
+        let schedule = task.schedule("bad".into()).id("x").max_failures(2);
+        let _ = schedule.cron("0 * * * *").block_on()?;
+        sim.advance(HOUR * 2 + MINUTE);
+        assert_eq!(log.take().len(), 2);
+        if set_back {
+            sim.set_wall(crate::support::START + HOUR + MINUTE);
+        }
+        let again = sim.app().failed().block_on()?[0].retry().block_on()?;
+        sim.advance(DAY);
+        assert_eq!(log.take().len(), 2, "{set_back}: {:?}", again.status());
+        assert!(again.is_done());
+    }
+    Ok(())
+}
+
+/// R12: a retry does not wait for a place, as each other submission does.
+#[test]
+fn a_retry_waits_for_a_place_among_those_that_wait_for_the_store() -> Result {
+    let (store, storage) = HeldStore::new(MemoryStorage::new());
+    let app = Jobber::builder().storage(storage).build()?;
+    let bad = app
+        .task("bad", async || Err::<(), _>("no"))
+        .durable()
+        .register()?;
+    let task = app.task("t", async || {}).durable().register()?;
+    app.start().block_on()?;
+    bad.schedule(()).id("x").push().block_on()?.wait_blocking();
+    let kept = app.failed().block_on()?.remove(0);
+    store.hold();
+    let mut waiting: Vec<_> = (0..16_384).map(|_| task.schedule(()).delay(HOUR)).collect();
+    waiting.iter_mut().for_each(begin);
+    let mut push = task.schedule(()).delay(HOUR);
+    begin(&mut push);
+    let answer = poll(kept.retry()).map(|answer| answer.map(drop));
+    assert!(answer.is_none(), "{answer:?}");
+    store.release();
+    Ok(())
+}
+
+/// R13: callers of `cancel` that go away are kept while the store does not answer.
+#[test]
+fn an_entry_is_retried_twice_at_once_and_one_of_them_is_refused() -> Result {
+    let (store, storage) = HeldStore::new(MemoryStorage::new());
+    let app = Jobber::builder().storage(storage).build()?;
+    let bad = app
+        .task("bad", async || Err::<(), _>("no"))
+        .durable()
+        .register()?;
+    app.start().block_on()?;
+    bad.schedule(()).id("x").push().block_on()?.wait_blocking();
+    let kept = app.failed().block_on()?.remove(0);
+    store.hold();
+    let mut first = kept.retry();
+    begin(&mut first);
+    assert!(poll(kept.retry()).is_some_and(|second| second.is_err()));
+    // It goes away before the commit, or after it has begun.
+    drop(first);
+    store.release();
+    drop(bad);
+    let _ = app.failed().block_on()?;
+    app.wait_all().block_on();
+    assert_eq!(app.failed().block_on()?.len(), 1);
+    Ok(())
+}
