@@ -12,6 +12,7 @@ use crate::sync::primitives::Arc;
 use crate::sync::reply::ReplySent;
 use crate::sync::waiter::Waiter;
 use crate::value::error::{RetryError, StorageError};
+use crate::value::escaped::Escaped;
 use crate::value::id::JobId;
 use crate::value::status::JobStatus;
 
@@ -137,8 +138,9 @@ impl FailedJob {
 impl fmt::Display for FailedJob {
     /// The time, the name of the task, the id of the job, its status and its error.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (at, task, id) = (self.finished_at(), self.task_name(), self.id());
-        write!(f, "{at} {task} {id}: {}: {}", self.status(), self.error())
+        let (at, task, id) = (self.finished_at(), Escaped(self.task_name()), self.id());
+        let error = Escaped(self.error());
+        write!(f, "{at} {task} {id}: {}: {error}", self.status())
     }
 }
 

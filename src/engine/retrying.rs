@@ -2,7 +2,7 @@
 
 use crate::engine::hub::{Hub, Live};
 use crate::engine::task_registry::Restored;
-use crate::job::end_record::{EndKey, EndRecord, TrimEnds};
+use crate::job::end_record::{EndKey, EndRecord, KeptEnd, TrimEnds};
 use crate::job::record::{JobRecord, RECORD_VERSION};
 use crate::job::row::{self, AppCalendars, Row};
 use crate::storage::backlog::BacklogPlace;
@@ -32,7 +32,7 @@ struct Retry {
     /// Its row is to change once more: the wall clock was set back since the job has failed.
     is_changed: bool,
     /// The entry that it leaves.
-    end: EndKey,
+    end: EndRecord,
     reply: Retried,
     _place: BacklogPlace,
 }
@@ -138,7 +138,7 @@ impl Hub {
             due: due.unwrap_or(Due::Wall(now.wall)),
             record,
             is_changed,
-            end: end.key.clone(),
+            end: end.clone(),
             reply: reply.clone(),
             _place: place,
         };
@@ -172,7 +172,7 @@ fn record_of(end: &EndRecord) -> Result<JobRecord, UnresolvedReason> {
 
 impl Proposal for Retry {
     fn id(&self) -> &JobId {
-        &self.end.id
+        &self.end.key.id
     }
 
     fn job(&self) -> JobRef {
@@ -196,7 +196,14 @@ impl Proposal for Retry {
         Some(PulledProposal {
             version: 0,
             record: Some(self.record.clone()),
-            forgets: Some(self.end.clone()),
+            forgets: Some(self.end.key.clone()),
+        })
+    }
+
+    fn forgotten(&self) -> Option<KeptEnd> {
+        Some(KeptEnd {
+            record: Box::new(self.end.clone()),
+            most_of_task: None,
         })
     }
 

@@ -1,6 +1,6 @@
 //! [`Proposal`]: what the store may still refuse.
 
-use crate::job::end_record::EndKey;
+use crate::job::end_record::{EndKey, KeptEnd};
 use crate::job::record::JobRecord;
 use crate::storage::contract::Change;
 use crate::storage::job_ref::JobRef;
@@ -27,6 +27,11 @@ pub(crate) trait Proposal: Send {
     /// Pulls the row to be stored. `None` if the proposal was withdrawn, or was answered
     /// because it can't be accepted any more.
     fn pull(&mut self) -> Option<PulledProposal>;
+
+    /// The end that the store forgets if it accepts.
+    fn forgotten(&self) -> Option<KeptEnd> {
+        None
+    }
 
     /// Answers the submitter: the store has accepted or refused. The submitter gets the
     /// change back and frees it, because threads wait for each other in the allocator if one

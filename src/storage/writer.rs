@@ -762,6 +762,9 @@ impl Writer {
         turn.inbox.set_health(Some(error), unstored + pulled.len());
         for row in &mut pulled {
             row.slot.base.mark_unknown();
+            // The store may have forgotten it.
+            let forgotten = row.slot.proposal.as_ref().and_then(|it| it.forgotten());
+            row.slot.ends.extend(forgotten);
             turn.refuse_proposal(&mut row.slot, error);
             let base = row.slot.base.pull(&row.slot.id);
             (row.version, row.has_row) = (base.version, base.has_row);

@@ -503,3 +503,87 @@ fn an_entry_is_retried_twice_at_once_and_one_of_them_is_refused() -> Result {
     assert_eq!(app.failed().block_on()?.len(), 1);
     Ok(())
 }
+
+/// R14: a series that ends as failed because its retry comes too late leaves no entry.
+#[test]
+fn a_series_that_fails_because_its_retry_comes_too_late_is_kept() -> Result {
+    let machine = Machine::new();
+    let mut sim = machine.boot();
+    let register = |sim: &Simulation| {
+        let task = sim.app().task("t", async |_: String| Err::<(), _>("no"));
+        let retry = jobber::Backoff::fixed(1, MINUTE);
+        task.durable().retry(retry).register().unwrap()
+    };
+    let schedule = register(&sim).schedule("bad".into()).id("x");
+    let schedule = schedule.max_failures(1).expires(MINUTE * 5);
+    let _ = schedule.every(HOUR).block_on()?;
+    sim.advance(HOUR + crate::support::SECOND);
+    sim.crash();
+    machine.clock.advance(HOUR / 2);
+    let mut sim = machine.boot();
+    let task = register(&sim);
+    let job = task.job("x").ok_or("it waits for its retry")?;
+    sim.advance(MINUTE);
+    assert_eq!(job.status(), jobber::JobStatus::PermanentlyFailed);
+    assert_eq!(sim.app().failed().block_on()?.len(), 1);
+    Ok(())
+}
+
+/// R15: a series of which no time is left ends as its last run did, and leaves no entry.
+#[test]
+fn a_series_that_runs_out_after_a_failed_run_is_kept() -> Result {
+    let machine = Machine::new();
+    let mut sim = machine.boot();
+    let register = |sim: &Simulation| {
+        let task = sim.app().task("t", async |_: String| Err::<(), _>("no"));
+        task.durable().register().unwrap()
+    };
+    let schedule = register(&sim).schedule("bad".into()).id("x");
+    let schedule = schedule.misfire(jobber::Misfire::Skip);
+    let until = crate::support::START + HOUR * 3;
+    let _ = schedule.until(until).every(HOUR).block_on()?;
+    sim.advance(HOUR + MINUTE);
+    sim.crash();
+    machine.clock.advance(DAY);
+    let mut sim = machine.boot();
+    let task = register(&sim);
+    let job = task.job("x").ok_or("it is there")?;
+    sim.advance(MINUTE);
+    assert_eq!(job.status(), jobber::JobStatus::Failed);
+    assert!(machine.records().is_empty());
+    assert_eq!(sim.app().failed().block_on()?.len(), 1);
+    Ok(())
+}
+
+/// R16: a failed job of a tampered file prints its control characters.
+#[cfg(all(feature = "sqlite", unix))]
+#[test]
+fn a_failed_job_is_displayed_without_control_characters() -> Result {
+    use jobber::SqliteStorage;
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join("jobs.db");
+    let start = || -> Result<_> {
+        let app = Jobber::builder()
+            .storage(SqliteStorage::new(&path))
+            .build()?;
+        let task = app
+            .task("t", async || Err::<(), _>("no"))
+            .durable()
+            .register()?;
+        app.start().block_on()?;
+        Ok((app, task))
+    };
+    let (app, task) = start()?;
+    task.schedule(()).id("a").push().block_on()?.wait_blocking();
+    drop((app, task));
+    let sql = rusqlite::Connection::open(&path)?;
+    let tamper = "UPDATE ends SET task = 'a' || char(27) || '[31m', error = char(7), id = char(27)";
+    sql.execute(tamper, [])?;
+    sql.close().map_err(|(_, error)| error)?;
+    let (app, _task) = start()?;
+    for kept in app.failed().block_on()? {
+        assert!(!kept.to_string().contains(char::is_control), "{kept}");
+        assert!(!format!("{kept:?}").contains(char::is_control), "{kept:?}");
+    }
+    Ok(())
+}
