@@ -220,6 +220,11 @@ where
     }
 
     fn wait_for_room(&self, args: Option<A>) -> Step<A, R> {
+        // In a forked process no place becomes free, and no timer fires.
+        if let Err(error) = self.task.hub.check_open() {
+            drop_catching_panic(args);
+            return Step::Done(Err(error));
+        }
         match &self.task.hub.store {
             Some(store) => Step::NoRoom(Waiter::new(store.has_room()), args),
             // A durable task is not registered without a store.

@@ -18,6 +18,7 @@ mod outliving;
 mod own_wait;
 mod panic;
 mod recurring;
+mod refuted;
 mod replace;
 mod resources;
 mod retry;

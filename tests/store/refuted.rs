@@ -587,3 +587,44 @@ fn a_failed_job_is_displayed_without_control_characters() -> Result {
     }
     Ok(())
 }
+
+/// R18: in a forked process, a submission that finds no place waits for ever.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_durable_push_after_a_fork_returns_an_error_if_no_place_is_free() -> Result {
+    use crate::support::{WATCHDOG, child, run_within};
+    use std::path::Path;
+    const FORKS: &str = "JOBBER_REFUTED_NO_ROOM";
+    if std::env::var_os(FORKS).is_some() {
+        let (store, storage) = HeldStore::new(MemoryStorage::new());
+        let app = Jobber::builder().storage(storage).build()?;
+        let task = app.task("t", async || {}).durable().register()?;
+        app.start().block_on()?;
+        store.hold();
+        let mut first = task.schedule(()).delay(HOUR);
+        begin(&mut first);
+        store.requested()?;
+        let mut waiting: Vec<_> = (1..16_384).map(|_| task.schedule(()).delay(HOUR)).collect();
+        waiting.iter_mut().for_each(begin);
+        let forked = std::fs::remove_file("/jobber/fork");
+        if matches!(&forked, Err(error) if error.raw_os_error() == Some(10)) {
+            let push = task.schedule(()).delay(HOUR).block_on();
+            let is_forked = matches!(push, Err(jobber::ScheduleError::Forked));
+            std::process::exit(i32::from(!is_forked));
+        }
+        store.release();
+        forked?;
+        return Ok(());
+    }
+    let dir = tempfile::tempdir()?;
+    let shim = dir.path().join("shim.so");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/store/fork/shim.c");
+    let mut cc = std::process::Command::new("cc");
+    cc.args(["-O1", "-shared", "-fPIC", "-o"]);
+    assert!(cc.args([&shim, &source]).arg("-ldl").status()?.success());
+    let name = "refuted::a_durable_push_after_a_fork_returns_an_error_if_no_place_is_free";
+    let mut program = child(name)?;
+    let (status, stderr) = run_within(WATCHDOG, program.env("LD_PRELOAD", shim).env(FORKS, "1"))?;
+    assert!(status.success(), "{status}: {stderr}");
+    Ok(())
+}
