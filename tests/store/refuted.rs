@@ -628,3 +628,98 @@ fn a_durable_push_after_a_fork_returns_an_error_if_no_place_is_free() -> Result 
     assert!(status.success(), "{status}: {stderr}");
     Ok(())
 }
+
+/// R20: "After `cancel` has returned `Ok`, no other attempt of the job starts" (README).
+#[test]
+fn no_attempt_starts_after_cancel_has_returned_ok() -> Result {
+    let machine = Machine::new();
+    let mut sim = machine.boot();
+    let log = Log::new();
+    let job = failing(&sim, &log)
+        .schedule("good".into())
+        .id("x")
+        .push()
+        .block_on()?;
+    machine.set_fault(Fault::Fail);
+    sim.run_until_stalled();
+    assert_eq!(job.status(), jobber::JobStatus::Success);
+    let cancelled = job.cancel().block_on();
+    assert_eq!(log.take().len(), 1);
+    sim.crash();
+    machine.set_fault(Fault::None);
+    let mut sim = machine.boot();
+    failing(&sim, &log);
+    sim.advance(MINUTE);
+    let again = log.take();
+    assert!(
+        cancelled.is_err() || again.is_empty(),
+        "{cancelled:?}, then {again:?}"
+    );
+    Ok(())
+}
+
+/// R20b: the second try of a cancel that the store has refused says `Ok`, and the row is there.
+#[test]
+fn a_cancel_that_is_tried_again_is_not_ok_while_the_row_is_there() -> Result {
+    let machine = Machine::new();
+    let sim = machine.boot();
+    let log = Log::new();
+    let job = failing(&sim, &log)
+        .schedule("good".into())
+        .id("x")
+        .delay(HOUR)
+        .block_on()?;
+    machine.set_fault(Fault::Fail);
+    assert!(job.cancel().block_on().is_err());
+    let second = job.cancel().block_on();
+    sim.crash();
+    machine.set_fault(Fault::None);
+    let mut sim = machine.boot();
+    failing(&sim, &log);
+    sim.advance(DAY);
+    let ran = log.take();
+    assert!(
+        second.is_err() || ran.is_empty(),
+        "{second:?}, then {ran:?}"
+    );
+    Ok(())
+}
+
+/// R21: a job that failed while the clock was not set is too old as soon as it is set.
+#[test]
+fn a_job_that_failed_before_the_clock_was_set_is_kept() -> Result {
+    use crate::support::START;
+    let disk = MemoryStorage::new();
+    let clock = ManualClock::at(time::OffsetDateTime::UNIX_EPOCH).with_earliest_true_time(START);
+    let storage = disk.clone();
+    let mut sim = Simulation::with(0, clock, |app| app.storage(storage))?;
+    let _ = failing(&sim, &Log::new())
+        .schedule("bad".into())
+        .id("x")
+        .push()
+        .block_on()?;
+    sim.advance(MINUTE);
+    assert_eq!(disk.ends().len(), 1);
+    sim.set_wall(START + DAY);
+    sim.advance(MINUTE);
+    assert_eq!(
+        sim.app().failed().block_on()?.len(),
+        1,
+        "it failed two minutes ago"
+    );
+    Ok(())
+}
+
+/// R22: of two jobs of one id that fail at one moment, one is kept.
+#[test]
+fn two_jobs_of_one_id_that_fail_at_one_moment_are_both_kept() -> Result {
+    let machine = Machine::new();
+    let mut sim = machine.boot();
+    let task = failing(&sim, &Log::new());
+    for _ in 0..2 {
+        let _ = task.schedule("bad".into()).id("x").push().block_on()?;
+        sim.run_until_stalled();
+    }
+    assert_eq!(sim.app().failed().block_on()?.len(), 2);
+    Ok(())
+}
