@@ -446,10 +446,15 @@ impl Jobber {
     ///
     /// A stored job is kept if it ends as `Failed`, `Timeout` or `PermanentlyFailed`, and was
     /// not cancelled. Its id is free at once. By default 10,000 are kept, for seven days:
-    /// [`JobberBuilder::keep_failed`](crate::JobberBuilder::keep_failed).
+    /// [`JobberBuilder::keep_failed`](crate::JobberBuilder::keep_failed). Those that were kept
+    /// long enough are deleted first. Without a store the list is empty.
+    ///
+    /// If you drop this value after its first poll, nothing else happens.
     ///
     /// # Errors
-    /// If the store can't be read, or is closed.
+    /// [`StorageError::Closed`] if the app has not started, or has stopped;
+    /// [`StorageError::Busy`] if too many jobs wait for the store; another error if the store
+    /// can't be read.
     ///
     /// ```
     /// # let app = jobber::Jobber::builder().build()?;
@@ -462,7 +467,7 @@ impl Jobber {
     pub fn failed(&self) -> Action<Result<Vec<FailedJob>, StorageError>> {
         let hub = self.hub().clone();
         Action::new(async move {
-            let ends = Waiter::new(ReplySent(hub.failed())).await?;
+            let ends = hub.failed().await?;
             let failed = ends.into_iter().map(|end| FailedJob::new(hub.clone(), end));
             Ok(failed.collect())
         })

@@ -9,8 +9,6 @@ use crate::api::job::AnyJob;
 use crate::engine::hub::Hub;
 use crate::job::end_record::EndRecord;
 use crate::sync::primitives::Arc;
-use crate::sync::reply::ReplySent;
-use crate::sync::waiter::Waiter;
 use crate::value::error::{RetryError, StorageError};
 use crate::value::escaped::Escaped;
 use crate::value::id::JobId;
@@ -107,31 +105,32 @@ impl FailedJob {
     /// with its series: its runs count on, its failures in a row begin at 0, and times that it
     /// has missed follow its [misfire](crate::Misfire) policy.
     ///
-    /// If this value is dropped after its first poll and before the store was asked, nothing
-    /// happens. After that, the job is scheduled if the store accepts it.
+    /// If too many jobs wait for the store, it first waits for a place among them
+    /// ([`Storage::busy_timeout`](crate::storage::Storage::busy_timeout)). If you drop this value
+    /// before the commit of the job has begun, nothing is scheduled. If you drop it later, it is
+    /// not cancel safe: the job is scheduled if the store accepts it.
     ///
     /// # Errors
+    /// - [`RetryError::Gone`] if the store does not have the entry any more: it was retried or
+    ///   discarded before, or was kept long enough.
     /// - [`RetryError::Schedule`] if a live job has the id, the app does not run, or the store
     ///   could not save the job. Then the entry stays.
     /// - [`RetryError::Unresolved`] if no task can run it.
     /// - [`RetryError::NoTimeLeft`] if it recurs, and no run is left.
     pub fn retry(&self) -> Action<Result<AnyJob, RetryError>> {
         let Self { hub, end } = self.clone();
-        Action::new(async move {
-            let reply = hub.retry(&end)?;
-            let stored = Waiter::new(ReplySent(reply)).await;
-            stored.map(AnyJob::new).map_err(RetryError::Schedule)
-        })
+        Action::new(async move { hub.retry(&end).await.map(AnyJob::new) })
     }
 
     /// Deletes the entry. `.await` it, or end it with `.block_on()`. If the store does not have
-    /// it any more, nothing happens.
+    /// it any more, nothing happens. If you drop this value after its first poll, the entry may
+    /// be deleted or not.
     ///
     /// # Errors
-    /// If the store could not delete it.
+    /// If the store could not delete it, or is closed.
     pub fn discard(&self) -> Action<Result<(), StorageError>> {
         let Self { hub, end } = self.clone();
-        Action::new(async move { Waiter::new(ReplySent(hub.forget_end(end.key))).await })
+        Action::new(async move { hub.forget_end(end.key).await })
     }
 }
 

@@ -5,6 +5,8 @@ use crate::engine::job_state::{AfterLock, JobState, State, precision_needed};
 use crate::job::live_job::{CancelReply, Cancelling};
 use crate::job::phase::Phase;
 use crate::job::sync_state::CommitWaiter;
+use crate::storage::inbox::Message;
+use crate::storage::writer::Writer;
 use crate::sync::reply::Reply;
 use crate::value::app_clock::ClockPrecision;
 use crate::value::cancel_outcome::CancelOutcome;
@@ -21,16 +23,34 @@ where
         Cancelling::Abort => precision_needed(&state.life),
     });
     let is_ended = state.life.phase().is_ended();
-    if is_ended && !state.life.is_hidden() {
+    let is_hidden = state.life.is_hidden();
+    if is_ended && !is_hidden && state.life.is_clean() {
         return CancelReply::now(CancelOutcome::AlreadyDone);
     }
     // Its end was refused by a store that closes.
-    let is_refused = is_ended && state.life.is_tried();
-    if is_refused || !may_tell_store(job, &state) {
+    let is_refused = is_ended && is_hidden && state.life.is_tried();
+    if is_refused || !may_change_store(job, &state) {
         // The app has stopped, and the job is the next process's.
         let reply = Reply::new();
         reply.send(Err(StorageError::Closed));
         let (outcome, reply) = (CancelOutcome::AlreadyDone, Some(reply));
+        return CancelReply { outcome, reply };
+    }
+    if is_ended && !is_hidden {
+        // The store has refused its end, and may still have the row.
+        let waiter = Reply::new();
+        let message = Message::Await {
+            id: job.core.id.clone(),
+            waiter: waiter.clone(),
+        };
+        drop(state);
+        if let Some(store) = &job.task.hub.store {
+            match store.send(message) {
+                Ok(()) => store.wake_writer(),
+                Err(message) => Writer::refuse_all(vec![message]),
+            }
+        }
+        let (outcome, reply) = (CancelOutcome::AlreadyDone, Some(waiter));
         return CancelReply { outcome, reply };
     }
     if is_ended {
@@ -81,10 +101,10 @@ where
 }
 
 /// Whether a change can be stored, if the store has to know of it.
-pub(crate) fn may_tell_store<A, R>(job: &JobState<A, R>, state: &State<A, R>) -> bool {
+pub(crate) fn may_change_store<A, R>(job: &JobState<A, R>, state: &State<A, R>) -> bool {
     let hub = &job.task.hub;
-    let may_tell = || !hub.is_forked() && hub.store.as_ref().is_none_or(|store| store.is_open());
-    !state.life.concerns_store() || may_tell()
+    let may_change = || !hub.is_forked() && hub.store.as_ref().is_none_or(|store| store.is_open());
+    !state.life.concerns_store() || may_change()
 }
 
 /// Waits until the store was tried for the present state of the job, if it was not.

@@ -44,7 +44,7 @@ pub(crate) type Live = Arc<dyn LiveJob>;
 pub(crate) struct Hub {
     pub(crate) clock: AppClock,
     /// An earlier wall time is known to be wrong.
-    earliest: WallNanos,
+    pub(crate) earliest: WallNanos,
     /// How late a run is at most that is on time, in nanoseconds: as long as the timer did not
     /// look at the clocks, and at least a second.
     on_time: AtomicI64,

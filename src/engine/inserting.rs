@@ -27,7 +27,8 @@ struct NewJob<A, R> {
     job: Arc<JobState<A, R>>,
     due: Due,
     reply: Arc<Reply<Inserted<A, R>>>,
-    _place: BacklogPlace,
+    /// Until it is answered.
+    place: Option<BacklogPlace>,
 }
 
 /// Asks the store to keep a new job, for which an id and a slot are reserved.
@@ -50,7 +51,7 @@ where
         job,
         due,
         reply: reply.clone(),
-        _place: place,
+        place: Some(place),
     };
     match store.send(Message::Propose(Box::new(proposal))) {
         Ok(()) => store.wake_writer(),
@@ -96,6 +97,7 @@ where
     }
 
     fn answer(&mut self, result: Result<Option<Change>, StorageError>) {
+        self.place = None;
         let job = &self.job;
         let hub = job.hub();
         let (result, change) = match result {

@@ -54,6 +54,10 @@ where
         let job = row.to_record(id);
         let finished_at = utc(failed.finished_at);
         let last = wall_range().1;
+        // What failed before the clock was set has no age.
+        let has_age = failed.finished_at >= self.hub.earliest;
+        let keep_until = finished_at.checked_add(duration(keep));
+        let keep_until = keep_until.filter(|_| has_age).unwrap_or(last);
         Some(KeptEnd {
             record: Box::new(EndRecord {
                 key: EndKey {
@@ -68,10 +72,7 @@ where
                 attempts: failed.attempts,
                 started_at: utc(failed.started_at),
                 finished_at,
-                keep_until: finished_at
-                    .checked_add(duration(keep))
-                    .unwrap_or(last)
-                    .min(last),
+                keep_until: keep_until.min(last),
                 version: RECORD_VERSION,
                 job: job.to_json()?.into(),
             }),

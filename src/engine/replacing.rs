@@ -57,7 +57,8 @@ struct Replacement<A, R> {
     /// The rebased plan whose row was pulled, with the version of the job at that time.
     planned: Option<(u64, Plan)>,
     reply: Arc<Reply<Replaced<A>>>,
-    _place: BacklogPlace,
+    /// Until it is answered.
+    place: Option<BacklogPlace>,
 }
 
 impl<A, R> JobState<A, R>
@@ -104,7 +105,7 @@ where
             args,
             planned: None,
             reply: reply.clone(),
-            _place: place,
+            place: Some(place),
         };
         let effects = state.life.propose();
         let mut after = AfterLock::default();
@@ -207,6 +208,7 @@ where
     }
 
     fn reply(&mut self, end: ReplacedAs<A>, change: Option<Change>) {
+        self.place = None;
         self.reply.set(Replaced {
             end,
             _change: change,

@@ -1,5 +1,7 @@
 //! The failed jobs of a store, as users see them.
 
+use futures_lite::future::or;
+
 use crate::engine::hub::{Hub, Live};
 use crate::engine::task_registry::Restored;
 use crate::job::end_record::{EndKey, EndRecord, KeptEnd, TrimEnds};
@@ -10,18 +12,18 @@ use crate::storage::contract::{Change, Storage};
 use crate::storage::inbox::Message;
 use crate::storage::job_ref::JobRef;
 use crate::storage::proposal::{Proposal, PulledProposal};
+use crate::storage::store::Store;
 use crate::storage::writer::Writer;
 use crate::sync::panics::catch_panic;
-use crate::sync::primitives::{Arc, lock};
-use crate::sync::reply::Reply;
+use crate::sync::primitives::{Arc, Timer, lock};
+use crate::sync::reply::{Reply, ReplySent};
+use crate::sync::waiter::Waiter;
 use crate::value::error::{RetryError, ScheduleError, StorageError, UnresolvedReason};
 use crate::value::id::JobId;
 use crate::value::time_units::{Due, from_wall};
 
-type Requested<T> = Arc<Reply<Result<T, StorageError>>>;
-
 /// The reply of the store to a job that is scheduled again.
-pub(crate) type Retried = Arc<Reply<Result<Live, ScheduleError>>>;
+pub(crate) type Retried = Arc<Reply<Result<Live, RetryError>>>;
 
 /// A failed job on its way back to the live ones.
 struct Retry {
@@ -34,13 +36,14 @@ struct Retry {
     /// The entry that it leaves.
     end: EndRecord,
     reply: Retried,
-    _place: BacklogPlace,
+    /// Until it is answered.
+    place: Option<BacklogPlace>,
 }
 
 impl Hub {
     /// Asks the store for the ends of failed jobs, those that finished first at the beginning.
     /// Those that were kept long enough are deleted, and not in the list.
-    pub(crate) fn failed(&self) -> Requested<Vec<EndRecord>> {
+    pub(crate) async fn failed(&self) -> Result<Vec<EndRecord>, StorageError> {
         let trim = TrimEnds {
             task: None,
             most: self.keep_failed.count,
@@ -60,34 +63,90 @@ impl Hub {
             });
             Ok(ends)
         })
+        .await
     }
 
     /// Asks the store to delete the end of a failed job.
-    pub(crate) fn forget_end(&self, key: EndKey) -> Requested<()> {
+    pub(crate) async fn forget_end(&self, key: EndKey) -> Result<(), StorageError> {
         self.request(move |storage| storage.commit(&[Change::ForgetEnd(key)]))
+            .await
     }
 
-    fn request<T: Default + Send + 'static>(
+    /// Carries out a request on the thread of the store, unless nobody waits for it any more.
+    async fn request<T: Default + Send + 'static>(
         &self,
         work: impl FnOnce(&mut dyn Storage) -> Result<T, StorageError> + Send + 'static,
-    ) -> Requested<T> {
-        // Then the store is closed.
-        let _ = self.is_forked();
-        let reply = Reply::new();
+    ) -> Result<T, StorageError> {
         let Some(store) = &self.store else {
-            reply.set(Ok(T::default()));
-            return reply;
+            return Ok(T::default());
         };
+        let place = self.wait_for_place(store, 0).await?;
+        let reply = Reply::new();
         let replied = reply.clone();
         store.request(Box::new(move |storage| {
+            let _place = place;
+            if Arc::strong_count(&replied) == 1 {
+                return;
+            }
             let done = catch_panic(|| storage.map_or(Err(StorageError::Closed), work));
             replied.send(done.unwrap_or_else(|message| Err(StorageError::Panicked { message })));
         }));
-        reply
+        Waiter::new(ReplySent(reply)).await
+    }
+
+    /// Waits for a place for arguments of this many bytes, among those that wait for the store.
+    async fn wait_for_place(
+        &self,
+        store: &Store,
+        bytes: usize,
+    ) -> Result<BacklogPlace, StorageError> {
+        let waited = store.busy_timeout();
+        let mut timeout = None;
+        loop {
+            // In a forked process no place becomes free, and no timer fires.
+            if self.is_forked() {
+                return Err(StorageError::Closed);
+            }
+            if let Some(place) = store.enter_backlog(bytes) {
+                return Ok(place);
+            }
+            let has_room = Waiter::new(store.has_room());
+            let timeout = timeout.get_or_insert_with(|| Timer::after(waited));
+            let is_too_late = or(
+                async {
+                    has_room.await;
+                    false
+                },
+                async {
+                    timeout.await;
+                    true
+                },
+            );
+            if is_too_late.await {
+                return Err(StorageError::Busy { path: None, waited });
+            }
+        }
     }
 
     /// Schedules a failed job again, under its id.
-    pub(crate) fn retry(self: &Arc<Self>, end: &EndRecord) -> Result<Retried, RetryError> {
+    pub(crate) async fn retry(self: &Arc<Self>, end: &EndRecord) -> Result<Live, RetryError> {
+        let schedule = RetryError::Schedule;
+        self.check_open().map_err(schedule)?;
+        let Some(store) = &self.store else {
+            return Err(schedule(ScheduleError::Stopped));
+        };
+        let place = self.wait_for_place(store, end.args.len()).await;
+        let place = place.map_err(|error| schedule(ScheduleError::from_store(error)))?;
+        let reply = self.propose_retry(store, end, place)?;
+        Waiter::new(ReplySent(reply)).await
+    }
+
+    fn propose_retry(
+        self: &Arc<Self>,
+        store: &Store,
+        end: &EndRecord,
+        place: BacklogPlace,
+    ) -> Result<Retried, RetryError> {
         let now = self.clock.now();
         let stored = record_of(end).map_err(RetryError::Unresolved)?;
         let app = AppCalendars {
@@ -118,21 +177,10 @@ impl Hub {
         else {
             return Err(RetryError::NoTimeLeft { id: id.clone() });
         };
-        let schedule = RetryError::Schedule;
-        let Some(store) = &self.store else {
-            return Err(schedule(ScheduleError::Stopped));
-        };
-        let place = store.enter_backlog(record.args.len()).ok_or_else(|| {
-            let waited = std::time::Duration::ZERO;
-            schedule(ScheduleError::Storage(StorageError::Busy {
-                path: None,
-                waited,
-            }))
-        })?;
         self.reserve(&mut job, Some(id.clone()), &[], now)
-            .map_err(schedule)?;
+            .map_err(RetryError::Schedule)?;
         let reply = Reply::new();
-        let proposal = Retry {
+        let retry = Box::new(Retry {
             hub: self.clone(),
             job,
             due: due.unwrap_or(Due::Wall(now.wall)),
@@ -140,13 +188,42 @@ impl Hub {
             is_changed,
             end: end.clone(),
             reply: reply.clone(),
-            _place: place,
-        };
-        match store.send(Message::Propose(Box::new(proposal))) {
-            Ok(()) => store.wake_writer(),
-            Err(message) => Writer::refuse_all(vec![message]),
-        }
+            place: Some(place),
+        });
+        store.request(Box::new(move |storage| retry.propose(storage)));
         Ok(reply)
+    }
+}
+
+impl Retry {
+    /// On the thread of the store: proposes the job, if the store still has the entry. The id is
+    /// reserved, so that no other retry of the entry comes in between.
+    fn propose(mut self: Box<Self>, storage: Option<&mut dyn Storage>) {
+        let key = &self.end.key;
+        let has_end =
+            catch_panic(|| storage.map_or(Err(StorageError::Closed), |it| it.has_end(key)));
+        let has_end = has_end.unwrap_or_else(|message| Err(StorageError::Panicked { message }));
+        let hub = self.hub.clone();
+        match (has_end, &hub.store) {
+            (Ok(true), Some(store)) => {
+                if let Err(message) = store.send(Message::Propose(self)) {
+                    Writer::refuse_all(vec![message]);
+                }
+                return;
+            }
+            (Ok(_), _) => {
+                let id = key.id.clone();
+                self.refuse(RetryError::Gone { id });
+            }
+            (Err(error), _) => self.refuse(RetryError::Schedule(ScheduleError::from_store(error))),
+        }
+        self.wake();
+    }
+
+    fn refuse(&mut self, error: RetryError) {
+        self.place = None;
+        self.hub.give_up(&*self.job);
+        self.reply.set(Err(error));
     }
 }
 
@@ -208,19 +285,16 @@ impl Proposal for Retry {
     }
 
     fn answer(&mut self, result: Result<Option<Change>, StorageError>) {
-        self.reply.set(match result {
-            Ok(_) => {
-                self.hub.admit_stored(self.job.clone(), self.due);
-                if self.is_changed {
-                    self.hub.send(Message::Changed(self.job()));
-                }
-                Ok(self.job.clone())
-            }
-            Err(error) => {
-                self.hub.give_up(&*self.job);
-                Err(ScheduleError::from_store(error))
-            }
-        });
+        if let Err(error) = result {
+            self.refuse(RetryError::Schedule(ScheduleError::from_store(error)));
+            return;
+        }
+        self.place = None;
+        self.hub.admit_stored(self.job.clone(), self.due);
+        if self.is_changed {
+            self.hub.send(Message::Changed(self.job()));
+        }
+        self.reply.set(Ok(self.job.clone()));
     }
 
     fn wake(self: Box<Self>) {

@@ -1,6 +1,6 @@
 //! Jobs that were set aside, because a process has ended too often during their attempts.
 
-use crate::engine::cancelling::{may_tell_store, wait_for_store};
+use crate::engine::cancelling::{may_change_store, wait_for_store};
 use crate::engine::discarded::DropOn;
 use crate::engine::hub::{Hub, Live};
 use crate::engine::job_state::{AfterLock, JobState};
@@ -23,7 +23,7 @@ where
     if !state.life.is_set_aside() {
         return None;
     }
-    if !may_tell_store(job, &state) {
+    if !may_change_store(job, &state) {
         let reply = Reply::new();
         reply.send(Err(StorageError::Closed));
         return Some(Some(reply));

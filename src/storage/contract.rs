@@ -111,8 +111,18 @@ pub trait Storage: Send + 'static {
     /// block.
     ///
     /// # Errors
-    /// If the ends can't be read.
+    /// If the ends as a whole can't be read.
     fn load_ends(&mut self, each: &mut dyn FnMut(EndRecord)) -> Result<(), StorageError>;
+
+    /// Whether the store keeps the end with this key. May block. Default: loads all ends.
+    ///
+    /// # Errors
+    /// If the ends can't be read.
+    fn has_end(&mut self, key: &EndKey) -> Result<bool, StorageError> {
+        let mut is_found = false;
+        self.load_ends(&mut |end| is_found |= end.key() == key)?;
+        Ok(is_found)
+    }
 
     /// Saves all of these changes, in this order, or none of them. May block.
     ///

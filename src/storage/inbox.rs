@@ -14,6 +14,11 @@ pub(crate) enum Message {
     /// The row of this job has changed, or somebody waits for it.
     Changed(JobRef),
     Propose(Box<dyn Proposal>),
+    /// A caller waits until the store was tried for this id.
+    Await {
+        id: JobId,
+        waiter: CommitWaiter,
+    },
     /// The row of this id is to go: that of an unresolved job, or of one that was lost.
     Forget {
         id: JobId,
@@ -29,7 +34,7 @@ impl Message {
         match self {
             Message::Changed(job) => job.row_id(),
             Message::Propose(proposal) => proposal.id(),
-            Message::Forget { id, .. } => id,
+            Message::Await { id, .. } | Message::Forget { id, .. } => id,
         }
     }
 }
@@ -74,7 +79,8 @@ impl State {
 
     /// The number of messages about a change that has happened.
     fn facts(&self) -> usize {
-        let is_fact = |message: &&Message| !matches!(message, Message::Propose(_));
+        let is_fact =
+            |message: &&Message| matches!(message, Message::Changed(_) | Message::Forget { .. });
         self.messages.iter().filter(is_fact).count()
     }
 }

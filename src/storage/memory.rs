@@ -111,6 +111,10 @@ impl Storage for MemoryStorage {
         Ok(())
     }
 
+    fn has_end(&mut self, key: &EndKey) -> Result<bool, StorageError> {
+        Ok(lock(&self.0).ends.contains_key(key))
+    }
+
     fn commit(&mut self, changes: &[Change]) -> Result<(), StorageError> {
         let mut contents = lock(&self.0);
         let Contents { records, ends, .. } = &mut *contents;

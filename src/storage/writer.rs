@@ -47,6 +47,8 @@ pub(crate) struct Writer {
     untried: VecDeque<Slot>,
     /// Slots that were tried, and of which the store does not have everything.
     unstored: BTreeMap<JobId, Slot>,
+    /// The slots that are tried again: those that `was_refused`.
+    tried_again: usize,
     /// Messages that wait until the slot of their id was tried. Empty between turns.
     later: Vec<Message>,
     /// Turns in a row that have left something unstored.
@@ -72,6 +74,8 @@ struct Slot {
     /// The row alone was too large: it is committed apart from others, and only when a
     /// retry is due.
     is_apart: bool,
+    /// It is in `untried` or in a commit, and the store has refused it before.
+    was_refused: bool,
 }
 
 /// What the store must come to hold under an id.
@@ -215,6 +219,7 @@ impl Slot {
                 },
                 None => Base::Gone(Known::Absent),
             },
+            Message::Await { .. } => Base::Gone(Known::Absent),
             Message::Forget { .. } => Base::Gone(Known::Row),
         };
         let mut slot = Self {
@@ -224,6 +229,7 @@ impl Slot {
             ends: Vec::new(),
             waiters: Vec::new(),
             is_apart: false,
+            was_refused: false,
         };
         // A new slot takes in every message.
         let _ = slot.take_in(message);
@@ -246,6 +252,7 @@ impl Slot {
                 Some(_) => return Some(Message::Propose(proposal)),
                 None => self.proposal = Some(proposal),
             },
+            Message::Await { waiter, .. } => self.waiters.push(waiter),
             Message::Forget { waiter, end, .. } => {
                 self.ends.extend(end);
                 if let Base::Record { known, .. } = self.base {
@@ -376,6 +383,7 @@ impl Writer {
             most_ends,
             untried: VecDeque::new(),
             unstored: BTreeMap::new(),
+            tried_again: 0,
             later: Vec::new(),
             failures: 0,
             retry_at: None,
@@ -422,6 +430,7 @@ impl Writer {
                     let _ = catch_panic(|| proposal.answer(Err(closed.clone())));
                     proposals.push(proposal);
                 }
+                Message::Await { waiter, .. } => waiters.push(waiter),
                 Message::Forget { waiter, .. } => waiters.extend(waiter),
             }
         }
@@ -455,7 +464,7 @@ impl Writer {
         } else {
             for (id, slot) in std::mem::take(&mut self.unstored) {
                 if is_retry || tries_all && !slot.is_apart {
-                    self.untried.push_back(slot);
+                    self.try_again(slot);
                 } else {
                     self.unstored.insert(id, slot);
                 }
@@ -504,6 +513,8 @@ impl Writer {
                     let (slot, later) = match self.unstored.remove(place.key()) {
                         Some(mut slot) => {
                             let later = slot.take_in(message);
+                            slot.was_refused = true;
+                            self.tried_again += 1;
                             (slot, later)
                         }
                         None => (Slot::of(message), None),
@@ -527,7 +538,9 @@ impl Writer {
             is_unknown: false,
             error: &error,
         };
-        while let Some(slot) = self.untried.pop_front() {
+        self.tried_again = 0;
+        while let Some(mut slot) = self.untried.pop_front() {
+            slot.was_refused = false;
             let version = slot.base.pull(&slot.id).version;
             self.settle_base(slot, version, outcome, turn);
         }
@@ -546,6 +559,25 @@ impl Writer {
             }
             self.commit(pulled, turn);
         }
+    }
+
+    /// The store has refused this slot, and it is tried again.
+    fn try_again(&mut self, mut slot: Slot) {
+        slot.was_refused = true;
+        self.tried_again += 1;
+        self.untried.push_back(slot);
+    }
+
+    /// These were tried, and what came of it is settled next.
+    fn note_tried(&mut self, pulled: &mut [Pulled]) {
+        for row in pulled {
+            self.tried_again -= usize::from(std::mem::take(&mut row.slot.was_refused));
+        }
+    }
+
+    /// How many slots the store has refused.
+    fn unstored(&self) -> usize {
+        self.unstored.len() + self.tried_again
     }
 
     /// Tries a commit, and settles with everybody what came of it.
@@ -698,12 +730,13 @@ impl Writer {
     }
 
     /// The store has everything.
-    fn succeed(&mut self, pulled: Vec<Pulled>, changes: Vec<Change>, turn: &mut Turn<'_>) {
+    fn succeed(&mut self, mut pulled: Vec<Pulled>, changes: Vec<Change>, turn: &mut Turn<'_>) {
         if pulled.iter().any(Pulled::has_written) {
             self.failure = None;
         }
-        let unstored = self.unstored.len();
-        turn.inbox.set_health(self.failure.as_ref(), unstored);
+        self.note_tried(&mut pulled);
+        turn.inbox
+            .set_health(self.failure.as_ref(), self.unstored());
         let mut changes = changes.into_iter();
         for mut row in pulled {
             // Goes back to the submitter with the answer.
@@ -728,7 +761,7 @@ impl Writer {
     /// what was. Proposals are refused, and what has happened stays to be stored.
     fn fail(
         &mut self,
-        pulled: Vec<Pulled>,
+        mut pulled: Vec<Pulled>,
         error: &StorageError,
         is_unknown: bool,
         turn: &mut Turn<'_>,
@@ -737,16 +770,16 @@ impl Writer {
             return;
         }
         self.failure = Some(error.clone());
+        self.note_tried(&mut pulled);
         let facts = pulled.iter().filter(|row| row.is_fact).count();
-        let unstored = self.unstored.len() + facts;
+        let unstored = self.unstored() + facts;
         turn.inbox.set_health(Some(error), unstored);
         let outcome = CommitOutcome::Refused { is_unknown, error };
         for mut row in pulled {
             turn.refuse_proposal(&mut row.slot, error);
             self.settle_base(row.slot, row.version, outcome, turn);
         }
-        let unstored = self.unstored.len();
-        turn.inbox.set_health(Some(error), unstored);
+        turn.inbox.set_health(Some(error), self.unstored());
     }
 
     /// Handles a failed commit after which it is unknown what the store has. The proposals
@@ -758,8 +791,9 @@ impl Writer {
             return;
         }
         self.failure = Some(error.clone());
-        let unstored = self.unstored.len();
-        turn.inbox.set_health(Some(error), unstored + pulled.len());
+        self.note_tried(&mut pulled);
+        let unstored = self.unstored() + pulled.len();
+        turn.inbox.set_health(Some(error), unstored);
         for row in &mut pulled {
             row.slot.base.mark_unknown();
             // The store may have forgotten it.
@@ -790,13 +824,18 @@ impl Writer {
         if is_full {
             self.failure = Some(error.clone());
         }
-        let unstored = self.unstored.len() + usize::from(row.is_fact);
+        self.note_tried(std::slice::from_mut(&mut row));
+        let unstored = self.unstored() + usize::from(row.is_fact);
         if row.is_proposal() {
             turn.inbox.set_health(self.failure.as_ref(), unstored);
             turn.refuse_proposal(&mut row.slot, error);
             // That the proposal is refused says nothing of the base, which is tried on its
             // own.
-            self.untried.push_back(row.slot);
+            if row.is_fact {
+                self.try_again(row.slot);
+            } else {
+                self.untried.push_back(row.slot);
+            }
         } else {
             // A row that is too large does not make the store a failing one.
             turn.inbox.set_health(Some(error), unstored);

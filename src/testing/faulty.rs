@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::job::end_record::EndRecord;
+use crate::job::end_record::{EndKey, EndRecord};
 use crate::storage::contract::{Change, Loaded, Storage};
 use crate::value::error::StorageError;
 
@@ -50,6 +50,8 @@ pub enum Operation<'a> {
     Open,
     /// [`Storage::load`].
     Load,
+    /// [`Storage::has_end`].
+    HasEnd(&'a EndKey),
     /// [`Storage::load_ends`].
     LoadEnds,
     /// [`Storage::close`].
@@ -136,6 +138,15 @@ impl<S: Storage> Storage for FaultyStorage<S> {
 
     fn load_ends(&mut self, each: &mut dyn FnMut(EndRecord)) -> Result<(), StorageError> {
         self.during(&Operation::LoadEnds, |inner| inner.load_ends(each))
+    }
+
+    fn has_end(&mut self, key: &EndKey) -> Result<bool, StorageError> {
+        let mut has_end = false;
+        self.during(&Operation::HasEnd(key), |inner| {
+            has_end = inner.has_end(key)?;
+            Ok(())
+        })?;
+        Ok(has_end)
     }
 
     fn busy_timeout(&self) -> Duration {

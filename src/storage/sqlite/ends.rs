@@ -1,11 +1,14 @@
 //! The table `ends`: jobs that have failed.
 
+use std::fmt::Display;
+
+use rusqlite::types::FromSql;
 use rusqlite::{Connection, Row, Transaction, params};
 use time::OffsetDateTime;
 
 use crate::job::end_record::{EndKey, EndRecord, TrimEnds};
-use crate::sync::primitives::Arc;
 use crate::value::status::JobStatus;
+use crate::value::time_units::wall_range;
 use crate::value::timestamp;
 
 const KEEP: &str = "INSERT OR REPLACE INTO ends (id, scheduled_at, run, task, args, status, error, \
@@ -23,6 +26,8 @@ const TRIM_BY_COUNT: &str = "DELETE FROM ends WHERE (id, scheduled_at, run) IN (
 const TRIM_TASK_BY_COUNT: &str = "DELETE FROM ends WHERE (id, scheduled_at, run) IN (
     SELECT id, scheduled_at, run FROM ends WHERE task = ?2
     ORDER BY finished_at DESC, id DESC, scheduled_at DESC, run DESC LIMIT -1 OFFSET ?1)";
+
+const HAS: &str = "SELECT 1 FROM ends WHERE id = ?1 AND scheduled_at = ?2 AND run = ?3";
 
 const LOAD: &str = "SELECT id, scheduled_at, run, task, args, status, error, attempts, started_at, \
     finished_at, keep_until, version, job FROM ends";
@@ -87,56 +92,98 @@ pub(crate) fn trim(transaction: &Transaction<'_>, trim: &TrimEnds) -> rusqlite::
     .map(drop)
 }
 
-/// Passes every end to `each`, or the reason why it can't be read.
+/// Whether there is an end of this key.
+pub(crate) fn has(connection: &Connection, key: &EndKey) -> rusqlite::Result<bool> {
+    let mut statement = connection.prepare_cached(HAS)?;
+    statement.exists(params![
+        key.id.with_text(str::to_owned),
+        text(key.scheduled_at),
+        saturating(key.run)
+    ])
+}
+
+/// Passes every end to `each`. The error of one that can't be read says so.
 pub(crate) fn load(
     connection: &Connection,
-    each: &mut dyn FnMut(Result<EndRecord, String>),
+    each: &mut dyn FnMut(EndRecord),
 ) -> rusqlite::Result<()> {
     let mut statement = connection.prepare(LOAD)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        each(read(row).map_err(|error| match error {
-            // Its message is the message of the error inside.
-            rusqlite::Error::FromSqlConversionFailure(_, _, error) => error.to_string(),
-            error => error.to_string(),
-        }));
+        each(Columns::of(row).end());
     }
     Ok(())
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<EndRecord> {
-    let string = |column: &str| row.get::<_, String>(column);
-    let time = |column: &str| {
-        let text = string(column)?;
-        timestamp::parse(&text)
-            .map_err(|error| invalid(&format!("{column} is {text:?}, and {error}")))
-    };
-    let shared = |column: &str| string(column).map(Arc::from);
-    let status: JobStatus = string("status")?
-        .parse()
-        .map_err(|error| invalid(&format!("status: {error}")))?;
-    Ok(EndRecord {
-        key: EndKey {
-            id: string("id")?.into(),
-            scheduled_at: time("scheduled_at")?,
-            run: row.get::<_, i64>("run")?.max(0) as u64,
-        },
-        task: shared("task")?,
-        args: shared("args")?,
-        status,
-        error: shared("error")?,
-        attempts: row.get("attempts")?,
-        started_at: time("started_at")?,
-        finished_at: time("finished_at")?,
-        keep_until: time("keep_until")?,
-        version: row.get("version")?,
-        job: shared("job")?,
-    })
+/// Reads the columns of a row as far as they can be read.
+struct Columns<'a> {
+    row: &'a Row<'a>,
+    /// What is wrong with the first column that can't be read.
+    fault: Option<String>,
 }
 
-fn invalid(message: &str) -> rusqlite::Error {
-    let error = Box::<dyn std::error::Error + Send + Sync>::from(message.to_owned());
-    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error)
+impl<'a> Columns<'a> {
+    fn of(row: &'a Row<'a>) -> Self {
+        Self { row, fault: None }
+    }
+
+    fn end(mut self) -> EndRecord {
+        let epoch = OffsetDateTime::UNIX_EPOCH;
+        let mut end = EndRecord {
+            key: EndKey {
+                id: self.text("id").into(),
+                scheduled_at: self.time("scheduled_at", epoch),
+                run: self.read::<i64>("run").max(0) as u64,
+            },
+            task: self.text("task").into(),
+            args: self.text("args").into(),
+            status: self.status(),
+            error: self.text("error").into(),
+            attempts: self.read("attempts"),
+            started_at: self.time("started_at", epoch),
+            finished_at: self.time("finished_at", epoch),
+            keep_until: self.time("keep_until", wall_range().1),
+            version: self.read("version"),
+            job: self.text("job").into(),
+        };
+        if let Some(fault) = self.fault {
+            end.error = format!("the entry can't be read: {fault}").into();
+            // No version: so the job can't be scheduled again.
+            end.version = 0;
+        }
+        end
+    }
+
+    fn read<T: FromSql + Default>(&mut self, column: &str) -> T {
+        let value = self.row.get(column);
+        value.unwrap_or_else(|error| self.fails(column, &error))
+    }
+
+    fn text(&mut self, column: &str) -> String {
+        self.read(column)
+    }
+
+    fn time(&mut self, column: &str, otherwise: OffsetDateTime) -> OffsetDateTime {
+        let text = self.text(column);
+        timestamp::parse(&text).unwrap_or_else(|error| {
+            self.fails::<()>(column, &format!("it is {text:?}, and {error}"));
+            otherwise
+        })
+    }
+
+    fn status(&mut self) -> JobStatus {
+        let status = self.text("status").parse();
+        status.unwrap_or_else(|error| {
+            self.fails::<()>("status", &error);
+            JobStatus::Failed
+        })
+    }
+
+    fn fails<T: Default>(&mut self, column: &str, error: &dyn Display) -> T {
+        self.fault
+            .get_or_insert_with(|| format!("{column}: {error}"));
+        T::default()
+    }
 }
 
 fn text(time: OffsetDateTime) -> String {

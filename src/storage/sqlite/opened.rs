@@ -11,7 +11,7 @@ use std::time::Duration;
 use rusqlite::ffi::ErrorCode;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use crate::job::end_record::EndRecord;
+use crate::job::end_record::{EndKey, EndRecord};
 use crate::storage::contract::{Change, Loaded};
 use crate::storage::sqlite::checkpoint::{Checkpointer, restart, truncate};
 use crate::storage::sqlite::ends;
@@ -142,18 +142,11 @@ impl Opened {
     }
 
     pub(crate) fn load_ends(&self, each: &mut dyn FnMut(EndRecord)) -> Result<(), StorageError> {
-        let mut unreadable = None;
-        let loaded = ends::load(&self.connection, &mut |end| match end {
-            Ok(end) => each(end),
-            Err(reason) => unreadable = Some(reason),
-        });
-        loaded.map_err(|error| self.because(error))?;
-        unreadable.map_or(Ok(()), |reason| {
-            Err(StorageError::Corrupt {
-                path: self.path.clone(),
-                detail: format!("a row of the table `ends` can't be read: {reason}"),
-            })
-        })
+        ends::load(&self.connection, each).map_err(|error| self.because(error))
+    }
+
+    pub(crate) fn has_end(&self, key: &EndKey) -> Result<bool, StorageError> {
+        ends::has(&self.connection, key).map_err(|error| self.because(error))
     }
 
     pub(crate) fn commit(&mut self, changes: &[Change]) -> Result<(), StorageError> {

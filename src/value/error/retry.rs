@@ -14,6 +14,13 @@ pub enum RetryError {
     /// The app does not run, a live job has the id, or the store could not save the job.
     #[error(transparent)]
     Schedule(ScheduleError),
+    /// The store does not have the entry any more: it was retried or discarded, or was kept long
+    /// enough.
+    #[error("the store does not have the failed job `{id}` any more")]
+    Gone {
+        /// The id of the job.
+        id: JobId,
+    },
     /// No task can run the job.
     #[error("no task can run the job")]
     Unresolved(#[source] UnresolvedReason),
