@@ -313,6 +313,11 @@ fn many_records_are_kept_through_random_changes<S: Storage>(store: &mut dyn FnMu
         }
         assert_eq!(load(&mut stored), expected, "round {round}");
         assert_eq!(load_ends(&mut stored), ends, "the ends, round {round}");
+        for number in 0..8 {
+            let key = end(number, 0).key;
+            let has_end = stored.has_end(&key).expect("the store looks for an end");
+            assert_eq!(has_end, ends.contains_key(&key), "{key:?}, round {round}");
+        }
     }
 }
 

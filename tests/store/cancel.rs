@@ -1,7 +1,8 @@
 //! Cancelling and aborting stored jobs.
 
-use crate::support::{HOUR, Log, MINUTE, Machine, Result};
+use crate::support::{DAY, HOUR, Log, MINUTE, Machine, Result};
 use crate::tasks::{at, hanging, logging};
+use jobber::testing::Fault;
 use jobber::{CancelOutcome, JobStatus};
 
 #[test]
@@ -76,5 +77,63 @@ fn a_job_that_runs_once_and_is_cancelled_during_its_attempt_is_gone_from_the_sto
     logging(&sim, "t", &log);
     sim.advance(HOUR);
     assert_eq!(log.take().len(), 1, "the next process has no such job");
+    Ok(())
+}
+
+/// Regression: `cancel` returned `Ok` while the store had refused the end of the job, and the
+/// next process ran it.
+#[test]
+fn no_attempt_starts_after_cancel_has_returned_ok() -> Result {
+    let machine = Machine::new();
+    let mut sim = machine.boot();
+    let log = Log::new();
+    let job = logging(&sim, "t", &log)
+        .schedule(1)
+        .id("x")
+        .push()
+        .block_on()?;
+    machine.set_fault(Fault::Fail);
+    sim.run_until_stalled();
+    assert_eq!(job.status(), JobStatus::Success);
+    let cancelled = job.cancel().block_on();
+    assert_eq!(log.take().len(), 1);
+    sim.crash();
+    machine.set_fault(Fault::None);
+    let mut sim = machine.boot();
+    logging(&sim, "t", &log);
+    sim.advance(MINUTE);
+    let again = log.take();
+    assert!(
+        cancelled.is_err() || again.is_empty(),
+        "{cancelled:?}, then {again:?}"
+    );
+    Ok(())
+}
+
+/// Regression: the second `cancel` returned `Ok` while the row was there, and the next process
+/// ran the job.
+#[test]
+fn a_cancel_that_is_tried_again_is_not_ok_while_the_row_is_there() -> Result {
+    let machine = Machine::new();
+    let sim = machine.boot();
+    let log = Log::new();
+    let job = logging(&sim, "t", &log)
+        .schedule(1)
+        .id("x")
+        .delay(HOUR)
+        .block_on()?;
+    machine.set_fault(Fault::Fail);
+    assert!(job.cancel().block_on().is_err());
+    let second = job.cancel().block_on();
+    sim.crash();
+    machine.set_fault(Fault::None);
+    let mut sim = machine.boot();
+    logging(&sim, "t", &log);
+    sim.advance(DAY);
+    let ran = log.take();
+    assert!(
+        second.is_err() || ran.is_empty(),
+        "{second:?}, then {ran:?}"
+    );
     Ok(())
 }

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use crate::support::{DAY, HOUR, HeldStore, Log, MINUTE, Machine, Result, SECOND, START, begin};
+use crate::support::{
+    DAY, HOUR, HeldStore, Log, MINUTE, Machine, Result, SECOND, START, begin, poll,
+};
 use futures_lite::future::block_on;
+#[cfg(all(feature = "sqlite", unix))]
+use jobber::SqliteStorage;
 use jobber::storage::StorageError;
-use jobber::testing::{Fault, ManualClock, Simulation};
+use jobber::testing::{Fault, FaultyStorage, ManualClock, Operation, Simulation};
 use jobber::{
     Backoff, FailedJob, JobContext, JobStatus, Jobber, MemoryStorage, Misfire, RetryError,
     ScheduleError, Task, TaskBuilder,
@@ -426,5 +430,164 @@ fn a_job_that_ends_without_another_attempt_after_a_failed_run_is_kept() -> Resul
     ids.sort();
     assert_eq!(ids, ["expires", "until"]);
     assert!(machine.records().is_empty());
+    Ok(())
+}
+
+/// Regression: the caller waited for ever.
+#[test]
+fn a_store_that_panics_in_load_ends_returns_an_error() -> Result {
+    let storage = FaultyStorage::new(MemoryStorage::new(), |operation| match operation {
+        Operation::LoadEnds => Fault::Panic,
+        _ => Fault::None,
+    });
+    let sim = Simulation::with(0, ManualClock::new(), |app| app.storage(storage))?;
+    // The simulation carries it out on this thread.
+    let answer = poll(sim.app().failed());
+    assert!(
+        matches!(answer, Some(Err(StorageError::Panicked { .. }))),
+        "{answer:?}"
+    );
+    Ok(())
+}
+
+/// Regression: one row of the table `ends` that could not be read hid all others.
+#[cfg(all(feature = "sqlite", unix))]
+#[test]
+fn a_row_of_the_ends_that_cannot_be_read_hides_no_other() -> Result {
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join("jobs.db");
+    let start = || -> Result<_> {
+        let app = Jobber::builder()
+            .storage(SqliteStorage::new(&path))
+            .build()?;
+        let task = app
+            .task("t", async || Err::<(), _>("no"))
+            .durable()
+            .register()?;
+        app.start().block_on()?;
+        Ok((app, task))
+    };
+    let (app, task) = start()?;
+    for id in ["a", "b", "c"] {
+        task.schedule(()).id(id).push().block_on()?.wait_blocking();
+    }
+    assert_eq!(app.failed().block_on()?.len(), 3);
+    drop((app, task));
+    let sql = rusqlite::Connection::open(&path)?;
+    sql.execute("UPDATE ends SET status = 'BROKEN' WHERE id = 'b'", [])?;
+    sql.close().map_err(|(_, error)| error)?;
+    let (app, _task) = start()?;
+    let listed = app.failed().block_on();
+    assert!(
+        listed.as_ref().is_ok_and(|listed| listed.len() >= 2),
+        "{listed:?}"
+    );
+    Ok(())
+}
+
+/// Regression: a series whose retry came too late ended as failed, without an entry.
+#[test]
+fn a_series_that_fails_because_its_retry_comes_too_late_is_kept() -> Result {
+    let machine = Machine::new();
+    let mut sim = machine.boot();
+    let register = |sim: &Simulation| {
+        let task = sim.app().task("t", async |_: String| Err::<(), _>("no"));
+        let retry = jobber::Backoff::fixed(1, MINUTE);
+        task.durable().retry(retry).register().unwrap()
+    };
+    let schedule = register(&sim).schedule("bad".into()).id("x");
+    let schedule = schedule.max_failures(1).expires(MINUTE * 5);
+    let _ = schedule.every(HOUR).block_on()?;
+    sim.advance(HOUR + SECOND);
+    sim.crash();
+    machine.clock.advance(HOUR / 2);
+    let mut sim = machine.boot();
+    let task = register(&sim);
+    let job = task.job("x").ok_or("it waits for its retry")?;
+    sim.advance(MINUTE);
+    assert_eq!(job.status(), jobber::JobStatus::PermanentlyFailed);
+    assert_eq!(sim.app().failed().block_on()?.len(), 1);
+    Ok(())
+}
+
+/// Regression: a series without time left ended as its last run, without an entry.
+#[test]
+fn a_series_that_runs_out_after_a_failed_run_is_kept() -> Result {
+    let machine = Machine::new();
+    let mut sim = machine.boot();
+    let register = |sim: &Simulation| {
+        let task = sim.app().task("t", async |_: String| Err::<(), _>("no"));
+        task.durable().register().unwrap()
+    };
+    let schedule = register(&sim).schedule("bad".into()).id("x");
+    let schedule = schedule.misfire(jobber::Misfire::Skip);
+    let until = crate::support::START + HOUR * 3;
+    let _ = schedule.until(until).every(HOUR).block_on()?;
+    sim.advance(HOUR + MINUTE);
+    sim.crash();
+    machine.clock.advance(DAY);
+    let mut sim = machine.boot();
+    let task = register(&sim);
+    let job = task.job("x").ok_or("it is there")?;
+    sim.advance(MINUTE);
+    assert_eq!(job.status(), jobber::JobStatus::Failed);
+    assert!(machine.records().is_empty());
+    assert_eq!(sim.app().failed().block_on()?.len(), 1);
+    Ok(())
+}
+
+/// Regression: the control characters of a tampered file were printed.
+#[cfg(all(feature = "sqlite", unix))]
+#[test]
+fn a_failed_job_is_displayed_without_control_characters() -> Result {
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join("jobs.db");
+    let start = || -> Result<_> {
+        let app = Jobber::builder()
+            .storage(SqliteStorage::new(&path))
+            .build()?;
+        let task = app
+            .task("t", async || Err::<(), _>("no"))
+            .durable()
+            .register()?;
+        app.start().block_on()?;
+        Ok((app, task))
+    };
+    let (app, task) = start()?;
+    task.schedule(()).id("a").push().block_on()?.wait_blocking();
+    drop((app, task));
+    let sql = rusqlite::Connection::open(&path)?;
+    let tamper = "UPDATE ends SET task = 'a' || char(27) || '[31m', error = char(7), id = char(27)";
+    sql.execute(tamper, [])?;
+    sql.close().map_err(|(_, error)| error)?;
+    let (app, _task) = start()?;
+    for kept in app.failed().block_on()? {
+        assert!(!kept.to_string().contains(char::is_control), "{kept}");
+        assert!(!format!("{kept:?}").contains(char::is_control), "{kept:?}");
+    }
+    Ok(())
+}
+
+/// Regression: once the clock was set, the entry was too old.
+#[test]
+fn a_job_that_failed_before_the_clock_was_set_is_kept() -> Result {
+    let disk = MemoryStorage::new();
+    let clock = ManualClock::at(time::OffsetDateTime::UNIX_EPOCH).with_earliest_true_time(START);
+    let storage = disk.clone();
+    let mut sim = Simulation::with(0, clock, |app| app.storage(storage))?;
+    let _ = failing(&sim, &Log::new(), |task| task)
+        .schedule("bad".into())
+        .id("x")
+        .push()
+        .block_on()?;
+    sim.advance(MINUTE);
+    assert_eq!(disk.ends().len(), 1);
+    sim.set_wall(START + DAY);
+    sim.advance(MINUTE);
+    assert_eq!(
+        sim.app().failed().block_on()?.len(),
+        1,
+        "it failed two minutes ago"
+    );
     Ok(())
 }

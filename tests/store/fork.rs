@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::{Command, exit};
 
-use crate::support::{HOUR, Result, SECOND, WATCHDOG, child, run_within};
+use crate::support::{HOUR, HeldStore, Result, SECOND, WATCHDOG, begin, child, run_within};
 use jobber::storage::StorageError;
 use jobber::testing::ManualClock;
 use jobber::{Job, JobStatus, Jobber, MemoryStorage, ScheduleError, StartError, Task, ThreadPool};
@@ -156,6 +156,44 @@ fn after_a_fork_each_call_returns_an_error_or_returns_at_once() -> Result {
     let compiled = compiled.map_err(|error| format!("this test needs a C compiler: {error}"))?;
     assert!(compiled.success());
     let name = "fork::after_a_fork_each_call_returns_an_error_or_returns_at_once";
+    let mut program = child(name)?;
+    let (status, stderr) = run_within(WATCHDOG, program.env("LD_PRELOAD", shim).env(FORKS, "1"))?;
+    assert!(status.success(), "{status}: {stderr}");
+    Ok(())
+}
+
+/// Regression: a submission that found no place in a forked process waited for ever.
+#[test]
+fn a_durable_push_after_a_fork_returns_an_error_if_no_place_is_free() -> Result {
+    const FORKS: &str = "JOBBER_FORKS_WITHOUT_ROOM";
+    if std::env::var_os(FORKS).is_some() {
+        let (store, storage) = HeldStore::new(MemoryStorage::new());
+        let app = Jobber::builder().storage(storage).build()?;
+        let task = app.task("t", async || {}).durable().register()?;
+        app.start().block_on()?;
+        store.hold();
+        let mut first = task.schedule(()).delay(HOUR);
+        begin(&mut first);
+        store.requested()?;
+        let mut waiting: Vec<_> = (1..16_384).map(|_| task.schedule(()).delay(HOUR)).collect();
+        waiting.iter_mut().for_each(begin);
+        let forked = fs::remove_file("/jobber/fork");
+        if matches!(&forked, Err(error) if error.raw_os_error() == Some(10)) {
+            let push = task.schedule(()).delay(HOUR).block_on();
+            let is_forked = matches!(push, Err(ScheduleError::Forked));
+            exit(i32::from(!is_forked));
+        }
+        store.release();
+        forked?;
+        return Ok(());
+    }
+    let dir = tempfile::tempdir()?;
+    let shim = dir.path().join("shim.so");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/store/fork/shim.c");
+    let mut cc = Command::new("cc");
+    cc.args(["-O1", "-shared", "-fPIC", "-o"]);
+    assert!(cc.args([&shim, &source]).arg("-ldl").status()?.success());
+    let name = "fork::a_durable_push_after_a_fork_returns_an_error_if_no_place_is_free";
     let mut program = child(name)?;
     let (status, stderr) = run_within(WATCHDOG, program.env("LD_PRELOAD", shim).env(FORKS, "1"))?;
     assert!(status.success(), "{status}: {stderr}");

@@ -10,6 +10,7 @@ mod expires;
 mod failed;
 mod faults;
 mod fork;
+mod full;
 mod held;
 mod held_app;
 mod in_flight;
@@ -27,9 +28,9 @@ mod publication;
 mod random_requests;
 #[cfg(all(feature = "sqlite", unix))]
 mod reading;
-mod refuted;
 mod replace;
 mod restore;
+mod retry;
 mod shutdown;
 #[cfg(feature = "sqlite")]
 mod sqlite;

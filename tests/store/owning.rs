@@ -10,7 +10,7 @@ use jobber::storage::{Loaded, StorageError};
 use rusqlite::Connection;
 
 use crate::owner::{Mount, Owner, start};
-use crate::support::{HOUR, Result};
+use crate::support::{HOUR, Result, WATCHDOG, child, run_within, wait_until};
 
 /// Whether a second process is refused.
 fn assert_refused(path: &Path) -> Result {
@@ -262,5 +262,52 @@ fn what_is_not_a_file_is_refused() -> Result {
         assert!(text.contains("CannotOpen"), "{}: {text}", path.display());
         assert!(SqliteStorage::inspect(path, |_| {}).is_err());
     }
+    Ok(())
+}
+
+/// Regression: two processes owned one file, one forked from the other after a look at the file.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_process_that_was_forked_after_a_look_at_the_file_is_refused_as_any_other() -> Result {
+    use std::path::PathBuf;
+
+    use jobber::StartError;
+
+    const PATH: &str = "JOBBER_FORKS_AFTER_A_LOOK";
+    let is_there = |path: &Path| fs::metadata(path).is_ok();
+    if let Some(path) = std::env::var_os(PATH).map(PathBuf::from) {
+        let (started, done) = (path.with_extension("started"), path.with_extension("done"));
+        SqliteStorage::inspect(&path, |_| {})?;
+        let forked = fs::remove_file("/jobber/fork-apart").unwrap_err();
+        if forked.raw_os_error() == Some(10) {
+            let app = start(SqliteStorage::new(&path));
+            fs::write(&started, format!("{}", app.is_ok()))?;
+            wait_until(|| is_there(&done));
+            std::process::exit(0);
+        }
+        wait_until(|| fs::read_to_string(&started).is_ok_and(|text| text == "true"));
+        let second = start(SqliteStorage::new(&path));
+        fs::write(&done, "")?;
+        let error = second.err().ok_or("both processes own the file")?;
+        let error = error.downcast::<StartError>()?;
+        assert!(
+            matches!(*error, StartError::Storage(StorageError::InUse { .. })),
+            "{error}"
+        );
+        return Ok(());
+    }
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join("jobs.db");
+    let (app, _) = start(SqliteStorage::new(&path))?;
+    drop(app);
+    let shim = dir.path().join("shim.so");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/store/owning/shim.c");
+    let mut cc = std::process::Command::new("cc");
+    cc.args(["-O1", "-shared", "-fPIC", "-o"]);
+    assert!(cc.args([&shim, &source]).arg("-ldl").status()?.success());
+    let name = "owning::a_process_that_was_forked_after_a_look_at_the_file_is_refused_as_any_other";
+    let mut program = child(name)?;
+    let (status, stderr) = run_within(WATCHDOG, program.env("LD_PRELOAD", shim).env(PATH, path))?;
+    assert!(status.success(), "{status}: {stderr}");
     Ok(())
 }

@@ -249,3 +249,21 @@ fn the_files_of_a_store_can_be_read_by_their_owner_only() -> Result {
     }
     Ok(())
 }
+
+/// Regression: each file that was looked at kept a descriptor open for ever.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_look_at_many_files_keeps_no_descriptors() -> Result {
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join("jobs.db");
+    drop(start(SqliteStorage::new(&path))?);
+    let open = || fs::read_dir("/proc/self/fd").map(Iterator::count);
+    let before = open()?;
+    for n in 0..50 {
+        let copy = dir.path().join(format!("copy-{n}.db"));
+        SqliteStorage::backup(&path, &copy)?;
+        SqliteStorage::inspect(&copy, |_| {})?;
+    }
+    assert!(open()? < before + 10, "{} and before {before}", open()?);
+    Ok(())
+}

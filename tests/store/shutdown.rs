@@ -1,14 +1,20 @@
 //! Shutting down an app with stored jobs.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::held_app::HeldApp;
-use crate::support::{HOUR, Log, MINUTE, Machine, Result, SECOND, START, begin, poll, wait_until};
+use crate::support::{
+    HOUR, Log, MINUTE, Machine, Result, SECOND, START, begin, hand_polled_app_with, poll,
+    wait_until,
+};
 use crate::tasks::{at, hanging, logging, logging_argument};
 use futures_lite::future::block_on;
-use jobber::testing::Fault;
+use jobber::testing::{Fault, FaultyStorage, Operation};
 use jobber::{
-    Backoff, Job, JobContext, JobError, JobStatus, Schedule, ScheduleError, storage::StorageError,
+    Backoff, Job, JobContext, JobError, JobStatus, MemoryStorage, Schedule, ScheduleError,
+    storage::StorageError,
 };
 
 #[test]
@@ -326,5 +332,55 @@ fn a_shutdown_counts_the_changes_that_wait_behind_a_commit_that_does_not_end() -
         assert!(block_on(cancel)?.took_effect());
     }
     wait_until(|| app.app.shutdown(Duration::ZERO).block_on().is_complete());
+    Ok(())
+}
+
+/// Regression: the second portion of what is tried again was not counted.
+#[test]
+fn a_shutdown_counts_what_waits_for_the_second_portion_of_a_commit() -> Result {
+    const PASS: usize = 0;
+    const FAIL: usize = 1;
+    const PASS_ONE: usize = 2;
+    const BLOCK: usize = 3;
+    let mode = Arc::new(AtomicUsize::new(PASS));
+    let seen = mode.clone();
+    let storage = FaultyStorage::new(MemoryStorage::new(), move |operation| {
+        if !matches!(operation, Operation::Commit(_)) {
+            return Fault::None;
+        }
+        while seen.load(Ordering::SeqCst) == BLOCK {
+            std::thread::yield_now();
+        }
+        let _ = seen.compare_exchange(PASS_ONE, BLOCK, Ordering::SeqCst, Ordering::SeqCst);
+        match seen.load(Ordering::SeqCst) {
+            FAIL => Fault::FailWith(StorageError::ReadOnly { path: "x".into() }),
+            _ => Fault::None,
+        }
+    });
+    let (app, _clock, spawned) = hand_polled_app_with(|app| app.storage(storage))?;
+    let task = app.task("t", async || {}).durable().register()?;
+    for _ in 0..5_000 {
+        task.schedule(()).push().block_on()?;
+    }
+    mode.store(FAIL, Ordering::SeqCst);
+    for _ in 0..5_000 {
+        let mut attempt = spawned.recv()?;
+        while poll(&mut attempt).is_none() {}
+        while let Ok(mut attempt) = spawned.try_recv() {
+            while poll(&mut attempt).is_none() {}
+        }
+        if app.jobs().is_empty() {
+            break;
+        }
+    }
+    wait_until(|| app.health().unstored() == 5_000);
+    mode.store(PASS_ONE, Ordering::SeqCst);
+    let mut push = task.schedule(()).delay(HOUR);
+    begin(&mut push);
+    wait_until(|| mode.load(Ordering::SeqCst) == BLOCK);
+    let report = app.shutdown(Duration::ZERO).block_on();
+    mode.store(PASS, Ordering::SeqCst);
+    assert!(!report.is_store_closed);
+    assert!(report.unstored >= 900, "{report:?}");
     Ok(())
 }
