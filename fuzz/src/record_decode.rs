@@ -41,15 +41,15 @@ pub fn record_decode(data: &[u8]) {
 }
 
 /// A row with any values.
-pub(crate) struct AnyRow<'a>([ValueRef<'a>; 20]);
+pub(crate) struct AnyRow<'a>([ValueRef<'a>; 22]);
 
 impl<'a> AnyRow<'a> {
     pub(crate) fn of(data: &'a [u8]) -> Self {
         // Numbers are read once: this target is as fast as what it attacks.
-        static ROWS: LazyLock<[[ValueRef<'static>; 20]; 8]> =
+        static ROWS: LazyLock<[[ValueRef<'static>; 22]; 9]> =
             LazyLock::new(|| EXAMPLES.map(|row| row.map(sound)));
         let (first, mut edits) = data.split_first().unwrap_or((&0, &[]));
-        let mut row: [ValueRef<'a>; 20] = ROWS[usize::from(*first) % ROWS.len()];
+        let mut row: [ValueRef<'a>; 22] = ROWS[usize::from(*first) % ROWS.len()];
         while let [column, kind, length, rest @ ..] = edits {
             let (bytes, rest) = rest.split_at(rest.len().min(usize::from(*length)));
             row[usize::from(*column) % row.len()] = any(*kind, bytes);
@@ -74,6 +74,7 @@ impl<'a> AnyRow<'a> {
 fn sound(text: &str) -> ValueRef<'_> {
     match text {
         "" => ValueRef::Null,
+        VERSION => ValueRef::Integer(JobRecord::VERSION.into()),
         text => match text.parse() {
             Ok(number) => ValueRef::Integer(number),
             Err(_) => ValueRef::Text(text.as_bytes()),
@@ -95,6 +96,8 @@ fn any(kind: u8, bytes: &[u8]) -> ValueRef<'_> {
     }
 }
 
+/// Stands for the version of the library.
+const VERSION: &str = "version";
 const BEFORE: &str = "1999-12-31T23:00:00.000000000Z";
 const AFTER: &str = "2000-01-01T00:00:00.500000000Z";
 const OPTIONS: &str = r#"{"misfire":{"all":9},"jitter":{"secs":1,"nanos":0},"max_runs":7,"max_failures":3,"start_date":"1999-12-31T23:00:00.000000000Z","until":"2000-06-01T00:00:00.000000000Z","except":"nights"}"#;
@@ -103,8 +106,8 @@ const PROGRESS: &str = r#"{"runs":3,"failures_in_a_row":1,"last_run":{"number":3
 /// Sound rows, in the order of the columns: `id`, `task`, `args`, `due`, `nominal`,
 /// `trigger`, `cron`, `interval_ns`, `zone`, `attempts`, `last_failure`, `retry_ns`,
 /// `started_at`, `scheduled_at`, `options`, `progress`, `version`, `expires_ns`,
-/// `clock_set_by_ns`, `by_unset_clock`.
-const EXAMPLES: [[&str; 20]; 8] = [
+/// `clock_set_by_ns`, `by_unset_clock`, `interruptions`, `repeats_start`.
+const EXAMPLES: [[&str; 22]; 9] = [
     [
         "x",
         "t",
@@ -122,10 +125,12 @@ const EXAMPLES: [[&str; 20]; 8] = [
         BEFORE,
         "",
         "",
-        "4",
+        VERSION,
         "",
         "",
         "1",
+        "",
+        "",
     ],
     [
         "x",
@@ -144,9 +149,11 @@ const EXAMPLES: [[&str; 20]; 8] = [
         BEFORE,
         "",
         "",
-        "4",
+        VERSION,
         "3600000000000",
         "-1000000000",
+        "",
+        "",
         "",
     ],
     [
@@ -166,7 +173,9 @@ const EXAMPLES: [[&str; 20]; 8] = [
         BEFORE,
         OPTIONS,
         PROGRESS,
-        "4",
+        VERSION,
+        "",
+        "",
         "",
         "",
         "",
@@ -188,10 +197,12 @@ const EXAMPLES: [[&str; 20]; 8] = [
         BEFORE,
         OPTIONS,
         PROGRESS,
-        "4",
+        VERSION,
         "60000000000",
         "",
         "1",
+        "",
+        "",
     ],
     [
         "x",
@@ -210,9 +221,11 @@ const EXAMPLES: [[&str; 20]; 8] = [
         BEFORE,
         OPTIONS,
         PROGRESS,
-        "4",
+        VERSION,
         "7200000000000",
         "1000000000",
+        "",
+        "",
         "",
     ],
     [
@@ -232,8 +245,10 @@ const EXAMPLES: [[&str; 20]; 8] = [
         BEFORE,
         "",
         "",
-        "4",
+        VERSION,
         "1000000000",
+        "",
+        "",
         "",
         "",
     ],
@@ -254,10 +269,12 @@ const EXAMPLES: [[&str; 20]; 8] = [
         BEFORE,
         OPTIONS,
         PROGRESS,
-        "4",
+        VERSION,
         "60000000000",
         "",
         "1",
+        "",
+        "",
     ],
     [
         "x",
@@ -276,10 +293,36 @@ const EXAMPLES: [[&str; 20]; 8] = [
         BEFORE,
         OPTIONS,
         PROGRESS,
-        "4",
+        VERSION,
         "",
         "",
         "",
+        "",
+        "",
+    ],
+    [
+        "x",
+        "t",
+        r#"[1,"a"]"#,
+        AFTER,
+        AFTER,
+        "at",
+        "",
+        "",
+        "",
+        "1",
+        "FAILED",
+        "60000000000",
+        BEFORE,
+        BEFORE,
+        "",
+        "",
+        VERSION,
+        "",
+        "",
+        "",
+        "2",
+        "1",
     ],
 ];
 

@@ -1,7 +1,10 @@
 use jobber::testing::{ManualClock, Simulation};
 use jobber::{
     Exclusions, JobStatus,
-    storage::{Change, EndRecord, JobRecord, Loaded, Storage, StorageError},
+    storage::{
+        Change, EndRecord, JobRecord, Loaded, Storage, StorageError, UnresolvedJob,
+        UnresolvedReason,
+    },
 };
 use time::macros::time;
 
@@ -35,15 +38,17 @@ pub fn record_restore(data: &[u8]) {
         .durable()
         .register()
         .expect("the name is free");
-    let unresolved = sim.app().unresolved();
+    // A job that is set aside is a live job too.
+    let (set_aside, unresolved) = unresolved(&sim);
     let jobs = sim.app().jobs();
     assert!(jobs.len() + unresolved.len() <= 1);
+    assert!(set_aside.len() <= jobs.len());
     assert!(is_readable || !unresolved.is_empty(), "it is named");
     assert!(
         has_start_intent || jobs.len() + unresolved.len() == 1,
         "it is kept"
     );
-    for job in &unresolved {
+    for job in set_aside.iter().chain(&unresolved) {
         assert!(!job.to_string().is_empty());
     }
     for job in &jobs {
@@ -59,11 +64,18 @@ pub fn record_restore(data: &[u8]) {
     assert_eq!(sim.app().unresolved().len(), unresolved.len());
 }
 
+/// The jobs that are set aside, and those that no task can run.
+fn unresolved(sim: &Simulation) -> (Vec<UnresolvedJob>, Vec<UnresolvedJob>) {
+    let all = sim.app().unresolved().into_iter();
+    all.partition(|job| matches!(job.reason, UnresolvedReason::SetAside { .. }))
+}
+
 /// Whether an attempt was about to start that another process must not make again: the
 /// job of such a row is lost if it does not recur.
 fn has_start_intent(record: &JobRecord) -> bool {
     let record = serde_json::to_value(record).expect("a record can be serialized");
-    !record["progress"]["start_intent"].is_null()
+    let progress = &record["progress"];
+    !progress["start_intent"].is_null() && progress["is_start_repeated"] == false
 }
 
 /// A store with this in it.
