@@ -1,6 +1,6 @@
 //! A process that schedules, runs, cancels and replaces jobs and is killed at random
 //! instants (`SIGKILL`), and an oracle that reads from a log what it was promised and what it
-//! ran.
+//! ran. Some jobs end the process by themselves: they are to be set aside.
 //!
 //! `JOBBER_KILLS=5000 cargo test --release --all-features --test kill` does it
 //! more often.
@@ -14,15 +14,16 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jobber::{
-    Backoff, Job, JobContext, JobStatus, Jobber, Misfire, ScheduleError, SqliteStorage, Task,
-    storage::{Loaded, Storage, StorageError, Synchronous},
+    Backoff, Job, JobContext, JobId, JobStatus, Jobber, Misfire, ScheduleError, SqliteStorage,
+    Task,
+    storage::{Loaded, Storage, StorageError, Synchronous, UnresolvedReason},
 };
 use time::OffsetDateTime;
 
@@ -30,7 +31,20 @@ type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
 const DIR: &str = "JOBBER_KILL_DIR";
 const LIFE: &str = "JOBBER_KILL_LIFE";
-const IS_LAST: &str = "JOBBER_KILL_IS_LAST";
+/// What a life is for: see [`Aim`].
+const AIM: &str = "JOBBER_KILL_AIM";
+
+/// After so many interruptions a job that ends its process is set aside: its attempts are made
+/// with others, with others, and alone.
+const POISON_LIMIT: u32 = 3;
+/// The limit of the other tasks, which is the default.
+const LIMIT: u32 = 5;
+/// With this many interruptions a job makes its attempt alone.
+const ALONE: u32 = 2;
+/// After this time it does not wait any longer for the attempts before it.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The exit code of a process that was ended by a job of its own, if it was not aborted.
+const POISONED: i32 = 86;
 
 const MILLI: Duration = Duration::from_millis(1);
 
@@ -84,8 +98,37 @@ impl Log {
     /// A run, with what tells it from others.
     fn run(&self, what: &str, cx: &JobContext) {
         let nominal = cx.nominal_time().unix_timestamp_nanos();
-        let rest = format!("{} {} {nominal}", cx.run_number(), cx.attempt());
+        let (run, attempt) = (cx.run_number(), cx.attempt());
+        let rest = format!("{run} {attempt} {nominal} {}", cx.interruptions());
         self.add(what, cx.id(), rest);
+    }
+}
+
+/// What a life is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Aim {
+    /// It goes on until it is killed.
+    Live,
+    /// It ends when all jobs have run that are not set aside, if none ends it before.
+    RunOut,
+    /// What is set aside is released, and does not end the process any more.
+    Release,
+}
+
+impl Aim {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::RunOut => "run-out",
+            Self::Release => "release",
+        }
+    }
+
+    fn read() -> Result<Self> {
+        let name = std::env::var(AIM)?;
+        let all = [Self::Live, Self::RunOut, Self::Release];
+        let aim = all.into_iter().find(|aim| aim.name() == name);
+        aim.ok_or_else(|| name.into())
     }
 }
 
@@ -95,10 +138,12 @@ struct Tasks {
     flaky: Task<u32, ()>,
     blocking: Task<u32, ()>,
     once: Task<u32, ()>,
+    /// Ends its process.
+    poison: Task<u32, ()>,
 }
 
 impl Tasks {
-    fn register(app: &Jobber, log: &Log) -> Result<Self> {
+    fn register(app: &Jobber, log: &Log, aim: Aim) -> Result<Self> {
         let logging = |log: &Log| {
             let log = log.clone();
             move |cx: JobContext, _: u32| {
@@ -125,7 +170,8 @@ impl Tasks {
                 }
             }
         };
-        let (flaky, blocking) = (log.clone(), log.clone());
+        let (flaky, blocking, poison) = (log.clone(), log.clone(), log.clone());
+        let born = Instant::now();
         Ok(Self {
             quick: app
                 .task(name, logging(log))
@@ -139,6 +185,7 @@ impl Tasks {
                     async move {
                         log.run("start", &cx);
                         if cx.attempt() < 3 {
+                            log.run("failed", &cx);
                             return Err("not yet");
                         }
                         log.run("end", &cx);
@@ -161,6 +208,24 @@ impl Tasks {
                 .durable()
                 .at_most_once()
                 .register()?,
+            poison: app
+                .task("poison", move |cx: JobContext, argument: u32| {
+                    poison.run("start", &cx);
+                    if aim == Aim::Release {
+                        poison.run("end", &cx);
+                        return std::future::ready(());
+                    }
+                    if cx.interruptions() >= ALONE && born.elapsed() < PATIENCE {
+                        poison.add("alone", cx.id(), "");
+                    }
+                    match argument % 2 {
+                        0 => std::process::abort(),
+                        _ => std::process::exit(POISONED),
+                    }
+                })
+                .durable()
+                .max_interruptions(POISON_LIMIT)
+                .register()?,
         })
     }
 }
@@ -180,11 +245,20 @@ fn child() -> Result {
     };
     let storage = SqliteStorage::new(dir.join("jobs.db")).synchronous(synchronous);
     let app = Jobber::builder().storage(storage).build()?;
-    let tasks = Tasks::register(&app, &log)?;
+    let aim = Aim::read()?;
+    let tasks = Tasks::register(&app, &log, aim)?;
     app.start().block_on()?;
-    assert!(app.unresolved().is_empty(), "{:?}", app.unresolved());
-    if std::env::var_os(IS_LAST).is_some() {
-        return finish(&app, &log);
+    let set_aside = set_aside(&app)?;
+    for (id, interruptions) in &set_aside {
+        log.add("set-aside", id, interruptions);
+    }
+    log.add("started", &"-", "");
+    if aim != Aim::Live {
+        return finish(&app, &log, aim, set_aside.into_keys());
+    }
+    let mut rng = fastrand::Rng::with_seed(life);
+    for id in set_aside.keys() {
+        with_set_aside(&app, &tasks, &log, &mut rng, id)?;
     }
     thread::scope(|scope| {
         for thread in 0..3 {
@@ -198,15 +272,82 @@ fn child() -> Result {
     Ok(())
 }
 
-/// Ends what recurs, and lets the rest come to its end.
-fn finish(app: &Jobber, log: &Log) -> Result {
+/// Ends what recurs, and lets the rest come to its end, without what is set aside and would end
+/// this process.
+fn finish(app: &Jobber, log: &Log, aim: Aim, set_aside: impl Iterator<Item = JobId>) -> Result {
     for job in app.jobs() {
         if job.id().to_string().starts_with("again") {
             cancel(log, &job)?;
         }
     }
-    app.wait_all().block_on();
+    let mut stays = BTreeSet::new();
+    for id in set_aside {
+        match aim == Aim::Release || !is_poison(&id) {
+            true => release(app, log, &id)?,
+            false => _ = stays.insert(id),
+        }
+    }
+    for job in app.jobs() {
+        if !stays.contains(job.id()) {
+            job.wait().block_on();
+        }
+    }
+    assert!(self::set_aside(app)?.into_keys().eq(stays));
     app.shutdown(Duration::MAX).block_on();
+    Ok(())
+}
+
+fn is_poison(id: &impl ToString) -> bool {
+    id.to_string().starts_with("poison")
+}
+
+/// The jobs that are set aside, and how often they were interrupted. None is unresolved for
+/// another reason.
+fn set_aside(app: &Jobber) -> Result<BTreeMap<JobId, u32>> {
+    let unresolved = app.unresolved().into_iter();
+    let set_aside = unresolved.map(|job| match job.reason {
+        UnresolvedReason::SetAside { interruptions } => Ok((job.id, interruptions)),
+        _ => Err(job.to_string().into()),
+    });
+    set_aside.collect()
+}
+
+/// What may be done with a job that is set aside. One that ends its process mostly stays.
+fn with_set_aside(
+    app: &Jobber,
+    tasks: &Tasks,
+    log: &Log,
+    rng: &mut fastrand::Rng,
+    id: &JobId,
+) -> Result {
+    match rng.u8(..16) {
+        0 => release(app, log, id),
+        _ if !is_poison(id) => release(app, log, id),
+        1 => {
+            log.add("cancelling", id, "");
+            let took_effect = app.discard(id.clone()).block_on()?;
+            let what = if took_effect {
+                "cancelled"
+            } else {
+                "not-cancelled"
+            };
+            log.add(what, id, "");
+            Ok(())
+        }
+        2..5 => {
+            let job = tasks.poison.job(id).ok_or("it is a live job")?;
+            replace(tasks, log, &job, rng).map(drop)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn release(app: &Jobber, log: &Log, id: &JobId) -> Result {
+    log.add("releasing", id, "");
+    if !app.release(id.clone()).block_on()? {
+        // It was cancelled just before.
+        log.add("not-released", id, "");
+    }
     Ok(())
 }
 
@@ -283,6 +424,7 @@ fn live(app: &Jobber, tasks: &Tasks, log: &Log, thread: u64) {
 
 fn once(tasks: &Tasks, log: &Log, rng: &mut fastrand::Rng, name: &str) -> Result<Job<()>> {
     let (kind, task) = match rng.u8(..6) {
+        _ if rng.u16(..400) == 0 => ("poison", &tasks.poison),
         0 => ("slow", &tasks.slow),
         1 => ("flaky", &tasks.flaky),
         2 => ("blocking", &tasks.blocking),
@@ -337,6 +479,7 @@ fn replace(tasks: &Tasks, log: &Log, job: &Job<()>, rng: &mut fastrand::Rng) -> 
         "flaky" => &tasks.flaky,
         "blocking" => &tasks.blocking,
         "once" => &tasks.once,
+        "poison" => &tasks.poison,
         _ => &tasks.quick,
     };
     log.add("replacing", job.id(), "");
@@ -383,18 +526,26 @@ fn read_from_outside(dir: &Path, life: u64, is_over: &AtomicBool) {
     }
 }
 
-fn program(dir: &Path, life: u64) -> Result<Command> {
+fn program(dir: &Path, life: u64, aim: Aim) -> Result<Command> {
     let mut command = support::child("child")?;
     command
         .env(DIR, dir)
         .env(LIFE, life.to_string())
+        .env(AIM, aim.name())
         .stdout(Stdio::null());
     Ok(command)
 }
 
-/// Adds to the log which jobs of `.at_most_once()` a killed process had stored the start
-/// of: those are not to run again, begun or not, and no others may be left out.
-fn note_marked(dir: &Path, life: u64) -> Result {
+/// Whether a job has ended its process.
+fn is_poisoned(status: ExitStatus) -> bool {
+    const SIGABRT: i32 = 6;
+    status.signal() == Some(SIGABRT) || status.code() == Some(POISONED)
+}
+
+/// Adds to the log which jobs of `.at_most_once()` a process that has ended had stored the start
+/// of: those are not to run again, begun or not, and no others may be left out. And how often
+/// the other jobs were interrupted, with this time.
+fn note_rows(dir: &Path, life: u64) -> Result {
     if !dir.join("jobs.db").exists() {
         return Ok(());
     }
@@ -416,13 +567,63 @@ fn note_marked(dir: &Path, life: u64) -> Result {
     storage.load(&mut |loaded| match loaded {
         Loaded::Job(job) => {
             let job = support::record::JobRecord::of(&job);
-            if job.task == "once" && job.progress.start_intent.is_some() {
+            let progress = &job.progress;
+            let is_started = progress.start_intent.is_some();
+            if job.task == "once" && is_started {
                 log.add("marked", &job.id, "");
+            }
+            let is_interrupted = is_started && progress.is_start_repeated;
+            let interruptions = progress.interruptions + u32::from(is_interrupted);
+            if interruptions > 0 {
+                log.add("interrupted", &job.id, interruptions);
             }
         }
         other => panic!("{other:?}"),
     })?;
     Ok(())
+}
+
+fn note_death(dir: &Path, life: u64, is_poisoned: bool) -> Result {
+    Log::forget_torn_line(dir)?;
+    if is_poisoned {
+        Log::open(dir, life)?.add("poisoned", &"-", "");
+    }
+    note_rows(dir, life)
+}
+
+/// The jobs in the store.
+fn left(dir: &Path) -> Result<Vec<JobId>> {
+    let mut left = Vec::new();
+    SqliteStorage::inspect(dir.join("jobs.db"), |loaded| {
+        if let Loaded::Job(job) = loaded {
+            left.push(job.id().clone());
+        }
+    })?;
+    Ok(left)
+}
+
+/// Starts the process again until it has run all jobs that are not set aside.
+fn run_out(dir: &Path, life: &mut u64) -> Result {
+    let log = fs::read_to_string(dir.join("log"))?;
+    let poisonous = log.matches(" asks poison").count() + log.matches(" releasing poison").count();
+    let most = poisonous * (1 + POISON_LIMIT as usize);
+    for _ in 0..=most {
+        *life += 1;
+        let mut command = program(dir, *life, Aim::RunOut)?;
+        let (status, stderr) = support::run_within(WATCHDOG, &mut command)?;
+        let is_poisoned = is_poisoned(status);
+        assert!(
+            is_poisoned || status.success(),
+            "life {life} ended otherwise: {stderr}"
+        );
+        note_death(dir, *life, is_poisoned)?;
+        if !is_poisoned {
+            let left = left(dir)?;
+            assert!(left.iter().all(is_poison), "{left:?} have not run");
+            return Ok(());
+        }
+    }
+    panic!("{poisonous} jobs have ended more than {most} processes");
 }
 
 #[test]
@@ -440,7 +641,7 @@ fn a_process_that_is_killed_loses_nothing_and_repeats_only_what_was_going_on() -
             life += 1;
             killed += 1;
             let stderr = dir.path().join("stderr");
-            let mut child = program(dir.path(), life)?
+            let mut child = program(dir.path(), life, Aim::Live)?
                 .stderr(File::create(&stderr)?)
                 .spawn()?;
             let is_over = AtomicBool::new(false);
@@ -458,21 +659,22 @@ fn a_process_that_is_killed_loses_nothing_and_repeats_only_what_was_going_on() -
                 status
             })?;
             let stderr = fs::read_to_string(stderr)?;
-            assert_eq!(
-                status.signal(),
-                Some(9),
+            let is_poisoned = is_poisoned(status);
+            assert!(
+                is_poisoned || status.signal() == Some(9),
                 "life {life} ended by itself: {stderr}"
             );
-            Log::forget_torn_line(dir.path())?;
-            note_marked(dir.path(), life)?;
+            note_death(dir.path(), life, is_poisoned)?;
         }
+        run_out(dir.path(), &mut life)?;
         life += 1;
-        let mut last = program(dir.path(), life)?;
-        let (status, stderr) = support::run_within(WATCHDOG, last.env(IS_LAST, "1"))?;
+        let mut last = program(dir.path(), life, Aim::Release)?;
+        let (status, stderr) = support::run_within(WATCHDOG, &mut last)?;
         assert!(status.success(), "the last life {life}: {stderr}");
-        let mut left = 0;
-        SqliteStorage::inspect(dir.path().join("jobs.db"), |_| left += 1)?;
-        assert_eq!(left, 0, "something is left in the store");
+        assert!(
+            left(dir.path())?.is_empty(),
+            "something is left in the store"
+        );
         let log = fs::read_to_string(dir.path().join("log"))?;
         if let Err(fault) = judge(&log, &mut oracle) {
             let kept = std::env::temp_dir().join(format!("jobber-kill-{}.log", std::process::id()));
@@ -484,7 +686,7 @@ fn a_process_that_is_killed_loses_nothing_and_repeats_only_what_was_going_on() -
     // seen done was made again.
     println!("{killed} kills in {life} lives: {oracle:?}");
     assert!(
-        oracle.promised > 0 && oracle.repeated > 0 && oracle.cut > 0,
+        oracle.promised > 0 && oracle.repeated > 0 && oracle.cut > 0 && oracle.set_aside > 0,
         "{oracle:?}"
     );
     // Only what was about to run in that very moment.
@@ -509,6 +711,16 @@ struct Figures {
     cut: usize,
     /// Those that had not even begun, and of which the store had it that they start.
     never_began: usize,
+    /// Lives that were ended by a job.
+    poisoned: usize,
+    /// Interruptions of jobs that do not end their process.
+    interrupted: usize,
+    /// Jobs that were set aside: those that end their process, and others.
+    set_aside: usize,
+    sound_set_aside: usize,
+    released: usize,
+    /// Attempts that have ended their process and were made alone.
+    alone: usize,
 }
 
 /// One job between two promises.
@@ -531,25 +743,113 @@ struct Known {
     ended: BTreeMap<u64, BTreeSet<i128>>,
     /// The first life that was killed when the store had it that it starts.
     marked: Option<u64>,
+    /// At the end of this life the store had it that the job was interrupted so often.
+    interrupted: Option<(u64, u32)>,
+    /// The last life in which it was scheduled anew or released.
+    fresh_in: Option<u64>,
+    /// The last lives in which an attempt started, and ended.
+    started_in: Option<u64>,
+    ended_in: Option<u64>,
+    /// The last life that has listed it as set aside.
+    set_aside_in: Option<u64>,
+    /// The attempts since it was scheduled anew or released.
+    attempts: u32,
+}
+
+impl Known {
+    /// How often it was interrupted, at the start of this life.
+    fn interruptions(&self, life: u64) -> u32 {
+        match self.interrupted {
+            Some((before, interruptions)) if before + 1 == life => interruptions,
+            _ => 0,
+        }
+    }
+
+    fn refresh(&mut self, life: u64) {
+        (self.fresh_in, self.set_aside_in) = (Some(life), None);
+        self.attempts = 0;
+    }
+}
+
+fn limit(id: &str) -> u32 {
+    if is_poison(&id) { POISON_LIMIT } else { LIMIT }
 }
 
 fn judge(log: &str, figures: &mut Figures) -> std::result::Result<(), String> {
     let mut jobs: BTreeMap<&str, Known> = BTreeMap::new();
     let mut lives = BTreeSet::new();
+    // The last attempt of a job that ends its process: its life, its job, and whether it was
+    // made alone.
+    let mut poison = (0, "", false);
     for (number, line) in log.lines().enumerate() {
         let mut words = line.split(' ');
         let mut word = || words.next().unwrap_or_default();
         let (life, what, id) = (word().parse().unwrap_or(0), word(), word());
         let fault = |what: &str| Err(format!("line {}: {line}: {what}", number + 1));
-        let job = jobs.entry(id).or_default();
         lives.insert(life);
+        if what == "started" {
+            let is_missing = |(id, job): &(&&str, &Known)| {
+                job.interruptions(life) >= limit(id) && job.set_aside_in != Some(life)
+            };
+            match jobs.iter().find(is_missing) {
+                Some((id, _)) => return fault(&format!("{id} is not set aside")),
+                None => continue,
+            }
+        }
+        let job = jobs.entry(id).or_default();
         match what {
+            "poisoned" => {
+                figures.poisoned += 1;
+                if poison.0 != life {
+                    return fault("no job has ended this process");
+                }
+            }
+            "alone" => {
+                figures.alone += 1;
+                poison.2 = true;
+            }
+            "interrupted" => {
+                let before = job.interruptions(life);
+                let count = word().parse().map_err(|_| line.to_string())?;
+                job.interrupted = Some((life, count));
+                if count > before + 1 {
+                    return fault("an interruption was counted twice");
+                }
+                if count > before {
+                    figures.interrupted += usize::from(!is_poison(&id));
+                    let is_alone = poison.0 == life && poison.2;
+                    if is_alone && poison.1 != id && job.ended_in != Some(life) {
+                        return fault("it was interrupted with another one that was made alone");
+                    }
+                }
+            }
+            "set-aside" => {
+                let count: u32 = word().parse().map_err(|_| line.to_string())?;
+                if job.set_aside_in.is_none() {
+                    match is_poison(&id) {
+                        true => figures.set_aside += 1,
+                        false => figures.sound_set_aside += 1,
+                    }
+                }
+                job.set_aside_in = Some(life);
+                if count != job.interruptions(life) || count < limit(id) {
+                    return fault("it was not interrupted that often");
+                }
+            }
+            "releasing" => {
+                figures.released += 1;
+                job.refresh(life);
+            }
+            "not-released" => figures.released -= 1,
             "asks" | "cancelling" | "replacing" => {
                 figures.unanswered += 1;
                 // The promise before is taken back, kept or not.
                 if what == "asks" || !id.starts_with("again") {
                     job.is_promised = false;
                     settle(id, job, figures)?;
+                }
+                if what == "asks" {
+                    job.refresh(life);
                 }
                 job.is_open = true;
                 job.is_promised = false;
@@ -582,9 +882,32 @@ fn judge(log: &str, figures: &mut Figures) -> std::result::Result<(), String> {
                 if job.marked.is_some() {
                     return fault("it was to run at most once, and the store had its start");
                 }
+                let is_first = job.started_in.replace(life) != Some(life);
+                let is_fresh = job.fresh_in == Some(life);
+                let before = job.interruptions(life);
+                if before >= limit(id) && !is_fresh {
+                    return fault("it starts although it is set aside");
+                }
+                job.attempts += 1;
+                if is_poison(&id) {
+                    poison = (life, id, false);
+                    if job.attempts > 1 + POISON_LIMIT {
+                        return fault("it has ended too many processes");
+                    }
+                }
                 let _run = word();
                 let attempt = word().parse().map_err(|_| line.to_string())?;
                 let nominal = word().parse().map_err(|_| line.to_string())?;
+                let interruptions: u32 = word().parse().map_err(|_| line.to_string())?;
+                let is_counted = match interruptions {
+                    0 => !is_first || is_fresh || before == 0,
+                    _ => is_first && interruptions == before,
+                };
+                if !is_counted {
+                    return fault(&format!(
+                        "it was interrupted {before} times before this life"
+                    ));
+                }
                 let attempt = (nominal, attempt);
                 job.running_in = Some(life);
                 let is_late = job.goes_on.take() == Some(life);
@@ -601,8 +924,13 @@ fn judge(log: &str, figures: &mut Figures) -> std::result::Result<(), String> {
                     }
                 }
             }
+            "failed" => {
+                job.running_in = None;
+                job.ended_in = Some(life);
+            }
             "end" => {
                 job.running_in = None;
+                job.ended_in = Some(life);
                 let run = word().parse().map_err(|_| line.to_string())?;
                 let _attempt = word();
                 let nominal = word().parse().map_err(|_| line.to_string())?;
