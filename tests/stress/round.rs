@@ -16,7 +16,7 @@ use smol::stream::StreamExt;
 use super::executors::Kind;
 use super::process;
 use super::slots::{self, Slots, fault};
-use super::tasks::{RoundClock, Tasks};
+use super::tasks::{INTERRUPTIONS, RoundClock, SET_ASIDE, Tasks};
 use super::watch::{self, Place};
 use super::worker::{HOUR, Kept, Over, Round, Strangers, Worker};
 
@@ -110,19 +110,73 @@ fn failing(store: jobber::MemoryStorage, seed: u64) -> impl jobber::storage::Sto
     })
 }
 
-/// Leaves jobs in the store of a task that the app will not have.
+/// Leaves jobs in the store of a task that the app will not have, and jobs that are set aside.
 #[cfg(feature = "serde")]
 fn leave_strangers(store: &Store<'_>) {
     let builder = Jobber::builder().executor(|job| smol::spawn(job).detach());
     let app = store.mended().give_to(builder).build().unwrap();
-    let task = app.task("stranger", || async {}).durable();
-    let task = task.register().unwrap();
+    let register = |name| app.task(name, || async {}).durable().register().unwrap();
+    let (stranger, set_aside) = (register("stranger"), register(SET_ASIDE));
     app.start().block_on().unwrap();
     for number in 0..Strangers::default().0.len() {
+        let task = match Strangers::is_set_aside(number) {
+            true => &set_aside,
+            false => &stranger,
+        };
         let schedule = task.schedule(()).id(Strangers::id(number));
         let _stored = schedule.delay(HOUR).block_on().unwrap();
     }
     app.shutdown(Duration::ZERO).block_on();
+    interrupt(store);
+}
+
+/// Makes the rows of the jobs that are set aside what processes leave that have ended during
+/// their attempts.
+#[cfg(feature = "serde")]
+fn interrupt(store: &Store<'_>) {
+    const DUE: &str = "2020-01-01T00:00:00.000000000Z";
+    match store {
+        Store::None => {}
+        Store::Memory(store) | Store::Faulty(store, _) => {
+            use jobber::storage::{Change, Storage};
+            let records = store.records().into_iter().map(|record| {
+                let mut record = serde_json::to_value(record).unwrap();
+                if record["task"] == SET_ASIDE {
+                    let progress = &mut record["progress"];
+                    (progress["due"], progress["nominal"]) = (DUE.into(), DUE.into());
+                    progress["interruptions"] = INTERRUPTIONS.into();
+                }
+                Change::Put(serde_json::from_value(record).unwrap())
+            });
+            let records: Vec<_> = records.collect();
+            store.clone().commit(&records).unwrap();
+        }
+        #[cfg(not(feature = "sqlite"))]
+        Store::File(_) => {}
+        #[cfg(feature = "sqlite")]
+        Store::File(path) => {
+            let sql = rusqlite::Connection::open(path).unwrap();
+            let update = "UPDATE jobs SET due = ?1, nominal = ?1, interruptions = ?2 \
+                WHERE task = ?3";
+            let values = (DUE, INTERRUPTIONS, SET_ASIDE);
+            let _rows = sql.execute(update, values).unwrap();
+        }
+    }
+}
+
+/// Discards the jobs that are set aside and that no thread has discarded: they would not end.
+fn discard_set_aside(app: &Jobber, strangers: &Strangers, store_fails: bool) {
+    for (number, discarded) in strangers.0.iter().enumerate() {
+        if !Strangers::is_set_aside(number) {
+            continue;
+        }
+        match app.discard(&*Strangers::id(number)).block_on() {
+            Ok(was_there) => _ = discarded.fetch_add(u32::from(was_there), Ordering::SeqCst),
+            // It has ended, and the store is retried.
+            Err(_) if store_fails => {}
+            Err(error) => fault(format!("discarding stranger {number}: {error}")),
+        }
+    }
 }
 
 /// Discards those that the process before has left.
@@ -325,6 +379,7 @@ fn in_peace(live: &Live, store: &Store<'_>, load: Load, rng: &mut Rng, place: &P
         worker.step_alone().unwrap();
     }
     kept.append(&mut worker.kept);
+    discard_set_aside(app, &round.strangers, store.fails());
     thread::scope(|scope| {
         scope.spawn(|| {
             let place = Place::new("one that waits for all");

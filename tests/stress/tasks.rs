@@ -11,7 +11,11 @@ use std::time::{Duration, Instant};
 use jobber::{Backoff, Clock, JobContext, Jobber, RegisterError, Task, TaskBuilder, TaskOutput};
 use smol::future::yield_now;
 
-use super::slots::{Arg, Attempt, Bomb, Slots, Value};
+use super::slots::{Arg, Attempt, Bomb, Slots, Value, fault};
+
+/// A task whose jobs are set aside, with so many interruptions, although they are due.
+pub const SET_ASIDE: &str = "set aside";
+pub const INTERRUPTIONS: u32 = 3;
 
 pub const RETRIES: u32 = 2;
 const RETRY_DELAY: Duration = Duration::from_micros(200);
@@ -229,6 +233,10 @@ impl Tasks {
 impl Register<'_> {
     #[cfg(feature = "serde")]
     fn stored(&self, backoff: Backoff) -> Result<Stored, RegisterError> {
+        let set_aside = || async { fault("a job that is set aside has started".into()) };
+        let _ = (self.app.task(SET_ASIDE, set_aside).durable())
+            .max_interruptions(INTERRUPTIONS)
+            .register()?;
         let retried = self.task("stored retried", retried);
         Ok(Stored {
             quick: self.task("stored quick", quick).durable().register()?,

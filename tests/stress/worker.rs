@@ -41,14 +41,19 @@ pub struct Round {
     pub strangers: Arc<Strangers>,
 }
 
-/// Stored jobs of a task that the app does not know, by their numbers, and how often
-/// each was discarded.
+/// Stored jobs of a task that the app does not know, or that are set aside, by their numbers,
+/// and how often each was discarded.
 #[derive(Default)]
 pub struct Strangers(pub [AtomicU32; 8]);
 
 impl Strangers {
     pub fn id(number: usize) -> String {
         format!("stranger {number}")
+    }
+
+    /// Whether it has interrupted too many processes. Otherwise its task is unknown.
+    pub fn is_set_aside(number: usize) -> bool {
+        number.is_multiple_of(2)
     }
 }
 
