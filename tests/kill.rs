@@ -34,8 +34,8 @@ const LIFE: &str = "JOBBER_KILL_LIFE";
 /// What a life is for: see [`Aim`].
 const AIM: &str = "JOBBER_KILL_AIM";
 
-/// After so many interruptions a job that ends its process is set aside: its attempts are made
-/// with others, with others, and alone.
+/// A job that ends its process is set aside at this number of interruptions. Its last attempt is
+/// made alone.
 const POISON_LIMIT: u32 = 3;
 /// The limit of the other tasks, which is the default.
 const LIMIT: u32 = 5;
@@ -743,7 +743,7 @@ struct Known {
     ended: BTreeMap<u64, BTreeSet<i128>>,
     /// The first life that was killed when the store had it that it starts.
     marked: Option<u64>,
-    /// At the end of this life the store had it that the job was interrupted so often.
+    /// At the end of this life the store had this number of interruptions.
     interrupted: Option<(u64, u32)>,
     /// The last life in which it was scheduled anew or released.
     fresh_in: Option<u64>,

@@ -13,7 +13,7 @@ use smol::future::yield_now;
 
 use super::slots::{Arg, Attempt, Bomb, Slots, Value, fault};
 
-/// A task whose jobs are set aside, with so many interruptions, although they are due.
+/// A task whose jobs are set aside, with this number of interruptions, although they are due.
 pub const SET_ASIDE: &str = "set aside";
 pub const INTERRUPTIONS: u32 = 3;
 
