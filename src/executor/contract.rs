@@ -39,9 +39,11 @@ pub trait Executor: Send + Sync + 'static {
     ///
     /// The default uses threads that all apps of the process share. It starts them as it
     /// needs them, up to 500, and a thread that has nothing to do ends after five seconds.
-    /// If the operating system starts no thread, the job waits for one that is busy. If
-    /// there is none, the job is dropped, and [`Jobber::health`](crate::Jobber::health)
-    /// says so until a thread could be started.
+    /// If the operating system starts no thread, the job waits until one of these threads is
+    /// free, or another one can be started: the next blocking job tries that, and at least once
+    /// a second a timer. If there are no such threads, the job is dropped.
+    /// [`Failing::Thread`](crate::Failing::Thread) says when
+    /// [`Jobber::health`](crate::Jobber::health) shows that.
     ///
     /// What [`spawn`](Executor::spawn) says about dropping, blocking and panics holds
     /// here too.

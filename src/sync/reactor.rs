@@ -1,7 +1,7 @@
 //! [`build`]: builds the reactor of async-io, which drives timers.
 //!
-//! The threads of the built-in pool drive it, too. async-io builds it when it is first used, and panics if it cannot. So whatever uses it
-//! builds it here first, where a failure is an error.
+//! The threads of the built-in pool drive it, too. async-io builds it when it is first used, and
+//! panics if it cannot. So whatever uses it builds it here first, where a failure is an error.
 
 use std::io;
 use std::pin::pin;
@@ -18,6 +18,11 @@ static BUILT_BY: StartedBy = StartedBy::nobody();
 /// shares its descriptors.
 pub(crate) fn is_forked() -> bool {
     BUILT_BY.is_forked()
+}
+
+/// Whether this process, or one that it was forked from, has built the reactor.
+pub(crate) fn is_built() -> bool {
+    BUILT_BY.is_set()
 }
 
 /// Builds the reactor, if the process has none.

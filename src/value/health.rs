@@ -45,12 +45,19 @@ pub enum Failing {
     /// [earliest true time](crate::Clock::earliest_true_time): it was never set. Until it is
     /// set, jobs that wait for a wall time wait.
     ClockUnset,
-    /// A thread of the app is missing: the operating system did not start it, or it has
-    /// ended by a panic of the app's [`Clock`](crate::Clock).
+    /// The app needs the thread of this name, and does not have it:
     ///
-    /// Without `jobber-timer`, no job becomes due. Without `jobber-events`, the threads that
-    /// make events wake their readers; the next reader starts it. Without `jobber-blocking`,
-    /// attempts of blocking tasks fail; the next one starts it.
+    /// - `jobber-timer` has ended by a panic of the app's [`Clock`](crate::Clock). No job becomes
+    ///   due, no attempt is retried, and no timeout ends an attempt. Jobs that are pushed still
+    ///   run. Nothing starts this thread again: shut the app down, and start a new app.
+    /// - The operating system did not start `jobber-events`. The threads that make events wake
+    ///   the readers instead, so no event is lost. The next call of
+    ///   [`Jobber::events`](crate::Jobber::events) tries again to start this thread.
+    /// - The operating system did not start `jobber-blocking`. Blocking jobs wait until a thread
+    ///   of this name is free. If there is no such thread, their attempts fail. Async tasks
+    ///   still run, and so do the blocking tasks of an executor that has its own
+    ///   [`spawn_blocking`](crate::Executor::spawn_blocking). The next blocking job tries again
+    ///   to start a thread. While blocking jobs wait, a timer tries it too, once a second.
     Thread {
         /// The name of the thread.
         name: &'static str,

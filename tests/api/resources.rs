@@ -7,7 +7,7 @@ use std::fs::File;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -171,6 +171,37 @@ fn a_delayed_blocking_job_fails_without_a_thread_and_other_jobs_start() -> Resul
                 job.wait_blocking() == JobStatus::Success
             });
             assert!(app.health().is_healthy(), "{}", app.health());
+            Ok(())
+        },
+    )
+}
+
+/// Regression: a blocking job for which no thread could be started waited for another job that
+/// hung, although there were threads again, and the health of the app did not show the wait.
+#[test]
+fn a_blocking_job_behind_one_that_hangs_starts_when_there_are_threads_again() -> Result {
+    with_limits(
+        "resources::a_blocking_job_behind_one_that_hangs_starts_when_there_are_threads_again",
+        || {
+            let app = Jobber::builder().build()?;
+            let (go_on, may_return) = mpsc::channel::<()>();
+            let may_return = Mutex::new(may_return);
+            let hangs = app.blocking_task("hangs", move || drop(may_return.lock().unwrap().recv()));
+            let hangs = hangs.register()?;
+            let quick = app.blocking_task("quick", || "done").register()?;
+            app.start().block_on()?;
+            let hanging = hangs.schedule(()).push().block_on()?;
+            wait_until(|| hanging.status() == JobStatus::Running);
+            let others = use_up_threads();
+            let job = quick.schedule(()).push().block_on()?;
+            wait_until(|| missing_threads(&app) == ["jobber-blocking"]);
+            assert_eq!(job.status(), JobStatus::Scheduled);
+            drop(others);
+            // No job is scheduled, and no attempt ends.
+            assert_eq!(*job.block_on()?, "done");
+            assert_eq!(hanging.status(), JobStatus::Running);
+            assert!(app.health().is_healthy(), "{}", app.health());
+            drop(go_on);
             Ok(())
         },
     )
