@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use futures_lite::FutureExt;
 
 use crate::sync::parker::block_on;
+use crate::sync::waiter::{Condition, Waiter};
 
 /// An operation of an app that may take time: `.await` it, or end it with
 /// [`.block_on()`](Action::block_on). Nothing happens before.
@@ -24,15 +25,40 @@ use crate::sync::parker::block_on;
 /// # Ok::<(), jobber::StartError>(())
 /// ```
 #[must_use = "does nothing until it is awaited or ended with `.block_on()`"]
-pub struct Action<T>(Pin<Box<dyn Future<Output = T> + Send>>);
+pub struct Action<T> {
+    future: Pin<Box<dyn Future<Output = T> + Send>>,
+    /// Panics if the operation must not block this thread.
+    check_block: Option<Box<dyn FnOnce() + Send>>,
+}
 
 impl<T> Action<T> {
     pub(crate) fn new(future: impl Future<Output = T> + Send + 'static) -> Self {
-        Self(future.boxed())
+        Self {
+            future: future.boxed(),
+            check_block: None,
+        }
+    }
+
+    /// Waits for a condition.
+    pub(crate) fn wait<C>(condition: C) -> Self
+    where
+        C: Condition<Output = T> + Clone + Send + 'static,
+    {
+        let waiter = Waiter::new(condition.clone());
+        Self {
+            future: Waiter::new(condition).boxed(),
+            check_block: Some(Box::new(move || waiter.check_block())),
+        }
     }
 
     /// Carries the operation out, and blocks the thread until it is done.
-    pub fn block_on(self) -> T {
+    ///
+    /// # Panics
+    /// As the function that has returned this value.
+    pub fn block_on(mut self) -> T {
+        if let Some(check) = self.check_block.take() {
+            check();
+        }
         block_on(self)
     }
 }
@@ -41,7 +67,7 @@ impl<T> Future for Action<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        self.0.as_mut().poll(cx)
+        self.future.as_mut().poll(cx)
     }
 }
 

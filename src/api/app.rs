@@ -21,7 +21,7 @@ use crate::job::live_job::{CancelReply, Cancelling};
 use crate::job::sync_state::CommitWaiter;
 use crate::storage::contract::UnresolvedJob;
 use crate::sync::parker::block_on;
-use crate::sync::polling::polled_job;
+use crate::sync::polling::{is_pool_thread, polled_job};
 use crate::sync::primitives::{Arc, Event as Signal, Mutex, Timer, lock};
 use crate::sync::reply::ReplySent;
 use crate::sync::waiter::{Condition, Waiter};
@@ -284,8 +284,11 @@ impl Jobber {
     /// A recurring job is live until it is cancelled or reaches a limit.
     ///
     /// # Panics
-    /// If an attempt of a job of this app waits for it: it would wait for itself. The panic
-    /// fails the attempt.
+    /// Panics in two cases, if a job is live. The panic fails the attempt that waits.
+    /// - An attempt of a job of this app waits, in either form: it would wait for itself.
+    /// - An async task, also of another app, ends this with `.block_on()` on a thread of the
+    ///   built-in `ThreadPool`: a live job may need that thread. `.await` it there. A blocking
+    ///   task may block.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -300,7 +303,7 @@ impl Jobber {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn wait_all(&self) -> Action<()> {
-        Action::new(Waiter::new(AllDone(self.hub().clone())))
+        Action::wait(AllDone(self.hub().clone()))
     }
 
     /// The live job with this id. [`Task::job`](crate::Task::job) returns it with
@@ -613,6 +616,7 @@ async fn ended(hub: Arc<Hub>) {
 }
 
 /// True when no live job is left, or the app has stopped.
+#[derive(Clone)]
 struct AllDone(Arc<Hub>);
 
 impl Condition for AllDone {
@@ -631,14 +635,23 @@ impl Condition for AllDone {
         let _ = self.0.is_forked();
     }
 
-    fn check_wait(&self, _: bool) {
+    fn check_wait(&self, is_blocking: bool) {
+        // A destructor that runs because of a panic would abort the process.
+        if std::thread::panicking() {
+            return;
+        }
         if let Some(polled) = polled_job()
-            && !std::thread::panicking()
             && let Some(job) = self.0.live_job_at(polled)
         {
             panic!(
                 "an attempt of the job `{}` waits for the end of all jobs",
                 job.core().id
+            );
+        }
+        if is_blocking && is_pool_thread() {
+            panic!(
+                "an async task blocks a thread of the thread pool until all jobs are done, \
+                 which may need that thread: `.await` their end instead"
             );
         }
     }

@@ -265,8 +265,8 @@ impl<R> Job<R> {
     /// `.await` it, or end it with [`.block_on()`](Wait::block_on). Cancel safe.
     ///
     /// # Panics
-    /// Two waits that may never end panic, if the job is not done. The panic fails the
-    /// attempt that waits. This holds for all waits for a job, also for those with a limit.
+    /// Panics in two cases, if the job is not done yet. The panic fails the attempt that waits.
+    /// This holds for all waits for a job, also for those with a limit.
     /// - An attempt waits for its own job, in either form.
     /// - An async task blocks a thread of the built-in `ThreadPool` to wait for a
     ///   job, which may need that thread. `.await` the job there. A blocking task may block.

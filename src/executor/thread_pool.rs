@@ -19,8 +19,8 @@ use crate::value::error::StartError;
 /// A job that is pending holds no thread, so as many threads as cores are enough. The
 /// threads also drive async-io, so tasks may use its timers and sockets. Blocking tasks
 /// run elsewhere; see [`Executor::spawn_blocking`]. An async task must not block a thread of
-/// the pool to wait for a job, which may need that thread: that panics, and fails the
-/// attempt. It can `.await` the job.
+/// the pool to wait for a job or for [all jobs](crate::Jobber::wait_all), which may need that
+/// thread: that panics, and fails the attempt. It can `.await` them.
 ///
 /// Its clones are the same pool, so several apps can share it. When the last clone and the
 /// last app that uses it have been dropped, the threads end, and the jobs that have not

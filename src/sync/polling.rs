@@ -1,7 +1,7 @@
 //! [`Polling`]: which attempt the current thread polls.
 //!
 //! A wait that could never end is found by this: an attempt that waits for its own job, and a
-//! thread of the built-in pool that blocks to wait for a job.
+//! thread of the built-in pool that blocks to wait for a job, or for all jobs.
 
 use std::cell::Cell;
 use std::ptr;

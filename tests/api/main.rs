@@ -18,7 +18,6 @@ mod outliving;
 mod own_wait;
 mod panic;
 mod recurring;
-mod refuted;
 mod replace;
 mod resources;
 mod retry;

@@ -160,6 +160,62 @@ fn an_attempt_that_waits_for_all_jobs_fails() -> Result {
     })
 }
 
+/// Regression: an attempt blocked the only thread of a pool that two apps share until all jobs
+/// of the other app were done, which needed that thread.
+#[test]
+fn a_blocking_wait_for_all_jobs_on_a_thread_of_a_shared_pool_fails_the_attempt() -> Result {
+    without_deadlock(|| {
+        let pool = ThreadPool::new(1)?;
+        let one = Jobber::builder().executor(pool.clone()).build()?;
+        let other = Jobber::builder().executor(pool).build()?;
+        let quick = other.task("quick", async || {}).register()?;
+        let inside = other.clone();
+        let waits = one.task("waits", move || {
+            let app = inside.clone();
+            async move { app.wait_all().block_on() }
+        });
+        let waits = waits.register()?;
+        let inside = other.clone();
+        let blocks = one.blocking_task("blocks", move || inside.wait_all().block_on());
+        let blocks = blocks.register()?;
+        one.start().block_on()?;
+        other.start().block_on()?;
+        let pending = quick.schedule(()).delay(HOUR).block_on()?;
+        let message = panic_of(&waits.schedule(()).push().block_on()?);
+        assert!(message.contains("`.await`"), "{message}");
+        let blocking = blocks.schedule(()).push().block_on()?;
+        pending.cancel().block_on()?;
+        assert_ends(&blocking, JobStatus::Success);
+        // No job is live, so that this does not block.
+        let waiting = waits.schedule(()).push().block_on()?;
+        assert_ends(&waiting, JobStatus::Success);
+        Ok(())
+    })
+}
+
+/// A shutdown waits for its grace period at most, so that it may block any thread.
+#[test]
+fn an_attempt_on_a_thread_of_a_shared_pool_may_block_to_shut_the_other_app_down() -> Result {
+    without_deadlock(|| {
+        let pool = ThreadPool::new(1)?;
+        let one = Jobber::builder().executor(pool.clone()).build()?;
+        let other = Jobber::builder().executor(pool).build()?;
+        let quick = other.task("quick", async || {}).register()?;
+        let stops = one.task("stops", move || {
+            let (app, quick) = (other.clone(), quick.clone());
+            async move {
+                app.start().block_on().unwrap();
+                let _ = quick.schedule(()).delay(HOUR).block_on().unwrap();
+                app.shutdown(Duration::ZERO).block_on().left.len()
+            }
+        });
+        let stops = stops.register()?;
+        one.start().block_on()?;
+        assert_eq!(*stops.schedule(()).push().block_on()?.block_on()?, 0);
+        Ok(())
+    })
+}
+
 #[test]
 fn tasks_may_wait_for_other_jobs() -> Result {
     let app = started_app()?;

@@ -186,7 +186,9 @@ fn a_blocking_job_behind_one_that_hangs_starts_when_there_are_threads_again() ->
             let app = Jobber::builder().build()?;
             let (go_on, may_return) = mpsc::channel::<()>();
             let may_return = Mutex::new(may_return);
-            let hangs = app.blocking_task("hangs", move || drop(may_return.lock().unwrap().recv()));
+            let hangs = app.blocking_task("hangs", move || {
+                let _ = may_return.lock().unwrap().recv();
+            });
             let hangs = hangs.register()?;
             let quick = app.blocking_task("quick", || "done").register()?;
             app.start().block_on()?;
