@@ -360,13 +360,15 @@ impl Jobber {
         Events::new(self.hub().events.clone())
     }
 
-    /// The stored jobs that no task can run, sorted by id: their task is not
-    /// registered, or is not durable, or does not accept their arguments, or their
-    /// record can't be read, for example because another version of jobber wrote it. And those
-    /// that are set aside ([`TaskBuilder::max_interruptions`](crate::TaskBuilder::max_interruptions)).
+    /// The stored jobs that can't run, sorted by id. Of most, no task can run them: their task is
+    /// not registered, or is not durable, or does not accept their arguments, or their record
+    /// can't be read, for example because another version of jobber wrote it. They stay in the
+    /// store. When a task that can run one is registered, now or in a later process, that job is
+    /// scheduled.
     ///
-    /// They stay in the store. When a task that can run one is registered, now or in
-    /// a later process, that job is scheduled.
+    /// The others are set aside
+    /// ([`TaskBuilder::max_interruptions`](crate::TaskBuilder::max_interruptions)): live jobs that
+    /// do not start until they are [released](Jobber::release).
     ///
     /// ```
     /// # #[cfg(feature = "serde")] {
@@ -380,7 +382,7 @@ impl Jobber {
     /// # sim.crash();
     /// # let sim = start()?;
     /// for job in sim.app().unresolved() {
-    ///     println!("{job}"); // mail m: no task has this name, or this alias
+    ///     println!("{job}"); // mail m: no registered task has this name or alias
     /// }
     /// # assert_eq!(sim.app().unresolved().len(), 1);
     /// let mail = sim.app().task("mail", async |to: String| to.len()).durable().register()?;
@@ -393,13 +395,14 @@ impl Jobber {
         self.hub().unresolved()
     }
 
-    /// Deletes an [`unresolved`](Jobber::unresolved) job from the store. Returns
-    /// whether there was an unresolved job with this id. `.await` it, or end it with
-    /// `.block_on()`.
+    /// Deletes an [`unresolved`](Jobber::unresolved) job from the store; cancels it if it is set
+    /// aside. Returns whether there was an unresolved job with this id. `.await` it, or end it
+    /// with `.block_on()`. If you drop this value after its first poll, the job is deleted all
+    /// the same.
     ///
     /// # Errors
     /// If the store could not delete the job. Jobber repeats the deletion until it
-    /// succeeds.
+    /// succeeds. If the app has stopped, the job stays.
     ///
     /// ```
     /// # let app = jobber::Jobber::builder().build()?;
@@ -423,7 +426,8 @@ impl Jobber {
     /// Lets a job run again that was set aside
     /// ([`TaskBuilder::max_interruptions`](crate::TaskBuilder::max_interruptions)): its count of
     /// interruptions begins at 0. Returns whether a job with this id was set aside. `.await` it,
-    /// or end it with `.block_on()`.
+    /// or end it with `.block_on()`. If you drop this value after its first poll, the job is
+    /// released all the same.
     ///
     /// # Errors
     /// If the store could not save it. The job runs all the same, and jobber repeats that until

@@ -229,10 +229,12 @@ impl JobberBuilder {
 
     /// Sets how many stored jobs that have failed the store keeps, with their arguments, and for
     /// how long ([`Jobber::failed`]). Default: 10,000, for seven days. The oldest go first, and
-    /// also when the store is full. With a count of 0 none is kept.
+    /// also when the store is full. With a count of 0 none is kept, of no task.
     ///
     /// The count is that of all tasks together.
-    /// [`TaskBuilder::keep_failed`](crate::TaskBuilder::keep_failed) sets both for one task.
+    /// [`TaskBuilder::keep_failed`](crate::TaskBuilder::keep_failed) sets a count for one task
+    /// within it, and an age in place of this one. The age of an entry is fixed when the job
+    /// fails.
     ///
     /// ```
     /// use std::time::Duration;

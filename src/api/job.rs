@@ -420,7 +420,8 @@ impl<R> Job<R> {
     /// # Errors
     /// If the store could not delete the job. The job is cancelled all the same and
     /// never runs in this process, and jobber repeats the deletion until it succeeds
-    /// ([`Jobber::health`](crate::Jobber::health)). If the store was closed, because the
+    /// ([`Jobber::health`](crate::Jobber::health)). As long as it has not, another call returns
+    /// the error again. If the store was closed, because the
     /// app has stopped, the job is not cancelled: it belongs to the next process. A job in
     /// memory returns no error.
     ///
@@ -439,7 +440,7 @@ impl<R> Job<R> {
     }
 
     /// Cancels the job as [`cancel`](Job::cancel) does, and stops an attempt that
-    /// runs. Returns whether the job was done before.
+    /// runs. Returns what became of the job, as `cancel` does.
     ///
     /// The status becomes `Cancelled` at once. The future of an async task is
     /// dropped. A blocking task can't be stopped from outside: its

@@ -138,8 +138,8 @@ impl Start {
         let loaded = catch_panic(|| {
             let storage = writer.storage();
             storage.open()?;
-            let was_stopped = storage.was_stopped();
-            self.hub.was_stopped.store(was_stopped, Ordering::SeqCst);
+            let was_closed = storage.was_closed();
+            self.hub.was_closed.store(was_closed, Ordering::SeqCst);
             storage.load(&mut |loaded| fits = fits && self.hub.load(loaded))
         });
         loaded

@@ -77,7 +77,7 @@ where
             plan,
             when,
             now,
-            patience: None,
+            room_timeout: None,
         };
         submission.begin(args)
     }
@@ -93,7 +93,7 @@ pub(crate) struct Submission<A, R> {
     pub(crate) now: Now,
     /// When it gives up to wait for a place among those that wait for the store. `None` until
     /// there was none.
-    pub(crate) patience: Option<Timer>,
+    pub(crate) room_timeout: Option<Timer>,
 }
 
 /// What a submission that waits has come to.
@@ -233,10 +233,12 @@ where
     }
 
     /// Whether it has waited for room for as long as it may. Counted from the first call.
-    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<ScheduleError> {
+    fn poll_room_timeout(&mut self, cx: &mut Context<'_>) -> Poll<ScheduleError> {
         let store = self.task.hub.store.as_ref();
         let waited = store.map_or(Duration::ZERO, |store| store.busy_timeout());
-        let timer = self.patience.get_or_insert_with(|| Timer::after(waited));
+        let timer = self
+            .room_timeout
+            .get_or_insert_with(|| Timer::after(waited));
         ready!(Pin::new(timer).poll(cx));
         let error = StorageError::Busy { path: None, waited };
         Poll::Ready(ScheduleError::from_store(error))
@@ -379,7 +381,7 @@ where
                 },
                 Step::NoRoom(has_room, args) => match Pin::new(has_room).poll(cx) {
                     Poll::Ready(()) => args.take(),
-                    Poll::Pending => match submission.poll_patience(cx) {
+                    Poll::Pending => match submission.poll_room_timeout(cx) {
                         Poll::Ready(error) => return Poll::Ready(Err(error)),
                         Poll::Pending => break,
                     },

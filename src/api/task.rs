@@ -235,15 +235,16 @@ where
     }
 
     /// For durable tasks: sets aside a job when the process has ended this often in a row during
-    /// its attempts, and did not stop in order. Default: 5. At least 1.
+    /// its attempts, without a shutdown of the app. Default: 5. At least 1.
     ///
     /// An attempt that ends its process (out of memory, a stack overflow, an abort in C code)
-    /// would be made again for ever. So after a process that did not stop in order, the starts
-    /// of the attempts that were overdue are stored, and an attempt whose process ends again
-    /// counts as interrupted ([`JobContext::interruptions`](crate::JobContext::interruptions)).
-    /// Jobs that were interrupted run after the others, and from the second time on one at a
-    /// time. An attempt that ends, in whichever way, sets the count to 0. The first end of a
-    /// process during an attempt is not seen.
+    /// would be made again for ever. So if a process has ended without a shutdown, the next one
+    /// stores the start of each attempt of an overdue job. The start of a job that was
+    /// interrupted before is always stored. If the process ends during such an attempt, the job
+    /// was interrupted ([`JobContext::interruptions`](crate::JobContext::interruptions)). The
+    /// first end of a process during an attempt is not seen. An attempt that ends, in whichever
+    /// way, sets the count to 0. Jobs that were interrupted run after the others, and from the
+    /// second time on one at a time.
     ///
     /// A job that is set aside is kept in the store and does not start. It is a live job: its
     /// status is `SCHEDULED`, it can be cancelled, and it can be replaced, which does not release
@@ -272,8 +273,10 @@ where
     /// store holds jobs of the task, they are scheduled then.
     ///
     /// # Errors
-    /// - If the name or an alias is empty, longer than 200 bytes, or already in use.
-    /// - If the timeout or a number of the backoff is invalid.
+    /// - If the name or an alias is empty, longer than 200 bytes, contains control characters, or
+    ///   is already in use.
+    /// - If the timeout or a number of the backoff is invalid, or
+    ///   [`max_interruptions`](TaskBuilder::max_interruptions) is 0.
     /// - If the task is durable and the app has no store; if the task is not durable
     ///   and [`at_most_once`](TaskBuilder::at_most_once),
     ///   [`keep_failed`](TaskBuilder::keep_failed) or

@@ -53,8 +53,8 @@ pub(crate) struct Hub {
     pub(crate) zone_database: Option<ZoneDatabase>,
     pub(crate) calendars: Calendars,
     pub(crate) coalescing_window: Duration,
-    /// The process before has stopped in order, so that it has interrupted no attempt.
-    pub(crate) was_stopped: AtomicBool,
+    /// The process before has closed the store, so that it has interrupted no attempt.
+    pub(crate) was_closed: AtomicBool,
     /// How many ends of failed jobs the store keeps, and for how long.
     pub(crate) keep_failed: KeepFailed,
     pub(crate) state: StateMap,
@@ -238,7 +238,7 @@ impl Hub {
             zone_database: config.zone_database,
             calendars: config.calendars,
             coalescing_window: config.coalescing_window,
-            was_stopped: AtomicBool::new(false),
+            was_closed: AtomicBool::new(false),
             keep_failed: config.keep_failed,
             state: config.state,
             events: Arc::default(),

@@ -58,7 +58,7 @@ where
             now.wall,
         );
         let before = Before {
-            has_stopped: hub.was_stopped.load(Ordering::SeqCst),
+            has_closed: hub.was_closed.load(Ordering::SeqCst),
             is_at_most_once: *at_most_once,
             max_interruptions: *max_interruptions,
         };

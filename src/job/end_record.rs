@@ -39,7 +39,9 @@ pub struct EndRecord {
     pub(crate) job: Arc<str>,
 }
 
-/// The key of an [`EndRecord`]: no two ends of a store have the same.
+/// The key of an [`EndRecord`]: no two ends of a store have the same. If two jobs of one id were
+/// scheduled at the same reading of the wall clock and failed in the same run, the later end
+/// takes the place of the earlier one.
 ///
 /// ```
 /// use jobber::storage::EndKey;

@@ -113,8 +113,8 @@ struct StartIntent {
 /// What a loaded job must know of its task and of the process before.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Before {
-    /// The process before has stopped in order: it interrupted nothing.
-    pub(crate) has_stopped: bool,
+    /// The process before has closed the store: it interrupted nothing.
+    pub(crate) has_closed: bool,
     pub(crate) is_at_most_once: bool,
     pub(crate) max_interruptions: u32,
 }
@@ -317,7 +317,7 @@ impl Lifecycle {
             mut interruptions,
         } = loaded;
         let is_repeated = start_intent.is_some_and(|intent| intent.is_repeated);
-        let was_interrupted = is_repeated && !before.has_stopped;
+        let was_interrupted = is_repeated && !before.has_closed;
         interruptions = interruptions.saturating_add(u32::from(was_interrupted));
         let start_intent = start_intent.filter(|intent| !intent.is_repeated);
         let stored_set_back = position.set_back();
@@ -340,7 +340,7 @@ impl Lifecycle {
         more.max_interruptions = before.max_interruptions;
         let is_overdue = due.is_reached(clock.now);
         more.is_suspected =
-            !before.is_at_most_once && (interruptions > 0 || is_overdue && !before.has_stopped);
+            !before.is_at_most_once && (interruptions > 0 || is_overdue && !before.has_closed);
         let mut job = Self::waiting(due, due.as_wall(clock.now), Some(more));
         let Some(intent) = start_intent else {
             // The next process may not see any more that the clock was wrong. And a repeated

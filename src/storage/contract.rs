@@ -11,10 +11,15 @@ use crate::value::id::JobId;
 
 /// Keeps the jobs of durable tasks.
 ///
-/// An app calls a store from a single thread (`jobber-store`), so that a store may block
-/// and needs no lock. The app first calls [`open`](Storage::open), then
-/// [`load`](Storage::load), then [`commit`](Storage::commit) any number of times. When the
-/// app stops, it drops the store: the store must then release what `open` acquired.
+/// An app calls a store from one thread at a time, so that a store may block and needs no lock.
+/// It calls [`busy_timeout`](Storage::busy_timeout) when it is built. When it is started, the
+/// thread `jobber-store` calls [`open`](Storage::open), [`was_closed`](Storage::was_closed) and
+/// [`load`](Storage::load), then [`commit`](Storage::commit), [`load_ends`](Storage::load_ends)
+/// and [`has_end`](Storage::has_end) any number of times. When the app stops, it calls
+/// [`close`](Storage::close) and drops the store: the store must then release what `open`
+/// acquired. A process that is killed calls neither.
+///
+/// `open`, `load`, `load_ends` and `commit` are required. The others have a default.
 ///
 /// If a store panics, the app treats the panic as an error of that call
 /// ([`StorageError::Panicked`]).
@@ -78,22 +83,23 @@ pub trait Storage: Send + 'static {
     /// If the store can't be opened, for example [`StorageError::InUse`].
     fn open(&mut self) -> Result<(), StorageError>;
 
-    /// Whether the app that had the store open last has stopped in order: it has called
-    /// [`close`](Storage::close). Called after [`open`](Storage::open). Default: `false`.
+    /// Whether the app that had the store open last has called [`close`](Storage::close).
+    /// Called after [`open`](Storage::open). Default: `false`.
     ///
-    /// If not, an attempt that it was making may be what has ended its process. The starts of
-    /// the attempts that are overdue are then stored before they begin
-    /// ([`TaskBuilder::max_interruptions`](crate::TaskBuilder::max_interruptions)), which takes
-    /// one more commit for each portion of them.
-    fn was_stopped(&self) -> bool {
+    /// If not, its process was killed, or an attempt has ended it. The app then stores the start
+    /// of each attempt of an overdue job before it begins
+    /// ([`TaskBuilder::max_interruptions`](crate::TaskBuilder::max_interruptions)): one more
+    /// commit for each portion of them.
+    fn was_closed(&self) -> bool {
         false
     }
 
-    /// Notes that the app has stopped in order. No other call follows. Default: does nothing.
+    /// Notes that the app has stopped: the attempts that still run did not end its process. No
+    /// other call follows. Default: does nothing.
     ///
     /// # Errors
     /// If that could not be noted. Then the app that opens the store next must find that
-    /// [`was_stopped`](Storage::was_stopped) is `false`.
+    /// [`was_closed`](Storage::was_closed) is `false`.
     fn close(&mut self) -> Result<(), StorageError> {
         Ok(())
     }

@@ -41,7 +41,7 @@ pub struct MemoryStorage(Arc<Mutex<Contents>>);
 struct Contents {
     /// The app that opened it last has closed it; and the one before that had.
     is_closed: bool,
-    was_stopped: bool,
+    was_closed: bool,
     records: BTreeMap<JobId, JobRecord>,
     ends: BTreeMap<EndKey, EndRecord>,
 }
@@ -86,12 +86,12 @@ impl MemoryStorage {
 impl Storage for MemoryStorage {
     fn open(&mut self) -> Result<(), StorageError> {
         let mut contents = lock(&self.0);
-        contents.was_stopped = std::mem::take(&mut contents.is_closed);
+        contents.was_closed = std::mem::take(&mut contents.is_closed);
         Ok(())
     }
 
-    fn was_stopped(&self) -> bool {
-        lock(&self.0).was_stopped
+    fn was_closed(&self) -> bool {
+        lock(&self.0).was_closed
     }
 
     fn close(&mut self) -> Result<(), StorageError> {

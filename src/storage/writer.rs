@@ -407,7 +407,7 @@ impl Writer {
         &mut *self.storage
     }
 
-    /// Notes in the store that the app has stopped in order, and drops it.
+    /// Closes the store, and drops it.
     pub(crate) fn close(mut self) {
         // If that fails, the next app takes this one for killed, which is safe.
         let _ = catch_panic(|| self.storage.close());

@@ -128,8 +128,8 @@ impl<S: Storage> Storage for FaultyStorage<S> {
         self.during(&Operation::Load, |inner| inner.load(each))
     }
 
-    fn was_stopped(&self) -> bool {
-        !self.is_gone && self.inner.was_stopped()
+    fn was_closed(&self) -> bool {
+        !self.is_gone && self.inner.was_closed()
     }
 
     fn close(&mut self) -> Result<(), StorageError> {

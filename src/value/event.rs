@@ -64,7 +64,7 @@ pub enum JobEventKind {
         /// When it is due. This may be in the past.
         due: OffsetDateTime,
     },
-    /// The process before ended during an attempt of the job, and did not stop in order. The
+    /// The process before ended during an attempt of the job, and did not close the store. The
     /// attempt is made again, unless the job is set aside.
     Interrupted {
         /// How often in a row that was seen.

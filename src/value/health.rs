@@ -37,9 +37,9 @@ pub struct Health {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Failing {
-    /// The last commit that changed something has failed with this error. The app repeats
-    /// failed changes at growing intervals, and also when a durable job is scheduled or
-    /// replaced.
+    /// A commit has failed with this error. It stays until a change is written; a commit that
+    /// deletes nothing does not clear it. The app repeats failed changes at growing intervals,
+    /// and also when a durable job is scheduled or replaced.
     Storage(StorageError),
     /// The wall clock shows a time before its
     /// [earliest true time](crate::Clock::earliest_true_time): it was never set. Until it is
@@ -73,7 +73,8 @@ pub enum Attention {
     /// runs.
     Unstored(usize),
     /// No task can run this many stored jobs
-    /// ([`Jobber::unresolved`](crate::Jobber::unresolved)).
+    /// ([`Jobber::unresolved`](crate::Jobber::unresolved)). Those that are set aside are not
+    /// among them.
     Unresolved(usize),
     /// This many stored jobs are set aside, because a process has ended too often during their
     /// attempts ([`Jobber::unresolved`](crate::Jobber::unresolved)).
@@ -109,7 +110,7 @@ impl Health {
         self.failing.is_empty()
     }
 
-    /// The error of the last commit, if it failed.
+    /// The error of [`Failing::Storage`], if it is there.
     ///
     /// ```
     /// assert!(jobber::Health::default().storage_error().is_none());

@@ -20,7 +20,7 @@ use crate::value::id::JobId;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShutdownReport {
-    /// The jobs whose attempts still ran at the end of the grace period.
+    /// The ids of the jobs whose attempts still ran when the shutdown returned.
     pub left: Vec<JobId>,
     /// The number of changes that the store does not have: ends of jobs, and next runs. The
     /// next process repeats these runs. If the store is not closed, it may still get some.

@@ -917,7 +917,7 @@ impl Saved {
         self,
         id: String,
         before: &Job,
-        (app, calendar, has_other_rules, was_stopped): (Start, Calendar, bool, bool),
+        (app, calendar, has_other_rules, was_closed): (Start, Calendar, bool, bool),
         now: Now,
     ) -> Job {
         let mut plan = self.plan.clone();
@@ -998,7 +998,7 @@ impl Saved {
         }
         job.misfires.clear();
         job.said.clear();
-        let was_interrupted = self.is_repeated && !was_stopped;
+        let was_interrupted = self.is_repeated && !was_closed;
         job.interruptions = self.interruptions + u32::from(was_interrupted);
         if was_interrupted {
             job.said.push(Said::Interrupted(job.interruptions));
@@ -1009,7 +1009,7 @@ impl Saved {
             Some(_) => self.plan.exec_at <= now.wall,
         };
         job.is_suspected =
-            !job.is_at_most_once() && (job.interruptions > 0 || is_overdue && !was_stopped);
+            !job.is_at_most_once() && (job.interruptions > 0 || is_overdue && !was_closed);
         job.since = before.since;
         job.stored = vec![Some(self)];
         let has_start = |saved: &Saved| saved.is_marked || saved.is_repeated;

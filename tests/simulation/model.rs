@@ -43,7 +43,7 @@ pub struct Model {
     /// The store says that the last process has stopped in order; and what it said when this
     /// process began.
     pub is_closed: bool,
-    was_stopped: bool,
+    was_closed: bool,
     /// Attempts that were to start.
     pub starts: Vec<(Attempt, i64)>,
     /// The jobs that runs have scheduled, in order, and the outcome of each.
@@ -307,7 +307,7 @@ impl Model {
         self.told_offset = now.is_set().then_some(now.wall - now.mono);
         self.slept = 0;
         self.is_stopping = false;
-        self.was_stopped = std::mem::take(&mut self.is_closed);
+        self.was_closed = std::mem::take(&mut self.is_closed);
         let old = std::mem::take(&mut self.left);
         for (id, job) in old {
             if !found.contains(&id) {
@@ -339,7 +339,7 @@ impl Model {
                 self.app(),
                 self.calendar,
                 self.has_other_rules,
-                self.was_stopped,
+                self.was_closed,
             );
             let restored = saved.restore(job.id.clone(), &job, process, self.now);
             self.jobs.insert(job.id, restored);

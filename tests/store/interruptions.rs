@@ -187,7 +187,7 @@ fn an_attempt_that_ends_sets_the_count_to_0() -> Result {
 }
 
 #[test]
-fn a_stop_in_order_is_no_interruption_although_it_leaves_the_attempt_running() -> Result {
+fn a_shutdown_is_not_an_interruption_although_it_leaves_the_attempt_running() -> Result {
     let machine = Machine::new();
     let seen = Seen::new();
     let mut sim = machine.boot();
@@ -210,7 +210,7 @@ fn a_stop_in_order_is_no_interruption_although_it_leaves_the_attempt_running() -
 }
 
 #[test]
-fn after_a_stop_in_order_no_start_is_stored() -> Result {
+fn after_a_shutdown_no_start_is_stored() -> Result {
     for stops in [true, false] {
         let machine = Machine::new();
         let seen = Seen::new();

@@ -270,8 +270,8 @@ impl Storage for SqliteStorage {
         self.open.as_ref().ok_or(StorageError::Closed)?.load(each)
     }
 
-    fn was_stopped(&self) -> bool {
-        self.open.as_ref().is_some_and(Opened::was_stopped)
+    fn was_closed(&self) -> bool {
+        self.open.as_ref().is_some_and(Opened::was_closed)
     }
 
     fn close(&mut self) -> Result<(), StorageError> {

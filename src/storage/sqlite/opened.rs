@@ -44,8 +44,8 @@ pub(crate) struct Options {
 
 #[derive(Debug)]
 pub(crate) struct Opened {
-    /// Whether the app before has stopped in order, as far as the file shows.
-    was_stopped: bool,
+    /// Whether the app before has closed the file, as far as the file shows.
+    was_closed: bool,
     /// The file says that this app has not.
     is_marked: bool,
     options: Options,
@@ -102,12 +102,12 @@ impl Opened {
         // SQLite has opened the path: it must lead to the file that is locked.
         let database_length = database.check()?;
         let checkpointer = Checkpointer::start(second, long_log).map_err(cannot_open)?;
-        let stopped = connection.query_row("SELECT stopped FROM app", [], |row| row.get(0));
+        let closed = connection.query_row("SELECT closed FROM app", [], |row| row.get(0));
         // If another program has locked the file, it is marked later. Until then the file may
-        // say that this app has stopped: so this app trusts nobody.
+        // say that this app has closed it: so this app trusts nobody.
         let is_marked = mark(&connection, false, options).is_ok();
         Ok(Self {
-            was_stopped: is_marked && stopped.unwrap_or(false),
+            was_closed: is_marked && closed.unwrap_or(false),
             is_marked,
             options,
             path,
@@ -124,17 +124,17 @@ impl Opened {
         })
     }
 
-    pub(crate) fn was_stopped(&self) -> bool {
-        self.was_stopped
+    pub(crate) fn was_closed(&self) -> bool {
+        self.was_closed
     }
 
-    /// Notes that the app has stopped in order.
+    /// Notes that the app has closed the file.
     pub(crate) fn close(&mut self) -> Result<(), StorageError> {
         self.is_marked = false;
-        let stopped =
+        let closed =
             mark(&self.connection, true, self.options).map_err(|error| self.because(error));
         let _ = self.check()?;
-        stopped
+        closed
     }
 
     pub(crate) fn load(&self, each: &mut dyn FnMut(Loaded)) -> Result<(), StorageError> {
@@ -246,10 +246,10 @@ fn commit(connection: &mut Connection, changes: &[Change]) -> rusqlite::Result<(
     transaction.commit()
 }
 
-/// Writes whether the app has stopped in order. Does not wait for another program.
-fn mark(connection: &Connection, has_stopped: bool, options: Options) -> rusqlite::Result<()> {
+/// Writes whether the app has closed the file. Does not wait for another program.
+fn mark(connection: &Connection, is_closed: bool, options: Options) -> rusqlite::Result<()> {
     connection.busy_timeout(Duration::ZERO)?;
-    let marked = connection.execute("UPDATE app SET stopped = ?1", [has_stopped]);
+    let marked = connection.execute("UPDATE app SET closed = ?1", [is_closed]);
     connection.busy_timeout(options.busy_timeout)?;
     marked.map(drop)
 }

@@ -61,8 +61,8 @@ const MIGRATIONS: &[&str] = &[
     ALTER TABLE jobs ADD COLUMN interruptions INTEGER;
     -- 1 if the attempt of `started_at` is made again; NULL is 0: it is made at most once.
     ALTER TABLE jobs ADD COLUMN repeats_start INTEGER;
-    -- Whether the app that had the file open last has stopped in order: one row.
-    CREATE TABLE app (stopped INTEGER NOT NULL);
+    -- Whether the app that had the file open last has closed it: one row.
+    CREATE TABLE app (closed INTEGER NOT NULL);
     INSERT INTO app VALUES (1);
     -- Jobs that have failed, apart from the live ones.
     CREATE TABLE ends (

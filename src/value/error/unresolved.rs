@@ -45,9 +45,9 @@ pub enum UnresolvedReason {
         /// The name of the calendar.
         name: String,
     },
-    /// A process has ended during this many attempts of the job in a row, and did not stop in
-    /// order: the job may be what ends it. It is a live job that does not start. It is kept
-    /// until it is released, cancelled or discarded.
+    /// A process has ended during this many attempts of the job in a row, without a shutdown:
+    /// the job may be what ends it. It is a live job that does not start. It is kept until it is
+    /// released, cancelled or discarded.
     #[error(
         "the process ended during {interruptions} of its attempts in a row: the job is set aside"
     )]
