@@ -42,11 +42,13 @@ use crate::value::shutdown_report::ShutdownReport;
 ///
 /// **After a `fork`**, the new process has none of the threads of the app. The app has stopped
 /// there: [`ScheduleError::Forked`](crate::ScheduleError::Forked) refuses new jobs, waits return
-/// at once, and a shutdown or a drop does nothing. This is noticed by a call that wakes the
-/// timer, waits, or uses the store; of the other calls that schedule, by one in each
-/// millisecond. A job in memory that is scheduled before that is accepted, and never runs.
-/// No app can be started there ([`StartError::Forked`](crate::StartError::Forked)): fork
-/// before the first start. An attempt that forks must not return in the new process.
+/// at once, and a shutdown or a drop does nothing. Calls that wake the timer, wait or use the
+/// store notice the fork. Other calls check once a millisecond, because a check is slow. A job
+/// in memory that is scheduled in between is accepted and never runs. No app can be started
+/// there ([`StartError::Forked`](crate::StartError::Forked)): fork before the first start. An
+/// attempt that forks must end the new process and not return in it: the new process would go
+/// on as a copy of a thread of the executor, which would run jobs that the first process runs
+/// too.
 ///
 /// A task's function that schedules jobs finds their tasks by
 /// [`JobContext::app`](crate::JobContext::app). It should capture no `Jobber`: the app owns
@@ -635,8 +637,7 @@ impl Condition for AllDone {
     }
 
     fn announce(&self) {
-        // If so, the app has stopped.
-        let _ = self.0.is_forked();
+        self.0.stop_if_forked();
     }
 
     fn check_wait(&self, is_blocking: bool) {

@@ -54,8 +54,7 @@ impl Condition for IsOver {
 
     fn announce(&self) {
         self.0.core().status.announce_waiter();
-        // If so, it is over.
-        let _ = self.0.is_forked();
+        self.0.stop_if_forked();
     }
 
     fn check_wait(&self, is_blocking: bool) {
@@ -220,8 +219,7 @@ impl Condition for RunEnded {
 
     fn announce(&self) {
         self.job.core().status.announce_waiter();
-        // If so, it is over.
-        let _ = self.job.is_forked();
+        self.job.stop_if_forked();
     }
 
     fn check_wait(&self, is_blocking: bool) {

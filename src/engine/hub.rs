@@ -333,9 +333,9 @@ impl Hub {
     }
 
     /// Whether a job that enters is to check that the process was not forked: one in each
-    /// millisecond of the system's clock. It may make no other system call.
+    /// millisecond of the system's clock. To schedule a job needs no other system call.
     ///
-    /// 300,000 pushes to the built-in pool take 0.8 µs each, and 1.7 µs if each checks.
+    /// `schedule_one` of `benches/parts.rs` takes 150 ns, and 300 ns if each job checks.
     #[inline]
     fn is_fork_check_due(&self, now: Now) -> bool {
         if matches!(self.clock, AppClock::Custom(_)) {

@@ -159,7 +159,7 @@ impl Hub {
 
     /// Whether this process was forked from the one that has started the app, so that it has
     /// none of its threads. If so, the app has stopped as far as this process is concerned.
-    /// A system call: the callers make one anyway.
+    /// A system call.
     pub(crate) fn is_forked(&self) -> bool {
         if !self.started_by.is_forked() {
             return false;
@@ -175,6 +175,12 @@ impl Hub {
             }
         }
         true
+    }
+
+    /// Stops the app and leaves its store to the other process, if this process was forked.
+    pub(crate) fn stop_if_forked(&self) {
+        // Called for its effect.
+        let _ = self.is_forked();
     }
 
     pub(crate) fn has_stopped(&self) -> bool {

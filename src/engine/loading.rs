@@ -271,8 +271,7 @@ impl Hub {
     /// Removes an unresolved job. Returns the reply of the store, or `None` if there is no
     /// such job.
     pub(crate) fn discard(&self, id: &JobId) -> Option<Arc<Reply<Result<(), StorageError>>>> {
-        // Then the store is closed.
-        let _ = self.is_forked();
+        self.stop_if_forked();
         let store = self.store.as_ref()?;
         let reply = Reply::new();
         let message = Message::Forget {

@@ -71,8 +71,8 @@ where
         self.hub().has_stopped()
     }
 
-    fn is_forked(&self) -> bool {
-        self.hub().is_forked()
+    fn stop_if_forked(&self) {
+        self.hub().stop_if_forked();
     }
 
     fn waits_for_body(&self) -> bool {

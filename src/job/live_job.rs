@@ -73,9 +73,9 @@ pub(crate) trait JobView: Send + Sync {
     fn runs_ended(&self) -> u32;
     /// The app has stopped: nothing happens to this job any more.
     fn is_abandoned(&self) -> bool;
-    /// Whether this process was forked from the one that has started the app. If so, the job
-    /// is abandoned here. A system call.
-    fn is_forked(&self) -> bool;
+    /// If this process was forked from the one that has started the app, the job is abandoned
+    /// here from now on. A system call.
+    fn stop_if_forked(&self);
     /// The job is due, and does not start because the body of its last attempt exists.
     fn waits_for_body(&self) -> bool;
     fn app_state(&self) -> &StateMap;

@@ -1,9 +1,9 @@
 //! [`StartedBy`]: the process that has started threads.
 //!
 //! A process that is forked has a copy of the memory and none of the threads: what waits for
-//! one of them waits for ever. To ask for the id of the process takes about 150 ns (a system
-//! call), two thirds of the time in which a job is scheduled, so it is compared only where
-//! there is another system call.
+//! one of them waits for ever. To compare the id of the process is a system call. So this is done
+//! where there is another system call, or only sometimes: `Hub::is_fork_check_due` says what that
+//! saves.
 
 use std::process;
 

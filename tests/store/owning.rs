@@ -99,7 +99,7 @@ fn an_owner_that_reads_its_own_files_stays_the_owner() -> Result {
     Ok(())
 }
 
-/// Regression: after the owner had read its file, another program that looked at it deleted
+/// Regression: after the owner had read its file, another program that read it too deleted
 /// the log, and jobs that were scheduled then were lost at the end of the process.
 #[test]
 fn no_job_is_confirmed_into_a_log_that_another_program_has_deleted() -> Result {
@@ -107,15 +107,15 @@ fn no_job_is_confirmed_into_a_log_that_another_program_has_deleted() -> Result {
     let path = dir.path().join("jobs.db");
     let mut owner = Owner::start(&path)?;
     assert_eq!(owner.order("schedule before"), "before");
-    let look = || -> Result {
+    let read_by_another_program = || -> Result {
         let count = "SELECT count(*) FROM jobs";
         let _: i64 = Connection::open(&path)?.query_row(count, [], |row| row.get(0))?;
         Ok(())
     };
-    look()?;
-    assert_eq!(owner.order("schedule looked-at"), "looked-at");
+    read_by_another_program()?;
+    assert_eq!(owner.order("schedule read"), "read");
     let _ = owner.order("read");
-    look()?;
+    read_by_another_program()?;
     // Releases of SQLite before 3.51 delete the log by now.
     let other = Connection::open(&path)?;
     other.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
@@ -123,7 +123,7 @@ fn no_job_is_confirmed_into_a_log_that_another_program_has_deleted() -> Result {
     for name in ["jobs.db-wal", "jobs.db-shm"] {
         let _ = fs::remove_file(dir.path().join(name));
     }
-    let mut confirmed = vec!["before".to_owned(), "looked-at".to_owned()];
+    let mut confirmed = vec!["before".to_owned(), "read".to_owned()];
     let mut refused = String::new();
     for n in 0..10 {
         let id = format!("after-{n}");

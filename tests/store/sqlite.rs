@@ -221,13 +221,13 @@ fn inspect_refuses_a_file_that_is_not_a_store_of_this_version() -> Result {
     let disk = Disk::new();
     disk.connect()
         .execute_batch("CREATE TABLE songs (name TEXT)")?;
-    let looks = || SqliteStorage::inspect(disk.path(), |_| {}).unwrap_err();
-    let error = looks();
+    let inspect = || SqliteStorage::inspect(disk.path(), |_| {}).unwrap_err();
+    let error = inspect();
     assert!(matches!(error, StorageError::NotAStore { .. }), "{error}");
     fs::remove_file(disk.path())?;
     drop(disk.app()?);
     disk.connect().pragma_update(None, "user_version", 99)?;
-    let error = looks();
+    let error = inspect();
     assert!(
         matches!(error, StorageError::NewerSchema { found: 99, .. }),
         "{error}"

@@ -17,7 +17,9 @@ use crate::value::error::StorageError;
 /// Copies the store in `from` to the new file `to`.
 ///
 /// The copy is made under another name and then gets its own, so that `to` is whole or is not
-/// there.
+/// there. The other name is new each time: what is left of a backup whose process was killed
+/// stands in the way of no other backup, and no backup deletes the copy that another one makes
+/// at the same time.
 pub(crate) fn backup(from: &Path, to: &Path) -> Result<(), StorageError> {
     let cannot_open = |path: &Path, source| StorageError::CannotOpen {
         path: path.to_owned(),
@@ -27,7 +29,7 @@ pub(crate) fn backup(from: &Path, to: &Path) -> Result<(), StorageError> {
         return Err(cannot_open(to, io::ErrorKind::AlreadyExists.into()));
     }
     let reader = Reader::open(from)?;
-    let part = beside(to, "-part");
+    let part = beside(to, &format!("-part-{:016x}", fastrand::u64(..)));
     drop(create_new(&part).map_err(|error| cannot_open(&part, error))?);
     let copied = copy(&reader, from, &part)
         .and_then(|()| give_name(&part, to).map_err(|error| cannot_open(to, error)));

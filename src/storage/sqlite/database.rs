@@ -162,11 +162,12 @@ impl SqliteStorage {
     /// Sets the largest size in bytes of the log beside the file (`jobs.db-wal`). Default:
     /// 1 GiB.
     ///
-    /// The log is restarted when it is longer than the file, and longer than 1 MiB; or longer
-    /// than 8 MiB, or a quarter of `bytes`. It grows beyond that only by one commit, or while
-    /// another connection has a transaction open that reads an old state of the file. If the
-    /// log is larger than `bytes` by then, a commit fails with
-    /// [`StorageError::LogFull`], and `health()` shows it, until that transaction ends.
+    /// The log is restarted, so that commits write over it, as soon as it is longer than the
+    /// file: at 1 MiB at the earliest and at 8 MiB at the latest, but never later than at a
+    /// quarter of `bytes`. The log grows beyond that by one commit at most, unless another
+    /// connection has a transaction open that reads an old state of the file: then the log
+    /// can't be restarted. If the log is longer than `bytes` by then, a commit fails with
+    /// [`StorageError::LogFull`], and `health()` shows the error, until that transaction ends.
     ///
     /// So the store takes `max_bytes` and `max_log_bytes` and one commit on the disk at
     /// most, and 1/128 of the log for its index (`jobs.db-shm`). If the disk has that room,
@@ -189,10 +190,22 @@ impl SqliteStorage {
     /// Calls `each` with every record in the file `path`. An app may use the file at the same
     /// time. Blocks the thread while it reads.
     ///
-    /// It changes nothing on the disk, also after a crash: the log stays as it is, and the
-    /// file may be on a read-only file system. If no app uses the file, an app that starts
-    /// meanwhile waits until `inspect` has returned, for the busy timeout at most. If there
-    /// is a log, `inspect` reads a copy in the folder for temporary files.
+    /// It does not change the store, also after a crash: the log stays as it is, and the file may
+    /// be on a read-only file system. If no app uses the file, an app that starts meanwhile
+    /// waits until `inspect` has returned, for the busy timeout at most.
+    ///
+    /// If no app uses the file and there is a log, as after a crash, `inspect` reads a copy. The
+    /// copy is in a folder `jobber-copy-…` (mode 0700) in the folder for temporary files, which
+    /// needs room for the file and the log. It holds the arguments of all jobs, and is deleted
+    /// before `inspect` returns. If the process is killed meanwhile, the folder stays: delete it.
+    ///
+    /// # Descriptors
+    /// The process keeps one descriptor for each file that it has read in this way, until it
+    /// opens or reads a store after the file was deleted. A second call for the same file needs
+    /// no more. The descriptor can't be closed before, because that would take the locks of all
+    /// SQLite connections of this process to the file away, also of connections that jobber does
+    /// not know (see [above](SqliteStorage#do-not-read-the-file-in-the-program-that-has-it-open)).
+    /// To read hundreds of files, start another program for each of them.
     ///
     /// # Errors
     /// If the file does not exist or can't be read, or is damaged. Before it returns
@@ -223,6 +236,12 @@ impl SqliteStorage {
     /// Copies the store in the file `from` to the new file `to`, as it is after one of its
     /// commits. An app may use `from` at the same time, in this program or in another one.
     /// Blocks the thread. Only the owner of the copy can read it.
+    ///
+    /// It reads `from` as [`inspect`](SqliteStorage::inspect) does: the process keeps a
+    /// descriptor of `from`, and none of `to`; and after a crash it needs room for a temporary
+    /// copy, too. The backup is made in a file `<to>-part-…`, with a new name each time. If the
+    /// process is killed meanwhile, this file stays. The next backup succeeds all the same:
+    /// delete the file.
     ///
     /// # Errors
     /// If `from` can't be read, or `to` exists or can't be written. Then there is no file

@@ -26,9 +26,10 @@ use crate::value::error::StorageError;
 /// The size of SQLite's page cache, in KiB.
 const CACHE_KIB: i64 = 64 * 1_024;
 
-/// The log is restarted when it is longer than the database, as soon as no reader holds it;
-/// but not below the first of these lengths in bytes, and always above the second. If a small
-/// disk is full, what the log has and the database has not is little, and finds room.
+/// [`SqliteStorage::max_log_bytes`](crate::SqliteStorage::max_log_bytes) has the rule: the log
+/// is restarted when it is longer than the database, but not below the first of these lengths
+/// in bytes, and always above the second. If a small disk is full, what the log has and the
+/// database has not is little, and finds room.
 const SHORT_LOG: u64 = 1_024 * 1_024;
 const LONG_LOG: u64 = 8 * SHORT_LOG;
 
