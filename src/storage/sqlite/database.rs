@@ -31,10 +31,13 @@ use crate::value::error::StorageError;
 /// [`backup`](SqliteStorage::backup), [`inspect`](SqliteStorage::inspect), or a connection of
 /// the same SQLite library. Other programs may read the file.
 ///
-/// # Table
+/// # Tables
 /// The table `jobs` has a row for each job: `id`, `task`, `args` (JSON), `due` and
 /// `nominal` (RFC 3339 in UTC, with a fixed width, so that SQL can compare them),
-/// `trigger`, `cron`, `attempts`, `runs`, `failures` and more.
+/// `trigger`, `cron`, `attempts`, `runs`, `failures`, `interruptions` and more. The table
+/// `ends` has a row for each job that has failed: `id`, `scheduled_at`, `run`, `task`, `args`,
+/// `status`, `error`, `attempts`, `started_at`, `finished_at`, `keep_until` and more. The table
+/// `app` says whether the app that had the file open last has closed it.
 ///
 /// ```sh
 /// sqlite3 jobs.db "SELECT id, task, due FROM jobs WHERE due < '2027' ORDER BY due"
