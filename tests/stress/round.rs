@@ -16,7 +16,9 @@ use smol::stream::StreamExt;
 use super::executors::Kind;
 use super::process;
 use super::slots::{self, Slots, fault};
-use super::tasks::{INTERRUPTIONS, RoundClock, SET_ASIDE, Tasks};
+#[cfg(feature = "serde")]
+use super::tasks::{INTERRUPTIONS, SET_ASIDE};
+use super::tasks::{RoundClock, Tasks};
 use super::watch::{self, Place};
 use super::worker::{HOUR, Kept, Over, Round, Strangers, Worker};
 

@@ -11,10 +11,14 @@ use std::time::{Duration, Instant};
 use jobber::{Backoff, Clock, JobContext, Jobber, RegisterError, Task, TaskBuilder, TaskOutput};
 use smol::future::yield_now;
 
-use super::slots::{Arg, Attempt, Bomb, Slots, Value, fault};
+#[cfg(feature = "serde")]
+use super::slots::fault;
+use super::slots::{Arg, Attempt, Bomb, Slots, Value};
 
 /// A task whose jobs are set aside, with this number of interruptions, although they are due.
+#[cfg(feature = "serde")]
 pub const SET_ASIDE: &str = "set aside";
+#[cfg(feature = "serde")]
 pub const INTERRUPTIONS: u32 = 3;
 
 pub const RETRIES: u32 = 2;
