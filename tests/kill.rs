@@ -232,7 +232,7 @@ impl Tasks {
 
 /// Not a test by itself: the process that is killed.
 #[test]
-fn child() -> Result {
+fn the_process_that_is_killed() -> Result {
     let Ok(dir) = std::env::var(DIR) else {
         return Ok(());
     };
@@ -540,7 +540,7 @@ fn read_from_outside(dir: &Path, life: u64, is_over: &AtomicBool) {
 }
 
 fn program(dir: &Path, life: u64, aim: Aim) -> Result<Command> {
-    let mut command = support::child("child")?;
+    let mut command = support::child("the_process_that_is_killed")?;
     command
         .env(DIR, dir)
         .env(LIFE, life.to_string())

@@ -83,7 +83,7 @@ fn live_through(history: &History, start: &Folder, journal: &Path) -> Result<Vec
     let folder = history.dir.path().join("store");
     make(&folder, start)?;
     File::create(folder.join(MARKS))?;
-    let mut command = support::child("program::child")?;
+    let mut command = support::child("program::the_process_whose_power_is_cut")?;
     command
         .env(program::DIR, &folder)
         .env(program::NUMBER, history.number.to_string())

@@ -21,6 +21,7 @@ pub(crate) fn is_forked() -> bool {
 }
 
 /// Whether this process, or one that it was forked from, has built the reactor.
+#[cfg(not(loom))]
 pub(crate) fn is_built() -> bool {
     BUILT_BY.is_set()
 }

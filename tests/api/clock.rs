@@ -453,7 +453,7 @@ fn a_simulation_starts_jobs_of_one_due_time_in_the_order_of_scheduling() -> Resu
 }
 
 #[test]
-fn the_timer_looks_more_often_shortly_before_a_job_is_due_by_the_wall_clock() -> Result {
+fn the_timer_reads_the_clock_more_often_shortly_before_a_job_is_due_by_the_wall_clock() -> Result {
     for (away, longest) in [(100, 50), (60, 30), (10, 5), (1, 1)] {
         let (app, sleeps) = app_with_spy()?;
         let task = app.task("t", || async {}).register()?;
@@ -469,7 +469,7 @@ fn the_timer_looks_more_often_shortly_before_a_job_is_due_by_the_wall_clock() ->
 /// Regression: the timer looks at the wall clock once a minute, and a run that was late by
 /// more than a second was missed.
 #[test]
-fn a_run_that_comes_due_between_two_looks_at_the_clock_is_not_missed() -> Result {
+fn a_run_that_comes_due_between_two_reads_of_the_clock_is_not_missed() -> Result {
     for misfire in [Misfire::Skip, Misfire::Grace(SECOND * 10), Misfire::All(0)] {
         let mut sim = Simulation::new();
         let task = sim.app().task("t", || async {}).register()?;
@@ -486,7 +486,8 @@ fn a_run_that_comes_due_between_two_looks_at_the_clock_is_not_missed() -> Result
 }
 
 #[test]
-fn a_step_forward_over_a_time_is_a_misfire_however_long_the_timer_did_not_look() -> Result {
+fn a_step_forward_over_a_time_is_a_misfire_however_long_the_timer_did_not_read_the_clock() -> Result
+{
     let mut sim = Simulation::new();
     let task = sim.app().task("t", || async {}).register()?;
     let schedule = task.schedule(()).misfire(Misfire::Skip);

@@ -63,8 +63,8 @@ fn an_overrun_is_a_misfire_and_no_two_runs_overlap() -> Result {
 /// The last time is late by less than the time since the timer looked at the clocks, and so is
 /// on time.
 #[test]
-fn times_that_were_overtaken_before_the_timer_looked_are_missed_and_the_last_one_is_not() -> Result
-{
+fn times_that_were_overtaken_before_the_timer_read_the_clock_are_missed_and_the_last_one_is_not()
+-> Result {
     let after_jump = |misfire| -> Result<Vec<u64>> {
         let mut sim = Simulation::new();
         let log = Log::new();

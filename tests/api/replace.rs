@@ -417,7 +417,7 @@ impl Drop for Looks {
 }
 
 #[test]
-fn the_drop_of_replaced_arguments_may_look_at_their_job() -> Result {
+fn the_drop_of_replaced_arguments_may_use_their_job() -> Result {
     let mut sim = Simulation::new();
     let clock = sim.clock();
     let task = sim.app().task("t", move |looks: Option<Looks>| {
@@ -527,7 +527,7 @@ fn cron_expression_returns_the_present_expression() -> Result {
 }
 
 #[test]
-fn the_drop_of_refused_replacement_arguments_may_panic_and_look_at_the_job() -> Result {
+fn the_drop_of_refused_replacement_arguments_may_panic_and_use_the_job() -> Result {
     let mut sim = Simulation::new();
     let task = sim
         .app()

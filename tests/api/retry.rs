@@ -376,7 +376,7 @@ fn a_backoff_factor_of_zero_delays_the_first_retry_only() -> Result {
 /// Regression: the source of a task's error was read under the lock of the job, and an
 /// error that looked at its job deadlocked.
 #[test]
-fn the_source_of_an_error_may_look_at_its_job() -> Result {
+fn the_source_of_an_error_may_use_its_job() -> Result {
     #[derive(Debug)]
     struct Curious(Arc<OnceLock<Job<()>>>);
     impl std::fmt::Display for Curious {

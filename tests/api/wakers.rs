@@ -172,7 +172,7 @@ fn a_notified_wait_that_ends_or_is_dropped_wakes_the_next_without_a_lock() -> Re
 /// to the next process.
 #[cfg(feature = "serde")]
 #[test]
-fn the_waker_of_wait_all_may_look_at_a_stored_job_during_shutdown() -> Result {
+fn the_waker_of_wait_all_may_use_a_stored_job_during_shutdown() -> Result {
     without_deadlock(|| {
         let mut sim = crate::support::Machine::new().boot();
         let task = sim.app().task("t", async |_: u32| ()).durable();
@@ -233,7 +233,7 @@ fn a_waker_whose_drop_panics_does_not_end_the_timer() -> Result {
 /// Regression: waiters were woken under the lock of the job, and a waker that looked at
 /// its job deadlocked.
 #[test]
-fn a_waker_may_look_at_its_job_within_wake() -> Result {
+fn a_waker_may_use_its_job_within_wake() -> Result {
     /// Reads a job when it is woken, and logs its status.
     struct Looks(Job<()>, Log<JobStatus>);
     impl Wake for Looks {

@@ -192,7 +192,8 @@ fn times_missed_in_a_step_forward_are_handled_by_the_misfire_policy() -> Result 
 /// Both clocks move on, and the timer looks at them once, at 45: the times that another has
 /// overtaken are missed, and the last one is only found late.
 #[test]
-fn times_that_were_overtaken_before_the_timer_looked_are_handled_by_the_misfire_policy() -> Result {
+fn times_that_were_overtaken_before_the_timer_read_the_clock_are_handled_by_the_misfire_policy()
+-> Result {
     let after = |misfire| {
         minutes_around(misfire, |sim| {
             sim.clock().advance(MINUTE * 33);

@@ -67,7 +67,7 @@ impl Tasks {
 
 /// Not a test by itself: the program.
 #[test]
-fn child() -> Result {
+fn the_process_whose_power_is_cut() -> Result {
     let Ok(dir) = std::env::var(DIR) else {
         return Ok(());
     };

@@ -1256,7 +1256,7 @@ fn a_newer_build_keeps_what_an_older_one_has_stored() -> Result {
 /// Regression: a timer that had had nothing to wait for counted all that time as one look at the
 /// clock that came late.
 #[test]
-fn a_missed_time_is_missed_also_if_the_timer_had_nothing_to_look_for() -> Result {
+fn a_missed_time_is_missed_also_if_the_timer_had_nothing_to_wait_for() -> Result {
     let machine = machine_at(NOON - HOUR);
     let sim = machine.boot();
     let schedule = logging(&sim, "t", &Log::new()).schedule(1).id("x");

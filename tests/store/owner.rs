@@ -35,7 +35,10 @@ pub(crate) struct Owner {
 impl Owner {
     /// Returns the process and what it says of its start: `started`, or why not.
     pub(crate) fn try_start(path: &Path) -> Result<(Self, String)> {
-        Self::run(support::child("owner::child")?, path)
+        Self::run(
+            support::child("owner::the_process_that_owns_a_store")?,
+            path,
+        )
     }
 
     pub(crate) fn run(mut command: Command, path: &Path) -> Result<(Self, String)> {
@@ -91,7 +94,7 @@ impl Drop for Owner {
 
 /// Not a test: the process.
 #[test]
-fn child() {
+fn the_process_that_owns_a_store() {
     let Some(path) = std::env::var_os(PATH).map(PathBuf::from) else {
         return;
     };

@@ -283,7 +283,7 @@ fn the_files_of_a_store_can_be_read_by_their_owner_only() -> Result {
     let other = tempfile::tempdir()?;
     let mut command = std::process::Command::new(&program);
     command
-        .args(child("owner::child")?.get_args())
+        .args(child("owner::the_process_that_owns_a_store")?.get_args())
         .current_dir("/")
         .env("TMPDIR", other.path())
         .uid(65_534);

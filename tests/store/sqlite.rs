@@ -724,7 +724,7 @@ const ONLY_START: &str = "JOBBER_SQLITE_CHILD_ONLY_STARTS";
 
 /// Not a test: the process that the tests below start.
 #[test]
-fn child() -> Result {
+fn the_process_that_a_test_starts() -> Result {
     let Ok(path) = std::env::var(CHILD) else {
         return Ok(());
     };
@@ -771,7 +771,7 @@ fn an_io_error_is_returned_and_loses_nothing() -> Result {
     let output = Command::new("sh")
         .args([
             "-c",
-            "trap '' XFSZ; ulimit -f 600; exec \"$0\" sqlite::child --exact --nocapture",
+            "trap '' XFSZ; ulimit -f 600; exec \"$0\" sqlite::the_process_that_a_test_starts --exact --nocapture",
         ])
         .arg(program)
         .env(CHILD, disk.path())
@@ -812,7 +812,11 @@ fn a_file_that_is_not_writable_fails_the_start() -> Result {
         chmod(disk.0.path(), 0o555)?;
         let mut command = Command::new(program);
         command
-            .args(["sqlite::child", "--exact", "--nocapture"])
+            .args([
+                "sqlite::the_process_that_a_test_starts",
+                "--exact",
+                "--nocapture",
+            ])
             .env(CHILD, disk.path())
             .env(ONLY_START, "1")
             .current_dir(disk.0.path());
