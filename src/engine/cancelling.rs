@@ -24,7 +24,9 @@ where
     });
     let is_ended = state.life.phase().is_ended();
     let is_hidden = state.life.is_hidden();
-    if is_ended && !is_hidden && state.life.is_clean() {
+    let store = job.task.hub.store.as_ref();
+    let has_all = || store.is_none_or(|store| store.unstored() == 0);
+    if is_ended && !is_hidden && (state.life.is_clean() || has_all()) {
         return CancelReply::now(CancelOutcome::AlreadyDone);
     }
     // Its end was refused by a store that closes.
