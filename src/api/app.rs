@@ -286,7 +286,7 @@ impl Jobber {
     /// A recurring job is live until it is cancelled or reaches a limit.
     ///
     /// # Panics
-    /// Panics in two cases, if a job is live. The panic fails the attempt that waits.
+    /// Panics in two cases, if it has to wait. The panic fails the attempt that waits.
     /// - An attempt of a job of this app waits, in either form: it would wait for itself.
     /// - An async task, also of another app, ends this with `.block_on()` on a thread of the
     ///   built-in `ThreadPool`: a live job may need that thread. `.await` it there. A blocking

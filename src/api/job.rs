@@ -422,8 +422,8 @@ impl<R> Job<R> {
     /// never runs in this process, and jobber repeats the deletion until it succeeds
     /// ([`Jobber::health`](crate::Jobber::health)). As long as it has not, another call returns
     /// the error again. If the store was closed, because the
-    /// app has stopped, the job is not cancelled: it belongs to the next process. A job in
-    /// memory returns no error.
+    /// app has stopped, the job is not cancelled: it belongs to the next process. A job that
+    /// was always in memory returns no error.
     ///
     /// ```
     /// # use std::time::Duration;

@@ -318,8 +318,10 @@ where
     ///
     /// # Errors
     /// If the app does not run, if the id is taken or not allowed, if an option or the
-    /// trigger is invalid, or if the store could not save the job. After an error, no
-    /// job exists.
+    /// trigger is invalid, if the store could not save the job, or if no place among the jobs
+    /// that wait for the store became free in time ([`StorageError::Busy`]). After an error, no
+    /// job exists, unless the store does not know whether it has saved it: then jobber deletes
+    /// it with the next commit.
     ///
     /// # Panics
     /// If the value was polled to its end before.

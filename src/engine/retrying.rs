@@ -197,7 +197,8 @@ impl Hub {
 
 impl Retry {
     /// On the thread of the store: proposes the job, if the store still has the entry. The id is
-    /// reserved, so that no other retry of the entry comes in between.
+    /// reserved, so that no other retry of the entry comes in between; and the writer tries the
+    /// proposal before the next request, so that no `discard` does.
     fn propose(mut self: Box<Self>, storage: Option<&mut dyn Storage>) {
         let key = &self.end.key;
         let has_end =

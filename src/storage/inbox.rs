@@ -1,5 +1,7 @@
 //! [`Inbox`]: the messages that the writer has not taken.
 
+use std::collections::VecDeque;
+
 use crate::job::end_record::KeptEnd;
 use crate::job::sync_state::CommitWaiter;
 use crate::storage::contract::Storage;
@@ -14,7 +16,7 @@ pub(crate) enum Message {
     /// The row of this job has changed, or somebody waits for it.
     Changed(JobRef),
     Propose(Box<dyn Proposal>),
-    /// A caller waits until the store was tried for this id.
+    /// A caller waits until what the store has refused of this id was tried again.
     Await {
         id: JobId,
         waiter: CommitWaiter,
@@ -51,7 +53,7 @@ pub(crate) type Request = Box<dyn FnOnce(Option<&mut dyn Storage>) + Send>;
 struct State {
     phase: InboxPhase,
     messages: Vec<Message>,
-    requests: Vec<Request>,
+    requests: VecDeque<Request>,
     /// Messages were taken out, and what comes of them is not known yet.
     is_committing: bool,
     /// The number of changes among them that have happened.
@@ -102,12 +104,17 @@ impl Inbox {
         if state.phase != InboxPhase::Open {
             return Err(request);
         }
-        state.requests.push(request);
+        state.requests.push_back(request);
         Ok(())
     }
 
-    /// Takes the requests.
-    pub(crate) fn take_requests(&self) -> Vec<Request> {
+    /// Takes the first request.
+    pub(crate) fn take_request(&self) -> Option<Request> {
+        lock(&self.0).requests.pop_front()
+    }
+
+    /// Takes all requests.
+    pub(crate) fn take_requests(&self) -> VecDeque<Request> {
         std::mem::take(&mut lock(&self.0).requests)
     }
 
@@ -139,6 +146,11 @@ impl Inbox {
 
     pub(crate) fn phase(&self) -> InboxPhase {
         lock(&self.0).phase
+    }
+
+    /// Whether there are messages.
+    pub(crate) fn has_messages(&self) -> bool {
+        !lock(&self.0).messages.is_empty()
     }
 
     /// Whether there are messages or requests.

@@ -208,8 +208,8 @@ impl Base {
 }
 
 impl Slot {
-    /// The slot of an id that has none, with its first message.
-    fn of(mut message: Message) -> Self {
+    /// The slot of an id that has none, with its first message. `None` if nothing is to do.
+    fn of(mut message: Message) -> Option<Self> {
         let base = match &mut message {
             Message::Changed(job) => Base::Job(job.clone()),
             Message::Propose(proposal) => match proposal.taken_over() {
@@ -219,7 +219,11 @@ impl Slot {
                 },
                 None => Base::Gone(Known::Absent),
             },
-            Message::Await { .. } => Base::Gone(Known::Absent),
+            Message::Await { waiter, .. } => {
+                // The store has refused nothing of this id.
+                waiter.send(Ok(()));
+                return None;
+            }
             Message::Forget { .. } => Base::Gone(Known::Row),
         };
         let mut slot = Self {
@@ -233,7 +237,7 @@ impl Slot {
         };
         // A new slot takes in every message.
         let _ = slot.take_in(message);
-        slot
+        Some(slot)
     }
 
     /// Takes in a message. Returns it if it has to wait until this slot was tried.
@@ -252,7 +256,8 @@ impl Slot {
                 Some(_) => return Some(Message::Propose(proposal)),
                 None => self.proposal = Some(proposal),
             },
-            Message::Await { waiter, .. } => self.waiters.push(waiter),
+            Message::Await { waiter, .. } if self.was_refused => self.waiters.push(waiter),
+            Message::Await { waiter, .. } => waiter.send(Ok(())),
             Message::Forget { waiter, end, .. } => {
                 self.ends.extend(end);
                 if let Base::Record { known, .. } = self.base {
@@ -482,8 +487,12 @@ impl Writer {
             }
         }
         turn.wake();
-        for request in inbox.take_requests() {
+        while let Some(request) = inbox.take_request() {
             let _ = catch_panic(|| request(Some(&mut *self.storage)));
+            if inbox.has_messages() {
+                // The request may have sent it: then it comes before the next request.
+                break;
+            }
         }
     }
 
@@ -512,12 +521,15 @@ impl Writer {
                 Entry::Vacant(place) => {
                     let (slot, later) = match self.unstored.remove(place.key()) {
                         Some(mut slot) => {
-                            let later = slot.take_in(message);
                             slot.was_refused = true;
                             self.tried_again += 1;
+                            let later = slot.take_in(message);
                             (slot, later)
                         }
-                        None => (Slot::of(message), None),
+                        None => match Slot::of(message) {
+                            Some(slot) => (slot, None),
+                            None => continue,
+                        },
                     };
                     place.insert(self.untried.len());
                     self.untried.push_back(slot);

@@ -38,7 +38,8 @@ pub struct Health {
 #[non_exhaustive]
 pub enum Failing {
     /// A commit has failed with this error. It stays until a change is written; a commit that
-    /// deletes nothing does not clear it. The app repeats failed changes at growing intervals,
+    /// deletes nothing does not clear it. (That one row is too large is shown until the next
+    /// commit only.) The app repeats failed changes at growing intervals,
     /// and also when a durable job is scheduled or replaced.
     Storage(StorageError),
     /// The wall clock shows a time before its

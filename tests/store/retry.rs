@@ -1,9 +1,10 @@
 //! Retrying and discarding jobs that have failed.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::support::{DAY, HOUR, HeldStore, Log, MINUTE, Machine, Result, START, begin, poll};
+use jobber::storage::Change;
 use jobber::testing::{Fault, FaultyStorage, Operation, Simulation};
 use jobber::{Jobber, MemoryStorage, RetryError, Task};
 
@@ -189,5 +190,43 @@ fn a_list_of_failed_jobs_that_nobody_waits_for_any_more_is_not_made() -> Result 
         1,
         "nobody waits for the others"
     );
+    Ok(())
+}
+
+/// Regression: the store refused the retry after the discard, and the entry was back.
+#[test]
+fn an_entry_that_is_discarded_during_a_retry_does_not_come_back() -> Result {
+    let (store, storage) = HeldStore::new(MemoryStorage::new());
+    let fails = Arc::new(AtomicBool::new(false));
+    let planned = fails.clone();
+    let puts_x = |change: &Change| matches!(change, Change::Put(job) if job.id() == "x");
+    let storage = FaultyStorage::new(storage, move |operation| match operation {
+        Operation::Commit(changes)
+            if planned.load(Ordering::SeqCst) && changes.iter().any(puts_x) =>
+        {
+            Fault::Fail
+        }
+        _ => Fault::None,
+    });
+    let app = Jobber::builder().storage(storage).build()?;
+    let bad = app.task("bad", async || Err::<(), _>("no"));
+    let bad = bad.durable().register()?;
+    app.start().block_on()?;
+    bad.schedule(()).id("x").push().block_on()?.wait_blocking();
+    let kept = app.failed().block_on()?.remove(0);
+
+    store.hold();
+    let mut held = bad.schedule(()).delay(HOUR);
+    begin(&mut held);
+    store.requested()?;
+    let (mut retry, mut discard) = (kept.retry(), kept.discard());
+    begin(&mut retry);
+    begin(&mut discard);
+    fails.store(true, Ordering::SeqCst);
+    store.release();
+    held.block_on()?;
+    assert!(retry.block_on().is_err());
+    discard.block_on()?;
+    assert!(app.failed().block_on()?.is_empty());
     Ok(())
 }
