@@ -175,7 +175,7 @@ fn go_on(path: &Path, before: &BTreeMap<String, JobRecord>) -> Result {
             assert!(job.wait_timeout(WATCHDOG).block_on().is_final());
         }
         // One that was to run at most once, and had begun, does not.
-        let runs = record.progress.start_intent.is_none();
+        let runs = !record.progress.must_not_run_again();
         if begun.lock().unwrap().contains(id) != runs {
             return Err(format!("{record:?}: it is {runs} that it runs").into());
         }

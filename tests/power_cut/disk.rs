@@ -94,7 +94,8 @@ impl<T> History<T> {
             .push((at, std::mem::replace(&mut self.now, new)));
     }
 
-    fn pick(&self, fate: Fate, rng: &mut Rng) -> &T {
+    /// A state that the thing had before the event `limit`, by its index.
+    fn pick(&self, fate: Fate, limit: u64, rng: &mut Rng) -> usize {
         let newer = match fate {
             Fate::UpTo(end) => {
                 let done = self.before.partition_point(|(at, _)| *at < end);
@@ -107,7 +108,11 @@ impl<T> History<T> {
             Fate::Any(newest) if rng.u8(..) < newest => self.before.len(),
             Fate::Any(_) => rng.usize(..=self.before.len()),
         };
-        self.before.get(newer).map_or(&self.now, |(_, state)| state)
+        newer.min(self.before.partition_point(|(at, _)| *at < limit))
+    }
+
+    fn state(&self, index: usize) -> &T {
+        self.before.get(index).map_or(&self.now, |(_, state)| state)
     }
 }
 
@@ -206,12 +211,25 @@ impl File {
         }
     }
 
+    /// The event that has truncated the file before this sector, after it had the picked length.
+    ///
+    /// A file system logs a truncation as a whole, and SQLite relies on that: as long as the disk
+    /// has the old length, it has the old sectors, too, and what was written later is elsewhere.
+    fn cut_at(&self, number: usize, picked: usize) -> u64 {
+        let changes = self.length.before.iter().enumerate().skip(picked);
+        let mut cuts = changes
+            .filter(|(index, _)| *self.length.state(index + 1) <= number * SECTOR)
+            .map(|(_, (at, _))| *at);
+        cuts.next().unwrap_or(u64::MAX)
+    }
+
     fn image(&self, fate: Fate, is_noisy: bool, rng: &mut Rng) -> Vec<u8> {
-        let length = *self.length.pick(fate, rng);
-        let mut bytes = vec![0; length];
+        let picked = self.length.pick(fate, u64::MAX, rng);
+        let mut bytes = vec![0; *self.length.state(picked)];
         for (number, part) in bytes.chunks_mut(SECTOR).enumerate() {
             let sector = self.sectors.get(number);
-            match sector.map(|sector| sector.pick(fate, rng)) {
+            let cut_at = self.cut_at(number, picked);
+            match sector.map(|sector| sector.state(sector.pick(fate, cut_at, rng))) {
                 Some(Some(sector)) => part.copy_from_slice(&sector[..part.len()]),
                 // The file is longer already, and what was on the disk before is
                 // not overwritten.
@@ -325,7 +343,7 @@ impl Disk {
         let is_noisy = rng.u8(..4) == 0;
         let mut image = BTreeMap::new();
         for (name, entry) in &self.names {
-            if let Some(file) = *entry.pick(folder, rng) {
+            if let Some(file) = *entry.state(entry.pick(folder, u64::MAX, rng)) {
                 let bytes = self.files[file].image(fate(rng), is_noisy, rng);
                 image.insert(name.clone(), bytes);
             }

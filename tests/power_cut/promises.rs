@@ -54,7 +54,7 @@ impl Promises {
                 asked: version,
                 promised: version,
                 // It had, and is not run again.
-                begun: u64::from(record.progress.start_intent.is_some()),
+                begun: u64::from(record.progress.must_not_run_again()),
                 ..Known::default()
             };
             promises.jobs.insert(id.clone(), job);

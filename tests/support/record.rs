@@ -82,6 +82,13 @@ pub struct ProgressRecord {
     pub recurring: Option<RecurringProgress>,
 }
 
+impl ProgressRecord {
+    /// Whether its attempt, which is made at most once, may have begun.
+    pub fn must_not_run_again(&self) -> bool {
+        self.start_intent.is_some() && !self.is_start_repeated
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RecurringProgress {
     pub runs: u64,
