@@ -3,8 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::task::{Context, Poll};
 
 use crate::api::job::Job;
 use crate::api::request::{Request, Trigger, plan};
@@ -13,13 +12,13 @@ use crate::engine::inserting::{Inserted, insert};
 use crate::engine::job_state::{JobState, TaskDef};
 use crate::engine::replacing::{Replaced, ReplacedAs, Replacing};
 use crate::job::plan::Plan;
-use crate::storage::backlog::{BacklogPlace, HasRoom};
+use crate::storage::backlog::{BacklogPlace, RoomWait};
 use crate::sync::panics::drop_catching_panic;
 use crate::sync::parker::block_on;
-use crate::sync::primitives::{Arc, Event as Signal, Timer};
+use crate::sync::primitives::{Arc, Event as Signal};
 use crate::sync::reply::ReplySent;
 use crate::sync::waiter::{Condition, Waiter};
-use crate::value::error::{ScheduleError, StorageError, check_id};
+use crate::value::error::{ScheduleError, check_id};
 use crate::value::id::JobId;
 use crate::value::time_units::Now;
 
@@ -77,7 +76,7 @@ where
             plan,
             when,
             now,
-            room_timeout: None,
+            room: None,
         };
         submission.begin(args)
     }
@@ -91,9 +90,8 @@ pub(crate) struct Submission<A, R> {
     pub(crate) plan: Plan,
     pub(crate) when: When,
     pub(crate) now: Now,
-    /// When it gives up to wait for a place among those that wait for the store. `None` until
-    /// there was none.
-    pub(crate) room_timeout: Option<Timer>,
+    /// Waits for a place among those that wait for the store. `None` until it found none.
+    pub(crate) room: Option<RoomWait>,
 }
 
 /// What a submission that waits has come to.
@@ -116,7 +114,7 @@ pub(crate) enum Step<A, R> {
     /// answer.
     Behind(Waiter<Reserved>, Option<A>),
     /// Too many submissions wait for the store.
-    NoRoom(Waiter<HasRoom>, Option<A>),
+    NoRoom(Option<A>),
 }
 
 impl<A, R> Submission<A, R>
@@ -226,22 +224,19 @@ where
             return Step::Done(Err(error));
         }
         match &self.task.hub.store {
-            Some(store) => Step::NoRoom(Waiter::new(store.has_room()), args),
+            Some(_) => Step::NoRoom(args),
             // A durable task is not registered without a store.
             None => Step::Done(Err(ScheduleError::Stopped)),
         }
     }
 
-    /// Whether it has waited for room for as long as it may. Counted from the first call.
-    fn poll_room_timeout(&mut self, cx: &mut Context<'_>) -> Poll<ScheduleError> {
-        let store = self.task.hub.store.as_ref();
-        let waited = store.map_or(Duration::ZERO, |store| store.busy_timeout());
-        let timer = self
-            .room_timeout
-            .get_or_insert_with(|| Timer::after(waited));
-        ready!(Pin::new(timer).poll(cx));
-        let error = StorageError::Busy { path: None, waited };
-        Poll::Ready(ScheduleError::from_store(error))
+    /// Waits for room; for the busy timeout of the store at most, counted from the first call.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ScheduleError>> {
+        let Some(store) = &self.task.hub.store else {
+            return Poll::Ready(Err(ScheduleError::Stopped));
+        };
+        let room = self.room.get_or_insert_with(|| store.wait_for_room());
+        Pin::new(room).poll(cx).map_err(ScheduleError::from_store)
     }
 }
 
@@ -319,7 +314,7 @@ where
     /// # Errors
     /// If the app does not run, if the id is taken or not allowed, if an option or the
     /// trigger is invalid, if the store could not save the job, or if no place among the jobs
-    /// that wait for the store became free in time ([`StorageError::Busy`]). After an error, no
+    /// that wait for the store became free in time ([`StorageError::Busy`](crate::storage::StorageError::Busy)). After an error, no
     /// job exists, unless the store does not know whether it has saved it: then jobber deletes
     /// it with the next commit.
     ///
@@ -381,12 +376,10 @@ where
                     Poll::Ready(()) => args.take(),
                     Poll::Pending => break,
                 },
-                Step::NoRoom(has_room, args) => match Pin::new(has_room).poll(cx) {
-                    Poll::Ready(()) => args.take(),
-                    Poll::Pending => match submission.poll_room_timeout(cx) {
-                        Poll::Ready(error) => return Poll::Ready(Err(error)),
-                        Poll::Pending => break,
-                    },
+                Step::NoRoom(args) => match submission.poll_room(cx) {
+                    Poll::Ready(Ok(())) => args.take(),
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Pending => break,
                 },
             };
             *step = submission.advance(args);

@@ -1,7 +1,5 @@
 //! The failed jobs of a store, as users see them.
 
-use futures_lite::future::or;
-
 use crate::engine::hub::{Hub, Live};
 use crate::engine::task_registry::Restored;
 use crate::job::end_record::{EndKey, EndRecord, KeptEnd, TrimEnds};
@@ -15,7 +13,7 @@ use crate::storage::proposal::{Proposal, PulledProposal};
 use crate::storage::store::Store;
 use crate::storage::writer::Writer;
 use crate::sync::panics::catch_panic;
-use crate::sync::primitives::{Arc, Timer, lock};
+use crate::sync::primitives::{Arc, lock};
 use crate::sync::reply::{Reply, ReplySent};
 use crate::sync::waiter::Waiter;
 use crate::value::error::{RetryError, ScheduleError, StorageError, UnresolvedReason};
@@ -100,8 +98,7 @@ impl Hub {
         store: &Store,
         bytes: usize,
     ) -> Result<BacklogPlace, StorageError> {
-        let waited = store.busy_timeout();
-        let mut timeout = None;
+        let mut room = store.wait_for_room();
         loop {
             // In a forked process no place becomes free, and no timer fires.
             if self.is_forked() {
@@ -110,21 +107,7 @@ impl Hub {
             if let Some(place) = store.enter_backlog(bytes) {
                 return Ok(place);
             }
-            let has_room = Waiter::new(store.has_room());
-            let timeout = timeout.get_or_insert_with(|| Timer::after(waited));
-            let is_too_late = or(
-                async {
-                    has_room.await;
-                    false
-                },
-                async {
-                    timeout.await;
-                    true
-                },
-            );
-            if is_too_late.await {
-                return Err(StorageError::Busy { path: None, waited });
-            }
+            (&mut room).await?;
         }
     }
 

@@ -4,8 +4,7 @@
 //! starts one thread at most. Each thread that takes a job starts the next one, if more jobs
 //! wait. If the operating system starts no thread, the jobs wait for a thread that is busy.
 //! That thread may never be free again. So the next job, each thread that is free, and a timer
-//! try again to start one. If there is no thread at all, the jobs are dropped, which fails
-//! their attempts.
+//! try again to start one. If none exists, the jobs are dropped, and their attempts fail.
 
 use std::collections::VecDeque;
 use std::future::Future;

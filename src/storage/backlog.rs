@@ -1,8 +1,14 @@
 //! [`Backlog`]: a limit of what waits for the store.
 
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
 use crate::sync::deferred_wakes::notify_all;
-use crate::sync::primitives::{Arc, Event, Mutex, lock};
-use crate::sync::waiter::Condition;
+use crate::sync::primitives::{Arc, Event, Mutex, Timer, lock};
+use crate::sync::waiter::{Condition, Waiter};
+use crate::value::error::StorageError;
 
 /// The most submissions that wait for the store: four commits of them.
 pub(crate) const MOST_WAITING: usize = 16_384;
@@ -82,7 +88,7 @@ impl Drop for BacklogPlace {
 
 /// True when a submission may try again to enter.
 #[derive(Debug)]
-pub(crate) struct HasRoom(pub(crate) Arc<Backlog>);
+struct HasRoom(Arc<Backlog>);
 
 impl Condition for HasRoom {
     type Output = ();
@@ -93,6 +99,38 @@ impl Condition for HasRoom {
 
     fn event(&self) -> &Event {
         &self.0.has_room
+    }
+}
+
+/// Waits until a submission may try again to enter, for the busy timeout of the store at most.
+/// It may be awaited several times; the timeout counts from the first poll.
+pub(crate) struct RoomWait {
+    has_room: Waiter<HasRoom>,
+    busy_timeout: Duration,
+    timeout: Option<Timer>,
+}
+
+impl RoomWait {
+    pub(crate) fn new(backlog: Arc<Backlog>, busy_timeout: Duration) -> Self {
+        Self {
+            has_room: Waiter::new(HasRoom(backlog)),
+            busy_timeout,
+            timeout: None,
+        }
+    }
+}
+
+impl Future for RoomWait {
+    type Output = Result<(), StorageError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if Pin::new(&mut self.has_room).poll(cx).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        let waited = self.busy_timeout;
+        let timeout = self.timeout.get_or_insert_with(|| Timer::after(waited));
+        ready!(Pin::new(timeout).poll(cx));
+        Poll::Ready(Err(StorageError::Busy { path: None, waited }))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::storage::backlog::{Backlog, BacklogPlace, HasRoom};
+use crate::storage::backlog::{Backlog, BacklogPlace, RoomWait};
 use crate::storage::inbox::{Inbox, InboxPhase, Message, Request};
 use crate::storage::writer::Writer;
 use crate::sync::deferred_wakes::notify_all;
@@ -47,14 +47,9 @@ impl Store {
         self.backlog.enter(bytes)
     }
 
-    /// True when a submission that found no room may try again.
-    pub(crate) fn has_room(&self) -> HasRoom {
-        HasRoom(self.backlog.clone())
-    }
-
-    /// How long a submission waits for a place.
-    pub(crate) fn busy_timeout(&self) -> Duration {
-        self.busy_timeout
+    /// Waits for room, for a submission that found none.
+    pub(crate) fn wait_for_room(&self) -> RoomWait {
+        RoomWait::new(self.backlog.clone(), self.busy_timeout)
     }
 
     /// Accepts a message, unless the store is closed: then returns it. May be called

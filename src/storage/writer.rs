@@ -347,7 +347,7 @@ impl Slot {
 }
 
 impl Pulled {
-    /// Gives the changes back that were taken to be committed.
+    /// Returns the changes of a failed commit to their rows.
     fn put_back(pulled: &mut [Pulled], changes: Vec<Change>) {
         let mut changes = changes.into_iter();
         for row in pulled {
@@ -365,9 +365,9 @@ impl Pulled {
         self.has_change && changes_row || self.end_changes_count > 0
     }
 
-    /// Gives up the ends that the store was to keep with this change, because they may be what
-    /// it has no room for. Returns whether there were any.
-    fn give_up_ends(&mut self) -> bool {
+    /// Drops the ends that the store was to keep with this change, because they may be what it
+    /// has no room for. Returns whether there were any.
+    fn drop_ends(&mut self) -> bool {
         let count = self.end_changes.len();
         let is_of_proposal = |change: &Change| matches!(change, Change::ForgetEnd(_));
         self.end_changes.retain(is_of_proposal);
@@ -613,7 +613,7 @@ impl Writer {
         Pulled::put_back(&mut pulled, changes);
         match CommitFailure::of(&error) {
             CommitFailure::TooLarge | CommitFailure::Full
-                if pulled.len() == 1 && pulled.iter_mut().any(Pulled::give_up_ends) =>
+                if pulled.len() == 1 && pulled.iter_mut().any(Pulled::drop_ends) =>
             {
                 self.commit(pulled, turn);
             }

@@ -93,11 +93,11 @@ impl<S: Storage> FaultyStorage<S> {
         }
     }
 
-    fn during(
+    fn during<T>(
         &mut self,
         operation: &Operation<'_>,
-        work: impl FnOnce(&mut S) -> Result<(), StorageError>,
-    ) -> Result<(), StorageError> {
+        work: impl FnOnce(&mut S) -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
         let failure = || StorageError::other("a fault that was planned");
         let fault = (self.plan)(operation);
         if self.is_gone {
@@ -107,11 +107,11 @@ impl<S: Storage> FaultyStorage<S> {
             Fault::None => return work(&mut self.inner),
             Fault::Fail => {}
             Fault::FailWith(error) => return Err(error),
-            Fault::Tear => work(&mut self.inner)?,
+            Fault::Tear => drop(work(&mut self.inner)?),
             Fault::Die => self.is_gone = true,
             Fault::TearAndDie => {
                 self.is_gone = true;
-                work(&mut self.inner)?;
+                drop(work(&mut self.inner)?);
             }
             Fault::Panic => panic!("a fault that was planned"),
         }
@@ -141,12 +141,7 @@ impl<S: Storage> Storage for FaultyStorage<S> {
     }
 
     fn has_end(&mut self, key: &EndKey) -> Result<bool, StorageError> {
-        let mut has_end = false;
-        self.during(&Operation::HasEnd(key), |inner| {
-            has_end = inner.has_end(key)?;
-            Ok(())
-        })?;
-        Ok(has_end)
+        self.during(&Operation::HasEnd(key), |inner| inner.has_end(key))
     }
 
     fn busy_timeout(&self) -> Duration {

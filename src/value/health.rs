@@ -55,7 +55,7 @@ pub enum Failing {
     ///   the readers instead, so no event is lost. The next call of
     ///   [`Jobber::events`](crate::Jobber::events) tries again to start this thread.
     /// - The operating system did not start `jobber-blocking`. Blocking jobs wait until a thread
-    ///   of this name is free. If there is no such thread, their attempts fail. Async tasks
+    ///   of this name is free. If none exists, their attempts fail. Async tasks
     ///   still run, and so do the blocking tasks of an executor that has its own
     ///   [`spawn_blocking`](crate::Executor::spawn_blocking). The next blocking job tries again
     ///   to start a thread. While blocking jobs wait, a timer tries it too, once a second.

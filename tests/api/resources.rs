@@ -33,7 +33,7 @@ fn with_limits(name: &str, steps: impl FnOnce() -> Result) -> Result {
     let mut limited = Command::new("prlimit");
     limited.args(["--nofile=64", "--as=2000000000"]);
     limited.arg(program.get_program()).args(program.get_args());
-    // The size of a stack. And no thread has memory of its own, a part of which it gives back.
+    // The size of a stack; and one arena of memory for all threads, so that none frees its own.
     limited.env("RUST_MIN_STACK", "33554432");
     limited.env("MALLOC_ARENA_MAX", "1").env(CHILD, "1");
     // To print one takes more memory than there is.

@@ -450,24 +450,25 @@ fn a_store_that_panics_in_load_ends_returns_an_error() -> Result {
     Ok(())
 }
 
+/// Starts an app on a file, with a task that fails.
+#[cfg(all(feature = "sqlite", unix))]
+fn start_failing(path: &std::path::Path) -> Result<(Jobber, Task<(), ()>)> {
+    let app = Jobber::builder()
+        .storage(SqliteStorage::new(path))
+        .build()?;
+    let task = app.task("t", async || Err::<(), _>("no"));
+    let task = task.durable().register()?;
+    app.start().block_on()?;
+    Ok((app, task))
+}
+
 /// Regression: one row of the table `ends` that could not be read hid all others.
 #[cfg(all(feature = "sqlite", unix))]
 #[test]
 fn a_row_of_the_ends_that_cannot_be_read_hides_no_other() -> Result {
     let dir = tempfile::tempdir()?;
     let path = dir.path().join("jobs.db");
-    let start = || -> Result<_> {
-        let app = Jobber::builder()
-            .storage(SqliteStorage::new(&path))
-            .build()?;
-        let task = app
-            .task("t", async || Err::<(), _>("no"))
-            .durable()
-            .register()?;
-        app.start().block_on()?;
-        Ok((app, task))
-    };
-    let (app, task) = start()?;
+    let (app, task) = start_failing(&path)?;
     for id in ["a", "b", "c"] {
         task.schedule(()).id(id).push().block_on()?.wait_blocking();
     }
@@ -476,7 +477,7 @@ fn a_row_of_the_ends_that_cannot_be_read_hides_no_other() -> Result {
     let sql = rusqlite::Connection::open(&path)?;
     sql.execute("UPDATE ends SET status = 'BROKEN' WHERE id = 'b'", [])?;
     sql.close().map_err(|(_, error)| error)?;
-    let (app, _task) = start()?;
+    let (app, _task) = start_failing(&path)?;
     let listed = app.failed().block_on();
     assert!(
         listed.as_ref().is_ok_and(|listed| listed.len() >= 2),
@@ -542,25 +543,14 @@ fn a_series_that_runs_out_after_a_failed_run_is_kept() -> Result {
 fn a_failed_job_is_displayed_without_control_characters() -> Result {
     let dir = tempfile::tempdir()?;
     let path = dir.path().join("jobs.db");
-    let start = || -> Result<_> {
-        let app = Jobber::builder()
-            .storage(SqliteStorage::new(&path))
-            .build()?;
-        let task = app
-            .task("t", async || Err::<(), _>("no"))
-            .durable()
-            .register()?;
-        app.start().block_on()?;
-        Ok((app, task))
-    };
-    let (app, task) = start()?;
+    let (app, task) = start_failing(&path)?;
     task.schedule(()).id("a").push().block_on()?.wait_blocking();
     drop((app, task));
     let sql = rusqlite::Connection::open(&path)?;
     let tamper = "UPDATE ends SET task = 'a' || char(27) || '[31m', error = char(7), id = char(27)";
     sql.execute(tamper, [])?;
     sql.close().map_err(|(_, error)| error)?;
-    let (app, _task) = start()?;
+    let (app, _task) = start_failing(&path)?;
     for kept in app.failed().block_on()? {
         assert!(!kept.to_string().contains(char::is_control), "{kept}");
         assert!(!format!("{kept:?}").contains(char::is_control), "{kept:?}");

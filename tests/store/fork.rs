@@ -14,6 +14,24 @@ use jobber::{Job, JobStatus, Jobber, MemoryStorage, ScheduleError, StartError, T
 /// Set in the process that forks.
 const FORKS: &str = "JOBBER_FORKS";
 
+/// Runs one test of this program in a process of its own, where it can fork: see
+/// `fork/shim.c`.
+pub fn run_forking(test: &str, set: impl FnOnce(&mut Command) -> &mut Command) -> Result {
+    let dir = tempfile::tempdir()?;
+    let shim = dir.path().join("shim.so");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/store/fork/shim.c");
+    let mut cc = Command::new("cc");
+    cc.args(["-Wall", "-Werror", "-O1", "-shared", "-fPIC", "-o"]);
+    let compiled = cc.args([&shim, &source]).arg("-ldl").status();
+    let compiled = compiled.map_err(|error| format!("this test needs a C compiler: {error}"))?;
+    assert!(compiled.success());
+    let mut program = child(test)?;
+    let program = set(program.env("LD_PRELOAD", shim));
+    let (status, stderr) = run_within(WATCHDOG, program)?;
+    assert!(status.success(), "{status}: {stderr}");
+    Ok(())
+}
+
 struct App {
     app: Jobber,
     quick: Task<u32, u32>,
@@ -147,19 +165,10 @@ fn after_a_fork_each_call_returns_an_error_or_returns_at_once() -> Result {
         assert!(app.app.shutdown(WATCHDOG).block_on().is_complete());
         return Ok(());
     }
-    let dir = tempfile::tempdir()?;
-    let shim = dir.path().join("shim.so");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/store/fork/shim.c");
-    let mut cc = Command::new("cc");
-    cc.args(["-Wall", "-Werror", "-O1", "-shared", "-fPIC", "-o"]);
-    let compiled = cc.args([&shim, &source]).arg("-ldl").status();
-    let compiled = compiled.map_err(|error| format!("this test needs a C compiler: {error}"))?;
-    assert!(compiled.success());
-    let name = "fork::after_a_fork_each_call_returns_an_error_or_returns_at_once";
-    let mut program = child(name)?;
-    let (status, stderr) = run_within(WATCHDOG, program.env("LD_PRELOAD", shim).env(FORKS, "1"))?;
-    assert!(status.success(), "{status}: {stderr}");
-    Ok(())
+    run_forking(
+        "fork::after_a_fork_each_call_returns_an_error_or_returns_at_once",
+        |program| program.env(FORKS, "1"),
+    )
 }
 
 /// Regression: a submission that found no place in a forked process waited for ever.
@@ -187,15 +196,8 @@ fn a_durable_push_after_a_fork_returns_an_error_if_no_place_is_free() -> Result 
         forked?;
         return Ok(());
     }
-    let dir = tempfile::tempdir()?;
-    let shim = dir.path().join("shim.so");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/store/fork/shim.c");
-    let mut cc = Command::new("cc");
-    cc.args(["-O1", "-shared", "-fPIC", "-o"]);
-    assert!(cc.args([&shim, &source]).arg("-ldl").status()?.success());
-    let name = "fork::a_durable_push_after_a_fork_returns_an_error_if_no_place_is_free";
-    let mut program = child(name)?;
-    let (status, stderr) = run_within(WATCHDOG, program.env("LD_PRELOAD", shim).env(FORKS, "1"))?;
-    assert!(status.success(), "{status}: {stderr}");
-    Ok(())
+    run_forking(
+        "fork::a_durable_push_after_a_fork_returns_an_error_if_no_place_is_free",
+        |program| program.env(FORKS, "1"),
+    )
 }

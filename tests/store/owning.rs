@@ -9,8 +9,10 @@ use jobber::SqliteStorage;
 use jobber::storage::{Loaded, StorageError};
 use rusqlite::Connection;
 
+#[cfg(target_os = "linux")]
+use crate::fork::run_forking;
 use crate::owner::{Mount, Owner, start};
-use crate::support::{HOUR, Result, WATCHDOG, child, run_within, wait_until};
+use crate::support::{HOUR, Result, wait_until};
 
 /// Whether a second process is refused.
 fn assert_refused(path: &Path) -> Result {
@@ -219,7 +221,7 @@ fn a_connection_of_the_program_keeps_its_locks_when_an_app_stops() -> Result {
     let own = Connection::open(&path)?;
     own.execute_batch("CREATE TABLE mine (x); INSERT INTO mine VALUES (1)")?;
     let has_locks = || -> Result<bool> {
-        // Elsewhere than on Linux there is no such list.
+        // Only Linux has this list.
         let Ok(locks) = fs::read_to_string("/proc/locks") else {
             return Ok(true);
         };
@@ -300,14 +302,8 @@ fn a_process_that_was_forked_after_a_look_at_the_file_is_refused_as_any_other() 
     let path = dir.path().join("jobs.db");
     let (app, _) = start(SqliteStorage::new(&path))?;
     drop(app);
-    let shim = dir.path().join("shim.so");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/store/owning/shim.c");
-    let mut cc = std::process::Command::new("cc");
-    cc.args(["-O1", "-shared", "-fPIC", "-o"]);
-    assert!(cc.args([&shim, &source]).arg("-ldl").status()?.success());
-    let name = "owning::a_process_that_was_forked_after_a_look_at_the_file_is_refused_as_any_other";
-    let mut program = child(name)?;
-    let (status, stderr) = run_within(WATCHDOG, program.env("LD_PRELOAD", shim).env(PATH, path))?;
-    assert!(status.success(), "{status}: {stderr}");
-    Ok(())
+    run_forking(
+        "owning::a_process_that_was_forked_after_a_look_at_the_file_is_refused_as_any_other",
+        |program| program.env(PATH, path),
+    )
 }

@@ -32,7 +32,7 @@ pub(crate) fn backup(from: &Path, to: &Path) -> Result<(), StorageError> {
     let part = beside(to, &format!("-part-{:016x}", fastrand::u64(..)));
     drop(create_new(&part).map_err(|error| cannot_open(&part, error))?);
     let copied = copy(&reader, from, &part)
-        .and_then(|()| give_name(&part, to).map_err(|error| cannot_open(to, error)));
+        .and_then(|()| rename_to_new(&part, to).map_err(|error| cannot_open(to, error)));
     if copied.is_err() {
         let _ = fs::remove_file(&part);
         let _ = fs::remove_file(beside(&part, "-journal"));
@@ -63,8 +63,8 @@ fn copy(reader: &Reader, from: &Path, to: &Path) -> Result<(), StorageError> {
     copy.close().map_err(|(_, error)| failed.because(error))
 }
 
-/// Gives the copy its name, unless another file has it.
-fn give_name(part: &Path, to: &Path) -> io::Result<()> {
+/// Renames the copy to `to`, unless a file has that name.
+fn rename_to_new(part: &Path, to: &Path) -> io::Result<()> {
     match fs::hard_link(part, to) {
         Ok(()) => {
             // The copy is whole; a second name does no harm.

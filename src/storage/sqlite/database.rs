@@ -247,8 +247,8 @@ impl SqliteStorage {
     /// delete the file.
     ///
     /// # Errors
-    /// If `from` can't be read, or `to` exists or can't be written. Then there is no file
-    /// `to`.
+    /// If `from` can't be read, or `to` exists or can't be written. A file that exists is not
+    /// changed.
     ///
     /// ```
     /// use jobber::{Jobber, SqliteStorage};

@@ -257,7 +257,7 @@ fn handle_of(handles: &mut Vec<Handle>, path: &Path, mode: Mode) -> io::Result<u
 }
 
 /// Creates a file that nobody but its owner can read, also where a symbolic link leads.
-/// SQLite gives its log the same mode.
+/// SQLite creates its log with the same mode.
 pub(crate) fn create(path: &Path) -> io::Result<File> {
     options().create(true).truncate(false).open(path)
 }
