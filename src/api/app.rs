@@ -108,7 +108,9 @@ impl Jobber {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// A closure that uses a value of its own in each call has to clone it first:
+    /// A closure that uses a value of its own has to clone it in each call, because each call
+    /// returns a future that owns what it uses. ([`state`](crate::JobberBuilder::state) shares a
+    /// value with all tasks without that.)
     ///
     /// ```
     /// # let app = jobber::Jobber::builder().build()?;
@@ -125,9 +127,11 @@ impl Jobber {
         &self,
         name: impl Into<String>,
         handler: H,
-    ) -> TaskBuilder<A, <H::Output as TaskOutput>::Value>
+    ) -> TaskBuilder<A, <<H::Future as Future>::Output as TaskOutput>::Value>
     where
         H: Handler<A, S>,
+        H::Future: Future + Send + 'static,
+        <H::Future as Future>::Output: TaskOutput,
         A: Clone + Send + Sync + 'static,
         S: 'static,
     {
@@ -153,6 +157,7 @@ impl Jobber {
     ) -> TaskBuilder<A, <H::Output as TaskOutput>::Value>
     where
         H: BlockingHandler<A, S>,
+        H::Output: TaskOutput,
         A: Clone + Send + Sync + 'static,
         S: 'static,
     {

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
-use std::future::Future;
 use std::hash::Hash;
 
 use crate::api::context::JobContext;
@@ -31,15 +30,12 @@ use crate::value::error::BoxError;
     message = "`{Self}` can't be a task",
     label = "not an async function of up to six owned arguments",
     note = "a task is an `async fn`, or a closure that returns a future, with 0 to 6 arguments that are `Clone + Send + Sync + 'static`",
-    note = "`JobContext` can only be the first parameter",
-    note = "its future must be `Send + 'static` and return a plain standard value or a `Result<T, E>`",
-    note = "for a synchronous function, use `blocking_task`"
+    note = "`JobContext` can only be the first parameter"
 )]
 pub trait Handler<Args, Shape>: Send + Sync + 'static {
-    /// What the function returns.
-    type Output: TaskOutput;
-    /// The future that the function returns.
-    type Future: Future<Output = Self::Output> + Send + 'static;
+    /// What a call of the function returns. [`Jobber::task`](crate::Jobber::task) requires that
+    /// it is a future, and that this returns a [`TaskOutput`].
+    type Future;
 
     /// Calls the function, with a context if it takes one.
     fn call(&self, cx: impl FnOnce() -> JobContext, args: Args) -> Self::Future;
@@ -59,12 +55,12 @@ pub trait Handler<Args, Shape>: Send + Sync + 'static {
     message = "`{Self}` can't be a blocking task",
     label = "not a function of up to six owned arguments",
     note = "a blocking task is a function or closure with 0 to 6 arguments that are `Clone + Send + Sync + 'static`",
-    note = "`JobContext` can only be the first parameter",
-    note = "it returns a plain standard value or a `Result<T, E>`; for an async function, use `task`"
+    note = "`JobContext` can only be the first parameter"
 )]
 pub trait BlockingHandler<Args, Shape>: Send + Sync + 'static {
-    /// What the function returns.
-    type Output: TaskOutput;
+    /// What the function returns. [`Jobber::blocking_task`](crate::Jobber::blocking_task)
+    /// requires that it is a [`TaskOutput`].
+    type Output;
 
     /// Calls the function, with a context if it takes one.
     fn call(&self, cx: impl FnOnce() -> JobContext, args: Args) -> Self::Output;
@@ -92,7 +88,8 @@ pub trait BlockingHandler<Args, Shape>: Send + Sync + 'static {
     message = "a task can't return `{Self}`",
     label = "neither a plain standard value nor a `Result<T, E>`",
     note = "return `Result<{Self}, E>` with any error type `E`, or implement `TaskOutput` for `{Self}`",
-    note = "a closure that never returns must say what it would: `async || -> () {{ loop {{ .. }} }}`"
+    note = "a closure that never returns must say what it would: `async || -> () {{ loop {{ .. }} }}`",
+    note = "a blocking task can't return a future: for an async function, use `task`"
 )]
 pub trait TaskOutput {
     /// The value that [`Job::result`](crate::Job::result) returns.
@@ -151,11 +148,8 @@ macro_rules! handlers {
         impl<Func, Fut, $($arg,)*> Handler<$args, fn($($arg),*)> for Func
         where
             Func: Fn($($arg),*) -> Fut + Send + Sync + 'static,
-            Fut: Future + Send + 'static,
-            Fut::Output: TaskOutput,
             $($arg: Clone + Send + Sync + 'static,)*
         {
-            type Output = Fut::Output;
             type Future = Fut;
 
             fn call(&self, _: impl FnOnce() -> JobContext, $pattern: $args) -> Fut {
@@ -166,11 +160,8 @@ macro_rules! handlers {
         impl<Func, Fut, $($arg,)*> Handler<$args, fn(JobContext, $($arg),*)> for Func
         where
             Func: Fn(JobContext, $($arg),*) -> Fut + Send + Sync + 'static,
-            Fut: Future + Send + 'static,
-            Fut::Output: TaskOutput,
             $($arg: Clone + Send + Sync + 'static,)*
         {
-            type Output = Fut::Output;
             type Future = Fut;
 
             fn call(&self, cx: impl FnOnce() -> JobContext, $pattern: $args) -> Fut {
@@ -181,7 +172,6 @@ macro_rules! handlers {
         impl<Func, Out, $($arg,)*> BlockingHandler<$args, fn($($arg),*)> for Func
         where
             Func: Fn($($arg),*) -> Out + Send + Sync + 'static,
-            Out: TaskOutput,
             $($arg: Clone + Send + Sync + 'static,)*
         {
             type Output = Out;
@@ -194,7 +184,6 @@ macro_rules! handlers {
         impl<Func, Out, $($arg,)*> BlockingHandler<$args, fn(JobContext, $($arg),*)> for Func
         where
             Func: Fn(JobContext, $($arg),*) -> Out + Send + Sync + 'static,
-            Out: TaskOutput,
             $($arg: Clone + Send + Sync + 'static,)*
         {
             type Output = Out;

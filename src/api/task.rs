@@ -1,6 +1,7 @@
 //! [`TaskBuilder`]: a function that is to be registered.
 
 use std::fmt;
+use std::future::Future;
 use std::time::Duration;
 
 use crate::api::context::JobContext;
@@ -59,7 +60,8 @@ where
     pub(crate) fn new<H, S>(hub: Arc<Hub>, name: String, handler: H) -> Self
     where
         H: Handler<A, S>,
-        H::Output: TaskOutput<Value = R>,
+        H::Future: Future + Send + 'static,
+        <H::Future as Future>::Output: TaskOutput<Value = R>,
         S: 'static,
     {
         let body = move |job: Arc<JobState<A, R>>, begun: Begun, args| -> Body {
