@@ -41,15 +41,15 @@ pub fn record_decode(data: &[u8]) {
 }
 
 /// A row with any values.
-pub(crate) struct AnyRow<'a>([ValueRef<'a>; 22]);
+pub(crate) struct AnyRow<'a>([ValueRef<'a>; 25]);
 
 impl<'a> AnyRow<'a> {
     pub(crate) fn of(data: &'a [u8]) -> Self {
         // Numbers are read once: this target is as fast as what it attacks.
-        static ROWS: LazyLock<[[ValueRef<'static>; 22]; 9]> =
+        static ROWS: LazyLock<[[ValueRef<'static>; 25]; 9]> =
             LazyLock::new(|| EXAMPLES.map(|row| row.map(sound)));
         let (first, mut edits) = data.split_first().unwrap_or((&0, &[]));
-        let mut row: [ValueRef<'a>; 22] = ROWS[usize::from(*first) % ROWS.len()];
+        let mut row: [ValueRef<'a>; 25] = ROWS[usize::from(*first) % ROWS.len()];
         while let [column, kind, length, rest @ ..] = edits {
             let (bytes, rest) = rest.split_at(rest.len().min(usize::from(*length)));
             row[usize::from(*column) % row.len()] = any(*kind, bytes);
@@ -103,11 +103,14 @@ const AFTER: &str = "2000-01-01T00:00:00.500000000Z";
 const OPTIONS: &str = r#"{"misfire":{"all":9},"jitter":{"secs":1,"nanos":0},"max_runs":7,"max_failures":3,"start_date":"1999-12-31T23:00:00.000000000Z","until":"2000-06-01T00:00:00.000000000Z","except":"nights"}"#;
 const PROGRESS: &str = r#"{"runs":3,"failures_in_a_row":1,"last_run":{"number":3,"nominal_time":"1999-12-31T22:00:00.000000000Z","started_at":"1999-12-31T22:00:00.000000000Z","finished_at":"1999-12-31T22:00:00.000000000Z","status":"FAILED"},"started_at":null,"drawn_jitter":{"secs":1,"nanos":0},"last_nominal":"1999-12-31T22:00:00.000000000Z","skipped":{"from":"1999-12-31T20:00:00.000000000Z","to":"1999-12-31T22:00:00.000000000Z"},"handled_up_to":"1999-12-31T22:30:00.000000000Z","set_back":{"to":"1999-12-31T22:20:00.000000000Z","is_correction":true},"catch_ups":1,"is_catch_up":false,"is_first_now":false}"#;
 
+const RETRY: &str = r#"{"retries":3,"initial":{"secs":1,"nanos":0},"factor":2.0,"cap":{"secs":60,"nanos":0},"jitter":0.5,"retry_after_max":{"secs":86400,"nanos":0}}"#;
+
 /// Sound rows, in the order of the columns: `id`, `task`, `args`, `due`, `nominal`,
 /// `trigger`, `cron`, `interval_ns`, `zone`, `attempts`, `last_failure`, `retry_ns`,
 /// `started_at`, `scheduled_at`, `options`, `progress`, `version`, `expires_ns`,
-/// `clock_set_by_ns`, `by_unset_clock`, `interruptions`, `repeats_start`.
-const EXAMPLES: [[&str; 22]; 9] = [
+/// `clock_set_by_ns`, `by_unset_clock`, `interruptions`, `repeats_start`,
+/// `timeout_ns`, `retry`, `declared_by`.
+const EXAMPLES: [[&str; 25]; 9] = [
     [
         "x",
         "t",
@@ -129,6 +132,9 @@ const EXAMPLES: [[&str; 22]; 9] = [
         "",
         "",
         "1",
+        "",
+        "",
+        "",
         "",
         "",
     ],
@@ -155,6 +161,9 @@ const EXAMPLES: [[&str; 22]; 9] = [
         "",
         "",
         "",
+        "30000000000",
+        RETRY,
+        "set",
     ],
     [
         "x",
@@ -174,6 +183,9 @@ const EXAMPLES: [[&str; 22]; 9] = [
         OPTIONS,
         PROGRESS,
         VERSION,
+        "",
+        "",
+        "",
         "",
         "",
         "",
@@ -203,6 +215,9 @@ const EXAMPLES: [[&str; 22]; 9] = [
         "1",
         "",
         "",
+        "30000000000",
+        RETRY,
+        "set",
     ],
     [
         "x",
@@ -224,6 +239,9 @@ const EXAMPLES: [[&str; 22]; 9] = [
         VERSION,
         "7200000000000",
         "1000000000",
+        "",
+        "",
+        "",
         "",
         "",
         "",
@@ -251,6 +269,9 @@ const EXAMPLES: [[&str; 22]; 9] = [
         "",
         "",
         "",
+        "30000000000",
+        RETRY,
+        "set",
     ],
     [
         "x",
@@ -273,6 +294,9 @@ const EXAMPLES: [[&str; 22]; 9] = [
         "60000000000",
         "",
         "1",
+        "",
+        "",
+        "",
         "",
         "",
     ],
@@ -299,6 +323,9 @@ const EXAMPLES: [[&str; 22]; 9] = [
         "",
         "",
         "",
+        "30000000000",
+        RETRY,
+        "set",
     ],
     [
         "x",
@@ -323,6 +350,9 @@ const EXAMPLES: [[&str; 22]; 9] = [
         "",
         "2",
         "1",
+        "",
+        "",
+        "",
     ],
 ];
 

@@ -15,9 +15,10 @@ use crate::calendar::zone::into_zone::resolve;
 use crate::calendar::zone::time_zone::Zone;
 use crate::engine::hub::When;
 use crate::engine::job_state::TaskDef;
-use crate::job::definition::{self, Definition, Limits, Recurring};
-use crate::job::plan::{NEVER, Plan};
+use crate::job::definition::{self, Definition, Limits, Recurring, Timeout};
+use crate::job::plan::{NEVER, Plan, Replace};
 use crate::sync::primitives::Arc;
+use crate::value::backoff::Backoff;
 use crate::value::error::{CronError, ScheduleError, ZoneError};
 use crate::value::id::JobId;
 use crate::value::time_units::{
@@ -37,11 +38,47 @@ pub(crate) struct Request<A, R> {
 #[derive(Debug, Default)]
 pub(crate) struct Options {
     pub(crate) id: Option<JobId>,
-    pub(crate) replace: bool,
+    pub(crate) has_generated_id: bool,
+    pub(crate) keep: bool,
+    pub(crate) replace: Option<Replace>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) retry: Option<Box<Backoff>>,
+    /// The set that declares the job.
+    pub(crate) set: Option<Arc<str>>,
     pub(crate) in_memory: bool,
     pub(crate) zone: Option<Result<Box<Zone>, ZoneError>>,
     pub(crate) expires: Option<Duration>,
     pub(crate) recurring: RecurringOptions,
+}
+
+/// What a submission does if a live job of the same task has its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IfTaken {
+    Refuse,
+    Keep,
+    Replace(Replace),
+}
+
+impl Options {
+    /// Checks the options that concern the id, and returns what follows from them.
+    pub(crate) fn if_taken(&self) -> Result<IfTaken, ScheduleError> {
+        let (if_taken, option) = match (self.keep, self.replace) {
+            (false, None) => return Ok(IfTaken::Refuse),
+            (true, None) => (IfTaken::Keep, "keep"),
+            (false, Some(Replace::SameKind)) => (IfTaken::Replace(Replace::SameKind), "replace"),
+            (false, Some(Replace::Any)) => (IfTaken::Replace(Replace::Any), "replace_any"),
+            (true, Some(_)) => {
+                return Err(ScheduleError::Contradiction {
+                    option: "keep",
+                    other: "replace",
+                });
+            }
+        };
+        match self.id {
+            Some(_) => Ok(if_taken),
+            None => Err(ScheduleError::NoId { option }),
+        }
+    }
 }
 
 /// The options that only a recurring job may have.
@@ -136,6 +173,18 @@ where
     );
     let expires = options.and_then(|options| options.expires);
     let expires = expires.map(expiry).transpose()?;
+    let timeout = options.and_then(|options| options.timeout);
+    let timeout = timeout.map(timeout_of).transpose()?;
+    let backoff = options.and_then(|options| options.retry.as_deref());
+    backoff.map_or(Ok(()), Backoff::check)?;
+    let set = options.and_then(|options| options.set.clone());
+    if json.is_some()
+        && is_recurring
+        && options.is_none_or(|options| options.id.is_none() && !options.has_generated_id)
+    {
+        return Err(ScheduleError::RecursWithoutId);
+    }
+    let backoff = backoff.map(|backoff| Box::new(backoff.clone()));
     let options = options.map(|options| &options.recurring);
     if !is_recurring && let Some(option) = options.and_then(RecurringOptions::any) {
         return Err(ScheduleError::NotRecurring {
@@ -188,13 +237,21 @@ where
     };
     let starts_now = is_push && json.is_none();
     let starts_first_now = options.first_now;
-    let is_plain = first.is_none() && zone.is_none() && json.is_none() && expires.is_none();
+    let is_plain = first.is_none()
+        && zone.is_none()
+        && json.is_none()
+        && expires.is_none()
+        && timeout.is_none()
+        && backoff.is_none();
     let define = |trigger| Definition {
         task: task.name.clone(),
         args: json,
         trigger,
         zone: zone.map(|zone| *zone),
         expires,
+        timeout,
+        backoff,
+        set,
         scheduled_at: now.wall,
     };
     let mut plan = match first {
@@ -334,14 +391,24 @@ impl TriggerContext<'_> {
 
 /// How late an attempt may start, in nanoseconds.
 fn expiry(expires: Duration) -> Result<i64, ScheduleError> {
-    match to_nanos(expires) {
-        Some(0) => Err(ScheduleError::ZeroDuration {
-            field: "limit of `expires`",
-        }),
+    limit(expires, "limit of `expires`")
+}
+
+fn timeout_of(limit_of_attempt: Duration) -> Result<Timeout, ScheduleError> {
+    Ok(Timeout {
+        limit: limit_of_attempt,
+        nanos: limit(limit_of_attempt, "timeout")?,
+    })
+}
+
+/// A limit in nanoseconds. `field` is its name, for an error.
+fn limit(value: Duration, field: &'static str) -> Result<i64, ScheduleError> {
+    match to_nanos(value) {
+        Some(0) => Err(ScheduleError::ZeroDuration { field }),
         Some(nanos) => Ok(nanos),
         None => Err(ScheduleError::DurationTooLong {
-            field: "limit of `expires`",
-            value: expires,
+            field,
+            value,
             max: MAX_DURATION,
         }),
     }

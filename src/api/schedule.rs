@@ -12,7 +12,9 @@ use crate::calendar::cron::into_cron::IntoCron;
 use crate::calendar::misfire::Misfire;
 use crate::calendar::zone::into_zone::IntoZone;
 use crate::engine::job_state::TaskDef;
+use crate::job::plan::Replace;
 use crate::sync::primitives::Arc;
+use crate::value::backoff::Backoff;
 use crate::value::id::JobId;
 
 /// A job that is not scheduled yet: set options first, then choose a trigger.
@@ -31,7 +33,7 @@ use crate::value::id::JobId;
 ///
 /// | option | once | [`every`](Schedule::every) | [`after_each`](Schedule::after_each) | [`every_calendar`](Schedule::every_calendar) | [`cron`](Schedule::cron) |
 /// |---|---|---|---|---|---|
-/// | [`id`](Schedule::id), [`replace`](Schedule::replace), [`in_memory`](Schedule::in_memory), [`zone`](Schedule::zone), [`expires`](Schedule::expires) | yes | yes | yes | yes | yes |
+/// | [`id`](Schedule::id), [`keep`](Schedule::keep), [`replace`](Schedule::replace), [`in_memory`](Schedule::in_memory), [`zone`](Schedule::zone), [`expires`](Schedule::expires), [`timeout`](Schedule::timeout), [`retry`](Schedule::retry) | yes | yes | yes | yes | yes |
 /// | [`max_runs`](Schedule::max_runs), [`max_failures`](Schedule::max_failures), [`jitter`](Schedule::jitter), [`until`](Schedule::until), [`first_now`](Schedule::first_now) | | yes | yes | yes | yes |
 /// | [`misfire`](Schedule::misfire), [`except`](Schedule::except) | | yes | | yes | yes |
 /// | [`start_date`](Schedule::start_date) | | yes | | required | yes |
@@ -78,11 +80,12 @@ where
         self.options.get_or_insert_default()
     }
 
-    /// Sets the id of the job: 1 to 200 bytes, without control characters. Default: a
+    /// Sets the id of the job: 1 to 1,024 bytes, without control characters. Default: a
     /// generated id, unique and in the order of scheduling.
     ///
     /// If another live job has the id, scheduling fails with
-    /// [`ScheduleError::DuplicateJob`](crate::ScheduleError::DuplicateJob), unless [`replace`](Schedule::replace) is set.
+    /// [`ScheduleError::DuplicateJob`](crate::ScheduleError::DuplicateJob), unless
+    /// [`keep`](Schedule::keep) or [`replace`](Schedule::replace) is set.
     ///
     /// ```
     /// # let mut sim = jobber::testing::Simulation::new();
@@ -92,7 +95,9 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn id(mut self, id: impl Into<JobId>) -> Self {
-        self.options().id = Some(id.into());
+        let options = self.options();
+        options.id = Some(id.into());
+        options.has_generated_id = false;
         self
     }
 
@@ -116,6 +121,11 @@ where
     ///   starts again with its first attempt, and that run has failed.
     /// - If it recurs before and after, it keeps its run number and its number of
     ///   failures in a row, unless the start date changes.
+    /// - A recurring job is not replaced by one that runs once, because that would end its
+    ///   series: scheduling fails with
+    ///   [`ScheduleError::EndsSeries`](crate::ScheduleError::EndsSeries), unless
+    ///   [`replace_any`](Schedule::replace_any) is set.
+    /// - Without an id, scheduling fails with [`ScheduleError::NoId`](crate::ScheduleError::NoId).
     /// - If the job belongs to another task, scheduling fails with
     ///   [`ScheduleError::DuplicateJob`](crate::ScheduleError::DuplicateJob).
     ///
@@ -131,7 +141,125 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn replace(mut self) -> Self {
-        self.options().replace = true;
+        self.options().replace = Some(Replace::SameKind);
+        self
+    }
+
+    /// Replaces the live job as [`replace`](Schedule::replace) does, also if it is recurring and
+    /// this trigger runs a job once. That ends its series: to run a recurring job once more, give
+    /// the extra job another id.
+    ///
+    /// ```
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// use jobber::ScheduleError;
+    ///
+    /// let job = hello.schedule(()).id("x").cron("@hourly").block_on()?;
+    /// let error = hello.schedule(()).id("x").replace().push().block_on().unwrap_err();
+    /// assert!(matches!(error, ScheduleError::EndsSeries { .. }));
+    ///
+    /// hello.schedule(()).id("x").replace_any().push().block_on()?;
+    /// sim.run_until_stalled();
+    /// assert!(job.is_done());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn replace_any(mut self) -> Self {
+        self.options().replace = Some(Replace::Any);
+        self
+    }
+
+    /// Keeps the live job with this [`id`](Schedule::id) as it is, whatever its arguments and its
+    /// trigger are, and returns it. If no job has this id, it schedules a new one. A program can
+    /// schedule its first jobs in this way at each start, and change them later.
+    ///
+    /// - If the job belongs to another task, scheduling fails with
+    ///   [`ScheduleError::DuplicateJob`](crate::ScheduleError::DuplicateJob).
+    /// - If the job was cancelled during its run, which is then its last one, scheduling fails
+    ///   with [`ScheduleError::JobEnding`](crate::ScheduleError::JobEnding).
+    /// - Without an id, scheduling fails with [`ScheduleError::NoId`](crate::ScheduleError::NoId);
+    ///   together with [`replace`](Schedule::replace), with
+    ///   [`ScheduleError::Contradiction`](crate::ScheduleError::Contradiction).
+    ///
+    /// The trigger and the options are checked also if the job is there.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// let hour = Duration::from_secs(3_600);
+    /// let job = hello.schedule(()).id("x").keep().every(hour).block_on()?;
+    /// let same = hello.schedule(()).id("x").keep().every(2 * hour).block_on()?;
+    /// assert_eq!(same.exec_at(), job.exec_at());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn keep(mut self) -> Self {
+        self.options().keep = true;
+        self
+    }
+
+    /// Gives the job a new id, as a job has if [`id`](Schedule::id) is not set. Only a durable
+    /// recurring job needs this: without an id, each start of the program would add another one,
+    /// and so scheduling fails with
+    /// [`ScheduleError::RecursWithoutId`](crate::ScheduleError::RecursWithoutId). This option says
+    /// that a new job each time is meant.
+    ///
+    /// ```
+    /// # #[cfg(feature = "serde")] {
+    /// # use std::time::Duration;
+    /// # use jobber::{MemoryStorage, testing::{ManualClock, Simulation}};
+    /// # let storage = MemoryStorage::new();
+    /// # let sim = Simulation::with(0, ManualClock::new(), |app| app.storage(storage.clone()))?;
+    /// let remind = sim.app().task("remind", async |user: String| println!("{user}"));
+    /// let remind = remind.durable().register()?;
+    /// let day = Duration::from_secs(24 * 3_600);
+    /// let job = remind.schedule("ada".into()).generated_id().every(day).block_on()?;
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn generated_id(mut self) -> Self {
+        let options = self.options();
+        options.id = None;
+        options.has_generated_id = true;
+        self
+    }
+
+    /// Sets the longest time of an attempt of this job, instead of the
+    /// [`timeout`](crate::TaskBuilder::timeout) of its task. At least a nanosecond.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// let slow = sim.app().task("slow", std::future::pending::<()>).register()?;
+    /// let job = slow.schedule(()).timeout(Duration::from_secs(5)).push().block_on()?;
+    /// sim.advance(Duration::from_secs(5));
+    /// assert_eq!(job.status(), jobber::JobStatus::Timeout);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.options().timeout = Some(limit);
+        self
+    }
+
+    /// Sets how often, and after which delays, a failed attempt of this job is retried, instead
+    /// of the [`retry`](crate::TaskBuilder::retry) of its task. For no retry:
+    /// `Backoff::exponential(0)`.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// use jobber::Backoff;
+    ///
+    /// let fails = sim.app().task("fails", async || Err::<(), _>("no")).register()?;
+    /// let second = Duration::from_secs(1);
+    /// let job = fails.schedule(()).retry(Backoff::fixed(2, second)).push().block_on()?;
+    /// sim.advance(second);
+    /// assert!(!job.is_done());
+    /// sim.advance(second);
+    /// assert!(job.is_done());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn retry(mut self, backoff: Backoff) -> Self {
+        self.options().retry = Some(Box::new(backoff));
         self
     }
 

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use crate::api::job::Job;
-use crate::api::request::{Request, Trigger, plan};
+use crate::api::request::{IfTaken, Request, Trigger, plan};
 use crate::engine::hub::{Hub, When};
 use crate::engine::inserting::{Inserted, insert};
 use crate::engine::job_state::{JobState, TaskDef};
@@ -35,9 +35,10 @@ where
             mut options,
             trigger,
         } = self;
-        let id = options.as_mut().and_then(|options| options.id.take());
+        let if_taken = options
+            .as_ref()
+            .map_or(Ok(IfTaken::Refuse), |it| it.if_taken())?;
         let zone = options.as_mut().and_then(|options| options.zone.take());
-        let replace = options.as_ref().is_some_and(|options| options.replace);
         let in_memory = options.as_ref().is_some_and(|options| options.in_memory);
         let hub = &task.hub;
         let now = match trigger {
@@ -53,10 +54,12 @@ where
         };
         let is_durable = json.is_some();
         let (plan, when) = plan(&task, trigger, options.as_deref(), zone, json, now)?;
-        if !replace && let Some(error) = plan.never_due_error(&hub.zone) {
+        let id = options.and_then(|options| options.id);
+        let is_new = if_taken == IfTaken::Refuse;
+        if is_new && let Some(error) = plan.never_due_error(&hub.zone) {
             return Err(error);
         }
-        if !is_durable && !replace {
+        if !is_durable && is_new {
             let job = JobState::new(task.clone(), Some(args), plan, when == When::Now);
             let mut job = Arc::new(job);
             hub.admit(&mut job, id, when, now)?;
@@ -72,7 +75,7 @@ where
         let submission = Submission {
             task,
             id,
-            replace,
+            if_taken,
             plan,
             when,
             now,
@@ -86,7 +89,7 @@ where
 pub(crate) struct Submission<A, R> {
     pub(crate) task: Arc<TaskDef<A, R>>,
     pub(crate) id: Option<JobId>,
-    pub(crate) replace: bool,
+    pub(crate) if_taken: IfTaken,
     pub(crate) plan: Plan,
     pub(crate) when: When,
     pub(crate) now: Now,
@@ -136,7 +139,11 @@ where
         // Another thread may take the id, or free it, at each step: then it is the other
         // case, and once more.
         loop {
-            if let Some(id) = self.id.as_ref().filter(|_| self.replace) {
+            if let Some(id) = self
+                .id
+                .as_ref()
+                .filter(|_| self.if_taken != IfTaken::Refuse)
+            {
                 if let Err(error) = check_id(id).and_then(|()| hub.check_open()) {
                     return Step::Done(Err(error));
                 }
@@ -148,7 +155,13 @@ where
                     return Step::Behind(Waiter::new(reserved), args);
                 }
                 if let Some(job) = self.task.live(id) {
-                    match job.replace(args, self.plan.clone(), self.now) {
+                    let replacing = match self.if_taken {
+                        IfTaken::Replace(replace) => {
+                            job.replace(args, self.plan.clone(), replace, self.now)
+                        }
+                        IfTaken::Keep | IfTaken::Refuse => job.keep(args),
+                    };
+                    match replacing {
                         Replacing::Done => return Step::Done(Ok(Job::new(job))),
                         Replacing::Waits(reply) => {
                             return Step::Replacing(Waiter::new(ReplySent(reply)), job);
@@ -185,7 +198,10 @@ where
         let is_ready = self.when == When::Now;
         let job = JobState::new(self.task.clone(), args, self.plan.clone(), is_ready);
         let mut job = Arc::new(job);
-        let over = if self.replace { &*self.task.names } else { &[] };
+        let over = match self.if_taken {
+            IfTaken::Replace(_) => &*self.task.names,
+            IfTaken::Keep | IfTaken::Refuse => &[],
+        };
         let admitted = match is_durable {
             false => hub.admit(&mut job, self.id.clone(), self.when, self.now),
             true => hub.reserve(&mut job, self.id.clone(), over, self.now),
@@ -200,7 +216,7 @@ where
             }),
             // That one may have ended since.
             Err(ScheduleError::DuplicateJob { id })
-                if self.replace && !self.task.is_of_another_task(&id) =>
+                if self.if_taken != IfTaken::Refuse && !self.task.is_of_another_task(&id) =>
             {
                 match Arc::into_inner(job) {
                     Some(job) => Err(job.into_args()),

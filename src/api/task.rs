@@ -8,8 +8,9 @@ use crate::api::context::JobContext;
 use crate::api::handler::{BlockingHandler, Handler, TaskOutput};
 use crate::api::registered_task::Task;
 use crate::engine::hub::Hub;
-use crate::engine::job_state::{BodyMaker, Durability, JobState, TaskDef, Timeout};
+use crate::engine::job_state::{BodyMaker, Durability, JobState, TaskDef};
 use crate::job::codec::Codec;
+use crate::job::definition::Timeout;
 use crate::job::end_record::KeepFailed;
 use crate::job::lifecycle::Begun;
 use crate::job::live_job::Body;
@@ -20,6 +21,9 @@ use crate::value::time_units::{MAX_DURATION, to_nanos};
 
 /// With this many interruptions a job is set aside, if its task sets no other limit.
 const MAX_INTERRUPTIONS: u32 = 5;
+
+/// The longest arguments of a durable job in bytes of JSON, if its task sets no other limit.
+const MAX_ARGS_BYTES: usize = 1_024 * 1_024;
 
 /// A task that is not registered yet: set options, then call
 /// [`register`](TaskBuilder::register). [`Jobber::task`](crate::Jobber::task) and
@@ -49,6 +53,7 @@ pub struct TaskBuilder<A, R> {
     at_most_once: bool,
     keep_failed: Option<KeepFailed>,
     max_interruptions: Option<u32>,
+    max_args_bytes: Option<usize>,
     body: BodyMaker<A, R>,
 }
 
@@ -103,6 +108,7 @@ where
             at_most_once: false,
             keep_failed: None,
             max_interruptions: None,
+            max_args_bytes: None,
             body,
         }
     }
@@ -271,6 +277,33 @@ where
         self
     }
 
+    /// For durable tasks: sets how long the arguments of a job may be, in bytes of JSON. Default:
+    /// 1 MiB. Scheduling a job with longer ones fails with
+    /// [`ScheduleError::ArgumentsTooLong`](crate::ScheduleError::ArgumentsTooLong). Jobs that are
+    /// stored already run all the same.
+    ///
+    /// The arguments are in memory while their job is live, and each attempt reads them. It is
+    /// better to store large data elsewhere, and to pass its name.
+    ///
+    /// ```
+    /// # #[cfg(feature = "serde")] {
+    /// # let sim = jobber::testing::Simulation::with(
+    /// #     0, jobber::testing::ManualClock::new(), |app| app.storage(jobber::MemoryStorage::new()))?;
+    /// # let app = sim.app();
+    /// use jobber::ScheduleError;
+    ///
+    /// let mail = app.task("mail", async |to: String| println!("to {to}"));
+    /// let mail = mail.durable().max_args_bytes(100).register()?;
+    /// let error = mail.schedule("x".repeat(200)).push().block_on().unwrap_err();
+    /// assert!(matches!(error, ScheduleError::ArgumentsTooLong { bytes: 202, max: 100, .. }));
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn max_args_bytes(mut self, max: usize) -> Self {
+        self.max_args_bytes = Some(max);
+        self
+    }
+
     /// Registers the task with its app, before or after the app is started. If the
     /// store holds jobs of the task, they are scheduled then.
     ///
@@ -281,8 +314,9 @@ where
     ///   [`max_interruptions`](TaskBuilder::max_interruptions) is 0.
     /// - If the task is durable and the app has no store; if the task is not durable
     ///   and [`at_most_once`](TaskBuilder::at_most_once),
-    ///   [`keep_failed`](TaskBuilder::keep_failed) or
-    ///   [`max_interruptions`](TaskBuilder::max_interruptions) is set.
+    ///   [`keep_failed`](TaskBuilder::keep_failed),
+    ///   [`max_interruptions`](TaskBuilder::max_interruptions) or
+    ///   [`max_args_bytes`](TaskBuilder::max_args_bytes) is set.
     /// - If the app was shut down.
     ///
     /// ```
@@ -303,23 +337,19 @@ where
             backoff.check()?;
         }
         let timeout = self.timeout.map(check_timeout).transpose()?;
-        if self.codec.is_none() && self.at_most_once {
-            return Err(RegisterError::NotDurable {
-                option: "at_most_once",
-            });
-        }
-        if self.codec.is_none() && self.keep_failed.is_some() {
-            return Err(RegisterError::NotDurable {
-                option: "keep_failed",
-            });
+        let durable_options = [
+            ("at_most_once", self.at_most_once),
+            ("keep_failed", self.keep_failed.is_some()),
+            ("max_interruptions", self.max_interruptions.is_some()),
+            ("max_args_bytes", self.max_args_bytes.is_some()),
+        ];
+        if self.codec.is_none()
+            && let Some((option, _)) = durable_options.into_iter().find(|(_, is_set)| *is_set)
+        {
+            return Err(RegisterError::NotDurable { option });
         }
         if self.codec.is_some() && self.hub.store.is_none() {
             return Err(RegisterError::NoStorage { name: self.name });
-        }
-        if self.codec.is_none() && self.max_interruptions.is_some() {
-            return Err(RegisterError::NotDurable {
-                option: "max_interruptions",
-            });
         }
         if self.max_interruptions == Some(0) {
             return Err(RegisterError::ZeroLimit {
@@ -327,12 +357,14 @@ where
             });
         }
         let max_interruptions = self.max_interruptions.unwrap_or(MAX_INTERRUPTIONS);
+        let max_args_bytes = self.max_args_bytes.unwrap_or(MAX_ARGS_BYTES);
         let (at_most_once, keep_failed) = (self.at_most_once, self.keep_failed);
         let durability = self.codec.map(|codec| Durability {
             codec,
             at_most_once,
             keep_failed,
             max_interruptions,
+            max_args_bytes,
         });
         let name: Arc<str> = self.name.into();
         let aliases = self.aliases.into_iter().map(Arc::from);

@@ -19,6 +19,7 @@ use crate::sync::panics::{catch_panic, drop_catching_panic};
 use crate::sync::primitives::{Arc, MutexGuard};
 use crate::timer::key::KeyKind;
 use crate::value::app_clock::ClockPrecision;
+use crate::value::backoff::Backoff;
 use crate::value::error::BoxError;
 use crate::value::event::JobEventKind;
 use crate::value::health::OutlivingBody;
@@ -208,9 +209,8 @@ where
 
     /// Begins an attempt, if the job is to start.
     fn start(&self) -> Option<Started<A>> {
-        let timeout = self.task.timeout;
         let (state, now) = self.lock_with_time(|state| match precision_needed(&state.life) {
-            ClockPrecision::Unread if timeout.is_some() => ClockPrecision::Cached,
+            ClockPrecision::Unread if self.timeout(state).is_some() => ClockPrecision::Cached,
             precision => precision,
         });
         self.start_locked(state, now)
@@ -229,11 +229,7 @@ where
             BeginOutcome::Nothing => return None,
         };
         self.core.status.publish(state.life.phase().status());
-        let retries = self
-            .task
-            .backoff
-            .as_ref()
-            .map_or(0, |backoff| backoff.retries());
+        let retries = self.backoff(&state).map_or(0, Backoff::retries);
         let json = state.life.definition().and_then(|d| d.args.clone());
         let args = match json {
             Some(json) => AttemptArgs::Json(json),
@@ -244,7 +240,7 @@ where
             },
         };
         let mut wake = Wake::No;
-        if let Some(timeout) = self.task.timeout {
+        if let Some(timeout) = self.timeout(&state) {
             let due = Due::Mono(now.mono.saturating_add(timeout.nanos));
             state.life.set_timer(Some(due));
             wake = hub.arm(self.core.slot, due, KeyKind::Decide, now);
@@ -435,7 +431,7 @@ where
 
     /// After how long a failed attempt is tried again, in nanoseconds.
     fn retry_delay(&self, state: &State<A, R>, hint: RetryHint) -> Option<i64> {
-        let backoff = self.task.backoff.as_ref()?;
+        let backoff = self.backoff(state)?;
         let attempts = state.life.attempts().saturating_add(1);
         if attempts > backoff.retries() {
             return None;

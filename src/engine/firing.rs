@@ -39,8 +39,9 @@ where
                 return Fired::Start;
             }
             TimerOutcome::TimedOut { attempt } => {
+                let timeout = self.timeout(&state);
                 drop(state);
-                if let Some(timeout) = self.task.timeout {
+                if let Some(timeout) = timeout {
                     self.time_out(attempt, Failure::TimedOut(timeout.limit));
                 }
                 return Fired::Nothing;

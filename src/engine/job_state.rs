@@ -6,13 +6,13 @@
 //! drop values of users, wake waiters and touch the timer.
 
 use std::any::Any;
-use std::time::Duration;
 
 use crate::calendar::timeline::Timeline;
 use crate::engine::args::Args;
 use crate::engine::discarded::{Discarded, DropOn};
 use crate::engine::hub::{Hub, Removed};
 use crate::job::codec::Codec;
+use crate::job::definition::Timeout;
 use crate::job::end_record::KeepFailed;
 use crate::job::lifecycle::{Begun, Lifecycle};
 use crate::job::live_job::{Body, JobCore, LiveJob, StoredJob};
@@ -62,16 +62,12 @@ pub(crate) struct Durability<A> {
     pub(crate) keep_failed: Option<KeepFailed>,
     /// With this many interruptions a job is set aside.
     pub(crate) max_interruptions: u32,
+    /// The longest arguments, in bytes of JSON.
+    pub(crate) max_args_bytes: usize,
 }
 
 /// Calls the function of a task. Here the type of the function ends.
 pub(crate) type BodyMaker<A, R> = Box<dyn Fn(Arc<JobState<A, R>>, Begun, A) -> Body + Send + Sync>;
-
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Timeout {
-    pub(crate) limit: Duration,
-    pub(crate) nanos: i64,
-}
 
 impl<A, R> TaskDef<A, R>
 where
@@ -90,15 +86,21 @@ where
 
     /// The arguments as JSON, if the task is durable.
     pub(crate) fn encode(&self, args: &A) -> Option<Result<Arc<str>, ScheduleError>> {
-        let codec = &self.durability.as_ref()?.codec;
-        let json = codec.encode(args);
-        Some(
-            json.map(Arc::from)
-                .map_err(|reason| ScheduleError::Arguments {
-                    task: self.name.to_string(),
-                    reason,
-                }),
-        )
+        let durability = self.durability.as_ref()?;
+        let task = || self.name.to_string();
+        let max = durability.max_args_bytes;
+        Some(match durability.codec.encode(args) {
+            Ok(json) if json.len() > max => Err(ScheduleError::ArgumentsTooLong {
+                task: task(),
+                bytes: json.len(),
+                max,
+            }),
+            Ok(json) => Ok(json.into()),
+            Err(reason) => Err(ScheduleError::Arguments {
+                task: task(),
+                reason,
+            }),
+        })
     }
 
     /// The live job of this id, if it is one of this task.
@@ -235,6 +237,19 @@ where
 
     pub(crate) fn key_kind(&self, state: &State<A, R>) -> KeyKind {
         self.task.key_kind(state.life.is_plain())
+    }
+
+    /// The longest time of an attempt: that of the job, or of its task.
+    pub(crate) fn timeout(&self, state: &State<A, R>) -> Option<Timeout> {
+        let own = state.life.definition().and_then(|own| own.timeout);
+        own.or(self.task.timeout)
+    }
+
+    /// How a failed attempt is retried: as the job says, or its task.
+    pub(crate) fn backoff<'a>(&'a self, state: &'a State<A, R>) -> Option<&'a Backoff> {
+        let own = state.life.definition();
+        let own = own.and_then(|own| own.backoff.as_deref());
+        own.or(self.task.backoff.as_ref())
     }
 
     pub(crate) fn is_at_most_once(&self) -> bool {

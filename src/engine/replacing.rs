@@ -5,8 +5,8 @@ use crate::engine::job_state::{AfterLock, JobState, State};
 use crate::job::lifecycle::NotReplaceable;
 use crate::job::live_job::JobView;
 use crate::job::outcome::Outcome;
-use crate::job::phase::Effects;
-use crate::job::plan::Plan;
+use crate::job::phase::{Effects, Phase};
+use crate::job::plan::{Plan, Replace};
 use crate::job::record::JobRecord;
 use crate::storage::backlog::BacklogPlace;
 use crate::storage::contract::Change;
@@ -54,6 +54,7 @@ struct Replacement<A, R> {
     plan: Plan,
     /// The arguments, if the replacement is in memory.
     args: Option<A>,
+    what: Replace,
     /// The rebased plan whose row was pulled, with the version of the job at that time.
     planned: Option<(u64, Plan)>,
     reply: Arc<Reply<Replaced<A>>>,
@@ -69,10 +70,16 @@ where
     /// Replaces the arguments and the trigger of the job. If the job or its replacement is
     /// durable, the replacement is sent to the store first, and the job does not start until
     /// the store has replied.
-    pub(crate) fn replace(self: &Arc<Self>, args: Option<A>, plan: Plan, now: Now) -> Replacing<A> {
+    pub(crate) fn replace(
+        self: &Arc<Self>,
+        args: Option<A>,
+        plan: Plan,
+        what: Replace,
+        now: Now,
+    ) -> Replacing<A> {
         let mut state = self.lock();
         let is_stopping = self.hub().is_stopping();
-        match state.life.check_replaceable(&plan, is_stopping) {
+        match state.life.check_replaceable(&plan, what, is_stopping) {
             Ok(()) => {}
             Err(NotReplaceable::Ended) => return Replacing::Ended(args),
             Err(refused) => {
@@ -103,6 +110,7 @@ where
             job: self.clone(),
             plan,
             args,
+            what,
             planned: None,
             reply: reply.clone(),
             place: Some(place),
@@ -121,10 +129,28 @@ where
         Replacing::Waits(reply)
     }
 
+    /// Returns the job as it is, unless it ends.
+    pub(crate) fn keep(&self, args: Option<A>) -> Replacing<A> {
+        let phase = self.lock().life.phase();
+        match phase {
+            Phase::Ended(_) => return Replacing::Ended(args),
+            Phase::Cancelling => {
+                drop_catching_panic(args);
+                return Replacing::Refused(ScheduleError::JobEnding {
+                    id: self.core.id.clone(),
+                });
+            }
+            _ => {}
+        }
+        drop_catching_panic(args);
+        Replacing::Done
+    }
+
     fn not_replaceable(&self, why: NotReplaceable, plan: &Plan) -> ScheduleError {
         let id = self.core.id.clone();
         match why {
             NotReplaceable::Ended | NotReplaceable::Ending => ScheduleError::JobEnding { id },
+            NotReplaceable::Recurring => ScheduleError::EndsSeries { id },
             NotReplaceable::NeverDue => {
                 let error = plan.never_due_error(&self.hub().zone);
                 error.unwrap_or(ScheduleError::JobEnding { id })
@@ -246,7 +272,10 @@ where
             return None;
         }
         let mut state = self.job.lock();
-        if let Err(why) = state.life.check_replaceable(&self.plan, hub.is_stopping()) {
+        if let Err(why) = state
+            .life
+            .check_replaceable(&self.plan, self.what, hub.is_stopping())
+        {
             drop(state);
             self.release(now, |_, _| {});
             let end = match why {
@@ -283,9 +312,10 @@ where
         };
         let mut end = ReplacedAs::Done;
         let (plan, planned) = (self.plan.clone(), self.planned.take());
+        let what = self.what;
         let mut args = self.args.take();
         self.release(now, |state, after| {
-            match state.life.check_replaceable(&plan, hub.is_stopping()) {
+            match state.life.check_replaceable(&plan, what, hub.is_stopping()) {
                 Ok(()) => {
                     job.accept(state, args.take(), plan, planned, now, after);
                 }

@@ -1,5 +1,7 @@
 //! [`Definition`]: what a job is, as its scheduling asked for it.
 
+use std::time::Duration;
+
 use time::PrimitiveDateTime;
 
 use crate::calendar::calendars::Except;
@@ -8,11 +10,12 @@ use crate::calendar::recurrence::Recurrence;
 use crate::calendar::series::Series;
 use crate::calendar::zone::time_zone::Zone;
 use crate::sync::primitives::Arc;
+use crate::value::backoff::Backoff;
 use crate::value::time_units::WallNanos;
 
 /// What a job is, as its scheduling asked for it. It never changes: a replacement
 /// brings another one.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Definition {
     /// The name of the task, as it was when the job was scheduled.
     pub(crate) task: Arc<str>,
@@ -23,11 +26,25 @@ pub(crate) struct Definition {
     pub(crate) zone: Option<Zone>,
     /// How late an attempt of a run may start, in nanoseconds.
     pub(crate) expires: Option<i64>,
+    /// Instead of that of the task.
+    pub(crate) timeout: Option<Timeout>,
+    /// Instead of that of the task. In a box, because few jobs have one.
+    pub(crate) backoff: Option<Box<Backoff>>,
+    /// The set that declares the job.
+    pub(crate) set: Option<Arc<str>>,
     pub(crate) scheduled_at: WallNanos,
 }
 
+/// The longest time of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Timeout {
+    pub(crate) limit: Duration,
+    /// `limit` in nanoseconds.
+    pub(crate) nanos: i64,
+}
+
 /// What makes a job due.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Trigger {
     /// Once, after this long, in nanoseconds: by the monotonic clock.
     Delay { length: i64 },
@@ -39,7 +56,7 @@ pub(crate) enum Trigger {
 }
 
 /// The trigger of a recurring job.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Recurring {
     pub(crate) series: Series,
     pub(crate) limits: Limits,
@@ -132,6 +149,9 @@ impl Definition {
             && self.args == other.args
             && self.zone == other.zone
             && self.expires == other.expires
+            && self.timeout == other.timeout
+            && self.backoff == other.backoff
+            && (other.set.is_none() || self.set == other.set)
             && self.task == other.task
     }
 }

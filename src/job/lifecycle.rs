@@ -11,7 +11,7 @@ use crate::calendar::timeline::Timeline;
 use crate::calendar::zone::time_zone::Zone;
 use crate::job::definition::Definition;
 use crate::job::phase::{Effects, Event, Phase, transition};
-use crate::job::plan::{Pending, Plan};
+use crate::job::plan::{Pending, Plan, Replace};
 use crate::job::position::{
     AfterRun, ClockSet, DueRun, EndReason, OpenRun, Position, Retry, RunSummary,
 };
@@ -262,6 +262,8 @@ pub(crate) enum NotReplaceable {
     Ended,
     /// It was cancelled during its last attempt.
     Ending,
+    /// It recurs, and the replacement does not.
+    Recurring,
     /// It has had all runs that the replacement allows.
     RunsUsedUp { max: u64, runs: u64 },
     /// The plan has no time from now on, and its times, its end or its exclusions differ from
@@ -1345,6 +1347,7 @@ impl Lifecycle {
     pub(crate) fn check_replaceable(
         &self,
         plan: &Plan,
+        what: Replace,
         is_stopping: bool,
     ) -> Result<(), NotReplaceable> {
         match self.phase {
@@ -1360,6 +1363,13 @@ impl Lifecycle {
                 }
             }
             _ => {}
+        }
+        if what == Replace::SameKind && !plan.is_recurring() {
+            let next = self.more.as_deref().and_then(|more| more.next.as_deref());
+            let is_recurring = next.map_or(self.is_recurring(), Plan::is_recurring);
+            if is_recurring {
+                return Err(NotReplaceable::Recurring);
+            }
         }
         if plan.is_never_due() && !self.has_same_times_and_end(plan) {
             return Err(NotReplaceable::NeverDue);
@@ -1423,6 +1433,7 @@ impl Lifecycle {
                 (position.to_mut()).enter_run(definition, now.wall, failed_as, now);
             }
         }
+        plan.stay_in_set(definition);
         let is_waiting = !self.phase.is_running();
         plan.rebase(definition, &position, self.pending(), is_waiting);
     }

@@ -9,7 +9,7 @@ use crate::calendar::series::{ON_TIME, Series};
 use crate::job::definition::{Definition, Limits, Recurring, Trigger};
 use crate::job::lifecycle::{AfterAttempt, BeginOutcome, Lifecycle, NotReplaceable, TimerOutcome};
 use crate::job::phase::{self, Effects, Phase};
-use crate::job::plan::Plan;
+use crate::job::plan::{Plan, Replace};
 use crate::job::position::EndReason;
 use crate::job::sync_state::CommitOutcome;
 use crate::value::error::StorageError;
@@ -89,6 +89,9 @@ impl Kind {
             trigger,
             zone: None,
             expires,
+            timeout: None,
+            backoff: None,
+            set: None,
             scheduled_at: START.wall,
         };
         match self {
@@ -377,12 +380,12 @@ fn what_can_be_replaced_is_as_in_the_table() {
             let (phase, in_memory, durable, stopping) = *row.expect("there is a row");
             let what = format!("{kind:?} in {phase}");
             assert_eq!(
-                job.check_replaceable(&Plain.plan(), false),
+                job.check_replaceable(&Plain.plan(), Replace::Any, false),
                 in_memory,
                 "{what}"
             );
             assert_eq!(
-                job.check_replaceable(&Stored.plan(), false),
+                job.check_replaceable(&Stored.plan(), Replace::Any, false),
                 durable,
                 "{what}"
             );
@@ -390,7 +393,7 @@ fn what_can_be_replaced_is_as_in_the_table() {
             let follows = phase == 'A' && kind.is_durable();
             let stopping = if follows { Ok(()) } else { stopping };
             assert_eq!(
-                job.check_replaceable(&Plain.plan(), true),
+                job.check_replaceable(&Plain.plan(), Replace::Any, true),
                 stopping,
                 "{what}"
             );
@@ -405,8 +408,37 @@ fn what_can_be_replaced_is_as_in_the_table() {
         job.on_timer(clock, ON_TIME, false, false, || 0.0);
         assert!(matches!(job.begin(clock, false), BeginOutcome::Begin(_)));
     }
-    assert_eq!(job.check_replaceable(&Recurs.plan(), false), Err(used_up));
-    assert_eq!(job.check_replaceable(&Plain.plan(), false), Ok(()));
+    assert_eq!(
+        job.check_replaceable(&Recurs.plan(), Replace::Any, false),
+        Err(used_up)
+    );
+    assert_eq!(
+        job.check_replaceable(&Plain.plan(), Replace::Any, false),
+        Ok(())
+    );
+}
+
+#[test]
+fn a_recurring_job_is_not_replaced_by_one_that_runs_once() {
+    let check =
+        |job: &Lifecycle, kind: Kind| job.check_replaceable(&kind.plan(), Replace::SameKind, false);
+    for kind in KINDS {
+        for job in kind.in_each_phase() {
+            let is_over = matches!(letter(&job), 'C' | 'E');
+            let refused = matches!(kind, Recurs | StoredRecurs) && !is_over;
+            for once in [Plain, Stored] {
+                let is_refused = check(&job, once) == Err(NotReplaceable::Recurring);
+                assert_eq!(is_refused, refused, "{kind:?} in {}", letter(&job));
+            }
+            assert_ne!(check(&job, Recurs), Err(NotReplaceable::Recurring));
+        }
+    }
+    // What follows the running attempt decides.
+    let mut job = Recurs.running();
+    job.accept(Plain.plan(), None, clock(60).now);
+    assert_eq!(check(&job, Stored), Ok(()));
+    job.accept(Recurs.plan(), None, clock(60).now);
+    assert_eq!(check(&job, Stored), Err(NotReplaceable::Recurring));
 }
 
 #[test]

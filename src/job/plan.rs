@@ -12,6 +12,14 @@ use crate::value::time_units::{Due, Now, WallNanos};
 /// Later than any time of a series.
 pub(crate) const NEVER: WallNanos = WallNanos::MAX;
 
+/// What a replacement may replace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Replace {
+    /// Not a recurring job by one that runs once.
+    SameKind,
+    Any,
+}
+
 /// What the scheduling of a new job or the replacement of a live one asks for.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
@@ -139,12 +147,27 @@ impl Plan {
         }
     }
 
+    /// A job that a set has declared stays in it, if another call replaces the job.
+    pub(crate) fn stay_in_set(&mut self, old: &Definition) {
+        if let Some(set) = &old.set
+            && let Some(details) = &mut self.details
+            && details.definition.set.is_none()
+        {
+            let details = Arc::make_mut(details);
+            Arc::make_mut(&mut details.definition).set = Some(set.clone());
+        }
+    }
+
     pub(crate) fn definition(&self) -> Option<&Arc<Definition>> {
         Some(&self.details.as_ref()?.definition)
     }
 
     pub(crate) fn is_plain(&self) -> bool {
         self.details.is_none()
+    }
+
+    pub(crate) fn is_recurring(&self) -> bool {
+        self.definition().is_some_and(|d| d.recurring().is_some())
     }
 
     pub(crate) fn is_durable(&self) -> bool {

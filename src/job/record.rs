@@ -14,7 +14,7 @@ use crate::value::status::JobStatus;
 
 /// The version of the records that this program writes and reads. It rises with each
 /// change of the format.
-pub(crate) const RECORD_VERSION: u32 = 5;
+pub(crate) const RECORD_VERSION: u32 = 6;
 
 /// A job as a [`Storage`](crate::storage::Storage) keeps it: all that another process needs to go
 /// on with the job.
@@ -41,6 +41,12 @@ pub struct JobRecord {
     pub(crate) zone: Option<String>,
     /// How long after its run was due an attempt may start.
     pub(crate) expires: Option<Duration>,
+    /// The longest time of an attempt. `None`: as the task says.
+    pub(crate) timeout: Option<Duration>,
+    /// How a failed attempt is retried. `None`: as the task says.
+    pub(crate) retry: Option<BackoffRecord>,
+    /// The set that declares the job.
+    pub(crate) set: Option<Arc<str>>,
     pub(crate) progress: ProgressRecord,
 }
 
@@ -118,6 +124,19 @@ impl JobRecord {
     pub fn set_progress(&mut self, progress: ProgressRecord) {
         self.progress = progress;
     }
+}
+
+/// The retries of a stored job.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+pub(crate) struct BackoffRecord {
+    pub(crate) retries: u32,
+    pub(crate) initial: Duration,
+    pub(crate) factor: f64,
+    pub(crate) cap: Duration,
+    pub(crate) jitter: f64,
+    pub(crate) retry_after_max: Duration,
 }
 
 /// What makes a stored job due.

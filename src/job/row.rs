@@ -12,13 +12,14 @@ use crate::calendar::recurrence::Recurrence;
 use crate::calendar::series::{Coverage, Series, SetBack};
 use crate::calendar::zone::time_zone::Zone;
 use crate::calendar::zone::zone_database::ZoneDatabase;
-use crate::job::definition::{Definition, Limits, Recurring, Trigger};
+use crate::job::definition::{Definition, Limits, Recurring, Timeout, Trigger};
 use crate::job::position::{AfterRun, Position, Retry, RunSummary, SeriesPosition};
 use crate::job::record::{
-    JobRecord, ProgressRecord, RECORD_VERSION, RecurringProgress, RecurringRecord, SetBackRecord,
-    SkippedRecord, TriggerRecord,
+    BackoffRecord, JobRecord, ProgressRecord, RECORD_VERSION, RecurringProgress, RecurringRecord,
+    SetBackRecord, SkippedRecord, TriggerRecord,
 };
 use crate::sync::primitives::Arc;
+use crate::value::backoff::Backoff;
 use crate::value::error::{CalendarIntervalError, UnresolvedReason};
 use crate::value::id::JobId;
 use crate::value::run::Run;
@@ -59,6 +60,9 @@ impl Row<'_> {
             trigger: trigger(&definition.trigger),
             zone: definition.zone.as_ref().map(ToString::to_string),
             expires: definition.expires.map(duration),
+            timeout: definition.timeout.map(|timeout| timeout.limit),
+            retry: definition.backoff.as_deref().map(backoff_record),
+            set: definition.set.clone(),
             progress: self.to_progress(),
         }
     }
@@ -164,6 +168,29 @@ fn trigger(trigger: &Trigger) -> TriggerRecord {
             options,
         },
     }
+}
+
+fn backoff_record(backoff: &Backoff) -> BackoffRecord {
+    let (initial, factor, cap, jitter) = backoff.delays();
+    BackoffRecord {
+        retries: backoff.retries(),
+        initial,
+        factor,
+        cap,
+        jitter,
+        retry_after_max: backoff.requested_delay(Duration::MAX),
+    }
+}
+
+fn read_backoff(stored: &BackoffRecord) -> Result<Backoff, UnresolvedReason> {
+    let backoff = Backoff::exponential(stored.retries)
+        .initial(stored.initial)
+        .factor(stored.factor)
+        .cap(stored.cap)
+        .jitter(stored.jitter)
+        .retry_after_max(stored.retry_after_max);
+    let error = |_| unreadable("a number of the retries is out of range");
+    backoff.check().map_err(error).map(|()| backoff)
 }
 
 fn duration(nanos: i64) -> Duration {
@@ -297,12 +324,22 @@ pub(crate) fn read(record: &JobRecord, app: AppCalendars<'_>) -> Result<ReadRow,
         }));
     }
     let expires = record.expires.map(|expires| nanos("the expiry", expires));
+    let timeout = record
+        .timeout
+        .map(|limit| match nanos("the timeout", limit)? {
+            0 => Err(unreadable("the timeout is 0")),
+            nanos => Ok(Timeout { limit, nanos }),
+        });
+    let backoff = record.retry.as_ref().map(read_backoff);
     let definition = Arc::new(Definition {
         task: record.task.clone(),
         args: Some(record.args.clone()),
         trigger,
         zone,
         expires: expires.transpose()?,
+        timeout: timeout.transpose()?,
+        backoff: backoff.transpose()?.map(Box::new),
+        set: record.set.clone(),
         scheduled_at,
     });
     Ok(ReadRow {

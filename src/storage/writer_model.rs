@@ -245,6 +245,9 @@ fn record_of(id: &JobId, (definition, progress): (u32, u32)) -> JobRecord {
         },
         zone: None,
         expires: None,
+        timeout: None,
+        retry: None,
+        set: None,
         progress: progress_of(progress),
     }
 }

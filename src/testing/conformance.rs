@@ -8,8 +8,8 @@ use time::{OffsetDateTime, UtcOffset};
 use crate::calendar::misfire::Misfire;
 use crate::job::end_record::{EndKey, EndRecord, TrimEnds};
 use crate::job::record::{
-    JobRecord, ProgressRecord, RECORD_VERSION, RecurringProgress, RecurringRecord, SetBackRecord,
-    SkippedRecord, TriggerRecord,
+    BackoffRecord, JobRecord, ProgressRecord, RECORD_VERSION, RecurringProgress, RecurringRecord,
+    SetBackRecord, SkippedRecord, TriggerRecord,
 };
 use crate::storage::contract::{Change, Loaded, Storage};
 use crate::sync::primitives::Arc;
@@ -482,6 +482,9 @@ fn examples() -> Vec<JobRecord> {
         trigger,
         zone: None,
         expires: None,
+        timeout: None,
+        retry: None,
+        set: None,
         progress,
     };
     let longest = Duration::from_nanos(i64::MAX as u64);
@@ -498,6 +501,16 @@ fn examples() -> Vec<JobRecord> {
     at.progress.clock_set_by_ns = i64::MIN;
     at.progress.by_unset_clock = true;
     at.expires = Some(longest);
+    at.timeout = Some(longest);
+    at.retry = Some(BackoffRecord {
+        retries: u32::MAX,
+        initial: Duration::from_nanos(1),
+        factor: 1e300,
+        cap: longest,
+        jitter: f64::MIN_POSITIVE,
+        retry_after_max: Duration::ZERO,
+    });
+    at.set = Some("it's ü".into());
     let every = record(
         "every",
         r#"{"text":"it's \u0000 \"quoted\"","list":[1.5,-0.0,1e300]}"#,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::value::error::RegisterError;
+use crate::value::error::{RegisterError, ScheduleError};
 use crate::value::time_units::{MAX_DURATION, to_nanos};
 
 /// The number of retries after a failed attempt, and the delays before them.
@@ -129,6 +129,11 @@ impl Backoff {
         self
     }
 
+    /// The initial delay, the factor, the cap and the jitter.
+    pub(crate) fn delays(&self) -> (Duration, f64, Duration, f64) {
+        (self.initial, self.factor, self.cap, self.jitter)
+    }
+
     /// The delay before a retry that a task requests with a `RetryAfter`.
     pub(crate) fn requested_delay(&self, delay: Duration) -> Duration {
         delay.min(self.retry_after_max)
@@ -164,9 +169,9 @@ impl Backoff {
     }
 
     /// Checks that all numbers are in range.
-    pub(crate) fn check(&self) -> Result<(), RegisterError> {
+    pub(crate) fn check(&self) -> Result<(), InvalidBackoff> {
         let invalid = |field, value, allowed| {
-            Err(RegisterError::InvalidBackoff {
+            Err(InvalidBackoff::Number {
                 field,
                 value,
                 allowed,
@@ -184,16 +189,55 @@ impl Backoff {
             ("longest RetryAfter of the backoff", self.retry_after_max),
         ] {
             if to_nanos(value).is_none() {
-                return Err(RegisterError::DurationTooLong {
-                    field,
-                    value,
-                    max: MAX_DURATION,
-                });
+                return Err(InvalidBackoff::TooLong { field, value });
             }
         }
         Ok(())
     }
 }
+
+/// The rule that a backoff breaks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum InvalidBackoff {
+    Number {
+        field: &'static str,
+        value: f64,
+        allowed: &'static str,
+    },
+    TooLong {
+        field: &'static str,
+        value: Duration,
+    },
+}
+
+/// An error of an operation that takes a [`Backoff`].
+macro_rules! from_invalid_backoff {
+    ($error:ident) => {
+        impl From<InvalidBackoff> for $error {
+            fn from(error: InvalidBackoff) -> Self {
+                match error {
+                    InvalidBackoff::Number {
+                        field,
+                        value,
+                        allowed,
+                    } => $error::InvalidBackoff {
+                        field,
+                        value,
+                        allowed,
+                    },
+                    InvalidBackoff::TooLong { field, value } => $error::DurationTooLong {
+                        field,
+                        value,
+                        max: MAX_DURATION,
+                    },
+                }
+            }
+        }
+    };
+}
+
+from_invalid_backoff!(RegisterError);
+from_invalid_backoff!(ScheduleError);
 
 #[cfg(test)]
 mod tests {
@@ -240,7 +284,8 @@ mod tests {
 
     #[test]
     fn the_error_of_an_invalid_number_names_the_number() {
-        let message = |backoff: Backoff| backoff.check().unwrap_err().to_string();
+        let message =
+            |backoff: Backoff| RegisterError::from(backoff.check().unwrap_err()).to_string();
         for factor in [-1.0, f64::NAN, f64::INFINITY] {
             let text = message(Backoff::exponential(1).factor(factor));
             assert_eq!(

@@ -7,8 +7,8 @@ use std::num::NonZeroU64;
 use crate::sync::primitives::Arc;
 use crate::value::escaped::Escaped;
 
-/// The maximum length of a job id or a task name, in bytes.
-pub(crate) const MAX_NAME_BYTES: usize = 200;
+/// The maximum length of a job id, in bytes: URLs fit.
+pub(crate) const MAX_ID_BYTES: usize = 1_024;
 
 /// The name of a job: a string that is unique among the live jobs of an app.
 ///
@@ -237,7 +237,7 @@ fn parse_uuid(text: &str) -> Option<Repr> {
 impl From<&str> for JobId {
     /// Accepts any text. Scheduling a job checks the id and returns
     /// [`ScheduleError::InvalidId`](crate::ScheduleError::InvalidId) if it is empty, has
-    /// more than 200 bytes, or contains a control character.
+    /// more than 1,024 bytes, or contains a control character.
     fn from(text: &str) -> Self {
         match parse_uuid(text) {
             Some(uuid) => Self(uuid),

@@ -127,10 +127,10 @@ fn an_invalid_or_duplicate_job_id_is_refused() -> Result {
         message("a\nb"),
         "the job id \"a\\nb\" is invalid: the id contains the control character '\\n'"
     );
-    let error = schedule(&"é".repeat(101)).unwrap_err();
+    let error = schedule(&"é".repeat(513)).unwrap_err();
     match &error {
         ScheduleError::InvalidId { id, reason } => {
-            assert_eq!(*reason, InvalidId::TooLong { bytes: 202 });
+            assert_eq!(*reason, InvalidId::TooLong { bytes: 1_026 });
             assert_eq!(id.to_string(), "é".repeat(100), "shortened for the message");
         }
         other => panic!("{other:?}"),

@@ -164,7 +164,7 @@ fn missed_times_of_a_replaced_trigger_are_no_misfire() -> Result {
     let task = task.register()?;
     let _ = task.schedule(()).id("x").every(SECOND).block_on()?;
     sim.advance(SECOND * 2);
-    let again = task.schedule(()).id("x").replace();
+    let again = task.schedule(()).id("x").replace_any();
     let _ = again.delay(MINUTE).block_on()?;
     let mut events = sim.app().events();
     sim.advance(SECOND * 4);

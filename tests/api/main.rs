@@ -14,6 +14,7 @@ mod except;
 mod expires;
 mod handler;
 mod job;
+mod keep;
 mod outliving;
 mod own_wait;
 mod panic;

@@ -92,11 +92,21 @@ fn replace_makes_a_new_job_if_no_live_job_has_the_id() -> Result {
 }
 
 #[test]
-fn replace_without_an_id_makes_a_new_job_each_time() -> Result {
+fn replace_and_keep_need_an_id() -> Result {
     let (sim, task, _) = task_that_logs()?;
-    let _ = task.schedule(1).replace().delay(SECOND).block_on()?;
-    let _ = task.schedule(2).replace().delay(SECOND).block_on()?;
-    assert_eq!(sim.app().jobs().len(), 2);
+    for (schedule, option) in [
+        (task.schedule(1).replace(), "replace"),
+        (task.schedule(1).replace_any(), "replace_any"),
+        (task.schedule(1).keep(), "keep"),
+        (task.schedule(1).keep().id("x").generated_id(), "keep"),
+    ] {
+        let error = schedule.delay(SECOND).block_on().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("{option} needs an id: set .id(..)")
+        );
+    }
+    assert!(sim.app().jobs().is_empty());
     Ok(())
 }
 
@@ -273,7 +283,7 @@ fn a_job_can_become_recurring_and_single_again() -> Result {
     let again = task.schedule(2).id("x").replace();
     let _ = again.every(SECOND).block_on()?;
     sim.advance(SECOND * 2);
-    let again = task.schedule(3).id("x").replace();
+    let again = task.schedule(3).id("x").replace_any();
     let _ = again.delay(SECOND * 5).block_on()?;
     sim.advance(MINUTE);
     assert_eq!(log.entries(), [(1, 2), (2, 2), (7, 3)]);
@@ -504,7 +514,7 @@ fn a_running_job_that_is_replaced_to_start_over_has_no_result_after_the_run() ->
     assert!(job.result().is_ok());
     sim.advance(MINUTE - SECOND);
     assert_eq!(job.status(), JobStatus::Running);
-    let again = task.schedule(()).id("x").replace();
+    let again = task.schedule(()).id("x").replace_any();
     let _ = again.delay(HOUR).block_on()?;
     sim.advance(SECOND);
     assert_eq!(job.status(), JobStatus::Scheduled);
@@ -637,7 +647,7 @@ fn a_waiting_job_that_starts_over_has_no_result() -> Result {
     let job = task.schedule(1).id("x").every(SECOND).block_on()?;
     sim.advance(SECOND);
     assert_eq!(*job.result()?, 1);
-    let again = task.schedule(2).id("x").replace();
+    let again = task.schedule(2).id("x").replace_any();
     let _ = again.delay(SECOND).block_on()?;
     assert!(matches!(job.result(), Err(jobber::JobError::NotCompleted)));
     sim.advance(SECOND);

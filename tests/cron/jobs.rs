@@ -81,7 +81,7 @@ fn cron_expression_returns_the_expression_of_the_last_replacement() -> Result {
         (before.as_deref(), job.cron_expression().as_deref()),
         (Some("@daily"), Some("@hourly"))
     );
-    let again = task.schedule(()).id("x").replace();
+    let again = task.schedule(()).id("x").replace_any();
     let _ = again.delay(HOUR).block_on()?;
     assert_eq!(job.cron_expression().as_deref(), None);
     let again = task.schedule(()).id("x").replace();

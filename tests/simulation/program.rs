@@ -118,6 +118,8 @@ pub enum Op {
         /// `None`: the app finds an id.
         name: Option<u8>,
         replace: bool,
+        /// Also a recurring job by one that runs once.
+        any_kind: bool,
         in_memory: bool,
         /// Its own, or the app's.
         zone: Option<Start>,
@@ -469,6 +471,7 @@ impl Choices<'_> {
             task,
             name: (name < 220).then_some(name % NAMES),
             replace: self.one_in(3),
+            any_kind: self.one_in(2),
             in_memory: self.one_in(8),
             zone: self.one_in(8).then(|| self.start()),
             script: self.script(),

@@ -19,6 +19,8 @@ use super::zone_rules::ruled;
 pub struct Request {
     pub id: Option<String>,
     pub replace: bool,
+    /// Also a recurring job by one that runs once.
+    pub any_kind: bool,
     pub in_memory: bool,
     pub zone: Option<Start>,
     pub task: usize,
@@ -83,9 +85,11 @@ impl Request {
         if let Some(id) = &self.id {
             schedule = schedule.id(id.as_str());
         }
-        if self.replace {
-            schedule = schedule.replace();
-        }
+        schedule = match (self.replace, self.any_kind) {
+            (false, _) => schedule,
+            (true, false) => schedule.replace(),
+            (true, true) => schedule.replace_any(),
+        };
         if self.in_memory {
             schedule = schedule.in_memory();
         }
@@ -207,7 +211,18 @@ impl Request {
         };
         let fits = self.replace && old.task == self.task;
         let is_unpredicted = old.unpredicted.is_some();
+        let is_refused = fits && !self.any_kind && plan.recurring.is_none();
+        let present = old.next_plan.as_ref().unwrap_or(&old.plan);
+        let ends_series = is_refused && present.recurring.is_some();
         match result {
+            Err(ScheduleError::EndsSeries { .. })
+                if ends_series && !old.is_ending || is_refused && is_unpredicted =>
+            {
+                Ok(None)
+            }
+            Ok(_) if ends_series && !is_unpredicted => Err(format!(
+                "{id} recurs, and was replaced by a job that runs once"
+            )),
             Ok(_) if !fits => Err(format!("{id} was taken, and was scheduled all the same")),
             Ok(_) if old.is_ending => Err(format!("{id} is about to end, and was replaced")),
             Ok(_) => {

@@ -203,7 +203,8 @@ impl Shared {
         if child.is_own {
             self.history
                 .add(now(&self.clock), Event::TakenBack { id: id.clone() });
-            schedule = schedule.replace();
+            // Its own job may be a recurring one.
+            schedule = schedule.replace_any();
         }
         let result = schedule.delay(CHILD_DELAY).await;
         let ok = result.is_ok();

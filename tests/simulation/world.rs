@@ -420,6 +420,7 @@ impl World {
             task,
             name,
             replace,
+            any_kind,
             in_memory,
             zone,
             script,
@@ -445,6 +446,7 @@ impl World {
         let request = super::submit::Request {
             id,
             replace: replace && name.is_some(),
+            any_kind,
             in_memory,
             zone,
             task: task_at,

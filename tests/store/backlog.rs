@@ -56,7 +56,8 @@ impl Full {
             true => app.storage(storage),
             false => app.storage(Impatient(storage)),
         })?;
-        let task = app.task("t", async |_: String| {}).durable().register()?;
+        let task = app.task("t", async |_: String| {}).durable();
+        let task = task.max_args_bytes(MOST_BYTES).register()?;
         store.hold();
         let mut first = task.schedule("first".into()).delay(HOUR);
         begin(&mut first);

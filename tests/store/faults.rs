@@ -98,6 +98,7 @@ fn more_changes_do_not_make_the_retries_of_a_store_more_frequent() -> Result {
     let mut sim = machine.boot();
     let submit = logging_argument(&sim, &Log::new())
         .schedule(1)
+        .generated_id()
         .every(SECOND);
     let _ = submit.block_on()?;
     machine.set_fault(Fault::Fail);
@@ -290,7 +291,7 @@ fn rows_that_a_full_store_has_refused_are_stored_together_when_there_is_room() -
     let mut sim = machine.boot();
     let task = logging_argument(&sim, &Log::new());
     for n in 0..100 {
-        let _ = task.schedule(n).every(HOUR).block_on()?;
+        let _ = task.schedule(n).generated_id().every(HOUR).block_on()?;
     }
     machine.set_fault(full());
     sim.advance(HOUR);
@@ -383,7 +384,7 @@ fn the_memory_of_an_outage_is_bounded_by_the_number_of_jobs() -> Result {
     let log = Log::new();
     let task = logging_argument(&sim, &log);
     for n in 0..10 {
-        let _ = task.schedule(n).every(SECOND).block_on()?;
+        let _ = task.schedule(n).generated_id().every(SECOND).block_on()?;
     }
     machine.set_fault(Fault::Fail);
     sim.advance(HOUR);

@@ -327,7 +327,7 @@ fn two_replacements_that_fail_leave_the_stored_job_as_it_was() -> Result {
     for is_stored in [true, false] {
         let app = HeldApp::new()?;
         let task = app.slow(&Log::new(), SECOND)?;
-        let schedule = |n| task.schedule(n).id("x").replace();
+        let schedule = |n| task.schedule(n).id("x").replace_any();
         let _ = schedule_in_store_if(&task, is_stored)
             .every(HOUR)
             .block_on()?;

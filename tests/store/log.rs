@@ -104,7 +104,8 @@ fn a_full_store_frees_what_is_cancelled_and_goes_on() -> Result {
     let start_date = OffsetDateTime::now_utc() + SECOND * 2;
     let mut recurring = Vec::new();
     let error = loop {
-        let schedule = task.schedule(String::new()).start_date(start_date);
+        let schedule = task.schedule(String::new()).generated_id();
+        let schedule = schedule.start_date(start_date);
         match schedule.every(HOUR).block_on() {
             Ok(job) => recurring.push(job.next_run()),
             Err(error) => break storage_error(Err(error)),

@@ -16,6 +16,7 @@ mod held_app;
 mod in_flight;
 #[cfg(all(feature = "sqlite", unix))]
 mod interruptions;
+mod keep;
 mod log;
 mod misfire;
 mod model;

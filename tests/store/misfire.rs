@@ -17,7 +17,7 @@ fn times_missed_while_no_process_ran_are_handled_by_the_misfire_policy() -> Resu
         let log = Log::new();
         let sim = machine.boot();
         let task = logging(&sim, "t", &log);
-        let schedule = task.schedule(1).misfire(misfire);
+        let schedule = task.schedule(1).generated_id().misfire(misfire);
         let _ = schedule.cron("* * * * *").block_on()?;
         sim.crash();
         machine.clock.advance(SECOND * 330);
@@ -62,7 +62,7 @@ fn a_catch_up_that_a_crash_interrupts_goes_on_with_its_count() -> Result {
     let log = Log::new();
     let sim = machine.boot();
     let task = logging(&sim, "t", &log);
-    let schedule = task.schedule(1).misfire(Misfire::All(4));
+    let schedule = task.schedule(1).generated_id().misfire(Misfire::All(4));
     let _ = schedule.every(MINUTE).block_on()?;
     sim.crash();
     machine.clock.advance(MINUTE * 10 + SECOND * 30);
@@ -97,7 +97,7 @@ fn times_that_were_skipped_before_a_crash_stay_skipped() -> Result {
         clock.sleep(SECOND * 330)
     });
     let task = task.durable().register()?;
-    let schedule = task.schedule(1).misfire(Misfire::Once);
+    let schedule = task.schedule(1).generated_id().misfire(Misfire::Once);
     let _ = schedule.every(MINUTE).block_on()?;
     // The first run takes until 6:30. The one run for 2:00 to 6:00 is interrupted, and made
     // again at the same instant.
@@ -119,7 +119,7 @@ fn times_that_the_clock_jumped_over_come_again_after_a_crash_and_a_step_back() -
         let mut sim = machine.boot();
         let log = Log::new();
         let task = logging(&sim, "t", &log);
-        let schedule = task.schedule(1).misfire(Misfire::Skip);
+        let schedule = task.schedule(1).generated_id().misfire(Misfire::Skip);
         let _ = schedule.cron(cron).block_on()?;
         // The clock jumps an hour ahead, and the job runs there.
         sim.set_wall(at(3_630));
@@ -246,7 +246,7 @@ fn a_catch_up_run_that_a_crash_interrupts_is_counted_once() -> Result {
     sim.run_until_stalled();
     assert_eq!(slow.job("x").unwrap().status(), JobStatus::Running);
     machine.set_fault(Fault::Tear);
-    let again = slow.schedule(2).id("x").replace();
+    let again = slow.schedule(2).id("x").replace_any();
     storage_error(again.delay(HOUR).block_on());
     machine.set_fault(Fault::None);
     sim.advance(SECOND);
@@ -279,7 +279,10 @@ fn a_catch_up_after_a_time_that_was_on_time_keeps_its_count_in_the_next_process(
         task.durable().register()
     };
     let mut sim = machine.boot();
-    let schedule = slow(&sim)?.schedule(1).misfire(Misfire::All(2));
+    let schedule = slow(&sim)?
+        .schedule(1)
+        .generated_id()
+        .misfire(Misfire::All(2));
     let _ = schedule.cron("*/10 * * * * * *").block_on()?;
     sim.set_wall(at(60));
     sim.advance(SECOND * 10);

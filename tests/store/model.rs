@@ -205,7 +205,7 @@ impl World {
         let seconds = self.rng.u64(..40);
         let mut schedule = task.schedule(self.rng.u32(1..8)).id(id.as_str());
         if is_replacement {
-            schedule = schedule.replace();
+            schedule = schedule.replace_any();
             // The earlier promise does not hold, whether the replacement succeeds or not.
             self.history.add(Entry::TakenBack { id: id.clone() });
         }

@@ -332,7 +332,7 @@ fn a_run_during_which_a_replacement_failed_is_made_again_after_a_crash() -> Resu
     sim.set_wall(at(150));
     sim.set_wall(at(450));
     machine.plan_faults([Fault::Fail]);
-    let replaced = task.schedule(()).id("x").replace().push().block_on();
+    let replaced = task.schedule(()).id("x").replace_any().push().block_on();
     assert!(replaced.is_err());
     sim.crash();
 

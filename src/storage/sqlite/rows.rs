@@ -13,7 +13,8 @@ use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
 
 use crate::job::record::{
-    JobRecord, ProgressRecord, RECORD_VERSION, RecurringProgress, RecurringRecord, TriggerRecord,
+    BackoffRecord, JobRecord, ProgressRecord, RECORD_VERSION, RecurringProgress, RecurringRecord,
+    TriggerRecord,
 };
 use crate::storage::contract::{Change, Loaded};
 use crate::storage::sqlite::ends;
@@ -26,7 +27,8 @@ use crate::value::timestamp::{self, TimestampText};
 /// The columns, in the order in which they are read and written.
 const COLUMNS: &str = "id, task, args, due, nominal, trigger, cron, interval_ns, zone, \
     attempts, last_failure, retry_ns, started_at, scheduled_at, options, progress, version, \
-    expires_ns, clock_set_by_ns, by_unset_clock, interruptions, repeats_start";
+    expires_ns, clock_set_by_ns, by_unset_clock, interruptions, repeats_start, timeout_ns, retry, \
+    declared_by";
 
 /// Applies changes in one transaction. Each statement is prepared once.
 pub(crate) struct Changes<'a> {
@@ -38,9 +40,10 @@ pub(crate) struct Changes<'a> {
 
 const PUT: &str = "INSERT OR REPLACE INTO jobs (id, task, args, due, nominal, trigger, cron, \
     interval_ns, zone, attempts, last_failure, retry_ns, started_at, scheduled_at, options, \
-    progress, version, expires_ns, clock_set_by_ns, by_unset_clock, interruptions, repeats_start) \
-    VALUES (?1, ?2, ?3, ?4, ?5, \
-    ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)";
+    progress, version, expires_ns, clock_set_by_ns, by_unset_clock, interruptions, repeats_start, \
+    timeout_ns, retry, declared_by) VALUES (?1, ?2, ?3, ?4, ?5, \
+    ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, \
+    ?25)";
 
 const ADVANCE: &str = "UPDATE jobs SET due = ?2, nominal = ?3, attempts = ?4, \
     last_failure = ?5, retry_ns = ?6, started_at = ?7, progress = ?8, \
@@ -132,6 +135,9 @@ fn put(insert: &mut Statement<'_>, record: &JobRecord) -> rusqlite::Result<()> {
         trigger,
         zone,
         expires,
+        timeout,
+        retry,
+        set,
         progress,
     } = record;
     let (cron, interval, options) = match trigger {
@@ -166,6 +172,7 @@ fn put(insert: &mut Statement<'_>, record: &JobRecord) -> rusqlite::Result<()> {
         options.map(json).transpose()?,
         recurring.map(json).transpose()?,
     );
+    let retry = retry.as_ref().map(json).transpose()?;
     let insert = id.with_text(|id| {
         insert.execute(params![
             id,
@@ -190,6 +197,9 @@ fn put(insert: &mut Statement<'_>, record: &JobRecord) -> rusqlite::Result<()> {
             by_unset(progress),
             interruptions(progress),
             repeats_start(progress),
+            timeout.map(saturating_nanos),
+            retry,
+            set.as_deref(),
         ])
     });
     insert.map(drop)
@@ -290,11 +300,11 @@ pub(crate) fn load(connection: &Connection, each: &mut dyn FnMut(Loaded)) -> rus
 /// The values of a row, of any type. Public for the fuzzer only.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
-pub struct Columns<'a>(pub [ValueRef<'a>; 22]);
+pub struct Columns<'a>(pub [ValueRef<'a>; 25]);
 
 impl<'a> Columns<'a> {
     fn of(row: &'a Row<'_>) -> rusqlite::Result<Self> {
-        let mut columns = [ValueRef::Null; 22];
+        let mut columns = [ValueRef::Null; 25];
         for (at, column) in columns.iter_mut().enumerate() {
             *column = row.get_ref(at)?;
         }
@@ -304,7 +314,7 @@ impl<'a> Columns<'a> {
     /// The record, or the reason why the row is not a valid record. `last_task` is the name
     /// of the task of the row before: jobs of one task share its name.
     pub fn read(&self, last_task: &mut Arc<str>) -> Loaded {
-        let [id, task, .., version, _, _, _, _, _] = self.0;
+        let [id, task, .., version, _, _, _, _, _, _, _, _] = self.0;
         // The version first: another one may have other columns and fields.
         match integer("version", version) {
             Ok(version) if version != RECORD_VERSION => {
@@ -350,6 +360,9 @@ impl<'a> Columns<'a> {
             by_unset,
             interruptions,
             repeats_start,
+            timeout,
+            backoff,
+            set,
         ] = self.0;
         let options = || from_json::<RecurringRecord>("options", options);
         let trigger = match text("trigger", trigger)? {
@@ -401,6 +414,11 @@ impl<'a> Columns<'a> {
             trigger,
             zone: optional(zone, |zone| text("zone", zone).map(Into::into))?,
             expires: optional(expires, |expires| duration("expires_ns", expires))?,
+            timeout: optional(timeout, |timeout| duration("timeout_ns", timeout))?,
+            retry: optional(backoff, |backoff| {
+                from_json::<BackoffRecord>("retry", backoff)
+            })?,
+            set: optional(set, |set| text("declared_by", set).map(Into::into))?,
             progress: ProgressRecord {
                 due: due_at,
                 nominal: nominal_at,

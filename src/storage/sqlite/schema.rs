@@ -85,6 +85,14 @@ const MIGRATIONS: &[&str] = &[
     CREATE INDEX ends_of_task ON ends (task, finished_at, id, scheduled_at, run);
     CREATE INDEX ends_by_limit ON ends (keep_until)
 ",
+    "
+    -- The longest time of an attempt; NULL: as the task says.
+    ALTER TABLE jobs ADD COLUMN timeout_ns INTEGER;
+    -- How a failed attempt is retried, as JSON; NULL: as the task says.
+    ALTER TABLE jobs ADD COLUMN retry TEXT;
+    -- The set that declares the job; NULL: none.
+    ALTER TABLE jobs ADD COLUMN declared_by TEXT
+",
 ];
 
 /// Migrates the file to the newest schema, and switches it to a write-ahead log.

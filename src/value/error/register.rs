@@ -5,7 +5,9 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::value::escaped::Escaped;
-use crate::value::id::MAX_NAME_BYTES;
+
+/// The maximum length of a task name, in bytes.
+pub(crate) const MAX_NAME_BYTES: usize = 200;
 
 /// The reason why a task could not be registered.
 ///

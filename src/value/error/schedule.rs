@@ -10,7 +10,10 @@ use crate::value::error::boxed::BoxError;
 use crate::value::error::cron::CronError;
 use crate::value::error::storage::StorageError;
 use crate::value::error::zone::ZoneError;
-use crate::value::id::{JobId, MAX_NAME_BYTES};
+use crate::value::id::{JobId, MAX_ID_BYTES};
+
+/// How many bytes of an invalid id an error shows.
+const SHOWN_BYTES: usize = 200;
 
 /// The rule that a job id breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -19,8 +22,8 @@ pub enum InvalidId {
     /// The id is empty.
     #[error("the id is empty")]
     Empty,
-    /// The id has more than 200 bytes.
-    #[error("the id has {bytes} bytes, but at most {max} are allowed", max = MAX_NAME_BYTES)]
+    /// The id has more than 1,024 bytes.
+    #[error("the id has {bytes} bytes, but at most {max} are allowed", max = MAX_ID_BYTES)]
     TooLong {
         /// The length of the id in bytes.
         bytes: usize,
@@ -85,6 +88,15 @@ pub enum ScheduleError {
         /// The id of the cancelled job.
         id: JobId,
     },
+    /// The job to be replaced is recurring, and the new trigger runs a job once:
+    /// [`replace`](crate::Schedule::replace) would end its series.
+    #[error(
+        "the job `{id}` is recurring, and a trigger that runs once would end its series: choose another id, or set .replace_any() to replace it all the same"
+    )]
+    EndsSeries {
+        /// The id of the recurring job.
+        id: JobId,
+    },
     /// The job to be replaced has already had as many runs as the new limit allows.
     #[error("max_runs is {max_runs}, but the job `{id}` has already had {runs} runs")]
     RunsUsedUp {
@@ -94,6 +106,25 @@ pub enum ScheduleError {
         max_runs: u64,
         /// The runs that the job has had, including a run that has not ended.
         runs: u64,
+    },
+    /// An option needs an id, because it applies to a job that may be there already.
+    #[error("{option} needs an id: set .id(..)")]
+    NoId {
+        /// The name of the option.
+        option: &'static str,
+    },
+    /// A durable job that recurs has no id. Each start of the program would add another one.
+    #[error(
+        "a durable job that recurs needs an id, because each start of the program would add another job: set .id(..) with .keep() or .replace(), or .generated_id() for a new job each time"
+    )]
+    RecursWithoutId,
+    /// Two options contradict each other.
+    #[error("{option} and {other} contradict each other: set one of them")]
+    Contradiction {
+        /// The name of an option.
+        option: &'static str,
+        /// The name of the other one.
+        other: &'static str,
     },
     /// The id breaks a rule for job ids.
     #[error("the job id {id:?} is invalid: {reason}")]
@@ -197,6 +228,29 @@ pub enum ScheduleError {
         #[source]
         reason: BoxError,
     },
+    /// The arguments of a durable job are too long as JSON: a store, and each read of it, would
+    /// become slow.
+    #[error(
+        "the arguments of the task `{task}` have {bytes} bytes as JSON, but at most {max} are allowed: store large data elsewhere and pass its name, or set TaskBuilder::max_args_bytes"
+    )]
+    ArgumentsTooLong {
+        /// The name of the task.
+        task: String,
+        /// Their length in bytes, as JSON.
+        bytes: usize,
+        /// The longest that is allowed.
+        max: usize,
+    },
+    /// A number of the [`Backoff`](crate::Backoff) is outside its range.
+    #[error("the {field} of the backoff is {value}, but must be {allowed}")]
+    InvalidBackoff {
+        /// The name of the number: `factor` or `jitter`.
+        field: &'static str,
+        /// The rejected number.
+        value: f64,
+        /// The range that is allowed.
+        allowed: &'static str,
+    },
     /// The storage has a job with this id that no registered task can run (see
     /// [`Jobber::unresolved`](crate::Jobber::unresolved)).
     #[error(
@@ -228,7 +282,7 @@ pub(crate) fn check_id(id: &JobId) -> Result<(), ScheduleError> {
     let text = String::from(id.clone());
     let reason = if text.is_empty() {
         InvalidId::Empty
-    } else if text.len() > MAX_NAME_BYTES {
+    } else if text.len() > MAX_ID_BYTES {
         InvalidId::TooLong { bytes: text.len() }
     } else if let Some(character) = text.chars().find(|c| c.is_control()) {
         InvalidId::ControlCharacter { character }
@@ -243,9 +297,9 @@ pub(crate) fn check_id(id: &JobId) -> Result<(), ScheduleError> {
     })
 }
 
-/// The first [`MAX_NAME_BYTES`] bytes of a text, cut between two characters.
+/// The first [`SHOWN_BYTES`] bytes of a text, cut between two characters.
 fn truncated(text: &str) -> &str {
-    let mut end = text.len().min(MAX_NAME_BYTES);
+    let mut end = text.len().min(SHOWN_BYTES);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
