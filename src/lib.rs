@@ -201,6 +201,7 @@ pub use api::app::Jobber;
 pub use api::app_ref::AppRef;
 pub use api::builder::JobberBuilder;
 pub use api::context::JobContext;
+pub use api::declare::JobSet;
 pub use api::events::{BlockingEvents, Events};
 pub use api::failed_job::FailedJob;
 pub use api::handler::{BlockingHandler, Handler, TaskOutput};
@@ -228,9 +229,10 @@ pub use storage::SqliteStorage;
 pub use value::backoff::Backoff;
 pub use value::cancel_outcome::CancelOutcome;
 pub use value::clock::{Clock, SystemClock};
+pub use value::declared::Declared;
 pub use value::error::{
-    BoxError, CalendarIntervalError, ExclusionError, ExecutorDropped, InvalidId, JobError,
-    MissingState, ParseStatusError, RegisterError, RetryError, ScheduleError, StartError,
+    BoxError, CalendarIntervalError, DeclareError, ExclusionError, ExecutorDropped, InvalidId,
+    JobError, MissingState, ParseStatusError, RegisterError, RetryError, ScheduleError, StartError,
     TaskError, ZoneError, ZoneHint,
 };
 pub use value::event::{Event, JobEvent, JobEventKind};

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use futures_lite::future;
 
 use crate::api::action::Action;
+use crate::api::declare::JobSet;
 use crate::api::events::Events;
 use crate::api::failed_job::FailedJob;
 use crate::api::handler::{BlockingHandler, Handler, TaskOutput};
@@ -25,7 +26,8 @@ use crate::sync::polling::{is_pool_thread, polled_job};
 use crate::sync::primitives::{Arc, Event as Signal, Mutex, Timer, lock};
 use crate::sync::reply::ReplySent;
 use crate::sync::waiter::{Condition, Waiter};
-use crate::value::error::{StartError, StorageError};
+use crate::value::declared::Declared;
+use crate::value::error::{DeclareError, StartError, StorageError};
 use crate::value::health::{Attention, Failing, Health};
 use crate::value::id::JobId;
 use crate::value::shutdown_report::ShutdownReport;
@@ -311,6 +313,69 @@ impl Jobber {
     /// ```
     pub fn wait_all(&self) -> Action<()> {
         Action::wait(AllDone(self.hub().clone()))
+    }
+
+    /// Declares a set of recurring jobs: a program calls it at each start, and has then the jobs
+    /// that it declares, with the progress that they have made. `.await` it, or end it with
+    /// `.block_on()`.
+    ///
+    /// Each entry is a schedule with an id and a trigger that recurs. An entry
+    /// - that has no live job makes one: also if its job has ended, in whichever way, for example
+    ///   because it has failed too often;
+    /// - that differs from its live job replaces it as [`Schedule::replace`](crate::Schedule::replace)
+    ///   describes: with the same times the job keeps what it has missed, and its runs count;
+    /// - that is as its live, durable job changes nothing, and nothing is written. (Arguments in
+    ///   memory can't be compared: such a job is replaced.)
+    ///
+    /// A job that the set had once, and has not now, goes on and is reported
+    /// ([`Declared::absent`](crate::Declared::absent)), or is removed if the set says so
+    /// ([`JobSet::remove_absent`]). Sets of other names, and jobs of no set, are left alone. An
+    /// entry takes over a live job of another set. A job that another call replaces stays in its
+    /// set. A job that is [set aside](crate::TaskBuilder::max_interruptions) stays so.
+    ///
+    /// All entries are checked first: if one of them is invalid, nothing changes. What changes
+    /// in the store changes in one commit; jobs in memory follow, and then the removals. If this
+    /// value is dropped after its first poll, the set is declared or not declared as a whole,
+    /// except its jobs in memory and the removals.
+    ///
+    /// It looks at all live jobs once.
+    ///
+    /// # Errors
+    /// [`DeclareError`]: it names the entry.
+    ///
+    /// ```
+    /// # #[cfg(feature = "serde")] {
+    /// # use jobber::{MemoryStorage, testing::{ManualClock, Simulation}};
+    /// # let (storage, clock) = (MemoryStorage::new(), ManualClock::new());
+    /// # let start = || Simulation::with(0, clock.clone(), |app| app.storage(storage.clone()));
+    /// # let sim = start()?;
+    /// # let app = sim.app();
+    /// let report = app.task("report", async |of: String| println!("report of {of}"));
+    /// let report = report.durable().register()?;
+    /// // At each start:
+    /// let declared = app.declare("reports", |set| {
+    ///     set.add(report.schedule("day".into()).id("daily").cron("0 6 * * *"));
+    ///     set.add(report.schedule("week".into()).id("weekly").cron("0 6 * * MON"));
+    /// });
+    /// assert_eq!(declared.block_on()?.added, ["daily", "weekly"]);
+    ///
+    /// // The next version of the program:
+    /// let declared = app.declare("reports", |set| {
+    ///     set.add(report.schedule("day".into()).id("daily").cron("30 6 * * *"));
+    /// });
+    /// let declared = declared.block_on()?;
+    /// assert_eq!((declared.replaced, declared.absent), (vec!["daily".into()], vec!["weekly".into()]));
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn declare(
+        &self,
+        set: impl Into<String>,
+        define: impl FnOnce(&mut JobSet),
+    ) -> Action<Result<Declared, DeclareError>> {
+        let mut jobs = JobSet::new(self.hub().clone(), set.into());
+        define(&mut jobs);
+        Action::new(jobs.declare())
     }
 
     /// The live job with this id. [`Task::job`](crate::Task::job) returns it with

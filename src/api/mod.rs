@@ -5,6 +5,7 @@ pub(crate) mod app;
 pub(crate) mod app_ref;
 pub(crate) mod builder;
 pub(crate) mod context;
+pub(crate) mod declare;
 pub(crate) mod events;
 pub(crate) mod failed_job;
 pub(crate) mod handler;

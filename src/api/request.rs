@@ -138,6 +138,13 @@ pub(crate) enum Trigger {
 }
 
 impl Trigger {
+    pub(crate) fn is_recurring(&self) -> bool {
+        matches!(
+            self,
+            Trigger::Every(_) | Trigger::AfterEach(_) | Trigger::Calendar(_) | Trigger::Cron(_)
+        )
+    }
+
     fn name(&self) -> &'static str {
         match self {
             Trigger::Push => "push",
@@ -167,10 +174,7 @@ where
 {
     let hub = &task.hub;
     let is_push = matches!(trigger, Trigger::Push);
-    let is_recurring = matches!(
-        trigger,
-        Trigger::Every(_) | Trigger::AfterEach(_) | Trigger::Calendar(_) | Trigger::Cron(_)
-    );
+    let is_recurring = trigger.is_recurring();
     let expires = options.and_then(|options| options.expires);
     let expires = expires.map(expiry).transpose()?;
     let timeout = options.and_then(|options| options.timeout);

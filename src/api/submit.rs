@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use crate::api::job::Job;
 use crate::api::request::{IfTaken, Request, Trigger, plan};
 use crate::engine::hub::{Hub, When};
-use crate::engine::inserting::{Inserted, insert};
+use crate::engine::inserting::{Inserted, InsertedAs, insert};
 use crate::engine::job_state::{JobState, TaskDef};
 use crate::engine::replacing::{Replaced, ReplacedAs, Replacing};
 use crate::job::plan::Plan;
@@ -27,8 +27,9 @@ where
     A: Clone + Send + Sync + 'static,
     R: Send + Sync + 'static,
 {
-    /// Checks the options, then does what is possible without waiting.
-    fn submit(self) -> Result<Submitted<A, R>, ScheduleError> {
+    /// Checks the options and the trigger.
+    #[inline]
+    pub(crate) fn check(self) -> Result<Checked<A, R>, ScheduleError> {
         let Self {
             task,
             args,
@@ -59,29 +60,73 @@ where
         if is_new && let Some(error) = plan.never_due_error(&hub.zone) {
             return Err(error);
         }
-        if !is_durable && is_new {
-            let job = JobState::new(task.clone(), Some(args), plan, when == When::Now);
-            let mut job = Arc::new(job);
-            hub.admit(&mut job, id, when, now)?;
-            return Ok(Submitted::Done(Job::new(job)));
-        }
-        let args = if is_durable {
-            // A durable job reads them from its JSON, for each attempt.
-            drop_catching_panic(args);
-            None
-        } else {
-            Some(args)
-        };
-        let submission = Submission {
+        Ok(Checked {
             task,
+            args,
             id,
             if_taken,
             plan,
             when,
             now,
+            is_durable,
+        })
+    }
+
+    /// Checks the options, then does what is possible without waiting.
+    fn submit(self) -> Result<Submitted<A, R>, ScheduleError> {
+        let checked = self.check()?;
+        if checked.is_durable || checked.if_taken != IfTaken::Refuse {
+            let (submission, args) = checked.into_submission();
+            return submission.begin(args);
+        }
+        let Checked {
+            task,
+            args,
+            id,
+            plan,
+            when,
+            now,
+            ..
+        } = checked;
+        let job = JobState::new(task.clone(), Some(args), plan, when == When::Now);
+        let mut job = Arc::new(job);
+        task.hub.admit(&mut job, id, when, now)?;
+        Ok(Submitted::Done(Job::new(job)))
+    }
+}
+
+/// A request whose options and trigger are valid.
+pub(crate) struct Checked<A, R> {
+    task: Arc<TaskDef<A, R>>,
+    args: A,
+    id: Option<JobId>,
+    if_taken: IfTaken,
+    plan: Plan,
+    when: When,
+    now: Now,
+    is_durable: bool,
+}
+
+impl<A, R> Checked<A, R> {
+    /// With the arguments, if the job is in memory.
+    pub(crate) fn into_submission(self) -> (Submission<A, R>, Option<A>) {
+        let args = if self.is_durable {
+            // A durable job reads them from its JSON, for each attempt.
+            drop_catching_panic(self.args);
+            None
+        } else {
+            Some(self.args)
+        };
+        let submission = Submission {
+            task: self.task,
+            id: self.id,
+            if_taken: self.if_taken,
+            plan: self.plan,
+            when: self.when,
+            now: self.now,
             room: None,
         };
-        submission.begin(args)
+        (submission, args)
     }
 }
 
@@ -134,7 +179,7 @@ where
         }
     }
 
-    fn advance(&self, mut args: Option<A>) -> Step<A, R> {
+    pub(crate) fn advance(&self, mut args: Option<A>) -> Step<A, R> {
         let hub = &self.task.hub;
         // Another thread may take the id, or free it, at each step: then it is the other
         // case, and once more.
@@ -148,10 +193,7 @@ where
                     return Step::Done(Err(error));
                 }
                 if hub.is_reserved(id) {
-                    let reserved = Reserved {
-                        hub: hub.clone(),
-                        id: id.clone(),
-                    };
+                    let reserved = Reserved::new(hub.clone(), id.clone());
                     return Step::Behind(Waiter::new(reserved), args);
                 }
                 if let Some(job) = self.task.live(id) {
@@ -262,6 +304,12 @@ pub(crate) struct Reserved {
     id: JobId,
 }
 
+impl Reserved {
+    pub(crate) fn new(hub: Arc<Hub>, id: JobId) -> Self {
+        Self { hub, id }
+    }
+}
+
 impl Condition for Reserved {
     type Output = ();
 
@@ -346,6 +394,15 @@ where
         }
     }
 
+    /// # Panics
+    /// If it was polled.
+    pub(crate) fn into_request(self) -> Request<A, R> {
+        match self.0 {
+            Stage::Asked(request) => request,
+            Stage::Waiting(_) | Stage::Done => panic!("this `Submit` was polled before"),
+        }
+    }
+
     /// Begins, or takes up again.
     fn begin(&mut self) -> Result<Submitted<A, R>, ScheduleError> {
         match std::mem::replace(&mut self.0, Stage::Done) {
@@ -376,7 +433,12 @@ where
                 }
                 Step::Inserting(reply) => match Pin::new(reply).poll(cx) {
                     Poll::Ready(stored) => {
-                        return Poll::Ready(stored.result.map(|job| Job::new(job)));
+                        return match stored.end {
+                            InsertedAs::Done(job) => Poll::Ready(Ok(Job::new(job))),
+                            InsertedAs::Refused(error) => Poll::Ready(Err(error)),
+                            // Only a member of a group is withdrawn.
+                            InsertedAs::Withdrawn => Poll::Ready(Err(ScheduleError::Stopped)),
+                        };
                     }
                     Poll::Pending => break,
                 },
@@ -384,7 +446,7 @@ where
                     Poll::Ready(answer) => match answer.end {
                         ReplacedAs::Done => return Poll::Ready(Ok(Job::new(job.clone()))),
                         ReplacedAs::Refused(error) => return Poll::Ready(Err(error)),
-                        ReplacedAs::Ended(args) => args,
+                        ReplacedAs::Again(args) => args,
                     },
                     Poll::Pending => break,
                 },

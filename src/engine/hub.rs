@@ -447,6 +447,17 @@ impl Hub {
         lock(&self.main_shard).unresolved.get(id)?.record.clone()
     }
 
+    /// The ids of the unresolved jobs that this set declares.
+    pub(crate) fn unresolved_of_set(&self, set: &str) -> Vec<JobId> {
+        let main_shard = lock(&self.main_shard);
+        let unresolved = main_shard.unresolved.iter();
+        let of_set = unresolved.filter(|(_, unresolved)| {
+            let record = unresolved.record.as_deref();
+            record.is_some_and(|record| record.set.as_deref() == Some(set))
+        });
+        of_set.map(|(id, _)| id.clone()).collect()
+    }
+
     /// Whether a slot is reserved for a job with this id.
     pub(crate) fn is_reserved(&self, id: &JobId) -> bool {
         lock(&self.main_shard).table.is_reserved(id)

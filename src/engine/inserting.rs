@@ -7,7 +7,7 @@ use crate::storage::backlog::BacklogPlace;
 use crate::storage::contract::Change;
 use crate::storage::inbox::Message;
 use crate::storage::job_ref::JobRef;
-use crate::storage::proposal::{Proposal, PulledProposal};
+use crate::storage::proposal::{Place, Proposal, ProposalGroup, Proposed, PulledProposal};
 use crate::storage::writer::Writer;
 use crate::sync::primitives::Arc;
 use crate::sync::reply::Reply;
@@ -17,9 +17,16 @@ use crate::value::time_units::Due;
 
 /// What the store says to a new job.
 pub(crate) struct Inserted<A, R> {
-    pub(crate) result: Result<Arc<JobState<A, R>>, ScheduleError>,
+    pub(crate) end: InsertedAs<A, R>,
     /// What the store was given, to be freed by the submitter.
     _change: Option<Change>,
+}
+
+pub(crate) enum InsertedAs<A, R> {
+    Done(Arc<JobState<A, R>>),
+    /// Another proposal of its group was withdrawn: the submitter begins again.
+    Withdrawn,
+    Refused(ScheduleError),
 }
 
 /// A new job, with a reserved id.
@@ -28,7 +35,30 @@ struct NewJob<A, R> {
     due: Due,
     reply: Arc<Reply<Inserted<A, R>>>,
     /// Until it is answered.
-    place: Option<BacklogPlace>,
+    place: Option<Place>,
+}
+
+/// The proposal of a new job, for which an id and a slot are reserved.
+pub(crate) fn propose<A, R>(
+    job: Arc<JobState<A, R>>,
+    due: Due,
+    place: Place,
+) -> Proposed<Inserted<A, R>>
+where
+    A: Clone + Send + Sync + 'static,
+    R: Send + Sync + 'static,
+{
+    let reply = Reply::new();
+    let proposal = NewJob {
+        job,
+        due,
+        reply: reply.clone(),
+        place: Some(place),
+    };
+    Proposed {
+        proposal: Box::new(proposal),
+        reply,
+    }
 }
 
 /// Asks the store to keep a new job, for which an id and a slot are reserved.
@@ -46,18 +76,22 @@ where
         // A durable task is not registered without a store.
         return Err(ScheduleError::Stopped);
     };
-    let reply = Reply::new();
-    let proposal = NewJob {
-        job,
-        due,
-        reply: reply.clone(),
-        place: Some(place),
-    };
-    match store.send(Message::Propose(Box::new(proposal))) {
+    let Proposed { proposal, reply } = propose(job, due, Place::own(place));
+    match store.send(Message::Propose(proposal)) {
         Ok(()) => store.wake_writer(),
         Err(message) => Writer::refuse_all(vec![message]),
     }
     Ok(reply)
+}
+
+impl<A, R> NewJob<A, R> {
+    fn reply_with(&mut self, end: InsertedAs<A, R>, change: Option<Change>) {
+        self.place = None;
+        self.reply.set(Inserted {
+            end,
+            _change: change,
+        });
+    }
 }
 
 impl<A, R> Proposal for NewJob<A, R>
@@ -81,6 +115,15 @@ where
         self.job.hub().unresolved_record(&self.job.core.id)
     }
 
+    fn group(&self) -> Option<&Arc<ProposalGroup>> {
+        self.place.as_ref()?.group()
+    }
+
+    fn withdraw(&mut self) {
+        self.job.hub().give_up(&*self.job);
+        self.reply_with(InsertedAs::Withdrawn, None);
+    }
+
     fn pull(&mut self) -> Option<PulledProposal> {
         if Arc::strong_count(&self.reply) == 1 {
             // Nobody waits for it any more: it is withdrawn.
@@ -97,23 +140,19 @@ where
     }
 
     fn answer(&mut self, result: Result<Option<Change>, StorageError>) {
-        self.place = None;
         let job = &self.job;
         let hub = job.hub();
-        let (result, change) = match result {
+        let (end, change) = match result {
             Ok(change) => {
                 hub.admit_stored(job.clone(), self.due);
-                (Ok(job.clone()), change)
+                (InsertedAs::Done(job.clone()), change)
             }
             Err(error) => {
                 hub.give_up(&**job);
-                (Err(ScheduleError::from_store(error)), None)
+                (InsertedAs::Refused(ScheduleError::from_store(error)), None)
             }
         };
-        self.reply.set(Inserted {
-            result,
-            _change: change,
-        });
+        self.reply_with(end, change);
     }
 
     fn wake(self: Box<Self>) {

@@ -8,11 +8,10 @@ use crate::job::outcome::Outcome;
 use crate::job::phase::{Effects, Phase};
 use crate::job::plan::{Plan, Replace};
 use crate::job::record::JobRecord;
-use crate::storage::backlog::BacklogPlace;
 use crate::storage::contract::Change;
 use crate::storage::inbox::Message;
 use crate::storage::job_ref::JobRef;
-use crate::storage::proposal::{Proposal, PulledProposal};
+use crate::storage::proposal::{Place, Proposal, ProposalGroup, Proposed, PulledProposal};
 use crate::storage::writer::Writer;
 use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::{Arc, MutexGuard};
@@ -34,6 +33,18 @@ pub(crate) enum Replacing<A> {
     NoRoom(Option<A>),
 }
 
+/// How a live job stands to a declaration of its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It has ended, and its id is free.
+    Free,
+    Unchanged,
+    /// It is to be replaced. `in_store`: the store is concerned.
+    Changes {
+        in_store: bool,
+    },
+}
+
 /// The reply of the store to a replacement.
 pub(crate) struct Replaced<A> {
     pub(crate) end: ReplacedAs<A>,
@@ -43,8 +54,9 @@ pub(crate) struct Replaced<A> {
 
 pub(crate) enum ReplacedAs<A> {
     Done,
-    /// The job has ended meanwhile, and its id is free. These are the arguments.
-    Ended(Option<A>),
+    /// The job has ended meanwhile, and its id is free; or another proposal of its group was
+    /// withdrawn. The submitter begins again, with these arguments.
+    Again(Option<A>),
     Refused(ScheduleError),
 }
 
@@ -59,7 +71,7 @@ struct Replacement<A, R> {
     planned: Option<(u64, Plan)>,
     reply: Arc<Reply<Replaced<A>>>,
     /// Until it is answered.
-    place: Option<BacklogPlace>,
+    place: Option<Place>,
 }
 
 impl<A, R> JobState<A, R>
@@ -105,6 +117,28 @@ where
         let Some(place) = store.enter_backlog(plan.args_len()) else {
             return Replacing::NoRoom(args);
         };
+        let Proposed { proposal, reply } = self.proposal(args, plan, what, Place::own(place));
+        let effects = state.life.propose();
+        let mut after = AfterLock::default();
+        // First the proposal, for `follow` may send `Changed`: otherwise the writer could
+        // write the row of before in between.
+        let sent = store.send(Message::Propose(proposal));
+        self.follow(&mut state, effects, now, &mut after);
+        self.unlock(state, after, DropOn::ThisThread);
+        match sent {
+            Ok(()) => store.wake_writer(),
+            Err(message) => Writer::refuse_all(vec![message]),
+        }
+        Replacing::Waits(reply)
+    }
+
+    fn proposal(
+        self: &Arc<Self>,
+        args: Option<A>,
+        plan: Plan,
+        what: Replace,
+        place: Place,
+    ) -> Proposed<Replaced<A>> {
         let reply = Reply::new();
         let proposal = Replacement {
             job: self.clone(),
@@ -115,18 +149,59 @@ where
             reply: reply.clone(),
             place: Some(place),
         };
+        Proposed {
+            proposal: Box::new(proposal),
+            reply,
+        }
+    }
+
+    /// What a declaration of `plan` does to the job.
+    pub(crate) fn standing(&self, plan: &Plan, keeps: bool) -> Result<Standing, ScheduleError> {
+        let state = self.lock();
+        let checked = match state.life.phase() {
+            Phase::Ended(_) => Err(NotReplaceable::Ended),
+            Phase::Cancelling => Err(NotReplaceable::Ending),
+            _ if keeps => return Ok(Standing::Unchanged),
+            _ => {
+                let is_stopping = self.hub().is_stopping();
+                (state.life).check_replaceable(plan, Replace::SameKind, is_stopping)
+            }
+        };
+        match checked {
+            Err(NotReplaceable::Ended) => return Ok(Standing::Free),
+            Err(refused) => {
+                drop(state);
+                return Err(self.not_replaceable(refused, plan));
+            }
+            Ok(()) => {}
+        }
+        if state.life.is_as_declared(plan) && state.life.is_settled() {
+            return Ok(Standing::Unchanged);
+        }
+        let in_store = state.life.concerns_store() || plan.is_durable();
+        Ok(Standing::Changes { in_store })
+    }
+
+    /// A replacement that is part of a group. The job does not start until it is answered. The
+    /// caller sends it to the store, or withdraws it. `None` if the job has ended or ends.
+    pub(crate) fn propose_in_group(
+        self: &Arc<Self>,
+        args: &mut Option<A>,
+        plan: Plan,
+        group: &Arc<ProposalGroup>,
+        now: Now,
+    ) -> Option<Proposed<Replaced<A>>> {
+        let mut state = self.lock();
+        if matches!(state.life.phase(), Phase::Ended(_) | Phase::Cancelling) {
+            return None;
+        }
+        let place = Place::Group(group.clone());
+        let proposal = self.proposal(args.take(), plan, Replace::SameKind, place);
         let effects = state.life.propose();
         let mut after = AfterLock::default();
-        // First the proposal, for `follow` may send `Changed`: otherwise the writer could
-        // write the row of before in between.
-        let sent = store.send(Message::Propose(Box::new(proposal)));
         self.follow(&mut state, effects, now, &mut after);
         self.unlock(state, after, DropOn::ThisThread);
-        match sent {
-            Ok(()) => store.wake_writer(),
-            Err(message) => Writer::refuse_all(vec![message]),
-        }
-        Replacing::Waits(reply)
+        Some(proposal)
     }
 
     /// Returns the job as it is, unless it ends.
@@ -263,6 +338,16 @@ where
         None
     }
 
+    fn group(&self) -> Option<&Arc<ProposalGroup>> {
+        self.place.as_ref()?.group()
+    }
+
+    fn withdraw(&mut self) {
+        self.release(self.job.hub().clock.now(), |_, _| {});
+        let args = self.args.take();
+        self.reply(ReplacedAs::Again(args), None);
+    }
+
     fn pull(&mut self) -> Option<PulledProposal> {
         let hub = self.job.hub();
         let now = hub.clock.now();
@@ -279,7 +364,7 @@ where
             drop(state);
             self.release(now, |_, _| {});
             let end = match why {
-                NotReplaceable::Ended => ReplacedAs::Ended(self.args.take()),
+                NotReplaceable::Ended => ReplacedAs::Again(self.args.take()),
                 why => ReplacedAs::Refused(self.job.not_replaceable(why, &self.plan)),
             };
             self.reply(end, None);
@@ -319,7 +404,7 @@ where
                 Ok(()) => {
                     job.accept(state, args.take(), plan, planned, now, after);
                 }
-                Err(NotReplaceable::Ended) => end = ReplacedAs::Ended(args.take()),
+                Err(NotReplaceable::Ended) => end = ReplacedAs::Again(args.take()),
                 Err(why) => {
                     // The job ends, or has had its runs. The store has the row of the
                     // replacement: the row of the job is written over it.

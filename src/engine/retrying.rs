@@ -93,7 +93,7 @@ impl Hub {
     }
 
     /// Waits for a place for arguments of this many bytes, among those that wait for the store.
-    async fn wait_for_place(
+    pub(crate) async fn wait_for_place(
         &self,
         store: &Store,
         bytes: usize,

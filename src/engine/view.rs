@@ -109,6 +109,10 @@ where
         self.lock().life.is_set_aside()
     }
 
+    fn declared_by(&self) -> Option<Arc<str>> {
+        self.lock().life.declared_by().cloned()
+    }
+
     fn interruptions(&self) -> u32 {
         self.lock().life.interruptions()
     }

@@ -1438,16 +1438,25 @@ impl Lifecycle {
         plan.rebase(definition, &position, self.pending(), is_waiting);
     }
 
-    /// Whether `plan` declares what the job, or the replacement that waits, is already.
-    pub(crate) fn is_as_declared(&self, plan: &Plan) -> bool {
-        let Some(more) = self.more.as_deref() else {
-            return false;
-        };
-        let present = match &more.next {
+    /// What the job is, or the replacement that waits for the end of its run.
+    fn last_definition(&self) -> Option<&Arc<Definition>> {
+        let more = self.more.as_deref()?;
+        match &more.next {
             Some(next) => next.definition(),
             None => more.definition.as_ref(),
-        };
-        let definitions = present.zip(plan.definition());
+        }
+    }
+
+    /// The set that declares the job, unless it was cancelled or has ended.
+    pub(crate) fn declared_by(&self) -> Option<&Arc<str>> {
+        let is_over = matches!(self.phase, Phase::Ended(_) | Phase::Cancelling);
+        let definition = self.last_definition().filter(|_| !is_over);
+        definition?.set.as_ref()
+    }
+
+    /// Whether `plan` declares what the job, or the replacement that waits, is already.
+    pub(crate) fn is_as_declared(&self, plan: &Plan) -> bool {
+        let definitions = self.last_definition().zip(plan.definition());
         !matches!(self.phase, Phase::Ended(_) | Phase::Cancelling)
             && definitions.is_some_and(|(present, new)| present.is_declared_as(new))
     }

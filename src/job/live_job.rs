@@ -86,6 +86,8 @@ pub(crate) trait JobView: Send + Sync {
     fn result(&self, place: &mut dyn Any);
     /// Whether the job was set aside, because a process has ended too often during its attempts.
     fn is_set_aside(&self) -> bool;
+    /// The set that declares the job, unless it was cancelled.
+    fn declared_by(&self) -> Option<Arc<str>>;
     /// How often in a row a process has ended during an attempt of the job.
     fn interruptions(&self) -> u32;
     /// Lets a job that was set aside start again. Returns what the store says, if that is still

@@ -16,6 +16,8 @@ pub(crate) enum Message {
     /// The row of this job has changed, or somebody waits for it.
     Changed(JobRef),
     Propose(Box<dyn Proposal>),
+    /// The proposals of one group.
+    ProposeGroup(Vec<Box<dyn Proposal>>),
     /// A caller waits until what the store has refused of this id was tried again.
     Await {
         id: JobId,
@@ -31,12 +33,13 @@ pub(crate) enum Message {
 }
 
 impl Message {
-    /// The id of the row that it is about.
-    pub(crate) fn id(&self) -> &JobId {
+    /// The id of the row that it is about. `None` for a group.
+    pub(crate) fn id(&self) -> Option<&JobId> {
         match self {
-            Message::Changed(job) => job.row_id(),
-            Message::Propose(proposal) => proposal.id(),
-            Message::Await { id, .. } | Message::Forget { id, .. } => id,
+            Message::Changed(job) => Some(job.row_id()),
+            Message::Propose(proposal) => Some(proposal.id()),
+            Message::ProposeGroup(_) => None,
+            Message::Await { id, .. } | Message::Forget { id, .. } => Some(id),
         }
     }
 }

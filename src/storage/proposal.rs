@@ -2,10 +2,39 @@
 
 use crate::job::end_record::{EndKey, KeptEnd};
 use crate::job::record::JobRecord;
+use crate::storage::backlog::BacklogPlace;
 use crate::storage::contract::Change;
 use crate::storage::job_ref::JobRef;
+use crate::sync::primitives::Arc;
+use crate::sync::reply::Reply;
 use crate::value::error::StorageError;
 use crate::value::id::JobId;
+
+/// Proposals that the store accepts or refuses together, in one commit.
+pub(crate) struct ProposalGroup {
+    pub(crate) size: usize,
+    /// Until all of them are answered.
+    pub(crate) _place: BacklogPlace,
+}
+
+/// The place of a proposal among those that wait for the store: its own, or that of its group.
+pub(crate) enum Place {
+    Own { _place: BacklogPlace },
+    Group(Arc<ProposalGroup>),
+}
+
+impl Place {
+    pub(crate) fn own(place: BacklogPlace) -> Self {
+        Self::Own { _place: place }
+    }
+
+    pub(crate) fn group(&self) -> Option<&Arc<ProposalGroup>> {
+        match self {
+            Self::Own { .. } => None,
+            Self::Group(group) => Some(group),
+        }
+    }
+}
 
 /// A new job, or a replacement of a live one, on its way to the store. If the store
 /// refuses it, it has not happened.
@@ -28,6 +57,15 @@ pub(crate) trait Proposal: Send {
     /// because it can't be accepted any more.
     fn pull(&mut self) -> Option<PulledProposal>;
 
+    /// The group that it belongs to.
+    fn group(&self) -> Option<&Arc<ProposalGroup>> {
+        None
+    }
+
+    /// Another proposal of its group can't be accepted any more. Answers the submitter, who
+    /// begins again.
+    fn withdraw(&mut self) {}
+
     /// The end that the store forgets if it accepts.
     fn forgotten(&self) -> Option<KeptEnd> {
         None
@@ -42,6 +80,12 @@ pub(crate) trait Proposal: Send {
     /// Wakes the submitter, after all proposals of a commit were answered: a thread that
     /// waits for several is then woken once.
     fn wake(self: Box<Self>);
+}
+
+/// A proposal that is not sent yet, with the reply that its submitter gets.
+pub(crate) struct Proposed<T> {
+    pub(crate) proposal: Box<dyn Proposal>,
+    pub(crate) reply: Arc<Reply<T>>,
 }
 
 /// The row of a proposal.

@@ -23,8 +23,9 @@ use crate::job::sync_state::{CommitOutcome, CommitWaiter, Known};
 use crate::storage::contract::{Change, Storage};
 use crate::storage::inbox::{Inbox, Message};
 use crate::storage::job_ref::JobRef;
-use crate::storage::proposal::Proposal;
+use crate::storage::proposal::{Proposal, ProposalGroup};
 use crate::sync::panics::{catch_panic, drop_catching_panic};
+use crate::sync::primitives::Arc;
 use crate::value::backoff::Backoff;
 use crate::value::error::StorageError;
 use crate::value::id::JobId;
@@ -49,6 +50,8 @@ pub(crate) struct Writer {
     unstored: BTreeMap<JobId, Slot>,
     /// The slots that are tried again: those that `was_refused`.
     tried_again: usize,
+    /// Whether a group of proposals is among the untried slots.
+    has_group: bool,
     /// Messages that wait until the slot of their id was tried. Empty between turns.
     later: Vec<Message>,
     /// Turns in a row that have left something unstored.
@@ -210,6 +213,7 @@ impl Base {
 impl Slot {
     /// The slot of an id that has none, with its first message. `None` if nothing is to do.
     fn of(mut message: Message) -> Option<Self> {
+        let id = message.id()?.clone();
         let base = match &mut message {
             Message::Changed(job) => Base::Job(job.clone()),
             Message::Propose(proposal) => match proposal.taken_over() {
@@ -225,9 +229,10 @@ impl Slot {
                 return None;
             }
             Message::Forget { .. } => Base::Gone(Known::Row),
+            Message::ProposeGroup(_) => return None,
         };
         let mut slot = Self {
-            id: message.id().clone(),
+            id,
             base,
             proposal: None,
             ends: Vec::new(),
@@ -256,6 +261,7 @@ impl Slot {
                 Some(_) => return Some(Message::Propose(proposal)),
                 None => self.proposal = Some(proposal),
             },
+            Message::ProposeGroup(_) => return Some(message),
             Message::Await { waiter, .. } if self.was_refused => self.waiters.push(waiter),
             Message::Await { waiter, .. } => waiter.send(Ok(())),
             Message::Forget { waiter, end, .. } => {
@@ -378,6 +384,35 @@ impl Pulled {
     fn is_proposal(&self) -> bool {
         self.slot.proposal.is_some()
     }
+
+    fn group(&self) -> Option<&Arc<ProposalGroup>> {
+        self.slot.proposal.as_ref()?.group()
+    }
+
+    /// Whether these rows stay together, whatever the store says: a row, or those of a group.
+    fn is_one_unit(pulled: &[Pulled]) -> bool {
+        let group = pulled.first().and_then(Pulled::group).map(Arc::as_ptr);
+        let is_of_group = |row: &Pulled| row.group().map(Arc::as_ptr) == group;
+        pulled.len() == 1 || group.is_some() && pulled.iter().all(is_of_group)
+    }
+
+    /// Splits rows into the units that stay together.
+    fn units(pulled: Vec<Pulled>) -> Vec<Vec<Pulled>> {
+        let mut units = Vec::<Vec<Pulled>>::with_capacity(pulled.len());
+        let mut of_groups = HashMap::new();
+        for row in pulled {
+            let next = units.len();
+            let at = match row.group() {
+                Some(group) => *of_groups.entry(Arc::as_ptr(group)).or_insert(next),
+                None => next,
+            };
+            match units.get_mut(at) {
+                Some(unit) => unit.push(row),
+                None => units.push(vec![row]),
+            }
+        }
+        units
+    }
 }
 
 impl Writer {
@@ -389,6 +424,7 @@ impl Writer {
             untried: VecDeque::new(),
             unstored: BTreeMap::new(),
             tried_again: 0,
+            has_group: false,
             later: Vec::new(),
             failures: 0,
             retry_at: None,
@@ -435,6 +471,12 @@ impl Writer {
                     let _ = catch_panic(|| proposal.answer(Err(closed.clone())));
                     proposals.push(proposal);
                 }
+                Message::ProposeGroup(group) => {
+                    for mut proposal in group {
+                        let _ = catch_panic(|| proposal.answer(Err(closed.clone())));
+                        proposals.push(proposal);
+                    }
+                }
                 Message::Await { waiter, .. } => waiters.push(waiter),
                 Message::Forget { waiter, .. } => waiters.extend(waiter),
             }
@@ -455,7 +497,9 @@ impl Writer {
             woken: Vec::new(),
         };
         let messages = inbox.take();
-        let has_proposals = messages.iter().any(|m| matches!(m, Message::Propose(_)));
+        let is_proposal =
+            |message: &Message| matches!(message, Message::Propose(_) | Message::ProposeGroup(_));
+        let has_proposals = messages.iter().any(is_proposal);
         self.file(messages);
         let is_retry = is_closing || self.retry_at.is_none_or(|at| at <= now);
         // In a full store a removal may have room, and its caller waits for it.
@@ -516,27 +560,50 @@ impl Writer {
         // Where the slot of an id is in `untried`.
         let mut places = HashMap::with_capacity(messages.len());
         for message in messages {
-            let later = match places.entry(message.id().clone()) {
-                Entry::Occupied(place) => self.untried[*place.get()].take_in(message),
-                Entry::Vacant(place) => {
-                    let (slot, later) = match self.unstored.remove(place.key()) {
-                        Some(mut slot) => {
-                            slot.was_refused = true;
-                            self.tried_again += 1;
-                            let later = slot.take_in(message);
-                            (slot, later)
-                        }
-                        None => match Slot::of(message) {
-                            Some(slot) => (slot, None),
-                            None => continue,
-                        },
-                    };
-                    place.insert(self.untried.len());
-                    self.untried.push_back(slot);
-                    later
-                }
+            let Message::ProposeGroup(group) = message else {
+                let later = self.file_one(message, &mut places);
+                self.later.extend(later);
+                continue;
             };
-            self.later.extend(later);
+            // None of them is filed before all of them can be.
+            let has_room = |id| {
+                let place = places.get(id);
+                place.is_none_or(|place| self.untried[*place].proposal.is_none())
+            };
+            if group.iter().all(|proposal| has_room(proposal.id())) {
+                self.has_group = true;
+                for proposal in group {
+                    let later = self.file_one(Message::Propose(proposal), &mut places);
+                    self.later.extend(later);
+                }
+            } else {
+                self.later.push(Message::ProposeGroup(group));
+            }
+        }
+    }
+
+    /// Puts a message into the slot of its id. Returns it if it has to wait.
+    fn file_one(
+        &mut self,
+        message: Message,
+        places: &mut HashMap<JobId, usize>,
+    ) -> Option<Message> {
+        match places.entry(message.id()?.clone()) {
+            Entry::Occupied(place) => self.untried[*place.get()].take_in(message),
+            Entry::Vacant(place) => {
+                let (slot, later) = match self.unstored.remove(place.key()) {
+                    Some(mut slot) => {
+                        slot.was_refused = true;
+                        self.tried_again += 1;
+                        let later = slot.take_in(message);
+                        (slot, later)
+                    }
+                    None => (Slot::of(message)?, None),
+                };
+                place.insert(self.untried.len());
+                self.untried.push_back(slot);
+                later
+            }
         }
     }
 
@@ -561,15 +628,43 @@ impl Writer {
 
     fn try_all(&mut self, turn: &mut Turn<'_>) {
         while !self.untried.is_empty() {
-            let count = self.untried.len().min(MOST_IN_A_COMMIT);
+            // A group is not split, and is rare.
+            let has_group = std::mem::take(&mut self.has_group);
+            let count = match has_group {
+                true => self.untried.len(),
+                false => self.untried.len().min(MOST_IN_A_COMMIT),
+            };
             let mut pulled = Vec::with_capacity(count);
             for slot in self.untried.drain(..count) {
                 pulled.push(slot.pull(&mut turn.answered));
             }
-            for row in pulled.extract_if(.., |row| row.slot.is_apart) {
+            if has_group {
+                self.withdraw_incomplete_groups(&mut pulled, turn);
+            }
+            let is_apart = |row: &mut Pulled| row.slot.is_apart && row.group().is_none();
+            for row in pulled.extract_if(.., is_apart) {
                 self.commit(vec![row], turn);
             }
             self.commit(pulled, turn);
+        }
+    }
+
+    /// If a proposal of a group was withdrawn, so are the others. Their bases are pulled again.
+    fn withdraw_incomplete_groups(&mut self, pulled: &mut Vec<Pulled>, turn: &mut Turn<'_>) {
+        let mut counts = HashMap::<_, usize>::new();
+        for group in pulled.iter().filter_map(Pulled::group) {
+            *counts.entry(Arc::as_ptr(group)).or_default() += 1;
+        }
+        let is_incomplete = |row: &mut Pulled| {
+            let group = row.group();
+            group.is_some_and(|group| counts.get(&Arc::as_ptr(group)) != Some(&group.size))
+        };
+        for mut row in pulled.extract_if(.., is_incomplete) {
+            if let Some(mut proposal) = row.slot.proposal.take() {
+                let _ = catch_panic(|| proposal.withdraw());
+                turn.answered.push(proposal);
+            }
+            self.untried.push_back(row.slot);
         }
     }
 
@@ -613,16 +708,18 @@ impl Writer {
         Pulled::put_back(&mut pulled, changes);
         match CommitFailure::of(&error) {
             CommitFailure::TooLarge | CommitFailure::Full
-                if pulled.len() == 1 && pulled.iter_mut().any(Pulled::drop_ends) =>
+                if Pulled::is_one_unit(&pulled) && pulled.iter_mut().any(Pulled::drop_ends) =>
             {
                 self.commit(pulled, turn);
             }
-            CommitFailure::TooLarge if pulled.len() > 1 => {
-                for row in pulled {
-                    self.commit(vec![row], turn);
+            CommitFailure::TooLarge if !Pulled::is_one_unit(&pulled) => {
+                for unit in Pulled::units(pulled) {
+                    self.commit(unit, turn);
                 }
             }
-            CommitFailure::Full if pulled.len() > 1 => self.commit_in_parts(pulled, &error, turn),
+            CommitFailure::Full if !Pulled::is_one_unit(&pulled) => {
+                self.commit_in_parts(pulled, &error, turn);
+            }
             CommitFailure::TooLarge | CommitFailure::Full => {
                 for row in pulled {
                     self.refuse_one(row, &error, turn);
@@ -725,14 +822,16 @@ impl Writer {
             self.commit(vec![row], turn);
         }
         let mut refused = 0;
-        for row in proposals {
+        for unit in Pulled::units(proposals) {
             if refused >= FULL_IN_A_ROW
                 && let Some(error) = self.failure.clone()
             {
-                self.refuse_one(row, &error, turn);
+                for row in unit {
+                    self.refuse_one(row, &error, turn);
+                }
                 continue;
             }
-            self.commit(vec![row], turn);
+            self.commit(unit, turn);
             refused = if self.failure.is_some() {
                 refused + 1
             } else {

@@ -4,6 +4,7 @@ pub(crate) mod app_clock;
 pub(crate) mod backoff;
 pub(crate) mod cancel_outcome;
 pub(crate) mod clock;
+pub(crate) mod declared;
 pub(crate) mod error;
 pub(crate) mod escaped;
 pub(crate) mod event;

@@ -1,5 +1,7 @@
 //! Keeping a live job, and the timeouts and retries of one job.
 
+use std::time::Duration;
+
 use crate::support::{HOUR, Log, MINUTE, Result, SECOND};
 use jobber::testing::Simulation;
 use jobber::{Backoff, CancelOutcome, JobStatus, ScheduleError};
@@ -121,9 +123,9 @@ fn an_invalid_timeout_or_backoff_of_a_job_is_refused() -> Result {
         let error = schedule.push().block_on().unwrap_err();
         error.to_string()
     };
-    let zero = task.schedule(()).timeout(SECOND * 0);
+    let zero = task.schedule(()).timeout(Duration::ZERO);
     assert_eq!(message(zero), "the timeout must be longer than zero");
-    let long = task.schedule(()).timeout(std::time::Duration::MAX);
+    let long = task.schedule(()).timeout(Duration::MAX);
     assert!(message(long).starts_with("the timeout 18446744073709551615.999999999s is too long"));
     let wild = Backoff::exponential(1).jitter(2.0);
     assert_eq!(

@@ -5,6 +5,7 @@ mod backlog;
 mod cancel;
 mod clock;
 mod conformance;
+mod declare;
 mod except;
 mod expires;
 mod failed;

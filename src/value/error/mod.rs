@@ -3,6 +3,7 @@
 mod boxed;
 mod calendar_interval;
 mod cron;
+mod declare;
 mod exclusion;
 mod job;
 mod quoted;
@@ -20,6 +21,7 @@ mod zone;
 pub use self::boxed::BoxError;
 pub use self::calendar_interval::CalendarIntervalError;
 pub use self::cron::{CronError, CronField, CronReplacement};
+pub use self::declare::DeclareError;
 pub use self::exclusion::ExclusionError;
 pub use self::job::{ExecutorDropped, JobError};
 pub use self::register::RegisterError;

@@ -1,0 +1,515 @@
+//! [`JobSet`]: the jobs that a program declares at its start.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::api::request::{IfTaken, Request};
+use crate::api::submit::{Reserved, Step, Submission, Submit};
+use crate::engine::hub::Hub;
+use crate::engine::inserting::{self, InsertedAs};
+use crate::engine::job_state::JobState;
+use crate::engine::replacing::{ReplacedAs, Standing};
+use crate::job::live_job::{CancelReply, Cancelling};
+use crate::job::plan::Replace;
+use crate::storage::inbox::Message;
+use crate::storage::proposal::{Place, Proposal, ProposalGroup, Proposed};
+use crate::storage::writer::Writer;
+use crate::sync::panics::drop_catching_panic;
+use crate::sync::primitives::Arc;
+use crate::sync::reply::ReplySent;
+use crate::sync::waiter::Waiter;
+use crate::value::declared::Declared;
+use crate::value::error::{DeclareError, ScheduleError, check_id, check_task_name};
+use crate::value::id::JobId;
+
+/// A set of recurring jobs, which [`Jobber::declare`](crate::Jobber::declare) fills.
+pub struct JobSet {
+    hub: Arc<Hub>,
+    name: Arc<str>,
+    asked: Vec<Box<dyn Asked>>,
+    /// Why the set can't be declared: the first reason.
+    refused: Option<DeclareError>,
+    removes_absent: bool,
+}
+
+impl JobSet {
+    pub(crate) fn new(hub: Arc<Hub>, name: String) -> Self {
+        let refused = check_task_name(&name).err();
+        Self {
+            hub,
+            name: name.as_str().into(),
+            asked: Vec::new(),
+            refused: refused.map(|_| DeclareError::InvalidName { name }),
+            removes_absent: false,
+        }
+    }
+
+    /// Adds an entry: a schedule with an [`id`](crate::Schedule::id) and a trigger that recurs.
+    ///
+    /// The entry replaces a live job of its id, as [`replace`](crate::Schedule::replace) does;
+    /// with [`keep`](crate::Schedule::keep) it leaves a live job as it is.
+    ///
+    /// # Panics
+    /// If the [`Submit`] was polled before.
+    pub fn add<A, R>(&mut self, entry: Submit<A, R>) -> &mut Self
+    where
+        A: Clone + Send + Sync + 'static,
+        R: Send + Sync + 'static,
+    {
+        let request = entry.into_request();
+        if let Err(error) = self.try_add(request)
+            && self.refused.is_none()
+        {
+            self.refused = Some(error);
+        }
+        self
+    }
+
+    /// Removes the jobs that this set had once and has not now, as
+    /// [`cancel`](crate::Job::cancel) does; those that no task can run are deleted. Without
+    /// this, they go on and are reported as [`Declared::absent`]: if you go back to an older
+    /// version of your program, no progress is lost.
+    pub fn remove_absent(&mut self) -> &mut Self {
+        self.removes_absent = true;
+        self
+    }
+
+    fn try_add<A, R>(&mut self, mut request: Request<A, R>) -> Result<(), DeclareError>
+    where
+        A: Clone + Send + Sync + 'static,
+        R: Send + Sync + 'static,
+    {
+        let task = request.task.name.to_string();
+        let options = request.options.get_or_insert_default();
+        let id = options.id.clone().ok_or(DeclareError::NoId { task })?;
+        if self.asked.iter().any(|entry| *entry.id() == id) {
+            return Err(DeclareError::DuplicateEntry { id });
+        }
+        if !Arc::ptr_eq(&request.task.hub, &self.hub) {
+            return Err(DeclareError::OtherApp { id });
+        }
+        if !request.trigger.is_recurring() {
+            return Err(DeclareError::RunsOnce { id });
+        }
+        options.set = Some(self.name.clone());
+        if !options.keep {
+            options.replace = Some(Replace::SameKind);
+        }
+        self.asked.push(Box::new((id, request)));
+        Ok(())
+    }
+
+    pub(crate) async fn declare(mut self) -> Result<Declared, DeclareError> {
+        self.hub.check_open().map_err(DeclareError::Set)?;
+        if let Some(refused) = self.refused.take() {
+            return Err(refused);
+        }
+        let entries = self.asked.into_iter().map(|asked| asked.check());
+        let declaration = Declaring {
+            entries: entries.collect::<Result<_, _>>()?,
+            hub: self.hub,
+            name: self.name,
+            removes_absent: self.removes_absent,
+        };
+        declaration.declare().await
+    }
+}
+
+impl fmt::Debug for JobSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ids = self.asked.iter().map(|asked| asked.id());
+        f.debug_struct("JobSet")
+            .field("name", &self.name)
+            .field("ids", &ids.collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A set whose entries are checked.
+struct Declaring {
+    hub: Arc<Hub>,
+    name: Arc<str>,
+    entries: Vec<Box<dyn Entry>>,
+    removes_absent: bool,
+}
+
+impl Declaring {
+    async fn declare(mut self) -> Result<Declared, DeclareError> {
+        let mut ends = vec![None; self.entries.len()];
+        // Each round finds the set nearer to what it declares, or another caller has changed a
+        // job of the set.
+        while self.round(&mut ends).await? == Round::Again {}
+        let mut declared = Declared::default();
+        for (entry, end) in self.entries.iter().zip(ends) {
+            let list = match end {
+                Some(EntryEnd::Added) => &mut declared.added,
+                Some(EntryEnd::Replaced) => &mut declared.replaced,
+                Some(EntryEnd::Over) => &mut declared.over,
+                Some(EntryEnd::Unchanged) | None => &mut declared.unchanged,
+            };
+            list.push(entry.id().clone());
+        }
+        self.handle_absent(&mut declared).await?;
+        Ok(declared)
+    }
+
+    /// Checks all entries. If all can be declared, proposes those that change to the store, in
+    /// one commit, and then carries out those that it does not concern.
+    async fn round(&mut self, ends: &mut [Option<EntryEnd>]) -> Result<Round, DeclareError> {
+        let mut changed = Vec::new();
+        let mut in_memory = Vec::new();
+        for (at, entry) in self.entries.iter_mut().enumerate() {
+            let found = loop {
+                match entry.look().map_err(|error| of_entry(&**entry, error))? {
+                    Found::Reserved(reserved) => Waiter::new(reserved).await,
+                    found => break found,
+                }
+            };
+            match found {
+                Found::Reserved(_) => {}
+                Found::Over => ends[at] = ends[at].or(Some(EntryEnd::Over)),
+                Found::Unchanged => ends[at] = ends[at].or(Some(EntryEnd::Unchanged)),
+                Found::Changes { in_store: true } => changed.push(at),
+                Found::Changes { in_store: false } => in_memory.push(at),
+            }
+        }
+        let replies = self.propose(&changed).await?;
+        let Some(replies) = replies else {
+            return Ok(Round::Again);
+        };
+        let mut round = Round::Done;
+        let mut refused = None;
+        for (at, reply) in changed.into_iter().zip(replies) {
+            match reply.await {
+                Ok(Some(end)) => ends[at] = ends[at].or(Some(end)),
+                Ok(None) => round = Round::Again,
+                Err(error) => {
+                    let error = of_entry(&*self.entries[at], error);
+                    refused = refused.or(Some(error));
+                }
+            }
+        }
+        if let Some(refused) = refused {
+            return Err(refused);
+        }
+        if round == Round::Again {
+            return Ok(round);
+        }
+        for at in in_memory {
+            let entry = &mut self.entries[at];
+            match entry.carry_out() {
+                Ok(Some(end)) => ends[at] = ends[at].or(Some(end)),
+                Ok(None) => round = Round::Again,
+                Err(error) => return Err(of_entry(&**entry, error)),
+            }
+        }
+        Ok(round)
+    }
+
+    /// Sends the proposals of these entries to the store, as one group. `None` if another caller
+    /// has changed one of their jobs meanwhile: then nothing was sent.
+    async fn propose(&mut self, changed: &[usize]) -> Result<Option<Vec<Answer>>, DeclareError> {
+        let (false, Some(store)) = (changed.is_empty(), &self.hub.store) else {
+            return Ok(Some(Vec::new()));
+        };
+        let bytes = changed.iter().map(|at| self.entries[*at].args_len()).sum();
+        let place = self.hub.wait_for_place(store, bytes).await;
+        let place = place.map_err(|error| DeclareError::Set(ScheduleError::from_store(error)))?;
+        let group = Arc::new(ProposalGroup {
+            size: changed.len(),
+            _place: place,
+        });
+        // If one of them can't be made, or a clone of arguments panics, the others are withdrawn.
+        let mut proposals = Proposals(Vec::new());
+        let mut answers = Vec::new();
+        for at in changed {
+            let entry = &mut self.entries[*at];
+            let proposed = entry.propose(&group);
+            match proposed.map_err(|error| of_entry(&**entry, error))? {
+                Some((proposal, answer)) => {
+                    proposals.0.push(proposal);
+                    answers.push(answer);
+                }
+                None => return Ok(None),
+            }
+        }
+        match store.send(Message::ProposeGroup(std::mem::take(&mut proposals.0))) {
+            Ok(()) => store.wake_writer(),
+            Err(message) => Writer::refuse_all(vec![message]),
+        }
+        Ok(Some(answers))
+    }
+
+    /// Reports the jobs that the set has not any more, or removes them.
+    async fn handle_absent(self, declared: &mut Declared) -> Result<(), DeclareError> {
+        let ids: HashSet<_> = self.entries.iter().map(|entry| entry.id()).collect();
+        let mut live = Vec::new();
+        for job in self.hub.jobs() {
+            let is_of_set = job.declared_by().is_some_and(|set| set == self.name);
+            if is_of_set && !ids.contains(&job.core().id) {
+                live.push(job);
+            }
+        }
+        live.sort_by(|left, right| left.core().id.cmp(&right.core().id));
+        let mut unresolved = self.hub.unresolved_of_set(&self.name);
+        unresolved.retain(|id| !ids.contains(id));
+        unresolved.sort();
+        if !self.removes_absent {
+            declared.absent = live.iter().map(|job| job.core().id.clone()).collect();
+            declared.absent.extend(unresolved);
+            declared.absent.sort();
+            return Ok(());
+        }
+        let mut replies = Vec::new();
+        for job in live {
+            let id = job.core().id.clone();
+            let CancelReply { reply, .. } = job.cancel(Cancelling::Cancel);
+            replies.push((id, reply));
+        }
+        for id in unresolved {
+            if let Some(reply) = self.hub.discard(&id) {
+                replies.push((id, Some(reply)));
+            }
+        }
+        for (id, reply) in replies {
+            if let Some(reply) = reply {
+                let removed = Waiter::new(ReplySent(reply)).await;
+                removed.map_err(|source| {
+                    let id = id.clone();
+                    DeclareError::Remove { id, source }
+                })?;
+            }
+            declared.removed.push(id);
+        }
+        declared.removed.sort();
+        Ok(())
+    }
+}
+
+fn of_entry(entry: &dyn Entry, error: ScheduleError) -> DeclareError {
+    match error {
+        // What the store says is of the whole group.
+        error @ (ScheduleError::Storage(_) | ScheduleError::Stopped) => DeclareError::Set(error),
+        source => DeclareError::Entry {
+            id: entry.id().clone(),
+            source,
+        },
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Round {
+    Done,
+    Again,
+}
+
+#[derive(Clone, Copy)]
+enum EntryEnd {
+    Added,
+    Replaced,
+    Unchanged,
+    Over,
+}
+
+/// What an entry finds under its id.
+enum Found {
+    /// The id belongs to a job that is on its way to the store.
+    Reserved(Reserved),
+    Unchanged,
+    /// Its end has passed.
+    Over,
+    /// `in_store`: the store is concerned.
+    Changes {
+        in_store: bool,
+    },
+}
+
+/// What comes of an entry. `None`: its job was changed meanwhile, and it begins again.
+type Changed = Result<Option<EntryEnd>, ScheduleError>;
+/// The proposal of an entry, with its answer. `None` as in [`Changed`].
+type Proposing = Result<Option<(Box<dyn Proposal>, Answer)>, ScheduleError>;
+type Answer = Pin<Box<dyn Future<Output = Changed> + Send>>;
+
+/// An entry of a set, without its types.
+trait Entry: Send {
+    fn id(&self) -> &JobId;
+    /// The length of its arguments as JSON.
+    fn args_len(&self) -> usize;
+    fn look(&mut self) -> Result<Found, ScheduleError>;
+    /// The proposal for the store.
+    fn propose(&mut self, group: &Arc<ProposalGroup>) -> Proposing;
+    /// Carries it out, if it does not concern the store.
+    fn carry_out(&mut self) -> Changed;
+}
+
+/// Proposals that are not sent yet. Dropping them withdraws them.
+struct Proposals(Vec<Box<dyn Proposal>>);
+
+impl Drop for Proposals {
+    fn drop(&mut self) {
+        for mut proposal in self.0.drain(..) {
+            proposal.withdraw();
+            proposal.wake();
+        }
+    }
+}
+
+/// An entry that is not checked yet, without its types.
+trait Asked: Send {
+    fn id(&self) -> &JobId;
+    fn check(self: Box<Self>) -> Result<Box<dyn Entry>, DeclareError>;
+}
+
+impl<A, R> Asked for (JobId, Request<A, R>)
+where
+    A: Clone + Send + Sync + 'static,
+    R: Send + Sync + 'static,
+{
+    fn id(&self) -> &JobId {
+        &self.0
+    }
+
+    fn check(self: Box<Self>) -> Result<Box<dyn Entry>, DeclareError> {
+        let (id, request) = *self;
+        match check_id(&id).and_then(|()| request.check()) {
+            Ok(checked) => {
+                let (submission, args) = checked.into_submission();
+                Ok(Box::new(Checked {
+                    id,
+                    submission,
+                    args,
+                    is_live: false,
+                }))
+            }
+            Err(source) => Err(DeclareError::Entry { id, source }),
+        }
+    }
+}
+
+struct Checked<A, R> {
+    id: JobId,
+    submission: Submission<A, R>,
+    /// `None` if the job is durable: then they are part of its definition.
+    args: Option<A>,
+    /// Whether the last look has found a live job.
+    is_live: bool,
+}
+
+impl<A, R> Checked<A, R> {
+    fn end(&self) -> EntryEnd {
+        match self.is_live {
+            true => EntryEnd::Replaced,
+            false => EntryEnd::Added,
+        }
+    }
+}
+
+impl<A, R> Entry for Checked<A, R>
+where
+    A: Clone + Send + Sync + 'static,
+    R: Send + Sync + 'static,
+{
+    fn id(&self) -> &JobId {
+        &self.id
+    }
+
+    fn args_len(&self) -> usize {
+        self.submission.plan.args_len()
+    }
+
+    fn look(&mut self) -> Result<Found, ScheduleError> {
+        let Submission { task, plan, .. } = &self.submission;
+        let hub = &task.hub;
+        hub.check_open()?;
+        self.is_live = false;
+        if hub.is_reserved(&self.id) {
+            return Ok(Found::Reserved(Reserved::new(hub.clone(), self.id.clone())));
+        }
+        if let Some(job) = task.live(&self.id) {
+            match job.standing(plan, self.submission.if_taken == IfTaken::Keep)? {
+                Standing::Free => {}
+                Standing::Unchanged => return Ok(Found::Unchanged),
+                Standing::Changes { in_store } => {
+                    self.is_live = true;
+                    return Ok(Found::Changes { in_store });
+                }
+            }
+        } else if task.is_of_another_task(&self.id) {
+            let id = self.id.clone();
+            return Err(ScheduleError::DuplicateJob { id });
+        }
+        match plan.never_due_error(&hub.zone) {
+            None => Ok(Found::Changes {
+                in_store: plan.is_durable(),
+            }),
+            Some(ScheduleError::NeverDue {
+                until: Some(until), ..
+            }) if until <= hub.time(hub.clock.wall()) => Ok(Found::Over),
+            Some(error) => Err(error),
+        }
+    }
+
+    fn propose(&mut self, group: &Arc<ProposalGroup>) -> Proposing {
+        let Submission {
+            task, plan, now, ..
+        } = &self.submission;
+        let end = self.end();
+        let mut args = self.args.clone();
+        if self.is_live {
+            let Some(job) = task.live(&self.id) else {
+                return Ok(None);
+            };
+            let proposed = job.propose_in_group(&mut args, plan.clone(), group, *now);
+            drop_catching_panic(args);
+            return Ok(proposed.map(|Proposed { proposal, reply }| {
+                let reply = Waiter::new(ReplySent(reply));
+                let answer = async move {
+                    match reply.await.end {
+                        ReplacedAs::Done => Ok(Some(end)),
+                        ReplacedAs::Again(args) => {
+                            drop_catching_panic(args);
+                            Ok(None)
+                        }
+                        ReplacedAs::Refused(error) => Err(error),
+                    }
+                };
+                (proposal, Box::pin(answer) as Answer)
+            }));
+        }
+        let over = match self.submission.if_taken {
+            IfTaken::Keep => &[],
+            _ => &*task.names,
+        };
+        let mut job = Arc::new(JobState::new(task.clone(), args, plan.clone(), false));
+        match task
+            .hub
+            .reserve(&mut job, Some(self.id.clone()), over, *now)
+        {
+            Ok(()) => {}
+            Err(ScheduleError::DuplicateJob { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+        let Proposed { proposal, reply } =
+            inserting::propose(job, plan.due, Place::Group(group.clone()));
+        let reply = Waiter::new(ReplySent(reply));
+        let answer = async move {
+            match reply.await.end {
+                InsertedAs::Done(_) => Ok(Some(end)),
+                InsertedAs::Withdrawn => Ok(None),
+                InsertedAs::Refused(error) => Err(error),
+            }
+        };
+        Ok(Some((proposal, Box::pin(answer))))
+    }
+
+    fn carry_out(&mut self) -> Changed {
+        match self.submission.advance(self.args.clone()) {
+            Step::Done(Ok(_)) => Ok(Some(self.end())),
+            Step::Done(Err(error)) => Err(error),
+            // The store is concerned now.
+            _ => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! [`Declared`]: what a declaration of jobs has done.
+
+use crate::value::id::JobId;
+
+/// What a declaration has done: returned by [`Jobber::declare`](crate::Jobber::declare). Each
+/// list is in the order of the entries; `absent` and `removed` are sorted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Declared {
+    /// The entries that had no live job: it was made.
+    pub added: Vec<JobId>,
+    /// The entries that differ from their live job: it was replaced.
+    pub replaced: Vec<JobId>,
+    /// The entries that are as their live job. Nothing was written for them.
+    pub unchanged: Vec<JobId>,
+    /// The entries whose [`until`](crate::Schedule::until) has passed. They have no job.
+    pub over: Vec<JobId>,
+    /// The jobs that the set had once and has not now: they go on. Those that no task can run
+    /// are among them.
+    pub absent: Vec<JobId>,
+    /// The absent jobs that were removed ([`JobSet::remove_absent`](crate::JobSet::remove_absent)).
+    pub removed: Vec<JobId>,
+}
