@@ -39,7 +39,7 @@ where
             let response = response.await?;
             match response.status {
                 200 => Ok(response.body.len()),
-                // It counts as one of the retries.
+                // It counts as one of the retries. If none is left, the next run comes at its time.
                 429 => match response.retry_after {
                     Some(delay) => Err(RetryAfter::new(delay).into()),
                     None => Err("429, and no time to wait".into()),
