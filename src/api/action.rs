@@ -4,10 +4,12 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use futures_lite::FutureExt;
+use futures_lite::{FutureExt, future};
 
 use crate::sync::parker::block_on;
+use crate::sync::primitives::Timer;
 use crate::sync::waiter::{Condition, Waiter};
 
 /// An operation of an app that may take time: `.await` it, or end it with
@@ -47,6 +49,29 @@ impl<T> Action<T> {
         let waiter = Waiter::new(condition.clone());
         Self {
             future: Waiter::new(condition).boxed(),
+            check_block: Some(Box::new(move || waiter.check_block())),
+        }
+    }
+
+    /// Waits for a condition, but not longer than `limit`. Then returns `end`.
+    pub(crate) fn wait_at_most<C>(
+        condition: C,
+        limit: Duration,
+        end: impl FnOnce() -> T + Send + 'static,
+    ) -> Self
+    where
+        C: Condition<Output = ()> + Clone + Send + 'static,
+    {
+        let waiter = Waiter::new(condition.clone());
+        let waits = async move {
+            let timer = async {
+                Timer::after(limit).await;
+            };
+            future::or(Waiter::new(condition), timer).await;
+            end()
+        };
+        Self {
+            future: waits.boxed(),
             check_block: Some(Box::new(move || waiter.check_block())),
         }
     }

@@ -315,6 +315,29 @@ impl Jobber {
         Action::wait(AllDone(self.hub().clone()))
     }
 
+    /// Waits as [`wait_all`](Jobber::wait_all) does, but not longer than `limit` of real time.
+    /// Returns whether no job is live any more. `.await` it, or end it with `.block_on()`. The
+    /// limit counts from then. Cancel safe.
+    ///
+    /// # Panics
+    /// As [`wait_all`](Jobber::wait_all).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let app = jobber::Jobber::builder().build()?;
+    /// # let hello = app.task("hello", || async {}).register()?;
+    /// # app.start().block_on()?;
+    /// let job = hello.schedule(()).every(Duration::from_secs(60)).block_on()?;
+    /// assert!(!app.wait_all_timeout(Duration::from_millis(1)).block_on());
+    /// job.cancel().block_on()?;
+    /// assert!(app.wait_all_timeout(Duration::from_secs(10)).block_on());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn wait_all_timeout(&self, limit: Duration) -> Action<bool> {
+        let hub = self.hub().clone();
+        Action::wait_at_most(AllDone(hub.clone()), limit, move || hub.is_idle())
+    }
+
     /// Declares a set of recurring jobs: a program calls it at each start, and has then the jobs
     /// that it declares, with the progress that they have made. `.await` it, or end it with
     /// `.block_on()`.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
+use crate::sync::polling::polled_job;
 use crate::sync::primitives::{Arc, Mutex, lock};
 use crate::value::clock::Clock;
 
@@ -41,7 +42,7 @@ struct ClockState {
     /// and is not done under the lock.
     watchers: Vec<Arc<Waker>>,
     /// By the time at which each is woken, and the number of its [`Sleep`].
-    sleepers: BTreeMap<(Duration, u64), Waker>,
+    sleepers: BTreeMap<(Duration, u64), Sleeper>,
     last_sleeper: u64,
     /// See [`Clock::suspended`].
     suspended: Duration,
@@ -49,6 +50,13 @@ struct ClockState {
     earliest: Option<OffsetDateTime>,
     /// The wall clock was set, and woke no app.
     is_set_silently: bool,
+}
+
+#[derive(Debug)]
+struct Sleeper {
+    waker: Waker,
+    /// The address of the job whose attempt sleeps.
+    job: Option<usize>,
 }
 
 impl ManualClock {
@@ -235,6 +243,15 @@ impl ManualClock {
         lock(&self.0).sleepers.keys().next().map(|(at, _)| *at)
     }
 
+    /// Whether an attempt of the job at this address sleeps.
+    pub(crate) fn has_sleeper_of(&self, job: usize) -> bool {
+        let state = lock(&self.0);
+        state
+            .sleepers
+            .values()
+            .any(|sleeper| sleeper.job == Some(job))
+    }
+
     fn change(&self, change: impl FnOnce(&mut ClockState)) {
         let (due, watchers) = {
             let mut state = lock(&self.0);
@@ -244,7 +261,7 @@ impl ManualClock {
             let due = std::mem::replace(&mut state.sleepers, later);
             (due, state.watchers.clone())
         };
-        due.into_values().for_each(Waker::wake);
+        due.into_values().for_each(|sleeper| sleeper.waker.wake());
         watchers.iter().for_each(|watcher| watcher.wake_by_ref());
     }
 }
@@ -299,12 +316,15 @@ impl Future for Sleep {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         // Cloning or dropping a waker may run user code, so neither is done under the
         // lock.
-        let waker = cx.waker().clone();
+        let sleeper = Sleeper {
+            waker: cx.waker().clone(),
+            job: polled_job().map(|job| job.addr()),
+        };
         let mut state = lock(&self.clock.0);
         if state.mono >= self.key.0 {
             return Poll::Ready(());
         }
-        let old = state.sleepers.insert(self.key, waker);
+        let old = state.sleepers.insert(self.key, sleeper);
         drop(state);
         drop(old);
         Poll::Pending
@@ -313,7 +333,7 @@ impl Future for Sleep {
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        let waker = lock(&self.clock.0).sleepers.remove(&self.key);
-        drop(waker);
+        let sleeper = lock(&self.clock.0).sleepers.remove(&self.key);
+        drop(sleeper);
     }
 }

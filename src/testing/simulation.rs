@@ -6,7 +6,9 @@ use time::OffsetDateTime;
 
 use crate::api::app::Jobber;
 use crate::api::builder::JobberBuilder;
+use crate::api::job::AnyJob;
 use crate::engine::driver::{DriveAgain, Driver};
+use crate::engine::hub::Live;
 #[cfg(loom)]
 use crate::executor::contract::Executor;
 use crate::storage::store::Store;
@@ -15,9 +17,12 @@ use crate::testing::inline_executor::InlineExecutor;
 use crate::testing::manual_clock::ManualClock;
 use crate::value::error::StartError;
 use crate::value::shutdown_report::ShutdownReport;
+use crate::value::status::JobStatus;
 
 /// An app without threads, on a clock of its own. Everything happens inside the calls of
-/// its methods, and in the same order each time.
+/// its methods, and in the same order each time. **A task that waits for a real timer, such as
+/// `smol::Timer`, stays `RUNNING` for ever**: virtual time does not move that timer. Let it wait
+/// with [`ManualClock::sleep`]; [`stuck`](Simulation::stuck) lists such jobs.
 ///
 /// The app is started, and is used like any other. Its jobs, including those of blocking
 /// tasks, run one after the other inside [`advance`](Simulation::advance),
@@ -302,6 +307,39 @@ impl Simulation {
         if let Some(store) = &self.app.hub().store {
             store.simulate_crash();
         }
+    }
+
+    /// The jobs that run and that no clock of the simulation wakes, sorted by id. Their attempt
+    /// waits for something else: for a real timer, for I/O, for another job, or for a channel
+    /// that the test has still to send to. A test that expects nothing of this kind can check
+    /// that the list is empty.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use jobber::testing::Simulation;
+    /// let mut sim = Simulation::new();
+    /// let (clock, second) = (sim.clock(), Duration::from_secs(1));
+    /// let good = sim.app().task("good", move || clock.sleep(second)).register()?;
+    /// let bad = sim.app().task("bad", async move || {
+    ///     smol::Timer::after(second).await;
+    /// });
+    /// let bad = bad.register()?;
+    /// good.schedule(()).push().block_on()?;
+    /// bad.schedule(()).push().block_on()?;
+    /// sim.run_until_stalled();
+    /// let stuck = sim.stuck();
+    /// assert_eq!((stuck.len(), stuck[0].task_name()), (1, "bad"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stuck(&self) -> Vec<AnyJob> {
+        let is_stuck = |job: &Live| {
+            let address = Arc::as_ptr(job).cast::<()>().addr();
+            job.core().status.get() == JobStatus::Running && !self.clock.has_sleeper_of(address)
+        };
+        let mut stuck = self.app.hub().jobs();
+        stuck.retain(is_stuck);
+        stuck.sort_by(|left, right| left.core().id.cmp(&right.core().id));
+        stuck.into_iter().map(AnyJob::new).collect()
     }
 
     /// Runs everything that is due. Returns when the next thing is due.

@@ -24,6 +24,7 @@ mod resources;
 mod retry;
 mod shutdown;
 mod stop_token;
+mod stuck;
 mod threads;
 mod timeout;
 mod triggers;

@@ -145,15 +145,23 @@ fn an_attempt_that_waits_for_all_jobs_fails() -> Result {
         let app = started_app()?;
         let other = started_app()?;
         let inside = app.clone();
-        let all = app.task("all", move |own: bool| {
+        let all = app.task("all", move |own: bool, has_limit: bool| {
             // No other app waits for this one.
             let app = if own { inside.clone() } else { other.clone() };
-            async move { app.wait_all().await }
+            async move {
+                match has_limit {
+                    true => assert!(app.wait_all_timeout(WATCHDOG).await),
+                    false => app.wait_all().await,
+                }
+            }
         });
         let all = all.register()?;
-        let message = panic_of(&all.schedule(true).push().block_on()?);
-        assert!(message.contains("all jobs"), "{message}");
-        assert_ends(&all.schedule(false).push().block_on()?, JobStatus::Success);
+        for has_limit in [false, true] {
+            let all = |own| all.schedule((own, has_limit)).push().block_on();
+            let message = panic_of(&all(true)?);
+            assert!(message.contains("all jobs"), "{message}");
+            assert_ends(&all(false)?, JobStatus::Success);
+        }
         // The task has a clone of the app.
         app.shutdown(Duration::ZERO).block_on();
         Ok(())

@@ -6,8 +6,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::support::{
-    Bomb, DropCounter, HOUR, Log, MINUTE, Result, SECOND, WakeCounter, delay_all, poll, poll_with,
-    started_app, wait_until,
+    Bomb, DropCounter, HOUR, Log, MINUTE, Result, SECOND, WakeCounter, begin, delay_all, poll,
+    poll_with, started_app, wait_until,
 };
 use futures_lite::future;
 use jobber::testing::{ManualClock, Simulation};
@@ -304,6 +304,21 @@ fn wait_all_ends_with_the_last_job_with_or_without_a_name() -> Result {
         assert!(woken.count() > 0);
         assert!(poll_with(&mut all, &waker).is_ready());
     }
+    Ok(())
+}
+
+#[test]
+fn wait_all_timeout_returns_whether_no_job_is_live() -> Result {
+    let sim = Simulation::new();
+    let task = sim.app().task("t", || async {}).register()?;
+    let wait = |limit| sim.app().wait_all_timeout(limit);
+    assert!(wait(Duration::ZERO).block_on());
+    let job = task.schedule(()).delay(HOUR).block_on()?;
+    assert!(!wait(Duration::ZERO).block_on());
+    let mut waiting = wait(HOUR);
+    begin(&mut waiting);
+    assert!(job.cancel().block_on()?.took_effect());
+    assert_eq!(poll(&mut waiting), Some(true));
     Ok(())
 }
 
