@@ -71,7 +71,7 @@ impl RetryAfter {
 
 impl fmt::Display for RetryAfter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the task requests a retry after {:?}", self.delay)
+        f.write_str("not possible now")
     }
 }
 
@@ -113,7 +113,7 @@ impl NoRetry {
 
 impl fmt::Display for NoRetry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the task failed permanently")
+        f.write_str("permanent failure")
     }
 }
 

@@ -9,6 +9,7 @@ mod burst;
 mod cancel;
 mod clock;
 mod drops;
+mod errors;
 mod events;
 mod except;
 mod expires;
