@@ -445,7 +445,7 @@ impl<R> Job<R> {
     /// The status becomes `Cancelled` at once. The future of an async task is
     /// dropped. A blocking task can't be stopped from outside: its
     /// [`StopToken`](crate::StopToken) is set, nobody waits for it any longer, and
-    /// its result is dropped.
+    /// its result is dropped. Its id is free at once: another job of this id may run beside it.
     ///
     /// `.await` it, or end it with [`.block_on()`](Cancel::block_on). Nothing happens
     /// before.

@@ -483,7 +483,7 @@ where
 
     /// For recurring jobs: the first run is now, and its nominal time is this moment. The
     /// others come as the trigger says; those of [`every`](Schedule::every) are counted from
-    /// the first. It applies when the job is made, and not when a job is replaced or declared
+    /// the first. [`jitter`](Schedule::jitter) does not delay it. It applies when the job is made, and not when a job is replaced or declared
     /// again.
     ///
     /// ```
@@ -501,7 +501,7 @@ where
     }
 
     /// For recurring jobs: delays the start of each run by a random time, from 0 to
-    /// `jitter`. Jobs that are due at the same time then start at different times. A run
+    /// `jitter`, which is drawn for each run. Jobs that are due at the same time then start at different times. A run
     /// always starts before the next time of its job, and its nominal time does not
     /// change. Default: 0.
     ///

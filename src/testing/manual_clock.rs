@@ -42,7 +42,7 @@ struct ClockState {
     /// and is not done under the lock.
     watchers: Vec<Arc<Waker>>,
     /// By the time at which each is woken, and the number of its [`Sleep`].
-    sleepers: BTreeMap<(Duration, u64), Sleeper>,
+    sleepers: BTreeMap<(Duration, u64), PendingSleep>,
     last_sleeper: u64,
     /// See [`Clock::suspended`].
     suspended: Duration,
@@ -53,7 +53,7 @@ struct ClockState {
 }
 
 #[derive(Debug)]
-struct Sleeper {
+struct PendingSleep {
     waker: Waker,
     /// The address of the job whose attempt sleeps.
     job: Option<usize>,
@@ -316,7 +316,7 @@ impl Future for Sleep {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         // Cloning or dropping a waker may run user code, so neither is done under the
         // lock.
-        let sleeper = Sleeper {
+        let sleeper = PendingSleep {
             waker: cx.waker().clone(),
             job: polled_job().map(|job| job.addr()),
         };

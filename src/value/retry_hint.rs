@@ -15,7 +15,8 @@ use crate::value::error::BoxError;
 ///
 /// The delay replaces the delay of the task's [`Backoff`](crate::Backoff). The retry counts
 /// as one of the backoff's retries: if none is left, or if the task has no backoff, the
-/// job is not retried.
+/// job is not retried. The next run of a recurring job comes at its own time, whatever the
+/// delay was.
 ///
 /// The delay often comes from a server, and may be absurd. So it is at most 24 hours, or
 /// [`Backoff::retry_after_max`]: a longer delay is shortened to this limit.
