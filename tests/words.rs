@@ -29,7 +29,13 @@ fn is_package() -> bool {
 
 /// Whether the published package leaves out this path (see `exclude` in `Cargo.toml`).
 fn is_left_out(path: &str) -> bool {
-    let left_out = [".ci/", "fuzz/", "benches/peers", "examples/web_service"];
+    let left_out = [
+        ".ci/",
+        "fuzz/",
+        "benches/peers",
+        "examples/web_service",
+        "examples/tokio",
+    ];
     left_out.iter().any(|folder| path.starts_with(folder))
 }
 
