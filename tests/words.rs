@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What is searched, in `.rs` and `.md` files.
-const SEARCHED: [&str; 9] = [
+const SEARCHED: [&str; 10] = [
     "src",
     "tests",
     "benches",
@@ -16,6 +16,7 @@ const SEARCHED: [&str; 9] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
+    "SECURITY.md",
 ];
 
 fn root() -> &'static Path {
@@ -164,6 +165,7 @@ fn the_files_that_the_pages_name_exist() {
         "README.md",
         "ARCHITECTURE.md",
         "CONTRIBUTING.md",
+        "SECURITY.md",
         "src/lib.rs",
     ];
     let docs = [
