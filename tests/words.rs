@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What is searched, in `.rs` and `.md` files.
-const SEARCHED: [&str; 9] = [
+const SEARCHED: [&str; 10] = [
     "src",
     "tests",
     "benches",
@@ -16,6 +16,7 @@ const SEARCHED: [&str; 9] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
+    "SECURITY.md",
 ];
 
 fn root() -> &'static Path {
@@ -29,7 +30,13 @@ fn is_package() -> bool {
 
 /// Whether the published package leaves out this path (see `exclude` in `Cargo.toml`).
 fn is_left_out(path: &str) -> bool {
-    let left_out = [".ci/", "fuzz/", "benches/peers", "examples/web_service"];
+    let left_out = [
+        ".ci/",
+        "fuzz/",
+        "benches/peers",
+        "examples/web_service",
+        "examples/tokio",
+    ];
     left_out.iter().any(|folder| path.starts_with(folder))
 }
 
@@ -158,6 +165,7 @@ fn the_files_that_the_pages_name_exist() {
         "README.md",
         "ARCHITECTURE.md",
         "CONTRIBUTING.md",
+        "SECURITY.md",
         "src/lib.rs",
     ];
     let docs = [

@@ -79,6 +79,8 @@ impl JobberBuilder {
     /// Default: a `ThreadPool` with one thread for each core (feature
     /// `thread-pool`). Without that feature, an executor is required.
     ///
+    /// On tokio, the function owns a handle: see [`Executor`](Executor#on-tokio).
+    ///
     /// ```
     /// use jobber::Jobber;
     ///

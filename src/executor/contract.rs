@@ -15,6 +15,30 @@ use crate::executor::job_future::{BlockingJob, JobFuture};
 ///     .build()?;
 /// # Ok::<(), jobber::StartError>(())
 /// ```
+///
+/// # On tokio
+/// jobber does not depend on tokio, and it works on tokio. It calls the executor also from
+/// threads of its own, such as that of the timer. These have no tokio context, and
+/// `tokio::spawn` panics there: what is pushed would run, and what is delayed would fail. So the
+/// executor owns a handle:
+///
+/// ```ignore
+/// let handle = tokio::runtime::Handle::current();
+/// let app = Jobber::builder().executor(move |job| drop(handle.spawn(job))).build()?;
+/// ```
+///
+/// Async tasks may then use all of tokio. Blocking tasks run on threads of jobber; for those of
+/// tokio, implement [`spawn_blocking`](Executor::spawn_blocking) with
+/// `handle.spawn_blocking(|| job.run())`. `examples/tokio`, in the repository, is a program that
+/// does both.
+///
+/// Shut the app down, and then the runtime. A runtime that ends first drops the attempts that
+/// run on it, and they fail. What is due later fails too, unless it is stored: then it waits for
+/// the next start of the app.
+///
+/// # On async-std
+/// `.executor(|job| drop(async_std::task::spawn(job)))` works, and is tested. async-std's own
+/// README says that it is discontinued, and recommends smol.
 pub trait Executor: Send + Sync + 'static {
     /// Takes a future and polls it until it is ready.
     ///
