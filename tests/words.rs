@@ -180,6 +180,8 @@ fn the_files_that_the_pages_name_exist() {
         let text = read(page);
         // What stands between backticks, or in the brackets of a link.
         for named in text.split(['`', '(', ')']) {
+            // A link may lead to a section.
+            let named = named.split('#').next().unwrap();
             let folders = [
                 "src/",
                 "tests/",
