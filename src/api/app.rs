@@ -357,7 +357,8 @@ impl Jobber {
     /// set. A job that is [set aside](crate::TaskBuilder::max_interruptions) stays so.
     ///
     /// All entries are checked first: if one of them is invalid, nothing changes. What changes
-    /// in the store changes in one commit; jobs in memory follow, and then the removals. If this
+    /// in the store changes in one commit; jobs in memory follow, and then the removals. If a job
+    /// is cancelled meanwhile, the set is declared, and then the job is cancelled. If this
     /// value is dropped after its first poll, the set is declared or not declared as a whole,
     /// except its jobs in memory and the removals.
     ///

@@ -7,12 +7,13 @@ use std::pin::Pin;
 
 use crate::api::request::{IfTaken, Request};
 use crate::api::submit::{Reserved, Step, Submission, Submit};
-use crate::engine::hub::Hub;
+use crate::engine::hub::{Hub, Live};
 use crate::engine::inserting::{self, InsertedAs};
 use crate::engine::job_state::JobState;
 use crate::engine::replacing::{ReplacedAs, Standing};
 use crate::job::live_job::{CancelReply, Cancelling};
 use crate::job::plan::Replace;
+use crate::job::sync_state::CommitWaiter;
 use crate::storage::inbox::Message;
 use crate::storage::proposal::{Place, Proposal, ProposalGroup, Proposed};
 use crate::storage::writer::Writer;
@@ -29,6 +30,7 @@ pub struct JobSet {
     hub: Arc<Hub>,
     name: Arc<str>,
     asked: Vec<Box<dyn Asked>>,
+    ids: HashSet<JobId>,
     /// Why the set can't be declared: the first reason.
     refused: Option<DeclareError>,
     removes_absent: bool,
@@ -41,6 +43,7 @@ impl JobSet {
             hub,
             name: name.as_str().into(),
             asked: Vec::new(),
+            ids: HashSet::new(),
             refused: refused.map(|_| DeclareError::InvalidName { name }),
             removes_absent: false,
         }
@@ -84,7 +87,7 @@ impl JobSet {
         let task = request.task.name.to_string();
         let options = request.options.get_or_insert_default();
         let id = options.id.clone().ok_or(DeclareError::NoId { task })?;
-        if self.asked.iter().any(|entry| *entry.id() == id) {
+        if !self.ids.insert(id.clone()) {
             return Err(DeclareError::DuplicateEntry { id });
         }
         if !Arc::ptr_eq(&request.task.hub, &self.hub) {
@@ -142,7 +145,13 @@ impl Declaring {
         // job of the set.
         while self.round(&mut ends).await? == Round::Again {}
         let mut declared = Declared::default();
+        let mut removals = Vec::new();
         for (entry, end) in self.entries.iter().zip(ends) {
+            if end == Some(EntryEnd::Over)
+                && let Some(job) = self.hub.find(entry.id())
+            {
+                removals.push(removal(&job));
+            }
             let list = match end {
                 Some(EntryEnd::Added) => &mut declared.added,
                 Some(EntryEnd::Replaced) => &mut declared.replaced,
@@ -151,6 +160,7 @@ impl Declaring {
             };
             list.push(entry.id().clone());
         }
+        removed(removals).await?;
         self.handle_absent(&mut declared).await?;
         Ok(declared)
     }
@@ -169,8 +179,8 @@ impl Declaring {
             };
             match found {
                 Found::Reserved(_) => {}
-                Found::Over => ends[at] = ends[at].or(Some(EntryEnd::Over)),
-                Found::Unchanged => ends[at] = ends[at].or(Some(EntryEnd::Unchanged)),
+                Found::Over => note(&mut ends[at], EntryEnd::Over),
+                Found::Unchanged => {}
                 Found::Changes { in_store: true } => changed.push(at),
                 Found::Changes { in_store: false } => in_memory.push(at),
             }
@@ -183,7 +193,7 @@ impl Declaring {
         let mut refused = None;
         for (at, reply) in changed.into_iter().zip(replies) {
             match reply.await {
-                Ok(Some(end)) => ends[at] = ends[at].or(Some(end)),
+                Ok(Some(end)) => note(&mut ends[at], end),
                 Ok(None) => round = Round::Again,
                 Err(error) => {
                     let error = of_entry(&*self.entries[at], error);
@@ -200,7 +210,7 @@ impl Declaring {
         for at in in_memory {
             let entry = &mut self.entries[at];
             match entry.carry_out() {
-                Ok(Some(end)) => ends[at] = ends[at].or(Some(end)),
+                Ok(Some(end)) => note(&mut ends[at], end),
                 Ok(None) => round = Round::Again,
                 Err(error) => return Err(of_entry(&**entry, error)),
             }
@@ -262,30 +272,38 @@ impl Declaring {
             declared.absent.sort();
             return Ok(());
         }
-        let mut replies = Vec::new();
-        for job in live {
-            let id = job.core().id.clone();
-            let CancelReply { reply, .. } = job.cancel(Cancelling::Cancel);
-            replies.push((id, reply));
-        }
+        let mut removals: Vec<_> = live.iter().map(removal).collect();
         for id in unresolved {
             if let Some(reply) = self.hub.discard(&id) {
-                replies.push((id, Some(reply)));
+                removals.push((id, Some(reply)));
             }
         }
-        for (id, reply) in replies {
-            if let Some(reply) = reply {
-                let removed = Waiter::new(ReplySent(reply)).await;
-                removed.map_err(|source| {
-                    let id = id.clone();
-                    DeclareError::Remove { id, source }
-                })?;
-            }
-            declared.removed.push(id);
-        }
+        declared.removed = removed(removals).await?;
         declared.removed.sort();
         Ok(())
     }
+}
+
+/// A job that was cancelled or deleted, with the reply of the store if that is still to come.
+type Removal = (JobId, Option<CommitWaiter>);
+
+fn removal(job: &Live) -> Removal {
+    let CancelReply { reply, .. } = job.cancel(Cancelling::Cancel);
+    (job.core().id.clone(), reply)
+}
+
+/// Waits for the replies of the store.
+async fn removed(removals: Vec<Removal>) -> Result<Vec<JobId>, DeclareError> {
+    let mut ids = Vec::with_capacity(removals.len());
+    for (id, reply) in removals {
+        if let Some(reply) = reply
+            && let Err(source) = Waiter::new(ReplySent(reply)).await
+        {
+            return Err(DeclareError::Remove { id, source });
+        }
+        ids.push(id);
+    }
+    Ok(ids)
 }
 
 fn of_entry(entry: &dyn Entry, error: ScheduleError) -> DeclareError {
@@ -299,13 +317,20 @@ fn of_entry(entry: &dyn Entry, error: ScheduleError) -> DeclareError {
     }
 }
 
+/// Notes what came of an entry. What an earlier round has done stays.
+fn note(noted: &mut Option<EntryEnd>, end: EntryEnd) {
+    if matches!(noted, None | Some(EntryEnd::Unchanged)) {
+        *noted = Some(end);
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Round {
     Done,
     Again,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum EntryEnd {
     Added,
     Replaced,
@@ -380,7 +405,7 @@ where
                     id,
                     submission,
                     args,
-                    is_live: false,
+                    end: EntryEnd::Added,
                 }))
             }
             Err(source) => Err(DeclareError::Entry { id, source }),
@@ -393,17 +418,8 @@ struct Checked<A, R> {
     submission: Submission<A, R>,
     /// `None` if the job is durable: then they are part of its definition.
     args: Option<A>,
-    /// Whether the last look has found a live job.
-    is_live: bool,
-}
-
-impl<A, R> Checked<A, R> {
-    fn end(&self) -> EntryEnd {
-        match self.is_live {
-            true => EntryEnd::Replaced,
-            false => EntryEnd::Added,
-        }
-    }
+    /// What it comes to, by the last look.
+    end: EntryEnd,
 }
 
 impl<A, R> Entry for Checked<A, R>
@@ -423,30 +439,37 @@ where
         let Submission { task, plan, .. } = &self.submission;
         let hub = &task.hub;
         hub.check_open()?;
-        self.is_live = false;
+        self.end = EntryEnd::Added;
         if hub.is_reserved(&self.id) {
             return Ok(Found::Reserved(Reserved::new(hub.clone(), self.id.clone())));
         }
         if let Some(job) = task.live(&self.id) {
-            match job.standing(plan, self.submission.if_taken == IfTaken::Keep)? {
-                Standing::Free => {}
-                Standing::Unchanged => return Ok(Found::Unchanged),
-                Standing::Changes { in_store } => {
-                    self.is_live = true;
+            match job.standing(plan, self.submission.if_taken == IfTaken::Keep) {
+                Ok(Standing::Free) => {}
+                Ok(Standing::Unchanged) => return Ok(Found::Unchanged),
+                Ok(Standing::Changes { in_store, is_same }) => {
+                    self.end = match is_same {
+                        true => EntryEnd::Unchanged,
+                        false => EntryEnd::Replaced,
+                    };
                     return Ok(Found::Changes { in_store });
                 }
+                Err(ScheduleError::NeverDue { .. }) if plan.is_over() => return Ok(Found::Over),
+                Err(error) => return Err(error),
             }
         } else if task.is_of_another_task(&self.id) {
             let id = self.id.clone();
             return Err(ScheduleError::DuplicateJob { id });
         }
+        if !plan.is_durable() && hub.is_unresolved(&self.id) {
+            let id = self.id.clone();
+            return Err(ScheduleError::UnresolvedJob { id });
+        }
         match plan.never_due_error(&hub.zone) {
             None => Ok(Found::Changes {
                 in_store: plan.is_durable(),
             }),
-            Some(ScheduleError::NeverDue {
-                until: Some(until), ..
-            }) if until <= hub.time(hub.clock.wall()) => Ok(Found::Over),
+            Some(_) if plan.is_over() => Ok(Found::Over),
             Some(error) => Err(error),
         }
     }
@@ -455,9 +478,9 @@ where
         let Submission {
             task, plan, now, ..
         } = &self.submission;
-        let end = self.end();
+        let end = self.end;
         let mut args = self.args.clone();
-        if self.is_live {
+        if end != EntryEnd::Added {
             let Some(job) = task.live(&self.id) else {
                 return Ok(None);
             };
@@ -506,7 +529,7 @@ where
 
     fn carry_out(&mut self) -> Changed {
         match self.submission.advance(self.args.clone()) {
-            Step::Done(Ok(_)) => Ok(Some(self.end())),
+            Step::Done(Ok(_)) => Ok(Some(self.end)),
             Step::Done(Err(error)) => Err(error),
             // The store is concerned now.
             _ => Ok(None),

@@ -447,6 +447,11 @@ impl Hub {
         lock(&self.main_shard).unresolved.get(id)?.record.clone()
     }
 
+    /// Whether the store has a job with this id that no task can run.
+    pub(crate) fn is_unresolved(&self, id: &JobId) -> bool {
+        lock(&self.main_shard).unresolved.contains_key(id)
+    }
+
     /// The ids of the unresolved jobs that this set declares.
     pub(crate) fn unresolved_of_set(&self, set: &str) -> Vec<JobId> {
         let main_shard = lock(&self.main_shard);

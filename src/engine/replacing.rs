@@ -39,9 +39,11 @@ pub(crate) enum Standing {
     /// It has ended, and its id is free.
     Free,
     Unchanged,
-    /// It is to be replaced. `in_store`: the store is concerned.
+    /// It is to be replaced. `in_store`: the store is concerned. `is_same`: by itself, because
+    /// the store may not have all of it.
     Changes {
         in_store: bool,
+        is_same: bool,
     },
 }
 
@@ -175,11 +177,12 @@ where
             }
             Ok(()) => {}
         }
-        if state.life.is_as_declared(plan) && state.life.is_settled() {
+        let is_same = state.life.is_as_declared(plan);
+        if is_same && state.life.is_settled() {
             return Ok(Standing::Unchanged);
         }
         let in_store = state.life.concerns_store() || plan.is_durable();
-        Ok(Standing::Changes { in_store })
+        Ok(Standing::Changes { in_store, is_same })
     }
 
     /// A replacement that is part of a group. The job does not start until it is answered. The
@@ -396,6 +399,7 @@ where
             }
         };
         let mut end = ReplacedAs::Done;
+        let is_of_group = self.group().is_some();
         let (plan, planned) = (self.plan.clone(), self.planned.take());
         let what = self.what;
         let mut args = self.args.take();
@@ -412,7 +416,10 @@ where
                     if state.life.row_changed() {
                         job.send_changed(after);
                     }
-                    end = ReplacedAs::Refused(job.not_replaceable(why, &plan));
+                    // Of a group: the store has accepted the set, and then the job was cancelled.
+                    if !is_of_group {
+                        end = ReplacedAs::Refused(job.not_replaceable(why, &plan));
+                    }
                 }
             }
         });

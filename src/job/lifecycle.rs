@@ -1433,7 +1433,10 @@ impl Lifecycle {
                 (position.to_mut()).enter_run(definition, now.wall, failed_as, now);
             }
         }
-        plan.stay_in_set(definition);
+        plan.stay_in_set(
+            self.last_definition()
+                .map_or(definition, |last| last.as_ref()),
+        );
         let is_waiting = !self.phase.is_running();
         plan.rebase(definition, &position, self.pending(), is_waiting);
     }

@@ -1,6 +1,7 @@
 //! [`Plan`]: what a scheduling or a replacement asks for.
 
 use crate::calendar::recurrence::Recurrence;
+use crate::calendar::series::Series;
 use crate::calendar::timeline::Timeline;
 use crate::calendar::zone::time_zone::Zone;
 use crate::job::definition::{Definition, Limits, Recurring, Trigger};
@@ -96,6 +97,22 @@ impl Plan {
         details.is_some_and(|details| {
             details.definition.recurring().is_some() && details.position.nominal == NEVER
         })
+    }
+
+    /// Whether its series has no time from now on because of its end.
+    pub(crate) fn is_over(&self) -> bool {
+        let details = self.details.as_ref().filter(|_| self.is_never_due());
+        let Some(details) = details else { return false };
+        let position = details.position.series.as_ref();
+        let Some((recurring, own)) = details.definition.recurring().zip(position) else {
+            return false;
+        };
+        let after = own.coverage.handled_up_to;
+        let endless = Series {
+            until: None,
+            ..recurring.series.clone()
+        };
+        recurring.series.until.is_some() && endless.next_after(after, after).is_some()
     }
 
     /// The error of a plan that [is never due](Plan::is_never_due). Times are shown in the zone

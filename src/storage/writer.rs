@@ -708,7 +708,7 @@ impl Writer {
         Pulled::put_back(&mut pulled, changes);
         match CommitFailure::of(&error) {
             CommitFailure::TooLarge | CommitFailure::Full
-                if Pulled::is_one_unit(&pulled) && pulled.iter_mut().any(Pulled::drop_ends) =>
+                if pulled.len() == 1 && pulled.iter_mut().any(Pulled::drop_ends) =>
             {
                 self.commit(pulled, turn);
             }

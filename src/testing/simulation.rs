@@ -309,10 +309,11 @@ impl Simulation {
         }
     }
 
-    /// The jobs that run and that no clock of the simulation wakes, sorted by id. Their attempt
-    /// waits for something else: for a real timer, for I/O, for another job, or for a channel
-    /// that the test has still to send to. A test that expects nothing of this kind can check
-    /// that the list is empty.
+    /// The jobs whose attempt runs and does not [sleep](ManualClock::sleep), sorted by id. The
+    /// attempt waits for something else: for a real timer, for I/O, for another job, or for a
+    /// channel that the test has still to send to. A test that expects nothing of this kind can
+    /// check that the list is empty. (The [timeout](crate::TaskBuilder::timeout) of a job ends
+    /// its attempt all the same.)
     ///
     /// ```
     /// # use std::time::Duration;

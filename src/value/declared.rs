@@ -11,12 +11,14 @@ pub struct Declared {
     pub added: Vec<JobId>,
     /// The entries that differ from their live job: it was replaced.
     pub replaced: Vec<JobId>,
-    /// The entries that are as their live job. Nothing was written for them.
+    /// The entries that are as their live job. Nothing was written for them, unless the store
+    /// did not have their job as it is.
     pub unchanged: Vec<JobId>,
-    /// The entries whose [`until`](crate::Schedule::until) has passed. They have no job.
+    /// The entries that have no time left before their [`until`](crate::Schedule::until). They
+    /// have no job: a live one is cancelled.
     pub over: Vec<JobId>,
     /// The jobs that the set had once and has not now: they go on. Those that no task can run
-    /// are among them.
+    /// are among them, if their record can be read.
     pub absent: Vec<JobId>,
     /// The absent jobs that were removed ([`JobSet::remove_absent`](crate::JobSet::remove_absent)).
     pub removed: Vec<JobId>,

@@ -716,14 +716,16 @@ impl Plan {
 
     /// The plan takes over, and the clock may have been set since it was made.
     pub fn see_clock(&mut self, now: Now) {
-        self.exec_at = self.due.wall(now);
         let is_plain = !self.durable && self.zone.is_none() && self.expires.is_none();
         if !now.is_set() {
+            // Only a plain job has no time of its own that a clock which is not set could change.
             if is_plain && self.recurring.is_none() {
+                self.exec_at = self.due.wall(now);
                 self.shown = self.exec_at;
             }
             return;
         }
+        self.exec_at = self.due.wall(now);
         self.by_unset = false;
         match &mut self.recurring {
             Some(recurring) if !recurring.by_wall => {

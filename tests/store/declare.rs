@@ -570,3 +570,188 @@ fn an_app_that_does_not_run_declares_nothing() -> Result {
     assert!(matches!(error, DeclareError::Set(ScheduleError::Stopped)));
     Ok(())
 }
+
+fn declare_one(app: &Jobber, set: &str, task: &Task<u32, u32>, n: u32) -> Result<Declared> {
+    let declared = app.declare(set, |set| {
+        set.add(task.schedule(n).id("a").every(HOUR));
+    });
+    Ok(declared.block_on()?)
+}
+
+/// Regression: such an entry refused the set at each start.
+#[test]
+fn an_entry_between_its_last_time_and_its_end_is_over() -> Result {
+    let machine = Machine::new();
+    let mut sim = machine.boot();
+    let task = logging(&sim, "t", &Log::new());
+    let until = sim.clock().wall() + MINUTE * 150;
+    let declare = |sim: &Simulation, cron| {
+        let declared = sim.app().declare("set", |set| {
+            set.add(task.schedule(1).id("a").until(until).cron(cron));
+            set.add(task.schedule(2).id("b").every(HOUR));
+        });
+        declared.block_on()
+    };
+    declare(&sim, "0 * * * *")?;
+    sim.advance(MINUTE * 130);
+    assert!(task.job("a").is_none());
+    assert_eq!(declare(&sim, "0 * * * *")?.over, ids(&["a"]));
+    // An expression that never matches has no end to wait for.
+    let error = declare(&sim, "0 0 30 2 *").unwrap_err();
+    assert!(matches!(error, DeclareError::Entry { id, .. } if id == "a"));
+    Ok(())
+}
+
+/// Regression: it refused the set, and its job went on past the new end.
+#[test]
+fn an_entry_whose_end_is_moved_into_the_past_ends_its_job() -> Result {
+    let machine = Machine::new();
+    let mut sim = machine.boot();
+    let task = logging(&sim, "t", &Log::new());
+    declare_one(sim.app(), "set", &task, 1)?;
+    sim.advance(HOUR * 3);
+    let job = task.job("a").unwrap();
+    let until = sim.clock().wall() - HOUR;
+    let declared = sim.app().declare("set", |set| {
+        set.add(task.schedule(1).id("a").until(until).every(HOUR));
+    });
+    assert_eq!(declared.block_on()?.over, ids(&["a"]));
+    assert_eq!(job.status(), JobStatus::Cancelled);
+    assert!(machine.records().is_empty());
+    Ok(())
+}
+
+/// Regression: the entries of the store were stored before that was found.
+#[test]
+fn an_entry_in_memory_whose_id_is_unresolved_refuses_the_whole_set() -> Result {
+    let machine = Machine::new();
+    let sim = machine.boot();
+    let gone = logging(&sim, "gone", &Log::new());
+    let _ = gone.schedule(1).id("u").every(HOUR).block_on()?;
+    sim.crash();
+    let sim = machine.boot();
+    let task = logging(&sim, "t", &Log::new());
+    let before = args(&machine);
+    let declared = sim.app().declare("set", |set| {
+        set.add(task.schedule(1).id("a").every(HOUR));
+        set.add(task.schedule(1).id("u").in_memory().every(HOUR));
+    });
+    let error = declared.block_on().unwrap_err();
+    assert!(matches!(error, DeclareError::Entry { id, .. } if id == "u"));
+    assert_eq!(args(&machine), before);
+    Ok(())
+}
+
+/// Regression: it went back to the set of the definition that ran, which then removed it.
+#[test]
+fn a_job_that_is_taken_over_and_replaced_during_its_run_stays_in_its_new_set() -> Result {
+    let machine = Machine::new();
+    let mut sim = machine.boot();
+    let task = hanging(&sim, &Log::new());
+    declare_one(sim.app(), "one", &task, 1)?;
+    sim.advance(HOUR);
+    declare_one(sim.app(), "other", &task, 2)?;
+    let _ = task.schedule(3).id("a").replace().every(HOUR).block_on()?;
+    let absent = |set: &str| sim.app().declare(set, |_| {}).block_on();
+    assert_eq!(absent("one")?.absent, ids(&[]));
+    assert_eq!(absent("other")?.absent, ids(&["a"]));
+    Ok(())
+}
+
+/// Regression: the report of the first round stayed.
+#[test]
+fn an_entry_that_another_caller_changes_meanwhile_is_reported_as_replaced() -> Result {
+    let app = HeldApp::new()?;
+    let task = app.slow(&Log::new(), SECOND)?;
+    let declare = |b| {
+        app.app.declare("set", |set| {
+            set.add(task.schedule(1).id("a").every(HOUR));
+            set.add(task.schedule(b).id("b").every(HOUR));
+        })
+    };
+    declare(1).block_on()?;
+    app.occupy_store()?;
+    let mut set = declare(2);
+    begin(&mut set);
+    let b = task.job("b").unwrap();
+    let mut cancel = b.cancel();
+    begin(&mut cancel);
+    let mut replace = task.schedule(9).id("a").replace().every(HOUR);
+    begin(&mut replace);
+    app.store.release();
+    block_on(replace)?;
+    let declared = block_on(set)?;
+    assert!(block_on(cancel)?.took_effect());
+    assert_eq!(app.record("a").unwrap().args, "1");
+    assert_eq!(
+        (declared.replaced, declared.added),
+        (ids(&["a"]), ids(&["b"]))
+    );
+    Ok(())
+}
+
+/// Regression: it was reported as replaced.
+#[test]
+fn an_entry_whose_row_is_on_its_way_is_unchanged() -> Result {
+    let mut app = HeldApp::new()?;
+    let task = app.slow(&Log::new(), SECOND)?;
+    let declare = || {
+        app.app.declare("set", |set| {
+            set.add(task.schedule(1).id("a").every(HOUR));
+        })
+    };
+    let first = declare();
+    let mut again = declare();
+    first.block_on()?;
+    app.advance(HOUR)?;
+    app.store.hold();
+    app.advance(SECOND)?;
+    assert_eq!(app.store.requested()?, ["advance a"]);
+    begin(&mut again);
+    app.store.release();
+    assert_eq!(block_on(again)?.unchanged, ids(&["a"]));
+    Ok(())
+}
+
+/// Regression: the declaration failed, and said that nothing had changed.
+#[test]
+fn a_set_whose_job_is_cancelled_during_its_commit_is_declared() -> Result {
+    let mut app = HeldApp::new()?;
+    let task = app.slow(&Log::new(), SECOND)?;
+    let b = task.schedule(1).id("b").every(HOUR).block_on()?;
+    app.advance(HOUR)?;
+    assert_eq!(b.status(), JobStatus::Running);
+    app.store.hold();
+    let mut set = app.app.declare("set", |set| {
+        set.add(task.schedule(2).id("a").every(HOUR));
+        set.add(task.schedule(2).id("b").every(HOUR));
+    });
+    begin(&mut set);
+    assert_eq!(app.store.requested()?, ["put a 2", "put b 2"]);
+    let mut cancel = b.cancel();
+    begin(&mut cancel);
+    app.store.release();
+    assert_eq!(block_on(set)?.added, ids(&["a"]));
+    assert!(block_on(cancel)?.took_effect());
+    app.advance(SECOND)?;
+    assert!(b.is_done(), "it ends with its run");
+    assert!(app.record("a").is_some() && app.record("b").is_none());
+    Ok(())
+}
+
+/// Regression: the kept end of a failed job was given up, because another entry was too large.
+#[test]
+fn the_end_of_a_failed_job_outlasts_a_set_that_is_too_large() -> Result {
+    let machine = Machine::new();
+    let mut sim = machine.boot();
+    let task = failing(&sim, &Log::new(), Backoff::fixed(0, SECOND));
+    let _ = task.schedule(1).id("a").delay(MINUTE).block_on()?;
+    let too_large = Fault::FailWith(StorageError::TooLarge { detail: "b".into() });
+    // The end of the job is not stored when the set comes.
+    machine.plan_faults([Fault::Fail, too_large]);
+    sim.advance(MINUTE);
+    declare(sim.app(), &task, &[("a", 1), ("b", 2)]).unwrap_err();
+    sim.advance(MINUTE * 5);
+    assert_eq!(sim.app().failed().block_on()?.len(), 1);
+    Ok(())
+}

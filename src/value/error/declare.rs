@@ -60,7 +60,8 @@ pub enum DeclareError {
         /// The id of the entry.
         id: JobId,
     },
-    /// An entry can't be scheduled. Nothing has changed.
+    /// An entry can't be scheduled. Nothing has changed; but if an entry in memory fails at last,
+    /// because the app is full or another call has taken its id, the entries before it stay.
     #[error("the entry `{id}` of the set can't be scheduled")]
     Entry {
         /// The id of the entry.
