@@ -1214,14 +1214,20 @@ impl Lifecycle {
     /// set since then.
     fn follow_clock_since_scheduling(&mut self, clock: ClockReading) {
         let Some(due) = self.timer() else { return };
-        self.exec_at = due.as_wall(clock.now);
-        let exec_at = self.exec_at;
+        let exec_at = due.as_wall(clock.now);
         if let Some(more) = &mut self.more {
             match more.definition.as_deref() {
-                Some(definition) => more.position.count_from_own_clock(definition, clock),
+                Some(definition) => {
+                    more.position.count_from_own_clock(definition, clock);
+                    if !clock.is_set() {
+                        // It shows the time that its row has.
+                        return;
+                    }
+                }
                 None => more.position.nominal = exec_at,
             }
         }
+        self.exec_at = exec_at;
     }
 
     /// The run has ended, and the position can follow the wall clock that was set meanwhile.
