@@ -1,5 +1,5 @@
-//! Mirrors a folder to another, shows its progress, and tries again after an I/O error. What is
-//! stopped or killed leaves no half file: the next backup copies what is missing.
+//! Mirrors a folder to another, shows its progress, and tries again after an I/O error. A
+//! backup that is killed leaves no half file under its name: the next one copies what is missing.
 //! `cargo run --example backup [-- FROM TO [--every SECONDS]]`, without arguments a demo
 
 use std::collections::BTreeMap;

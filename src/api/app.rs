@@ -317,7 +317,7 @@ impl Jobber {
 
     /// Waits as [`wait_all`](Jobber::wait_all) does, but not longer than `limit` of real time.
     /// Returns whether no job is live any more. `.await` it, or end it with `.block_on()`. The
-    /// limit counts from then. Cancel safe.
+    /// limit counts from the first poll. Cancel safe.
     ///
     /// # Panics
     /// As [`wait_all`](Jobber::wait_all).
@@ -338,34 +338,41 @@ impl Jobber {
         Action::wait_at_most(AllDone(hub.clone()), limit, move || hub.is_idle())
     }
 
-    /// Declares a set of recurring jobs: a program calls it at each start, and has then the jobs
-    /// that it declares, with the progress that they have made. `.await` it, or end it with
-    /// `.block_on()`.
+    /// Declares a set of recurring jobs. A program calls it at each start: its jobs are then as it
+    /// declares them, and keep their progress. `.await` it, or end it with `.block_on()`.
     ///
     /// Each entry is a schedule with an id and a trigger that recurs. An entry
-    /// - that has no live job makes one: also if its job has ended, in whichever way, for example
-    ///   because it has failed too often;
-    /// - that differs from its live job replaces it as [`Schedule::replace`](crate::Schedule::replace)
-    ///   describes: with the same times the job keeps what it has missed, and its runs count;
-    /// - that is as its live, durable job changes nothing, and nothing is written. (Arguments in
-    ///   memory can't be compared: such a job is replaced.)
+    /// - makes a new job if no live job has its id: also if the job has ended, in whichever way,
+    ///   for example because it has failed too often;
+    /// - replaces its live job if the two differ, by the rules of
+    ///   [`Schedule::replace`](crate::Schedule::replace);
+    /// - changes nothing if the live job is the same and is stored: nothing is written. (Arguments
+    ///   in memory can't be compared: such a job is always replaced.)
+    /// - with [`keep`](crate::Schedule::keep) leaves its live job as it is;
+    /// - that has no time left before its [`until`](crate::Schedule::until) is reported as
+    ///   [`over`](crate::Declared::over), and its live job is cancelled.
     ///
-    /// A job that the set had once, and has not now, goes on and is reported
-    /// ([`Declared::absent`](crate::Declared::absent)), or is removed if the set says so
-    /// ([`JobSet::remove_absent`]). Sets of other names, and jobs of no set, are left alone. An
-    /// entry takes over a live job of another set. A job that another call replaces stays in its
-    /// set. A job that is [set aside](crate::TaskBuilder::max_interruptions) stays so.
+    /// A job that an earlier declaration of this set has and this one has not goes on, and is
+    /// reported ([`Declared::absent`](crate::Declared::absent)); with [`JobSet::remove_absent`] it
+    /// is removed. Sets of other names, and jobs of no set, are left alone. An entry without `keep`
+    /// takes over the live job of its id, also from another set. A job that another call replaces
+    /// stays in its set. A job that is [set aside](crate::TaskBuilder::max_interruptions) stays so.
     ///
     /// All entries are checked first: if one of them is invalid, nothing changes. What changes
-    /// in the store changes in one commit; jobs in memory follow, and then the removals. If a job
-    /// is cancelled meanwhile, the set is declared, and then the job is cancelled. If this
+    /// in the store changes in one commit; jobs in memory follow, and then the removals. If a
+    /// waiting job of the set is cancelled meanwhile, the set makes a new job of its id; if a
+    /// running job is, it ends with its run, and the set is declared. If this
     /// value is dropped after its first poll, the set is declared or not declared as a whole,
     /// except its jobs in memory and the removals.
     ///
-    /// It looks at all live jobs once.
+    /// The duration grows with the number of live jobs.
     ///
     /// # Errors
-    /// [`DeclareError`]: it names the entry.
+    /// - If an entry has no id, the id of another entry, or a trigger that runs once.
+    /// - If an entry can't be scheduled: an option, its trigger or its arguments are invalid, its
+    ///   id belongs to a job of another task, its job was cancelled and ends with its present run,
+    ///   or its job has had all runs that it allows. The error names the entry.
+    /// - If the app does not run, or the store refuses the set.
     ///
     /// ```
     /// # #[cfg(feature = "serde")] {

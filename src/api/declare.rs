@@ -29,7 +29,7 @@ use crate::value::id::JobId;
 pub struct JobSet {
     hub: Arc<Hub>,
     name: Arc<str>,
-    asked: Vec<Box<dyn Asked>>,
+    unchecked: Vec<Box<dyn UncheckedEntry>>,
     ids: HashSet<JobId>,
     /// Why the set can't be declared: the first reason.
     refused: Option<DeclareError>,
@@ -42,7 +42,7 @@ impl JobSet {
         Self {
             hub,
             name: name.as_str().into(),
-            asked: Vec::new(),
+            unchecked: Vec::new(),
             ids: HashSet::new(),
             refused: refused.map(|_| DeclareError::InvalidName { name }),
             removes_absent: false,
@@ -70,7 +70,7 @@ impl JobSet {
         self
     }
 
-    /// Removes the jobs that this set had once and has not now, as
+    /// Removes the jobs that an earlier declaration of this set has and this one has not, as
     /// [`cancel`](crate::Job::cancel) does; those that no task can run are deleted. Without
     /// this, they go on and are reported as [`Declared::absent`]: if you go back to an older
     /// version of your program, no progress is lost.
@@ -100,7 +100,7 @@ impl JobSet {
         if !options.keep {
             options.replace = Some(Replace::SameKind);
         }
-        self.asked.push(Box::new((id, request)));
+        self.unchecked.push(Box::new((id, request)));
         Ok(())
     }
 
@@ -109,7 +109,7 @@ impl JobSet {
         if let Some(refused) = self.refused.take() {
             return Err(refused);
         }
-        let entries = self.asked.into_iter().map(|asked| asked.check());
+        let entries = self.unchecked.into_iter().map(|entry| entry.check());
         let declaration = Declaring {
             entries: entries.collect::<Result<_, _>>()?,
             hub: self.hub,
@@ -122,7 +122,7 @@ impl JobSet {
 
 impl fmt::Debug for JobSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ids = self.asked.iter().map(|asked| asked.id());
+        let ids = self.unchecked.iter().map(|entry| entry.id());
         f.debug_struct("JobSet")
             .field("name", &self.name)
             .field("ids", &ids.collect::<Vec<_>>())
@@ -141,8 +141,7 @@ struct Declaring {
 impl Declaring {
     async fn declare(mut self) -> Result<Declared, DeclareError> {
         let mut ends = vec![None; self.entries.len()];
-        // Each round finds the set nearer to what it declares, or another caller has changed a
-        // job of the set.
+        // A round is repeated only if another caller has changed a job of the set meanwhile.
         while self.round(&mut ends).await? == Round::Again {}
         let mut declared = Declared::default();
         let mut removals = Vec::new();
@@ -252,7 +251,7 @@ impl Declaring {
         Ok(Some(answers))
     }
 
-    /// Reports the jobs that the set has not any more, or removes them.
+    /// Reports the jobs that only an earlier declaration of the set has, or removes them.
     async fn handle_absent(self, declared: &mut Declared) -> Result<(), DeclareError> {
         let ids: HashSet<_> = self.entries.iter().map(|entry| entry.id()).collect();
         let mut live = Vec::new();
@@ -308,7 +307,7 @@ async fn removed(removals: Vec<Removal>) -> Result<Vec<JobId>, DeclareError> {
 
 fn of_entry(entry: &dyn Entry, error: ScheduleError) -> DeclareError {
     match error {
-        // What the store says is of the whole group.
+        // The store refuses the whole group.
         error @ (ScheduleError::Storage(_) | ScheduleError::Stopped) => DeclareError::Set(error),
         source => DeclareError::Entry {
             id: entry.id().clone(),
@@ -343,7 +342,7 @@ enum Found {
     /// The id belongs to a job that is on its way to the store.
     Reserved(Reserved),
     Unchanged,
-    /// Its end has passed.
+    /// It has no time left before its end.
     Over,
     /// `in_store`: the store is concerned.
     Changes {
@@ -351,7 +350,7 @@ enum Found {
     },
 }
 
-/// What comes of an entry. `None`: its job was changed meanwhile, and it begins again.
+/// The outcome of an entry. `None`: another caller has changed its job, and the round is repeated.
 type Changed = Result<Option<EntryEnd>, ScheduleError>;
 /// The proposal of an entry, with its answer. `None` as in [`Changed`].
 type Proposing = Result<Option<(Box<dyn Proposal>, Answer)>, ScheduleError>;
@@ -382,12 +381,12 @@ impl Drop for Proposals {
 }
 
 /// An entry that is not checked yet, without its types.
-trait Asked: Send {
+trait UncheckedEntry: Send {
     fn id(&self) -> &JobId;
     fn check(self: Box<Self>) -> Result<Box<dyn Entry>, DeclareError>;
 }
 
-impl<A, R> Asked for (JobId, Request<A, R>)
+impl<A, R> UncheckedEntry for (JobId, Request<A, R>)
 where
     A: Clone + Send + Sync + 'static,
     R: Send + Sync + 'static,
@@ -401,7 +400,7 @@ where
         match check_id(&id).and_then(|()| request.check()) {
             Ok(checked) => {
                 let (submission, args) = checked.into_submission();
-                Ok(Box::new(Checked {
+                Ok(Box::new(CheckedEntry {
                     id,
                     submission,
                     args,
@@ -413,7 +412,7 @@ where
     }
 }
 
-struct Checked<A, R> {
+struct CheckedEntry<A, R> {
     id: JobId,
     submission: Submission<A, R>,
     /// `None` if the job is durable: then they are part of its definition.
@@ -422,7 +421,7 @@ struct Checked<A, R> {
     end: EntryEnd,
 }
 
-impl<A, R> Entry for Checked<A, R>
+impl<A, R> Entry for CheckedEntry<A, R>
 where
     A: Clone + Send + Sync + 'static,
     R: Send + Sync + 'static,

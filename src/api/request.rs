@@ -67,10 +67,13 @@ impl Options {
             (true, None) => (IfTaken::Keep, "keep"),
             (false, Some(Replace::SameKind)) => (IfTaken::Replace(Replace::SameKind), "replace"),
             (false, Some(Replace::Any)) => (IfTaken::Replace(Replace::Any), "replace_any"),
-            (true, Some(_)) => {
+            (true, Some(replace)) => {
                 return Err(ScheduleError::Contradiction {
                     option: "keep",
-                    other: "replace",
+                    other: match replace {
+                        Replace::SameKind => "replace",
+                        Replace::Any => "replace_any",
+                    },
                 });
             }
         };

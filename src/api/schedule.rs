@@ -33,7 +33,7 @@ use crate::value::id::JobId;
 ///
 /// | option | once | [`every`](Schedule::every) | [`after_each`](Schedule::after_each) | [`every_calendar`](Schedule::every_calendar) | [`cron`](Schedule::cron) |
 /// |---|---|---|---|---|---|
-/// | [`id`](Schedule::id), [`keep`](Schedule::keep), [`replace`](Schedule::replace), [`in_memory`](Schedule::in_memory), [`zone`](Schedule::zone), [`expires`](Schedule::expires), [`timeout`](Schedule::timeout), [`retry`](Schedule::retry) | yes | yes | yes | yes | yes |
+/// | [`id`](Schedule::id), [`keep`](Schedule::keep), [`replace`](Schedule::replace), [`replace_any`](Schedule::replace_any), [`generated_id`](Schedule::generated_id), [`in_memory`](Schedule::in_memory), [`zone`](Schedule::zone), [`expires`](Schedule::expires), [`timeout`](Schedule::timeout), [`retry`](Schedule::retry) | yes | yes | yes | yes | yes |
 /// | [`max_runs`](Schedule::max_runs), [`max_failures`](Schedule::max_failures), [`jitter`](Schedule::jitter), [`until`](Schedule::until), [`first_now`](Schedule::first_now) | | yes | yes | yes | yes |
 /// | [`misfire`](Schedule::misfire), [`except`](Schedule::except) | | yes | | yes | yes |
 /// | [`start_date`](Schedule::start_date) | | yes | | required | yes |
@@ -104,8 +104,8 @@ where
     /// Replaces the arguments and the trigger of the live job with this
     /// [`id`](Schedule::id). If no job has this id, it schedules a new one.
     ///
-    /// The job stays the same job: existing handles and waits refer to it. A program can
-    /// declare its jobs in this way at each start.
+    /// The job stays the same job: existing handles and waits refer to it.
+    /// ([`Jobber::declare`](crate::Jobber::declare) does this for the jobs of a program.)
     /// - If it recurs at the same times before and after, only its arguments and options
     ///   change: it keeps the time that it waits for, what it has missed, and a waiting
     ///   retry. The times are the same if the interval and the start date are, or if the cron
@@ -168,9 +168,9 @@ where
         self
     }
 
-    /// Keeps the live job with this [`id`](Schedule::id) as it is, whatever its arguments and its
-    /// trigger are, and returns it. If no job has this id, it schedules a new one. A program can
-    /// schedule its first jobs in this way at each start, and change them later.
+    /// Returns the live job with this [`id`](Schedule::id) as it is, even if the arguments, the
+    /// options or the trigger of this schedule differ. If no job has this id, it schedules a new
+    /// one. Use it at the start of a program for jobs that may be changed while it runs.
     ///
     /// - If the job belongs to another task, scheduling fails with
     ///   [`ScheduleError::DuplicateJob`](crate::ScheduleError::DuplicateJob).
@@ -180,7 +180,11 @@ where
     ///   together with [`replace`](Schedule::replace), with
     ///   [`ScheduleError::Contradiction`](crate::ScheduleError::Contradiction).
     ///
-    /// The trigger and the options are checked also if the job is there.
+    /// - If the store has a job of this id that no task can run, scheduling fails with
+    ///   [`ScheduleError::UnresolvedJob`](crate::ScheduleError::UnresolvedJob).
+    ///
+    /// An invalid option or trigger is an error also if the job exists. Whether the trigger is
+    /// ever due is checked for a new job only.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -201,7 +205,7 @@ where
     /// recurring job needs this: without an id, each start of the program would add another one,
     /// and so scheduling fails with
     /// [`ScheduleError::RecursWithoutId`](crate::ScheduleError::RecursWithoutId). This option says
-    /// that a new job each time is meant.
+    /// that a new job each time is meant. It undoes [`id`](Schedule::id), and `id` undoes it.
     ///
     /// ```
     /// # #[cfg(feature = "serde")] {
@@ -224,7 +228,8 @@ where
     }
 
     /// Sets the longest time of an attempt of this job, instead of the
-    /// [`timeout`](crate::TaskBuilder::timeout) of its task. At least a nanosecond.
+    /// [`timeout`](crate::TaskBuilder::timeout) of its task. A timeout of zero, or of more than
+    /// 292 years, is an error.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -241,8 +246,8 @@ where
     }
 
     /// Sets how often, and after which delays, a failed attempt of this job is retried, instead
-    /// of the [`retry`](crate::TaskBuilder::retry) of its task. For no retry:
-    /// `Backoff::exponential(0)`.
+    /// of the [`retry`](crate::TaskBuilder::retry) of its task. `Backoff::exponential(0)` makes no
+    /// retry.
     ///
     /// ```
     /// # use std::time::Duration;

@@ -29,7 +29,7 @@ where
 {
     /// Checks the options and the trigger.
     #[inline]
-    pub(crate) fn check(self) -> Result<Checked<A, R>, ScheduleError> {
+    pub(crate) fn check(self) -> Result<CheckedRequest<A, R>, ScheduleError> {
         let Self {
             task,
             args,
@@ -60,7 +60,7 @@ where
         if is_new && let Some(error) = plan.never_due_error(&hub.zone) {
             return Err(error);
         }
-        Ok(Checked {
+        Ok(CheckedRequest {
             task,
             args,
             id,
@@ -79,7 +79,7 @@ where
             let (submission, args) = checked.into_submission();
             return submission.begin(args);
         }
-        let Checked {
+        let CheckedRequest {
             task,
             args,
             id,
@@ -96,7 +96,7 @@ where
 }
 
 /// A request whose options and trigger are valid.
-pub(crate) struct Checked<A, R> {
+pub(crate) struct CheckedRequest<A, R> {
     task: Arc<TaskDef<A, R>>,
     args: A,
     id: Option<JobId>,
@@ -107,7 +107,7 @@ pub(crate) struct Checked<A, R> {
     is_durable: bool,
 }
 
-impl<A, R> Checked<A, R> {
+impl<A, R> CheckedRequest<A, R> {
     /// With the arguments, if the job is in memory.
     pub(crate) fn into_submission(self) -> (Submission<A, R>, Option<A>) {
         let args = if self.is_durable {
@@ -436,7 +436,7 @@ where
                         return match stored.end {
                             InsertedAs::Done(job) => Poll::Ready(Ok(Job::new(job))),
                             InsertedAs::Refused(error) => Poll::Ready(Err(error)),
-                            // Only a member of a group is withdrawn.
+                            // Only a proposal of a group is withdrawn, and this one has none.
                             InsertedAs::Withdrawn => Poll::Ready(Err(ScheduleError::Stopped)),
                         };
                     }

@@ -33,14 +33,14 @@ pub(crate) enum Replacing<A> {
     NoRoom(Option<A>),
 }
 
-/// How a live job stands to a declaration of its id.
+/// What a declaration would do to a live job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
     /// It has ended, and its id is free.
     Free,
     Unchanged,
-    /// It is to be replaced. `in_store`: the store is concerned. `is_same`: by itself, because
-    /// the store may not have all of it.
+    /// It is to be replaced. `in_store`: the store is concerned. `is_same`: the definitions are
+    /// equal, but the row is not stored yet.
     Changes {
         in_store: bool,
         is_same: bool,
@@ -113,7 +113,7 @@ where
             return Replacing::Done;
         }
         let Some(store) = &self.hub().store else {
-            // There is one: it was asked for by a durable task.
+            // A durable task is registered only if the app has a store.
             return Replacing::Refused(ScheduleError::Stopped);
         };
         let Some(place) = store.enter_backlog(plan.args_len()) else {
@@ -187,6 +187,9 @@ where
 
     /// A replacement that is part of a group. The job does not start until it is answered. The
     /// caller sends it to the store, or withdraws it. `None` if the job has ended or ends.
+    ///
+    /// The row of before may be written once more before the group is sent. That is right: the
+    /// job has that row until the store accepts.
     pub(crate) fn propose_in_group(
         self: &Arc<Self>,
         args: &mut Option<A>,
@@ -416,7 +419,8 @@ where
                     if state.life.row_changed() {
                         job.send_changed(after);
                     }
-                    // Of a group: the store has accepted the set, and then the job was cancelled.
+                    // The store has accepted the set. Then the job was cancelled, or has had its
+                    // runs.
                     if !is_of_group {
                         end = ReplacedAs::Refused(job.not_replaceable(why, &plan));
                     }

@@ -19,7 +19,7 @@ use crate::executor::job_future::{BlockingJob, JobFuture};
 /// # On tokio
 /// jobber does not depend on tokio, and it works on tokio. It calls the executor also from
 /// threads of its own, such as that of the timer. These have no tokio context, and
-/// `tokio::spawn` panics there: what is pushed would run, and what is delayed would fail. So the
+/// `tokio::spawn` panics there: a pushed job would run, and a delayed one would fail. So the
 /// executor owns a handle:
 ///
 /// ```ignore
@@ -27,8 +27,8 @@ use crate::executor::job_future::{BlockingJob, JobFuture};
 /// let app = Jobber::builder().executor(move |job| drop(handle.spawn(job))).build()?;
 /// ```
 ///
-/// Async tasks may then use all of tokio. Blocking tasks run on threads of jobber; for those of
-/// tokio, implement [`spawn_blocking`](Executor::spawn_blocking) with
+/// Async tasks may then use all of tokio. Blocking tasks run on threads of jobber; to use those
+/// of tokio, implement [`spawn_blocking`](Executor::spawn_blocking) with
 /// `handle.spawn_blocking(|| job.run())`. `examples/tokio`, in the repository, is a program that
 /// does both.
 ///

@@ -16,8 +16,9 @@ pub(crate) const NEVER: WallNanos = WallNanos::MAX;
 /// What a replacement may replace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Replace {
-    /// Not a recurring job by one that runs once.
+    /// A job of its task, unless that recurs and the replacement runs once.
     SameKind,
+    /// Any job of its task.
     Any,
 }
 

@@ -30,7 +30,7 @@ use crate::value::backoff::Backoff;
 use crate::value::error::StorageError;
 use crate::value::id::JobId;
 
-/// The most rows of one commit.
+/// The most rows of one commit, if no group is among them.
 const MOST_IN_A_COMMIT: usize = 4_096;
 
 /// How long the store is left alone after a failed commit: at first, and at most.
@@ -389,14 +389,14 @@ impl Pulled {
         self.slot.proposal.as_ref()?.group()
     }
 
-    /// Whether these rows stay together, whatever the store says: a row, or those of a group.
+    /// Whether this is one unit: one row, or all rows of a group. A unit is not split.
     fn is_one_unit(pulled: &[Pulled]) -> bool {
         let group = pulled.first().and_then(Pulled::group).map(Arc::as_ptr);
         let is_of_group = |row: &Pulled| row.group().map(Arc::as_ptr) == group;
         pulled.len() == 1 || group.is_some() && pulled.iter().all(is_of_group)
     }
 
-    /// Splits rows into the units that stay together.
+    /// Splits rows into units.
     fn units(pulled: Vec<Pulled>) -> Vec<Vec<Pulled>> {
         let mut units = Vec::<Vec<Pulled>>::with_capacity(pulled.len());
         let mut of_groups = HashMap::new();
@@ -565,7 +565,7 @@ impl Writer {
                 self.later.extend(later);
                 continue;
             };
-            // None of them is filed before all of them can be.
+            // The proposals of a group are filed together.
             let has_room = |id| {
                 let place = places.get(id);
                 place.is_none_or(|place| self.untried[*place].proposal.is_none())
@@ -628,7 +628,7 @@ impl Writer {
 
     fn try_all(&mut self, turn: &mut Turn<'_>) {
         while !self.untried.is_empty() {
-            // A group is not split, and is rare.
+            // A group must be in one commit: so everything is.
             let has_group = std::mem::take(&mut self.has_group);
             let count = match has_group {
                 true => self.untried.len(),

@@ -11,13 +11,13 @@ pub struct Declared {
     pub added: Vec<JobId>,
     /// The entries that differ from their live job: it was replaced.
     pub replaced: Vec<JobId>,
-    /// The entries that are as their live job. Nothing was written for them, unless the store
-    /// did not have their job as it is.
+    /// The entries whose live job stays: it is the same, or the entry has
+    /// [`keep`](crate::Schedule::keep).
     pub unchanged: Vec<JobId>,
     /// The entries that have no time left before their [`until`](crate::Schedule::until). They
     /// have no job: a live one is cancelled.
     pub over: Vec<JobId>,
-    /// The jobs that the set had once and has not now: they go on. Those that no task can run
+    /// The jobs that an earlier declaration of the set has and this one has not: they go on. Those that no task can run
     /// are among them, if their record can be read.
     pub absent: Vec<JobId>,
     /// The absent jobs that were removed ([`JobSet::remove_absent`](crate::JobSet::remove_absent)).

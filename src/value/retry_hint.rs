@@ -13,10 +13,10 @@ use crate::value::error::BoxError;
 /// the error inside. [`JobContext::retry_after`](crate::JobContext::retry_after) needs no
 /// error of a certain type.
 ///
-/// The delay replaces the delay of the task's [`Backoff`](crate::Backoff). The retry counts
-/// as one of the backoff's retries: if none is left, or if the task has no backoff, the
-/// job is not retried. The next run of a recurring job comes at its own time, whatever the
-/// delay was.
+/// The delay replaces the delay of the [`Backoff`](crate::Backoff) of the job or its task. The retry counts
+/// as one of the backoff's retries: if none is left, or if there is no backoff, the
+/// job is not retried: then the next run of a recurring job comes at its own time, whatever the
+/// delay was. Times that pass while a retry waits are missed ([`Misfire`](crate::Misfire)).
 ///
 /// The delay often comes from a server, and may be absurd. So it is at most 24 hours, or
 /// [`Backoff::retry_after_max`]: a longer delay is shortened to this limit.
@@ -72,7 +72,7 @@ impl RetryAfter {
 
 impl fmt::Display for RetryAfter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not possible now")
+        f.write_str("temporary failure")
     }
 }
 

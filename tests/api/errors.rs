@@ -93,6 +93,9 @@ fn the_chain_of_a_task_that_must_not_be_retried_reads_as_a_sentence() -> Result 
         text(5),
         "the task failed: permanent failure: no retry: gone"
     );
-    assert_eq!(text(6), "the task failed: not possible now: retry after 1s");
+    assert_eq!(
+        text(6),
+        "the task failed: temporary failure: retry after 1s"
+    );
     Ok(())
 }

@@ -90,7 +90,7 @@ fn entries_that_changed_replace_their_jobs_in_one_commit() -> Result {
 }
 
 #[test]
-fn an_entry_that_is_invalid_refuses_the_set_and_names_itself() -> Result {
+fn an_invalid_entry_refuses_the_set_and_the_error_names_it() -> Result {
     let machine = Machine::new();
     let sim = machine.boot();
     let other_sim = Simulation::new();
@@ -187,7 +187,7 @@ fn an_entry_that_is_invalid_refuses_the_set_and_names_itself() -> Result {
 }
 
 #[test]
-fn the_contradiction_of_keep_and_replace_is_refused_in_a_set() -> Result {
+fn an_entry_with_keep_leaves_its_live_job_as_it_is() -> Result {
     let machine = Machine::new();
     let sim = machine.boot();
     let task = logging(&sim, "t", &Log::new());
@@ -449,7 +449,7 @@ fn a_set_that_is_dropped_before_its_commit_is_withdrawn_as_a_whole() -> Result {
 
 /// A job of the set is cancelled while the set waits for the store: the set begins again.
 #[test]
-fn a_set_whose_job_ends_before_its_commit_makes_it_anew() -> Result {
+fn a_set_makes_a_new_job_if_its_job_ends_before_the_commit() -> Result {
     let app = HeldApp::new()?;
     let task = app.slow(&Log::new(), SECOND)?;
     let old = task.schedule(1).id("a").every(HOUR).block_on()?;

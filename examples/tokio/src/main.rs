@@ -50,7 +50,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         println!("{mail}");
     }
 
-    // The app ends before the runtime: what runs gets the time to end, and nothing is dropped.
+    // The app ends before the runtime: what runs has 10 seconds to end.
     let report = app.shutdown(Duration::from_secs(10)).await;
     println!("All have run: {}", report.is_complete());
     Ok(())

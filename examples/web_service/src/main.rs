@@ -1,5 +1,5 @@
 //! A web service of reminders, with trillium on smol. The reminders are in a file: they survive
-//! a restart and a crash. On SIGINT or SIGTERM it finishes its requests and its jobs, and ends.
+//! a restart and a crash. On SIGINT or SIGTERM it waits for what runs, at most 20 s, and ends.
 //! `cargo run --manifest-path examples/web_service/Cargo.toml -- [FILE [ADDRESS]]`
 //!
 //! ```sh

@@ -60,8 +60,9 @@ pub enum DeclareError {
         /// The id of the entry.
         id: JobId,
     },
-    /// An entry can't be scheduled. Nothing has changed; but if an entry in memory fails at last,
-    /// because the app is full or another call has taken its id, the entries before it stay.
+    /// An entry can't be scheduled. Nothing has changed, with one exception: an entry in memory
+    /// can still fail after the stored entries were declared, because the app is full or another
+    /// call has taken the id.
     #[error("the entry `{id}` of the set can't be scheduled")]
     Entry {
         /// The id of the entry.
@@ -72,9 +73,10 @@ pub enum DeclareError {
     /// The app does not run, or the store could not save the set. Nothing has changed.
     #[error("the set could not be declared")]
     Set(#[source] ScheduleError),
-    /// The set was declared, and the store could not delete a job that is absent from it. The
-    /// job is cancelled, and jobber repeats the deletion until it succeeds.
-    #[error("the job `{id}`, which is absent from the set, could not be removed")]
+    /// The set was declared, and the store could not delete a job that the declaration removes:
+    /// one that is absent from the set, or whose entry has no time left. jobber repeats the
+    /// deletion until it succeeds.
+    #[error("the set was declared, but the job `{id}` could not be removed from the store")]
     Remove {
         /// The id of the job.
         id: JobId,

@@ -60,9 +60,9 @@ pub enum JobError {
         /// The panic message, or `(no text)` if the panic's payload is not a string.
         message: Arc<str>,
     },
-    /// The attempt took longer than the timeout of its task.
+    /// The attempt took longer than the timeout of the job or of its task.
     TimedOut {
-        /// The timeout of the task.
+        /// The timeout.
         limit: Duration,
     },
 }

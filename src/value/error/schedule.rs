@@ -73,7 +73,7 @@ pub enum ScheduleError {
     Forked,
     /// Another live job has this id.
     #[error(
-        "the id `{id}` belongs to a live job: choose another id, cancel that job, or replace it with .replace() from the same task"
+        "the id `{id}` belongs to a live job: choose another id, cancel that job, or, from the same task, keep it with .keep() or replace it with .replace()"
     )]
     DuplicateJob {
         /// The rejected id.
