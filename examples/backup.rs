@@ -36,6 +36,7 @@ struct Backup<'a> {
 }
 
 const PIECE: u64 = 64 * 1024;
+const PART: &str = ".backup-part";
 
 /// Registers the task. Its arguments are the folder and the one that becomes its copy.
 fn register(
@@ -47,7 +48,7 @@ fn register(
         let backup = Backup {
             stop: cx.stop_token(),
             progress: &progress,
-            part: to.join(".backup-part"),
+            part: to.join(PART),
             pause,
         };
         let result = backup.run(&from, &to);
@@ -72,8 +73,14 @@ impl Backup<'_> {
         fs::create_dir_all(to).map_err(|error| at(to, error))?;
         let (from, to) = (from.canonicalize()?, to.canonicalize()?);
         if from.starts_with(&to) || to.starts_with(&from) {
-            let error = "one of the folders is in the other";
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, error));
+            return Err(invalid("one of the folders is in the other"));
+        }
+        // Otherwise a disk that is not mounted would empty its backup.
+        if all_files == 0 {
+            return Err(invalid("the folder has no file"));
+        }
+        if from.join(PART).exists() {
+            return Err(invalid("the folder has a file of the name `.backup-part`"));
         }
         let result = self.mirror(&from, &to);
         if result.is_err() {
@@ -136,6 +143,11 @@ impl Backup<'_> {
         part.sync_all()?;
         fs::rename(&self.part, to)
     }
+}
+
+/// An error after which another attempt is useless.
+fn invalid(reason: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, reason)
 }
 
 fn entries(folder: &Path) -> io::Result<BTreeMap<std::ffi::OsString, FileType>> {

@@ -213,6 +213,10 @@ pub fn routes(reminders: Reminders) -> impl Handler {
         .post("/reminders", async |mut conn: Conn| {
             let reply = match conn.request_body_string().await {
                 Ok(body) => reminders_of(&conn).create(&body).await,
+                Err(error @ trillium::Error::ReceivedBodyTooLong(_)) => Err(Refusal {
+                    status: Status::PayloadTooLarge,
+                    message: error.to_string(),
+                }),
                 Err(error) => Err(bad_request(error)),
             };
             respond(conn, reply)

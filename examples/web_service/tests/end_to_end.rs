@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -148,4 +149,20 @@ fn reminders_survive_a_kill_and_signals_end_the_service_in_order() {
 
     let service = Service::start(&file);
     assert_eq!(service.ids(), ["last", "soon", "later"]);
+}
+
+#[test]
+fn a_body_that_is_too_long_is_refused_before_it_is_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = Service::start(&folder.path().join("reminders.db"));
+    let mut stream = TcpStream::connect(&service.address).unwrap();
+    let head = "POST /reminders HTTP/1.1\r\nHost: localhost\r\nContent-Length: 65537\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    // Without the limit, the service would wait for the body.
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    let mut reply = [0; 12];
+    stream.read_exact(&mut reply).unwrap();
+    assert_eq!(&reply, b"HTTP/1.1 413");
 }
