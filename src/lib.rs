@@ -204,7 +204,7 @@ pub use api::context::JobContext;
 pub use api::declare::JobSet;
 pub use api::events::{BlockingEvents, Events};
 pub use api::failed_job::FailedJob;
-pub use api::handler::{BlockingHandler, Handler, TaskOutput};
+pub use api::handler::{BlockingHandler, Handler, IntoTaskError, TaskOutput};
 pub use api::job::{AnyJob, Job};
 pub use api::registered_task::Task;
 pub use api::schedule::Schedule;

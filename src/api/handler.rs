@@ -105,12 +105,51 @@ pub trait TaskOutput {
 impl<T, E> TaskOutput for Result<T, E>
 where
     T: Send + Sync + 'static,
-    E: Into<BoxError>,
+    E: IntoTaskError,
 {
     type Value = T;
 
     fn into_result(self) -> Result<T, BoxError> {
-        self.map_err(Into::into)
+        self.map_err(IntoTaskError::into_task_error)
+    }
+}
+
+/// The error of a task: every type that can become a [`BoxError`], such as an error type that is
+/// `Send + Sync + 'static`, a text, an `anyhow::Error` or a [`BoxError`].
+///
+/// You do not have to name or implement this trait.
+///
+/// ```
+/// use jobber::{BoxError, Jobber};
+///
+/// let app = Jobber::builder().build()?;
+/// app.task("read", async |number: String| number.parse::<u32>()).register()?;
+/// app.task("sum", async |numbers: Vec<String>| {
+///     let mut sum = 0;
+///     for number in numbers {
+///         sum += number.parse::<u32>()?;
+///     }
+///     Ok::<_, BoxError>(sum)
+/// })
+/// .register()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be the error of a task",
+    label = "not an error that another thread can read",
+    note = "the error of a task implements `std::error::Error + Send + Sync + 'static`, or is a `String` or a `&str`",
+    note = "`Box<dyn Error>` can't be sent: use `jobber::BoxError`, which is `Box<dyn Error + Send + Sync>`"
+)]
+pub trait IntoTaskError {
+    /// Returns the error in a box.
+    fn into_task_error(self) -> BoxError;
+}
+
+// The compiler then shows the notes of this trait, and not those of `Into` and `From`.
+#[diagnostic::do_not_recommend]
+impl<E: Into<BoxError>> IntoTaskError for E {
+    fn into_task_error(self) -> BoxError {
+        self.into()
     }
 }
 

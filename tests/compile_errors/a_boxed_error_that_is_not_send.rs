@@ -1,5 +1,5 @@
-// `(dyn std::error::Error + 'static)` cannot be sent between threads safely
-// required for `Result<u32, Box<(dyn std::error::Error + 'static)>>` to implement `TaskOutput`
+// `Box<(dyn std::error::Error + 'static)>` can't be the error of a task
+// use `jobber::BoxError`
 
 async fn read(number: String) -> Result<u32, Box<dyn std::error::Error>> {
     Ok(number.parse()?)

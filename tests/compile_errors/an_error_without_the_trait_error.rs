@@ -1,5 +1,5 @@
-// the trait bound `NoMailbox: std::error::Error` is not satisfied
-// required for `Result<(), NoMailbox>` to implement `TaskOutput`
+// `NoMailbox` can't be the error of a task
+// the error of a task implements `std::error::Error + Send + Sync
 
 struct NoMailbox;
 

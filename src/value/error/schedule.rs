@@ -64,8 +64,10 @@ pub enum ScheduleError {
     /// The app is not started.
     #[error("the app is not started: call app.start() first")]
     NotStarted,
-    /// The app was shut down.
-    #[error("the app was shut down: it accepts no new jobs")]
+    /// The app was shut down, or the last clone of its [`Jobber`](crate::Jobber) was dropped.
+    #[error(
+        "the app has stopped, and accepts no new jobs: it was shut down, or its last `Jobber` was dropped (keep it, or detach() it)"
+    )]
     Stopped,
     /// This process was forked from the one that has started the app, and has none of its
     /// threads. The app goes on in the other process.
