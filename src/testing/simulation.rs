@@ -321,8 +321,8 @@ impl Simulation {
     /// let mut sim = Simulation::new();
     /// let (clock, second) = (sim.clock(), Duration::from_secs(1));
     /// let good = sim.app().task("good", move || clock.sleep(second)).register()?;
-    /// let bad = sim.app().task("bad", async move || {
-    ///     smol::Timer::after(second).await;
+    /// let bad = sim.app().task("bad", async || {
+    ///     smol::Timer::after(Duration::from_secs(3_600)).await;
     /// });
     /// let bad = bad.register()?;
     /// good.schedule(()).push().block_on()?;
