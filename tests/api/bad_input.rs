@@ -361,7 +361,8 @@ fn calls_before_the_start_after_the_stop_and_a_second_start_are_refused() -> Res
     assert!(matches!(error, ScheduleError::Stopped));
     assert_eq!(
         error.to_string(),
-        "the app was shut down: it accepts no new jobs"
+        "the app has stopped, and accepts no new jobs: it was shut down, or its last `Jobber` was \
+         dropped (keep it, or detach() it)"
     );
     assert!(matches!(
         task.schedule(()).id("x").replace().push().block_on(),
