@@ -10,13 +10,12 @@ use crate::api::submit::{Reserved, Step, Submission, Submit};
 use crate::engine::hub::{Hub, Live};
 use crate::engine::inserting::{self, InsertedAs};
 use crate::engine::job_state::JobState;
-use crate::engine::replacing::{ReplacedAs, Standing};
+use crate::engine::replacing::{ReplacedAs, Replacing, Standing};
 use crate::job::live_job::{CancelReply, Cancelling};
 use crate::job::plan::Replace;
 use crate::job::sync_state::CommitWaiter;
 use crate::storage::inbox::Message;
 use crate::storage::proposal::{Place, Proposal, ProposalGroup, Proposed};
-use crate::storage::writer::Writer;
 use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::Arc;
 use crate::sync::reply::ReplySent;
@@ -112,6 +111,7 @@ impl JobSet {
         let entries = self.unchecked.into_iter().map(|entry| entry.check());
         let declaration = Declaring {
             entries: entries.collect::<Result<_, _>>()?,
+            ids: self.ids,
             hub: self.hub,
             name: self.name,
             removes_absent: self.removes_absent,
@@ -135,6 +135,8 @@ struct Declaring {
     hub: Arc<Hub>,
     name: Arc<str>,
     entries: Vec<Box<dyn Entry>>,
+    /// Those of the entries.
+    ids: HashSet<JobId>,
     removes_absent: bool,
 }
 
@@ -244,27 +246,20 @@ impl Declaring {
                 None => return Ok(None),
             }
         }
-        match store.send(Message::ProposeGroup(std::mem::take(&mut proposals.0))) {
-            Ok(()) => store.wake_writer(),
-            Err(message) => Writer::refuse_all(vec![message]),
-        }
+        store.propose(Message::ProposeGroup(std::mem::take(&mut proposals.0)));
         Ok(Some(answers))
     }
 
     /// Reports the jobs that only an earlier declaration of the set has, or removes them.
     async fn handle_absent(self, declared: &mut Declared) -> Result<(), DeclareError> {
-        let ids: HashSet<_> = self.entries.iter().map(|entry| entry.id()).collect();
-        let mut live = Vec::new();
-        for job in self.hub.jobs() {
+        let is_absent = |job: &Live| {
             let is_of_set = job.declared_by().is_some_and(|set| set == self.name);
-            if is_of_set && !ids.contains(&job.core().id) {
-                live.push(job);
-            }
-        }
-        live.sort_by(|left, right| left.core().id.cmp(&right.core().id));
+            is_of_set && !self.ids.contains(&job.core().id)
+        };
+        let mut live = self.hub.jobs();
+        live.retain(is_absent);
         let mut unresolved = self.hub.unresolved_of_set(&self.name);
-        unresolved.retain(|id| !ids.contains(id));
-        unresolved.sort();
+        unresolved.retain(|id| !self.ids.contains(id));
         if !self.removes_absent {
             declared.absent = live.iter().map(|job| job.core().id.clone()).collect();
             declared.absent.extend(unresolved);
@@ -307,8 +302,11 @@ async fn removed(removals: Vec<Removal>) -> Result<Vec<JobId>, DeclareError> {
 
 fn of_entry(entry: &dyn Entry, error: ScheduleError) -> DeclareError {
     match error {
-        // The store refuses the whole group.
-        error @ (ScheduleError::Storage(_) | ScheduleError::Stopped) => DeclareError::Set(error),
+        // The store or the app refuses the whole set.
+        error @ (ScheduleError::Storage(_)
+        | ScheduleError::NotStarted
+        | ScheduleError::Stopped
+        | ScheduleError::Forked) => DeclareError::Set(error),
         source => DeclareError::Entry {
             id: entry.id().clone(),
             source,
@@ -443,7 +441,15 @@ where
             return Ok(Found::Reserved(Reserved::new(hub.clone(), self.id.clone())));
         }
         if let Some(job) = task.live(&self.id) {
-            match job.standing(plan, self.submission.if_taken == IfTaken::Keep) {
+            let standing = match self.submission.if_taken {
+                IfTaken::Keep => match job.keep(None) {
+                    Replacing::Ended(_) => Ok(Standing::Free),
+                    Replacing::Refused(error) => Err(error),
+                    _ => Ok(Standing::Unchanged),
+                },
+                _ => job.standing(plan),
+            };
+            match standing {
                 Ok(Standing::Free) => {}
                 Ok(Standing::Unchanged) => return Ok(Found::Unchanged),
                 Ok(Standing::Changes { in_store, is_same }) => {
@@ -500,15 +506,9 @@ where
                 (proposal, Box::pin(answer) as Answer)
             }));
         }
-        let over = match self.submission.if_taken {
-            IfTaken::Keep => &[],
-            _ => &*task.names,
-        };
         let mut job = Arc::new(JobState::new(task.clone(), args, plan.clone(), false));
-        match task
-            .hub
-            .reserve(&mut job, Some(self.id.clone()), over, *now)
-        {
+        let (id, taken_over) = (self.id.clone(), self.submission.may_take_over());
+        match task.hub.reserve(&mut job, Some(id), taken_over, *now) {
             Ok(()) => {}
             Err(ScheduleError::DuplicateJob { .. }) => return Ok(None),
             Err(error) => return Err(error),

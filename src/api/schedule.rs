@@ -146,8 +146,8 @@ where
     }
 
     /// Replaces the live job as [`replace`](Schedule::replace) does, also if it is recurring and
-    /// this trigger runs a job once. That ends its series: to run a recurring job once more, give
-    /// the extra job another id.
+    /// this trigger runs a job once. That ends its series. To run a recurring job once more,
+    /// schedule an extra job with another id.
     ///
     /// ```
     /// # let mut sim = jobber::testing::Simulation::new();
@@ -201,7 +201,7 @@ where
         self
     }
 
-    /// Gives the job a new id, as a job has if [`id`](Schedule::id) is not set. Only a durable
+    /// Makes a new id for the job, as without [`id`](Schedule::id). Only a durable
     /// recurring job needs this: without an id, each start of the program would add another one,
     /// and so scheduling fails with
     /// [`ScheduleError::RecursWithoutId`](crate::ScheduleError::RecursWithoutId). This option says

@@ -221,6 +221,14 @@ where
         }
     }
 
+    /// The names of the tasks whose unresolved jobs a new job may take over.
+    pub(crate) fn may_take_over(&self) -> &[Arc<str>] {
+        match self.if_taken {
+            IfTaken::Replace(_) => &self.task.names,
+            IfTaken::Keep | IfTaken::Refuse => &[],
+        }
+    }
+
     /// Makes a new job. Returns the arguments if a job of its id has come before it, and
     /// is to be replaced unless it has ended.
     fn admit(&self, args: Option<A>) -> Result<Step<A, R>, Option<A>> {
@@ -240,13 +248,9 @@ where
         let is_ready = self.when == When::Now;
         let job = JobState::new(self.task.clone(), args, self.plan.clone(), is_ready);
         let mut job = Arc::new(job);
-        let over = match self.if_taken {
-            IfTaken::Replace(_) => &*self.task.names,
-            IfTaken::Keep | IfTaken::Refuse => &[],
-        };
         let admitted = match is_durable {
             false => hub.admit(&mut job, self.id.clone(), self.when, self.now),
-            true => hub.reserve(&mut job, self.id.clone(), over, self.now),
+            true => hub.reserve(&mut job, self.id.clone(), self.may_take_over(), self.now),
         };
         match admitted {
             Ok(()) => Ok(match place {

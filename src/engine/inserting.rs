@@ -8,17 +8,16 @@ use crate::storage::contract::Change;
 use crate::storage::inbox::Message;
 use crate::storage::job_ref::JobRef;
 use crate::storage::proposal::{Place, Proposal, ProposalGroup, Proposed, PulledProposal};
-use crate::storage::writer::Writer;
 use crate::sync::primitives::Arc;
 use crate::sync::reply::Reply;
 use crate::value::error::{ScheduleError, StorageError};
 use crate::value::id::JobId;
 use crate::value::time_units::Due;
 
-/// What the store says to a new job.
+/// The reply of the store to a new job.
 pub(crate) struct Inserted<A, R> {
     pub(crate) end: InsertedAs<A, R>,
-    /// What the store was given, to be freed by the submitter.
+    /// The change that the store was given. The submitter frees it.
     _change: Option<Change>,
 }
 
@@ -61,7 +60,7 @@ where
     }
 }
 
-/// Asks the store to keep a new job, for which an id and a slot are reserved.
+/// Sends a new job to the store, for which an id and a slot are reserved.
 pub(crate) fn insert<A, R>(
     job: Arc<JobState<A, R>>,
     due: Due,
@@ -73,14 +72,11 @@ where
 {
     let task = job.task.clone();
     let Some(store) = &task.hub.store else {
-        // A durable task is not registered without a store.
+        // A durable task is registered only if the app has a store.
         return Err(ScheduleError::Stopped);
     };
     let Proposed { proposal, reply } = propose(job, due, Place::own(place));
-    match store.send(Message::Propose(proposal)) {
-        Ok(()) => store.wake_writer(),
-        Err(message) => Writer::refuse_all(vec![message]),
-    }
+    store.propose(Message::Propose(proposal));
     Ok(reply)
 }
 

@@ -157,19 +157,14 @@ where
         }
     }
 
-    /// What a declaration of `plan` does to the job.
-    pub(crate) fn standing(&self, plan: &Plan, keeps: bool) -> Result<Standing, ScheduleError> {
+    /// What a declaration of `plan` would do to the job.
+    pub(crate) fn standing(&self, plan: &Plan) -> Result<Standing, ScheduleError> {
         let state = self.lock();
-        let checked = match state.life.phase() {
-            Phase::Ended(_) => Err(NotReplaceable::Ended),
-            Phase::Cancelling => Err(NotReplaceable::Ending),
-            _ if keeps => return Ok(Standing::Unchanged),
-            _ => {
-                let is_stopping = self.hub().is_stopping();
-                (state.life).check_replaceable(plan, Replace::SameKind, is_stopping)
-            }
-        };
-        match checked {
+        let is_stopping = self.hub().is_stopping();
+        match state
+            .life
+            .check_replaceable(plan, Replace::SameKind, is_stopping)
+        {
             Err(NotReplaceable::Ended) => return Ok(Standing::Free),
             Err(refused) => {
                 drop(state);
@@ -213,17 +208,14 @@ where
     /// Returns the job as it is, unless it ends.
     pub(crate) fn keep(&self, args: Option<A>) -> Replacing<A> {
         let phase = self.lock().life.phase();
-        match phase {
-            Phase::Ended(_) => return Replacing::Ended(args),
-            Phase::Cancelling => {
-                drop_catching_panic(args);
-                return Replacing::Refused(ScheduleError::JobEnding {
-                    id: self.core.id.clone(),
-                });
-            }
-            _ => {}
+        if matches!(phase, Phase::Ended(_)) {
+            return Replacing::Ended(args);
         }
         drop_catching_panic(args);
+        if phase == Phase::Cancelling {
+            let id = self.core.id.clone();
+            return Replacing::Refused(ScheduleError::JobEnding { id });
+        }
         Replacing::Done
     }
 

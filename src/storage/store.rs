@@ -59,6 +59,15 @@ impl Store {
         self.inbox.send(message)
     }
 
+    /// Sends proposals, and has them committed. If the store is closed, they are refused. The
+    /// caller holds no lock.
+    pub(crate) fn propose(&self, message: Message) {
+        match self.send(message) {
+            Ok(()) => self.wake_writer(),
+            Err(message) => Writer::refuse_all(vec![message]),
+        }
+    }
+
     /// Carries out a request on the thread of the writer, after the messages that wait. If the
     /// store is closed, the request gets `None` at once. The caller holds no lock.
     pub(crate) fn request(&self, request: Request) {

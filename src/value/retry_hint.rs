@@ -14,7 +14,7 @@ use crate::value::error::BoxError;
 /// error of a certain type.
 ///
 /// The delay replaces the delay of the [`Backoff`](crate::Backoff) of the job or its task. The retry counts
-/// as one of the backoff's retries: if none is left, or if there is no backoff, the
+/// as one of the backoff's retries: if none is left, or without a backoff, the
 /// job is not retried: then the next run of a recurring job comes at its own time, whatever the
 /// delay was. Times that pass while a retry waits are missed ([`Misfire`](crate::Misfire)).
 ///
