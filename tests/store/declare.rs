@@ -463,9 +463,18 @@ fn a_set_makes_a_new_job_if_its_job_ends_before_the_commit() -> Result {
     begin(&mut set);
     let mut cancel = old.cancel();
     begin(&mut cancel);
+    app.store.answer(Fault::None);
+    assert_eq!(
+        app.store.requested()?,
+        ["remove a"],
+        "and no part of the set"
+    );
+    app.store.answer(Fault::None);
+    assert!(block_on(cancel)?.took_effect());
+    begin(&mut set);
+    assert_eq!(app.store.requested()?, ["put a 2", "put b 3", "put c 4"]);
     app.store.release();
     let declared = block_on(set)?;
-    assert!(block_on(cancel)?.took_effect());
     assert_eq!(declared.added, ids(&["a", "c"]));
     assert_eq!(declared.replaced, ids(&["b"]));
     for (id, args) in [("a", "2"), ("b", "3"), ("c", "4")] {
