@@ -52,7 +52,8 @@
 //! | [`Wait`], [`WaitTimeout`] | [`wait`](Job::wait), [`wait_timeout`](Job::wait_timeout) | the [`JobStatus`] |
 //! | [`NextRun`] | [`next_run`](Job::next_run) | the [`Run`] that ended |
 //! | [`Cancel`] | [`cancel`](Job::cancel), [`abort`](Job::abort) | whether the call cancelled the job |
-//! | [`Action`] | [`start`](Jobber::start), [`shutdown`](Jobber::shutdown), [`wait_all`](Jobber::wait_all), [`discard`](Jobber::discard) | see there |
+//! | [`Resume`] | [`resume`](Job::resume) | a [`SteerOutcome`] |
+//! | [`Action`] | [`pause`](Job::pause), [`run_now`](Job::run_now), [`move_to`](Job::move_to), [`start`](Jobber::start), [`shutdown`](Jobber::shutdown), [`wait_all`](Jobber::wait_all), [`discard`](Jobber::discard) | see there |
 //! | [`Stopped`] | [`StopToken::stopped`] | nothing |
 //!
 //! # Words
@@ -64,6 +65,8 @@
 //!   each *retry*.
 //! - The *nominal time* of a run is the time at which it was due.
 //! - A *misfire* is a run that was missed, because its time passed without an attempt.
+//! - A job is *paused* if no attempt of it begins until it is resumed. An *extra run* is one that
+//!   [`run_now`](Job::run_now) asked for.
 //!
 //! # Durability
 //! The jobs of a durable task (`TaskBuilder::durable`, with the feature `serde`) are kept
@@ -207,6 +210,7 @@ pub use api::failed_job::FailedJob;
 pub use api::handler::{BlockingHandler, Handler, IntoTaskError, TaskOutput};
 pub use api::job::{AnyJob, Job};
 pub use api::registered_task::Task;
+pub use api::resume::Resume;
 pub use api::schedule::Schedule;
 pub use api::submit::Submit;
 pub use api::task::TaskBuilder;
@@ -232,8 +236,8 @@ pub use value::clock::{Clock, SystemClock};
 pub use value::declared::Declared;
 pub use value::error::{
     BoxError, CalendarIntervalError, DeclareError, ExclusionError, ExecutorDropped, InvalidId,
-    JobError, MissingState, ParseStatusError, RegisterError, RetryError, ScheduleError, StartError,
-    TaskError, ZoneError, ZoneHint,
+    JobError, MissingState, MoveError, ParseStatusError, RegisterError, RetryError, ScheduleError,
+    StartError, TaskError, ZoneError, ZoneHint,
 };
 pub use value::event::{Event, JobEvent, JobEventKind};
 pub use value::health::{Attention, Failing, Health, OutlivingBody};
@@ -242,6 +246,7 @@ pub use value::retry_hint::{NoRetry, RetryAfter};
 pub use value::run::Run;
 pub use value::shutdown_report::ShutdownReport;
 pub use value::status::JobStatus;
+pub use value::steer_outcome::SteerOutcome;
 
 /// The README's examples are tests.
 #[cfg(all(doctest, feature = "sqlite"))]

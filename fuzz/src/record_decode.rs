@@ -41,15 +41,15 @@ pub fn record_decode(data: &[u8]) {
 }
 
 /// A row with any values.
-pub(crate) struct AnyRow<'a>([ValueRef<'a>; 25]);
+pub(crate) struct AnyRow<'a>([ValueRef<'a>; 27]);
 
 impl<'a> AnyRow<'a> {
     pub(crate) fn of(data: &'a [u8]) -> Self {
         // Numbers are read once: this target is as fast as what it attacks.
-        static ROWS: LazyLock<[[ValueRef<'static>; 25]; 9]> =
+        static ROWS: LazyLock<[[ValueRef<'static>; 27]; 9]> =
             LazyLock::new(|| EXAMPLES.map(|row| row.map(sound)));
         let (first, mut edits) = data.split_first().unwrap_or((&0, &[]));
-        let mut row: [ValueRef<'a>; 25] = ROWS[usize::from(*first) % ROWS.len()];
+        let mut row: [ValueRef<'a>; 27] = ROWS[usize::from(*first) % ROWS.len()];
         while let [column, kind, length, rest @ ..] = edits {
             let (bytes, rest) = rest.split_at(rest.len().min(usize::from(*length)));
             row[usize::from(*column) % row.len()] = any(*kind, bytes);
@@ -100,8 +100,11 @@ fn any(kind: u8, bytes: &[u8]) -> ValueRef<'_> {
 const VERSION: &str = "version";
 const BEFORE: &str = "1999-12-31T23:00:00.000000000Z";
 const AFTER: &str = "2000-01-01T00:00:00.500000000Z";
-const OPTIONS: &str = r#"{"misfire":{"all":9},"jitter":{"secs":1,"nanos":0},"max_runs":7,"max_failures":3,"start_date":"1999-12-31T23:00:00.000000000Z","until":"2000-06-01T00:00:00.000000000Z","except":"nights"}"#;
-const PROGRESS: &str = r#"{"runs":3,"failures_in_a_row":1,"last_run":{"number":3,"nominal_time":"1999-12-31T22:00:00.000000000Z","started_at":"1999-12-31T22:00:00.000000000Z","finished_at":"1999-12-31T22:00:00.000000000Z","status":"FAILED"},"started_at":null,"drawn_jitter":{"secs":1,"nanos":0},"last_nominal":"1999-12-31T22:00:00.000000000Z","skipped":{"from":"1999-12-31T20:00:00.000000000Z","to":"1999-12-31T22:00:00.000000000Z"},"handled_up_to":"1999-12-31T22:30:00.000000000Z","set_back":{"to":"1999-12-31T22:20:00.000000000Z","is_correction":true},"catch_ups":1,"is_catch_up":false,"is_first_now":false}"#;
+const OPTIONS: &str = r#"{"misfire":{"all":9},"jitter":{"secs":1,"nanos":0},"max_runs":7,"max_failures":3,"pause_on_failure":true,"start_date":"1999-12-31T23:00:00.000000000Z","until":"2000-06-01T00:00:00.000000000Z","except":"nights"}"#;
+const PROGRESS: &str = r#"{"runs":3,"failures_in_a_row":1,"last_run":{"number":3,"nominal_time":"1999-12-31T22:00:00.000000000Z","started_at":"1999-12-31T22:00:00.000000000Z","finished_at":"1999-12-31T22:00:00.000000000Z","status":"FAILED"},"started_at":null,"drawn_jitter":{"secs":1,"nanos":0},"last_nominal":"1999-12-31T22:00:00.000000000Z","skipped":{"from":"1999-12-31T20:00:00.000000000Z","to":"1999-12-31T22:00:00.000000000Z"},"handled_up_to":"1999-12-31T22:30:00.000000000Z","set_back":{"to":"1999-12-31T22:20:00.000000000Z","is_correction":true},"catch_ups":1,"is_catch_up":false,"is_first_now":false,"run_early":"2000-01-01T02:00:00.000000000Z"}"#;
+
+const STEERING: &str = r#"{"extra":"2000-01-01T00:00:00.000000000Z","second_extra":"2000-01-01T00:00:00.250000000Z","retries_extra":null,"starts_extra":true,"runs_now":false,"moved_to":null,"leaves_out_up_to":null,"next_move":{"by_nanos":1000000000}}"#;
+const STEERED_ONCE: &str = r#"{"extra":null,"second_extra":null,"retries_extra":null,"starts_extra":false,"runs_now":true,"moved_to":"2000-01-01T01:00:00.000000000Z","leaves_out_up_to":"2000-01-01T01:00:00.000000000Z","next_move":{"to":"2000-01-01T02:00:00.000000000Z"}}"#;
 
 const RETRY: &str = r#"{"retries":3,"initial":{"secs":1,"nanos":0},"factor":2.0,"cap":{"secs":60,"nanos":0},"jitter":0.5,"retry_after_max":{"secs":86400,"nanos":0}}"#;
 
@@ -109,8 +112,8 @@ const RETRY: &str = r#"{"retries":3,"initial":{"secs":1,"nanos":0},"factor":2.0,
 /// `trigger`, `cron`, `interval_ns`, `zone`, `attempts`, `last_failure`, `retry_ns`,
 /// `started_at`, `scheduled_at`, `options`, `progress`, `version`, `expires_ns`,
 /// `clock_set_by_ns`, `by_unset_clock`, `interruptions`, `repeats_start`,
-/// `timeout_ns`, `retry`, `declared_by`.
-const EXAMPLES: [[&str; 25]; 9] = [
+/// `timeout_ns`, `retry`, `declared_by`, `paused`, `steering`.
+const EXAMPLES: [[&str; 27]; 9] = [
     [
         "x",
         "t",
@@ -137,6 +140,8 @@ const EXAMPLES: [[&str; 25]; 9] = [
         "",
         "",
         "",
+        "1",
+        STEERED_ONCE,
     ],
     [
         "x",
@@ -164,6 +169,8 @@ const EXAMPLES: [[&str; 25]; 9] = [
         "30000000000",
         RETRY,
         "set",
+        "",
+        "",
     ],
     [
         "x",
@@ -191,6 +198,8 @@ const EXAMPLES: [[&str; 25]; 9] = [
         "",
         "",
         "",
+        "1",
+        STEERING,
     ],
     [
         "x",
@@ -218,6 +227,8 @@ const EXAMPLES: [[&str; 25]; 9] = [
         "30000000000",
         RETRY,
         "set",
+        "",
+        STEERING,
     ],
     [
         "x",
@@ -239,6 +250,8 @@ const EXAMPLES: [[&str; 25]; 9] = [
         VERSION,
         "7200000000000",
         "1000000000",
+        "",
+        "",
         "",
         "",
         "",
@@ -272,6 +285,8 @@ const EXAMPLES: [[&str; 25]; 9] = [
         "30000000000",
         RETRY,
         "set",
+        "",
+        "",
     ],
     [
         "x",
@@ -294,6 +309,8 @@ const EXAMPLES: [[&str; 25]; 9] = [
         "60000000000",
         "",
         "1",
+        "",
+        "",
         "",
         "",
         "",
@@ -326,6 +343,8 @@ const EXAMPLES: [[&str; 25]; 9] = [
         "30000000000",
         RETRY,
         "set",
+        "",
+        "",
     ],
     [
         "x",
@@ -350,6 +369,8 @@ const EXAMPLES: [[&str; 25]; 9] = [
         "",
         "2",
         "1",
+        "",
+        "",
         "",
         "",
         "",

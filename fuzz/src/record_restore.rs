@@ -2,7 +2,7 @@ use jobber::testing::{ManualClock, Simulation};
 use jobber::{
     Exclusions, JobStatus,
     storage::{
-        Change, EndRecord, JobRecord, Loaded, Storage, StorageError, UnresolvedJob,
+        Change, EndRecord, JobRecord, Loaded, PauseRecord, Storage, StorageError, UnresolvedJob,
         UnresolvedReason,
     },
 };
@@ -95,6 +95,10 @@ impl Storage for OneRow {
     }
 
     fn load_ends(&mut self, _: &mut dyn FnMut(EndRecord)) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    fn load_pauses(&mut self, _: &mut dyn FnMut(PauseRecord)) -> Result<(), StorageError> {
         Ok(())
     }
 

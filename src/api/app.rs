@@ -12,10 +12,12 @@ use crate::api::events::Events;
 use crate::api::failed_job::FailedJob;
 use crate::api::handler::{BlockingHandler, Handler, TaskOutput};
 use crate::api::job::AnyJob;
+use crate::api::resume::Resume;
 use crate::api::start::{DriveMode, Parts, Start};
 use crate::api::task::TaskBuilder;
 use crate::engine::driver::Driver;
 use crate::engine::hub::Hub;
+use crate::engine::pausing::{Pausable, PauseChange};
 use crate::engine::{event_bus, timer_thread};
 use crate::executor::blocking_threads;
 use crate::job::live_job::{CancelReply, Cancelling};
@@ -31,6 +33,7 @@ use crate::value::error::{DeclareError, StartError, StorageError};
 use crate::value::health::{Attention, Failing, Health};
 use crate::value::id::JobId;
 use crate::value::shutdown_report::ShutdownReport;
+use crate::value::steer_outcome::SteerOutcome;
 
 /// A scheduler that lives in this program. You register tasks with it and schedule
 /// jobs on it. One thread of its own starts the jobs that are due. **It stops when the last
@@ -290,7 +293,8 @@ impl Jobber {
     /// Waits until no job is live or the app has stopped. `.await` it, or end it
     /// with `.block_on()`. Cancel safe.
     ///
-    /// A recurring job is live until it is cancelled or reaches a limit.
+    /// A recurring job is live until it is cancelled or reaches a limit. A job that is
+    /// [paused](crate::Job::pause) and does not run is not waited for.
     ///
     /// # Panics
     /// Panics in two cases, if it has to wait. The panic fails the attempt that waits.
@@ -336,6 +340,54 @@ impl Jobber {
     pub fn wait_all_timeout(&self, limit: Duration) -> Action<bool> {
         let hub = self.hub().clone();
         Action::wait_at_most(AllDone(hub.clone()), limit, move || hub.is_idle())
+    }
+
+    /// Pauses the app: no attempt of any job begins until [`resume`](Jobber::resume). Otherwise as
+    /// [`Task::pause`](crate::Task::pause): the store keeps the pause, and the next process begins
+    /// paused.
+    ///
+    /// # Errors
+    /// If the store could not save it, or is closed: the app has not started or has stopped. Then
+    /// nothing is paused.
+    ///
+    /// ```
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// sim.app().pause().block_on()?;
+    /// let job = hello.schedule(()).push().block_on()?;
+    /// sim.run_until_stalled();
+    /// assert!(!job.is_done());
+    /// sim.app().resume().block_on()?;
+    /// sim.run_until_stalled();
+    /// assert!(job.is_done());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn pause(&self) -> Action<Result<SteerOutcome, StorageError>> {
+        let hub = self.hub().clone();
+        Action::new(hub.change_pause(Pausable::App, PauseChange::Pause))
+    }
+
+    /// Ends the pause of the app. Jobs go on from now, as [`Job::resume`](crate::Job::resume) says,
+    /// unless they or their tasks are paused. `.await` it, or end it with
+    /// [`.block_on()`](Resume::block_on). Nothing happens before.
+    ///
+    /// # Errors
+    /// As [`pause`](Jobber::pause): then the app is still paused.
+    pub fn resume(&self) -> Resume {
+        Resume::of(self.hub().clone(), Pausable::App)
+    }
+
+    /// Whether the app is paused. Never blocks.
+    ///
+    /// ```
+    /// # let sim = jobber::testing::Simulation::new();
+    /// assert!(!sim.app().is_paused());
+    /// sim.app().pause().block_on()?;
+    /// assert!(sim.app().is_paused());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_paused(&self) -> bool {
+        self.hub().pause.is_paused()
     }
 
     /// Declares a set of recurring jobs. A program calls it at each start: its jobs are then as it

@@ -7,13 +7,18 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
+use crate::api::action::Action;
+use crate::api::resume::{Resume, steer};
 use crate::api::waits::{Cancel, JobResult, NextRun, Wait, WaitTimeout, result_of};
-use crate::job::live_job::{Cancelling, LiveJob};
+use crate::job::live_job::{Cancelling, LiveJob, Steer};
+use crate::job::steering::Move;
 use crate::sync::primitives::Arc;
-use crate::value::error::JobError;
+use crate::value::error::{JobError, MoveError, StorageError};
 use crate::value::id::JobId;
 use crate::value::run::Run;
 use crate::value::status::JobStatus;
+use crate::value::steer_outcome::SteerOutcome;
+use crate::value::time_units::{MAX_DURATION, to_nanos, to_wall, wall_range};
 
 /// A handle of a scheduled job: read its state, wait for it, take its result,
 /// cancel it.
@@ -467,6 +472,178 @@ impl<R> Job<R> {
     pub fn abort(&self) -> Cancel {
         self.job.abort()
     }
+
+    /// Pauses the job: no attempt begins until [`resume`](Job::resume), and its status stays
+    /// `SCHEDULED`. A running attempt goes on; a retry waits. A time that
+    /// passes meanwhile is not [missed](crate::Misfire). [`run_now`](Job::run_now) starts a paused job all the same, and a
+    /// [replacement](crate::Schedule::replace) stays paused.
+    /// [`wait_all`](crate::Jobber::wait_all) does not wait for a paused job.
+    ///
+    /// Returns [`Unchanged`](crate::SteerOutcome::Unchanged) if the job was paused before. The pauses
+    /// of its task and of its app are apart from this one.
+    ///
+    /// `.await` it, or end it with `.block_on()`. Nothing happens before. If the job is stored, the
+    /// call returns when the store has it. If the value is dropped after its first poll, the job is
+    /// paused all the same.
+    ///
+    /// # Errors
+    /// If the store could not save it. The job is paused all the same, and jobber saves that later
+    /// ([`Jobber::health`](crate::Jobber::health)). If the store is closed, because the app has
+    /// stopped, nothing is paused.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use jobber::{JobStatus, testing::Simulation};
+    /// # let mut sim = Simulation::new();
+    /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// let minute = Duration::from_secs(60);
+    /// let job = hello.schedule(()).delay(minute).block_on()?;
+    /// job.pause().block_on()?;
+    /// sim.advance(2 * minute);
+    /// assert_eq!(job.status(), JobStatus::Scheduled);
+    /// job.resume().block_on()?;
+    /// sim.run_until_stalled();
+    /// assert_eq!(job.status(), JobStatus::Success, "its time has passed, and it runs once");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn pause(&self) -> Action<Result<SteerOutcome, StorageError>> {
+        self.job.pause()
+    }
+
+    /// Ends the pause of the job. It goes on from now: a recurring job leaves out the times that
+    /// have passed and were not run (`after_each` counts its pause from now), and ends if no time
+    /// is left. A job that runs once, and a retry, whose time has passed starts at once.
+    /// [`resume().catch_up()`](Resume::catch_up) applies the [misfire](crate::Misfire) policy
+    /// instead.
+    ///
+    /// Returns [`Unchanged`](crate::SteerOutcome::Unchanged) if the job itself was not paused. While
+    /// its task or its app is paused, it still does not start.
+    ///
+    /// `.await` it, or end it with [`.block_on()`](Resume::block_on). Nothing happens before.
+    ///
+    /// # Errors
+    /// As [`pause`](Job::pause): the job is resumed all the same, unless the store is closed.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use jobber::testing::Simulation;
+    /// # let mut sim = Simulation::new();
+    /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// let minute = Duration::from_secs(60);
+    /// let job = hello.schedule(()).paused().every(minute).block_on()?;
+    /// sim.advance(5 * minute);
+    /// job.resume().block_on()?;
+    /// sim.advance(minute);
+    /// assert_eq!(job.last_run().unwrap().number, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn resume(&self) -> Resume {
+        self.job.resume()
+    }
+
+    /// Whether the job, its task or its app is paused. Never blocks.
+    ///
+    /// ```
+    /// # let sim = jobber::testing::Simulation::new();
+    /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// let job = hello.schedule(()).cron("@daily").block_on()?;
+    /// assert!(!job.is_paused());
+    /// hello.pause().block_on()?;
+    /// assert!(job.is_paused());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_paused(&self) -> bool {
+        self.job.is_paused()
+    }
+
+    /// Runs the job now, also if it is paused.
+    ///
+    /// - A recurring job makes an extra run, whose [nominal time](crate::JobContext::nominal_time)
+    ///   is this moment. It counts as a run (its number, `last_run`, `max_runs`, failures in a row),
+    ///   and leaves the times of the job as they are: the next one is run too.
+    /// - If an attempt of it runs or is about to start, the extra run follows it
+    ///   ([`AfterAttempt`](crate::SteerOutcome::AfterAttempt)). At most one is remembered: a
+    ///   further call returns [`Unchanged`](crate::SteerOutcome::Unchanged).
+    /// - If the job waits for a retry, the retry starts now, and there is no extra run.
+    /// - A job that runs once runs now, and not at its time. If it runs already, nothing changes.
+    ///
+    /// `.await` it, or end it with `.block_on()`. Nothing happens before. If the job is stored, the
+    /// call returns when the store has the request: it survives a crash.
+    ///
+    /// # Errors
+    /// As [`pause`](Job::pause): the job runs all the same, unless the store is closed.
+    ///
+    /// ```
+    /// # use jobber::testing::Simulation;
+    /// # let mut sim = Simulation::new();
+    /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// let job = hello.schedule(()).cron("@daily").block_on()?;
+    /// let midnight = job.exec_at();
+    /// job.run_now().block_on()?;
+    /// sim.run_until_stalled();
+    /// assert_eq!(job.last_run().unwrap().number, 1);
+    /// assert_eq!(job.exec_at(), midnight);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn run_now(&self) -> Action<Result<SteerOutcome, StorageError>> {
+        self.job.run_now()
+    }
+
+    /// Moves the next run to `time`, a time of the wall clock; its nominal time stays. The runs
+    /// after it have their own times: those before `time` are left out. A run that was moved is
+    /// made however late, whatever the [misfire](crate::Misfire) policy is.
+    ///
+    /// - If a run goes on, the run after it is moved
+    ///   ([`AfterAttempt`](crate::SteerOutcome::AfterAttempt)). The last call counts.
+    /// - If the job waits for a retry, the retry is moved.
+    /// - If the job runs once and runs already, nothing changes
+    ///   ([`Unchanged`](crate::SteerOutcome::Unchanged)).
+    ///
+    /// `.await` it, or end it with `.block_on()`. Nothing happens before. If the job is stored, the
+    /// call returns when the store has the new time.
+    ///
+    /// # Errors
+    /// If the time is out of range, or the store could not save it ([`MoveError`]).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use jobber::{Clock, testing::Simulation};
+    /// # let mut sim = Simulation::new();
+    /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// let job = hello.schedule(()).cron("@daily").block_on()?;
+    /// let midnight = job.exec_at();
+    /// let minute = Duration::from_secs(60);
+    /// job.move_to(sim.clock().wall() + minute).block_on()?;
+    /// sim.advance(minute);
+    /// assert_eq!(job.last_run().unwrap().nominal_time, midnight);
+    /// assert_eq!(job.exec_at(), midnight + Duration::from_secs(24 * 3_600));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn move_to(&self, time: OffsetDateTime) -> Action<Result<SteerOutcome, MoveError>> {
+        self.job.move_to(time)
+    }
+
+    /// Moves the next run to `delay` after the time at which it is due, as
+    /// [`move_to`](Job::move_to) does.
+    ///
+    /// # Errors
+    /// If the delay is more than 292 years, or the store could not save it ([`MoveError`]).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use jobber::testing::Simulation;
+    /// # let sim = Simulation::new();
+    /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// let job = hello.schedule(()).cron("@daily").block_on()?;
+    /// let midnight = job.exec_at();
+    /// let hour = Duration::from_secs(3_600);
+    /// job.delay_by(hour).block_on()?;
+    /// assert_eq!(job.exec_at(), midnight + hour);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn delay_by(&self, delay: Duration) -> Action<Result<SteerOutcome, MoveError>> {
+        self.job.delay_by(delay)
+    }
 }
 
 impl AnyJob {
@@ -552,6 +729,66 @@ impl AnyJob {
     /// The errors of [`Job::cancel`].
     pub fn abort(&self) -> Cancel {
         Cancel::new(self.0.clone(), Cancelling::Abort)
+    }
+
+    /// Pauses the job. See [`Job::pause`].
+    ///
+    /// # Errors
+    /// The errors of [`Job::pause`].
+    pub fn pause(&self) -> Action<Result<SteerOutcome, StorageError>> {
+        steer(self.0.clone(), Steer::Pause)
+    }
+
+    /// Ends the pause of the job. See [`Job::resume`].
+    pub fn resume(&self) -> Resume {
+        Resume::of_job(self.0.clone())
+    }
+
+    /// Whether the job, its task or its app is paused. Never blocks. See [`Job::is_paused`].
+    pub fn is_paused(&self) -> bool {
+        self.0.is_paused()
+    }
+
+    /// Runs the job now. See [`Job::run_now`].
+    ///
+    /// # Errors
+    /// The errors of [`Job::run_now`].
+    pub fn run_now(&self) -> Action<Result<SteerOutcome, StorageError>> {
+        steer(self.0.clone(), Steer::RunNow)
+    }
+
+    /// Moves the next run to this time. See [`Job::move_to`].
+    ///
+    /// # Errors
+    /// The errors of [`Job::move_to`].
+    pub fn move_to(&self, time: OffsetDateTime) -> Action<Result<SteerOutcome, MoveError>> {
+        let (min, max) = wall_range();
+        let to = to_wall(time).map(Move::To);
+        self.move_run(to.ok_or(MoveError::TimeOutOfRange {
+            value: time,
+            min,
+            max,
+        }))
+    }
+
+    /// Moves the next run by this delay. See [`Job::delay_by`].
+    ///
+    /// # Errors
+    /// The errors of [`Job::delay_by`].
+    pub fn delay_by(&self, delay: Duration) -> Action<Result<SteerOutcome, MoveError>> {
+        let by = to_nanos(delay).map(Move::By);
+        self.move_run(by.ok_or(MoveError::DurationTooLong {
+            value: delay,
+            max: MAX_DURATION,
+        }))
+    }
+
+    fn move_run(&self, to: Result<Move, MoveError>) -> Action<Result<SteerOutcome, MoveError>> {
+        let job = self.0.clone();
+        Action::new(async move {
+            let moved = steer(job, Steer::Move(to?)).await;
+            moved.map_err(MoveError::Storage)
+        })
     }
 }
 

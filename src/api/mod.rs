@@ -12,6 +12,7 @@ pub(crate) mod handler;
 pub(crate) mod job;
 pub(crate) mod registered_task;
 pub(crate) mod request;
+pub(crate) mod resume;
 pub(crate) mod schedule;
 pub(crate) mod start;
 pub(crate) mod submit;

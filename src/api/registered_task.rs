@@ -2,11 +2,16 @@
 
 use std::fmt;
 
+use crate::api::action::Action;
 use crate::api::job::Job;
+use crate::api::resume::Resume;
 use crate::api::schedule::Schedule;
 use crate::engine::job_state::TaskDef;
+use crate::engine::pausing::{Pausable, PauseChange};
 use crate::sync::primitives::Arc;
+use crate::value::error::StorageError;
 use crate::value::id::JobId;
+use crate::value::steer_outcome::SteerOutcome;
 
 /// A registered task: it schedules jobs with arguments of the type `A` and values of
 /// the type `R`.
@@ -72,6 +77,65 @@ where
     /// ```
     pub fn job(&self, id: impl Into<JobId>) -> Option<Job<R>> {
         Some(Job::new(self.def.live(&id.into())?))
+    }
+
+    /// Pauses the task: no attempt of any job of it begins until [`resume`](Task::resume), also of
+    /// jobs that are scheduled meanwhile. [`Job::pause`] says what a pause means. If a
+    /// task is [durable](crate::TaskBuilder::durable) or not does not matter: if the app has a
+    /// store, the store keeps the pause, and the task of this name is paused in the next process.
+    ///
+    /// The call visits all live jobs of the app. `.await` it, or end it with `.block_on()`. Nothing
+    /// happens before.
+    ///
+    /// # Errors
+    /// If the store could not save it, or is closed: the app has not started or has stopped. Then
+    /// nothing is paused.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// let minute = Duration::from_secs(60);
+    /// let job = hello.schedule(()).every(minute).block_on()?;
+    /// hello.pause().block_on()?;
+    /// sim.advance(5 * minute);
+    /// assert_eq!(job.last_run(), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn pause(&self) -> Action<Result<SteerOutcome, StorageError>> {
+        let of = Pausable::Task(self.def.clone());
+        Action::new(self.def.hub.clone().change_pause(of, PauseChange::Pause))
+    }
+
+    /// Ends the pause of the task. Its jobs go on from now, as [`Job::resume`] says, unless they
+    /// are paused themselves or the app is. `.await` it, or end it with
+    /// [`.block_on()`](Resume::block_on). Nothing happens before.
+    ///
+    /// # Errors
+    /// As [`pause`](Task::pause): then the task is still paused.
+    ///
+    /// ```
+    /// # let sim = jobber::testing::Simulation::new();
+    /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// hello.pause().block_on()?;
+    /// assert!(hello.resume().block_on()?.took_effect());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn resume(&self) -> Resume {
+        Resume::of(self.def.hub.clone(), Pausable::Task(self.def.clone()))
+    }
+
+    /// Whether the task is paused. Its app may be, too
+    /// ([`Jobber::is_paused`](crate::Jobber::is_paused)). Never blocks.
+    ///
+    /// ```
+    /// # let sim = jobber::testing::Simulation::new();
+    /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// assert!(!hello.is_paused());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_paused(&self) -> bool {
+        self.def.pause.is_paused()
     }
 }
 

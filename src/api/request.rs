@@ -46,6 +46,8 @@ pub(crate) struct Options {
     /// The set that declares the job.
     pub(crate) set: Option<Arc<str>>,
     pub(crate) in_memory: bool,
+    /// A new job is paused.
+    pub(crate) is_paused: bool,
     pub(crate) zone: Option<Result<Box<Zone>, ZoneError>>,
     pub(crate) expires: Option<Duration>,
     pub(crate) recurring: RecurringOptions,
@@ -95,6 +97,7 @@ pub(crate) struct RecurringOptions {
     pub(crate) until: Option<OffsetDateTime>,
     pub(crate) except: Option<String>,
     pub(crate) first_now: bool,
+    pub(crate) pause_on_failure: bool,
 }
 
 impl RecurringOptions {
@@ -107,6 +110,7 @@ impl RecurringOptions {
         until: None,
         except: None,
         first_now: false,
+        pause_on_failure: false,
     };
 
     /// The name of the first option that is set.
@@ -120,6 +124,7 @@ impl RecurringOptions {
             ("until", self.until.is_some()),
             ("except", self.except.is_some()),
             ("first_now", self.first_now),
+            ("pause_on_failure", self.pause_on_failure),
         ]
         .into_iter()
         .find_map(|(option, is_set)| is_set.then_some(option))
@@ -185,6 +190,7 @@ where
     let backoff = options.and_then(|options| options.retry.as_deref());
     backoff.map_or(Ok(()), Backoff::check)?;
     let set = options.and_then(|options| options.set.clone());
+    let is_paused = options.is_some_and(|options| options.is_paused);
     if json.is_some()
         && is_recurring
         && options.is_none_or(|options| options.id.is_none() && !options.has_generated_id)
@@ -242,14 +248,15 @@ where
         Trigger::Calendar(interval) => recurs(context.every_calendar(interval)?),
         Trigger::Cron(cron) => recurs(context.cron((*cron).map_err(ScheduleError::Cron)?)?),
     };
-    let starts_now = is_push && json.is_none();
+    let starts_now = is_push && json.is_none() && !is_paused;
     let starts_first_now = options.first_now;
     let is_plain = first.is_none()
         && zone.is_none()
         && json.is_none()
         && expires.is_none()
         && timeout.is_none()
-        && backoff.is_none();
+        && backoff.is_none()
+        && !is_paused;
     let define = |trigger| Definition {
         task: task.name.clone(),
         args: json,
@@ -288,6 +295,9 @@ where
     if !clock.is_set() {
         plan.made_by_unset_clock();
     }
+    if is_paused {
+        plan.pause();
+    }
     let when = match starts_now {
         true => When::Now,
         false => When::At(plan.due, task.key_kind(is_plain)),
@@ -317,6 +327,7 @@ impl RecurringOptions {
         Ok(Limits {
             max_runs: self.max_runs,
             max_failures: self.max_failures,
+            pause_on_failure: self.pause_on_failure,
         })
     }
 }

@@ -33,8 +33,8 @@ use crate::value::id::JobId;
 ///
 /// | option | once | [`every`](Schedule::every) | [`after_each`](Schedule::after_each) | [`every_calendar`](Schedule::every_calendar) | [`cron`](Schedule::cron) |
 /// |---|---|---|---|---|---|
-/// | [`id`](Schedule::id), [`keep`](Schedule::keep), [`replace`](Schedule::replace), [`replace_any`](Schedule::replace_any), [`generated_id`](Schedule::generated_id), [`in_memory`](Schedule::in_memory), [`zone`](Schedule::zone), [`expires`](Schedule::expires), [`timeout`](Schedule::timeout), [`retry`](Schedule::retry) | yes | yes | yes | yes | yes |
-/// | [`max_runs`](Schedule::max_runs), [`max_failures`](Schedule::max_failures), [`jitter`](Schedule::jitter), [`until`](Schedule::until), [`first_now`](Schedule::first_now) | | yes | yes | yes | yes |
+/// | [`id`](Schedule::id), [`keep`](Schedule::keep), [`replace`](Schedule::replace), [`replace_any`](Schedule::replace_any), [`generated_id`](Schedule::generated_id), [`in_memory`](Schedule::in_memory), [`paused`](Schedule::paused), [`zone`](Schedule::zone), [`expires`](Schedule::expires), [`timeout`](Schedule::timeout), [`retry`](Schedule::retry) | yes | yes | yes | yes | yes |
+/// | [`max_runs`](Schedule::max_runs), [`max_failures`](Schedule::max_failures), [`jitter`](Schedule::jitter), [`until`](Schedule::until), [`first_now`](Schedule::first_now), [`pause_on_failure`](Schedule::pause_on_failure) | | yes | yes | yes | yes |
 /// | [`misfire`](Schedule::misfire), [`except`](Schedule::except) | | yes | | yes | yes |
 /// | [`start_date`](Schedule::start_date) | | yes | | required | yes |
 ///
@@ -265,6 +265,42 @@ where
     /// ```
     pub fn retry(mut self, backoff: Backoff) -> Self {
         self.options().retry = Some(Box::new(backoff));
+        self
+    }
+
+    /// Pauses the new job: it does not start until [`resume`](crate::Job::resume). If the schedule
+    /// [replaces](Schedule::replace) or [keeps](Schedule::keep) a live job, that stays paused or not,
+    /// as it is.
+    ///
+    /// ```
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// let job = hello.schedule(()).paused().push().block_on()?;
+    /// sim.run_until_stalled();
+    /// assert!(job.is_paused() && !job.is_done());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn paused(mut self) -> Self {
+        self.options().is_paused = true;
+        self
+    }
+
+    /// Pauses the job after a run that has failed for good, until [`resume`](crate::Job::resume) is
+    /// called. For recurring jobs.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// let fails = sim.app().task("fails", async || Err::<(), _>("no")).register()?;
+    /// let minute = Duration::from_secs(60);
+    /// let job = fails.schedule(()).pause_on_failure().every(minute).block_on()?;
+    /// sim.advance(10 * minute);
+    /// assert!(job.is_paused());
+    /// assert_eq!(job.last_run().unwrap().number, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn pause_on_failure(mut self) -> Self {
+        self.options().recurring.pause_on_failure = true;
         self
     }
 

@@ -140,6 +140,7 @@ impl Start {
             storage.open()?;
             let was_closed = storage.was_closed();
             self.hub.was_closed.store(was_closed, Ordering::SeqCst);
+            storage.load_pauses(&mut |pause| self.hub.load_pause(pause))?;
             storage.load(&mut |loaded| fits = fits && self.hub.load(loaded))
         });
         loaded

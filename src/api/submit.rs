@@ -88,9 +88,11 @@ where
             now,
             ..
         } = checked;
+        let is_paused = plan.is_paused();
         let job = JobState::new(task.clone(), Some(args), plan, when == When::Now);
         let mut job = Arc::new(job);
         task.hub.admit(&mut job, id, when, now)?;
+        job.note_pause(is_paused);
         Ok(Submitted::Done(Job::new(job)))
     }
 }
@@ -254,7 +256,10 @@ where
         };
         match admitted {
             Ok(()) => Ok(match place {
-                None => Step::Done(Ok(Job::new(job))),
+                None => {
+                    job.note_pause(self.plan.is_paused());
+                    Step::Done(Ok(Job::new(job)))
+                }
                 Some(place) => match insert(job, self.plan.due, place) {
                     Ok(reply) => Step::Inserting(Waiter::new(ReplySent(reply))),
                     Err(error) => Step::Done(Err(error)),

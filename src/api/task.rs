@@ -9,6 +9,7 @@ use crate::api::handler::{BlockingHandler, Handler, TaskOutput};
 use crate::api::registered_task::Task;
 use crate::engine::hub::Hub;
 use crate::engine::job_state::{BodyMaker, Durability, JobState, TaskDef};
+use crate::engine::pause_switch::PauseSwitch;
 use crate::job::codec::Codec;
 use crate::job::definition::Timeout;
 use crate::job::end_record::KeepFailed;
@@ -375,6 +376,7 @@ where
             is_blocking: self.is_blocking,
             timeout,
             backoff: self.backoff,
+            pause: PauseSwitch::new(),
             durability,
             body: self.body,
         });

@@ -71,7 +71,7 @@ impl Recurrence {
     }
 
     /// Whether the time of a run depends on the end of the run before.
-    pub(crate) fn is_pause(&self) -> bool {
+    pub(crate) fn is_after_each(&self) -> bool {
         matches!(self, Recurrence::AfterEach { .. })
     }
 

@@ -50,6 +50,8 @@ pub(crate) struct Coverage {
     /// The next run is for a time that the series may not have: the moment at which the job
     /// was made.
     pub(crate) is_first_now: bool,
+    /// This time was run before it came, because a person has moved its run. It is not run again.
+    pub(crate) run_early: Option<WallNanos>,
 }
 
 /// The wall clock was set back behind times that are over.
@@ -88,7 +90,16 @@ impl Coverage {
             catch_ups: 0,
             is_catch_up: false,
             is_first_now: false,
+            run_early: None,
         }
+    }
+
+    /// The run for `nominal` has ended, which is still to come. The times before it are as over
+    /// as they were: a time that is over lies in the past, unless the clock was set back.
+    pub(crate) fn enter_early_run(&mut self, nominal: WallNanos) {
+        self.run_early = Some(nominal);
+        self.is_catch_up = false;
+        self.is_first_now = false;
     }
 
     /// The run for `nominal` of `series` has ended.
@@ -177,6 +188,7 @@ impl Coverage {
         let skipped = history.skipped.iter_mut();
         let skipped = skipped.flat_map(|range| [&mut range.from, &mut range.to]);
         let set_back = self.set_back.iter_mut().map(|set_back| &mut set_back.to);
+        let set_back = set_back.chain(&mut self.run_early);
         let marks = [&mut history.last, &mut self.handled_up_to];
         for time in skipped.chain(set_back).chain(marks) {
             *time = time.saturating_add(by);
@@ -383,7 +395,7 @@ impl Series {
             next.is_some_and(|next| next <= now)
         };
         // It misses nothing: its next time comes after the run.
-        let never_misses = self.recurrence.is_pause();
+        let never_misses = self.recurrence.is_after_each();
         if never_misses
             || coverage.is_first_now
             || coverage.is_catch_up
@@ -406,7 +418,11 @@ impl Series {
         anchor: WallNanos,
         now: WallNanos,
     ) -> Option<WallNanos> {
-        self.next_unrun(coverage, anchor, coverage.over_up_to(now), now)
+        let next = self.next_unrun(coverage, anchor, coverage.over_up_to(now), now)?;
+        match coverage.run_early == Some(next) {
+            true => self.next_unrun(coverage, anchor, next, now),
+            false => Some(next),
+        }
     }
 
     /// The times of day that were run.

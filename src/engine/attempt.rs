@@ -218,16 +218,23 @@ where
 
     fn start_locked(&self, mut state: MutexGuard<'_, State<A, R>>, now: Now) -> Option<Started<A>> {
         let hub = self.hub();
-        let begun = match state.life.begin(hub.reading(now), hub.is_stopping()) {
+        let holds = self.holds();
+        let begun = match state.life.begin(hub.reading(now), holds) {
             BeginOutcome::Begin(begun) => begun,
             BeginOutcome::Shut(effects) => {
                 let mut after = AfterLock::default();
+                if state.life.is_held_by_pause(holds) {
+                    after.ends_turn = state.life.end_turn();
+                }
                 self.follow(&mut state, effects, now, &mut after);
                 self.unlock(state, after, DropOn::ThisThread);
                 return None;
             }
             BeginOutcome::Nothing => return None,
         };
+        if state.life.is_counted_as_held() {
+            self.recount_held(&mut state, &mut AfterLock::default());
+        }
         self.core.status.publish(state.life.phase().status());
         let retries = self.backoff(&state).map_or(0, Backoff::retries);
         let json = state.life.definition().and_then(|d| d.args.clone());
@@ -472,6 +479,9 @@ where
             self.event(state, now, |state| {
                 JobEventKind::RunEnded(self.run(state, run))
             });
+        }
+        if end.is_paused {
+            self.event(state, now, |_| JobEventKind::Paused);
         }
         match end.next {
             AfterAttempt::Run {

@@ -31,7 +31,15 @@ where
         let outcome = self.decide_on_timer(&mut state, now);
         let mut after = AfterLock::default();
         match outcome {
-            TimerOutcome::Nothing => return Fired::Nothing,
+            TimerOutcome::Nothing => {
+                let is_held = state.life.is_held_by_pause(self.holds());
+                let ends_turn = is_held && state.life.end_turn();
+                drop(state);
+                if ends_turn {
+                    hub.turn_ended();
+                }
+                return Fired::Nothing;
+            }
             TimerOutcome::Start { misfire } => {
                 self.misfire_event(&mut state, now, misfire);
                 drop(state);
@@ -133,6 +141,10 @@ where
         true
     }
 
+    fn follow_pause(&self, resumes: Option<bool>) {
+        JobState::follow_pause(self, resumes);
+    }
+
     fn stop(&self) {
         let (mut state, now) = self.lock_with_time(|_| ClockPrecision::Exact);
         let mut after = AfterLock::default();
@@ -162,11 +174,10 @@ where
         let hub = self.hub();
         let is_at_most_once = self.is_at_most_once();
         let (clock, on_time) = (hub.reading(now), hub.on_time());
-        let is_stopping = hub.is_stopping();
         let random = || hub.random();
         state
             .life
-            .on_timer(clock, on_time, is_at_most_once, is_stopping, random)
+            .on_timer(clock, on_time, is_at_most_once, self.holds(), random)
     }
 
     /// The job runs, or will run, for this time, and others were missed.
@@ -209,6 +220,9 @@ where
             self.follow(state, effects, now, after);
         }
         if is_left && state.life.leave_to_next_process() {
+            if state.life.is_counted_as_held() {
+                self.recount_held(state, after);
+            }
             after.removed = self.hub().leave_to_next_process(self.core.slot);
         }
     }

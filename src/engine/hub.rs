@@ -14,6 +14,7 @@ use crate::engine::app_phase::AppPhase;
 use crate::engine::catch_up::CatchUp;
 use crate::engine::event_bus::EventBus;
 use crate::engine::outliving_bodies::OutlivingBodies;
+use crate::engine::pause_switch::PauseSwitch;
 use crate::engine::side_shards::{Cursor, SideShards};
 use crate::engine::task_registry::{Restore, Unresolved};
 use crate::executor::dispatcher::Dispatcher;
@@ -68,6 +69,10 @@ pub(crate) struct Hub {
     finished_in_table: CachePadded<AtomicUsize>,
     /// The number of live jobs that the stop has left to the next process.
     pub(crate) left_count: AtomicUsize,
+    /// Of the app.
+    pub(crate) pause: PauseSwitch,
+    /// The number of live jobs that a pause holds.
+    held_count: AtomicUsize,
     random: Mutex<fastrand::Rng>,
     /// Set when the threads of the app are about to be started.
     pub(crate) started_by: StartedBy,
@@ -108,6 +113,8 @@ pub(crate) struct MainShard {
     /// The jobs that were set aside when they were loaded. Some may have been released or
     /// cancelled since.
     pub(crate) set_aside: BTreeSet<JobId>,
+    /// When each task was paused and resumed, as the store has it.
+    pub(crate) pauses: HashMap<Arc<str>, (WallNanos, Option<WallNanos>)>,
 }
 
 /// How many slots are visited under one lock.
@@ -250,10 +257,13 @@ impl Hub {
                 unresolved: HashMap::new(),
                 catch_up: CatchUp::default(),
                 set_aside: BTreeSet::new(),
+                pauses: HashMap::new(),
             })),
             side_shards,
             finished_in_table: CachePadded::default(),
             left_count: AtomicUsize::new(0),
+            pause: PauseSwitch::new(),
+            held_count: AtomicUsize::new(0),
             random: Mutex::new(random),
             started_by: StartedBy::nobody(),
             fork_checked_at: AtomicI64::new(i64::MIN),
@@ -424,6 +434,9 @@ impl Hub {
             // The stop has visited the slot before the job was there.
             job.stop();
         }
+        if job.is_held_by_pause() {
+            job.follow_pause(None);
+        }
         self.wake(wake);
         self.events.wake_readers();
         notify_all(&self.changed);
@@ -515,12 +528,35 @@ impl Hub {
         }
     }
 
-    /// The number of live jobs for which a shutdown does not wait: they have ended, or are
-    /// left to the next process.
+    /// The number of live jobs for which `wait_all` and a shutdown do not wait: they have ended,
+    /// are left to the next process, or are held by a pause.
     fn uncounted(&self) -> usize {
         // A job may be counted as live and not be counted here yet. Then the thread that
         // is about to count it checks again after it.
-        self.finished_in_table.load(Ordering::SeqCst) + self.left_count.load(Ordering::SeqCst)
+        self.finished_in_table.load(Ordering::SeqCst)
+            + self.left_count.load(Ordering::SeqCst)
+            + self.held_count.load(Ordering::SeqCst)
+    }
+
+    /// Counts a live job that a pause holds, or does not hold any more. The caller has the lock of
+    /// the job.
+    pub(crate) fn count_held(&self, is_held: bool) {
+        match is_held {
+            true => self.held_count.fetch_add(1, Ordering::SeqCst),
+            false => self.held_count.fetch_sub(1, Ordering::SeqCst),
+        };
+    }
+
+    /// The jobs are gone that were counted.
+    pub(crate) fn count_none_as_held(&self) {
+        self.held_count.store(0, Ordering::SeqCst);
+    }
+
+    /// The caller holds no lock.
+    pub(crate) fn notify_if_idle(&self) {
+        if self.has_no_live_jobs() {
+            notify_all(&self.changed);
+        }
     }
 
     /// Whether the app may have no live job, as far as this table shows.

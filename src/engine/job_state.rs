@@ -11,10 +11,11 @@ use crate::calendar::timeline::Timeline;
 use crate::engine::args::Args;
 use crate::engine::discarded::{Discarded, DropOn};
 use crate::engine::hub::{Hub, Removed};
+use crate::engine::pause_switch::PauseSwitch;
 use crate::job::codec::Codec;
 use crate::job::definition::Timeout;
 use crate::job::end_record::KeepFailed;
-use crate::job::lifecycle::{Begun, Lifecycle};
+use crate::job::lifecycle::{Begun, Holds, Lifecycle};
 use crate::job::live_job::{Body, JobCore, LiveJob, StoredJob};
 use crate::job::outcome::Outcome;
 use crate::job::phase::{Effects, Phase};
@@ -49,6 +50,7 @@ pub(crate) struct TaskDef<A, R> {
     pub(crate) is_blocking: bool,
     pub(crate) timeout: Option<Timeout>,
     pub(crate) backoff: Option<Backoff>,
+    pub(crate) pause: PauseSwitch,
     pub(crate) durability: Option<Durability<A>>,
     pub(crate) body: BodyMaker<A, R>,
 }
@@ -149,6 +151,8 @@ pub(crate) struct AfterLock<A, R> {
     /// The writer takes no message about the job any more.
     is_refused: bool,
     pub(crate) ends_turn: bool,
+    /// A pause holds the job from now on: perhaps no other job is live.
+    pub(crate) may_be_idle: bool,
     pub(crate) removed: Removed,
     /// The cancellation state of the attempt that must stop at once.
     pub(crate) force_stopped: Option<Arc<Control>>,
@@ -163,6 +167,7 @@ impl<A, R> Default for AfterLock<A, R> {
             wakes_writer: false,
             is_refused: false,
             ends_turn: false,
+            may_be_idle: false,
             removed: Removed::default(),
             force_stopped: None,
             discarded: Discarded::default(),
@@ -250,6 +255,15 @@ where
         let own = state.life.definition();
         let own = own.and_then(|own| own.backoff.as_deref());
         own.or(self.task.backoff.as_ref())
+    }
+
+    /// What keeps the attempts of all jobs of the task from starting.
+    pub(crate) fn holds(&self) -> Holds {
+        let hub = self.hub();
+        Holds {
+            is_stopping: hub.is_stopping(),
+            is_paused: self.task.pause.is_paused() || hub.pause.is_paused(),
+        }
     }
 
     pub(crate) fn is_at_most_once(&self) -> bool {
@@ -391,6 +405,10 @@ where
         if !is_hidden && effects.leaves {
             self.end_event(state, now);
         }
+        // Before it leaves: it must not be counted twice.
+        if state.life.is_counted_as_held() || state.life.is_held_by_pause(self.holds()) {
+            self.recount_held(state, after);
+        }
         // At last: a shutdown that finds no live job returns, and the next job of the id
         // has events of its own.
         if effects.leaves {
@@ -423,6 +441,9 @@ where
         let args = state.args.take();
         let is_waited_for = self.core.status.publish(state.life.phase().status());
         self.end_event(&mut state, now);
+        if state.life.is_counted_as_held() {
+            self.recount_held(&mut state, &mut AfterLock::default());
+        }
         let removed = (!leaves_later).then(|| hub.remove(self.core.slot));
         drop(state);
         if is_waited_for {
@@ -477,7 +498,7 @@ where
         after: &mut AfterLock<A, R>,
     ) {
         let hub = self.hub();
-        if let Some(due) = state.life.take_overdue(hub.is_stopping()) {
+        if let Some(due) = state.life.take_overdue(self.holds()) {
             after.wake = hub.arm(self.core.slot, due, self.key_kind(state), now);
         } else if state.life.is_intent_stored() && !hub.is_stopping() {
             let due = Due::Mono(now.mono);
@@ -505,6 +526,9 @@ where
         }
         if after.ends_turn {
             hub.turn_ended();
+        }
+        if after.may_be_idle {
+            hub.notify_if_idle();
         }
         if after.is_waited_for {
             notify_all(&self.core.changed);

@@ -62,6 +62,7 @@ impl Hub {
                 self.side_shards.set_phase(AppPhase::New);
             }
             self.left_count.store(0, Ordering::SeqCst);
+            self.count_none_as_held();
             let others = self.side_shards.iter();
             (
                 std::mem::take(&mut main_shard.catch_up),

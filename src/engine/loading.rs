@@ -47,6 +47,9 @@ impl Hub {
             }
             for name in names {
                 main_shard.tasks.insert(name.clone(), task.clone());
+                if let Some((paused_at, resumed_at)) = main_shard.pauses.get(name) {
+                    task.pause_switch().load(*paused_at, *resumed_at);
+                }
             }
             main_shard.unresolved_of(names)
         };
@@ -167,7 +170,8 @@ impl Hub {
         (mut job, due, is_changed, interrupted): (Live, Option<Due>, bool, Option<JobEventKind>),
         now: Now,
     ) -> bool {
-        let (wake, needs_room) = {
+        let is_held = job.is_held_by_pause();
+        let (wake, needs_room, held) = {
             let mut main_shard = lock(&self.main_shard);
             if main_shard.phase.is_over() {
                 return true;
@@ -205,11 +209,13 @@ impl Hub {
             if is_changed {
                 self.send(Message::Changed(JobRef::new(job.clone())));
             }
-            let overdue = due.filter(|due| due.is_reached(now));
+            // What a pause holds takes no turn.
+            let overdue = due.filter(|due| due.is_reached(now) && !is_held);
             if let Some(due) = overdue {
                 let found = (job.interruptions(), due.as_wall(now), job.clone());
                 main_shard.catch_up.found.push(found);
             }
+            let held = is_held.then(|| job.clone());
             main_shard.table.insert(slot, job);
             let wake = match due {
                 Some(due) if overdue.is_none() => {
@@ -217,8 +223,11 @@ impl Hub {
                 }
                 _ => Wake::No,
             };
-            (wake, needs_room(&main_shard.table, slot))
+            (wake, needs_room(&main_shard.table, slot), held)
         };
+        if let Some(job) = held {
+            job.follow_pause(None);
+        }
         self.wake(wake);
         self.events.wake_readers();
         if needs_room {

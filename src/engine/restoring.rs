@@ -1,12 +1,14 @@
 //! Stored jobs become live jobs of the tasks that they are for.
 
-use std::any::type_name;
+use std::any::{Any, type_name};
 
 use crate::engine::firing::event_of_reason;
 use crate::engine::job_state::{Durability, JobState, TaskDef};
 use crate::engine::keeping::{is_failure, lost_end};
+use crate::engine::pause_switch::PauseSwitch;
 use crate::engine::task_registry::{Restore, Restored};
 use crate::job::lifecycle::{AfterAttempt, AttemptEnd, Before, Lifecycle};
+use crate::job::live_job::LiveJob;
 use crate::job::record::JobRecord;
 use crate::job::row::{self, AppCalendars};
 use crate::sync::panics::{catch_panic, drop_catching_panic};
@@ -23,6 +25,20 @@ where
 {
     fn types(&self) -> (&'static str, &'static str) {
         (type_name::<A>(), type_name::<R>())
+    }
+
+    fn names(&self) -> &[Arc<str>] {
+        &self.names
+    }
+
+    fn pause_switch(&self) -> &PauseSwitch {
+        &self.pause
+    }
+
+    fn has(&self, job: &dyn LiveJob) -> bool {
+        let job: &dyn Any = job;
+        let job = job.downcast_ref::<JobState<A, R>>();
+        job.is_some_and(|job| std::ptr::eq(&*job.task, self))
     }
 
     fn restore(
@@ -59,6 +75,7 @@ where
         );
         let before = Before {
             has_closed: hub.was_closed.load(Ordering::SeqCst),
+            last_pauses: [hub.pause.last_pause(), self.pause.last_pause()],
             is_at_most_once: *at_most_once,
             max_interruptions: *max_interruptions,
         };

@@ -71,7 +71,7 @@ impl Hub {
     }
 
     /// Carries out a request on the thread of the store, unless nobody waits for it any more.
-    async fn request<T: Default + Send + 'static>(
+    pub(crate) async fn request<T: Default + Send + 'static>(
         &self,
         work: impl FnOnce(&mut dyn Storage) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
@@ -145,6 +145,7 @@ impl Hub {
             definition: &row.definition,
             position: &row.position,
             start_intent: None,
+            steering: None,
             interruptions: 0,
         };
         let record = Box::new(record.to_record(id));

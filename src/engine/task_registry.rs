@@ -2,6 +2,7 @@
 
 use std::any::Any;
 
+use crate::engine::pause_switch::PauseSwitch;
 use crate::job::end_record::KeptEnd;
 use crate::job::live_job::LiveJob;
 use crate::job::record::JobRecord;
@@ -15,6 +16,14 @@ use crate::value::time_units::{Due, Now};
 pub(crate) trait Restore: Any + Send + Sync {
     /// The names of the types of its arguments and of its value.
     fn types(&self) -> (&'static str, &'static str);
+
+    /// Its name, then its aliases.
+    fn names(&self) -> &[Arc<str>];
+
+    fn pause_switch(&self) -> &PauseSwitch;
+
+    /// Whether this is a job of the task.
+    fn has(&self, job: &dyn LiveJob) -> bool;
 
     /// Makes a job of a record, or returns why that can't be done.
     fn restore(self: Arc<Self>, record: &JobRecord, now: Now)

@@ -7,7 +7,8 @@ use time::OffsetDateTime;
 use crate::engine::cancelling;
 use crate::engine::job_state::JobState;
 use crate::engine::set_aside;
-use crate::job::live_job::{CancelReply, Cancelling, JobCore, JobView};
+use crate::engine::steering;
+use crate::job::live_job::{CancelReply, Cancelling, JobCore, JobView, Steer, SteerReply};
 use crate::job::sync_state::CommitWaiter;
 use crate::sync::primitives::Arc;
 use crate::value::error::JobError;
@@ -119,6 +120,18 @@ where
 
     fn release(&self) -> Option<Option<CommitWaiter>> {
         set_aside::release(self)
+    }
+
+    fn is_paused(&self) -> bool {
+        self.lock().life.is_paused() || self.holds().is_paused
+    }
+
+    fn is_held_by_pause(&self) -> bool {
+        self.lock().life.is_held_by_pause(self.holds())
+    }
+
+    fn steer(&self, how: Steer) -> SteerReply {
+        steering::steer(self, how)
     }
 
     fn cancel(&self, how: Cancelling) -> CancelReply {

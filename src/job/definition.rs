@@ -62,12 +62,14 @@ pub(crate) struct Recurring {
     pub(crate) limits: Limits,
 }
 
-/// When a recurring job ends.
+/// When a recurring job ends, or is paused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
     pub(crate) max_runs: Option<u64>,
     /// Failed runs in a row.
     pub(crate) max_failures: Option<u32>,
+    /// A run that fails pauses the job.
+    pub(crate) pause_on_failure: bool,
 }
 
 impl Definition {

@@ -16,6 +16,7 @@ use crate::job::position::{
     AfterRun, ClockSet, DueRun, EndReason, OpenRun, Position, Retry, RunSummary,
 };
 use crate::job::row::{ReadRow, Row, StoredIntent};
+use crate::job::steering::{Move, Steering};
 use crate::job::stop::Control;
 use crate::job::sync_state::{CommitOutcome, CommitWaiter, Known, RowChange, SyncState};
 use crate::sync::primitives::Arc;
@@ -39,6 +40,8 @@ pub(crate) struct Lifecycle {
     has_body: bool,
     /// The job came due while it could not start.
     is_overdue: bool,
+    /// The app counts it among the jobs that a pause holds.
+    is_counted_as_held: bool,
     /// `None` for a plain job.
     more: Option<Box<More>>,
 }
@@ -52,6 +55,10 @@ struct More {
     /// another one than the position has. It enters the position when the attempt ends, so
     /// that the row does not change before that.
     open: Option<Box<OpenRun>>,
+    /// The attempt that is about to start, or runs, is the first one of an extra run.
+    begins_extra: bool,
+    /// What was asked by hand. In a box, because few jobs have it.
+    steering: Option<Box<Steering>>,
     /// An accepted replacement, which follows the running attempt.
     next: Option<Box<Plan>>,
     /// The job was loaded, and has not run since then: it is due by the wall clock, but at the
@@ -110,11 +117,23 @@ struct StartIntent {
     stored: StoredIntent,
 }
 
+/// What keeps the attempts of all jobs of a task from starting.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Holds {
+    /// The app stops.
+    pub(crate) is_stopping: bool,
+    /// The task or the app is paused.
+    pub(crate) is_paused: bool,
+}
+
 /// What a loaded job must know of its task and of the process before.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Before {
     /// The process before has closed the store: it interrupted nothing.
     pub(crate) has_closed: bool,
+    /// When the last pauses of its app and its task began and ended: the times in them are left
+    /// out.
+    pub(crate) last_pauses: [Option<(WallNanos, WallNanos)>; 2],
     pub(crate) is_at_most_once: bool,
     pub(crate) max_interruptions: u32,
 }
@@ -213,7 +232,33 @@ pub(crate) struct AttemptEnd {
     pub(crate) starts_over: bool,
     /// An accepted replacement takes over.
     pub(crate) took_next: bool,
+    /// The run has failed, and that pauses the job.
+    pub(crate) is_paused: bool,
     pub(crate) effects: Effects,
+}
+
+/// What came of `pause`, `run_now`, `move_to` or `delay_by`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Steered {
+    Done(Effects),
+    /// What was asked for follows the attempt that goes on, or is about to start.
+    AfterAttempt(Effects),
+    Unchanged,
+    /// The job has ended, or ends with its attempt.
+    Ended,
+}
+
+/// What came of `resume`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Resumed {
+    Done(Effects),
+    Unchanged,
+    Ended,
+    /// No time is left, and the job ends.
+    Over {
+        why: EndReason,
+        effects: Effects,
+    },
 }
 
 /// What follows an attempt.
@@ -279,7 +324,14 @@ impl Lifecycle {
             let details = Arc::unwrap_or_clone(details);
             let is_durable = details.definition.is_durable();
             let sync = is_durable.then(SyncState::default);
-            More::new(Some(details.definition), details.position, sync)
+            let mut more = More::new(Some(details.definition), details.position, sync);
+            more.steering = details.is_paused.then(|| {
+                Box::new(Steering {
+                    is_paused: true,
+                    ..Steering::default()
+                })
+            });
+            more
         });
         let mut job = Self::waiting(plan.due, plan.exec_at, more);
         if is_ready {
@@ -298,6 +350,7 @@ impl Lifecycle {
             phase: Phase::Waiting,
             has_body: false,
             is_overdue: false,
+            is_counted_as_held: false,
             more,
         };
         job.set_timer(Some(due));
@@ -316,6 +369,7 @@ impl Lifecycle {
             definition,
             mut position,
             start_intent,
+            steering,
             mut interruptions,
         } = loaded;
         let is_repeated = start_intent.is_some_and(|intent| intent.is_repeated);
@@ -328,12 +382,40 @@ impl Lifecycle {
         }
         let set_back = position.set_back();
         let was_set_back = set_back != stored_set_back;
+        let mut is_left_out = false;
+        if start_intent.is_none()
+            && clock.is_set()
+            && !steering.as_ref().is_some_and(|steering| steering.is_paused)
+        {
+            for (began, ended) in before.last_pauses.into_iter().flatten() {
+                // The process before may have ended before it has stored that for each job.
+                let is_in_it = (began..=ended).contains(&position.due(&definition));
+                if is_in_it && ended <= clock.now.wall {
+                    let left_out = position.leave_out_up_to(&definition, ended, clock, &random);
+                    // If no time is left, the timer finds that.
+                    is_left_out |= left_out != Some(false);
+                }
+            }
+        }
         let limit = position.longest_wait(&definition);
         let limit = limit.map(|wait| clock.now.mono.saturating_add(wait));
-        let due = position.loaded_due(&definition, clock, limit);
+        let mut due = position.loaded_due(&definition, clock, limit);
         let sync = Some(SyncState::of_stored_row());
+        let is_extra = position
+            .retry
+            .as_ref()
+            .is_some_and(|retry| retry.extra.is_some());
+        let own_wait = position.longest_wait_for_run(&definition);
         let mut more = More::new(Some(definition), position, sync);
-        more.loaded_limit = limit;
+        more.steering = steering.map(Box::new);
+        if start_intent.is_none() && more.is_asked_for_now() {
+            due = Due::Mono(clock.now.mono);
+        }
+        more.loaded_limit = match is_extra {
+            // That is for the run after it.
+            true => own_wait.map(|wait| clock.now.mono.saturating_add(wait)),
+            false => limit,
+        };
         if more.position.is_corrected_during_retry() {
             // The series is adjusted to the corrected clock when the run has ended.
             more.clock_set = Some(ClockSet::Corrected);
@@ -347,7 +429,7 @@ impl Lifecycle {
         let Some(intent) = start_intent else {
             // The next process may not see any more that the clock was wrong. And a repeated
             // intent is of an attempt that is over.
-            let is_changed = (was_set_back || is_repeated) && job.row_changed();
+            let is_changed = (was_set_back || is_repeated || is_left_out) && job.row_changed();
             return Loaded {
                 job,
                 lost: None,
@@ -358,6 +440,7 @@ impl Lifecycle {
         job.phase = Phase::Running;
         let more = job.more();
         more.started_at = intent.at;
+        more.begins_extra = intent.is_extra;
         let end = job.end_attempt(Some(JobStatus::Failed), None, false, clock, random);
         // Nobody has seen it as it was before.
         job.publish_now();
@@ -393,6 +476,7 @@ impl Lifecycle {
             // They are of an attempt, and there is none.
             more.start_intent = None;
             more.open = None;
+            more.begins_extra = false;
         }
         Some(effects)
     }
@@ -537,6 +621,7 @@ impl Lifecycle {
             definition: more.definition.as_deref()?,
             position: &more.position,
             start_intent: None,
+            steering: None,
             interruptions: 0,
         };
         let Phase::Ended(status) = self.phase else {
@@ -708,6 +793,7 @@ impl Lifecycle {
             definition,
             position: &more.position,
             start_intent: more.start_intent.map(|intent| intent.stored),
+            steering: more.steering.as_deref(),
             interruptions: more.interruptions,
         })
     }
@@ -722,6 +808,7 @@ impl Lifecycle {
             definition: &details.definition,
             position: &details.position,
             start_intent: intent.map(|intent| intent.stored),
+            steering: self.steering(),
             interruptions: self.interruptions(),
         })
     }
@@ -820,18 +907,27 @@ impl Lifecycle {
     // The gate.
 
     /// Whether an attempt may start: the store was tried for all that happened, no
-    /// replacement is on its way, and the body of the attempt before is gone.
-    fn is_gate_open(&self) -> bool {
-        !self.has_body
+    /// replacement is on its way, the body of the attempt before is gone, and no pause holds
+    /// it.
+    fn is_gate_open(&self, holds: Holds) -> bool {
+        !holds.is_stopping
+            && !self.has_body
             && self
                 .sync()
                 .is_none_or(|sync| sync.is_tried() && !sync.is_held())
+            && !self.is_held_by_pause(holds)
+    }
+
+    /// Whether a pause holds the attempt that the job waits for.
+    pub(crate) fn is_held_by_pause(&self, holds: Holds) -> bool {
+        (holds.is_paused || self.is_paused()) && !self.is_asked_for_now()
     }
 
     /// If the job came due while it could not start, and it can now: when the timer is to
     /// come.
-    pub(crate) fn take_overdue(&mut self, is_stopping: bool) -> Option<Due> {
-        if !self.is_overdue || self.phase != Phase::Waiting || is_stopping || !self.is_gate_open() {
+    pub(crate) fn take_overdue(&mut self, holds: Holds) -> Option<Due> {
+        let is_waiting = self.is_overdue && self.phase == Phase::Waiting;
+        if !is_waiting || !self.is_gate_open(holds) {
             return None;
         }
         self.is_overdue = false;
@@ -865,6 +961,284 @@ impl Lifecycle {
         self.is_overdue && self.has_body && self.phase == Phase::Waiting
     }
 
+    // What is asked by hand.
+
+    pub(crate) fn is_counted_as_held(&self) -> bool {
+        self.is_counted_as_held
+    }
+
+    /// Notes whether the app counts it among the jobs that a pause holds. Returns whether that
+    /// has changed.
+    pub(crate) fn count_as_held(&mut self, holds: Holds) -> bool {
+        let waits = matches!(self.phase, Phase::Waiting | Phase::Ready | Phase::Starting);
+        let is_left = self.more.as_ref().is_some_and(|more| more.is_left);
+        let is_held = waits && !is_left && self.is_held_by_pause(holds);
+        std::mem::replace(&mut self.is_counted_as_held, is_held) != is_held
+    }
+
+    fn steering(&self) -> Option<&Steering> {
+        self.more.as_ref()?.steering.as_deref()
+    }
+
+    fn steering_mut(&mut self) -> &mut Steering {
+        self.more().steering.get_or_insert_default()
+    }
+
+    /// Frees the memory of a steering that asks for nothing.
+    fn tidy_steering(&mut self) {
+        if let Some(more) = &mut self.more {
+            more.steering
+                .take_if(|steering| **steering == Steering::default());
+        }
+    }
+
+    /// Whether the job itself is paused.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.steering().is_some_and(|steering| steering.is_paused)
+    }
+
+    fn begins_extra(&self) -> bool {
+        self.more.as_ref().is_some_and(|more| more.begins_extra)
+    }
+
+    fn open_extra(&self) -> Option<WallNanos> {
+        self.more.as_ref()?.open_extra()
+    }
+
+    /// Whether the attempt that the job waits for, or that is about to start, was asked for by
+    /// hand: no pause holds it.
+    fn is_asked_for_now(&self) -> bool {
+        self.more.as_ref().is_some_and(|more| match self.phase {
+            // A run that was found due goes first.
+            Phase::Ready | Phase::Starting if more.position.retry.is_none() => {
+                let steering = more.steering.as_deref();
+                more.begins_extra || steering.is_some_and(|steering| steering.runs_now)
+            }
+            _ => more.is_asked_for_now(),
+        })
+    }
+
+    /// When the job is due, if nobody asks for an attempt now.
+    fn due_of_position(&self, clock: ClockReading) -> Due {
+        let Some(More {
+            definition: Some(definition),
+            position,
+            loaded_limit,
+            ..
+        }) = self.more.as_deref()
+        else {
+            return self.due().unwrap_or(Due::Wall(self.exec_at));
+        };
+        let once = || position.due_at(position.due(definition));
+        match loaded_limit {
+            Some(limit) => position.loaded_due(definition, clock, Some(*limit)),
+            None if position.retry.is_some() => once(),
+            None => position.run_due(definition).unwrap_or_else(once),
+        }
+    }
+
+    /// Whether the job has ended, or nothing follows its attempt.
+    fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Ended(_) | Phase::Cancelling)
+    }
+
+    /// `pause`: no attempt begins until `resume`. A running one goes on.
+    pub(crate) fn pause(&mut self) -> Steered {
+        if self.is_over() {
+            return Steered::Ended;
+        }
+        if self.is_paused() {
+            return Steered::Unchanged;
+        }
+        let was_about_to_start = matches!(self.phase, Phase::Ready | Phase::Starting);
+        // An attempt that was asked for now is made all the same.
+        let event = match was_about_to_start && self.is_asked_for_now() {
+            true => Event::Steer,
+            false => Event::Pause,
+        };
+        self.steering_mut().is_paused = true;
+        let effects = self.apply(event).unwrap_or_default();
+        self.is_overdue |= was_about_to_start && self.phase == Phase::Waiting;
+        Steered::Done(effects)
+    }
+
+    /// `resume`. Times that have passed are left out, unless `catches_up` is set.
+    /// If its task or its app is still paused, no time is left out yet.
+    pub(crate) fn resume(
+        &mut self,
+        catches_up: bool,
+        holds: Holds,
+        clock: ClockReading,
+        random: impl FnOnce() -> f64,
+    ) -> Resumed {
+        if self.is_over() {
+            return Resumed::Ended;
+        }
+        if !self.is_paused() {
+            return Resumed::Unchanged;
+        }
+        self.hide();
+        self.steering_mut().is_paused = false;
+        self.tidy_steering();
+        if !holds.is_paused
+            && !catches_up
+            && let Some(resumed) = self.leave_out_passed(clock, random)
+        {
+            return resumed;
+        }
+        Resumed::Done(self.apply(Event::Steer).unwrap_or_default())
+    }
+
+    /// The pause of its task or its app has ended. See [`resume`](Lifecycle::resume).
+    pub(crate) fn resume_from_above(
+        &mut self,
+        catches_up: bool,
+        clock: ClockReading,
+        random: impl FnOnce() -> f64,
+    ) -> Resumed {
+        if self.is_over() || self.is_paused() || self.phase != Phase::Waiting || catches_up {
+            return Resumed::Unchanged;
+        }
+        let left_out = self.leave_out_passed(clock, random);
+        left_out.unwrap_or(Resumed::Unchanged)
+    }
+
+    /// The times that have passed are not run any more. Returns the end of the job if no time
+    /// is left.
+    fn leave_out_passed(
+        &mut self,
+        clock: ClockReading,
+        random: impl FnOnce() -> f64,
+    ) -> Option<Resumed> {
+        let more = self
+            .more
+            .as_deref()
+            .filter(|_| self.phase == Phase::Waiting)?;
+        let definition = more.definition.as_deref()?;
+        definition.recurring()?;
+        let mut position = more.position.clone();
+        let changes = position.leave_out_passed(definition, clock, random);
+        let end = position.end_without_time(definition);
+        match changes {
+            Some(false) => return None,
+            Some(true) => {}
+            None => {
+                self.hide();
+                self.more().position = position;
+                let (status, why) = end;
+                let effects = self.apply(Event::RunOut(status)).unwrap_or_default();
+                return Some(Resumed::Over { why, effects });
+            }
+        }
+        self.hide();
+        let more = self.more();
+        more.position = position;
+        more.loaded_limit = None;
+        self.is_overdue = false;
+        if !self.is_asked_for_now() && self.attempts() == 0 {
+            self.set_due(self.due_of_position(clock), clock.now);
+        }
+        Some(Resumed::Done(self.apply(Event::Steer).unwrap_or_default()))
+    }
+
+    /// `run_now`: an extra run of a recurring job, unless a retry waits; otherwise the attempt
+    /// that the job waits for is due now.
+    pub(crate) fn run_now(&mut self, now: Now) -> Steered {
+        if self.is_over() {
+            return Steered::Ended;
+        }
+        let is_waiting = self.phase == Phase::Waiting;
+        let waits_for_retry = self.attempts() > 0 && !self.phase.is_running();
+        let follows = match self.more.as_deref().and_then(|more| more.next.as_deref()) {
+            // It is converted when that takes over, if it runs once.
+            Some(_) => true,
+            None => self.is_recurring(),
+        };
+        if !follows || waits_for_retry {
+            if self.phase.is_running() || self.steering().is_some_and(|it| it.runs_now) {
+                return Steered::Unchanged;
+            }
+            self.hide();
+            self.steering_mut().runs_now = true;
+        } else {
+            let begins_extra = self.begins_extra();
+            if is_waiting {
+                self.hide();
+            }
+            let steering = self.steering_mut();
+            let place = match begins_extra {
+                true => &mut steering.second_extra,
+                false => &mut steering.extra,
+            };
+            if place.is_some() {
+                return Steered::Unchanged;
+            }
+            *place = Some(now.wall);
+        }
+        if is_waiting {
+            self.set_due(Due::Mono(now.mono), now);
+            self.is_overdue = false;
+        }
+        let effects = self.apply(Event::Steer).unwrap_or_default();
+        match is_waiting || !follows || waits_for_retry {
+            true => Steered::Done(effects),
+            false => Steered::AfterAttempt(effects),
+        }
+    }
+
+    /// `move_to`, `delay_by`: the next run alone is due at another time, or the retry that the
+    /// job waits for.
+    pub(crate) fn move_next(&mut self, to: Move, clock: ClockReading) -> Steered {
+        if self.is_over() {
+            return Steered::Ended;
+        }
+        if self.phase.is_running() {
+            if !self.is_recurring() && !self.has_next() {
+                return Steered::Unchanged;
+            }
+            self.steering_mut().next_move = Some(to);
+            let effects = self.apply(Event::Move).unwrap_or_default();
+            return Steered::AfterAttempt(effects);
+        }
+        self.hide();
+        let effects = self.apply(Event::Move).unwrap_or_default();
+        if let Some(steering) = self.more.as_mut().and_then(|more| more.steering.as_mut()) {
+            steering.runs_now = false;
+        }
+        self.tidy_steering();
+        self.move_run(to, clock);
+        self.is_overdue = false;
+        if self.is_asked_for_now() {
+            self.set_due(Due::Mono(clock.now.mono), clock.now);
+        }
+        Steered::Done(effects)
+    }
+
+    fn move_run(&mut self, to: Move, clock: ClockReading) {
+        let now = clock.now;
+        let present = self.due_of_position(clock);
+        let is_plain = self.definition().is_none();
+        let due = to.from(present.as_wall(now));
+        let more = self.more();
+        more.loaded_limit = None;
+        if let Some(retry) = &mut more.position.retry {
+            let delay = due.saturating_sub(now.wall).max(0);
+            (retry.due, retry.delay) = (due, delay);
+            self.set_due(Due::Mono(now.mono.saturating_add(delay)), now);
+            return;
+        }
+        more.position.moved = Some(due);
+        let at = match to {
+            // The wall clock means nothing yet.
+            Move::By(nanos) if !clock.is_set() || is_plain => match present {
+                Due::Mono(at) => Due::Mono(at.saturating_add(nanos)),
+                Due::Wall(_) => Due::Wall(due),
+            },
+            _ => Due::Wall(due),
+        };
+        self.set_due(at, now);
+    }
+
     // Catching up after a start of the app.
 
     pub(crate) fn set_turn(&mut self, to: CatchUpTurn) {
@@ -889,7 +1263,7 @@ impl Lifecycle {
         clock: ClockReading,
         on_time: i64,
         is_at_most_once: bool,
-        is_stopping: bool,
+        holds: Holds,
         random: impl Fn() -> f64,
     ) -> TimerOutcome {
         let now = clock.now;
@@ -908,7 +1282,7 @@ impl Lifecycle {
             return TimerOutcome::Nothing;
         };
         match self.phase {
-            Phase::Waiting if !is_stopping => {}
+            Phase::Waiting if !holds.is_stopping => {}
             Phase::Starting if self.is_intent_stored() => {
                 return TimerOutcome::Start { misfire: None };
             }
@@ -923,7 +1297,7 @@ impl Lifecycle {
             // The wall clock was set back, or the timer came for its turn to catch up.
             return TimerOutcome::Rearm(due);
         }
-        if !self.is_gate_open() {
+        if !self.is_gate_open(holds) {
             self.is_overdue = true;
             return TimerOutcome::Nothing;
         }
@@ -932,6 +1306,13 @@ impl Lifecycle {
             misfire: None,
         };
         if let Some(more) = &mut self.more
+            && let Some(nominal) = more.waiting_extra()
+        {
+            if more.is_too_late_for(nominal, clock, 0) {
+                return self.leave_out_extra(clock);
+            }
+            more.begins_extra = true;
+        } else if let Some(more) = &mut self.more
             && let Some(definition) = &more.definition
         {
             let position = &more.position;
@@ -954,6 +1335,7 @@ impl Lifecycle {
                     stored: StoredIntent {
                         at: now.wall,
                         is_repeated: !is_at_most_once,
+                        is_extra: self.begins_extra(),
                     },
                 });
                 TimerOutcome::Persist { misfire, effects }
@@ -990,14 +1372,28 @@ impl Lifecycle {
         }
     }
 
+    /// An extra run would start too late: it is not made.
+    fn leave_out_extra(&mut self, clock: ClockReading) -> TimerOutcome {
+        self.hide();
+        self.steering_mut().take_extra();
+        self.tidy_steering();
+        self.set_due(self.due_of_position(clock), clock.now);
+        let effects = self.apply(Event::Postpone).unwrap_or_default();
+        let misfire = None;
+        TimerOutcome::Later { misfire, effects }
+    }
+
     /// A run of a series has expired while it waited for a retry: it ends as failed.
     fn give_up_retry(&mut self, clock: ClockReading, random: impl Fn() -> f64) -> AttemptEnd {
         let now = clock.now;
         self.hide();
         let status = self.failed_as();
+        let is_extra = self.open_extra().is_some();
         let run = self.enter_run(status, now);
-        self.follow_clock_after_run(clock, &random);
-        let (next, event) = match self.next_run(status, now, &random) {
+        self.follow_clock_after_run(clock, is_extra, &random);
+        let after = self.next_run_after(is_extra, status, clock, &random);
+        let is_paused = self.pause_after(after, status);
+        let (next, event) = match after {
             AfterRun::End(status, why) => (AfterAttempt::End(status, why), Event::RunOut(status)),
             AfterRun::Next { misfire, .. } => (AfterAttempt::Run { misfire }, Event::Postpone),
         };
@@ -1006,6 +1402,7 @@ impl Lifecycle {
             run,
             starts_over: false,
             took_next: false,
+            is_paused,
             effects: self.apply(event).unwrap_or_default(),
         }
     }
@@ -1013,6 +1410,9 @@ impl Lifecycle {
     /// Whether an attempt of the open run that starts `delay` nanoseconds from now is too late.
     fn is_too_late_in(&self, clock: ClockReading, delay: i64) -> bool {
         self.more.as_ref().is_some_and(|more| {
+            if let Some(nominal) = more.open_extra() {
+                return more.is_too_late_for(nominal, clock, delay);
+            }
             // The open position can be a copy, which most jobs do not need.
             let limited = more.definition.as_ref().filter(|d| d.expires.is_some());
             limited.is_some_and(|definition| {
@@ -1023,7 +1423,7 @@ impl Lifecycle {
     }
 
     /// The executor would begin the attempt. A plain job does not look at the clock.
-    pub(crate) fn begin(&mut self, clock: ClockReading, is_stopping: bool) -> BeginOutcome {
+    pub(crate) fn begin(&mut self, clock: ClockReading, holds: Holds) -> BeginOutcome {
         let may_start = match self.phase {
             Phase::Ready => true,
             Phase::Starting => self.is_intent_stored(),
@@ -1032,12 +1432,14 @@ impl Lifecycle {
         if !may_start {
             return BeginOutcome::Nothing;
         }
-        let is_open = !is_stopping && self.is_gate_open();
+        let is_open = self.is_gate_open(holds);
         if !is_open || self.is_too_late_in(clock, 0) {
             let effects = self.apply(Event::GateShut).unwrap_or_default();
-            self.is_overdue = !is_open;
+            // An extra run may come before the run that a pause holds.
+            let may_start = is_open || self.is_gate_open(holds);
+            self.is_overdue = !may_start;
             // The timer decides what follows a run that has expired.
-            let arms = is_open;
+            let arms = may_start;
             return BeginOutcome::Shut(Effects { arms, ..effects });
         }
         self.apply(Event::Begin);
@@ -1057,9 +1459,10 @@ impl Lifecycle {
             more.executor_drops = 0;
             more.started_at = clock.now.wall;
             begun.attempt = more.position.attempts().saturating_add(1);
-            begun.nominal = match &more.open {
-                Some(open) => open.nominal,
-                None => more.position.nominal,
+            begun.nominal = match (more.open_extra(), &more.open) {
+                (Some(nominal), _) => nominal,
+                (None, Some(open)) => open.nominal,
+                (None, None) => more.position.nominal,
             };
             if let Some(definition) = &more.definition
                 && definition.recurring().is_some()
@@ -1101,6 +1504,11 @@ impl Lifecycle {
         self.hide();
         self.enter_open_run();
         self.survived();
+        if let Some(steering) = self.more.as_mut().and_then(|more| more.steering.as_mut()) {
+            steering.runs_now = false;
+        }
+        let extra = self.open_extra();
+        let is_extra = extra.is_some();
         // It was the timeout of this attempt.
         self.set_timer(None);
         // With the same times, the run goes on under the new definition.
@@ -1113,8 +1521,11 @@ impl Lifecycle {
         {
             let due = Due::Mono(now.mono.saturating_add(delay));
             let more = self.more();
-            more.loaded_limit = None;
+            if !is_extra {
+                more.loaded_limit = None;
+            }
             let failed = Retry {
+                extra,
                 attempts: 1,
                 failed_as: status,
                 started_at: now.wall,
@@ -1122,23 +1533,30 @@ impl Lifecycle {
                 delay,
             };
             more.position.enter_attempt(more.started_at, failed);
+            if std::mem::take(&mut more.begins_extra)
+                && let Some(steering) = &mut more.steering
+            {
+                steering.take_extra();
+            }
             if let Some((definition, set)) = more.definition.as_deref().zip(more.clock_set) {
                 // The row of a retry says by how much the clock was set.
                 more.position.follow_clock(definition, clock, set, &random);
             }
             let attempts = more.position.attempts();
+            self.tidy_steering();
             self.set_due(due, now);
             return AttemptEnd {
                 next: AfterAttempt::Retry { due, attempts },
                 run: None,
                 starts_over: false,
                 took_next: took_same,
+                is_paused: false,
                 effects: self.apply(Event::Retry).unwrap_or_default(),
             };
         }
         let status = failure.unwrap_or(JobStatus::Success);
         let run = self.enter_run(status, now);
-        self.follow_clock_after_run(clock, &random);
+        self.follow_clock_after_run(clock, is_extra, &random);
         let (mut starts_over, mut took_next) = (false, took_same);
         let after = if self.phase == Phase::Cancelling {
             // A series was cut off, or a replacement. A job that runs once has had its run.
@@ -1157,19 +1575,23 @@ impl Lifecycle {
                 if let Some((definition, position)) = self.definition().zip(self.position()) {
                     plan.rebase(definition, position, self.pending(), false);
                 }
-                let is_pause = !starts_over && plan.is_pause();
+                let is_after_each = !starts_over && plan.is_after_each();
                 let due = plan.due;
                 self.install(plan);
                 self.follow_clock_since_scheduling(clock);
-                match is_pause {
-                    // It is counted from the end of this run.
-                    true => self.next_run(status, now, &random),
-                    false => AfterRun::Next { due, misfire: None },
+                // It is counted from the end of this run.
+                let is_counted = is_after_each && !is_extra;
+                match is_counted {
+                    true => self.next_run_after(false, status, clock, &random),
+                    false => {
+                        self.start_asked_for(clock);
+                        AfterRun::Next { due, misfire: None }
+                    }
                 }
             }
         } else {
             let is_durable = self.is_durable();
-            match self.next_run(status, now, &random) {
+            match self.next_run_after(is_extra, status, clock, &random) {
                 // A retry would come too late.
                 AfterRun::End(..) if is_too_late && !self.is_recurring() => {
                     AfterRun::End(JobStatus::Cancelled, EndReason::Expired)
@@ -1180,6 +1602,7 @@ impl Lifecycle {
                 after => after,
             }
         };
+        let is_paused = self.pause_after(after, status);
         let (next, event) = match after {
             AfterRun::End(status, why) => (AfterAttempt::End(status, why), Event::Finish(status)),
             AfterRun::Next { misfire, .. } => (AfterAttempt::Run { misfire }, Event::NextRun),
@@ -1189,6 +1612,7 @@ impl Lifecycle {
             run,
             starts_over,
             took_next,
+            is_paused,
             effects: self.apply(event).unwrap_or_default(),
         }
     }
@@ -1231,14 +1655,22 @@ impl Lifecycle {
     }
 
     /// The run has ended, and the position can follow the wall clock that was set meanwhile.
-    fn follow_clock_after_run(&mut self, clock: ClockReading, random: impl FnOnce() -> f64) {
+    /// After an extra run, a loaded job is due as before.
+    fn follow_clock_after_run(
+        &mut self,
+        clock: ClockReading,
+        is_extra: bool,
+        random: impl FnOnce() -> f64,
+    ) {
         let Some(more) = &mut self.more else { return };
-        more.loaded_limit = None;
         let set = more.clock_set.take();
         let Some(definition) = more.definition.as_deref() else {
             return;
         };
-        more.position.count_from_own_clock(definition, clock);
+        if !is_extra {
+            more.loaded_limit = None;
+            more.position.count_from_own_clock(definition, clock);
+        }
         if let Some(set) = set {
             more.position.follow_clock(definition, clock, set, random);
         }
@@ -1257,9 +1689,14 @@ impl Lifecycle {
     fn enter_run(&mut self, status: JobStatus, now: Now) -> Option<RunSummary> {
         let more = self.more.as_mut()?;
         let definition = more.definition.as_deref()?;
-        let run = more
-            .position
-            .enter_run(definition, more.started_at, status, now)?;
+        let begun = (more.started_at, more.open_extra());
+        let run = more.position.enter_run(definition, begun, status, now);
+        if std::mem::take(&mut more.begins_extra)
+            && let Some(steering) = &mut more.steering
+        {
+            steering.take_extra();
+        }
+        let run = run?;
         more.runs_ended = more.runs_ended.wrapping_add(1);
         Some(run)
     }
@@ -1278,6 +1715,75 @@ impl Lifecycle {
             self.set_due(due, now);
         }
         after
+    }
+
+    /// What follows the run that was entered. The run that the job waits for is moved, if that
+    /// was asked for during the run that ended.
+    fn next_run_after(
+        &mut self,
+        is_extra: bool,
+        status: JobStatus,
+        clock: ClockReading,
+        random: impl FnOnce() -> f64,
+    ) -> AfterRun {
+        let after = match (is_extra, self.more.as_deref()) {
+            (
+                true,
+                Some(More {
+                    definition: Some(definition),
+                    position,
+                    ..
+                }),
+            ) => {
+                let after = position.after_extra_run(definition, status);
+                if let AfterRun::Next { .. } = after {
+                    self.set_due(self.due_of_position(clock), clock.now);
+                }
+                after
+            }
+            _ => self.next_run(status, clock.now, random),
+        };
+        if let AfterRun::Next { .. } = after {
+            self.start_asked_for(clock);
+        }
+        after
+    }
+
+    /// A run has ended, and another follows: moves it, or makes an extra run first, as asked for
+    /// meanwhile.
+    fn start_asked_for(&mut self, clock: ClockReading) {
+        let Some(more) = &mut self.more else { return };
+        let next_move = more.steering.as_mut().and_then(|it| it.next_move.take());
+        if let Some(next_move) = next_move {
+            self.move_run(next_move, clock);
+        }
+        let is_recurring = self.is_recurring();
+        if let Some(steering) = self.more.as_mut().and_then(|more| more.steering.as_mut())
+            && !is_recurring
+            && steering.take_extra().is_some()
+        {
+            // The job runs once from now on: that is the run.
+            steering.runs_now = true;
+        }
+        self.tidy_steering();
+        if self.is_asked_for_now() {
+            self.set_due(Due::Mono(clock.now.mono), clock.now);
+        }
+    }
+
+    /// A run has ended with `status`. Returns whether that pauses the job.
+    fn pause_after(&mut self, after: AfterRun, status: JobStatus) -> bool {
+        let recurring = self
+            .definition()
+            .and_then(|definition| definition.recurring());
+        let pauses = recurring.is_some_and(|recurring| recurring.limits.pause_on_failure)
+            && status != JobStatus::Success
+            && matches!(after, AfterRun::Next { .. })
+            && !self.is_paused();
+        if pauses {
+            self.steering_mut().is_paused = true;
+        }
+        pauses
     }
 
     fn take_next(&mut self) -> Option<Box<Plan>> {
@@ -1316,10 +1822,21 @@ impl Lifecycle {
     /// Replaces the definition, the position and the due time by those of a plan.
     fn install(&mut self, plan: impl Into<Box<Plan>>) {
         let plan = *plan.into();
+        let is_recurring = plan.is_recurring();
         if !self.has_same_times(&plan)
             && let Some(more) = &mut self.more
         {
             (more.loaded_limit, more.clock_set) = (None, None);
+            if let Some(steering) = &mut more.steering
+                && self.phase == Phase::Waiting
+            {
+                // It was asked of what waited before.
+                steering.runs_now = false;
+                if !is_recurring {
+                    (steering.extra, steering.second_extra) = (None, None);
+                }
+            }
+            self.tidy_steering();
         }
         self.set_timer(Some(plan.due));
         self.exec_at = plan.exec_at;
@@ -1432,11 +1949,13 @@ impl Lifecycle {
         let mut position = Cow::Borrowed(&more.position);
         if !self.has_same_times(plan) {
             if self.phase.is_running() {
-                position = Cow::Owned(more.open_position().interrupted(definition));
+                let is_extra = more.open_extra().is_some();
+                position = Cow::Owned(more.open_position().interrupted(definition, is_extra));
             } else if position.retry.is_some() {
                 // The retry that it waits for will not come.
                 let failed_as = self.failed_as();
-                (position.to_mut()).enter_run(definition, now.wall, failed_as, now);
+                let begun = (now.wall, more.open_extra());
+                (position.to_mut()).enter_run(definition, begun, failed_as, now);
             }
         }
         plan.stay_in_set(
@@ -1639,6 +2158,7 @@ impl Lifecycle {
             self.exec_at = exec_at;
             if let Some(more) = &mut self.more
                 && more.position.retry.is_none()
+                && more.position.moved.is_none()
             {
                 more.position.nominal = exec_at;
             }
@@ -1648,13 +2168,15 @@ impl Lifecycle {
         moved.follow_clock(definition, clock, set, random);
         let mut pending = *clock_set;
         let due = match (loaded_limit, moved.run_due(definition), &mut moved.retry) {
-            (Some(limit), ..) => moved.loaded_due(definition, clock, Some(*limit)),
-            (None, _, Some(retry)) => {
+            (Some(limit), _, retry) if retry.as_ref().is_none_or(|retry| retry.extra.is_none()) => {
+                moved.loaded_due(definition, clock, Some(*limit))
+            }
+            (_, _, Some(retry)) => {
                 retry.due = exec_at;
                 due
             }
-            (None, Some(due), None) => due,
-            (None, None, None) => due,
+            (_, Some(due), None) => due,
+            (_, None, None) => due,
         };
         if moved.retry.is_some() {
             // The times of its series follow when the run has ended.
@@ -1694,6 +2216,38 @@ impl Lifecycle {
 }
 
 impl More {
+    /// The moment of the extra run that is open: an attempt of it is about to start or runs, or
+    /// it waits for a retry.
+    fn open_extra(&self) -> Option<WallNanos> {
+        match (&self.position.retry, self.steering.as_deref()) {
+            (Some(retry), _) => retry.extra,
+            (None, Some(steering)) if self.begins_extra => steering.extra,
+            (None, _) => None,
+        }
+    }
+
+    /// The moment of the extra run that comes next. `None` while another run is open.
+    fn waiting_extra(&self) -> Option<WallNanos> {
+        let steering = self.steering.as_deref();
+        let steering = steering.filter(|_| self.position.retry.is_none());
+        steering.and_then(|steering| steering.extra)
+    }
+
+    /// Whether the attempt that the job waits for was asked for by hand.
+    fn is_asked_for_now(&self) -> bool {
+        let runs_now = self
+            .steering
+            .as_deref()
+            .is_some_and(|steering| steering.runs_now);
+        runs_now || self.waiting_extra().is_some()
+    }
+
+    fn is_too_late_for(&self, first_due: WallNanos, clock: ClockReading, delay: i64) -> bool {
+        self.definition.as_deref().is_some_and(|definition| {
+            (self.position).is_too_late_for(first_due, definition, clock, delay)
+        })
+    }
+
     /// The position with the run of the attempt.
     fn open_position(&self) -> Cow<'_, Position> {
         let mut position = Cow::Borrowed(&self.position);
@@ -1712,6 +2266,8 @@ impl More {
             definition,
             position,
             open: None,
+            begins_extra: false,
+            steering: None,
             next: None,
             loaded_limit: None,
             clock_set: None,

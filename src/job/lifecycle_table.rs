@@ -7,7 +7,9 @@ use crate::calendar::misfire::Misfire;
 use crate::calendar::recurrence::Recurrence;
 use crate::calendar::series::{ON_TIME, Series};
 use crate::job::definition::{Definition, Limits, Recurring, Trigger};
-use crate::job::lifecycle::{AfterAttempt, BeginOutcome, Lifecycle, NotReplaceable, TimerOutcome};
+use crate::job::lifecycle::{
+    AfterAttempt, BeginOutcome, Holds, Lifecycle, NotReplaceable, TimerOutcome,
+};
 use crate::job::phase::{self, Effects, Phase};
 use crate::job::plan::{Plan, Replace};
 use crate::job::position::EndReason;
@@ -18,6 +20,11 @@ use crate::value::time_units::{ClockReading, Due, Now};
 
 const START: Now = at(0);
 const INTERVAL: i64 = 60_000_000_000;
+
+const NO_HOLD: Holds = Holds {
+    is_stopping: false,
+    is_paused: false,
+};
 
 const fn at(seconds: i64) -> Now {
     let nanos = seconds * 1_000_000_000;
@@ -80,6 +87,7 @@ impl Kind {
                 limits: Limits {
                     max_runs: Some(3),
                     max_failures: Some(2),
+                    pause_on_failure: false,
                 },
             })),
         };
@@ -109,7 +117,7 @@ impl Kind {
 
     fn ready(self) -> Lifecycle {
         let mut job = self.waiting();
-        let fired = job.on_timer(clock(60), ON_TIME, false, false, || 0.0);
+        let fired = job.on_timer(clock(60), ON_TIME, false, NO_HOLD, || 0.0);
         assert_eq!(fired, TimerOutcome::Start { misfire: None });
         job
     }
@@ -117,7 +125,7 @@ impl Kind {
     fn running(self) -> Lifecycle {
         let mut job = self.ready();
         assert!(matches!(
-            job.begin(clock(60), false),
+            job.begin(clock(60), NO_HOLD),
             BeginOutcome::Begin(_)
         ));
         job
@@ -126,7 +134,7 @@ impl Kind {
     /// An attempt with `at_most_once` whose intent to start is not stored yet.
     fn starting(self) -> Lifecycle {
         let mut job = self.waiting();
-        let fired = job.on_timer(clock(60), ON_TIME, true, false, || 0.0);
+        let fired = job.on_timer(clock(60), ON_TIME, true, NO_HOLD, || 0.0);
         assert!(matches!(fired, TimerOutcome::Persist { .. }), "{fired:?}");
         job
     }
@@ -297,8 +305,8 @@ fn a_recurring_job_ends_by_its_limits() {
         let mut job = Recurs.waiting();
         for (index, result) in results.iter().enumerate() {
             let clock = clock(60 * (index as i64 + 1));
-            job.on_timer(clock, ON_TIME, false, false, || 0.0);
-            assert!(matches!(job.begin(clock, false), BeginOutcome::Begin(_)));
+            job.on_timer(clock, ON_TIME, false, NO_HOLD, || 0.0);
+            assert!(matches!(job.begin(clock, NO_HOLD), BeginOutcome::Begin(_)));
             job.body_gone();
             let failure = (*result == Fails).then_some(JobStatus::Failed);
             job.end_attempt(failure, None, false, clock, || 0.0);
@@ -405,8 +413,8 @@ fn what_can_be_replaced_is_as_in_the_table() {
         let clock = clock(60 * minute);
         job.body_gone();
         job.end_attempt(None, None, false, clock, || 0.0);
-        job.on_timer(clock, ON_TIME, false, false, || 0.0);
-        assert!(matches!(job.begin(clock, false), BeginOutcome::Begin(_)));
+        job.on_timer(clock, ON_TIME, false, NO_HOLD, || 0.0);
+        assert!(matches!(job.begin(clock, NO_HOLD), BeginOutcome::Begin(_)));
     }
     assert_eq!(
         job.check_replaceable(&Recurs.plan(), Replace::Any, false),
@@ -447,7 +455,7 @@ fn what_the_timer_finds_is_as_in_the_table() {
         clock(second),
         ON_TIME,
         is_at_most_once,
-        false,
+        NO_HOLD,
         || 0.0,
     ) {
         TimerOutcome::Nothing => "nothing".to_string(),
@@ -484,9 +492,9 @@ fn what_the_timer_finds_is_as_in_the_table() {
     let mut job = Stored.waiting();
     job.propose();
     assert_eq!(seconds(&mut job, 60, false), "nothing");
-    assert!(job.is_overdue() && job.take_overdue(false).is_none());
+    assert!(job.is_overdue() && job.take_overdue(NO_HOLD).is_none());
     job.release();
-    assert_eq!(job.take_overdue(false), Some(Due::Mono(INTERVAL)));
+    assert_eq!(job.take_overdue(NO_HOLD), Some(Due::Mono(INTERVAL)));
     assert_eq!(seconds(&mut job, 60, false), "starts");
 }
 
@@ -505,11 +513,11 @@ fn an_attempt_made_at_most_once_starts_when_its_intent_is_stored_and_not_when_it
     ] {
         let mut job = Stored.starting();
         assert!(job.row_changed());
-        assert_eq!(job.begin(clock(60), false), BeginOutcome::Nothing);
+        assert_eq!(job.begin(clock(60), NO_HOLD), BeginOutcome::Nothing);
         let pulled = job.pull();
         job.tried(pulled, outcome);
         assert_eq!(job.is_intent_stored(), starts, "{outcome:?}");
-        let begins = matches!(job.begin(clock(60), false), BeginOutcome::Begin(_));
+        let begins = matches!(job.begin(clock(60), NO_HOLD), BeginOutcome::Begin(_));
         assert_eq!(begins, starts, "{outcome:?}");
     }
 }
@@ -529,7 +537,7 @@ fn what_follows_if_an_attempt_would_start_too_late_is_as_in_the_table() {
     for (kind, by_timer, by_executor, by_failure) in table {
         let plan = || kind.plan_that_expires(Some(10 * second));
         let mut job = Lifecycle::new(plan(), false);
-        let found = match job.on_timer(clock(71), ON_TIME, false, false, || 0.0) {
+        let found = match job.on_timer(clock(71), ON_TIME, false, NO_HOLD, || 0.0) {
             TimerOutcome::Over { why, effects } => format!("{} {why:?}", short(&job, effects)),
             TimerOutcome::Later { effects, .. } => format!("{} was missed", short(&job, effects)),
             other => format!("{other:?}"),
@@ -537,7 +545,7 @@ fn what_follows_if_an_attempt_would_start_too_late_is_as_in_the_table() {
         assert_eq!(found, by_timer, "{kind:?}");
         let ready = |at_most_once| {
             let mut job = Lifecycle::new(plan(), false);
-            job.on_timer(clock(61), ON_TIME, at_most_once, false, || 0.0);
+            job.on_timer(clock(61), ON_TIME, at_most_once, NO_HOLD, || 0.0);
             if at_most_once {
                 assert!(job.row_changed());
                 let pulled = job.pull();
@@ -547,7 +555,7 @@ fn what_follows_if_an_attempt_would_start_too_late_is_as_in_the_table() {
         };
         // The row changes if it had the intent to start.
         let mut job = ready(kind == Stored);
-        let found = match job.begin(clock(71), false) {
+        let found = match job.begin(clock(71), NO_HOLD) {
             BeginOutcome::Shut(effects) => short(&job, effects),
             other => format!("{other:?}"),
         };
@@ -555,7 +563,7 @@ fn what_follows_if_an_attempt_would_start_too_late_is_as_in_the_table() {
         assert!(!job.is_overdue(), "{kind:?}");
         let mut job = ready(false);
         assert!(matches!(
-            job.begin(clock(70), false),
+            job.begin(clock(70), NO_HOLD),
             BeginOutcome::Begin(_)
         ));
         let failed = Some(JobStatus::Failed);

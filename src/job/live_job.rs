@@ -13,6 +13,7 @@ use crate::job::end_record::KeptEnd;
 use crate::job::position::ClockSet;
 use crate::job::record::{JobRecord, ProgressRecord};
 use crate::job::status_cell::StatusCell;
+use crate::job::steering::Move;
 use crate::job::stop::Control;
 use crate::job::sync_state::{CommitOutcome, CommitWaiter, Known};
 use crate::registry::table::TableEntry;
@@ -23,6 +24,7 @@ use crate::value::error::StorageError;
 use crate::value::id::JobId;
 use crate::value::run::Run;
 use crate::value::shared_state::StateMap;
+use crate::value::steer_outcome::SteerOutcome;
 use crate::value::time_units::{ClockReading, MonoNanos, Now, WallNanos};
 
 /// What every job has, whatever its types.
@@ -93,6 +95,11 @@ pub(crate) trait JobView: Send + Sync {
     /// Lets a job that was set aside start again. Returns what the store says, if that is still
     /// to come; `None` if it was not set aside.
     fn release(&self) -> Option<Option<CommitWaiter>>;
+    /// Whether the job, its task or its app is paused.
+    fn is_paused(&self) -> bool;
+    /// Whether a pause holds the attempt that the job waits for.
+    fn is_held_by_pause(&self) -> bool;
+    fn steer(&self, how: Steer) -> SteerReply;
     /// Cancels the job, if it can be cancelled.
     fn cancel(&self, how: Cancelling) -> CancelReply;
     /// Drops this reference. If it may be the last one, the job is dropped on the executor,
@@ -126,6 +133,27 @@ impl CancelReply {
     }
 }
 
+/// How a job is steered by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Steer {
+    Pause,
+    Resume {
+        /// Missed times are made up, as its misfire policy says.
+        catches_up: bool,
+    },
+    RunNow,
+    Move(Move),
+}
+
+/// What came of a [`Steer`].
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct SteerReply {
+    pub(crate) outcome: SteerOutcome,
+    /// What the store says, if the job is in it.
+    pub(crate) reply: Option<CommitWaiter>,
+}
+
 /// What the timer does with a job.
 pub(crate) trait TimerJob: Send + Sync {
     /// The timer has come.
@@ -137,6 +165,9 @@ pub(crate) trait TimerJob: Send + Sync {
     fn wait_for_turn(&self, at_the_latest: MonoNanos);
     /// Its turn has come. Returns `false` if it does not wait for a turn any more.
     fn take_turn(&self) -> bool;
+    /// Its task or its app was paused or resumed, or the job is new. `resumes`: a pause has
+    /// ended; `Some(true)` if missed times are made up.
+    fn follow_pause(&self, resumes: Option<bool>);
     /// Stops the job because the app stops: a running attempt is requested to stop, and no
     /// other starts.
     fn stop(&self);

@@ -57,6 +57,12 @@ pub(crate) enum Event {
     ClockSet,
     /// The job was set aside, and may start again.
     Release,
+    /// `pause`: no attempt begins.
+    Pause,
+    /// `resume` or `run_now`: what waits may start, perhaps at once.
+    Steer,
+    /// `move_to` or `delay_by`.
+    Move,
     /// The attempt failed, and a retry follows.
     Retry,
     /// The run is over, and another one follows.
@@ -111,6 +117,12 @@ pub(crate) fn transition(phase: Phase, event: Event) -> Option<(Phase, Effects)>
         (Waiting, PersistStart) => (Starting, ROW),
         (Waiting, Postpone | ClockSet | Release) => (Waiting, ROW_AND_ARM),
         (Waiting, RunOut(status)) => (Ended(status), END),
+
+        (Waiting | Ready | Starting, Pause) => (Waiting, ROW),
+        (Waiting, Steer) => (Waiting, ROW_AND_ARM),
+        (Ready | Starting, Steer) => (phase, ROW),
+        (Waiting | Ready | Starting, Move) => (Waiting, ROW_AND_ARM),
+        (Running, Pause | Steer | Move) => (phase, ROW),
 
         (Ready | Starting, Begin) => (Running, NONE),
         (Ready, GateShut) => (Waiting, NONE),
@@ -201,7 +213,7 @@ mod tests {
         Phase::Ended(JobStatus::Success),
     ];
 
-    const EVENTS: [Event; 19] = [
+    const EVENTS: [Event; 22] = [
         Event::Start,
         Event::PersistStart,
         Event::Postpone,
@@ -217,6 +229,9 @@ mod tests {
         Event::Stop { is_durable: false },
         Event::ClockSet,
         Event::Release,
+        Event::Pause,
+        Event::Steer,
+        Event::Move,
         Event::Retry,
         Event::NextRun,
         Event::Finish(JobStatus::Timeout),
@@ -243,6 +258,9 @@ mod tests {
         StopInMemory   E+l    E+l    E+l    -      -      -
         ClockSet       W+t    -      -      -      -      -
         Release        W+t    -      -      -      -      -
+        Pause          W+     W+     W+     A+     -      -
+        Steer          W+t    R+     S+     A+     -      -
+        Move           W+t    W+t    W+t    A+     -      -
         Retry          -      -      -      W+t    -      -
         NextRun        -      -      -      W+t    -      -
         Finish         -      -      -      E+l    E+l    -

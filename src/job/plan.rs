@@ -39,6 +39,8 @@ pub(crate) struct Plan {
 pub(crate) struct Details {
     pub(crate) definition: Arc<Definition>,
     pub(crate) position: Position,
+    /// A new job is paused.
+    pub(crate) is_paused: bool,
 }
 
 impl Plan {
@@ -87,8 +89,23 @@ impl Plan {
             details: Some(Arc::new(Details {
                 definition,
                 position,
+                is_paused: false,
             })),
         }
+    }
+
+    /// A new job of this plan is paused. A plain job has no place for that.
+    pub(crate) fn pause(&mut self) {
+        if let Some(details) = &mut self.details {
+            Arc::make_mut(details).is_paused = true;
+        }
+    }
+
+    /// Whether a new job of this plan is paused.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.details
+            .as_ref()
+            .is_some_and(|details| details.is_paused)
     }
 
     /// Whether its series has no time from now on. Such a plan may only replace a job of the same
@@ -141,6 +158,7 @@ impl Plan {
             let Details {
                 definition,
                 position,
+                ..
             } = Arc::make_mut(details);
             position.start_now(now.wall);
             self.due = position.run_due(definition).unwrap_or(self.due);
@@ -158,6 +176,7 @@ impl Plan {
             let Details {
                 definition,
                 position,
+                ..
             } = Arc::make_mut(details);
             position.forget_first_now(definition);
             self.due = position.run_due(definition).unwrap_or(self.due);
@@ -199,11 +218,11 @@ impl Plan {
     }
 
     /// Whether each run follows the end of the one before.
-    pub(crate) fn is_pause(&self) -> bool {
+    pub(crate) fn is_after_each(&self) -> bool {
         let recurring = self
             .definition()
             .and_then(|definition| definition.recurring());
-        recurring.is_some_and(|recurring| recurring.series.recurrence.is_pause())
+        recurring.is_some_and(|recurring| recurring.series.recurrence.is_after_each())
     }
 
     pub(crate) fn limits(&self) -> Option<Limits> {
@@ -236,6 +255,7 @@ impl Plan {
         let Details {
             definition: new_definition,
             position,
+            ..
         } = Arc::make_mut(details);
         // By how much the wall clock was set since the times were counted.
         let offsets = position.offset.zip(old.offset);

@@ -32,6 +32,11 @@ pub(crate) struct Position {
     /// nanoseconds. The run keeps its nominal time. If another process ends the run, the other
     /// times move by this much then.
     pub(crate) clock_set_by: i64,
+    /// The open run is due at this wall time, to which it was moved by hand, and not at its own.
+    pub(crate) moved: Option<WallNanos>,
+    /// The job was resumed while it waited for a retry or a moved run: the times up to this one are
+    /// left out when that run has ended.
+    pub(crate) leaves_out_up_to: Option<WallNanos>,
     /// The attempts of the open run that have ended: they have failed, and the job waits for
     /// the next one. Boxed, because few jobs have it.
     pub(crate) retry: Option<Box<Retry>>,
@@ -54,6 +59,8 @@ pub(crate) struct Retry {
     pub(crate) due: WallNanos,
     /// How long the job waits for it, in nanoseconds.
     pub(crate) delay: i64,
+    /// The run is an extra one, for this moment.
+    pub(crate) extra: Option<WallNanos>,
 }
 
 /// How far a recurring job has come in its series.
@@ -181,6 +188,8 @@ impl Position {
             offset,
             by_unset_clock: false,
             clock_set_by: 0,
+            moved: None,
+            leaves_out_up_to: None,
             retry: None,
             series: None,
         }
@@ -255,13 +264,20 @@ impl Position {
             let left = max.saturating_sub(self.runs()).saturating_sub(open);
             usize::try_from(left).unwrap_or(usize::MAX)
         });
-        let next = |time: &WallNanos| recurring.series.next_after(self.nominal, *time);
+        // The times before a moved run are left out.
+        let next = |time: &WallNanos| {
+            let after = match self.moved {
+                Some(moved) if *time == self.nominal => moved.max(*time),
+                _ => *time,
+            };
+            recurring.series.next_after(self.nominal, after)
+        };
         let first = match is_running {
             true => next(&self.nominal),
             false => Some(self.nominal),
         };
         // The end of a run decides when the next one is due.
-        let known = match recurring.series.recurrence.is_pause() {
+        let known = match recurring.series.recurrence.is_after_each() {
             true => usize::from(!is_running),
             false => usize::MAX,
         };
@@ -288,6 +304,7 @@ impl Position {
     pub(crate) fn due(&self, definition: &Definition) -> WallNanos {
         match (&self.retry, &self.series) {
             (Some(retry), _) => retry.due,
+            (None, _) if let Some(moved) = self.moved => moved,
             (None, Some(own)) if definition.recurring().is_some() => own.due,
             (None, _) => self.nominal,
         }
@@ -296,12 +313,19 @@ impl Position {
     /// When the open run is due.
     pub(crate) fn run_due(&self, definition: &Definition) -> Option<Due> {
         let (_, own) = definition.recurring().zip(self.series.as_ref())?;
-        Some(self.due_at(own.due))
+        Some(match self.moved {
+            Some(moved) => Due::Wall(moved),
+            None => self.due_at(own.due),
+        })
     }
 
     /// When the open run was first due, as a time of the job. A run that is made late, for a
     /// missed time, was due at that time.
     fn first_due(&self, definition: &Definition) -> WallNanos {
+        let extra = self.retry.as_ref().and_then(|retry| retry.extra);
+        if let Some(due) = extra.or(self.moved) {
+            return due;
+        }
         let recurs = definition.recurring().is_some();
         let own = self.series.as_ref().filter(|_| recurs);
         self.nominal
@@ -315,10 +339,21 @@ impl Position {
         clock: ClockReading,
         delay: i64,
     ) -> bool {
+        self.is_too_late_for(self.first_due(definition), definition, clock, delay)
+    }
+
+    /// Whether an attempt of a run that was due at `first_due` is too late, if it starts `delay`
+    /// nanoseconds from now.
+    pub(crate) fn is_too_late_for(
+        &self,
+        first_due: WallNanos,
+        definition: &Definition,
+        clock: ClockReading,
+        delay: i64,
+    ) -> bool {
         if definition.expires.is_none() {
             return false;
         }
-        let first_due = self.first_due(definition);
         // A wall clock that is not set shows no time, and one that was not set has stored none.
         let is_known = self.offset.is_some() || (clock.is_set() && !self.by_unset_clock);
         let start = self.now(clock.now).saturating_add(delay);
@@ -341,18 +376,19 @@ impl Position {
         }));
     }
 
-    /// The open run has ended. `started_at` is the start of its last attempt.
+    /// The open run has ended. `started_at` is the start of its last attempt. `extra`: it was an
+    /// extra run, for this moment.
     pub(crate) fn enter_run(
         &mut self,
         definition: &Definition,
-        started_at: WallNanos,
+        (started_at, extra): (WallNanos, Option<WallNanos>),
         status: JobStatus,
         now: Now,
     ) -> Option<RunSummary> {
-        let nominal = self.nominal;
+        let nominal = extra.unwrap_or(self.nominal);
         let retry = self.retry.as_ref();
         let started_at = retry.map_or(started_at, |retry| retry.started_at);
-        self.close_run(definition);
+        self.close_run(definition, extra.is_some());
         definition.recurring()?;
         let series = self.series.as_mut()?;
         let run = RunSummary {
@@ -370,11 +406,27 @@ impl Position {
         Some(run)
     }
 
-    /// The open run counts, and its time is not run again.
-    fn close_run(&mut self, definition: &Definition) {
+    /// The open run counts, and its time is not run again. An extra run leaves all times as they
+    /// are.
+    fn close_run(&mut self, definition: &Definition, is_extra: bool) {
         if let Some((recurring, own)) = definition.recurring().zip(self.series.as_mut()) {
-            own.coverage.enter_run(self.nominal, &recurring.series);
             own.runs = own.runs.saturating_add(1);
+            if is_extra {
+                self.retry = None;
+                return;
+            }
+            match self.moved.take() {
+                Some(moved) if moved < self.nominal => own.coverage.enter_early_run(self.nominal),
+                moved => {
+                    own.coverage.enter_run(self.nominal, &recurring.series);
+                    // It has passed these times by.
+                    let passed = moved.unwrap_or(self.nominal);
+                    own.coverage.handled_up_to = own.coverage.handled_up_to.max(passed);
+                }
+            }
+            if let Some(left_out) = self.leaves_out_up_to.take() {
+                own.coverage.handled_up_to = own.coverage.handled_up_to.max(left_out);
+            }
             let set_by = std::mem::take(&mut self.clock_set_by);
             if self.offset.is_none() {
                 own.coverage.shift(set_by);
@@ -386,10 +438,32 @@ impl Position {
 
     /// The position as it is if the running attempt is cut off: its run counts, and
     /// nothing is known of its end.
-    pub(crate) fn interrupted(&self, definition: &Definition) -> Self {
+    pub(crate) fn interrupted(&self, definition: &Definition, is_extra: bool) -> Self {
         let mut position = self.clone();
-        position.close_run(definition);
+        position.close_run(definition, is_extra);
         position
+    }
+
+    /// The end that the limits of the job set after the run that was just entered.
+    fn end_by_limits(&self, definition: &Definition, status: JobStatus) -> Option<AfterRun> {
+        let (recurring, own) = definition.recurring().zip(self.series.as_ref())?;
+        let limits = &recurring.limits;
+        if limits.max_failures.is_some_and(|max| own.failures >= max) {
+            let status = JobStatus::PermanentlyFailed;
+            return Some(AfterRun::End(status, EndReason::FailedTooOften));
+        }
+        let is_last = limits.max_runs.is_some_and(|max| own.runs >= max);
+        is_last.then_some(AfterRun::End(status, EndReason::Ordinary))
+    }
+
+    /// What follows the extra run that was just entered with `status`: the run that the job had
+    /// waited for.
+    pub(crate) fn after_extra_run(&self, definition: &Definition, status: JobStatus) -> AfterRun {
+        let end = self.end_by_limits(definition, status);
+        end.unwrap_or_else(|| AfterRun::Next {
+            due: self.run_due(definition).unwrap_or(Due::Wall(self.nominal)),
+            misfire: None,
+        })
     }
 
     /// What follows the run that was just entered with `status`.
@@ -400,17 +474,14 @@ impl Position {
         now: Now,
         random: impl FnOnce() -> f64,
     ) -> AfterRun {
+        if let Some(end) = self.end_by_limits(definition, status) {
+            return end;
+        }
         let at = self.now(now);
         let Some((recurring, own)) = definition.recurring().zip(self.series.as_mut()) else {
             return AfterRun::End(status, EndReason::Ordinary);
         };
-        let Recurring { series, limits } = recurring;
-        if limits.max_failures.is_some_and(|max| own.failures >= max) {
-            return AfterRun::End(JobStatus::PermanentlyFailed, EndReason::FailedTooOften);
-        }
-        if limits.max_runs.is_some_and(|max| own.runs >= max) {
-            return AfterRun::End(status, EndReason::Ordinary);
-        }
+        let series = &recurring.series;
         let expired_before = definition.expired_before(at);
         let next = series.after_run(&mut own.coverage, self.nominal, at, expired_before);
         let Some(next) = next else {
@@ -437,6 +508,8 @@ impl Position {
     /// The run that the timer has found is the open one.
     pub(crate) fn open(&mut self, run: OpenRun) {
         self.nominal = run.nominal;
+        self.moved = None;
+        self.leaves_out_up_to = None;
         if let Some(series) = &mut self.series {
             series.due = run.due;
             series.drawn_jitter = run.drawn_jitter;
@@ -472,6 +545,10 @@ impl Position {
         if self.retry.is_some() || (self.offset.is_none() && !clock.is_set()) {
             // A retry belongs to a run that has started. Without a clock, nothing shows that
             // a run is late.
+            return start;
+        }
+        if self.moved.is_some() && !is_expired {
+            // A person has chosen its time: it is made, however late.
             return start;
         }
         let at = self.now(clock.now);
@@ -532,7 +609,7 @@ impl Position {
         let offset = clock.now.offset();
         if let Some(before) = self.offset {
             self.by_unset_clock = false;
-            if self.retry.is_some() {
+            if self.waits_for_retry_of_own() {
                 self.clock_set_by = offset.saturating_sub(before);
                 return;
             }
@@ -548,7 +625,11 @@ impl Position {
         let series = &recurring.series;
         let at = clock.now.wall;
         let is_correction = set == ClockSet::Corrected;
-        if self.retry.is_some() {
+        if self
+            .retry
+            .as_ref()
+            .is_some_and(|retry| retry.extra.is_none())
+        {
             // A rate needs no correction: its next run counts from its last one.
             if !series.recurrence.is_rate() {
                 let coverage = &mut own.coverage;
@@ -570,7 +651,7 @@ impl Position {
             }
             return;
         }
-        if series.recurrence.is_pause() {
+        if series.recurrence.is_after_each() || self.moved.is_some() {
             // It waits for one moment, which no other can take the place of.
             return;
         }
@@ -585,10 +666,13 @@ impl Position {
     /// Sets the next run to the first time that is neither over nor excluded, because other times
     /// are excluded than before, or the clock was set. `at` is what the clock of the job shows.
     pub(crate) fn keep_to_exclusions(&mut self, definition: &Definition, at: WallNanos) {
+        if self.waits_for_retry_of_own() || self.moved.is_some() {
+            return;
+        }
         let Some((recurring, own)) = definition.recurring().zip(self.series.as_mut()) else {
             return;
         };
-        if self.retry.is_some() || own.coverage.is_first_now {
+        if own.coverage.is_first_now {
             return;
         }
         // The times before this one were excluded, or are over.
@@ -659,15 +743,28 @@ impl Position {
         self.offset = Some(offset);
         let by = offset.saturating_sub(before);
         self.nominal = self.nominal.saturating_add(by);
+        if let Some(left_out) = &mut self.leaves_out_up_to {
+            *left_out = left_out.saturating_add(by);
+        }
         if let Some(own) = &mut self.series {
             own.coverage.shift(by);
             own.due = own.due.saturating_add(by);
         }
     }
 
+    /// Whether a run of the series waits for a retry. That of an extra run is not one.
+    fn waits_for_retry_of_own(&self) -> bool {
+        self.retry
+            .as_ref()
+            .is_some_and(|retry| retry.extra.is_none())
+    }
+
     /// Whether the wall clock was corrected while the open run waits for its retry.
     pub(crate) fn is_corrected_during_retry(&self) -> bool {
-        let own = self.series.as_ref().filter(|_| self.retry.is_some());
+        let own = self
+            .series
+            .as_ref()
+            .filter(|_| self.waits_for_retry_of_own());
         own.is_some_and(|own| own.coverage.is_corrected_during_run(self.nominal))
     }
 
@@ -678,8 +775,16 @@ impl Position {
     /// How long the job waits at most for what it waits for, in nanoseconds, whatever the wall
     /// clock shows. `None` if it is due by the wall clock.
     pub(crate) fn longest_wait(&self, definition: &Definition) -> Option<i64> {
-        if let Some(retry) = &self.retry {
-            return Some(retry.delay);
+        match &self.retry {
+            Some(retry) => Some(retry.delay),
+            None => self.longest_wait_for_run(definition),
+        }
+    }
+
+    /// [`longest_wait`](Position::longest_wait) for the next run of the series.
+    pub(crate) fn longest_wait_for_run(&self, definition: &Definition) -> Option<i64> {
+        if self.moved.is_some() {
+            return None;
         }
         match &definition.trigger {
             Trigger::Delay { length } => Some(*length),
@@ -718,6 +823,82 @@ impl Position {
             true => due,
             false => Due::Mono(limit),
         }
+    }
+}
+
+impl Position {
+    /// A pause ends: the times up to now that were not run are left out. `None` if no time is
+    /// left; otherwise, whether anything changed.
+    pub(crate) fn leave_out_passed(
+        &mut self,
+        definition: &Definition,
+        clock: ClockReading,
+        random: impl FnOnce() -> f64,
+    ) -> Option<bool> {
+        if self.offset.is_none() && !clock.is_set() {
+            return Some(false);
+        }
+        self.leave_out_up_to(definition, self.now(clock.now), clock, random)
+    }
+
+    /// The times up to `up_to` that were not run are left out. See
+    /// [`leave_out_passed`](Position::leave_out_passed).
+    pub(crate) fn leave_out_up_to(
+        &mut self,
+        definition: &Definition,
+        up_to: WallNanos,
+        clock: ClockReading,
+        random: impl FnOnce() -> f64,
+    ) -> Option<bool> {
+        let at = self.now(clock.now);
+        let is_open = self.moved.is_some() || self.waits_for_retry_of_own();
+        let Some((recurring, own)) = definition.recurring().zip(self.series.as_mut()) else {
+            return Some(false);
+        };
+        let series = &recurring.series;
+        if is_open {
+            // Its run is made. The times after it are left out.
+            let before = self.leaves_out_up_to.replace(up_to);
+            return Some(before != self.leaves_out_up_to);
+        }
+        if own.due > up_to {
+            return Some(false);
+        }
+        own.coverage.is_first_now = false;
+        own.coverage.catch_ups = 0;
+        own.coverage.is_catch_up = false;
+        let next = match series.recurrence {
+            // From the end of the pause on.
+            Recurrence::AfterEach { interval } => {
+                let next = up_to.saturating_add(interval);
+                series
+                    .until
+                    .is_none_or(|until| next <= until)
+                    .then_some(next)
+            }
+            _ => {
+                own.coverage.handle_up_to(up_to, at);
+                series.next_run(&own.coverage, self.nominal, at)
+            }
+        };
+        self.nominal = next?;
+        own.due = match series.recurrence.is_after_each() {
+            true => self.nominal,
+            false => series.with_jitter(self.nominal, random),
+        };
+        own.drawn_jitter = own.due.saturating_sub(self.nominal);
+        Some(true)
+    }
+
+    /// Why the job ends that has no time left, and with which status: that of its last run.
+    pub(crate) fn end_without_time(&self, definition: &Definition) -> (JobStatus, EndReason) {
+        let last = self.last_run().map(|run| run.status);
+        let why = definition.recurring().zip(self.series.as_ref());
+        let why = why.map(|(it, own)| end_reason(&it.series, self.nominal, &own.coverage));
+        (
+            last.unwrap_or(JobStatus::Cancelled),
+            why.unwrap_or(EndReason::Ordinary),
+        )
     }
 }
 

@@ -14,7 +14,7 @@ use crate::value::status::JobStatus;
 
 /// The version of the records that this program writes and reads. It rises with each
 /// change of the format.
-pub(crate) const RECORD_VERSION: u32 = 6;
+pub(crate) const RECORD_VERSION: u32 = 7;
 
 /// A job as a [`Storage`](crate::storage::Storage) keeps it: all that another process needs to go
 /// on with the job.
@@ -190,6 +190,8 @@ pub(crate) struct RecurringRecord {
     pub(crate) jitter: Duration,
     pub(crate) max_runs: Option<u64>,
     pub(crate) max_failures: Option<u32>,
+    /// A run that fails pauses the job.
+    pub(crate) pause_on_failure: bool,
     /// As it was given.
     #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::optional"))]
     pub(crate) start_date: Option<OffsetDateTime>,
@@ -230,6 +232,9 @@ pub struct ProgressRecord {
     pub(crate) is_start_repeated: bool,
     /// How often in a row a process has ended during an attempt, as far as it was seen.
     pub(crate) interruptions: u32,
+    pub(crate) is_paused: bool,
+    /// What else was asked by hand. Boxed, because few jobs have it.
+    pub(crate) steering: Option<Box<SteeringRecord>>,
     /// The times were chosen by a wall clock that was not set.
     pub(crate) by_unset_clock: bool,
     /// By how much the wall clock was set while the open run waited for a retry.
@@ -284,6 +289,50 @@ pub(crate) struct RecurringProgress {
     pub(crate) is_catch_up: bool,
     /// The next run is for the moment at which the job was made.
     pub(crate) is_first_now: bool,
+    /// This time was run before it came.
+    #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::optional"))]
+    pub(crate) run_early: Option<OffsetDateTime>,
+}
+
+/// What a stored job was asked by hand and has not done yet.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+pub(crate) struct SteeringRecord {
+    /// An extra run, for this moment.
+    #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::optional"))]
+    pub(crate) extra: Option<OffsetDateTime>,
+    /// Another one, which was asked for during the first attempt of that.
+    #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::optional"))]
+    pub(crate) second_extra: Option<OffsetDateTime>,
+    /// The run that waits for a retry is an extra one, for this moment.
+    #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::optional"))]
+    pub(crate) retries_extra: Option<OffsetDateTime>,
+    /// The attempt that was about to start is of `extra`.
+    pub(crate) starts_extra: bool,
+    /// The attempt that the job waits for is due at once, also if it is paused.
+    pub(crate) runs_now: bool,
+    /// The open run is due then, and not at its own time.
+    #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::optional"))]
+    pub(crate) moved_to: Option<OffsetDateTime>,
+    /// The times up to this one are left out when the open run has ended.
+    #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::optional"))]
+    pub(crate) leaves_out_up_to: Option<OffsetDateTime>,
+    /// Where the run after the open one is moved to.
+    pub(crate) next_move: Option<MoveRecord>,
+}
+
+/// To which time a run is moved.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub(crate) enum MoveRecord {
+    To(
+        #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::text"))]
+        OffsetDateTime,
+    ),
+    /// After the time at which it would be due.
+    ByNanos(i64),
 }
 
 /// Times after `from` and before `to` that were not run.

@@ -15,9 +15,10 @@ use crate::calendar::zone::zone_database::ZoneDatabase;
 use crate::job::definition::{Definition, Limits, Recurring, Timeout, Trigger};
 use crate::job::position::{AfterRun, Position, Retry, RunSummary, SeriesPosition};
 use crate::job::record::{
-    BackoffRecord, JobRecord, ProgressRecord, RECORD_VERSION, RecurringProgress, RecurringRecord,
-    SetBackRecord, SkippedRecord, TriggerRecord,
+    BackoffRecord, JobRecord, MoveRecord, ProgressRecord, RECORD_VERSION, RecurringProgress,
+    RecurringRecord, SetBackRecord, SkippedRecord, SteeringRecord, TriggerRecord,
 };
+use crate::job::steering::{Move, Steering};
 use crate::sync::primitives::Arc;
 use crate::value::backoff::Backoff;
 use crate::value::error::{CalendarIntervalError, UnresolvedReason};
@@ -34,6 +35,8 @@ pub(crate) struct Row<'a> {
     pub(crate) position: &'a Position,
     /// The attempt that was about to start.
     pub(crate) start_intent: Option<StoredIntent>,
+    /// What was asked by hand.
+    pub(crate) steering: Option<&'a Steering>,
     /// How often in a row a process has ended during an attempt.
     pub(crate) interruptions: u32,
 }
@@ -45,6 +48,8 @@ pub(crate) struct StoredIntent {
     /// If the process ends during the attempt, the next process makes it again, and counts an
     /// interruption. If not set, the attempt is made at most once.
     pub(crate) is_repeated: bool,
+    /// The attempt is the first one of an extra run.
+    pub(crate) is_extra: bool,
 }
 
 impl Row<'_> {
@@ -87,6 +92,8 @@ impl Row<'_> {
             start_intent: self.start_intent.map(|intent| utc(intent.at)),
             is_start_repeated: self.start_intent.is_some_and(|intent| intent.is_repeated),
             interruptions: self.interruptions,
+            is_paused: self.steering.is_some_and(|steering| steering.is_paused),
+            steering: self.to_steering(),
             by_unset_clock: position.by_unset_clock,
             clock_set_by_ns: position.clock_set_by,
             recurring: recurring.map(|(_, own)| {
@@ -116,9 +123,31 @@ impl Row<'_> {
                     catch_ups: coverage.catch_ups,
                     is_catch_up: coverage.is_catch_up,
                     is_first_now: coverage.is_first_now,
+                    run_early: coverage.run_early.map(utc),
                 }
             }),
         }
+    }
+
+    /// What was asked by hand, apart from a pause. `None` for almost all jobs.
+    fn to_steering(self) -> Option<Box<SteeringRecord>> {
+        let none = Steering::default();
+        let steering = self.steering.unwrap_or(&none);
+        let retry = self.position.retry.as_deref();
+        let record = SteeringRecord {
+            extra: steering.extra.map(utc),
+            second_extra: steering.second_extra.map(utc),
+            retries_extra: retry.and_then(|retry| retry.extra).map(utc),
+            starts_extra: self.start_intent.is_some_and(|intent| intent.is_extra),
+            runs_now: steering.runs_now,
+            moved_to: self.position.moved.map(utc),
+            leaves_out_up_to: self.position.leaves_out_up_to.map(utc),
+            next_move: steering.next_move.map(|next| match next {
+                Move::To(time) => MoveRecord::To(utc(time)),
+                Move::By(nanos) => MoveRecord::ByNanos(nanos),
+            }),
+        };
+        (record != SteeringRecord::default()).then(|| Box::new(record))
     }
 }
 
@@ -143,6 +172,7 @@ fn trigger(trigger: &Trigger) -> TriggerRecord {
         jitter: duration(series.jitter),
         max_runs: recurring.limits.max_runs,
         max_failures: recurring.limits.max_failures,
+        pause_on_failure: recurring.limits.pause_on_failure,
         start_date: series.start.map(utc),
         until: series.until.map(utc),
         except: series
@@ -204,6 +234,8 @@ pub(crate) struct ReadRow {
     pub(crate) position: Position,
     /// The attempt that was about to start.
     pub(crate) start_intent: Option<StoredIntent>,
+    /// What was asked by hand.
+    pub(crate) steering: Option<Steering>,
     pub(crate) interruptions: u32,
 }
 
@@ -234,10 +266,12 @@ pub(crate) fn read(record: &JobRecord, app: AppCalendars<'_>) -> Result<ReadRow,
     let zone = zone.map_err(UnresolvedReason::Zone)?;
     let due = wall("due", stored.due)?;
     let scheduled_at = wall("scheduled_at", record.scheduled_at)?;
+    let by_hand = stored.steering.as_deref().cloned().unwrap_or_default();
     let start_intent = stored.start_intent.map(|at| {
         wall("start_intent", at).map(|at| StoredIntent {
             at,
             is_repeated: stored.is_start_repeated,
+            is_extra: by_hand.starts_extra,
         })
     });
     let recurring = |recurrence, options: &RecurringRecord| {
@@ -295,6 +329,34 @@ pub(crate) fn read(record: &JobRecord, app: AppCalendars<'_>) -> Result<ReadRow,
     let mut position = Position::once(wall("nominal", stored.nominal)?, None);
     position.clock_set_by = stored.clock_set_by_ns;
     position.by_unset_clock = stored.by_unset_clock;
+    let time = |field, time: Option<OffsetDateTime>| time.map(|time| wall(field, time)).transpose();
+    position.moved = time("moved_to", by_hand.moved_to)?;
+    position.leaves_out_up_to = time("leaves_out_up_to", by_hand.leaves_out_up_to)?;
+    let mut steering = Steering {
+        is_paused: stored.is_paused,
+        extra: time("extra", by_hand.extra)?,
+        second_extra: time("second_extra", by_hand.second_extra)?,
+        runs_now: by_hand.runs_now,
+        next_move: match by_hand.next_move {
+            Some(MoveRecord::To(time)) => Some(Move::To(wall("next_move", time)?)),
+            Some(MoveRecord::ByNanos(nanos)) => Some(Move::By(nanos)),
+            None => None,
+        },
+    };
+    let retried_extra = time("retries_extra", by_hand.retries_extra)?;
+    if !trigger.is_recurring() {
+        // It was asked for while a replacement waited that runs once: that is the run.
+        steering.runs_now |= steering.take_extra().is_some();
+        steering.second_extra = None;
+        if retried_extra.is_some() {
+            return Err(unreadable("a job that runs once has an extra run"));
+        }
+    }
+    if by_hand.starts_extra && steering.extra.is_none() {
+        return Err(unreadable(
+            "an extra run that was about to start is missing",
+        ));
+    }
     if let Trigger::At { local: Some(local) } = trigger
         && stored.attempts == 0
         && !stored.is_made_at_most_once()
@@ -309,7 +371,12 @@ pub(crate) fn read(record: &JobRecord, app: AppCalendars<'_>) -> Result<ReadRow,
         let progress = progress.ok_or_else(|| unreadable("a job that recurs has no progress"))?;
         let first_start = progress.started_at.map(|at| wall("started_at", at));
         started_at = first_start.transpose()?;
-        position.series = Some(Box::new(read_series(progress, due)?));
+        let mut series = read_series(progress, due)?;
+        if retried_extra.is_some() || position.moved.is_some() {
+            // The stored time is not that of the run that the series has next.
+            series.due = position.nominal.saturating_add(series.drawn_jitter);
+        }
+        position.series = Some(Box::new(series));
     }
     if stored.attempts > 0 {
         let delay = stored.retry_delay;
@@ -321,6 +388,7 @@ pub(crate) fn read(record: &JobRecord, app: AppCalendars<'_>) -> Result<ReadRow,
             started_at: started_at.unwrap_or(position.nominal),
             due,
             delay: nanos("the delay of a retry", delay)?,
+            extra: retried_extra,
         }));
     }
     let expires = record.expires.map(|expires| nanos("the expiry", expires));
@@ -346,6 +414,7 @@ pub(crate) fn read(record: &JobRecord, app: AppCalendars<'_>) -> Result<ReadRow,
         definition,
         position,
         start_intent: start_intent.transpose()?,
+        steering: (steering != Steering::default()).then_some(steering),
         interruptions: stored.interruptions,
     })
 }
@@ -387,6 +456,7 @@ fn recurring(
     let limits = Limits {
         max_runs: options.max_runs,
         max_failures: options.max_failures,
+        pause_on_failure: options.pause_on_failure,
     };
     if limits.max_runs == Some(0) || limits.max_failures == Some(0) {
         return Err(unreadable("a limit is 0"));
@@ -448,6 +518,10 @@ fn read_series(
             catch_ups: stored.catch_ups,
             is_catch_up: stored.is_catch_up,
             is_first_now: stored.is_first_now,
+            run_early: stored
+                .run_early
+                .map(|time| wall("run_early", time))
+                .transpose()?,
         },
         runs: stored.runs,
         failures: stored.failures_in_a_row,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::job::end_record::{EndKey, EndRecord, TrimEnds};
+use crate::job::pause_record::{PauseKey, PauseRecord};
 use crate::job::record::{JobRecord, ProgressRecord};
 use crate::value::error::{StorageError, UnresolvedReason};
 use crate::value::escaped::Escaped;
@@ -13,13 +14,13 @@ use crate::value::id::JobId;
 ///
 /// An app calls a store from one thread at a time, so that a store may block and needs no lock.
 /// It calls [`busy_timeout`](Storage::busy_timeout) when it is built. When it is started, the
-/// thread `jobber-store` calls [`open`](Storage::open), [`was_closed`](Storage::was_closed) and
-/// [`load`](Storage::load), then [`commit`](Storage::commit), [`load_ends`](Storage::load_ends)
+/// thread `jobber-store` calls [`open`](Storage::open), [`was_closed`](Storage::was_closed),
+/// [`load_pauses`](Storage::load_pauses) and [`load`](Storage::load), then [`commit`](Storage::commit), [`load_ends`](Storage::load_ends)
 /// and [`has_end`](Storage::has_end) any number of times. When the app stops, it calls
 /// [`close`](Storage::close) and drops the store: the store must then release what `open`
 /// acquired. A process that is killed calls neither.
 ///
-/// `open`, `load`, `load_ends` and `commit` are required. The others have a default.
+/// `open`, `load`, `load_ends`, `load_pauses` and `commit` are required. The others have a default.
 ///
 /// If a store panics, the app treats the panic as an error of that call
 /// ([`StorageError::Panicked`]).
@@ -30,9 +31,11 @@ use crate::value::id::JobId;
 /// ```
 /// use std::collections::BTreeMap;
 /// use jobber::JobId;
-/// use jobber::storage::{Change, EndRecord, JobRecord, Loaded, Storage, StorageError};
+/// use jobber::storage::{
+///     Change, EndRecord, JobRecord, Loaded, PauseRecord, Storage, StorageError,
+/// };
 ///
-/// /// A store that does not survive the process, and keeps no end of a failed job.
+/// /// A store that does not survive the process, and keeps no end of a failed job and no pause.
 /// #[derive(Default)]
 /// struct Forgetful(BTreeMap<JobId, JobRecord>);
 ///
@@ -50,6 +53,10 @@ use crate::value::id::JobId;
 ///         Ok(())
 ///     }
 ///
+///     fn load_pauses(&mut self, _: &mut dyn FnMut(PauseRecord)) -> Result<(), StorageError> {
+///         Ok(())
+///     }
+///
 ///     fn commit(&mut self, changes: &[Change]) -> Result<(), StorageError> {
 ///         for change in changes {
 ///             match change {
@@ -64,7 +71,7 @@ use crate::value::id::JobId;
 ///                 Change::Remove(id) => {
 ///                     self.0.remove(id);
 ///                 }
-///                 Change::KeepEnd(_) | Change::ForgetEnd(_) | Change::TrimEnds(_) => {}
+///                 _ => {}
 ///             }
 ///         }
 ///         Ok(())
@@ -119,6 +126,13 @@ pub trait Storage: Send + 'static {
     /// # Errors
     /// If the ends as a whole can't be read.
     fn load_ends(&mut self, each: &mut dyn FnMut(EndRecord)) -> Result<(), StorageError>;
+
+    /// Calls `each` with every pause of an app or a task that the store has, in any order. May
+    /// block.
+    ///
+    /// # Errors
+    /// If the pauses as a whole can't be read.
+    fn load_pauses(&mut self, each: &mut dyn FnMut(PauseRecord)) -> Result<(), StorageError>;
 
     /// Whether the store keeps the end with this key. May block. Default: loads all ends.
     ///
@@ -178,18 +192,22 @@ pub enum Change {
     ForgetEnd(EndKey),
     /// Delete the ends that were kept long enough, and the oldest of those that are too many.
     TrimEnds(TrimEnds),
+    /// Save this pause of an app or a task. If the store has one with the same key, replace it.
+    SetPause(PauseRecord),
+    /// Delete the pause with this key, if there is one.
+    RemovePause(PauseKey),
 }
 
 impl Change {
-    /// The id of the job whose record or end this changes. `None` if it may change the ends of
-    /// several jobs.
+    /// The id of the job whose record or end this changes. `None` if it changes a pause, or may
+    /// change the ends of several jobs.
     pub fn id(&self) -> Option<&JobId> {
         match self {
             Change::Put(job) => Some(&job.id),
             Change::Advance { id, .. } | Change::Remove(id) => Some(id),
             Change::KeepEnd(end) => Some(&end.key.id),
             Change::ForgetEnd(key) => Some(&key.id),
-            Change::TrimEnds(_) => None,
+            Change::TrimEnds(_) | Change::SetPause(_) | Change::RemovePause(_) => None,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::job::end_record::{EndKey, EndRecord};
+use crate::job::pause_record::{PauseKey, PauseRecord};
 use crate::job::record::JobRecord;
 use crate::storage::contract::{Change, Loaded, Storage};
 use crate::sync::primitives::{Arc, Mutex, lock};
@@ -44,6 +45,7 @@ struct Contents {
     was_closed: bool,
     records: BTreeMap<JobId, JobRecord>,
     ends: BTreeMap<EndKey, EndRecord>,
+    pauses: BTreeMap<PauseKey, PauseRecord>,
 }
 
 impl MemoryStorage {
@@ -75,6 +77,16 @@ impl MemoryStorage {
     /// ```
     pub fn ends(&self) -> Vec<EndRecord> {
         lock(&self.0).ends.values().cloned().collect()
+    }
+
+    /// All pauses of apps and tasks in the store, also those that have ended, sorted by their
+    /// keys.
+    ///
+    /// ```
+    /// assert!(jobber::MemoryStorage::new().pauses().is_empty());
+    /// ```
+    pub fn pauses(&self) -> Vec<PauseRecord> {
+        lock(&self.0).pauses.values().cloned().collect()
     }
 
     /// Adds a record, or replaces the record with the same id.
@@ -111,13 +123,23 @@ impl Storage for MemoryStorage {
         Ok(())
     }
 
+    fn load_pauses(&mut self, each: &mut dyn FnMut(PauseRecord)) -> Result<(), StorageError> {
+        self.pauses().into_iter().for_each(each);
+        Ok(())
+    }
+
     fn has_end(&mut self, key: &EndKey) -> Result<bool, StorageError> {
         Ok(lock(&self.0).ends.contains_key(key))
     }
 
     fn commit(&mut self, changes: &[Change]) -> Result<(), StorageError> {
         let mut contents = lock(&self.0);
-        let Contents { records, ends, .. } = &mut *contents;
+        let Contents {
+            records,
+            ends,
+            pauses,
+            ..
+        } = &mut *contents;
         for change in changes {
             match change {
                 Change::Put(record) => {
@@ -141,6 +163,12 @@ impl Storage for MemoryStorage {
                     for key in trim.removes(ends.values()) {
                         ends.remove(&key);
                     }
+                }
+                Change::SetPause(pause) => {
+                    pauses.insert(pause.key.clone(), pause.clone());
+                }
+                Change::RemovePause(key) => {
+                    pauses.remove(key);
                 }
             }
         }

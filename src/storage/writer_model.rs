@@ -19,6 +19,7 @@ use time::OffsetDateTime;
 
 use crate::job::end_record::{EndKey, EndRecord, KeptEnd};
 use crate::job::live_job::{PulledChange, PulledRow, Settled, StoredJob};
+use crate::job::pause_record::PauseRecord;
 use crate::job::record::{JobRecord, ProgressRecord, RECORD_VERSION, TriggerRecord};
 use crate::job::sync_state::{CommitOutcome, CommitWaiter, Known, RowChange, SyncState};
 use crate::storage::contract::{Change, Loaded, Storage};
@@ -262,6 +263,8 @@ fn progress_of(progress: u32) -> ProgressRecord {
         start_intent: None,
         is_start_repeated: false,
         interruptions: 0,
+        is_paused: false,
+        steering: None,
         by_unset_clock: false,
         clock_set_by_ns: 0,
         recurring: None,
@@ -411,7 +414,10 @@ impl State {
                     }
                 }
                 Change::KeepEnd(end) => _ = self.ends.insert(end.key.run as u32),
-                Change::ForgetEnd(_) | Change::TrimEnds(_) => {}
+                Change::ForgetEnd(_)
+                | Change::TrimEnds(_)
+                | Change::SetPause(_)
+                | Change::RemovePause(_) => {}
             }
         }
     }
@@ -965,6 +971,10 @@ impl Storage for Disk {
     }
 
     fn load_ends(&mut self, _: &mut dyn FnMut(EndRecord)) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    fn load_pauses(&mut self, _: &mut dyn FnMut(PauseRecord)) -> Result<(), StorageError> {
         Ok(())
     }
 

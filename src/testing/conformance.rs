@@ -7,9 +7,10 @@ use time::{OffsetDateTime, UtcOffset};
 
 use crate::calendar::misfire::Misfire;
 use crate::job::end_record::{EndKey, EndRecord, TrimEnds};
+use crate::job::pause_record::{PauseKey, PauseRecord};
 use crate::job::record::{
-    BackoffRecord, JobRecord, ProgressRecord, RECORD_VERSION, RecurringProgress, RecurringRecord,
-    SetBackRecord, SkippedRecord, TriggerRecord,
+    BackoffRecord, JobRecord, MoveRecord, ProgressRecord, RECORD_VERSION, RecurringProgress,
+    RecurringRecord, SetBackRecord, SkippedRecord, SteeringRecord, TriggerRecord,
 };
 use crate::storage::contract::{Change, Loaded, Storage};
 use crate::sync::primitives::Arc;
@@ -256,6 +257,7 @@ fn many_records_are_kept_through_random_changes<S: Storage>(store: &mut dyn FnMu
     let mut rng = fastrand::Rng::with_seed(1);
     let mut expected: BTreeMap<JobId, JobRecord> = BTreeMap::new();
     let mut ends: BTreeMap<EndKey, EndRecord> = BTreeMap::new();
+    let mut pauses: BTreeMap<PauseKey, PauseRecord> = BTreeMap::new();
     let mut stored = open(store);
     for round in 0..60 {
         let changes: Vec<Change> = (0..rng.usize(1..60))
@@ -263,7 +265,9 @@ fn many_records_are_kept_through_random_changes<S: Storage>(store: &mut dyn FnMu
                 let id: JobId = format!("job-{}", rng.u8(..)).as_str().into();
                 let mut example = examples().swap_remove(rng.usize(..examples().len()));
                 example.id = id.clone();
-                match rng.u8(..7) {
+                match rng.u8(..8) {
+                    7 if rng.bool() => Change::RemovePause(pause(rng.u8(..4), 0).key),
+                    7 => Change::SetPause(pause(rng.u8(..4), rng.u8(..))),
                     4 | 5 => Change::KeepEnd(Box::new(end(rng.u8(..), rng.u8(..)))),
                     6 if rng.bool() => Change::ForgetEnd(end(rng.u8(..), 0).key),
                     6 => Change::TrimEnds(TrimEnds {
@@ -305,6 +309,12 @@ fn many_records_are_kept_through_random_changes<S: Storage>(store: &mut dyn FnMu
                         ends.remove(&key);
                     }
                 }
+                Change::SetPause(pause) => {
+                    pauses.insert(pause.key.clone(), pause);
+                }
+                Change::RemovePause(key) => {
+                    pauses.remove(&key);
+                }
             }
         }
         if round % 20 == 19 {
@@ -313,6 +323,11 @@ fn many_records_are_kept_through_random_changes<S: Storage>(store: &mut dyn FnMu
         }
         assert_eq!(load(&mut stored), expected, "round {round}");
         assert_eq!(load_ends(&mut stored), ends, "the ends, round {round}");
+        assert_eq!(
+            load_pauses(&mut stored),
+            pauses,
+            "the pauses, round {round}"
+        );
         for number in 0..8 {
             let key = end(number, 0).key;
             let has_end = stored.has_end(&key).expect("the store looks for an end");
@@ -372,6 +387,29 @@ fn load_ends(store: &mut impl Storage) -> BTreeMap<EndKey, EndRecord> {
     ends
 }
 
+fn load_pauses(store: &mut impl Storage) -> BTreeMap<PauseKey, PauseRecord> {
+    let mut pauses = BTreeMap::new();
+    let loaded = store.load_pauses(&mut |pause| {
+        let twice = pauses.insert(pause.key.clone(), pause);
+        assert_eq!(twice, None, "a pause is loaded once");
+    });
+    loaded.expect("the store loads the pauses");
+    pauses
+}
+
+/// The pause of a task, or of the app. Those of one `number` have the same key.
+fn pause(number: u8, content: u8) -> PauseRecord {
+    let at = |nanos: u8| from_wall(nanos.into(), UtcOffset::UTC);
+    PauseRecord {
+        key: match number {
+            0 => PauseKey::App,
+            number => PauseKey::Task(task_of(number)),
+        },
+        paused_at: at(content),
+        resumed_at: content.is_multiple_of(2).then(|| at(content / 2)),
+    }
+}
+
 fn task_of(number: u8) -> Arc<str> {
     format!("task {}", number % 3).into()
 }
@@ -415,6 +453,7 @@ fn examples() -> Vec<JobRecord> {
         jitter: Duration::from_nanos(jitter),
         max_runs,
         max_failures: max_runs.and(Some(10)),
+        pause_on_failure: max_runs.is_some(),
         start_date,
         until: start_date,
         except: start_date.map(|_| "a calendar".into()),
@@ -428,6 +467,8 @@ fn examples() -> Vec<JobRecord> {
         start_intent: None,
         is_start_repeated: false,
         interruptions: 0,
+        is_paused: false,
+        steering: None,
         by_unset_clock: false,
         clock_set_by_ns: 0,
         recurring: None,
@@ -445,6 +486,7 @@ fn examples() -> Vec<JobRecord> {
         catch_ups: 0,
         is_catch_up: false,
         is_first_now: false,
+        run_early: None,
     };
     let run = Run {
         number: u64::MAX,
@@ -472,6 +514,7 @@ fn examples() -> Vec<JobRecord> {
         catch_ups: u32::MAX,
         is_catch_up: true,
         is_first_now: true,
+        run_early: Some(last),
     };
     let record = |id: &str, args: &str, trigger, progress| JobRecord {
         version: RECORD_VERSION,
@@ -500,6 +543,17 @@ fn examples() -> Vec<JobRecord> {
     at.progress.interruptions = u32::MAX;
     at.progress.clock_set_by_ns = i64::MIN;
     at.progress.by_unset_clock = true;
+    at.progress.is_paused = true;
+    at.progress.steering = Some(Box::new(SteeringRecord {
+        extra: Some(first),
+        second_extra: Some(last),
+        retries_extra: Some(nanosecond),
+        starts_extra: true,
+        runs_now: true,
+        moved_to: Some(epoch),
+        leaves_out_up_to: Some(nanosecond),
+        next_move: Some(MoveRecord::To(last)),
+    }));
     at.expires = Some(longest);
     at.timeout = Some(longest);
     at.retry = Some(BackoffRecord {

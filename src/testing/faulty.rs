@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::job::end_record::{EndKey, EndRecord};
+use crate::job::pause_record::PauseRecord;
 use crate::storage::contract::{Change, Loaded, Storage};
 use crate::value::error::StorageError;
 
@@ -54,6 +55,8 @@ pub enum Operation<'a> {
     HasEnd(&'a EndKey),
     /// [`Storage::load_ends`].
     LoadEnds,
+    /// [`Storage::load_pauses`].
+    LoadPauses,
     /// [`Storage::close`].
     Close,
     /// [`Storage::commit`] of these changes.
@@ -138,6 +141,10 @@ impl<S: Storage> Storage for FaultyStorage<S> {
 
     fn load_ends(&mut self, each: &mut dyn FnMut(EndRecord)) -> Result<(), StorageError> {
         self.during(&Operation::LoadEnds, |inner| inner.load_ends(each))
+    }
+
+    fn load_pauses(&mut self, each: &mut dyn FnMut(PauseRecord)) -> Result<(), StorageError> {
+        self.during(&Operation::LoadPauses, |inner| inner.load_pauses(each))
     }
 
     fn has_end(&mut self, key: &EndKey) -> Result<bool, StorageError> {

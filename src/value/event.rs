@@ -32,6 +32,17 @@ pub enum Event {
         /// How long it was suspended.
         after: std::time::Duration,
     },
+    /// A task, or the whole app, was paused ([`Task::pause`](crate::Task::pause),
+    /// [`Jobber::pause`](crate::Jobber::pause)).
+    PauseBegan {
+        /// The name of the task. `None` for the app.
+        task: Option<Arc<str>>,
+    },
+    /// A task, or the whole app, was resumed.
+    PauseEnded {
+        /// The name of the task. `None` for the app.
+        task: Option<Arc<str>>,
+    },
     /// The reader was too slow, and this many events were left out at this place.
     Missed(u64),
 }
@@ -103,6 +114,22 @@ pub enum JobEventKind {
         /// policy chose it.
         next: OffsetDateTime,
     },
+    /// The job was paused, by [`pause`](crate::Job::pause) or because a run of it has failed
+    /// ([`pause_on_failure`](crate::Schedule::pause_on_failure)).
+    Paused,
+    /// The job itself is not paused any more. Its task or its app may be.
+    Resumed {
+        /// When it is due.
+        due: OffsetDateTime,
+    },
+    /// [`run_now`](crate::Job::run_now) was called: an attempt starts now, or follows the one
+    /// that runs.
+    RunRequested,
+    /// [`move_to`](crate::Job::move_to) or [`delay_by`](crate::Job::delay_by) has moved a run.
+    Moved {
+        /// When it is due. `None` if the run that goes on has to end first.
+        due: Option<OffsetDateTime>,
+    },
     /// The calendar of a recurring job excludes all of its times that are left, or the next
     /// 10,000 of them. The job ends: the event of its end follows.
     AllExcluded {
@@ -132,6 +159,14 @@ impl fmt::Display for Event {
             Event::Job(event) => event.fmt(f),
             Event::ClockStepped { by } => write!(f, "the wall clock stepped by {by}"),
             Event::Resumed { after } => write!(f, "the machine was suspended for {after:?}"),
+            Event::PauseBegan { task: Some(task) } => {
+                write!(f, "the task {} was paused", Escaped(task))
+            }
+            Event::PauseBegan { task: None } => f.write_str("the app was paused"),
+            Event::PauseEnded { task: Some(task) } => {
+                write!(f, "the task {} was resumed", Escaped(task))
+            }
+            Event::PauseEnded { task: None } => f.write_str("the app was resumed"),
             Event::Missed(count) => write!(f, "{count} events were missed"),
         }
     }
@@ -189,6 +224,11 @@ impl fmt::Display for JobEventKind {
             }
             JobEventKind::RunEnded(run) => write!(f, "run {} ended: {}", run.number, run.status),
             JobEventKind::Misfired { next } => write!(f, "missed its time, and runs for {next}"),
+            JobEventKind::Paused => f.write_str("paused"),
+            JobEventKind::Resumed { due } => write!(f, "resumed, due {due}"),
+            JobEventKind::RunRequested => f.write_str("a run was asked for now"),
+            JobEventKind::Moved { due: Some(due) } => write!(f, "moved to {due}"),
+            JobEventKind::Moved { due: None } => f.write_str("its next run was moved"),
             JobEventKind::AllExcluded { calendar } => {
                 write!(
                     f,

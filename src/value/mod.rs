@@ -15,6 +15,7 @@ pub(crate) mod run;
 pub(crate) mod shared_state;
 pub(crate) mod shutdown_report;
 pub(crate) mod status;
+pub(crate) mod steer_outcome;
 pub(crate) mod time_units;
 #[cfg(feature = "serde")]
 pub(crate) mod timestamp;

@@ -36,6 +36,7 @@ mod retry;
 mod shutdown;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod steer;
 #[path = "../support/mod.rs"]
 mod support;
 mod tasks;

@@ -9,7 +9,7 @@ use jobber::testing::Simulation;
 use jobber::{
     Backoff, BoxError, Event, Job, JobEventKind, JobStatus, MemoryStorage, Misfire, RegisterError,
     ScheduleError,
-    storage::{EndRecord, StorageError},
+    storage::{EndRecord, PauseRecord, StorageError},
 };
 use time::macros::{datetime, offset};
 
@@ -370,6 +370,9 @@ fn ids_are_generated_after_the_id_of_an_unreadable_record() -> Result {
         }
         fn load_ends(&mut self, each: &mut dyn FnMut(EndRecord)) -> Result<(), StorageError> {
             self.0.load_ends(each)
+        }
+        fn load_pauses(&mut self, each: &mut dyn FnMut(PauseRecord)) -> Result<(), StorageError> {
+            self.0.load_pauses(each)
         }
         fn commit(&mut self, changes: &[jobber::storage::Change]) -> Result<(), StorageError> {
             self.0.commit(changes)

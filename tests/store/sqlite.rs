@@ -206,7 +206,7 @@ fn a_newer_schema_is_refused_and_left_as_it_is() -> Result {
             error,
             StorageError::NewerSchema {
                 found: 99,
-                known: 5,
+                known: 6,
                 ..
             }
         ),
@@ -847,13 +847,14 @@ fn a_file_that_is_not_writable_fails_the_start() -> Result {
 
 #[test]
 fn a_file_of_an_older_schema_is_migrated_and_its_jobs_are_unresolved() -> Result {
-    let columns_of: [&[_]; 4] = [
+    let columns_of: [&[_]; 5] = [
         &["retry_ns"],
         &["expires_ns", "clock_set_by_ns", "by_unset_clock"],
         &["interruptions", "repeats_start"],
         &["timeout_ns", "retry", "declared_by"],
+        &["paused", "steering"],
     ];
-    for (at, version) in [(0, 2), (1, 3), (2, 4), (3, 5)] {
+    for (at, version) in [(0, 2), (1, 3), (2, 4), (3, 5), (4, 6)] {
         let disk = Disk::new();
         let (app, task) = disk.app()?;
         let schedule = task.schedule("old".into()).id("old");
@@ -867,6 +868,7 @@ fn a_file_of_an_older_schema_is_migrated_and_its_jobs_are_unresolved() -> Result
         if version < 5 {
             store.execute_batch("DROP TABLE ends; DROP TABLE app")?;
         }
+        store.execute_batch("DROP TABLE pauses")?;
         store.execute("UPDATE jobs SET version = ?1", [version])?;
         store.pragma_update(None, "user_version", version - 1)?;
         drop(store);

@@ -70,6 +70,8 @@ impl HeldStore {
             Change::KeepEnd(end) => format!("keep the end of {}", end.key().id),
             Change::ForgetEnd(key) => format!("forget the end of {}", key.id),
             Change::TrimEnds(_) => "trim the ends".into(),
+            Change::SetPause(pause) => format!("set the pause of {:?}", pause.key),
+            Change::RemovePause(key) => format!("remove the pause of {key:?}"),
         };
         Ok(changes.iter().map(short).collect())
     }

@@ -57,6 +57,7 @@ pub struct RecurringRecord {
     pub jitter: Duration,
     pub max_runs: Option<u64>,
     pub max_failures: Option<u32>,
+    pub pause_on_failure: bool,
     #[serde(with = "optional_text")]
     pub start_date: Option<OffsetDateTime>,
     #[serde(with = "optional_text")]
@@ -77,6 +78,8 @@ pub struct ProgressRecord {
     pub start_intent: Option<OffsetDateTime>,
     pub is_start_repeated: bool,
     pub interruptions: u32,
+    pub is_paused: bool,
+    pub steering: Option<SteeringRecord>,
     pub by_unset_clock: bool,
     pub clock_set_by_ns: i64,
     pub recurring: Option<RecurringProgress>,
@@ -106,6 +109,32 @@ pub struct RecurringProgress {
     pub catch_ups: u32,
     pub is_catch_up: bool,
     pub is_first_now: bool,
+    #[serde(with = "optional_text")]
+    pub run_early: Option<OffsetDateTime>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SteeringRecord {
+    #[serde(with = "optional_text")]
+    pub extra: Option<OffsetDateTime>,
+    #[serde(with = "optional_text")]
+    pub second_extra: Option<OffsetDateTime>,
+    #[serde(with = "optional_text")]
+    pub retries_extra: Option<OffsetDateTime>,
+    pub starts_extra: bool,
+    pub runs_now: bool,
+    #[serde(with = "optional_text")]
+    pub moved_to: Option<OffsetDateTime>,
+    #[serde(with = "optional_text")]
+    pub leaves_out_up_to: Option<OffsetDateTime>,
+    pub next_move: Option<MoveRecord>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MoveRecord {
+    To(#[serde(with = "text")] OffsetDateTime),
+    ByNanos(i64),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

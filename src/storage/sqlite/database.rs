@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::job::end_record::{EndKey, EndRecord};
+use crate::job::pause_record::PauseRecord;
 use crate::storage::contract::{Change, Loaded, Storage};
 use crate::storage::sqlite::errors::Failed;
 use crate::storage::sqlite::opened::{Opened, Options};
@@ -303,6 +304,11 @@ impl Storage for SqliteStorage {
     fn load_ends(&mut self, each: &mut dyn FnMut(EndRecord)) -> Result<(), StorageError> {
         let open = self.open.as_ref().ok_or(StorageError::Closed)?;
         open.load_ends(each)
+    }
+
+    fn load_pauses(&mut self, each: &mut dyn FnMut(PauseRecord)) -> Result<(), StorageError> {
+        let open = self.open.as_ref().ok_or(StorageError::Closed)?;
+        open.load_pauses(each)
     }
 
     fn has_end(&mut self, key: &EndKey) -> Result<bool, StorageError> {

@@ -8,6 +8,7 @@ pub(crate) mod errors;
 pub(crate) mod file_id;
 pub(crate) mod file_lock;
 pub(crate) mod opened;
+pub(crate) mod pauses;
 pub(crate) mod private_copy;
 pub(crate) mod reader;
 pub(crate) mod rows;

@@ -12,12 +12,14 @@ use rusqlite::ffi::ErrorCode;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use crate::job::end_record::{EndKey, EndRecord};
+use crate::job::pause_record::PauseRecord;
 use crate::storage::contract::{Change, Loaded};
 use crate::storage::sqlite::checkpoint::{Checkpointer, restart, truncate};
 use crate::storage::sqlite::ends;
 use crate::storage::sqlite::errors::Failed;
 use crate::storage::sqlite::file_id::OpenFile;
 use crate::storage::sqlite::file_lock::{FileLock, create_new};
+use crate::storage::sqlite::pauses;
 use crate::storage::sqlite::rows::{self, Changes};
 use crate::storage::sqlite::schema;
 use crate::sync::primitives::Arc;
@@ -144,6 +146,13 @@ impl Opened {
 
     pub(crate) fn load_ends(&self, each: &mut dyn FnMut(EndRecord)) -> Result<(), StorageError> {
         ends::load(&self.connection, each).map_err(|error| self.because(error))
+    }
+
+    pub(crate) fn load_pauses(
+        &self,
+        each: &mut dyn FnMut(PauseRecord),
+    ) -> Result<(), StorageError> {
+        pauses::load(&self.connection, each).map_err(|error| self.because(error))
     }
 
     pub(crate) fn has_end(&self, key: &EndKey) -> Result<bool, StorageError> {

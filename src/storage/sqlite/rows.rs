@@ -18,6 +18,7 @@ use crate::job::record::{
 };
 use crate::storage::contract::{Change, Loaded};
 use crate::storage::sqlite::ends;
+use crate::storage::sqlite::pauses;
 use crate::sync::primitives::Arc;
 use crate::value::id::{JobId, RawKey};
 use crate::value::status::JobStatus;
@@ -28,7 +29,7 @@ use crate::value::timestamp::{self, TimestampText};
 const COLUMNS: &str = "id, task, args, due, nominal, trigger, cron, interval_ns, zone, \
     attempts, last_failure, retry_ns, started_at, scheduled_at, options, progress, version, \
     expires_ns, clock_set_by_ns, by_unset_clock, interruptions, repeats_start, timeout_ns, retry, \
-    declared_by";
+    declared_by, paused, steering";
 
 /// Applies changes in one transaction. Each statement is prepared once.
 pub(crate) struct Changes<'a> {
@@ -41,13 +42,14 @@ pub(crate) struct Changes<'a> {
 const PUT: &str = "INSERT OR REPLACE INTO jobs (id, task, args, due, nominal, trigger, cron, \
     interval_ns, zone, attempts, last_failure, retry_ns, started_at, scheduled_at, options, \
     progress, version, expires_ns, clock_set_by_ns, by_unset_clock, interruptions, repeats_start, \
-    timeout_ns, retry, declared_by) VALUES (?1, ?2, ?3, ?4, ?5, \
+    timeout_ns, retry, declared_by, paused, steering) VALUES (?1, ?2, ?3, ?4, ?5, \
     ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, \
-    ?25)";
+    ?25, ?26, ?27)";
 
 const ADVANCE: &str = "UPDATE jobs SET due = ?2, nominal = ?3, attempts = ?4, \
     last_failure = ?5, retry_ns = ?6, started_at = ?7, progress = ?8, \
-    clock_set_by_ns = ?9, by_unset_clock = ?10, interruptions = ?11, repeats_start = ?12 \
+    clock_set_by_ns = ?9, by_unset_clock = ?10, interruptions = ?11, repeats_start = ?12, \
+    paused = ?13, steering = ?14 \
     WHERE id = ?1";
 
 const REMOVE: &str = "DELETE FROM jobs WHERE id = ?1";
@@ -80,6 +82,8 @@ impl<'a> Changes<'a> {
             Change::KeepEnd(end) => ends::keep(transaction, end),
             Change::ForgetEnd(key) => ends::forget(transaction, key),
             Change::TrimEnds(trim) => ends::trim(transaction, trim),
+            Change::SetPause(pause) => pauses::set(transaction, pause),
+            Change::RemovePause(key) => pauses::remove(transaction, key),
         }
     }
 }
@@ -173,6 +177,7 @@ fn put(insert: &mut Statement<'_>, record: &JobRecord) -> rusqlite::Result<()> {
         recurring.map(json).transpose()?,
     );
     let retry = retry.as_ref().map(json).transpose()?;
+    let steering = steering(progress)?;
     let insert = id.with_text(|id| {
         insert.execute(params![
             id,
@@ -200,6 +205,8 @@ fn put(insert: &mut Statement<'_>, record: &JobRecord) -> rusqlite::Result<()> {
             timeout.map(saturating_nanos),
             retry,
             set.as_deref(),
+            paused(progress),
+            steering,
         ])
     });
     insert.map(drop)
@@ -217,6 +224,7 @@ fn advance(
         start_intent,
     } = Times::of(progress);
     let recurring = recurring.map(json).transpose()?;
+    let steering = steering(progress)?;
     let update = id.with_text(|id| {
         update.execute(params![
             id,
@@ -231,6 +239,8 @@ fn advance(
             by_unset(progress),
             interruptions(progress),
             repeats_start(progress),
+            paused(progress),
+            steering,
         ])
     });
     update.map(drop)
@@ -255,6 +265,16 @@ fn interruptions(progress: &ProgressRecord) -> Option<u32> {
 /// `NULL` for `false`.
 fn repeats_start(progress: &ProgressRecord) -> Option<bool> {
     progress.is_start_repeated.then_some(true)
+}
+
+/// `NULL` for `false`.
+fn paused(progress: &ProgressRecord) -> Option<bool> {
+    progress.is_paused.then_some(true)
+}
+
+/// `NULL` if nothing was asked by hand.
+fn steering(progress: &ProgressRecord) -> rusqlite::Result<Option<String>> {
+    progress.steering.as_deref().map(json).transpose()
 }
 
 /// The times in a job's progress, as text.
@@ -300,11 +320,11 @@ pub(crate) fn load(connection: &Connection, each: &mut dyn FnMut(Loaded)) -> rus
 /// The values of a row, of any type. Public for the fuzzer only.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
-pub struct Columns<'a>(pub [ValueRef<'a>; 25]);
+pub struct Columns<'a>(pub [ValueRef<'a>; 27]);
 
 impl<'a> Columns<'a> {
     fn of(row: &'a Row<'_>) -> rusqlite::Result<Self> {
-        let mut columns = [ValueRef::Null; 25];
+        let mut columns = [ValueRef::Null; 27];
         for (at, column) in columns.iter_mut().enumerate() {
             *column = row.get_ref(at)?;
         }
@@ -314,7 +334,7 @@ impl<'a> Columns<'a> {
     /// The record, or the reason why the row is not a valid record. `last_task` is the name
     /// of the task of the row before: jobs of one task share its name.
     pub fn read(&self, last_task: &mut Arc<str>) -> Loaded {
-        let [id, task, .., version, _, _, _, _, _, _, _, _] = self.0;
+        let [id, task, .., version, _, _, _, _, _, _, _, _, _, _] = self.0;
         // The version first: another one may have other columns and fields.
         match integer("version", version) {
             Ok(version) if version != RECORD_VERSION => {
@@ -363,6 +383,8 @@ impl<'a> Columns<'a> {
             timeout,
             backoff,
             set,
+            paused,
+            steering,
         ] = self.0;
         let options = || from_json::<RecurringRecord>("options", options);
         let trigger = match text("trigger", trigger)? {
@@ -434,6 +456,8 @@ impl<'a> Columns<'a> {
                 is_start_repeated: flag("repeats_start", repeats_start)?,
                 interruptions: optional(interruptions, |by| integer("interruptions", by))?
                     .unwrap_or(0),
+                is_paused: flag("paused", paused)?,
+                steering: optional(steering, |steering| from_json("steering", steering))?,
                 by_unset_clock: flag("by_unset_clock", by_unset)?,
                 clock_set_by_ns: optional(set_by, |by| integer("clock_set_by_ns", by))?
                     .unwrap_or(0),

@@ -93,6 +93,20 @@ const MIGRATIONS: &[&str] = &[
     -- The set that declares the job; NULL: none.
     ALTER TABLE jobs ADD COLUMN declared_by TEXT
 ",
+    "
+    -- 1 if the job is paused; NULL is 0.
+    ALTER TABLE jobs ADD COLUMN paused INTEGER;
+    -- What else was asked by hand, as JSON: extra runs, moved runs.
+    ALTER TABLE jobs ADD COLUMN steering TEXT;
+    -- The app and the tasks that are paused, or were.
+    CREATE TABLE pauses (
+        kind       TEXT NOT NULL, -- app, task
+        name       TEXT NOT NULL, -- of the task
+        paused_at  TEXT NOT NULL,
+        resumed_at TEXT,          -- NULL while it is paused
+        PRIMARY KEY (kind, name)
+    ) WITHOUT ROWID
+",
 ];
 
 /// Migrates the file to the newest schema, and switches it to a write-ahead log.

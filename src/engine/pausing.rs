@@ -1,0 +1,166 @@
+//! The pause of an app or of a task.
+
+use crate::engine::hub::Hub;
+use crate::engine::pause_switch::PauseSwitch;
+use crate::engine::task_registry::Restore;
+use crate::job::pause_record::{PauseKey, PauseRecord};
+use crate::storage::contract::Change;
+use crate::sync::primitives::{Arc, lock};
+use crate::value::error::StorageError;
+use crate::value::event::Event;
+use crate::value::steer_outcome::SteerOutcome;
+use crate::value::time_units::{from_wall, to_wall};
+
+/// What is paused as a whole.
+#[derive(Clone)]
+pub(crate) enum Pausable {
+    App,
+    Task(Arc<dyn Restore>),
+}
+
+/// A pause begins or ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PauseChange {
+    Pause,
+    Resume {
+        /// Missed times are made up, as the misfire policy of each job says.
+        catches_up: bool,
+    },
+}
+
+impl Pausable {
+    fn switch<'a>(&'a self, hub: &'a Hub) -> &'a PauseSwitch {
+        match self {
+            Pausable::App => &hub.pause,
+            Pausable::Task(task) => task.pause_switch(),
+        }
+    }
+
+    /// Its key, and the keys that it had before: a task may have aliases.
+    fn keys(&self) -> Vec<PauseKey> {
+        match self {
+            Pausable::App => vec![PauseKey::App],
+            Pausable::Task(task) => {
+                let names = task.names().iter().cloned();
+                names.map(PauseKey::Task).collect()
+            }
+        }
+    }
+
+    fn name(&self) -> Option<Arc<str>> {
+        match self {
+            Pausable::App => None,
+            Pausable::Task(task) => task.names().first().cloned(),
+        }
+    }
+}
+
+impl Hub {
+    /// Pauses or resumes an app or a task. The store has it when this returns.
+    pub(crate) async fn change_pause(
+        self: Arc<Self>,
+        of: Pausable,
+        change: PauseChange,
+    ) -> Result<SteerOutcome, StorageError> {
+        let pauses = change == PauseChange::Pause;
+        if self.has_stopped() || self.is_forked() {
+            return Err(StorageError::Closed);
+        }
+        if self.store.is_none() {
+            return Ok(self.apply_pause(&of, change));
+        }
+        let hub = self.clone();
+        let changed = self.request(move |storage| {
+            if of.switch(&hub).is_paused() == pauses {
+                return Ok(Some(SteerOutcome::Unchanged));
+            }
+            storage.commit(&hub.pause_changes(&of, change))?;
+            Ok(Some(hub.apply_pause(&of, change)))
+        });
+        Ok(changed.await?.unwrap_or(SteerOutcome::Unchanged))
+    }
+
+    /// What the store is to have.
+    fn pause_changes(&self, of: &Pausable, change: PauseChange) -> Vec<Change> {
+        let now = self.clock.now();
+        let at = from_wall(now.wall, time::UtcOffset::UTC);
+        let mut keys = of.keys().into_iter();
+        let key = keys.next();
+        let old = keys.map(Change::RemovePause);
+        // A clock that was not set shows no time.
+        let is_known = self.reading(now).is_set();
+        let own = key.map(|key| match change {
+            PauseChange::Pause => Change::SetPause(PauseRecord {
+                key,
+                paused_at: at,
+                resumed_at: None,
+            }),
+            PauseChange::Resume { catches_up: false } if is_known => {
+                Change::SetPause(PauseRecord {
+                    key,
+                    paused_at: from_wall(of.switch(self).paused_at(), time::UtcOffset::UTC),
+                    resumed_at: Some(at),
+                })
+            }
+            PauseChange::Resume { .. } => Change::RemovePause(key),
+        });
+        own.into_iter().chain(old).collect()
+    }
+
+    /// Sets the switch, then visits the jobs.
+    fn apply_pause(&self, of: &Pausable, change: PauseChange) -> SteerOutcome {
+        let switch = of.switch(self);
+        let pauses = change == PauseChange::Pause;
+        if switch.set(pauses) == pauses {
+            return SteerOutcome::Unchanged;
+        }
+        if pauses {
+            switch.began_at(self.clock.wall());
+        }
+        if self.events.is_read() {
+            let task = of.name();
+            self.events.record(match pauses {
+                true => Event::PauseBegan { task },
+                false => Event::PauseEnded { task },
+            });
+            self.events.wake_readers();
+        }
+        let resumes = match change {
+            PauseChange::Pause => None,
+            PauseChange::Resume { catches_up } => Some(catches_up),
+        };
+        for job in self.jobs() {
+            let is_meant = match of {
+                Pausable::App => true,
+                Pausable::Task(task) => task.has(&*job),
+            };
+            if is_meant {
+                job.follow_pause(resumes);
+            }
+            job.drop_safely();
+        }
+        SteerOutcome::Done
+    }
+
+    /// A pause that the store has. It is kept until its task is registered.
+    pub(crate) fn load_pause(&self, pause: PauseRecord) {
+        let Some(paused_at) = to_wall(pause.paused_at) else {
+            return;
+        };
+        let resumed_at = pause.resumed_at.and_then(to_wall);
+        match pause.key {
+            PauseKey::App => self.pause.load(paused_at, resumed_at),
+            PauseKey::Task(name) => {
+                let task = {
+                    let main_shard = &mut *lock(&self.main_shard);
+                    let found = main_shard.tasks.get(&name).cloned();
+                    main_shard.pauses.insert(name, (paused_at, resumed_at));
+                    found
+                };
+                if let Some(task) = task {
+                    task.pause_switch().load(paused_at, resumed_at);
+                }
+            }
+        }
+    }
+}
