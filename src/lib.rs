@@ -209,6 +209,7 @@ pub use api::events::{BlockingEvents, Events};
 pub use api::failed_job::FailedJob;
 pub use api::handler::{BlockingHandler, Handler, IntoTaskError, TaskOutput};
 pub use api::job::{AnyJob, Job};
+pub use api::limit::Limit;
 pub use api::registered_task::Task;
 pub use api::resume::Resume;
 pub use api::schedule::Schedule;
@@ -247,6 +248,7 @@ pub use value::run::Run;
 pub use value::shutdown_report::ShutdownReport;
 pub use value::status::JobStatus;
 pub use value::steer_outcome::SteerOutcome;
+pub use value::waiting_for::WaitingFor;
 
 /// The README's examples are tests.
 #[cfg(all(doctest, feature = "sqlite"))]

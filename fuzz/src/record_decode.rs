@@ -41,15 +41,15 @@ pub fn record_decode(data: &[u8]) {
 }
 
 /// A row with any values.
-pub(crate) struct AnyRow<'a>([ValueRef<'a>; 27]);
+pub(crate) struct AnyRow<'a>([ValueRef<'a>; 29]);
 
 impl<'a> AnyRow<'a> {
     pub(crate) fn of(data: &'a [u8]) -> Self {
         // Numbers are read once: this target is as fast as what it attacks.
-        static ROWS: LazyLock<[[ValueRef<'static>; 27]; 9]> =
+        static ROWS: LazyLock<[[ValueRef<'static>; 29]; 9]> =
             LazyLock::new(|| EXAMPLES.map(|row| row.map(sound)));
         let (first, mut edits) = data.split_first().unwrap_or((&0, &[]));
-        let mut row: [ValueRef<'a>; 27] = ROWS[usize::from(*first) % ROWS.len()];
+        let mut row: [ValueRef<'a>; 29] = ROWS[usize::from(*first) % ROWS.len()];
         while let [column, kind, length, rest @ ..] = edits {
             let (bytes, rest) = rest.split_at(rest.len().min(usize::from(*length)));
             row[usize::from(*column) % row.len()] = any(*kind, bytes);
@@ -112,8 +112,8 @@ const RETRY: &str = r#"{"retries":3,"initial":{"secs":1,"nanos":0},"factor":2.0,
 /// `trigger`, `cron`, `interval_ns`, `zone`, `attempts`, `last_failure`, `retry_ns`,
 /// `started_at`, `scheduled_at`, `options`, `progress`, `version`, `expires_ns`,
 /// `clock_set_by_ns`, `by_unset_clock`, `interruptions`, `repeats_start`,
-/// `timeout_ns`, `retry`, `declared_by`, `paused`, `steering`.
-const EXAMPLES: [[&str; 27]; 9] = [
+/// `timeout_ns`, `retry`, `declared_by`, `paused`, `steering`, `priority`, `limit_key`.
+const EXAMPLES: [[&str; 29]; 9] = [
     [
         "x",
         "t",
@@ -142,6 +142,8 @@ const EXAMPLES: [[&str; 27]; 9] = [
         "",
         "1",
         STEERED_ONCE,
+        "-3",
+        "key",
     ],
     [
         "x",
@@ -169,6 +171,8 @@ const EXAMPLES: [[&str; 27]; 9] = [
         "30000000000",
         RETRY,
         "set",
+        "",
+        "",
         "",
         "",
     ],
@@ -200,6 +204,8 @@ const EXAMPLES: [[&str; 27]; 9] = [
         "",
         "1",
         STEERING,
+        "127",
+        "",
     ],
     [
         "x",
@@ -229,6 +235,8 @@ const EXAMPLES: [[&str; 27]; 9] = [
         "set",
         "",
         STEERING,
+        "",
+        "",
     ],
     [
         "x",
@@ -250,6 +258,8 @@ const EXAMPLES: [[&str; 27]; 9] = [
         VERSION,
         "7200000000000",
         "1000000000",
+        "",
+        "",
         "",
         "",
         "",
@@ -287,6 +297,8 @@ const EXAMPLES: [[&str; 27]; 9] = [
         "set",
         "",
         "",
+        "",
+        "",
     ],
     [
         "x",
@@ -309,6 +321,8 @@ const EXAMPLES: [[&str; 27]; 9] = [
         "60000000000",
         "",
         "1",
+        "",
+        "",
         "",
         "",
         "",
@@ -345,6 +359,8 @@ const EXAMPLES: [[&str; 27]; 9] = [
         "set",
         "",
         "",
+        "",
+        "",
     ],
     [
         "x",
@@ -369,6 +385,8 @@ const EXAMPLES: [[&str; 27]; 9] = [
         "",
         "2",
         "1",
+        "",
+        "",
         "",
         "",
         "",

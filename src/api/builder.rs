@@ -44,6 +44,7 @@ pub struct JobberBuilder {
     keep_failed: KeepFailed,
     state: StateMap,
     seed: Option<u64>,
+    max_running: Option<usize>,
     storage: Option<Box<dyn Storage>>,
     drive_mode: DriveMode,
 }
@@ -66,6 +67,7 @@ impl Jobber {
             keep_failed: KeepFailed::DEFAULT,
             state: StateMap::default(),
             seed: None,
+            max_running: None,
             storage: None,
             drive_mode: DriveMode::Thread,
         }
@@ -251,6 +253,18 @@ impl JobberBuilder {
         self
     }
 
+    /// Sets how many attempts of this app run at the same time, of all tasks together. Default: no
+    /// limit. [`TaskBuilder::limit`](crate::TaskBuilder::limit) says what that means.
+    ///
+    /// ```
+    /// let app = jobber::Jobber::builder().max_running(100).build()?;
+    /// # Ok::<(), jobber::StartError>(())
+    /// ```
+    pub fn max_running(mut self, attempts: usize) -> Self {
+        self.max_running = Some(attempts);
+        self
+    }
+
     /// Sets the seed of the random numbers: with the same seed, generated ids and
     /// jitter are the same each time. For tests. Default: random.
     ///
@@ -276,6 +290,7 @@ impl JobberBuilder {
     /// - [`StartError::Zone`] if the time zone is unknown.
     /// - [`StartError::CoalescingWindowTooLong`] if the coalescing window is longer
     ///   than 1 s.
+    /// - [`StartError::ZeroLimit`] if `max_running` is 0.
     ///
     /// ```
     /// use jobber::{Jobber, StartError};
@@ -295,6 +310,11 @@ impl JobberBuilder {
                 max: MAX_COALESCING_WINDOW,
             });
         }
+        if self.max_running == Some(0) {
+            return Err(StartError::ZeroLimit {
+                option: "max_running",
+            });
+        }
         let zone = match &self.zone_database {
             Some(database) => resolve(self.zone, database),
             None => self.zone,
@@ -309,6 +329,7 @@ impl JobberBuilder {
             keep_failed: self.keep_failed,
             state: self.state,
             seed: self.seed,
+            max_running: self.max_running,
             busy_timeout: self.storage.as_ref().map(|storage| storage.busy_timeout()),
             is_manual: self.drive_mode == DriveMode::Manual,
         });

@@ -19,6 +19,7 @@ use crate::value::run::Run;
 use crate::value::status::JobStatus;
 use crate::value::steer_outcome::SteerOutcome;
 use crate::value::time_units::{MAX_DURATION, to_nanos, to_wall, wall_range};
+use crate::value::waiting_for::WaitingFor;
 
 /// A handle of a scheduled job: read its state, wait for it, take its result,
 /// cancel it.
@@ -276,6 +277,9 @@ impl<R> Job<R> {
     /// - An async task blocks a thread of the built-in `ThreadPool` to wait for a
     ///   job, which may need that thread. `.await` the job there. A blocking task may block.
     ///
+    /// It also panics if the job needs a [limit](crate::TaskBuilder::limit) of one that the
+    /// attempt which waits holds: the job would never start.
+    ///
     /// A circle of several jobs that wait for each other is not found, nor is a wait that a
     /// task hands to another thread or to the `block_on` of another crate.
     ///
@@ -471,6 +475,24 @@ impl<R> Job<R> {
     /// ```
     pub fn abort(&self) -> Cancel {
         self.job.abort()
+    }
+
+    /// What the job waits for that is due and has not started: a limit, the end of a pause, or the
+    /// function of its last attempt. `None` if it is not due, runs, or is done, and while the
+    /// executor or the store has it. Never blocks.
+    ///
+    /// ```
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// use jobber::WaitingFor;
+    ///
+    /// let job = hello.schedule(()).paused().push().block_on()?;
+    /// sim.run_until_stalled();
+    /// assert_eq!(job.waiting_for(), Some(WaitingFor::Pause));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn waiting_for(&self) -> Option<WaitingFor> {
+        self.job.waiting_for()
     }
 
     /// Pauses the job: no attempt begins until [`resume`](Job::resume), and its status stays
@@ -729,6 +751,11 @@ impl AnyJob {
     /// The errors of [`Job::cancel`].
     pub fn abort(&self) -> Cancel {
         Cancel::new(self.0.clone(), Cancelling::Abort)
+    }
+
+    /// What the job waits for that is due. Never blocks. See [`Job::waiting_for`].
+    pub fn waiting_for(&self) -> Option<WaitingFor> {
+        self.0.waiting_for()
     }
 
     /// Pauses the job. See [`Job::pause`].

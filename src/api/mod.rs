@@ -10,6 +10,7 @@ pub(crate) mod events;
 pub(crate) mod failed_job;
 pub(crate) mod handler;
 pub(crate) mod job;
+pub(crate) mod limit;
 pub(crate) mod registered_task;
 pub(crate) mod request;
 pub(crate) mod resume;

@@ -48,6 +48,7 @@ pub(crate) struct Options {
     pub(crate) in_memory: bool,
     /// A new job is paused.
     pub(crate) is_paused: bool,
+    pub(crate) priority: Option<i8>,
     pub(crate) zone: Option<Result<Box<Zone>, ZoneError>>,
     pub(crate) expires: Option<Duration>,
     pub(crate) recurring: RecurringOptions,
@@ -173,7 +174,7 @@ pub(crate) fn plan<A, R>(
     trigger: Trigger,
     options: Option<&Options>,
     zone: Option<Result<Box<Zone>, ZoneError>>,
-    json: Option<Arc<str>>,
+    (json, limit_key): (Option<Arc<str>>, Option<Arc<str>>),
     now: Now,
 ) -> Result<(Plan, When), ScheduleError>
 where
@@ -191,6 +192,7 @@ where
     backoff.map_or(Ok(()), Backoff::check)?;
     let set = options.and_then(|options| options.set.clone());
     let is_paused = options.is_some_and(|options| options.is_paused);
+    let priority = options.and_then(|options| options.priority);
     if json.is_some()
         && is_recurring
         && options.is_none_or(|options| options.id.is_none() && !options.has_generated_id)
@@ -256,6 +258,8 @@ where
         && expires.is_none()
         && timeout.is_none()
         && backoff.is_none()
+        && priority.is_none()
+        && limit_key.is_none()
         && !is_paused;
     let define = |trigger| Definition {
         task: task.name.clone(),
@@ -265,6 +269,8 @@ where
         expires,
         timeout,
         backoff,
+        priority,
+        limit_key,
         set,
         scheduled_at: now.wall,
     };

@@ -33,7 +33,7 @@ use crate::value::id::JobId;
 ///
 /// | option | once | [`every`](Schedule::every) | [`after_each`](Schedule::after_each) | [`every_calendar`](Schedule::every_calendar) | [`cron`](Schedule::cron) |
 /// |---|---|---|---|---|---|
-/// | [`id`](Schedule::id), [`keep`](Schedule::keep), [`replace`](Schedule::replace), [`replace_any`](Schedule::replace_any), [`generated_id`](Schedule::generated_id), [`in_memory`](Schedule::in_memory), [`paused`](Schedule::paused), [`zone`](Schedule::zone), [`expires`](Schedule::expires), [`timeout`](Schedule::timeout), [`retry`](Schedule::retry) | yes | yes | yes | yes | yes |
+/// | [`id`](Schedule::id), [`keep`](Schedule::keep), [`replace`](Schedule::replace), [`replace_any`](Schedule::replace_any), [`generated_id`](Schedule::generated_id), [`in_memory`](Schedule::in_memory), [`paused`](Schedule::paused), [`priority`](Schedule::priority), [`zone`](Schedule::zone), [`expires`](Schedule::expires), [`timeout`](Schedule::timeout), [`retry`](Schedule::retry) | yes | yes | yes | yes | yes |
 /// | [`max_runs`](Schedule::max_runs), [`max_failures`](Schedule::max_failures), [`jitter`](Schedule::jitter), [`until`](Schedule::until), [`first_now`](Schedule::first_now), [`pause_on_failure`](Schedule::pause_on_failure) | | yes | yes | yes | yes |
 /// | [`misfire`](Schedule::misfire), [`except`](Schedule::except) | | yes | | yes | yes |
 /// | [`start_date`](Schedule::start_date) | | yes | | required | yes |
@@ -265,6 +265,30 @@ where
     /// ```
     pub fn retry(mut self, backoff: Backoff) -> Self {
         self.options().retry = Some(Box::new(backoff));
+        self
+    }
+
+    /// Sets the priority of the job among those that are due and wait for
+    /// [limits](crate::TaskBuilder::limit), instead of that of its
+    /// [task](crate::TaskBuilder::priority). The highest is 127.
+    ///
+    /// ```
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// # let (send, sent) = std::sync::mpsc::channel();
+    /// let task = sim.app().task("task", move |n: i32| {
+    ///     let _ = send.send(n);
+    ///     async {}
+    /// });
+    /// let task = task.limit(1).register()?;
+    /// for n in [1, 2, 3] {
+    ///     task.schedule(n).priority(n as i8).push().block_on()?;
+    /// }
+    /// sim.run_until_stalled();
+    /// assert_eq!(sent.try_iter().collect::<Vec<_>>(), [1, 3, 2]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn priority(mut self, priority: i8) -> Self {
+        self.options().priority = Some(priority);
         self
     }
 

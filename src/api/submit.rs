@@ -54,7 +54,8 @@ where
             _ => None,
         };
         let is_durable = json.is_some();
-        let (plan, when) = plan(&task, trigger, options.as_deref(), zone, json, now)?;
+        let data = (json, task.limit_key(&args)?);
+        let (plan, when) = plan(&task, trigger, options.as_deref(), zone, data, now)?;
         let id = options.and_then(|options| options.id);
         let is_new = if_taken == IfTaken::Refuse;
         if is_new && let Some(error) = plan.never_due_error(&hub.zone) {

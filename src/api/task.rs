@@ -6,19 +6,22 @@ use std::time::Duration;
 
 use crate::api::context::JobContext;
 use crate::api::handler::{BlockingHandler, Handler, TaskOutput};
+use crate::api::limit::Limit;
 use crate::api::registered_task::Task;
 use crate::engine::hub::Hub;
 use crate::engine::job_state::{BodyMaker, Durability, JobState, TaskDef};
+use crate::engine::limits::{LimitBy, TaskLimits};
 use crate::engine::pause_switch::PauseSwitch;
 use crate::job::codec::Codec;
 use crate::job::definition::Timeout;
 use crate::job::end_record::KeepFailed;
 use crate::job::lifecycle::Begun;
 use crate::job::live_job::Body;
-use crate::sync::primitives::Arc;
+use crate::sync::primitives::{Arc, lock};
 use crate::value::backoff::Backoff;
 use crate::value::error::{RegisterError, check_task_name};
 use crate::value::time_units::{MAX_DURATION, to_nanos};
+use crate::value::waiting_for::WaitingFor;
 
 /// With this many interruptions a job is set aside, if its task sets no other limit.
 const MAX_INTERRUPTIONS: u32 = 5;
@@ -55,6 +58,9 @@ pub struct TaskBuilder<A, R> {
     keep_failed: Option<KeepFailed>,
     max_interruptions: Option<u32>,
     max_args_bytes: Option<usize>,
+    priority: i8,
+    limits: Vec<Limit>,
+    limit_by: Option<LimitBy<A>>,
     body: BodyMaker<A, R>,
 }
 
@@ -110,8 +116,96 @@ where
             keep_failed: None,
             max_interruptions: None,
             max_args_bytes: None,
+            priority: 0,
+            limits: Vec::new(),
+            limit_by: None,
             body,
         }
+    }
+
+    /// Sets how many attempts of this task may run at the same time: a number, or a
+    /// [`Limit`](crate::Limit) that several tasks share. A task may have several limits. Default: no
+    /// limit.
+    ///
+    /// A job that is due and over a limit waits: it stays `SCHEDULED`, keeps its due time, needs no
+    /// thread and no task of the executor, and its timeout does not count yet. A
+    /// [cancel](crate::Job::cancel) takes it out of the line. An event says that it waits, and
+    /// [`Job::waiting_for`](crate::Job::waiting_for) says for what.
+    ///
+    /// - The order is that of the [priority](TaskBuilder::priority), then of the due time, then of
+    ///   arrival. A job takes all of its limits together or none. A job that waits does not hold up
+    ///   jobs that need other limits.
+    /// - A job that 1,000 later ones have overtaken at one of its limits is next: no later job takes
+    ///   its limits before it.
+    /// - An attempt has its limits until its function is gone: also a blocking function that has not
+    ///   returned after a timeout. A retry takes them again.
+    /// - Limits are kept in memory. With [`at_most_once`](TaskBuilder::at_most_once) the start is
+    ///   stored after the job has its limits.
+    ///
+    /// # Deadlock
+    /// An attempt that waits for a job which needs a limit that the attempt holds may wait for
+    /// ever. If that limit is one, the wait panics ([`Job::wait`](crate::Job::wait)); with larger
+    /// limits nothing notices that all who hold it wait.
+    ///
+    /// ```
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// let slow = sim.app().task("slow", std::future::pending::<()>).limit(2).register()?;
+    /// for _ in 0..5 {
+    ///     slow.schedule(()).push().block_on()?;
+    /// }
+    /// sim.run_until_stalled();
+    /// let jobs = sim.app().jobs();
+    /// let running = jobs.iter().filter(|job| job.status() == jobber::JobStatus::Running);
+    /// assert_eq!(running.count(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn limit(mut self, limit: impl Into<Limit>) -> Self {
+        self.limits.push(limit.into());
+        self
+    }
+
+    /// Sets how many attempts of this task may run at the same time for each key: `key` computes it
+    /// from the arguments, 256 bytes at most. It adds to the other [limits](TaskBuilder::limit); a
+    /// second call of this method replaces the first.
+    ///
+    /// The caller that schedules a job computes its key, and a stored job keeps it. If the function
+    /// panics, or the key is too long, scheduling fails
+    /// ([`ScheduleError::LimitKey`](crate::ScheduleError::LimitKey)).
+    ///
+    /// ```
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// use jobber::WaitingFor;
+    ///
+    /// let sync = sim.app().task("sync", |_user: String| std::future::pending::<()>());
+    /// let sync = sync.limit_by(1, |user: &String| user.clone()).register()?;
+    /// let ada = sync.schedule("ada".into()).push().block_on()?;
+    /// let bob = sync.schedule("bob".into()).push().block_on()?;
+    /// let again = sync.schedule("ada".into()).push().block_on()?;
+    /// sim.run_until_stalled();
+    /// assert_eq!(bob.waiting_for(), None);
+    /// assert_eq!(again.waiting_for(), Some(WaitingFor::Key("ada".into())));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn limit_by<K>(
+        mut self,
+        attempts: usize,
+        key: impl Fn(&A) -> K + Send + Sync + 'static,
+    ) -> Self
+    where
+        K: Into<String>,
+    {
+        self.limit_by = Some(LimitBy {
+            capacity: attempts,
+            key: Box::new(move |args| key(args).into()),
+        });
+        self
+    }
+
+    /// Sets the priority of the jobs of this task among those that are due and wait for
+    /// [limits](TaskBuilder::limit). The highest is 127. Default: 0.
+    pub fn priority(mut self, priority: i8) -> Self {
+        self.priority = priority;
+        self
     }
 
     /// Sets the longest time of an attempt, on the monotonic clock. Default: no limit.
@@ -357,6 +451,12 @@ where
                 option: "max_interruptions",
             });
         }
+        let limits = self.limits.iter().map(|limit| ("limit", limit.first));
+        let by = self.limit_by.iter().map(|by| ("limit_by", by.capacity));
+        if let Some((option, _)) = limits.chain(by).find(|(_, number)| *number == 0) {
+            return Err(RegisterError::ZeroLimit { option });
+        }
+        let limits = task_limits(&self.hub, &self.limits, self.limit_by)?;
         let max_interruptions = self.max_interruptions.unwrap_or(MAX_INTERRUPTIONS);
         let max_args_bytes = self.max_args_bytes.unwrap_or(MAX_ARGS_BYTES);
         let (at_most_once, keep_failed) = (self.at_most_once, self.keep_failed);
@@ -377,6 +477,8 @@ where
             timeout,
             backoff: self.backoff,
             pause: PauseSwitch::new(),
+            priority: self.priority,
+            limits,
             durability,
             body: self.body,
         });
@@ -415,6 +517,30 @@ where
         self.codec = Some(Codec::json());
         self
     }
+}
+
+/// The limits of a task, with that of the app. `None` if there are none.
+fn task_limits<A>(
+    hub: &Arc<Hub>,
+    limits: &[Limit],
+    by: Option<LimitBy<A>>,
+) -> Result<Option<Box<TaskLimits<A>>>, RegisterError> {
+    let of_app = hub.limits.of_app.map(|id| (id, WaitingFor::MaxRunning));
+    let mut names: Vec<_> = of_app.into_iter().collect();
+    for limit in limits {
+        let id = limit.shared.in_app(hub);
+        let id = id.ok_or(RegisterError::LimitOfAnotherApp)?;
+        names.push(match limit.is_of_task {
+            true => (id, WaitingFor::TaskLimit),
+            false => (id, WaitingFor::SharedLimit),
+        });
+    }
+    if names.is_empty() && by.is_none() {
+        return Ok(None);
+    }
+    let ids: Vec<_> = names.iter().map(|(id, _)| *id).collect();
+    let line = lock(&hub.limits.lines).add_line(&ids);
+    Ok(Some(Box::new(TaskLimits { line, names, by })))
 }
 
 fn check_timeout(limit: Duration) -> Result<Timeout, RegisterError> {

@@ -29,6 +29,14 @@ fn check_wait(job: &Arc<dyn LiveJob>, is_blocking: bool) {
     if polled_job() == Some(Arc::as_ptr(job).cast()) {
         panic!("an attempt of the job `{id}` waits for the end of its own job");
     }
+    if let Some(holder) = polled_job()
+        && job.needs_limit_of_one_of(holder)
+    {
+        panic!(
+            "an attempt waits for the job `{id}`, which needs a limit of one that the attempt \
+             holds, and so never starts"
+        );
+    }
     if is_blocking && is_pool_thread() {
         panic!(
             "an async task blocks a thread of the thread pool until the job `{id}` is done, \

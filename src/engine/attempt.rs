@@ -75,7 +75,8 @@ where
         // `benches/peers`.
         let started = {
             let (mut state, shown_now) = self.lock_with_time(|_| ClockPrecision::Unread);
-            let is_simple = state.life.is_plain() && self.task.timeout.is_none();
+            let is_simple =
+                state.life.is_plain() && self.task.timeout.is_none() && self.task.limits.is_none();
             match is_simple.then(|| self.decide_on_timer(&mut state, now)) {
                 None => None,
                 Some(TimerOutcome::Start { .. }) => Some(self.start_locked(state, shown_now)?),
@@ -138,6 +139,7 @@ where
         state.life.body_gone();
         self.hub().outliving.remove(&self.core.id, attempt);
         let mut after = AfterLock::default();
+        self.release_limits(&mut state, &mut after);
         self.arm_if_overdue(&mut state, now, &mut after);
         self.unlock(state, after, DropOn::ThisThread);
     }
@@ -182,8 +184,8 @@ where
     /// What [`end_attempt`](JobState::end_attempt) comes to for a plain job that has
     /// succeeded. Returns the value if it is not such a job.
     fn finish_plain(&self, attempt: u32, value: R) -> Result<Exit, R> {
-        if self.core.precision != ClockPrecision::Unread {
-            // It was never plain.
+        if self.core.precision != ClockPrecision::Unread || self.task.limits.is_some() {
+            // It was never plain, or has limits to give back.
             return Err(value);
         }
         let (mut state, now) = self.lock_with_time(|_| ClockPrecision::Unread);

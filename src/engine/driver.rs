@@ -131,6 +131,7 @@ impl Driver {
         self.look(now);
         self.collect();
         self.has_fired = false;
+        self.start_granted();
         let mut batch = FIRST_BATCH;
         while self.pop_batch(now, batch) {
             batch = (2 * batch).min(MAX_BATCH);
@@ -168,6 +169,17 @@ impl Driver {
         self.starting.clear();
     }
 
+    /// Passes jobs to the executor that have their limits now.
+    fn start_granted(&mut self) {
+        for job in self.hub.limits.take_granted() {
+            match job.granted() {
+                Fired::Start => self.due.push(job),
+                Fired::Nothing => job.drop_safely(),
+            }
+        }
+        self.submit_due();
+    }
+
     /// Fires the jobs that have come due, and passes those that start to the dispatcher.
     fn fire(&mut self, now: Now) {
         if self.fired.is_empty() {
@@ -184,6 +196,13 @@ impl Driver {
             } else {
                 job.drop_safely();
             }
+        }
+        self.submit_due();
+    }
+
+    fn submit_due(&mut self) {
+        if self.due.is_empty() {
+            return;
         }
         match self.hub.dispatcher() {
             Some(dispatcher) => dispatcher.submit(&mut self.due),

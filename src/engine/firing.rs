@@ -5,7 +5,7 @@ use crate::engine::discarded::DropOn;
 use crate::engine::job_state::{AfterLock, JobState, State};
 use crate::engine::keeping::keep_end_of_last_run;
 use crate::job::definition::Definition;
-use crate::job::lifecycle::{CatchUpTurn, TimerOutcome};
+use crate::job::lifecycle::{CatchUpTurn, IntentRule, TimerOutcome};
 use crate::job::live_job::{Fired, TimerJob};
 use crate::job::outcome::{Failure, Outcome};
 use crate::job::phase::{Effects, Phase};
@@ -42,9 +42,13 @@ where
             }
             TimerOutcome::Start { misfire } => {
                 self.misfire_event(&mut state, now, misfire);
-                drop(state);
-                hub.events.wake_readers();
-                return Fired::Start;
+                if self.starts_now(&mut state, now, &mut after) {
+                    drop(state);
+                    hub.events.wake_readers();
+                    return Fired::Start;
+                }
+                // Others may catch up while it waits.
+                after.ends_turn = state.life.is_in_line() && state.life.end_turn();
             }
             TimerOutcome::TimedOut { attempt } => {
                 let timeout = self.timeout(&state);
@@ -141,6 +145,14 @@ where
         true
     }
 
+    fn line_up_new(&self) -> bool {
+        JobState::line_up_new(self)
+    }
+
+    fn granted(&self) -> Fired {
+        self.granted_now()
+    }
+
     fn follow_pause(&self, resumes: Option<bool>) {
         JobState::follow_pause(self, resumes);
     }
@@ -172,12 +184,16 @@ where
         now: Now,
     ) -> TimerOutcome {
         let hub = self.hub();
-        let is_at_most_once = self.is_at_most_once();
+        let intent = match (&self.task.limits, self.is_at_most_once()) {
+            (Some(_), _) => IntentRule::AfterLimits,
+            (None, true) => IntentRule::AtMostOnce,
+            (None, false) => IntentRule::IfSuspected,
+        };
         let (clock, on_time) = (hub.reading(now), hub.on_time());
         let random = || hub.random();
         state
             .life
-            .on_timer(clock, on_time, is_at_most_once, self.holds(), random)
+            .on_timer(clock, on_time, intent, self.holds(), random)
     }
 
     /// The job runs, or will run, for this time, and others were missed.
@@ -219,6 +235,7 @@ where
         if effects != Effects::default() {
             self.follow(state, effects, now, after);
         }
+        self.release_limits(state, after);
         if is_left && state.life.leave_to_next_process() {
             if state.life.is_counted_as_held() {
                 self.recount_held(state, after);

@@ -13,6 +13,7 @@ use crate::calendar::zone::zone_database::ZoneDatabase;
 use crate::engine::app_phase::AppPhase;
 use crate::engine::catch_up::CatchUp;
 use crate::engine::event_bus::EventBus;
+use crate::engine::limits::Limits;
 use crate::engine::outliving_bodies::OutlivingBodies;
 use crate::engine::pause_switch::PauseSwitch;
 use crate::engine::side_shards::{Cursor, SideShards};
@@ -69,6 +70,7 @@ pub(crate) struct Hub {
     finished_in_table: CachePadded<AtomicUsize>,
     /// The number of live jobs that the stop has left to the next process.
     pub(crate) left_count: AtomicUsize,
+    pub(crate) limits: Limits,
     /// Of the app.
     pub(crate) pause: PauseSwitch,
     /// The number of live jobs that a pause holds.
@@ -216,6 +218,8 @@ pub(crate) struct HubConfig {
     pub(crate) keep_failed: KeepFailed,
     pub(crate) state: StateMap,
     pub(crate) seed: Option<u64>,
+    /// How many attempts run at once, at most.
+    pub(crate) max_running: Option<usize>,
     /// That of the store. `None` if the app has no store.
     pub(crate) busy_timeout: Option<Duration>,
     /// The app has no threads of its own: the caller drives it.
@@ -262,6 +266,7 @@ impl Hub {
             side_shards,
             finished_in_table: CachePadded::default(),
             left_count: AtomicUsize::new(0),
+            limits: Limits::new(config.max_running),
             pause: PauseSwitch::new(),
             held_count: AtomicUsize::new(0),
             random: Mutex::new(random),
@@ -332,6 +337,7 @@ impl Hub {
         self.events.wake_readers();
         // Without a dispatcher, the app has stopped and has cancelled the job.
         if when == When::Now
+            && job.line_up_new()
             && let Some(dispatcher) = self.dispatcher()
         {
             dispatcher.submit_one(job.clone());

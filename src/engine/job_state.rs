@@ -10,7 +10,8 @@ use std::any::Any;
 use crate::calendar::timeline::Timeline;
 use crate::engine::args::Args;
 use crate::engine::discarded::{Discarded, DropOn};
-use crate::engine::hub::{Hub, Removed};
+use crate::engine::hub::{Hub, Live, Removed};
+use crate::engine::limits::TaskLimits;
 use crate::engine::pause_switch::PauseSwitch;
 use crate::job::codec::Codec;
 use crate::job::definition::Timeout;
@@ -26,7 +27,7 @@ use crate::registry::table::Wake;
 use crate::storage::inbox::Message;
 use crate::storage::job_ref::JobRef;
 use crate::sync::deferred_wakes::notify_all;
-use crate::sync::panics::drop_catching_panic;
+use crate::sync::panics::{catch_panic, drop_catching_panic};
 use crate::sync::primitives::{Arc, Mutex, MutexGuard, lock};
 use crate::timer::key::KeyKind;
 use crate::value::app_clock::ClockPrecision;
@@ -37,6 +38,9 @@ use crate::value::id::JobId;
 use crate::value::run::Run;
 use crate::value::status::JobStatus;
 use crate::value::time_units::{Due, Now, WallNanos};
+
+/// The longest key of a limit by key, in bytes.
+const MAX_KEY_BYTES: usize = 256;
 
 /// A registered task.
 ///
@@ -51,6 +55,9 @@ pub(crate) struct TaskDef<A, R> {
     pub(crate) timeout: Option<Timeout>,
     pub(crate) backoff: Option<Backoff>,
     pub(crate) pause: PauseSwitch,
+    pub(crate) priority: i8,
+    /// `None` if nothing limits its jobs.
+    pub(crate) limits: Option<Box<TaskLimits<A>>>,
     pub(crate) durability: Option<Durability<A>>,
     pub(crate) body: BodyMaker<A, R>,
 }
@@ -79,7 +86,7 @@ where
     /// Who handles a job that comes due. If there may be more to it than to start it,
     /// that is the timer.
     pub(crate) fn key_kind(&self, is_plain: bool) -> KeyKind {
-        if is_plain && !self.is_blocking {
+        if is_plain && !self.is_blocking && self.limits.is_none() {
             KeyKind::Start
         } else {
             KeyKind::Decide
@@ -103,6 +110,25 @@ where
                 reason,
             }),
         })
+    }
+
+    /// The key of the arguments, if the task has a limit by one. Code of a user.
+    pub(crate) fn limit_key(&self, args: &A) -> Result<Option<Arc<str>>, ScheduleError> {
+        let by = self.limits.as_ref().and_then(|limits| limits.by.as_ref());
+        let Some(by) = by else { return Ok(None) };
+        let task = || self.name.to_string();
+        match catch_panic(|| (by.key)(args)) {
+            Ok(key) if key.len() > MAX_KEY_BYTES => Err(ScheduleError::LimitKeyTooLong {
+                task: task(),
+                bytes: key.len(),
+                max: MAX_KEY_BYTES,
+            }),
+            Ok(key) => Ok(Some(key.into())),
+            Err(message) => Err(ScheduleError::LimitKey {
+                task: task(),
+                message,
+            }),
+        }
     }
 
     /// The live job of this id, if it is one of this task.
@@ -154,6 +180,8 @@ pub(crate) struct AfterLock<A, R> {
     /// A pause holds the job from now on: perhaps no other job is live.
     pub(crate) may_be_idle: bool,
     pub(crate) removed: Removed,
+    /// Other jobs that may have their limits now.
+    pub(crate) granted: Vec<Live>,
     /// The cancellation state of the attempt that must stop at once.
     pub(crate) force_stopped: Option<Arc<Control>>,
     pub(crate) discarded: Discarded<A, R>,
@@ -169,6 +197,7 @@ impl<A, R> Default for AfterLock<A, R> {
             ends_turn: false,
             may_be_idle: false,
             removed: Removed::default(),
+            granted: Vec::new(),
             force_stopped: None,
             discarded: Discarded::default(),
         }
@@ -409,6 +438,7 @@ where
         if state.life.is_counted_as_held() || state.life.is_held_by_pause(self.holds()) {
             self.recount_held(state, after);
         }
+        self.release_limits(state, after);
         // At last: a shutdown that finds no live job returns, and the next job of the id
         // has events of its own.
         if effects.leaves {
@@ -444,6 +474,8 @@ where
         if state.life.is_counted_as_held() {
             self.recount_held(&mut state, &mut AfterLock::default());
         }
+        let mut after = AfterLock::default();
+        self.release_limits(&mut state, &mut after);
         let removed = (!leaves_later).then(|| hub.remove(self.core.slot));
         drop(state);
         if is_waited_for {
@@ -453,6 +485,9 @@ where
             hub.removed(removed);
         }
         hub.events.wake_readers();
+        if !after.granted.is_empty() {
+            hub.start_granted(after.granted);
+        }
         drop_catching_panic(args);
     }
 
@@ -538,6 +573,12 @@ where
         }
         hub.removed(after.removed);
         hub.events.wake_readers();
+        match drop_on {
+            _ if after.granted.is_empty() => {}
+            DropOn::ThisThread => hub.start_granted(after.granted),
+            // The threads of the timer and of the writer do not begin attempts.
+            DropOn::Executor => hub.leave_granted_to_timer(after.granted),
+        }
         self.discard(after.discarded, drop_on);
     }
 

@@ -151,6 +151,7 @@ impl Hub {
         // These may hold the last references to values and functions of users, so that
         // they are dropped without a lock.
         drop_catching_panic((left, waiting));
+        self.limits.forget_all();
         if let Some(dispatcher) = dispatcher {
             dispatcher.close();
         }

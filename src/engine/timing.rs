@@ -123,7 +123,8 @@ impl Hub {
 
     /// Whether the timer was woken since it fell asleep.
     pub(crate) fn is_timer_woken(&self) -> bool {
-        (0..self.table_count()).any(|number| self.tables().numbered(number).is_woken())
+        self.limits.has_granted()
+            || (0..self.table_count()).any(|number| self.tables().numbered(number).is_woken())
     }
 
     /// Prepares the tables for the sleep of the timer, so that an earlier key wakes it.
@@ -142,5 +143,6 @@ impl Hub {
             let table = tables.numbered(number);
             table.fall_asleep(until, not_before, share)
         }) && !self.is_sweep_due()
+            && !self.limits.has_granted()
     }
 }

@@ -10,12 +10,14 @@ use crate::engine::set_aside;
 use crate::engine::steering;
 use crate::job::live_job::{CancelReply, Cancelling, JobCore, JobView, Steer, SteerReply};
 use crate::job::sync_state::CommitWaiter;
+use crate::registry::lines::TicketId;
 use crate::sync::primitives::Arc;
 use crate::value::error::JobError;
 use crate::value::run::Run;
 use crate::value::shared_state::StateMap;
 use crate::value::status::JobStatus;
 use crate::value::time_units::WallNanos;
+use crate::value::waiting_for::WaitingFor;
 
 impl<A, R> JobView for JobState<A, R>
 where
@@ -132,6 +134,18 @@ where
 
     fn steer(&self, how: Steer) -> SteerReply {
         steering::steer(self, how)
+    }
+
+    fn waiting_for(&self) -> Option<WaitingFor> {
+        self.waits_for()
+    }
+
+    fn ticket(&self) -> Option<TicketId> {
+        self.lock().life.ticket()
+    }
+
+    fn needs_limit_of_one_of(&self, holder: *const ()) -> bool {
+        JobState::needs_limit_of_one_of(self, holder)
     }
 
     fn cancel(&self, how: Cancelling) -> CancelReply {

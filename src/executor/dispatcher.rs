@@ -66,6 +66,16 @@ impl Dispatcher {
         blocking.into_iter().for_each(|job| self.submit_one(job));
     }
 
+    /// Puts jobs into the ready queue, which have been fired. A runner takes them: if this thread
+    /// is in a runner, that does, and nothing is spawned.
+    pub(crate) fn submit_queued(&self, jobs: Vec<Job>) {
+        let jobs = jobs.into_iter().map(|job| ReadyJob {
+            job,
+            is_fired: true,
+        });
+        self.enqueue(Segment::Jobs(jobs.collect()), None);
+    }
+
     /// Spawns the jobs of keys that were found due at `now`. The jobs have not been fired.
     /// The keys have been [handed over](crate::registry::table::Table::hand_over).
     pub(crate) fn submit_due(&self, tags: impl Iterator<Item = Tag>, now: Now) {

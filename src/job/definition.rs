@@ -30,6 +30,10 @@ pub(crate) struct Definition {
     pub(crate) timeout: Option<Timeout>,
     /// Instead of that of the task. In a box, because few jobs have one.
     pub(crate) backoff: Option<Box<Backoff>>,
+    /// Instead of that of the task: among the jobs that wait for limits.
+    pub(crate) priority: Option<i8>,
+    /// The key of its arguments, which has a limit of its own.
+    pub(crate) limit_key: Option<Arc<str>>,
     /// The set that declares the job.
     pub(crate) set: Option<Arc<str>>,
     pub(crate) scheduled_at: WallNanos,
@@ -153,6 +157,8 @@ impl Definition {
             && self.expires == other.expires
             && self.timeout == other.timeout
             && self.backoff == other.backoff
+            && self.priority == other.priority
+            && self.limit_key == other.limit_key
             && (other.set.is_none() || self.set == other.set)
             && self.task == other.task
     }

@@ -19,6 +19,7 @@ use crate::job::row::{ReadRow, Row, StoredIntent};
 use crate::job::steering::{Move, Steering};
 use crate::job::stop::Control;
 use crate::job::sync_state::{CommitOutcome, CommitWaiter, Known, RowChange, SyncState};
+use crate::registry::lines::TicketId;
 use crate::sync::primitives::Arc;
 use crate::value::event::JobEventKind;
 use crate::value::status::JobStatus;
@@ -42,6 +43,10 @@ pub(crate) struct Lifecycle {
     is_overdue: bool,
     /// The app counts it among the jobs that a pause holds.
     is_counted_as_held: bool,
+    /// It waits for its limits. Another thread may have granted them since.
+    is_in_line: bool,
+    /// Its place among those that have their limits, or wait for them.
+    ticket: Option<TicketId>,
     /// `None` for a plain job.
     more: Option<Box<More>>,
 }
@@ -115,6 +120,16 @@ struct StartIntent {
     /// The first version of the row that has it.
     since: u64,
     stored: StoredIntent,
+}
+
+/// Whether the start of an attempt is stored before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IntentRule {
+    /// Only that of a suspected job.
+    IfSuspected,
+    AtMostOnce,
+    /// Later: the job has to take its limits first.
+    AfterLimits,
 }
 
 /// What keeps the attempts of all jobs of a task from starting.
@@ -351,6 +366,8 @@ impl Lifecycle {
             has_body: false,
             is_overdue: false,
             is_counted_as_held: false,
+            is_in_line: false,
+            ticket: None,
             more,
         };
         job.set_timer(Some(due));
@@ -1037,6 +1054,61 @@ impl Lifecycle {
         }
     }
 
+    // The limits.
+
+    pub(crate) fn ticket(&self) -> Option<TicketId> {
+        self.ticket
+    }
+
+    pub(crate) fn set_ticket(&mut self, ticket: TicketId, is_in_line: bool) {
+        self.ticket = Some(ticket);
+        self.is_in_line = is_in_line;
+    }
+
+    /// Whether it waits for its limits, as far as it knows.
+    pub(crate) fn is_in_line(&self) -> bool {
+        self.is_in_line
+    }
+
+    pub(crate) fn leave_line(&mut self) {
+        self.is_in_line = false;
+    }
+
+    /// Takes the ticket, if no attempt is about to start, runs, or still has its body.
+    pub(crate) fn take_unused_ticket(&mut self) -> Option<TicketId> {
+        let is_used = !matches!(self.phase, Phase::Waiting | Phase::Ended(_)) || self.has_body;
+        let ticket = self.ticket.take_if(|_| !is_used)?;
+        self.is_in_line = false;
+        Some(ticket)
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.phase == Phase::Ready
+    }
+
+    /// Whether the start of its next attempt has to be stored first.
+    pub(crate) fn needs_intent(&self, is_at_most_once: bool) -> bool {
+        self.is_durable() && (is_at_most_once || self.is_suspected())
+    }
+
+    /// The intent to start the attempt is to be stored first.
+    pub(crate) fn persist_start(&mut self, is_at_most_once: bool, now: Now) -> Effects {
+        let effects = self.apply(Event::PersistStart).unwrap_or_default();
+        if is_at_most_once {
+            // An attempt that is made at most once counts as made from here on, and its run as
+            // this one.
+            self.enter_open_run();
+        }
+        let since = self.sync().map_or(0, |sync| sync.version + 1);
+        let stored = StoredIntent {
+            at: now.wall,
+            is_repeated: !is_at_most_once,
+            is_extra: self.begins_extra(),
+        };
+        self.more().start_intent = Some(StartIntent { since, stored });
+        effects
+    }
+
     /// Whether the job has ended, or nothing follows its attempt.
     fn is_over(&self) -> bool {
         matches!(self.phase, Phase::Ended(_) | Phase::Cancelling)
@@ -1262,7 +1334,7 @@ impl Lifecycle {
         &mut self,
         clock: ClockReading,
         on_time: i64,
-        is_at_most_once: bool,
+        intent: IntentRule,
         holds: Holds,
         random: impl Fn() -> f64,
     ) -> TimerOutcome {
@@ -1320,24 +1392,13 @@ impl Lifecycle {
         }
         match found {
             DueRun::Start { open, misfire }
-                if self.is_durable() && (is_at_most_once || self.is_suspected()) =>
+                if intent != IntentRule::AfterLimits
+                    && self.needs_intent(intent == IntentRule::AtMostOnce) =>
             {
-                let effects = self.apply(Event::PersistStart).unwrap_or_default();
-                match open {
-                    // An attempt that is made at most once counts as made from here on, and
-                    // its run as this one.
-                    Some(open) if is_at_most_once => self.more().position.open(*open),
-                    open => self.more().open = open,
+                if open.is_some() {
+                    self.more().open = open;
                 }
-                let since = self.sync().map_or(0, |sync| sync.version + 1);
-                self.more().start_intent = Some(StartIntent {
-                    since,
-                    stored: StoredIntent {
-                        at: now.wall,
-                        is_repeated: !is_at_most_once,
-                        is_extra: self.begins_extra(),
-                    },
-                });
+                let effects = self.persist_start(intent == IntentRule::AtMostOnce, now);
                 TimerOutcome::Persist { misfire, effects }
             }
             DueRun::Start { open, misfire } => {
@@ -1429,7 +1490,8 @@ impl Lifecycle {
             Phase::Starting => self.is_intent_stored(),
             _ => false,
         };
-        if !may_start {
+        // An executor may still have what it was handed before the job had to wait.
+        if !may_start || self.is_in_line {
             return BeginOutcome::Nothing;
         }
         let is_open = self.is_gate_open(holds);

@@ -8,7 +8,7 @@ use crate::calendar::recurrence::Recurrence;
 use crate::calendar::series::{ON_TIME, Series};
 use crate::job::definition::{Definition, Limits, Recurring, Trigger};
 use crate::job::lifecycle::{
-    AfterAttempt, BeginOutcome, Holds, Lifecycle, NotReplaceable, TimerOutcome,
+    AfterAttempt, BeginOutcome, Holds, IntentRule, Lifecycle, NotReplaceable, TimerOutcome,
 };
 use crate::job::phase::{self, Effects, Phase};
 use crate::job::plan::{Plan, Replace};
@@ -20,6 +20,13 @@ use crate::value::time_units::{ClockReading, Due, Now};
 
 const START: Now = at(0);
 const INTERVAL: i64 = 60_000_000_000;
+
+const fn rule(is_at_most_once: bool) -> IntentRule {
+    match is_at_most_once {
+        true => IntentRule::AtMostOnce,
+        false => IntentRule::IfSuspected,
+    }
+}
 
 const NO_HOLD: Holds = Holds {
     is_stopping: false,
@@ -100,6 +107,8 @@ impl Kind {
             timeout: None,
             backoff: None,
             set: None,
+            priority: None,
+            limit_key: None,
             scheduled_at: START.wall,
         };
         match self {
@@ -117,7 +126,7 @@ impl Kind {
 
     fn ready(self) -> Lifecycle {
         let mut job = self.waiting();
-        let fired = job.on_timer(clock(60), ON_TIME, false, NO_HOLD, || 0.0);
+        let fired = job.on_timer(clock(60), ON_TIME, IntentRule::IfSuspected, NO_HOLD, || 0.0);
         assert_eq!(fired, TimerOutcome::Start { misfire: None });
         job
     }
@@ -134,7 +143,7 @@ impl Kind {
     /// An attempt with `at_most_once` whose intent to start is not stored yet.
     fn starting(self) -> Lifecycle {
         let mut job = self.waiting();
-        let fired = job.on_timer(clock(60), ON_TIME, true, NO_HOLD, || 0.0);
+        let fired = job.on_timer(clock(60), ON_TIME, IntentRule::AtMostOnce, NO_HOLD, || 0.0);
         assert!(matches!(fired, TimerOutcome::Persist { .. }), "{fired:?}");
         job
     }
@@ -305,7 +314,7 @@ fn a_recurring_job_ends_by_its_limits() {
         let mut job = Recurs.waiting();
         for (index, result) in results.iter().enumerate() {
             let clock = clock(60 * (index as i64 + 1));
-            job.on_timer(clock, ON_TIME, false, NO_HOLD, || 0.0);
+            job.on_timer(clock, ON_TIME, IntentRule::IfSuspected, NO_HOLD, || 0.0);
             assert!(matches!(job.begin(clock, NO_HOLD), BeginOutcome::Begin(_)));
             job.body_gone();
             let failure = (*result == Fails).then_some(JobStatus::Failed);
@@ -413,7 +422,7 @@ fn what_can_be_replaced_is_as_in_the_table() {
         let clock = clock(60 * minute);
         job.body_gone();
         job.end_attempt(None, None, false, clock, || 0.0);
-        job.on_timer(clock, ON_TIME, false, NO_HOLD, || 0.0);
+        job.on_timer(clock, ON_TIME, IntentRule::IfSuspected, NO_HOLD, || 0.0);
         assert!(matches!(job.begin(clock, NO_HOLD), BeginOutcome::Begin(_)));
     }
     assert_eq!(
@@ -454,7 +463,7 @@ fn what_the_timer_finds_is_as_in_the_table() {
     let seconds = |job: &mut Lifecycle, second, is_at_most_once| match job.on_timer(
         clock(second),
         ON_TIME,
-        is_at_most_once,
+        rule(is_at_most_once),
         NO_HOLD,
         || 0.0,
     ) {
@@ -537,7 +546,8 @@ fn what_follows_if_an_attempt_would_start_too_late_is_as_in_the_table() {
     for (kind, by_timer, by_executor, by_failure) in table {
         let plan = || kind.plan_that_expires(Some(10 * second));
         let mut job = Lifecycle::new(plan(), false);
-        let found = match job.on_timer(clock(71), ON_TIME, false, NO_HOLD, || 0.0) {
+        let found = match job.on_timer(clock(71), ON_TIME, IntentRule::IfSuspected, NO_HOLD, || 0.0)
+        {
             TimerOutcome::Over { why, effects } => format!("{} {why:?}", short(&job, effects)),
             TimerOutcome::Later { effects, .. } => format!("{} was missed", short(&job, effects)),
             other => format!("{other:?}"),
@@ -545,7 +555,7 @@ fn what_follows_if_an_attempt_would_start_too_late_is_as_in_the_table() {
         assert_eq!(found, by_timer, "{kind:?}");
         let ready = |at_most_once| {
             let mut job = Lifecycle::new(plan(), false);
-            job.on_timer(clock(61), ON_TIME, at_most_once, NO_HOLD, || 0.0);
+            job.on_timer(clock(61), ON_TIME, rule(at_most_once), NO_HOLD, || 0.0);
             if at_most_once {
                 assert!(job.row_changed());
                 let pulled = job.pull();

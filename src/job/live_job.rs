@@ -16,6 +16,7 @@ use crate::job::status_cell::StatusCell;
 use crate::job::steering::Move;
 use crate::job::stop::Control;
 use crate::job::sync_state::{CommitOutcome, CommitWaiter, Known};
+use crate::registry::lines::TicketId;
 use crate::registry::table::TableEntry;
 use crate::sync::primitives::{Arc, Event};
 use crate::value::app_clock::ClockPrecision;
@@ -26,6 +27,7 @@ use crate::value::run::Run;
 use crate::value::shared_state::StateMap;
 use crate::value::steer_outcome::SteerOutcome;
 use crate::value::time_units::{ClockReading, MonoNanos, Now, WallNanos};
+use crate::value::waiting_for::WaitingFor;
 
 /// What every job has, whatever its types.
 #[derive(Debug)]
@@ -100,6 +102,12 @@ pub(crate) trait JobView: Send + Sync {
     /// Whether a pause holds the attempt that the job waits for.
     fn is_held_by_pause(&self) -> bool;
     fn steer(&self, how: Steer) -> SteerReply;
+    /// What the job waits for that is due.
+    fn waiting_for(&self) -> Option<WaitingFor>;
+    /// Its place among those that have, or wait for, their limits.
+    fn ticket(&self) -> Option<TicketId>;
+    /// Whether the job at this address holds a limit of one that this job needs.
+    fn needs_limit_of_one_of(&self, holder: *const ()) -> bool;
     /// Cancels the job, if it can be cancelled.
     fn cancel(&self, how: Cancelling) -> CancelReply;
     /// Drops this reference. If it may be the last one, the job is dropped on the executor,
@@ -168,6 +176,10 @@ pub(crate) trait TimerJob: Send + Sync {
     /// Its task or its app was paused or resumed, or the job is new. `resumes`: a pause has
     /// ended; `Some(true)` if missed times are made up.
     fn follow_pause(&self, resumes: Option<bool>);
+    /// Whether a new job that is Ready is to be handed to the executor now: it has its limits.
+    fn line_up_new(&self) -> bool;
+    /// The job may have its limits now.
+    fn granted(&self) -> Fired;
     /// Stops the job because the app stops: a running attempt is requested to stop, and no
     /// other starts.
     fn stop(&self);

@@ -31,7 +31,7 @@ pub(crate) enum Phase {
 pub(crate) enum Event {
     /// It is due, and goes to the executor.
     Start,
-    /// It is due, and its intent to start has to be stored first.
+    /// It is due, or has its limits, and its intent to start has to be stored first.
     PersistStart,
     /// Its run was missed, and the next one is later.
     Postpone,
@@ -114,7 +114,7 @@ pub(crate) fn transition(phase: Phase, event: Event) -> Option<(Phase, Effects)>
     use Phase::*;
     Some(match (phase, event) {
         (Waiting, Start) => (Ready, NONE),
-        (Waiting, PersistStart) => (Starting, ROW),
+        (Waiting | Ready, PersistStart) => (Starting, ROW),
         (Waiting, Postpone | ClockSet | Release) => (Waiting, ROW_AND_ARM),
         (Waiting, RunOut(status)) => (Ended(status), END),
 
@@ -244,7 +244,7 @@ mod tests {
     /// stopped by force.
     const TABLE: &str = "
         Start          R      -      -      -      -      -
-        PersistStart   S+     -      -      -      -      -
+        PersistStart   S+     S+     -      -      -      -
         Postpone       W+t    -      -      -      -      -
         RunOut         E+l    -      -      -      -      -
         Begin          -      A      A      -      -      -

@@ -45,6 +45,10 @@ pub struct JobRecord {
     pub(crate) timeout: Option<Duration>,
     /// How a failed attempt is retried. `None`: as the task says.
     pub(crate) retry: Option<BackoffRecord>,
+    /// Among the jobs that wait for limits. `None`: as the task says.
+    pub(crate) priority: Option<i8>,
+    /// The key of its arguments, which has a limit of its own.
+    pub(crate) limit_key: Option<Arc<str>>,
     /// The set that declares the job.
     pub(crate) set: Option<Arc<str>>,
     pub(crate) progress: ProgressRecord,

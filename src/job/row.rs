@@ -67,6 +67,8 @@ impl Row<'_> {
             expires: definition.expires.map(duration),
             timeout: definition.timeout.map(|timeout| timeout.limit),
             retry: definition.backoff.as_deref().map(backoff_record),
+            priority: definition.priority,
+            limit_key: definition.limit_key.clone(),
             set: definition.set.clone(),
             progress: self.to_progress(),
         }
@@ -407,6 +409,8 @@ pub(crate) fn read(record: &JobRecord, app: AppCalendars<'_>) -> Result<ReadRow,
         expires: expires.transpose()?,
         timeout: timeout.transpose()?,
         backoff: backoff.transpose()?.map(Box::new),
+        priority: record.priority,
+        limit_key: record.limit_key.clone(),
         set: record.set.clone(),
         scheduled_at,
     });

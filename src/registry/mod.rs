@@ -1,6 +1,7 @@
 //! Which jobs are live: slots, tables, ids.
 
 pub(crate) mod ids;
+pub(crate) mod lines;
 pub(crate) mod pages;
 pub(crate) mod slots;
 pub(crate) mod table;

@@ -248,6 +248,8 @@ fn record_of(id: &JobId, (definition, progress): (u32, u32)) -> JobRecord {
         expires: None,
         timeout: None,
         retry: None,
+        priority: None,
+        limit_key: None,
         set: None,
         progress: progress_of(progress),
     }

@@ -527,6 +527,8 @@ fn examples() -> Vec<JobRecord> {
         expires: None,
         timeout: None,
         retry: None,
+        priority: None,
+        limit_key: None,
         set: None,
         progress,
     };
@@ -556,6 +558,8 @@ fn examples() -> Vec<JobRecord> {
     }));
     at.expires = Some(longest);
     at.timeout = Some(longest);
+    at.priority = Some(i8::MIN);
+    at.limit_key = Some("a key".into());
     at.retry = Some(BackoffRecord {
         retries: u32::MAX,
         initial: Duration::from_nanos(1),

@@ -9,6 +9,7 @@ use crate::value::escaped::Escaped;
 use crate::value::id::JobId;
 use crate::value::run::Run;
 use crate::value::status::JobStatus;
+use crate::value::waiting_for::WaitingFor;
 
 /// Something that happened in an app.
 ///
@@ -130,6 +131,11 @@ pub enum JobEventKind {
         /// When it is due. `None` if the run that goes on has to end first.
         due: Option<OffsetDateTime>,
     },
+    /// The job is due, and waits for a limit.
+    Waiting {
+        /// The limit.
+        on: WaitingFor,
+    },
     /// The calendar of a recurring job excludes all of its times that are left, or the next
     /// 10,000 of them. The job ends: the event of its end follows.
     AllExcluded {
@@ -224,6 +230,7 @@ impl fmt::Display for JobEventKind {
             }
             JobEventKind::RunEnded(run) => write!(f, "run {} ended: {}", run.number, run.status),
             JobEventKind::Misfired { next } => write!(f, "missed its time, and runs for {next}"),
+            JobEventKind::Waiting { on } => write!(f, "waits for {on}"),
             JobEventKind::Paused => f.write_str("paused"),
             JobEventKind::Resumed { due } => write!(f, "resumed, due {due}"),
             JobEventKind::RunRequested => f.write_str("a run was asked for now"),

@@ -19,3 +19,4 @@ pub(crate) mod steer_outcome;
 pub(crate) mod time_units;
 #[cfg(feature = "serde")]
 pub(crate) mod timestamp;
+pub(crate) mod waiting_for;

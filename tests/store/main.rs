@@ -18,6 +18,7 @@ mod in_flight;
 #[cfg(all(feature = "sqlite", unix))]
 mod interruptions;
 mod keep;
+mod limits;
 mod log;
 mod misfire;
 mod model;

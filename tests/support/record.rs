@@ -19,6 +19,8 @@ pub struct JobRecord {
     pub trigger: TriggerRecord,
     pub zone: Option<String>,
     pub expires: Option<Duration>,
+    pub priority: Option<i8>,
+    pub limit_key: Option<String>,
     pub progress: ProgressRecord,
 }
 

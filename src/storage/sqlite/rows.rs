@@ -29,7 +29,7 @@ use crate::value::timestamp::{self, TimestampText};
 const COLUMNS: &str = "id, task, args, due, nominal, trigger, cron, interval_ns, zone, \
     attempts, last_failure, retry_ns, started_at, scheduled_at, options, progress, version, \
     expires_ns, clock_set_by_ns, by_unset_clock, interruptions, repeats_start, timeout_ns, retry, \
-    declared_by, paused, steering";
+    declared_by, paused, steering, priority, limit_key";
 
 /// Applies changes in one transaction. Each statement is prepared once.
 pub(crate) struct Changes<'a> {
@@ -42,9 +42,9 @@ pub(crate) struct Changes<'a> {
 const PUT: &str = "INSERT OR REPLACE INTO jobs (id, task, args, due, nominal, trigger, cron, \
     interval_ns, zone, attempts, last_failure, retry_ns, started_at, scheduled_at, options, \
     progress, version, expires_ns, clock_set_by_ns, by_unset_clock, interruptions, repeats_start, \
-    timeout_ns, retry, declared_by, paused, steering) VALUES (?1, ?2, ?3, ?4, ?5, \
+    timeout_ns, retry, declared_by, paused, steering, priority, limit_key) VALUES (?1, ?2, ?3, ?4, ?5, \
     ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, \
-    ?25, ?26, ?27)";
+    ?25, ?26, ?27, ?28, ?29)";
 
 const ADVANCE: &str = "UPDATE jobs SET due = ?2, nominal = ?3, attempts = ?4, \
     last_failure = ?5, retry_ns = ?6, started_at = ?7, progress = ?8, \
@@ -141,6 +141,8 @@ fn put(insert: &mut Statement<'_>, record: &JobRecord) -> rusqlite::Result<()> {
         expires,
         timeout,
         retry,
+        priority,
+        limit_key,
         set,
         progress,
     } = record;
@@ -207,6 +209,8 @@ fn put(insert: &mut Statement<'_>, record: &JobRecord) -> rusqlite::Result<()> {
             set.as_deref(),
             paused(progress),
             steering,
+            priority,
+            limit_key.as_deref(),
         ])
     });
     insert.map(drop)
@@ -320,11 +324,11 @@ pub(crate) fn load(connection: &Connection, each: &mut dyn FnMut(Loaded)) -> rus
 /// The values of a row, of any type. Public for the fuzzer only.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
-pub struct Columns<'a>(pub [ValueRef<'a>; 27]);
+pub struct Columns<'a>(pub [ValueRef<'a>; 29]);
 
 impl<'a> Columns<'a> {
     fn of(row: &'a Row<'_>) -> rusqlite::Result<Self> {
-        let mut columns = [ValueRef::Null; 27];
+        let mut columns = [ValueRef::Null; 29];
         for (at, column) in columns.iter_mut().enumerate() {
             *column = row.get_ref(at)?;
         }
@@ -334,7 +338,7 @@ impl<'a> Columns<'a> {
     /// The record, or the reason why the row is not a valid record. `last_task` is the name
     /// of the task of the row before: jobs of one task share its name.
     pub fn read(&self, last_task: &mut Arc<str>) -> Loaded {
-        let [id, task, .., version, _, _, _, _, _, _, _, _, _, _] = self.0;
+        let [id, task, .., version, _, _, _, _, _, _, _, _, _, _, _, _] = self.0;
         // The version first: another one may have other columns and fields.
         match integer("version", version) {
             Ok(version) if version != RECORD_VERSION => {
@@ -385,6 +389,8 @@ impl<'a> Columns<'a> {
             set,
             paused,
             steering,
+            priority,
+            limit_key,
         ] = self.0;
         let options = || from_json::<RecurringRecord>("options", options);
         let trigger = match text("trigger", trigger)? {
@@ -440,6 +446,8 @@ impl<'a> Columns<'a> {
             retry: optional(backoff, |backoff| {
                 from_json::<BackoffRecord>("retry", backoff)
             })?,
+            priority: optional(priority, |priority| integer("priority", priority))?,
+            limit_key: optional(limit_key, |key| text("limit_key", key).map(Into::into))?,
             set: optional(set, |set| text("declared_by", set).map(Into::into))?,
             progress: ProgressRecord {
                 due: due_at,

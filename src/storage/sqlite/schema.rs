@@ -98,6 +98,10 @@ const MIGRATIONS: &[&str] = &[
     ALTER TABLE jobs ADD COLUMN paused INTEGER;
     -- What else was asked by hand, as JSON: extra runs, moved runs.
     ALTER TABLE jobs ADD COLUMN steering TEXT;
+    -- Among the jobs that wait for limits; NULL: as the task says.
+    ALTER TABLE jobs ADD COLUMN priority INTEGER;
+    -- The key of the arguments, which has a limit of its own; NULL: none.
+    ALTER TABLE jobs ADD COLUMN limit_key TEXT;
     -- The app and the tasks that are paused, or were.
     CREATE TABLE pauses (
         kind       TEXT NOT NULL, -- app, task

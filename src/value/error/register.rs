@@ -75,12 +75,15 @@ pub enum RegisterError {
         /// The range that is allowed.
         allowed: &'static str,
     },
-    /// The limit is zero: no job could be restored after an attempt was interrupted.
+    /// The limit is zero: no job could start.
     #[error("{option} is 0, but must be at least 1")]
     ZeroLimit {
         /// The name of the option.
         option: &'static str,
     },
+    /// The task has a [`Limit`](crate::Limit) that tasks of another running app share.
+    #[error("a limit of the task is one of another app: make a limit for each app")]
+    LimitOfAnotherApp,
     /// The timeout is zero, so that every attempt would exceed it.
     #[error("the timeout must be longer than zero: omit .timeout(..) for no timeout")]
     ZeroTimeout,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use thiserror::Error;
 use time::OffsetDateTime;
 
+use crate::sync::primitives::Arc;
 use crate::value::error::boxed::BoxError;
 use crate::value::error::cron::CronError;
 use crate::value::error::storage::StorageError;
@@ -181,6 +182,26 @@ pub enum ScheduleError {
     ZeroDuration {
         /// The name of the duration.
         field: &'static str,
+    },
+    /// The function of [`TaskBuilder::limit_by`](crate::TaskBuilder::limit_by) panicked.
+    #[error("the key of the limit of the task `{task}` could not be computed: {message}")]
+    LimitKey {
+        /// The name of the task.
+        task: String,
+        /// The message of the panic.
+        message: Arc<str>,
+    },
+    /// The key of [`TaskBuilder::limit_by`](crate::TaskBuilder::limit_by) is too long.
+    #[error(
+        "the key of the limit of the task `{task}` has {bytes} bytes, but at most {max} are allowed"
+    )]
+    LimitKeyTooLong {
+        /// The name of the task.
+        task: String,
+        /// The length of the key in bytes.
+        bytes: usize,
+        /// The longest key that is allowed.
+        max: usize,
     },
     /// A duration does not fit into `i64` nanoseconds (292 years).
     #[error("the {field} {value:?} is too long: the maximum is {max:?}")]

@@ -42,6 +42,12 @@ pub enum StartError {
         /// The longest coalescing window that is allowed.
         max: Duration,
     },
+    /// A limit of the builder is zero: no job could start.
+    #[error("{option} is 0, but must be at least 1")]
+    ZeroLimit {
+        /// The name of the option.
+        option: &'static str,
+    },
     /// The storage could not be opened or read.
     #[error(transparent)]
     Storage(StorageError),

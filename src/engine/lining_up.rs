@@ -1,0 +1,179 @@
+//! How a job takes its limits, or waits for them.
+
+use crate::engine::discarded::DropOn;
+use crate::engine::job_state::{AfterLock, JobState, State};
+use crate::job::live_job::Fired;
+use crate::registry::lines::{Entered, WaitsFor};
+use crate::sync::primitives::lock;
+use crate::value::app_clock::ClockPrecision;
+use crate::value::event::JobEventKind;
+use crate::value::time_units::Now;
+use crate::value::waiting_for::WaitingFor;
+
+impl<A, R> JobState<A, R>
+where
+    A: Clone + Send + Sync + 'static,
+    R: Send + Sync + 'static,
+{
+    /// The job was found due, and is Ready. Returns whether it is to be handed to the executor
+    /// now. If not, it waits for its limits, or for the store.
+    pub(crate) fn starts_now(
+        &self,
+        state: &mut State<A, R>,
+        now: Now,
+        after: &mut AfterLock<A, R>,
+    ) -> bool {
+        if self.task.limits.is_none() || !state.life.is_ready() {
+            return true;
+        }
+        self.line_up(state, now) && !self.persist_if_needed(state, now, after)
+    }
+
+    /// Takes the limits of the job, all or none. Returns whether it has them.
+    fn line_up(&self, state: &mut State<A, R>, now: Now) -> bool {
+        let hub = self.hub();
+        let Some(limits) = &self.task.limits else {
+            return true;
+        };
+        if state.life.ticket().is_some() {
+            return !state.life.is_in_line();
+        }
+        // It is in no table if the app has stopped: then nothing starts.
+        let Some(live) = hub.at(self.core.slot) else {
+            return true;
+        };
+        let definition = state.life.definition();
+        let key = definition.and_then(|definition| definition.limit_key.clone());
+        let by = limits.by.as_ref().map(|by| by.capacity);
+        let priority = definition.and_then(|definition| definition.priority);
+        let order = (
+            priority.unwrap_or(self.task.priority),
+            state.life.next_exec_at(),
+        );
+        let entered = {
+            let mut lines = lock(&hub.limits.lines);
+            let by = key.as_ref().zip(by);
+            lines.enter(limits.line, by, order, live)
+        };
+        match entered {
+            Entered::Placed(ticket) => {
+                state.life.set_ticket(ticket, false);
+                true
+            }
+            Entered::Waits(ticket) => {
+                state.life.set_ticket(ticket, true);
+                if let Some(on) = self.waits_for_limit(state) {
+                    self.event(state, now, |_| JobEventKind::Waiting { on });
+                }
+                false
+            }
+        }
+    }
+
+    /// Stores the intent to start, if the attempt needs one. Returns whether it does.
+    fn persist_if_needed(
+        &self,
+        state: &mut State<A, R>,
+        now: Now,
+        after: &mut AfterLock<A, R>,
+    ) -> bool {
+        let is_at_most_once = self.is_at_most_once();
+        if !state.life.needs_intent(is_at_most_once) {
+            return false;
+        }
+        let effects = state.life.persist_start(is_at_most_once, now);
+        self.follow(state, effects, now, after);
+        true
+    }
+
+    /// Whether the new job, which is Ready, is to be handed to the executor now.
+    pub(crate) fn line_up_new(&self) -> bool {
+        if self.task.limits.is_none() {
+            return true;
+        }
+        let (mut state, now) = self.lock_with_time(|_| ClockPrecision::Exact);
+        let mut after = AfterLock::default();
+        let starts = self.starts_now(&mut state, now, &mut after);
+        self.unlock(state, after, DropOn::ThisThread);
+        starts
+    }
+
+    /// The job may have its limits now. Returns whether it is to be handed to the executor.
+    pub(crate) fn granted_now(&self) -> Fired {
+        let hub = self.hub();
+        let (mut state, now) = self.lock_with_time(|_| ClockPrecision::Exact);
+        let waits = match state.life.ticket() {
+            // It may have left the line since, and have come again.
+            Some(ticket) => lock(&hub.limits.lines).waits_for(ticket).is_some(),
+            None => true,
+        };
+        if waits || !state.life.is_in_line() {
+            return Fired::Nothing;
+        }
+        state.life.leave_line();
+        if hub.is_stopping() || !state.life.is_ready() {
+            return Fired::Nothing;
+        }
+        let mut after = AfterLock::default();
+        let waits_for_store = self.persist_if_needed(&mut state, now, &mut after);
+        self.unlock(state, after, DropOn::Executor);
+        match waits_for_store {
+            true => Fired::Nothing,
+            false => Fired::Start,
+        }
+    }
+
+    /// Gives the limits back, or leaves the line, if no attempt is about to start, runs, or still
+    /// has its body.
+    pub(crate) fn release_limits(&self, state: &mut State<A, R>, after: &mut AfterLock<A, R>) {
+        if let Some(ticket) = state.life.take_unused_ticket() {
+            lock(&self.hub().limits.lines).leave(ticket, &mut after.granted);
+        }
+    }
+
+    fn waits_for_limit(&self, state: &State<A, R>) -> Option<WaitingFor> {
+        let ticket = state.life.ticket()?;
+        let limits = self.task.limits.as_ref()?;
+        match lock(&self.hub().limits.lines).waits_for(ticket)? {
+            WaitsFor::Key(key) => Some(WaitingFor::Key(key)),
+            WaitsFor::Limit(id) => {
+                let names = limits.names.iter();
+                let mut found = names.filter(|(limit, _)| *limit == id);
+                found.next().map(|(_, name)| name.clone())
+            }
+        }
+    }
+
+    /// What the job waits for that is due.
+    pub(crate) fn waits_for(&self) -> Option<WaitingFor> {
+        let state = self.lock();
+        if state.life.is_in_line() {
+            return self.waits_for_limit(&state);
+        }
+        if state.life.waits_for_body() {
+            return Some(WaitingFor::LastAttempt);
+        }
+        let is_held = state.life.is_overdue() && state.life.is_held_by_pause(self.holds());
+        is_held.then_some(WaitingFor::Pause)
+    }
+
+    /// Whether the job at this address holds a limit of one that this job needs.
+    pub(crate) fn needs_limit_of_one_of(&self, holder: *const ()) -> bool {
+        let hub = self.hub();
+        let Some(limits) = &self.task.limits else {
+            return false;
+        };
+        let key = {
+            let state = self.lock();
+            let definition = state.life.definition();
+            definition.and_then(|definition| definition.limit_key.clone())
+        };
+        let singles = lock(&hub.limits.lines).limits_of_one(limits.line, key.as_ref());
+        if singles.is_empty() {
+            return false;
+        }
+        let holder = hub.live_job_at(holder);
+        let ticket = holder.and_then(|holder| holder.ticket());
+        ticket.is_some_and(|ticket| lock(&hub.limits.lines).holds_any(ticket, &singles))
+    }
+}

@@ -1,0 +1,53 @@
+//! [`WaitingFor`]: why a job that is due does not start.
+
+use std::fmt;
+
+use crate::sync::primitives::Arc;
+use crate::value::escaped::Escaped;
+
+/// What a job waits for that is due and has not started.
+/// [`Job::waiting_for`](crate::Job::waiting_for) returns it, and
+/// [`JobEventKind::Waiting`](crate::JobEventKind::Waiting) has it.
+///
+/// ```
+/// # use jobber::testing::Simulation;
+/// use jobber::WaitingFor;
+///
+/// # let mut sim = Simulation::new();
+/// let slow = sim.app().task("slow", std::future::pending::<()>).limit(1).register()?;
+/// let first = slow.schedule(()).push().block_on()?;
+/// let second = slow.schedule(()).push().block_on()?;
+/// sim.run_until_stalled();
+/// assert_eq!(first.waiting_for(), None, "it runs");
+/// assert_eq!(second.waiting_for(), Some(WaitingFor::TaskLimit));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WaitingFor {
+    /// The job, its task or its app is paused.
+    Pause,
+    /// The function of its last attempt has not returned.
+    LastAttempt,
+    /// [`JobberBuilder::max_running`](crate::JobberBuilder::max_running).
+    MaxRunning,
+    /// A limit of its task alone ([`TaskBuilder::limit`](crate::TaskBuilder::limit) with a number).
+    TaskLimit,
+    /// A [`Limit`](crate::Limit) that its task shares with others, or could.
+    SharedLimit,
+    /// The limit of this key ([`TaskBuilder::limit_by`](crate::TaskBuilder::limit_by)).
+    Key(Arc<str>),
+}
+
+impl fmt::Display for WaitingFor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WaitingFor::Pause => f.write_str("the end of a pause"),
+            WaitingFor::LastAttempt => f.write_str("the function of its last attempt"),
+            WaitingFor::MaxRunning => f.write_str("the limit of the app"),
+            WaitingFor::TaskLimit => f.write_str("the limit of its task"),
+            WaitingFor::SharedLimit => f.write_str("a shared limit"),
+            WaitingFor::Key(key) => write!(f, "the limit of the key {}", Escaped(key)),
+        }
+    }
+}

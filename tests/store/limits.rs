@@ -1,0 +1,666 @@
+//! Limits of the attempts that run at once. In memory and stored, the same.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crate::support::{
+    HOUR, Log, MINUTE, Machine, Result, SECOND, WATCHDOG, event_kinds, wait_until, without_deadlock,
+};
+use jobber::testing::Simulation;
+use jobber::{
+    Backoff, Job, JobError, JobStatus, Jobber, Limit, Misfire, RegisterError, Schedule,
+    ScheduleError, StartError, Task, TaskBuilder, WaitingFor,
+};
+
+/// Counts the attempts that run.
+#[derive(Clone, Debug, Default)]
+struct Running(Arc<(AtomicUsize, AtomicUsize)>);
+
+struct RunningOne(Running);
+
+impl Running {
+    fn begin(&self) -> RunningOne {
+        let now = self.0.0.fetch_add(1, Ordering::SeqCst) + 1;
+        self.0.1.fetch_max(now, Ordering::SeqCst);
+        RunningOne(self.clone())
+    }
+
+    fn most(&self) -> usize {
+        self.0.1.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for RunningOne {
+    fn drop(&mut self) {
+        self.0.0.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// A process with a log of the numbers of its jobs, in the order of their starts.
+struct Process {
+    sim: Simulation,
+    log: Log<u32>,
+    running: Running,
+    is_stored: bool,
+}
+
+type Work = (u32, u64);
+
+impl Process {
+    fn boot(machine: &Machine, is_stored: bool) -> Self {
+        Self {
+            sim: machine.boot(),
+            log: Log::new(),
+            running: Running::default(),
+            is_stored,
+        }
+    }
+
+    /// A task whose attempts take some seconds. Its arguments are a number and that time.
+    fn task(&self, name: &str) -> TaskBuilder<Work, ()> {
+        let (clock, log, running) = (self.sim.clock(), self.log.clone(), self.running.clone());
+        let task = self.sim.app().task(name, move |number: u32, take: u64| {
+            log.add(number);
+            let one = running.begin();
+            let sleep = clock.sleep(Duration::from_secs(take));
+            async move {
+                sleep.await;
+                drop(one);
+            }
+        });
+        task.durable()
+    }
+
+    fn schedule(&self, task: &Task<Work, ()>, number: u32, take: u64) -> Schedule<Work, ()> {
+        let schedule = task.schedule((number, take));
+        match self.is_stored {
+            true => schedule,
+            false => schedule.in_memory(),
+        }
+    }
+
+    fn push(&self, task: &Task<Work, ()>, number: u32, take: u64) -> Result<Job<()>> {
+        Ok(self.schedule(task, number, take).push().block_on()?)
+    }
+
+    fn advance(&mut self, seconds: u64) {
+        self.sim.advance(Duration::from_secs(seconds));
+    }
+}
+
+fn in_memory_and_stored(test: impl Fn(Process) -> Result) -> Result {
+    for is_stored in [false, true] {
+        println!("stored: {is_stored}");
+        test(Process::boot(&Machine::new(), is_stored))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn no_more_attempts_run_than_the_limit_allows_and_all_run() -> Result {
+    in_memory_and_stored(|mut process| {
+        let task = process.task("t").limit(3).register()?;
+        let jobs: Vec<_> = (0..20)
+            .map(|number| process.push(&task, number, 10))
+            .collect::<Result<_>>()?;
+        process.advance(35);
+        assert_eq!(process.log.entries().len(), 12);
+        process.advance(40);
+        assert_eq!(process.running.most(), 3);
+        assert_eq!(process.log.entries(), (0..20).collect::<Vec<_>>());
+        assert!(jobs.iter().all(|job| job.status() == JobStatus::Success));
+        Ok(())
+    })
+}
+
+#[test]
+fn a_job_in_line_is_scheduled_says_what_it_waits_for_and_keeps_its_due_time() -> Result {
+    in_memory_and_stored(|mut process| {
+        let mut events = process.sim.app().events();
+        let task = process.task("t").limit(1).register()?;
+        process.push(&task, 1, 10)?;
+        process.sim.run_until_stalled();
+        let schedule = process.schedule(&task, 2, 10).id("x");
+        let job = schedule.timeout(SECOND * 11).delay(SECOND).block_on()?;
+        let due = job.exec_at();
+        assert_eq!(job.waiting_for(), None, "it is not due");
+        process.advance(5);
+        assert_eq!(job.status(), JobStatus::Scheduled);
+        assert_eq!(job.waiting_for(), Some(WaitingFor::TaskLimit));
+        assert_eq!(job.exec_at(), due);
+        process.advance(10);
+        assert_eq!(job.status(), JobStatus::Running);
+        assert_eq!(job.waiting_for(), None);
+        process.advance(10);
+        assert_eq!(
+            job.status(),
+            JobStatus::Success,
+            "its timeout did not count"
+        );
+        let kinds = event_kinds(&mut events, "x");
+        let expected = [
+            "scheduled",
+            "Waiting { on: TaskLimit }",
+            "started 1.1",
+            "ended SUCCESS",
+        ];
+        assert_eq!(kinds, expected);
+        Ok(())
+    })
+}
+
+#[test]
+fn the_order_is_priority_then_due_time_then_arrival() -> Result {
+    in_memory_and_stored(|mut process| {
+        let task = process.task("t").limit(1).priority(1).register()?;
+        let low = process.task("low").limit(1).register()?;
+        let shared = Limit::new(1);
+        let one = process.task("one").limit(&shared).register()?;
+        let other = process
+            .task("other")
+            .limit(&shared)
+            .priority(5)
+            .register()?;
+        drop((task, low));
+        process.push(&one, 0, 10)?;
+        process.sim.run_until_stalled();
+        let schedule = |task, number| process.schedule(task, number, 1);
+        schedule(&one, 4).delay(SECOND * 3).block_on()?;
+        schedule(&one, 3).delay(SECOND * 2).block_on()?;
+        schedule(&one, 5).delay(SECOND * 3).block_on()?;
+        schedule(&other, 2).delay(SECOND * 4).block_on()?;
+        schedule(&one, 1).priority(9).delay(SECOND * 5).block_on()?;
+        schedule(&other, 6).priority(-1).delay(SECOND).block_on()?;
+        process.advance(30);
+        assert_eq!(process.log.entries(), [0, 1, 2, 3, 4, 5, 6]);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_shared_limit_can_be_changed_and_zero_holds_all() -> Result {
+    in_memory_and_stored(|mut process| {
+        let limit = Limit::new(1);
+        let one = process.task("one").limit(&limit).register()?;
+        let other = process.task("other").limit(&limit).register()?;
+        for number in 0..4 {
+            process.push(&one, number, 10)?;
+            process.push(&other, number, 10)?;
+        }
+        process.advance(5);
+        assert_eq!(process.log.entries().len(), 1);
+        limit.set(3);
+        process.advance(1);
+        assert_eq!(process.log.entries().len(), 3);
+        limit.set(0);
+        process.advance(60);
+        assert_eq!(
+            process.log.entries().len(),
+            3,
+            "running attempts end, no other begins"
+        );
+        let job = &process.sim.app().jobs()[0];
+        assert_eq!(job.waiting_for(), Some(WaitingFor::SharedLimit));
+        limit.set(usize::MAX);
+        process.advance(10);
+        assert_eq!(process.log.entries().len(), 8);
+        assert_eq!(process.running.most(), 5);
+        Ok(())
+    })
+}
+
+#[test]
+fn the_limit_of_the_app_is_of_all_tasks() -> Result {
+    let mut sim = Simulation::with(0, jobber::testing::ManualClock::new(), |app| {
+        app.max_running(2)
+    })?;
+    let (clock, running) = (sim.clock(), Running::default());
+    let work = move || {
+        let (sleep, one) = (clock.sleep(SECOND), running.begin());
+        let running = running.clone();
+        async move {
+            sleep.await;
+            drop(one);
+            running.most()
+        }
+    };
+    let one = sim.app().task("one", work.clone()).register()?;
+    let other = sim.app().task("other", work).register()?;
+    let mut jobs = Vec::new();
+    for _ in 0..10 {
+        jobs.push(one.schedule(()).push().block_on()?);
+        jobs.push(other.schedule(()).push().block_on()?);
+    }
+    sim.run_until_stalled();
+    assert_eq!(jobs[9].waiting_for(), Some(WaitingFor::MaxRunning));
+    sim.advance(MINUTE);
+    for job in jobs {
+        assert_eq!(*job.result()?, 2);
+    }
+    Ok(())
+}
+
+#[test]
+fn each_key_has_a_limit_of_its_own() -> Result {
+    in_memory_and_stored(|mut process| {
+        let task = process
+            .task("t")
+            .limit(3)
+            .limit_by(1, |(number, _)| format!("{}", number % 3));
+        let task = task.register()?;
+        for number in [0, 3, 6, 1, 4, 2, 5] {
+            process.push(&task, number, 10)?;
+        }
+        process.advance(5);
+        assert_eq!(process.log.take(), [0, 1, 2]);
+        process.advance(10);
+        assert_eq!(process.log.take(), [3, 4, 5]);
+        process.advance(10);
+        assert_eq!(process.log.take(), [6]);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_key_that_cannot_be_is_an_error_and_schedules_nothing() -> Result {
+    in_memory_and_stored(|process| {
+        let key = |(number, _): &Work| match number {
+            0 => panic!("no key"),
+            number => "x".repeat(*number as usize),
+        };
+        let task = process.task("t").limit_by(1, key).register()?;
+        let error = process.schedule(&task, 0, 0).push().block_on().unwrap_err();
+        assert!(
+            matches!(&error, ScheduleError::LimitKey { message, .. } if &**message == "no key"),
+            "{error}"
+        );
+        let error = process
+            .schedule(&task, 257, 0)
+            .push()
+            .block_on()
+            .unwrap_err();
+        assert!(
+            matches!(
+                error,
+                ScheduleError::LimitKeyTooLong {
+                    bytes: 257,
+                    max: 256,
+                    ..
+                }
+            ),
+            "{error}"
+        );
+        assert!(process.sim.app().jobs().is_empty());
+        process.schedule(&task, 256, 0).push().block_on()?;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_limit_of_zero_and_one_of_another_app_are_refused() -> Result {
+    let process = Process::boot(&Machine::new(), false);
+    let zero = |option: &str, error| {
+        assert!(matches!(error, RegisterError::ZeroLimit { option: found } if found == option));
+    };
+    zero("limit", process.task("t").limit(0).register().unwrap_err());
+    zero(
+        "limit",
+        process
+            .task("t")
+            .limit(Limit::new(0))
+            .register()
+            .unwrap_err(),
+    );
+    let by = process.task("t").limit_by(0, |_| "x");
+    zero("limit_by", by.register().unwrap_err());
+    let app = Jobber::builder().max_running(0).build();
+    assert!(matches!(
+        app,
+        Err(StartError::ZeroLimit {
+            option: "max_running"
+        })
+    ));
+    let limit = Limit::new(1);
+    process.task("t").limit(&limit).register()?;
+    let other = Process::boot(&Machine::new(), false);
+    let error = other.task("t").limit(&limit).register().unwrap_err();
+    assert!(matches!(error, RegisterError::LimitOfAnotherApp));
+    // When that app has stopped, another may use it.
+    let Process { mut sim, .. } = process;
+    sim.shutdown(MINUTE);
+    drop(sim);
+    other.task("t").limit(&limit).register()?;
+    Ok(())
+}
+
+#[test]
+fn a_job_takes_all_its_limits_or_none_and_holds_up_nobody_else() -> Result {
+    in_memory_and_stored(|mut process| {
+        let (left, right) = (Limit::new(1), Limit::new(1));
+        let both = process.task("both").limit(&left).limit(&right).register()?;
+        let one = process.task("left").limit(&left).register()?;
+        let other = process.task("right").limit(&right).register()?;
+        process.push(&one, 1, 10)?;
+        process.sim.run_until_stalled();
+        process.push(&both, 2, 10)?;
+        process.advance(1);
+        process.push(&other, 3, 4)?;
+        process.push(&one, 4, 10)?;
+        process.advance(1);
+        assert_eq!(
+            process.log.take(),
+            [1, 3],
+            "the right limit is free for others"
+        );
+        process.advance(10);
+        assert_eq!(process.log.take(), [2], "it came before the fourth");
+        process.advance(10);
+        assert_eq!(process.log.take(), [4]);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_job_that_leaves_the_line_takes_no_place_with_it() -> Result {
+    in_memory_and_stored(|mut process| {
+        let task = process.task("t").limit(1).register()?;
+        let named = |process: &Process, number: u32| {
+            process.schedule(&task, number, 10).id(number.to_string())
+        };
+        let mut jobs = Vec::new();
+        for number in 0..6 {
+            jobs.push(named(&process, number).push().block_on()?);
+        }
+        process.advance(1);
+        jobs[1].cancel().block_on()?;
+        jobs[2].pause().block_on()?;
+        jobs[3].delay_by(HOUR).block_on()?;
+        named(&process, 4).replace().delay(HOUR).block_on()?;
+        process.advance(10);
+        assert_eq!(process.log.take(), [0, 5]);
+        jobs[5].abort().block_on()?;
+        jobs[2].resume().block_on()?;
+        process.advance(1);
+        assert_eq!(process.log.take(), [2], "an abort gives the limit back");
+        process.advance(4_000);
+        assert_eq!(process.log.take(), [3, 4]);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_retry_takes_the_limit_again() -> Result {
+    let machine = Machine::new();
+    let mut sim = machine.boot();
+    let (log, entries) = (Log::new(), Log::new());
+    entries.add(());
+    let writes = log.clone();
+    let task = sim.app().task("t", move |number: u32| {
+        writes.add(number);
+        async move { if number == 0 { Err("no") } else { Ok(()) } }
+    });
+    let task = task
+        .retry(Backoff::fixed(1, SECOND * 10))
+        .limit(1)
+        .register()?;
+    for number in 0..3 {
+        task.schedule(number).push().block_on()?;
+    }
+    sim.advance(MINUTE);
+    assert_eq!(log.entries(), [0, 1, 2, 0]);
+    Ok(())
+}
+
+#[test]
+fn a_run_that_waits_in_line_is_not_missed() -> Result {
+    in_memory_and_stored(|mut process| {
+        let task = process.task("t").limit(1).register()?;
+        process.push(&task, 1, 90)?;
+        process.sim.run_until_stalled();
+        let schedule = process.schedule(&task, 2, 0).id("x").misfire(Misfire::Skip);
+        let job = schedule.every(MINUTE).block_on()?;
+        let first = job.exec_at();
+        process.advance(100);
+        assert_eq!(job.last_run().unwrap().nominal_time, first);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_job_that_expires_in_line_never_runs() -> Result {
+    in_memory_and_stored(|mut process| {
+        let task = process.task("t").limit(1).register()?;
+        process.push(&task, 1, 60)?;
+        process.sim.run_until_stalled();
+        let job = process
+            .schedule(&task, 2, 0)
+            .expires(SECOND)
+            .push()
+            .block_on()?;
+        process.push(&task, 3, 0)?;
+        process.advance(100);
+        assert!(matches!(job.result(), Err(JobError::Expired { .. })));
+        assert_eq!(process.log.entries(), [1, 3]);
+        Ok(())
+    })
+}
+
+#[test]
+fn the_start_of_an_attempt_made_at_most_once_is_stored_after_it_has_its_limit() -> Result {
+    let machine = Machine::new();
+    let mut process = Process::boot(&machine, true);
+    let task = process.task("t").at_most_once().limit(1).register()?;
+    for number in 0..3 {
+        process
+            .schedule(&task, number, 10)
+            .id(number.to_string())
+            .push()
+            .block_on()?;
+    }
+    process.advance(5);
+    let has_begun = |id: &str| {
+        let record = machine.record(id).unwrap();
+        record.progress.start_intent.is_some()
+    };
+    assert!(has_begun("0") && !has_begun("1") && !has_begun("2"));
+    process.sim.crash();
+    let mut process = Process::boot(&machine, true);
+    process.task("t").at_most_once().limit(1).register()?;
+    process.advance(30);
+    assert_eq!(process.log.entries(), [1, 2], "only the first one was lost");
+    Ok(())
+}
+
+#[test]
+fn nothing_leaks_at_a_crash_and_a_stored_job_keeps_its_key() -> Result {
+    let machine = Machine::new();
+    let mut process = Process::boot(&machine, true);
+    let by = |process: &Process| {
+        let task = process
+            .task("t")
+            .limit_by(1, |(number, _)| format!("key {}", number % 2));
+        task.register()
+    };
+    let task = by(&process)?;
+    for number in 0..6 {
+        process.push(&task, number, 10)?;
+    }
+    process.advance(5);
+    assert_eq!(process.log.entries(), [0, 1]);
+    let keys: Vec<_> = machine
+        .records()
+        .iter()
+        .map(|it| it.limit_key.clone())
+        .collect();
+    assert!(keys.contains(&Some("key 0".into())) && keys.contains(&Some("key 1".into())));
+    process.sim.crash();
+    let mut process = Process::boot(&machine, true);
+    by(&process)?;
+    process.advance(5);
+    assert_eq!(process.log.entries().len(), 2);
+    process.advance(60);
+    assert_eq!(process.log.entries().len(), 6);
+    assert_eq!(process.running.most(), 2);
+    assert!(machine.records().is_empty());
+    Ok(())
+}
+
+#[test]
+fn a_job_that_many_have_overtaken_is_next() -> Result {
+    in_memory_and_stored(|mut process| {
+        let limit = Limit::new(1);
+        let task = process.task("t").limit(&limit).register()?;
+        limit.set(0);
+        let low = process
+            .schedule(&task, 1, 0)
+            .priority(-100)
+            .push()
+            .block_on()?;
+        process.sim.run_until_stalled();
+        for _ in 0..1_500 {
+            process.push(&task, 0, 0)?;
+        }
+        process.sim.run_until_stalled();
+        limit.set(1);
+        process.sim.run_until_stalled();
+        assert!(low.is_done());
+        let place = process.log.entries().iter().position(|number| *number == 1);
+        assert_eq!(place, Some(1_000));
+        assert_eq!(process.log.entries().len(), 1_501);
+        Ok(())
+    })
+}
+
+#[test]
+fn an_attempt_that_waits_for_a_job_which_needs_its_limit_of_one_panics() -> Result {
+    for child_has_limit in [true, false] {
+        let mut sim = Simulation::new();
+        let limit = Limit::new(1);
+        let child = sim.app().task("child", || async {});
+        let child = match child_has_limit {
+            true => child.limit(&limit).register()?,
+            false => child.register()?,
+        };
+        let parent = sim.app().task("parent", move || {
+            let child = child.clone();
+            async move {
+                let job = child.schedule(()).push().await.unwrap();
+                job.await.unwrap();
+            }
+        });
+        let parent = parent.limit(&limit).register()?;
+        let job = parent.schedule(()).push().block_on()?;
+        sim.run_until_stalled();
+        match job.result() {
+            Err(JobError::Panicked { message, .. }) if child_has_limit => {
+                assert!(message.contains("needs a limit of one"), "{message}");
+            }
+            Ok(_) if !child_has_limit => {}
+            other => panic!("{child_has_limit}: {other:?}"),
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_stop_ends_or_leaves_the_jobs_that_wait_in_line() -> Result {
+    in_memory_and_stored(|mut process| {
+        let task = process.task("t").limit(1).register()?;
+        let jobs = [0, 1, 2].map(|number| process.push(&task, number, 10).unwrap());
+        process.advance(1);
+        let report = process.sim.shutdown(MINUTE);
+        assert!(report.is_complete());
+        assert_eq!(process.log.entries(), [0]);
+        let rest = match process.is_stored {
+            true => JobStatus::Scheduled,
+            false => JobStatus::Cancelled,
+        };
+        let statuses = [0, 1, 2].map(|number: usize| jobs[number].status());
+        assert_eq!(statuses, [JobStatus::Success, rest, rest]);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_blocking_function_keeps_its_limit_until_it_returns() -> Result {
+    without_deadlock(|| {
+        let app = Jobber::builder().build()?;
+        let (send, sent) = std::sync::mpsc::channel::<()>();
+        let sent = std::sync::Mutex::new(sent);
+        let log = Log::new();
+        let entries = log.clone();
+        let task = app.blocking_task("t", move |number: u32| {
+            entries.add(number);
+            if number == 0 {
+                let _ = sent.lock().unwrap().recv_timeout(WATCHDOG);
+            }
+        });
+        let task = task.limit(1).register()?;
+        app.start().block_on()?;
+        let first = task
+            .schedule(0)
+            .timeout(Duration::from_millis(1))
+            .push()
+            .block_on()?;
+        let second = task.schedule(1).push().block_on()?;
+        assert_eq!(first.wait_blocking(), JobStatus::Timeout);
+        assert_eq!(second.waiting_for(), Some(WaitingFor::TaskLimit));
+        assert_eq!(log.entries(), [0]);
+        send.send(())?;
+        assert_eq!(second.wait_blocking(), JobStatus::Success);
+        Ok(())
+    })
+}
+
+#[test]
+fn no_limit_is_passed_by_jobs_on_many_threads() -> Result {
+    without_deadlock(|| {
+        let app = Jobber::builder().max_running(5).build()?;
+        let (limit, pair) = (Limit::new(3), Limit::new(2));
+        let counts = [Running::default(), Running::default(), Running::default()];
+        let task = |name: &str, counts: Vec<Running>| {
+            app.task(name, move |yields: bool| {
+                let ones: Vec<_> = counts.iter().map(Running::begin).collect();
+                async move {
+                    if yields {
+                        futures_lite::future::yield_now().await;
+                    }
+                    drop(ones);
+                }
+            })
+        };
+        let [all, of_limit, of_pair] = counts.clone();
+        let one = task("one", vec![all.clone(), of_limit.clone()])
+            .limit(&limit)
+            .register()?;
+        let other = task("other", vec![all.clone(), of_pair.clone()])
+            .limit(&pair)
+            .register()?;
+        let both = task("both", vec![all.clone(), of_limit.clone(), of_pair.clone()]);
+        let both = both.limit(&limit).limit(&pair).register()?;
+        app.start().block_on()?;
+        std::thread::scope(|scope| {
+            for thread in 0..3 {
+                let tasks = [&one, &other, &both];
+                scope.spawn(move || {
+                    for number in 0..600 {
+                        let task = tasks[(number + thread) % 3];
+                        let schedule = task.schedule(number % 2 == 0);
+                        let job = match number % 4 {
+                            0 => schedule.delay(Duration::from_micros(50)).block_on(),
+                            _ => schedule.push().block_on(),
+                        };
+                        if number % 7 == 0 {
+                            let _ = job.unwrap().cancel().block_on();
+                        }
+                    }
+                });
+            }
+        });
+        app.wait_all().block_on();
+        assert!(all.most() <= 5 && of_limit.most() <= 3 && of_pair.most() <= 2);
+        wait_until(|| app.jobs().is_empty());
+        Ok(())
+    })
+}
