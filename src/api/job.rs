@@ -582,12 +582,14 @@ impl<R> Job<R> {
     ///
     /// - A recurring job makes an extra run, whose [nominal time](crate::JobContext::nominal_time)
     ///   is this moment. It counts as a run (its number, `last_run`, `max_runs`, failures in a row),
-    ///   and leaves the times of the job as they are: the next one is run too.
+    ///   and leaves the times of the job as they are: the next one is run too. (Times that pass
+    ///   during a long extra run follow the [misfire](crate::Misfire) policy.)
     /// - If an attempt of it runs or is about to start, the extra run follows it
     ///   ([`AfterAttempt`](crate::SteerOutcome::AfterAttempt)). At most one is remembered: a
     ///   further call returns [`Unchanged`](crate::SteerOutcome::Unchanged).
     /// - If the job waits for a retry, the retry starts now, and there is no extra run.
     /// - A job that runs once runs now, and not at its time. If it runs already, nothing changes.
+    /// - What was asked for by hand does not [expire](crate::Schedule::expires).
     ///
     /// `.await` it, or end it with `.block_on()`. Nothing happens before. If the job is stored, the
     /// call returns when the store has the request: it survives a crash.

@@ -50,7 +50,8 @@ pub(crate) struct Coverage {
     /// The next run is for a time that the series may not have: the moment at which the job
     /// was made.
     pub(crate) is_first_now: bool,
-    /// This time was run before it came, because a person has moved its run. It is not run again.
+    /// The run for this time was made before it came, because a person has moved it: no time up to
+    /// it is run.
     pub(crate) run_early: Option<WallNanos>,
 }
 
@@ -122,6 +123,10 @@ impl Coverage {
     /// last run by more than three hours, it was corrected, perhaps before this process.
     pub(crate) fn follow_clock(&mut self, now: WallNanos, is_correction: bool) {
         let is_correction = is_correction || self.is_corrected(now);
+        if is_correction {
+            // Its time was one of a clock that was wrong.
+            self.run_early = None;
+        }
         let to = self.set_back.map_or(now, |before| before.to.min(now));
         let set_back = SetBack { to, is_correction };
         self.set_back = self.is_ahead_of(now).then_some(set_back);
@@ -418,11 +423,9 @@ impl Series {
         anchor: WallNanos,
         now: WallNanos,
     ) -> Option<WallNanos> {
-        let next = self.next_unrun(coverage, anchor, coverage.over_up_to(now), now)?;
-        match coverage.run_early == Some(next) {
-            true => self.next_unrun(coverage, anchor, next, now),
-            false => Some(next),
-        }
+        let over = coverage.over_up_to(now);
+        let over = over.max(coverage.run_early.unwrap_or(WallNanos::MIN));
+        self.next_unrun(coverage, anchor, over, now)
     }
 
     /// The times of day that were run.

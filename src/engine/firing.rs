@@ -60,7 +60,7 @@ where
             }
             TimerOutcome::Rearm(due) => {
                 after.ends_turn = state.life.end_turn();
-                after.wake = hub.arm(self.core.slot, due, self.key_kind(&state), now);
+                after.wake |= hub.arm(self.core.slot, due, self.key_kind(&state), now);
             }
             TimerOutcome::Moved { effects } => {
                 after.ends_turn = state.life.end_turn();

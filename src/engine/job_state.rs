@@ -409,9 +409,10 @@ where
             }
         }
         if effects.arms {
+            state.life.clear_overdue();
             if !hub.is_stopping() {
                 if let Some(due) = state.life.timer() {
-                    after.wake = hub.arm(self.core.slot, due, self.key_kind(state), now);
+                    after.wake |= hub.arm(self.core.slot, due, self.key_kind(state), now);
                 }
             } else if state.life.leave_to_next_process() {
                 after.removed = hub.leave_to_next_process(self.core.slot);
@@ -534,10 +535,10 @@ where
     ) {
         let hub = self.hub();
         if let Some(due) = state.life.take_overdue(self.holds()) {
-            after.wake = hub.arm(self.core.slot, due, self.key_kind(state), now);
+            after.wake |= hub.arm(self.core.slot, due, self.key_kind(state), now);
         } else if state.life.is_intent_stored() && !hub.is_stopping() {
             let due = Due::Mono(now.mono);
-            after.wake = hub.arm(self.core.slot, due, KeyKind::Decide, now);
+            after.wake |= hub.arm(self.core.slot, due, KeyKind::Decide, now);
         }
     }
 

@@ -10,6 +10,8 @@ pub(crate) struct PauseSwitch {
     /// `MIN` for never.
     paused_at: AtomicI64,
     resumed_at: AtomicI64,
+    /// A commit has failed, and the store may have another state.
+    is_uncertain: AtomicBool,
 }
 
 impl PauseSwitch {
@@ -18,6 +20,7 @@ impl PauseSwitch {
             is_paused: AtomicBool::new(false),
             paused_at: AtomicI64::new(WallNanos::MIN),
             resumed_at: AtomicI64::new(WallNanos::MIN),
+            is_uncertain: AtomicBool::new(false),
         }
     }
 
@@ -32,12 +35,29 @@ impl PauseSwitch {
         self.is_paused.swap(is_paused, Ordering::SeqCst)
     }
 
-    /// The store says that it was paused at `paused_at`, and perhaps resumed.
+    /// The store says that it was paused at `paused_at`, and perhaps resumed. A task may have
+    /// several names, each with a pause of its own: it is paused if one of them is.
     pub(crate) fn load(&self, paused_at: WallNanos, resumed_at: Option<WallNanos>) {
-        self.paused_at.store(paused_at, Ordering::SeqCst);
-        let ended = resumed_at.unwrap_or(WallNanos::MIN);
-        self.resumed_at.store(ended, Ordering::SeqCst);
-        self.set(resumed_at.is_none());
+        let Some(ended) = resumed_at else {
+            self.paused_at.store(paused_at, Ordering::SeqCst);
+            self.set(true);
+            return;
+        };
+        if ended > self.resumed_at.load(Ordering::SeqCst) {
+            self.resumed_at.store(ended, Ordering::SeqCst);
+            if !self.is_paused() {
+                self.paused_at.store(paused_at, Ordering::SeqCst);
+            }
+        }
+    }
+
+    /// Whether the store may have another state than this.
+    pub(crate) fn is_uncertain(&self) -> bool {
+        self.is_uncertain.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn set_uncertain(&self, is_uncertain: bool) {
+        self.is_uncertain.store(is_uncertain, Ordering::SeqCst);
     }
 
     /// When it was paused last.
@@ -53,6 +73,7 @@ impl PauseSwitch {
     pub(crate) fn last_pause(&self) -> Option<(WallNanos, WallNanos)> {
         let resumed_at = self.resumed_at.load(Ordering::SeqCst);
         let paused_at = self.paused_at.load(Ordering::SeqCst);
-        (resumed_at != WallNanos::MIN).then_some((paused_at, resumed_at))
+        let has_ended = resumed_at != WallNanos::MIN && !self.is_paused();
+        has_ended.then_some((paused_at, resumed_at))
     }
 }

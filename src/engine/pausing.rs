@@ -71,10 +71,14 @@ impl Hub {
         }
         let hub = self.clone();
         let changed = self.request(move |storage| {
-            if of.switch(&hub).is_paused() == pauses {
+            let switch = of.switch(&hub);
+            if switch.is_paused() == pauses && !switch.is_uncertain() {
                 return Ok(Some(SteerOutcome::Unchanged));
             }
+            // If it fails, the store may have it all the same. The next call writes again.
+            switch.set_uncertain(true);
             storage.commit(&hub.pause_changes(&of, change))?;
+            switch.set_uncertain(false);
             Ok(Some(hub.apply_pause(&of, change)))
         });
         Ok(changed.await?.unwrap_or(SteerOutcome::Unchanged))

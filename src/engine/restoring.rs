@@ -75,6 +75,7 @@ where
         );
         let before = Before {
             has_closed: hub.was_closed.load(Ordering::SeqCst),
+            is_paused: hub.pause.is_paused() || self.pause.is_paused(),
             last_pauses: [hub.pause.last_pause(), self.pause.last_pause()],
             is_at_most_once: *at_most_once,
             max_interruptions: *max_interruptions,

@@ -81,6 +81,10 @@ where
                 .then(|| job.time(state, state.life.next_exec_at())),
         },
     });
+    if let Steer::Move(_) = how {
+        // Others may catch up until then.
+        after.ends_turn |= state.life.end_turn();
+    }
     follow(job, state, effects, now, after);
     outcome
 }

@@ -125,7 +125,9 @@ where
     }
 
     fn is_paused(&self) -> bool {
-        self.lock().life.is_paused() || self.holds().is_paused
+        let state = self.lock();
+        let is_paused = state.life.is_paused() || self.holds().is_paused;
+        is_paused && !state.life.phase().is_ended()
     }
 
     fn is_held_by_pause(&self) -> bool {

@@ -146,6 +146,8 @@ pub(crate) struct Holds {
 pub(crate) struct Before {
     /// The process before has closed the store: it interrupted nothing.
     pub(crate) has_closed: bool,
+    /// Its task or its app is paused.
+    pub(crate) is_paused: bool,
     /// When the last pauses of its app and its task began and ended: the times in them are left
     /// out.
     pub(crate) last_pauses: [Option<(WallNanos, WallNanos)>; 2],
@@ -402,12 +404,15 @@ impl Lifecycle {
         let mut is_left_out = false;
         if start_intent.is_none()
             && clock.is_set()
-            && !steering.as_ref().is_some_and(|steering| steering.is_paused)
+            && !before.is_paused
+            && !steering.is_some_and(|steering| steering.is_paused)
         {
+            let went_on_at = steering.and_then(|steering| steering.went_on_at);
             for (began, ended) in before.last_pauses.into_iter().flatten() {
                 // The process before may have ended before it has stored that for each job.
                 let is_in_it = (began..=ended).contains(&position.due(&definition));
-                if is_in_it && ended <= clock.now.wall {
+                let is_over = went_on_at.is_some_and(|went_on_at| ended <= went_on_at);
+                if is_in_it && !is_over && ended <= clock.now.wall {
                     let left_out = position.leave_out_up_to(&definition, ended, clock, &random);
                     // If no time is left, the timer finds that.
                     is_left_out |= left_out != Some(false);
@@ -728,12 +733,16 @@ impl Lifecycle {
                 Some(details) => details.position.upcoming(&details.definition, false, count),
                 None => [next.exec_at].into_iter().take(count).collect(),
             },
-            Some(More {
-                definition: Some(definition),
-                position,
-                open,
-                ..
-            }) => {
+            Some(
+                more @ More {
+                    definition: Some(definition),
+                    position,
+                    open,
+                    ..
+                },
+            ) => {
+                // During an extra run, the series still waits.
+                let goes_on = goes_on && more.open_extra().is_none();
                 let mut position = Cow::Borrowed(position);
                 if let Some(open) = open {
                     position.to_mut().open(OpenRun::clone(open));
@@ -810,7 +819,7 @@ impl Lifecycle {
             definition,
             position: &more.position,
             start_intent: more.start_intent.map(|intent| intent.stored),
-            steering: more.steering.as_deref(),
+            steering: more.steering.as_deref().copied(),
             interruptions: more.interruptions,
         })
     }
@@ -825,7 +834,7 @@ impl Lifecycle {
             definition: &details.definition,
             position: &details.position,
             start_intent: intent.map(|intent| intent.stored),
-            steering: self.steering(),
+            steering: Some(self.steering_after(plan)),
             interruptions: self.interruptions(),
         })
     }
@@ -1009,6 +1018,21 @@ impl Lifecycle {
         }
     }
 
+    /// What is left of the steering if `plan` takes over.
+    fn steering_after(&self, plan: &Plan) -> Steering {
+        let steering = self.steering().copied().unwrap_or_default();
+        if self.has_same_times(plan) {
+            return steering;
+        }
+        // The position says when its run has ended.
+        let ends_run = self.phase.is_running();
+        steering.replaced(ends_run, self.begins_extra(), plan.is_recurring())
+    }
+
+    pub(crate) fn clear_overdue(&mut self) {
+        self.is_overdue = false;
+    }
+
     /// Whether the job itself is paused.
     pub(crate) fn is_paused(&self) -> bool {
         self.steering().is_some_and(|steering| steering.is_paused)
@@ -1047,10 +1071,13 @@ impl Lifecycle {
             return self.due().unwrap_or(Due::Wall(self.exec_at));
         };
         let once = || position.due_at(position.due(definition));
-        match loaded_limit {
-            Some(limit) => position.loaded_due(definition, clock, Some(*limit)),
-            None if position.retry.is_some() => once(),
-            None => position.run_due(definition).unwrap_or_else(once),
+        let moved = position.moved.filter(|_| position.retry.is_none());
+        match (&position.retry, loaded_limit) {
+            (Some(retry), _) if retry.extra.is_some() => once(),
+            (None, _) if let Some(moved) = moved => position.moved_due(moved),
+            (_, Some(limit)) => position.loaded_due(definition, clock, Some(*limit)),
+            (Some(_), None) => once(),
+            (None, None) => position.run_due(definition).unwrap_or_else(once),
         }
     }
 
@@ -1150,7 +1177,11 @@ impl Lifecycle {
             return Resumed::Unchanged;
         }
         self.hide();
-        self.steering_mut().is_paused = false;
+        let steering = self.steering_mut();
+        steering.is_paused = false;
+        if catches_up {
+            steering.went_on_at = Some(clock.now.wall);
+        }
         self.tidy_steering();
         if !holds.is_paused
             && !catches_up
@@ -1168,36 +1199,50 @@ impl Lifecycle {
         clock: ClockReading,
         random: impl FnOnce() -> f64,
     ) -> Resumed {
-        if self.is_over() || self.is_paused() || self.phase != Phase::Waiting || catches_up {
+        if self.is_over() || self.is_paused() {
             return Resumed::Unchanged;
+        }
+        if catches_up {
+            if !self.is_recurring() {
+                return Resumed::Unchanged;
+            }
+            self.hide();
+            self.steering_mut().went_on_at = Some(clock.now.wall);
+            return Resumed::Done(self.apply(Event::Steer).unwrap_or_default());
         }
         let left_out = self.leave_out_passed(clock, random);
         left_out.unwrap_or(Resumed::Unchanged)
     }
 
-    /// The times that have passed are not run any more. Returns the end of the job if no time
-    /// is left.
+    /// The times that have passed are not run any more: at once, or when the open run has ended.
+    /// `None` if nothing changes.
     fn leave_out_passed(
         &mut self,
         clock: ClockReading,
         random: impl FnOnce() -> f64,
     ) -> Option<Resumed> {
-        let more = self
-            .more
-            .as_deref()
-            .filter(|_| self.phase == Phase::Waiting)?;
+        let more = self.more.as_deref()?;
         let definition = more.definition.as_deref()?;
         definition.recurring()?;
         let mut position = more.position.clone();
-        let changes = position.leave_out_passed(definition, clock, random);
-        let end = position.end_without_time(definition);
-        match changes {
+        let up_to = position.known_time(clock)?;
+        let is_open = self.phase != Phase::Waiting || more.is_run_open();
+        let left = match is_open {
+            true => None,
+            false => position.leave_out_up_to(definition, up_to, clock, random),
+        };
+        let (status, why) = position.end_without_time(definition);
+        match left {
             Some(false) => return None,
             Some(true) => {}
+            // What goes on, or was asked for, ends first.
+            None if is_open || self.is_asked_for_now() || self.attempts() > 0 => {
+                self.steering_mut().leaves_out_up_to = Some(up_to);
+                return Some(Resumed::Done(self.apply(Event::Steer).unwrap_or_default()));
+            }
             None => {
                 self.hide();
                 self.more().position = position;
-                let (status, why) = end;
                 let effects = self.apply(Event::RunOut(status)).unwrap_or_default();
                 return Some(Resumed::Over { why, effects });
             }
@@ -1207,7 +1252,7 @@ impl Lifecycle {
         more.position = position;
         more.loaded_limit = None;
         self.is_overdue = false;
-        if !self.is_asked_for_now() && self.attempts() == 0 {
+        if !self.is_asked_for_now() {
             self.set_due(self.due_of_position(clock), clock.now);
         }
         Some(Resumed::Done(self.apply(Event::Steer).unwrap_or_default()))
@@ -1289,7 +1334,6 @@ impl Lifecycle {
     fn move_run(&mut self, to: Move, clock: ClockReading) {
         let now = clock.now;
         let present = self.due_of_position(clock);
-        let is_plain = self.definition().is_none();
         let due = to.from(present.as_wall(now));
         let more = self.more();
         more.loaded_limit = None;
@@ -1299,13 +1343,11 @@ impl Lifecycle {
             self.set_due(Due::Mono(now.mono.saturating_add(delay)), now);
             return;
         }
+        let is_by_own_clock = matches!((to, present), (Move::By(_), Due::Mono(_)));
+        more.position.is_moved_by_own_clock = is_by_own_clock;
         more.position.moved = Some(due);
-        let at = match to {
-            // The wall clock means nothing yet.
-            Move::By(nanos) if !clock.is_set() || is_plain => match present {
-                Due::Mono(at) => Due::Mono(at.saturating_add(nanos)),
-                Due::Wall(_) => Due::Wall(due),
-            },
+        let at = match (to, present) {
+            (Move::By(nanos), Due::Mono(at)) => Due::Mono(at.saturating_add(nanos)),
             _ => Due::Wall(due),
         };
         self.set_due(at, now);
@@ -1378,17 +1420,16 @@ impl Lifecycle {
             misfire: None,
         };
         if let Some(more) = &mut self.more
-            && let Some(nominal) = more.waiting_extra()
+            && more.waiting_extra().is_some()
         {
-            if more.is_too_late_for(nominal, clock, 0) {
-                return self.leave_out_extra(clock);
-            }
             more.begins_extra = true;
         } else if let Some(more) = &mut self.more
             && let Some(definition) = &more.definition
         {
             let position = &more.position;
-            found = position.on_due(definition, due, clock, on_time, &random);
+            let left_out = more.steering.as_deref().and_then(|it| it.leaves_out_up_to);
+            let rule = (on_time, left_out, !more.is_by_hand());
+            found = position.on_due(definition, due, clock, rule, &random);
         }
         match found {
             DueRun::Start { open, misfire }
@@ -1412,6 +1453,9 @@ impl Lifecycle {
                 self.hide();
                 let more = self.more();
                 more.position.open(*open);
+                if let Some(steering) = &mut more.steering {
+                    steering.leaves_out_up_to = None;
+                }
                 if let (Some(limit), Some(definition)) = (&mut more.loaded_limit, &more.definition)
                 {
                     // It is due after its own interval at the latest, counted from now.
@@ -1431,17 +1475,6 @@ impl Lifecycle {
                 TimerOutcome::ExpiredBeforeRetry(self.give_up_retry(clock, &random))
             }
         }
-    }
-
-    /// An extra run would start too late: it is not made.
-    fn leave_out_extra(&mut self, clock: ClockReading) -> TimerOutcome {
-        self.hide();
-        self.steering_mut().take_extra();
-        self.tidy_steering();
-        self.set_due(self.due_of_position(clock), clock.now);
-        let effects = self.apply(Event::Postpone).unwrap_or_default();
-        let misfire = None;
-        TimerOutcome::Later { misfire, effects }
     }
 
     /// A run of a series has expired while it waited for a retry: it ends as failed.
@@ -1471,8 +1504,8 @@ impl Lifecycle {
     /// Whether an attempt of the open run that starts `delay` nanoseconds from now is too late.
     fn is_too_late_in(&self, clock: ClockReading, delay: i64) -> bool {
         self.more.as_ref().is_some_and(|more| {
-            if let Some(nominal) = more.open_extra() {
-                return more.is_too_late_for(nominal, clock, delay);
+            if more.is_by_hand() {
+                return false;
             }
             // The open position can be a copy, which most jobs do not need.
             let limited = more.definition.as_ref().filter(|d| d.expires.is_some());
@@ -1566,9 +1599,6 @@ impl Lifecycle {
         self.hide();
         self.enter_open_run();
         self.survived();
-        if let Some(steering) = self.more.as_mut().and_then(|more| more.steering.as_mut()) {
-            steering.runs_now = false;
-        }
         let extra = self.open_extra();
         let is_extra = extra.is_some();
         // It was the timeout of this attempt.
@@ -1583,6 +1613,9 @@ impl Lifecycle {
         {
             let due = Due::Mono(now.mono.saturating_add(delay));
             let more = self.more();
+            if let Some(steering) = &mut more.steering {
+                steering.runs_now = false;
+            }
             if !is_extra {
                 more.loaded_limit = None;
             }
@@ -1664,7 +1697,7 @@ impl Lifecycle {
                 after => after,
             }
         };
-        let is_paused = self.pause_after(after, status);
+        let is_paused = !starts_over && self.pause_after(after, status);
         let (next, event) = match after {
             AfterRun::End(status, why) => (AfterAttempt::End(status, why), Event::Finish(status)),
             AfterRun::Next { misfire, .. } => (AfterAttempt::Run { misfire }, Event::NextRun),
@@ -1729,6 +1762,7 @@ impl Lifecycle {
         let Some(definition) = more.definition.as_deref() else {
             return;
         };
+        let before = more.position.offset;
         if !is_extra {
             more.loaded_limit = None;
             more.position.count_from_own_clock(definition, clock);
@@ -1736,6 +1770,7 @@ impl Lifecycle {
         if let Some(set) = set {
             more.position.follow_clock(definition, clock, set, random);
         }
+        more.move_steering(before);
     }
 
     /// The attempt ends: its run is the open one of the position.
@@ -1753,10 +1788,12 @@ impl Lifecycle {
         let definition = more.definition.as_deref()?;
         let begun = (more.started_at, more.open_extra());
         let run = more.position.enter_run(definition, begun, status, now);
-        if std::mem::take(&mut more.begins_extra)
-            && let Some(steering) = &mut more.steering
-        {
-            steering.take_extra();
+        let is_first_of_extra = std::mem::take(&mut more.begins_extra);
+        if let Some(steering) = &mut more.steering {
+            steering.runs_now = false;
+            if is_first_of_extra {
+                steering.take_extra();
+            }
         }
         let run = run?;
         more.runs_ended = more.runs_ended.wrapping_add(1);
@@ -1786,8 +1823,11 @@ impl Lifecycle {
         is_extra: bool,
         status: JobStatus,
         clock: ClockReading,
-        random: impl FnOnce() -> f64,
+        random: impl Fn() -> f64,
     ) -> AfterRun {
+        if let Some(end) = self.leave_out_after_run(is_extra, status, clock, &random) {
+            return end;
+        }
         let after = match (is_extra, self.more.as_deref()) {
             (
                 true,
@@ -1811,6 +1851,41 @@ impl Lifecycle {
         after
     }
 
+    /// A pause has ended during the run that was entered: the times up to then are left out.
+    /// Returns the end of the job if no time is left after an extra run.
+    fn leave_out_after_run(
+        &mut self,
+        is_extra: bool,
+        status: JobStatus,
+        clock: ClockReading,
+        random: impl FnOnce() -> f64,
+    ) -> Option<AfterRun> {
+        let More {
+            definition: Some(definition),
+            position,
+            steering: Some(steering),
+            ..
+        } = self.more.as_deref_mut()?
+        else {
+            return None;
+        };
+        let up_to = steering.leaves_out_up_to.take()?;
+        if !is_extra {
+            position.leave_out_after_run(up_to);
+            return None;
+        }
+        let left = position.leave_out_up_to(definition, up_to, clock, random);
+        let has_extra = steering.extra.is_some();
+        if left.is_none() && has_extra {
+            // The next extra run is made first.
+            steering.leaves_out_up_to = Some(up_to);
+        }
+        (left.is_none() && !has_extra).then(|| {
+            let (_, why) = position.end_without_time(definition);
+            AfterRun::End(status, why)
+        })
+    }
+
     /// A run has ended, and another follows: moves it, or makes an extra run first, as asked for
     /// meanwhile.
     fn start_asked_for(&mut self, clock: ClockReading) {
@@ -1818,6 +1893,16 @@ impl Lifecycle {
         let next_move = more.steering.as_mut().and_then(|it| it.next_move.take());
         if let Some(next_move) = next_move {
             self.move_run(next_move, clock);
+        }
+        let next_due = self.more.as_deref().and_then(|more| {
+            let definition = more.definition.as_deref()?;
+            Some(more.position.due(definition))
+        });
+        if let Some(steering) = self.more.as_mut().and_then(|more| more.steering.as_mut()) {
+            // What comes next is due after that.
+            steering
+                .went_on_at
+                .take_if(|at| next_due.is_none_or(|due| due > *at));
         }
         let is_recurring = self.is_recurring();
         if let Some(steering) = self.more.as_mut().and_then(|more| more.steering.as_mut())
@@ -1884,21 +1969,14 @@ impl Lifecycle {
     /// Replaces the definition, the position and the due time by those of a plan.
     fn install(&mut self, plan: impl Into<Box<Plan>>) {
         let plan = *plan.into();
-        let is_recurring = plan.is_recurring();
         if !self.has_same_times(&plan)
             && let Some(more) = &mut self.more
         {
             (more.loaded_limit, more.clock_set) = (None, None);
-            if let Some(steering) = &mut more.steering
-                && self.phase == Phase::Waiting
-            {
-                // It was asked of what waited before.
-                steering.runs_now = false;
-                if !is_recurring {
-                    (steering.extra, steering.second_extra) = (None, None);
-                }
-            }
-            self.tidy_steering();
+        }
+        let steering = self.steering_after(&plan);
+        if let Some(more) = &mut self.more {
+            more.steering = (steering != Steering::default()).then(|| Box::new(steering));
         }
         self.set_timer(Some(plan.due));
         self.exec_at = plan.exec_at;
@@ -2097,6 +2175,9 @@ impl Lifecycle {
             more.next = Some(Box::new(plan));
         } else {
             self.install(plan);
+            if self.is_asked_for_now() {
+                self.set_due(Due::Mono(now.mono), now);
+            }
         }
         if is_current && let Some(sync) = self.sync_mut() {
             sync.mark_stored();
@@ -2230,6 +2311,7 @@ impl Lifecycle {
         moved.follow_clock(definition, clock, set, random);
         let mut pending = *clock_set;
         let due = match (loaded_limit, moved.run_due(definition), &mut moved.retry) {
+            _ if self.is_asked_for_now() => due,
             (Some(limit), _, retry) if retry.as_ref().is_none_or(|retry| retry.extra.is_none()) => {
                 moved.loaded_due(definition, clock, Some(*limit))
             }
@@ -2252,7 +2334,9 @@ impl Lifecycle {
         }
         let waits_for_turn = self.turn() == CatchUpTurn::Waits;
         let more = self.more();
+        let before = more.position.offset;
         (more.position, more.clock_set) = (moved, pending);
+        more.move_steering(before);
         self.set_timer(Some(due));
         self.exec_at = exec_at;
         if !changes_row && !arms {
@@ -2278,6 +2362,13 @@ impl Lifecycle {
 }
 
 impl More {
+    /// Whether a run of the series waits for a retry, or was moved: the times after it are left out
+    /// when it has ended.
+    fn is_run_open(&self) -> bool {
+        let retry = self.position.retry.as_ref();
+        retry.is_some_and(|retry| retry.extra.is_none()) || self.position.moved.is_some()
+    }
+
     /// The moment of the extra run that is open: an attempt of it is about to start or runs, or
     /// it waits for a retry.
     fn open_extra(&self) -> Option<WallNanos> {
@@ -2295,6 +2386,16 @@ impl More {
         steering.and_then(|steering| steering.extra)
     }
 
+    /// The times of the position have moved with the clock, by which they had this offset.
+    fn move_steering(&mut self, before: Option<i64>) {
+        if let Some((before, after)) = before.zip(self.position.offset)
+            && let Some(steering) = &mut self.steering
+            && let Some(up_to) = &mut steering.leaves_out_up_to
+        {
+            *up_to = up_to.saturating_add(after.saturating_sub(before));
+        }
+    }
+
     /// Whether the attempt that the job waits for was asked for by hand.
     fn is_asked_for_now(&self) -> bool {
         let runs_now = self
@@ -2304,10 +2405,13 @@ impl More {
         runs_now || self.waiting_extra().is_some()
     }
 
-    fn is_too_late_for(&self, first_due: WallNanos, clock: ClockReading, delay: i64) -> bool {
-        self.definition.as_deref().is_some_and(|definition| {
-            (self.position).is_too_late_for(first_due, definition, clock, delay)
-        })
+    /// Whether a person has asked for the attempt that is due, or for its run: it does not expire.
+    fn is_by_hand(&self) -> bool {
+        let runs_now = self
+            .steering
+            .as_deref()
+            .is_some_and(|steering| steering.runs_now);
+        runs_now || self.open_extra().is_some()
     }
 
     /// The position with the run of the attempt.

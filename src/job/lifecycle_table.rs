@@ -8,11 +8,12 @@ use crate::calendar::recurrence::Recurrence;
 use crate::calendar::series::{ON_TIME, Series};
 use crate::job::definition::{Definition, Limits, Recurring, Trigger};
 use crate::job::lifecycle::{
-    AfterAttempt, BeginOutcome, Holds, IntentRule, Lifecycle, NotReplaceable, TimerOutcome,
+    AfterAttempt, BeginOutcome, Holds, IntentRule, Lifecycle, NotReplaceable, Steered, TimerOutcome,
 };
 use crate::job::phase::{self, Effects, Phase};
 use crate::job::plan::{Plan, Replace};
-use crate::job::position::EndReason;
+use crate::job::position::{ClockSet, EndReason};
+use crate::job::steering::Move;
 use crate::job::sync_state::CommitOutcome;
 use crate::value::error::StorageError;
 use crate::value::status::JobStatus;
@@ -585,5 +586,73 @@ fn what_follows_if_an_attempt_would_start_too_late_is_as_in_the_table() {
         };
         let found = format!("{} {what}", short(&job, end.effects));
         assert_eq!(found, by_failure, "{kind:?}");
+    }
+}
+
+#[test]
+fn what_was_asked_for_now_is_due_now_also_if_the_executor_drops_it_and_the_clock_is_set() {
+    let mut job = StoredRecurs.waiting();
+    assert!(matches!(job.run_now(at(10)), Steered::Done(_)));
+    let tried = |job: &mut Lifecycle| {
+        let _ = job.row_changed();
+        let pulled = job.pull();
+        job.tried(pulled, CommitOutcome::Stored { has_row: true });
+    };
+    tried(&mut job);
+    let fired = job.on_timer(clock(10), ON_TIME, rule(false), NO_HOLD, || 0.0);
+    assert_eq!(fired, TimerOutcome::Start { misfire: None });
+    job.executor_dropped(at(10)).expect("it is durable");
+    let again = Some(Due::Mono(at(11).mono));
+    assert_eq!(job.timer(), again);
+    let set = ClockReading {
+        now: Now {
+            wall: at(10).wall + 600 * 1_000_000_000,
+            ..at(10)
+        },
+        earliest: i64::MIN,
+    };
+    job.on_clock_set(set, ClockSet::Moved, || 0.0);
+    assert_eq!(job.timer(), again);
+}
+
+#[test]
+fn what_steering_does_is_as_in_the_table() {
+    // `pause`, `run_now`, `delay_by`, for each phase: `now` if it is done, `after` if it follows
+    // the attempt, `same` if nothing changes, `-` if the job has ended or ends.
+    #[rustfmt::skip]
+    let table = [
+        (Plain,        'W', "W+ now",   "W+t now",   "W+t now"),
+        (Plain,        'R', "W+ now",   "R+ now",    "W+t now"),
+        (Plain,        'A', "A+ now",   "A same",    "A same"),
+        (Plain,        'C', "C -",      "C -",       "C -"),
+        (Plain,        'E', "E -",      "E -",       "E -"),
+        (StoredRecurs, 'W', "W+ now",   "W+t now",   "W+t now"),
+        (StoredRecurs, 'R', "W+ now",   "R+ after",  "W+t now"),
+        (StoredRecurs, 'S', "W+ now",   "S+ after",  "W+t now"),
+        (StoredRecurs, 'A', "A+ now",   "A+ after",  "A+ after"),
+        (StoredRecurs, 'C', "C -",      "C -",       "C -"),
+        (StoredRecurs, 'E', "E -",      "E -",       "E -"),
+    ];
+    for (kind, phase, by_pause, by_run_now, by_move) in table {
+        let job = || {
+            let jobs = kind.in_each_phase().into_iter();
+            let mut found = jobs.filter(|job| letter(job) == phase);
+            found.next().expect("it can be in this phase")
+        };
+        let shown = |job: &Lifecycle, steered| match steered {
+            Steered::Done(effects) => format!("{} now", short(job, effects)),
+            Steered::AfterAttempt(effects) => format!("{} after", short(job, effects)),
+            Steered::Unchanged => format!("{} same", letter(job)),
+            Steered::Ended => format!("{} -", letter(job)),
+        };
+        let mut paused = job();
+        let steered = paused.pause();
+        assert_eq!(shown(&paused, steered), by_pause, "{kind:?}, {phase}");
+        let mut run = job();
+        let steered = run.run_now(at(61));
+        assert_eq!(shown(&run, steered), by_run_now, "{kind:?}, {phase}");
+        let mut moved = job();
+        let steered = moved.move_next(Move::By(1), clock(61));
+        assert_eq!(shown(&moved, steered), by_move, "{kind:?}, {phase}");
     }
 }

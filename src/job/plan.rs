@@ -271,7 +271,7 @@ impl Plan {
                 let at = scheduled_at.saturating_sub(set);
                 position.keep_to_exclusions(new_definition, at);
             }
-            if position != old {
+            if position != old && position.retry.is_none() {
                 self.due = position.run_due(new_definition).unwrap_or(self.due);
                 self.exec_at = position.due(new_definition);
             }

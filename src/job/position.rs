@@ -34,9 +34,8 @@ pub(crate) struct Position {
     pub(crate) clock_set_by: i64,
     /// The open run is due at this wall time, to which it was moved by hand, and not at its own.
     pub(crate) moved: Option<WallNanos>,
-    /// The job was resumed while it waited for a retry or a moved run: the times up to this one are
-    /// left out when that run has ended.
-    pub(crate) leaves_out_up_to: Option<WallNanos>,
+    /// `moved` is a time of the job's own clock, and not of the wall clock.
+    pub(crate) is_moved_by_own_clock: bool,
     /// The attempts of the open run that have ended: they have failed, and the job waits for
     /// the next one. Boxed, because few jobs have it.
     pub(crate) retry: Option<Box<Retry>>,
@@ -189,7 +188,7 @@ impl Position {
             by_unset_clock: false,
             clock_set_by: 0,
             moved: None,
-            leaves_out_up_to: None,
+            is_moved_by_own_clock: false,
             retry: None,
             series: None,
         }
@@ -314,17 +313,24 @@ impl Position {
     pub(crate) fn run_due(&self, definition: &Definition) -> Option<Due> {
         let (_, own) = definition.recurring().zip(self.series.as_ref())?;
         Some(match self.moved {
-            Some(moved) => Due::Wall(moved),
+            Some(moved) => self.moved_due(moved),
             None => self.due_at(own.due),
         })
+    }
+
+    /// When a run is due that was moved to this time.
+    pub(crate) fn moved_due(&self, moved: WallNanos) -> Due {
+        match self.is_moved_by_own_clock {
+            true => self.due_at(moved),
+            false => Due::Wall(moved),
+        }
     }
 
     /// When the open run was first due, as a time of the job. A run that is made late, for a
     /// missed time, was due at that time.
     fn first_due(&self, definition: &Definition) -> WallNanos {
-        let extra = self.retry.as_ref().and_then(|retry| retry.extra);
-        if let Some(due) = extra.or(self.moved) {
-            return due;
+        if let Some(moved) = self.moved {
+            return moved;
         }
         let recurs = definition.recurring().is_some();
         let own = self.series.as_ref().filter(|_| recurs);
@@ -339,21 +345,10 @@ impl Position {
         clock: ClockReading,
         delay: i64,
     ) -> bool {
-        self.is_too_late_for(self.first_due(definition), definition, clock, delay)
-    }
-
-    /// Whether an attempt of a run that was due at `first_due` is too late, if it starts `delay`
-    /// nanoseconds from now.
-    pub(crate) fn is_too_late_for(
-        &self,
-        first_due: WallNanos,
-        definition: &Definition,
-        clock: ClockReading,
-        delay: i64,
-    ) -> bool {
         if definition.expires.is_none() {
             return false;
         }
+        let first_due = self.first_due(definition);
         // A wall clock that is not set shows no time, and one that was not set has stored none.
         let is_known = self.offset.is_some() || (clock.is_set() && !self.by_unset_clock);
         let start = self.now(clock.now).saturating_add(delay);
@@ -423,9 +418,6 @@ impl Position {
                     let passed = moved.unwrap_or(self.nominal);
                     own.coverage.handled_up_to = own.coverage.handled_up_to.max(passed);
                 }
-            }
-            if let Some(left_out) = self.leaves_out_up_to.take() {
-                own.coverage.handled_up_to = own.coverage.handled_up_to.max(left_out);
             }
             let set_by = std::mem::take(&mut self.clock_set_by);
             if self.offset.is_none() {
@@ -509,7 +501,6 @@ impl Position {
     pub(crate) fn open(&mut self, run: OpenRun) {
         self.nominal = run.nominal;
         self.moved = None;
-        self.leaves_out_up_to = None;
         if let Some(series) = &mut self.series {
             series.due = run.due;
             series.drawn_jitter = run.drawn_jitter;
@@ -519,19 +510,22 @@ impl Position {
 
     /// The run that was due at `due` has come due by `now`. A run is on time if it is late by
     /// `on_time` or less.
+    ///
+    /// If the run has expired, the times up to `left_out` are left out, too. `expires` is not set
+    /// if a person has asked for the attempt.
     pub(crate) fn on_due(
         &self,
         definition: &Definition,
         due: Due,
         clock: ClockReading,
-        on_time: i64,
+        (on_time, left_out, expires): (i64, Option<WallNanos>, bool),
         random: impl FnOnce() -> f64,
     ) -> DueRun {
         let start = DueRun::Start {
             open: None,
             misfire: None,
         };
-        let is_expired = self.is_too_late_in(definition, clock, 0);
+        let is_expired = expires && self.is_too_late_in(definition, clock, 0);
         let Some((recurring, own)) = definition.recurring().zip(self.series.as_ref()) else {
             return match is_expired {
                 true => DueRun::NoneLeft(JobStatus::Cancelled, EndReason::Expired),
@@ -558,6 +552,9 @@ impl Position {
         let run = match is_expired {
             true => {
                 let expired_before = definition.expired_before(at);
+                if let Some(left_out) = left_out {
+                    coverage.handle_up_to(left_out, at);
+                }
                 series.after_expiry(&mut coverage, self.nominal, at, expired_before, on_time)
             }
             false => series.on_due(&mut coverage, self.nominal, due, at, on_time),
@@ -567,7 +564,9 @@ impl Position {
             let why = end_reason(series, self.nominal, &coverage);
             return DueRun::NoneLeft(last.unwrap_or(JobStatus::Cancelled), why);
         };
-        let is_changed = run.nominal != self.nominal || coverage != own.coverage;
+        // A moved run that has expired is not moved any more.
+        let is_changed =
+            run.nominal != self.nominal || coverage != own.coverage || self.moved.is_some();
         let mut open = OpenRun {
             nominal: run.nominal,
             due: own.due,
@@ -728,8 +727,12 @@ impl Position {
         {
             // If the wall clock shows less than the time of the run, it is wrong: the next run
             // is one interval after this one all the same.
+            let is_early = was_run_early(self.series.as_deref(), self.nominal);
             let offset = self.nominal.saturating_sub(now.mono);
-            self.offset = Some(offset.max(now.offset()));
+            self.offset = Some(match is_early {
+                true => now.offset(),
+                false => offset.max(now.offset()),
+            });
         }
         if clock.is_set() {
             self.move_with_clock(now.offset());
@@ -743,8 +746,10 @@ impl Position {
         self.offset = Some(offset);
         let by = offset.saturating_sub(before);
         self.nominal = self.nominal.saturating_add(by);
-        if let Some(left_out) = &mut self.leaves_out_up_to {
-            *left_out = left_out.saturating_add(by);
+        if self.is_moved_by_own_clock
+            && let Some(moved) = &mut self.moved
+        {
+            *moved = moved.saturating_add(by);
         }
         if let Some(own) = &mut self.series {
             own.coverage.shift(by);
@@ -827,22 +832,21 @@ impl Position {
 }
 
 impl Position {
-    /// A pause ends: the times up to now that were not run are left out. `None` if no time is
-    /// left; otherwise, whether anything changed.
-    pub(crate) fn leave_out_passed(
-        &mut self,
-        definition: &Definition,
-        clock: ClockReading,
-        random: impl FnOnce() -> f64,
-    ) -> Option<bool> {
-        if self.offset.is_none() && !clock.is_set() {
-            return Some(false);
-        }
-        self.leave_out_up_to(definition, self.now(clock.now), clock, random)
+    /// What the clock of the job shows. `None` if it is a wall clock that was not set.
+    pub(crate) fn known_time(&self, clock: ClockReading) -> Option<WallNanos> {
+        let is_known = self.offset.is_some() || clock.is_set();
+        is_known.then(|| self.now(clock.now))
     }
 
-    /// The times up to `up_to` that were not run are left out. See
-    /// [`leave_out_passed`](Position::leave_out_passed).
+    /// The times up to `up_to` that come after the run that was just entered are left out.
+    pub(crate) fn leave_out_after_run(&mut self, up_to: WallNanos) {
+        if let Some(own) = &mut self.series {
+            own.coverage.handled_up_to = own.coverage.handled_up_to.max(up_to);
+        }
+    }
+
+    /// A pause has ended: the times up to `up_to` that were not run are left out. `None` if no
+    /// time is left; otherwise, whether anything changed.
     pub(crate) fn leave_out_up_to(
         &mut self,
         definition: &Definition,
@@ -856,12 +860,7 @@ impl Position {
             return Some(false);
         };
         let series = &recurring.series;
-        if is_open {
-            // Its run is made. The times after it are left out.
-            let before = self.leaves_out_up_to.replace(up_to);
-            return Some(before != self.leaves_out_up_to);
-        }
-        if own.due > up_to {
+        if is_open || own.due > up_to {
             return Some(false);
         }
         own.coverage.is_first_now = false;
@@ -900,6 +899,11 @@ impl Position {
             why.unwrap_or(EndReason::Ordinary),
         )
     }
+}
+
+/// Whether the run for `nominal` was made before that time, because it was moved.
+fn was_run_early(series: Option<&SeriesPosition>, nominal: WallNanos) -> bool {
+    series.is_some_and(|own| own.coverage.run_early == Some(nominal))
 }
 
 /// Why no time of a series is left.

@@ -319,6 +319,14 @@ pub(crate) struct SteeringRecord {
     /// The open run is due then, and not at its own time.
     #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::optional"))]
     pub(crate) moved_to: Option<OffsetDateTime>,
+    /// That is a time of the job's own clock.
+    pub(crate) is_moved_by_own_clock: bool,
+    /// When the next run of the series is due at its own time.
+    #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::optional"))]
+    pub(crate) run_due: Option<OffsetDateTime>,
+    /// The job has gone on then, and makes up what it missed before.
+    #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::optional"))]
+    pub(crate) went_on_at: Option<OffsetDateTime>,
     /// The times up to this one are left out when the open run has ended.
     #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::optional"))]
     pub(crate) leaves_out_up_to: Option<OffsetDateTime>,

@@ -36,7 +36,7 @@ pub(crate) struct Row<'a> {
     /// The attempt that was about to start.
     pub(crate) start_intent: Option<StoredIntent>,
     /// What was asked by hand.
-    pub(crate) steering: Option<&'a Steering>,
+    pub(crate) steering: Option<Steering>,
     /// How often in a row a process has ended during an attempt.
     pub(crate) interruptions: u32,
 }
@@ -133,17 +133,24 @@ impl Row<'_> {
 
     /// What was asked by hand, apart from a pause. `None` for almost all jobs.
     fn to_steering(self) -> Option<Box<SteeringRecord>> {
-        let none = Steering::default();
-        let steering = self.steering.unwrap_or(&none);
-        let retry = self.position.retry.as_deref();
+        let steering = self.steering.unwrap_or_default();
+        let position = self.position;
+        let retry = position.retry.as_deref();
+        let extra_retry = retry.and_then(|retry| retry.extra);
+        // The column `due` has another time.
+        let has_other_due = extra_retry.is_some() || position.moved.is_some();
+        let own = position.series.as_ref().filter(|_| has_other_due);
         let record = SteeringRecord {
             extra: steering.extra.map(utc),
             second_extra: steering.second_extra.map(utc),
-            retries_extra: retry.and_then(|retry| retry.extra).map(utc),
+            retries_extra: extra_retry.map(utc),
             starts_extra: self.start_intent.is_some_and(|intent| intent.is_extra),
             runs_now: steering.runs_now,
-            moved_to: self.position.moved.map(utc),
-            leaves_out_up_to: self.position.leaves_out_up_to.map(utc),
+            moved_to: position.moved.map(utc),
+            is_moved_by_own_clock: position.is_moved_by_own_clock,
+            run_due: own.map(|own| utc(own.due)),
+            leaves_out_up_to: steering.leaves_out_up_to.map(utc),
+            went_on_at: steering.went_on_at.map(utc),
             next_move: steering.next_move.map(|next| match next {
                 Move::To(time) => MoveRecord::To(utc(time)),
                 Move::By(nanos) => MoveRecord::ByNanos(nanos),
@@ -333,7 +340,7 @@ pub(crate) fn read(record: &JobRecord, app: AppCalendars<'_>) -> Result<ReadRow,
     position.by_unset_clock = stored.by_unset_clock;
     let time = |field, time: Option<OffsetDateTime>| time.map(|time| wall(field, time)).transpose();
     position.moved = time("moved_to", by_hand.moved_to)?;
-    position.leaves_out_up_to = time("leaves_out_up_to", by_hand.leaves_out_up_to)?;
+    position.is_moved_by_own_clock = by_hand.is_moved_by_own_clock;
     let mut steering = Steering {
         is_paused: stored.is_paused,
         extra: time("extra", by_hand.extra)?,
@@ -344,6 +351,8 @@ pub(crate) fn read(record: &JobRecord, app: AppCalendars<'_>) -> Result<ReadRow,
             Some(MoveRecord::ByNanos(nanos)) => Some(Move::By(nanos)),
             None => None,
         },
+        leaves_out_up_to: time("leaves_out_up_to", by_hand.leaves_out_up_to)?,
+        went_on_at: time("went_on_at", by_hand.went_on_at)?,
     };
     let retried_extra = time("retries_extra", by_hand.retries_extra)?;
     if !trigger.is_recurring() {
@@ -374,9 +383,8 @@ pub(crate) fn read(record: &JobRecord, app: AppCalendars<'_>) -> Result<ReadRow,
         let first_start = progress.started_at.map(|at| wall("started_at", at));
         started_at = first_start.transpose()?;
         let mut series = read_series(progress, due)?;
-        if retried_extra.is_some() || position.moved.is_some() {
-            // The stored time is not that of the run that the series has next.
-            series.due = position.nominal.saturating_add(series.drawn_jitter);
+        if let Some(run_due) = time("run_due", by_hand.run_due)? {
+            series.due = run_due;
         }
         position.series = Some(Box::new(series));
     }

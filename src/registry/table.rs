@@ -13,6 +13,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::ops::BitOrAssign;
 
 use crate::registry::ids::{Counters, IdSource};
 use crate::registry::slots::{Shard, Slot, Slots, SpareMemory};
@@ -66,6 +67,15 @@ pub(crate) enum Wake {
     /// Wake the timer's thread: it sleeps too long, or has keys to collect or to sweep,
     /// or memory to free.
     Timer,
+}
+
+impl BitOrAssign for Wake {
+    /// Wakes if one of the two does: a table says it only once.
+    fn bitor_assign(&mut self, other: Self) {
+        if other != Wake::No {
+            *self = other;
+        }
+    }
 }
 
 /// A free slot for a new job, and the id that was made for the job.

@@ -553,6 +553,9 @@ fn examples() -> Vec<JobRecord> {
         starts_extra: true,
         runs_now: true,
         moved_to: Some(epoch),
+        is_moved_by_own_clock: true,
+        run_due: Some(first),
+        went_on_at: Some(nanosecond),
         leaves_out_up_to: Some(nanosecond),
         next_move: Some(MoveRecord::To(last)),
     }));

@@ -38,6 +38,7 @@ mod shutdown;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod steer;
+mod steer_random;
 #[path = "../support/mod.rs"]
 mod support;
 mod tasks;

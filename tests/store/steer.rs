@@ -2,26 +2,29 @@
 
 use std::time::Duration;
 
-use crate::support::{HOUR, Log, MINUTE, Machine, Result, SECOND, START, event_kinds, poll};
+use crate::support::{
+    HOUR, Log, MINUTE, Machine, Result, SECOND, START, assert_ends, event_kinds, manual_app_with,
+    poll, wait_until,
+};
 use crate::tasks::at;
 use jobber::testing::{Fault, Simulation};
 use jobber::{
-    Backoff, BoxError, Clock, JobContext, JobError, JobStatus, Misfire, MoveError, Schedule,
-    SteerOutcome, Task,
+    Backoff, BoxError, Clock, JobContext, JobError, JobStatus, MemoryStorage, Misfire, MoveError,
+    Schedule, SteerOutcome, Task, WaitingFor,
 };
 
 /// When an attempt started, its run, its attempt in that, and the time that it stands for; in
 /// seconds.
-type Started = (i64, u64, u32, i64);
+pub type Started = (i64, u64, u32, i64);
 
 /// How long each attempt takes, in seconds, and how many attempts of each run fail.
-type Work = (u64, u32);
+pub type Work = (u64, u32);
 
 /// A process with a task that logs its attempts.
-struct Process {
-    sim: Simulation,
-    task: Task<Work, ()>,
-    log: Log<Started>,
+pub struct Process {
+    pub sim: Simulation,
+    pub task: Task<Work, ()>,
+    pub log: Log<Started>,
     is_stored: bool,
 }
 
@@ -30,7 +33,7 @@ impl Process {
         Self::boot_with(machine, log, is_stored, false)
     }
 
-    fn boot_with(
+    pub fn boot_with(
         machine: &Machine,
         log: &Log<Started>,
         is_stored: bool,
@@ -71,7 +74,7 @@ impl Process {
     }
 
     /// A job `x`.
-    fn schedule(&self, take: u64, fails: u32) -> Schedule<Work, ()> {
+    pub fn schedule(&self, take: u64, fails: u32) -> Schedule<Work, ()> {
         let schedule = self.task.schedule((take, fails)).id("x");
         match self.is_stored {
             true => schedule,
@@ -79,7 +82,7 @@ impl Process {
         }
     }
 
-    fn advance(&mut self, seconds: u64) {
+    pub fn advance(&mut self, seconds: u64) {
         self.sim.advance(Duration::from_secs(seconds));
     }
 }
@@ -93,7 +96,7 @@ fn in_memory_and_stored(test: impl Fn(Process) -> Result) -> Result {
     Ok(())
 }
 
-const MISSES_NOTHING: Misfire = Misfire::All(99);
+pub const MISSES_NOTHING: Misfire = Misfire::All(99);
 
 #[test]
 fn a_paused_job_does_not_start_and_a_resumed_one_makes_up_nothing() -> Result {
@@ -547,19 +550,46 @@ fn run_now_works_while_paused_and_the_pause_stays() -> Result {
 }
 
 #[test]
-fn an_extra_run_that_would_start_too_late_is_left_out() -> Result {
+fn an_attempt_that_was_asked_for_does_not_expire() -> Result {
     let machine = Machine::new();
     let log = Log::new();
     let process = Process::boot(&machine, &log, true)?;
     let schedule = process.schedule(0, 0).expires(SECOND * 10);
     let job = schedule.every(HOUR).block_on()?;
-    let asked = job.run_now();
-    assert_eq!(asked.block_on()?, SteerOutcome::Done);
+    assert_eq!(job.run_now().block_on()?, SteerOutcome::Done);
     process.sim.crash();
     machine.clock.advance(MINUTE);
     let mut process = Process::boot(&machine, &log, true)?;
     process.advance(3_600);
-    assert_eq!(log.entries(), [(3_600, 1, 1, 3_600)]);
+    assert_eq!(log.entries(), [(60, 1, 1, 0), (3_600, 2, 1, 3_600)]);
+    Ok(())
+}
+
+#[test]
+fn the_timer_is_woken_by_a_resume_of_a_job_whose_time_has_passed() -> Result {
+    for is_stored in [false, true] {
+        let (app, clock) = manual_app_with(|app| app.storage(MemoryStorage::new()))?;
+        let task = app.task("t", async |_: u32| {}).durable().register()?;
+        let schedule = |id: &str| match is_stored {
+            true => task.schedule(1).id(id),
+            false => task.schedule(1).id(id).in_memory(),
+        };
+        let once = schedule("once").delay(MINUTE).block_on()?;
+        let recurs = schedule("recurs").every(MINUTE).block_on()?;
+        once.pause().block_on()?;
+        recurs.pause().block_on()?;
+        clock.advance(MINUTE);
+        // The timer has come for both.
+        let waits = |job: &jobber::Job<()>| job.waiting_for() == Some(WaitingFor::Pause);
+        wait_until(|| waits(&once) && waits(&recurs));
+        let next = recurs.next_run();
+        once.resume().block_on()?;
+        recurs.resume().catch_up().block_on()?;
+        assert_ends(&once, JobStatus::Success);
+        assert!(next.block_on().is_some());
+        let other = schedule("other").push().block_on()?;
+        assert_ends(&other, JobStatus::Success);
+    }
     Ok(())
 }
 
@@ -911,5 +941,658 @@ fn a_paused_job_takes_no_turn_of_those_that_catch_up() -> Result {
     let mut process = Process::boot(&machine, &log, true)?;
     process.sim.run_until_stalled();
     assert_eq!(log.take(), [(3_600, 1, 1, 60)]);
+    Ok(())
+}
+
+#[test]
+fn a_resume_during_an_extra_run_makes_up_nothing() -> Result {
+    for of_task in [false, true] {
+        in_memory_and_stored(|mut process| {
+            let schedule = process.schedule(100, 0).misfire(MISSES_NOTHING);
+            let job = schedule.every(MINUTE).block_on()?;
+            match of_task {
+                true => process.task.pause().block_on()?,
+                false => job.pause().block_on()?,
+            };
+            process.advance(200);
+            job.run_now().block_on()?;
+            process.advance(10);
+            assert_eq!(process.log.take(), [(200, 1, 1, 200)]);
+            match of_task {
+                true => process.task.resume().block_on()?,
+                false => job.resume().block_on()?,
+            };
+            process.advance(95);
+            let nominal: Vec<_> = process.log.take().iter().map(|it| it.3).collect();
+            assert!(
+                nominal.iter().all(|nominal| *nominal > 210),
+                "made up (task: {of_task}): {nominal:?}"
+            );
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn times_that_pass_in_a_pause_during_a_run_are_left_out() -> Result {
+    in_memory_and_stored(|mut process| {
+        let schedule = process.schedule(200, 0).misfire(MISSES_NOTHING);
+        let job = schedule.every(MINUTE).block_on()?;
+        process.advance(62);
+        job.pause().block_on()?;
+        process.advance(130); // 192
+        job.resume().block_on()?;
+        process.log.take();
+        process.advance(100); // 292
+        let nominal: Vec<_> = process.log.take().iter().map(|it| it.3).collect();
+        assert!(nominal.iter().all(|it| *it > 192), "{nominal:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn the_failure_of_another_series_does_not_pause_the_new_one() -> Result {
+    in_memory_and_stored(|mut process| {
+        let job = process.schedule(5, 9).retry(Backoff::fixed(0, SECOND));
+        let job = job.every(MINUTE).block_on()?;
+        process.advance(62);
+        let new = process.schedule(5, 0).replace().pause_on_failure();
+        new.start_date(START).every(HOUR).block_on()?;
+        process.advance(10);
+        assert_eq!(job.last_run(), None, "no run of this series has ended");
+        assert!(!job.is_paused(), "paused by a run that is not its own");
+        Ok(())
+    })
+}
+
+#[test]
+fn an_extra_run_that_was_replaced_is_not_made_again_after_a_crash() -> Result {
+    for at_most_once in [true, false] {
+        let machine = Machine::new();
+        let log = Log::new();
+        let boot = || Process::boot_with(&machine, &log, true, at_most_once);
+        let mut process = boot()?;
+        let job = process.schedule(5, 0).every(HOUR).block_on()?;
+        job.run_now().block_on()?;
+        process.advance(2);
+        assert_eq!(log.take(), [(0, 1, 1, 0)]);
+        process
+            .schedule(5, 0)
+            .replace()
+            .every(HOUR * 2)
+            .block_on()?;
+        process.sim.crash();
+        let mut process = boot()?;
+        process.advance(60);
+        assert_eq!(log.take(), [], "at most once: {at_most_once}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_replacement_that_runs_once_keeps_its_time_after_a_crash() -> Result {
+    for at_most_once in [true, false] {
+        let machine = Machine::new();
+        let log = Log::new();
+        let boot = || Process::boot_with(&machine, &log, true, at_most_once);
+        let mut process = boot()?;
+        let job = process.schedule(5, 0).every(HOUR).block_on()?;
+        job.run_now().block_on()?;
+        process.advance(2);
+        assert_eq!(log.take(), [(0, 1, 1, 0)]);
+        process
+            .schedule(5, 0)
+            .replace_any()
+            .delay(HOUR * 2)
+            .block_on()?;
+        process.sim.crash();
+        let mut process = boot()?;
+        process.advance(60);
+        assert_eq!(log.take(), [], "at most once: {at_most_once}");
+    }
+    Ok(())
+}
+
+#[test]
+fn an_extra_run_that_waits_is_made_at_once_although_the_job_is_replaced() -> Result {
+    in_memory_and_stored(|mut process| {
+        let job = process.schedule(0, 0).every(HOUR).block_on()?;
+        job.run_now().block_on()?;
+        process
+            .schedule(0, 0)
+            .replace()
+            .every(HOUR * 2)
+            .block_on()?;
+        process.advance(60);
+        assert_eq!(process.log.entries(), [(0, 1, 1, 0)]);
+        Ok(())
+    })
+}
+
+#[test]
+fn the_retry_of_an_extra_run_keeps_its_time_if_other_times_are_excluded() -> Result {
+    let clock = jobber::testing::ManualClock::new();
+    let mut sim = Simulation::with(0, clock.clone(), |app| {
+        let night = jobber::Exclusions::new();
+        let night = night.times_of_day(time::macros::time!(0:30), time::macros::time!(6:00));
+        app.calendar("night", night.unwrap())
+    })?;
+    let log = Log::new();
+    let entries = log.clone();
+    let seconds = move || (clock.wall() - START).whole_seconds();
+    let work = move |cx: JobContext| {
+        entries.add((seconds(), cx.attempt()));
+        async move { Err::<(), _>("no") }
+    };
+    let task = sim.app().task("t", work);
+    let task = task.retry(Backoff::fixed(1, SECOND * 10)).register()?;
+    let job = task.schedule(()).id("x").every(HOUR).block_on()?;
+    job.run_now().block_on()?;
+    sim.advance(SECOND);
+    assert_eq!(log.entries(), [(0, 1)]);
+    let replaced = task.schedule(()).id("x").replace().except("night");
+    replaced.every(HOUR).block_on()?;
+    sim.advance(MINUTE);
+    assert_eq!(log.entries(), [(0, 1), (10, 2)]);
+    Ok(())
+}
+
+#[test]
+fn a_run_that_is_delayed_before_the_clock_is_set_is_not_early() -> Result {
+    let machine = Machine::new();
+    let log = Log::new();
+    machine.clock.set_wall(time::OffsetDateTime::UNIX_EPOCH);
+    let _ = machine.clock.clone().with_earliest_true_time(START);
+    for is_stored in [false, true] {
+        machine.clock.set_wall(time::OffsetDateTime::UNIX_EPOCH);
+        let mut process = Process::boot(&machine, &log, is_stored)?;
+        let job = process.schedule(0, 0).id("h").every(HOUR).block_on()?;
+        job.delay_by(HOUR).block_on()?;
+        process.advance(60);
+        process.sim.set_wall(START + HOUR * 24);
+        process.advance(60);
+        assert_eq!(log.take(), [], "stored: {is_stored}");
+        job.cancel().block_on()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn two_runs_that_are_moved_earlier_are_not_made_again() -> Result {
+    in_memory_and_stored(|mut process| {
+        let job = process.schedule(0, 0).every(MINUTE).block_on()?;
+        process.advance(70);
+        job.move_to(at(80)).block_on()?;
+        process.advance(11); // 81
+        job.move_to(at(90)).block_on()?;
+        process.advance(200);
+        let runs = [
+            (60, 1, 1, 60),
+            (80, 2, 1, 120),
+            (90, 3, 1, 180),
+            (240, 4, 1, 240),
+        ];
+        assert_eq!(process.log.entries(), runs);
+        Ok(())
+    })
+}
+
+#[test]
+fn upcoming_leaves_out_runs_that_were_moved_earlier() -> Result {
+    in_memory_and_stored(|mut process| {
+        let job = process.schedule(0, 0).cron("0 * * * *").block_on()?;
+        process.advance(70);
+        job.move_to(at(80)).block_on()?;
+        process.advance(11);
+        job.move_to(at(90)).block_on()?;
+        process.advance(11);
+        assert_eq!(job.upcoming(2), [at(3 * 3600), at(4 * 3600)]);
+        Ok(())
+    })
+}
+
+#[test]
+fn what_was_asked_of_a_replaced_job_is_forgotten_also_in_the_store() -> Result {
+    for recurs in [false, true] {
+        let machine = Machine::new();
+        let log = Log::new();
+        let process = Process::boot(&machine, &log, true)?;
+        let job = process.schedule(0, 0).delay(HOUR).block_on()?;
+        job.run_now().block_on()?;
+        let new = process.schedule(0, 0).replace();
+        let job = match recurs {
+            true => new.every(HOUR * 2).block_on()?,
+            false => new.delay(HOUR * 2).block_on()?,
+        };
+        let due = job.exec_at();
+        assert_eq!(due, at(7_200));
+        process.sim.crash();
+        let mut process = Process::boot(&machine, &log, true)?;
+        process.advance(60);
+        assert_eq!(log.take(), [], "recurs: {recurs}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_pause_of_unknown_outcome_is_undone_by_a_resume() -> Result {
+    let machine = Machine::new();
+    let log = Log::new();
+    let process = Process::boot(&machine, &log, true)?;
+    machine.plan_faults([Fault::Tear]);
+    assert!(process.task.pause().block_on().is_err());
+    assert!(!process.task.is_paused(), "nothing is paused");
+    // The user makes sure of it.
+    process.task.resume().block_on()?;
+    process.schedule(0, 0).every(MINUTE).block_on()?;
+    process.sim.crash();
+    let process = Process::boot(&machine, &log, true)?;
+    assert!(!process.task.is_paused());
+    Ok(())
+}
+
+#[test]
+fn a_resume_of_unknown_outcome_is_undone_by_a_pause() -> Result {
+    let machine = Machine::new();
+    let log = Log::new();
+    let process = Process::boot(&machine, &log, true)?;
+    process.task.pause().block_on()?;
+    machine.plan_faults([Fault::Tear]);
+    assert!(process.task.resume().block_on().is_err());
+    assert!(process.task.is_paused(), "it is still paused");
+    // The user makes sure of it.
+    process.task.pause().block_on()?;
+    process.sim.crash();
+    let process = Process::boot(&machine, &log, true)?;
+    assert!(process.task.is_paused());
+    Ok(())
+}
+
+#[test]
+fn a_task_is_paused_if_one_of_its_names_is() -> Result {
+    let machine = Machine::new();
+    let sim = machine.boot();
+    let a = sim
+        .app()
+        .task("a", async |_: Work| {})
+        .durable()
+        .register()?;
+    let b = sim
+        .app()
+        .task("b", async |_: Work| {})
+        .durable()
+        .register()?;
+    a.pause().block_on()?;
+    a.resume().block_on()?;
+    b.pause().block_on()?;
+    sim.crash();
+    let sim = machine.boot();
+    let b = sim.app().task("b", async |_: Work| {}).alias("a");
+    let b = b.durable().register()?;
+    assert!(b.is_paused());
+    Ok(())
+}
+
+#[test]
+fn an_extra_run_that_waits_is_made_although_the_resume_finds_no_time() -> Result {
+    in_memory_and_stored(|mut process| {
+        let schedule = process.schedule(0, 0).until(at(150));
+        let job = schedule.every(MINUTE).block_on()?;
+        process.advance(70);
+        job.pause().block_on()?;
+        process.advance(100);
+        process.log.take();
+        assert_eq!(job.run_now().block_on()?, SteerOutcome::Done);
+        job.resume().block_on()?;
+        process.advance(1);
+        assert_eq!(process.log.take(), [(170, 2, 1, 170)]);
+        Ok(())
+    })
+}
+
+#[test]
+fn the_retry_of_an_extra_run_is_made_although_the_resume_finds_no_time() -> Result {
+    in_memory_and_stored(|mut process| {
+        let schedule = process.schedule(0, 1).until(at(150));
+        let job = schedule.every(MINUTE).block_on()?;
+        process.advance(80);
+        job.pause().block_on()?;
+        process.advance(100);
+        process.log.take();
+        job.run_now().block_on()?;
+        process.advance(20);
+        assert_eq!(process.log.take(), [(180, 2, 1, 180)]);
+        job.resume().block_on()?;
+        process.advance(20);
+        assert_eq!(process.log.take(), [(200, 2, 2, 180)]);
+        assert_eq!(job.last_run().map(|run| run.number), Some(2));
+        Ok(())
+    })
+}
+
+#[test]
+fn upcoming_during_an_extra_run_has_the_next_time() -> Result {
+    in_memory_and_stored(|mut process| {
+        let job = process.schedule(5, 0).every(MINUTE).block_on()?;
+        process.advance(10);
+        job.run_now().block_on()?;
+        process.advance(2);
+        assert_eq!(job.status(), JobStatus::Running);
+        assert_eq!(job.upcoming(3), [at(60), at(120), at(180)]);
+        Ok(())
+    })
+}
+
+#[test]
+fn upcoming_during_the_retry_of_an_extra_run_has_the_next_time() -> Result {
+    in_memory_and_stored(|mut process| {
+        let job = process.schedule(5, 1).every(MINUTE).block_on()?;
+        process.advance(10);
+        job.run_now().block_on()?;
+        process.advance(7);
+        assert_eq!(job.upcoming(2), [at(60), at(120)]);
+        process.advance(10);
+        assert_eq!(job.status(), JobStatus::Running);
+        assert_eq!(job.upcoming(2), [at(60), at(120)]);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_run_that_catches_up_is_made_again_after_a_crash() -> Result {
+    let machine = Machine::new();
+    let log = Log::new();
+    let mut process = Process::boot(&machine, &log, true)?;
+    let schedule = process.schedule(100, 0).misfire(MISSES_NOTHING);
+    let job = schedule.every(HOUR).block_on()?;
+    job.pause().block_on()?;
+    process.task.pause().block_on()?;
+    process.advance(2 * 3_600 + 60);
+    process.task.resume().block_on()?;
+    process.advance(60);
+    job.resume().catch_up().block_on()?;
+    process.advance(10);
+    assert_eq!(log.take(), [(7_320, 1, 1, 3_600)]);
+    process.sim.crash();
+    let mut process = Process::boot(&machine, &log, true)?;
+    process.advance(200);
+    let nominal: Vec<_> = log.take().iter().map(|it| it.3).collect();
+    assert_eq!(nominal, [3_600, 7_200]);
+    Ok(())
+}
+
+#[test]
+fn a_job_whose_app_was_resumed_and_whose_task_catches_up_does_so_after_a_crash() -> Result {
+    for crashes in [false, true] {
+        let machine = Machine::new();
+        let log = Log::new();
+        let mut process = Process::boot(&machine, &log, true)?;
+        let schedule = process.schedule(0, 0).misfire(MISSES_NOTHING);
+        schedule.every(HOUR).block_on()?;
+        process.task.pause().block_on()?;
+        process.sim.app().pause().block_on()?;
+        process.advance(2 * 3_600 + 60);
+        process.sim.app().resume().block_on()?;
+        if crashes {
+            process.sim.crash();
+            process = Process::boot(&machine, &log, true)?;
+        }
+        process.advance(10);
+        process.task.resume().catch_up().block_on()?;
+        process.advance(10);
+        let nominal: Vec<_> = log.take().iter().map(|it| it.3).collect();
+        assert_eq!(nominal, [3_600, 7_200], "crashes: {crashes}");
+    }
+    Ok(())
+}
+
+#[test]
+fn run_now_runs_a_paused_job_that_would_have_expired() -> Result {
+    in_memory_and_stored(|mut process| {
+        let schedule = process.schedule(0, 0).expires(SECOND * 10);
+        let job = schedule.delay(MINUTE).block_on()?;
+        job.pause().block_on()?;
+        process.advance(100);
+        assert_eq!(job.run_now().block_on()?, SteerOutcome::Done);
+        process.advance(1);
+        assert_eq!(process.log.entries(), [(100, 1, 1, 60)]);
+        Ok(())
+    })
+}
+
+#[test]
+fn what_a_pause_has_left_out_is_left_out_if_the_moved_run_has_expired() -> Result {
+    in_memory_and_stored(|mut process| {
+        let schedule = process.schedule(0, 0).misfire(MISSES_NOTHING);
+        let schedule = schedule.expires(SECOND * 300);
+        let job = schedule.every(MINUTE).block_on()?;
+        job.move_to(at(65)).block_on()?;
+        process.advance(62);
+        job.pause().block_on()?;
+        process.advance(450); // 512
+        job.resume().block_on()?;
+        process.advance(20);
+        assert_eq!(process.log.entries(), []);
+        Ok(())
+    })
+}
+
+#[test]
+fn the_retry_of_an_extra_run_does_not_expire_if_the_clock_is_set() -> Result {
+    in_memory_and_stored(|mut process| {
+        let schedule = process.schedule(0, 1).expires(SECOND * 30);
+        let job = schedule.every(HOUR).block_on()?;
+        process.advance(10);
+        job.run_now().block_on()?;
+        process.advance(5);
+        process.sim.set_wall(at(15 + 600));
+        process.advance(10);
+        let attempts: Vec<_> = process.log.entries().iter().map(|it| it.2).collect();
+        assert_eq!(attempts, [1, 2]);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_job_that_is_done_is_not_paused() -> Result {
+    in_memory_and_stored(|mut process| {
+        let job = process.schedule(0, 0).paused().delay(HOUR).block_on()?;
+        job.run_now().block_on()?;
+        process.advance(1);
+        assert!(job.is_done());
+        assert!(!job.is_paused());
+        Ok(())
+    })
+}
+
+#[test]
+fn a_run_that_is_moved_earlier_in_the_next_process_leaves_the_grid_as_it_is() -> Result {
+    for loads in [false, true] {
+        let machine = Machine::new();
+        let log = Log::new();
+        let mut process = Process::boot(&machine, &log, true)?;
+        process.schedule(0, 0).every(HOUR).block_on()?;
+        if loads {
+            process.sim.crash();
+            process = Process::boot(&machine, &log, true)?;
+        }
+        let job = process.task.job("x").unwrap();
+        job.move_to(at(600)).block_on()?;
+        process.advance(601);
+        assert_eq!(log.take(), [(600, 1, 1, 3_600)]);
+        assert_eq!(job.exec_at(), at(7_200), "loads: {loads}");
+    }
+    Ok(())
+}
+
+#[test]
+fn delay_by_counts_from_the_due_time_of_a_loaded_retry_of_an_extra_run() -> Result {
+    for loads in [false, true] {
+        let machine = Machine::new();
+        let log = Log::new();
+        let mut process = Process::boot(&machine, &log, true)?;
+        let job = process.schedule(0, 1).every(MINUTE).block_on()?;
+        job.pause().block_on()?;
+        job.run_now().block_on()?;
+        process.advance(1);
+        job.delay_by(SECOND * 90).block_on()?;
+        assert_eq!(job.exec_at(), at(100));
+        if loads {
+            process.sim.crash();
+            process = Process::boot(&machine, &log, true)?;
+        }
+        let job = process.task.job("x").unwrap();
+        job.delay_by(SECOND * 10).block_on()?;
+        assert_eq!(job.exec_at(), at(110), "loads: {loads}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_run_that_is_made_up_is_due_then_also_if_an_extra_run_waits_for_a_retry() -> Result {
+    for loads in [false, true] {
+        let machine = Machine::new();
+        let log = Log::new();
+        let mut process = Process::boot(&machine, &log, true)?;
+        // The run for 60 ends at 200; the one for 120 is due then, and a pause holds it.
+        let schedule = process.schedule(65, 1).misfire(MISSES_NOTHING);
+        let job = schedule.every(MINUTE).block_on()?;
+        process.advance(65);
+        job.pause().block_on()?;
+        process.advance(65);
+        job.run_now().block_on()?;
+        process.advance(70); // 200: the run for 60 has ended at 195.
+        let due = job.exec_at();
+        assert_eq!(due, at(195));
+        job.run_now().block_on()?;
+        process.advance(70); // The extra run waits for its retry.
+        if loads {
+            process.sim.crash();
+            process = Process::boot(&machine, &log, true)?;
+        }
+        let job = process.task.job("x").unwrap();
+        job.run_now().block_on()?;
+        process.advance(70);
+        assert_eq!(job.exec_at(), due, "loads: {loads}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_moved_job_takes_no_turn_of_those_that_catch_up() -> Result {
+    let machine = Machine::new();
+    let log = Log::new();
+    let process = Process::boot(&machine, &log, true)?;
+    for number in 0..900 {
+        let schedule = process.schedule(1, 0).id(format!("a-{number:04}"));
+        schedule
+            .at(at(1) + Duration::from_millis(number))
+            .block_on()?;
+    }
+    process.schedule(0, 0).delay(MINUTE).block_on()?;
+    process.sim.crash();
+    machine.clock.advance(HOUR);
+    let mut process = Process::boot(&machine, &log, true)?;
+    process.sim.run_until_stalled();
+    assert_eq!(log.entries().len(), 256);
+    for number in 256..900 {
+        let job = process.task.job(format!("a-{number:04}")).unwrap();
+        job.delay_by(HOUR * 10).block_on()?;
+    }
+    process.advance(2);
+    assert_eq!(log.entries().len(), 257, "x has a turn");
+    Ok(())
+}
+
+#[test]
+fn the_pause_stays_from_memory_to_the_store_and_back() -> Result {
+    let machine = Machine::new();
+    let log = Log::new();
+    let process = Process::boot(&machine, &log, false)?;
+    let job = process.schedule(0, 0).every(MINUTE).block_on()?;
+    job.pause().block_on()?;
+    let schedule = process.task.schedule((0, 0)).id("x").replace();
+    schedule.every(MINUTE).block_on()?;
+    assert!(machine.record("x").unwrap().progress.is_paused);
+    process.sim.crash();
+    let mut process = Process::boot(&machine, &log, false)?;
+    process.advance(200);
+    let job = process.task.job("x").unwrap();
+    assert!(job.is_paused());
+    process.schedule(0, 0).replace().every(MINUTE).block_on()?;
+    assert!(machine.record("x").is_none() && job.is_paused());
+    process.advance(200);
+    assert_eq!(log.take(), []);
+    job.resume().block_on()?;
+    process.advance(60);
+    assert_eq!(log.take().len(), 1);
+    Ok(())
+}
+
+/// Steps of a pause of its task and one of the app, in all orders: nothing is left counted.
+
+#[test]
+fn a_shutdown_returns_at_once_if_a_pause_holds_all() -> Result {
+    for is_stored in [false, true] {
+        let app = jobber::Jobber::builder().storage(jobber::MemoryStorage::new());
+        let app = app.build()?;
+        app.start().block_on()?;
+        let task = app.task("t", async |_: u32| {}).durable().register()?;
+        for number in 0..20 {
+            let schedule = task.schedule(number).paused();
+            let schedule = if is_stored {
+                schedule
+            } else {
+                schedule.in_memory()
+            };
+            schedule.push().block_on()?;
+        }
+        task.pause().block_on()?;
+        let start = std::time::Instant::now();
+        let report = app.shutdown(Duration::from_secs(20)).block_on();
+        assert!(start.elapsed() < Duration::from_secs(5), "{report:?}");
+    }
+    Ok(())
+}
+
+fn held_work(
+    app: &crate::held_app::HeldApp,
+    log: &Log<(u64, i64)>,
+    at_most_once: bool,
+) -> Result<Task<u32, ()>> {
+    let (log, clock) = (log.clone(), app.clock.clone());
+    let task = app.app.task("w", move |cx: JobContext, _: u32| {
+        let nominal = (cx.nominal_time() - START).whole_milliseconds() as i64;
+        log.add((cx.run_number(), nominal));
+        clock.sleep(SECOND * 5)
+    });
+    let task = task.durable();
+    let task = if at_most_once {
+        task.at_most_once()
+    } else {
+        task
+    };
+    Ok(task.register()?)
+}
+
+#[test]
+fn an_extra_run_asked_for_while_a_replacement_is_stored_is_made_at_once() -> Result {
+    use std::future::IntoFuture;
+    let mut app = crate::held_app::HeldApp::new()?;
+    let log = Log::new();
+    let task = held_work(&app, &log, false)?;
+    let job = task.schedule(1).id("x").every(HOUR).block_on()?;
+    app.occupy_store()?;
+    let mut replace = task.schedule(1).id("x").replace().every(HOUR * 2);
+    crate::support::begin(&mut replace);
+    let mut run_now = job.run_now().into_future();
+    crate::support::begin(&mut run_now);
+    app.release()?;
+    futures_lite::future::block_on(replace)?;
+    let outcome = futures_lite::future::block_on(run_now)?;
+    app.advance(SECOND * 6)?;
+    app.advance(SECOND * 6)?;
+    assert_eq!(log.take(), [(1, 0)], "{outcome:?}");
     Ok(())
 }

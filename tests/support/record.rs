@@ -127,6 +127,11 @@ pub struct SteeringRecord {
     pub runs_now: bool,
     #[serde(with = "optional_text")]
     pub moved_to: Option<OffsetDateTime>,
+    pub is_moved_by_own_clock: bool,
+    #[serde(with = "optional_text")]
+    pub run_due: Option<OffsetDateTime>,
+    #[serde(with = "optional_text")]
+    pub went_on_at: Option<OffsetDateTime>,
     #[serde(with = "optional_text")]
     pub leaves_out_up_to: Option<OffsetDateTime>,
     pub next_move: Option<MoveRecord>,
