@@ -306,7 +306,10 @@ where
     }
     let when = match starts_now {
         true => When::Now,
-        false => When::At(plan.due, task.key_kind(is_plain)),
+        false => {
+            let runs_once = !plan.is_recurring() && !plan.is_durable();
+            When::At(plan.due, task.key_kind(runs_once))
+        }
     };
     Ok((plan, when))
 }

@@ -184,8 +184,8 @@ where
     /// What [`end_attempt`](JobState::end_attempt) comes to for a plain job that has
     /// succeeded. Returns the value if it is not such a job.
     fn finish_plain(&self, attempt: u32, value: R) -> Result<Exit, R> {
-        if self.core.precision != ClockPrecision::Unread || self.task.limits.is_some() {
-            // It was never plain, or has limits to give back.
+        if self.core.precision != ClockPrecision::Unread {
+            // It was never plain.
             return Err(value);
         }
         let (mut state, now) = self.lock_with_time(|_| ClockPrecision::Unread);

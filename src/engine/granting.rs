@@ -25,7 +25,7 @@ impl Hub {
             return;
         }
         match self.dispatcher() {
-            Some(dispatcher) => dispatcher.submit_queued(starting),
+            Some(dispatcher) => dispatcher.submit_next(starting),
             // The app has stopped, and nothing starts.
             None => starting.into_iter().for_each(|job| job.drop_safely()),
         }

@@ -85,8 +85,9 @@ where
 {
     /// Who handles a job that comes due. If there may be more to it than to start it,
     /// that is the timer.
-    pub(crate) fn key_kind(&self, is_plain: bool) -> KeyKind {
-        if is_plain && !self.is_blocking && self.limits.is_none() {
+    /// `runs_once`: in memory.
+    pub(crate) fn key_kind(&self, runs_once: bool) -> KeyKind {
+        if runs_once && !self.is_blocking {
             KeyKind::Start
         } else {
             KeyKind::Decide
@@ -270,7 +271,7 @@ where
     }
 
     pub(crate) fn key_kind(&self, state: &State<A, R>) -> KeyKind {
-        self.task.key_kind(state.life.is_plain())
+        self.task.key_kind(state.life.runs_once_in_memory())
     }
 
     /// The longest time of an attempt: that of the job, or of its task.

@@ -101,7 +101,10 @@ where
     /// The job may have its limits now. Returns whether it is to be handed to the executor.
     pub(crate) fn granted_now(&self) -> Fired {
         let hub = self.hub();
-        let (mut state, now) = self.lock_with_time(|_| ClockPrecision::Exact);
+        let is_at_most_once = self.is_at_most_once();
+        let (mut state, now) = self.lock_with_time(|state| {
+            ClockPrecision::exact_if(state.life.needs_intent(is_at_most_once))
+        });
         let waits = match state.life.ticket() {
             // It may have left the line since, and have come again.
             Some(ticket) => lock(&hub.limits.lines).waits_for(ticket).is_some(),

@@ -11,6 +11,7 @@
 //! is empty, runners steal jobs that other runners have taken and not begun.
 
 use std::any::Any;
+use std::cell::Cell;
 
 use crate::executor::contract::Executor;
 use crate::executor::job_future::JobFuture;
@@ -20,11 +21,33 @@ use crate::executor::runner::Runner;
 use crate::executor::runner_pool::RunnerPool;
 use crate::job::live_job::LiveJob;
 use crate::sync::panics::drop_catching_panic;
-use crate::sync::primitives::{Arc, lock};
+use crate::sync::primitives::{Arc, lock, thread_local};
 use crate::timer::key::Tag;
 use crate::value::time_units::Now;
 
 type Job = Arc<dyn LiveJob>;
+
+thread_local! {
+    /// This thread is in [`Dispatcher::submit_next`].
+    static IS_SUBMITTING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Marks that the thread is in [`Dispatcher::submit_next`], until it is dropped.
+struct Nested;
+
+impl Nested {
+    /// `None` if it is already.
+    fn begin() -> Option<Self> {
+        let was = IS_SUBMITTING.try_with(|place| place.replace(true));
+        matches!(was, Ok(false)).then_some(Self)
+    }
+}
+
+impl Drop for Nested {
+    fn drop(&mut self) {
+        let _ = IS_SUBMITTING.try_with(|place| place.set(false));
+    }
+}
 
 /// Up to this many jobs that are due at once are spawned one by one. In a loom model it
 /// is 1, since loom cannot try all orders of five jobs.
@@ -66,9 +89,14 @@ impl Dispatcher {
         blocking.into_iter().for_each(|job| self.submit_one(job));
     }
 
-    /// Puts jobs into the ready queue, which have been fired. A runner takes them: if this thread
-    /// is in a runner, that does, and nothing is spawned.
-    pub(crate) fn submit_queued(&self, jobs: Vec<Job>) {
+    /// Spawns jobs that may start because an attempt has ended on this thread. They have been
+    /// fired. If this thread is in a runner, that takes them. An executor may poll inside of its
+    /// spawn: there the next one goes to a runner, so that the recursion ends.
+    pub(crate) fn submit_next(&self, mut jobs: Vec<Job>) {
+        if let Some(_nested) = Nested::begin() {
+            self.submit(&mut jobs);
+            return;
+        }
         let jobs = jobs.into_iter().map(|job| ReadyJob {
             job,
             is_fired: true,

@@ -512,6 +512,11 @@ impl Lifecycle {
         self.more.is_none()
     }
 
+    pub(crate) fn runs_once_in_memory(&self) -> bool {
+        let definition = self.definition();
+        !self.concerns_store() && definition.is_none_or(|own| own.recurring().is_none())
+    }
+
     pub(crate) fn definition(&self) -> Option<&Arc<Definition>> {
         self.more.as_ref()?.definition.as_ref()
     }

@@ -78,7 +78,8 @@ struct WaitingTicket {
 
 #[derive(Debug)]
 struct Line {
-    limits: Box<[LimitId]>,
+    /// Shared, so that a step can go through them while it changes the line.
+    limits: Arc<[LimitId]>,
     waiting: BinaryHeap<Reverse<(Order, TicketId)>>,
     /// The entries of `waiting` that do not wait any more.
     stale: usize,
@@ -277,13 +278,13 @@ impl<J: Clone> Lines<J> {
         ticket: TicketId,
         arrival: u64,
         waits: bool,
-    ) -> Box<[LimitId]> {
+    ) -> Arc<[LimitId]> {
         let Some(line) = self.lines.get_mut(line.0) else {
-            return Box::default();
+            return Arc::from([]);
         };
         line.tickets += 1;
         let limits = line.limits.clone();
-        for limit in &limits {
+        for limit in limits.iter() {
             let Some(limit) = self.limits.get_mut(limit.0) else {
                 continue;
             };
@@ -408,7 +409,7 @@ impl<J: Clone> Lines<J> {
             }
             let line = found.line;
             let own = self.lines.get(line.0).map(|line| line.limits.clone());
-            for limit in own.unwrap_or_default() {
+            for limit in own.iter().flat_map(|own| own.iter()) {
                 if let Some(limit) = self.limits.get_mut(limit.0) {
                     limit.favored.insert((first.arrival, ticket));
                 }
@@ -418,6 +419,13 @@ impl<J: Clone> Lines<J> {
 
     /// Gives free limits to tickets that wait. `limits` have changed.
     fn serve(&mut self, limits: &[LimitId], granted: &mut Vec<J>) {
+        let is_wanted = |id: &LimitId| {
+            let limit = self.limits.get(id.0);
+            limit.is_some_and(|it| !it.watchers.is_empty() || !it.favored.is_empty())
+        };
+        if !limits.iter().any(is_wanted) {
+            return;
+        }
         let mut changed: Vec<LimitId> = limits.to_vec();
         while let Some(id) = changed.pop() {
             while let Some(limit) = self.limits.get(id.0) {
@@ -432,7 +440,7 @@ impl<J: Clone> Lines<J> {
                         self.grant(ticket, granted);
                         self.watch(line);
                         // They were kept for it, and may have room for others.
-                        changed.extend(own.unwrap_or_default());
+                        changed.extend(own.iter().flat_map(|own| own.iter()));
                         continue;
                     }
                 }
@@ -495,7 +503,7 @@ impl<J: Clone> Lines<J> {
                 });
                 place.stale = 0;
             }
-            for limit in &limits {
+            for limit in limits.iter() {
                 let Some(limit) = self.limits.get_mut(limit.0) else {
                     continue;
                 };
@@ -519,14 +527,14 @@ impl<J: Clone> Lines<J> {
                 self.watch_at(line, *first);
             }
         } else {
-            for limit in &limits {
+            for limit in limits.iter() {
                 if let Some(limit) = self.limits.get_mut(limit.0) {
                     limit.in_use -= 1;
                 }
             }
         }
         self.serve(&limits, granted);
-        for limit in &limits {
+        for limit in limits.iter() {
             if let Some(limit) = self.limits.get_mut(limit.0) {
                 let _ = first_waiting(limit, &self.tickets);
             }
@@ -600,7 +608,7 @@ pub(crate) enum WaitsFor {
 }
 
 impl Line {
-    fn new(limits: Box<[LimitId]>, key: Option<(LineId, Arc<str>)>) -> Self {
+    fn new(limits: Arc<[LimitId]>, key: Option<(LineId, Arc<str>)>) -> Self {
         Self {
             limits,
             waiting: BinaryHeap::new(),

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use crate::peers::Peer;
 
 /// The tables, in the order in which they are shown.
-pub const TABLES: [&str; 10] = ["w1", "w2", "w3", "w4", "w5", "w6", "w7", "w8", "w9", "w10"];
+pub const TABLES: [&str; 11] = [
+    "w1", "w2", "w3", "w4", "w5", "w6", "w7", "w8", "w9", "w10", "w11",
+];
 
 pub const HELP: &str = "\
 jobber beside its peers: the same work, interleaved in one run.
@@ -23,6 +25,7 @@ Works (all, if none is named):
   w8   cron expressions
   w9   durable jobs, beside raw SQLite
   w10  restore durable jobs, beside reading their rows
+  w11  due jobs under a limit, beside a semaphore in the task
 
 Options:
   --only PEER,..     these peers only; a ratio needs its base among them
@@ -163,7 +166,7 @@ mod tests {
 
     #[test]
     fn an_error_says_what_is_allowed() {
-        assert!(parsed("w11").unwrap_err().contains("w10"));
+        assert!(parsed("w12").unwrap_err().contains("w11"));
         assert!(parsed("--only celery").unwrap_err().contains("delay-queue"));
         assert!(parsed("--rounds 0").unwrap_err().contains("1 to 99"));
         assert!(parsed("--rounds").unwrap_err().contains("needs a number"));

@@ -23,6 +23,8 @@ pub enum Peer {
     JobberSmol,
     /// With a least gap of a millisecond between wake-ups.
     JobberGap,
+    /// With a semaphore inside of the task.
+    JobberSemaphore,
     Smol,
     Tokio,
     DelayQueue,
@@ -36,10 +38,11 @@ pub enum Peer {
 }
 
 impl Peer {
-    pub const ALL: [(Self, &'static str); 13] = [
+    pub const ALL: [(Self, &'static str); 14] = [
         (Self::Jobber, "jobber"),
         (Self::JobberSmol, "jobber+smol"),
         (Self::JobberGap, "jobber-1ms"),
+        (Self::JobberSemaphore, "jobber+semaphore"),
         (Self::Smol, "smol"),
         (Self::Tokio, "tokio"),
         (Self::DelayQueue, "delay-queue"),

@@ -6,6 +6,7 @@ mod durable;
 mod hold;
 mod idle;
 mod late;
+mod limit;
 mod recurring;
 mod restore;
 mod round_trip;
@@ -27,6 +28,7 @@ pub fn all(options: &Options) -> Vec<Work> {
         cron::work(),
         durable::work(options),
         restore::work(options),
+        limit::work(options),
     ]
 }
 
@@ -42,6 +44,7 @@ pub fn sample(work: &str, peer: Peer, args: &[String]) -> Result<Sample> {
         cron::NAME => cron::sample(peer, args),
         durable::NAME => durable::sample(peer, args),
         restore::NAME => restore::sample(peer, args),
+        limit::NAME => limit::sample(peer, args),
         _ => Err(format!("{work} is not a work that can be sampled").into()),
     }
 }
