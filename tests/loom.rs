@@ -15,6 +15,8 @@
 mod burst;
 #[path = "loom/durable.rs"]
 mod durable;
+#[path = "loom/limits.rs"]
+mod limits;
 #[path = "loom/races.rs"]
 mod races;
 #[path = "loom/stopping.rs"]

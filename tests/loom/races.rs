@@ -334,3 +334,45 @@ fn abort_and_finish_of_a_run_ends_a_recurring_job_and_nothing_follows() {
         "aborted"
     });
 }
+
+#[test]
+fn pause_and_start_nothing_starts_after_the_pause_and_the_resume_starts_it() {
+    explore(3, &[0, 1], || {
+        let mut sim = Simulation::new();
+        let runs = Runs::default();
+        let task = runs.count_in(sim.app());
+        let job = task.schedule(()).delay(SECOND).block_on().unwrap();
+        let paused = job.clone();
+        let pauser = thread::spawn(move || paused.pause().block_on().unwrap());
+        sim.advance(SECOND);
+        pauser.join().unwrap();
+        let ran = runs.get();
+        sim.advance(SECOND);
+        assert_eq!(runs.get(), ran, "it is paused, or has run");
+        job.resume().block_on().unwrap();
+        sim.run_until_stalled();
+        assert_eq!(runs.get(), 1);
+        ran
+    });
+}
+
+#[test]
+fn resume_of_a_task_and_a_new_job_the_new_job_runs_and_is_counted() {
+    explore(2, &[()], || {
+        let mut sim = Simulation::new();
+        let runs = Runs::default();
+        let task = runs.count_in(sim.app());
+        task.pause().block_on().unwrap();
+        let resumed = task.clone();
+        let resumer = thread::spawn(move || resumed.resume().block_on().unwrap());
+        let job = task.schedule(()).push().block_on().unwrap();
+        sim.run_until_stalled();
+        resumer.join().unwrap();
+        sim.run_until_stalled();
+        assert!(job.is_done());
+        let mut all = Box::pin(sim.app().wait_all());
+        assert!(
+            futures_lite::future::block_on(futures_lite::future::poll_once(&mut all)).is_some()
+        );
+    });
+}
