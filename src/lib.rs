@@ -213,6 +213,7 @@ pub use api::limit::Limit;
 pub use api::registered_task::Task;
 pub use api::resume::Resume;
 pub use api::schedule::Schedule;
+pub use api::select::{Jobs, Selection};
 pub use api::submit::Submit;
 pub use api::task::TaskBuilder;
 pub use api::waits::{Cancel, JobResult, NextRun, Wait, WaitTimeout};
@@ -238,7 +239,7 @@ pub use value::declared::Declared;
 pub use value::error::{
     BoxError, CalendarIntervalError, DeclareError, ExclusionError, ExecutorDropped, InvalidId,
     JobError, MissingState, MoveError, ParseStatusError, RegisterError, RetryError, ScheduleError,
-    StartError, TaskError, ZoneError, ZoneHint,
+    SelectError, StartError, TaskError, ZoneError, ZoneHint,
 };
 pub use value::event::{Event, JobEvent, JobEventKind};
 pub use value::health::{Attention, Failing, Health, OutlivingBody};

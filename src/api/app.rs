@@ -13,6 +13,7 @@ use crate::api::failed_job::FailedJob;
 use crate::api::handler::{BlockingHandler, Handler, TaskOutput};
 use crate::api::job::AnyJob;
 use crate::api::resume::Resume;
+use crate::api::select::{Jobs, Selection};
 use crate::api::start::{DriveMode, Parts, Start};
 use crate::api::task::TaskBuilder;
 use crate::engine::driver::Driver;
@@ -459,6 +460,23 @@ impl Jobber {
         let mut jobs = JobSet::new(self.hub().clone(), set.into());
         define(&mut jobs);
         Action::new(jobs.declare())
+    }
+
+    /// The live jobs that a condition is true of: to list, count, cancel, pause or resume them.
+    ///
+    /// ```
+    /// # let sim = jobber::testing::Simulation::new();
+    /// # let mail = sim.app().task("mail", async |to: String| to.len()).register()?;
+    /// use jobber::Jobs;
+    ///
+    /// mail.schedule("ada".into()).id("mail/ada").cron("@daily").block_on()?;
+    /// let mails = sim.app().select(Jobs::matching().id_prefix("mail/"));
+    /// assert_eq!(mails.pause().block_on()?, 1);
+    /// assert!(mails.list()?[0].is_paused());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn select(&self, jobs: Jobs) -> Selection {
+        Selection::new(self.hub().clone(), jobs)
     }
 
     /// The live job with this id. [`Task::job`](crate::Task::job) returns it with

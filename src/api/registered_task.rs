@@ -8,6 +8,7 @@ use crate::api::resume::Resume;
 use crate::api::schedule::Schedule;
 use crate::engine::job_state::TaskDef;
 use crate::engine::pausing::{Pausable, PauseChange};
+use crate::engine::task_registry::Restore;
 use crate::sync::primitives::Arc;
 use crate::value::error::StorageError;
 use crate::value::id::JobId;
@@ -77,6 +78,22 @@ where
     /// ```
     pub fn job(&self, id: impl Into<JobId>) -> Option<Job<R>> {
         Some(Job::new(self.def.live(&id.into())?))
+    }
+
+    /// The live jobs of this task, in no order. Never blocks. It looks at all live jobs of the app.
+    ///
+    /// ```
+    /// # let sim = jobber::testing::Simulation::new();
+    /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// let job = hello.schedule(()).cron("@daily").block_on()?;
+    /// assert_eq!(hello.jobs()[0].id(), job.id());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn jobs(&self) -> Vec<Job<R>> {
+        let jobs = self.def.hub.jobs().into_iter();
+        jobs.filter(|job| Restore::has(&*self.def, &**job))
+            .map(Job::new)
+            .collect()
     }
 
     /// Pauses the task: no attempt of any job of it begins until [`resume`](Task::resume), also of

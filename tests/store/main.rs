@@ -34,6 +34,7 @@ mod reading;
 mod replace;
 mod restore;
 mod retry;
+mod select;
 mod shutdown;
 #[cfg(feature = "sqlite")]
 mod sqlite;

@@ -1,0 +1,204 @@
+//! [`Selection`]: many jobs at once.
+
+use std::fmt;
+
+use crate::api::action::Action;
+use crate::api::job::AnyJob;
+use crate::engine::hub::{Hub, Live};
+use crate::job::live_job::{CancelReply, Cancelling, Steer, SteerReply};
+use crate::job::sync_state::CommitWaiter;
+use crate::sync::primitives::Arc;
+use crate::sync::reply::ReplySent;
+use crate::sync::waiter::Waiter;
+use crate::value::error::{SelectError, StorageError};
+use crate::value::status::JobStatus;
+
+/// How many jobs are changed before the store has their changes.
+const AT_A_TIME: usize = 1_000;
+
+/// Which live jobs of an app are meant: those that fulfil all conditions.
+/// [`Jobber::select`](crate::Jobber::select) takes it.
+///
+/// ```
+/// # let sim = jobber::testing::Simulation::new();
+/// # let mail = sim.app().task("mail", async |to: String| to.len()).register()?;
+/// use jobber::{JobStatus, Jobs};
+///
+/// for name in ["a/ada", "a/bob", "b/eve"] {
+///     mail.schedule(name.into()).id(name).cron("@daily").block_on()?;
+/// }
+/// let of_a = Jobs::matching().task("mail").id_prefix("a/").status(JobStatus::Scheduled);
+/// assert_eq!(sim.app().select(of_a).count()?, 2);
+/// assert_eq!(sim.app().select(Jobs::all()).cancel().block_on()?, 3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use = "it is a condition, and does nothing by itself"]
+pub struct Jobs {
+    is_all: bool,
+    task: Option<String>,
+    status: Option<JobStatus>,
+    id_prefix: Option<String>,
+}
+
+impl Jobs {
+    /// The jobs that fulfil the conditions that follow. Without one it is an error to use it.
+    pub fn matching() -> Self {
+        Self::default()
+    }
+
+    /// All live jobs, less those that later conditions leave out.
+    pub fn all() -> Self {
+        Self {
+            is_all: true,
+            ..Self::default()
+        }
+    }
+
+    /// Only jobs of the task of this name.
+    pub fn task(mut self, name: impl Into<String>) -> Self {
+        self.task = Some(name.into());
+        self
+    }
+
+    /// Only jobs of this status: `Scheduled` or `Running`. No live job has another.
+    pub fn status(mut self, status: JobStatus) -> Self {
+        self.status = Some(status);
+        self
+    }
+
+    /// Only jobs whose id begins like this.
+    pub fn id_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.id_prefix = Some(prefix.into());
+        self
+    }
+
+    fn check(&self) -> Result<(), SelectError> {
+        let has_condition =
+            self.is_all || self.task.is_some() || self.status.is_some() || self.id_prefix.is_some();
+        has_condition.then_some(()).ok_or(SelectError::NoCondition)
+    }
+
+    fn has(&self, job: &Live) -> bool {
+        let core = job.core();
+        self.task
+            .as_deref()
+            .is_none_or(|task| **job.task_name() == *task)
+            && self.status.is_none_or(|status| core.status.get() == status)
+            && self
+                .id_prefix
+                .as_deref()
+                .is_none_or(|prefix| core.id.with_text(|id| id.starts_with(prefix)))
+    }
+}
+
+/// The live jobs that a condition is true of: returned by
+/// [`Jobber::select`](crate::Jobber::select).
+///
+/// Each call looks at all live jobs of the app, and acts on those that fulfil the condition when it
+/// comes to them. A job that is scheduled meanwhile may be left out.
+///
+/// The calls that change jobs wait for the store after each 1,000 of them. If such a call is
+/// dropped, the jobs that it has come to are changed, and the others are not.
+#[derive(Clone)]
+pub struct Selection {
+    hub: Arc<Hub>,
+    jobs: Jobs,
+}
+
+impl Selection {
+    pub(crate) fn new(hub: Arc<Hub>, jobs: Jobs) -> Self {
+        Self { hub, jobs }
+    }
+
+    fn found(&self) -> Result<Vec<Live>, SelectError> {
+        self.jobs.check()?;
+        let mut found = self.hub.jobs();
+        found.retain(|job| self.jobs.has(job));
+        Ok(found)
+    }
+
+    /// The jobs, in no order. Never blocks.
+    ///
+    /// # Errors
+    /// If there is no condition.
+    pub fn list(&self) -> Result<Vec<AnyJob>, SelectError> {
+        Ok(self.found()?.into_iter().map(AnyJob::new).collect())
+    }
+
+    /// How many there are. Never blocks.
+    ///
+    /// # Errors
+    /// If there is no condition.
+    pub fn count(&self) -> Result<usize, SelectError> {
+        Ok(self.found()?.len())
+    }
+
+    /// Cancels each of them ([`Job::cancel`](crate::Job::cancel)). Returns how many were live until
+    /// then.
+    ///
+    /// # Errors
+    /// If there is no condition, or the store fails ([`SelectError::Storage`]).
+    pub fn cancel(&self) -> Action<Result<usize, SelectError>> {
+        self.each(|job| {
+            let CancelReply { outcome, reply } = job.cancel(Cancelling::Cancel);
+            (outcome.took_effect(), reply)
+        })
+    }
+
+    /// Pauses each of them ([`Job::pause`](crate::Job::pause)). Returns how many were not paused
+    /// before.
+    ///
+    /// # Errors
+    /// If there is no condition, or the store fails ([`SelectError::Storage`]).
+    pub fn pause(&self) -> Action<Result<usize, SelectError>> {
+        self.each(|job| steer(job, Steer::Pause))
+    }
+
+    /// Resumes each of them ([`Job::resume`](crate::Job::resume)). Returns how many were paused. The
+    /// pauses of tasks and of the app stay.
+    ///
+    /// # Errors
+    /// If there is no condition, or the store fails ([`SelectError::Storage`]).
+    pub fn resume(&self) -> Action<Result<usize, SelectError>> {
+        self.each(|job| steer(job, Steer::Resume { catches_up: false }))
+    }
+
+    /// Changes each of them: returns whether something changes, and what the store says.
+    fn each(
+        &self,
+        change: impl Fn(&Live) -> (bool, Option<CommitWaiter>) + Send + 'static,
+    ) -> Action<Result<usize, SelectError>> {
+        let this = self.clone();
+        Action::new(async move {
+            let jobs = this.found()?;
+            let mut changed = 0;
+            for some in jobs.chunks(AT_A_TIME) {
+                let mut replies = Vec::new();
+                for job in some {
+                    let (is_changed, reply) = change(job);
+                    changed += usize::from(is_changed);
+                    replies.extend(reply);
+                }
+                let mut result: Result<(), StorageError> = Ok(());
+                for reply in replies {
+                    let stored = Waiter::new(ReplySent(reply)).await;
+                    result = result.and(stored);
+                }
+                result.map_err(|source| SelectError::Storage { changed, source })?;
+            }
+            Ok(changed)
+        })
+    }
+}
+
+fn steer(job: &Live, how: Steer) -> (bool, Option<CommitWaiter>) {
+    let SteerReply { outcome, reply } = job.steer(how);
+    (outcome.took_effect(), reply)
+}
+
+impl fmt::Debug for Selection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Selection").field(&self.jobs).finish()
+    }
+}

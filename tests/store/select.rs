@@ -1,0 +1,138 @@
+//! Selections: many jobs at once, in memory and stored.
+
+use crate::support::Log;
+use crate::support::{HOUR, Machine, Result, SECOND};
+use crate::tasks::hanging;
+use jobber::testing::{Fault, Simulation};
+use jobber::{JobStatus, Jobs, SelectError, Task};
+
+/// Twelve jobs of two tasks: `one` with ids `a/..` and `other` with ids `b/..`.
+fn twelve(sim: &Simulation, is_stored: bool) -> Result<[Task<u32, ()>; 2]> {
+    let task = |name: &str| sim.app().task(name, async |_: u32| {}).durable().register();
+    let tasks = [task("one")?, task("other")?];
+    for number in 0..6 {
+        for (task, prefix) in tasks.iter().zip(["a", "b"]) {
+            let schedule = task.schedule(number).id(format!("{prefix}/{number}"));
+            let schedule = match is_stored {
+                true => schedule,
+                false => schedule.in_memory(),
+            };
+            schedule.delay(HOUR).block_on()?;
+        }
+    }
+    Ok(tasks)
+}
+
+#[test]
+fn a_selection_has_the_live_jobs_that_fulfil_all_conditions() -> Result {
+    for is_stored in [false, true] {
+        let sim = Machine::new().boot();
+        let [one, _] = twelve(&sim, is_stored)?;
+        let count = |jobs| sim.app().select(jobs).count();
+        assert_eq!(count(Jobs::all())?, 12);
+        assert_eq!(count(Jobs::matching().task("one"))?, 6);
+        assert_eq!(count(Jobs::matching().id_prefix("b/"))?, 6);
+        assert_eq!(count(Jobs::matching().task("one").id_prefix("b/"))?, 0);
+        assert_eq!(count(Jobs::all().id_prefix("a/3"))?, 1);
+        assert_eq!(count(Jobs::matching().status(JobStatus::Scheduled))?, 12);
+        assert_eq!(count(Jobs::matching().status(JobStatus::Running))?, 0);
+        assert!(matches!(
+            count(Jobs::matching()),
+            Err(SelectError::NoCondition)
+        ));
+        let listed = sim.app().select(Jobs::matching().task("one")).list()?;
+        assert!(listed.iter().all(|job| job.task_name() == "one"));
+        assert_eq!(one.jobs().len(), 6);
+    }
+    Ok(())
+}
+
+#[test]
+fn each_call_says_how_many_jobs_it_has_changed_and_the_store_has_that() -> Result {
+    for is_stored in [false, true] {
+        let machine = Machine::new();
+        let mut sim = machine.boot();
+        let [one, _] = twelve(&sim, is_stored)?;
+        one.job("a/0").unwrap().pause().block_on()?;
+        let of_one = sim.app().select(Jobs::matching().task("one"));
+        assert_eq!(of_one.pause().block_on()?, 5);
+        assert_eq!(of_one.pause().block_on()?, 0);
+        if is_stored {
+            let is_paused = |id: &str| machine.record(id).unwrap().progress.is_paused;
+            assert!(is_paused("a/5") && !is_paused("b/5"));
+        }
+        assert_eq!(sim.app().select(Jobs::all()).resume().block_on()?, 6);
+        assert_eq!(of_one.cancel().block_on()?, 6);
+        assert_eq!(sim.app().jobs().len(), 6);
+        assert_eq!(machine.records().len(), if is_stored { 6 } else { 0 });
+        sim.advance(HOUR);
+        assert!(sim.app().jobs().is_empty());
+    }
+    Ok(())
+}
+
+#[test]
+fn a_cancel_of_running_jobs_counts_those_that_were_not_cancelled_before() -> Result {
+    let machine = Machine::new();
+    let mut sim = machine.boot();
+    let task = hanging(&sim, &Log::new());
+    for number in 0..3 {
+        task.schedule(number)
+            .id(number.to_string())
+            .push()
+            .block_on()?;
+    }
+    sim.advance(SECOND);
+    let running = sim
+        .app()
+        .select(Jobs::matching().status(JobStatus::Running));
+    assert_eq!(running.count()?, 3);
+    assert_eq!(running.cancel().block_on()?, 3);
+    assert!(machine.records().is_empty());
+    Ok(())
+}
+
+#[test]
+fn many_jobs_are_stored_in_commits_of_a_thousand_at_most() -> Result {
+    let machine = Machine::new();
+    let sim = machine.boot();
+    let task = sim
+        .app()
+        .task("t", async |_: u32| {})
+        .durable()
+        .register()?;
+    for number in 0..2_500 {
+        task.schedule(number).delay(HOUR).block_on()?;
+    }
+    machine.commits.take();
+    assert_eq!(sim.app().select(Jobs::all()).cancel().block_on()?, 2_500);
+    assert!(
+        machine
+            .commits
+            .take()
+            .iter()
+            .all(|changes| *changes <= 1_000)
+    );
+    assert!(machine.records().is_empty());
+    Ok(())
+}
+
+#[test]
+fn a_store_that_fails_is_reported_with_the_number_of_changed_jobs() -> Result {
+    let machine = Machine::new();
+    let sim = machine.boot();
+    twelve(&sim, true)?;
+    machine.set_fault(Fault::Fail);
+    let error = sim
+        .app()
+        .select(Jobs::all())
+        .pause()
+        .block_on()
+        .unwrap_err();
+    assert!(
+        matches!(error, SelectError::Storage { changed: 12, .. }),
+        "{error:?}"
+    );
+    assert!(sim.app().jobs().iter().all(|job| job.is_paused()));
+    Ok(())
+}
