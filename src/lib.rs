@@ -238,8 +238,8 @@ pub use value::clock::{Clock, SystemClock};
 pub use value::declared::Declared;
 pub use value::error::{
     BoxError, CalendarIntervalError, DeclareError, ExclusionError, ExecutorDropped, InvalidId,
-    JobError, MissingState, MoveError, ParseStatusError, RegisterError, RetryError, ScheduleError,
-    SelectError, StartError, TaskError, ZoneError, ZoneHint,
+    JobError, LabelError, MissingState, MoveError, ParseStatusError, RegisterError, RetryError,
+    ScheduleError, SelectError, StartError, TaskError, ZoneError, ZoneHint,
 };
 pub use value::event::{Event, JobEvent, JobEventKind};
 pub use value::health::{Attention, Failing, Health, OutlivingBody};

@@ -41,15 +41,15 @@ pub fn record_decode(data: &[u8]) {
 }
 
 /// A row with any values.
-pub(crate) struct AnyRow<'a>([ValueRef<'a>; 29]);
+pub(crate) struct AnyRow<'a>([ValueRef<'a>; 30]);
 
 impl<'a> AnyRow<'a> {
     pub(crate) fn of(data: &'a [u8]) -> Self {
         // Numbers are read once: this target is as fast as what it attacks.
-        static ROWS: LazyLock<[[ValueRef<'static>; 29]; 9]> =
+        static ROWS: LazyLock<[[ValueRef<'static>; 30]; 9]> =
             LazyLock::new(|| EXAMPLES.map(|row| row.map(sound)));
         let (first, mut edits) = data.split_first().unwrap_or((&0, &[]));
-        let mut row: [ValueRef<'a>; 29] = ROWS[usize::from(*first) % ROWS.len()];
+        let mut row: [ValueRef<'a>; 30] = ROWS[usize::from(*first) % ROWS.len()];
         while let [column, kind, length, rest @ ..] = edits {
             let (bytes, rest) = rest.split_at(rest.len().min(usize::from(*length)));
             row[usize::from(*column) % row.len()] = any(*kind, bytes);
@@ -106,14 +106,16 @@ const PROGRESS: &str = r#"{"runs":3,"failures_in_a_row":1,"last_run":{"number":3
 const STEERING: &str = r#"{"extra":"2000-01-01T00:00:00.000000000Z","second_extra":"2000-01-01T00:00:00.250000000Z","retries_extra":null,"starts_extra":true,"runs_now":false,"moved_to":null,"is_moved_by_own_clock":false,"run_due":null,"went_on_at":null,"leaves_out_up_to":null,"next_move":{"by_nanos":1000000000}}"#;
 const STEERED_ONCE: &str = r#"{"extra":null,"second_extra":null,"retries_extra":null,"starts_extra":false,"runs_now":true,"moved_to":"2000-01-01T01:00:00.000000000Z","is_moved_by_own_clock":true,"run_due":"2000-01-01T01:00:00.000000000Z","went_on_at":"2000-01-01T00:00:00.000000000Z","leaves_out_up_to":"2000-01-01T01:00:00.000000000Z","next_move":{"to":"2000-01-01T02:00:00.000000000Z"}}"#;
 
+const LABELS: &str = r#"{"tags":["a","b"],"notes":[["key","value"]]}"#;
+
 const RETRY: &str = r#"{"retries":3,"initial":{"secs":1,"nanos":0},"factor":2.0,"cap":{"secs":60,"nanos":0},"jitter":0.5,"retry_after_max":{"secs":86400,"nanos":0}}"#;
 
 /// Sound rows, in the order of the columns: `id`, `task`, `args`, `due`, `nominal`,
 /// `trigger`, `cron`, `interval_ns`, `zone`, `attempts`, `last_failure`, `retry_ns`,
 /// `started_at`, `scheduled_at`, `options`, `progress`, `version`, `expires_ns`,
 /// `clock_set_by_ns`, `by_unset_clock`, `interruptions`, `repeats_start`,
-/// `timeout_ns`, `retry`, `declared_by`, `paused`, `steering`, `priority`, `limit_key`.
-const EXAMPLES: [[&str; 29]; 9] = [
+/// `timeout_ns`, `retry`, `declared_by`, `paused`, `steering`, `priority`, `limit_key`, `labels`.
+const EXAMPLES: [[&str; 30]; 9] = [
     [
         "x",
         "t",
@@ -144,6 +146,7 @@ const EXAMPLES: [[&str; 29]; 9] = [
         STEERED_ONCE,
         "-3",
         "key",
+        "",
     ],
     [
         "x",
@@ -175,6 +178,7 @@ const EXAMPLES: [[&str; 29]; 9] = [
         "",
         "",
         "",
+        LABELS,
     ],
     [
         "x",
@@ -206,6 +210,7 @@ const EXAMPLES: [[&str; 29]; 9] = [
         STEERING,
         "127",
         "",
+        LABELS,
     ],
     [
         "x",
@@ -237,6 +242,7 @@ const EXAMPLES: [[&str; 29]; 9] = [
         STEERING,
         "",
         "",
+        "",
     ],
     [
         "x",
@@ -258,6 +264,7 @@ const EXAMPLES: [[&str; 29]; 9] = [
         VERSION,
         "7200000000000",
         "1000000000",
+        "",
         "",
         "",
         "",
@@ -299,6 +306,7 @@ const EXAMPLES: [[&str; 29]; 9] = [
         "",
         "",
         "",
+        "",
     ],
     [
         "x",
@@ -321,6 +329,7 @@ const EXAMPLES: [[&str; 29]; 9] = [
         "60000000000",
         "",
         "1",
+        "",
         "",
         "",
         "",
@@ -361,6 +370,7 @@ const EXAMPLES: [[&str; 29]; 9] = [
         "",
         "",
         "",
+        "",
     ],
     [
         "x",
@@ -385,6 +395,7 @@ const EXAMPLES: [[&str; 29]; 9] = [
         "",
         "2",
         "1",
+        "",
         "",
         "",
         "",

@@ -477,6 +477,23 @@ impl<R> Job<R> {
         self.job.abort()
     }
 
+    /// The tags of the job, with those of its task ([`Schedule::tag`](crate::Schedule::tag)). Never
+    /// blocks.
+    pub fn tags(&self) -> Vec<Arc<str>> {
+        self.job.tags()
+    }
+
+    /// The note of this key, of the job or its task ([`Schedule::note`](crate::Schedule::note)). Never
+    /// blocks.
+    pub fn note(&self, key: &str) -> Option<Arc<str>> {
+        self.job.note(key)
+    }
+
+    /// The notes of the job, with those of its task: keys and texts. Never blocks.
+    pub fn notes(&self) -> Vec<(Arc<str>, Arc<str>)> {
+        self.job.notes()
+    }
+
     /// What the job waits for that is due and has not started: a limit, the end of a pause, or the
     /// function of its last attempt. `None` if it is not due, runs, or is done, and while the
     /// executor or the store has it. Never blocks.
@@ -753,6 +770,23 @@ impl AnyJob {
     /// The errors of [`Job::cancel`].
     pub fn abort(&self) -> Cancel {
         Cancel::new(self.0.clone(), Cancelling::Abort)
+    }
+
+    /// The tags of the job. Never blocks. See [`Job::tags`].
+    pub fn tags(&self) -> Vec<Arc<str>> {
+        self.0.labels().map_or_else(Vec::new, |labels| labels.tags)
+    }
+
+    /// The note of this key. Never blocks. See [`Job::note`].
+    pub fn note(&self, key: &str) -> Option<Arc<str>> {
+        let notes = self.notes().into_iter();
+        let mut found = notes.filter(|(known, _)| **known == *key);
+        found.next().map(|(_, value)| value)
+    }
+
+    /// The notes of the job. Never blocks. See [`Job::notes`].
+    pub fn notes(&self) -> Vec<(Arc<str>, Arc<str>)> {
+        self.0.labels().map_or_else(Vec::new, |labels| labels.notes)
     }
 
     /// What the job waits for that is due. Never blocks. See [`Job::waiting_for`].

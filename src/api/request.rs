@@ -21,6 +21,7 @@ use crate::sync::primitives::Arc;
 use crate::value::backoff::Backoff;
 use crate::value::error::{CronError, ScheduleError, ZoneError};
 use crate::value::id::JobId;
+use crate::value::labels::Labels;
 use crate::value::time_units::{
     ClockReading, Due, MAX_DURATION, Now, WallNanos, to_nanos, to_wall, wall_range,
 };
@@ -49,6 +50,7 @@ pub(crate) struct Options {
     /// A new job is paused.
     pub(crate) is_paused: bool,
     pub(crate) priority: Option<i8>,
+    pub(crate) labels: Labels,
     pub(crate) zone: Option<Result<Box<Zone>, ZoneError>>,
     pub(crate) expires: Option<Duration>,
     pub(crate) recurring: RecurringOptions,
@@ -193,6 +195,16 @@ where
     let set = options.and_then(|options| options.set.clone());
     let is_paused = options.is_some_and(|options| options.is_paused);
     let priority = options.and_then(|options| options.priority);
+    let own = options.map(|options| &options.labels);
+    let labels = match own.filter(|own| !own.is_empty()) {
+        Some(own) => Some(task.labels.with(own)),
+        None => (!task.labels.is_empty()).then(|| task.labels.clone()),
+    };
+    labels
+        .as_ref()
+        .map_or(Ok(()), Labels::check)
+        .map_err(ScheduleError::Label)?;
+    let labels = labels.map(Box::new);
     if json.is_some()
         && is_recurring
         && options.is_none_or(|options| options.id.is_none() && !options.has_generated_id)
@@ -260,6 +272,7 @@ where
         && backoff.is_none()
         && priority.is_none()
         && limit_key.is_none()
+        && labels.is_none()
         && !is_paused;
     let define = |trigger| Definition {
         task: task.name.clone(),
@@ -271,6 +284,7 @@ where
         backoff,
         priority,
         limit_key,
+        labels,
         set,
         scheduled_at: now.wall,
     };

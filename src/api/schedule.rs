@@ -33,7 +33,7 @@ use crate::value::id::JobId;
 ///
 /// | option | once | [`every`](Schedule::every) | [`after_each`](Schedule::after_each) | [`every_calendar`](Schedule::every_calendar) | [`cron`](Schedule::cron) |
 /// |---|---|---|---|---|---|
-/// | [`id`](Schedule::id), [`keep`](Schedule::keep), [`replace`](Schedule::replace), [`replace_any`](Schedule::replace_any), [`generated_id`](Schedule::generated_id), [`in_memory`](Schedule::in_memory), [`paused`](Schedule::paused), [`priority`](Schedule::priority), [`zone`](Schedule::zone), [`expires`](Schedule::expires), [`timeout`](Schedule::timeout), [`retry`](Schedule::retry) | yes | yes | yes | yes | yes |
+/// | [`id`](Schedule::id), [`keep`](Schedule::keep), [`replace`](Schedule::replace), [`replace_any`](Schedule::replace_any), [`generated_id`](Schedule::generated_id), [`in_memory`](Schedule::in_memory), [`paused`](Schedule::paused), [`priority`](Schedule::priority), [`tag`](Schedule::tag), [`note`](Schedule::note), [`zone`](Schedule::zone), [`expires`](Schedule::expires), [`timeout`](Schedule::timeout), [`retry`](Schedule::retry) | yes | yes | yes | yes | yes |
 /// | [`max_runs`](Schedule::max_runs), [`max_failures`](Schedule::max_failures), [`jitter`](Schedule::jitter), [`until`](Schedule::until), [`first_now`](Schedule::first_now), [`pause_on_failure`](Schedule::pause_on_failure) | | yes | yes | yes | yes |
 /// | [`misfire`](Schedule::misfire), [`except`](Schedule::except) | | yes | | yes | yes |
 /// | [`start_date`](Schedule::start_date) | | yes | | required | yes |
@@ -289,6 +289,43 @@ where
     /// ```
     pub fn priority(mut self, priority: i8) -> Self {
         self.options().priority = Some(priority);
+        self
+    }
+
+    /// Adds a tag, by which jobs can be [selected](crate::Jobs::tag). A job has at most 16, with
+    /// those of its [task](crate::TaskBuilder::tag), of 64 bytes each, without control characters. A
+    /// stored job keeps them.
+    ///
+    /// ```
+    /// # let sim = jobber::testing::Simulation::new();
+    /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// use jobber::Jobs;
+    ///
+    /// let job = hello.schedule(()).tag("nightly").cron("@daily").block_on()?;
+    /// assert_eq!(job.tags(), ["nightly".into()]);
+    /// assert_eq!(sim.app().select(Jobs::matching().tag("nightly")).count()?, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn tag(mut self, tag: impl Into<String>) -> Self {
+        self.options().labels.tag(tag.into().into());
+        self
+    }
+
+    /// Adds a note: a text under a key, for people. A job has at most 16, with those of its
+    /// [task](crate::TaskBuilder::note), with a key of 64 bytes and a text of 1,024, without control
+    /// characters. A second note of a key replaces the first. A stored job keeps them.
+    ///
+    /// ```
+    /// # let sim = jobber::testing::Simulation::new();
+    /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// let job = hello.schedule(()).note("ticket", "OPS-17").cron("@daily").block_on()?;
+    /// assert_eq!(job.note("ticket").as_deref(), Some("OPS-17"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn note(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.options()
+            .labels
+            .note(key.into().into(), value.into().into());
         self
     }
 

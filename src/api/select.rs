@@ -39,6 +39,7 @@ pub struct Jobs {
     task: Option<String>,
     status: Option<JobStatus>,
     id_prefix: Option<String>,
+    tags: Vec<String>,
 }
 
 impl Jobs {
@@ -73,22 +74,41 @@ impl Jobs {
         self
     }
 
+    /// Only jobs with this tag ([`Schedule::tag`](crate::Schedule::tag)). It may be called several
+    /// times: then jobs with all of these tags.
+    pub fn tag(mut self, tag: impl Into<String>) -> Self {
+        self.tags.push(tag.into());
+        self
+    }
+
     fn check(&self) -> Result<(), SelectError> {
-        let has_condition =
-            self.is_all || self.task.is_some() || self.status.is_some() || self.id_prefix.is_some();
+        let conditions = [&self.task, &self.id_prefix];
+        let has_condition = self.is_all
+            || self.status.is_some()
+            || !self.tags.is_empty()
+            || conditions.iter().any(|condition| condition.is_some());
         has_condition.then_some(()).ok_or(SelectError::NoCondition)
     }
 
     fn has(&self, job: &Live) -> bool {
         let core = job.core();
+        let has_prefix = |prefix: &str| core.id.with_text(|id| id.starts_with(prefix));
         self.task
             .as_deref()
             .is_none_or(|task| **job.task_name() == *task)
             && self.status.is_none_or(|status| core.status.get() == status)
-            && self
-                .id_prefix
-                .as_deref()
-                .is_none_or(|prefix| core.id.with_text(|id| id.starts_with(prefix)))
+            && self.id_prefix.as_deref().is_none_or(has_prefix)
+            && self.has_tags(job)
+    }
+
+    fn has_tags(&self, job: &Live) -> bool {
+        if self.tags.is_empty() {
+            return true;
+        }
+        let labels = job.labels();
+        let tags = labels.map_or_else(Vec::new, |labels| labels.tags);
+        let mut wanted = self.tags.iter();
+        wanted.all(|wanted| tags.iter().any(|tag| **tag == **wanted))
     }
 }
 

@@ -20,6 +20,7 @@ use crate::job::live_job::Body;
 use crate::sync::primitives::{Arc, lock};
 use crate::value::backoff::Backoff;
 use crate::value::error::{RegisterError, check_task_name};
+use crate::value::labels::Labels;
 use crate::value::time_units::{MAX_DURATION, to_nanos};
 use crate::value::waiting_for::WaitingFor;
 
@@ -59,6 +60,7 @@ pub struct TaskBuilder<A, R> {
     max_interruptions: Option<u32>,
     max_args_bytes: Option<usize>,
     priority: i8,
+    labels: Labels,
     limits: Vec<Limit>,
     limit_by: Option<LimitBy<A>>,
     body: BodyMaker<A, R>,
@@ -117,6 +119,7 @@ where
             max_interruptions: None,
             max_args_bytes: None,
             priority: 0,
+            labels: Labels::default(),
             limits: Vec::new(),
             limit_by: None,
             body,
@@ -198,6 +201,18 @@ where
             capacity: attempts,
             key: Box::new(move |args| key(args).into()),
         });
+        self
+    }
+
+    /// Adds a tag to all jobs of this task ([`Schedule::tag`](crate::Schedule::tag)).
+    pub fn tag(mut self, tag: impl Into<String>) -> Self {
+        self.labels.tag(tag.into().into());
+        self
+    }
+
+    /// Adds a note to all jobs of this task ([`Schedule::note`](crate::Schedule::note)).
+    pub fn note(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.note(key.into().into(), value.into().into());
         self
     }
 
@@ -456,6 +471,7 @@ where
         if let Some((option, _)) = limits.chain(by).find(|(_, number)| *number == 0) {
             return Err(RegisterError::ZeroLimit { option });
         }
+        self.labels.check()?;
         let limits = task_limits(&self.hub, &self.limits, self.limit_by)?;
         let max_interruptions = self.max_interruptions.unwrap_or(MAX_INTERRUPTIONS);
         let max_args_bytes = self.max_args_bytes.unwrap_or(MAX_ARGS_BYTES);
@@ -478,6 +494,7 @@ where
             backoff: self.backoff,
             pause: PauseSwitch::new(),
             priority: self.priority,
+            labels: self.labels,
             limits,
             durability,
             body: self.body,

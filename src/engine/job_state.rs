@@ -35,6 +35,7 @@ use crate::value::backoff::Backoff;
 use crate::value::error::{ScheduleError, StorageError};
 use crate::value::event::{Event, JobEvent, JobEventKind};
 use crate::value::id::JobId;
+use crate::value::labels::Labels;
 use crate::value::run::Run;
 use crate::value::status::JobStatus;
 use crate::value::time_units::{Due, Now, WallNanos};
@@ -56,6 +57,8 @@ pub(crate) struct TaskDef<A, R> {
     pub(crate) backoff: Option<Backoff>,
     pub(crate) pause: PauseSwitch,
     pub(crate) priority: i8,
+    /// The tags and notes of all its jobs.
+    pub(crate) labels: Labels,
     /// `None` if nothing limits its jobs.
     pub(crate) limits: Option<Box<TaskLimits<A>>>,
     pub(crate) durability: Option<Durability<A>>,

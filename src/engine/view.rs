@@ -13,6 +13,7 @@ use crate::job::sync_state::CommitWaiter;
 use crate::registry::lines::TicketId;
 use crate::sync::primitives::Arc;
 use crate::value::error::JobError;
+use crate::value::labels::Labels;
 use crate::value::run::Run;
 use crate::value::shared_state::StateMap;
 use crate::value::status::JobStatus;
@@ -51,6 +52,10 @@ where
     fn cron_expression(&self) -> Option<Arc<str>> {
         let state = self.lock();
         Some(state.life.shown_definition()?.cron()?.as_str().into())
+    }
+
+    fn labels(&self) -> Option<Box<Labels>> {
+        self.lock().life.shown_definition()?.labels.clone()
     }
 
     fn last_run(&self) -> Option<Run> {

@@ -11,6 +11,7 @@ use crate::calendar::series::Series;
 use crate::calendar::zone::time_zone::Zone;
 use crate::sync::primitives::Arc;
 use crate::value::backoff::Backoff;
+use crate::value::labels::Labels;
 use crate::value::time_units::WallNanos;
 
 /// What a job is, as its scheduling asked for it. It never changes: a replacement
@@ -34,6 +35,8 @@ pub(crate) struct Definition {
     pub(crate) priority: Option<i8>,
     /// The key of its arguments, which has a limit of its own.
     pub(crate) limit_key: Option<Arc<str>>,
+    /// Its tags and notes, with those of its task. Boxed, because few jobs have any.
+    pub(crate) labels: Option<Box<Labels>>,
     /// The set that declares the job.
     pub(crate) set: Option<Arc<str>>,
     pub(crate) scheduled_at: WallNanos,
@@ -159,6 +162,7 @@ impl Definition {
             && self.backoff == other.backoff
             && self.priority == other.priority
             && self.limit_key == other.limit_key
+            && self.labels == other.labels
             && (other.set.is_none() || self.set == other.set)
             && self.task == other.task
     }

@@ -110,6 +110,7 @@ impl Kind {
             set: None,
             priority: None,
             limit_key: None,
+            labels: None,
             scheduled_at: START.wall,
         };
         match self {

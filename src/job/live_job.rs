@@ -23,6 +23,7 @@ use crate::value::app_clock::ClockPrecision;
 use crate::value::cancel_outcome::CancelOutcome;
 use crate::value::error::StorageError;
 use crate::value::id::JobId;
+use crate::value::labels::Labels;
 use crate::value::run::Run;
 use crate::value::shared_state::StateMap;
 use crate::value::steer_outcome::SteerOutcome;
@@ -72,6 +73,8 @@ pub(crate) trait JobView: Send + Sync {
     fn exec_at(&self) -> OffsetDateTime;
     fn cron_expression(&self) -> Option<Arc<str>>;
     fn last_run(&self) -> Option<Run>;
+    /// Its tags and notes.
+    fn labels(&self) -> Option<Box<Labels>>;
     fn upcoming(&self, count: usize) -> Vec<OffsetDateTime>;
     /// Rises (and wraps) with each run that ends. No replacement sets it back.
     fn runs_ended(&self) -> u32;

@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use crate::calendar::misfire::Misfire;
 use crate::sync::primitives::Arc;
 use crate::value::id::JobId;
+use crate::value::labels::Labels;
 use crate::value::run::Run;
 use crate::value::status::JobStatus;
 
@@ -49,6 +50,8 @@ pub struct JobRecord {
     pub(crate) priority: Option<i8>,
     /// The key of its arguments, which has a limit of its own.
     pub(crate) limit_key: Option<Arc<str>>,
+    /// Its tags and notes.
+    pub(crate) labels: Option<Box<Labels>>,
     /// The set that declares the job.
     pub(crate) set: Option<Arc<str>>,
     pub(crate) progress: ProgressRecord,

@@ -69,6 +69,7 @@ impl Row<'_> {
             retry: definition.backoff.as_deref().map(backoff_record),
             priority: definition.priority,
             limit_key: definition.limit_key.clone(),
+            labels: definition.labels.clone(),
             set: definition.set.clone(),
             progress: self.to_progress(),
         }
@@ -419,6 +420,7 @@ pub(crate) fn read(record: &JobRecord, app: AppCalendars<'_>) -> Result<ReadRow,
         backoff: backoff.transpose()?.map(Box::new),
         priority: record.priority,
         limit_key: record.limit_key.clone(),
+        labels: record.labels.clone(),
         set: record.set.clone(),
         scheduled_at,
     });

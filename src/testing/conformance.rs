@@ -15,6 +15,7 @@ use crate::job::record::{
 use crate::storage::contract::{Change, Loaded, Storage};
 use crate::sync::primitives::Arc;
 use crate::value::id::JobId;
+use crate::value::labels::Labels;
 use crate::value::run::Run;
 use crate::value::status::JobStatus;
 use crate::value::time_units::{from_wall, wall_range};
@@ -529,6 +530,7 @@ fn examples() -> Vec<JobRecord> {
         retry: None,
         priority: None,
         limit_key: None,
+        labels: None,
         set: None,
         progress,
     };
@@ -563,6 +565,10 @@ fn examples() -> Vec<JobRecord> {
     at.timeout = Some(longest);
     at.priority = Some(i8::MIN);
     at.limit_key = Some("a key".into());
+    at.labels = Some(Box::new(Labels {
+        tags: vec!["a tag".into(), "ä".into()],
+        notes: vec![("a key".into(), "".into())],
+    }));
     at.retry = Some(BackoffRecord {
         retries: u32::MAX,
         initial: Duration::from_nanos(1),

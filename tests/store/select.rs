@@ -4,7 +4,7 @@ use crate::support::Log;
 use crate::support::{HOUR, Machine, Result, SECOND};
 use crate::tasks::hanging;
 use jobber::testing::{Fault, Simulation};
-use jobber::{JobStatus, Jobs, SelectError, Task};
+use jobber::{JobStatus, Jobs, LabelError, RegisterError, ScheduleError, SelectError, Task};
 
 /// Twelve jobs of two tasks: `one` with ids `a/..` and `other` with ids `b/..`.
 fn twelve(sim: &Simulation, is_stored: bool) -> Result<[Task<u32, ()>; 2]> {
@@ -134,5 +134,118 @@ fn a_store_that_fails_is_reported_with_the_number_of_changed_jobs() -> Result {
         "{error:?}"
     );
     assert!(sim.app().jobs().iter().all(|job| job.is_paused()));
+    Ok(())
+}
+
+#[test]
+fn jobs_are_selected_by_tags_and_a_stored_job_keeps_its_labels() -> Result {
+    for is_stored in [false, true] {
+        let machine = Machine::new();
+        let boot = || -> Result<_> {
+            let sim = machine.boot();
+            let task = sim.app().task("t", async |_: u32| {}).tag("of the task");
+            let task = task.note("owner", "ops").durable().register()?;
+            Ok((sim, task))
+        };
+        let (mut sim, task) = boot()?;
+        let schedule = |id: &str| match is_stored {
+            true => task.schedule(1).id(id),
+            false => task.schedule(1).id(id).in_memory(),
+        };
+        let labelled = schedule("x").tag("a").tag("b").tag("a").note("owner", "me");
+        labelled.delay(HOUR).block_on()?;
+        schedule("y").tag("b").delay(HOUR).block_on()?;
+        if is_stored {
+            sim.crash();
+            sim = boot()?.0;
+        }
+        let count = |jobs| sim.app().select(jobs).count();
+        assert_eq!(count(Jobs::matching().tag("a"))?, 1);
+        assert_eq!(count(Jobs::matching().tag("b"))?, 2);
+        assert_eq!(
+            count(Jobs::matching().tag("a").tag("b").tag("of the task"))?,
+            1
+        );
+        assert_eq!(count(Jobs::matching().tag("c"))?, 0);
+        let job = sim.app().find_job("x").unwrap();
+        assert_eq!(job.tags(), ["of the task", "a", "b"].map(Into::into));
+        assert_eq!(job.note("owner").as_deref(), Some("me"));
+        let other = sim.app().find_job("y").unwrap();
+        assert_eq!(other.notes(), [("owner".into(), "ops".into())]);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_label_that_is_not_allowed_is_an_error_and_schedules_nothing() -> Result {
+    let sim = Machine::new().boot();
+    let task = sim
+        .app()
+        .task("t", async |_: u32| {})
+        .tag("one")
+        .register()?;
+    let label = |schedule: jobber::Schedule<u32, ()>| match schedule.push().block_on() {
+        Err(ScheduleError::Label(error)) => error,
+        other => panic!("{other:?}"),
+    };
+    let long = |bytes| "x".repeat(bytes);
+    let schedule = || task.schedule(1);
+    assert_eq!(label(schedule().tag("")), LabelError::Empty { what: "tag" });
+    let error = label(schedule().tag(long(65)));
+    assert!(matches!(
+        error,
+        LabelError::TooLong {
+            what: "tag",
+            bytes: 65,
+            max: 64
+        }
+    ));
+    let error = label(schedule().tag("a\nb"));
+    assert!(matches!(
+        error,
+        LabelError::ControlCharacter {
+            character: '\n',
+            ..
+        }
+    ));
+    let error = label(schedule().note("", "x"));
+    assert_eq!(
+        error,
+        LabelError::Empty {
+            what: "key of a note"
+        }
+    );
+    let error = label(schedule().note("k", long(1_025)));
+    assert!(matches!(
+        error,
+        LabelError::TooLong {
+            what: "note",
+            max: 1_024,
+            ..
+        }
+    ));
+    let many = (0..16).fold(schedule(), |schedule, n| schedule.tag(n.to_string()));
+    assert!(matches!(
+        label(many),
+        LabelError::TooMany {
+            what: "tags",
+            found: 17,
+            max: 16
+        }
+    ));
+    assert!(sim.app().jobs().is_empty());
+    let most = (0..14).fold(schedule(), |schedule, n| schedule.tag(n.to_string()));
+    let most = most.tag(long(64)).note("k", long(1_024)).note("empty", "");
+    most.push().block_on()?;
+    let error = sim
+        .app()
+        .task("u", || async {})
+        .tag("")
+        .register()
+        .unwrap_err();
+    assert!(matches!(
+        error,
+        RegisterError::Label(LabelError::Empty { what: "tag" })
+    ));
     Ok(())
 }

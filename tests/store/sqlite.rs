@@ -852,7 +852,7 @@ fn a_file_of_an_older_schema_is_migrated_and_its_jobs_are_unresolved() -> Result
         &["expires_ns", "clock_set_by_ns", "by_unset_clock"],
         &["interruptions", "repeats_start"],
         &["timeout_ns", "retry", "declared_by"],
-        &["paused", "steering", "priority", "limit_key"],
+        &["paused", "steering", "priority", "limit_key", "labels"],
     ];
     for (at, version) in [(0, 2), (1, 3), (2, 4), (3, 5), (4, 6)] {
         let disk = Disk::new();

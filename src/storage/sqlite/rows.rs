@@ -29,7 +29,7 @@ use crate::value::timestamp::{self, TimestampText};
 const COLUMNS: &str = "id, task, args, due, nominal, trigger, cron, interval_ns, zone, \
     attempts, last_failure, retry_ns, started_at, scheduled_at, options, progress, version, \
     expires_ns, clock_set_by_ns, by_unset_clock, interruptions, repeats_start, timeout_ns, retry, \
-    declared_by, paused, steering, priority, limit_key";
+    declared_by, paused, steering, priority, limit_key, labels";
 
 /// Applies changes in one transaction. Each statement is prepared once.
 pub(crate) struct Changes<'a> {
@@ -42,9 +42,9 @@ pub(crate) struct Changes<'a> {
 const PUT: &str = "INSERT OR REPLACE INTO jobs (id, task, args, due, nominal, trigger, cron, \
     interval_ns, zone, attempts, last_failure, retry_ns, started_at, scheduled_at, options, \
     progress, version, expires_ns, clock_set_by_ns, by_unset_clock, interruptions, repeats_start, \
-    timeout_ns, retry, declared_by, paused, steering, priority, limit_key) VALUES (?1, ?2, ?3, ?4, ?5, \
+    timeout_ns, retry, declared_by, paused, steering, priority, limit_key, labels) VALUES (?1, ?2, ?3, ?4, ?5, \
     ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, \
-    ?25, ?26, ?27, ?28, ?29)";
+    ?25, ?26, ?27, ?28, ?29, ?30)";
 
 const ADVANCE: &str = "UPDATE jobs SET due = ?2, nominal = ?3, attempts = ?4, \
     last_failure = ?5, retry_ns = ?6, started_at = ?7, progress = ?8, \
@@ -143,6 +143,7 @@ fn put(insert: &mut Statement<'_>, record: &JobRecord) -> rusqlite::Result<()> {
         retry,
         priority,
         limit_key,
+        labels,
         set,
         progress,
     } = record;
@@ -180,6 +181,7 @@ fn put(insert: &mut Statement<'_>, record: &JobRecord) -> rusqlite::Result<()> {
     );
     let retry = retry.as_ref().map(json).transpose()?;
     let steering = steering(progress)?;
+    let labels = labels.as_deref().map(json).transpose()?;
     let insert = id.with_text(|id| {
         insert.execute(params![
             id,
@@ -211,6 +213,7 @@ fn put(insert: &mut Statement<'_>, record: &JobRecord) -> rusqlite::Result<()> {
             steering,
             priority,
             limit_key.as_deref(),
+            labels,
         ])
     });
     insert.map(drop)
@@ -324,11 +327,11 @@ pub(crate) fn load(connection: &Connection, each: &mut dyn FnMut(Loaded)) -> rus
 /// The values of a row, of any type. Public for the fuzzer only.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
-pub struct Columns<'a>(pub [ValueRef<'a>; 29]);
+pub struct Columns<'a>(pub [ValueRef<'a>; 30]);
 
 impl<'a> Columns<'a> {
     fn of(row: &'a Row<'_>) -> rusqlite::Result<Self> {
-        let mut columns = [ValueRef::Null; 29];
+        let mut columns = [ValueRef::Null; 30];
         for (at, column) in columns.iter_mut().enumerate() {
             *column = row.get_ref(at)?;
         }
@@ -338,7 +341,7 @@ impl<'a> Columns<'a> {
     /// The record, or the reason why the row is not a valid record. `last_task` is the name
     /// of the task of the row before: jobs of one task share its name.
     pub fn read(&self, last_task: &mut Arc<str>) -> Loaded {
-        let [id, task, .., version, _, _, _, _, _, _, _, _, _, _, _, _] = self.0;
+        let [id, task, .., version, _, _, _, _, _, _, _, _, _, _, _, _, _] = self.0;
         // The version first: another one may have other columns and fields.
         match integer("version", version) {
             Ok(version) if version != RECORD_VERSION => {
@@ -391,6 +394,7 @@ impl<'a> Columns<'a> {
             steering,
             priority,
             limit_key,
+            labels,
         ] = self.0;
         let options = || from_json::<RecurringRecord>("options", options);
         let trigger = match text("trigger", trigger)? {
@@ -448,6 +452,7 @@ impl<'a> Columns<'a> {
             })?,
             priority: optional(priority, |priority| integer("priority", priority))?,
             limit_key: optional(limit_key, |key| text("limit_key", key).map(Into::into))?,
+            labels: optional(labels, |labels| from_json("labels", labels))?,
             set: optional(set, |set| text("declared_by", set).map(Into::into))?,
             progress: ProgressRecord {
                 due: due_at,

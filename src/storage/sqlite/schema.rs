@@ -102,6 +102,8 @@ const MIGRATIONS: &[&str] = &[
     ALTER TABLE jobs ADD COLUMN priority INTEGER;
     -- The key of the arguments, which has a limit of its own; NULL: none.
     ALTER TABLE jobs ADD COLUMN limit_key TEXT;
+    -- Its tags and notes, as JSON; NULL: none.
+    ALTER TABLE jobs ADD COLUMN labels TEXT;
     -- The app and the tasks that are paused, or were.
     CREATE TABLE pauses (
         kind       TEXT NOT NULL, -- app, task

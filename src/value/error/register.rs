@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::value::error::LabelError;
 use crate::value::escaped::Escaped;
 
 /// The maximum length of a task name, in bytes.
@@ -81,6 +82,9 @@ pub enum RegisterError {
         /// The name of the option.
         option: &'static str,
     },
+    /// A tag or a note is not allowed.
+    #[error(transparent)]
+    Label(#[from] LabelError),
     /// The task has a [`Limit`](crate::Limit) that tasks of another running app share.
     #[error("a limit of the task is one of another app: make a limit for each app")]
     LimitOfAnotherApp,

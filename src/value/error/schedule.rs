@@ -7,6 +7,7 @@ use thiserror::Error;
 use time::OffsetDateTime;
 
 use crate::sync::primitives::Arc;
+use crate::value::error::LabelError;
 use crate::value::error::boxed::BoxError;
 use crate::value::error::cron::CronError;
 use crate::value::error::storage::StorageError;
@@ -183,6 +184,9 @@ pub enum ScheduleError {
         /// The name of the duration.
         field: &'static str,
     },
+    /// A tag or a note is not allowed.
+    #[error(transparent)]
+    Label(LabelError),
     /// The function of [`TaskBuilder::limit_by`](crate::TaskBuilder::limit_by) panicked.
     #[error("the key of the limit of the task `{task}` could not be computed: {message}")]
     LimitKey {
