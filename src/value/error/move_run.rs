@@ -5,7 +5,7 @@ use std::time::Duration;
 use thiserror::Error;
 use time::OffsetDateTime;
 
-use crate::value::error::StorageError;
+use crate::value::error::storage::StorageError;
 
 /// Why [`Job::move_to`](crate::Job::move_to) or [`Job::delay_by`](crate::Job::delay_by) has failed.
 ///

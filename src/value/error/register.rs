@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::value::error::LabelError;
+use crate::value::error::label::LabelError;
 use crate::value::escaped::Escaped;
 
 /// The maximum length of a task name, in bytes.

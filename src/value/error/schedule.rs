@@ -7,9 +7,9 @@ use thiserror::Error;
 use time::OffsetDateTime;
 
 use crate::sync::primitives::Arc;
-use crate::value::error::LabelError;
 use crate::value::error::boxed::BoxError;
 use crate::value::error::cron::CronError;
+use crate::value::error::label::LabelError;
 use crate::value::error::storage::StorageError;
 use crate::value::error::zone::ZoneError;
 use crate::value::id::{JobId, MAX_ID_BYTES};

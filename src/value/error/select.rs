@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::value::error::StorageError;
+use crate::value::error::storage::StorageError;
 
 /// Why a call on a [`Selection`](crate::Selection) has failed.
 ///
