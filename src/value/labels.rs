@@ -1,4 +1,4 @@
-//! [`Labels`]: the tags and notes of a job.
+//! [`Labels`]: what a person has attached to a job.
 
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
