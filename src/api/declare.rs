@@ -367,7 +367,7 @@ trait Entry: Send {
 }
 
 /// Proposals that are not sent yet. Dropping them withdraws them.
-struct Proposals(Vec<Box<dyn Proposal>>);
+pub(crate) struct Proposals(pub(crate) Vec<Box<dyn Proposal>>);
 
 impl Drop for Proposals {
     fn drop(&mut self) {

@@ -15,6 +15,7 @@ pub(crate) mod registered_task;
 pub(crate) mod request;
 pub(crate) mod resume;
 pub(crate) mod schedule;
+pub(crate) mod schedule_many;
 pub(crate) mod select;
 pub(crate) mod start;
 pub(crate) mod submit;

@@ -6,11 +6,13 @@ use crate::api::action::Action;
 use crate::api::job::Job;
 use crate::api::resume::Resume;
 use crate::api::schedule::Schedule;
+use crate::api::schedule_many::{MOST, schedule_many};
+use crate::api::submit::Submit;
 use crate::engine::job_state::TaskDef;
 use crate::engine::pausing::{Pausable, PauseChange};
 use crate::engine::task_registry::Restore;
 use crate::sync::primitives::Arc;
-use crate::value::error::StorageError;
+use crate::value::error::{ScheduleError, StorageError};
 use crate::value::id::JobId;
 use crate::value::steer_outcome::SteerOutcome;
 
@@ -60,6 +62,50 @@ where
     /// ```
     pub fn schedule(&self, args: A) -> Schedule<A, R> {
         Schedule::new(self.def.clone(), args)
+    }
+
+    /// Schedules a job for each of these arguments, all or none: `schedule` sets the options and the
+    /// trigger of each. The ids are generated. `.await` it, or end it with `.block_on()`. Returns the
+    /// jobs in the order of the arguments.
+    ///
+    /// Durable jobs are stored in one commit. If you drop the value before that has begun, nothing
+    /// is scheduled. Jobs in memory are scheduled one after the other; if the app stops meanwhile,
+    /// those before are cancelled.
+    ///
+    /// # Errors
+    /// - [`ScheduleError::TooMany`] if there are more than 10,000.
+    /// - [`ScheduleError::IdOfMany`] if `schedule` sets an id, `keep` or `replace`.
+    /// - The errors of [`Submit::block_on`](crate::Submit::block_on), if one job can't be scheduled.
+    ///
+    /// # Panics
+    /// If `schedule` does, or returns a [`Submit`](crate::Submit) that was polled.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let sim = jobber::testing::Simulation::new();
+    /// let mail = sim.app().task("mail", async |to: String| to.len()).register()?;
+    /// let users = ["ada", "bob", "eve"].map(String::from);
+    /// let minute = Duration::from_secs(60);
+    /// let jobs = mail.schedule_many(users, |mail| mail.tag("news").delay(minute)).block_on()?;
+    /// assert_eq!(jobs.len(), 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn schedule_many(
+        &self,
+        args: impl IntoIterator<Item = A>,
+        schedule: impl Fn(Schedule<A, R>) -> Submit<A, R>,
+    ) -> Action<Result<Vec<Job<R>>, ScheduleError>> {
+        let args = args.into_iter();
+        let submits = args.map(|args| schedule(self.schedule(args)).into_request());
+        let requests: Vec<_> = submits.collect();
+        let task = self.def.clone();
+        Action::new(async move {
+            let (found, max) = (requests.len(), MOST);
+            if found > max {
+                return Err(ScheduleError::TooMany { found, max });
+            }
+            schedule_many(task, requests).await
+        })
     }
 
     /// The live job with this id, if it is a job of this task. Never blocks.

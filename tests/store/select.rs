@@ -249,3 +249,89 @@ fn a_label_that_is_not_allowed_is_an_error_and_schedules_nothing() -> Result {
     ));
     Ok(())
 }
+
+#[test]
+fn many_jobs_are_scheduled_in_one_commit_all_or_none() -> Result {
+    let machine = Machine::new();
+    let mut sim = machine.boot();
+    let task = sim.app().task("t", async |n: u32| n).durable().register()?;
+    machine.commits.take();
+    let jobs = task.schedule_many(0..3_000, |job| job.tag("x").delay(HOUR));
+    let jobs = jobs.block_on()?;
+    assert_eq!(machine.commits.take(), [3_000]);
+    machine.plan_faults([Fault::Fail]);
+    let refused = task.schedule_many(0..100, |job| job.delay(HOUR)).block_on();
+    assert!(matches!(refused, Err(ScheduleError::Storage(_))));
+    assert_eq!(
+        (sim.app().jobs().len(), machine.records().len()),
+        (3_000, 3_000)
+    );
+    sim.advance(HOUR);
+    for (number, job) in jobs.iter().enumerate() {
+        assert_eq!(
+            *job.result()?,
+            number as u32,
+            "in the order of the arguments"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn many_jobs_in_memory_need_no_store_and_run() -> Result {
+    let mut sim = Simulation::new();
+    let task = sim.app().task("t", async |n: u32| n).register()?;
+    let jobs = task.schedule_many(0..100, |job| job.push()).block_on()?;
+    let recurring = task.schedule_many([7], |job| job.max_runs(1).every(SECOND));
+    let recurring = recurring.block_on()?;
+    sim.advance(SECOND);
+    assert!(jobs.iter().chain(&recurring).all(|job| job.is_done()));
+    Ok(())
+}
+
+#[test]
+fn many_jobs_with_one_that_is_wrong_schedule_nothing() -> Result {
+    for is_durable in [false, true] {
+        let machine = Machine::new();
+        let sim = machine.boot();
+        let task = sim.app().task("t", async |_: u64| {});
+        let task = match is_durable {
+            true => task.durable().register()?,
+            false => task.register()?,
+        };
+        let some = task.schedule_many([1, 2, u64::MAX], |job| {
+            // Each has its own options.
+            job.delay(HOUR)
+        });
+        assert_eq!(some.block_on()?.len(), 3);
+        sim.app().select(Jobs::all()).cancel().block_on()?;
+        let numbers = std::cell::Cell::new(0);
+        let last_is_wrong = task.schedule_many(0..5, |job| {
+            numbers.set(numbers.get() + 1);
+            match numbers.get() {
+                5 => job.delay(std::time::Duration::MAX),
+                _ => job.delay(HOUR),
+            }
+        });
+        let error = last_is_wrong.block_on().unwrap_err();
+        assert!(matches!(error, ScheduleError::DurationTooLong { .. }));
+        let error = task.schedule_many([1], |job| job.id("x").delay(HOUR));
+        assert!(matches!(error.block_on(), Err(ScheduleError::IdOfMany)));
+        let error = task.schedule_many(0..10_001, |job| job.delay(HOUR));
+        let too_many = error.block_on().unwrap_err();
+        assert!(matches!(
+            too_many,
+            ScheduleError::TooMany {
+                found: 10_001,
+                max: 10_000
+            }
+        ));
+        assert!(sim.app().jobs().is_empty() && machine.records().is_empty());
+        assert!(
+            task.schedule_many([], |job| job.push())
+                .block_on()?
+                .is_empty()
+        );
+    }
+    Ok(())
+}

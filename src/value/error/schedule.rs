@@ -184,6 +184,18 @@ pub enum ScheduleError {
         /// The name of the duration.
         field: &'static str,
     },
+    /// [`Task::schedule_many`](crate::Task::schedule_many) makes generated ids, and one of its jobs
+    /// has an id of its own, or is to keep or replace a job.
+    #[error("schedule_many makes the ids: leave out id, keep and replace")]
+    IdOfMany,
+    /// [`Task::schedule_many`](crate::Task::schedule_many) was called with too many jobs.
+    #[error("{found} jobs were to be scheduled together, but at most {max} are allowed")]
+    TooMany {
+        /// How many jobs there were.
+        found: usize,
+        /// How many are allowed.
+        max: usize,
+    },
     /// A tag or a note is not allowed.
     #[error(transparent)]
     Label(LabelError),
