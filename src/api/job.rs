@@ -15,6 +15,7 @@ use crate::job::steering::Move;
 use crate::sync::primitives::Arc;
 use crate::value::error::{JobError, MoveError, StorageError};
 use crate::value::id::JobId;
+use crate::value::job_snapshot::JobSnapshot;
 use crate::value::run::Run;
 use crate::value::status::JobStatus;
 use crate::value::steer_outcome::SteerOutcome;
@@ -477,6 +478,11 @@ impl<R> Job<R> {
         self.job.abort()
     }
 
+    /// The job as it is at this moment, for a status page. Never blocks.
+    pub fn snapshot(&self) -> JobSnapshot {
+        self.job.snapshot()
+    }
+
     /// The tags of the job, with those of its task ([`Schedule::tag`](crate::Schedule::tag)). Never
     /// blocks.
     pub fn tags(&self) -> Vec<Arc<str>> {
@@ -770,6 +776,11 @@ impl AnyJob {
     /// The errors of [`Job::cancel`].
     pub fn abort(&self) -> Cancel {
         Cancel::new(self.0.clone(), Cancelling::Abort)
+    }
+
+    /// The job as it is at this moment. Never blocks. See [`Job::snapshot`].
+    pub fn snapshot(&self) -> JobSnapshot {
+        self.0.snapshot()
     }
 
     /// The tags of the job. Never blocks. See [`Job::tags`].

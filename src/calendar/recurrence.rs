@@ -30,7 +30,9 @@ impl fmt::Display for Recurrence {
         let length = |interval: &i64| Duration::from_nanos(interval.unsigned_abs());
         match self {
             Recurrence::Every { interval } => write!(f, "the interval {:?}", length(interval)),
-            Recurrence::AfterEach { interval } => write!(f, "the pause {:?}", length(interval)),
+            Recurrence::AfterEach { interval } => {
+                write!(f, "{:?} after each run", length(interval))
+            }
             Recurrence::Calendar(times) => {
                 write!(f, "the calendar interval {}", times.interval())
             }

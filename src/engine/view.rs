@@ -13,6 +13,7 @@ use crate::job::sync_state::CommitWaiter;
 use crate::registry::lines::TicketId;
 use crate::sync::primitives::Arc;
 use crate::value::error::JobError;
+use crate::value::job_snapshot::JobSnapshot;
 use crate::value::labels::Labels;
 use crate::value::run::Run;
 use crate::value::shared_state::StateMap;
@@ -52,6 +53,40 @@ where
     fn cron_expression(&self) -> Option<Arc<str>> {
         let state = self.lock();
         Some(state.life.shown_definition()?.cron()?.as_str().into())
+    }
+
+    fn snapshot(&self) -> JobSnapshot {
+        let waiting_for = self.waits_for();
+        let state = self.lock();
+        let definition = state.life.shown_definition().cloned();
+        let own = definition.as_deref();
+        let labels = own.and_then(|own| own.labels.as_deref().cloned());
+        let labels = labels.unwrap_or_default();
+        let status = self.core.status.get();
+        let last_run = state.life.shown_last_run();
+        let zone = own.and_then(|own| own.zone.as_ref());
+        let zone = zone.unwrap_or(&self.hub().zone);
+        let recurrence = own.and_then(|own| own.recurring());
+        let recurrence = recurrence.map(|recurring| recurring.series.recurrence.to_string());
+        let is_paused = state.life.is_paused() || self.holds().is_paused;
+        JobSnapshot {
+            id: self.core.id.clone(),
+            task: self.task.name.clone(),
+            status,
+            due: zone.time_at(state.life.shown_exec_at()),
+            trigger: recurrence.unwrap_or_else(|| "once".into()),
+            scheduled_at: own.map(|own| zone.time_at(own.scheduled_at)),
+            args: own.and_then(|own| own.args.clone()),
+            is_durable: own.is_some_and(|own| own.is_durable()),
+            attempt: state.life.attempts().saturating_add(1),
+            runs: last_run.map_or(0, |run| run.number),
+            failures_in_a_row: state.life.failures(),
+            last_run: last_run.map(|run| self.run(&state, run)),
+            is_paused: is_paused && !status.is_final(),
+            waiting_for,
+            tags: labels.tags,
+            notes: labels.notes,
+        }
     }
 
     fn labels(&self) -> Option<Box<Labels>> {

@@ -542,6 +542,15 @@ impl Lifecycle {
             .map_or(0, |more| more.position.attempts())
     }
 
+    /// The runs in a row that have failed, of those that have ended.
+    pub(crate) fn failures(&self) -> u32 {
+        let series = self
+            .more
+            .as_ref()
+            .and_then(|more| more.position.series.as_ref());
+        series.map_or(0, |series| series.failures)
+    }
+
     /// The number of the last attempt that began.
     pub(crate) fn number(&self) -> u32 {
         self.number

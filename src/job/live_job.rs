@@ -23,6 +23,7 @@ use crate::value::app_clock::ClockPrecision;
 use crate::value::cancel_outcome::CancelOutcome;
 use crate::value::error::StorageError;
 use crate::value::id::JobId;
+use crate::value::job_snapshot::JobSnapshot;
 use crate::value::labels::Labels;
 use crate::value::run::Run;
 use crate::value::shared_state::StateMap;
@@ -73,6 +74,7 @@ pub(crate) trait JobView: Send + Sync {
     fn exec_at(&self) -> OffsetDateTime;
     fn cron_expression(&self) -> Option<Arc<str>>;
     fn last_run(&self) -> Option<Run>;
+    fn snapshot(&self) -> JobSnapshot;
     /// Its tags and notes.
     fn labels(&self) -> Option<Box<Labels>>;
     fn upcoming(&self, count: usize) -> Vec<OffsetDateTime>;

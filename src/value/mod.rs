@@ -10,6 +10,7 @@ pub(crate) mod escaped;
 pub(crate) mod event;
 pub(crate) mod health;
 pub(crate) mod id;
+pub(crate) mod job_snapshot;
 pub(crate) mod labels;
 pub(crate) mod retry_hint;
 pub(crate) mod run;

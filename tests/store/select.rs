@@ -335,3 +335,41 @@ fn many_jobs_with_one_that_is_wrong_schedule_nothing() -> Result {
     }
     Ok(())
 }
+
+#[test]
+fn a_snapshot_shows_what_a_status_page_needs() -> Result {
+    let machine = Machine::new();
+    let mut sim = machine.boot();
+    let task = sim
+        .app()
+        .task("t", async |_: u32| Err::<(), _>("no"))
+        .durable();
+    let task = task.retry(jobber::Backoff::fixed(1, SECOND)).register()?;
+    let schedule = task.schedule(7).id("x").tag("a").note("k", "v");
+    let job = schedule.every(HOUR).block_on()?;
+    sim.advance(HOUR);
+    job.pause().block_on()?;
+    let shown = job.snapshot();
+    assert_eq!(
+        (shown.attempt, shown.runs, shown.failures_in_a_row),
+        (2, 0, 0)
+    );
+    assert_eq!(shown.args.as_deref(), Some("7"));
+    assert!(shown.is_paused && shown.is_durable);
+    sim.advance(SECOND * 2);
+    assert_eq!(job.snapshot().waiting_for, Some(jobber::WaitingFor::Pause));
+    job.resume().block_on()?;
+    sim.advance(SECOND * 2);
+    let shown = job.snapshot();
+    assert_eq!(
+        (shown.attempt, shown.runs, shown.failures_in_a_row),
+        (1, 1, 1)
+    );
+    assert_eq!(shown.due, job.exec_at());
+    let json = serde_json::to_value(&shown)?;
+    assert_eq!(json["trigger"], "the interval 3600s");
+    assert_eq!(json["tags"], serde_json::json!(["a"]));
+    assert_eq!(json["last_run"]["status"], "FAILED");
+    assert_eq!(json["scheduled_at"], "2000-01-01T00:00:00.000000000Z");
+    Ok(())
+}
