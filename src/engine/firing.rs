@@ -1,6 +1,7 @@
 //! What the timer does with a job.
 
 use crate::engine::attempt::expired_failure;
+use crate::engine::catch_up::ALONE;
 use crate::engine::discarded::DropOn;
 use crate::engine::job_state::{AfterLock, JobState, State};
 use crate::engine::keeping::keep_end_of_last_run;
@@ -47,8 +48,10 @@ where
                     hub.events.wake_readers();
                     return Fired::Start;
                 }
-                // Others may catch up while it waits.
-                after.ends_turn = state.life.is_in_line() && state.life.end_turn();
+                // Others may catch up while it waits, unless it has to run alone.
+                let may_run_with_others = state.life.interruptions() < ALONE;
+                after.ends_turn =
+                    state.life.is_in_line() && may_run_with_others && state.life.end_turn();
             }
             TimerOutcome::TimedOut { attempt } => {
                 let timeout = self.timeout(&state);

@@ -14,7 +14,9 @@ pub(crate) struct Limits {
     pub(crate) lines: Mutex<Lines<Live>>,
     /// Jobs that have their limits now, and that the timer hands to the executor. Nothing is
     /// locked under this.
-    granted: Mutex<Vec<Live>>,
+    ///
+    /// `None` once the app has stopped: a job that came later would stay, and keep the app.
+    granted: Mutex<Option<Vec<Live>>>,
     /// Of `max_running`.
     pub(crate) of_app: Option<LimitId>,
 }
@@ -25,26 +27,33 @@ impl Limits {
         Self {
             of_app: max_running.map(|max| lines.add_limit(max)),
             lines: Mutex::new(lines),
-            granted: Mutex::default(),
+            granted: Mutex::new(Some(Vec::new())),
         }
     }
 
     pub(crate) fn add_granted(&self, granted: Vec<Live>) {
-        lock(&self.granted).extend(granted);
+        if let Some(place) = lock(&self.granted).as_mut() {
+            place.extend(granted);
+            return;
+        }
+        granted.into_iter().for_each(|job| job.drop_safely());
     }
 
     pub(crate) fn take_granted(&self) -> Vec<Live> {
-        std::mem::take(&mut *lock(&self.granted))
+        let mut granted = lock(&self.granted);
+        granted.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     pub(crate) fn has_granted(&self) -> bool {
-        !lock(&self.granted).is_empty()
+        let granted = lock(&self.granted);
+        granted.as_ref().is_some_and(|granted| !granted.is_empty())
     }
 
     /// Forgets who waits: the app has stopped.
     pub(crate) fn forget_all(&self) {
         let lines = std::mem::replace(&mut *lock(&self.lines), Lines::new());
-        drop_catching_panic((lines, self.take_granted()));
+        let granted = lock(&self.granted).take();
+        drop_catching_panic((lines, granted));
     }
 }
 

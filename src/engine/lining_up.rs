@@ -26,11 +26,11 @@ where
         if self.task.limits.is_none() || !state.life.is_ready() {
             return true;
         }
-        self.line_up(state, now) && !self.persist_if_needed(state, now, after)
+        self.line_up(state, now, after) && !self.persist_if_needed(state, now, after)
     }
 
     /// Takes the limits of the job, all or none. Returns whether it has them.
-    fn line_up(&self, state: &mut State<A, R>, now: Now) -> bool {
+    fn line_up(&self, state: &mut State<A, R>, now: Now, after: &mut AfterLock<A, R>) -> bool {
         let hub = self.hub();
         let Some(limits) = &self.task.limits else {
             return true;
@@ -53,7 +53,7 @@ where
         let entered = {
             let mut lines = lock(&hub.limits.lines);
             let by = key.as_ref().zip(by);
-            lines.enter(limits.line, by, order, live)
+            lines.enter(limits.line, by, order, live, &mut after.granted)
         };
         match entered {
             Entered::Placed(ticket) => {
@@ -118,11 +118,23 @@ where
             return Fired::Nothing;
         }
         let mut after = AfterLock::default();
-        let waits_for_store = self.persist_if_needed(&mut state, now, &mut after);
+        // The start of an attempt that may not start any more must not be stored: a crash would
+        // show it as an attempt that has begun.
+        let shut = match state.life.needs_intent(is_at_most_once) {
+            true => state.life.shut(hub.reading(now), self.holds()),
+            false => None,
+        };
+        let starts = match shut {
+            Some(effects) => {
+                self.follow(&mut state, effects, now, &mut after);
+                false
+            }
+            None => !self.persist_if_needed(&mut state, now, &mut after),
+        };
         self.unlock(state, after, DropOn::Executor);
-        match waits_for_store {
-            true => Fired::Nothing,
-            false => Fired::Start,
+        match starts {
+            true => Fired::Start,
+            false => Fired::Nothing,
         }
     }
 
@@ -168,6 +180,10 @@ where
         };
         let key = {
             let state = self.lock();
+            if state.life.ticket().is_some() && !state.life.is_in_line() {
+                // It has its limits.
+                return false;
+            }
             let definition = state.life.definition();
             definition.and_then(|definition| definition.limit_key.clone())
         };

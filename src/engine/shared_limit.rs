@@ -2,7 +2,7 @@
 
 use crate::engine::hub::Hub;
 use crate::registry::lines::LimitId;
-use crate::sync::primitives::{Arc, Mutex, lock};
+use crate::sync::primitives::{Arc, Mutex, Weak, lock};
 
 /// A limit that tasks share.
 pub(crate) struct SharedLimit {
@@ -11,8 +11,9 @@ pub(crate) struct SharedLimit {
 
 struct SharedState {
     capacity: usize,
-    /// The app whose tasks share it.
-    of: Option<(Arc<Hub>, LimitId)>,
+    /// The app whose tasks share it. The state of an app may have a limit, which must not keep
+    /// the app.
+    of: Option<(Weak<Hub>, LimitId)>,
 }
 
 impl SharedLimit {
@@ -30,28 +31,39 @@ impl SharedLimit {
     /// Its limit in this app. `None` if it is one of another app.
     pub(crate) fn in_app(&self, hub: &Arc<Hub>) -> Option<LimitId> {
         let mut state = lock(&self.state);
-        match &state.of {
-            Some((app, id)) if Arc::ptr_eq(app, hub) => Some(*id),
+        match state.app() {
+            Some((app, id)) if Arc::ptr_eq(&app, hub) => Some(id),
             Some((app, _)) if !app.has_stopped() => None,
             _ => {
                 let id = lock(&hub.limits.lines).add_limit(state.capacity);
-                state.of = Some((hub.clone(), id));
+                state.of = Some((Arc::downgrade(hub), id));
                 Some(id)
             }
         }
     }
 
     pub(crate) fn set(&self, capacity: usize) {
-        let app = {
-            let mut state = lock(&self.state);
-            state.capacity = capacity;
-            state.of.clone()
-        };
+        // Held until the app has it, so that of two calls at once the same one is last in both.
+        let mut state = lock(&self.state);
+        state.capacity = capacity;
         // A limit of an app that has stopped holds nobody.
-        if let Some((hub, id)) = app.filter(|(hub, _)| !hub.has_stopped()) {
-            let mut granted = Vec::new();
-            lock(&hub.limits.lines).set_capacity(id, capacity, &mut granted);
-            hub.start_granted(granted);
+        let Some((hub, id)) = state.app().filter(|(hub, _)| !hub.has_stopped()) else {
+            return;
+        };
+        let mut granted = Vec::new();
+        lock(&hub.limits.lines).set_capacity(id, capacity, &mut granted);
+        drop(state);
+        match hub.is_forked() {
+            // Here nothing starts.
+            true => granted.into_iter().for_each(|job| job.drop_safely()),
+            false => hub.start_granted(granted),
         }
+    }
+}
+
+impl SharedState {
+    fn app(&self) -> Option<(Arc<Hub>, LimitId)> {
+        let (app, id) = self.of.as_ref()?;
+        Some((app.upgrade()?, *id))
     }
 }

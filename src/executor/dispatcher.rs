@@ -11,7 +11,6 @@
 //! is empty, runners steal jobs that other runners have taken and not begun.
 
 use std::any::Any;
-use std::cell::Cell;
 
 use crate::executor::contract::Executor;
 use crate::executor::job_future::JobFuture;
@@ -21,33 +20,11 @@ use crate::executor::runner::Runner;
 use crate::executor::runner_pool::RunnerPool;
 use crate::job::live_job::LiveJob;
 use crate::sync::panics::drop_catching_panic;
-use crate::sync::primitives::{Arc, lock, thread_local};
+use crate::sync::primitives::{Arc, lock};
 use crate::timer::key::Tag;
 use crate::value::time_units::Now;
 
 type Job = Arc<dyn LiveJob>;
-
-thread_local! {
-    /// This thread is in [`Dispatcher::submit_next`].
-    static IS_SUBMITTING: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Marks that the thread is in [`Dispatcher::submit_next`], until it is dropped.
-struct Nested;
-
-impl Nested {
-    /// `None` if it is already.
-    fn begin() -> Option<Self> {
-        let was = IS_SUBMITTING.try_with(|place| place.replace(true));
-        matches!(was, Ok(false)).then_some(Self)
-    }
-}
-
-impl Drop for Nested {
-    fn drop(&mut self) {
-        let _ = IS_SUBMITTING.try_with(|place| place.set(false));
-    }
-}
 
 /// Up to this many jobs that are due at once are spawned one by one. In a loom model it
 /// is 1, since loom cannot try all orders of five jobs.
@@ -87,21 +64,6 @@ impl Dispatcher {
         });
         self.enqueue(Segment::Jobs(rest.collect()), None);
         blocking.into_iter().for_each(|job| self.submit_one(job));
-    }
-
-    /// Spawns jobs that may start because an attempt has ended on this thread. They have been
-    /// fired. If this thread is in a runner, that takes them. An executor may poll inside of its
-    /// spawn: there the next one goes to a runner, so that the recursion ends.
-    pub(crate) fn submit_next(&self, mut jobs: Vec<Job>) {
-        if let Some(_nested) = Nested::begin() {
-            self.submit(&mut jobs);
-            return;
-        }
-        let jobs = jobs.into_iter().map(|job| ReadyJob {
-            job,
-            is_fired: true,
-        });
-        self.enqueue(Segment::Jobs(jobs.collect()), None);
     }
 
     /// Spawns the jobs of keys that were found due at `now`. The jobs have not been fired.

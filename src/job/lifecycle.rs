@@ -1541,15 +1541,8 @@ impl Lifecycle {
         if !may_start || self.is_in_line {
             return BeginOutcome::Nothing;
         }
-        let is_open = self.is_gate_open(holds);
-        if !is_open || self.is_too_late_in(clock, 0) {
-            let effects = self.apply(Event::GateShut).unwrap_or_default();
-            // An extra run may come before the run that a pause holds.
-            let may_start = is_open || self.is_gate_open(holds);
-            self.is_overdue = !may_start;
-            // The timer decides what follows a run that has expired.
-            let arms = may_start;
-            return BeginOutcome::Shut(Effects { arms, ..effects });
+        if let Some(effects) = self.shut(clock, holds) {
+            return BeginOutcome::Shut(effects);
         }
         self.apply(Event::Begin);
         self.number = self.number.wrapping_add(1);
@@ -1580,6 +1573,21 @@ impl Lifecycle {
             }
         }
         BeginOutcome::Begin(begun)
+    }
+
+    /// If the attempt that is about to start may not start any more: the job waits again.
+    pub(crate) fn shut(&mut self, clock: ClockReading, holds: Holds) -> Option<Effects> {
+        let is_open = self.is_gate_open(holds);
+        if is_open && !self.is_too_late_in(clock, 0) {
+            return None;
+        }
+        let effects = self.apply(Event::GateShut).unwrap_or_default();
+        // An extra run may come before the run that a pause holds.
+        let may_start = is_open || self.is_gate_open(holds);
+        self.is_overdue = !may_start;
+        // The timer decides what follows a run that has expired.
+        let arms = may_start;
+        Some(Effects { arms, ..effects })
     }
 
     /// The body of the attempt is gone.
@@ -2268,7 +2276,8 @@ impl Lifecycle {
     pub(crate) fn executor_dropped(&mut self, now: Now) -> Option<Effects> {
         const FIRST_DELAY: i64 = 1_000_000_000;
         const LONGEST_DELAY: i64 = 60 * FIRST_DELAY;
-        if !self.is_durable() {
+        // An executor may have had it since before the job had to wait.
+        if !self.is_durable() || self.is_in_line {
             return None;
         }
         if self.phase == Phase::Ready {

@@ -7,9 +7,9 @@
 //! limit changes, the line has to be looked at again: so the release of a limit costs no look at
 //! lines that wait for others.
 //!
-//! A ticket that [`OVERTAKEN`] later ones have overtaken at one of its limits is *favored*: no
-//! later ticket takes any of its limits before it. Favored tickets never wait for each other in
-//! a circle, because each waits for earlier ones only.
+//! A ticket that [`OVERTAKEN`] later ones have overtaken at one of its limits is *favored*: its
+//! limits are kept for it, and of favored tickets for the first that came. Favored tickets never
+//! wait for each other in a circle, because each waits for earlier ones only.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
@@ -18,7 +18,7 @@ use crate::sync::primitives::Arc;
 use crate::value::time_units::WallNanos;
 
 /// How many later tickets may overtake one at each of its limits.
-pub(crate) const OVERTAKEN: u64 = 1_000;
+pub(crate) const OVERTAKEN: u64 = if cfg!(test) { 3 } else { 1_000 };
 
 /// A limit of an app, as an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,16 +55,22 @@ struct Limit {
     /// The lines that watch this limit, the one with the best first ticket first.
     watchers: BTreeSet<(Order, LineId)>,
     /// The tickets that wait, by arrival. Those that do not wait any more are removed when they
-    /// are the first.
+    /// are the first, or when they are more than half.
     waiting: VecDeque<WaitingTicket>,
+    /// How many of `waiting` do not wait any more, at most.
+    stale: usize,
     /// All tickets that have come, and those of them that have taken the limit.
     arrived: u64,
     taken: u64,
     /// Of the tickets that came before the first of `waiting`, those that have left without the
     /// limit.
     left_before: u64,
+    /// How many tickets after the last of `waiting` have left without the limit.
+    left_last: u32,
     /// The favored tickets that need this limit, by arrival.
     favored: BTreeSet<(u64, TicketId)>,
+    /// No other ticket was overtaken too often before `taken` is this.
+    look_again_at: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +78,9 @@ struct WaitingTicket {
     arrival: u64,
     /// How many tickets came to this limit before it.
     before: u64,
+    /// How many tickets, between the one before it in the list and this, have left without the
+    /// limit.
+    left_before: u32,
     /// `None` if it has left without the limit.
     ticket: Option<TicketId>,
 }
@@ -177,17 +186,22 @@ impl Limit {
             in_use: 0,
             watchers: BTreeSet::new(),
             waiting: VecDeque::new(),
+            stale: 0,
             arrived: 0,
             taken: 0,
             left_before: 0,
+            left_last: 0,
             favored: BTreeSet::new(),
+            look_again_at: OVERTAKEN,
         }
     }
 
-    /// Whether a ticket that came then may take it.
+    /// Whether a ticket that came then may take it. If it is kept for favored tickets, only the
+    /// first of them may: not even a ticket that came before, which would be found behind later
+    /// ones of its line.
     fn is_free_for(&self, arrival: u64) -> bool {
         let favored = self.favored.first();
-        self.in_use < self.capacity && favored.is_none_or(|(first, _)| arrival <= *first)
+        self.in_use < self.capacity && favored.is_none_or(|(first, _)| arrival == *first)
     }
 }
 
@@ -231,13 +245,15 @@ impl<J: Clone> Lines<J> {
         new
     }
 
-    /// A new ticket. `key` has a limit of its own, of this capacity.
+    /// A new ticket. `key` has a limit of its own, of this capacity. Adds to `granted` what else
+    /// can start now.
     pub(crate) fn enter(
         &mut self,
         line: LineId,
         key: Option<(&Arc<str>, usize)>,
         (priority, due): (i8, WallNanos),
         job: J,
+        granted: &mut Vec<J>,
     ) -> Entered {
         let line = match key {
             Some((key, capacity)) => self.line_of_key(line, key, capacity),
@@ -261,7 +277,9 @@ impl<J: Clone> Lines<J> {
         let limits = self.arrive(line, ticket, order.arrival, !places);
         if places {
             self.take(&limits);
-            self.favor_overtaken(&limits);
+            let mut changed = Vec::new();
+            self.favor_overtaken(&limits, &mut changed);
+            self.serve(&changed, granted);
             return Entered::Placed(ticket);
         }
         if let Some(line) = self.lines.get_mut(line.0) {
@@ -292,6 +310,7 @@ impl<J: Clone> Lines<J> {
                 limit.waiting.push_back(WaitingTicket {
                     arrival,
                     before: limit.arrived,
+                    left_before: std::mem::take(&mut limit.left_last),
                     ticket: Some(ticket),
                 });
             }
@@ -358,8 +377,8 @@ impl<J: Clone> Lines<J> {
             .map(|(_, ticket)| ticket)
     }
 
-    /// A ticket that waits takes its limits.
-    fn grant(&mut self, ticket: TicketId, granted: &mut Vec<J>) {
+    /// A ticket that waits takes its limits. Adds to `changed` the limits that have to be served.
+    fn grant(&mut self, ticket: TicketId, granted: &mut Vec<J>, changed: &mut Vec<LimitId>) {
         let Some(found) = self.tickets.get_mut(ticket.index()) else {
             return;
         };
@@ -372,10 +391,17 @@ impl<J: Clone> Lines<J> {
         place.stale += 1;
         let limits = place.limits.clone();
         self.take(&limits);
+        for limit in limits.iter() {
+            if let Some(limit) = self.limits.get_mut(limit.0) {
+                limit.stale += 1;
+            }
+        }
         if was_favored {
             self.unfavor(&limits, arrival, ticket);
+            // They were kept for it, and may have room for others.
+            changed.extend(limits.iter());
         }
-        self.favor_overtaken(&limits);
+        self.favor_overtaken(&limits, changed);
     }
 
     fn unfavor(&mut self, limits: &[LimitId], arrival: u64, ticket: TicketId) {
@@ -386,32 +412,31 @@ impl<J: Clone> Lines<J> {
         }
     }
 
-    /// If the first ticket that waits for one of these limits was overtaken too often, it is next.
-    fn favor_overtaken(&mut self, limits: &[LimitId]) {
+    /// Favors the tickets that were overtaken too often at one of these limits, which have been
+    /// taken. Adds their limits to `changed`: one of them may be free, and kept for a later
+    /// ticket until now.
+    fn favor_overtaken(&mut self, limits: &[LimitId], changed: &mut Vec<LimitId>) {
         for id in limits {
             let Some(limit) = self.limits.get_mut(id.0) else {
                 continue;
             };
-            let Some(first) = first_waiting(limit, &self.tickets) else {
-                continue;
-            };
-            // All that came before it have taken the limit, or have left without it.
-            let taken_before = first.before - limit.left_before;
-            let overtaken = limit.taken.saturating_sub(taken_before);
-            let Some(ticket) = first.ticket.filter(|_| overtaken >= OVERTAKEN) else {
-                continue;
-            };
-            let Some(found) = self.tickets.get_mut(ticket.index()) else {
-                continue;
-            };
-            if std::mem::replace(&mut found.is_favored, true) {
+            if limit.taken < limit.look_again_at {
                 continue;
             }
-            let line = found.line;
-            let own = self.lines.get(line.0).map(|line| line.limits.clone());
-            for limit in own.iter().flat_map(|own| own.iter()) {
-                if let Some(limit) = self.limits.get_mut(limit.0) {
-                    limit.favored.insert((first.arrival, ticket));
+            for (arrival, ticket) in overtaken(limit, &self.tickets) {
+                let Some(found) = self.tickets.get_mut(ticket.index()) else {
+                    continue;
+                };
+                if std::mem::replace(&mut found.is_favored, true) {
+                    continue;
+                }
+                let line = found.line;
+                let own = self.lines.get(line.0).map(|line| line.limits.clone());
+                for id in own.iter().flat_map(|own| own.iter()) {
+                    if let Some(limit) = self.limits.get_mut(id.0) {
+                        limit.favored.insert((arrival, ticket));
+                        changed.push(*id);
+                    }
                 }
             }
         }
@@ -436,11 +461,10 @@ impl<J: Clone> Lines<J> {
                     let line = self.tickets.get(ticket.index()).map(|ticket| ticket.line);
                     let is_next = line.filter(|line| self.blocked_by(*line, arrival).is_none());
                     if let Some(line) = is_next {
-                        let own = self.lines.get(line.0).map(|line| line.limits.clone());
-                        self.grant(ticket, granted);
-                        self.watch(line);
-                        // They were kept for it, and may have room for others.
-                        changed.extend(own.iter().flat_map(|own| own.iter()));
+                        self.grant(ticket, granted, &mut changed);
+                        if self.watch(line).is_some() {
+                            self.watch_at(line, id);
+                        }
                         continue;
                     }
                 }
@@ -449,7 +473,7 @@ impl<J: Clone> Lines<J> {
                 };
                 match self.watch(line) {
                     Some(ticket) => {
-                        self.grant(ticket, granted);
+                        self.grant(ticket, granted, &mut changed);
                         if self.watch(line).is_some() {
                             // It can take more. It is looked at again, in its order.
                             self.watch_at(line, id);
@@ -514,13 +538,14 @@ impl<J: Clone> Lines<J> {
                     && let Some(waiting) = limit.waiting.get_mut(at)
                 {
                     waiting.ticket = None;
+                    limit.stale += 1;
+                    compact(limit, &self.tickets);
                 }
             }
             if gone.is_favored {
                 self.unfavor(&limits, arrival, ticket);
             }
             let can_start = self.watch(line);
-            debug_assert!(can_start.is_none() || gone.is_favored);
             if can_start.is_some()
                 && let Some(first) = limits.first()
             {
@@ -536,7 +561,7 @@ impl<J: Clone> Lines<J> {
         self.serve(&limits, granted);
         for limit in limits.iter() {
             if let Some(limit) = self.limits.get_mut(limit.0) {
-                let _ = first_waiting(limit, &self.tickets);
+                remove_first(limit, &self.tickets);
             }
         }
         self.remove_unused(line);
@@ -625,22 +650,67 @@ impl Line {
     }
 }
 
-/// The first ticket that waits for a limit, by arrival.
-fn first_waiting<J>(limit: &mut Limit, tickets: &Slots<Ticket<J>>) -> Option<WaitingTicket> {
-    while let Some(first) = limit.waiting.front().copied() {
-        let Some(ticket) = first.ticket else {
-            limit.left_before += 1;
-            limit.waiting.pop_front();
-            continue;
-        };
-        let found = tickets.get(ticket.index());
-        let waits = found.is_some_and(|it| it.order.arrival == first.arrival && it.waits.is_some());
-        if waits {
-            return Some(first);
-        }
+/// Whether it still waits.
+fn waits<J>(entry: &WaitingTicket, tickets: &Slots<Ticket<J>>) -> bool {
+    let found = entry.ticket.and_then(|ticket| tickets.get(ticket.index()));
+    found.is_some_and(|it| it.order.arrival == entry.arrival && it.waits.is_some())
+}
+
+/// Removes the first entries that do not wait any more.
+fn remove_first<J>(limit: &mut Limit, tickets: &Slots<Ticket<J>>) {
+    while let Some(first) = limit.waiting.front().filter(|it| !waits(it, tickets)) {
+        limit.left_before += u64::from(first.left_before) + u64::from(first.ticket.is_none());
+        limit.stale = limit.stale.saturating_sub(1);
         limit.waiting.pop_front();
     }
-    None
+}
+
+/// Removes the entries that do not wait any more if they are more than half.
+fn compact<J>(limit: &mut Limit, tickets: &Slots<Ticket<J>>) {
+    if limit.stale <= 64 || limit.stale <= limit.waiting.len() / 2 {
+        return;
+    }
+    let mut left = 0;
+    limit.waiting.retain_mut(|entry| {
+        left += entry.left_before;
+        if waits(entry, tickets) {
+            entry.left_before = std::mem::take(&mut left);
+            return true;
+        }
+        left += u32::from(entry.ticket.is_none());
+        false
+    });
+    limit.stale = 0;
+    limit.left_last += left;
+}
+
+/// The tickets that wait for a limit and were overtaken too often, by arrival.
+fn overtaken<J>(limit: &mut Limit, tickets: &Slots<Ticket<J>>) -> Vec<(u64, TicketId)> {
+    remove_first(limit, tickets);
+    let mut found = Vec::new();
+    // Of those that came before a ticket: all but these have taken the limit.
+    let (mut left, mut waiting) = (limit.left_before, 0);
+    let mut most = 0;
+    for entry in &limit.waiting {
+        left += u64::from(entry.left_before);
+        let Some(ticket) = entry.ticket else {
+            left += 1;
+            continue;
+        };
+        if !waits(entry, tickets) {
+            continue;
+        }
+        let taken_before = entry.before - left - waiting;
+        let overtaken = limit.taken - taken_before;
+        if overtaken < OVERTAKEN {
+            most = overtaken;
+            break;
+        }
+        found.push((entry.arrival, ticket));
+        waiting += 1;
+    }
+    limit.look_again_at = limit.taken + OVERTAKEN - most;
+    found
 }
 
 #[cfg(test)]
@@ -690,7 +760,8 @@ mod tests {
                 let used = others.clone().filter(|it| it.is_placed).count();
                 let mut favored = others.filter(|it| !it.is_placed && it.is_favored());
                 used < self.capacity(*limit)
-                    && !favored.any(|it| it.order.arrival < entry.order.arrival)
+                    && !favored
+                        .any(|it| it.order.arrival < entry.order.arrival || !entry.is_favored())
             })
         }
 
@@ -745,7 +816,7 @@ mod tests {
                     let name: Option<Arc<str>> = key.map(|key| format!("{set} {key}").into());
                     let key = key.map(|key| key + 10 * set as u8);
                     let by = name.as_ref().map(|name| (name, 1));
-                    let entered = lines.enter(ids[set], by, (priority, due), step);
+                    let entered = lines.enter(ids[set], by, (priority, due), step, &mut granted);
                     let (Entered::Placed(ticket) | Entered::Waits(ticket)) = entered;
                     let entry = Entry {
                         ticket,
@@ -819,7 +890,7 @@ mod tests {
 
     #[test]
     fn limits_are_taken_together_and_nobody_waits_who_could_start() {
-        for seed in 0..100 {
+        for seed in 0..150 {
             check(seed, 200, 30);
         }
     }
@@ -837,16 +908,16 @@ mod tests {
             Entered::Placed(ticket) | Entered::Waits(ticket) => ticket,
         };
         let mut held = [
-            ticket(lines.enter(one, None, (0, 0), 1)),
-            ticket(lines.enter(other, None, (0, 0), 2)),
+            ticket(lines.enter(one, None, (0, 0), 1, &mut granted)),
+            ticket(lines.enter(other, None, (0, 0), 2, &mut granted)),
         ];
-        let Entered::Waits(low) = lines.enter(both, None, (-1, 0), 0) else {
+        let Entered::Waits(low) = lines.enter(both, None, (-1, 0), 0, &mut granted) else {
             panic!("both are taken");
         };
         let mut overtaken = 0;
         for round in 0..5 * OVERTAKEN {
             let line = [one, other][round as usize % 2];
-            let next = ticket(lines.enter(line, None, (0, 0), 3));
+            let next = ticket(lines.enter(line, None, (0, 0), 3, &mut granted));
             let gone = std::mem::replace(&mut held[round as usize % 2], next);
             lines.leave(gone, &mut granted);
             if lines.waits_for(low).is_none() {

@@ -664,3 +664,461 @@ fn no_limit_is_passed_by_jobs_on_many_threads() -> Result {
         Ok(())
     })
 }
+
+#[test]
+fn an_executor_that_drops_what_it_is_given_can_have_many_in_line() -> Result {
+    let app = Jobber::builder()
+        .executor(|job: jobber::JobFuture| drop(job))
+        .build()?;
+    let limit = Limit::new(1);
+    let task = app.task("t", async || {}).limit(&limit).register()?;
+    app.start().block_on()?;
+    limit.set(0);
+    let mut jobs = Vec::new();
+    for _ in 0..5_000 {
+        jobs.push(task.schedule(()).push().block_on()?);
+    }
+    limit.set(1);
+    wait_until(|| jobs.iter().all(Job::is_done));
+    Ok(())
+}
+
+#[test]
+fn an_executor_that_runs_inside_of_its_spawn_can_have_many_in_line() -> Result {
+    let app = Jobber::builder()
+        .executor(|job: jobber::JobFuture| futures_lite::future::block_on(job))
+        .build()?;
+    let limit = Limit::new(1);
+    let task = app.task("t", async || {}).limit(&limit).register()?;
+    let failing = app
+        .task("f", |_: ()| -> std::future::Ready<()> { panic!("no") })
+        .limit(&limit)
+        .register()?;
+    app.start().block_on()?;
+    limit.set(0);
+    let mut jobs = Vec::new();
+    for number in 0..5_000 {
+        jobs.push(task.schedule(()).push().block_on()?);
+        if number % 10 == 0 {
+            jobs.push(failing.schedule(()).push().block_on()?);
+        }
+    }
+    limit.set(1);
+    wait_until(|| jobs.iter().all(Job::is_done));
+    Ok(())
+}
+
+#[test]
+fn an_attempt_may_wait_for_a_job_that_has_its_limit_already() -> Result {
+    let mut sim = Simulation::new();
+    let limit = Limit::new(2);
+    let clock = sim.clock();
+    let c = clock.clone();
+    let child = sim
+        .app()
+        .task("child", move || c.sleep(SECOND * 5))
+        .limit(&limit)
+        .register()?;
+    let parent = sim.app().task("parent", move || {
+        let (child, clock) = (child.clone(), clock.clone());
+        async move {
+            let job = child.schedule(()).push().await.unwrap();
+            clock.sleep(SECOND).await;
+            job.wait().await;
+        }
+    });
+    let parent = parent.limit(&limit).register()?;
+    let job = parent.schedule(()).push().block_on()?;
+    sim.run_until_stalled();
+    limit.set(1);
+    sim.advance(MINUTE);
+    assert_eq!(job.status(), JobStatus::Success, "{:?}", job.result());
+    Ok(())
+}
+
+#[test]
+fn a_limit_in_the_state_of_an_app_does_not_keep_the_app() -> Result {
+    struct Limits(#[allow(dead_code)] Limit, #[allow(dead_code)] Arc<()>);
+    let flag = Arc::new(());
+    let limit = Limit::new(1);
+    let app = Jobber::builder()
+        .state(Limits(limit.clone(), flag.clone()))
+        .build()?;
+    app.task("t", async || {}).limit(&limit).register()?;
+    app.start().block_on()?;
+    drop(limit);
+    app.shutdown(SECOND).block_on();
+    drop(app);
+    wait_until(|| Arc::strong_count(&flag) == 1);
+    Ok(())
+}
+
+#[test]
+fn the_second_of_a_line_has_its_turn_though_the_first_has_left() -> Result {
+    let mut process = Process::boot(&Machine::new(), false);
+    let limit = Limit::new(1);
+    let task = process.task("t").limit(&limit).register()?;
+    limit.set(0);
+    let g = process
+        .schedule(&task, 10, 0)
+        .priority(-100)
+        .push()
+        .block_on()?;
+    let x = process
+        .schedule(&task, 11, 0)
+        .priority(-100)
+        .push()
+        .block_on()?;
+    for _ in 0..999 {
+        process.push(&task, 0, 0)?;
+    }
+    process.push(&task, 1, 100)?;
+    limit.set(1);
+    process.advance(10);
+    assert_eq!(process.log.entries().len(), 1_000);
+    process.push(&task, 2, 10)?;
+    process.sim.run_until_stalled();
+    g.cancel().block_on()?;
+    process.advance(200);
+    let log = process.log.entries();
+    assert!(x.is_done());
+    assert_eq!(log.iter().position(|it| *it == 11), Some(1_000));
+    Ok(())
+}
+
+#[test]
+fn no_start_is_stored_of_a_job_whose_task_was_paused_while_it_waited() -> Result {
+    for ok in 0..6 {
+        let machine = Machine::new();
+        let mut process = Process::boot(&machine, true);
+        let shared = Limit::new(1);
+        let holder = process.task("h").limit(&shared).register()?;
+        let task = process.task("t").at_most_once().limit(&shared).register()?;
+        process.push(&holder, 0, 10)?;
+        process.sim.run_until_stalled();
+        let job = process.schedule(&task, 1, 0).id("b").push().block_on()?;
+        process.advance(1);
+        assert!(job.waiting_for().is_some());
+        task.pause().block_on()?;
+        machine.plan_faults((0..ok).map(|_| jobber::testing::Fault::None));
+        machine.set_fault(crate::held_app::full());
+        process.advance(15);
+        assert!(!process.log.entries().contains(&1));
+        process.sim.crash();
+        machine.clear_faults();
+        machine.set_fault(jobber::testing::Fault::None);
+        let mut process = Process::boot(&machine, true);
+        process.task("h").limit(Limit::new(1)).register()?;
+        let task = process.task("t").at_most_once().limit(1).register()?;
+        task.resume().block_on()?;
+        process.advance(60);
+        assert!(
+            process.log.entries().contains(&1),
+            "{ok}: the job is lost, and nothing could start it"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_stop_while_a_job_gets_its_limits_keeps_nothing() -> Result {
+    for has_second in [false, true] {
+        without_deadlock(move || {
+            use std::task::{Context, Wake, Waker};
+            struct Stop(std::sync::Mutex<Option<Jobber>>, AtomicUsize);
+            impl Wake for Stop {
+                fn wake(self: Arc<Self>) {
+                    if self.1.load(Ordering::SeqCst) == 0 {
+                        return;
+                    }
+                    let app = self.0.lock().unwrap().take();
+                    if let Some(app) = app {
+                        app.shutdown(Duration::ZERO).block_on();
+                        drop(app);
+                    }
+                }
+            }
+            let flag = Arc::new(());
+            let app = Jobber::builder().build()?;
+            let captured = flag.clone();
+            let (send, sent) = std::sync::mpsc::channel::<()>();
+            let sent = std::sync::Mutex::new(sent);
+            let task = app
+                .blocking_task("t", move || {
+                    let _c = &captured;
+                    let _ = sent.lock().unwrap().recv_timeout(WATCHDOG);
+                })
+                .limit(1)
+                .register()?;
+            app.start().block_on()?;
+            let first = task.schedule(()).push().block_on()?;
+            wait_until(|| first.status() == JobStatus::Running);
+            let second = has_second.then(|| task.schedule(()).push().block_on().unwrap());
+            let stop = Arc::new(Stop(std::sync::Mutex::new(Some(app)), AtomicUsize::new(1)));
+            let waker = Waker::from(stop.clone());
+            let mut wait = Box::pin(first.wait());
+            assert!(
+                std::future::Future::poll(wait.as_mut(), &mut Context::from_waker(&waker))
+                    .is_pending()
+            );
+            send.send(())?;
+            wait_until(|| stop.0.lock().unwrap().is_none());
+            drop((wait, first, second, task, send));
+            wait_until(|| Arc::strong_count(&flag) == 1);
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn an_old_attempt_that_the_executor_drops_leaves_its_job_in_line() -> Result {
+    let (_store, storage) = crate::support::HeldStore::new(jobber::MemoryStorage::new());
+    let (app, clock, spawned) = crate::support::hand_polled_app_with(|app| app.storage(storage))?;
+    let limit = Limit::new(1);
+    let log = Log::new();
+    let task = app
+        .task("t", log.argument())
+        .durable()
+        .limit(&limit)
+        .register()?;
+    app.start().block_on().ok();
+    let x = task.schedule(1u32).id("x").push().block_on()?;
+    let stale = spawned.recv_timeout(WATCHDOG)?;
+    let y = task.schedule(2).id("y").push().block_on()?;
+    wait_until(|| y.waiting_for().is_some());
+    x.delay_by(SECOND).block_on()?;
+    let mut of_y = spawned.recv_timeout(WATCHDOG)?;
+    clock.advance(SECOND);
+    wait_until(|| x.waiting_for().is_some());
+    drop(stale);
+    assert_eq!(
+        x.waiting_for(),
+        Some(WaitingFor::SharedLimit),
+        "it has left the line"
+    );
+    assert!(crate::support::poll(&mut of_y).is_some());
+    let mut of_x = spawned.recv_timeout(SECOND * 2)?;
+    assert!(crate::support::poll(&mut of_x).is_some());
+    Ok(())
+}
+
+#[test]
+fn no_start_is_stored_of_a_job_that_expired_while_it_waited() -> Result {
+    for ok in 0..6 {
+        let machine = Machine::new();
+        let mut process = Process::boot(&machine, true);
+        let shared = Limit::new(1);
+        let holder = process.task("h").limit(&shared).register()?;
+        let task = process.task("t").at_most_once().limit(&shared).register()?;
+        process.push(&holder, 0, 10)?;
+        process.sim.run_until_stalled();
+        process
+            .schedule(&task, 1, 0)
+            .id("b")
+            .expires(SECOND)
+            .push()
+            .block_on()?;
+        process.advance(1);
+        machine.plan_faults((0..ok).map(|_| jobber::testing::Fault::None));
+        machine.set_fault(crate::held_app::full());
+        process.advance(15);
+        assert!(!process.log.entries().contains(&1));
+        if let Some(record) = machine.record("b") {
+            assert!(
+                record.progress.start_intent.is_none(),
+                "{ok}: the start of an expired attempt is stored"
+            );
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_limit_that_is_set_in_a_forked_process_starts_no_job() -> Result {
+    const FORKS: &str = "JOBBER_FORKS_WITH_LIMIT";
+    if std::env::var_os(FORKS).is_some() {
+        let log = Log::new();
+        let app = Jobber::builder()
+            .executor(|job: jobber::JobFuture| futures_lite::future::block_on(job))
+            .build()?;
+        let limit = Limit::new(1);
+        let task = app.task("t", log.argument()).limit(&limit).register()?;
+        app.start().block_on()?;
+        limit.set(0);
+        let job = task.schedule(1u32).push().block_on()?;
+        let forked = std::fs::remove_file("/jobber/fork");
+        if matches!(&forked, Err(error) if error.raw_os_error() == Some(10)) {
+            limit.set(1);
+            std::process::exit(i32::from(!log.entries().is_empty()));
+        }
+        forked?;
+        limit.set(1);
+        assert!(job.is_done());
+        return Ok(());
+    }
+    crate::fork::run_forking(
+        "limits::a_limit_that_is_set_in_a_forked_process_starts_no_job",
+        |program| program.env(FORKS, "1"),
+    )
+}
+
+#[test]
+fn a_cancel_in_a_forked_process_starts_no_job() -> Result {
+    const FORKS: &str = "JOBBER_FORKS_WITH_LIMIT2";
+    if std::env::var_os(FORKS).is_some() {
+        let log = Log::new();
+        let app = Jobber::builder()
+            .executor(|job: jobber::JobFuture| futures_lite::future::block_on(job))
+            .build()?;
+        let limit = Limit::new(1);
+        let task = app.task("t", log.argument()).limit(&limit).register()?;
+        let (send, recv) = std::sync::mpsc::channel::<()>();
+        let recv = std::sync::Mutex::new(recv);
+        let hold = app
+            .blocking_task("hold", move || {
+                let _ = recv.lock().unwrap().recv();
+            })
+            .limit(&limit)
+            .register()?;
+        app.start().block_on()?;
+        let held = hold.schedule(()).push().block_on()?;
+        wait_until(|| held.status() == JobStatus::Running);
+        let placed = hold.schedule(()).push().block_on()?;
+        let waiting = task.schedule(1u32).priority(-1).push().block_on()?;
+        limit.set(0);
+        send.send(())?;
+        held.wait_blocking();
+        let forked = std::fs::remove_file("/jobber/fork");
+        if matches!(&forked, Err(error) if error.raw_os_error() == Some(10)) {
+            placed.cancel().block_on()?;
+            let _ = waiting.cancel().block_on();
+            std::process::exit(i32::from(!log.entries().is_empty()));
+        }
+        forked?;
+        return Ok(());
+    }
+    crate::fork::run_forking(
+        "limits::a_cancel_in_a_forked_process_starts_no_job",
+        |program| program.env(FORKS, "1"),
+    )
+}
+
+#[test]
+fn the_next_in_line_behind_one_that_was_overtaken_starts_too() -> Result {
+    in_memory_and_stored(|mut process| {
+        let limit = Limit::new(1);
+        let task = process.task("t").limit(&limit).register()?;
+        limit.set(0);
+        let low = process
+            .schedule(&task, 1, 0)
+            .priority(-100)
+            .push()
+            .block_on()?;
+        process.sim.run_until_stalled();
+        for _ in 0..999 {
+            process.push(&task, 0, 0)?;
+        }
+        process.push(&task, 2, 100)?;
+        process.sim.run_until_stalled();
+        limit.set(1);
+        process.advance(10);
+        assert!(process.log.entries().contains(&2) && !low.is_done());
+        let next = process.push(&task, 3, 0)?;
+        process.sim.run_until_stalled();
+        limit.set(3);
+        process.advance(1_000);
+        assert!(low.is_done());
+        let after = process.push(&task, 4, 0)?;
+        process.advance(1_000);
+        assert!(
+            next.is_done(),
+            "nothing runs, and it waits for a limit of three: {:?}, {:?}",
+            next.waiting_for(),
+            after.is_done()
+        );
+        Ok(())
+    })
+}
+
+#[test]
+fn the_second_that_was_overtaken_keeps_its_limits_too() -> Result {
+    let mut process = Process::boot(&Machine::new(), false);
+    let (l, n, m) = (Limit::new(1), Limit::new(1), Limit::new(1));
+    let of_l = process.task("l").limit(&l).register()?;
+    let of_n = process.task("n").limit(&n).register()?;
+    let of_m = process.task("m").limit(&m).register()?;
+    let l_m = process.task("lm").limit(&l).limit(&m).register()?;
+    let l_n = process.task("ln").limit(&l).limit(&n).register()?;
+    process.push(&of_m, 1, 50)?;
+    process.push(&of_n, 2, 20)?;
+    l.set(0);
+    process.sim.run_until_stalled();
+    process
+        .schedule(&l_m, 10, 0)
+        .priority(-100)
+        .push()
+        .block_on()?;
+    process.sim.run_until_stalled();
+    process
+        .schedule(&l_n, 11, 0)
+        .priority(-100)
+        .push()
+        .block_on()?;
+    process.sim.run_until_stalled();
+    for _ in 0..1_000 {
+        process.push(&of_l, 0, 0)?;
+    }
+    l.set(1);
+    process.advance(1);
+    assert_eq!(process.log.take().len(), 1_002);
+    process.push(&of_n, 3, 100)?;
+    process.advance(1_000);
+    assert_eq!(
+        process.log.entries(),
+        [10, 11, 3],
+        "later jobs do not take its limits"
+    );
+    Ok(())
+}
+
+#[test]
+fn jobs_that_were_interrupted_twice_run_alone_though_they_waited_for_a_limit() -> Result {
+    for with_limit in [false, true] {
+        let machine = Machine::new();
+        let mut process = Process::boot(&machine, true);
+        let task = process.task("t").register()?;
+        for number in [1, 2] {
+            process
+                .schedule(&task, number, 100)
+                .id(number.to_string())
+                .push()
+                .block_on()?;
+        }
+        process.advance(1);
+        for _ in 0..2 {
+            process.sim.crash();
+            process = Process::boot(&machine, true);
+            process.task("t").register()?;
+            // Also the second one, which is interrupted alone.
+            process.advance(20);
+        }
+        process.sim.crash();
+        let mut process = Process::boot(&machine, true);
+        let limit = Limit::new(2);
+        if with_limit {
+            limit.set(0);
+        }
+        let task = process.task("t");
+        match with_limit {
+            true => task.limit(&limit),
+            false => task,
+        }
+        .register()?;
+        process.advance(1);
+        limit.set(2);
+        process.advance(3);
+        assert_eq!(process.running.most(), 1, "with limit: {with_limit}");
+    }
+    Ok(())
+}
