@@ -109,6 +109,7 @@ impl Coverage {
         // counts from its last run, whatever it has run before.
         if series.recurrence.is_rate() || self.is_corrected(nominal) {
             self.history = RunHistory::starting_at(nominal);
+            self.run_early = self.run_early.filter(|early| *early > nominal);
         }
         let next = |last| series.next_after(nominal, last);
         self.history.enter(nominal, next);

@@ -1264,7 +1264,13 @@ impl Lifecycle {
         self.hide();
         let more = self.more();
         more.position = position;
-        more.loaded_limit = None;
+        if more.loaded_limit.is_some()
+            && let Some(definition) = &more.definition
+        {
+            // A loaded job is due after its own interval at the latest, counted from now.
+            let wait = more.position.longest_wait_for_run(definition);
+            more.loaded_limit = wait.map(|wait| clock.now.mono.saturating_add(wait));
+        }
         self.is_overdue = false;
         if !self.is_asked_for_now() {
             self.set_due(self.due_of_position(clock), clock.now);
@@ -1293,18 +1299,21 @@ impl Lifecycle {
             self.steering_mut().runs_now = true;
         } else {
             let begins_extra = self.begins_extra();
+            let asked = self.steering().and_then(|steering| match begins_extra {
+                true => steering.second_extra,
+                false => steering.extra,
+            });
+            if asked.is_some() {
+                return Steered::Unchanged;
+            }
             if is_waiting {
                 self.hide();
             }
             let steering = self.steering_mut();
-            let place = match begins_extra {
-                true => &mut steering.second_extra,
-                false => &mut steering.extra,
-            };
-            if place.is_some() {
-                return Steered::Unchanged;
+            match begins_extra {
+                true => steering.second_extra = Some(now.wall),
+                false => steering.extra = Some(now.wall),
             }
-            *place = Some(now.wall);
         }
         if is_waiting {
             self.set_due(Due::Mono(now.mono), now);
@@ -1981,6 +1990,7 @@ impl Lifecycle {
         Pending {
             due: self.due().unwrap_or(Due::Wall(self.exec_at)),
             exec_at: self.exec_at,
+            is_asked_for_now: self.is_asked_for_now(),
         }
     }
 

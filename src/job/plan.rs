@@ -265,7 +265,9 @@ impl Plan {
             *position = old.clone();
             (self.due, self.exec_at) = (pending.due, pending.exec_at);
             // A loaded job whose wall clock is not known is due by the monotonic clock.
-            let is_at_limit = position.offset.is_none() && matches!(pending.due, Due::Mono(_));
+            let is_at_limit = position.offset.is_none()
+                && matches!(pending.due, Due::Mono(_))
+                && !pending.is_asked_for_now;
             let may_move = is_waiting && !is_at_limit;
             if may_move && !definition.excludes_same(new_definition) {
                 let at = scheduled_at.saturating_sub(set);
@@ -349,6 +351,8 @@ pub(crate) struct Pending {
     pub(crate) due: Due,
     /// `due` as a wall time.
     pub(crate) exec_at: WallNanos,
+    /// It is due now because that was asked by hand: `due` is not that of its position.
+    pub(crate) is_asked_for_now: bool,
 }
 
 impl Trigger {

@@ -476,6 +476,40 @@ fn one_extra_run_is_remembered_while_the_job_runs() -> Result {
     })
 }
 
+/// Regression: with other times, or other exclusions of an interval, the extra run waited
+/// for the next regular time.
+#[test]
+fn an_extra_run_is_made_at_once_if_the_job_was_replaced_meanwhile() -> Result {
+    for replacement in [MINUTE, MINUTE * 2] {
+        in_memory_and_stored(|mut process| {
+            let job = process.schedule(0, 0).every(MINUTE).block_on()?;
+            job.run_now().block_on()?;
+            let replaced = process.schedule(0, 0).replace();
+            replaced.every(replacement).block_on()?;
+            process.advance(10);
+            assert_eq!(process.log.entries(), [(0, 1, 1, 0)]);
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// Regression: the attempt ran, and the job showed `SCHEDULED` and sent no events.
+#[test]
+fn a_run_that_was_asked_for_twice_shows_as_running() -> Result {
+    in_memory_and_stored(|mut process| {
+        let mut events = process.sim.app().events();
+        let job = process.schedule(5, 0).every(MINUTE).block_on()?;
+        assert_eq!(job.run_now().block_on()?, SteerOutcome::Done);
+        assert_eq!(job.run_now().block_on()?, SteerOutcome::Unchanged);
+        process.advance(1);
+        assert_eq!(job.status(), JobStatus::Running);
+        let kinds = event_kinds(&mut events, "x");
+        assert_eq!(kinds.len(), 3, "scheduled, asked for, started: {kinds:?}");
+        Ok(())
+    })
+}
+
 #[test]
 fn run_now_pulls_a_waiting_retry_forward() -> Result {
     in_memory_and_stored(|mut process| {
@@ -485,6 +519,24 @@ fn run_now_pulls_a_waiting_retry_forward() -> Result {
         process.advance(60);
         let runs = [(60, 1, 1, 60), (63, 1, 2, 60), (120, 2, 1, 120)];
         assert_eq!(process.log.entries(), runs, "and makes no extra run");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_retry_that_was_asked_for_is_made_although_its_run_has_expired_and_the_next_is_not_early()
+-> Result {
+    in_memory_and_stored(|mut process| {
+        let job = process.schedule(0, 1).every(MINUTE).block_on()?;
+        job.pause().block_on()?;
+        job.run_now().block_on()?;
+        process.advance(30);
+        let declared = process.schedule(0, 1).replace().expires(SECOND * 5);
+        declared.every(MINUTE).block_on()?;
+        job.resume().block_on()?;
+        job.run_now().block_on()?;
+        process.advance(20);
+        assert_eq!(process.log.entries(), [(0, 1, 1, 0), (30, 1, 2, 0)]);
         Ok(())
     })
 }
@@ -623,6 +675,21 @@ fn a_run_that_is_moved_earlier_is_not_made_again_at_its_time() -> Result {
 }
 
 #[test]
+fn two_runs_in_a_row_that_are_moved_earlier_are_not_made_again() -> Result {
+    in_memory_and_stored(|mut process| {
+        let job = process.schedule(0, 0).cron("0 12 * * *").block_on()?;
+        job.move_to(at(100)).block_on()?;
+        process.advance(100);
+        job.move_to(at(200)).block_on()?;
+        process.advance(24 * 3_600);
+        let noon = 12 * 3_600;
+        let runs = [(100, 1, 1, noon), (200, 2, 1, noon + 24 * 3_600)];
+        assert_eq!(process.log.entries(), runs);
+        Ok(())
+    })
+}
+
+#[test]
 fn a_run_that_was_moved_earlier_is_not_made_again_by_the_next_process() -> Result {
     for trigger in ["every", "rate", "times of day"] {
         let machine = Machine::new();
@@ -646,6 +713,22 @@ fn a_run_that_was_moved_earlier_is_not_made_again_by_the_next_process() -> Resul
         assert_eq!(log.take(), [(2 * noon, 2, 1, 2 * noon)], "{trigger}");
     }
     Ok(())
+}
+
+/// Regression: a rate left out the time of a moved run once more, hours later.
+#[test]
+fn a_rate_runs_a_time_again_after_the_clock_was_set_back_also_if_it_was_run_early() -> Result {
+    in_memory_and_stored(|mut process| {
+        let job = process.schedule(0, 0).cron("* * * * *").block_on()?;
+        process.advance(10);
+        job.move_to(at(20)).block_on()?;
+        process.advance(200);
+        process.log.take();
+        process.sim.set_wall(at(30));
+        process.advance(60);
+        assert_eq!(process.log.take(), [(60, 4, 1, 60)]);
+        Ok(())
+    })
 }
 
 #[test]
@@ -789,6 +872,37 @@ fn the_retry_of_an_extra_run_survives_a_crash() -> Result {
     Ok(())
 }
 
+/// Regression: after a crash, a replacement ran at once, because that was asked of the job that
+/// it had replaced.
+#[test]
+fn a_replacement_does_not_run_after_a_crash_because_the_job_before_was_to_run_now() -> Result {
+    // Before the first attempt, and during it.
+    for has_begun in [false, true] {
+        for recurs in [false, true] {
+            let machine = Machine::new();
+            let log = Log::new();
+            let mut process = Process::boot(&machine, &log, true)?;
+            let job = match recurs {
+                true => process.schedule(5, 0).every(HOUR * 2).block_on()?,
+                false => process.schedule(5, 0).delay(HOUR).block_on()?,
+            };
+            job.run_now().block_on()?;
+            process.advance(u64::from(has_begun));
+            let replacement = process.schedule(5, 0).replace_any();
+            match recurs && has_begun {
+                true => replacement.every(HOUR).block_on()?,
+                false => replacement.delay(HOUR).block_on()?,
+            };
+            process.sim.crash();
+            log.take();
+            let mut process = Process::boot(&machine, &log, true)?;
+            process.advance(60);
+            assert_eq!(log.take(), [], "begun: {has_begun}, recurs: {recurs}");
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn an_extra_run_of_an_attempt_made_at_most_once_is_lost_with_its_process() -> Result {
     let machine = Machine::new();
@@ -831,6 +945,27 @@ fn a_run_that_was_asked_for_during_a_normal_one_follows_that_after_a_crash() -> 
         };
         assert_eq!(log.take(), again, "at most once: {at_most_once}");
     }
+    Ok(())
+}
+
+/// Regression: a pause after each run was as much longer as the wall clock was set back.
+#[test]
+fn a_loaded_job_that_was_resumed_waits_no_longer_if_the_clock_is_set_back() -> Result {
+    let machine = Machine::new();
+    let log = Log::new();
+    let process = Process::boot(&machine, &log, true)?;
+    process
+        .schedule(0, 0)
+        .paused()
+        .after_each(MINUTE)
+        .block_on()?;
+    process.sim.crash();
+    let mut process = Process::boot(&machine, &log, true)?;
+    process.advance(100);
+    process.task.job("x").unwrap().resume().block_on()?;
+    process.sim.set_wall(at(-3_600));
+    process.advance(60);
+    assert_eq!(log.entries().len(), 1);
     Ok(())
 }
 
