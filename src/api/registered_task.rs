@@ -143,9 +143,9 @@ where
     }
 
     /// Pauses the task: no attempt of any job of it begins until [`resume`](Task::resume), also of
-    /// jobs that are scheduled meanwhile. [`Job::pause`] says what a pause means. If a
-    /// task is [durable](crate::TaskBuilder::durable) or not does not matter: if the app has a
-    /// store, the store keeps the pause, and the task of this name is paused in the next process.
+    /// jobs that are scheduled meanwhile. [`Job::pause`] says what a pause means. If the app
+    /// has a store, it keeps the pause, also of a task that is not durable, and the task of this
+    /// name is paused in the next process.
     ///
     /// The call visits all live jobs of the app. `.await` it, or end it with `.block_on()`. Nothing
     /// happens before.
