@@ -1638,15 +1638,16 @@ impl Lifecycle {
         let took_same = self.phase == Phase::Running && self.take_next_of_same_times(is_stopping);
         let goes_on = self.phase == Phase::Running && !self.has_next();
         let retry = retry.filter(|_| goes_on && (self.is_durable() || !is_stopping));
+        // What was asked for was this attempt, and not its retry, which may expire.
+        if let Some(steering) = self.more.as_mut().and_then(|more| more.steering.as_mut()) {
+            steering.runs_now = false;
+        }
         let is_too_late = retry.is_some_and(|delay| self.is_too_late_in(clock, delay));
         if let (Some(status), Some(delay)) = (failure, retry)
             && !is_too_late
         {
             let due = Due::Mono(now.mono.saturating_add(delay));
             let more = self.more();
-            if let Some(steering) = &mut more.steering {
-                steering.runs_now = false;
-            }
             if !is_extra {
                 more.loaded_limit = None;
             }

@@ -523,6 +523,24 @@ fn run_now_pulls_a_waiting_retry_forward() -> Result {
     })
 }
 
+/// Regression: the job said that it retries, and was cancelled when the retry was due.
+#[test]
+fn the_retry_of_an_attempt_that_was_asked_for_may_expire() -> Result {
+    in_memory_and_stored(|mut process| {
+        let schedule = process.schedule(0, 1).expires(Duration::from_millis(700));
+        let job = schedule.push().block_on()?;
+        job.run_now().block_on()?;
+        process.sim.run_until_stalled();
+        assert_eq!(process.log.entries(), [(0, 1, 1, 0)]);
+        assert_eq!(
+            job.status(),
+            JobStatus::Cancelled,
+            "the retry would be late"
+        );
+        Ok(())
+    })
+}
+
 #[test]
 fn a_retry_that_was_asked_for_is_made_although_its_run_has_expired_and_the_next_is_not_early()
 -> Result {
