@@ -94,6 +94,7 @@ impl World {
         self.check_jobs(is_stopped)?;
         if !is_stopped {
             self.check_unpredicted()?;
+            self.check_pauses()?;
             self.check_health()?;
         }
         self.check_store(is_stopped)?;
@@ -101,6 +102,7 @@ impl World {
             self.resume_prediction();
             self.forget_children();
         }
+        self.note_asked();
         self.waits.check(is_stopped, &self.history)?;
         self.check_finals()?;
         let is_idle = !self.model.jobs.values().any(job::Job::is_live);
@@ -398,8 +400,8 @@ impl World {
         for handle in process.jobs.values() {
             let id = handle.id().to_string();
             let status = is_consistent(handle, process.finals.get(&id).copied())?;
-            if status.is_final() {
-                process.finals.insert(id, status);
+            if status.is_final() && process.finals.insert(id.clone(), status).is_none() {
+                self.history.add(now(&self.clock), Event::Done { id });
             }
         }
         Ok(())
@@ -474,7 +476,15 @@ fn resume_prediction(job: &mut job::Job, handle: &Job<u64>, entries: &[Entry], w
             _ => {}
         }
     }
+    if job.is_held_above {
+        // Whether the job itself is paused is not shown.
+        return;
+    }
     let last = handle.last_run().map_or(0, |run| run.number);
+    if job.plan.moved.is_some() || job.is_moved_until.is_some_and(|until| last <= until) {
+        // The run that it waits for may be due at any time.
+        return;
+    }
     let started = ends.keys().next_back().copied().unwrap_or(0);
     let Some(recurring) = &mut job.plan.recurring else {
         return;
@@ -511,6 +521,9 @@ fn resume_prediction(job: &mut job::Job, handle: &Job<u64>, entries: &[Entry], w
     }
     job.runs = last;
     job.attempts = 0;
+    job.is_paused = handle.is_paused();
+    job.asked = job::Asked::default();
+    recurring.left_out = None;
     (recurring.nominal, recurring.drawn) = (nominal, exec_at - nominal);
     (recurring.last_run, recurring.has_run) = (i64::MIN, false);
     // A job waits for the first time that is not handled.
@@ -541,6 +554,9 @@ fn check_one(job: &job::Job, handle: &Job<u64>, app: Start) -> Result<(), String
             clock(exec_at),
             clock(job.plan.exec_at),
         ));
+    }
+    if handle.is_paused() != (job.is_paused || job.is_held_above) {
+        return Err(format!("{handle:?} is paused: {}", handle.is_paused()));
     }
     in_zone(handle.exec_at(), job.plan.zone.unwrap_or(app))?;
     let expression = match job.plan.when {

@@ -26,6 +26,11 @@ pub fn nanos(time: OffsetDateTime) -> i64 {
     i64::try_from(time.unix_timestamp_nanos()).expect("within 292 years of 1970")
 }
 
+/// The time that is this number of nanoseconds after 1970 began.
+pub fn wall(nanos: i64) -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp_nanos(nanos.into()).expect("a time")
+}
+
 /// An attempt, as its task sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
@@ -74,6 +79,10 @@ pub enum Event {
     Over {
         id: String,
     },
+    /// It is done.
+    Done {
+        id: String,
+    },
     /// Scheduling it has failed.
     Refused {
         id: String,
@@ -87,6 +96,19 @@ pub enum Event {
     },
     Start(Attempt),
     End(Attempt, End),
+    /// A task or the app was paused or resumed. `None`: that has failed, and the store may have
+    /// it.
+    PausedAll {
+        task: Option<usize>,
+        is_paused: Option<bool>,
+    },
+    /// A job was steered by hand.
+    Steered {
+        id: String,
+        how: super::program::Steer,
+        /// What that has done. `None`: it is not stored, but done.
+        did: Option<jobber::SteerOutcome>,
+    },
     Stepped {
         by: i64,
     },
@@ -118,6 +140,8 @@ pub struct Promise {
     pub zone: Option<super::program::Start>,
     /// How late an attempt may start.
     pub expires_ms: Option<u32>,
+    /// It is paused at first.
+    pub paused: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -43,7 +43,7 @@ pub struct Job {
     /// due: a run that starts late may change them.
     before_due: Option<(Recurring, i64)>,
     /// When the current run was first due, by the clock of the job.
-    first_due: i64,
+    pub first_due: i64,
     /// How the attempt failed whose retry the job waits for.
     failed_as: Option<JobStatus>,
     /// The start of the next attempt, as it is stored.
@@ -63,6 +63,13 @@ pub struct Job {
     pub is_suspected: bool,
     /// How often in a row a process has ended during an attempt.
     pub interruptions: u32,
+    /// The job itself is paused.
+    pub is_paused: bool,
+    /// Its task or its app is.
+    pub is_held_above: bool,
+    pub asked: Asked,
+    /// A run of it was moved, and that is not predicted: after how many runs it may be again.
+    pub is_moved_until: Option<u64>,
     /// The entry of the history from which its runs count.
     pub since: usize,
     /// The states that the store may have; the last is the one that it should have.
@@ -110,6 +117,15 @@ pub enum Said {
     AllExcluded,
     FailedTooOften,
     Interrupted(u32),
+    Paused,
+    RunRequested,
+    Moved {
+        due: i64,
+    },
+    Resumed {
+        due: i64,
+        most: i64,
+    },
 }
 
 /// A run of a recurring job; all times are of the wall clock.
@@ -172,6 +188,68 @@ pub struct Saved {
     /// An attempt of a suspected job was about to start, which is made again.
     pub is_repeated: bool,
     pub interruptions: u32,
+    pub is_paused: bool,
+    pub asked: StoredAsked,
+}
+
+/// What was asked for by hand, and is not done.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// The moment of an extra run, until its first attempt has ended.
+    pub extra: Option<i64>,
+    /// That of another, which was asked for during that attempt.
+    pub second: Option<i64>,
+    /// The attempt that it waits for is due now.
+    pub runs_now: bool,
+    /// The run that has begun is the extra one of this moment.
+    pub open: Option<i64>,
+    /// When the job is due after an extra run.
+    pub after_extra: Option<WhenDue>,
+    /// When it was due, before `runs_now`.
+    pub before: Option<WhenDue>,
+}
+
+/// The same, as the store has it.
+#[derive(Clone, Debug, Default)]
+pub struct StoredAsked {
+    pub extra: Option<i64>,
+    pub second: Option<i64>,
+    pub runs_now: bool,
+    /// The run that waits for a retry is the extra one of this moment.
+    pub open: Option<i64>,
+    /// The start that is stored is that of an extra run.
+    pub starts_extra: bool,
+}
+
+/// When a plan is due.
+#[derive(Clone, Debug)]
+pub struct WhenDue {
+    due: Due,
+    exec_at: i64,
+    unread: Option<Draw>,
+    restored: Option<Restored>,
+}
+
+impl WhenDue {
+    /// The plan is due now instead.
+    pub fn replace(plan: &mut Plan, now: Now) -> Self {
+        let before = Self {
+            due: plan.due,
+            exec_at: plan.exec_at,
+            unread: plan.unread.take(),
+            restored: plan.restored.take(),
+        };
+        plan.due = Due::Mono(now.mono);
+        plan.exec_at = now.wall;
+        before
+    }
+
+    pub fn put_back(self, plan: &mut Plan) {
+        plan.due = self.due;
+        plan.exec_at = self.exec_at;
+        plan.unread = self.unread;
+        plan.restored = self.restored;
+    }
 }
 
 impl Job {
@@ -186,6 +264,10 @@ impl Job {
             is_catch_up: false,
             is_suspected: false,
             interruptions: 0,
+            is_paused: false,
+            is_held_above: false,
+            asked: Asked::default(),
+            is_moved_until: None,
             plan,
             stage: Stage::Scheduled,
             attempts: 0,
@@ -286,7 +368,8 @@ impl Job {
 
     fn save_as(&mut self, is_marked: bool, now: Now) {
         let is_kept = self.plan.durable && self.is_live();
-        let mut plan = self.plan.clone();
+        let mut plan = self.stored_plan();
+        let exec_at = plan.stored_due();
         if let Some(recurring) = &mut plan.recurring {
             // A run that is not made again is counted already.
             recurring.is_catch_up &= !is_marked;
@@ -315,10 +398,12 @@ impl Job {
             is_marked,
             is_repeated: false,
             interruptions: self.interruptions,
+            is_paused: self.is_paused,
+            asked: self.stored_asked(is_marked),
             retry_delay: has_failed.then_some(self.retry_delay),
         });
         let saved = saved.map(|mut saved| {
-            saved.plan.exec_at = self.plan.stored_due();
+            saved.plan.exec_at = exec_at;
             saved
         });
         if saved.is_some() || self.stored.iter().any(Option::is_some) {
@@ -332,7 +417,9 @@ impl Job {
         if let Stage::Running { .. } = self.stage {
             // They are unknown for an unpredicted job.
             before.attempts = before.attempts.saturating_sub(1);
-            if let (0, Some(recurring)) = (before.attempts, &mut before.plan.recurring) {
+            if before.attempts == 0 && before.asked.open.take().is_some() {
+                before.runs = before.runs.saturating_sub(1);
+            } else if let (0, Some(recurring)) = (before.attempts, &mut before.plan.recurring) {
                 before.runs = before.runs.saturating_sub(1);
                 recurring.is_catch_up = self.is_catch_up;
                 (recurring.last_run, recurring.has_run) = recurring.run_before;
@@ -349,8 +436,9 @@ impl Job {
         before.save_as(is_running && self.is_at_most_once(), now);
         let mut saved = before.stored.pop().flatten();
         if let Some(saved) = saved.as_mut().filter(|_| is_running) {
-            saved.plan.exec_at = self.plan.stored_due();
+            saved.plan.exec_at = before.stored_plan().stored_due();
             saved.is_repeated = self.is_suspected;
+            saved.asked.starts_extra = self.begins_extra() && self.waits_for_store();
         }
         self.stored.push(saved);
     }
@@ -359,7 +447,7 @@ impl Job {
     pub fn next_event(&self, model: &Model) -> Option<i64> {
         match self.stage {
             _ if self.unpredicted.is_some() || self.plan.unread.is_some() => None,
-            Stage::Scheduled if model.is_stopping => None,
+            Stage::Scheduled if model.is_stopping || self.is_held() => None,
             // Nothing is due by a clock that was not set.
             Stage::Scheduled if matches!(self.plan.due, Due::Wall(_)) && !model.now.is_set() => {
                 None
@@ -380,7 +468,7 @@ impl Job {
     }
 
     /// The nominal time of the next run.
-    fn set_next(&mut self, nominal: i64, is_catch_up: bool, now: Now) {
+    pub fn set_next(&mut self, nominal: i64, is_catch_up: bool, now: Now) {
         let Some(recurring) = &mut self.plan.recurring else {
             return;
         };
@@ -396,6 +484,10 @@ impl Job {
 
     /// Whether no attempt may start after this delay.
     fn is_expired_after(&self, delay: i64, now: Now) -> bool {
+        if self.asked.runs_now || self.asked.open.is_some() {
+            // What was asked for is made however late.
+            return false;
+        }
         let late = self.plan.own(now) + delay - self.first_due;
         let is_known = now.is_set() && !self.plan.by_unset;
         if self.plan.is_by_wall() && !is_known {
@@ -408,6 +500,7 @@ impl Job {
     fn retry_expires(&mut self, now: Now) {
         let status = self.failed_as.unwrap_or(JobStatus::Failed);
         self.last = Some(Ended::Expired(false));
+        self.end_asked(now);
         self.run_ended(status, now);
         self.attempts = 0;
         self.stage = self.after_run(status, false, now);
@@ -416,8 +509,11 @@ impl Job {
 
     /// The job is due. Returns the attempt that starts.
     pub fn fire(&mut self, boot: u32, now: Now) -> Option<Attempt> {
+        if let Some(moment) = self.waiting_extra() {
+            return self.fire_extra(moment, boot, now);
+        }
         if self.attempts == 0 {
-            self.first_due = self.plan.first_due();
+            self.first_due = self.stored_plan().first_due();
         }
         let is_expired = self.is_expired_after(0, now);
         if is_expired && self.plan.recurring.is_none() {
@@ -444,6 +540,8 @@ impl Job {
             let fires = match expires {
                 // Without a clock, nothing shows that a run is late.
                 None if recurring.by_wall && !now.is_set() => Fires::Run,
+                // "It is made however late."
+                None if self.plan.moved.is_some() => Fires::Run,
                 Some(limit) => recurring.leave_out(at, limit),
                 None => recurring.fires(due, at),
             };
@@ -486,26 +584,40 @@ impl Job {
                 }
             }
         }
+        self.save_start(now);
+        self.begin(now);
+        let nominal = self.asked.open.unwrap_or(self.plan.shown);
+        Some(self.start(nominal, boot, now))
+    }
+
+    /// The start of an attempt that is about to begin is stored, if it has to be.
+    pub fn save_start(&mut self, now: Now) {
         if self.is_at_most_once() {
             self.save_as(true, now);
         } else if self.is_suspected {
             // The row stays as it is, but for the start.
             self.marked_at = now.wall;
             let mut before = self.clone();
-            if let (Some(recurring), Some(found)) =
-                (&mut before.plan.recurring, self.before_due.clone())
-            {
+            let found = self
+                .before_due
+                .clone()
+                .filter(|_| self.asked.open.is_none());
+            if let (Some(recurring), Some(found)) = (&mut before.plan.recurring, found) {
                 (*recurring, before.plan.shown) = found;
             }
             before.save_as(false, now);
             let mut saved = before.stored.pop().flatten();
             if let Some(saved) = &mut saved {
                 (saved.is_repeated, saved.marked_at) = (true, now.wall);
-                saved.plan.exec_at = self.plan.stored_due();
+                saved.plan.exec_at = self.stored_plan().stored_due();
+                saved.asked.starts_extra = self.asked.open.is_some() && self.attempts == 0;
             }
             self.stored.push(saved);
         }
-        self.begin(now);
+    }
+
+    /// The attempt that has begun.
+    pub fn start(&mut self, nominal: i64, boot: u32, now: Now) -> Attempt {
         let spec = &TASKS[self.task];
         let run = self.run();
         let (after, outcome) = self.plan.script.outcome(spec.blocking, run, self.attempts);
@@ -516,18 +628,23 @@ impl Job {
             outcome,
             limit: spec.timeout.filter(|_| !is_blocking).map(later),
         };
-        Some(Attempt {
+        Attempt {
             id: self.id.clone(),
             boot,
             run,
             attempt: self.attempts,
-            nominal: self.plan.shown,
-        })
+            nominal,
+        }
     }
 
     /// An attempt begins.
-    fn begin(&mut self, now: Now) {
+    pub fn begin(&mut self, now: Now) {
         self.attempts += 1;
+        if let (1, Some(moment)) = (self.attempts, self.asked.open) {
+            self.runs += 1;
+            self.present = Some(Run::begun(self.runs, moment, now.wall));
+            return;
+        }
         if let Some(recurring) = &mut self.plan.recurring
             && self.attempts == 1
         {
@@ -549,6 +666,7 @@ impl Job {
     /// The attempt that goes on has ended.
     pub fn end(&mut self, how: Ended, is_stopping: bool, now: Now) {
         (self.is_suspected, self.interruptions) = (false, 0);
+        self.end_asked(now);
         let failed = match how {
             Ended::By(Outcome::Value, ..) => None,
             Ended::By(..) | Ended::Unforeseen => Some(JobStatus::Failed),
@@ -630,9 +748,14 @@ impl Job {
 
     /// The run has ended with this status, and a replacement with other times follows.
     fn go_on_with(&mut self, mut plan: Plan, status: JobStatus, now: Now) -> Stage {
+        if self.has_asked() {
+            // What was asked for follows in part, by other times.
+            self.stop_predicting(i64::MAX);
+        }
         self.attempts = 0;
         let mut is_pause = false;
-        if self.plan.is_same_series(&plan) {
+        let is_same_series = self.plan.is_same_series(&plan);
+        if is_same_series {
             self.failures = match status {
                 JobStatus::Success => 0,
                 _ => self.failures + 1,
@@ -659,6 +782,9 @@ impl Job {
         }
         self.plan = plan;
         if !is_pause {
+            if is_same_series {
+                self.pause_after(status);
+            }
             return Stage::Scheduled;
         }
         // It is counted from the end of this run.
@@ -680,6 +806,7 @@ impl Job {
             return Stage::Done(status);
         }
         self.set_next(next, false, now);
+        self.pause_after(status);
         Stage::Scheduled
     }
 
@@ -696,13 +823,24 @@ impl Job {
     pub fn see_clock(&mut self, now: Now) {
         match self.stage {
             Stage::Done(_) => return,
+            _ if self.is_extra_open() || self.is_asked_now() || self.plan.moved.is_some() => {
+                self.stop_predicting(now.wall);
+                return;
+            }
             Stage::Running { .. } => {
                 self.is_clock_set = true;
                 return;
             }
             // A due job starts before the jobs hear of the step. Its scheduled time stays.
-            Stage::Scheduled if matches!(self.plan.due, Due::Mono(at) if at <= now.mono) => {
+            Stage::Scheduled
+                if !self.is_held() && matches!(self.plan.due, Due::Mono(at) if at <= now.mono) =>
+            {
                 self.is_clock_set = true;
+                return;
+            }
+            Stage::Scheduled if self.is_held() && self.plan.due.mono(now) <= now.mono => {
+                // Its time has passed, by a clock that was wrong or is.
+                self.stop_predicting(now.wall);
                 return;
             }
             Stage::Scheduled => {}
@@ -861,6 +999,7 @@ impl Job {
     }
 
     fn after_run(&mut self, status: JobStatus, stops: bool, now: Now) -> Stage {
+        let is_extra = self.asked.open.take().is_some();
         self.plan.restored = None;
         let Some(recurring) = &mut self.plan.recurring else {
             return Stage::Done(status);
@@ -879,7 +1018,10 @@ impl Job {
         if recurring.max_runs.is_some_and(|max| self.runs >= max) {
             return Stage::Done(status);
         }
-        recurring.enter();
+        if is_extra {
+            return self.after_extra_run(status, stops, now);
+        }
+        recurring.enter(self.plan.moved.take());
         recurring.go_on_by_mono(now);
         self.plan.by_unset &= !now.is_set();
         if recurring.by_wall && !now.is_set() {
@@ -908,6 +1050,8 @@ impl Job {
         if is_misfire {
             self.misfires.push(self.plan.shown);
         }
+        self.pause_after(status);
+        self.ask(now);
         Stage::Scheduled
     }
 }
@@ -949,6 +1093,7 @@ impl Saved {
         let mut job = Job::new(id, self.task, plan);
         job.attempts = self.attempts;
         job.first_due = self.first_due;
+        job.is_paused = self.is_paused;
         job.runs = self.runs;
         job.failures = self.failures;
         (job.last_run, job.present) = (self.last_run, self.present);
@@ -979,6 +1124,19 @@ impl Saved {
         }
         job.plan.place_restored(job.attempts > 0, now);
         let is_set_back = set_back(&job) != set_back_before;
+        if self.plan.moved.is_some() {
+            job.stop_predicting(i64::MAX);
+            job.is_moved_until = Some(self.runs + 1);
+        }
+        job.is_moved_until = job.is_moved_until.max(before.is_moved_until);
+        if job.is_moved_until.is_some() && job.plan.recurring.is_none() {
+            // A known fault: a move that was asked for during a run stays if a replacement that
+            // waited takes over in the next process, and moves a later run.
+            job.stop_predicting(i64::MAX);
+        }
+        if self.asked.open.is_some() || self.is_marked && self.asked.extra.is_some() {
+            job.stop_predicting(i64::MAX);
+        }
         if self.is_marked {
             job.begin(Now {
                 wall: self.marked_at,
@@ -1003,7 +1161,20 @@ impl Saved {
         if was_interrupted {
             job.said.push(Said::Interrupted(job.interruptions));
         }
+        (job.asked.extra, job.asked.second) = (self.asked.extra, self.asked.second);
+        job.asked.runs_now = self.asked.runs_now && !self.is_marked;
+        if job.plan.recurring.is_none() && job.asked.extra.take().is_some() {
+            // It was asked for while a replacement waited that runs once: that is the run.
+            job.asked = Asked {
+                runs_now: true,
+                ..Asked::default()
+            };
+        }
+        if !self.is_marked {
+            job.ask(now);
+        }
         let is_overdue = match job.unpredicted {
+            _ if job.is_asked_now() => true,
             None => job.plan.due.mono(now) <= now.mono,
             // What follows from its times is not known, but what was stored.
             Some(_) => self.plan.exec_at <= now.wall,

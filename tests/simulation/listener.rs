@@ -70,6 +70,8 @@ impl Listener {
                 }
                 Event::ClockStepped { by } => steps.push(by.whole_nanoseconds() as i64),
                 Event::Resumed { after } => steps.push(after.as_nanos() as i64),
+                // The jobs of a paused task show it.
+                Event::PauseBegan { .. } | Event::PauseEnded { .. } => {}
                 Event::Missed(1..) => {
                     // It reads once a step, and may miss events within a step.
                     self.stages.clear();
@@ -143,6 +145,16 @@ impl Listener {
 
     fn next(&mut self, id: String, kind: &JobEventKind) -> Result<(), String> {
         let before = self.stages.get(&id).copied();
+        let is_steering = matches!(
+            kind,
+            JobEventKind::Paused
+                | JobEventKind::Resumed { .. }
+                | JobEventKind::RunRequested
+                | JobEventKind::Moved { .. }
+        );
+        if is_steering && before != Some(None) {
+            return Ok(());
+        }
         let after = match (before, kind) {
             // If the reader began during a run, it may be a replacement.
             (None, JobEventKind::Scheduled { .. }) => Some(Stage::RunsReplaced),
@@ -199,7 +211,16 @@ fn tells(event: &JobEvent, said: &Said) -> bool {
         (JobEventKind::RunEnded(run), Said::RunEnded(ended)) => {
             Run::of(run) == *ended && nanos(event.at) == ended.finished_at
         }
-        (JobEventKind::Expired, Said::Expired) => true,
+        (JobEventKind::Expired, Said::Expired) | (JobEventKind::Paused, Said::Paused) => true,
+        (JobEventKind::RunRequested, Said::RunRequested) => true,
+        (JobEventKind::Moved { due }, Said::Moved { due: ours }) => due.map(nanos) == Some(*ours),
+        (
+            JobEventKind::Resumed { due },
+            Said::Resumed {
+                due: earliest,
+                most,
+            },
+        ) => (0..=*most).contains(&(nanos(*due) - earliest)),
         (JobEventKind::AllExcluded { .. }, Said::AllExcluded)
         | (JobEventKind::FailedTooOften { .. }, Said::FailedTooOften) => true,
         (JobEventKind::Interrupted { interruptions, .. }, Said::Interrupted(ours)) => {
@@ -232,7 +253,7 @@ fn check_due(job: &Job, last: Option<&JobEvent>, app: Start) -> Result<(), Strin
 /// The times within an event, except its own.
 fn times_of(event: &JobEvent) -> Vec<OffsetDateTime> {
     match event.kind {
-        JobEventKind::Retrying { due, .. } => vec![due],
+        JobEventKind::Retrying { due, .. } | JobEventKind::Resumed { due } => vec![due],
         JobEventKind::Misfired { next } => vec![next],
         JobEventKind::RunEnded(run) => vec![run.nominal_time, run.started_at, run.finished_at],
         _ => Vec::new(),

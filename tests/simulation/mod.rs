@@ -19,6 +19,7 @@ mod program;
 mod record;
 mod script;
 mod shrink;
+mod steer;
 mod stored;
 mod submit;
 mod tasks;

@@ -55,6 +55,7 @@ pub struct Model {
     /// It had failed before, and had not caught up.
     pub is_behind: bool,
     pub faults: Vec<String>,
+    pub pauses: super::steer::Pauses,
 }
 
 /// A job that a run has scheduled.
@@ -221,9 +222,9 @@ impl Model {
         let is_taken = self.jobs.get(&child.id).is_some_and(Job::is_live);
         let id = child.id.clone();
         match child.ok {
-            true if !is_taken => self.admit(id, child.task, plan),
+            true if !is_taken => self.admit(id, child.task, plan, false),
             false if is_taken => {}
-            false if durable && self.has_failed => self.maybe(id, child.task, plan),
+            false if durable && self.has_failed => self.maybe(id, child.task, plan, false),
             ok => self
                 .faults
                 .push(format!("scheduling {id} from within a run gave {ok}")),
@@ -231,19 +232,22 @@ impl Model {
     }
 
     /// A job is scheduled.
-    pub fn admit(&mut self, id: String, task: usize, plan: Plan) {
+    pub fn admit(&mut self, id: String, task: usize, plan: Plan, is_paused: bool) {
         let mut job = Job::new(id.clone(), task, plan);
+        job.is_paused = is_paused;
         if let Some(old) = self.jobs.remove(&id) {
             job.stored = old.stored;
         }
+        job.is_held_above = self.pauses.holds(task);
         job.save(self.now);
         self.jobs.insert(id, job);
     }
 
     /// Scheduling has failed, and the store may have the job for a while.
-    pub fn maybe(&mut self, id: String, task: usize, plan: Plan) {
+    pub fn maybe(&mut self, id: String, task: usize, plan: Plan, is_paused: bool) {
         let stored = self.jobs.get(&id).map(|old| old.stored.clone());
         let mut job = Job::new(id.clone(), task, plan);
+        job.is_paused = is_paused;
         job.stored = stored.unwrap_or(job.stored);
         job.save(self.now);
         job.stage = Stage::Done(JobStatus::Cancelled);
@@ -341,7 +345,8 @@ impl Model {
                 self.has_other_rules,
                 self.was_closed,
             );
-            let restored = saved.restore(job.id.clone(), &job, process, self.now);
+            let mut restored = saved.restore(job.id.clone(), &job, process, self.now);
+            self.pauses.take_up(&mut restored, self.now);
             self.jobs.insert(job.id, restored);
         }
     }

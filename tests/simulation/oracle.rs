@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jobber::SteerOutcome;
+
 use super::calendar::Calendar;
 use super::history::{Attempt, End, Entry, Event, Now, Promise, clock};
 use super::plan::{Times, is_rate};
-use super::program::{Missed, Options, Start, When};
+use super::program::{Missed, Options, Start, Steer, When};
 use super::script::TASKS;
 use super::zone_rules::ruled;
 
@@ -25,6 +27,8 @@ struct Known<'a> {
     /// What was taken back last: the promise, and the replacement.
     taken: (Option<Given<'a>>, Option<Given<'a>>),
     running: Option<&'a Attempt>,
+    /// That is of an aborted job, whose name another one has by now.
+    is_of_another: bool,
     /// When it took the place of another, if that ran on for a while.
     begun: Option<Now>,
     /// Since the promise.
@@ -69,6 +73,41 @@ struct Known<'a> {
     has_faults: bool,
     /// Until every change is stored, the store may have a refused replacement.
     is_torn: bool,
+    hand: Hand,
+}
+
+/// What was asked for by hand, of a job and of those that take its place.
+#[derive(Clone, Default)]
+struct Hand {
+    is_paused: bool,
+    /// The store has that, and the next process knows it.
+    is_pause_stored: bool,
+    /// It was paused at some time.
+    was_paused: bool,
+    /// Its task or its app is paused.
+    is_held: bool,
+    /// A run of it was moved at some time.
+    was_moved: bool,
+    /// The moments at which a run of it was asked for.
+    moments: BTreeSet<i64>,
+    /// Runs that were asked for, and whose first attempt has not ended.
+    asked: u32,
+    /// A retry was asked for.
+    is_retry_asked: bool,
+    /// The attempt that goes on is one of a run that was asked for.
+    is_asked: bool,
+    /// It began then.
+    begun: Now,
+    /// It is of an extra run, and the job had nothing to do but to wait since then.
+    idle_before: Option<Now>,
+    /// When a run was asked for that has not started.
+    owed: Option<(Now, Option<u32>)>,
+    /// The last attempt has failed, and a retry may follow.
+    may_retry: bool,
+    /// When an attempt has ended last.
+    ended: Option<Now>,
+    /// How often in a row a process has ended during an attempt.
+    interrupted: u32,
 }
 
 /// Where the history is.
@@ -83,6 +122,22 @@ struct Place {
     calendar: Calendar,
     is_down: bool,
     has_faults: bool,
+    pauses: PausesOfAll,
+}
+
+/// What is paused as a whole.
+#[derive(Clone, Copy, Default)]
+struct PausesOfAll {
+    app: bool,
+    tasks: [bool; TASKS.len()],
+    /// Something failed that would have changed it.
+    is_unsure: bool,
+}
+
+impl PausesOfAll {
+    fn hold(&self, task: usize) -> bool {
+        !self.is_unsure && (self.app || self.tasks[task])
+    }
 }
 
 /// Reads a history.
@@ -105,6 +160,7 @@ pub fn judge(history: &[Entry]) -> Result<(), String> {
             }
             Event::TakenBack { id } | Event::Refused { id } => {
                 let job = jobs.entry(id).or_default();
+                job.runs_as_asked(entry.now, place)?;
                 job.kept(place.boot, entry.now)?;
                 job.taken = (job.promise.take(), job.next.take());
             }
@@ -113,7 +169,29 @@ pub fn judge(history: &[Entry]) -> Result<(), String> {
                 (job.promise, job.next) = std::mem::take(&mut job.taken);
                 job.is_torn |= *is_torn;
             }
-            Event::Over { id } => jobs.entry(id).or_default().is_over = true,
+            Event::PausedAll { task, is_paused } => {
+                let pauses = &mut place.pauses;
+                match (task, is_paused) {
+                    (_, None) => pauses.is_unsure = true,
+                    (None, Some(is_paused)) => pauses.app = *is_paused,
+                    (Some(task), Some(is_paused)) => pauses.tasks[*task] = *is_paused,
+                }
+                // Its times may pass, and may be made up.
+                for job in jobs.values_mut() {
+                    job.hand.was_paused = true;
+                    (job.idle, job.last, job.hand.idle_before) = (None, None, None);
+                }
+            }
+            Event::Steered { id, how, did } => {
+                let job = jobs.entry(id).or_default();
+                job.is_steered(*how, *did, entry.now, place);
+            }
+            Event::Over { id } => {
+                let job = jobs.entry(id).or_default();
+                job.is_over = true;
+                job.hand.owed = None;
+            }
+            Event::Done { id } => jobs.entry(id).or_default().hand.owed = None,
             Event::Restored { id } => {
                 jobs.entry(id).or_default().restored = Some(entry.now);
             }
@@ -127,6 +205,7 @@ pub fn judge(history: &[Entry]) -> Result<(), String> {
             }
             Event::Op(_) => {
                 for job in jobs.values_mut() {
+                    job.runs_as_asked(entry.now, place)?;
                     let ended = std::mem::take(&mut job.ended);
                     if !place.has_faults && !place.is_down {
                         job.stored.extend(ended);
@@ -217,6 +296,12 @@ impl<'a> Known<'a> {
         }
         let idle = self.idle;
         let goes_on = self.begin(old, given, place);
+        self.hand.was_paused |= place.pauses.hold(given.0.task) || place.pauses.is_unsure;
+        if options(given.0.when).is_none() {
+            // What was asked of the job before is given up.
+            self.hand.moments.clear();
+            self.hand.asked = 0;
+        }
         // It may wait for a retry, as before.
         self.idle = if goes_on { idle } else { Some(given.1) };
     }
@@ -243,6 +328,7 @@ impl<'a> Known<'a> {
         *self = Self {
             promise: Some(given),
             running: before.running,
+            is_of_another: !given.0.replaced && before.running.is_some(),
             high,
             zones,
             attempts,
@@ -266,6 +352,22 @@ impl<'a> Known<'a> {
             },
             is_moved: goes_on && (same.is_none() || before.is_moved),
             has_faults: place.has_faults,
+            hand: match given.0.replaced {
+                // "A replacement stays paused."
+                true => Hand {
+                    // What was asked of the old times may be given up with them.
+                    owed: before.hand.owed.filter(|_| same.is_some()),
+                    // Of one that only the store has known, it is not known.
+                    was_paused: before.hand.was_paused || old.is_none(),
+                    ..before.hand
+                },
+                false => Hand {
+                    is_paused: given.0.paused,
+                    is_pause_stored: given.0.paused,
+                    was_paused: given.0.paused,
+                    ..Hand::default()
+                },
+            },
             ..Self::default()
         };
         same.is_some()
@@ -289,6 +391,21 @@ impl<'a> Known<'a> {
             // What it has kept is unknown.
             self.next = None;
         }
+        self.hand.ended = Some(now);
+        if !place.is_down {
+            self.hand.interrupted = 0;
+            // If the store may not have that, the next process makes it again.
+            let is_over = self.hand.is_asked && !place.has_faults;
+            self.hand.asked -= u32::from(is_over);
+            self.hand.is_asked = false;
+        }
+        let is_own = !std::mem::take(&mut self.is_of_another);
+        let pauses = is_own && self.promise.is_some_and(|(promise, _)| pauses(promise));
+        // The failed run of the job before pauses its replacement, too.
+        let next_pauses = self.next.is_some_and(|(next, _)| self::pauses(next));
+        if (pauses || next_pauses) && end != End::Value && !place.is_down {
+            self.hand.was_paused = true;
+        }
         if let Some(next) = self.next.take() {
             let (high, is_stepped, is_torn) = (self.high, self.is_stepped, self.is_torn);
             let goes_on = self.begin(self.promise, next, place);
@@ -300,12 +417,87 @@ impl<'a> Known<'a> {
             self.idle = has_ended.then_some(now);
             return Ok(());
         }
+        let task = self.promise.map(|(promise, _)| &TASKS[promise.task]);
+        let is_last = task.is_some_and(|task| attempt.attempt as usize > task.retries.len());
+        self.hand.may_retry = end != End::Value && !is_last;
+        if pauses && end != End::Value && !place.is_down && is_last {
+            // "A run that has failed for good."
+            self.hand.is_paused = true;
+            self.hand.is_pause_stored = !place.has_faults;
+        }
         if end != End::Dropped && !place.is_down {
             self.ended.push((attempt.run, attempt.attempt));
         }
         let is_over = end == End::Value && !place.is_down;
         self.idle = is_over.then_some(now);
+        if let Some(idle) = self.hand.idle_before.take()
+            && is_over
+            && self.hand.begun.mono == now.mono
+        {
+            // An extra run of no time changes nothing.
+            self.idle = Some(idle);
+        }
         Ok(())
+    }
+
+    /// "Runs the job now": what was asked for has started by now, unless the job has ended.
+    fn runs_as_asked(&self, now: Now, place: Place) -> Result<(), String> {
+        let (Some((asked, boot)), Some((promise, _))) = (self.hand.owed, self.promise) else {
+            return Ok(());
+        };
+        let is_open = self.running.is_some()
+            || place.is_down
+            || place.has_faults
+            || self.has_faults
+            || self.is_torn
+            || promise.expires_ms.is_some()
+            || self.leaves_out
+            // Jobs that were interrupted are taken up one at a time.
+            || self.hand.interrupted > 0
+            // An extra run follows the run, and so its retries.
+            || self.hand.may_retry
+            || place.boot.is_none()
+            || boot != place.boot && self.restored.is_none();
+        let since = [Some(asked), self.hand.ended, self.restored];
+        let since = since.into_iter().flatten().map(|time| time.mono).max();
+        match !is_open && since.is_some_and(|since| now.mono > since) {
+            true => Err(format!("{promise:?} was to run at {}", clock(asked.wall))),
+            false => Ok(()),
+        }
+    }
+
+    fn is_steered(&mut self, how: Steer, did: Option<SteerOutcome>, now: Now, place: Place) {
+        if did == Some(SteerOutcome::AlreadyDone) {
+            return;
+        }
+        match how {
+            Steer::Pause => {
+                self.hand.is_paused = true;
+                self.hand.is_pause_stored = did.is_some();
+                self.hand.was_paused = true;
+            }
+            Steer::Resume { .. } => {
+                self.hand.is_paused = false;
+                self.hand.idle_before = None;
+            }
+            Steer::MoveTo { .. } | Steer::DelayBy { .. } => {
+                // The attempt that was to be made now may be the one that is moved.
+                (self.hand.was_moved, self.hand.owed) = (true, None);
+            }
+            Steer::RunNow => {
+                self.hand.moments.insert(now.wall);
+                if did.is_none_or(SteerOutcome::took_effect) {
+                    self.hand.asked += 1;
+                    self.hand.is_retry_asked |= self.hand.may_retry;
+                }
+                if did.is_some_and(SteerOutcome::took_effect) {
+                    self.hand.owed.get_or_insert((now, place.boot));
+                }
+                return;
+            }
+        }
+        // Its times pass while it is paused, and may be made up.
+        (self.idle, self.last) = (None, None);
     }
 
     /// Every change is stored. Attempts that waited for the store have started.
@@ -316,7 +508,10 @@ impl<'a> Known<'a> {
     }
 
     fn goes_down(&mut self, place: Place) {
+        self.hand.interrupted += u32::from(self.running.is_some());
         let is_marked = |(promise, _): Given<'_>| TASKS[promise.task].at_most_once;
+        // An attempt that is made at most once has failed with its process.
+        self.hand.was_paused |= self.promise.is_some_and(|(promise, _)| pauses(promise));
         // The store may have the start of an attempt that has not started.
         let is_lost = self.has_faults && self.promise.is_some_and(is_marked);
         let is_known = !self.is_torn && !is_lost;
@@ -332,6 +527,7 @@ impl<'a> Known<'a> {
         self.promise = self
             .promise
             .filter(|(promise, _)| promise.durable && is_known);
+        self.hand.is_paused &= self.hand.is_pause_stored && self.promise.is_some();
     }
 
     fn comes_up(&mut self, app: (Start, bool)) {
@@ -354,6 +550,16 @@ impl<'a> Known<'a> {
         if self.is_over {
             return Err(format!("{attempt:?} starts, and was cancelled"));
         }
+        self.hand.begun = now;
+        let is_asked = self.hand.asked > 0 || self.hand.is_retry_asked;
+        let task = self.promise.map(|(promise, _)| promise.task);
+        self.hand.is_held = task.is_some_and(|task| place.pauses.hold(task));
+        if (self.hand.is_paused || self.hand.is_held) && !is_asked {
+            return Err(format!("{attempt:?} starts, and is paused"));
+        }
+        if self.hand.is_held || place.pauses.is_unsure {
+            self.idle = None;
+        }
         self.started = true;
         let Some((promise, since)) = self.promise else {
             return Ok(());
@@ -364,14 +570,48 @@ impl<'a> Known<'a> {
             // meanwhile.
             by.wall = self.high;
         }
-        if !self.is_moved && !self.first_now {
+        let recurs = options(promise.when).is_some();
+        let is_extra = recurs && self.hand.moments.contains(&attempt.nominal);
+        if let Some((asked, _)) = self.hand.owed
+            && (!recurs || attempt.attempt > 1 || attempt.nominal == asked.wall)
+        {
+            self.hand.owed = None;
+        }
+        if attempt.attempt > 1 && std::mem::take(&mut self.hand.is_retry_asked) {
+            self.hand.is_asked = true;
+        } else {
+            let begins_extra = is_extra && attempt.attempt == 1;
+            self.hand.is_asked = (begins_extra || !recurs) && self.hand.asked > 0;
+        }
+        let is_by_hand =
+            is_extra || self.hand.was_moved || !recurs && !self.hand.moments.is_empty();
+        if !self.is_moved && !self.first_now && !is_by_hand {
             not_early((promise, since), self.boot, attempt, by)?;
         }
         self.missed_none(attempt.boot, now)?;
-        self.not_expired((promise, since), attempt, now)?;
-        self.not_excluded(promise, attempt, place)?;
-        self.idle = None;
-        self.is_for_its_time(attempt)?;
+        // "What was asked for does not expire."
+        let is_asked = is_by_hand || self.hand.is_asked;
+        if !self.hand.was_moved && !is_asked {
+            self.not_expired((promise, since), attempt, now)?;
+        }
+        let idle = self.idle.take();
+        if is_extra {
+            self.hand.idle_before = idle;
+            let is_also_regular = match promise.when {
+                When::Every { ms, .. } => self
+                    .last
+                    .is_none_or(|(last, _)| (attempt.nominal - last) % (i64::from(ms) * MS) == 0),
+                When::Cron { text, .. } => self.is_a_time(promise, text, attempt.nominal),
+                _ => true,
+            };
+            if is_also_regular {
+                // It may be the one, or the other.
+                (self.last, self.hand.idle_before) = (None, None);
+            }
+        } else {
+            self.not_excluded(promise, attempt, place)?;
+            self.is_for_its_time(attempt)?;
+        }
         let which = (attempt.run, attempt.attempt);
         if self.stored.contains(&which) {
             return Err(format!(
@@ -381,7 +621,10 @@ impl<'a> Known<'a> {
         let again = self.attempts.insert(which, attempt.nominal).is_some();
         let first = self.attempts.get(&(attempt.run, 1));
         let nominal = *first.unwrap_or(&attempt.nominal);
-        let run = *self.runs.entry(attempt.nominal).or_insert(attempt.run);
+        let run = match is_extra {
+            true => attempt.run,
+            false => *self.runs.entry(attempt.nominal).or_insert(attempt.run),
+        };
         // By the monotonic clock, a time of day comes again when the clock is set.
         let is_by_wall = match promise.when {
             // "A rate follows real time: a nominal minute can run twice."
@@ -392,7 +635,9 @@ impl<'a> Known<'a> {
             When::At { .. } => true,
             _ => false,
         };
-        if nominal != attempt.nominal || again || is_by_wall && run != attempt.run {
+        // Runs that were moved to before their times are checked in `tests/store/steer.rs`.
+        let is_once = is_by_wall && !self.hand.was_moved;
+        if nominal != attempt.nominal || again || is_once && run != attempt.run {
             return Err(format!("{attempt:?} is not the only one: {:?}", self.runs));
         }
         let most = match options(promise.when) {
@@ -434,15 +679,12 @@ impl<'a> Known<'a> {
             When::Cron { options, text } => (options, Some(text)),
         };
         let in_zone = |text, zone| Times::Cron { text, zone };
-        let is_a_time = |text| {
-            let zones = self.zones.iter();
-            let zones = zones.map(|(app, rules)| ruled(promise.zone.unwrap_or(*app), *rules));
-            let mut times = zones.map(|zone| in_zone(text, zone));
-            times.any(|times| times.has(attempt.nominal))
-        };
         // Or for the moment at which the job was made.
-        let is_first_now = self.first_now && attempt.run == 1;
-        if text.is_some_and(|text| !is_first_now && !is_a_time(text)) {
+        // Extra runs may come before it.
+        let before = self.hand.moments.len() as u64;
+        let is_first_now = self.first_now && attempt.run <= 1 + before;
+        if text.is_some_and(|text| !is_first_now && !self.is_a_time(promise, text, attempt.nominal))
+        {
             return Err(format!("{attempt:?} is for no time of {:?}", promise.when));
         }
         let last = self.last.filter(|_| attempt.attempt == 1);
@@ -455,6 +697,7 @@ impl<'a> Known<'a> {
             && !self.leaves_out
             && !self.is_stepped
             && !self.is_moved
+            && !self.hand.was_moved
             && !self.first_now
             && !self.has_faults
             && self.boot == attempt.boot;
@@ -468,6 +711,13 @@ impl<'a> Known<'a> {
             },
             _ => Ok(()),
         }
+    }
+
+    fn is_a_time(&self, promise: &Promise, text: &'static str, nominal: i64) -> bool {
+        let zones = self.zones.iter();
+        let zones = zones.map(|(app, rules)| ruled(promise.zone.unwrap_or(*app), *rules));
+        let mut times = zones.map(|zone| Times::Cron { text, zone });
+        times.any(|times| times.has(nominal))
     }
 
     /// "An excluded time is not a time of the job."
@@ -514,7 +764,8 @@ impl<'a> Known<'a> {
 
     /// A job that does not run misses none of its times.
     fn missed_none(&self, boot: u32, now: Now) -> Result<(), String> {
-        let (Some((promise, since)), Some(idle)) = (self.promise, self.idle) else {
+        let idle = self.idle.filter(|_| !self.hand.is_paused);
+        let (Some((promise, since)), Some(idle)) = (self.promise, idle) else {
             return Ok(());
         };
         // In another process, the times may be different.
@@ -522,7 +773,7 @@ impl<'a> Known<'a> {
             return Ok(());
         }
         let missed = match promise.when {
-            _ if self.leaves_out => false,
+            _ if self.leaves_out || self.hand.was_moved => false,
             when if options(when).is_some_and(|options| options.until_ms.is_some()) => false,
             When::Every { ms, options } if options.start_ms.is_none() && !self.is_moved => {
                 let interval = i64::from(ms) * MS;
@@ -559,7 +810,7 @@ impl<'a> Known<'a> {
         let is_due = match promise.when {
             // The attempt waits for the store, and is omitted rather than made twice.
             _ if TASKS[promise.task].durable && self.has_faults => false,
-            _ if self.leaves_out => false,
+            _ if self.leaves_out || self.hand.was_paused || self.hand.was_moved => false,
             _ if boot.is_some() && boot != Some(self.boot) => self.is_due_again(now),
             _ if boot.is_none() || self.is_moved => false,
             // It may end before its first run, if that is missed.
@@ -643,6 +894,10 @@ impl Known<'_> {
 
 fn excludes(promise: &Promise) -> bool {
     options(promise.when).is_some_and(|options| options.except)
+}
+
+fn pauses(promise: &Promise) -> bool {
+    options(promise.when).is_some_and(|options| options.pauses)
 }
 
 fn leaves_out(promise: &Promise) -> bool {

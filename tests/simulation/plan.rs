@@ -65,6 +65,8 @@ pub struct Plan {
     pub exec_at: i64,
     /// The predicted nominal time.
     pub shown: i64,
+    /// The run that it waits for is moved to this wall time.
+    pub moved: Option<i64>,
     /// The job was restored, and has not run since then.
     pub restored: Option<Restored>,
     /// How late an attempt may start.
@@ -182,6 +184,11 @@ pub struct Recurring {
     pub until: Option<i64>,
     /// The run is for the moment at which the job was made.
     pub is_first_now: bool,
+    /// A run that has failed for good pauses the job.
+    pub pauses: bool,
+    /// It was resumed while it waited for a retry: the times up to this one are left out when
+    /// that run has ended.
+    pub left_out: Option<i64>,
     /// The times that it leaves out, in this zone.
     pub except: Option<(Calendar, Start)>,
 }
@@ -433,6 +440,8 @@ impl Plan {
                 is_catch_up: false,
                 until: options.until_ms.map(|ms| now.wall + i64::from(ms) * MS),
                 is_first_now: options.first_now,
+                pauses: options.pauses,
+                left_out: None,
                 except: options.except.then(|| (calendar, zone.unwrap_or(app))),
             };
             recurring.nominal = match options.first_now {
@@ -470,6 +479,7 @@ impl Plan {
             unread: recurring.as_ref().and_then(nominal),
             exec_at: due.wall(now),
             shown: due.wall(now),
+            moved: None,
             restored: None,
             expires: expires_ms.map(|ms| i64::from(ms) * MS),
             once: Once {
@@ -646,6 +656,7 @@ impl Plan {
             own.until = new.until;
             own.except = new.except;
             own.jitter = new.jitter;
+            own.pauses = new.pauses;
             own.longest_jitter = own.longest_jitter.max(new.jitter);
         }
         plan
@@ -902,7 +913,8 @@ impl Recurring {
             &mut self.run_before.0,
             &mut self.handled,
         ];
-        for mark in self.set_back.iter_mut().chain(marks) {
+        let others = self.set_back.iter_mut().chain(&mut self.left_out);
+        for mark in others.chain(marks) {
             *mark += by;
         }
     }
@@ -992,8 +1004,13 @@ impl Recurring {
     }
 
     /// The run for its nominal time has ended.
-    pub fn enter(&mut self) {
-        self.handled = self.nominal;
+    pub fn enter(&mut self, moved: Option<i64>) {
+        // "Those before that time are left out."
+        let passed = moved.map(|moved| moved - self.as_wall(0));
+        self.handled = self.nominal.max(passed.unwrap_or(self.nominal));
+        if let Some(left_out) = self.left_out.take() {
+            self.handled = self.handled.max(left_out);
+        }
         self.set_back = None;
         self.is_handled_seen = false;
         self.is_first_now = false;
@@ -1001,6 +1018,17 @@ impl Recurring {
         if self.by_wall {
             self.shift(set_by);
         }
+    }
+
+    /// The pause has ended: the times that have passed are left out. Returns the next.
+    pub fn leave_out_passed(&mut self, at: i64) -> i64 {
+        (self.is_first_now, self.is_catch_up, self.catch_ups) = (false, false, 0);
+        if let Times::Pause { anchor, interval } = &mut self.times {
+            *anchor = at + *interval;
+            return at + *interval;
+        }
+        self.handle(at, at);
+        self.after(self.over(at))
     }
 
     /// The first time that is not over, and has not expired.

@@ -195,6 +195,7 @@ impl World {
             .iter()
             .map(|record| record.id().to_string())
             .collect();
+        self.meet_pauses();
         let lacks = self.process().lacks;
         self.model.boot(now(&self.clock), &found, lacks);
         self.meet_restored(found)
@@ -234,6 +235,7 @@ impl World {
         process.lacks = None;
         process.tasks.add(&process.sim, lacks);
         let mut ids: Vec<_> = self.model.unresolved.keys().cloned().collect();
+        self.meet_pauses();
         self.model.resolve();
         ids.retain(|id| !self.model.unresolved.contains_key(id));
         self.meet_restored(ids)

@@ -85,6 +85,8 @@ pub struct Options {
     pub first_now: bool,
     /// It leaves out the times of the calendar.
     pub except: bool,
+    /// A run that has failed for good pauses the job.
+    pub pauses: bool,
 }
 
 /// `jobber::Misfire`, by numbers that a program is made of.
@@ -126,6 +128,18 @@ pub enum Op {
         script: Script,
         when: When,
         expires_ms: Option<u32>,
+        /// A new job is paused at first.
+        paused: bool,
+    },
+    /// A task is paused or resumed, or the app.
+    PauseAll {
+        task: Option<u8>,
+        to: PauseAll,
+    },
+    /// A job is steered by hand.
+    Steer {
+        name: u8,
+        how: Steer,
     },
     Cancel {
         name: u8,
@@ -202,6 +216,30 @@ pub enum Op {
     /// and when it is read.
     Start {
         store: [Commit; 2],
+    },
+}
+
+/// What becomes of the pause of a task or of the app.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PauseAll {
+    Begins,
+    Ends { catches_up: bool },
+}
+
+/// How a job is steered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Steer {
+    Pause,
+    Resume {
+        catches_up: bool,
+    },
+    RunNow,
+    /// From now.
+    MoveTo {
+        ms: i32,
+    },
+    DelayBy {
+        ms: u32,
     },
 }
 
@@ -344,7 +382,7 @@ impl Choices<'_> {
 
     fn op(&mut self, before: &[Op]) -> Op {
         let name = |this: &mut Self| this.byte() % NAMES;
-        match self.byte() % 53 {
+        match self.byte() % 72 {
             0..13 if self.one_in(3) => self.again(before),
             0..13 => self.schedule(),
             13 | 14 => Op::Cancel { name: name(self) },
@@ -398,6 +436,42 @@ impl Choices<'_> {
             46 => Op::Register,
             47 => Op::Discard { name: name(self) },
             51 | 52 => Op::SetRight,
+            53..57 => Op::Steer {
+                name: name(self),
+                how: Steer::Pause,
+            },
+            57..62 => Op::Steer {
+                name: name(self),
+                how: Steer::Resume {
+                    catches_up: self.one_in(3),
+                },
+            },
+            62..66 => Op::Steer {
+                name: name(self),
+                how: Steer::RunNow,
+            },
+            68 => Op::PauseAll {
+                task: self.pausable(),
+                to: PauseAll::Begins,
+            },
+            69..72 => Op::PauseAll {
+                task: self.pausable(),
+                to: PauseAll::Ends {
+                    catches_up: self.one_in(3),
+                },
+            },
+            66 if self.one_in(2) => Op::Steer {
+                name: name(self),
+                how: Steer::DelayBy {
+                    ms: self.of(&[0, 700, 5_000, 5_000, 60_000]),
+                },
+            },
+            66 => Op::Steer {
+                name: name(self),
+                how: Steer::MoveTo {
+                    ms: self.of(&[-1_000, 0, 500, 3_000, 30_000, 30_000, 7_200_000]),
+                },
+            },
             48 => Op::Suspend {
                 ms: self.of(&[400, 2_000, 60_000, 7_200_000]),
             },
@@ -405,6 +479,11 @@ impl Choices<'_> {
                 ms: self.of(&[600_000, 1_800_000, 3_600_000]),
             },
         }
+    }
+
+    /// A task, or the app.
+    fn pausable(&mut self) -> Option<u8> {
+        self.of(&[None, Some(0), Some(5), Some(6), Some(9)])
     }
 
     fn grace(&mut self) -> u32 {
@@ -477,6 +556,7 @@ impl Choices<'_> {
             script: self.script(),
             when: self.when(),
             expires_ms: self.expires(),
+            paused: self.one_in(10),
         }
     }
 
@@ -640,6 +720,7 @@ impl Choices<'_> {
             },
             first_now: self.one_in(8),
             except: self.one_in(6),
+            pauses: self.one_in(6),
         }
     }
 }

@@ -93,7 +93,8 @@ fn with_first_names(program: &Program) -> Program {
             | Op::NextRun { name }
             | Op::Result { name }
             | Op::Discard { name }
-            | Op::WaitLong { name } => Some(name),
+            | Op::WaitLong { name }
+            | Op::Steer { name, .. } => Some(name),
             _ => None,
         };
         let Some(name) = name else {
@@ -149,6 +150,7 @@ fn simpler_ops(op: Op) -> Vec<Op> {
             script,
             when,
             expires_ms,
+            paused,
         } => {
             let with = |task, script, when, replace, in_memory| Op::Schedule {
                 task,
@@ -160,6 +162,7 @@ fn simpler_ops(op: Op) -> Vec<Op> {
                 script,
                 when,
                 expires_ms,
+                paused,
             };
             let plain = match when {
                 When::Every { ms, .. } => When::Every {
@@ -189,16 +192,20 @@ fn simpler_ops(op: Op) -> Vec<Op> {
                 When::Every { options, .. } => When::Every { ms: 2_000, options },
                 other => other,
             };
-            let (mut without_zone, mut without_limit) = (op, op);
+            let (mut without_zone, mut without_limit, mut unpaused) = (op, op, op);
             if let Op::Schedule { zone, .. } = &mut without_zone {
                 *zone = None;
             }
             if let Op::Schedule { expires_ms, .. } = &mut without_limit {
                 *expires_ms = None;
             }
+            if let Op::Schedule { paused, .. } = &mut unpaused {
+                *paused = false;
+            }
             vec![
                 without_zone,
                 without_limit,
+                unpaused,
                 with(task, script, sooner, replace, in_memory),
                 with(task, script, when, false, false),
                 with(task, script, when, replace, false),

@@ -6,11 +6,11 @@ use std::time::Duration;
 use jobber::Misfire;
 
 use super::calendar;
-use super::history::nanos;
+use super::history::{nanos, wall};
 use super::job::{self, Saved};
 use super::plan::{Due, Recurring, zone};
 use super::program::{Missed, Options, Unit, When};
-use super::record::{JobRecord, RecurringProgress, RecurringRecord, TriggerRecord};
+use super::record::{JobRecord, RecurringProgress, RecurringRecord, SteeringRecord, TriggerRecord};
 use super::script::TASKS;
 
 /// Whether the record of a store is of this scheduling.
@@ -25,6 +25,7 @@ fn is_of(record: &JobRecord, saved: &Saved) -> bool {
             && theirs.misfire == misfire(ours.misfire)
             && theirs.start_date.map(nanos) == start
             && theirs.until.map(nanos) == until
+            && theirs.pause_on_failure == ours.pauses
             && theirs.except.as_deref() == ours.except.then_some(calendar::NAME)
     };
     let is_same_trigger = match (&record.trigger, saved.plan.when) {
@@ -98,6 +99,8 @@ fn is(record: &JobRecord, saved: &Saved) -> bool {
             == (saved.is_marked || saved.is_repeated).then_some(saved.marked_at)
         && progress.is_start_repeated == saved.is_repeated
         && progress.interruptions == saved.interruptions
+        && progress.is_paused == saved.is_paused
+        && is_steered(progress.steering.as_ref(), saved)
         && nanos(progress.nominal) == saved.plan.shown
         && progress.attempts == saved.attempts
         && progress.by_unset_clock == saved.plan.by_unset
@@ -120,6 +123,40 @@ fn is(record: &JobRecord, saved: &Saved) -> bool {
                         && (is_open || saved.unpredicted.is_some() || has_handled(recurring, ours))
                 })
         })
+}
+
+/// Whether the store has what was asked for by hand.
+fn is_steered(steering: Option<&SteeringRecord>, saved: &Saved) -> bool {
+    let ours = saved.plan.recurring.as_ref();
+    let left_out = ours.and_then(|ours| ours.left_out.map(|time| ours.as_wall(time)));
+    let asked = &saved.asked;
+    let expected = SteeringRecord {
+        extra: asked.extra.map(wall),
+        second_extra: asked.second.map(wall),
+        retries_extra: asked.open.map(wall),
+        starts_extra: asked.starts_extra,
+        runs_now: asked.runs_now,
+        moved_to: saved.plan.moved.map(wall),
+        leaves_out_up_to: left_out.map(wall),
+        next_move: None,
+        is_moved_by_own_clock: steering.is_some_and(|it| it.is_moved_by_own_clock),
+        run_due: steering.and_then(|it| it.run_due),
+        went_on_at: steering.and_then(|it| it.went_on_at),
+    };
+    let nothing = SteeringRecord {
+        extra: None,
+        second_extra: None,
+        retries_extra: None,
+        starts_extra: false,
+        runs_now: false,
+        moved_to: None,
+        leaves_out_up_to: None,
+        next_move: None,
+        is_moved_by_own_clock: false,
+        run_due: None,
+        went_on_at: None,
+    };
+    *steering.unwrap_or(&nothing) == expected
 }
 
 /// Whether the same times are handled.
@@ -189,6 +226,11 @@ fn follow_store(job: &mut job::Job, record: Option<&JobRecord>) {
     let progress = &record.progress;
     saved.plan.exec_at = nanos(progress.due);
     saved.plan.shown = nanos(progress.nominal);
+    let moved = progress
+        .steering
+        .as_ref()
+        .and_then(|steering| steering.moved_to);
+    saved.plan.moved = moved.map(nanos);
     saved.plan.unread = None;
     saved.plan.once.set_by = progress.clock_set_by_ns;
     saved.plan.by_unset = progress.by_unset_clock;
@@ -200,6 +242,15 @@ fn follow_store(job: &mut job::Job, record: Option<&JobRecord>) {
     saved.is_marked = progress.start_intent.is_some() && !progress.is_start_repeated;
     saved.is_repeated = progress.is_start_repeated;
     saved.interruptions = progress.interruptions;
+    saved.is_paused = progress.is_paused;
+    let steering = progress.steering.as_ref();
+    saved.asked = steering.map_or_else(job::StoredAsked::default, |steering| job::StoredAsked {
+        extra: steering.extra.map(nanos),
+        second: steering.second_extra.map(nanos),
+        runs_now: steering.runs_now,
+        open: steering.retries_extra.map(nanos),
+        starts_extra: steering.starts_extra,
+    });
     saved.marked_at = progress.start_intent.map_or(0, nanos);
     saved.unpredicted = saved.unpredicted.max(job.unpredicted);
     if let (Some(recurring), Some(theirs)) = (&mut saved.plan.recurring, &progress.recurring) {

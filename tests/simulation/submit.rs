@@ -27,6 +27,7 @@ pub struct Request {
     pub script: Script,
     pub when: When,
     pub expires_ms: Option<u32>,
+    pub paused: bool,
 }
 
 type Submitted<'a> = Result<&'a Job<u64>, &'a ScheduleError>;
@@ -68,6 +69,9 @@ fn with_options(
     if options.except {
         schedule = schedule.except(calendar::NAME);
     }
+    if options.pauses {
+        schedule = schedule.pause_on_failure();
+    }
     if options.first_now {
         schedule = schedule.first_now();
     }
@@ -98,6 +102,9 @@ impl Request {
         }
         if let Some(limit) = self.expires_ms {
             schedule = schedule.expires(ms(limit));
+        }
+        if self.paused {
+            schedule = schedule.paused();
         }
         let submit = match self.when {
             When::Push => schedule.push(),
@@ -192,6 +199,7 @@ impl Request {
                 Err(ScheduleError::Storage(_)) if takes_over && model.has_failed => {
                     // The store may have the new one for a while.
                     let mut new = job::Job::new(id, self.task, plan);
+                    new.is_paused = self.paused;
                     new.save(model.now);
                     let before = old.stored.last().cloned();
                     old.stored.extend(new.stored.pop());
@@ -262,7 +270,7 @@ impl Request {
         let durable = plan.durable;
         match result {
             Ok(_) => {
-                model.admit(id.clone(), self.task, plan);
+                model.admit(id.clone(), self.task, plan, self.paused);
                 if let Some(job) = model.jobs.get_mut(&id) {
                     job.since = since;
                 }
@@ -271,7 +279,7 @@ impl Request {
                 )))
             }
             Err(ScheduleError::Storage(_)) if durable && model.has_failed => {
-                model.maybe(id.clone(), self.task, plan);
+                model.maybe(id.clone(), self.task, plan, self.paused);
                 Ok(Some(Event::Refused { id }))
             }
             Err(error) => Err(format!("scheduling {id} failed: {error}")),
@@ -288,6 +296,7 @@ impl Request {
             when: self.when,
             zone: self.zone,
             expires_ms: self.expires_ms,
+            paused: self.paused,
         }
     }
 }
@@ -314,6 +323,16 @@ pub fn not_replaced(job: &mut job::Job, plan: Plan, now: Now) {
 pub fn replace(job: &mut job::Job, mut plan: Plan, now: Now, since: usize) {
     let goes_on = job.plan.is_same_series(&plan);
     let is_same = job.plan.has_same_times(&plan);
+    let is_excluded = job.plan.excluded() == plan.excluded();
+    let is_steered = job.has_asked() || job.plan.moved.is_some();
+    let expires = job.plan.moved.is_some() && plan.expires.is_some();
+    if is_steered && !(is_same && is_excluded) || expires {
+        job.stop_predicting(i64::MAX);
+    }
+    if !is_excluded && !now.is_set() {
+        // It may show its time by the clock as it was.
+        job.stop_predicting(i64::MAX);
+    }
     let present = job.next_plan.as_ref().unwrap_or(&job.plan);
     if present.is_declared_as(&plan) && job.stored.len() == 1 {
         // "If nothing at all changes, nothing is written."

@@ -219,6 +219,7 @@ impl Shared {
             },
             zone: None,
             expires_ms: None,
+            paused: false,
         };
         let event = match ok {
             true => Event::Scheduled(promise),

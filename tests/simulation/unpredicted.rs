@@ -48,7 +48,8 @@ impl World {
         if matches!(recurring.times, Times::Every { .. } | Times::Pause { .. }) {
             return None;
         }
-        let is_open = job.next_plan.is_some() || job.plan.expires.is_some();
+        let is_moved = job.is_moved_until.is_some() || job.plan.moved.is_some();
+        let is_open = job.next_plan.is_some() || job.plan.expires.is_some() || is_moved;
         if is_open || TASKS[job.task].at_most_once {
             return None;
         }

@@ -1,5 +1,6 @@
 //! Waits that are held, polled by hand, and woken by wakers that count.
 
+use std::collections::BTreeSet;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use jobber::{Job, JobResult, JobStatus, Jobber, NextRun, Run, Wait, WaitTimeout};
+use jobber::{AnyJob, Job, JobResult, JobStatus, Jobber, NextRun, Run, Wait, WaitTimeout};
 
 use super::history::History;
 
@@ -50,7 +51,13 @@ enum Held {
 
 /// The waits that are held.
 #[derive(Default)]
-pub struct Waits(Vec<(Held, Arc<Wakes>)>);
+pub struct Waits {
+    held: Vec<(Held, Arc<Wakes>)>,
+    /// Paused jobs of which an attempt was asked for.
+    pub asked: BTreeSet<String>,
+    /// Those of which it is not known.
+    pub unsure: BTreeSet<String>,
+}
 
 impl Held {
     fn new(job: Job<u64>, what: What, history: &History) -> Self {
@@ -114,9 +121,10 @@ impl Held {
         }
     }
 
-    fn is_over(&self) -> bool {
+    fn is_over(&self, asked: &BTreeSet<String>) -> bool {
         match self {
-            Held::All(app, _) => app.jobs().is_empty(),
+            // "It does not wait for a paused job."
+            Held::All(app, _) => app.jobs().iter().all(|job| is_left(job, asked)),
             // A job that starts over has had no run yet.
             Held::Job(job, Waiting::Next { before, .. }) => {
                 let last = job.last_run();
@@ -124,6 +132,16 @@ impl Held {
             }
             Held::Job(job, _) => job.is_done(),
         }
+    }
+
+    /// Whether it is not known if it is over.
+    fn may_be_over(&self, unsure: &BTreeSet<String>) -> bool {
+        let Held::All(app, _) = self else {
+            return false;
+        };
+        let jobs = app.jobs();
+        jobs.iter()
+            .any(|job| unsure.contains(&job.id().to_string()))
     }
 
     /// Whether a run that ended since the wait began may be the same in all that it shows as
@@ -144,6 +162,12 @@ impl Held {
             Held::Job(job, _) => format!("for {job:?}"),
         }
     }
+}
+
+/// Whether a pause holds a job that no run of which was asked for.
+fn is_left(job: &AnyJob, asked: &BTreeSet<String>) -> bool {
+    let waits = job.status() == JobStatus::Scheduled;
+    job.is_paused() && waits && !asked.contains(&job.id().to_string())
 }
 
 impl Waits {
@@ -169,29 +193,32 @@ impl Waits {
         let wakes = Arc::default();
         // What is over at once needs no waking.
         if held.poll(&wakes, is_stopped, history).is_pending() {
-            self.0.push((held, wakes));
+            self.held.push((held, wakes));
         }
     }
 
     pub fn drop_first(&mut self) {
-        if !self.0.is_empty() {
-            self.0.remove(0);
+        if !self.held.is_empty() {
+            self.held.remove(0);
         }
     }
 
     /// Drops the waits for all jobs, which hold the app.
     pub fn let_go_of_app(&mut self) {
-        self.0.retain(|(held, _)| matches!(held, Held::Job(..)));
+        self.held.retain(|(held, _)| matches!(held, Held::Job(..)));
     }
 
     /// Checks that each wait has ended exactly if it should, and was woken for that.
     pub fn check(&mut self, is_stopped: bool, history: &History) -> Result<(), String> {
         let mut fault = Ok(());
-        self.0.retain_mut(|(held, wakes)| {
-            let should = is_stopped || held.is_over();
+        self.held.retain_mut(|(held, wakes)| {
+            let should = is_stopped || held.is_over(&self.asked);
+            let is_unsure = !is_stopped && held.may_be_over(&self.unsure);
             let was_woken = wakes.0.load(Ordering::Relaxed) > 0;
             let may_be_twin = held.may_be_twin(history);
             let result = match held.poll(wakes, is_stopped, history) {
+                Poll::Ready(_) if is_unsure => return false,
+                Poll::Pending if is_unsure => Ok(()),
                 Poll::Ready(_) if !should && !may_be_twin => Err("ended too early"),
                 Poll::Ready(_) if !was_woken => Err("was not woken"),
                 Poll::Ready(Err(text)) => {

@@ -231,6 +231,8 @@ impl World {
         let is_shut = self.process().phase == Phase::Stopped;
         match op {
             Op::Schedule { .. } => self.schedule(op)?,
+            Op::PauseAll { task, to } => self.pause_all(task.map(usize::from), to)?,
+            Op::Steer { name, how } => self.steer(&name_of(name), how)?,
             Op::Cancel { name } => self.end_one(&name_of(name), false)?,
             Op::Abort { name } => self.end_one(&name_of(name), true)?,
             Op::Wait { name } => self.wait(name, What::End)?,
@@ -426,6 +428,7 @@ impl World {
             script,
             when,
             expires_ms,
+            paused,
         } = op
         else {
             return Ok(());
@@ -453,6 +456,7 @@ impl World {
             script,
             when,
             expires_ms,
+            paused,
         };
         let process = (self.model.app(), self.model.has_other_rules);
         let result = request.submit(&task, &self.clock, process);
