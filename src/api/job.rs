@@ -610,7 +610,7 @@ impl<R> Job<R> {
     /// - If an attempt of it runs or is about to start, the extra run follows it
     ///   ([`AfterAttempt`](crate::SteerOutcome::AfterAttempt)). At most one is remembered: a
     ///   further call returns [`Unchanged`](crate::SteerOutcome::Unchanged).
-    /// - If the job waits for a retry, the retry starts now, and there is no extra run.
+    /// - A retry that the job waits for starts now. No extra run is made.
     /// - A job that runs once runs now, and not at its time. If it runs already, nothing changes.
     /// - What was asked for by hand does not [expire](crate::Schedule::expires).
     ///

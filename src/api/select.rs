@@ -141,7 +141,7 @@ impl Selection {
     /// The jobs, in no order. Never blocks.
     ///
     /// # Errors
-    /// If there is no condition.
+    /// [`SelectError::NoCondition`] after [`Jobs::matching`] alone.
     pub fn list(&self) -> Result<Vec<AnyJob>, SelectError> {
         Ok(self.found()?.into_iter().map(AnyJob::new).collect())
     }
@@ -149,7 +149,7 @@ impl Selection {
     /// How many there are. Never blocks.
     ///
     /// # Errors
-    /// If there is no condition.
+    /// [`SelectError::NoCondition`] after [`Jobs::matching`] alone.
     pub fn count(&self) -> Result<usize, SelectError> {
         Ok(self.found()?.len())
     }
@@ -158,7 +158,8 @@ impl Selection {
     /// then.
     ///
     /// # Errors
-    /// If there is no condition, or the store fails ([`SelectError::Storage`]).
+    /// [`SelectError::NoCondition`] after [`Jobs::matching`] alone; [`SelectError::Storage`] if the
+    /// store fails.
     pub fn cancel(&self) -> Action<Result<usize, SelectError>> {
         self.each(|job| {
             let CancelReply { outcome, reply } = job.cancel(Cancelling::Cancel);
@@ -170,7 +171,8 @@ impl Selection {
     /// before.
     ///
     /// # Errors
-    /// If there is no condition, or the store fails ([`SelectError::Storage`]).
+    /// [`SelectError::NoCondition`] after [`Jobs::matching`] alone; [`SelectError::Storage`] if the
+    /// store fails.
     pub fn pause(&self) -> Action<Result<usize, SelectError>> {
         self.each(|job| steer(job, Steer::Pause))
     }
@@ -179,7 +181,8 @@ impl Selection {
     /// pauses of tasks and of the app stay.
     ///
     /// # Errors
-    /// If there is no condition, or the store fails ([`SelectError::Storage`]).
+    /// [`SelectError::NoCondition`] after [`Jobs::matching`] alone; [`SelectError::Storage`] if the
+    /// store fails.
     pub fn resume(&self) -> Action<Result<usize, SelectError>> {
         self.each(|job| steer(job, Steer::Resume { catches_up: false }))
     }

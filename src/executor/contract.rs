@@ -16,6 +16,11 @@ use crate::executor::job_future::{BlockingJob, JobFuture};
 /// # Ok::<(), jobber::StartError>(())
 /// ```
 ///
+/// An executor that waits before it polls a future, for a permit of a semaphore for example, does
+/// not limit how many jobs run: one future may carry many jobs. Use
+/// [`JobberBuilder::max_running`](crate::JobberBuilder::max_running) or
+/// [`TaskBuilder::limit`](crate::TaskBuilder::limit).
+///
 /// # On tokio
 /// jobber does not depend on tokio, and it works on tokio. It calls the executor also from
 /// threads of its own, such as that of the timer. These have no tokio context, and

@@ -49,7 +49,10 @@ struct Shared {
 }
 
 impl ThreadPool {
-    /// Starts this many threads, and at least one.
+    /// Starts this many threads, and at least one. They poll async tasks. Blocking tasks run on other
+    /// threads, which this number does not limit:
+    /// [`JobberBuilder::max_running`](crate::JobberBuilder::max_running) and
+    /// [`TaskBuilder::limit`](crate::TaskBuilder::limit) do.
     ///
     /// # Errors
     /// - [`StartError::Thread`] if the operating system cannot start a thread.
