@@ -8,7 +8,6 @@ use crate::job::lifecycle::{Resumed, Steered};
 use crate::job::live_job::{Steer, SteerReply};
 use crate::job::phase::Effects;
 use crate::job::position::EndReason;
-use crate::sync::primitives::MutexGuard;
 use crate::sync::reply::Reply;
 use crate::value::app_clock::ClockPrecision;
 use crate::value::error::StorageError;
@@ -33,7 +32,7 @@ where
         };
     }
     let mut after = AfterLock::default();
-    let outcome = carry_out(job, &mut state, how, now, &mut after);
+    let outcome = job.carry_out(&mut state, how, now, &mut after);
     job.recount_held(&mut state, &mut after);
     let reply = match outcome {
         SteerOutcome::AlreadyDone => None,
@@ -44,123 +43,105 @@ where
     SteerReply { outcome, reply }
 }
 
-fn carry_out<A, R>(
-    job: &JobState<A, R>,
-    state: &mut MutexGuard<'_, State<A, R>>,
-    how: Steer,
-    now: Now,
-    after: &mut AfterLock<A, R>,
-) -> SteerOutcome
-where
-    A: Clone + Send + Sync + 'static,
-    R: Send + Sync + 'static,
-{
-    let hub = job.hub();
-    let clock = hub.reading(now);
-    let steered = match how {
-        Steer::Pause => state.life.pause(),
-        Steer::Resume { catches_up } => {
-            let random = || hub.random();
-            let resumed = state.life.resume(catches_up, job.holds(), clock, random);
-            return follow_resume(job, state, resumed, now, after);
-        }
-        Steer::RunNow => state.life.run_now(now),
-        Steer::Move(to) => state.life.move_next(to, clock),
-    };
-    let (effects, outcome) = match steered {
-        Steered::Done(effects) => (effects, SteerOutcome::Done),
-        Steered::AfterAttempt(effects) => (effects, SteerOutcome::AfterAttempt),
-        Steered::Unchanged => return SteerOutcome::Unchanged,
-        Steered::Ended => return SteerOutcome::AlreadyDone,
-    };
-    job.event(state, now, |state| match how {
-        Steer::Pause => JobEventKind::Paused,
-        Steer::RunNow => JobEventKind::RunRequested,
-        Steer::Resume { .. } | Steer::Move(_) => JobEventKind::Moved {
-            due: (outcome == SteerOutcome::Done)
-                .then(|| job.time(state, state.life.next_exec_at())),
-        },
-    });
-    if let Steer::Move(_) = how {
-        // Others may catch up until then.
-        after.ends_turn |= state.life.end_turn();
-    }
-    follow(job, state, effects, now, after);
-    outcome
-}
-
-fn follow_resume<A, R>(
-    job: &JobState<A, R>,
-    state: &mut State<A, R>,
-    resumed: Resumed,
-    now: Now,
-    after: &mut AfterLock<A, R>,
-) -> SteerOutcome
-where
-    A: Clone + Send + Sync + 'static,
-    R: Send + Sync + 'static,
-{
-    match resumed {
-        Resumed::Ended => SteerOutcome::AlreadyDone,
-        Resumed::Unchanged => SteerOutcome::Unchanged,
-        Resumed::Done(effects) => {
-            job.event(state, now, |state| JobEventKind::Resumed {
-                due: job.time(state, state.life.next_exec_at()),
-            });
-            follow(job, state, effects, now, after);
-            SteerOutcome::Done
-        }
-        Resumed::Over { why, effects } => {
-            job.event(state, now, |state| JobEventKind::Resumed {
-                due: job.time(state, state.life.next_exec_at()),
-            });
-            end_without_time(job, state, why, effects, now, after);
-            SteerOutcome::Done
-        }
-    }
-}
-
-/// The job ends, because no time of it is left.
-fn end_without_time<A, R>(
-    job: &JobState<A, R>,
-    state: &mut State<A, R>,
-    why: EndReason,
-    effects: Effects,
-    now: Now,
-    after: &mut AfterLock<A, R>,
-) where
-    A: Clone + Send + Sync + 'static,
-    R: Send + Sync + 'static,
-{
-    job.reason_event(state, why, now);
-    keep_end_of_last_run(state, "the last run has failed, and no time is left", now);
-    job.follow(state, effects, now, after);
-}
-
-/// Carries out a transition. During a stop, the job is left to the next process.
-fn follow<A, R>(
-    job: &JobState<A, R>,
-    state: &mut State<A, R>,
-    effects: Effects,
-    now: Now,
-    after: &mut AfterLock<A, R>,
-) where
-    A: Clone + Send + Sync + 'static,
-    R: Send + Sync + 'static,
-{
-    job.follow(state, effects, now, after);
-    if state.life.is_paused() {
-        after.ends_turn |= state.life.end_turn();
-    }
-    // An attempt whose intent is stored may have waited for the pause to end.
-    job.arm_if_overdue(state, now, after);
-}
-
 impl<A, R> JobState<A, R>
 where
     A: Clone + Send + Sync + 'static,
     R: Send + Sync + 'static,
 {
+    fn carry_out(
+        &self,
+        state: &mut State<A, R>,
+        how: Steer,
+        now: Now,
+        after: &mut AfterLock<A, R>,
+    ) -> SteerOutcome {
+        let hub = self.hub();
+        let clock = hub.reading(now);
+        let steered = match how {
+            Steer::Pause => state.life.pause(),
+            Steer::Resume { catches_up } => {
+                let random = || hub.random();
+                let resumed = state.life.resume(catches_up, self.holds(), clock, random);
+                return self.follow_resume(state, resumed, now, after);
+            }
+            Steer::RunNow => state.life.run_now(now),
+            Steer::Move(to) => state.life.move_next(to, clock),
+        };
+        let (effects, outcome) = match steered {
+            Steered::Done(effects) => (effects, SteerOutcome::Done),
+            Steered::AfterAttempt(effects) => (effects, SteerOutcome::AfterAttempt),
+            Steered::Unchanged => return SteerOutcome::Unchanged,
+            Steered::Ended => return SteerOutcome::AlreadyDone,
+        };
+        self.event(state, now, |state| match how {
+            Steer::Pause => JobEventKind::Paused,
+            Steer::RunNow => JobEventKind::RunRequested,
+            Steer::Resume { .. } | Steer::Move(_) => JobEventKind::Moved {
+                due: (outcome == SteerOutcome::Done)
+                    .then(|| self.time(state, state.life.next_exec_at())),
+            },
+        });
+        if let Steer::Move(_) = how {
+            // Others may catch up until then.
+            after.ends_turn |= state.life.end_turn();
+        }
+        self.follow_steered(state, effects, now, after);
+        outcome
+    }
+
+    fn follow_resume(
+        &self,
+        state: &mut State<A, R>,
+        resumed: Resumed,
+        now: Now,
+        after: &mut AfterLock<A, R>,
+    ) -> SteerOutcome {
+        let (over, effects) = match resumed {
+            Resumed::Ended => return SteerOutcome::AlreadyDone,
+            Resumed::Unchanged => return SteerOutcome::Unchanged,
+            Resumed::Done(effects) => (None, effects),
+            Resumed::Over { why, effects } => (Some(why), effects),
+        };
+        self.event(state, now, |state| JobEventKind::Resumed {
+            due: self.time(state, state.life.next_exec_at()),
+        });
+        match over {
+            Some(why) => self.end_without_time(state, why, effects, now, after),
+            None => self.follow_steered(state, effects, now, after),
+        }
+        SteerOutcome::Done
+    }
+
+    /// The job ends, because no time of it is left.
+    fn end_without_time(
+        &self,
+        state: &mut State<A, R>,
+        why: EndReason,
+        effects: Effects,
+        now: Now,
+        after: &mut AfterLock<A, R>,
+    ) {
+        self.reason_event(state, why, now);
+        keep_end_of_last_run(state, "the last run has failed, and no time is left", now);
+        self.follow(state, effects, now, after);
+    }
+
+    /// Carries out a transition, and what a pause that begins or ends means for the next attempt.
+    fn follow_steered(
+        &self,
+        state: &mut State<A, R>,
+        effects: Effects,
+        now: Now,
+        after: &mut AfterLock<A, R>,
+    ) {
+        self.follow(state, effects, now, after);
+        if state.life.is_paused() {
+            after.ends_turn |= state.life.end_turn();
+        }
+        // An attempt whose intent is stored may have waited for the pause to end.
+        self.arm_if_overdue(state, now, after);
+    }
+
     /// Counts the job among those that a pause holds, or not any more.
     pub(crate) fn recount_held(&self, state: &mut State<A, R>, after: &mut AfterLock<A, R>) {
         if state.life.count_as_held(self.holds()) {
@@ -193,7 +174,7 @@ where
             match state.life.resume_from_above(catches_up, clock, random) {
                 Resumed::Done(effects) => self.follow(&mut state, effects, now, &mut after),
                 Resumed::Over { why, effects } => {
-                    end_without_time(self, &mut state, why, effects, now, &mut after);
+                    self.end_without_time(&mut state, why, effects, now, &mut after);
                 }
                 Resumed::Unchanged | Resumed::Ended => {}
             }
