@@ -225,10 +225,7 @@ where
             BeginOutcome::Begin(begun) => begun,
             BeginOutcome::Shut(effects) => {
                 let mut after = AfterLock::default();
-                if state.life.is_held_by_pause(holds) {
-                    after.ends_turn = state.life.end_turn();
-                }
-                self.follow(&mut state, effects, now, &mut after);
+                self.follow_shut(&mut state, effects, now, &mut after);
                 self.unlock(state, after, DropOn::ThisThread);
                 return None;
             }

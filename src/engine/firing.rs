@@ -46,6 +46,7 @@ where
                 if self.starts_now(&mut state, now, &mut after) {
                     drop(state);
                     hub.events.wake_readers();
+                    hub.leave_granted_to_timer(after.granted);
                     return Fired::Start;
                 }
                 // Others may catch up while it waits, unless it has to run alone.

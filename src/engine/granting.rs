@@ -32,18 +32,22 @@ impl Hub {
     /// Hands jobs to the executor that have their limits now. The caller holds no lock, and may
     /// run code of users.
     pub(crate) fn start_granted(&self, granted: Vec<Live>) {
+        if granted.is_empty() {
+            return;
+        }
+        if self.is_forked() {
+            // The dispatcher is a copy of that of the other process, which starts them.
+            granted.into_iter().for_each(|job| job.drop_safely());
+            return;
+        }
         // An executor may poll or drop what it is given inside of its spawn. The end of that
         // attempt would start the next one there, as deep as there are jobs.
         let Some(_outermost) = Outermost::begin() else {
             self.leave_granted_to_timer(granted);
             return;
         };
-        let (blocking, rest): (Vec<_>, Vec<_>) =
-            granted.into_iter().partition(|job| job.is_blocking());
-        // A thread of the executor that runs blocking jobs one by one would wait for this spawn.
-        self.leave_granted_to_timer(blocking);
-        let mut starting = Vec::with_capacity(rest.len());
-        for job in rest {
+        let mut starting = Vec::with_capacity(granted.len());
+        for job in granted {
             match job.granted() {
                 Fired::Start => starting.push(job),
                 Fired::Nothing => job.drop_safely(),

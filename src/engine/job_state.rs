@@ -490,9 +490,7 @@ where
             hub.removed(removed);
         }
         hub.events.wake_readers();
-        if !after.granted.is_empty() {
-            hub.start_granted(after.granted);
-        }
+        hub.start_granted(after.granted);
         drop_catching_panic(args);
     }
 
@@ -579,7 +577,6 @@ where
         hub.removed(after.removed);
         hub.events.wake_readers();
         match drop_on {
-            _ if after.granted.is_empty() => {}
             DropOn::ThisThread => hub.start_granted(after.granted),
             // The threads of the timer and of the writer do not begin attempts.
             DropOn::Executor => hub.leave_granted_to_timer(after.granted),

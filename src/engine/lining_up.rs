@@ -3,6 +3,7 @@
 use crate::engine::discarded::DropOn;
 use crate::engine::job_state::{AfterLock, JobState, State};
 use crate::job::live_job::Fired;
+use crate::job::phase::Effects;
 use crate::registry::lines::{Entered, WaitsFor};
 use crate::sync::primitives::lock;
 use crate::value::app_clock::ClockPrecision;
@@ -126,7 +127,7 @@ where
         };
         let starts = match shut {
             Some(effects) => {
-                self.follow(&mut state, effects, now, &mut after);
+                self.follow_shut(&mut state, effects, now, &mut after);
                 false
             }
             None => !self.persist_if_needed(&mut state, now, &mut after),
@@ -138,12 +139,27 @@ where
         }
     }
 
-    /// Gives the limits back, or leaves the line, if no attempt is about to start, runs, or still
-    /// has its body.
+    /// The job does not use its limits if it waits for its time or has ended, and the body of its
+    /// last attempt is gone. Then it gives them back, or leaves the line.
     pub(crate) fn release_limits(&self, state: &mut State<A, R>, after: &mut AfterLock<A, R>) {
         if let Some(ticket) = state.life.take_unused_ticket() {
             lock(&self.hub().limits.lines).leave(ticket, &mut after.granted);
         }
+    }
+
+    /// Carries out that an attempt may not start any more. A job that a pause holds lets others
+    /// catch up.
+    pub(crate) fn follow_shut(
+        &self,
+        state: &mut State<A, R>,
+        effects: Effects,
+        now: Now,
+        after: &mut AfterLock<A, R>,
+    ) {
+        if state.life.is_held_by_pause(self.holds()) {
+            after.ends_turn |= state.life.end_turn();
+        }
+        self.follow(state, effects, now, after);
     }
 
     fn waits_for_limit(&self, state: &State<A, R>) -> Option<WaitingFor> {

@@ -30,33 +30,39 @@ impl SharedLimit {
 
     /// Its limit in this app. `None` if it is one of another app.
     pub(crate) fn in_app(&self, hub: &Arc<Hub>) -> Option<LimitId> {
-        let mut state = lock(&self.state);
-        match state.app() {
-            Some((app, id)) if Arc::ptr_eq(&app, hub) => Some(id),
-            Some((app, _)) if !app.has_stopped() => None,
-            _ => {
-                let id = lock(&hub.limits.lines).add_limit(state.capacity);
-                state.of = Some((Arc::downgrade(hub), id));
-                Some(id)
-            }
-        }
+        // The other app is dropped after the lock: that may run code of users.
+        let (id, _other) = {
+            let mut state = lock(&self.state);
+            let bound = state.app();
+            let id = match &bound {
+                Some((app, id)) if Arc::ptr_eq(app, hub) => Some(*id),
+                Some((app, _)) if !app.has_stopped() => None,
+                _ => {
+                    let id = lock(&hub.limits.lines).add_limit(state.capacity);
+                    state.of = Some((Arc::downgrade(hub), id));
+                    Some(id)
+                }
+            };
+            (id, bound)
+        };
+        id
     }
 
     pub(crate) fn set(&self, capacity: usize) {
-        // Held until the app has it, so that of two calls at once the same one is last in both.
-        let mut state = lock(&self.state);
-        state.capacity = capacity;
-        // A limit of an app that has stopped holds nobody.
-        let Some((hub, id)) = state.app().filter(|(hub, _)| !hub.has_stopped()) else {
-            return;
-        };
         let mut granted = Vec::new();
-        lock(&hub.limits.lines).set_capacity(id, capacity, &mut granted);
-        drop(state);
-        match hub.is_forked() {
-            // Here nothing starts.
-            true => granted.into_iter().for_each(|job| job.drop_safely()),
-            false => hub.start_granted(granted),
+        // The lock is held until the app has the number, so that of two calls at once the same
+        // one is last in both. The app is dropped after the lock.
+        let bound = {
+            let mut state = lock(&self.state);
+            state.capacity = capacity;
+            let bound = state.app();
+            if let Some((hub, id)) = &bound {
+                lock(&hub.limits.lines).set_capacity(*id, capacity, &mut granted);
+            }
+            bound
+        };
+        if let Some((hub, _)) = bound {
+            hub.start_granted(granted);
         }
     }
 }

@@ -20,6 +20,9 @@ use crate::value::time_units::WallNanos;
 /// How many later tickets may overtake one at each of its limits.
 pub(crate) const OVERTAKEN: u64 = if cfg!(test) { 3 } else { 1_000 };
 
+/// A list with no more entries than this that do not wait any more is left as it is.
+const FEW_STALE: usize = if cfg!(test) { 2 } else { 64 };
+
 /// A limit of an app, as an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct LimitId(u32);
@@ -162,7 +165,7 @@ impl<T> Slots<T> {
             self.free.push(index);
         }
         if self.free.len() == self.slots.len() {
-            // Nothing is left: a burst of a million gives its memory back.
+            // All slots are free: the memory of a burst is given back.
             *self = Self::new();
         }
         value
@@ -442,7 +445,8 @@ impl<J: Clone> Lines<J> {
         }
     }
 
-    /// Gives free limits to tickets that wait. `limits` have changed.
+    /// `limits` have changed: the tickets that can take their limits now take them, and are added
+    /// to `granted`.
     fn serve(&mut self, limits: &[LimitId], granted: &mut Vec<J>) {
         let is_wanted = |id: &LimitId| {
             let limit = self.limits.get(id.0);
@@ -504,8 +508,8 @@ impl<J: Clone> Lines<J> {
         }
     }
 
-    /// A ticket gives its limits back, or does not wait any more. Adds to `granted` what can
-    /// start now.
+    /// Removes a ticket: what it has taken is free again. Adds to `granted` the jobs that can start
+    /// now.
     pub(crate) fn leave(&mut self, ticket: TicketId, granted: &mut Vec<J>) {
         let Some(gone) = self.tickets.remove(ticket.index()) else {
             return;
@@ -519,7 +523,7 @@ impl<J: Clone> Lines<J> {
         let limits = place.limits.clone();
         if gone.waits.is_some() {
             place.stale += 1;
-            if place.stale > 64 && place.stale > place.waiting.len() / 2 {
+            if place.stale > FEW_STALE && place.stale > place.waiting.len() / 2 {
                 let tickets = &self.tickets;
                 place.waiting.retain(|Reverse((order, ticket))| {
                     let found = tickets.get(ticket.index());
@@ -650,7 +654,7 @@ impl Line {
     }
 }
 
-/// Whether it still waits.
+/// Whether the ticket of this entry still waits.
 fn waits<J>(entry: &WaitingTicket, tickets: &Slots<Ticket<J>>) -> bool {
     let found = entry.ticket.and_then(|ticket| tickets.get(ticket.index()));
     found.is_some_and(|it| it.order.arrival == entry.arrival && it.waits.is_some())
@@ -667,7 +671,7 @@ fn remove_first<J>(limit: &mut Limit, tickets: &Slots<Ticket<J>>) {
 
 /// Removes the entries that do not wait any more if they are more than half.
 fn compact<J>(limit: &mut Limit, tickets: &Slots<Ticket<J>>) {
-    if limit.stale <= 64 || limit.stale <= limit.waiting.len() / 2 {
+    if limit.stale <= FEW_STALE || limit.stale <= limit.waiting.len() / 2 {
         return;
     }
     let mut left = 0;

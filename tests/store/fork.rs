@@ -6,10 +6,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::{Command, exit};
 
-use crate::support::{HOUR, HeldStore, Result, SECOND, WATCHDOG, begin, child, run_within};
+use crate::support::{
+    HOUR, HeldStore, Log, Result, SECOND, WATCHDOG, begin, child, hand_polled_app_with, run_within,
+};
 use jobber::storage::StorageError;
 use jobber::testing::ManualClock;
-use jobber::{Job, JobStatus, Jobber, MemoryStorage, ScheduleError, StartError, Task, ThreadPool};
+use jobber::{
+    Job, JobFuture, JobStatus, Jobber, Limit, MemoryStorage, ScheduleError, StartError, Task,
+    ThreadPool,
+};
 
 /// Set in the process that forks.
 const FORKS: &str = "JOBBER_FORKS";
@@ -198,6 +203,64 @@ fn a_durable_push_after_a_fork_returns_an_error_if_no_place_is_free() -> Result 
     }
     run_forking(
         "fork::a_durable_push_after_a_fork_returns_an_error_if_no_place_is_free",
+        |program| program.env(FORKS, "1"),
+    )
+}
+
+#[test]
+fn a_limit_that_is_set_in_a_forked_process_starts_no_job() -> Result {
+    const FORKS: &str = "JOBBER_FORKS_WITH_LIMIT";
+    if std::env::var_os(FORKS).is_some() {
+        let log = Log::new();
+        let app = Jobber::builder()
+            .executor(|job: JobFuture| futures_lite::future::block_on(job))
+            .build()?;
+        let limit = Limit::new(1);
+        let task = app.task("t", log.argument()).limit(&limit).register()?;
+        app.start().block_on()?;
+        limit.set(0);
+        let job = task.schedule(1u32).push().block_on()?;
+        let forked = std::fs::remove_file("/jobber/fork");
+        if matches!(&forked, Err(error) if error.raw_os_error() == Some(10)) {
+            limit.set(1);
+            exit(i32::from(!log.entries().is_empty()));
+        }
+        forked?;
+        limit.set(1);
+        assert!(job.is_done());
+        return Ok(());
+    }
+    run_forking(
+        "fork::a_limit_that_is_set_in_a_forked_process_starts_no_job",
+        |program| program.env(FORKS, "1"),
+    )
+}
+
+#[test]
+fn a_cancel_in_a_forked_process_starts_no_job() -> Result {
+    const FORKS: &str = "JOBBER_FORKS_WITH_CANCEL";
+    if std::env::var_os(FORKS).is_some() {
+        let (app, _clock, spawned) = hand_polled_app_with(|app| app)?;
+        let task = app.task("t", async || {}).limit(1).register()?;
+        let first = task.schedule(()).push().block_on()?;
+        let second = task.schedule(()).push().block_on()?;
+        let of_first = spawned.recv_timeout(WATCHDOG)?;
+        let forked = std::fs::remove_file("/jobber/fork");
+        let is_child = matches!(&forked, Err(error) if error.raw_os_error() == Some(10));
+        if !is_child {
+            forked?;
+        }
+        // It gives the limit back, which the second one waits for.
+        first.cancel().block_on()?;
+        if is_child {
+            exit(i32::from(spawned.try_recv().is_ok()));
+        }
+        drop((of_first, spawned.recv_timeout(WATCHDOG)?));
+        assert!(second.is_done());
+        return Ok(());
+    }
+    run_forking(
+        "fork::a_cancel_in_a_forked_process_starts_no_job",
         |program| program.env(FORKS, "1"),
     )
 }

@@ -1,15 +1,19 @@
 //! Limits of the attempts that run at once. In memory and stored, the same.
 
-use std::sync::Arc;
+use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
+use crate::held_app::full;
 use crate::support::{
-    HOUR, Log, MINUTE, Machine, Result, SECOND, WATCHDOG, event_kinds, wait_until, without_deadlock,
+    HOUR, HeldStore, Log, MINUTE, Machine, Result, SECOND, WATCHDOG, event_kinds,
+    hand_polled_app_with, poll, wait_until, without_deadlock,
 };
-use jobber::testing::Simulation;
+use jobber::testing::{Fault, Simulation};
 use jobber::{
-    Backoff, Job, JobError, JobStatus, Jobber, Limit, Misfire, RegisterError, Schedule,
+    Backoff, Job, JobError, JobFuture, JobStatus, Jobber, Limit, Misfire, RegisterError, Schedule,
     ScheduleError, StartError, Task, TaskBuilder, WaitingFor,
 };
 
@@ -587,7 +591,7 @@ fn a_blocking_function_keeps_its_limit_until_it_returns() -> Result {
     without_deadlock(|| {
         let app = Jobber::builder().build()?;
         let (send, sent) = std::sync::mpsc::channel::<()>();
-        let sent = std::sync::Mutex::new(sent);
+        let sent = Mutex::new(sent);
         let log = Log::new();
         let entries = log.clone();
         let task = app.blocking_task("t", move |number: u32| {
@@ -668,7 +672,7 @@ fn no_limit_is_passed_by_jobs_on_many_threads() -> Result {
 #[test]
 fn an_executor_that_drops_what_it_is_given_can_have_many_in_line() -> Result {
     let app = Jobber::builder()
-        .executor(|job: jobber::JobFuture| drop(job))
+        .executor(|job: JobFuture| drop(job))
         .build()?;
     let limit = Limit::new(1);
     let task = app.task("t", async || {}).limit(&limit).register()?;
@@ -686,7 +690,7 @@ fn an_executor_that_drops_what_it_is_given_can_have_many_in_line() -> Result {
 #[test]
 fn an_executor_that_runs_inside_of_its_spawn_can_have_many_in_line() -> Result {
     let app = Jobber::builder()
-        .executor(|job: jobber::JobFuture| futures_lite::future::block_on(job))
+        .executor(|job: JobFuture| futures_lite::future::block_on(job))
         .build()?;
     let limit = Limit::new(1);
     let task = app.task("t", async || {}).limit(&limit).register()?;
@@ -713,10 +717,10 @@ fn an_attempt_may_wait_for_a_job_that_has_its_limit_already() -> Result {
     let mut sim = Simulation::new();
     let limit = Limit::new(2);
     let clock = sim.clock();
-    let c = clock.clone();
+    let child_clock = clock.clone();
     let child = sim
         .app()
-        .task("child", move || c.sleep(SECOND * 5))
+        .task("child", move || child_clock.sleep(SECOND * 5))
         .limit(&limit)
         .register()?;
     let parent = sim.app().task("parent", move || {
@@ -738,11 +742,10 @@ fn an_attempt_may_wait_for_a_job_that_has_its_limit_already() -> Result {
 
 #[test]
 fn a_limit_in_the_state_of_an_app_does_not_keep_the_app() -> Result {
-    struct Limits(#[allow(dead_code)] Limit, #[allow(dead_code)] Arc<()>);
     let flag = Arc::new(());
     let limit = Limit::new(1);
     let app = Jobber::builder()
-        .state(Limits(limit.clone(), flag.clone()))
+        .state((limit.clone(), flag.clone()))
         .build()?;
     app.task("t", async || {}).limit(&limit).register()?;
     app.start().block_on()?;
@@ -759,12 +762,12 @@ fn the_second_of_a_line_has_its_turn_though_the_first_has_left() -> Result {
     let limit = Limit::new(1);
     let task = process.task("t").limit(&limit).register()?;
     limit.set(0);
-    let g = process
+    let first = process
         .schedule(&task, 10, 0)
         .priority(-100)
         .push()
         .block_on()?;
-    let x = process
+    let second = process
         .schedule(&task, 11, 0)
         .priority(-100)
         .push()
@@ -778,10 +781,10 @@ fn the_second_of_a_line_has_its_turn_though_the_first_has_left() -> Result {
     assert_eq!(process.log.entries().len(), 1_000);
     process.push(&task, 2, 10)?;
     process.sim.run_until_stalled();
-    g.cancel().block_on()?;
+    first.cancel().block_on()?;
     process.advance(200);
     let log = process.log.entries();
-    assert!(x.is_done());
+    assert!(second.is_done());
     assert_eq!(log.iter().position(|it| *it == 11), Some(1_000));
     Ok(())
 }
@@ -800,13 +803,13 @@ fn no_start_is_stored_of_a_job_whose_task_was_paused_while_it_waited() -> Result
         process.advance(1);
         assert!(job.waiting_for().is_some());
         task.pause().block_on()?;
-        machine.plan_faults((0..ok).map(|_| jobber::testing::Fault::None));
-        machine.set_fault(crate::held_app::full());
+        machine.plan_faults((0..ok).map(|_| Fault::None));
+        machine.set_fault(full());
         process.advance(15);
         assert!(!process.log.entries().contains(&1));
         process.sim.crash();
         machine.clear_faults();
-        machine.set_fault(jobber::testing::Fault::None);
+        machine.set_fault(Fault::None);
         let mut process = Process::boot(&machine, true);
         process.task("h").limit(Limit::new(1)).register()?;
         let task = process.task("t").at_most_once().limit(1).register()?;
@@ -824,13 +827,10 @@ fn no_start_is_stored_of_a_job_whose_task_was_paused_while_it_waited() -> Result
 fn a_stop_while_a_job_gets_its_limits_keeps_nothing() -> Result {
     for has_second in [false, true] {
         without_deadlock(move || {
-            use std::task::{Context, Wake, Waker};
-            struct Stop(std::sync::Mutex<Option<Jobber>>, AtomicUsize);
+            /// Stops the app when the first job ends, before the next one is started.
+            struct Stop(Mutex<Option<Jobber>>);
             impl Wake for Stop {
                 fn wake(self: Arc<Self>) {
-                    if self.1.load(Ordering::SeqCst) == 0 {
-                        return;
-                    }
                     let app = self.0.lock().unwrap().take();
                     if let Some(app) = app {
                         app.shutdown(Duration::ZERO).block_on();
@@ -842,7 +842,7 @@ fn a_stop_while_a_job_gets_its_limits_keeps_nothing() -> Result {
             let app = Jobber::builder().build()?;
             let captured = flag.clone();
             let (send, sent) = std::sync::mpsc::channel::<()>();
-            let sent = std::sync::Mutex::new(sent);
+            let sent = Mutex::new(sent);
             let task = app
                 .blocking_task("t", move || {
                     let _c = &captured;
@@ -854,11 +854,12 @@ fn a_stop_while_a_job_gets_its_limits_keeps_nothing() -> Result {
             let first = task.schedule(()).push().block_on()?;
             wait_until(|| first.status() == JobStatus::Running);
             let second = has_second.then(|| task.schedule(()).push().block_on().unwrap());
-            let stop = Arc::new(Stop(std::sync::Mutex::new(Some(app)), AtomicUsize::new(1)));
+            let stop = Arc::new(Stop(Mutex::new(Some(app))));
             let waker = Waker::from(stop.clone());
             let mut wait = Box::pin(first.wait());
             assert!(
-                std::future::Future::poll(wait.as_mut(), &mut Context::from_waker(&waker))
+                wait.as_mut()
+                    .poll(&mut Context::from_waker(&waker))
                     .is_pending()
             );
             send.send(())?;
@@ -873,8 +874,8 @@ fn a_stop_while_a_job_gets_its_limits_keeps_nothing() -> Result {
 
 #[test]
 fn an_old_attempt_that_the_executor_drops_leaves_its_job_in_line() -> Result {
-    let (_store, storage) = crate::support::HeldStore::new(jobber::MemoryStorage::new());
-    let (app, clock, spawned) = crate::support::hand_polled_app_with(|app| app.storage(storage))?;
+    let (_store, storage) = HeldStore::new(jobber::MemoryStorage::new());
+    let (app, clock, spawned) = hand_polled_app_with(|app| app.storage(storage))?;
     let limit = Limit::new(1);
     let log = Log::new();
     let task = app
@@ -882,7 +883,6 @@ fn an_old_attempt_that_the_executor_drops_leaves_its_job_in_line() -> Result {
         .durable()
         .limit(&limit)
         .register()?;
-    app.start().block_on().ok();
     let x = task.schedule(1u32).id("x").push().block_on()?;
     let stale = spawned.recv_timeout(WATCHDOG)?;
     let y = task.schedule(2).id("y").push().block_on()?;
@@ -897,9 +897,9 @@ fn an_old_attempt_that_the_executor_drops_leaves_its_job_in_line() -> Result {
         Some(WaitingFor::SharedLimit),
         "it has left the line"
     );
-    assert!(crate::support::poll(&mut of_y).is_some());
-    let mut of_x = spawned.recv_timeout(SECOND * 2)?;
-    assert!(crate::support::poll(&mut of_x).is_some());
+    assert!(poll(&mut of_y).is_some());
+    let mut of_x = spawned.recv_timeout(WATCHDOG)?;
+    assert!(poll(&mut of_x).is_some());
     Ok(())
 }
 
@@ -920,8 +920,8 @@ fn no_start_is_stored_of_a_job_that_expired_while_it_waited() -> Result {
             .push()
             .block_on()?;
         process.advance(1);
-        machine.plan_faults((0..ok).map(|_| jobber::testing::Fault::None));
-        machine.set_fault(crate::held_app::full());
+        machine.plan_faults((0..ok).map(|_| Fault::None));
+        machine.set_fault(full());
         process.advance(15);
         assert!(!process.log.entries().contains(&1));
         if let Some(record) = machine.record("b") {
@@ -932,76 +932,6 @@ fn no_start_is_stored_of_a_job_that_expired_while_it_waited() -> Result {
         }
     }
     Ok(())
-}
-
-#[test]
-fn a_limit_that_is_set_in_a_forked_process_starts_no_job() -> Result {
-    const FORKS: &str = "JOBBER_FORKS_WITH_LIMIT";
-    if std::env::var_os(FORKS).is_some() {
-        let log = Log::new();
-        let app = Jobber::builder()
-            .executor(|job: jobber::JobFuture| futures_lite::future::block_on(job))
-            .build()?;
-        let limit = Limit::new(1);
-        let task = app.task("t", log.argument()).limit(&limit).register()?;
-        app.start().block_on()?;
-        limit.set(0);
-        let job = task.schedule(1u32).push().block_on()?;
-        let forked = std::fs::remove_file("/jobber/fork");
-        if matches!(&forked, Err(error) if error.raw_os_error() == Some(10)) {
-            limit.set(1);
-            std::process::exit(i32::from(!log.entries().is_empty()));
-        }
-        forked?;
-        limit.set(1);
-        assert!(job.is_done());
-        return Ok(());
-    }
-    crate::fork::run_forking(
-        "limits::a_limit_that_is_set_in_a_forked_process_starts_no_job",
-        |program| program.env(FORKS, "1"),
-    )
-}
-
-#[test]
-fn a_cancel_in_a_forked_process_starts_no_job() -> Result {
-    const FORKS: &str = "JOBBER_FORKS_WITH_LIMIT2";
-    if std::env::var_os(FORKS).is_some() {
-        let log = Log::new();
-        let app = Jobber::builder()
-            .executor(|job: jobber::JobFuture| futures_lite::future::block_on(job))
-            .build()?;
-        let limit = Limit::new(1);
-        let task = app.task("t", log.argument()).limit(&limit).register()?;
-        let (send, recv) = std::sync::mpsc::channel::<()>();
-        let recv = std::sync::Mutex::new(recv);
-        let hold = app
-            .blocking_task("hold", move || {
-                let _ = recv.lock().unwrap().recv();
-            })
-            .limit(&limit)
-            .register()?;
-        app.start().block_on()?;
-        let held = hold.schedule(()).push().block_on()?;
-        wait_until(|| held.status() == JobStatus::Running);
-        let placed = hold.schedule(()).push().block_on()?;
-        let waiting = task.schedule(1u32).priority(-1).push().block_on()?;
-        limit.set(0);
-        send.send(())?;
-        held.wait_blocking();
-        let forked = std::fs::remove_file("/jobber/fork");
-        if matches!(&forked, Err(error) if error.raw_os_error() == Some(10)) {
-            placed.cancel().block_on()?;
-            let _ = waiting.cancel().block_on();
-            std::process::exit(i32::from(!log.entries().is_empty()));
-        }
-        forked?;
-        return Ok(());
-    }
-    crate::fork::run_forking(
-        "limits::a_cancel_in_a_forked_process_starts_no_job",
-        |program| program.env(FORKS, "1"),
-    )
 }
 
 #[test]
@@ -1120,5 +1050,76 @@ fn jobs_that_were_interrupted_twice_run_alone_though_they_waited_for_a_limit() -
         process.advance(3);
         assert_eq!(process.running.most(), 1, "with limit: {with_limit}");
     }
+    Ok(())
+}
+
+/// Regression: the job that was granted when another took its limits was lost.
+#[test]
+fn a_timer_that_starts_a_job_also_starts_the_one_that_was_overtaken_by_it() -> Result {
+    let mut process = Process::boot(&Machine::new(), false);
+    let (l, n, m) = (Limit::new(2), Limit::new(1), Limit::new(1));
+    let of_l = process.task("l").limit(&l).register()?;
+    let of_n = process.task("n").limit(&n).register()?;
+    let of_m = process.task("m").limit(&m).register()?;
+    let l_n = process.task("ln").limit(&l).limit(&n).register()?;
+    let n_m = process.task("nm").limit(&n).limit(&m).register()?;
+    process.push(&of_n, 1, 10)?;
+    process.sim.run_until_stalled();
+    let first = process.push(&l_n, 10, 0)?;
+    let second = process.push(&n_m, 11, 0)?;
+    // The second is overtaken, so that `n` is kept for it when `n` comes free.
+    for _ in 0..999 {
+        process.push(&of_m, 0, 0)?;
+        process.sim.run_until_stalled();
+    }
+    process.push(&of_m, 2, 1_000)?;
+    process.advance(20);
+    assert_eq!(first.waiting_for(), Some(WaitingFor::SharedLimit));
+    // The first is overtaken, too. It came before.
+    for _ in 0..999 {
+        process.push(&of_l, 0, 0)?;
+        process.sim.run_until_stalled();
+    }
+    assert!(!first.is_done());
+    process.schedule(&of_l, 3, 0).delay(SECOND).block_on()?;
+    process.advance(2);
+    assert!(process.log.entries().contains(&3));
+    assert!(first.is_done(), "its limits are free, and kept for it");
+    assert!(!second.is_done());
+    Ok(())
+}
+
+/// Regression: the others waited, although the job that was to run alone did not run.
+#[test]
+fn a_job_that_was_to_run_alone_and_is_paused_in_line_lets_others_run() -> Result {
+    let machine = Machine::new();
+    let tasks = |process: &Process, limit: &Limit| -> Result<_> {
+        let limited = process.task("a").limit(limit).register()?;
+        Ok((limited, process.task("b").register()?))
+    };
+    let mut process = Process::boot(&machine, true);
+    let (a, b) = tasks(&process, &Limit::new(2))?;
+    process.schedule(&a, 1, 100).id("a").push().block_on()?;
+    process.advance(1);
+    process.schedule(&b, 2, 100).id("b").push().block_on()?;
+    process.advance(1);
+    for _ in 0..2 {
+        process.sim.crash();
+        process = Process::boot(&machine, true);
+        tasks(&process, &Limit::new(2))?;
+        // Also the second one, which is interrupted alone.
+        process.advance(20);
+    }
+    process.sim.crash();
+    process.log.take();
+    let mut process = Process::boot(&machine, true);
+    let limit = Limit::new(2);
+    limit.set(0);
+    let (a, _) = tasks(&process, &limit)?;
+    process.advance(1);
+    a.pause().block_on()?;
+    limit.set(2);
+    process.advance(1);
+    assert_eq!(process.log.entries(), [2]);
     Ok(())
 }
