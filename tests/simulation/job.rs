@@ -384,6 +384,8 @@ impl Job {
             last_run: self.last_run.filter(|_| self.runs > 0),
             present: self.present.filter(|_| has_failed),
             first_due: match &self.plan.recurring {
+                // The time of a run before, or by another clock: it is known when the run begins.
+                _ if !has_failed => 0,
                 Some(recurring) => recurring.as_wall(self.first_due),
                 None if self.plan.once.by_wall => self.first_due,
                 None => self.first_due + self.plan.once.offset,

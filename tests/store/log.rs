@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -55,6 +56,45 @@ fn the_log_stays_short_while_commits_follow_each_other() -> Result {
         assert!(found <= longest, "{found} of {longest} bytes");
     }
     Ok(())
+}
+
+/// Regression: a checkpoint of this app that went on made a commit fail.
+#[test]
+fn the_checkpoints_of_the_app_fail_no_commit_when_the_log_is_full() -> Result {
+    let dir = tempfile::tempdir()?;
+    let storage = SqliteStorage::new(dir.path().join("jobs.db"))
+        .synchronous(Synchronous::Normal)
+        .busy_timeout(Duration::ZERO)
+        .max_log_bytes(MIB / 8);
+    let (_app, task) = start(storage)?;
+    (0..2_000).try_for_each(|_| pass(&task))
+}
+
+#[test]
+fn the_checkpoints_of_another_program_fail_no_commit_when_the_log_is_full() -> Result {
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join("jobs.db");
+    let storage = SqliteStorage::new(&path)
+        .synchronous(Synchronous::Normal)
+        .max_log_bytes(MIB / 8);
+    let (_app, task) = start(storage)?;
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        // As a backup program does.
+        let other = scope.spawn(|| -> Result {
+            let other = Connection::open(&path)?;
+            let mut times = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                other.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+                times += 1;
+            }
+            assert!(times > 0);
+            Ok(())
+        });
+        let all = (0..500).try_for_each(|_| pass(&task));
+        is_over.store(true, Ordering::Relaxed);
+        other.join().unwrap().and(all)
+    })
 }
 
 /// Regression: a reader that stayed open for 45 s left a log of 12 GB.

@@ -26,6 +26,8 @@ struct Shared {
     requested: Mutex<Requested>,
     changed: Condvar,
     is_log_long: AtomicBool,
+    /// Held during a checkpoint.
+    at_work: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -56,6 +58,14 @@ impl Checkpointer {
             drop(requested);
             self.shared.changed.notify_one();
         }
+    }
+
+    /// Carries out a checkpoint of the caller while this thread makes none: of two at once,
+    /// SQLite fails the second. Waits for a checkpoint that goes on, which waits for nobody.
+    /// Returns whether it was complete. A failed checkpoint does not change the log.
+    pub(crate) fn alone(&self, checkpoint: impl FnOnce() -> rusqlite::Result<bool>) -> bool {
+        let _at_work = lock(&self.shared.at_work);
+        checkpoint().unwrap_or(false)
     }
 
     /// Whether the log is so long that the caller should restart it. Returns `true` once
@@ -93,7 +103,11 @@ impl Shared {
             }
             // A failed checkpoint does not change the log. If the file is damaged, the
             // next commit reports it.
-            if let Ok((_, pages)) = checkpoint(connection, "PASSIVE") {
+            let result = {
+                let _at_work = lock(&self.at_work);
+                checkpoint(connection, "PASSIVE")
+            };
+            if let Ok((_, pages)) = result {
                 let is_long = u64::try_from(pages).is_ok_and(|n| n * page_size > long_log);
                 // Relaxed: it is a hint.
                 self.is_log_long.store(is_long, Ordering::Relaxed);

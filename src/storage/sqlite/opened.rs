@@ -6,7 +6,8 @@
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rusqlite::ffi::ErrorCode;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
@@ -34,6 +35,9 @@ const CACHE_KIB: i64 = 64 * 1_024;
 /// database has not is little, and finds room.
 const SHORT_LOG: u64 = 1_024 * 1_024;
 const LONG_LOG: u64 = 8 * SHORT_LOG;
+
+/// The time between two tries to empty a log that another program copies.
+const BETWEEN_TRIES: Duration = Duration::from_millis(1);
 
 /// How a store is opened.
 #[derive(Clone, Copy, Debug)]
@@ -201,9 +205,19 @@ impl Opened {
     /// Makes a log that has reached its maximum empty.
     fn limit_log(&mut self, length: u64) -> Result<(), StorageError> {
         let limit = self.options.max_log_bytes;
-        // It waits for the busy timeout: the checkpointer may be at work.
-        if length <= limit || truncate(&self.connection).unwrap_or(false) && self.check()? <= limit
-        {
+        if length <= limit {
+            return Ok(());
+        }
+        // SQLite waits the busy timeout for a reader, but not for a checkpoint of another
+        // program (<https://www.sqlite.org/c3ref/wal_checkpoint_v2.html>).
+        let begun = Instant::now();
+        while !self.checkpointer.alone(|| truncate(&self.connection)) {
+            if begun.elapsed() >= self.options.busy_timeout {
+                break;
+            }
+            thread::sleep(BETWEEN_TRIES);
+        }
+        if self.check()? <= limit {
             return Ok(());
         }
         Err(StorageError::LogFull {
@@ -229,14 +243,13 @@ impl Opened {
         self.without_wait(truncate)
     }
 
-    /// Carries out a checkpoint, and returns whether it was complete. Does not wait, because
-    /// a reader may hold the log for any time. A failed checkpoint does not change the log.
+    /// Carries out a checkpoint, and returns whether it was complete. Does not wait for
+    /// another program: a reader may hold the log for any time.
     fn without_wait(&self, checkpoint: fn(&Connection) -> rusqlite::Result<bool>) -> bool {
-        let try_it = || {
+        let is_complete = self.checkpointer.alone(|| {
             self.connection.busy_timeout(Duration::ZERO)?;
             checkpoint(&self.connection)
-        };
-        let is_complete = try_it().unwrap_or(false);
+        });
         let _ = self.connection.busy_timeout(self.options.busy_timeout);
         is_complete
     }
