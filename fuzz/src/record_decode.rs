@@ -41,15 +41,15 @@ pub fn record_decode(data: &[u8]) {
 }
 
 /// A row with any values.
-pub(crate) struct AnyRow<'a>([ValueRef<'a>; 30]);
+pub(crate) struct AnyRow<'a>([ValueRef<'a>; 31]);
 
 impl<'a> AnyRow<'a> {
     pub(crate) fn of(data: &'a [u8]) -> Self {
         // Numbers are read once: this target is as fast as what it attacks.
-        static ROWS: LazyLock<[[ValueRef<'static>; 30]; 9]> =
+        static ROWS: LazyLock<[[ValueRef<'static>; 31]; 9]> =
             LazyLock::new(|| EXAMPLES.map(|row| row.map(sound)));
         let (first, mut edits) = data.split_first().unwrap_or((&0, &[]));
-        let mut row: [ValueRef<'a>; 30] = ROWS[usize::from(*first) % ROWS.len()];
+        let mut row: [ValueRef<'a>; 31] = ROWS[usize::from(*first) % ROWS.len()];
         while let [column, kind, length, rest @ ..] = edits {
             let (bytes, rest) = rest.split_at(rest.len().min(usize::from(*length)));
             row[usize::from(*column) % row.len()] = any(*kind, bytes);
@@ -114,8 +114,9 @@ const RETRY: &str = r#"{"retries":3,"initial":{"secs":1,"nanos":0},"factor":2.0,
 /// `trigger`, `cron`, `interval_ns`, `zone`, `attempts`, `last_failure`, `retry_ns`,
 /// `started_at`, `scheduled_at`, `options`, `progress`, `version`, `expires_ns`,
 /// `clock_set_by_ns`, `by_unset_clock`, `interruptions`, `repeats_start`,
-/// `timeout_ns`, `retry`, `declared_by`, `paused`, `steering`, `priority`, `limit_key`, `labels`.
-const EXAMPLES: [[&str; 30]; 9] = [
+/// `timeout_ns`, `retry`, `declared_by`, `paused`, `steering`, `priority`, `limit_key`,
+/// `rate_key`, `labels`.
+const EXAMPLES: [[&str; 31]; 9] = [
     [
         "x",
         "t",
@@ -146,6 +147,7 @@ const EXAMPLES: [[&str; 30]; 9] = [
         STEERED_ONCE,
         "-3",
         "key",
+        "another",
         "",
     ],
     [
@@ -174,6 +176,7 @@ const EXAMPLES: [[&str; 30]; 9] = [
         "30000000000",
         RETRY,
         "set",
+        "",
         "",
         "",
         "",
@@ -210,6 +213,7 @@ const EXAMPLES: [[&str; 30]; 9] = [
         STEERING,
         "127",
         "",
+        "another",
         LABELS,
     ],
     [
@@ -240,6 +244,7 @@ const EXAMPLES: [[&str; 30]; 9] = [
         "set",
         "",
         STEERING,
+        "",
         "",
         "",
         "",
@@ -274,6 +279,7 @@ const EXAMPLES: [[&str; 30]; 9] = [
         "",
         "",
         "",
+        "another",
         "",
     ],
     [
@@ -302,6 +308,7 @@ const EXAMPLES: [[&str; 30]; 9] = [
         "30000000000",
         RETRY,
         "set",
+        "",
         "",
         "",
         "",
@@ -338,6 +345,7 @@ const EXAMPLES: [[&str; 30]; 9] = [
         "",
         "",
         "",
+        "another",
         "",
     ],
     [
@@ -366,6 +374,7 @@ const EXAMPLES: [[&str; 30]; 9] = [
         "30000000000",
         RETRY,
         "set",
+        "",
         "",
         "",
         "",
@@ -402,6 +411,7 @@ const EXAMPLES: [[&str; 30]; 9] = [
         "",
         "",
         "",
+        "another",
         "",
     ],
 ];

@@ -15,7 +15,7 @@ use crate::calendar::zone::into_zone::resolve;
 use crate::calendar::zone::time_zone::Zone;
 use crate::engine::hub::When;
 use crate::engine::job_state::TaskDef;
-use crate::job::definition::{self, Definition, Limits, Recurring, Timeout};
+use crate::job::definition::{self, ArgsKeys, Definition, Limits, Recurring, Timeout};
 use crate::job::plan::{NEVER, Plan, Replace};
 use crate::sync::primitives::Arc;
 use crate::value::backoff::Backoff;
@@ -176,7 +176,7 @@ pub(crate) fn plan<A, R>(
     trigger: Trigger,
     options: Option<&Options>,
     zone: Option<Result<Box<Zone>, ZoneError>>,
-    (json, limit_key): (Option<Arc<str>>, Option<Arc<str>>),
+    (json, keys): (Option<Arc<str>>, ArgsKeys),
     now: Now,
 ) -> Result<(Plan, When), ScheduleError>
 where
@@ -271,7 +271,7 @@ where
         && timeout.is_none()
         && backoff.is_none()
         && priority.is_none()
-        && limit_key.is_none()
+        && keys == ArgsKeys::default()
         && labels.is_none()
         && !is_paused;
     let define = |trigger| Definition {
@@ -283,7 +283,7 @@ where
         timeout,
         backoff,
         priority,
-        limit_key,
+        keys,
         labels,
         set,
         scheduled_at: now.wall,

@@ -54,7 +54,7 @@ where
             _ => None,
         };
         let is_durable = json.is_some();
-        let data = (json, task.limit_key(&args)?);
+        let data = (json, task.keys(&args)?);
         let (plan, when) = plan(&task, trigger, options.as_deref(), zone, data, now)?;
         let id = options.and_then(|options| options.id);
         let is_new = if_taken == IfTaken::Refuse;

@@ -10,17 +10,19 @@ use crate::api::limit::Limit;
 use crate::api::registered_task::Task;
 use crate::engine::hub::Hub;
 use crate::engine::job_state::{BodyMaker, Durability, JobState, TaskDef};
-use crate::engine::limits::{LimitBy, TaskLimits};
+use crate::engine::limits::{KeyOf, LimitBy, RateBy, TaskLimits};
 use crate::engine::pause_switch::PauseSwitch;
 use crate::job::codec::Codec;
 use crate::job::definition::Timeout;
 use crate::job::end_record::KeepFailed;
 use crate::job::lifecycle::Begun;
 use crate::job::live_job::Body;
+use crate::registry::gcra::Gcra;
 use crate::sync::primitives::{Arc, lock};
 use crate::value::backoff::Backoff;
 use crate::value::error::{RegisterError, check_task_name};
 use crate::value::labels::Labels;
+use crate::value::rate::Rate;
 use crate::value::time_units::{MAX_DURATION, to_nanos};
 use crate::value::waiting_for::WaitingFor;
 
@@ -63,6 +65,8 @@ pub struct TaskBuilder<A, R> {
     labels: Labels,
     limits: Vec<Limit>,
     limit_by: Option<LimitBy<A>>,
+    rate: Option<Rate>,
+    rate_by: Option<(Rate, KeyOf<A>)>,
     body: BodyMaker<A, R>,
 }
 
@@ -122,6 +126,8 @@ where
             labels: Labels::default(),
             limits: Vec::new(),
             limit_by: None,
+            rate: None,
+            rate_by: None,
             body,
         }
     }
@@ -173,7 +179,7 @@ where
     ///
     /// The caller that schedules a job computes its key, and a stored job keeps it. If the function
     /// panics, or the key is too long, scheduling fails
-    /// ([`ScheduleError::LimitKey`](crate::ScheduleError::LimitKey)).
+    /// ([`ScheduleError::Key`](crate::ScheduleError::Key)).
     ///
     /// ```
     /// # let mut sim = jobber::testing::Simulation::new();
@@ -201,6 +207,73 @@ where
             capacity: attempts,
             key: Box::new(move |args| key(args).into()),
         });
+        self
+    }
+
+    /// Sets how often attempts of this task may start. A second call replaces the first. Default:
+    /// no rate.
+    ///
+    /// It is one more [limit](TaskBuilder::limit): a job that is due waits in the same order for
+    /// all its limits and its rate, and takes them together. Each attempt counts, also a retry. The
+    /// monotonic clock counts the time. It is kept in memory: in the next process a whole burst may
+    /// start.
+    ///
+    /// An attempt counts when it is handed to the executor, even if it then does not start,
+    /// because the job is cancelled or paused at that moment.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// use jobber::{Rate, WaitingFor};
+    ///
+    /// let sms = sim.app().task("sms", async |to: u32| to);
+    /// let sms = sms.rate(Rate::new(2, Duration::from_secs(60))).register()?;
+    /// let mut jobs = Vec::new();
+    /// for to in 0..4 {
+    ///     jobs.push(sms.schedule(to).push().block_on()?);
+    /// }
+    /// let done = || jobs.iter().filter(|job| job.is_done()).count();
+    /// sim.run_until_stalled();
+    /// assert_eq!(done(), 2);
+    /// assert_eq!(jobs[3].waiting_for(), Some(WaitingFor::Rate));
+    /// sim.advance(Duration::from_secs(30));
+    /// assert_eq!(done(), 3);
+    /// sim.advance(Duration::from_secs(30));
+    /// assert_eq!(done(), 4);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn rate(mut self, rate: Rate) -> Self {
+        self.rate = Some(rate);
+        self
+    }
+
+    /// Sets how often attempts of this task may start for each key, which `key` computes from the
+    /// arguments as for [`limit_by`](TaskBuilder::limit_by). It adds to the other rate and to the
+    /// limits; a second call of this method replaces the first.
+    ///
+    /// A key without jobs is forgotten when its whole burst may start again.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// use jobber::{Rate, WaitingFor};
+    ///
+    /// let mail = sim.app().task("mail", async |user: String| println!("to {user}"));
+    /// let hourly = Rate::new(1, Duration::from_secs(3_600));
+    /// let mail = mail.rate_by(hourly, |user: &String| user.clone()).register()?;
+    /// let ada = mail.schedule("ada".into()).push().block_on()?;
+    /// let bob = mail.schedule("bob".into()).push().block_on()?;
+    /// let again = mail.schedule("ada".into()).push().block_on()?;
+    /// sim.run_until_stalled();
+    /// assert!(ada.is_done() && bob.is_done());
+    /// assert_eq!(again.waiting_for(), Some(WaitingFor::RateOfKey("ada".into())));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn rate_by<K>(mut self, rate: Rate, key: impl Fn(&A) -> K + Send + Sync + 'static) -> Self
+    where
+        K: Into<String>,
+    {
+        self.rate_by = Some((rate, Box::new(move |args| key(args).into())));
         self
     }
 
@@ -420,6 +493,8 @@ where
     /// # Errors
     /// - If the name or an alias is empty, longer than 200 bytes, contains control characters, or
     ///   is already in use.
+    /// - If a [limit](TaskBuilder::limit) or a [rate](TaskBuilder::rate) is 0, or a limit is one of
+    ///   another app.
     /// - If the timeout or a number of the backoff is invalid, or
     ///   [`max_interruptions`](TaskBuilder::max_interruptions) is 0.
     /// - If the task is durable and the app has no store; if the task is not durable
@@ -472,7 +547,13 @@ where
             return Err(RegisterError::ZeroLimit { option });
         }
         self.labels.check()?;
-        let limits = task_limits(&self.hub, &self.limits, self.limit_by)?;
+        let rate = self.rate.map(|rate| gcra(rate, "rate")).transpose()?;
+        let rate_by = self.rate_by.map(|(rate, key)| {
+            let rate = gcra(rate, "rate_by")?;
+            Ok::<_, RegisterError>(RateBy { rate, key })
+        });
+        let by = (self.limit_by, rate_by.transpose()?);
+        let limits = task_limits(&self.hub, &self.limits, rate, by)?;
         let max_interruptions = self.max_interruptions.unwrap_or(MAX_INTERRUPTIONS);
         let max_args_bytes = self.max_args_bytes.unwrap_or(MAX_ARGS_BYTES);
         let (at_most_once, keep_failed) = (self.at_most_once, self.keep_failed);
@@ -540,7 +621,8 @@ where
 fn task_limits<A>(
     hub: &Arc<Hub>,
     limits: &[Limit],
-    by: Option<LimitBy<A>>,
+    rate: Option<Gcra>,
+    (by, rate_by): (Option<LimitBy<A>>, Option<RateBy<A>>),
 ) -> Result<Option<Box<TaskLimits<A>>>, RegisterError> {
     let of_app = hub.limits.of_app.map(|id| (id, WaitingFor::MaxRunning));
     let mut names: Vec<_> = of_app.into_iter().collect();
@@ -552,12 +634,28 @@ fn task_limits<A>(
             false => (id, WaitingFor::SharedLimit),
         });
     }
-    if names.is_empty() && by.is_none() {
+    if rate.is_some() || rate_by.is_some() {
+        hub.limits.set_has_rates();
+    }
+    if let Some(rate) = rate {
+        names.push((lock(&hub.limits.lines).add_rate(rate), WaitingFor::Rate));
+    }
+    if names.is_empty() && by.is_none() && rate_by.is_none() {
         return Ok(None);
     }
     let ids: Vec<_> = names.iter().map(|(id, _)| *id).collect();
     let line = lock(&hub.limits.lines).add_line(&ids);
-    Ok(Some(Box::new(TaskLimits { line, names, by })))
+    Ok(Some(Box::new(TaskLimits {
+        line,
+        names,
+        by,
+        rate_by,
+    })))
+}
+
+fn gcra(rate: Rate, option: &'static str) -> Result<Gcra, RegisterError> {
+    let (starts, per) = rate.check(option)?;
+    Ok(Gcra::new(starts, per))
 }
 
 fn check_timeout(limit: Duration) -> Result<Timeout, RegisterError> {

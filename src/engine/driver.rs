@@ -131,6 +131,7 @@ impl Driver {
         self.look(now);
         self.collect();
         self.has_fired = false;
+        self.hub.limits.look_at_rates(&self.hub.clock);
         self.start_granted();
         let mut batch = FIRST_BATCH;
         while self.pop_batch(now, batch) {
@@ -373,7 +374,8 @@ impl Driver {
                 true => Due::Wall(key.due()).as_mono(now),
                 false => MonoNanos::MAX,
             });
-        let Some(due) = mono.into_iter().chain(wall).min() else {
+        let rate = self.hub.limits.next_look();
+        let Some(due) = mono.into_iter().chain(wall).chain(rate).min() else {
             return DriveAgain::WhenWoken;
         };
         let look = match wall {

@@ -11,10 +11,10 @@ use crate::calendar::timeline::Timeline;
 use crate::engine::args::Args;
 use crate::engine::discarded::{Discarded, DropOn};
 use crate::engine::hub::{Hub, Live, Removed};
-use crate::engine::limits::TaskLimits;
+use crate::engine::limits::{KeyOf, TaskLimits};
 use crate::engine::pause_switch::PauseSwitch;
 use crate::job::codec::Codec;
-use crate::job::definition::Timeout;
+use crate::job::definition::{ArgsKeys, Timeout};
 use crate::job::end_record::KeepFailed;
 use crate::job::lifecycle::{Begun, Holds, Lifecycle};
 use crate::job::live_job::{Body, JobCore, LiveJob, StoredJob};
@@ -116,20 +116,38 @@ where
         })
     }
 
-    /// The key of the arguments, if the task has a limit by one. Code of a user.
-    pub(crate) fn limit_key(&self, args: &A) -> Result<Option<Arc<str>>, ScheduleError> {
-        let by = self.limits.as_ref().and_then(|limits| limits.by.as_ref());
-        let Some(by) = by else { return Ok(None) };
+    /// The keys of the arguments. Runs code of a user if the task has a limit or a rate by key.
+    pub(crate) fn keys(&self, args: &A) -> Result<ArgsKeys, ScheduleError> {
+        let Some(limits) = &self.limits else {
+            return Ok(ArgsKeys::default());
+        };
+        let limit = limits.by.as_ref().map(|by| &by.key);
+        let rate = limits.rate_by.as_ref().map(|by| &by.key);
+        Ok(ArgsKeys {
+            limit: self.key(args, "limit_by", limit)?,
+            rate: self.key(args, "rate_by", rate)?,
+        })
+    }
+
+    fn key(
+        &self,
+        args: &A,
+        option: &'static str,
+        key: Option<&KeyOf<A>>,
+    ) -> Result<Option<Arc<str>>, ScheduleError> {
+        let Some(key) = key else { return Ok(None) };
         let task = || self.name.to_string();
-        match catch_panic(|| (by.key)(args)) {
-            Ok(key) if key.len() > MAX_KEY_BYTES => Err(ScheduleError::LimitKeyTooLong {
+        match catch_panic(|| key(args)) {
+            Ok(key) if key.len() > MAX_KEY_BYTES => Err(ScheduleError::KeyTooLong {
                 task: task(),
+                option,
                 bytes: key.len(),
                 max: MAX_KEY_BYTES,
             }),
             Ok(key) => Ok(Some(key.into())),
-            Err(message) => Err(ScheduleError::LimitKey {
+            Err(message) => Err(ScheduleError::Key {
                 task: task(),
+                option,
                 message,
             }),
         }

@@ -44,18 +44,15 @@ where
             return true;
         };
         let definition = state.life.definition();
-        let key = definition.and_then(|definition| definition.limit_key.clone());
-        let by = limits.by.as_ref().map(|by| by.capacity);
+        let keys = definition.map(|definition| definition.keys.clone());
         let priority = definition.and_then(|definition| definition.priority);
         let order = (
             priority.unwrap_or(self.task.priority),
             state.life.next_exec_at(),
         );
-        let entered = {
-            let mut lines = lock(&hub.limits.lines);
-            let by = key.as_ref().zip(by);
-            lines.enter(limits.line, by, order, live, &mut after.granted)
-        };
+        let keys = keys.as_ref().and_then(|keys| limits.of_keys(keys));
+        let entered =
+            hub.with_lines(|lines| lines.enter(limits.line, keys, order, live, &mut after.granted));
         match entered {
             Entered::Placed(ticket) => {
                 state.life.set_ticket(ticket, false);
@@ -143,7 +140,8 @@ where
     /// last attempt is gone. Then it gives them back, or leaves the line.
     pub(crate) fn release_limits(&self, state: &mut State<A, R>, after: &mut AfterLock<A, R>) {
         if let Some(ticket) = state.life.take_unused_ticket() {
-            lock(&self.hub().limits.lines).leave(ticket, &mut after.granted);
+            self.hub()
+                .with_lines(|lines| lines.leave(ticket, &mut after.granted));
         }
     }
 
@@ -167,6 +165,7 @@ where
         let limits = self.task.limits.as_ref()?;
         match lock(&self.hub().limits.lines).waits_for(ticket)? {
             WaitsFor::Key(key) => Some(WaitingFor::Key(key)),
+            WaitsFor::RateOfKey(key) => Some(WaitingFor::RateOfKey(key)),
             WaitsFor::Limit(id) => {
                 let names = limits.names.iter();
                 let mut found = names.filter(|(limit, _)| *limit == id);
@@ -201,7 +200,7 @@ where
                 return false;
             }
             let definition = state.life.definition();
-            definition.and_then(|definition| definition.limit_key.clone())
+            definition.and_then(|definition| definition.keys.limit.clone())
         };
         let singles = lock(&hub.limits.lines).limits_of_one(limits.line, key.as_ref());
         if singles.is_empty() {

@@ -57,7 +57,7 @@ impl SharedLimit {
             state.capacity = capacity;
             let bound = state.app();
             if let Some((hub, id)) = &bound {
-                lock(&hub.limits.lines).set_capacity(*id, capacity, &mut granted);
+                hub.with_lines(|lines| lines.set_capacity(*id, capacity, &mut granted));
             }
             bound
         };

@@ -1,6 +1,7 @@
 //! The methods of [`Hub`] that the timer calls.
 
 use crate::engine::hub::{Hub, Live};
+use crate::registry::lines::Lines;
 use crate::registry::table::Wake;
 use crate::sync::deferred_wakes::notify_all;
 use crate::sync::primitives::{Ordering, thread, thread::Thread};
@@ -44,6 +45,15 @@ impl Hub {
         if wake == Wake::Timer {
             self.wake_timer();
         }
+    }
+
+    /// Does a step with the lines of the limits.
+    pub(crate) fn with_lines<T>(&self, step: impl FnOnce(&mut Lines<Live>) -> T) -> T {
+        let (value, wakes_timer) = self.limits.step(&self.clock, step);
+        if wakes_timer {
+            self.wake_timer();
+        }
+        value
     }
 
     /// Takes the jobs of these due keys. Dead keys are left out.
@@ -123,7 +133,7 @@ impl Hub {
 
     /// Whether the timer was woken since it fell asleep.
     pub(crate) fn is_timer_woken(&self) -> bool {
-        self.limits.has_granted()
+        self.limits.wakes_timer()
             || (0..self.table_count()).any(|number| self.tables().numbered(number).is_woken())
     }
 
@@ -143,6 +153,6 @@ impl Hub {
             let table = tables.numbered(number);
             table.fall_asleep(until, not_before, share)
         }) && !self.is_sweep_due()
-            && !self.limits.has_granted()
+            && !self.limits.wakes_timer()
     }
 }

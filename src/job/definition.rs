@@ -33,13 +33,21 @@ pub(crate) struct Definition {
     pub(crate) backoff: Option<Box<Backoff>>,
     /// Instead of that of the task: among the jobs that wait for limits.
     pub(crate) priority: Option<i8>,
-    /// The key of its arguments, which has a limit of its own.
-    pub(crate) limit_key: Option<Arc<str>>,
+    pub(crate) keys: ArgsKeys,
     /// Its tags and notes, with those of its task. Boxed, because few jobs have any.
     pub(crate) labels: Option<Box<Labels>>,
     /// The set that declares the job.
     pub(crate) set: Option<Arc<str>>,
     pub(crate) scheduled_at: WallNanos,
+}
+
+/// The keys of the arguments of a job.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ArgsKeys {
+    /// It has a limit of its own.
+    pub(crate) limit: Option<Arc<str>>,
+    /// It has a rate of its own.
+    pub(crate) rate: Option<Arc<str>>,
 }
 
 /// The longest time of an attempt.
@@ -161,7 +169,7 @@ impl Definition {
             && self.timeout == other.timeout
             && self.backoff == other.backoff
             && self.priority == other.priority
-            && self.limit_key == other.limit_key
+            && self.keys == other.keys
             && self.labels == other.labels
             && (other.set.is_none() || self.set == other.set)
             && self.task == other.task

@@ -6,7 +6,7 @@
 use crate::calendar::misfire::Misfire;
 use crate::calendar::recurrence::Recurrence;
 use crate::calendar::series::{ON_TIME, Series};
-use crate::job::definition::{Definition, Limits, Recurring, Trigger};
+use crate::job::definition::{ArgsKeys, Definition, Limits, Recurring, Trigger};
 use crate::job::lifecycle::{
     AfterAttempt, BeginOutcome, Holds, IntentRule, Lifecycle, NotReplaceable, Steered, TimerOutcome,
 };
@@ -109,7 +109,7 @@ impl Kind {
             backoff: None,
             set: None,
             priority: None,
-            limit_key: None,
+            keys: ArgsKeys::default(),
             labels: None,
             scheduled_at: START.wall,
         };

@@ -15,7 +15,7 @@ use crate::value::status::JobStatus;
 
 /// The version of the records that this program writes and reads. It rises with each
 /// change of the format.
-pub(crate) const RECORD_VERSION: u32 = 7;
+pub(crate) const RECORD_VERSION: u32 = 8;
 
 /// A job as a [`Storage`](crate::storage::Storage) keeps it: all that another process needs to go
 /// on with the job.
@@ -50,6 +50,8 @@ pub struct JobRecord {
     pub(crate) priority: Option<i8>,
     /// The key of its arguments, which has a limit of its own.
     pub(crate) limit_key: Option<Arc<str>>,
+    /// The key of its arguments, which has a rate of its own.
+    pub(crate) rate_key: Option<Arc<str>>,
     /// Its tags and notes.
     pub(crate) labels: Option<Box<Labels>>,
     /// The set that declares the job.

@@ -12,7 +12,7 @@ use crate::calendar::recurrence::Recurrence;
 use crate::calendar::series::{Coverage, Series, SetBack};
 use crate::calendar::zone::time_zone::Zone;
 use crate::calendar::zone::zone_database::ZoneDatabase;
-use crate::job::definition::{Definition, Limits, Recurring, Timeout, Trigger};
+use crate::job::definition::{ArgsKeys, Definition, Limits, Recurring, Timeout, Trigger};
 use crate::job::position::{AfterRun, Position, Retry, RunSummary, SeriesPosition};
 use crate::job::record::{
     BackoffRecord, JobRecord, MoveRecord, ProgressRecord, RECORD_VERSION, RecurringProgress,
@@ -68,7 +68,8 @@ impl Row<'_> {
             timeout: definition.timeout.map(|timeout| timeout.limit),
             retry: definition.backoff.as_deref().map(backoff_record),
             priority: definition.priority,
-            limit_key: definition.limit_key.clone(),
+            limit_key: definition.keys.limit.clone(),
+            rate_key: definition.keys.rate.clone(),
             labels: definition.labels.clone(),
             set: definition.set.clone(),
             progress: self.to_progress(),
@@ -419,7 +420,10 @@ pub(crate) fn read(record: &JobRecord, app: AppCalendars<'_>) -> Result<ReadRow,
         timeout: timeout.transpose()?,
         backoff: backoff.transpose()?.map(Box::new),
         priority: record.priority,
-        limit_key: record.limit_key.clone(),
+        keys: ArgsKeys {
+            limit: record.limit_key.clone(),
+            rate: record.rate_key.clone(),
+        },
         labels: record.labels.clone(),
         set: record.set.clone(),
         scheduled_at,

@@ -10,12 +10,17 @@
 //! A ticket that [`OVERTAKEN`] later ones have overtaken at one of its limits is *favored*: its
 //! limits are kept for it, and of favored tickets for the first that came. Favored tickets never
 //! wait for each other in a circle, because each waits for earlier ones only.
+//!
+//! A rate is a limit too: one that a ticket takes only if it may start now, and never gives back.
+//! If a ticket waits for a rate, the lines say when they have to be looked at
+//! ([`Lines::next_look`]).
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
 
+use crate::registry::gcra::Gcra;
 use crate::sync::primitives::Arc;
-use crate::value::time_units::WallNanos;
+use crate::value::time_units::{MonoNanos, WallNanos};
 
 /// How many later tickets may overtake one at each of its limits.
 pub(crate) const OVERTAKEN: u64 = if cfg!(test) { 3 } else { 1_000 };
@@ -55,6 +60,12 @@ pub(crate) enum Entered {
 struct Limit {
     capacity: usize,
     in_use: usize,
+    /// When the next may take it. `None` if that is no matter of time.
+    rate: Option<Gcra>,
+    /// When it is to be looked at, because of its rate.
+    look_at: Option<MonoNanos>,
+    /// The key whose limit it is, and how many lines have it.
+    of_key: Option<(KeyLimit, usize)>,
     /// The lines that watch this limit, the one with the best first ticket first.
     watchers: BTreeSet<(Order, LineId)>,
     /// The tickets that wait, by arrival. Those that do not wait any more are removed when they
@@ -99,8 +110,31 @@ struct Line {
     watches: Option<(LimitId, Order)>,
     /// Its tickets, with those that have their limits.
     tickets: usize,
-    /// The key whose last limit is of this line alone.
-    key: Option<(LineId, Arc<str>)>,
+    keys: Option<LineKeys>,
+}
+
+/// The keys that tickets of a line have.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct LineKeys {
+    /// The line of tickets without a key.
+    line: LineId,
+    limit: Option<Arc<str>>,
+    rate: Option<Arc<str>>,
+}
+
+/// The limit of one key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct KeyLimit {
+    line: LineId,
+    is_rate: bool,
+    key: Arc<str>,
+}
+
+/// The keys of a ticket: each has a limit or a rate of its own.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Keys<'a> {
+    pub(crate) limit: Option<(&'a Arc<str>, usize)>,
+    pub(crate) rate: Option<(&'a Arc<str>, Gcra)>,
 }
 
 #[derive(Debug)]
@@ -118,9 +152,16 @@ pub(crate) struct Lines<J> {
     limits: Slots<Limit>,
     lines: Slots<Line>,
     tickets: Slots<Ticket<J>>,
-    /// The lines of keys, by the line without a key.
-    keys: HashMap<(LineId, Arc<str>), LineId>,
+    lines_of_keys: HashMap<LineKeys, LineId>,
+    limits_of_keys: HashMap<KeyLimit, LimitId>,
     arrivals: u64,
+    /// The time of this step.
+    now: MonoNanos,
+    /// When rates are to be looked at, with entries that do not count any more: those of
+    /// another time than the limit says.
+    looks: BinaryHeap<Reverse<(MonoNanos, LimitId)>>,
+    /// The next look is earlier than [`next_look`](Lines::next_look) has said.
+    is_look_earlier: bool,
 }
 
 /// Values in slots that are used again.
@@ -187,6 +228,9 @@ impl Limit {
         Self {
             capacity,
             in_use: 0,
+            rate: None,
+            look_at: None,
+            of_key: None,
             watchers: BTreeSet::new(),
             waiting: VecDeque::new(),
             stale: 0,
@@ -202,9 +246,18 @@ impl Limit {
     /// Whether a ticket that came then may take it. If it is kept for favored tickets, only the
     /// first of them may: not even a ticket that came before, which would be found behind later
     /// ones of its line.
-    fn is_free_for(&self, arrival: u64) -> bool {
+    fn is_free_for(&self, arrival: u64, now: MonoNanos) -> bool {
         let favored = self.favored.first();
-        self.in_use < self.capacity && favored.is_none_or(|(first, _)| arrival == *first)
+        self.has_room(now) && favored.is_none_or(|(first, _)| arrival == *first)
+    }
+
+    fn has_room(&self, now: MonoNanos) -> bool {
+        let is_time = self.rate.is_none_or(|rate| rate.next_start() <= now);
+        self.in_use < self.capacity && is_time
+    }
+
+    fn is_wanted(&self) -> bool {
+        !self.watchers.is_empty() || !self.favored.is_empty()
     }
 }
 
@@ -214,13 +267,28 @@ impl<J: Clone> Lines<J> {
             limits: Slots::new(),
             lines: Slots::new(),
             tickets: Slots::new(),
-            keys: HashMap::new(),
+            lines_of_keys: HashMap::new(),
+            limits_of_keys: HashMap::new(),
             arrivals: 0,
+            now: MonoNanos::MIN,
+            looks: BinaryHeap::new(),
+            is_look_earlier: false,
         }
+    }
+
+    /// What comes next happens at this time. It does not go back.
+    pub(crate) fn set_now(&mut self, now: MonoNanos) {
+        self.now = self.now.max(now);
     }
 
     pub(crate) fn add_limit(&mut self, capacity: usize) -> LimitId {
         LimitId(self.limits.insert(Limit::new(capacity)))
+    }
+
+    pub(crate) fn add_rate(&mut self, rate: Gcra) -> LimitId {
+        let rate = Some(rate);
+        let limit = Limit::new(usize::MAX);
+        LimitId(self.limits.insert(Limit { rate, ..limit }))
     }
 
     /// A line for tickets of these limits. It stays.
@@ -233,35 +301,70 @@ impl<J: Clone> Lines<J> {
         LineId(self.lines.insert(Line { tickets: 1, ..line }))
     }
 
-    /// The line for tickets of the limits of `line` and of one more, which is that of this key.
-    fn line_of_key(&mut self, line: LineId, key: &Arc<str>, capacity: usize) -> LineId {
-        let by = (line, key.clone());
-        if let Some(line) = self.keys.get(&by) {
+    /// The line for tickets of the limits of `line` and of those of these keys.
+    fn line_of_keys(&mut self, line: LineId, keys: Keys<'_>) -> LineId {
+        let by = LineKeys {
+            line,
+            limit: keys.limit.map(|(key, _)| key.clone()),
+            rate: keys.rate.map(|(key, _)| key.clone()),
+        };
+        if let Some(line) = self.lines_of_keys.get(&by) {
             return *line;
         }
-        let own = self.add_limit(capacity);
         let limits = self.lines.get(line.0).map(|line| line.limits.to_vec());
-        let limits = limits.unwrap_or_default().into_iter().chain([own]);
-        let new = Line::new(limits.collect(), Some(by.clone()));
-        let new = LineId(self.lines.insert(new));
-        self.keys.insert(by, new);
+        let mut limits = limits.unwrap_or_default();
+        if let Some((key, capacity)) = keys.limit {
+            limits.push(self.limit_of_key(line, key, || Limit::new(capacity)));
+        }
+        if let Some((key, rate)) = keys.rate {
+            let rate = Some(rate);
+            let limit = Limit::new(usize::MAX);
+            limits.push(self.limit_of_key(line, key, || Limit { rate, ..limit }));
+        }
+        let new = LineId(
+            self.lines
+                .insert(Line::new(limits.into(), Some(by.clone()))),
+        );
+        self.lines_of_keys.insert(by, new);
         new
     }
 
-    /// A new ticket. `key` has a limit of its own, of this capacity. Adds to `granted` what else
-    /// can start now.
+    /// The limit of a key, for one more line.
+    fn limit_of_key(
+        &mut self,
+        line: LineId,
+        key: &Arc<str>,
+        new: impl FnOnce() -> Limit,
+    ) -> LimitId {
+        let mut new = new();
+        let of = KeyLimit {
+            line,
+            is_rate: new.rate.is_some(),
+            key: key.clone(),
+        };
+        if let Some(id) = self.limits_of_keys.get(&of).copied() {
+            let found = self.limits.get_mut(id.0).and_then(|it| it.of_key.as_mut());
+            if let Some((_, lines)) = found {
+                *lines += 1;
+            }
+            return id;
+        }
+        new.of_key = Some((of.clone(), 1));
+        let id = LimitId(self.limits.insert(new));
+        self.limits_of_keys.insert(of, id);
+        id
+    }
+
+    /// A new ticket. Adds to `granted` what else can start now.
     pub(crate) fn enter(
         &mut self,
         line: LineId,
-        key: Option<(&Arc<str>, usize)>,
+        keys: Option<Keys<'_>>,
         (priority, due): (i8, WallNanos),
         job: J,
         granted: &mut Vec<J>,
     ) -> Entered {
-        let line = match key {
-            Some((key, capacity)) => self.line_of_key(line, key, capacity),
-            None => line,
-        };
+        let line = keys.map_or(line, |keys| self.line_of_keys(line, keys));
         self.arrivals += 1;
         let order = Order {
             priority: Reverse(priority),
@@ -327,7 +430,7 @@ impl<J: Clone> Lines<J> {
         let line = self.lines.get(line.0)?;
         let is_blocked = |limit: &&LimitId| {
             let limit = self.limits.get(limit.0);
-            limit.is_some_and(|limit| !limit.is_free_for(arrival))
+            limit.is_some_and(|limit| !limit.is_free_for(arrival, self.now))
         };
         line.limits.iter().find(is_blocked).copied()
     }
@@ -337,6 +440,9 @@ impl<J: Clone> Lines<J> {
             if let Some(limit) = self.limits.get_mut(limit.0) {
                 limit.in_use += 1;
                 limit.taken += 1;
+                if let Some(rate) = &mut limit.rate {
+                    rate.take(self.now);
+                }
             }
         }
     }
@@ -369,10 +475,11 @@ impl<J: Clone> Lines<J> {
             {
                 limit.watchers.remove(&(order, line));
             }
-            if let Some((limit, order)) = watches
-                && let Some(limit) = self.limits.get_mut(limit.0)
+            if let Some((limit_id, order)) = watches
+                && let Some(limit) = self.limits.get_mut(limit_id.0)
             {
                 limit.watchers.insert((order, line));
+                self.plan_look(limit_id);
             }
         }
         first
@@ -448,17 +555,14 @@ impl<J: Clone> Lines<J> {
     /// `limits` have changed: the tickets that can take their limits now take them, and are added
     /// to `granted`.
     fn serve(&mut self, limits: &[LimitId], granted: &mut Vec<J>) {
-        let is_wanted = |id: &LimitId| {
-            let limit = self.limits.get(id.0);
-            limit.is_some_and(|it| !it.watchers.is_empty() || !it.favored.is_empty())
-        };
+        let is_wanted = |id: &LimitId| self.limits.get(id.0).is_some_and(Limit::is_wanted);
         if !limits.iter().any(is_wanted) {
             return;
         }
         let mut changed: Vec<LimitId> = limits.to_vec();
         while let Some(id) = changed.pop() {
             while let Some(limit) = self.limits.get(id.0) {
-                if limit.in_use >= limit.capacity {
+                if !limit.has_room(self.now) {
                     break;
                 }
                 if let Some((arrival, ticket)) = limit.favored.first().copied() {
@@ -492,7 +596,61 @@ impl<J: Clone> Lines<J> {
                     }
                 }
             }
+            self.plan_look(id);
         }
+    }
+
+    /// Notes when this limit is to be looked at, if a ticket waits for its rate.
+    fn plan_look(&mut self, id: LimitId) {
+        let Some(limit) = self.limits.get_mut(id.0) else {
+            return;
+        };
+        let Some(rate) = limit.rate else { return };
+        let at = match limit.of_key {
+            _ if limit.is_wanted() => rate.next_start(),
+            // The rate of the key goes on when no job of the key is left.
+            Some((_, 0)) => rate.recovers_at(),
+            _ => return,
+        };
+        if at <= self.now || limit.look_at.is_some_and(|before| before <= at) {
+            return;
+        }
+        limit.look_at = Some(at);
+        let earliest = self.looks.peek();
+        self.is_look_earlier |= earliest.is_none_or(|Reverse((before, _))| at < *before);
+        self.looks.push(Reverse((at, id)));
+    }
+
+    /// Looks at the rates that have to be looked at now. Adds to `granted` what can start.
+    pub(crate) fn look(&mut self, granted: &mut Vec<J>) {
+        while let Some(Reverse((at, id))) = self.looks.peek().copied() {
+            let limit = self
+                .limits
+                .get_mut(id.0)
+                .filter(|it| it.look_at == Some(at));
+            match limit {
+                Some(_) if at > self.now => break,
+                Some(limit) => {
+                    limit.look_at = None;
+                    self.looks.pop();
+                    self.serve(&[id], granted);
+                    self.remove_unused_limit(id);
+                }
+                // The limit is gone, or is to be looked at another time.
+                None => drop(self.looks.pop()),
+            }
+        }
+    }
+
+    /// When to call [`look`](Lines::look).
+    pub(crate) fn next_look(&mut self) -> Option<MonoNanos> {
+        self.is_look_earlier = false;
+        self.looks.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// Whether the next look is earlier than [`next_look`](Lines::next_look) has said.
+    pub(crate) fn is_look_earlier(&self) -> bool {
+        self.is_look_earlier
     }
 
     /// Has a line whose first ticket can start watch this limit, which is being served.
@@ -571,20 +729,42 @@ impl<J: Clone> Lines<J> {
         self.remove_unused(line);
     }
 
-    /// Removes the line of a key without tickets, and the limit of the key.
+    /// Removes the line of keys without tickets, and the limits of the keys.
     fn remove_unused(&mut self, line: LineId) {
-        let is_unused = |line: &&Line| line.key.is_some() && line.tickets == 0;
+        let is_unused = |line: &&Line| line.keys.is_some() && line.tickets == 0;
         if self.lines.get(line.0).filter(is_unused).is_none() {
             return;
         }
         let Some(gone) = self.lines.remove(line.0) else {
             return;
         };
-        if let Some(key) = gone.key {
-            self.keys.remove(&key);
+        if let Some(keys) = gone.keys {
+            self.lines_of_keys.remove(&keys);
         }
-        if let Some(own) = gone.limits.last() {
-            self.limits.remove(own.0);
+        for id in gone.limits.iter() {
+            let limit = self.limits.get_mut(id.0);
+            if let Some((_, lines)) = limit.and_then(|limit| limit.of_key.as_mut()) {
+                *lines -= 1;
+                self.remove_unused_limit(*id);
+            }
+        }
+    }
+
+    /// Removes the limit of a key that no line has. A rate stays until it has recovered.
+    fn remove_unused_limit(&mut self, id: LimitId) {
+        let Some(limit) = self.limits.get(id.0) else {
+            return;
+        };
+        if !matches!(limit.of_key, Some((_, 0))) {
+            return;
+        }
+        if limit.rate.is_some_and(|rate| rate.recovers_at() > self.now) {
+            self.plan_look(id);
+            return;
+        }
+        let gone = self.limits.remove(id.0);
+        if let Some((of, _)) = gone.and_then(|gone| gone.of_key) {
+            self.limits_of_keys.remove(&of);
         }
     }
 
@@ -603,21 +783,25 @@ impl<J: Clone> Lines<J> {
         let line = self.lines.get(found.line.0)?;
         let limit = self.blocked_by(found.line, found.order.arrival);
         let limit = limit.or(line.watches.map(|(limit, _)| limit))?;
-        let is_of_key = line.limits.last() == Some(&limit);
-        let key = line.key.as_ref().filter(|_| is_of_key);
-        Some(match key {
-            Some((_, key)) => WaitsFor::Key(key.clone()),
+        let of_key = self.limits.get(limit.0)?.of_key.as_ref();
+        Some(match of_key {
+            Some((of, _)) if of.is_rate => WaitsFor::RateOfKey(of.key.clone()),
+            Some((of, _)) => WaitsFor::Key(of.key.clone()),
             None => WaitsFor::Limit(limit),
         })
     }
 
     /// The limits of one unit that tickets of a line need, with that of a key.
     pub(crate) fn limits_of_one(&self, line: LineId, key: Option<&Arc<str>>) -> Vec<LimitId> {
-        let of_key = key.and_then(|key| self.keys.get(&(line, key.clone())));
-        let line = self.lines.get(of_key.unwrap_or(&line).0);
-        let limits = line.map_or(&[][..], |line| &line.limits).iter().copied();
+        let of_key = key.and_then(|key| {
+            let key = key.clone();
+            let is_rate = false;
+            self.limits_of_keys.get(&KeyLimit { line, is_rate, key })
+        });
+        let line = self.lines.get(line.0);
+        let limits = line.map_or(&[][..], |line| &line.limits).iter();
         let is_one = |id: &LimitId| self.limits.get(id.0).is_some_and(|it| it.capacity == 1);
-        limits.filter(is_one).collect()
+        limits.chain(of_key).copied().filter(is_one).collect()
     }
 
     /// Whether a ticket has taken one of these limits.
@@ -634,17 +818,18 @@ impl<J: Clone> Lines<J> {
 pub(crate) enum WaitsFor {
     Limit(LimitId),
     Key(Arc<str>),
+    RateOfKey(Arc<str>),
 }
 
 impl Line {
-    fn new(limits: Arc<[LimitId]>, key: Option<(LineId, Arc<str>)>) -> Self {
+    fn new(limits: Arc<[LimitId]>, keys: Option<LineKeys>) -> Self {
         Self {
             limits,
             waiting: BinaryHeap::new(),
             stale: 0,
             watches: None,
             tickets: 0,
-            key,
+            keys,
         }
     }
 
@@ -726,8 +911,8 @@ mod tests {
     #[derive(Clone, Debug)]
     struct Entry {
         ticket: TicketId,
+        /// With those of its keys.
         limits: Vec<usize>,
-        key: Option<u8>,
         order: Order,
         is_placed: bool,
         /// How many later ones have overtaken it, at each limit and at its key.
@@ -737,17 +922,21 @@ mod tests {
     /// The rules, without a structure that makes them fast.
     struct Model {
         capacities: Vec<usize>,
+        /// All that ever were, by their limit.
+        rates: BTreeMap<usize, Gcra>,
+        now: i64,
         entries: BTreeMap<u32, Entry>,
     }
 
+    /// The first limits of keys, and the first rates of keys.
     const KEY: usize = 100;
+    const RATE_OF_KEY: usize = 200;
+
+    fn rate_of_key() -> Gcra {
+        Gcra::new(2, 6)
+    }
 
     impl Entry {
-        fn all(&self) -> Vec<usize> {
-            let key = self.key.map(|key| KEY + usize::from(key));
-            self.limits.iter().copied().chain(key).collect()
-        }
-
         fn is_favored(&self) -> bool {
             self.overtaken.values().any(|times| *times >= OVERTAKEN)
         }
@@ -755,15 +944,23 @@ mod tests {
 
     impl Model {
         fn capacity(&self, limit: usize) -> usize {
-            self.capacities.get(limit).copied().unwrap_or(1)
+            let of_key = if limit < RATE_OF_KEY { 1 } else { usize::MAX };
+            self.capacities.get(limit).copied().unwrap_or(of_key)
+        }
+
+        fn is_time(&self, limit: usize) -> bool {
+            let rate = self.rates.get(&limit);
+            rate.is_none_or(|rate| rate.next_start() <= self.now)
         }
 
         fn may_start(&self, entry: &Entry) -> bool {
-            entry.all().iter().all(|limit| {
-                let others = self.entries.values().filter(|it| it.all().contains(limit));
+            entry.limits.iter().all(|limit| {
+                let others = self.entries.values();
+                let others = others.filter(|it| it.limits.contains(limit));
                 let used = others.clone().filter(|it| it.is_placed).count();
                 let mut favored = others.filter(|it| !it.is_placed && it.is_favored());
                 used < self.capacity(*limit)
+                    && self.is_time(*limit)
                     && !favored
                         .any(|it| it.order.arrival < entry.order.arrival || !entry.is_favored())
             })
@@ -773,11 +970,19 @@ mod tests {
             let entry = self.entries.get_mut(&id).unwrap();
             entry.is_placed = true;
             let started = entry.clone();
+            for limit in &started.limits {
+                if *limit >= RATE_OF_KEY {
+                    self.rates.entry(*limit).or_insert_with(rate_of_key);
+                }
+                if let Some(rate) = self.rates.get_mut(limit) {
+                    rate.take(self.now);
+                }
+            }
             for other in self.entries.values_mut().filter(|it| !it.is_placed) {
-                for limit in started.all() {
+                for limit in &started.limits {
                     let is_later = started.order.arrival > other.order.arrival;
-                    if is_later && other.all().contains(&limit) {
-                        *other.overtaken.entry(limit).or_default() += 1;
+                    if is_later && other.limits.contains(limit) {
+                        *other.overtaken.entry(*limit).or_default() += 1;
                     }
                 }
             }
@@ -796,36 +1001,76 @@ mod tests {
     fn check(seed: u64, steps: usize, tickets: usize) {
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut lines: Lines<u32> = Lines::new();
-        let capacities = vec![1, 2, 1, 3];
-        let limits: Vec<_> = capacities.iter().map(|it| lines.add_limit(*it)).collect();
-        let sets = [vec![], vec![0], vec![1], vec![0, 1], vec![1, 2, 3], vec![3]];
+        let capacities = vec![1, 2, 1, 3, usize::MAX, usize::MAX];
+        let rates = BTreeMap::from([(4, Gcra::new(3, 9)), (5, Gcra::new(1, 2))]);
+        let add = |(at, capacity): (usize, &usize)| match rates.get(&at) {
+            Some(rate) => lines.add_rate(*rate),
+            None => lines.add_limit(*capacity),
+        };
+        let limits: Vec<_> = capacities.iter().enumerate().map(add).collect();
+        let sets = [
+            vec![],
+            vec![0],
+            vec![1],
+            vec![0, 1],
+            vec![1, 2, 3],
+            vec![3],
+            vec![4],
+            vec![0, 4],
+            vec![3, 4, 5],
+        ];
         let ids: Vec<_> = sets
             .iter()
             .map(|set| lines.add_line(&set.iter().map(|it| limits[*it]).collect::<Vec<_>>()))
             .collect();
         let mut model = Model {
             capacities,
+            rates,
+            now: 0,
             entries: BTreeMap::new(),
         };
+        lines.set_now(0);
         let mut arrivals = 0;
         for step in 0..steps as u32 {
             let mut granted = Vec::new();
             let is_full = model.entries.len() >= tickets;
+            // Time passes, and the lines are looked at only when they have said.
+            let until = model.now + i64::from(rng.u8(..12) == 0) * rng.i64(1..9);
+            while let Some(at) = lines.next_look().filter(|at| *at <= until) {
+                assert!(at > model.now, "seed {seed}");
+                model.now = at;
+                lines.set_now(at);
+                lines.look(&mut granted);
+                for id in granted.drain(..) {
+                    start(&mut model, id, seed);
+                }
+            }
+            model.now = until;
+            lines.set_now(until);
             match rng.u8(..10) {
                 0..6 if !is_full => {
-                    let set = rng.usize(..sets.len());
-                    let key = rng.bool().then(|| rng.u8(..3));
+                    let set = rng.usize(..sets.len().min(tickets));
+                    let key = rng.bool().then(|| rng.usize(..3));
+                    let other_key = rng.bool().then(|| rng.usize(..3));
                     let (priority, due) = (rng.i8(-1..2), rng.i64(..4));
                     arrivals += 1;
-                    let name: Option<Arc<str>> = key.map(|key| format!("{set} {key}").into());
-                    let key = key.map(|key| key + 10 * set as u8);
-                    let by = name.as_ref().map(|name| (name, 1));
-                    let entered = lines.enter(ids[set], by, (priority, due), step, &mut granted);
+                    let name = |key: usize| Arc::from(key.to_string());
+                    let names: [Option<Arc<str>>; 2] = [key.map(name), other_key.map(name)];
+                    let keys = Keys {
+                        limit: names[0].as_ref().map(|name| (name, 1)),
+                        rate: names[1].as_ref().map(|name| (name, rate_of_key())),
+                    };
+                    let keys = (key.is_some() || other_key.is_some()).then_some(keys);
+                    let entered = lines.enter(ids[set], keys, (priority, due), step, &mut granted);
+                    let of_key =
+                        |first: usize, key: Option<usize>| key.map(|key| first + 10 * set + key);
+                    let of_keys = of_key(KEY, key)
+                        .into_iter()
+                        .chain(of_key(RATE_OF_KEY, other_key));
                     let (Entered::Placed(ticket) | Entered::Waits(ticket)) = entered;
                     let entry = Entry {
                         ticket,
-                        limits: sets[set].clone(),
-                        key,
+                        limits: sets[set].iter().copied().chain(of_keys).collect(),
                         order: Order {
                             priority: Reverse(priority),
                             due,
@@ -842,7 +1087,7 @@ mod tests {
                     }
                 }
                 6 => {
-                    let limit = rng.usize(..model.capacities.len());
+                    let limit = rng.usize(..4);
                     model.capacities[limit] = rng.usize(..4);
                     let capacity = model.capacities[limit];
                     lines.set_capacity(limits[limit], capacity, &mut granted);
@@ -856,20 +1101,7 @@ mod tests {
                 }
             }
             for id in granted {
-                let entry = model.entries[&id].clone();
-                assert!(
-                    !entry.is_placed && model.may_start(&entry),
-                    "seed {seed}: {entry:?}"
-                );
-                // Nobody of its own limits comes before it.
-                let better = model.entries.values().find(|other| {
-                    !other.is_placed
-                        && other.all() == entry.all()
-                        && other.order < entry.order
-                        && !entry.is_favored()
-                });
-                assert!(better.is_none(), "seed {seed}: {entry:?} before {better:?}");
-                model.start(id);
+                start(&mut model, id, seed);
             }
             let left = model.somebody_may_start();
             assert_eq!(
@@ -888,14 +1120,40 @@ mod tests {
         for ticket in left {
             lines.leave(ticket, &mut Vec::new());
         }
-        assert!(lines.keys.is_empty() && lines.tickets.slots.is_empty());
+        assert!(lines.lines_of_keys.is_empty() && lines.tickets.slots.is_empty());
         assert_eq!(lines.lines.slots.iter().flatten().count(), sets.len());
+        // The rates of keys stay until they have recovered.
+        while let Some(at) = lines.next_look() {
+            lines.set_now(at);
+            lines.look(&mut Vec::new());
+        }
+        assert!(lines.limits_of_keys.is_empty());
+        assert_eq!(lines.limits.slots.iter().flatten().count(), limits.len());
+    }
+
+    /// The lines have granted this.
+    fn start(model: &mut Model, id: u32, seed: u64) {
+        let entry = model.entries[&id].clone();
+        assert!(
+            !entry.is_placed && model.may_start(&entry),
+            "seed {seed}: {entry:?}"
+        );
+        // Nobody of its own limits comes before it.
+        let better = model.entries.values().find(|other| {
+            !other.is_placed
+                && other.limits == entry.limits
+                && other.order < entry.order
+                && !entry.is_favored()
+        });
+        assert!(better.is_none(), "seed {seed}: {entry:?} before {better:?}");
+        model.start(id);
     }
 
     #[test]
     fn limits_are_taken_together_and_nobody_waits_who_could_start() {
-        for seed in 0..150 {
-            check(seed, 200, 30);
+        for seed in 0..300 {
+            let tickets = [4, 30][seed as usize % 2];
+            check(seed, 200, tickets);
         }
     }
 

@@ -1,5 +1,6 @@
 //! Which jobs are live: slots, tables, ids.
 
+pub(crate) mod gcra;
 pub(crate) mod ids;
 pub(crate) mod lines;
 pub(crate) mod pages;

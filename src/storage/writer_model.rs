@@ -250,6 +250,7 @@ fn record_of(id: &JobId, (definition, progress): (u32, u32)) -> JobRecord {
         retry: None,
         priority: None,
         limit_key: None,
+        rate_key: None,
         labels: None,
         set: None,
         progress: progress_of(progress),

@@ -530,6 +530,7 @@ fn examples() -> Vec<JobRecord> {
         retry: None,
         priority: None,
         limit_key: None,
+        rate_key: None,
         labels: None,
         set: None,
         progress,
@@ -565,6 +566,7 @@ fn examples() -> Vec<JobRecord> {
     at.timeout = Some(longest);
     at.priority = Some(i8::MIN);
     at.limit_key = Some("a key".into());
+    at.rate_key = Some("another key".into());
     at.labels = Some(Box::new(Labels {
         tags: vec!["a tag".into(), "ä".into()],
         notes: vec![("a key".into(), "".into())],

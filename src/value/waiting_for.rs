@@ -39,6 +39,10 @@ pub enum WaitingFor {
     SharedLimit,
     /// The limit of this key ([`TaskBuilder::limit_by`](crate::TaskBuilder::limit_by)).
     Key(Arc<str>),
+    /// The rate of its task ([`TaskBuilder::rate`](crate::TaskBuilder::rate)).
+    Rate,
+    /// The rate of this key ([`TaskBuilder::rate_by`](crate::TaskBuilder::rate_by)).
+    RateOfKey(Arc<str>),
 }
 
 impl fmt::Display for WaitingFor {
@@ -50,6 +54,8 @@ impl fmt::Display for WaitingFor {
             WaitingFor::TaskLimit => f.write_str("the limit of its task"),
             WaitingFor::SharedLimit => f.write_str("a shared limit"),
             WaitingFor::Key(key) => write!(f, "the limit of the key {}", Escaped(key)),
+            WaitingFor::Rate => f.write_str("the rate of its task"),
+            WaitingFor::RateOfKey(key) => write!(f, "the rate of the key {}", Escaped(key)),
         }
     }
 }

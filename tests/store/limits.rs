@@ -1,105 +1,21 @@
 //! Limits of the attempts that run at once. In memory and stored, the same.
 
 use std::future::Future;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use crate::held_app::full;
+use crate::process::{Process, Running, Work, in_memory_and_stored};
 use crate::support::{
     HOUR, HeldStore, Log, MINUTE, Machine, Result, SECOND, WATCHDOG, event_kinds,
     hand_polled_app_with, poll, wait_until, without_deadlock,
 };
 use jobber::testing::{Fault, Simulation};
 use jobber::{
-    Backoff, Job, JobError, JobFuture, JobStatus, Jobber, Limit, Misfire, RegisterError, Schedule,
-    ScheduleError, StartError, Task, TaskBuilder, WaitingFor,
+    Backoff, Job, JobError, JobFuture, JobStatus, Jobber, Limit, Misfire, RegisterError,
+    ScheduleError, StartError, WaitingFor,
 };
-
-/// Counts the attempts that run.
-#[derive(Clone, Debug, Default)]
-struct Running(Arc<(AtomicUsize, AtomicUsize)>);
-
-struct RunningOne(Running);
-
-impl Running {
-    fn begin(&self) -> RunningOne {
-        let now = self.0.0.fetch_add(1, Ordering::SeqCst) + 1;
-        self.0.1.fetch_max(now, Ordering::SeqCst);
-        RunningOne(self.clone())
-    }
-
-    fn most(&self) -> usize {
-        self.0.1.load(Ordering::SeqCst)
-    }
-}
-
-impl Drop for RunningOne {
-    fn drop(&mut self) {
-        self.0.0.0.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-/// A process with a log of the numbers of its jobs, in the order of their starts.
-struct Process {
-    sim: Simulation,
-    log: Log<u32>,
-    running: Running,
-    is_stored: bool,
-}
-
-type Work = (u32, u64);
-
-impl Process {
-    fn boot(machine: &Machine, is_stored: bool) -> Self {
-        Self {
-            sim: machine.boot(),
-            log: Log::new(),
-            running: Running::default(),
-            is_stored,
-        }
-    }
-
-    /// A task whose attempts take some seconds. Its arguments are a number and that time.
-    fn task(&self, name: &str) -> TaskBuilder<Work, ()> {
-        let (clock, log, running) = (self.sim.clock(), self.log.clone(), self.running.clone());
-        let task = self.sim.app().task(name, move |number: u32, take: u64| {
-            log.add(number);
-            let one = running.begin();
-            let sleep = clock.sleep(Duration::from_secs(take));
-            async move {
-                sleep.await;
-                drop(one);
-            }
-        });
-        task.durable()
-    }
-
-    fn schedule(&self, task: &Task<Work, ()>, number: u32, take: u64) -> Schedule<Work, ()> {
-        let schedule = task.schedule((number, take));
-        match self.is_stored {
-            true => schedule,
-            false => schedule.in_memory(),
-        }
-    }
-
-    fn push(&self, task: &Task<Work, ()>, number: u32, take: u64) -> Result<Job<()>> {
-        Ok(self.schedule(task, number, take).push().block_on()?)
-    }
-
-    fn advance(&mut self, seconds: u64) {
-        self.sim.advance(Duration::from_secs(seconds));
-    }
-}
-
-fn in_memory_and_stored(test: impl Fn(Process) -> Result) -> Result {
-    for is_stored in [false, true] {
-        println!("stored: {is_stored}");
-        test(Process::boot(&Machine::new(), is_stored))?;
-    }
-    Ok(())
-}
 
 #[test]
 fn no_more_attempts_run_than_the_limit_allows_and_all_run() -> Result {
@@ -276,7 +192,8 @@ fn a_key_that_cannot_be_is_an_error_and_schedules_nothing() -> Result {
         let task = process.task("t").limit_by(1, key).register()?;
         let error = process.schedule(&task, 0, 0).push().block_on().unwrap_err();
         assert!(
-            matches!(&error, ScheduleError::LimitKey { message, .. } if &**message == "no key"),
+            matches!(&error, ScheduleError::Key { option: "limit_by", message, .. }
+                if &**message == "no key"),
             "{error}"
         );
         let error = process
@@ -287,7 +204,7 @@ fn a_key_that_cannot_be_is_an_error_and_schedules_nothing() -> Result {
         assert!(
             matches!(
                 error,
-                ScheduleError::LimitKeyTooLong {
+                ScheduleError::KeyTooLong {
                     bytes: 257,
                     max: 256,
                     ..

@@ -27,8 +27,10 @@ mod overdue;
 mod owner;
 #[cfg(all(feature = "sqlite", unix))]
 mod owning;
+mod process;
 mod publication;
 mod random_requests;
+mod rates;
 #[cfg(all(feature = "sqlite", unix))]
 mod reading;
 mod replace;

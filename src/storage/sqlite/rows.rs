@@ -29,7 +29,7 @@ use crate::value::timestamp::{self, TimestampText};
 const COLUMNS: &str = "id, task, args, due, nominal, trigger, cron, interval_ns, zone, \
     attempts, last_failure, retry_ns, started_at, scheduled_at, options, progress, version, \
     expires_ns, clock_set_by_ns, by_unset_clock, interruptions, repeats_start, timeout_ns, retry, \
-    declared_by, paused, steering, priority, limit_key, labels";
+    declared_by, paused, steering, priority, limit_key, rate_key, labels";
 
 /// Applies changes in one transaction. Each statement is prepared once.
 pub(crate) struct Changes<'a> {
@@ -42,9 +42,9 @@ pub(crate) struct Changes<'a> {
 const PUT: &str = "INSERT OR REPLACE INTO jobs (id, task, args, due, nominal, trigger, cron, \
     interval_ns, zone, attempts, last_failure, retry_ns, started_at, scheduled_at, options, \
     progress, version, expires_ns, clock_set_by_ns, by_unset_clock, interruptions, repeats_start, \
-    timeout_ns, retry, declared_by, paused, steering, priority, limit_key, labels) VALUES (?1, ?2, ?3, ?4, ?5, \
-    ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, \
-    ?25, ?26, ?27, ?28, ?29, ?30)";
+    timeout_ns, retry, declared_by, paused, steering, priority, limit_key, rate_key, labels) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, \
+    ?25, ?26, ?27, ?28, ?29, ?30, ?31)";
 
 const ADVANCE: &str = "UPDATE jobs SET due = ?2, nominal = ?3, attempts = ?4, \
     last_failure = ?5, retry_ns = ?6, started_at = ?7, progress = ?8, \
@@ -143,6 +143,7 @@ fn put(insert: &mut Statement<'_>, record: &JobRecord) -> rusqlite::Result<()> {
         retry,
         priority,
         limit_key,
+        rate_key,
         labels,
         set,
         progress,
@@ -213,6 +214,7 @@ fn put(insert: &mut Statement<'_>, record: &JobRecord) -> rusqlite::Result<()> {
             steering,
             priority,
             limit_key.as_deref(),
+            rate_key.as_deref(),
             labels,
         ])
     });
@@ -327,11 +329,11 @@ pub(crate) fn load(connection: &Connection, each: &mut dyn FnMut(Loaded)) -> rus
 /// The values of a row, of any type. Public for the fuzzer only.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
-pub struct Columns<'a>(pub [ValueRef<'a>; 30]);
+pub struct Columns<'a>(pub [ValueRef<'a>; 31]);
 
 impl<'a> Columns<'a> {
     fn of(row: &'a Row<'_>) -> rusqlite::Result<Self> {
-        let mut columns = [ValueRef::Null; 30];
+        let mut columns = [ValueRef::Null; 31];
         for (at, column) in columns.iter_mut().enumerate() {
             *column = row.get_ref(at)?;
         }
@@ -394,6 +396,7 @@ impl<'a> Columns<'a> {
             steering,
             priority,
             limit_key,
+            rate_key,
             labels,
         ] = self.0;
         let options = || from_json::<RecurringRecord>("options", options);
@@ -452,6 +455,7 @@ impl<'a> Columns<'a> {
             })?,
             priority: optional(priority, |priority| integer("priority", priority))?,
             limit_key: optional(limit_key, |key| text("limit_key", key).map(Into::into))?,
+            rate_key: optional(rate_key, |key| text("rate_key", key).map(Into::into))?,
             labels: optional(labels, |labels| from_json("labels", labels))?,
             set: optional(set, |set| text("declared_by", set).map(Into::into))?,
             progress: ProgressRecord {

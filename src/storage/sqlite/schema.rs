@@ -113,6 +113,10 @@ const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (kind, name)
     ) WITHOUT ROWID
 ",
+    "
+    -- The key of the arguments, which has a rate of its own; NULL: none.
+    ALTER TABLE jobs ADD COLUMN rate_key TEXT
+",
 ];
 
 /// Migrates the file to the newest schema, and switches it to a write-ahead log.

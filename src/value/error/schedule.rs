@@ -199,21 +199,27 @@ pub enum ScheduleError {
     /// A tag or a note is not allowed.
     #[error(transparent)]
     Label(LabelError),
-    /// The function of [`TaskBuilder::limit_by`](crate::TaskBuilder::limit_by) panicked.
-    #[error("the key of the limit of the task `{task}` could not be computed: {message}")]
-    LimitKey {
+    /// The function of [`TaskBuilder::limit_by`](crate::TaskBuilder::limit_by) or
+    /// [`TaskBuilder::rate_by`](crate::TaskBuilder::rate_by) panicked.
+    #[error("the key for {option} of the task `{task}` could not be computed: {message}")]
+    Key {
         /// The name of the task.
         task: String,
+        /// `limit_by` or `rate_by`.
+        option: &'static str,
         /// The message of the panic.
         message: Arc<str>,
     },
-    /// The key of [`TaskBuilder::limit_by`](crate::TaskBuilder::limit_by) is too long.
+    /// The key of [`TaskBuilder::limit_by`](crate::TaskBuilder::limit_by) or
+    /// [`TaskBuilder::rate_by`](crate::TaskBuilder::rate_by) is too long.
     #[error(
-        "the key of the limit of the task `{task}` has {bytes} bytes, but at most {max} are allowed"
+        "the key for {option} of the task `{task}` has {bytes} bytes, but at most {max} are allowed"
     )]
-    LimitKeyTooLong {
+    KeyTooLong {
         /// The name of the task.
         task: String,
+        /// `limit_by` or `rate_by`.
+        option: &'static str,
         /// The length of the key in bytes.
         bytes: usize,
         /// The longest key that is allowed.
