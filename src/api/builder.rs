@@ -45,6 +45,7 @@ pub struct JobberBuilder {
     state: StateMap,
     seed: Option<u64>,
     max_running: Option<usize>,
+    max_pending: Option<usize>,
     storage: Option<Box<dyn Storage>>,
     drive_mode: DriveMode,
 }
@@ -68,6 +69,7 @@ impl Jobber {
             state: StateMap::default(),
             seed: None,
             max_running: None,
+            max_pending: None,
             storage: None,
             drive_mode: DriveMode::Thread,
         }
@@ -265,6 +267,19 @@ impl JobberBuilder {
         self
     }
 
+    /// Sets how many jobs of the app may be live at the same time: those that wait and those that
+    /// run. Default: no limit. [`TaskBuilder::max_pending`](crate::TaskBuilder::max_pending) says
+    /// more.
+    ///
+    /// ```
+    /// let app = jobber::Jobber::builder().max_pending(100_000).build()?;
+    /// # Ok::<(), jobber::StartError>(())
+    /// ```
+    pub fn max_pending(mut self, jobs: usize) -> Self {
+        self.max_pending = Some(jobs);
+        self
+    }
+
     /// Sets the seed of the random numbers: with the same seed, generated ids and
     /// jitter are the same each time. For tests. Default: random.
     ///
@@ -290,7 +305,7 @@ impl JobberBuilder {
     /// - [`StartError::Zone`] if the time zone is unknown.
     /// - [`StartError::CoalescingWindowTooLong`] if the coalescing window is longer
     ///   than 1 s.
-    /// - [`StartError::ZeroLimit`] if `max_running` is 0.
+    /// - [`StartError::ZeroLimit`] if `max_running` or `max_pending` is 0.
     ///
     /// ```
     /// use jobber::{Jobber, StartError};
@@ -310,10 +325,12 @@ impl JobberBuilder {
                 max: MAX_COALESCING_WINDOW,
             });
         }
-        if self.max_running == Some(0) {
-            return Err(StartError::ZeroLimit {
-                option: "max_running",
-            });
+        let limits = [
+            ("max_running", self.max_running),
+            ("max_pending", self.max_pending),
+        ];
+        if let Some((option, _)) = limits.into_iter().find(|(_, limit)| *limit == Some(0)) {
+            return Err(StartError::ZeroLimit { option });
         }
         let zone = match &self.zone_database {
             Some(database) => resolve(self.zone, database),
@@ -330,6 +347,7 @@ impl JobberBuilder {
             state: self.state,
             seed: self.seed,
             max_running: self.max_running,
+            max_pending: self.max_pending,
             busy_timeout: self.storage.as_ref().map(|storage| storage.busy_timeout()),
             is_manual: self.drive_mode == DriveMode::Manual,
         });

@@ -14,6 +14,7 @@ use crate::engine::replacing::{ReplacedAs, Replacing, Standing};
 use crate::job::live_job::{CancelReply, Cancelling};
 use crate::job::plan::Replace;
 use crate::job::sync_state::CommitWaiter;
+use crate::registry::pending::Full;
 use crate::storage::inbox::Message;
 use crate::storage::proposal::{Place, Proposal, ProposalGroup, Proposed};
 use crate::sync::panics::drop_catching_panic;
@@ -506,10 +507,11 @@ where
                 (proposal, Box::pin(answer) as Answer)
             }));
         }
+        let mut places = task.pending.enter(1).map_err(Full::into_error)?;
         let mut job = Arc::new(JobState::new(task.clone(), args, plan.clone(), false));
         let (id, taken_over) = (self.id.clone(), self.submission.may_take_over());
         match task.hub.reserve(&mut job, Some(id), taken_over, *now) {
-            Ok(()) => {}
+            Ok(()) => places.keep_one(),
             Err(ScheduleError::DuplicateJob { .. }) => return Ok(None),
             Err(error) => return Err(error),
         }

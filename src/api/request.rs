@@ -47,6 +47,8 @@ pub(crate) struct Options {
     /// The set that declares the job.
     pub(crate) set: Option<Arc<str>>,
     pub(crate) in_memory: bool,
+    /// If too many jobs are live, it waits.
+    pub(crate) when_room: bool,
     /// A new job is paused.
     pub(crate) is_paused: bool,
     pub(crate) priority: Option<i8>,

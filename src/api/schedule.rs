@@ -33,7 +33,7 @@ use crate::value::id::JobId;
 ///
 /// | option | once | [`every`](Schedule::every) | [`after_each`](Schedule::after_each) | [`every_calendar`](Schedule::every_calendar) | [`cron`](Schedule::cron) |
 /// |---|---|---|---|---|---|
-/// | [`id`](Schedule::id), [`keep`](Schedule::keep), [`replace`](Schedule::replace), [`replace_any`](Schedule::replace_any), [`generated_id`](Schedule::generated_id), [`in_memory`](Schedule::in_memory), [`paused`](Schedule::paused), [`priority`](Schedule::priority), [`tag`](Schedule::tag), [`note`](Schedule::note), [`zone`](Schedule::zone), [`expires`](Schedule::expires), [`timeout`](Schedule::timeout), [`retry`](Schedule::retry) | yes | yes | yes | yes | yes |
+/// | [`id`](Schedule::id), [`keep`](Schedule::keep), [`replace`](Schedule::replace), [`replace_any`](Schedule::replace_any), [`generated_id`](Schedule::generated_id), [`in_memory`](Schedule::in_memory), [`when_room`](Schedule::when_room), [`paused`](Schedule::paused), [`priority`](Schedule::priority), [`tag`](Schedule::tag), [`note`](Schedule::note), [`zone`](Schedule::zone), [`expires`](Schedule::expires), [`timeout`](Schedule::timeout), [`retry`](Schedule::retry) | yes | yes | yes | yes | yes |
 /// | [`max_runs`](Schedule::max_runs), [`max_failures`](Schedule::max_failures), [`jitter`](Schedule::jitter), [`until`](Schedule::until), [`first_now`](Schedule::first_now), [`pause_on_failure`](Schedule::pause_on_failure) | | yes | yes | yes | yes |
 /// | [`misfire`](Schedule::misfire), [`except`](Schedule::except) | | yes | | yes | yes |
 /// | [`start_date`](Schedule::start_date) | | yes | | required | yes |
@@ -382,6 +382,36 @@ where
     /// ```
     pub fn in_memory(mut self) -> Self {
         self.options().in_memory = true;
+        self
+    }
+
+    /// If there are too many live jobs
+    /// ([`TaskBuilder::max_pending`](crate::TaskBuilder::max_pending),
+    /// [`JobberBuilder::max_pending`](crate::JobberBuilder::max_pending)), waits until others have
+    /// ended, instead of an error. So `.await` and `.block_on()` wait, in the order in which they
+    /// began to wait; the wait ends with
+    /// [`ScheduleError::Stopped`](crate::ScheduleError::Stopped) if the app stops.
+    ///
+    /// A delay counts from before the wait. A [declaration](crate::Jobber::declare) does not wait.
+    /// [`Task::schedule_many`](crate::Task::schedule_many) waits until there is room for all of its
+    /// jobs, if one of them has this option; more than are allowed at once fail.
+    ///
+    /// # Deadlock
+    /// An attempt that waits here for room, and is itself of the task that is full, may wait for
+    /// ever: it is one of the live jobs.
+    ///
+    /// ```
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// let hello = sim.app().task("hello", || async {}).max_pending(1).register()?;
+    /// hello.schedule(()).push().block_on()?;
+    /// let second = hello.schedule(()).when_room().push();
+    /// let second = std::thread::spawn(|| second.block_on());
+    /// sim.run_until_stalled();
+    /// second.join().unwrap()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn when_room(mut self) -> Self {
+        self.options().when_room = true;
         self
     }
 

@@ -6,6 +6,7 @@ use crate::api::request::{IfTaken, Request};
 use crate::api::submit::{Step, Submission};
 use crate::engine::inserting::{self, InsertedAs};
 use crate::engine::job_state::{JobState, TaskDef};
+use crate::registry::pending::NewPlaces;
 use crate::storage::inbox::Message;
 use crate::storage::proposal::{Place, ProposalGroup, Proposed};
 use crate::sync::panics::drop_catching_panic;
@@ -38,6 +39,23 @@ where
         }
         submissions.push((submission, args));
     }
+    let when_room = submissions
+        .iter()
+        .any(|(submission, _)| submission.when_room);
+    let mut places = loop {
+        task.hub.check_open()?;
+        match task.pending.enter(submissions.len()) {
+            Ok(places) => break places,
+            Err(full) if when_room && full.ends() => full.wait().await,
+            Err(full) => {
+                submissions.into_iter().for_each(drop_catching_panic);
+                return Err(full.into_error());
+            }
+        }
+    };
+    for (submission, _) in &mut submissions {
+        submission.has_place = true;
+    }
     let mut jobs: Vec<Option<Job<R>>> = Vec::new();
     jobs.resize_with(submissions.len(), || None);
     let (durable, in_memory): (Vec<_>, Vec<_>) = submissions
@@ -48,10 +66,13 @@ where
     let durable = durable
         .into_iter()
         .map(|(at, (submission, _))| (at, submission));
-    insert_all(&task, durable.collect(), &mut jobs).await?;
+    insert_all(&task, durable.collect(), &mut places, &mut jobs).await?;
     for (at, (submission, args)) in in_memory {
         match submission.advance(args) {
-            Step::Done(Ok(job)) => jobs[at] = Some(job),
+            Step::Done(Ok(job)) => {
+                places.keep_one();
+                jobs[at] = Some(job);
+            }
             Step::Done(Err(error)) => return Err(take_back(jobs, error).await),
             // A new job in memory waits for nothing.
             _ => return Err(take_back(jobs, ScheduleError::Stopped).await),
@@ -64,6 +85,7 @@ where
 async fn insert_all<A, R>(
     task: &Arc<TaskDef<A, R>>,
     submissions: Vec<(usize, Submission<A, R>)>,
+    places: &mut NewPlaces<'_>,
     jobs: &mut [Option<Job<R>>],
 ) -> Result<(), ScheduleError>
 where
@@ -88,6 +110,7 @@ where
         let due = plan.due;
         let mut job = Arc::new(JobState::new(task.clone(), None, plan, false));
         hub.reserve(&mut job, None, &[], now)?;
+        places.keep_one();
         let place = Place::Group(group.clone());
         let Proposed { proposal, reply } = inserting::propose(job, due, place);
         proposals.0.push(proposal);

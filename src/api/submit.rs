@@ -12,6 +12,7 @@ use crate::engine::inserting::{Inserted, InsertedAs, insert};
 use crate::engine::job_state::{JobState, TaskDef};
 use crate::engine::replacing::{Replaced, ReplacedAs, Replacing};
 use crate::job::plan::Plan;
+use crate::registry::pending::{Full, WaitForRoom};
 use crate::storage::backlog::{BacklogPlace, RoomWait};
 use crate::sync::panics::drop_catching_panic;
 use crate::sync::parker::block_on;
@@ -41,6 +42,7 @@ where
             .map_or(Ok(IfTaken::Refuse), |it| it.if_taken())?;
         let zone = options.as_mut().and_then(|options| options.zone.take());
         let in_memory = options.as_ref().is_some_and(|options| options.in_memory);
+        let when_room = options.as_ref().is_some_and(|options| options.when_room);
         let hub = &task.hub;
         let now = match trigger {
             // A job in memory only displays its wall time: a cached clock will do.
@@ -70,13 +72,14 @@ where
             when,
             now,
             is_durable,
+            when_room,
         })
     }
 
     /// Checks the options, then does what is possible without waiting.
     fn submit(self) -> Result<Submitted<A, R>, ScheduleError> {
         let checked = self.check()?;
-        if checked.is_durable || checked.if_taken != IfTaken::Refuse {
+        if checked.is_durable || checked.if_taken != IfTaken::Refuse || checked.when_room {
             let (submission, args) = checked.into_submission();
             return submission.begin(args);
         }
@@ -90,9 +93,17 @@ where
             ..
         } = checked;
         let is_paused = plan.is_paused();
+        let mut places = match task.pending.enter(1) {
+            Ok(places) => places,
+            Err(full) => {
+                drop_catching_panic(args);
+                return Err(full.into_error());
+            }
+        };
         let job = JobState::new(task.clone(), Some(args), plan, when == When::Now);
         let mut job = Arc::new(job);
         task.hub.admit(&mut job, id, when, now)?;
+        places.keep_one();
         job.note_pause(is_paused);
         Ok(Submitted::Done(Job::new(job)))
     }
@@ -108,6 +119,7 @@ pub(crate) struct CheckedRequest<A, R> {
     when: When,
     now: Now,
     is_durable: bool,
+    when_room: bool,
 }
 
 impl<A, R> CheckedRequest<A, R> {
@@ -128,6 +140,8 @@ impl<A, R> CheckedRequest<A, R> {
             when: self.when,
             now: self.now,
             room: None,
+            when_room: self.when_room,
+            has_place: false,
         };
         (submission, args)
     }
@@ -143,6 +157,10 @@ pub(crate) struct Submission<A, R> {
     pub(crate) now: Now,
     /// Waits for a place among those that wait for the store. `None` until it found none.
     pub(crate) room: Option<RoomWait>,
+    /// If there are too many live jobs, it waits.
+    pub(crate) when_room: bool,
+    /// It is counted as live already.
+    pub(crate) has_place: bool,
 }
 
 /// What a submission that waits has come to.
@@ -166,6 +184,8 @@ pub(crate) enum Step<A, R> {
     Behind(Waiter<Reserved>, Option<A>),
     /// Too many submissions wait for the store.
     NoRoom(Option<A>),
+    /// Too many jobs are live.
+    Full(WaitForRoom, Option<A>),
 }
 
 impl<A, R> Submission<A, R>
@@ -240,6 +260,10 @@ where
             drop_catching_panic(args);
             return Ok(Step::Done(Err(error)));
         }
+        let mut live = match self.task.pending.enter(usize::from(!self.has_place)) {
+            Ok(live) => live,
+            Err(full) => return Ok(self.wait_for_others(full, args)),
+        };
         let is_durable = self.plan.is_durable();
         let place = match is_durable {
             false => None,
@@ -255,6 +279,9 @@ where
             false => hub.admit(&mut job, self.id.clone(), self.when, self.now),
             true => hub.reserve(&mut job, self.id.clone(), self.may_take_over(), self.now),
         };
+        if admitted.is_ok() && !self.has_place {
+            live.keep_one();
+        }
         match admitted {
             Ok(()) => Ok(match place {
                 None => {
@@ -277,6 +304,17 @@ where
             }
             Err(error) => Ok(Step::Done(Err(error))),
         }
+    }
+
+    fn wait_for_others(&self, full: Full, args: Option<A>) -> Step<A, R> {
+        let error = match self.task.hub.check_open() {
+            Ok(()) if self.when_room && full.ends() => return Step::Full(full.wait(), args),
+            Ok(()) => full.into_error(),
+            // In a stopped app no place becomes free.
+            Err(error) => error,
+        };
+        drop_catching_panic(args);
+        Step::Done(Err(error))
     }
 
     /// A place among those that wait for the store, if there is room.
@@ -341,7 +379,8 @@ impl Condition for Reserved {
 /// waits for the store, too.
 ///
 /// If too many jobs wait for the store, it first waits for a place among them
-/// ([`Storage::busy_timeout`](crate::storage::Storage::busy_timeout)).
+/// ([`Storage::busy_timeout`](crate::storage::Storage::busy_timeout)). With
+/// [`when_room`](crate::Schedule::when_room) it waits for a place among the live jobs, too.
 ///
 /// If you drop this value before the commit of the job has begun, nothing is scheduled. If you
 /// drop it later, it is not cancel safe: the job is scheduled if the store accepts it.
@@ -386,8 +425,8 @@ where
     /// it.
     ///
     /// # Errors
-    /// If the app does not run, if the id is taken or not allowed, if an option or the
-    /// trigger is invalid, if the store could not save the job, or if no place among the jobs
+    /// If the app does not run, if the id is taken or not allowed, if too many jobs are live
+    /// ([`ScheduleError::TooManyPending`]), if an option or the trigger is invalid, if the store could not save the job, or if no place among the jobs
     /// that wait for the store became free in time ([`StorageError::Busy`](crate::storage::StorageError::Busy)). After an error, no
     /// job exists, unless the store does not know whether it has saved it: then jobber deletes
     /// it with the next commit.
@@ -461,6 +500,10 @@ where
                     Poll::Pending => break,
                 },
                 Step::Behind(reserved, args) => match Pin::new(reserved).poll(cx) {
+                    Poll::Ready(()) => args.take(),
+                    Poll::Pending => break,
+                },
+                Step::Full(room, args) => match Pin::new(room).poll(cx) {
                     Poll::Ready(()) => args.take(),
                     Poll::Pending => break,
                 },

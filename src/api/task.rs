@@ -18,6 +18,7 @@ use crate::job::end_record::KeepFailed;
 use crate::job::lifecycle::Begun;
 use crate::job::live_job::Body;
 use crate::registry::gcra::Gcra;
+use crate::registry::pending::{Pending, PendingCounts};
 use crate::sync::primitives::{Arc, lock};
 use crate::value::backoff::Backoff;
 use crate::value::error::{RegisterError, check_task_name};
@@ -65,6 +66,7 @@ pub struct TaskBuilder<A, R> {
     labels: Labels,
     limits: Vec<Limit>,
     limit_by: Option<LimitBy<A>>,
+    max_pending: Option<usize>,
     rate: Option<Rate>,
     rate_by: Option<(Rate, KeyOf<A>)>,
     body: BodyMaker<A, R>,
@@ -126,6 +128,7 @@ where
             labels: Labels::default(),
             limits: Vec::new(),
             limit_by: None,
+            max_pending: None,
             rate: None,
             rate_by: None,
             body,
@@ -274,6 +277,35 @@ where
         K: Into<String>,
     {
         self.rate_by = Some((rate, Box::new(move |args| key(args).into())));
+        self
+    }
+
+    /// Sets how many jobs of this task may be live at the same time: those that wait and those that
+    /// run. Default: no limit. [`JobberBuilder::max_pending`](crate::JobberBuilder::max_pending)
+    /// limits those of all tasks together.
+    ///
+    /// Scheduling one more fails with
+    /// [`ScheduleError::TooManyPending`](crate::ScheduleError::TooManyPending), or waits, if
+    /// [`Schedule::when_room`](crate::Schedule::when_room) says so. The runs of a recurring job are
+    /// one job. Jobs that are restored from the store count too, but never fail, and neither does
+    /// the replacement of a job that is live.
+    ///
+    /// ```
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// use jobber::ScheduleError;
+    ///
+    /// let mail = sim.app().task("mail", async |to: String| to).max_pending(2).register()?;
+    /// let ada = mail.schedule("ada".into()).push().block_on()?;
+    /// mail.schedule("bob".into()).push().block_on()?;
+    /// let error = mail.schedule("eve".into()).push().block_on().unwrap_err();
+    /// assert!(matches!(error, ScheduleError::TooManyPending { live: 2, max: 2, .. }));
+    /// sim.run_until_stalled();
+    /// assert!(ada.is_done());
+    /// mail.schedule("eve".into()).push().block_on()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn max_pending(mut self, jobs: usize) -> Self {
+        self.max_pending = Some(jobs);
         self
     }
 
@@ -493,8 +525,8 @@ where
     /// # Errors
     /// - If the name or an alias is empty, longer than 200 bytes, contains control characters, or
     ///   is already in use.
-    /// - If a [limit](TaskBuilder::limit) or a [rate](TaskBuilder::rate) is 0, or a limit is one of
-    ///   another app.
+    /// - If a [limit](TaskBuilder::limit), a [rate](TaskBuilder::rate) or
+    ///   [`max_pending`](TaskBuilder::max_pending) is 0, or a limit is one of another app.
     /// - If the timeout or a number of the backoff is invalid, or
     ///   [`max_interruptions`](TaskBuilder::max_interruptions) is 0.
     /// - If the task is durable and the app has no store; if the task is not durable
@@ -543,7 +575,9 @@ where
         }
         let limits = self.limits.iter().map(|limit| ("limit", limit.first));
         let by = self.limit_by.iter().map(|by| ("limit_by", by.capacity));
-        if let Some((option, _)) = limits.chain(by).find(|(_, number)| *number == 0) {
+        let pending = self.max_pending.map(|max| ("max_pending", max));
+        let limits = limits.chain(by).chain(pending);
+        if let Some((option, _)) = limits.into_iter().find(|(_, number)| *number == 0) {
             return Err(RegisterError::ZeroLimit { option });
         }
         self.labels.check()?;
@@ -566,6 +600,11 @@ where
         });
         let name: Arc<str> = self.name.into();
         let aliases = self.aliases.into_iter().map(Arc::from);
+        let own = self
+            .max_pending
+            .map(|max| Arc::new(Pending::new(Some(name.clone()), max)));
+        let pending = own.iter().chain(&self.hub.pending_of_app).cloned();
+        let pending = PendingCounts::new(pending);
         let def = Arc::new(TaskDef {
             names: std::iter::once(name.clone()).chain(aliases).collect(),
             name,
@@ -577,9 +616,12 @@ where
             priority: self.priority,
             labels: self.labels,
             limits,
+            pending,
             durability,
             body: self.body,
         });
+        // Before a job can wait for it.
+        lock(&def.hub.pending).extend(own);
         def.hub.register(&def.names, &def)?;
         Ok(Task { def })
     }

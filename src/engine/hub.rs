@@ -23,6 +23,7 @@ use crate::executor::live_jobs::LiveJobs;
 use crate::job::end_record::KeepFailed;
 use crate::job::live_job::LiveJob;
 use crate::job::record::JobRecord;
+use crate::registry::pending::Pending;
 use crate::registry::table::{Table, Wake};
 use crate::storage::store::Store;
 use crate::sync::cache_padded::CachePadded;
@@ -71,6 +72,10 @@ pub(crate) struct Hub {
     /// The number of live jobs that the stop has left to the next process.
     pub(crate) left_count: AtomicUsize,
     pub(crate) limits: Limits,
+    /// All counts of live jobs that have a limit.
+    pub(crate) pending: Mutex<Vec<Arc<Pending>>>,
+    /// That of the app.
+    pub(crate) pending_of_app: Option<Arc<Pending>>,
     /// Of the app.
     pub(crate) pause: PauseSwitch,
     /// The number of live jobs that a pause holds.
@@ -220,6 +225,8 @@ pub(crate) struct HubConfig {
     pub(crate) seed: Option<u64>,
     /// How many attempts run at once, at most.
     pub(crate) max_running: Option<usize>,
+    /// How many jobs are live, at most.
+    pub(crate) max_pending: Option<usize>,
     /// That of the store. `None` if the app has no store.
     pub(crate) busy_timeout: Option<Duration>,
     /// The app has no threads of its own: the caller drives it.
@@ -240,7 +247,11 @@ impl Hub {
         // With a seed, the ids do not depend on the number of threads and cores.
         let is_alone = config.is_manual || config.seed.is_some();
         let (side_shards, table) = SideShards::new(&mut random, is_alone);
+        let pending = config.max_pending.map(|max| Pending::new(None, max));
+        let pending_of_app = pending.map(Arc::new);
         Self {
+            pending: Mutex::new(pending_of_app.iter().cloned().collect()),
+            pending_of_app,
             store: config.busy_timeout.map(store),
             earliest: config.clock.earliest(),
             on_time: AtomicI64::new(ON_TIME),
@@ -457,6 +468,8 @@ impl Hub {
                 .table
                 .give_up(core.slot, core.is_named.then_some(&core.id));
         }
+        job.pending().leave();
+        job.pending().notify();
         notify_all(&self.changed);
     }
 

@@ -23,6 +23,7 @@ use crate::job::phase::{Effects, Phase};
 use crate::job::plan::Plan;
 use crate::job::position::RunSummary;
 use crate::job::stop::Control;
+use crate::registry::pending::PendingCounts;
 use crate::registry::table::Wake;
 use crate::storage::inbox::Message;
 use crate::storage::job_ref::JobRef;
@@ -61,6 +62,8 @@ pub(crate) struct TaskDef<A, R> {
     pub(crate) labels: Labels,
     /// `None` if nothing limits its jobs.
     pub(crate) limits: Option<Box<TaskLimits<A>>>,
+    /// How many of its jobs, and of those of its app, may be live.
+    pub(crate) pending: PendingCounts,
     pub(crate) durability: Option<Durability<A>>,
     pub(crate) body: BodyMaker<A, R>,
 }
@@ -202,6 +205,8 @@ pub(crate) struct AfterLock<A, R> {
     /// A pause holds the job from now on: perhaps no other job is live.
     pub(crate) may_be_idle: bool,
     pub(crate) removed: Removed,
+    /// The job is live no more.
+    leaves: bool,
     /// Other jobs that may have their limits now.
     pub(crate) granted: Vec<Live>,
     /// The cancellation state of the attempt that must stop at once.
@@ -219,6 +224,7 @@ impl<A, R> Default for AfterLock<A, R> {
             ends_turn: false,
             may_be_idle: false,
             removed: Removed::default(),
+            leaves: false,
             granted: Vec::new(),
             force_stopped: None,
             discarded: Discarded::default(),
@@ -424,6 +430,9 @@ where
             self.send_changed(after);
         }
         if effects.leaves {
+            // Before its end can be seen: who has seen it finds room.
+            self.task.pending.leave();
+            after.leaves = true;
             after.discarded.args = state.args.replace(None);
             after.ends_turn |= state.life.end_turn();
             if state.life.take_left() {
@@ -492,6 +501,8 @@ where
     ) {
         let hub = self.hub();
         let args = state.args.take();
+        // Before its end can be seen: who has seen it finds room.
+        self.task.pending.leave();
         let is_waited_for = self.core.status.publish(state.life.phase().status());
         self.end_event(&mut state, now);
         if state.life.is_counted_as_held() {
@@ -507,6 +518,7 @@ where
         if let Some(removed) = removed {
             hub.removed(removed);
         }
+        self.task.pending.notify();
         hub.events.wake_readers();
         hub.start_granted(after.granted);
         drop_catching_panic(args);
@@ -593,6 +605,9 @@ where
             control.force_stop();
         }
         hub.removed(after.removed);
+        if after.leaves {
+            self.task.pending.notify();
+        }
         hub.events.wake_readers();
         match drop_on {
             DropOn::ThisThread => hub.start_granted(after.granted),

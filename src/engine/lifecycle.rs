@@ -90,6 +90,9 @@ impl Hub {
             self.set_stopping();
             self.side_shards.set_phase(AppPhase::Stopping);
         }
+        for pending in lock(&self.pending).iter() {
+            pending.close();
+        }
         // In this phase no job enters a table, so there will be no more slots.
         let mut next = Some(Cursor::default());
         while let Some(cursor) = next {

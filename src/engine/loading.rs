@@ -215,6 +215,7 @@ impl Hub {
                 let found = (job.interruptions(), due.as_wall(now), job.clone());
                 main_shard.catch_up.found.push(found);
             }
+            job.pending().enter_over();
             let held = is_held.then(|| job.clone());
             main_shard.table.insert(slot, job);
             let wake = match due {

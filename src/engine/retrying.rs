@@ -161,8 +161,13 @@ impl Hub {
         else {
             return Err(RetryError::NoTimeLeft { id: id.clone() });
         };
-        self.reserve(&mut job, Some(id.clone()), &[], now)
-            .map_err(RetryError::Schedule)?;
+        let entered = job.pending().enter(1).map(|mut places| places.keep_one());
+        entered.map_err(|full| RetryError::Schedule(full.into_error()))?;
+        if let Err(error) = self.reserve(&mut job, Some(id.clone()), &[], now) {
+            job.pending().leave();
+            job.pending().notify();
+            return Err(RetryError::Schedule(error));
+        }
         let reply = Reply::new();
         let retry = Box::new(Retry {
             hub: self.clone(),

@@ -11,6 +11,7 @@ use crate::engine::steering;
 use crate::job::live_job::{CancelReply, Cancelling, JobCore, JobView, Steer, SteerReply};
 use crate::job::sync_state::CommitWaiter;
 use crate::registry::lines::TicketId;
+use crate::registry::pending::PendingCounts;
 use crate::sync::primitives::Arc;
 use crate::value::error::JobError;
 use crate::value::job_snapshot::JobSnapshot;
@@ -36,6 +37,10 @@ where
 
     fn task_name(&self) -> &Arc<str> {
         &self.task.name
+    }
+
+    fn pending(&self) -> &PendingCounts {
+        &self.task.pending
     }
 
     fn in_zone(&self, wall: WallNanos) -> OffsetDateTime {

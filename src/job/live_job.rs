@@ -17,6 +17,7 @@ use crate::job::steering::Move;
 use crate::job::stop::Control;
 use crate::job::sync_state::{CommitOutcome, CommitWaiter, Known};
 use crate::registry::lines::TicketId;
+use crate::registry::pending::PendingCounts;
 use crate::registry::table::TableEntry;
 use crate::sync::primitives::{Arc, Event};
 use crate::value::app_clock::ClockPrecision;
@@ -69,6 +70,8 @@ pub(crate) trait JobView: Send + Sync {
     /// While nobody else has the job.
     fn core_mut(&mut self) -> &mut JobCore;
     fn task_name(&self) -> &Arc<str>;
+    /// In which it is counted while it is live.
+    fn pending(&self) -> &PendingCounts;
     /// A wall time in the zone of the job.
     fn in_zone(&self, wall: WallNanos) -> OffsetDateTime;
     fn exec_at(&self) -> OffsetDateTime;

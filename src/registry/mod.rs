@@ -4,5 +4,6 @@ pub(crate) mod gcra;
 pub(crate) mod ids;
 pub(crate) mod lines;
 pub(crate) mod pages;
+pub(crate) mod pending;
 pub(crate) mod slots;
 pub(crate) mod table;

@@ -15,6 +15,8 @@ use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::task::{Wake, Waker};
 
+use event_listener::IntoNotification;
+
 use crate::sync::panics::{catch_panic, drop_catching_panic};
 use crate::sync::polling::Polling;
 use crate::sync::primitives::{Arc, Event, thread_local};
@@ -22,6 +24,11 @@ use crate::sync::primitives::{Arc, Event, thread_local};
 /// Notifies all listeners of `event`.
 pub(crate) fn notify_all(event: &Event) {
     defer_wakes(|| event.notify(usize::MAX));
+}
+
+/// Notifies one listener of `event` that is not notified yet.
+pub(crate) fn notify_one_more(event: &Event) {
+    defer_wakes(|| event.notify(1.additional()));
 }
 
 /// Runs `notify`, then wakes the wrapped wakers that `notify` has woken.

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use event_listener::IntoNotification;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -109,7 +110,7 @@ impl Event {
         listener
     }
 
-    pub(crate) fn notify(&self, count: usize) -> usize {
+    pub(crate) fn notify(&self, count: impl IntoNotification<Tag = ()>) -> usize {
         let notified = self.event.notify(count);
         self.uses.fetch_add(1, Ordering::Release);
         notified

@@ -27,6 +27,7 @@ mod overdue;
 mod owner;
 #[cfg(all(feature = "sqlite", unix))]
 mod owning;
+mod pending;
 mod process;
 mod publication;
 mod random_requests;

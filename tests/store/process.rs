@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::support::{Log, Machine, Result};
 use jobber::testing::Simulation;
-use jobber::{Job, Schedule, Task, TaskBuilder};
+use jobber::{Job, JobberBuilder, Schedule, Task, TaskBuilder};
 
 /// Counts the attempts that run.
 #[derive(Clone, Debug, Default)]
@@ -44,8 +44,16 @@ pub type Work = (u32, u64);
 
 impl Process {
     pub fn boot(machine: &Machine, is_stored: bool) -> Self {
+        Self::boot_with(machine, is_stored, |app| app)
+    }
+
+    pub fn boot_with(
+        machine: &Machine,
+        is_stored: bool,
+        configure: impl FnOnce(JobberBuilder) -> JobberBuilder,
+    ) -> Self {
         Self {
-            sim: machine.boot(),
+            sim: machine.boot_with(configure),
             log: Log::new(),
             running: Running::default(),
             is_stored,

@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use jobber::MemoryStorage;
 use jobber::testing::{Fault, FaultyStorage, ManualClock, Operation, Simulation};
+use jobber::{JobberBuilder, MemoryStorage};
 
 use super::Log;
 use super::record::{JobRecord, record_of};
@@ -78,10 +78,14 @@ impl Machine {
 
     /// Starts the next process.
     pub fn boot(&self) -> Simulation {
+        self.boot_with(|app| app)
+    }
+
+    pub fn boot_with(&self, configure: impl FnOnce(JobberBuilder) -> JobberBuilder) -> Simulation {
         self.boots.set(self.boots.get() + 1);
         let storage = self.storage();
         Simulation::with(self.boots.get(), self.clock.clone(), |app| {
-            app.storage(storage)
+            configure(app.storage(storage))
         })
         .unwrap()
     }

@@ -305,6 +305,21 @@ pub enum ScheduleError {
         /// The rejected id.
         id: JobId,
     },
+    /// The task or the app has as many live jobs as
+    /// [`TaskBuilder::max_pending`](crate::TaskBuilder::max_pending) or
+    /// [`JobberBuilder::max_pending`](crate::JobberBuilder::max_pending) allows.
+    #[error(
+        "{} {live} live jobs, and {max} are allowed",
+        match task { Some(task) => format!("the task `{task}` has"), None => "the app has".into() }
+    )]
+    TooManyPending {
+        /// The name of the task; `None` if the app has too many.
+        task: Option<String>,
+        /// The number of live jobs.
+        live: usize,
+        /// The most that are allowed.
+        max: usize,
+    },
     /// The app has reached its maximum number of live jobs.
     #[error("the app has {live} live jobs, which is the maximum")]
     TooManyJobs {
