@@ -60,7 +60,7 @@ pub(crate) enum Entered {
 struct Limit {
     capacity: usize,
     in_use: usize,
-    /// When the next may take it. `None` if that is no matter of time.
+    /// When the next may take it. `None` for a limit of the attempts that run.
     rate: Option<Gcra>,
     /// When it is to be looked at, because of its rate.
     look_at: Option<MonoNanos>,

@@ -9,7 +9,7 @@ use crate::sync::primitives::{Arc, AtomicBool, AtomicUsize, Event as Signal, Ord
 use crate::sync::waiter::{Condition, Waiter};
 use crate::value::error::ScheduleError;
 
-/// The live jobs of a task or of an app, of which there may be so many.
+/// The number of live jobs of a task or of an app, which has a limit.
 #[derive(Debug)]
 pub(crate) struct Pending {
     /// `None` if it counts those of the app.

@@ -9,8 +9,8 @@ use crate::value::time_units::{MAX_DURATION, to_nanos};
 /// How many attempts may start in a time: [`TaskBuilder::rate`](crate::TaskBuilder::rate),
 /// [`TaskBuilder::rate_by`](crate::TaskBuilder::rate_by).
 ///
-/// After a pause as long as the time, so many may start at once; then they start evenly. So a
-/// rate of 10 in a minute starts 10 at once, and then one each 6 seconds. Within any minute
+/// After a pause as long as the time, that number may start at once; then they start evenly. So
+/// a rate of 10 in a minute starts 10 at once, and then one each 6 seconds. Within any minute
 /// 19 start at most. (This is the generic cell rate algorithm.)
 ///
 /// Neither the number nor the time may be 0, and the time is at most 292 years: registering a
@@ -30,7 +30,7 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// So many starts in this time, on the monotonic clock.
+    /// This number of starts in this time, on the monotonic clock.
     ///
     /// ```
     /// use std::time::Duration;
