@@ -245,6 +245,7 @@ pub use value::event::{Event, JobEvent, JobEventKind};
 pub use value::health::{Attention, Failing, Health, OutlivingBody};
 pub use value::id::JobId;
 pub use value::job_snapshot::JobSnapshot;
+pub use value::overlap::Overlap;
 pub use value::rate::Rate;
 pub use value::retry_hint::{NoRetry, RetryAfter};
 pub use value::run::Run;

@@ -100,7 +100,7 @@ fn any(kind: u8, bytes: &[u8]) -> ValueRef<'_> {
 const VERSION: &str = "version";
 const BEFORE: &str = "1999-12-31T23:00:00.000000000Z";
 const AFTER: &str = "2000-01-01T00:00:00.500000000Z";
-const OPTIONS: &str = r#"{"misfire":{"all":9},"jitter":{"secs":1,"nanos":0},"max_runs":7,"max_failures":3,"pause_on_failure":true,"start_date":"1999-12-31T23:00:00.000000000Z","until":"2000-06-01T00:00:00.000000000Z","except":"nights"}"#;
+const OPTIONS: &str = r#"{"misfire":{"all":9},"jitter":{"secs":1,"nanos":0},"max_runs":7,"max_failures":3,"pause_on_failure":true,"overlap":"cancel_running","start_date":"1999-12-31T23:00:00.000000000Z","until":"2000-06-01T00:00:00.000000000Z","except":"nights"}"#;
 const PROGRESS: &str = r#"{"runs":3,"failures_in_a_row":1,"last_run":{"number":3,"nominal_time":"1999-12-31T22:00:00.000000000Z","started_at":"1999-12-31T22:00:00.000000000Z","finished_at":"1999-12-31T22:00:00.000000000Z","status":"FAILED"},"started_at":null,"drawn_jitter":{"secs":1,"nanos":0},"last_nominal":"1999-12-31T22:00:00.000000000Z","skipped":{"from":"1999-12-31T20:00:00.000000000Z","to":"1999-12-31T22:00:00.000000000Z"},"handled_up_to":"1999-12-31T22:30:00.000000000Z","set_back":{"to":"1999-12-31T22:20:00.000000000Z","is_correction":true},"catch_ups":1,"is_catch_up":false,"is_first_now":false,"run_early":"2000-01-01T02:00:00.000000000Z"}"#;
 
 const STEERING: &str = r#"{"extra":"2000-01-01T00:00:00.000000000Z","second_extra":"2000-01-01T00:00:00.250000000Z","retries_extra":null,"starts_extra":true,"runs_now":false,"moved_to":null,"is_moved_by_own_clock":false,"run_due":null,"went_on_at":null,"leaves_out_up_to":null,"next_move":{"by_nanos":1000000000}}"#;

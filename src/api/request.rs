@@ -22,6 +22,7 @@ use crate::value::backoff::Backoff;
 use crate::value::error::{CronError, ScheduleError, ZoneError};
 use crate::value::id::JobId;
 use crate::value::labels::Labels;
+use crate::value::overlap::Overlap;
 use crate::value::time_units::{
     ClockReading, Due, MAX_DURATION, Now, WallNanos, to_nanos, to_wall, wall_range,
 };
@@ -103,6 +104,7 @@ pub(crate) struct RecurringOptions {
     pub(crate) except: Option<String>,
     pub(crate) first_now: bool,
     pub(crate) pause_on_failure: bool,
+    pub(crate) overlap: Option<Overlap>,
 }
 
 impl RecurringOptions {
@@ -116,6 +118,7 @@ impl RecurringOptions {
         except: None,
         first_now: false,
         pause_on_failure: false,
+        overlap: None,
     };
 
     /// The name of the first option that is set.
@@ -130,6 +133,7 @@ impl RecurringOptions {
             ("except", self.except.is_some()),
             ("first_now", self.first_now),
             ("pause_on_failure", self.pause_on_failure),
+            ("overlap", self.overlap.is_some()),
         ]
         .into_iter()
         .find_map(|(option, is_set)| is_set.then_some(option))
@@ -228,6 +232,7 @@ where
             ("misfire", options.misfire.is_some()),
             ("start_date", options.start_date.is_some()),
             ("except", options.except.is_some()),
+            ("overlap", options.overlap.is_some()),
         ];
         if let Some((option, _)) = options.into_iter().find(|(_, is_set)| *is_set) {
             return Err(ScheduleError::NotApplicable {
@@ -353,6 +358,7 @@ impl RecurringOptions {
             max_runs: self.max_runs,
             max_failures: self.max_failures,
             pause_on_failure: self.pause_on_failure,
+            overlap: self.overlap.unwrap_or_default(),
         })
     }
 }

@@ -16,6 +16,7 @@ use crate::job::plan::Replace;
 use crate::sync::primitives::Arc;
 use crate::value::backoff::Backoff;
 use crate::value::id::JobId;
+use crate::value::overlap::Overlap;
 
 /// A job that is not scheduled yet: set options first, then choose a trigger.
 /// [`Task::schedule`](crate::Task::schedule) returns it.
@@ -362,6 +363,25 @@ where
     /// ```
     pub fn pause_on_failure(mut self) -> Self {
         self.options().recurring.pause_on_failure = true;
+        self
+    }
+
+    /// Sets what happens if the next run of a recurring job is due while an attempt goes on.
+    /// Default: [`Overlap::Wait`](crate::Overlap::Wait). Not for
+    /// [`after_each`](Schedule::after_each), whose runs never overlap.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let sim = jobber::testing::Simulation::new();
+    /// # let hello = sim.app().task("hello", || async {}).register()?;
+    /// use jobber::Overlap;
+    ///
+    /// let minute = Duration::from_secs(60);
+    /// let job = hello.schedule(()).overlap(Overlap::CancelRunning).every(minute).block_on()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn overlap(mut self, overlap: Overlap) -> Self {
+        self.options().recurring.overlap = Some(overlap);
         self
     }
 

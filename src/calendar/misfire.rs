@@ -4,7 +4,8 @@ use std::time::Duration;
 
 /// What a recurring job does with missed runs.
 ///
-/// A run is missed if its time passes while the job's last run goes on, if the clock
+/// A run is missed if its time passes while the job's last run goes on (unless it
+/// [cuts that off](crate::Overlap::CancelRunning)), if the clock
 /// jumps over its time, if no process runs at its time, or if it has
 /// [expired](crate::Schedule::expires); no policy runs an expired time. A run that starts
 /// late is not missed if its next time has not come, and if it is late by a second or less,

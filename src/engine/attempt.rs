@@ -24,7 +24,7 @@ use crate::value::error::BoxError;
 use crate::value::event::JobEventKind;
 use crate::value::health::OutlivingBody;
 use crate::value::retry_hint::RetryHint;
-use crate::value::time_units::{Due, Now, to_nanos};
+use crate::value::time_units::{Now, to_nanos};
 
 /// What ended an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -246,9 +246,9 @@ where
             },
         };
         let mut wake = Wake::No;
-        if let Some(timeout) = self.timeout(&state) {
-            let due = Due::Mono(now.mono.saturating_add(timeout.nanos));
-            state.life.set_timer(Some(due));
+        let timeout = self.timeout(&state);
+        let timeout = timeout.map(|timeout| now.mono.saturating_add(timeout.nanos));
+        if let Some(due) = state.life.plan_stop(timeout, hub.reading(now)) {
             wake = hub.arm(self.core.slot, due, KeyKind::Decide, now);
         }
         self.event(&mut state, now, |_| JobEventKind::Started {
@@ -259,6 +259,20 @@ where
         hub.wake(wake);
         hub.events.wake_readers();
         Some(Started { begun, args })
+    }
+
+    /// The run that follows the running attempt has changed: the timer comes when it is due, if
+    /// it cuts off the attempt.
+    pub(crate) fn stop_attempt_in_time(
+        &self,
+        state: &mut State<A, R>,
+        now: Now,
+        after: &mut AfterLock<A, R>,
+    ) {
+        let hub = self.hub();
+        if let Some(due) = state.life.plan_stop_again(hub.reading(now)) {
+            after.wake |= hub.arm(self.core.slot, due, KeyKind::Decide, now);
+        }
     }
 
     /// Calls the function of an attempt that has started.

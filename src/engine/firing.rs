@@ -62,8 +62,13 @@ where
                 }
                 return Fired::Nothing;
             }
+            TimerOutcome::CutOff { attempt } => {
+                drop(state);
+                self.time_out(attempt, Failure::Overlapped);
+                return Fired::Nothing;
+            }
             TimerOutcome::Rearm(due) => {
-                after.ends_turn = state.life.end_turn();
+                after.ends_turn = !state.life.phase().is_running() && state.life.end_turn();
                 after.wake |= hub.arm(self.core.slot, due, self.key_kind(&state), now);
             }
             TimerOutcome::Moved { effects } => {

@@ -255,6 +255,7 @@ where
         }
         if accepted.is_next {
             after.discarded.next_args = state.args.set_next(args);
+            self.stop_attempt_in_time(state, now, after);
         } else {
             after.discarded.args = state.args.replace(args);
             after.ends_turn = state.life.end_turn();

@@ -82,6 +82,9 @@ where
             },
         });
         if let Steer::Move(_) = how {
+            if outcome == SteerOutcome::AfterAttempt {
+                self.stop_attempt_in_time(state, now, after);
+            }
             // Others may catch up until then.
             after.ends_turn |= state.life.end_turn();
         }

@@ -12,6 +12,7 @@ use crate::calendar::zone::time_zone::Zone;
 use crate::sync::primitives::Arc;
 use crate::value::backoff::Backoff;
 use crate::value::labels::Labels;
+use crate::value::overlap::Overlap;
 use crate::value::time_units::WallNanos;
 
 /// What a job is, as its scheduling asked for it. It never changes: a replacement
@@ -77,7 +78,7 @@ pub(crate) struct Recurring {
     pub(crate) limits: Limits,
 }
 
-/// When a recurring job ends, or is paused.
+/// When a recurring job ends or is paused, and when its attempts are cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
     pub(crate) max_runs: Option<u64>,
@@ -85,6 +86,7 @@ pub(crate) struct Limits {
     pub(crate) max_failures: Option<u32>,
     /// A run that fails pauses the job.
     pub(crate) pause_on_failure: bool,
+    pub(crate) overlap: Overlap,
 }
 
 impl Definition {

@@ -22,6 +22,7 @@ use crate::job::sync_state::{CommitOutcome, CommitWaiter, Known, RowChange, Sync
 use crate::registry::lines::TicketId;
 use crate::sync::primitives::Arc;
 use crate::value::event::JobEventKind;
+use crate::value::overlap::Overlap;
 use crate::value::status::JobStatus;
 use crate::value::time_units::{ClockReading, Due, MonoNanos, Now, WallNanos};
 
@@ -74,6 +75,8 @@ struct More {
     clock_set: Option<ClockSet>,
     /// When the running attempt started.
     started_at: WallNanos,
+    /// When the running attempt is stopped. `None` if no next run cuts it off.
+    stops: Option<Box<Stops>>,
     /// The start intent of an `at_most_once` attempt.
     start_intent: Option<StartIntent>,
     /// The cancellation state of the running attempt, if it was needed.
@@ -101,6 +104,14 @@ struct More {
     /// The process before may have ended because of this job: the start of its next attempt is
     /// stored before it begins.
     is_suspected: bool,
+}
+
+/// When a running attempt is stopped that the next run cuts off.
+#[derive(Clone, Copy, Debug)]
+struct Stops {
+    timeout: Option<MonoNanos>,
+    /// When the next run is due, and its nominal time, if that is known.
+    next_run: Option<(Due, Option<WallNanos>)>,
 }
 
 /// How a durable job has failed for good.
@@ -223,6 +234,10 @@ pub(crate) enum TimerOutcome {
     ExpiredBeforeRetry(AttemptEnd),
     /// The running attempt takes too long.
     TimedOut {
+        attempt: u32,
+    },
+    /// The next run is due, and cuts off the running attempt.
+    CutOff {
         attempt: u32,
     },
 }
@@ -1424,9 +1439,7 @@ impl Lifecycle {
                 return TimerOutcome::Start { misfire: None };
             }
             Phase::Running | Phase::Cancelling if due.is_reached(now) => {
-                return TimerOutcome::TimedOut {
-                    attempt: self.number,
-                };
+                return self.on_timer_of_attempt(clock, holds);
             }
             _ => return TimerOutcome::Nothing,
         }
@@ -1500,6 +1513,93 @@ impl Lifecycle {
         }
     }
 
+    /// The running attempt has reached its timeout, or the time of the next run.
+    fn on_timer_of_attempt(&mut self, clock: ClockReading, holds: Holds) -> TimerOutcome {
+        let attempt = self.number;
+        let Some(stops) = self.stops() else {
+            return TimerOutcome::TimedOut { attempt };
+        };
+        if stops.timeout.is_some_and(|at| at <= clock.now.mono) {
+            return TimerOutcome::TimedOut { attempt };
+        }
+        let is_due = |(due, _): (Due, _)| due.is_reached(clock.now);
+        // If it was cancelled, no run follows; and a paused job makes none.
+        let makes_runs = !holds.is_stopping && !self.is_held_by_pause(holds);
+        let follows = self.phase == Phase::Running && makes_runs;
+        if follows && stops.next_run.is_some_and(is_due) {
+            return TimerOutcome::CutOff { attempt };
+        }
+        match self.plan_stop(stops.timeout, clock) {
+            Some(due) => TimerOutcome::Rearm(due),
+            None => TimerOutcome::Nothing,
+        }
+    }
+
+    fn stops(&self) -> Option<Stops> {
+        self.more.as_ref()?.stops.as_deref().copied()
+    }
+
+    /// Sets the timer to the time at which the running attempt is to be stopped. Returns it.
+    pub(crate) fn plan_stop(
+        &mut self,
+        timeout: Option<MonoNanos>,
+        clock: ClockReading,
+    ) -> Option<Due> {
+        let next_run = self.next_run_cuts_off(clock);
+        if let Some(more) = &mut self.more {
+            more.stops = next_run.map(|_| Box::new(Stops { timeout, next_run }));
+        }
+        let timeout = timeout.map(Due::Mono);
+        let next_run = next_run.map(|(due, _)| due);
+        let first = timeout.into_iter().chain(next_run);
+        let first = first.min_by_key(|due| due.as_mono(clock.now));
+        self.set_timer(first);
+        first
+    }
+
+    /// The run that follows the running attempt has changed. Returns when the timer is to come.
+    pub(crate) fn plan_stop_again(&mut self, clock: ClockReading) -> Option<Due> {
+        let timeout = match (self.stops(), self.timer()) {
+            (Some(stops), _) => stops.timeout,
+            (None, Some(Due::Mono(timeout))) => Some(timeout),
+            (None, _) => None,
+        };
+        self.plan_stop(timeout, clock)
+    }
+
+    /// When the running attempt is cut off by the next run, and the nominal time of that run, if
+    /// it is known.
+    fn next_run_cuts_off(&self, clock: ClockReading) -> Option<(Due, Option<WallNanos>)> {
+        let more = self.more.as_deref()?;
+        let cuts_off = |definition: &Definition| {
+            let recurring = definition.recurring();
+            recurring.is_some_and(|it| it.limits.overlap == Overlap::CancelRunning)
+        };
+        if let Some(next) = &more.next {
+            // A replacement follows the attempt.
+            let cuts_off = next
+                .definition()
+                .is_some_and(|definition| cuts_off(definition));
+            return cuts_off.then_some((next.due, None));
+        }
+        let definition = more.definition.as_deref().filter(|it| cuts_off(it))?;
+        let is_extra = more.open_extra().is_some();
+        let position = more.open_position();
+        let (due, nominal) = position.due_during_run(definition, clock, is_extra)?;
+        let next_move = more.steering.as_deref().and_then(|it| it.next_move);
+        Some(match next_move {
+            Some(to) => (Due::Wall(to.from(due.as_wall(clock.now))), None),
+            None => (due, Some(nominal)),
+        })
+    }
+
+    /// Whether the next run is due before a retry after this delay, and cuts it off.
+    fn is_cut_off_in(&self, clock: ClockReading, delay: i64) -> bool {
+        let retry = clock.now.mono.saturating_add(delay);
+        let next_run = self.next_run_cuts_off(clock);
+        next_run.is_some_and(|(due, _)| due.as_mono(clock.now) <= retry)
+    }
+
     /// A run of a series has expired while it waited for a retry: it ends as failed.
     fn give_up_retry(&mut self, clock: ClockReading, random: impl Fn() -> f64) -> AttemptEnd {
         let now = clock.now;
@@ -1508,7 +1608,7 @@ impl Lifecycle {
         let is_extra = self.open_extra().is_some();
         let run = self.enter_run(status, now);
         self.follow_clock_after_run(clock, is_extra, &random);
-        let after = self.next_run_after(is_extra, status, clock, &random);
+        let after = self.next_run_after(is_extra, (status, None), clock, &random);
         let is_paused = self.pause_after(after, status);
         let (next, event) = match after {
             AfterRun::End(status, why) => (AfterAttempt::End(status, why), Event::RunOut(status)),
@@ -1634,6 +1734,10 @@ impl Lifecycle {
         let is_extra = extra.is_some();
         // It was the timeout of this attempt.
         self.set_timer(None);
+        let stops = self.more.as_mut().and_then(|more| more.stops.take());
+        let cut_off_for = stops
+            .filter(|_| failure == Some(JobStatus::Cancelled))
+            .and_then(|stops| stops.next_run?.1);
         // With the same times, the run goes on under the new definition.
         let took_same = self.phase == Phase::Running && self.take_next_of_same_times(is_stopping);
         let goes_on = self.phase == Phase::Running && !self.has_next();
@@ -1642,7 +1746,9 @@ impl Lifecycle {
         if let Some(steering) = self.more.as_mut().and_then(|more| more.steering.as_mut()) {
             steering.runs_now = false;
         }
-        let is_too_late = retry.is_some_and(|delay| self.is_too_late_in(clock, delay));
+        let is_too_late = retry.is_some_and(|delay| {
+            self.is_too_late_in(clock, delay) || self.is_cut_off_in(clock, delay)
+        });
         if let (Some(status), Some(delay)) = (failure, retry)
             && !is_too_late
         {
@@ -1709,7 +1815,7 @@ impl Lifecycle {
                 // It is counted from the end of this run.
                 let is_counted = is_after_each && !is_extra;
                 match is_counted {
-                    true => self.next_run_after(false, status, clock, &random),
+                    true => self.next_run_after(false, (status, None), clock, &random),
                     false => {
                         self.start_asked_for(clock);
                         AfterRun::Next { due, misfire: None }
@@ -1718,7 +1824,7 @@ impl Lifecycle {
             }
         } else {
             let is_durable = self.is_durable();
-            match self.next_run_after(is_extra, status, clock, &random) {
+            match self.next_run_after(is_extra, (status, cut_off_for), clock, &random) {
                 // A retry would come too late.
                 AfterRun::End(..) if is_too_late && !self.is_recurring() => {
                     AfterRun::End(JobStatus::Cancelled, EndReason::Expired)
@@ -1832,7 +1938,12 @@ impl Lifecycle {
         Some(run)
     }
 
-    fn next_run(&mut self, status: JobStatus, now: Now, random: impl FnOnce() -> f64) -> AfterRun {
+    fn next_run(
+        &mut self,
+        (status, cut_off_for): (JobStatus, Option<WallNanos>),
+        now: Now,
+        random: impl FnOnce() -> f64,
+    ) -> AfterRun {
         let Some(More {
             definition: Some(definition),
             position,
@@ -1841,7 +1952,7 @@ impl Lifecycle {
         else {
             return AfterRun::End(status, EndReason::Ordinary);
         };
-        let after = position.next_run(definition, status, now, random);
+        let after = position.next_run(definition, (status, cut_off_for), now, random);
         if let AfterRun::Next { due, .. } = after {
             self.set_due(due, now);
         }
@@ -1853,7 +1964,7 @@ impl Lifecycle {
     fn next_run_after(
         &mut self,
         is_extra: bool,
-        status: JobStatus,
+        (status, cut_off_for): (JobStatus, Option<WallNanos>),
         clock: ClockReading,
         random: impl Fn() -> f64,
     ) -> AfterRun {
@@ -1875,7 +1986,7 @@ impl Lifecycle {
                 }
                 after
             }
-            _ => self.next_run(status, clock.now, random),
+            _ => self.next_run((status, cut_off_for), clock.now, random),
         };
         if let AfterRun::Next { .. } = after {
             self.start_asked_for(clock);
@@ -1956,7 +2067,7 @@ impl Lifecycle {
             .definition()
             .and_then(|definition| definition.recurring());
         let pauses = recurring.is_some_and(|recurring| recurring.limits.pause_on_failure)
-            && status != JobStatus::Success
+            && !matches!(status, JobStatus::Success | JobStatus::Cancelled)
             && matches!(after, AfterRun::Next { .. })
             && !self.is_paused();
         if pauses {
@@ -2472,6 +2583,7 @@ impl More {
             loaded_limit: None,
             clock_set: None,
             started_at: 0,
+            stops: None,
             start_intent: None,
             control: None,
             runs_ended: 0,

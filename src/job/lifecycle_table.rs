@@ -16,6 +16,7 @@ use crate::job::position::{ClockSet, EndReason};
 use crate::job::steering::Move;
 use crate::job::sync_state::CommitOutcome;
 use crate::value::error::StorageError;
+use crate::value::overlap::Overlap;
 use crate::value::status::JobStatus;
 use crate::value::time_units::{ClockReading, Due, Now};
 
@@ -96,6 +97,7 @@ impl Kind {
                     max_runs: Some(3),
                     max_failures: Some(2),
                     pause_on_failure: false,
+                    overlap: Overlap::Wait,
                 },
             })),
         };
@@ -479,6 +481,7 @@ fn what_the_timer_finds_is_as_in_the_table() {
         TimerOutcome::Over { why, .. } => format!("ends: {why:?}"),
         TimerOutcome::ExpiredBeforeRetry(_) => "fails".into(),
         TimerOutcome::TimedOut { .. } => "timed out".into(),
+        TimerOutcome::CutOff { .. } => "cut off".into(),
     };
     // Due at second 60: the timer comes too early, in time, and five minutes late.
     for (kind, is_at_most_once, early, in_time, late) in [

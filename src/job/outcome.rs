@@ -15,6 +15,8 @@ pub(crate) enum Failure {
     Error(Arc<dyn std::error::Error + Send + Sync>),
     Panicked(Arc<str>),
     TimedOut(Duration),
+    /// The next run was due.
+    Overlapped,
     /// The next attempt would have started too late. `last`: how the one before failed, if that
     /// showed it.
     Expired {
@@ -33,7 +35,7 @@ impl Failure {
         match self {
             Failure::Error(_) | Failure::Panicked(_) => JobStatus::Failed,
             Failure::TimedOut(_) => JobStatus::Timeout,
-            Failure::Expired { .. } => JobStatus::Cancelled,
+            Failure::Overlapped | Failure::Expired { .. } => JobStatus::Cancelled,
         }
     }
 
@@ -44,6 +46,7 @@ impl Failure {
             Failure::Error(error) => {
                 catch_panic(|| RetryHint::of(&**error)).unwrap_or(RetryHint::None)
             }
+            Failure::Overlapped => RetryHint::Never,
             Failure::Panicked(_) | Failure::TimedOut(_) | Failure::Expired { .. } => {
                 RetryHint::None
             }
@@ -55,7 +58,7 @@ impl Failure {
         match self {
             Failure::Error(_) => true,
             Failure::Expired { last, .. } => last.as_ref().is_some_and(|f| f.runs_user_code()),
-            Failure::Panicked(_) | Failure::TimedOut(_) => false,
+            Failure::Panicked(_) | Failure::TimedOut(_) | Failure::Overlapped => false,
         }
     }
 
@@ -66,6 +69,7 @@ impl Failure {
                 message: message.clone(),
             },
             Failure::TimedOut(limit) => JobError::TimedOut { limit: *limit },
+            Failure::Overlapped => JobError::Overlapped,
             Failure::Expired { limit, last } => JobError::Expired {
                 limit: *limit,
                 last: last.as_ref().map(|last| Box::new(last.to_error())),

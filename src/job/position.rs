@@ -396,6 +396,8 @@ impl Position {
         series.last_run = Some(run);
         series.failures = match status {
             JobStatus::Success => 0,
+            // It was cut off.
+            JobStatus::Cancelled => series.failures,
             _ => series.failures.saturating_add(1),
         };
         Some(run)
@@ -458,18 +460,44 @@ impl Position {
         })
     }
 
-    /// What follows the run that was just entered with `status`.
+    /// When the next run of a series is due that is later than `clock`, without jitter, and its
+    /// nominal time. `None` if there is none. `is_extra`: an extra run goes on.
+    pub(crate) fn due_during_run(
+        &self,
+        definition: &Definition,
+        clock: ClockReading,
+        is_extra: bool,
+    ) -> Option<(Due, WallNanos)> {
+        let recurring = definition.recurring()?;
+        let max_runs = recurring.limits.max_runs;
+        if max_runs.is_some_and(|max| self.runs().saturating_add(1) >= max) {
+            return None;
+        }
+        if is_extra
+            && let Some(due) = self.run_due(definition)
+            && !due.is_reached(clock.now)
+        {
+            return Some((due, self.nominal));
+        }
+        let after = self.now(clock.now).max(self.nominal);
+        let next = recurring.series.next_after(self.nominal, after)?;
+        Some((self.due_at(next), next))
+    }
+
+    /// What follows the run that was just entered with `status`. If it was cut off for the run of
+    /// `cut_off_for`, that one is on time.
     pub(crate) fn next_run(
         &mut self,
         definition: &Definition,
-        status: JobStatus,
+        (status, cut_off_for): (JobStatus, Option<WallNanos>),
         now: Now,
         random: impl FnOnce() -> f64,
     ) -> AfterRun {
         if let Some(end) = self.end_by_limits(definition, status) {
             return end;
         }
-        let at = self.now(now);
+        let on_time = cut_off_for.map_or(WallNanos::MAX, |time| time.saturating_sub(1));
+        let at = self.now(now).min(on_time);
         let Some((recurring, own)) = definition.recurring().zip(self.series.as_mut()) else {
             return AfterRun::End(status, EndReason::Ordinary);
         };

@@ -10,12 +10,13 @@ use crate::calendar::misfire::Misfire;
 use crate::sync::primitives::Arc;
 use crate::value::id::JobId;
 use crate::value::labels::Labels;
+use crate::value::overlap::Overlap;
 use crate::value::run::Run;
 use crate::value::status::JobStatus;
 
 /// The version of the records that this program writes and reads. It rises with each
 /// change of the format.
-pub(crate) const RECORD_VERSION: u32 = 8;
+pub(crate) const RECORD_VERSION: u32 = 9;
 
 /// A job as a [`Storage`](crate::storage::Storage) keeps it: all that another process needs to go
 /// on with the job.
@@ -201,6 +202,7 @@ pub(crate) struct RecurringRecord {
     pub(crate) max_failures: Option<u32>,
     /// A run that fails pauses the job.
     pub(crate) pause_on_failure: bool,
+    pub(crate) overlap: Overlap,
     /// As it was given.
     #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::optional"))]
     pub(crate) start_date: Option<OffsetDateTime>,

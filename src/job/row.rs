@@ -184,6 +184,7 @@ fn trigger(trigger: &Trigger) -> TriggerRecord {
         max_runs: recurring.limits.max_runs,
         max_failures: recurring.limits.max_failures,
         pause_on_failure: recurring.limits.pause_on_failure,
+        overlap: recurring.limits.overlap,
         start_date: series.start.map(utc),
         until: series.until.map(utc),
         except: series
@@ -455,7 +456,7 @@ pub(crate) fn read_again(
             position,
             ..
         } = &mut row;
-        let next = position.next_run(definition, JobStatus::Failed, now, random);
+        let next = position.next_run(definition, (JobStatus::Failed, None), now, random);
         return Ok(matches!(next, AfterRun::Next { .. }).then_some(row));
     }
     if let Some(definition) = Arc::get_mut(&mut row.definition) {
@@ -475,6 +476,7 @@ fn recurring(
         max_runs: options.max_runs,
         max_failures: options.max_failures,
         pause_on_failure: options.pause_on_failure,
+        overlap: options.overlap,
     };
     if limits.max_runs == Some(0) || limits.max_failures == Some(0) {
         return Err(unreadable("a limit is 0"));

@@ -16,6 +16,7 @@ use crate::storage::contract::{Change, Loaded, Storage};
 use crate::sync::primitives::Arc;
 use crate::value::id::JobId;
 use crate::value::labels::Labels;
+use crate::value::overlap::Overlap;
 use crate::value::run::Run;
 use crate::value::status::JobStatus;
 use crate::value::time_units::{from_wall, wall_range};
@@ -455,6 +456,7 @@ fn examples() -> Vec<JobRecord> {
         max_runs,
         max_failures: max_runs.and(Some(10)),
         pause_on_failure: max_runs.is_some(),
+        overlap: max_runs.map_or(Overlap::Wait, |_| Overlap::CancelRunning),
         start_date,
         until: start_date,
         except: start_date.map(|_| "a calendar".into()),

@@ -12,6 +12,7 @@ pub(crate) mod health;
 pub(crate) mod id;
 pub(crate) mod job_snapshot;
 pub(crate) mod labels;
+pub(crate) mod overlap;
 pub(crate) mod rate;
 pub(crate) mod retry_hint;
 pub(crate) mod run;

@@ -23,6 +23,7 @@ mod log;
 mod misfire;
 mod model;
 mod overdue;
+mod overlap;
 #[cfg(all(feature = "sqlite", unix))]
 mod owner;
 #[cfg(all(feature = "sqlite", unix))]

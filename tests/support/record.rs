@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use jobber::{JobStatus, MemoryStorage, Misfire, Run};
+use jobber::{JobStatus, MemoryStorage, Misfire, Overlap, Run};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
@@ -60,6 +60,7 @@ pub struct RecurringRecord {
     pub max_runs: Option<u64>,
     pub max_failures: Option<u32>,
     pub pause_on_failure: bool,
+    pub overlap: Overlap,
     #[serde(with = "optional_text")]
     pub start_date: Option<OffsetDateTime>,
     #[serde(with = "optional_text")]

@@ -60,6 +60,9 @@ pub enum JobError {
         /// The panic message, or `(no text)` if the panic's payload is not a string.
         message: Arc<str>,
     },
+    /// The next run was due while the attempt went on
+    /// ([`Overlap::CancelRunning`](crate::Overlap::CancelRunning)).
+    Overlapped,
     /// The attempt took longer than the timeout of the job or of its task.
     TimedOut {
         /// The timeout.
@@ -72,6 +75,7 @@ impl fmt::Display for JobError {
         match self {
             JobError::NotCompleted => f.write_str("the job has not completed"),
             JobError::Cancelled => f.write_str("the job was cancelled"),
+            JobError::Overlapped => f.write_str("the next run was due while the attempt went on"),
             JobError::NotKept => f.write_str(
                 "the last run was made by another process, which did not keep its result",
             ),
