@@ -91,7 +91,18 @@ where
         }
         let (mut state, now) = self.lock_with_time(|_| ClockPrecision::Exact);
         let mut after = AfterLock::default();
-        let starts = self.starts_now(&mut state, now, &mut after);
+        // A job that a pause holds takes nothing.
+        let shut = match state.life.is_ready() {
+            true => state.life.shut(self.hub().reading(now), self.holds()),
+            false => None,
+        };
+        let starts = match shut {
+            Some(effects) => {
+                self.follow_shut(&mut state, effects, now, &mut after);
+                false
+            }
+            None => self.starts_now(&mut state, now, &mut after),
+        };
         self.unlock(state, after, DropOn::ThisThread);
         starts
     }

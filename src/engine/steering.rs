@@ -183,6 +183,13 @@ where
             }
             self.arm_if_overdue(&mut state, now, &mut after);
         }
+        // What a pause holds waits for no limit: it would take its limits and its rate, and not start.
+        if state.life.is_in_line()
+            && state.life.is_ready()
+            && let Some(effects) = state.life.shut(hub.reading(now), self.holds())
+        {
+            self.follow_shut(&mut state, effects, now, &mut after);
+        }
         self.recount_held(&mut state, &mut after);
         self.unlock(state, after, DropOn::Executor);
     }

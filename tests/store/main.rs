@@ -19,6 +19,7 @@ mod in_flight;
 mod interruptions;
 mod keep;
 mod limits;
+mod limits_random;
 mod log;
 mod misfire;
 mod model;

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use crate::process::{Process, in_memory_and_stored};
 use crate::support::{HOUR, MINUTE, Machine, NANOSECOND, Result, SECOND, event_kinds};
-use jobber::{Backoff, JobStatus, Jobber, Rate, RegisterError, ScheduleError, Task, WaitingFor};
+use jobber::{
+    Backoff, JobStatus, Jobber, Limit, Rate, RegisterError, ScheduleError, Task, WaitingFor,
+};
 
 /// Lets time pass, and returns when each job has started, in seconds from now.
 fn starts(process: &mut Process, seconds: u64) -> Vec<(u64, u32)> {
@@ -138,6 +140,45 @@ fn a_job_that_waits_for_a_limit_or_is_cancelled_uses_up_no_rate() -> Result {
         process.push(&task, 3, 0)?;
         // The burst of two is whole: both start together when the limit is free.
         assert_eq!(starts(&mut process, 10), [(1, 2), (1, 3)]);
+        Ok(())
+    })
+}
+
+/// Regression: it took its limits and its rate, and gave them back when it could not begin.
+#[test]
+fn a_job_that_is_pushed_while_its_task_is_paused_takes_no_rate() -> Result {
+    in_memory_and_stored(|mut process| {
+        let paused = process.task("paused").rate(Rate::new(1, HOUR));
+        let paused = paused.register()?;
+        paused.pause().block_on()?;
+        let job = process.push(&paused, 0, 10)?;
+        process.advance(20);
+        assert_eq!(job.waiting_for(), Some(WaitingFor::Pause));
+        paused.resume().block_on()?;
+        process.sim.run_until_stalled();
+        assert_eq!(job.status(), JobStatus::Running);
+        Ok(())
+    })
+}
+
+/// Regression: it stayed in line, and took its limits and its rate without a start.
+#[test]
+fn a_job_whose_task_is_paused_while_it_waits_takes_no_rate() -> Result {
+    in_memory_and_stored(|mut process| {
+        let limit = Limit::new(1);
+        let task = process.task("t").limit(&limit).rate(Rate::new(1, HOUR));
+        let task = task.register()?;
+        let other = process.task("other").limit(&limit).register()?;
+        process.push(&other, 0, 10)?;
+        let job = process.push(&task, 1, 10)?;
+        process.sim.run_until_stalled();
+        assert_eq!(job.waiting_for(), Some(WaitingFor::SharedLimit));
+        task.pause().block_on()?;
+        assert_eq!(job.waiting_for(), Some(WaitingFor::Pause));
+        process.advance(20);
+        task.resume().block_on()?;
+        process.sim.run_until_stalled();
+        assert_eq!(job.status(), JobStatus::Running);
         Ok(())
     })
 }
