@@ -41,10 +41,12 @@ mod value {
     pub(crate) use super::status;
 
     pub(crate) mod error {
-        #[derive(Debug)]
-        pub struct ParseStatusError {
-            #[allow(dead_code, reason = "nobody parses here")]
-            pub text: String,
+        pub(crate) mod status {
+            #[derive(Debug)]
+            pub struct ParseStatusError {
+                #[allow(dead_code, reason = "nobody parses here")]
+                pub text: String,
+            }
         }
     }
 }

@@ -237,9 +237,9 @@ pub use value::cancel_outcome::CancelOutcome;
 pub use value::clock::{Clock, SystemClock};
 pub use value::declared::Declared;
 pub use value::error::{
-    BoxError, CalendarIntervalError, DeclareError, ExclusionError, ExecutorDropped, InvalidId,
-    JobError, LabelError, MissingState, MoveError, ParseStatusError, RegisterError, RetryError,
-    ScheduleError, SelectError, StartError, TaskError, ZoneError, ZoneHint,
+    BoxError, CalendarIntervalError, DeclareError, EndedJob, ExclusionError, ExecutorDropped,
+    InvalidId, JobError, LabelError, MissingState, MoveError, ParseStatusError, RegisterError,
+    RetryError, ScheduleError, SelectError, StartError, TaskError, ZoneError, ZoneHint,
 };
 pub use value::event::{Event, JobEvent, JobEventKind};
 pub use value::health::{Attention, Failing, Health, OutlivingBody};

@@ -41,15 +41,15 @@ pub fn record_decode(data: &[u8]) {
 }
 
 /// A row with any values.
-pub(crate) struct AnyRow<'a>([ValueRef<'a>; 31]);
+pub(crate) struct AnyRow<'a>([ValueRef<'a>; 32]);
 
 impl<'a> AnyRow<'a> {
     pub(crate) fn of(data: &'a [u8]) -> Self {
         // Numbers are read once: this target is as fast as what it attacks.
-        static ROWS: LazyLock<[[ValueRef<'static>; 31]; 9]> =
+        static ROWS: LazyLock<[[ValueRef<'static>; 32]; 9]> =
             LazyLock::new(|| EXAMPLES.map(|row| row.map(sound)));
         let (first, mut edits) = data.split_first().unwrap_or((&0, &[]));
-        let mut row: [ValueRef<'a>; 31] = ROWS[usize::from(*first) % ROWS.len()];
+        let mut row: [ValueRef<'a>; 32] = ROWS[usize::from(*first) % ROWS.len()];
         while let [column, kind, length, rest @ ..] = edits {
             let (bytes, rest) = rest.split_at(rest.len().min(usize::from(*length)));
             row[usize::from(*column) % row.len()] = any(*kind, bytes);
@@ -115,8 +115,8 @@ const RETRY: &str = r#"{"retries":3,"initial":{"secs":1,"nanos":0},"factor":2.0,
 /// `started_at`, `scheduled_at`, `options`, `progress`, `version`, `expires_ns`,
 /// `clock_set_by_ns`, `by_unset_clock`, `interruptions`, `repeats_start`,
 /// `timeout_ns`, `retry`, `declared_by`, `paused`, `steering`, `priority`, `limit_key`,
-/// `rate_key`, `labels`.
-const EXAMPLES: [[&str; 31]; 9] = [
+/// `rate_key`, `unique_for_ns`, `labels`.
+const EXAMPLES: [[&str; 32]; 9] = [
     [
         "x",
         "t",
@@ -148,6 +148,7 @@ const EXAMPLES: [[&str; 31]; 9] = [
         "-3",
         "key",
         "another",
+        "60000000000",
         "",
     ],
     [
@@ -176,6 +177,7 @@ const EXAMPLES: [[&str; 31]; 9] = [
         "30000000000",
         RETRY,
         "set",
+        "",
         "",
         "",
         "",
@@ -214,6 +216,7 @@ const EXAMPLES: [[&str; 31]; 9] = [
         "127",
         "",
         "another",
+        "",
         LABELS,
     ],
     [
@@ -247,6 +250,7 @@ const EXAMPLES: [[&str; 31]; 9] = [
         "",
         "",
         "",
+        "60000000000",
         "",
     ],
     [
@@ -281,6 +285,7 @@ const EXAMPLES: [[&str; 31]; 9] = [
         "",
         "another",
         "",
+        "",
     ],
     [
         "x",
@@ -308,6 +313,7 @@ const EXAMPLES: [[&str; 31]; 9] = [
         "30000000000",
         RETRY,
         "set",
+        "",
         "",
         "",
         "",
@@ -346,6 +352,7 @@ const EXAMPLES: [[&str; 31]; 9] = [
         "",
         "",
         "another",
+        "60000000000",
         "",
     ],
     [
@@ -374,6 +381,7 @@ const EXAMPLES: [[&str; 31]; 9] = [
         "30000000000",
         RETRY,
         "set",
+        "",
         "",
         "",
         "",
@@ -412,6 +420,7 @@ const EXAMPLES: [[&str; 31]; 9] = [
         "",
         "",
         "another",
+        "",
         "",
     ],
 ];

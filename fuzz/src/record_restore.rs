@@ -2,7 +2,7 @@ use jobber::testing::{ManualClock, Simulation};
 use jobber::{
     Exclusions, JobStatus,
     storage::{
-        Change, EndRecord, JobRecord, Loaded, PauseRecord, Storage, StorageError, UnresolvedJob,
+        Change, EndRecord, JobRecord, Loaded, PauseRecord, TakenId, Storage, StorageError, UnresolvedJob,
         UnresolvedReason,
     },
 };
@@ -99,6 +99,9 @@ impl Storage for OneRow {
     }
 
     fn load_pauses(&mut self, _: &mut dyn FnMut(PauseRecord)) -> Result<(), StorageError> {
+        Ok(())
+    }
+    fn load_taken_ids(&mut self, _: &mut dyn FnMut(TakenId)) -> Result<(), StorageError> {
         Ok(())
     }
 

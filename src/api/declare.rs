@@ -398,7 +398,9 @@ where
         let (id, request) = *self;
         match check_id(&id).and_then(|()| request.check()) {
             Ok(checked) => {
-                let (submission, args) = checked.into_submission();
+                let (mut submission, args) = checked.into_submission();
+                // A declaration does not wait.
+                submission.when_room = false;
                 Ok(Box::new(CheckedEntry {
                     id,
                     submission,
@@ -465,7 +467,7 @@ where
             }
         } else if task.is_of_another_task(&self.id) {
             let id = self.id.clone();
-            return Err(ScheduleError::DuplicateJob { id });
+            return Err(ScheduleError::DuplicateJob { id, ended: None });
         }
         if !plan.is_durable() && hub.is_unresolved(&self.id) {
             let id = self.id.clone();
@@ -510,9 +512,10 @@ where
         let mut places = task.pending.enter(1).map_err(Full::into_error)?;
         let mut job = Arc::new(JobState::new(task.clone(), args, plan.clone(), false));
         let (id, taken_over) = (self.id.clone(), self.submission.may_take_over());
-        match task.hub.reserve(&mut job, Some(id), taken_over, *now) {
+        let over = (taken_over, !taken_over.is_empty());
+        match task.hub.reserve(&mut job, Some(id), over, *now) {
             Ok(()) => places.keep_one(),
-            Err(ScheduleError::DuplicateJob { .. }) => return Ok(None),
+            Err(ScheduleError::DuplicateJob { ended: None, .. }) => return Ok(None),
             Err(error) => return Err(error),
         }
         let Proposed { proposal, reply } =

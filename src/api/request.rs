@@ -56,6 +56,8 @@ pub(crate) struct Options {
     pub(crate) labels: Labels,
     pub(crate) zone: Option<Result<Box<Zone>, ZoneError>>,
     pub(crate) expires: Option<Duration>,
+    /// How long the id stays taken after the end of the job.
+    pub(crate) unique_for: Option<Duration>,
     pub(crate) recurring: RecurringOptions,
 }
 
@@ -70,6 +72,11 @@ pub(crate) enum IfTaken {
 impl Options {
     /// Checks the options that concern the id, and returns what follows from them.
     pub(crate) fn if_taken(&self) -> Result<IfTaken, ScheduleError> {
+        if self.unique_for.is_some() && self.id.is_none() {
+            return Err(ScheduleError::NoId {
+                option: "unique_for",
+            });
+        }
         let (if_taken, option) = match (self.keep, self.replace) {
             (false, None) => return Ok(IfTaken::Refuse),
             (true, None) => (IfTaken::Keep, "keep"),
@@ -194,6 +201,10 @@ where
     let is_recurring = trigger.is_recurring();
     let expires = options.and_then(|options| options.expires);
     let expires = expires.map(expiry).transpose()?;
+    let unique_for = options.and_then(|options| options.unique_for);
+    let unique_for = unique_for
+        .map(|time| limit(time, "unique_for"))
+        .transpose()?;
     let timeout = options.and_then(|options| options.timeout);
     let timeout = timeout.map(timeout_of).transpose()?;
     let backoff = options.and_then(|options| options.retry.as_deref());
@@ -275,6 +286,7 @@ where
         && zone.is_none()
         && json.is_none()
         && expires.is_none()
+        && unique_for.is_none()
         && timeout.is_none()
         && backoff.is_none()
         && priority.is_none()
@@ -287,6 +299,7 @@ where
         trigger,
         zone: zone.map(|zone| *zone),
         expires,
+        unique_for,
         timeout,
         backoff,
         priority,

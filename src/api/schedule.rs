@@ -34,7 +34,7 @@ use crate::value::overlap::Overlap;
 ///
 /// | option | once | [`every`](Schedule::every) | [`after_each`](Schedule::after_each) | [`every_calendar`](Schedule::every_calendar) | [`cron`](Schedule::cron) |
 /// |---|---|---|---|---|---|
-/// | [`id`](Schedule::id), [`keep`](Schedule::keep), [`replace`](Schedule::replace), [`replace_any`](Schedule::replace_any), [`generated_id`](Schedule::generated_id), [`in_memory`](Schedule::in_memory), [`when_room`](Schedule::when_room), [`paused`](Schedule::paused), [`priority`](Schedule::priority), [`tag`](Schedule::tag), [`note`](Schedule::note), [`zone`](Schedule::zone), [`expires`](Schedule::expires), [`timeout`](Schedule::timeout), [`retry`](Schedule::retry) | yes | yes | yes | yes | yes |
+/// | [`id`](Schedule::id), [`keep`](Schedule::keep), [`replace`](Schedule::replace), [`replace_any`](Schedule::replace_any), [`generated_id`](Schedule::generated_id), [`in_memory`](Schedule::in_memory), [`unique_for`](Schedule::unique_for), [`when_room`](Schedule::when_room), [`paused`](Schedule::paused), [`priority`](Schedule::priority), [`tag`](Schedule::tag), [`note`](Schedule::note), [`zone`](Schedule::zone), [`expires`](Schedule::expires), [`timeout`](Schedule::timeout), [`retry`](Schedule::retry) | yes | yes | yes | yes | yes |
 /// | [`max_runs`](Schedule::max_runs), [`max_failures`](Schedule::max_failures), [`jitter`](Schedule::jitter), [`until`](Schedule::until), [`first_now`](Schedule::first_now), [`pause_on_failure`](Schedule::pause_on_failure) | | yes | yes | yes | yes |
 /// | [`misfire`](Schedule::misfire), [`except`](Schedule::except) | | yes | | yes | yes |
 /// | [`start_date`](Schedule::start_date) | | yes | | required | yes |
@@ -385,6 +385,45 @@ where
         self
     }
 
+    /// Keeps the [id](Schedule::id) of this job taken for a time after its end, however it ends
+    /// (a unique job): scheduling another job with this id then fails with
+    /// [`ScheduleError::DuplicateJob`](crate::ScheduleError::DuplicateJob), which says how the job
+    /// ended. Without this option an id is free at the end.
+    ///
+    /// - The wall clock counts the time. The store keeps the ids of stored jobs, so that they stay
+    ///   taken in the next process (if a full store has room for them); those of jobs in memory
+    ///   end with the process.
+    /// - [`replace`](Schedule::replace) schedules the job again all the same, and so does the
+    ///   [retry of a failed job](crate::FailedJob::retry). [`keep`](Schedule::keep) does not: it
+    ///   keeps a job that is live.
+    /// - While the job is live, its id is taken in any case.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// # let mail = sim.app().task("mail", || async {}).register()?;
+    /// use jobber::{JobStatus, ScheduleError};
+    ///
+    /// let hour = Duration::from_secs(3_600);
+    /// let welcome = || mail.schedule(()).id("welcome/ada").unique_for(hour).push().block_on();
+    /// let job = welcome()?;
+    /// sim.run_until_stalled();
+    /// assert!(job.is_done());
+    /// match welcome() {
+    ///     Err(ScheduleError::DuplicateJob { ended: Some(ended), .. }) => {
+    ///         assert_eq!(ended.status, JobStatus::Success);
+    ///     }
+    ///     other => panic!("{other:?}"),
+    /// }
+    /// sim.advance(hour);
+    /// welcome()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn unique_for(mut self, time: Duration) -> Self {
+        self.options().unique_for = Some(time);
+        self
+    }
+
     /// Keeps this job in memory only, even if its task is durable: the job ends with
     /// the process.
     ///
@@ -408,9 +447,10 @@ where
     /// If there are too many live jobs
     /// ([`TaskBuilder::max_pending`](crate::TaskBuilder::max_pending),
     /// [`JobberBuilder::max_pending`](crate::JobberBuilder::max_pending)), waits until others have
-    /// ended, instead of an error. So `.await` and `.block_on()` wait, in the order in which they
-    /// began to wait; the wait ends with
-    /// [`ScheduleError::Stopped`](crate::ScheduleError::Stopped) if the app stops.
+    /// ended, instead of an error. So `.await` and `.block_on()` wait; the wait ends with
+    /// [`ScheduleError::Stopped`](crate::ScheduleError::Stopped) if the app stops. Those that wait
+    /// are woken in the order in which they began to wait, one for each place that becomes free;
+    /// a caller that comes at that moment may take the place.
     ///
     /// A delay counts from before the wait. A [declaration](crate::Jobber::declare) does not wait.
     /// [`Task::schedule_many`](crate::Task::schedule_many) waits until there is room for all of its

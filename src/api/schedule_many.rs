@@ -109,7 +109,7 @@ where
         let Submission { plan, now, .. } = submission;
         let due = plan.due;
         let mut job = Arc::new(JobState::new(task.clone(), None, plan, false));
-        hub.reserve(&mut job, None, &[], now)?;
+        hub.reserve(&mut job, None, (&[], false), now)?;
         places.keep_one();
         let place = Place::Group(group.clone());
         let Proposed { proposal, reply } = inserting::propose(job, due, place);

@@ -141,6 +141,9 @@ impl Start {
             let was_closed = storage.was_closed();
             self.hub.was_closed.store(was_closed, Ordering::SeqCst);
             storage.load_pauses(&mut |pause| self.hub.load_pause(pause))?;
+            storage.load_taken_ids(&mut |taken| {
+                lock(&self.hub.main_shard).load_taken_id(&taken);
+            })?;
             storage.load(&mut |loaded| fits = fits && self.hub.load(loaded))
         });
         loaded

@@ -97,12 +97,13 @@ where
             Ok(places) => places,
             Err(full) => {
                 drop_catching_panic(args);
-                return Err(full.into_error());
+                let error = error_before_full(&task.hub, id.as_ref());
+                return Err(error.unwrap_or_else(|| full.into_error()));
             }
         };
         let job = JobState::new(task.clone(), Some(args), plan, when == When::Now);
         let mut job = Arc::new(job);
-        task.hub.admit(&mut job, id, when, now)?;
+        task.hub.admit(&mut job, (id, false), when, now)?;
         places.keep_one();
         job.note_pause(is_paused);
         Ok(Submitted::Done(Job::new(job)))
@@ -185,7 +186,7 @@ pub(crate) enum Step<A, R> {
     /// Too many submissions wait for the store.
     NoRoom(Option<A>),
     /// Too many jobs are live.
-    Full(WaitForRoom, Option<A>),
+    Full(WaitForRoom, Option<Waiter<IsLive>>, Option<A>),
 }
 
 impl<A, R> Submission<A, R>
@@ -275,9 +276,14 @@ where
         let is_ready = self.when == When::Now;
         let job = JobState::new(self.task.clone(), args, self.plan.clone(), is_ready);
         let mut job = Arc::new(job);
+        // It is scheduled again although its id stays taken.
+        let again = matches!(self.if_taken, IfTaken::Replace(_));
         let admitted = match is_durable {
-            false => hub.admit(&mut job, self.id.clone(), self.when, self.now),
-            true => hub.reserve(&mut job, self.id.clone(), self.may_take_over(), self.now),
+            false => hub.admit(&mut job, (self.id.clone(), again), self.when, self.now),
+            true => {
+                let over = (self.may_take_over(), again);
+                hub.reserve(&mut job, self.id.clone(), over, self.now)
+            }
         };
         if admitted.is_ok() && !self.has_place {
             live.keep_one();
@@ -294,12 +300,15 @@ where
                 },
             }),
             // That one may have ended since.
-            Err(ScheduleError::DuplicateJob { id })
+            Err(ScheduleError::DuplicateJob { id, ended: None })
                 if self.if_taken != IfTaken::Refuse && !self.task.is_of_another_task(&id) =>
             {
                 match Arc::into_inner(job) {
                     Some(job) => Err(job.into_args()),
-                    None => Ok(Step::Done(Err(ScheduleError::DuplicateJob { id }))),
+                    None => Ok(Step::Done(Err(ScheduleError::DuplicateJob {
+                        id,
+                        ended: None,
+                    }))),
                 }
             }
             Err(error) => Ok(Step::Done(Err(error))),
@@ -307,11 +316,22 @@ where
     }
 
     fn wait_for_others(&self, full: Full, args: Option<A>) -> Step<A, R> {
-        let error = match self.task.hub.check_open() {
-            Ok(()) if self.when_room && full.ends() => return Step::Full(full.wait(), args),
-            Ok(()) => full.into_error(),
-            // In a stopped app no place becomes free.
-            Err(error) => error,
+        let hub = &self.task.hub;
+        let id = self.id.as_ref();
+        let is_new = self.if_taken == IfTaken::Refuse;
+        let error = match error_before_full(hub, id.filter(|_| is_new)) {
+            None if self.when_room && full.ends() => {
+                // A job of the id may come, and is then kept or replaced.
+                let live = id.filter(|_| !is_new).map(|id| {
+                    Waiter::new(IsLive {
+                        hub: hub.clone(),
+                        id: id.clone(),
+                    })
+                });
+                return Step::Full(full.wait(), live, args);
+            }
+            None => full.into_error(),
+            Some(error) => error,
         };
         drop_catching_panic(args);
         Step::Done(Err(error))
@@ -343,6 +363,38 @@ where
         };
         let room = self.room.get_or_insert_with(|| store.wait_for_room());
         Pin::new(room).poll(cx).map_err(ScheduleError::from_store)
+    }
+}
+
+/// Another error than that of too many live jobs: the app is not open, or a live job has the id.
+fn error_before_full(hub: &Hub, id: Option<&JobId>) -> Option<ScheduleError> {
+    if let Err(error) = hub.check_open() {
+        // In a stopped app no place becomes free.
+        return Some(error);
+    }
+    let id = id.filter(|id| hub.find(id).is_some() || hub.is_reserved(id))?;
+    Some(ScheduleError::DuplicateJob {
+        id: id.clone(),
+        ended: None,
+    })
+}
+
+/// Waits until a job of this id is live.
+pub(crate) struct IsLive {
+    hub: Arc<Hub>,
+    id: JobId,
+}
+
+impl Condition for IsLive {
+    type Output = ();
+
+    fn ready(&self) -> Option<()> {
+        let is_live = self.hub.find(&self.id).is_some();
+        (self.hub.has_stopped() || is_live).then_some(())
+    }
+
+    fn event(&self) -> &Signal {
+        self.hub.changed()
     }
 }
 
@@ -503,10 +555,13 @@ where
                     Poll::Ready(()) => args.take(),
                     Poll::Pending => break,
                 },
-                Step::Full(room, args) => match Pin::new(room).poll(cx) {
-                    Poll::Ready(()) => args.take(),
-                    Poll::Pending => break,
-                },
+                Step::Full(room, live, args) => {
+                    let is_live = live.as_mut().map(|live| Pin::new(live).poll(cx));
+                    match (Pin::new(room).poll(cx), is_live) {
+                        (Poll::Pending, None | Some(Poll::Pending)) => break,
+                        _ => args.take(),
+                    }
+                }
                 Step::NoRoom(args) => match submission.poll_room(cx) {
                     Poll::Ready(Ok(())) => args.take(),
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),

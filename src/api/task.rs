@@ -148,7 +148,8 @@ where
     ///   arrival. A job takes all of its limits together or none. A job that waits does not hold up
     ///   jobs that need other limits.
     /// - A job that 1,000 later ones have overtaken at one of its limits is next: no later job takes
-    ///   its limits before it.
+    ///   its limits before it. If it waits for a [rate](TaskBuilder::rate), this holds from when the
+    ///   rate allows its start.
     /// - An attempt has its limits until its function is gone: also a blocking function that has not
     ///   returned after a timeout. A retry takes them again.
     /// - Limits are kept in memory. With [`at_most_once`](TaskBuilder::at_most_once) the start is
@@ -220,9 +221,6 @@ where
     /// all its limits and its rate, and takes them together. Each attempt counts, also a retry. The
     /// monotonic clock counts the time. It is kept in memory: in the next process a whole burst may
     /// start.
-    ///
-    /// An attempt counts when it is handed to the executor, even if it then does not start,
-    /// because the job is cancelled or paused at that moment.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -621,8 +619,12 @@ where
             body: self.body,
         });
         // Before a job can wait for it.
-        lock(&def.hub.pending).extend(own);
-        def.hub.register(&def.names, &def)?;
+        lock(&def.hub.pending).extend(own.clone());
+        if let Err(error) = def.hub.register(&def.names, &def) {
+            let is_own = |it: &Arc<Pending>| own.as_ref().is_some_and(|own| Arc::ptr_eq(own, it));
+            lock(&def.hub.pending).retain(|it| !is_own(it));
+            return Err(error);
+        }
         Ok(Task { def })
     }
 }

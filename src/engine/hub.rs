@@ -6,6 +6,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
+use time::UtcOffset;
+
 use crate::calendar::calendars::Calendars;
 use crate::calendar::series::ON_TIME;
 use crate::calendar::zone::time_zone::Zone;
@@ -25,6 +27,7 @@ use crate::job::live_job::LiveJob;
 use crate::job::record::JobRecord;
 use crate::registry::pending::Pending;
 use crate::registry::table::{Table, Wake};
+use crate::registry::taken_ids::TakenIds;
 use crate::storage::store::Store;
 use crate::sync::cache_padded::CachePadded;
 use crate::sync::deferred_wakes::notify_all;
@@ -36,11 +39,12 @@ use crate::sync::primitives::{
 use crate::sync::process::StartedBy;
 use crate::timer::key::{KeyKind, Tag};
 use crate::value::app_clock::AppClock;
-use crate::value::error::{ScheduleError, check_id};
+use crate::value::error::{EndedJob, ScheduleError, check_id};
 use crate::value::event::{Event, JobEvent, JobEventKind};
 use crate::value::id::JobId;
 use crate::value::shared_state::StateMap;
-use crate::value::time_units::{ClockReading, Due, Now, WallNanos};
+use crate::value::status::JobStatus;
+use crate::value::time_units::{ClockReading, Due, Now, WallNanos, from_wall};
 
 pub(crate) type Live = Arc<dyn LiveJob>;
 
@@ -120,6 +124,7 @@ pub(crate) struct MainShard {
     /// The jobs that were set aside when they were loaded. Some may have been released or
     /// cancelled since.
     pub(crate) set_aside: BTreeSet<JobId>,
+    pub(crate) taken_ids: TakenIds,
     /// When each task was paused and resumed, as the store has it.
     pub(crate) pauses: HashMap<Arc<str>, (WallNanos, Option<WallNanos>)>,
 }
@@ -149,18 +154,29 @@ pub(crate) fn make_room() {
 
 impl MainShard {
     /// Allocates a slot and an id for a job that is not shared yet. The job may take the
-    /// id of an unresolved job, if that belongs to one of the tasks `over`.
+    /// id of an unresolved job, if that belongs to one of the tasks `over`. `again`: it may take an
+    /// id that stays taken.
     fn place<J: LiveJob + ?Sized>(
         &mut self,
         job: &mut Arc<J>,
         id: Option<JobId>,
-        over: &[Arc<str>],
+        (over, again): (&[Arc<str>], bool),
         (now, others): (Now, &SideShards),
     ) -> Result<(), ScheduleError> {
         self.phase.check_open()?;
         if let Some(id) = &id {
+            let duplicate = |ended| ScheduleError::DuplicateJob {
+                id: id.clone(),
+                ended,
+            };
             if self.contains(id, others) {
-                return Err(ScheduleError::DuplicateJob { id: id.clone() });
+                return Err(duplicate(None));
+            }
+            if !again && let Some((status, until)) = self.taken_ids.get(id, now.wall) {
+                return Err(duplicate(Some(EndedJob {
+                    status,
+                    taken_until: from_wall(until, UtcOffset::UTC),
+                })));
             }
             if self.unresolved.get(id).is_some_and(|job| !job.is_of(over)) {
                 return Err(ScheduleError::UnresolvedJob { id: id.clone() });
@@ -272,6 +288,7 @@ impl Hub {
                 unresolved: HashMap::new(),
                 catch_up: CatchUp::default(),
                 set_aside: BTreeSet::new(),
+                taken_ids: TakenIds::default(),
                 pauses: HashMap::new(),
             })),
             side_shards,
@@ -317,7 +334,7 @@ impl Hub {
     pub(crate) fn admit<J: LiveJob>(
         &self,
         job: &mut Arc<J>,
-        id: Option<JobId>,
+        (id, again): (Option<JobId>, bool),
         when: When,
         now: Now,
     ) -> Result<(), ScheduleError> {
@@ -337,7 +354,7 @@ impl Hub {
             }
             None => {
                 let mut main_shard = lock(&self.main_shard);
-                main_shard.place(job, id, &[], (now, &self.side_shards))?;
+                main_shard.place(job, id, (&[], again), (now, &self.side_shards))?;
                 self.enter_new(&mut main_shard.table, job, when, now)
             }
         };
@@ -346,6 +363,10 @@ impl Hub {
         }
         self.wake(wake);
         self.events.wake_readers();
+        if job.core().is_named {
+            // Somebody may wait for a job of this id.
+            notify_all(&self.changed);
+        }
         // Without a dispatcher, the app has stopped and has cancelled the job.
         if when == When::Now
             && job.line_up_new()
@@ -406,7 +427,7 @@ impl Hub {
         &self,
         job: &mut Arc<J>,
         id: Option<JobId>,
-        over: &[Arc<str>],
+        (over, again): (&[Arc<str>], bool),
         now: Now,
     ) -> Result<(), ScheduleError> {
         if let Some(id) = &id {
@@ -416,7 +437,7 @@ impl Hub {
             return Err(ScheduleError::Forked);
         }
         let mut main_shard = lock(&self.main_shard);
-        main_shard.place(job, id, over, (now, &self.side_shards))?;
+        main_shard.place(job, id, (over, again), (now, &self.side_shards))?;
         let core = job.core();
         main_shard
             .table
@@ -477,6 +498,11 @@ impl Hub {
     /// with the id is refused.
     pub(crate) fn unresolved_record(&self, id: &JobId) -> Option<Box<JobRecord>> {
         lock(&self.main_shard).unresolved.get(id)?.record.clone()
+    }
+
+    /// The job of this id has ended, and its id stays taken.
+    pub(crate) fn take_id(&self, id: JobId, taken: (JobStatus, WallNanos), now: WallNanos) {
+        lock(&self.main_shard).taken_ids.take(id, taken, now);
     }
 
     /// Whether the store has a job with this id that no task can run.

@@ -433,6 +433,10 @@ where
             // Before its end can be seen: who has seen it finds room.
             self.task.pending.leave();
             after.leaves = true;
+            let ended_at = hub.event_time(now);
+            if let Some(taken) = state.life.take_id(ended_at) {
+                hub.take_id(self.core.id.clone(), taken, ended_at);
+            }
             after.discarded.args = state.args.replace(None);
             after.ends_turn |= state.life.end_turn();
             if state.life.take_left() {

@@ -5,11 +5,12 @@ use std::error::Error;
 use time::OffsetDateTime;
 
 use crate::engine::job_state::{JobState, State, TaskDef};
-use crate::job::end_record::{EndKey, EndRecord, KeepFailed, KeptEnd};
+use crate::job::end_record::{EndKey, EndRecord, JobEnd, KeepFailed, KeptEnd};
 use crate::job::lifecycle::{FailedEnd, Lifecycle};
 use crate::job::outcome::Failure;
 use crate::job::phase::Phase;
 use crate::job::record::RECORD_VERSION;
+use crate::job::taken_id::TakenId;
 use crate::sync::panics::catch_panic;
 use crate::sync::primitives::Arc;
 use crate::value::error::JobError;
@@ -44,8 +45,21 @@ where
         own.unwrap_or(self.hub.keep_failed)
     }
 
+    /// What the store is to keep of a job of this task that has ended.
+    pub(crate) fn end_to_store(&self, id: &JobId, life: &Lifecycle) -> Option<JobEnd> {
+        let taken = life.taken().map(|(status, ended_at, until)| TakenId {
+            id: id.clone(),
+            status,
+            ended_at: utc(ended_at),
+            until: utc(until),
+        });
+        let kept = self.kept_end(id, life);
+        let is_any = kept.is_some() || taken.is_some();
+        is_any.then_some(JobEnd { kept, taken })
+    }
+
     /// The end of a job of this task, if the store is to keep it.
-    pub(crate) fn kept_end(&self, id: &JobId, life: &Lifecycle) -> Option<KeptEnd> {
+    fn kept_end(&self, id: &JobId, life: &Lifecycle) -> Option<KeptEnd> {
         let keep = self.keep_failed();
         let (row, run, status, failed) = life.kept_end()?;
         if keep.count == 0 {
@@ -86,8 +100,9 @@ where
     A: Clone + Send + Sync + 'static,
     R: Send + Sync + 'static,
 {
-    pub(crate) fn kept_end(&self, state: &State<A, R>) -> Option<KeptEnd> {
-        self.task.kept_end(&self.core.id, &state.life)
+    /// What the store is to keep of the job, which has ended.
+    pub(crate) fn end_to_store(&self, state: &State<A, R>) -> Option<JobEnd> {
+        self.task.end_to_store(&self.core.id, &state.life)
     }
 
     /// The text of a failure, if it may have to be kept. Runs code of the error: not under a

@@ -63,6 +63,9 @@ impl Hub {
             }
             self.left_count.store(0, Ordering::SeqCst);
             self.count_none_as_held();
+            for pending in lock(&self.pending).iter() {
+                pending.clear();
+            }
             let others = self.side_shards.iter();
             (
                 std::mem::take(&mut main_shard.catch_up),
@@ -90,7 +93,9 @@ impl Hub {
             self.set_stopping();
             self.side_shards.set_phase(AppPhase::Stopping);
         }
-        for pending in lock(&self.pending).iter() {
+        // A waker may register a task.
+        let pending = lock(&self.pending).clone();
+        for pending in pending {
             pending.close();
         }
         // In this phase no job enters a table, so there will be no more slots.

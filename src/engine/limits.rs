@@ -54,8 +54,8 @@ impl Limits {
         clock: &AppClock,
         step: impl FnOnce(&mut Lines<Live>) -> T,
     ) -> (T, bool) {
-        let has_rates = self.has_rates();
         let mut lines = lock(&self.lines);
+        let has_rates = self.has_rates();
         if has_rates {
             // Under the lock, so that the time does not go back.
             lines.set_now(clock.mono());

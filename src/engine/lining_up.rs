@@ -1,7 +1,7 @@
 //! How a job takes its limits, or waits for them.
 
 use crate::engine::discarded::DropOn;
-use crate::engine::job_state::{AfterLock, JobState, State};
+use crate::engine::job_state::{AfterLock, JobState, State, precision_needed};
 use crate::job::live_job::Fired;
 use crate::job::phase::Effects;
 use crate::registry::lines::{Entered, WaitsFor};
@@ -112,7 +112,8 @@ where
         let hub = self.hub();
         let is_at_most_once = self.is_at_most_once();
         let (mut state, now) = self.lock_with_time(|state| {
-            ClockPrecision::exact_if(state.life.needs_intent(is_at_most_once))
+            let for_intent = ClockPrecision::exact_if(state.life.needs_intent(is_at_most_once));
+            for_intent.max(precision_needed(&state.life))
         });
         let waits = match state.life.ticket() {
             // It may have left the line since, and have come again.
@@ -127,12 +128,9 @@ where
             return Fired::Nothing;
         }
         let mut after = AfterLock::default();
-        // The start of an attempt that may not start any more must not be stored: a crash would
-        // show it as an attempt that has begun.
-        let shut = match state.life.needs_intent(is_at_most_once) {
-            true => state.life.shut(hub.reading(now), self.holds()),
-            false => None,
-        };
+        // An attempt that may not start any more gives back what it has taken; and its start must
+        // not be stored: a crash would show it as an attempt that has begun.
+        let shut = state.life.shut(hub.reading(now), self.holds());
         let starts = match shut {
             Some(effects) => {
                 self.follow_shut(&mut state, effects, now, &mut after);
@@ -152,7 +150,15 @@ where
     pub(crate) fn release_limits(&self, state: &mut State<A, R>, after: &mut AfterLock<A, R>) {
         if let Some(ticket) = state.life.take_unused_ticket() {
             self.hub()
-                .with_lines(|lines| lines.leave(ticket, &mut after.granted));
+                .with_lines(|lines| lines.leave(ticket, true, &mut after.granted));
+        }
+    }
+
+    /// The attempt that was to start does not: what it has taken is free for another.
+    fn give_back_limits(&self, state: &mut State<A, R>, after: &mut AfterLock<A, R>) {
+        if let Some(ticket) = state.life.take_unused_ticket() {
+            self.hub()
+                .with_lines(|lines| lines.leave(ticket, false, &mut after.granted));
         }
     }
 
@@ -168,6 +174,7 @@ where
         if state.life.is_held_by_pause(self.holds()) {
             after.ends_turn |= state.life.end_turn();
         }
+        self.give_back_limits(state, after);
         self.follow(state, effects, now, after);
     }
 

@@ -3,6 +3,7 @@
 use crate::engine::hub::{Hub, Live, MainShard, make_room, needs_room};
 use crate::engine::task_registry::{Restore, Restored, Unresolved};
 use crate::job::record::{JobRecord, RECORD_VERSION};
+use crate::job::taken_id::TakenId;
 use crate::registry::table::Wake;
 use crate::storage::contract::{Loaded, UnresolvedJob};
 use crate::storage::inbox::Message;
@@ -14,7 +15,7 @@ use crate::timer::key::KeyKind;
 use crate::value::error::{RegisterError, StorageError, TaskError, UnresolvedReason};
 use crate::value::event::{Event, JobEvent, JobEventKind};
 use crate::value::id::JobId;
-use crate::value::time_units::{Due, Now};
+use crate::value::time_units::{Due, Now, to_wall};
 
 /// Where a record was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,16 @@ enum Found {
     InStore,
     /// Among the unresolved jobs.
     Unresolved,
+}
+
+impl MainShard {
+    /// The store has this id, which stays taken.
+    pub(crate) fn load_taken_id(&mut self, taken: &TakenId) {
+        if let (Some(ended_at), Some(until)) = (to_wall(taken.ended_at), to_wall(taken.until)) {
+            let end = (taken.status, until);
+            self.taken_ids.take(taken.id.clone(), end, ended_at);
+        }
+    }
 }
 
 impl Hub {
@@ -142,6 +153,9 @@ impl Hub {
                     let was_unresolved = main_shard.unresolved.remove(&id).is_some();
                     if found == Found::Unresolved && !was_unresolved {
                         return true;
+                    }
+                    if let Some(taken) = end.as_ref().and_then(|end| end.taken.as_ref()) {
+                        main_shard.load_taken_id(taken);
                     }
                     self.send(Message::Forget {
                         id,

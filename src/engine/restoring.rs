@@ -92,7 +92,8 @@ where
             if is_failure(status) {
                 loaded.job.keep_end(lost);
             }
-            let end = self.kept_end(&record.id, &loaded.job);
+            loaded.job.take_id(now.wall);
+            let end = self.end_to_store(&record.id, &loaded.job);
             return Ok(Restored::Lost {
                 status,
                 reason,

@@ -163,7 +163,7 @@ impl Hub {
         };
         let entered = job.pending().enter(1).map(|mut places| places.keep_one());
         entered.map_err(|full| RetryError::Schedule(full.into_error()))?;
-        if let Err(error) = self.reserve(&mut job, Some(id.clone()), &[], now) {
+        if let Err(error) = self.reserve(&mut job, Some(id.clone()), (&[], true), now) {
             job.pending().leave();
             job.pending().notify();
             return Err(RetryError::Schedule(error));

@@ -33,7 +33,7 @@ where
             version,
             change,
             has_row: row.is_some(),
-            end: self.kept_end(&state),
+            end: self.end_to_store(&state),
         }
     }
 
@@ -61,7 +61,7 @@ where
             is_clean: state.life.is_clean(),
             is_over,
             end: (is_over && is_refused)
-                .then(|| self.kept_end(&state))
+                .then(|| self.end_to_store(&state))
                 .flatten(),
         };
         state.life.drop_unused_sync();

@@ -3,7 +3,7 @@
 use std::any::Any;
 
 use crate::engine::pause_switch::PauseSwitch;
-use crate::job::end_record::KeptEnd;
+use crate::job::end_record::JobEnd;
 use crate::job::live_job::LiveJob;
 use crate::job::record::JobRecord;
 use crate::sync::primitives::Arc;
@@ -47,7 +47,7 @@ pub(crate) enum Restored {
         /// The event that says why, if the status does not say it all.
         reason: Option<JobEventKind>,
         /// The end of the job, if the store is to keep it.
-        end: Option<KeptEnd>,
+        end: Option<JobEnd>,
     },
 }
 

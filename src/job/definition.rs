@@ -35,6 +35,8 @@ pub(crate) struct Definition {
     /// Instead of that of the task: among the jobs that wait for limits.
     pub(crate) priority: Option<i8>,
     pub(crate) keys: ArgsKeys,
+    /// How long the id stays taken after the end of the job, in nanoseconds.
+    pub(crate) unique_for: Option<i64>,
     /// Its tags and notes, with those of its task. Boxed, because few jobs have any.
     pub(crate) labels: Option<Box<Labels>>,
     /// The set that declares the job.
@@ -172,6 +174,7 @@ impl Definition {
             && self.backoff == other.backoff
             && self.priority == other.priority
             && self.keys == other.keys
+            && self.unique_for == other.unique_for
             && self.labels == other.labels
             && (other.set.is_none() || self.set == other.set)
             && self.task == other.task

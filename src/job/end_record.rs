@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use crate::job::taken_id::TakenId;
 use crate::sync::primitives::Arc;
 use crate::value::id::JobId;
 use crate::value::status::JobStatus;
@@ -134,6 +135,14 @@ impl KeepFailed {
         count: 10_000,
         age: Duration::from_secs(7 * 24 * 3_600),
     };
+}
+
+/// What the store is to keep when a job has ended.
+#[derive(Clone, Debug)]
+pub(crate) struct JobEnd {
+    pub(crate) kept: Option<KeptEnd>,
+    /// The id of the job stays taken.
+    pub(crate) taken: Option<TakenId>,
 }
 
 /// An end that the store is to keep.

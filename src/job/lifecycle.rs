@@ -96,6 +96,8 @@ struct More {
     executor_drops: u32,
     /// How the job has failed for good, if the store is to keep its end.
     failed: Option<Box<FailedEnd>>,
+    /// How and when the job ended, and until when its id stays taken.
+    taken: Option<Box<(JobStatus, WallNanos, WallNanos)>>,
     /// How often in a row a process has ended during an attempt of the job, as far as that was
     /// seen. A replacement does not change it.
     interruptions: u32,
@@ -662,6 +664,24 @@ impl Lifecycle {
     /// The store is to keep the end of the job, which has failed for good.
     pub(crate) fn keep_end(&mut self, failed: FailedEnd) {
         self.more().failed = Some(Box::new(failed));
+    }
+
+    /// The job has ended at this time. If its id stays taken, returns its status, and until when.
+    pub(crate) fn take_id(&mut self, now: WallNanos) -> Option<(JobStatus, WallNanos)> {
+        let Phase::Ended(status) = self.phase else {
+            return None;
+        };
+        let unique_for = self.definition()?.unique_for?;
+        let taken = **self.more().taken.get_or_insert_with(|| {
+            let until = now.saturating_add(unique_for);
+            Box::new((status, now, until))
+        });
+        Some((taken.0, taken.2))
+    }
+
+    /// How and when the job ended, whose id stays taken, and until when.
+    pub(crate) fn taken(&self) -> Option<(JobStatus, WallNanos, WallNanos)> {
+        self.more.as_ref()?.taken.as_deref().copied()
     }
 
     /// The end of the job, if the store is to keep it: its last row, the number of its last
@@ -2593,6 +2613,7 @@ impl More {
             is_left: false,
             executor_drops: 0,
             failed: None,
+            taken: None,
             interruptions: 0,
             max_interruptions: u32::MAX,
             is_suspected: false,

@@ -112,6 +112,7 @@ impl Kind {
             set: None,
             priority: None,
             keys: ArgsKeys::default(),
+            unique_for: None,
             labels: None,
             scheduled_at: START.wall,
         };

@@ -9,7 +9,7 @@ use std::pin::Pin;
 
 use time::OffsetDateTime;
 
-use crate::job::end_record::KeptEnd;
+use crate::job::end_record::JobEnd;
 use crate::job::position::ClockSet;
 use crate::job::record::{JobRecord, ProgressRecord};
 use crate::job::status_cell::StatusCell;
@@ -290,7 +290,7 @@ pub(crate) struct PulledRow {
     /// Whether the store is to have a row.
     pub(crate) has_row: bool,
     /// The end of the job, if the store is to keep it.
-    pub(crate) end: Option<KeptEnd>,
+    pub(crate) end: Option<JobEnd>,
 }
 
 /// See [`RowChange`](crate::job::sync_state::RowChange).
@@ -311,7 +311,7 @@ pub(crate) struct Settled {
     /// The job has ended, and everybody can see it.
     pub(crate) is_over: bool,
     /// The end of a job that is over and that the store has refused.
-    pub(crate) end: Option<KeptEnd>,
+    pub(crate) end: Option<JobEnd>,
 }
 
 /// One job, behind its types.

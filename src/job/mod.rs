@@ -18,3 +18,4 @@ pub(crate) mod status_cell;
 pub(crate) mod steering;
 pub(crate) mod stop;
 pub(crate) mod sync_state;
+pub(crate) mod taken_id;

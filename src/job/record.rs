@@ -16,7 +16,7 @@ use crate::value::status::JobStatus;
 
 /// The version of the records that this program writes and reads. It rises with each
 /// change of the format.
-pub(crate) const RECORD_VERSION: u32 = 9;
+pub(crate) const RECORD_VERSION: u32 = 10;
 
 /// A job as a [`Storage`](crate::storage::Storage) keeps it: all that another process needs to go
 /// on with the job.
@@ -53,6 +53,8 @@ pub struct JobRecord {
     pub(crate) limit_key: Option<Arc<str>>,
     /// The key of its arguments, which has a rate of its own.
     pub(crate) rate_key: Option<Arc<str>>,
+    /// How long its id stays taken after its end.
+    pub(crate) unique_for: Option<Duration>,
     /// Its tags and notes.
     pub(crate) labels: Option<Box<Labels>>,
     /// The set that declares the job.

@@ -70,6 +70,7 @@ impl Row<'_> {
             priority: definition.priority,
             limit_key: definition.keys.limit.clone(),
             rate_key: definition.keys.rate.clone(),
+            unique_for: definition.unique_for.map(duration),
             labels: definition.labels.clone(),
             set: definition.set.clone(),
             progress: self.to_progress(),
@@ -405,6 +406,7 @@ pub(crate) fn read(record: &JobRecord, app: AppCalendars<'_>) -> Result<ReadRow,
         }));
     }
     let expires = record.expires.map(|expires| nanos("the expiry", expires));
+    let unique_for = record.unique_for.map(|time| nanos("unique_for", time));
     let timeout = record
         .timeout
         .map(|limit| match nanos("the timeout", limit)? {
@@ -418,6 +420,7 @@ pub(crate) fn read(record: &JobRecord, app: AppCalendars<'_>) -> Result<ReadRow,
         trigger,
         zone,
         expires: expires.transpose()?,
+        unique_for: unique_for.transpose()?,
         timeout: timeout.transpose()?,
         backoff: backoff.transpose()?.map(Box::new),
         priority: record.priority,

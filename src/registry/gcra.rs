@@ -38,6 +38,11 @@ impl Gcra {
     pub(crate) fn take(&mut self, now: MonoNanos) {
         self.recovers_at = self.recovers_at.max(now).saturating_add(self.interval);
     }
+
+    /// What was taken does not start.
+    pub(crate) fn give_back(&mut self) {
+        self.recovers_at = self.recovers_at.saturating_sub(self.interval);
+    }
 }
 
 #[cfg(test)]
@@ -93,6 +98,16 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn what_does_not_start_can_be_taken_again() {
+        let mut rate = Gcra::new(2, 20);
+        rate.take(5);
+        rate.take(5);
+        assert_eq!(rate.next_start(), 15);
+        rate.give_back();
+        assert_eq!(rate.next_start(), 5);
     }
 
     #[test]

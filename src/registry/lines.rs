@@ -9,7 +9,9 @@
 //!
 //! A ticket that [`OVERTAKEN`] later ones have overtaken at one of its limits is *favored*: its
 //! limits are kept for it, and of favored tickets for the first that came. Favored tickets never
-//! wait for each other in a circle, because each waits for earlier ones only.
+//! wait for each other in a circle, because each waits for earlier ones only. While a favored
+//! ticket waits for a rate, only its rates are kept for it: else a rate of a day would keep a limit
+//! of the whole app unused for a day.
 //!
 //! A rate is a limit too: one that a ticket takes only if it may start now, and never gives back.
 //! If a ticket waits for a rate, the lines say when they have to be looked at
@@ -507,17 +509,31 @@ impl<J: Clone> Lines<J> {
             }
         }
         if was_favored {
-            self.unfavor(&limits, arrival, ticket);
             // They were kept for it, and may have room for others.
             changed.extend(limits.iter());
+            self.unfavor(&limits, (arrival, ticket), changed);
         }
         self.favor_overtaken(&limits, changed);
     }
 
-    fn unfavor(&mut self, limits: &[LimitId], arrival: u64, ticket: TicketId) {
-        for limit in limits {
-            if let Some(limit) = self.limits.get_mut(limit.0) {
-                limit.favored.remove(&(arrival, ticket));
+    fn unfavor(
+        &mut self,
+        limits: &[LimitId],
+        favored: (u64, TicketId),
+        changed: &mut Vec<LimitId>,
+    ) {
+        for id in limits {
+            if let Some(limit) = self.limits.get_mut(id.0) {
+                limit.favored.remove(&favored);
+            }
+        }
+        for id in limits {
+            // Of the rates, another ticket is the first now, and may start.
+            let rate = self.limits.get(id.0).filter(|limit| limit.rate.is_some());
+            let next = rate.and_then(|rate| rate.favored.first()).copied();
+            let ticket = next.and_then(|(_, ticket)| self.tickets.get(ticket.index()));
+            if let Some((line, next)) = ticket.map(|ticket| ticket.line).zip(next) {
+                self.keep_limits(line, next, changed);
             }
         }
     }
@@ -541,13 +557,61 @@ impl<J: Clone> Lines<J> {
                     continue;
                 }
                 let line = found.line;
-                let own = self.lines.get(line.0).map(|line| line.limits.clone());
-                for id in own.iter().flat_map(|own| own.iter()) {
-                    if let Some(limit) = self.limits.get_mut(id.0) {
-                        limit.favored.insert((arrival, ticket));
-                        changed.push(*id);
-                    }
-                }
+                self.keep_limits(line, (arrival, ticket), changed);
+            }
+        }
+    }
+
+    /// Keeps limits for a favored ticket of this line: its rates, and the others if its rates
+    /// allow its start. Adds those that were not kept for it before to `changed`.
+    fn keep_limits(&mut self, line: LineId, favored: (u64, TicketId), changed: &mut Vec<LimitId>) {
+        let limits = self.lines.get(line.0).map(|line| line.limits.clone());
+        let limits = limits.unwrap_or_default();
+        let is_rate = |lines: &Self, id: &LimitId| {
+            let limit = lines.limits.get(id.0);
+            limit.is_some_and(|limit| limit.rate.is_some())
+        };
+        let (rates, others): (Vec<LimitId>, Vec<LimitId>) =
+            limits.iter().copied().partition(|id| is_rate(self, id));
+        for id in &rates {
+            let first = self.limits.get(id.0).and_then(|rate| rate.favored.first());
+            let first = first.copied().filter(|first| favored < *first);
+            self.keep(&[*id], favored, changed);
+            if let Some(first) = first {
+                // It has to wait for the rate again.
+                self.keep_rates_only(first, changed);
+            }
+        }
+        let allows = |id: &LimitId| {
+            let rate = self.limits.get(id.0);
+            rate.is_none_or(|rate| rate.is_free_for(favored.0, self.now))
+        };
+        if rates.iter().all(allows) {
+            self.keep(&others, favored, changed);
+        }
+    }
+
+    /// Keeps no limit any more for a favored ticket, except its rates.
+    fn keep_rates_only(&mut self, favored: (u64, TicketId), changed: &mut Vec<LimitId>) {
+        let ticket = self.tickets.get(favored.1.index());
+        let line = ticket.and_then(|ticket| self.lines.get(ticket.line.0));
+        let limits = line.map(|line| line.limits.clone()).unwrap_or_default();
+        for id in limits.iter() {
+            if let Some(limit) = self.limits.get_mut(id.0)
+                && limit.rate.is_none()
+                && limit.favored.remove(&favored)
+            {
+                changed.push(*id);
+            }
+        }
+    }
+
+    fn keep(&mut self, limits: &[LimitId], favored: (u64, TicketId), changed: &mut Vec<LimitId>) {
+        for id in limits {
+            if let Some(limit) = self.limits.get_mut(id.0)
+                && limit.favored.insert(favored)
+            {
+                changed.push(*id);
             }
         }
     }
@@ -565,6 +629,7 @@ impl<J: Clone> Lines<J> {
                 if !limit.has_room(self.now) {
                     break;
                 }
+                let first = limit.watchers.first().copied();
                 if let Some((arrival, ticket)) = limit.favored.first().copied() {
                     let line = self.tickets.get(ticket.index()).map(|ticket| ticket.line);
                     let is_next = line.filter(|line| self.blocked_by(*line, arrival).is_none());
@@ -575,8 +640,12 @@ impl<J: Clone> Lines<J> {
                         }
                         continue;
                     }
+                    if let Some(line) = line {
+                        // Its rate may allow its start now.
+                        self.keep_limits(line, (arrival, ticket), &mut changed);
+                    }
                 }
-                let Some((_, line)) = limit.watchers.first().copied() else {
+                let Some((_, line)) = first else {
                     break;
                 };
                 match self.watch(line) {
@@ -668,7 +737,10 @@ impl<J: Clone> Lines<J> {
 
     /// Removes a ticket: what it has taken is free again. Adds to `granted` the jobs that can start
     /// now.
-    pub(crate) fn leave(&mut self, ticket: TicketId, granted: &mut Vec<J>) {
+    ///
+    /// `has_started`: an attempt has started with what was taken. If not, its rates may start
+    /// another in its place.
+    pub(crate) fn leave(&mut self, ticket: TicketId, has_started: bool, granted: &mut Vec<J>) {
         let Some(gone) = self.tickets.remove(ticket.index()) else {
             return;
         };
@@ -679,6 +751,7 @@ impl<J: Clone> Lines<J> {
         };
         place.tickets -= 1;
         let limits = place.limits.clone();
+        let mut changed = limits.to_vec();
         if gone.waits.is_some() {
             place.stale += 1;
             if place.stale > FEW_STALE && place.stale > place.waiting.len() / 2 {
@@ -705,7 +778,7 @@ impl<J: Clone> Lines<J> {
                 }
             }
             if gone.is_favored {
-                self.unfavor(&limits, arrival, ticket);
+                self.unfavor(&limits, (arrival, ticket), &mut changed);
             }
             let can_start = self.watch(line);
             if can_start.is_some()
@@ -717,10 +790,13 @@ impl<J: Clone> Lines<J> {
             for limit in limits.iter() {
                 if let Some(limit) = self.limits.get_mut(limit.0) {
                     limit.in_use -= 1;
+                    if let Some(rate) = limit.rate.as_mut().filter(|_| !has_started) {
+                        rate.give_back();
+                    }
                 }
             }
         }
-        self.serve(&limits, granted);
+        self.serve(&changed, granted);
         for limit in limits.iter() {
             if let Some(limit) = self.limits.get_mut(limit.0) {
                 remove_first(limit, &self.tickets);
@@ -958,12 +1034,36 @@ mod tests {
                 let others = self.entries.values();
                 let others = others.filter(|it| it.limits.contains(limit));
                 let used = others.clone().filter(|it| it.is_placed).count();
-                let mut favored = others.filter(|it| !it.is_placed && it.is_favored());
+                let mut favored = others.filter(|it| self.is_kept_for(*limit, it));
                 used < self.capacity(*limit)
                     && self.is_time(*limit)
                     && !favored
                         .any(|it| it.order.arrival < entry.order.arrival || !entry.is_favored())
             })
+        }
+
+        fn is_rate(&self, limit: usize) -> bool {
+            self.rates.contains_key(&limit) || limit >= RATE_OF_KEY
+        }
+
+        fn has_rate(&self, entry: &Entry) -> bool {
+            entry.limits.iter().any(|limit| self.is_rate(*limit))
+        }
+
+        /// Whether a limit is kept for this entry.
+        fn is_kept_for(&self, limit: usize, entry: &Entry) -> bool {
+            let is_rate = |limit: &usize| self.is_rate(*limit);
+            let waits = |it: &Entry| !it.is_placed && it.is_favored();
+            let is_first_at = |rate: usize| {
+                let all = self.entries.values();
+                let all = all.filter(|it| waits(it) && it.limits.contains(&rate));
+                let first = all.map(|it| it.order.arrival).min();
+                first.is_none_or(|first| first == entry.order.arrival)
+            };
+            let mut rates = entry.limits.iter().filter(|limit| is_rate(limit));
+            waits(entry)
+                && (self.is_rate(limit)
+                    || rates.all(|rate| self.is_time(*rate) && is_first_at(*rate)))
         }
 
         fn start(&mut self, id: u32) {
@@ -1096,7 +1196,7 @@ mod tests {
                     let ids: Vec<_> = model.entries.keys().copied().collect();
                     if let Some(id) = rng.choice(ids) {
                         let gone = model.entries.remove(&id).unwrap();
-                        lines.leave(gone.ticket, &mut granted);
+                        lines.leave(gone.ticket, true, &mut granted);
                     }
                 }
             }
@@ -1113,12 +1213,15 @@ mod tests {
             for entry in model.entries.values() {
                 let waits = lines.waits_for(entry.ticket).is_some();
                 assert_eq!(waits, !entry.is_placed, "seed {seed}: {entry:?}");
-                assert!(entry.overtaken.values().all(|times| *times <= OVERTAKEN));
+                // One that waits for a rate may be overtaken at its limits.
+                let is_bounded = |limit: &usize| model.is_rate(*limit) || !model.has_rate(entry);
+                let mut overtaken = entry.overtaken.iter();
+                assert!(overtaken.all(|(limit, times)| *times <= OVERTAKEN || !is_bounded(limit)));
             }
         }
         let left: Vec<_> = model.entries.values().map(|entry| entry.ticket).collect();
         for ticket in left {
-            lines.leave(ticket, &mut Vec::new());
+            lines.leave(ticket, true, &mut Vec::new());
         }
         assert!(lines.lines_of_keys.is_empty() && lines.tickets.slots.is_empty());
         assert_eq!(lines.lines.slots.iter().flatten().count(), sets.len());
@@ -1181,7 +1284,7 @@ mod tests {
             let line = [one, other][round as usize % 2];
             let next = ticket(lines.enter(line, None, (0, 0), 3, &mut granted));
             let gone = std::mem::replace(&mut held[round as usize % 2], next);
-            lines.leave(gone, &mut granted);
+            lines.leave(gone, true, &mut granted);
             if lines.waits_for(low).is_none() {
                 break;
             }

@@ -7,3 +7,4 @@ pub(crate) mod pages;
 pub(crate) mod pending;
 pub(crate) mod slots;
 pub(crate) mod table;
+pub(crate) mod taken_ids;

@@ -50,6 +50,11 @@ impl Pending {
         notify_all(&self.has_places);
     }
 
+    /// All jobs are gone.
+    pub(crate) fn clear(&self) {
+        self.live.store(0, Ordering::SeqCst);
+    }
+
     fn has_room_for(&self, count: usize) -> bool {
         let live = self.live.load(Ordering::SeqCst);
         live.saturating_add(count) <= self.max
@@ -85,6 +90,9 @@ impl PendingCounts {
     #[inline]
     pub(crate) fn enter(&self, count: usize) -> Result<NewPlaces<'_>, Full> {
         let mut places = NewPlaces { counts: &[], count };
+        if count == 0 {
+            return Ok(places);
+        }
         for (at, pending) in self.0.iter().enumerate() {
             pending.enter(count)?;
             places.counts = &self.0[..=at];

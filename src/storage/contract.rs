@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::job::end_record::{EndKey, EndRecord, TrimEnds};
 use crate::job::pause_record::{PauseKey, PauseRecord};
 use crate::job::record::{JobRecord, ProgressRecord};
+use crate::job::taken_id::TakenId;
 use crate::value::error::{StorageError, UnresolvedReason};
 use crate::value::escaped::Escaped;
 use crate::value::id::JobId;
@@ -15,12 +16,14 @@ use crate::value::id::JobId;
 /// An app calls a store from one thread at a time, so that a store may block and needs no lock.
 /// It calls [`busy_timeout`](Storage::busy_timeout) when it is built. When it is started, the
 /// thread `jobber-store` calls [`open`](Storage::open), [`was_closed`](Storage::was_closed),
-/// [`load_pauses`](Storage::load_pauses) and [`load`](Storage::load), then [`commit`](Storage::commit), [`load_ends`](Storage::load_ends)
+/// [`load_pauses`](Storage::load_pauses), [`load_taken_ids`](Storage::load_taken_ids) and
+/// [`load`](Storage::load), then [`commit`](Storage::commit), [`load_ends`](Storage::load_ends)
 /// and [`has_end`](Storage::has_end) any number of times. When the app stops, it calls
 /// [`close`](Storage::close) and drops the store: the store must then release what `open`
 /// acquired. A process that is killed calls neither.
 ///
-/// `open`, `load`, `load_ends`, `load_pauses` and `commit` are required. The others have a default.
+/// `open`, `load`, `load_ends`, `load_pauses`, `load_taken_ids` and `commit` are required. The others
+/// have a default.
 ///
 /// If a store panics, the app treats the panic as an error of that call
 /// ([`StorageError::Panicked`]).
@@ -32,10 +35,10 @@ use crate::value::id::JobId;
 /// use std::collections::BTreeMap;
 /// use jobber::JobId;
 /// use jobber::storage::{
-///     Change, EndRecord, JobRecord, Loaded, PauseRecord, Storage, StorageError,
+///     Change, EndRecord, JobRecord, Loaded, PauseRecord, Storage, StorageError, TakenId,
 /// };
 ///
-/// /// A store that does not survive the process, and keeps no end of a failed job and no pause.
+/// /// A store that does not survive the process, and keeps nothing but jobs.
 /// #[derive(Default)]
 /// struct Forgetful(BTreeMap<JobId, JobRecord>);
 ///
@@ -54,6 +57,10 @@ use crate::value::id::JobId;
 ///     }
 ///
 ///     fn load_pauses(&mut self, _: &mut dyn FnMut(PauseRecord)) -> Result<(), StorageError> {
+///         Ok(())
+///     }
+///
+///     fn load_taken_ids(&mut self, _: &mut dyn FnMut(TakenId)) -> Result<(), StorageError> {
 ///         Ok(())
 ///     }
 ///
@@ -134,6 +141,12 @@ pub trait Storage: Send + 'static {
     /// If the pauses as a whole can't be read.
     fn load_pauses(&mut self, each: &mut dyn FnMut(PauseRecord)) -> Result<(), StorageError>;
 
+    /// Calls `each` with every id that stays taken, in any order. May block.
+    ///
+    /// # Errors
+    /// If the ids as a whole can't be read.
+    fn load_taken_ids(&mut self, each: &mut dyn FnMut(TakenId)) -> Result<(), StorageError>;
+
     /// Whether the store keeps the end with this key. May block. Default: loads all ends.
     ///
     /// # Errors
@@ -196,10 +209,14 @@ pub enum Change {
     SetPause(PauseRecord),
     /// Delete the pause with this key, if there is one.
     RemovePause(PauseKey),
+    /// Save this id, which stays taken, apart from the records. If the store has it, replace it.
+    /// Delete those whose [`until`](TakenId::until) is not later than the
+    /// [end](TakenId::ended_at) of this job.
+    TakeId(TakenId),
 }
 
 impl Change {
-    /// The id of the job whose record or end this changes. `None` if it changes a pause, or may
+    /// The id of the job whose record, end or id this changes. `None` if it changes a pause, or may
     /// change the ends of several jobs.
     pub fn id(&self) -> Option<&JobId> {
         match self {
@@ -207,6 +224,7 @@ impl Change {
             Change::Advance { id, .. } | Change::Remove(id) => Some(id),
             Change::KeepEnd(end) => Some(&end.key.id),
             Change::ForgetEnd(key) => Some(&key.id),
+            Change::TakeId(taken) => Some(&taken.id),
             Change::TrimEnds(_) | Change::SetPause(_) | Change::RemovePause(_) => None,
         }
     }

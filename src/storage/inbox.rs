@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::job::end_record::KeptEnd;
+use crate::job::end_record::JobEnd;
 use crate::job::sync_state::CommitWaiter;
 use crate::storage::contract::Storage;
 use crate::storage::job_ref::JobRef;
@@ -28,7 +28,7 @@ pub(crate) enum Message {
         id: JobId,
         waiter: Option<CommitWaiter>,
         /// The end of the job, if the store is to keep it.
-        end: Option<KeptEnd>,
+        end: Option<JobEnd>,
     },
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::job::end_record::{EndKey, EndRecord};
 use crate::job::pause_record::{PauseKey, PauseRecord};
 use crate::job::record::JobRecord;
+use crate::job::taken_id::TakenId;
 use crate::storage::contract::{Change, Loaded, Storage};
 use crate::sync::primitives::{Arc, Mutex, lock};
 use crate::value::error::StorageError;
@@ -46,6 +47,7 @@ struct Contents {
     records: BTreeMap<JobId, JobRecord>,
     ends: BTreeMap<EndKey, EndRecord>,
     pauses: BTreeMap<PauseKey, PauseRecord>,
+    taken_ids: BTreeMap<JobId, TakenId>,
 }
 
 impl MemoryStorage {
@@ -128,6 +130,12 @@ impl Storage for MemoryStorage {
         Ok(())
     }
 
+    fn load_taken_ids(&mut self, each: &mut dyn FnMut(TakenId)) -> Result<(), StorageError> {
+        let taken: Vec<_> = lock(&self.0).taken_ids.values().cloned().collect();
+        taken.into_iter().for_each(each);
+        Ok(())
+    }
+
     fn has_end(&mut self, key: &EndKey) -> Result<bool, StorageError> {
         Ok(lock(&self.0).ends.contains_key(key))
     }
@@ -138,6 +146,7 @@ impl Storage for MemoryStorage {
             records,
             ends,
             pauses,
+            taken_ids,
             ..
         } = &mut *contents;
         for change in changes {
@@ -169,6 +178,10 @@ impl Storage for MemoryStorage {
                 }
                 Change::RemovePause(key) => {
                     pauses.remove(key);
+                }
+                Change::TakeId(taken) => {
+                    taken_ids.retain(|_, old| old.until > taken.ended_at);
+                    taken_ids.insert(taken.id.clone(), taken.clone());
                 }
             }
         }

@@ -35,4 +35,5 @@ pub use self::sqlite::rows::Columns;
 pub use crate::job::end_record::{EndKey, EndRecord, TrimEnds};
 pub use crate::job::pause_record::{PauseKey, PauseRecord};
 pub use crate::job::record::{JobRecord, ProgressRecord};
+pub use crate::job::taken_id::TakenId;
 pub use crate::value::error::{StorageError, UnresolvedReason};

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use crate::job::end_record::{KeptEnd, TrimEnds};
+use crate::job::end_record::{JobEnd, KeptEnd, TrimEnds};
 use crate::job::live_job::PulledChange;
 use crate::job::record::JobRecord;
 use crate::job::sync_state::{CommitOutcome, CommitWaiter, Known};
@@ -71,7 +71,7 @@ struct Slot {
     proposal: Option<Box<dyn Proposal>>,
     /// The ends of predecessors of the base that the store does not have yet. They are in the
     /// next commit that has this slot.
-    ends: Vec<KeptEnd>,
+    ends: Vec<JobEnd>,
     /// Callers who wait until the row is gone.
     waiters: Vec<CommitWaiter>,
     /// The row alone was too large: it is committed apart from others, and only when a
@@ -151,7 +151,7 @@ struct PulledBase {
     /// Whether the store is to have a row.
     has_row: bool,
     /// The end of the job, if the store is to keep it.
-    end: Option<KeptEnd>,
+    end: Option<JobEnd>,
 }
 
 impl Base {
@@ -332,14 +332,18 @@ impl Slot {
     }
 
     /// The changes that keep the ends of predecessors, and that of the base.
-    fn end_changes(&self, own: Option<KeptEnd>) -> Vec<Change> {
+    fn end_changes(&self, own: Option<JobEnd>) -> Vec<Change> {
         let ends = self.ends.iter().cloned().chain(own);
         let mut changes = Vec::new();
-        for KeptEnd {
-            record,
-            most_of_task,
-        } in ends
-        {
+        for JobEnd { kept, taken } in ends {
+            changes.extend(taken.map(Change::TakeId));
+            let Some(KeptEnd {
+                record,
+                most_of_task,
+            }) = kept
+            else {
+                continue;
+            };
             let trim = most_of_task.map(|most| TrimEnds {
                 task: Some(record.task.clone()),
                 most,
@@ -909,7 +913,10 @@ impl Writer {
             row.slot.base.mark_unknown();
             // The store may have forgotten it.
             let forgotten = row.slot.proposal.as_ref().and_then(|it| it.forgotten());
-            row.slot.ends.extend(forgotten);
+            row.slot.ends.extend(forgotten.map(|end| JobEnd {
+                kept: Some(end),
+                taken: None,
+            }));
             turn.refuse_proposal(&mut row.slot, error);
             let base = row.slot.base.pull(&row.slot.id);
             (row.version, row.has_row) = (base.version, base.has_row);

@@ -17,11 +17,12 @@ use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 
-use crate::job::end_record::{EndKey, EndRecord, KeptEnd};
+use crate::job::end_record::{EndKey, EndRecord, JobEnd, KeptEnd};
 use crate::job::live_job::{PulledChange, PulledRow, Settled, StoredJob};
 use crate::job::pause_record::PauseRecord;
 use crate::job::record::{JobRecord, ProgressRecord, RECORD_VERSION, TriggerRecord};
 use crate::job::sync_state::{CommitOutcome, CommitWaiter, Known, RowChange, SyncState};
+use crate::job::taken_id::TakenId;
 use crate::storage::contract::{Change, Loaded, Storage};
 use crate::storage::inbox::{Inbox, Message};
 use crate::storage::job_ref::JobRef;
@@ -251,6 +252,7 @@ fn record_of(id: &JobId, (definition, progress): (u32, u32)) -> JobRecord {
         priority: None,
         limit_key: None,
         rate_key: None,
+        unique_for: None,
         labels: None,
         set: None,
         progress: progress_of(progress),
@@ -421,7 +423,8 @@ impl State {
                 Change::ForgetEnd(_)
                 | Change::TrimEnds(_)
                 | Change::SetPause(_)
-                | Change::RemovePause(_) => {}
+                | Change::RemovePause(_)
+                | Change::TakeId(_) => {}
             }
         }
     }
@@ -679,10 +682,10 @@ impl ModelState {
     }
 
     /// The end of the job, which each durable one leaves.
-    fn end(&self, id: &JobId) -> Option<KeptEnd> {
+    fn end(&self, id: &JobId) -> Option<JobEnd> {
         let definition = self.definition.filter(|_| self.is_ended)?;
         let at = OffsetDateTime::UNIX_EPOCH;
-        Some(KeptEnd {
+        let kept = KeptEnd {
             record: Box::new(EndRecord {
                 key: EndKey {
                     id: id.clone(),
@@ -701,6 +704,10 @@ impl ModelState {
                 job: "".into(),
             }),
             most_of_task: None,
+        };
+        Some(JobEnd {
+            kept: Some(kept),
+            taken: None,
         })
     }
 
@@ -979,6 +986,10 @@ impl Storage for Disk {
     }
 
     fn load_pauses(&mut self, _: &mut dyn FnMut(PauseRecord)) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    fn load_taken_ids(&mut self, _: &mut dyn FnMut(TakenId)) -> Result<(), StorageError> {
         Ok(())
     }
 

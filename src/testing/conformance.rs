@@ -12,6 +12,7 @@ use crate::job::record::{
     BackoffRecord, JobRecord, MoveRecord, ProgressRecord, RECORD_VERSION, RecurringProgress,
     RecurringRecord, SetBackRecord, SkippedRecord, SteeringRecord, TriggerRecord,
 };
+use crate::job::taken_id::TakenId;
 use crate::storage::contract::{Change, Loaded, Storage};
 use crate::sync::primitives::Arc;
 use crate::value::id::JobId;
@@ -260,14 +261,21 @@ fn many_records_are_kept_through_random_changes<S: Storage>(store: &mut dyn FnMu
     let mut expected: BTreeMap<JobId, JobRecord> = BTreeMap::new();
     let mut ends: BTreeMap<EndKey, EndRecord> = BTreeMap::new();
     let mut pauses: BTreeMap<PauseKey, PauseRecord> = BTreeMap::new();
+    let mut taken: BTreeMap<JobId, TakenId> = BTreeMap::new();
     let mut stored = open(store);
-    for round in 0..60 {
+    for round in 0..60_i64 {
         let changes: Vec<Change> = (0..rng.usize(1..60))
             .map(|_| {
                 let id: JobId = format!("job-{}", rng.u8(..)).as_str().into();
                 let mut example = examples().swap_remove(rng.usize(..examples().len()));
                 example.id = id.clone();
                 match rng.u8(..8) {
+                    7 if rng.u8(..3) == 0 => Change::TakeId(TakenId {
+                        id,
+                        status: JobStatus::Success,
+                        ended_at: from_wall(round, UtcOffset::UTC),
+                        until: from_wall(round + rng.i64(1..9), UtcOffset::UTC),
+                    }),
                     7 if rng.bool() => Change::RemovePause(pause(rng.u8(..4), 0).key),
                     7 => Change::SetPause(pause(rng.u8(..4), rng.u8(..))),
                     4 | 5 => Change::KeepEnd(Box::new(end(rng.u8(..), rng.u8(..)))),
@@ -317,6 +325,10 @@ fn many_records_are_kept_through_random_changes<S: Storage>(store: &mut dyn FnMu
                 Change::RemovePause(key) => {
                     pauses.remove(&key);
                 }
+                Change::TakeId(new) => {
+                    taken.retain(|_, old: &mut TakenId| old.until > new.ended_at);
+                    taken.insert(new.id.clone(), new);
+                }
             }
         }
         if round % 20 == 19 {
@@ -329,6 +341,11 @@ fn many_records_are_kept_through_random_changes<S: Storage>(store: &mut dyn FnMu
             load_pauses(&mut stored),
             pauses,
             "the pauses, round {round}"
+        );
+        assert_eq!(
+            load_taken_ids(&mut stored),
+            taken,
+            "the taken ids, round {round}"
         );
         for number in 0..8 {
             let key = end(number, 0).key;
@@ -397,6 +414,16 @@ fn load_pauses(store: &mut impl Storage) -> BTreeMap<PauseKey, PauseRecord> {
     });
     loaded.expect("the store loads the pauses");
     pauses
+}
+
+fn load_taken_ids(store: &mut impl Storage) -> BTreeMap<JobId, TakenId> {
+    let mut ids = BTreeMap::new();
+    let loaded = store.load_taken_ids(&mut |taken| {
+        let twice = ids.insert(taken.id.clone(), taken);
+        assert_eq!(twice, None, "an id is loaded once");
+    });
+    loaded.expect("the store loads the taken ids");
+    ids
 }
 
 /// The pause of a task, or of the app. Those of one `number` have the same key.
@@ -533,6 +560,7 @@ fn examples() -> Vec<JobRecord> {
         priority: None,
         limit_key: None,
         rate_key: None,
+        unique_for: None,
         labels: None,
         set: None,
         progress,
@@ -569,6 +597,7 @@ fn examples() -> Vec<JobRecord> {
     at.priority = Some(i8::MIN);
     at.limit_key = Some("a key".into());
     at.rate_key = Some("another key".into());
+    at.unique_for = Some(longest);
     at.labels = Some(Box::new(Labels {
         tags: vec!["a tag".into(), "ä".into()],
         notes: vec![("a key".into(), "".into())],

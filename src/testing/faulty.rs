@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::job::end_record::{EndKey, EndRecord};
 use crate::job::pause_record::PauseRecord;
+use crate::job::taken_id::TakenId;
 use crate::storage::contract::{Change, Loaded, Storage};
 use crate::value::error::StorageError;
 
@@ -57,6 +58,8 @@ pub enum Operation<'a> {
     LoadEnds,
     /// [`Storage::load_pauses`].
     LoadPauses,
+    /// [`Storage::load_taken_ids`].
+    LoadTakenIds,
     /// [`Storage::close`].
     Close,
     /// [`Storage::commit`] of these changes.
@@ -145,6 +148,10 @@ impl<S: Storage> Storage for FaultyStorage<S> {
 
     fn load_pauses(&mut self, each: &mut dyn FnMut(PauseRecord)) -> Result<(), StorageError> {
         self.during(&Operation::LoadPauses, |inner| inner.load_pauses(each))
+    }
+
+    fn load_taken_ids(&mut self, each: &mut dyn FnMut(TakenId)) -> Result<(), StorageError> {
+        self.during(&Operation::LoadTakenIds, |inner| inner.load_taken_ids(each))
     }
 
     fn has_end(&mut self, key: &EndKey) -> Result<bool, StorageError> {

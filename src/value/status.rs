@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::value::error::ParseStatusError;
+use crate::value::error::status::ParseStatusError;
 
 /// The state of a job.
 ///

@@ -143,7 +143,7 @@ fn an_invalid_or_duplicate_job_id_is_refused() -> Result {
 
     let job = schedule(&"x".repeat(200))?;
     let error = schedule(&"x".repeat(200)).unwrap_err();
-    assert!(matches!(&error, ScheduleError::DuplicateJob { id } if id == job.id()));
+    assert!(matches!(&error, ScheduleError::DuplicateJob { id, .. } if id == job.id()));
     // A generated id can be a duplicate, too.
     let generated = task.schedule(()).delay(HOUR).block_on()?;
     assert!(matches!(

@@ -122,7 +122,7 @@ fn a_job_of_another_task_is_not_replaced() -> Result {
         .delay(HOUR)
         .block_on()
         .unwrap_err();
-    assert!(matches!(error, ScheduleError::DuplicateJob { id } if id == *job.id()));
+    assert!(matches!(error, ScheduleError::DuplicateJob { id, .. } if id == *job.id()));
     assert_eq!(job.exec_at(), datetime!(2000-01-01 0:00:01 UTC));
     Ok(())
 }

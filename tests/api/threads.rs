@@ -86,7 +86,7 @@ fn an_id_that_a_job_of_another_thread_has_is_a_duplicate() -> Result {
     on_each_thread(|_| {
         for id in taken.iter().flatten() {
             match task.schedule(()).id(id).delay(HOUR).block_on() {
-                Err(ScheduleError::DuplicateJob { id: found }) => assert_eq!(found, *id),
+                Err(ScheduleError::DuplicateJob { id: found, .. }) => assert_eq!(found, *id),
                 other => panic!("{other:?}"),
             }
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::support::{HOUR, HeldStore, Result, begin, hand_polled_app_with};
 use crate::tasks::storage_error;
 use futures_lite::future::block_on;
-use jobber::storage::{Change, EndRecord, Loaded, PauseRecord, Storage, StorageError};
+use jobber::storage::{Change, EndRecord, Loaded, PauseRecord, Storage, StorageError, TakenId};
 use jobber::{Jobber, MemoryStorage, Submit, Task};
 
 /// The number of submissions that may wait, and the bytes of their arguments.
@@ -31,6 +31,9 @@ impl<S: Storage> Storage for Impatient<S> {
     }
     fn load_pauses(&mut self, each: &mut dyn FnMut(PauseRecord)) -> Result<(), StorageError> {
         self.0.load_pauses(each)
+    }
+    fn load_taken_ids(&mut self, each: &mut dyn FnMut(TakenId)) -> Result<(), StorageError> {
+        self.0.load_taken_ids(each)
     }
 
     fn commit(&mut self, changes: &[Change]) -> Result<(), StorageError> {

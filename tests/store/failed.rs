@@ -263,7 +263,7 @@ fn retry_says_why_it_cannot_schedule_the_job() -> Result {
         .block_on()?;
     let error = kept.retry().block_on().unwrap_err();
     assert!(
-        matches!(&error, RetryError::Schedule(ScheduleError::DuplicateJob { id }) if *id == "y"),
+        matches!(&error, RetryError::Schedule(ScheduleError::DuplicateJob { id, .. }) if *id == "y"),
         "{error}"
     );
     machine.set_fault(Fault::Fail);

@@ -10,7 +10,7 @@ use futures_lite::future::block_on;
 use jobber::testing::{Fault, FaultyStorage, ManualClock, Operation, Simulation};
 use jobber::{
     JobStatus, Jobber, MemoryStorage, ScheduleError, StartError,
-    storage::{Change, EndRecord, PauseRecord, Storage, StorageError},
+    storage::{Change, EndRecord, PauseRecord, Storage, StorageError, TakenId},
 };
 
 #[test]
@@ -361,6 +361,9 @@ fn a_panic_in_the_drop_of_the_store_is_caught() -> Result {
         fn load_pauses(&mut self, each: &mut dyn FnMut(PauseRecord)) -> Result<(), StorageError> {
             self.0.load_pauses(each)
         }
+        fn load_taken_ids(&mut self, each: &mut dyn FnMut(TakenId)) -> Result<(), StorageError> {
+            self.0.load_taken_ids(each)
+        }
         fn commit(&mut self, changes: &[Change]) -> Result<(), StorageError> {
             self.0.commit(changes)
         }
@@ -547,6 +550,9 @@ fn a_cancel_during_a_start_that_fails_returns_an_error() -> Result {
         }
         fn load_pauses(&mut self, each: &mut dyn FnMut(PauseRecord)) -> Result<(), StorageError> {
             self.0.load_pauses(each)
+        }
+        fn load_taken_ids(&mut self, each: &mut dyn FnMut(TakenId)) -> Result<(), StorageError> {
+            self.0.load_taken_ids(each)
         }
         fn commit(&mut self, changes: &[Change]) -> Result<(), StorageError> {
             self.0.commit(changes)

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::support::{HOUR, Result, begin, hand_polled_app_with, wait_until};
 use futures_lite::future::block_on;
 use jobber::MemoryStorage;
-use jobber::storage::{Change, EndRecord, Loaded, PauseRecord, Storage, StorageError};
+use jobber::storage::{Change, EndRecord, Loaded, PauseRecord, Storage, StorageError, TakenId};
 use jobber::testing::{Fault, FaultyStorage, ManualClock, Operation, Simulation};
 
 /// What the end of a failed job takes in a [`Small`] store.
@@ -38,6 +38,9 @@ impl Storage for Small {
     }
     fn load_pauses(&mut self, each: &mut dyn FnMut(PauseRecord)) -> Result<(), StorageError> {
         self.inner.load_pauses(each)
+    }
+    fn load_taken_ids(&mut self, each: &mut dyn FnMut(TakenId)) -> Result<(), StorageError> {
+        self.inner.load_taken_ids(each)
     }
     fn commit(&mut self, changes: &[Change]) -> Result<(), StorageError> {
         let grows = |change: &Change| match change {

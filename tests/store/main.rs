@@ -50,4 +50,5 @@ mod support;
 mod tasks;
 mod thread_end;
 mod triggers;
+mod unique;
 mod unresolved;

@@ -1,16 +1,19 @@
 //! How many jobs may be live. In memory and stored, the same.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, Mutex};
 use std::task::Waker;
 use std::thread;
 
 use crate::held_app::HeldApp;
 use crate::process::{Process, Work, in_memory_and_stored};
-use crate::support::{HOUR, MINUTE, Machine, Result, SECOND, begin, poll, poll_with};
-use jobber::testing::Fault;
+use crate::support::{
+    HOUR, MINUTE, Machine, Result, SECOND, begin, poll, poll_with, without_deadlock,
+};
+use jobber::testing::{Fault, FaultyStorage, ManualClock, Operation, Simulation};
 use jobber::{
-    JobStatus, Jobber, RegisterError, RetryError, ScheduleError, StartError, Submit, Task,
+    JobStatus, Jobber, MemoryStorage, RegisterError, RetryError, ScheduleError, StartError, Submit,
+    Task,
 };
 
 /// The number of live jobs with which one more is refused.
@@ -405,6 +408,228 @@ fn a_declaration_and_a_retry_of_a_failed_job_are_new_jobs() -> Result {
     process.sim.run_until_stalled();
     declare("b")?;
     Ok(())
+}
+
+#[test]
+fn the_error_of_an_id_that_is_taken_comes_before_that_of_too_many_jobs() -> Result {
+    in_memory_and_stored(|process| {
+        let task = process.task("t").max_pending(1).register()?;
+        let schedule = || process.schedule(&task, 0, 0).id("x");
+        schedule().delay(HOUR).block_on()?;
+        for error in [
+            schedule().push().block_on().unwrap_err(),
+            poll(schedule().when_room().push())
+                .expect("it does not wait")
+                .unwrap_err(),
+        ] {
+            assert!(
+                matches!(error, ScheduleError::DuplicateJob { .. }),
+                "{error}"
+            );
+        }
+        Ok(())
+    })
+}
+
+struct Registers(Jobber);
+
+impl std::task::Wake for Registers {
+    fn wake(self: Arc<Self>) {
+        drop(self.0.task("late", || async {}).register());
+    }
+}
+
+type Hook = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
+
+#[test]
+fn a_failed_start_counts_no_job() -> Result {
+    let disk = MemoryStorage::new();
+    {
+        let app = Jobber::builder().storage(disk.clone()).build()?;
+        let task = app.task("t", async |_: u32| {}).durable().register()?;
+        app.start().block_on()?;
+        task.schedule(1).delay(HOUR).block_on()?;
+        task.schedule(2).delay(HOUR).block_on()?;
+        app.shutdown(SECOND * 5).block_on();
+    }
+    let mut fails = 1;
+    let storage = FaultyStorage::new(disk.clone(), move |operation| match operation {
+        Operation::Load if fails > 0 => {
+            fails -= 1;
+            Fault::Tear
+        }
+        _ => Fault::None,
+    });
+    let app = Jobber::builder().storage(storage).build()?;
+    let task = app
+        .task("t", async |_: u32| {})
+        .durable()
+        .max_pending(3)
+        .register()?;
+    assert!(app.start().block_on().is_err());
+    app.start().block_on()?;
+    assert_eq!(app.jobs().len(), 2);
+    let third = task.schedule(3).delay(HOUR).block_on();
+    assert!(third.is_ok());
+    Ok(())
+}
+
+#[test]
+fn one_that_keeps_a_job_needs_no_room_when_another_has_scheduled_it() -> Result {
+    let machine = Machine::new();
+    let mut process = Process::boot(&machine, false);
+    let task = process.task("t").max_pending(1).register()?;
+    process.push(&task, 0, 10)?;
+    let submit = || {
+        process
+            .schedule(&task, 1, 0)
+            .id("x")
+            .keep()
+            .when_room()
+            .every(MINUTE)
+    };
+    let (mut first, mut second) = (submit(), submit());
+    begin(&mut first);
+    begin(&mut second);
+    process.sim.advance(SECOND * 10);
+    let job = first.block_on()?;
+    assert!(!job.is_done());
+    // A new one returns at once.
+    assert!(
+        poll(
+            process
+                .schedule(&task, 1, 0)
+                .id("x")
+                .keep()
+                .when_room()
+                .every(MINUTE)
+        )
+        .is_some()
+    );
+    process.sim.advance(HOUR);
+    assert!(
+        poll(&mut second).is_some(),
+        "it waits though it needs no room"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_waker_that_the_stop_wakes_may_call_the_app() -> Result {
+    without_deadlock(|| {
+        let machine = Machine::new();
+        let mut process = Process::boot(&machine, false);
+        let task = process.task("t").max_pending(1).register()?;
+        process.push(&task, 0, 10)?;
+        let mut waiting = process.schedule(&task, 1, 0).when_room().push();
+        let waker = Waker::from(Arc::new(Registers(process.sim.app().clone())));
+        assert!(poll_with(&mut waiting, &waker).is_pending());
+        process.sim.shutdown(SECOND * 20);
+        Ok(())
+    })
+}
+
+#[test]
+fn no_jobs_at_all_need_no_room() -> Result {
+    let machine = Machine::new();
+    let process = Process::boot(&machine, true);
+    let task = process.task("t").register()?;
+    for number in 0..4 {
+        process
+            .schedule(&task, number, 0)
+            .delay(MINUTE)
+            .block_on()?;
+    }
+    process.sim.crash();
+    let process = Process::boot(&machine, true);
+    let task = process.task("t").max_pending(2).register()?;
+    let none = task.schedule_many(Vec::new(), |job| job.push()).block_on();
+    assert!(none.is_ok(), "{none:?}");
+    Ok(())
+}
+
+#[test]
+fn many_jobs_that_have_their_places_are_not_refused_because_others_are_restored() -> Result {
+    for waits in [false, true] {
+        let machine = Machine::new();
+        let process = Process::boot(&machine, true);
+        let old = process.task("old").register()?;
+        for number in 0..3 {
+            process.schedule(&old, number, 0).delay(MINUTE).block_on()?;
+        }
+        process.sim.crash();
+        let hook = Hook::default();
+        let hooked = hook.clone();
+        let storage = FaultyStorage::new(machine.disk.clone(), move |operation| {
+            if let Operation::Commit(_) = operation {
+                let hook = hooked.lock().unwrap().take();
+                if let Some(hook) = hook {
+                    hook();
+                }
+            }
+            Fault::None
+        });
+        let sim = Simulation::with(7, ManualClock::new(), |app| {
+            app.storage(storage).max_pending(3)
+        })?;
+        let task = sim
+            .app()
+            .task("t", async |_: u32| {})
+            .durable()
+            .register()?;
+        let app = sim.app().clone();
+        *hook.lock().unwrap() = Some(Box::new(move || {
+            app.task("old", async |_: (u32, u64)| {})
+                .durable()
+                .register()
+                .unwrap();
+        }));
+        let at = std::sync::atomic::AtomicUsize::new(0);
+        let many = task.schedule_many(0..2, move |job| {
+            let is_first = at.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0;
+            let job = if is_first { job } else { job.in_memory() };
+            let job = if waits { job.when_room() } else { job };
+            job.delay(HOUR)
+        });
+        let many = many.block_on();
+        assert!(many.is_ok(), "{:?}", many.map(|it| it.len()));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_stopped_app_says_that_it_has_stopped_though_it_is_full() -> Result {
+    let machine = Machine::new();
+    let mut process = Process::boot(&machine, false);
+    let task = process.task("t").max_pending(1).register()?;
+    process.push(&task, 0, 1000)?;
+    process.sim.run_until_stalled();
+    process.sim.shutdown(SECOND);
+    let error = process.schedule(&task, 1, 0).push().block_on().unwrap_err();
+    assert!(matches!(error, ScheduleError::Stopped), "{error}");
+    Ok(())
+}
+
+#[test]
+fn a_declaration_does_not_wait_for_room() -> Result {
+    without_deadlock(|| {
+        let machine = Machine::new();
+        let process = Process::boot(&machine, false);
+        let task = process
+            .sim
+            .app()
+            .task("t", async |_: u32| {})
+            .max_pending(1)
+            .register()?;
+        let _ = task.schedule(0).delay(HOUR).block_on()?;
+        let schedule = task.schedule(1).id("a").when_room().every(HOUR);
+        let declared = process.sim.app().declare("set", |set| {
+            set.add(schedule);
+        });
+        let declared = declared.block_on();
+        assert!(declared.is_err());
+        Ok(())
+    })
 }
 
 #[test]

@@ -343,6 +343,74 @@ fn a_key_of_a_rate_that_cannot_be_is_an_error_and_schedules_nothing() -> Result 
     })
 }
 
+/// Regression: with a rate of a day, `max_running` was kept for it a day long.
+#[test]
+fn a_job_that_was_overtaken_and_waits_for_its_rate_holds_up_nobody_else() -> Result {
+    let machine = Machine::new();
+    let mut process = Process::boot_with(&machine, false, |app| app.max_running(4));
+    let rated = process.task("rated").rate(Rate::new(1, HOUR)).register()?;
+    let other = process.task("other").register()?;
+    process.push(&rated, 1, 0)?;
+    process.push(&rated, 2, 0)?;
+    process.sim.run_until_stalled();
+    for _ in 0..1_500 {
+        process.push(&other, 0, 0)?;
+    }
+    process.advance(60);
+    let started = process.log.entries().iter().filter(|n| **n == 0).count();
+    assert_eq!(started, 1_500);
+    Ok(())
+}
+
+#[test]
+fn a_job_that_was_overtaken_and_waits_for_the_rate_of_its_key_holds_up_nobody_else() -> Result {
+    let machine = Machine::new();
+    let mut process = Process::boot_with(&machine, false, |app| app.max_running(4));
+    let rated = process
+        .task("mail")
+        .rate_by(Rate::new(1, HOUR * 24), |(n, _): &(u32, u64)| {
+            (n % 100).to_string()
+        })
+        .register()?;
+    process.push(&rated, 1, 0)?;
+    process.push(&rated, 1, 0)?;
+    process.sim.run_until_stalled();
+    let other = process.task("other").register()?;
+    for _ in 0..1_500 {
+        process.push(&other, 0, 0)?;
+        process.sim.run_until_stalled();
+    }
+    process.sim.advance(HOUR);
+    let started = process.log.entries().iter().filter(|n| **n == 0).count();
+    assert_eq!(started, 1_500);
+    Ok(())
+}
+
+/// Regression: each of them took its part, and a job behind ten of them was ten minutes late.
+#[test]
+fn jobs_that_expire_while_they_wait_use_up_no_rate() -> Result {
+    in_memory_and_stored(|mut process| {
+        let task = process.task("t").rate(Rate::new(1, MINUTE)).register()?;
+        process.push(&task, 0, 0)?;
+        for _ in 0..10 {
+            let _ = process
+                .schedule(&task, 1, 0)
+                .expires(SECOND * 30)
+                .push()
+                .block_on()?;
+        }
+        let last = process.push(&task, 2, 0)?;
+        process.sim.advance(MINUTE + SECOND);
+        let mut minutes = 1;
+        while !last.is_done() {
+            process.sim.advance(MINUTE);
+            minutes += 1;
+        }
+        assert_eq!(minutes, 1);
+        Ok(())
+    })
+}
+
 /// The timer's thread sleeps until the rate allows the next, though no job is due.
 #[test]
 fn the_timer_wakes_up_for_a_rate() -> Result {

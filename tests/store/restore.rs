@@ -9,7 +9,7 @@ use jobber::testing::Simulation;
 use jobber::{
     Backoff, BoxError, Event, Job, JobEventKind, JobStatus, MemoryStorage, Misfire, RegisterError,
     ScheduleError,
-    storage::{EndRecord, PauseRecord, StorageError},
+    storage::{EndRecord, PauseRecord, StorageError, TakenId},
 };
 use time::macros::{datetime, offset};
 
@@ -373,6 +373,9 @@ fn ids_are_generated_after_the_id_of_an_unreadable_record() -> Result {
         }
         fn load_pauses(&mut self, each: &mut dyn FnMut(PauseRecord)) -> Result<(), StorageError> {
             self.0.load_pauses(each)
+        }
+        fn load_taken_ids(&mut self, each: &mut dyn FnMut(TakenId)) -> Result<(), StorageError> {
+            self.0.load_taken_ids(each)
         }
         fn commit(&mut self, changes: &[jobber::storage::Change]) -> Result<(), StorageError> {
             self.0.commit(changes)

@@ -206,7 +206,7 @@ fn a_newer_schema_is_refused_and_left_as_it_is() -> Result {
             error,
             StorageError::NewerSchema {
                 found: 99,
-                known: 7,
+                known: 8,
                 ..
             }
         ),
@@ -847,15 +847,16 @@ fn a_file_that_is_not_writable_fails_the_start() -> Result {
 
 #[test]
 fn a_file_of_an_older_schema_is_migrated_and_its_jobs_are_unresolved() -> Result {
-    let columns_of: [&[_]; 6] = [
+    let columns_of: [&[_]; 7] = [
         &["retry_ns"],
         &["expires_ns", "clock_set_by_ns", "by_unset_clock"],
         &["interruptions", "repeats_start"],
         &["timeout_ns", "retry", "declared_by"],
         &["paused", "steering", "priority", "limit_key", "labels"],
         &["rate_key"],
+        &["unique_for_ns"],
     ];
-    for (at, version) in [(0, 2), (1, 3), (2, 4), (3, 5), (4, 6), (5, 7)] {
+    for (at, version) in [(0, 2), (1, 3), (2, 4), (3, 5), (4, 6), (5, 7), (6, 9)] {
         let disk = Disk::new();
         let (app, task) = disk.app()?;
         let schedule = task.schedule("old".into()).id("old");
@@ -872,8 +873,9 @@ fn a_file_of_an_older_schema_is_migrated_and_its_jobs_are_unresolved() -> Result
         if version < 7 {
             store.execute_batch("DROP TABLE pauses")?;
         }
+        store.execute_batch("DROP TABLE taken_ids")?;
         store.execute("UPDATE jobs SET version = ?1", [version])?;
-        store.pragma_update(None, "user_version", version - 1)?;
+        store.pragma_update(None, "user_version", at as i64 + 1)?;
         drop(store);
         let (app, task) = disk.app()?;
         let unresolved = app.unresolved();

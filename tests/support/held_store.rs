@@ -72,6 +72,7 @@ impl HeldStore {
             Change::TrimEnds(_) => "trim the ends".into(),
             Change::SetPause(pause) => format!("set the pause of {:?}", pause.key),
             Change::RemovePause(key) => format!("remove the pause of {key:?}"),
+            Change::TakeId(taken) => format!("take {}", taken.id),
         };
         Ok(changes.iter().map(short).collect())
     }

@@ -163,7 +163,7 @@ impl From<ScheduleError> for Refusal {
             ScheduleError::InvalidId { .. }
             | ScheduleError::DurationTooLong { .. }
             | ScheduleError::TimeOutOfRange { .. } => bad_request(error),
-            ScheduleError::DuplicateJob { id } | ScheduleError::UnresolvedJob { id } => Self {
+            ScheduleError::DuplicateJob { id, .. } | ScheduleError::UnresolvedJob { id } => Self {
                 status: Status::Conflict,
                 message: format!("there is another reminder `{id}`"),
             },

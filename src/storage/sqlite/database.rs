@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::job::end_record::{EndKey, EndRecord};
 use crate::job::pause_record::PauseRecord;
+use crate::job::taken_id::TakenId;
 use crate::storage::contract::{Change, Loaded, Storage};
 use crate::storage::sqlite::errors::Failed;
 use crate::storage::sqlite::opened::{Opened, Options};
@@ -309,6 +310,11 @@ impl Storage for SqliteStorage {
     fn load_pauses(&mut self, each: &mut dyn FnMut(PauseRecord)) -> Result<(), StorageError> {
         let open = self.open.as_ref().ok_or(StorageError::Closed)?;
         open.load_pauses(each)
+    }
+
+    fn load_taken_ids(&mut self, each: &mut dyn FnMut(TakenId)) -> Result<(), StorageError> {
+        let open = self.open.as_ref().ok_or(StorageError::Closed)?;
+        open.load_taken_ids(each)
     }
 
     fn has_end(&mut self, key: &EndKey) -> Result<bool, StorageError> {

@@ -13,3 +13,4 @@ pub(crate) mod private_copy;
 pub(crate) mod reader;
 pub(crate) mod rows;
 pub(crate) mod schema;
+pub(crate) mod taken_ids;

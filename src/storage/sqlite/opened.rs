@@ -14,6 +14,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use crate::job::end_record::{EndKey, EndRecord};
 use crate::job::pause_record::PauseRecord;
+use crate::job::taken_id::TakenId;
 use crate::storage::contract::{Change, Loaded};
 use crate::storage::sqlite::checkpoint::{Checkpointer, restart, truncate};
 use crate::storage::sqlite::ends;
@@ -23,6 +24,7 @@ use crate::storage::sqlite::file_lock::{FileLock, create_new};
 use crate::storage::sqlite::pauses;
 use crate::storage::sqlite::rows::{self, Changes};
 use crate::storage::sqlite::schema;
+use crate::storage::sqlite::taken_ids;
 use crate::sync::primitives::Arc;
 use crate::value::error::StorageError;
 
@@ -157,6 +159,10 @@ impl Opened {
         each: &mut dyn FnMut(PauseRecord),
     ) -> Result<(), StorageError> {
         pauses::load(&self.connection, each).map_err(|error| self.because(error))
+    }
+
+    pub(crate) fn load_taken_ids(&self, each: &mut dyn FnMut(TakenId)) -> Result<(), StorageError> {
+        taken_ids::load(&self.connection, each).map_err(|error| self.because(error))
     }
 
     pub(crate) fn has_end(&self, key: &EndKey) -> Result<bool, StorageError> {

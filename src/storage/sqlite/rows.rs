@@ -19,6 +19,7 @@ use crate::job::record::{
 use crate::storage::contract::{Change, Loaded};
 use crate::storage::sqlite::ends;
 use crate::storage::sqlite::pauses;
+use crate::storage::sqlite::taken_ids;
 use crate::sync::primitives::Arc;
 use crate::value::id::{JobId, RawKey};
 use crate::value::status::JobStatus;
@@ -29,7 +30,7 @@ use crate::value::timestamp::{self, TimestampText};
 const COLUMNS: &str = "id, task, args, due, nominal, trigger, cron, interval_ns, zone, \
     attempts, last_failure, retry_ns, started_at, scheduled_at, options, progress, version, \
     expires_ns, clock_set_by_ns, by_unset_clock, interruptions, repeats_start, timeout_ns, retry, \
-    declared_by, paused, steering, priority, limit_key, rate_key, labels";
+    declared_by, paused, steering, priority, limit_key, rate_key, unique_for_ns, labels";
 
 /// Applies changes in one transaction. Each statement is prepared once.
 pub(crate) struct Changes<'a> {
@@ -42,9 +43,9 @@ pub(crate) struct Changes<'a> {
 const PUT: &str = "INSERT OR REPLACE INTO jobs (id, task, args, due, nominal, trigger, cron, \
     interval_ns, zone, attempts, last_failure, retry_ns, started_at, scheduled_at, options, \
     progress, version, expires_ns, clock_set_by_ns, by_unset_clock, interruptions, repeats_start, \
-    timeout_ns, retry, declared_by, paused, steering, priority, limit_key, rate_key, labels) \
+    timeout_ns, retry, declared_by, paused, steering, priority, limit_key, rate_key, unique_for_ns, labels) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, \
-    ?25, ?26, ?27, ?28, ?29, ?30, ?31)";
+    ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32)";
 
 const ADVANCE: &str = "UPDATE jobs SET due = ?2, nominal = ?3, attempts = ?4, \
     last_failure = ?5, retry_ns = ?6, started_at = ?7, progress = ?8, \
@@ -84,6 +85,7 @@ impl<'a> Changes<'a> {
             Change::TrimEnds(trim) => ends::trim(transaction, trim),
             Change::SetPause(pause) => pauses::set(transaction, pause),
             Change::RemovePause(key) => pauses::remove(transaction, key),
+            Change::TakeId(taken) => taken_ids::take(transaction, taken),
         }
     }
 }
@@ -144,6 +146,7 @@ fn put(insert: &mut Statement<'_>, record: &JobRecord) -> rusqlite::Result<()> {
         priority,
         limit_key,
         rate_key,
+        unique_for,
         labels,
         set,
         progress,
@@ -215,6 +218,7 @@ fn put(insert: &mut Statement<'_>, record: &JobRecord) -> rusqlite::Result<()> {
             priority,
             limit_key.as_deref(),
             rate_key.as_deref(),
+            unique_for.map(saturating_nanos),
             labels,
         ])
     });
@@ -329,11 +333,11 @@ pub(crate) fn load(connection: &Connection, each: &mut dyn FnMut(Loaded)) -> rus
 /// The values of a row, of any type. Public for the fuzzer only.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
-pub struct Columns<'a>(pub [ValueRef<'a>; 31]);
+pub struct Columns<'a>(pub [ValueRef<'a>; 32]);
 
 impl<'a> Columns<'a> {
     fn of(row: &'a Row<'_>) -> rusqlite::Result<Self> {
-        let mut columns = [ValueRef::Null; 31];
+        let mut columns = [ValueRef::Null; 32];
         for (at, column) in columns.iter_mut().enumerate() {
             *column = row.get_ref(at)?;
         }
@@ -397,6 +401,7 @@ impl<'a> Columns<'a> {
             priority,
             limit_key,
             rate_key,
+            unique_for,
             labels,
         ] = self.0;
         let options = || from_json::<RecurringRecord>("options", options);
@@ -456,6 +461,7 @@ impl<'a> Columns<'a> {
             priority: optional(priority, |priority| integer("priority", priority))?,
             limit_key: optional(limit_key, |key| text("limit_key", key).map(Into::into))?,
             rate_key: optional(rate_key, |key| text("rate_key", key).map(Into::into))?,
+            unique_for: optional(unique_for, |time| duration("unique_for_ns", time))?,
             labels: optional(labels, |labels| from_json("labels", labels))?,
             set: optional(set, |set| text("declared_by", set).map(Into::into))?,
             progress: ProgressRecord {

@@ -117,6 +117,18 @@ const MIGRATIONS: &[&str] = &[
     -- The key of the arguments, which has a rate of its own; NULL: none.
     ALTER TABLE jobs ADD COLUMN rate_key TEXT
 ",
+    "
+    -- How long the id stays taken after the end of the job; NULL: it is free at once.
+    ALTER TABLE jobs ADD COLUMN unique_for_ns INTEGER;
+    -- The ids of jobs that have ended which stay taken.
+    CREATE TABLE taken_ids (
+        id       TEXT NOT NULL PRIMARY KEY,
+        status   TEXT NOT NULL,
+        ended_at TEXT NOT NULL,
+        until    TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX taken_ids_by_time ON taken_ids (until)
+",
 ];
 
 /// Migrates the file to the newest schema, and switches it to a write-ahead log.

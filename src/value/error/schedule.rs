@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use crate::sync::primitives::Arc;
 use crate::value::error::boxed::BoxError;
 use crate::value::error::cron::CronError;
+use crate::value::error::ended_job::EndedJob;
 use crate::value::error::label::LabelError;
 use crate::value::error::storage::StorageError;
 use crate::value::error::zone::ZoneError;
@@ -75,13 +76,20 @@ pub enum ScheduleError {
     /// threads. The app goes on in the other process.
     #[error("this process was forked after the app was started: its jobs run in the other process")]
     Forked,
-    /// Another live job has this id.
+    /// Another live job has this id, or a job that has ended had it and was
+    /// [unique for a time](crate::Schedule::unique_for).
     #[error(
-        "the id `{id}` belongs to a live job: choose another id, cancel that job, or, from the same task, keep it with .keep() or replace it with .replace()"
+        "{}",
+        match ended {
+            None => format!("the id `{id}` belongs to a live job: choose another id, cancel that job, or, from the same task, keep it with .keep() or replace it with .replace()"),
+            Some(ended) => format!("the id `{id}` is taken until {} by a job that has ended ({}): choose another id, wait until then, or schedule it again with .replace()", ended.taken_until, ended.status),
+        }
     )]
     DuplicateJob {
         /// The rejected id.
         id: JobId,
+        /// How the job ended. `None` if it is live.
+        ended: Option<EndedJob>,
     },
     /// The job with this id cannot be replaced: it was cancelled, and ends when its
     /// current run ends.
