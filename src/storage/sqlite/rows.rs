@@ -347,7 +347,8 @@ impl<'a> Columns<'a> {
     /// The record, or the reason why the row is not a valid record. `last_task` is the name
     /// of the task of the row before: jobs of one task share its name.
     pub fn read(&self, last_task: &mut Arc<str>) -> Loaded {
-        let [id, task, .., version, _, _, _, _, _, _, _, _, _, _, _, _, _] = self.0;
+        // From the front: new columns are added after the version.
+        let [id, task, _, _, _, _, _, _, _, _, _, _, _, _, _, _, version, ..] = self.0;
         // The version first: another one may have other columns and fields.
         match integer("version", version) {
             Ok(version) if version != RECORD_VERSION => {
