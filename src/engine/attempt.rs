@@ -270,6 +270,9 @@ where
         after: &mut AfterLock<A, R>,
     ) {
         let hub = self.hub();
+        if !state.life.phase().is_running() {
+            return;
+        }
         if let Some(due) = state.life.plan_stop_again(hub.reading(now)) {
             after.wake |= hub.arm(self.core.slot, due, KeyKind::Decide, now);
         }
@@ -380,6 +383,9 @@ where
             .force_stopped
             .as_ref()
             .map_or(RetryHint::None, |control| control.retry_hint());
+        // A run that was cut off is over, whatever the attempt has asked for.
+        let is_cut_off = matches!(result, Err(Failure::Overlapped));
+        let hint = hint.filter(|_| !is_cut_off);
         let retry = hint.and_then(|hint| match requested {
             RetryHint::None => self.retry_delay(&state, hint),
             // It stands above what the error says: the attempt has said it itself.

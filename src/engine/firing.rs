@@ -119,10 +119,18 @@ where
         if hub.is_stopping() {
             return;
         }
-        let Some(effects) = state.life.on_clock_set(clock, set, || hub.random()) else {
+        let effects = state.life.on_clock_set(clock, set, || hub.random());
+        let mut after = AfterLock::default();
+        if state.life.phase().is_running() {
+            if let Some(due) = state.life.plan_stop_by_set_clock(clock) {
+                after.wake |= hub.arm(self.core.slot, due, KeyKind::Decide, clock.now);
+            }
+            self.unlock(state, after, DropOn::Executor);
+            return;
+        }
+        let Some(effects) = effects else {
             return;
         };
-        let mut after = AfterLock::default();
         self.follow(&mut state, effects, clock.now, &mut after);
         self.unlock(state, after, DropOn::Executor);
     }

@@ -112,6 +112,7 @@ where
             Some(why) => self.end_without_time(state, why, effects, now, after),
             None => self.follow_steered(state, effects, now, after),
         }
+        self.stop_attempt_in_time(state, now, after);
         SteerOutcome::Done
     }
 
@@ -182,6 +183,7 @@ where
                 Resumed::Unchanged | Resumed::Ended => {}
             }
             self.arm_if_overdue(&mut state, now, &mut after);
+            self.stop_attempt_in_time(&mut state, now, &mut after);
         }
         // What a pause holds waits for no limit: it would take its limits and its rate, and not start.
         if state.life.is_in_line()

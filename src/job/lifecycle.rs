@@ -112,8 +112,15 @@ struct More {
 #[derive(Clone, Copy, Debug)]
 struct Stops {
     timeout: Option<MonoNanos>,
-    /// When the next run is due, and its nominal time, if that is known.
-    next_run: Option<(Due, Option<WallNanos>)>,
+    next_run: Option<NextRun>,
+}
+
+/// The run that follows the running attempt, and cuts it off.
+#[derive(Clone, Copy, Debug)]
+struct NextRun {
+    due: Due,
+    /// When it would be due if it were not moved.
+    before_move: Due,
 }
 
 /// How a durable job has failed for good.
@@ -1542,17 +1549,15 @@ impl Lifecycle {
         if stops.timeout.is_some_and(|at| at <= clock.now.mono) {
             return TimerOutcome::TimedOut { attempt };
         }
-        let is_due = |(due, _): (Due, _)| due.is_reached(clock.now);
         // If it was cancelled, no run follows; and a paused job makes none.
-        let makes_runs = !holds.is_stopping && !self.is_held_by_pause(holds);
-        let follows = self.phase == Phase::Running && makes_runs;
-        if follows && stops.next_run.is_some_and(is_due) {
+        let makes_runs = !holds.is_stopping && !holds.is_paused && !self.is_paused();
+        if self.phase == Phase::Running && makes_runs {
             return TimerOutcome::CutOff { attempt };
         }
-        match self.plan_stop(stops.timeout, clock) {
-            Some(due) => TimerOutcome::Rearm(due),
-            None => TimerOutcome::Nothing,
-        }
+        // The end of a pause plans it again.
+        let timeout = stops.timeout.map(Due::Mono);
+        self.set_timer(timeout);
+        timeout.map_or(TimerOutcome::Nothing, TimerOutcome::Rearm)
     }
 
     fn stops(&self) -> Option<Stops> {
@@ -1570,11 +1575,22 @@ impl Lifecycle {
             more.stops = next_run.map(|_| Box::new(Stops { timeout, next_run }));
         }
         let timeout = timeout.map(Due::Mono);
-        let next_run = next_run.map(|(due, _)| due);
+        let next_run = next_run.map(|next| next.due);
         let first = timeout.into_iter().chain(next_run);
         let first = first.min_by_key(|due| due.as_mono(clock.now));
         self.set_timer(first);
         first
+    }
+
+    /// The wall clock was set during an attempt. A next run that is due by it cuts off the attempt
+    /// now. Returns when the timer is to come.
+    pub(crate) fn plan_stop_by_set_clock(&mut self, clock: ClockReading) -> Option<Due> {
+        let next_run = self.stops().and_then(|stops| stops.next_run);
+        if let Some(next) = next_run.filter(|next| next.due.is_reached(clock.now)) {
+            self.set_timer(Some(next.due));
+            return Some(next.due);
+        }
+        self.plan_stop_again(clock)
     }
 
     /// The run that follows the running attempt has changed. Returns when the timer is to come.
@@ -1587,37 +1603,76 @@ impl Lifecycle {
         self.plan_stop(timeout, clock)
     }
 
-    /// When the running attempt is cut off by the next run, and the nominal time of that run, if
-    /// it is known.
-    fn next_run_cuts_off(&self, clock: ClockReading) -> Option<(Due, Option<WallNanos>)> {
+    /// The run that follows the running attempt, if it cuts that off: the first one that is due
+    /// later than `clock`, or the one that was moved.
+    fn next_run_cuts_off(&self, clock: ClockReading) -> Option<NextRun> {
         let more = self.more.as_deref()?;
-        let cuts_off = |definition: &Definition| {
-            let recurring = definition.recurring();
-            recurring.is_some_and(|it| it.limits.overlap == Overlap::CancelRunning)
+        // An accepted replacement follows the attempt.
+        let next = more.next.as_deref();
+        let definition = match next {
+            Some(next) => next.definition(),
+            None => more.definition.as_ref(),
         };
-        if let Some(next) = &more.next {
-            // A replacement follows the attempt.
-            let cuts_off = next
-                .definition()
-                .is_some_and(|definition| cuts_off(definition));
-            return cuts_off.then_some((next.due, None));
+        let recurring = definition?.recurring()?;
+        if recurring.limits.overlap != Overlap::CancelRunning {
+            return None;
         }
-        let definition = more.definition.as_deref().filter(|it| cuts_off(it))?;
-        let is_extra = more.open_extra().is_some();
-        let position = more.open_position();
-        let (due, nominal) = position.due_during_run(definition, clock, is_extra)?;
+        let before_move = match next.filter(|next| !self.has_same_times(next)) {
+            Some(next) => next.due,
+            None => {
+                let is_extra = more.open_extra().is_some();
+                let mut position = more.open_position().into_owned();
+                if !is_extra {
+                    // As at the end of the run.
+                    position.count_from_own_clock(definition?, clock);
+                }
+                let is_clock_set = more.clock_set.is_some();
+                position.due_during_run(definition?, clock, (is_extra, is_clock_set))?
+            }
+        };
         let next_move = more.steering.as_deref().and_then(|it| it.next_move);
-        Some(match next_move {
-            Some(to) => (Due::Wall(to.from(due.as_wall(clock.now))), None),
-            None => (due, Some(nominal)),
-        })
+        let due = match (next_move, before_move) {
+            (None, due) => due,
+            (Some(Move::By(nanos)), Due::Mono(at)) => Due::Mono(at.saturating_add(nanos)),
+            (Some(to), due) => Due::Wall(to.from(due.as_wall(clock.now))),
+        };
+        Some(NextRun { due, before_move })
     }
 
     /// Whether the next run is due before a retry after this delay, and cuts it off.
-    fn is_cut_off_in(&self, clock: ClockReading, delay: i64) -> bool {
+    fn is_cut_off_in(&self, clock: ClockReading, delay: i64, stops: Option<Stops>) -> bool {
+        if self.is_paused() {
+            return false;
+        }
+        let recurring = self.definition().and_then(|it| it.recurring());
+        let max_failures = recurring.and_then(|it| it.limits.max_failures);
+        if max_failures.is_some_and(|max| self.failures().saturating_add(1) >= max) {
+            // If the run fails, no other follows.
+            return false;
+        }
         let retry = clock.now.mono.saturating_add(delay);
-        let next_run = self.next_run_cuts_off(clock);
-        next_run.is_some_and(|(due, _)| due.as_mono(clock.now) <= retry)
+        let planned = stops.and_then(|stops| stops.next_run);
+        let next_runs = planned.into_iter().chain(self.next_run_cuts_off(clock));
+        next_runs
+            .into_iter()
+            .any(|next| next.due.as_mono(clock.now) <= retry)
+    }
+
+    /// The moment before the run was due that has cut off the attempt, or would have: it decides
+    /// what follows, so that no policy counts that run as missed. `None` if it is not due.
+    fn before_next_run(&self, stops: Option<Stops>, now: Now) -> Option<Now> {
+        let makes_runs = self.phase == Phase::Running && !self.is_paused();
+        let next_run = stops.and_then(|stops| stops.next_run);
+        let next_run = next_run.filter(|next| makes_runs && next.due.is_reached(now))?;
+        let due = next_run
+            .due
+            .as_mono(now)
+            .min(next_run.before_move.as_mono(now));
+        let late = now.mono.saturating_sub(due).saturating_add(1);
+        Some(Now {
+            mono: now.mono.saturating_sub(late),
+            wall: now.wall.saturating_sub(late),
+        })
     }
 
     /// A run of a series has expired while it waited for a retry: it ends as failed.
@@ -1755,9 +1810,8 @@ impl Lifecycle {
         // It was the timeout of this attempt.
         self.set_timer(None);
         let stops = self.more.as_mut().and_then(|more| more.stops.take());
-        let cut_off_for = stops
-            .filter(|_| failure == Some(JobStatus::Cancelled))
-            .and_then(|stops| stops.next_run?.1);
+        let stops = stops.map(|stops| *stops);
+        let decided_at = self.before_next_run(stops, now);
         // With the same times, the run goes on under the new definition.
         let took_same = self.phase == Phase::Running && self.take_next_of_same_times(is_stopping);
         let goes_on = self.phase == Phase::Running && !self.has_next();
@@ -1767,7 +1821,7 @@ impl Lifecycle {
             steering.runs_now = false;
         }
         let is_too_late = retry.is_some_and(|delay| {
-            self.is_too_late_in(clock, delay) || self.is_cut_off_in(clock, delay)
+            self.is_too_late_in(clock, delay) || self.is_cut_off_in(clock, delay, stops)
         });
         if let (Some(status), Some(delay)) = (failure, retry)
             && !is_too_late
@@ -1809,7 +1863,8 @@ impl Lifecycle {
         }
         let status = failure.unwrap_or(JobStatus::Success);
         let run = self.enter_run(status, now);
-        self.follow_clock_after_run(clock, is_extra, &random);
+        let decided = decided_at.map_or(clock, |now| ClockReading { now, ..clock });
+        self.follow_clock_after_run(decided, is_extra, &random);
         let (mut starts_over, mut took_next) = (false, took_same);
         let after = if self.phase == Phase::Cancelling {
             // A series was cut off, or a replacement. A job that runs once has had its run.
@@ -1844,7 +1899,7 @@ impl Lifecycle {
             }
         } else {
             let is_durable = self.is_durable();
-            match self.next_run_after(is_extra, (status, cut_off_for), clock, &random) {
+            match self.next_run_after(is_extra, (status, decided_at), clock, &random) {
                 // A retry would come too late.
                 AfterRun::End(..) if is_too_late && !self.is_recurring() => {
                     AfterRun::End(JobStatus::Cancelled, EndReason::Expired)
@@ -1960,7 +2015,7 @@ impl Lifecycle {
 
     fn next_run(
         &mut self,
-        (status, cut_off_for): (JobStatus, Option<WallNanos>),
+        (status, decided_at): (JobStatus, Option<Now>),
         now: Now,
         random: impl FnOnce() -> f64,
     ) -> AfterRun {
@@ -1972,7 +2027,11 @@ impl Lifecycle {
         else {
             return AfterRun::End(status, EndReason::Ordinary);
         };
-        let after = position.next_run(definition, (status, cut_off_for), now, random);
+        if let Some(at) = decided_at {
+            // The run that is due is the next one.
+            position.leave_out_after_run(position.now(at));
+        }
+        let after = position.next_run(definition, status, decided_at.unwrap_or(now), random);
         if let AfterRun::Next { due, .. } = after {
             self.set_due(due, now);
         }
@@ -1984,7 +2043,7 @@ impl Lifecycle {
     fn next_run_after(
         &mut self,
         is_extra: bool,
-        (status, cut_off_for): (JobStatus, Option<WallNanos>),
+        (status, decided_at): (JobStatus, Option<Now>),
         clock: ClockReading,
         random: impl Fn() -> f64,
     ) -> AfterRun {
@@ -2006,7 +2065,7 @@ impl Lifecycle {
                 }
                 after
             }
-            _ => self.next_run((status, cut_off_for), clock.now, random),
+            _ => self.next_run((status, decided_at), clock.now, random),
         };
         if let AfterRun::Next { .. } = after {
             self.start_asked_for(clock);

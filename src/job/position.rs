@@ -5,7 +5,7 @@ use crate::calendar::series::{Coverage, Series, SetBack};
 use crate::calendar::timeline::Timeline;
 use crate::job::definition::{Definition, Recurring, Trigger};
 use crate::value::status::JobStatus;
-use crate::value::time_units::{ClockReading, Due, MonoNanos, Now, WallNanos};
+use crate::value::time_units::{CLOCK_CHANGE_MAX, ClockReading, Due, MonoNanos, Now, WallNanos};
 
 /// How far a job has come: the runs that have ended, and of the open run the attempts
 /// that have ended.
@@ -156,7 +156,7 @@ pub(crate) enum ClockSet {
 impl Position {
     /// What the clock of the job shows. The times of a loaded run that waits for its retry have
     /// not moved when the wall clock was set.
-    fn now(&self, now: Now) -> WallNanos {
+    pub(crate) fn now(&self, now: Now) -> WallNanos {
         match self.offset {
             Some(offset) => now.mono.saturating_add(offset),
             None => now.wall.saturating_sub(self.clock_set_by),
@@ -460,14 +460,15 @@ impl Position {
         })
     }
 
-    /// When the next run of a series is due that is later than `clock`, without jitter, and its
-    /// nominal time. `None` if there is none. `is_extra`: an extra run goes on.
+    /// When the next run of a series is due that is later than `clock`, without jitter. `None` if
+    /// there is none. `is_extra`: an extra run goes on. `is_clock_set`: the wall clock was set
+    /// since the run began.
     pub(crate) fn due_during_run(
         &self,
         definition: &Definition,
         clock: ClockReading,
-        is_extra: bool,
-    ) -> Option<(Due, WallNanos)> {
+        (is_extra, is_clock_set): (bool, bool),
+    ) -> Option<Due> {
         let recurring = definition.recurring()?;
         let max_runs = recurring.limits.max_runs;
         if max_runs.is_some_and(|max| self.runs().saturating_add(1) >= max) {
@@ -477,27 +478,42 @@ impl Position {
             && let Some(due) = self.run_due(definition)
             && !due.is_reached(clock.now)
         {
-            return Some((due, self.nominal));
+            return Some(due);
         }
-        let after = self.now(clock.now).max(self.nominal);
-        let next = recurring.series.next_after(self.nominal, after)?;
-        Some((self.due_at(next), next))
+        let now = self.now(clock.now);
+        // If the clock was set back, a rate runs again, and after a correction everything does. If
+        // not, the run is an early one.
+        let is_far = self.nominal > now.saturating_add(CLOCK_CHANGE_MAX);
+        let runs_again = is_clock_set && (is_far || recurring.series.recurrence.is_rate());
+        let after = match runs_again {
+            true => now,
+            false => now.max(self.nominal),
+        };
+        let series = &recurring.series;
+        let next = series.next_after(self.nominal, after)?;
+        let next = match next == self.nominal {
+            // The time of the run itself.
+            true => series.next_after(self.nominal, next)?,
+            false => next,
+        };
+        Some(match self.offset {
+            Some(_) => self.due_at(next),
+            None => Due::Wall(next.saturating_add(self.clock_set_by)),
+        })
     }
 
-    /// What follows the run that was just entered with `status`. If it was cut off for the run of
-    /// `cut_off_for`, that one is on time.
+    /// What follows the run that was just entered with `status`.
     pub(crate) fn next_run(
         &mut self,
         definition: &Definition,
-        (status, cut_off_for): (JobStatus, Option<WallNanos>),
+        status: JobStatus,
         now: Now,
         random: impl FnOnce() -> f64,
     ) -> AfterRun {
         if let Some(end) = self.end_by_limits(definition, status) {
             return end;
         }
-        let on_time = cut_off_for.map_or(WallNanos::MAX, |time| time.saturating_sub(1));
-        let at = self.now(now).min(on_time);
+        let at = self.now(now);
         let Some((recurring, own)) = definition.recurring().zip(self.series.as_mut()) else {
             return AfterRun::End(status, EndReason::Ordinary);
         };

@@ -459,7 +459,7 @@ pub(crate) fn read_again(
             position,
             ..
         } = &mut row;
-        let next = position.next_run(definition, (JobStatus::Failed, None), now, random);
+        let next = position.next_run(definition, JobStatus::Failed, now, random);
         return Ok(matches!(next, AfterRun::Next { .. }).then_some(row));
     }
     if let Some(definition) = Arc::get_mut(&mut row.definition) {

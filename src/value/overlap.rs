@@ -33,12 +33,19 @@ pub enum Overlap {
     /// returned. The run that was cut off has the status
     /// [`Cancelled`](crate::JobStatus::Cancelled) and the error
     /// [`JobError::Overlapped`](crate::JobError::Overlapped). It counts as a run, but neither
-    /// as a failure nor as a success, and is not retried. A retry that would start when the next
-    /// run is due, or later, is not made: its run has failed.
+    /// as a failure nor as a success, and is not retried. A retry that would be due when the next
+    /// run is, or later, is not made: its run has failed.
     ///
-    /// The time that counts is the first one after the start of the attempt, without jitter; or
-    /// that to which the next run was moved. While the job is paused, and if no run follows,
-    /// nothing is cut off. An extra run ([`Job::run_now`](crate::Job::run_now)) is cut off like
-    /// another.
+    /// - The next run is that of the first time after the start of the attempt. Earlier times
+    ///   that have not run are left out, whatever the [misfire policy](crate::Misfire).
+    /// - The attempt is cut off at that time; [jitter](crate::Schedule::jitter) and
+    ///   [limits](crate::TaskBuilder::limit) may make the next run start later. A run that was
+    ///   [moved](crate::Job::move_to) cuts off at its new time.
+    /// - While the job is paused nothing is cut off, and if no run follows: after
+    ///   [`cancel`](crate::Job::cancel), the last run, or a stop of the app.
+    /// - An extra run ([`Job::run_now`](crate::Job::run_now)) is cut off like another. To ask for
+    ///   one cuts off nothing.
+    /// - A [replacement](crate::Schedule::replace) during an attempt decides: by its times, if it
+    ///   has this option.
     CancelRunning,
 }

@@ -11,6 +11,7 @@ use jobber::{
     Backoff, Clock, Job, JobError, JobStatus, Jobber, Misfire, Overlap, Schedule, ScheduleError,
     Task,
 };
+use time::OffsetDateTime;
 
 /// A schedule that cuts off what runs.
 fn cuts_off(process: &Process, task: &Task<Work, ()>, take: u64) -> Schedule<Work, ()> {
@@ -355,6 +356,514 @@ fn it_is_for_recurring_jobs_whose_runs_can_overlap() -> Result {
         })
     ));
     Ok(())
+}
+
+fn at(process: &Process) -> OffsetDateTime {
+    process.sim.clock().wall()
+}
+
+#[test]
+fn the_next_run_is_on_time_though_the_wall_clock_was_set_and_the_timer_is_late() -> Result {
+    in_memory_and_stored(|mut process| {
+        let task = process.task("t").register()?;
+        let job = cuts_off(&process, &task, 1_000)
+            .misfire(Misfire::Skip)
+            .every(SECOND * 10)
+            .block_on()?;
+        process.advance(15);
+        let w = at(&process);
+        process.sim.set_wall(w - Duration::from_millis(10));
+        process.sim.clock().advance(Duration::from_millis(5_001));
+        process.sim.run_until_stalled();
+        assert_eq!(job.last_run().unwrap().status, JobStatus::Cancelled);
+        assert_eq!(job.status(), JobStatus::Running);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_run_that_was_cut_off_is_not_retried_though_its_attempt_has_asked_for_it() -> Result {
+    let process = Process::boot(&Machine::new(), false);
+    let mut process = process;
+    let clock = process.sim.clock();
+    let log = process.log.clone();
+    let task = process
+        .sim
+        .app()
+        .task("t", move |cx: jobber::JobContext, _: Work| {
+            log.add(cx.attempt());
+            cx.retry_after(SECOND * 5);
+            clock.sleep(HOUR)
+        });
+    let task = task
+        .durable()
+        .retry(Backoff::fixed(9, SECOND * 4))
+        .register()?;
+    let _job = cuts_off(&process, &task, 0).every(SECOND * 10).block_on()?;
+    process.advance(26);
+    assert_eq!(process.log.take(), [1, 1]);
+    Ok(())
+}
+
+#[test]
+fn a_timeout_when_the_next_run_is_due_leads_to_no_retry() -> Result {
+    let mut process = Process::boot(&Machine::new(), false);
+    let task = process
+        .task("t")
+        .timeout(SECOND * 10)
+        .retry(Backoff::fixed(9, SECOND * 4))
+        .register()?;
+    let mut events = process.sim.app().events();
+    let job = cuts_off(&process, &task, 1000)
+        .every(SECOND * 10)
+        .block_on()?;
+    process.advance(29);
+    let kinds = event_kinds(&mut events, "x");
+    assert!(job.last_run().is_some(), "{kinds:?}");
+    assert!(!kinds.iter().any(|k| k.contains("retrying")), "{kinds:?}");
+    Ok(())
+}
+
+#[test]
+fn a_failure_when_the_next_run_is_due_leads_to_no_retry() -> Result {
+    let mut process = Process::boot(&Machine::new(), false);
+    let clock = process.sim.clock();
+    let task = process.sim.app().task("t", move |_: Work| {
+        let clock = clock.clone();
+        async move {
+            clock.sleep(SECOND * 10).await;
+            Err::<(), _>("no")
+        }
+    });
+    let task = task
+        .durable()
+        .retry(Backoff::fixed(9, SECOND * 4))
+        .register()?;
+    let mut events = process.sim.app().events();
+    let _job = cuts_off(&process, &task, 1000)
+        .every(SECOND * 10)
+        .block_on()?;
+    process.advance(29);
+    let kinds = event_kinds(&mut events, "x");
+    assert!(!kinds.iter().any(|k| k.contains("retrying")), "{kinds:?}");
+    Ok(())
+}
+
+#[test]
+fn a_replacement_of_the_same_times_that_cuts_off_does_so_in_time() -> Result {
+    in_memory_and_stored(|mut process| {
+        let task = process.task("t").register()?;
+        let job = process
+            .schedule(&task, 0, 1000)
+            .id("x")
+            .every(SECOND * 10)
+            .block_on()?;
+        process.advance(12);
+        cuts_off(&process, &task, 1000)
+            .replace()
+            .every(SECOND * 10)
+            .block_on()?;
+        process.advance(1);
+        assert_eq!(job.last_run(), None, "cut off at once");
+        process.advance(7);
+        assert_eq!(last(&job), (1, JobStatus::Cancelled, 10, 20));
+        Ok(())
+    })
+}
+
+#[test]
+fn a_replacement_of_the_same_times_cuts_off_before_a_later_timeout() -> Result {
+    let mut process = Process::boot(&Machine::new(), false);
+    let task = process.task("t").timeout(SECOND * 55).register()?;
+    let job = process
+        .schedule(&task, 0, 1000)
+        .id("x")
+        .every(SECOND * 10)
+        .block_on()?;
+    process.advance(12);
+    cuts_off(&process, &task, 1000)
+        .replace()
+        .every(SECOND * 10)
+        .block_on()?;
+    process.advance(8);
+    assert_eq!(last(&job), (1, JobStatus::Cancelled, 10, 20));
+    Ok(())
+}
+
+#[test]
+fn after_a_replacement_of_the_same_times_the_next_run_is_on_time() -> Result {
+    let mut process = Process::boot(&Machine::new(), false);
+    let task = process.task("t").register()?;
+    let job = cuts_off(&process, &task, 1000)
+        .misfire(Misfire::Skip)
+        .every(SECOND * 10)
+        .block_on()?;
+    process.advance(12);
+    cuts_off(&process, &task, 999)
+        .misfire(Misfire::Skip)
+        .replace()
+        .every(SECOND * 10)
+        .block_on()?;
+    process.sim.clock().advance(Duration::from_millis(8_001));
+    process.sim.run_until_stalled();
+    assert_eq!(job.last_run().unwrap().status, JobStatus::Cancelled);
+    assert_eq!(job.status(), JobStatus::Running);
+    Ok(())
+}
+
+/// Regression: the timer came again and again, and the simulation hung.
+#[test]
+fn a_move_of_a_paused_job_ends() -> Result {
+    let mut process = Process::boot(&Machine::new(), false);
+    let task = process.task("t").register()?;
+    let job = cuts_off(&process, &task, 1000)
+        .every(SECOND * 10)
+        .block_on()?;
+    process.advance(12);
+    job.move_to(at(&process) + SECOND * 3).block_on()?;
+    job.pause().block_on()?;
+    process.advance(10);
+    Ok(())
+}
+
+#[test]
+fn a_move_of_a_cancelled_job_ends() -> Result {
+    let mut process = Process::boot(&Machine::new(), false);
+    let task = process.task("t").register()?;
+    let job = cuts_off(&process, &task, 1000)
+        .every(SECOND * 10)
+        .block_on()?;
+    process.advance(12);
+    job.move_to(at(&process) + SECOND * 3).block_on()?;
+    let _ = job.cancel().block_on()?;
+    process.advance(10);
+    Ok(())
+}
+
+#[test]
+fn a_replacement_of_a_paused_job_ends() -> Result {
+    let mut process = Process::boot(&Machine::new(), false);
+    let task = process.task("t").register()?;
+    let job = cuts_off(&process, &task, 1000)
+        .every(SECOND * 10)
+        .block_on()?;
+    process.advance(12);
+    cuts_off(&process, &task, 999)
+        .replace()
+        .every(SECOND * 10)
+        .block_on()?;
+    job.pause().block_on()?;
+    process.advance(10);
+    Ok(())
+}
+
+#[test]
+fn a_stop_of_an_app_with_a_moved_job_ends() -> Result {
+    let mut process = Process::boot(&Machine::new(), false);
+    let task = process.task("t").register()?;
+    let job = cuts_off(&process, &task, 1000)
+        .every(SECOND * 10)
+        .block_on()?;
+    process.advance(12);
+    job.move_to(at(&process) + SECOND * 3).block_on()?;
+    let _report = process.sim.shutdown(SECOND * 20);
+    Ok(())
+}
+
+#[test]
+fn an_extra_run_of_a_paused_job_is_not_cut_off() -> Result {
+    let mut process = Process::boot(&Machine::new(), false);
+    let task = process.task("t").register()?;
+    let job = cuts_off(&process, &task, 1000)
+        .every(SECOND * 10)
+        .block_on()?;
+    job.pause().block_on()?;
+    process.advance(4);
+    job.run_now().block_on()?;
+    process.advance(20);
+    assert_eq!(job.last_run(), None);
+    assert_eq!(job.status(), JobStatus::Running);
+    Ok(())
+}
+
+#[test]
+fn a_replacement_that_is_moved_cuts_off_at_its_new_time() -> Result {
+    let mut process = Process::boot(&Machine::new(), false);
+    let task = process.task("t").register()?;
+    let job = cuts_off(&process, &task, 1000)
+        .every(SECOND * 10)
+        .block_on()?;
+    process.advance(12);
+    cuts_off(&process, &task, 1000)
+        .replace()
+        .every(SECOND * 100)
+        .block_on()?;
+    job.move_to(at(&process) + SECOND * 38).block_on()?;
+    process.advance(38);
+    assert_eq!(last(&job), (1, JobStatus::Cancelled, 10, 50));
+    Ok(())
+}
+
+#[test]
+fn a_wall_clock_set_forward_brings_the_next_run_before_a_timeout() -> Result {
+    let mut process = Process::boot(&Machine::new(), false);
+    let task = process.task("t").timeout(MINUTE * 50).register()?;
+    let job = cuts_off(&process, &task, 1_000_000)
+        .cron("0 * * * *")
+        .block_on()?;
+    process.sim.advance(HOUR + MINUTE * 5);
+    let w = at(&process);
+    process.sim.set_wall(w + MINUTE * 56);
+    process.sim.advance(MINUTE);
+    assert_eq!(job.last_run().map(|r| r.status), Some(JobStatus::Cancelled));
+    Ok(())
+}
+
+#[test]
+fn a_replacement_that_leaves_out_the_next_time_does_not_cut_off_then() -> Result {
+    use jobber::Exclusions;
+    let machine = Machine::new();
+    let closed = Exclusions::new()
+        .times_of_day(time::macros::time!(2:00), time::macros::time!(4:30))
+        .unwrap();
+    let mut process = Process::boot_with(&machine, false, |app| app.calendar("closed", closed));
+    let task = process.task("t").register()?;
+    let job = cuts_off(&process, &task, 1_000_000)
+        .cron("0 * * * *")
+        .block_on()?;
+    process.sim.advance(HOUR + MINUTE * 30);
+    cuts_off(&process, &task, 1_000_000)
+        .except("closed")
+        .replace()
+        .cron("0 * * * *")
+        .block_on()?;
+    process.sim.advance(HOUR);
+    assert_eq!(job.last_run(), None);
+    Ok(())
+}
+
+#[test]
+fn nothing_is_cut_off_while_the_job_is_paused_and_an_extra_run_waits() -> Result {
+    let mut process = Process::boot(&Machine::new(), false);
+    let task = process.task("t").register()?;
+    let job = cuts_off(&process, &task, 1000)
+        .every(SECOND * 10)
+        .block_on()?;
+    process.advance(12);
+    job.pause().block_on()?;
+    job.run_now().block_on()?;
+    process.advance(30);
+    assert_eq!(job.last_run(), None);
+    Ok(())
+}
+
+#[test]
+fn a_cancelled_job_keeps_its_timeout() -> Result {
+    in_memory_and_stored(|mut process| {
+        let task = process.task("t").timeout(SECOND * 35).register()?;
+        let job = cuts_off(&process, &task, 1000)
+            .every(SECOND * 10)
+            .block_on()?;
+        process.advance(12);
+        let _ = job.cancel().block_on()?;
+        process.advance(32);
+        assert_eq!(job.status(), JobStatus::Running);
+        process.advance(1);
+        assert_eq!(last(&job), (1, JobStatus::Timeout, 10, 45));
+        Ok(())
+    })
+}
+
+#[test]
+fn a_loaded_retry_is_not_cut_off_at_its_start_because_the_clock_was_set() -> Result {
+    let machine = Machine::new();
+    let boot = |machine: &Machine| -> Result<(Process, Task<Work, ()>)> {
+        let process = Process::boot(machine, true);
+        let clock = process.sim.clock();
+        let task = process
+            .sim
+            .app()
+            .task("t", move |cx: jobber::JobContext, _: u32, _: u64| {
+                let clock = clock.clone();
+                let first = cx.attempt() == 1;
+                async move {
+                    if first {
+                        return Err::<(), jobber::BoxError>("no".into());
+                    }
+                    clock.sleep(HOUR * 100).await;
+                    Ok(())
+                }
+            });
+        let task = task
+            .durable()
+            .retry(Backoff::fixed(9, SECOND * 20))
+            .register()?;
+        Ok((process, task))
+    };
+    let (mut process, task) = boot(&machine)?;
+    let _ = cuts_off(&process, &task, 0)
+        .every(SECOND * 100)
+        .block_on()?;
+    process.advance(105);
+    let w = at(&process);
+    process.sim.set_wall(w + HOUR);
+    process.advance(5);
+    process.sim.crash();
+    let (mut process, task) = boot(&machine)?;
+    let job = task.job("x").unwrap();
+    process.advance(11);
+    assert_eq!(job.status(), JobStatus::Running);
+    assert_eq!(job.last_run(), None);
+    Ok(())
+}
+
+/// Hangs in its first attempt only.
+fn hangs_first(process: &Process) -> Result<Task<Work, ()>> {
+    let (clock, log) = (process.sim.clock(), process.log.clone());
+    let count = AtomicUsize::new(0);
+    let task = process.sim.app().task("t", move |number: u32, _: u64| {
+        log.add(number);
+        let is_first = count.fetch_add(1, Ordering::SeqCst) == 0;
+        clock.sleep(if is_first {
+            HOUR * 1_000
+        } else {
+            Duration::ZERO
+        })
+    });
+    Ok(task.durable().register()?)
+}
+
+/// Regression: a hundred catch-up runs, for times that were not missed.
+#[test]
+fn a_wall_clock_that_is_set_or_a_suspend_during_a_run_makes_up_nothing() -> Result {
+    for misfire in [
+        Misfire::All(100),
+        Misfire::Grace(MINUTE),
+        Misfire::Skip,
+        Misfire::Once,
+    ] {
+        for how in 0..3 {
+            in_memory_and_stored(|mut process| {
+                let task = hangs_first(&process)?;
+                let mut events = process.sim.app().events();
+                let schedule = cuts_off(&process, &task, 0).misfire(misfire);
+                schedule.every(SECOND * 10).block_on()?;
+                process.advance(15);
+                let wall = at(&process);
+                match how {
+                    0 => process.sim.suspend(HOUR),
+                    1 => process.sim.set_wall(wall + HOUR),
+                    _ => process.sim.set_wall(wall - HOUR),
+                }
+                process.log.take();
+                process.advance(10);
+                assert_eq!(process.log.take().len(), 1, "{misfire:?}, {how}");
+                let kinds = event_kinds(&mut events, "x");
+                assert!(
+                    !kinds.iter().any(|kind| kind.contains("misfired")),
+                    "{kinds:?}"
+                );
+                Ok(())
+            })?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_next_run_that_was_moved_by_hand_is_the_next_one_and_the_series_goes_on() -> Result {
+    for misfire in [
+        Misfire::All(100),
+        Misfire::Grace(MINUTE),
+        Misfire::Skip,
+        Misfire::Once,
+    ] {
+        in_memory_and_stored(|mut process| {
+            let task = process.task("t").register()?;
+            let schedule = cuts_off(&process, &task, 1_000).misfire(misfire);
+            let job = schedule.every(SECOND * 10).block_on()?;
+            process.advance(12);
+            job.delay_by(SECOND * 25).block_on()?;
+            process.advance(33);
+            assert_eq!(last(&job), (1, JobStatus::Cancelled, 10, 45));
+            assert_eq!(job.status(), JobStatus::Running);
+            process.advance(5);
+            // The run of 20, which was moved.
+            assert_eq!(last(&job), (2, JobStatus::Cancelled, 45, 50));
+            let nominal = job.last_run().unwrap().nominal_time;
+            assert_eq!((nominal - crate::support::START).whole_seconds(), 20);
+            process.advance(10);
+            assert_eq!(last(&job), (3, JobStatus::Cancelled, 50, 60));
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn after_a_late_start_each_time_has_its_run_whatever_the_policy() -> Result {
+    for misfire in [
+        Misfire::All(3),
+        Misfire::Grace(SECOND * 15),
+        Misfire::Skip,
+        Misfire::Once,
+    ] {
+        in_memory_and_stored(|mut process| {
+            let task = process.task("t").limit(1).register()?;
+            process.push(&task, 9, 45)?;
+            let schedule = cuts_off(&process, &task, 1_000).misfire(misfire);
+            let job = schedule.every(SECOND * 10).block_on()?;
+            process.advance(50);
+            assert_eq!(last(&job), (1, JobStatus::Cancelled, 45, 50));
+            for number in 2..6 {
+                process.advance(10);
+                let begun = 30 + 10 * number;
+                let expected = (number as u64, JobStatus::Cancelled, begun, begun + 10);
+                assert_eq!(last(&job), expected, "{misfire:?}");
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// How often an hourly job starts in ten hours, if the wall clock is set back by a day in its first
+/// run.
+fn starts_after_a_correction(overlap: Overlap, take: u64) -> Result<usize> {
+    let mut process = Process::boot(&Machine::new(), false);
+    let task = process.task("t").register()?;
+    let schedule = process.schedule(&task, 0, take).overlap(overlap);
+    schedule.generated_id().cron("0 * * * *").block_on()?;
+    process.sim.advance(HOUR + MINUTE);
+    let wall = at(&process);
+    process.sim.set_wall(wall - HOUR * 24);
+    process.sim.advance(HOUR * 10);
+    Ok(process.log.take().len())
+}
+
+#[test]
+fn after_a_correction_of_the_wall_clock_each_time_cuts_off_again() -> Result {
+    let cut_off = starts_after_a_correction(Overlap::CancelRunning, 1_000_000)?;
+    assert_eq!(cut_off, starts_after_a_correction(Overlap::Wait, 600)?);
+    Ok(())
+}
+
+#[test]
+fn a_run_is_not_cut_off_by_its_own_time_when_the_wall_clock_shows_that_again() -> Result {
+    in_memory_and_stored(|mut process| {
+        let task = process.task("t").register()?;
+        let schedule = cuts_off(&process, &task, 1_000_000);
+        let job = schedule.cron("0 * * * *").block_on()?;
+        process.sim.advance(HOUR + MINUTE);
+        let wall = at(&process);
+        process.sim.set_wall(wall - MINUTE * 20);
+        process.sim.advance(MINUTE * 78);
+        assert_eq!(job.last_run(), None);
+        process.sim.advance(MINUTE);
+        assert_eq!(job.last_run().unwrap().status, JobStatus::Cancelled);
+        assert_eq!(job.status(), JobStatus::Running);
+        Ok(())
+    })
 }
 
 /// The token of a blocking function is set, and the next run waits until it has returned.

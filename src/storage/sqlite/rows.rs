@@ -348,7 +348,26 @@ impl<'a> Columns<'a> {
     /// of the task of the row before: jobs of one task share its name.
     pub fn read(&self, last_task: &mut Arc<str>) -> Loaded {
         // From the front: new columns are added after the version.
-        let [id, task, _, _, _, _, _, _, _, _, _, _, _, _, _, _, version, ..] = self.0;
+        let [
+            id,
+            task,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            version,
+            ..,
+        ] = self.0;
         // The version first: another one may have other columns and fields.
         match integer("version", version) {
             Ok(version) if version != RECORD_VERSION => {
