@@ -2,8 +2,8 @@ use jobber::testing::{ManualClock, Simulation};
 use jobber::{
     Exclusions, JobStatus,
     storage::{
-        Change, EndRecord, JobRecord, Loaded, PauseRecord, TakenId, Storage, StorageError, UnresolvedJob,
-        UnresolvedReason,
+        Change, EndRecord, JobRecord, Loaded, PauseRecord, Storage, StorageError, TakenId,
+        UnresolvedJob, UnresolvedReason,
     },
 };
 use time::macros::time;
