@@ -36,7 +36,7 @@ use crate::value::overlap::Overlap;
 /// |---|---|---|---|---|---|
 /// | [`id`](Schedule::id), [`keep`](Schedule::keep), [`replace`](Schedule::replace), [`replace_any`](Schedule::replace_any), [`generated_id`](Schedule::generated_id), [`in_memory`](Schedule::in_memory), [`unique_for`](Schedule::unique_for), [`when_room`](Schedule::when_room), [`paused`](Schedule::paused), [`priority`](Schedule::priority), [`tag`](Schedule::tag), [`note`](Schedule::note), [`zone`](Schedule::zone), [`expires`](Schedule::expires), [`timeout`](Schedule::timeout), [`retry`](Schedule::retry) | yes | yes | yes | yes | yes |
 /// | [`max_runs`](Schedule::max_runs), [`max_failures`](Schedule::max_failures), [`jitter`](Schedule::jitter), [`until`](Schedule::until), [`first_now`](Schedule::first_now), [`pause_on_failure`](Schedule::pause_on_failure) | | yes | yes | yes | yes |
-/// | [`misfire`](Schedule::misfire), [`except`](Schedule::except) | | yes | | yes | yes |
+/// | [`misfire`](Schedule::misfire), [`overlap`](Schedule::overlap), [`except`](Schedule::except) | | yes | | yes | yes |
 /// | [`start_date`](Schedule::start_date) | | yes | | required | yes |
 ///
 /// ```
@@ -393,10 +393,15 @@ where
     /// - The wall clock counts the time. The store keeps the ids of stored jobs, so that they stay
     ///   taken in the next process (if a full store has room for them); those of jobs in memory
     ///   end with the process.
-    /// - [`replace`](Schedule::replace) schedules the job again all the same, and so does the
-    ///   [retry of a failed job](crate::FailedJob::retry). [`keep`](Schedule::keep) does not: it
-    ///   keeps a job that is live.
-    /// - While the job is live, its id is taken in any case.
+    /// - At the end of the time, the id is free. For a recurring job the time begins when its series
+    ///   ends. While a job is live, its id is taken in any case.
+    /// - [`replace`](Schedule::replace), a [declaration](crate::Jobber::declare) and the
+    ///   [retry of a failed job](crate::FailedJob::retry) schedule the job again all the same. With
+    ///   [`keep`](Schedule::keep), scheduling fails: there is no live job to keep.
+    /// - If the job of an id has ended several times, the last end of one with this option counts.
+    ///
+    /// Without an id, scheduling fails with [`ScheduleError::NoId`](crate::ScheduleError::NoId).
+    /// A time of zero is refused, and one of more than 292 years.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -450,7 +455,9 @@ where
     /// ended, instead of an error. So `.await` and `.block_on()` wait; the wait ends with
     /// [`ScheduleError::Stopped`](crate::ScheduleError::Stopped) if the app stops. Those that wait
     /// are woken in the order in which they began to wait, one for each place that becomes free;
-    /// a caller that comes at that moment may take the place.
+    /// a caller that comes at that moment may take the place. A
+    /// [`Task::schedule_many`](crate::Task::schedule_many) of several jobs has no place in this
+    /// order: it goes on when there is room for all of them.
     ///
     /// A delay counts from before the wait. A [declaration](crate::Jobber::declare) does not wait.
     /// [`Task::schedule_many`](crate::Task::schedule_many) waits until there is room for all of its
@@ -458,7 +465,7 @@ where
     ///
     /// # Deadlock
     /// An attempt that waits here for room, and is itself of the task that is full, may wait for
-    /// ever: it is one of the live jobs.
+    /// ever: it is one of the live jobs. So may any attempt, if the app is full.
     ///
     /// ```
     /// # let mut sim = jobber::testing::Simulation::new();

@@ -97,7 +97,7 @@ where
             Ok(places) => places,
             Err(full) => {
                 drop_catching_panic(args);
-                let error = error_before_full(&task.hub, id.as_ref());
+                let error = error_before_full(&task.hub, id.as_ref(), IfTaken::Refuse, now);
                 return Err(error.unwrap_or_else(|| full.into_error()));
             }
         };
@@ -319,7 +319,7 @@ where
         let hub = &self.task.hub;
         let id = self.id.as_ref();
         let is_new = self.if_taken == IfTaken::Refuse;
-        let error = match error_before_full(hub, id.filter(|_| is_new)) {
+        let error = match error_before_full(hub, id, self.if_taken, self.now) {
             None if self.when_room && full.ends() => {
                 // A job of the id may come, and is then kept or replaced.
                 let live = id.filter(|_| !is_new).map(|id| {
@@ -366,17 +366,29 @@ where
     }
 }
 
-/// Another error than that of too many live jobs: the app is not open, or a live job has the id.
-fn error_before_full(hub: &Hub, id: Option<&JobId>) -> Option<ScheduleError> {
+/// Another error than that of too many live jobs: the app is not open, or the id is taken.
+fn error_before_full(
+    hub: &Hub,
+    id: Option<&JobId>,
+    if_taken: IfTaken,
+    now: Now,
+) -> Option<ScheduleError> {
     if let Err(error) = hub.check_open() {
         // In a stopped app no place becomes free.
         return Some(error);
     }
-    let id = id.filter(|id| hub.find(id).is_some() || hub.is_reserved(id))?;
-    Some(ScheduleError::DuplicateJob {
+    let id = id?;
+    let duplicate = |ended| ScheduleError::DuplicateJob {
         id: id.clone(),
-        ended: None,
-    })
+        ended,
+    };
+    let is_live = || hub.find(id).is_some() || hub.is_reserved(id);
+    let ended = || hub.ended_job(id, now).map(|ended| duplicate(Some(ended)));
+    match if_taken {
+        IfTaken::Refuse if is_live() => Some(duplicate(None)),
+        IfTaken::Refuse | IfTaken::Keep => ended(),
+        IfTaken::Replace(_) => None,
+    }
 }
 
 /// Waits until a job of this id is live.

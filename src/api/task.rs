@@ -182,8 +182,10 @@ where
     /// second call of this method replaces the first.
     ///
     /// The caller that schedules a job computes its key, and a stored job keeps it. If the function
-    /// panics, or the key is too long, scheduling fails
-    /// ([`ScheduleError::Key`](crate::ScheduleError::Key)).
+    /// panics, scheduling fails with [`ScheduleError::Key`](crate::ScheduleError::Key); if the key
+    /// is too long, with [`ScheduleError::KeyTooLong`](crate::ScheduleError::KeyTooLong). An empty
+    /// key is a key like any other. A job that was stored before its task had this option has no
+    /// key, and no limit of one.
     ///
     /// ```
     /// # let mut sim = jobber::testing::Simulation::new();
@@ -218,9 +220,9 @@ where
     /// no rate.
     ///
     /// It is one more [limit](TaskBuilder::limit): a job that is due waits in the same order for
-    /// all its limits and its rate, and takes them together. Each attempt counts, also a retry. The
-    /// monotonic clock counts the time. It is kept in memory: in the next process a whole burst may
-    /// start.
+    /// all its limits and its rate, and takes them together. Each attempt counts, also a retry,
+    /// when it is handed to the executor. The monotonic clock counts the time. What is known of
+    /// earlier starts is kept in memory: in the next process a whole burst may start.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -320,7 +322,8 @@ where
     }
 
     /// Sets the priority of the jobs of this task among those that are due and wait for
-    /// [limits](TaskBuilder::limit). The highest is 127. Default: 0.
+    /// [limits](TaskBuilder::limit) or [rates](TaskBuilder::rate): a higher number starts first, from
+    /// -128 to 127, except before a job that 1,000 others have overtaken. Default: 0.
     pub fn priority(mut self, priority: i8) -> Self {
         self.priority = priority;
         self
@@ -524,7 +527,9 @@ where
     /// - If the name or an alias is empty, longer than 200 bytes, contains control characters, or
     ///   is already in use.
     /// - If a [limit](TaskBuilder::limit), a [rate](TaskBuilder::rate) or
-    ///   [`max_pending`](TaskBuilder::max_pending) is 0, or a limit is one of another app.
+    ///   [`max_pending`](TaskBuilder::max_pending) is 0, the time of a rate is zero or longer than
+    ///   292 years, or a limit is one of another app.
+    /// - If a tag or a note is not allowed.
     /// - If the timeout or a number of the backoff is invalid, or
     ///   [`max_interruptions`](TaskBuilder::max_interruptions) is 0.
     /// - If the task is durable and the app has no store; if the task is not durable

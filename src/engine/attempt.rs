@@ -391,7 +391,7 @@ where
             // It stands above what the error says: the attempt has said it itself.
             requested => self.retry_delay(&state, requested),
         });
-        let is_stopping = self.hub().is_stopping();
+        let holds = self.holds();
         let random = || self.hub().random();
         let attempt_of_run = state.life.attempts().saturating_add(1);
         let failed = error.filter(|_| state.life.phase() == Phase::Running);
@@ -401,10 +401,9 @@ where
             started_at: state.life.run_started_at(),
             finished_at: now.wall,
         });
-        let end =
-            state
-                .life
-                .end_attempt(failure, retry, is_stopping, self.hub().reading(now), random);
+        let end = state
+            .life
+            .end_attempt(failure, retry, holds, self.hub().reading(now), random);
         after.ends_turn = state.life.end_turn();
         let result = match (end.next, result) {
             (AfterAttempt::End(_, EndReason::Expired), Err(last)) => {

@@ -172,17 +172,23 @@ impl MainShard {
             if self.contains(id, others) {
                 return Err(duplicate(None));
             }
-            if !again && let Some((status, until)) = self.taken_ids.get(id, now.wall) {
-                return Err(duplicate(Some(EndedJob {
-                    status,
-                    taken_until: from_wall(until, UtcOffset::UTC),
-                })));
+            if !again && let Some(ended) = self.ended_job(id, now) {
+                return Err(duplicate(Some(ended)));
             }
             if self.unresolved.get(id).is_some_and(|job| !job.is_of(over)) {
                 return Err(ScheduleError::UnresolvedJob { id: id.clone() });
             }
         }
         place(&mut self.table, job, id, now)
+    }
+
+    /// How the job of this id ended, if the id stays taken.
+    fn ended_job(&self, id: &JobId, now: Now) -> Option<EndedJob> {
+        let (status, until) = self.taken_ids.get(id, now.wall)?;
+        Some(EndedJob {
+            status,
+            taken_until: from_wall(until, UtcOffset::UTC),
+        })
     }
 
     /// Whether a live job has this id, or a slot is reserved for it.
@@ -503,6 +509,11 @@ impl Hub {
     /// The job of this id has ended, and its id stays taken.
     pub(crate) fn take_id(&self, id: JobId, taken: (JobStatus, WallNanos), now: WallNanos) {
         lock(&self.main_shard).taken_ids.take(id, taken, now);
+    }
+
+    /// How the job of this id ended, if the id stays taken.
+    pub(crate) fn ended_job(&self, id: &JobId, now: Now) -> Option<EndedJob> {
+        lock(&self.main_shard).ended_job(id, now)
     }
 
     /// Whether the store has a job with this id that no task can run.

@@ -487,7 +487,13 @@ impl Lifecycle {
         let more = job.more();
         more.started_at = intent.at;
         more.begins_extra = intent.is_extra;
-        let end = job.end_attempt(Some(JobStatus::Failed), None, false, clock, random);
+        let end = job.end_attempt(
+            Some(JobStatus::Failed),
+            None,
+            Holds::default(),
+            clock,
+            random,
+        );
         // Nobody has seen it as it was before.
         job.publish_now();
         let _ = job.row_changed();
@@ -1549,15 +1555,20 @@ impl Lifecycle {
         if stops.timeout.is_some_and(|at| at <= clock.now.mono) {
             return TimerOutcome::TimedOut { attempt };
         }
-        // If it was cancelled, no run follows; and a paused job makes none.
-        let makes_runs = !holds.is_stopping && !holds.is_paused && !self.is_paused();
-        if self.phase == Phase::Running && makes_runs {
+        if self.makes_next_run(holds) {
             return TimerOutcome::CutOff { attempt };
         }
         // The end of a pause plans it again.
         let timeout = stops.timeout.map(Due::Mono);
         self.set_timer(timeout);
         timeout.map_or(TimerOutcome::Nothing, TimerOutcome::Rearm)
+    }
+
+    /// Whether another run may follow the running attempt as soon as it is due: not if the job was
+    /// cancelled, and not while it is paused.
+    fn makes_next_run(&self, holds: Holds) -> bool {
+        let is_held = holds.is_stopping || holds.is_paused || self.is_paused();
+        self.phase == Phase::Running && !is_held
     }
 
     fn stops(&self) -> Option<Stops> {
@@ -1640,8 +1651,13 @@ impl Lifecycle {
     }
 
     /// Whether the next run is due before a retry after this delay, and cuts it off.
-    fn is_cut_off_in(&self, clock: ClockReading, delay: i64, stops: Option<Stops>) -> bool {
-        if self.is_paused() {
+    fn is_cut_off_in(
+        &self,
+        clock: ClockReading,
+        delay: i64,
+        (stops, holds): (Option<Stops>, Holds),
+    ) -> bool {
+        if !self.makes_next_run(holds) {
             return false;
         }
         let recurring = self.definition().and_then(|it| it.recurring());
@@ -1658,12 +1674,13 @@ impl Lifecycle {
             .any(|next| next.due.as_mono(clock.now) <= retry)
     }
 
-    /// The moment before the run was due that has cut off the attempt, or would have: it decides
-    /// what follows, so that no policy counts that run as missed. `None` if it is not due.
-    fn before_next_run(&self, stops: Option<Stops>, now: Now) -> Option<Now> {
-        let makes_runs = self.phase == Phase::Running && !self.is_paused();
+    /// The last nanosecond before the next run was due, or would have been without its move, if
+    /// that is earlier. What follows the attempt is decided as if it had ended then, so that no
+    /// policy counts the next run as missed. `None` if the next run is not due.
+    fn before_next_run(&self, stops: Option<Stops>, holds: Holds, now: Now) -> Option<Now> {
         let next_run = stops.and_then(|stops| stops.next_run);
-        let next_run = next_run.filter(|next| makes_runs && next.due.is_reached(now))?;
+        let is_due = |next: &NextRun| self.makes_next_run(holds) && next.due.is_reached(now);
+        let next_run = next_run.filter(is_due)?;
         let due = next_run
             .due
             .as_mono(now)
@@ -1797,11 +1814,12 @@ impl Lifecycle {
         &mut self,
         failure: Option<JobStatus>,
         retry: Option<i64>,
-        is_stopping: bool,
+        holds: Holds,
         clock: ClockReading,
         random: impl Fn() -> f64,
     ) -> AttemptEnd {
         let now = clock.now;
+        let is_stopping = holds.is_stopping;
         self.hide();
         self.enter_open_run();
         self.survived();
@@ -1811,7 +1829,7 @@ impl Lifecycle {
         self.set_timer(None);
         let stops = self.more.as_mut().and_then(|more| more.stops.take());
         let stops = stops.map(|stops| *stops);
-        let decided_at = self.before_next_run(stops, now);
+        let decided_at = self.before_next_run(stops, holds, now);
         // With the same times, the run goes on under the new definition.
         let took_same = self.phase == Phase::Running && self.take_next_of_same_times(is_stopping);
         let goes_on = self.phase == Phase::Running && !self.has_next();
@@ -1821,7 +1839,7 @@ impl Lifecycle {
             steering.runs_now = false;
         }
         let is_too_late = retry.is_some_and(|delay| {
-            self.is_too_late_in(clock, delay) || self.is_cut_off_in(clock, delay, stops)
+            self.is_too_late_in(clock, delay) || self.is_cut_off_in(clock, delay, (stops, holds))
         });
         if let (Some(status), Some(delay)) = (failure, retry)
             && !is_too_late

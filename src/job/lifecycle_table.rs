@@ -35,6 +35,13 @@ const NO_HOLD: Holds = Holds {
     is_paused: false,
 };
 
+fn stopping(is_stopping: bool) -> Holds {
+    Holds {
+        is_stopping,
+        is_paused: false,
+    }
+}
+
 const fn at(seconds: i64) -> Now {
     let nanos = seconds * 1_000_000_000;
     Now {
@@ -289,7 +296,13 @@ fn what_follows_an_attempt_is_as_in_the_table() {
         }
         let failure = (result != Value).then_some(JobStatus::Failed);
         let retry = (result == FailsFirst).then_some(1_000_000_000);
-        let end = job.end_attempt(failure, retry, situation.is_stopping, clock(62), || 0.0);
+        let end = job.end_attempt(
+            failure,
+            retry,
+            stopping(situation.is_stopping),
+            clock(62),
+            || 0.0,
+        );
         let what = match end.next {
             AfterAttempt::End(status, EndReason::Ordinary) => format!("end {status:?}"),
             AfterAttempt::End(status, why) => format!("end {status:?}, {why:?}"),
@@ -323,7 +336,7 @@ fn a_recurring_job_ends_by_its_limits() {
             assert!(matches!(job.begin(clock, NO_HOLD), BeginOutcome::Begin(_)));
             job.body_gone();
             let failure = (*result == Fails).then_some(JobStatus::Failed);
-            job.end_attempt(failure, None, false, clock, || 0.0);
+            job.end_attempt(failure, None, NO_HOLD, clock, || 0.0);
         }
         assert_eq!(job.phase(), expected, "{results:?}");
     }
@@ -426,7 +439,7 @@ fn what_can_be_replaced_is_as_in_the_table() {
     for minute in [2, 3] {
         let clock = clock(60 * minute);
         job.body_gone();
-        job.end_attempt(None, None, false, clock, || 0.0);
+        job.end_attempt(None, None, NO_HOLD, clock, || 0.0);
         job.on_timer(clock, ON_TIME, IntentRule::IfSuspected, NO_HOLD, || 0.0);
         assert!(matches!(job.begin(clock, NO_HOLD), BeginOutcome::Begin(_)));
     }
@@ -583,7 +596,13 @@ fn what_follows_if_an_attempt_would_start_too_late_is_as_in_the_table() {
             BeginOutcome::Begin(_)
         ));
         let failed = Some(JobStatus::Failed);
-        let end = job.end_attempt(failed, Some(5 * second + 1), false, clock(65), || 0.0);
+        let end = job.end_attempt(
+            failed,
+            Some(5 * second + 1),
+            NO_HOLD,
+            clock(65),
+            || 0.0,
+        );
         let what = match end.next {
             AfterAttempt::End(JobStatus::Cancelled, EndReason::Expired) => "Expired",
             AfterAttempt::Run { misfire: None } => "run",

@@ -24,7 +24,7 @@ pub struct TakenId {
     /// When it ended.
     #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::text"))]
     pub ended_at: OffsetDateTime,
-    /// Until when the id stays taken.
+    /// At this time of the wall clock the id is free.
     #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::text"))]
     pub until: OffsetDateTime,
 }

@@ -8,7 +8,7 @@ use crate::value::time_units::MonoNanos;
 pub(crate) struct Gcra {
     /// Between two starts, in nanoseconds.
     interval: i64,
-    /// How much earlier than evenly a start may be, in nanoseconds.
+    /// How long before its even time a start may come, in nanoseconds.
     tolerance: i64,
     /// When a whole burst may start again.
     recovers_at: MonoNanos,
@@ -27,6 +27,7 @@ impl Gcra {
         }
     }
 
+    /// When the next start is allowed. It may have passed.
     pub(crate) fn next_start(&self) -> MonoNanos {
         self.recovers_at.saturating_sub(self.tolerance)
     }
@@ -39,7 +40,7 @@ impl Gcra {
         self.recovers_at = self.recovers_at.max(now).saturating_add(self.interval);
     }
 
-    /// What was taken does not start.
+    /// Undoes one `take`, because its attempt did not start.
     pub(crate) fn give_back(&mut self) {
         self.recovers_at = self.recovers_at.saturating_sub(self.interval);
     }

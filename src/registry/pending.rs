@@ -168,6 +168,7 @@ impl Full {
             task: self.pending.task.as_deref().map(Into::into),
             live: self.live,
             max: self.pending.max,
+            wanted: self.count,
         }
     }
 

@@ -209,9 +209,9 @@ pub enum Change {
     SetPause(PauseRecord),
     /// Delete the pause with this key, if there is one.
     RemovePause(PauseKey),
-    /// Save this id, which stays taken, apart from the records. If the store has it, replace it.
-    /// Delete those whose [`until`](TakenId::until) is not later than the
-    /// [end](TakenId::ended_at) of this job.
+    /// First delete the taken ids whose [`until`](TakenId::until) is not later than the
+    /// [`ended_at`](TakenId::ended_at) of this one. Then save this one, apart from the records, in
+    /// place of an entry with its id.
     TakeId(TakenId),
 }
 

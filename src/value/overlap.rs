@@ -23,29 +23,32 @@
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Overlap {
-    /// The next run waits until the attempt has ended. Then the
-    /// [misfire policy](crate::Misfire) decides about the times that have passed.
+    /// The attempt goes on. The times that pass meanwhile are missed, and the
+    /// [misfire policy](crate::Misfire) decides about them when the attempt has ended.
     #[default]
     Wait,
-    /// The attempt is aborted when the next run is due, as [`Job::abort`](crate::Job::abort) does:
-    /// the future of an async task is dropped; for a blocking task the
-    /// [`StopToken`](crate::StopToken) is set, and the next run waits until the function has
-    /// returned. The run that was cut off has the status
-    /// [`Cancelled`](crate::JobStatus::Cancelled) and the error
-    /// [`JobError::Overlapped`](crate::JobError::Overlapped). It counts as a run, but neither
-    /// as a failure nor as a success, and is not retried. A retry that would be due when the next
-    /// run is, or later, is not made: its run has failed.
+    /// The next run cuts off the attempt when it is due, and the job goes on with the next run. The
+    /// future of an async task is dropped. For a blocking task the [`StopToken`](crate::StopToken)
+    /// is set, and the next run waits until the function has returned. The run that was cut off
+    /// has the status [`Cancelled`](crate::JobStatus::Cancelled) and the error
+    /// [`JobError::Overlapped`](crate::JobError::Overlapped). It counts as a run, is not retried,
+    /// and does not change the number of failures in a row. A retry that would be due when the
+    /// next run is, or later, is not made: its run has failed (unless that failure ends the job,
+    /// by [`max_failures`](crate::Schedule::max_failures)).
     ///
-    /// - The next run is that of the first time after the start of the attempt. Earlier times
-    ///   that have not run are left out, whatever the [misfire policy](crate::Misfire).
+    /// - The next run is that of the first time after the start of the attempt; after a resume,
+    ///   a move or a replacement, of the first time after that moment. Earlier times that have not
+    ///   run are left out, whatever the [misfire policy](crate::Misfire).
     /// - The attempt is cut off at that time; [jitter](crate::Schedule::jitter) and
-    ///   [limits](crate::TaskBuilder::limit) may make the next run start later. A run that was
-    ///   [moved](crate::Job::move_to) cuts off at its new time.
-    /// - While the job is paused nothing is cut off, and if no run follows: after
-    ///   [`cancel`](crate::Job::cancel), the last run, or a stop of the app.
-    /// - An extra run ([`Job::run_now`](crate::Job::run_now)) is cut off like another. To ask for
-    ///   one cuts off nothing.
-    /// - A [replacement](crate::Schedule::replace) during an attempt decides: by its times, if it
-    ///   has this option.
+    ///   [limits](crate::TaskBuilder::limit) may make the next run start later. (An extra run is cut
+    ///   off when the run that waits is due, with its jitter.) A run that was
+    ///   [moved](crate::Job::move_to) cuts off at its new time. If the wall clock is set past the
+    ///   time, it cuts off then.
+    /// - Nothing is cut off while the job, its task or its app is paused, nor if no run follows:
+    ///   after [`cancel`](crate::Job::cancel), in the last run, when the app stops.
+    /// - An extra run ([`Job::run_now`](crate::Job::run_now)) is cut off like another. `run_now`
+    ///   itself cuts off nothing.
+    /// - A [replacement](crate::Schedule::replace) during an attempt cuts it off when the
+    ///   replacement is due first, if the replacement has this option; otherwise nothing does.
     CancelRunning,
 }

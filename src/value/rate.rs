@@ -6,15 +6,16 @@ use std::time::Duration;
 use crate::value::error::RegisterError;
 use crate::value::time_units::{MAX_DURATION, to_nanos};
 
-/// How many attempts may start in a time: [`TaskBuilder::rate`](crate::TaskBuilder::rate),
+/// How many attempts may start in a period: [`TaskBuilder::rate`](crate::TaskBuilder::rate),
 /// [`TaskBuilder::rate_by`](crate::TaskBuilder::rate_by).
 ///
-/// After a pause as long as the time, that number may start at once; then they start evenly. So
-/// a rate of 10 in a minute starts 10 at once, and then one each 6 seconds. Within any minute
-/// 19 start at most. (This is the generic cell rate algorithm.)
+/// If none has started for a whole period, that number may start together; then they start
+/// evenly. So a rate of 10 in a minute starts 10 together, and then one each 6 seconds. Within
+/// any minute 19 are handed to the executor at most. (This is the generic cell rate algorithm.)
+/// The time between two is rounded up to nanoseconds, and is at least one.
 ///
-/// Neither the number nor the time may be 0, and the time is at most 292 years: registering a
-/// task with another fails with a [`RegisterError`].
+/// Neither the number nor the period may be 0, and the period is at most 292 years: registering
+/// a task with any other rate fails with a [`RegisterError`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -44,8 +45,11 @@ impl Rate {
 
     /// The number, and the time in nanoseconds.
     pub(crate) fn check(self, option: &'static str) -> Result<(u32, i64), RegisterError> {
-        if self.starts == 0 || self.per.is_zero() {
+        if self.starts == 0 {
             return Err(RegisterError::ZeroLimit { option });
+        }
+        if self.per.is_zero() {
+            return Err(RegisterError::ZeroDuration { option });
         }
         let too_long = RegisterError::DurationTooLong {
             field: option,

@@ -5,7 +5,8 @@ use std::fmt;
 use crate::sync::primitives::Arc;
 use crate::value::escaped::Escaped;
 
-/// What a job waits for that is due and has not started.
+/// What a job waits for that is due and has not started. If it waits for several things, this is
+/// one of them.
 /// [`Job::waiting_for`](crate::Job::waiting_for) returns it, and
 /// [`JobEventKind::Waiting`](crate::JobEventKind::Waiting) has it.
 ///
@@ -35,7 +36,7 @@ pub enum WaitingFor {
     MaxRunning,
     /// A limit of its task alone ([`TaskBuilder::limit`](crate::TaskBuilder::limit) with a number).
     TaskLimit,
-    /// A [`Limit`](crate::Limit) that its task shares with others, or could.
+    /// A [`Limit`](crate::Limit), also if no other task uses it.
     SharedLimit,
     /// The limit of this key ([`TaskBuilder::limit_by`](crate::TaskBuilder::limit_by)).
     Key(Arc<str>),

@@ -189,6 +189,34 @@ fn a_retry_that_would_start_with_the_next_run_or_later_is_not_made() -> Result {
 }
 
 #[test]
+fn a_retry_is_made_if_the_next_run_is_not_because_the_task_is_paused() -> Result {
+    let mut process = Process::boot(&Machine::new(), false);
+    let (log, clock) = (process.log.clone(), process.sim.clock());
+    let task = process.sim.app().task("t", move |_: Work| {
+        log.add(0);
+        let sleep = clock.sleep(SECOND * 4);
+        async move {
+            sleep.await;
+            Err::<(), _>("no")
+        }
+    });
+    let task = task
+        .retry(Backoff::fixed(9, SECOND * 9))
+        .durable()
+        .register()?;
+    let job = cuts_off(&process, &task, 0).every(SECOND * 10).block_on()?;
+    process.advance(12);
+    task.pause().block_on()?;
+    process.advance(10);
+    // The run goes on, and waits for the end of the pause.
+    assert_eq!(job.last_run(), None);
+    task.resume().block_on()?;
+    process.advance(2);
+    assert_eq!(process.log.take().len(), 2);
+    Ok(())
+}
+
+#[test]
 fn a_paused_job_cuts_off_nothing_and_does_so_again_when_it_is_resumed() -> Result {
     in_memory_and_stored(|mut process| {
         let task = process.task("t").register()?;

@@ -45,9 +45,12 @@ fn one_job_too_many_is_refused_and_says_so_awaited_or_blocking() -> Result {
         ] {
             assert_eq!(
                 error.to_string(),
-                "the task `t` has 2 live jobs, and 2 are allowed"
+                "the task `t` has 2 live jobs, and 2 are allowed: no room for 1 more"
             );
-            let ScheduleError::TooManyPending { task, live, max } = error else {
+            let ScheduleError::TooManyPending {
+                task, live, max, ..
+            } = error
+            else {
                 panic!("{error}");
             };
             assert_eq!((task.as_deref(), live, max), (Some("t"), 2, 2));
@@ -74,7 +77,7 @@ fn the_app_counts_the_jobs_of_all_its_tasks() -> Result {
         .unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the app has 3 live jobs, and 3 are allowed"
+        "the app has 3 live jobs, and 3 are allowed: no room for 1 more"
     );
     // The limit of the task is looked at first, and what it has is given back.
     assert_eq!(refused(process.schedule(&one, 3, 0).push().block_on()), 2);
@@ -88,7 +91,8 @@ fn the_app_counts_the_jobs_of_all_its_tasks() -> Result {
             ScheduleError::TooManyPending {
                 task: None,
                 live: 3,
-                max: 3
+                max: 3,
+                wanted: 1,
             }
         ),
         "{error}"

@@ -288,7 +288,8 @@ fn a_rate_of_zero_or_of_too_long_a_time_is_refused() -> Result {
         let of_key = process.task("t").rate_by(rate, |_| "x").register();
         for (option, error) in [("rate", of_task), ("rate_by", of_key.unwrap_err())] {
             match error {
-                RegisterError::ZeroLimit { option: found } => {
+                RegisterError::ZeroLimit { option: found }
+                | RegisterError::ZeroDuration { option: found } => {
                     assert!(is_zero && found == option);
                 }
                 RegisterError::DurationTooLong { field, .. } => {

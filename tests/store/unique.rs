@@ -173,6 +173,24 @@ fn a_declared_set_takes_the_id_again() -> Result {
     })
 }
 
+#[test]
+fn a_job_whose_id_is_taken_does_not_wait_for_room() -> Result {
+    in_memory_and_stored(|mut process| {
+        let task = process.task("t").max_pending(1).register()?;
+        unique(&process, &task, 0).push().block_on()?;
+        process.sim.run_until_stalled();
+        process.push(&task, 1, 100)?;
+        let refused = unique(&process, &task, 0).push().block_on();
+        assert_eq!(ended_as(refused), JobStatus::Success);
+        let waits = poll(unique(&process, &task, 0).when_room().push());
+        assert_eq!(
+            ended_as(waits.expect("it does not wait")),
+            JobStatus::Success
+        );
+        Ok(())
+    })
+}
+
 /// The ids that the disk has.
 fn on_disk(machine: &Machine) -> Vec<TakenId> {
     let mut found = Vec::new();

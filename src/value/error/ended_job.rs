@@ -11,6 +11,6 @@ use crate::value::status::JobStatus;
 pub struct EndedJob {
     /// The status with which it ended.
     pub status: JobStatus,
-    /// Until when its id stays taken.
+    /// At this time of the wall clock its id is free. In UTC.
     pub taken_until: OffsetDateTime,
 }

@@ -76,6 +76,12 @@ pub enum RegisterError {
         /// The range that is allowed.
         allowed: &'static str,
     },
+    /// The time of a rate is zero.
+    #[error("the time of {option} is zero, but must be longer")]
+    ZeroDuration {
+        /// The name of the option.
+        option: &'static str,
+    },
     /// The limit is zero: no job could start.
     #[error("{option} is 0, but must be at least 1")]
     ZeroLimit {

@@ -313,20 +313,23 @@ pub enum ScheduleError {
         /// The rejected id.
         id: JobId,
     },
-    /// The task or the app has as many live jobs as
+    /// With the new jobs, the task or the app would have more live jobs than
     /// [`TaskBuilder::max_pending`](crate::TaskBuilder::max_pending) or
     /// [`JobberBuilder::max_pending`](crate::JobberBuilder::max_pending) allows.
     #[error(
-        "{} {live} live jobs, and {max} are allowed",
+        "{} {live} live jobs, and {max} are allowed: no room for {wanted} more",
         match task { Some(task) => format!("the task `{task}` has"), None => "the app has".into() }
     )]
     TooManyPending {
         /// The name of the task; `None` if the app has too many.
         task: Option<String>,
-        /// The number of live jobs.
+        /// The number of live jobs. It is more than `max` if more were restored.
         live: usize,
         /// The most that are allowed.
         max: usize,
+        /// The number of new jobs: 1, except of
+        /// [`Task::schedule_many`](crate::Task::schedule_many).
+        wanted: usize,
     },
     /// The app has reached its maximum number of live jobs.
     #[error("the app has {live} live jobs, which is the maximum")]
