@@ -290,7 +290,8 @@ where
         && timeout.is_none()
         && backoff.is_none()
         && priority.is_none()
-        && keys == ArgsKeys::default()
+        && keys.limit.is_none()
+        && keys.rate.is_none()
         && labels.is_none()
         && !is_paused;
     let define = |trigger| Definition {

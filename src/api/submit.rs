@@ -11,6 +11,7 @@ use crate::engine::hub::{Hub, When};
 use crate::engine::inserting::{Inserted, InsertedAs, insert};
 use crate::engine::job_state::{JobState, TaskDef};
 use crate::engine::replacing::{Replaced, ReplacedAs, Replacing};
+use crate::job::definition::ArgsKeys;
 use crate::job::plan::Plan;
 use crate::registry::pending::{Full, WaitForRoom};
 use crate::storage::backlog::{BacklogPlace, RoomWait};
@@ -56,7 +57,11 @@ where
             _ => None,
         };
         let is_durable = json.is_some();
-        let data = (json, task.keys(&args)?);
+        let keys = match task.limits.is_some() {
+            true => task.keys(&args)?,
+            false => ArgsKeys::default(),
+        };
+        let data = (json, keys);
         let (plan, when) = plan(&task, trigger, options.as_deref(), zone, data, now)?;
         let id = options.and_then(|options| options.id);
         let is_new = if_taken == IfTaken::Refuse;

@@ -596,13 +596,7 @@ fn what_follows_if_an_attempt_would_start_too_late_is_as_in_the_table() {
             BeginOutcome::Begin(_)
         ));
         let failed = Some(JobStatus::Failed);
-        let end = job.end_attempt(
-            failed,
-            Some(5 * second + 1),
-            NO_HOLD,
-            clock(65),
-            || 0.0,
-        );
+        let end = job.end_attempt(failed, Some(5 * second + 1), NO_HOLD, clock(65), || 0.0);
         let what = match end.next {
             AfterAttempt::End(JobStatus::Cancelled, EndReason::Expired) => "Expired",
             AfterAttempt::Run { misfire: None } => "run",
