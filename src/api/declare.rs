@@ -511,8 +511,7 @@ where
         }
         let mut places = task.pending.enter(1).map_err(Full::into_error)?;
         let mut job = Arc::new(JobState::new(task.clone(), args, plan.clone(), false));
-        let (id, taken_over) = (self.id.clone(), self.submission.may_take_over());
-        let over = (taken_over, !taken_over.is_empty());
+        let (id, over) = (self.id.clone(), self.submission.may_take_over());
         match task.hub.reserve(&mut job, Some(id), over, *now) {
             Ok(()) => places.keep_one(),
             Err(ScheduleError::DuplicateJob { ended: None, .. }) => return Ok(None),

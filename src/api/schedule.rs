@@ -396,8 +396,8 @@ where
     /// - At the end of the time, the id is free. For a recurring job the time begins when its series
     ///   ends. While a job is live, its id is taken in any case.
     /// - [`replace`](Schedule::replace), a [declaration](crate::Jobber::declare) and the
-    ///   [retry of a failed job](crate::FailedJob::retry) schedule the job again all the same. With
-    ///   [`keep`](Schedule::keep), scheduling fails: there is no live job to keep.
+    ///   [retry of a failed job](crate::FailedJob::retry) schedule the job again all the same.
+    ///   Scheduling with [`keep`](Schedule::keep) fails, because no job is live that it could keep.
     /// - If the job of an id has ended several times, the last end of one with this option counts.
     ///
     /// Without an id, scheduling fails with [`ScheduleError::NoId`](crate::ScheduleError::NoId).
@@ -449,19 +449,19 @@ where
         self
     }
 
-    /// If there are too many live jobs
+    /// Makes scheduling wait, instead of fail, while too many jobs are live
     /// ([`TaskBuilder::max_pending`](crate::TaskBuilder::max_pending),
-    /// [`JobberBuilder::max_pending`](crate::JobberBuilder::max_pending)), waits until others have
-    /// ended, instead of an error. So `.await` and `.block_on()` wait; the wait ends with
-    /// [`ScheduleError::Stopped`](crate::ScheduleError::Stopped) if the app stops. Those that wait
-    /// are woken in the order in which they began to wait, one for each place that becomes free;
-    /// a caller that comes at that moment may take the place. A
-    /// [`Task::schedule_many`](crate::Task::schedule_many) of several jobs has no place in this
-    /// order: it goes on when there is room for all of them.
+    /// [`JobberBuilder::max_pending`](crate::JobberBuilder::max_pending)). Both `.await` and
+    /// `.block_on()` wait until others have ended. If the app stops, they fail with
+    /// [`ScheduleError::Stopped`](crate::ScheduleError::Stopped).
     ///
-    /// A delay counts from before the wait. A [declaration](crate::Jobber::declare) does not wait.
-    /// [`Task::schedule_many`](crate::Task::schedule_many) waits until there is room for all of its
-    /// jobs, if one of them has this option; more than are allowed at once fail.
+    /// - Callers that wait are woken in the order in which they began to wait, one for each place
+    ///   that becomes free. Another caller that comes at that moment may take the place.
+    /// - [`Task::schedule_many`](crate::Task::schedule_many) waits until there is room for all of its
+    ///   jobs, if one of them has this option. It has no place in that order. More jobs than are
+    ///   allowed at once fail.
+    /// - A delay counts from before the wait.
+    /// - A [declaration](crate::Jobber::declare) does not wait.
     ///
     /// # Deadlock
     /// An attempt that waits here for room, and is itself of the task that is full, may wait for

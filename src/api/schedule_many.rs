@@ -4,6 +4,7 @@ use crate::api::declare::Proposals;
 use crate::api::job::Job;
 use crate::api::request::{IfTaken, Request};
 use crate::api::submit::{Step, Submission};
+use crate::engine::hub::TakesOver;
 use crate::engine::inserting::{self, InsertedAs};
 use crate::engine::job_state::{JobState, TaskDef};
 use crate::registry::pending::NewPlaces;
@@ -109,7 +110,7 @@ where
         let Submission { plan, now, .. } = submission;
         let due = plan.due;
         let mut job = Arc::new(JobState::new(task.clone(), None, plan, false));
-        hub.reserve(&mut job, None, (&[], false), now)?;
+        hub.reserve(&mut job, None, TakesOver::NOTHING, now)?;
         places.keep_one();
         let place = Place::Group(group.clone());
         let Proposed { proposal, reply } = inserting::propose(job, due, place);

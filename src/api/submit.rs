@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use crate::api::job::Job;
 use crate::api::request::{IfTaken, Request, Trigger, plan};
-use crate::engine::hub::{Hub, When};
+use crate::engine::hub::{Hub, TakesOver, When};
 use crate::engine::inserting::{Inserted, InsertedAs, insert};
 use crate::engine::job_state::{JobState, TaskDef};
 use crate::engine::replacing::{Replaced, ReplacedAs, Replacing};
@@ -57,9 +57,9 @@ where
             _ => None,
         };
         let is_durable = json.is_some();
-        let keys = match task.limits.is_some() {
-            true => task.keys(&args)?,
-            false => ArgsKeys::default(),
+        let keys = match &task.limits {
+            Some(limits) => task.keys(limits, &args)?,
+            None => ArgsKeys::default(),
         };
         let data = (json, keys);
         let (plan, when) = plan(&task, trigger, options.as_deref(), zone, data, now)?;
@@ -250,11 +250,14 @@ where
         }
     }
 
-    /// The names of the tasks whose unresolved jobs a new job may take over.
-    pub(crate) fn may_take_over(&self) -> &[Arc<str>] {
+    /// What a new job may take over the id of.
+    pub(crate) fn may_take_over(&self) -> TakesOver<'_> {
         match self.if_taken {
-            IfTaken::Replace(_) => &self.task.names,
-            IfTaken::Keep | IfTaken::Refuse => &[],
+            IfTaken::Replace(_) => TakesOver {
+                unresolved_of: &self.task.names,
+                ended: true,
+            },
+            IfTaken::Keep | IfTaken::Refuse => TakesOver::NOTHING,
         }
     }
 
@@ -281,14 +284,11 @@ where
         let is_ready = self.when == When::Now;
         let job = JobState::new(self.task.clone(), args, self.plan.clone(), is_ready);
         let mut job = Arc::new(job);
-        // It is scheduled again although its id stays taken.
-        let again = matches!(self.if_taken, IfTaken::Replace(_));
+        let over = self.may_take_over();
+        let id = self.id.clone();
         let admitted = match is_durable {
-            false => hub.admit(&mut job, (self.id.clone(), again), self.when, self.now),
-            true => {
-                let over = (self.may_take_over(), again);
-                hub.reserve(&mut job, self.id.clone(), over, self.now)
-            }
+            false => hub.admit(&mut job, (id, over.ended), self.when, self.now),
+            true => hub.reserve(&mut job, id, over, self.now),
         };
         if admitted.is_ok() && !self.has_place {
             live.keep_one();
@@ -495,10 +495,11 @@ where
     ///
     /// # Errors
     /// If the app does not run, if the id is taken or not allowed, if too many jobs are live
-    /// ([`ScheduleError::TooManyPending`]), if an option or the trigger is invalid, if the store could not save the job, or if no place among the jobs
-    /// that wait for the store became free in time ([`StorageError::Busy`](crate::storage::StorageError::Busy)). After an error, no
-    /// job exists, unless the store does not know whether it has saved it: then jobber deletes
-    /// it with the next commit.
+    /// ([`ScheduleError::TooManyPending`]), if an option or the trigger is invalid, if the store
+    /// could not save the job, or if no place among the jobs that wait for the store became free in
+    /// time ([`StorageError::Busy`](crate::storage::StorageError::Busy)). After an error, no job
+    /// exists, unless the store does not know whether it has saved it: then jobber deletes it with
+    /// the next commit.
     ///
     /// # Panics
     /// If the value was polled to its end before.

@@ -152,15 +152,29 @@ pub(crate) fn make_room() {
     drop(std::hint::black_box(Vec::<u8>::with_capacity(BYTES)));
 }
 
+/// Which jobs a new job may take over the id of.
+#[derive(Clone, Copy)]
+pub(crate) struct TakesOver<'a> {
+    /// The unresolved jobs of the tasks of these names.
+    pub(crate) unresolved_of: &'a [Arc<str>],
+    /// Jobs that have ended, whose ids stay taken.
+    pub(crate) ended: bool,
+}
+
+impl TakesOver<'_> {
+    pub(crate) const NOTHING: Self = Self {
+        unresolved_of: &[],
+        ended: false,
+    };
+}
+
 impl MainShard {
-    /// Allocates a slot and an id for a job that is not shared yet. The job may take the
-    /// id of an unresolved job, if that belongs to one of the tasks `over`. `again`: it may take an
-    /// id that stays taken.
+    /// Allocates a slot and an id for a job that is not shared yet.
     fn place<J: LiveJob + ?Sized>(
         &mut self,
         job: &mut Arc<J>,
         id: Option<JobId>,
-        (over, again): (&[Arc<str>], bool),
+        over: TakesOver<'_>,
         (now, others): (Now, &SideShards),
     ) -> Result<(), ScheduleError> {
         self.phase.check_open()?;
@@ -172,10 +186,13 @@ impl MainShard {
             if self.contains(id, others) {
                 return Err(duplicate(None));
             }
-            if !again && let Some(ended) = self.ended_job(id, now) {
+            if !over.ended
+                && let Some(ended) = self.ended_job(id, now)
+            {
                 return Err(duplicate(Some(ended)));
             }
-            if self.unresolved.get(id).is_some_and(|job| !job.is_of(over)) {
+            let unresolved = self.unresolved.get(id);
+            if unresolved.is_some_and(|job| !job.is_of(over.unresolved_of)) {
                 return Err(ScheduleError::UnresolvedJob { id: id.clone() });
             }
         }
@@ -337,10 +354,11 @@ impl Hub {
     }
 
     /// Enters a job that is not shared yet: allocates its slot and its id, and arms it.
+    /// `over_ended`: it may take the id of a job that has ended, if that stays taken.
     pub(crate) fn admit<J: LiveJob>(
         &self,
         job: &mut Arc<J>,
-        (id, again): (Option<JobId>, bool),
+        (id, over_ended): (Option<JobId>, bool),
         when: When,
         now: Now,
     ) -> Result<(), ScheduleError> {
@@ -360,7 +378,11 @@ impl Hub {
             }
             None => {
                 let mut main_shard = lock(&self.main_shard);
-                main_shard.place(job, id, (&[], again), (now, &self.side_shards))?;
+                let over = TakesOver {
+                    ended: over_ended,
+                    ..TakesOver::NOTHING
+                };
+                main_shard.place(job, id, over, (now, &self.side_shards))?;
                 self.enter_new(&mut main_shard.table, job, when, now)
             }
         };
@@ -433,7 +455,7 @@ impl Hub {
         &self,
         job: &mut Arc<J>,
         id: Option<JobId>,
-        (over, again): (&[Arc<str>], bool),
+        over: TakesOver<'_>,
         now: Now,
     ) -> Result<(), ScheduleError> {
         if let Some(id) = &id {
@@ -443,7 +465,7 @@ impl Hub {
             return Err(ScheduleError::Forked);
         }
         let mut main_shard = lock(&self.main_shard);
-        main_shard.place(job, id, (over, again), (now, &self.side_shards))?;
+        main_shard.place(job, id, over, (now, &self.side_shards))?;
         let core = job.core();
         main_shard
             .table

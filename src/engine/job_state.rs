@@ -119,11 +119,8 @@ where
         })
     }
 
-    /// The keys of the arguments. Runs code of a user if the task has a limit or a rate by key.
-    pub(crate) fn keys(&self, args: &A) -> Result<ArgsKeys, ScheduleError> {
-        let Some(limits) = &self.limits else {
-            return Ok(ArgsKeys::default());
-        };
+    /// The keys of the arguments, by which the task has these limits and rates. Code of a user.
+    pub(crate) fn keys(&self, limits: &TaskLimits<A>, args: &A) -> Result<ArgsKeys, ScheduleError> {
         let limit = limits.by.as_ref().map(|by| &by.key);
         let rate = limits.rate_by.as_ref().map(|by| &by.key);
         Ok(ArgsKeys {
@@ -205,7 +202,7 @@ pub(crate) struct AfterLock<A, R> {
     /// A pause holds the job from now on: perhaps no other job is live.
     pub(crate) may_be_idle: bool,
     pub(crate) removed: Removed,
-    /// The job is live no more.
+    /// The job has left the live jobs.
     leaves: bool,
     /// Other jobs that may have their limits now.
     pub(crate) granted: Vec<Live>,
@@ -430,12 +427,14 @@ where
             self.send_changed(after);
         }
         if effects.leaves {
-            // Before its end can be seen: who has seen it finds room.
+            // Before its end can be seen: a caller that has seen it finds room.
             self.task.pending.leave();
             after.leaves = true;
-            let ended_at = hub.event_time(now);
-            if let Some(taken) = state.life.take_id(ended_at) {
-                hub.take_id(self.core.id.clone(), taken, ended_at);
+            if state.life.is_unique() {
+                let ended_at = hub.event_time(now);
+                if let Some(taken) = state.life.take_id(ended_at) {
+                    hub.take_id(self.core.id.clone(), taken, ended_at);
+                }
             }
             after.discarded.args = state.args.replace(None);
             after.ends_turn |= state.life.end_turn();
@@ -505,7 +504,7 @@ where
     ) {
         let hub = self.hub();
         let args = state.args.take();
-        // Before its end can be seen: who has seen it finds room.
+        // Before its end can be seen: a caller that has seen it finds room.
         self.task.pending.leave();
         let is_waited_for = self.core.status.publish(state.life.phase().status());
         self.end_event(&mut state, now);

@@ -128,8 +128,8 @@ where
             return Fired::Nothing;
         }
         let mut after = AfterLock::default();
-        // An attempt that may not start any more gives back what it has taken; and its start must
-        // not be stored: a crash would show it as an attempt that has begun.
+        // If the attempt may not start any more, its limits are free for others. Its start is not
+        // stored: a crash would show it as an attempt that has begun.
         let shut = state.life.shut(hub.reading(now), self.holds());
         let starts = match shut {
             Some(effects) => {
@@ -145,8 +145,8 @@ where
         }
     }
 
-    /// The job does not use its limits if it waits for its time or has ended, and the body of its
-    /// last attempt is gone. Then it gives them back, or leaves the line.
+    /// Frees the limits of a job that waits for its time or has ended, if the body of its last
+    /// attempt is gone. A job in line leaves the line.
     pub(crate) fn release_limits(&self, state: &mut State<A, R>, after: &mut AfterLock<A, R>) {
         if let Some(ticket) = state.life.take_unused_ticket() {
             self.hub()
@@ -154,8 +154,8 @@ where
         }
     }
 
-    /// The attempt that was to start does not: what it has taken is free for another.
-    fn give_back_limits(&self, state: &mut State<A, R>, after: &mut AfterLock<A, R>) {
+    /// The attempt that was to start does not. Its limits and rates are free for another.
+    fn free_limits(&self, state: &mut State<A, R>, after: &mut AfterLock<A, R>) {
         if let Some(ticket) = state.life.take_unused_ticket() {
             self.hub()
                 .with_lines(|lines| lines.leave(ticket, false, &mut after.granted));
@@ -174,7 +174,7 @@ where
         if state.life.is_held_by_pause(self.holds()) {
             after.ends_turn |= state.life.end_turn();
         }
-        self.give_back_limits(state, after);
+        self.free_limits(state, after);
         self.follow(state, effects, now, after);
     }
 

@@ -1,6 +1,6 @@
 //! The failed jobs of a store, as users see them.
 
-use crate::engine::hub::{Hub, Live};
+use crate::engine::hub::{Hub, Live, TakesOver};
 use crate::engine::task_registry::Restored;
 use crate::job::end_record::{EndKey, EndRecord, KeptEnd, TrimEnds};
 use crate::job::record::{JobRecord, RECORD_VERSION};
@@ -163,7 +163,11 @@ impl Hub {
         };
         let entered = job.pending().enter(1).map(|mut places| places.keep_one());
         entered.map_err(|full| RetryError::Schedule(full.into_error()))?;
-        if let Err(error) = self.reserve(&mut job, Some(id.clone()), (&[], true), now) {
+        let over = TakesOver {
+            ended: true,
+            ..TakesOver::NOTHING
+        };
+        if let Err(error) = self.reserve(&mut job, Some(id.clone()), over, now) {
             job.pending().leave();
             job.pending().notify();
             return Err(RetryError::Schedule(error));

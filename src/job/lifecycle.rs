@@ -679,6 +679,11 @@ impl Lifecycle {
         self.more().failed = Some(Box::new(failed));
     }
 
+    /// Whether its id stays taken for a time after its end.
+    pub(crate) fn is_unique(&self) -> bool {
+        self.definition().is_some_and(|it| it.unique_for.is_some())
+    }
+
     /// The job has ended at this time. If its id stays taken, returns its status, and until when.
     pub(crate) fn take_id(&mut self, now: WallNanos) -> Option<(JobStatus, WallNanos)> {
         let Phase::Ended(status) = self.phase else {

@@ -13,7 +13,7 @@
 //! ticket waits for a rate, only its rates are kept for it: else a rate of a day would keep a limit
 //! of the whole app unused for a day.
 //!
-//! A rate is a limit too: one that a ticket takes only if it may start now, and never gives back.
+//! A rate is a limit too. A ticket takes it only if it may start now, and its end does not free it.
 //! If a ticket waits for a rate, the lines say when they have to be looked at
 //! ([`Lines::next_look`]).
 
@@ -112,6 +112,7 @@ struct Line {
     watches: Option<(LimitId, Order)>,
     /// Its tickets, with those that have their limits.
     tickets: usize,
+    /// `None` for tickets without a key.
     keys: Option<LineKeys>,
 }
 
@@ -245,6 +246,12 @@ impl Limit {
         }
     }
 
+    fn of_rate(rate: Gcra) -> Self {
+        let rate = Some(rate);
+        let limit = Self::new(usize::MAX);
+        Self { rate, ..limit }
+    }
+
     /// Whether a ticket that came then may take it. If it is kept for favored tickets, only the
     /// first of them may: not even a ticket that came before, which would be found behind later
     /// ones of its line.
@@ -288,9 +295,7 @@ impl<J: Clone> Lines<J> {
     }
 
     pub(crate) fn add_rate(&mut self, rate: Gcra) -> LimitId {
-        let rate = Some(rate);
-        let limit = Limit::new(usize::MAX);
-        LimitId(self.limits.insert(Limit { rate, ..limit }))
+        LimitId(self.limits.insert(Limit::of_rate(rate)))
     }
 
     /// A line for tickets of these limits. It stays.
@@ -316,12 +321,10 @@ impl<J: Clone> Lines<J> {
         let limits = self.lines.get(line.0).map(|line| line.limits.to_vec());
         let mut limits = limits.unwrap_or_default();
         if let Some((key, capacity)) = keys.limit {
-            limits.push(self.limit_of_key(line, key, || Limit::new(capacity)));
+            limits.push(self.limit_of_key(line, key, Limit::new(capacity)));
         }
         if let Some((key, rate)) = keys.rate {
-            let rate = Some(rate);
-            let limit = Limit::new(usize::MAX);
-            limits.push(self.limit_of_key(line, key, || Limit { rate, ..limit }));
+            limits.push(self.limit_of_key(line, key, Limit::of_rate(rate)));
         }
         let new = LineId(
             self.lines
@@ -331,14 +334,8 @@ impl<J: Clone> Lines<J> {
         new
     }
 
-    /// The limit of a key, for one more line.
-    fn limit_of_key(
-        &mut self,
-        line: LineId,
-        key: &Arc<str>,
-        new: impl FnOnce() -> Limit,
-    ) -> LimitId {
-        let mut new = new();
+    /// The limit of a key, for one more line: `new`, if it has none.
+    fn limit_of_key(&mut self, line: LineId, key: &Arc<str>, mut new: Limit) -> LimitId {
         let of = KeyLimit {
             line,
             is_rate: new.rate.is_some(),
@@ -567,12 +564,12 @@ impl<J: Clone> Lines<J> {
     fn keep_limits(&mut self, line: LineId, favored: (u64, TicketId), changed: &mut Vec<LimitId>) {
         let limits = self.lines.get(line.0).map(|line| line.limits.clone());
         let limits = limits.unwrap_or_default();
-        let is_rate = |lines: &Self, id: &LimitId| {
-            let limit = lines.limits.get(id.0);
+        let is_rate = |id: &LimitId| {
+            let limit = self.limits.get(id.0);
             limit.is_some_and(|limit| limit.rate.is_some())
         };
         let (rates, others): (Vec<LimitId>, Vec<LimitId>) =
-            limits.iter().copied().partition(|id| is_rate(self, id));
+            limits.iter().copied().partition(is_rate);
         for id in &rates {
             let first = self.limits.get(id.0).and_then(|rate| rate.favored.first());
             let first = first.copied().filter(|first| favored < *first);

@@ -107,7 +107,7 @@ impl PendingCounts {
         }
     }
 
-    /// A job is live no more. The caller must call [`notify`](PendingCounts::notify) when it holds
+    /// A job has left the live jobs. The caller must call [`notify`](PendingCounts::notify) when it holds
     /// no lock.
     #[inline]
     pub(crate) fn leave(&self) {
@@ -125,8 +125,8 @@ impl PendingCounts {
     }
 }
 
-/// Places of jobs that have not entered yet: those that are left are given back when it is
-/// dropped. No lock may be held then.
+/// Places of jobs that have not entered yet. Dropping it frees those that are left; no lock may be
+/// held then.
 #[must_use]
 pub(crate) struct NewPlaces<'a> {
     counts: &'a [Arc<Pending>],
@@ -134,7 +134,7 @@ pub(crate) struct NewPlaces<'a> {
 }
 
 impl NewPlaces<'_> {
-    /// A job has entered: it gives its place back when it leaves.
+    /// A job has entered with one of the places. Its end frees the place.
     #[inline]
     pub(crate) fn keep_one(&mut self) {
         self.count -= 1;
@@ -154,7 +154,7 @@ impl Drop for NewPlaces<'_> {
     }
 }
 
-/// There is no room for this number of new jobs.
+/// The refusal of this number of new jobs.
 #[derive(Debug)]
 pub(crate) struct Full {
     pending: Arc<Pending>,

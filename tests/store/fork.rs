@@ -250,7 +250,7 @@ fn a_cancel_in_a_forked_process_starts_no_job() -> Result {
         if !is_child {
             forked?;
         }
-        // It gives the limit back, which the second one waits for.
+        // That frees the limit, for which the second one waits.
         first.cancel().block_on()?;
         if is_child {
             exit(i32::from(spawned.try_recv().is_ok()));

@@ -19,6 +19,13 @@ fn cuts_off(process: &Process, task: &Task<Work, ()>, take: u64) -> Schedule<Wor
     schedule.overlap(Overlap::CancelRunning)
 }
 
+/// A task whose attempts hang, and a job of it that is due each ten seconds and cuts off.
+fn hangs(process: &Process) -> Result<(Task<Work, ()>, Job<()>)> {
+    let task = process.task("t").register()?;
+    let job = cuts_off(process, &task, 1_000).every(SECOND * 10);
+    Ok((task, job.block_on()?))
+}
+
 /// The number, the status, and the start and the end of the last run, in seconds.
 fn last(job: &Job<()>) -> (u64, JobStatus, i64, i64) {
     let run = job.last_run().expect("a run has ended");
@@ -219,10 +226,7 @@ fn a_retry_is_made_if_the_next_run_is_not_because_the_task_is_paused() -> Result
 #[test]
 fn a_paused_job_cuts_off_nothing_and_does_so_again_when_it_is_resumed() -> Result {
     in_memory_and_stored(|mut process| {
-        let task = process.task("t").register()?;
-        let job = cuts_off(&process, &task, 1_000)
-            .every(SECOND * 10)
-            .block_on()?;
+        let (task, job) = hangs(&process)?;
         process.advance(15);
         job.pause().block_on()?;
         process.advance(20);
@@ -284,10 +288,7 @@ fn a_next_run_that_was_moved_cuts_off_at_its_new_time() -> Result {
 #[test]
 fn an_extra_run_is_cut_off_when_the_run_that_waits_is_due() -> Result {
     in_memory_and_stored(|mut process| {
-        let task = process.task("t").register()?;
-        let job = cuts_off(&process, &task, 1_000)
-            .every(SECOND * 10)
-            .block_on()?;
+        let (_task, job) = hangs(&process)?;
         process.advance(4);
         job.run_now().block_on()?;
         process.advance(6);
@@ -541,40 +542,33 @@ fn after_a_replacement_of_the_same_times_the_next_run_is_on_time() -> Result {
 
 /// Regression: the timer came again and again, and the simulation hung.
 #[test]
-fn a_move_of_a_paused_job_ends() -> Result {
+fn a_paused_job_whose_next_run_is_moved_keeps_its_attempt_and_the_timer_rests() -> Result {
     let mut process = Process::boot(&Machine::new(), false);
-    let task = process.task("t").register()?;
-    let job = cuts_off(&process, &task, 1000)
-        .every(SECOND * 10)
-        .block_on()?;
+    let (_task, job) = hangs(&process)?;
     process.advance(12);
     job.move_to(at(&process) + SECOND * 3).block_on()?;
     job.pause().block_on()?;
     process.advance(10);
+    assert_eq!((job.status(), job.last_run()), (JobStatus::Running, None));
     Ok(())
 }
 
 #[test]
-fn a_move_of_a_cancelled_job_ends() -> Result {
+fn a_cancelled_job_whose_next_run_is_moved_keeps_its_attempt_and_the_timer_rests() -> Result {
     let mut process = Process::boot(&Machine::new(), false);
-    let task = process.task("t").register()?;
-    let job = cuts_off(&process, &task, 1000)
-        .every(SECOND * 10)
-        .block_on()?;
+    let (_task, job) = hangs(&process)?;
     process.advance(12);
     job.move_to(at(&process) + SECOND * 3).block_on()?;
     let _ = job.cancel().block_on()?;
     process.advance(10);
+    assert_eq!((job.status(), job.last_run()), (JobStatus::Running, None));
     Ok(())
 }
 
 #[test]
-fn a_replacement_of_a_paused_job_ends() -> Result {
+fn a_paused_job_that_is_replaced_keeps_its_attempt_and_the_timer_rests() -> Result {
     let mut process = Process::boot(&Machine::new(), false);
-    let task = process.task("t").register()?;
-    let job = cuts_off(&process, &task, 1000)
-        .every(SECOND * 10)
-        .block_on()?;
+    let (task, job) = hangs(&process)?;
     process.advance(12);
     cuts_off(&process, &task, 999)
         .replace()
@@ -582,29 +576,26 @@ fn a_replacement_of_a_paused_job_ends() -> Result {
         .block_on()?;
     job.pause().block_on()?;
     process.advance(10);
+    assert_eq!((job.status(), job.last_run()), (JobStatus::Running, None));
     Ok(())
 }
 
 #[test]
-fn a_stop_of_an_app_with_a_moved_job_ends() -> Result {
+fn a_stop_waits_for_a_job_whose_next_run_was_moved_and_the_timer_rests() -> Result {
     let mut process = Process::boot(&Machine::new(), false);
-    let task = process.task("t").register()?;
-    let job = cuts_off(&process, &task, 1000)
-        .every(SECOND * 10)
-        .block_on()?;
+    let (_task, job) = hangs(&process)?;
     process.advance(12);
     job.move_to(at(&process) + SECOND * 3).block_on()?;
-    let _report = process.sim.shutdown(SECOND * 20);
+    let report = process.sim.shutdown(SECOND * 20);
+    assert!(!report.is_complete());
+    assert_eq!(job.last_run(), None);
     Ok(())
 }
 
 #[test]
 fn an_extra_run_of_a_paused_job_is_not_cut_off() -> Result {
     let mut process = Process::boot(&Machine::new(), false);
-    let task = process.task("t").register()?;
-    let job = cuts_off(&process, &task, 1000)
-        .every(SECOND * 10)
-        .block_on()?;
+    let (_task, job) = hangs(&process)?;
     job.pause().block_on()?;
     process.advance(4);
     job.run_now().block_on()?;
@@ -617,10 +608,7 @@ fn an_extra_run_of_a_paused_job_is_not_cut_off() -> Result {
 #[test]
 fn a_replacement_that_is_moved_cuts_off_at_its_new_time() -> Result {
     let mut process = Process::boot(&Machine::new(), false);
-    let task = process.task("t").register()?;
-    let job = cuts_off(&process, &task, 1000)
-        .every(SECOND * 10)
-        .block_on()?;
+    let (task, job) = hangs(&process)?;
     process.advance(12);
     cuts_off(&process, &task, 1000)
         .replace()
@@ -673,10 +661,7 @@ fn a_replacement_that_leaves_out_the_next_time_does_not_cut_off_then() -> Result
 #[test]
 fn nothing_is_cut_off_while_the_job_is_paused_and_an_extra_run_waits() -> Result {
     let mut process = Process::boot(&Machine::new(), false);
-    let task = process.task("t").register()?;
-    let job = cuts_off(&process, &task, 1000)
-        .every(SECOND * 10)
-        .block_on()?;
+    let (_task, job) = hangs(&process)?;
     process.advance(12);
     job.pause().block_on()?;
     job.run_now().block_on()?;

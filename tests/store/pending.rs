@@ -188,18 +188,22 @@ fn runs_replacements_and_kept_jobs_are_no_new_jobs() -> Result {
     })
 }
 
+/// Four jobs of the task `t`, which are due after a minute, and the end of their process.
+fn store_four_jobs(machine: &Machine) -> Result {
+    let process = Process::boot(machine, true);
+    let task = process.task("t").register()?;
+    for number in 0..4 {
+        let schedule = process.schedule(&task, number, 0);
+        schedule.delay(MINUTE).block_on()?;
+    }
+    process.sim.crash();
+    Ok(())
+}
+
 #[test]
 fn restored_jobs_count_and_never_fail() -> Result {
     let machine = Machine::new();
-    let process = Process::boot(&machine, true);
-    let task = process.task("t").register()?;
-    for number in 0..4 {
-        process
-            .schedule(&task, number, 0)
-            .delay(MINUTE)
-            .block_on()?;
-    }
-    process.sim.crash();
+    store_four_jobs(&machine)?;
     let mut process = Process::boot_with(&machine, true, |app| app.max_pending(3));
     let task = process.task("t").max_pending(2).register()?;
     assert_eq!(process.sim.app().jobs().len(), 4);
@@ -536,15 +540,7 @@ fn a_waker_that_the_stop_wakes_may_call_the_app() -> Result {
 #[test]
 fn no_jobs_at_all_need_no_room() -> Result {
     let machine = Machine::new();
-    let process = Process::boot(&machine, true);
-    let task = process.task("t").register()?;
-    for number in 0..4 {
-        process
-            .schedule(&task, number, 0)
-            .delay(MINUTE)
-            .block_on()?;
-    }
-    process.sim.crash();
+    store_four_jobs(&machine)?;
     let process = Process::boot(&machine, true);
     let task = process.task("t").max_pending(2).register()?;
     let none = task.schedule_many(Vec::new(), |job| job.push()).block_on();
