@@ -833,6 +833,8 @@ fn after_a_late_start_each_time_has_its_run_whatever_the_policy() -> Result {
                 let begun = 30 + 10 * number;
                 let expected = (number as u64, JobStatus::Cancelled, begun, begun + 10);
                 assert_eq!(last(&job), expected, "{misfire:?}");
+                let nominal = job.last_run().unwrap().nominal_time - crate::support::START;
+                assert_eq!(nominal.whole_seconds(), begun, "{misfire:?}");
             }
             Ok(())
         })?;
