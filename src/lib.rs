@@ -239,7 +239,8 @@ pub use value::declared::Declared;
 pub use value::error::{
     BoxError, CalendarIntervalError, DeclareError, EndedJob, ExclusionError, ExecutorDropped,
     InvalidId, JobError, LabelError, MissingState, MoveError, ParseStatusError, RegisterError,
-    RetryError, ScheduleError, SelectError, StartError, TaskError, ZoneError, ZoneHint,
+    RetryError, ScheduleError, SelectError, StartError, TaskError, TooManySpawned, ZoneError,
+    ZoneHint,
 };
 pub use value::event::{Event, JobEvent, JobEventKind};
 pub use value::health::{Attention, Failing, Health, OutlivingBody};
@@ -250,6 +251,7 @@ pub use value::rate::Rate;
 pub use value::retry_hint::{NoRetry, RetryAfter};
 pub use value::run::Run;
 pub use value::shutdown_report::ShutdownReport;
+pub use value::spawned_by::SpawnedBy;
 pub use value::status::JobStatus;
 pub use value::steer_outcome::SteerOutcome;
 pub use value::waiting_for::WaitingFor;

@@ -41,15 +41,15 @@ pub fn record_decode(data: &[u8]) {
 }
 
 /// A row with any values.
-pub(crate) struct AnyRow<'a>([ValueRef<'a>; 32]);
+pub(crate) struct AnyRow<'a>([ValueRef<'a>; 33]);
 
 impl<'a> AnyRow<'a> {
     pub(crate) fn of(data: &'a [u8]) -> Self {
         // Numbers are read once: this target is as fast as what it attacks.
-        static ROWS: LazyLock<[[ValueRef<'static>; 32]; 9]> =
+        static ROWS: LazyLock<[[ValueRef<'static>; 33]; 9]> =
             LazyLock::new(|| EXAMPLES.map(|row| row.map(sound)));
         let (first, mut edits) = data.split_first().unwrap_or((&0, &[]));
-        let mut row: [ValueRef<'a>; 32] = ROWS[usize::from(*first) % ROWS.len()];
+        let mut row: [ValueRef<'a>; 33] = ROWS[usize::from(*first) % ROWS.len()];
         while let [column, kind, length, rest @ ..] = edits {
             let (bytes, rest) = rest.split_at(rest.len().min(usize::from(*length)));
             row[usize::from(*column) % row.len()] = any(*kind, bytes);
@@ -100,11 +100,13 @@ fn any(kind: u8, bytes: &[u8]) -> ValueRef<'_> {
 const VERSION: &str = "version";
 const BEFORE: &str = "1999-12-31T23:00:00.000000000Z";
 const AFTER: &str = "2000-01-01T00:00:00.500000000Z";
-const OPTIONS: &str = r#"{"misfire":{"all":9},"jitter":{"secs":1,"nanos":0},"max_runs":7,"max_failures":3,"pause_on_failure":true,"overlap":"cancel_running","start_date":"1999-12-31T23:00:00.000000000Z","until":"2000-06-01T00:00:00.000000000Z","except":"nights"}"#;
+const OPTIONS: &str = r#"{"misfire":{"all":9},"jitter":{"secs":1,"nanos":0},"max_runs":7,"max_failures":3,"pause_on_failure":true,"overlap":{"spawn":3},"start_date":"1999-12-31T23:00:00.000000000Z","until":"2000-06-01T00:00:00.000000000Z","except":"nights"}"#;
 const PROGRESS: &str = r#"{"runs":3,"failures_in_a_row":1,"last_run":{"number":3,"nominal_time":"1999-12-31T22:00:00.000000000Z","started_at":"1999-12-31T22:00:00.000000000Z","finished_at":"1999-12-31T22:00:00.000000000Z","status":"FAILED"},"started_at":null,"drawn_jitter":{"secs":1,"nanos":0},"last_nominal":"1999-12-31T22:00:00.000000000Z","skipped":{"from":"1999-12-31T20:00:00.000000000Z","to":"1999-12-31T22:00:00.000000000Z"},"handled_up_to":"1999-12-31T22:30:00.000000000Z","set_back":{"to":"1999-12-31T22:20:00.000000000Z","is_correction":true},"catch_ups":1,"is_catch_up":false,"is_first_now":false,"run_early":"2000-01-01T02:00:00.000000000Z"}"#;
 
 const STEERING: &str = r#"{"extra":"2000-01-01T00:00:00.000000000Z","second_extra":"2000-01-01T00:00:00.250000000Z","retries_extra":null,"starts_extra":true,"runs_now":false,"moved_to":null,"is_moved_by_own_clock":false,"run_due":null,"went_on_at":null,"leaves_out_up_to":null,"next_move":{"by_nanos":1000000000}}"#;
 const STEERED_ONCE: &str = r#"{"extra":null,"second_extra":null,"retries_extra":null,"starts_extra":false,"runs_now":true,"moved_to":"2000-01-01T01:00:00.000000000Z","is_moved_by_own_clock":true,"run_due":"2000-01-01T01:00:00.000000000Z","went_on_at":"2000-01-01T00:00:00.000000000Z","leaves_out_up_to":"2000-01-01T01:00:00.000000000Z","next_move":{"to":"2000-01-01T02:00:00.000000000Z"}}"#;
+
+const SPAWNED_BY: &str = r#"{"job":"y","scheduled_at":"1999-12-31T23:00:00.000000000Z","run":7}"#;
 
 const LABELS: &str = r#"{"tags":["a","b"],"notes":[["key","value"]]}"#;
 
@@ -115,8 +117,8 @@ const RETRY: &str = r#"{"retries":3,"initial":{"secs":1,"nanos":0},"factor":2.0,
 /// `started_at`, `scheduled_at`, `options`, `progress`, `version`, `expires_ns`,
 /// `clock_set_by_ns`, `by_unset_clock`, `interruptions`, `repeats_start`,
 /// `timeout_ns`, `retry`, `declared_by`, `paused`, `steering`, `priority`, `limit_key`,
-/// `rate_key`, `unique_for_ns`, `labels`.
-const EXAMPLES: [[&str; 32]; 9] = [
+/// `rate_key`, `unique_for_ns`, `labels`, `spawned_by`.
+const EXAMPLES: [[&str; 33]; 9] = [
     [
         "x",
         "t",
@@ -149,6 +151,7 @@ const EXAMPLES: [[&str; 32]; 9] = [
         "key",
         "another",
         "60000000000",
+        "",
         "",
     ],
     [
@@ -184,6 +187,7 @@ const EXAMPLES: [[&str; 32]; 9] = [
         "",
         "",
         LABELS,
+        SPAWNED_BY,
     ],
     [
         "x",
@@ -218,6 +222,7 @@ const EXAMPLES: [[&str; 32]; 9] = [
         "another",
         "",
         LABELS,
+        "",
     ],
     [
         "x",
@@ -251,6 +256,7 @@ const EXAMPLES: [[&str; 32]; 9] = [
         "",
         "",
         "60000000000",
+        "",
         "",
     ],
     [
@@ -286,6 +292,7 @@ const EXAMPLES: [[&str; 32]; 9] = [
         "another",
         "",
         "",
+        "",
     ],
     [
         "x",
@@ -313,6 +320,7 @@ const EXAMPLES: [[&str; 32]; 9] = [
         "30000000000",
         RETRY,
         "set",
+        "",
         "",
         "",
         "",
@@ -354,6 +362,7 @@ const EXAMPLES: [[&str; 32]; 9] = [
         "another",
         "60000000000",
         "",
+        "",
     ],
     [
         "x",
@@ -381,6 +390,7 @@ const EXAMPLES: [[&str; 32]; 9] = [
         "30000000000",
         RETRY,
         "set",
+        "",
         "",
         "",
         "",
@@ -420,6 +430,7 @@ const EXAMPLES: [[&str; 32]; 9] = [
         "",
         "",
         "another",
+        "",
         "",
         "",
     ],

@@ -14,6 +14,7 @@ use crate::sync::primitives::Arc;
 use crate::value::error::MissingState;
 use crate::value::id::JobId;
 use crate::value::retry_hint::RetryHint;
+use crate::value::spawned_by::SpawnedBy;
 
 /// What a task can read about the job that it runs. A function receives it if its
 /// first parameter has this type.
@@ -92,7 +93,8 @@ impl JobContext {
     }
 
     /// The number of this run of a recurring job: 1, 2, 3 and so on. A retry belongs
-    /// to the same run. If the job runs once, it is 1.
+    /// to the same run. If the job runs once, it is 1, unless it was made for a run of a recurring
+    /// job ([`Overlap::Spawn`](crate::Overlap::Spawn)): then it is the number of that run.
     ///
     /// ```
     /// use jobber::JobContext;
@@ -117,6 +119,22 @@ impl JobContext {
     /// ```
     pub fn nominal_time(&self) -> OffsetDateTime {
         self.job.in_zone(self.begun.nominal)
+    }
+
+    /// The run of a recurring job that this job was made for
+    /// ([`Overlap::Spawn`](crate::Overlap::Spawn)). `None` for other jobs.
+    ///
+    /// ```
+    /// use jobber::JobContext;
+    ///
+    /// async fn poll(cx: JobContext) {
+    ///     if let Some(by) = cx.spawned_by() {
+    ///         println!("run {} of {}", by.run, by.job);
+    ///     }
+    /// }
+    /// ```
+    pub fn spawned_by(&self) -> Option<SpawnedBy> {
+        self.job.spawned_by()
     }
 
     /// The value of the type `T` that [`JobberBuilder::state`](crate::JobberBuilder::state)

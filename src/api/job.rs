@@ -17,6 +17,7 @@ use crate::value::error::{JobError, MoveError, StorageError};
 use crate::value::id::JobId;
 use crate::value::job_snapshot::JobSnapshot;
 use crate::value::run::Run;
+use crate::value::spawned_by::SpawnedBy;
 use crate::value::status::JobStatus;
 use crate::value::steer_outcome::SteerOutcome;
 use crate::value::time_units::{MAX_DURATION, to_nanos, to_wall, wall_range};
@@ -500,6 +501,28 @@ impl<R> Job<R> {
         self.job.notes()
     }
 
+    /// The run of a recurring job that this job was made for
+    /// ([`Overlap::Spawn`](crate::Overlap::Spawn)). `None` for other jobs. Never blocks.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// use jobber::{Jobs, Overlap, testing::Simulation};
+    ///
+    /// let mut sim = Simulation::new();
+    /// let slow = sim.app().task("slow", std::future::pending::<()>).register()?;
+    /// let minute = Duration::from_secs(60);
+    /// let job = slow.schedule(()).overlap(Overlap::Spawn(3)).every(minute).block_on()?;
+    /// sim.advance(2 * minute);
+    /// let spawned = sim.app().select(Jobs::matching().spawned_by(job.id())).list()?;
+    /// let mut runs: Vec<_> = spawned.iter().filter_map(|job| Some(job.spawned_by()?.run)).collect();
+    /// runs.sort();
+    /// assert_eq!(runs, [1, 2]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn spawned_by(&self) -> Option<SpawnedBy> {
+        self.job.spawned_by()
+    }
+
     /// What the job waits for that is due and has not started: a limit, the end of a pause, or the
     /// function of its last attempt. `None` if it is not due, runs, or is done, and while the
     /// executor or the store has it. Never blocks.
@@ -613,6 +636,8 @@ impl<R> Job<R> {
     /// - A retry that the job waits for starts now. No extra run is made.
     /// - A job that runs once runs now, and not at its time. If it runs already, nothing changes.
     /// - What was asked for by hand does not [expire](crate::Schedule::expires).
+    /// - If the runs of the job become jobs of their own ([`Overlap::Spawn`](crate::Overlap::Spawn))
+    ///   and as many are live as may be, nothing changes.
     ///
     /// `.await` it, or end it with `.block_on()`. Nothing happens before. If the job is stored, the
     /// call returns when the store has the request: it survives a crash.
@@ -798,6 +823,12 @@ impl AnyJob {
     /// The notes of the job. Never blocks. See [`Job::notes`].
     pub fn notes(&self) -> Vec<(Arc<str>, Arc<str>)> {
         self.0.labels().map_or_else(Vec::new, |labels| labels.notes)
+    }
+
+    /// The run of a recurring job that this job was made for. Never blocks. See
+    /// [`Job::spawned_by`].
+    pub fn spawned_by(&self) -> Option<SpawnedBy> {
+        self.0.spawned_by()
     }
 
     /// What the job waits for that is due. Never blocks. See [`Job::waiting_for`].

@@ -307,6 +307,7 @@ where
         keys,
         labels,
         set,
+        spawned_by: None,
         scheduled_at: now.wall,
     };
     let mut plan = match first {
@@ -367,6 +368,25 @@ impl RecurringOptions {
             return Err(ScheduleError::ZeroLimit {
                 option: "max_failures",
             });
+        }
+        if self.overlap == Some(Overlap::Spawn(0)) {
+            return Err(ScheduleError::ZeroLimit {
+                option: "the number of Overlap::Spawn",
+            });
+        }
+        if let Some(Overlap::Spawn(_)) = self.overlap {
+            // Its runs do not fail: the jobs that are made for them do.
+            let other = match (self.max_failures, self.pause_on_failure) {
+                (Some(_), _) => Some("max_failures"),
+                (None, true) => Some("pause_on_failure"),
+                (None, false) => None,
+            };
+            if let Some(other) = other {
+                return Err(ScheduleError::Contradiction {
+                    option: "Overlap::Spawn",
+                    other,
+                });
+            }
         }
         Ok(Limits {
             max_runs: self.max_runs,

@@ -11,6 +11,7 @@ use crate::sync::primitives::Arc;
 use crate::sync::reply::ReplySent;
 use crate::sync::waiter::Waiter;
 use crate::value::error::{SelectError, StorageError};
+use crate::value::id::JobId;
 use crate::value::status::JobStatus;
 
 /// How many jobs are changed before the store has their changes.
@@ -40,6 +41,7 @@ pub struct Jobs {
     status: Option<JobStatus>,
     id_prefix: Option<String>,
     tags: Vec<String>,
+    spawned_by: Option<JobId>,
 }
 
 impl Jobs {
@@ -81,10 +83,18 @@ impl Jobs {
         self
     }
 
+    /// Only jobs that were made for runs of the recurring job of this id
+    /// ([`Overlap::Spawn`](crate::Overlap::Spawn)).
+    pub fn spawned_by(mut self, job: impl Into<JobId>) -> Self {
+        self.spawned_by = Some(job.into());
+        self
+    }
+
     fn check(&self) -> Result<(), SelectError> {
         let conditions = [&self.task, &self.id_prefix];
         let has_condition = self.is_all
             || self.status.is_some()
+            || self.spawned_by.is_some()
             || !self.tags.is_empty()
             || conditions.iter().any(|condition| condition.is_some());
         has_condition.then_some(()).ok_or(SelectError::NoCondition)
@@ -99,6 +109,10 @@ impl Jobs {
             && self.status.is_none_or(|status| core.status.get() == status)
             && self.id_prefix.as_deref().is_none_or(has_prefix)
             && self.has_tags(job)
+            && self.spawned_by.as_ref().is_none_or(|parent| {
+                let by = job.spawned_by();
+                by.is_some_and(|by| by.job == *parent)
+            })
     }
 
     fn has_tags(&self, job: &Live) -> bool {

@@ -12,6 +12,7 @@ use crate::job::lifecycle::{
 use crate::job::live_job::{Attempt, AttemptFailure, ExecutorJob, Exit, Fired, TimerJob};
 use crate::job::outcome::{Failure, Outcome};
 use crate::job::phase::Phase;
+use crate::job::plan::Plan;
 use crate::job::position::EndReason;
 use crate::job::stop::Control;
 use crate::registry::table::Wake;
@@ -43,10 +44,12 @@ enum EndedBy {
 struct Started<A> {
     begun: Begun,
     args: AttemptArgs<A>,
+    /// A job of its own is made for the run.
+    spawned: Option<Plan>,
 }
 
 /// Where the arguments of an attempt come from.
-enum AttemptArgs<A> {
+pub(crate) enum AttemptArgs<A> {
     /// These, and the job may need them again.
     Copied(A),
     /// These, for the last time.
@@ -103,7 +106,7 @@ where
             }
         }
         // In memory: an attempt that has failed, without a step of the task.
-        let Some(Started { begun, args }) = self.start() else {
+        let Some(Started { begun, args, .. }) = self.start() else {
             return;
         };
         let mut spare = match args {
@@ -173,7 +176,7 @@ where
         let result = match result {
             Ok(value) => match self.finish_plain(attempt, value) {
                 Ok(exit) => return exit,
-                Err(value) => Ok(value),
+                Err(value) => Ok(Some(value)),
             },
             Err(error) => Err(Failure::Error(Arc::from(error))),
         };
@@ -245,6 +248,8 @@ where
                 None => AttemptArgs::Missing,
             },
         };
+        let by = state.life.run_of(&self.core.id);
+        let spawned = by.and_then(|by| state.life.plan_spawned(by, now));
         let mut wake = Wake::No;
         let timeout = self.timeout(&state);
         let timeout = timeout.map(|timeout| now.mono.saturating_add(timeout.nanos));
@@ -258,7 +263,11 @@ where
         drop(state);
         hub.wake(wake);
         hub.events.wake_readers();
-        Some(Started { begun, args })
+        Some(Started {
+            begun,
+            args,
+            spawned,
+        })
     }
 
     /// The run that follows the running attempt has changed: the timer comes when it is due, if
@@ -280,8 +289,16 @@ where
 
     /// Calls the function of an attempt that has started.
     fn begin_started(self: Arc<Self>, started: Started<A>) -> Option<Attempt> {
-        let Started { begun, args } = started;
+        let Started {
+            begun,
+            args,
+            spawned,
+        } = started;
         let number = begun.number;
+        if let Some(plan) = spawned {
+            self.spawn_run(number, args, plan);
+            return None;
+        }
         let args = match args {
             AttemptArgs::Taken(args) => Ok(args),
             AttemptArgs::Copied(args) => match self.copy_args(number, args) {
@@ -322,7 +339,7 @@ where
 
     /// A copy of the arguments for an attempt. The job keeps the arguments themselves.
     /// `None` if the attempt is over by then.
-    fn copy_args(&self, attempt: u32, args: A) -> Option<Result<A, Arc<str>>> {
+    pub(crate) fn copy_args(&self, attempt: u32, args: A) -> Option<Result<A, Arc<str>>> {
         // `clone` is code of a user: not under the lock.
         let copy = catch_panic(|| args.clone());
         let mut state = self.lock();
@@ -341,8 +358,25 @@ where
         None
     }
 
-    /// An attempt is over.
-    fn end_attempt(&self, attempt: u32, result: Result<R, Failure>, by: EndedBy, drop_on: DropOn) {
+    /// The attempt of a run that becomes a job of its own has made that job, or has failed.
+    pub(crate) fn end_spawning(&self, attempt: u32, made: Result<(), Failure>) {
+        let by = match made {
+            // The next process makes it.
+            Err(_) if self.hub().is_stopping() => EndedBy::ExecutorDrop,
+            _ => EndedBy::Body,
+        };
+        self.end_attempt(attempt, made.map(|()| None), by, DropOn::ThisThread);
+        self.body_gone(attempt);
+    }
+
+    /// An attempt is over. Without a value, a job of its own was made for its run.
+    fn end_attempt(
+        &self,
+        attempt: u32,
+        result: Result<Option<R>, Failure>,
+        by: EndedBy,
+        drop_on: DropOn,
+    ) {
         let failure = result.as_ref().err().map(Failure::status);
         // Looks into the error of the task: not under the lock.
         let hint = result.as_ref().err().map(Failure::retry_hint);
@@ -473,7 +507,7 @@ where
     fn enter_result(
         &self,
         state: &mut State<A, R>,
-        result: Result<R, Failure>,
+        result: Result<Option<R>, Failure>,
         end: AttemptEnd,
         after: &mut AfterLock<A, R>,
     ) {

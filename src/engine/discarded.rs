@@ -20,7 +20,7 @@ pub(crate) struct Discarded<A, R> {
     pub(crate) args: Args<A>,
     pub(crate) next_args: Option<A>,
     pub(crate) outcome: Outcome<R>,
-    pub(crate) result: Option<Result<R, Failure>>,
+    pub(crate) result: Option<Result<Option<R>, Failure>>,
 }
 
 impl<A, R> Default for Discarded<A, R> {

@@ -201,16 +201,18 @@ where
         now: Now,
     ) -> TimerOutcome {
         let hub = self.hub();
-        let intent = match (&self.task.limits, self.is_at_most_once()) {
-            (Some(_), _) => IntentRule::AfterLimits,
-            (None, true) => IntentRule::AtMostOnce,
-            (None, false) => IntentRule::IfSuspected,
+        let has_room = self.has_room_for_spawned(state);
+        let takes_limits = self.takes_limits(state);
+        let intent = match (takes_limits, self.is_at_most_once()) {
+            (true, _) => IntentRule::AfterLimits,
+            (false, true) => IntentRule::AtMostOnce,
+            (false, false) => IntentRule::IfSuspected,
         };
         let (clock, on_time) = (hub.reading(now), hub.on_time());
         let random = || hub.random();
         state
             .life
-            .on_timer(clock, on_time, intent, self.holds(), random)
+            .on_timer(clock, on_time, intent, self.holds(), has_room, random)
     }
 
     /// The job runs, or will run, for this time, and others were missed.

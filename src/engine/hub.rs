@@ -26,6 +26,7 @@ use crate::job::end_record::KeepFailed;
 use crate::job::live_job::LiveJob;
 use crate::job::record::JobRecord;
 use crate::registry::pending::Pending;
+use crate::registry::spawned_jobs::SpawnedJobs;
 use crate::registry::table::{Table, Wake};
 use crate::registry::taken_ids::TakenIds;
 use crate::storage::store::Store;
@@ -80,6 +81,8 @@ pub(crate) struct Hub {
     pub(crate) pending: Mutex<Vec<Arc<Pending>>>,
     /// That of the app.
     pub(crate) pending_of_app: Option<Arc<Pending>>,
+    /// The jobs that were made for runs of recurring jobs.
+    pub(crate) spawned: SpawnedJobs,
     /// Of the app.
     pub(crate) pause: PauseSwitch,
     /// The number of live jobs that a pause holds.
@@ -318,6 +321,7 @@ impl Hub {
             finished_in_table: CachePadded::default(),
             left_count: AtomicUsize::new(0),
             limits: Limits::new(config.max_running),
+            spawned: SpawnedJobs::default(),
             pause: PauseSwitch::new(),
             held_count: AtomicUsize::new(0),
             random: Mutex::new(random),

@@ -298,14 +298,22 @@ where
         self.task.key_kind(state.life.runs_once_in_memory())
     }
 
-    /// The longest time of an attempt: that of the job, or of its task.
+    /// The longest time of an attempt: that of the job, or of its task. None if its runs become
+    /// jobs of their own.
     pub(crate) fn timeout(&self, state: &State<A, R>) -> Option<Timeout> {
+        if state.life.spawns().is_some() {
+            return None;
+        }
         let own = state.life.definition().and_then(|own| own.timeout);
         own.or(self.task.timeout)
     }
 
-    /// How a failed attempt is retried: as the job says, or its task.
+    /// How a failed attempt is retried: as the job says, or its task. Not at all if its runs become
+    /// jobs of their own.
     pub(crate) fn backoff<'a>(&'a self, state: &'a State<A, R>) -> Option<&'a Backoff> {
+        if state.life.spawns().is_some() {
+            return None;
+        }
         let own = state.life.definition();
         let own = own.and_then(|own| own.backoff.as_deref());
         own.or(self.task.backoff.as_ref())
@@ -430,6 +438,10 @@ where
             // Before its end can be seen: a caller that has seen it finds room.
             self.task.pending.leave();
             after.leaves = true;
+            let definition = state.life.definition();
+            if let Some(by) = definition.and_then(|own| own.spawned_by.as_deref()) {
+                hub.spawned.remove(&by.job, &self.core.id);
+            }
             if state.life.is_unique() {
                 let ended_at = hub.event_time(now);
                 if let Some(taken) = state.life.take_id(ended_at) {

@@ -24,10 +24,15 @@ where
         now: Now,
         after: &mut AfterLock<A, R>,
     ) -> bool {
-        if self.task.limits.is_none() || !state.life.is_ready() {
+        if !self.takes_limits(state) || !state.life.is_ready() {
             return true;
         }
         self.line_up(state, now, after) && !self.persist_if_needed(state, now, after)
+    }
+
+    /// Whether its attempts take limits: not if its runs become jobs of their own, which do.
+    pub(crate) fn takes_limits(&self, state: &State<A, R>) -> bool {
+        self.task.limits.is_some() && state.life.spawns().is_none()
     }
 
     /// Takes the limits of the job, all or none. Returns whether it has them.

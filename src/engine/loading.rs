@@ -184,6 +184,9 @@ impl Hub {
         (mut job, due, is_changed, interrupted): (Live, Option<Due>, bool, Option<JobEventKind>),
         now: Now,
     ) -> bool {
+        if let Some(by) = &record.spawned_by {
+            self.spawned.add(by.job.clone(), record.id.clone());
+        }
         let is_held = job.is_held_by_pause();
         let (wake, needs_room, held) = {
             let mut main_shard = lock(&self.main_shard);

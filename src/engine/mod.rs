@@ -28,6 +28,7 @@ pub(crate) mod retrying;
 pub(crate) mod set_aside;
 pub(crate) mod shared_limit;
 pub(crate) mod side_shards;
+pub(crate) mod spawning;
 pub(crate) mod steering;
 pub(crate) mod storing;
 pub(crate) mod tables;

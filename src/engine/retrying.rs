@@ -172,6 +172,9 @@ impl Hub {
             job.pending().notify();
             return Err(RetryError::Schedule(error));
         }
+        if let Some(by) = &record.spawned_by {
+            self.spawned.add(by.job.clone(), id.clone());
+        }
         let reply = Reply::new();
         let retry = Box::new(Retry {
             hub: self.clone(),

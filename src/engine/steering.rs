@@ -64,6 +64,11 @@ where
                 let resumed = state.life.resume(catches_up, self.holds(), clock, random);
                 return self.follow_resume(state, resumed, now, after);
             }
+            // No job can be made for the run.
+            Steer::RunNow if !self.has_room_for_spawned(state) => match state.life.is_over() {
+                true => Steered::Ended,
+                false => Steered::Unchanged,
+            },
             Steer::RunNow => state.life.run_now(now),
             Steer::Move(to) => state.life.move_next(to, clock),
         };

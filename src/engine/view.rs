@@ -18,6 +18,7 @@ use crate::value::job_snapshot::JobSnapshot;
 use crate::value::labels::Labels;
 use crate::value::run::Run;
 use crate::value::shared_state::StateMap;
+use crate::value::spawned_by::SpawnedBy;
 use crate::value::status::JobStatus;
 use crate::value::time_units::WallNanos;
 use crate::value::waiting_for::WaitingFor;
@@ -89,6 +90,7 @@ where
             last_run: last_run.map(|run| self.run(&state, run)),
             is_paused: is_paused && !status.is_final(),
             waiting_for,
+            spawned_by: own.and_then(|own| own.spawned_by.as_deref().cloned()),
             tags: labels.tags,
             notes: labels.notes,
         }
@@ -159,6 +161,12 @@ where
 
     fn declared_by(&self) -> Option<Arc<str>> {
         self.lock().life.declared_by().cloned()
+    }
+
+    fn spawned_by(&self) -> Option<SpawnedBy> {
+        let state = self.lock();
+        let by = state.life.shown_definition()?.spawned_by.as_deref()?;
+        Some(by.clone())
     }
 
     fn interruptions(&self) -> u32 {

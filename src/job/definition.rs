@@ -13,6 +13,7 @@ use crate::sync::primitives::Arc;
 use crate::value::backoff::Backoff;
 use crate::value::labels::Labels;
 use crate::value::overlap::Overlap;
+use crate::value::spawned_by::SpawnedBy;
 use crate::value::time_units::WallNanos;
 
 /// What a job is, as its scheduling asked for it. It never changes: a replacement
@@ -41,6 +42,8 @@ pub(crate) struct Definition {
     pub(crate) labels: Option<Box<Labels>>,
     /// The set that declares the job.
     pub(crate) set: Option<Arc<str>>,
+    /// The run of a recurring job that it was made for. Boxed, because few jobs have one.
+    pub(crate) spawned_by: Option<Box<SpawnedBy>>,
     pub(crate) scheduled_at: WallNanos,
 }
 
@@ -106,6 +109,14 @@ impl Definition {
         match &self.trigger {
             Trigger::Delay { .. } | Trigger::At { .. } => None,
             Trigger::Recurring(recurring) => Some(recurring),
+        }
+    }
+
+    /// If its runs become jobs of their own: how many of these may be live.
+    pub(crate) fn spawns(&self) -> Option<usize> {
+        match self.recurring()?.limits.overlap {
+            Overlap::Spawn(max) => Some(max),
+            Overlap::Wait | Overlap::CancelRunning => None,
         }
     }
 

@@ -7,9 +7,11 @@
 
 use std::borrow::Cow;
 
+use time::UtcOffset;
+
 use crate::calendar::timeline::Timeline;
 use crate::calendar::zone::time_zone::Zone;
-use crate::job::definition::Definition;
+use crate::job::definition::{Definition, Trigger};
 use crate::job::phase::{Effects, Event, Phase, transition};
 use crate::job::plan::{Pending, Plan, Replace};
 use crate::job::position::{
@@ -22,9 +24,11 @@ use crate::job::sync_state::{CommitOutcome, CommitWaiter, Known, RowChange, Sync
 use crate::registry::lines::TicketId;
 use crate::sync::primitives::Arc;
 use crate::value::event::JobEventKind;
+use crate::value::id::JobId;
 use crate::value::overlap::Overlap;
+use crate::value::spawned_by::SpawnedBy;
 use crate::value::status::JobStatus;
-use crate::value::time_units::{ClockReading, Due, MonoNanos, Now, WallNanos};
+use crate::value::time_units::{ClockReading, Due, MonoNanos, Now, WallNanos, from_wall};
 
 /// One job, without its types. There may be a million of these: the fields that every job
 /// has are few.
@@ -366,12 +370,8 @@ impl Lifecycle {
             let is_durable = details.definition.is_durable();
             let sync = is_durable.then(SyncState::default);
             let mut more = More::new(Some(details.definition), details.position, sync);
-            more.steering = details.is_paused.then(|| {
-                Box::new(Steering {
-                    is_paused: true,
-                    ..Steering::default()
-                })
-            });
+            let steering = details.steering;
+            more.steering = (steering != Steering::default()).then(|| Box::new(steering));
             more
         });
         let mut job = Self::waiting(plan.due, plan.exec_at, more);
@@ -553,6 +553,62 @@ impl Lifecycle {
 
     pub(crate) fn is_durable(&self) -> bool {
         self.definition().is_some_and(|d| d.is_durable())
+    }
+
+    /// If its runs become jobs of their own: how many of these may be live.
+    pub(crate) fn spawns(&self) -> Option<usize> {
+        self.definition()?.spawns()
+    }
+
+    /// The run that comes next or goes on, of the job of this id.
+    pub(crate) fn run_of(&self, id: &JobId) -> Option<SpawnedBy> {
+        let more = self.more.as_deref()?;
+        let scheduled_at = more.definition.as_ref()?.scheduled_at;
+        Some(SpawnedBy {
+            job: id.clone(),
+            scheduled_at: from_wall(scheduled_at, UtcOffset::UTC),
+            run: more.position.runs().saturating_add(1),
+        })
+    }
+
+    /// The plan of the job that is made for the run that goes on. `None` if the run is made by this
+    /// job itself.
+    pub(crate) fn plan_spawned(&self, by: SpawnedBy, now: Now) -> Option<Plan> {
+        let more = self.more.as_deref()?;
+        let own = more.definition.as_deref()?;
+        own.spawns()?;
+        let position = more.open_position();
+        let extra = more.open_extra();
+        let (nominal, due) = match extra {
+            Some(extra) => (extra, extra),
+            None => (position.nominal, position.first_due(own)),
+        };
+        let definition = Definition {
+            trigger: match position.offset {
+                Some(_) => Trigger::Delay { length: 0 },
+                None => Trigger::At { local: None },
+            },
+            // What was asked for by hand does not expire.
+            expires: own.expires.filter(|_| extra.is_none()),
+            unique_for: None,
+            set: None,
+            spawned_by: Some(Box::new(by)),
+            scheduled_at: now.wall,
+            ..own.clone()
+        };
+        // A run that was moved may be due before its nominal time.
+        let due = due.min(position.now(now));
+        let position = Position {
+            by_unset_clock: position.by_unset_clock,
+            clock_set_by: position.clock_set_by,
+            ..Position::once(nominal, position.offset)
+        };
+        Some(Plan::spawned(
+            definition,
+            position,
+            (due, extra.is_some()),
+            now,
+        ))
     }
 
     pub(crate) fn is_recurring(&self) -> bool {
@@ -1204,7 +1260,7 @@ impl Lifecycle {
     }
 
     /// Whether the job has ended, or nothing follows its attempt.
-    fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         matches!(self.phase, Phase::Ended(_) | Phase::Cancelling)
     }
 
@@ -1447,13 +1503,15 @@ impl Lifecycle {
 
     // What happens to it.
 
-    /// The timer has come. A run is on time if it is late by `on_time` or less.
+    /// The timer has come. A run is on time if it is late by `on_time` or less. `has_room`: if a job
+    /// of its own is to be made for the run, fewer of these are live than may be.
     pub(crate) fn on_timer(
         &mut self,
         clock: ClockReading,
         on_time: i64,
         intent: IntentRule,
         holds: Holds,
+        has_room: bool,
         random: impl Fn() -> f64,
     ) -> TimerOutcome {
         let now = clock.now;
@@ -1506,6 +1564,9 @@ impl Lifecycle {
             found = position.on_due(definition, due, clock, rule, &random);
         }
         match found {
+            DueRun::Start { open, .. } if !has_room && self.attempts() == 0 => {
+                self.miss_run(open, clock, random)
+            }
             DueRun::Start { open, misfire }
                 if intent != IntentRule::AfterLimits
                     && self.needs_intent(intent == IntentRule::AtMostOnce) =>
@@ -1549,6 +1610,52 @@ impl Lifecycle {
                 TimerOutcome::ExpiredBeforeRetry(self.give_up_retry(clock, &random))
             }
         }
+    }
+
+    /// The run that is due is missed, and so are the times up to now.
+    fn miss_run(
+        &mut self,
+        open: Option<Box<OpenRun>>,
+        clock: ClockReading,
+        random: impl FnOnce() -> f64,
+    ) -> TimerOutcome {
+        self.hide();
+        let more = self.more();
+        let Some(definition) = more.definition.clone() else {
+            return TimerOutcome::Nothing;
+        };
+        let due = if std::mem::take(&mut more.begins_extra) {
+            if let Some(steering) = &mut more.steering {
+                steering.take_extra();
+            }
+            self.due_of_position(clock)
+        } else {
+            if let Some(open) = open {
+                more.position.open(*open);
+            }
+            if let Some(steering) = &mut more.steering {
+                steering.leaves_out_up_to = None;
+            }
+            match more.position.miss_run(&definition, clock, random) {
+                AfterRun::Next { due, .. } => {
+                    if let Some(limit) = &mut more.loaded_limit {
+                        let wait = more.position.longest_wait(&definition);
+                        *limit = clock.now.mono.saturating_add(wait.unwrap_or_default());
+                    }
+                    due
+                }
+                AfterRun::End(status, why) => {
+                    let effects = self.apply(Event::RunOut(status)).unwrap_or_default();
+                    return TimerOutcome::Over { why, effects };
+                }
+            }
+        };
+        let misfire = Some(self.more().position.nominal);
+        self.tidy_steering();
+        let effects = self.apply(Event::Postpone).unwrap_or_default();
+        self.set_due(due, clock.now);
+        self.start_asked_for(clock);
+        TimerOutcome::Later { misfire, effects }
     }
 
     /// The running attempt has reached its timeout, or the time of the next run.
@@ -1772,10 +1879,12 @@ impl Lifecycle {
                 (None, Some(open)) => open.nominal,
                 (None, None) => more.position.nominal,
             };
-            if let Some(definition) = &more.definition
-                && definition.recurring().is_some()
-            {
-                begun.run = more.position.runs().saturating_add(1);
+            if let Some(definition) = &more.definition {
+                begun.run = match &definition.spawned_by {
+                    Some(by) if definition.recurring().is_none() => by.run,
+                    _ if definition.recurring().is_some() => more.position.runs().saturating_add(1),
+                    _ => 1,
+                };
             }
         }
         BeginOutcome::Begin(begun)
@@ -2344,7 +2453,7 @@ impl Lifecycle {
                 (position.to_mut()).enter_run(definition, begun, failed_as, now);
             }
         }
-        plan.stay_in_set(
+        plan.keep_origin(
             self.last_definition()
                 .map_or(definition, |last| last.as_ref()),
         );

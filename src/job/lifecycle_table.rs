@@ -117,6 +117,7 @@ impl Kind {
             timeout: None,
             backoff: None,
             set: None,
+            spawned_by: None,
             priority: None,
             keys: ArgsKeys::default(),
             unique_for: None,
@@ -138,7 +139,14 @@ impl Kind {
 
     fn ready(self) -> Lifecycle {
         let mut job = self.waiting();
-        let fired = job.on_timer(clock(60), ON_TIME, IntentRule::IfSuspected, NO_HOLD, || 0.0);
+        let fired = job.on_timer(
+            clock(60),
+            ON_TIME,
+            IntentRule::IfSuspected,
+            NO_HOLD,
+            true,
+            || 0.0,
+        );
         assert_eq!(fired, TimerOutcome::Start { misfire: None });
         job
     }
@@ -155,7 +163,14 @@ impl Kind {
     /// An attempt with `at_most_once` whose intent to start is not stored yet.
     fn starting(self) -> Lifecycle {
         let mut job = self.waiting();
-        let fired = job.on_timer(clock(60), ON_TIME, IntentRule::AtMostOnce, NO_HOLD, || 0.0);
+        let fired = job.on_timer(
+            clock(60),
+            ON_TIME,
+            IntentRule::AtMostOnce,
+            NO_HOLD,
+            true,
+            || 0.0,
+        );
         assert!(matches!(fired, TimerOutcome::Persist { .. }), "{fired:?}");
         job
     }
@@ -332,7 +347,14 @@ fn a_recurring_job_ends_by_its_limits() {
         let mut job = Recurs.waiting();
         for (index, result) in results.iter().enumerate() {
             let clock = clock(60 * (index as i64 + 1));
-            job.on_timer(clock, ON_TIME, IntentRule::IfSuspected, NO_HOLD, || 0.0);
+            job.on_timer(
+                clock,
+                ON_TIME,
+                IntentRule::IfSuspected,
+                NO_HOLD,
+                true,
+                || 0.0,
+            );
             assert!(matches!(job.begin(clock, NO_HOLD), BeginOutcome::Begin(_)));
             job.body_gone();
             let failure = (*result == Fails).then_some(JobStatus::Failed);
@@ -440,7 +462,14 @@ fn what_can_be_replaced_is_as_in_the_table() {
         let clock = clock(60 * minute);
         job.body_gone();
         job.end_attempt(None, None, NO_HOLD, clock, || 0.0);
-        job.on_timer(clock, ON_TIME, IntentRule::IfSuspected, NO_HOLD, || 0.0);
+        job.on_timer(
+            clock,
+            ON_TIME,
+            IntentRule::IfSuspected,
+            NO_HOLD,
+            true,
+            || 0.0,
+        );
         assert!(matches!(job.begin(clock, NO_HOLD), BeginOutcome::Begin(_)));
     }
     assert_eq!(
@@ -483,6 +512,7 @@ fn what_the_timer_finds_is_as_in_the_table() {
         ON_TIME,
         rule(is_at_most_once),
         NO_HOLD,
+        true,
         || 0.0,
     ) {
         TimerOutcome::Nothing => "nothing".to_string(),
@@ -565,8 +595,14 @@ fn what_follows_if_an_attempt_would_start_too_late_is_as_in_the_table() {
     for (kind, by_timer, by_executor, by_failure) in table {
         let plan = || kind.plan_that_expires(Some(10 * second));
         let mut job = Lifecycle::new(plan(), false);
-        let found = match job.on_timer(clock(71), ON_TIME, IntentRule::IfSuspected, NO_HOLD, || 0.0)
-        {
+        let found = match job.on_timer(
+            clock(71),
+            ON_TIME,
+            IntentRule::IfSuspected,
+            NO_HOLD,
+            true,
+            || 0.0,
+        ) {
             TimerOutcome::Over { why, effects } => format!("{} {why:?}", short(&job, effects)),
             TimerOutcome::Later { effects, .. } => format!("{} was missed", short(&job, effects)),
             other => format!("{other:?}"),
@@ -574,7 +610,14 @@ fn what_follows_if_an_attempt_would_start_too_late_is_as_in_the_table() {
         assert_eq!(found, by_timer, "{kind:?}");
         let ready = |at_most_once| {
             let mut job = Lifecycle::new(plan(), false);
-            job.on_timer(clock(61), ON_TIME, rule(at_most_once), NO_HOLD, || 0.0);
+            job.on_timer(
+                clock(61),
+                ON_TIME,
+                rule(at_most_once),
+                NO_HOLD,
+                true,
+                || 0.0,
+            );
             if at_most_once {
                 assert!(job.row_changed());
                 let pulled = job.pull();
@@ -617,7 +660,7 @@ fn what_was_asked_for_now_is_due_now_also_if_the_executor_drops_it_and_the_clock
         job.tried(pulled, CommitOutcome::Stored { has_row: true });
     };
     tried(&mut job);
-    let fired = job.on_timer(clock(10), ON_TIME, rule(false), NO_HOLD, || 0.0);
+    let fired = job.on_timer(clock(10), ON_TIME, rule(false), NO_HOLD, true, || 0.0);
     assert_eq!(fired, TimerOutcome::Start { misfire: None });
     job.executor_dropped(at(10)).expect("it is durable");
     let again = Some(Due::Mono(at(11).mono));

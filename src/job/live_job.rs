@@ -28,6 +28,7 @@ use crate::value::job_snapshot::JobSnapshot;
 use crate::value::labels::Labels;
 use crate::value::run::Run;
 use crate::value::shared_state::StateMap;
+use crate::value::spawned_by::SpawnedBy;
 use crate::value::steer_outcome::SteerOutcome;
 use crate::value::time_units::{ClockReading, MonoNanos, Now, WallNanos};
 use crate::value::waiting_for::WaitingFor;
@@ -100,6 +101,8 @@ pub(crate) trait JobView: Send + Sync {
     fn is_set_aside(&self) -> bool;
     /// The set that declares the job, unless it was cancelled.
     fn declared_by(&self) -> Option<Arc<str>>;
+    /// The run of a recurring job that it was made for.
+    fn spawned_by(&self) -> Option<SpawnedBy>;
     /// How often in a row a process has ended during an attempt of the job.
     fn interruptions(&self) -> u32;
     /// Lets a job that was set aside start again. Returns what the store says, if that is still

@@ -86,6 +86,8 @@ pub(crate) enum Outcome<R> {
     Value(R),
     /// From the first question on.
     Shared(Arc<R>),
+    /// A job of its own was made for the run.
+    Spawned,
     /// In a box, because it is rare and large.
     Failed(Box<Failure>),
     /// The first is shown until the store was tried for the second.
@@ -93,9 +95,11 @@ pub(crate) enum Outcome<R> {
 }
 
 impl<R> Outcome<R> {
-    pub(crate) fn of(result: Result<R, Failure>) -> Self {
+    /// Of a run without a value, a job of its own was made for it.
+    pub(crate) fn of(result: Result<Option<R>, Failure>) -> Self {
         match result {
-            Ok(value) => Outcome::Value(value),
+            Ok(Some(value)) => Outcome::Value(value),
+            Ok(None) => Outcome::Spawned,
             Err(failure) => Outcome::Failed(Box::new(failure)),
         }
     }
@@ -139,6 +143,7 @@ impl<R> Outcome<R> {
             Outcome::Unpublished(both) => both.0.get(),
             Outcome::Shared(value) => Ok(value.clone()),
             Outcome::Failed(failure) => Err(failure.to_error()),
+            Outcome::Spawned => Err(JobError::Spawned),
             Outcome::None | Outcome::Value(_) => Err(JobError::NotCompleted),
         }
     }
@@ -148,14 +153,14 @@ impl<R> Outcome<R> {
         match self {
             Outcome::Failed(failure) => matches!(**failure, Failure::Expired { .. }),
             Outcome::Unpublished(both) => both.1.is_expired(),
-            Outcome::None | Outcome::Value(_) | Outcome::Shared(_) => false,
+            Outcome::None | Outcome::Value(_) | Outcome::Shared(_) | Outcome::Spawned => false,
         }
     }
 
     /// Whether dropping it may run code of a user.
     pub(crate) fn runs_user_code(&self) -> bool {
         match self {
-            Outcome::None => false,
+            Outcome::None | Outcome::Spawned => false,
             Outcome::Value(_) | Outcome::Shared(_) => needs_drop::<R>(),
             Outcome::Failed(failure) => failure.runs_user_code(),
             Outcome::Unpublished(both) => both.0.runs_user_code() || both.1.runs_user_code(),

@@ -6,6 +6,7 @@ use crate::calendar::timeline::Timeline;
 use crate::calendar::zone::time_zone::Zone;
 use crate::job::definition::{Definition, Limits, Recurring, Trigger};
 use crate::job::position::{Position, SeriesPosition};
+use crate::job::steering::Steering;
 use crate::sync::primitives::Arc;
 use crate::value::error::ScheduleError;
 use crate::value::time_units::{Due, Now, WallNanos};
@@ -39,8 +40,8 @@ pub(crate) struct Plan {
 pub(crate) struct Details {
     pub(crate) definition: Arc<Definition>,
     pub(crate) position: Position,
-    /// A new job is paused.
-    pub(crate) is_paused: bool,
+    /// Of a new job.
+    pub(crate) steering: Steering,
 }
 
 impl Plan {
@@ -81,6 +82,26 @@ impl Plan {
         Self::with(definition, position, due, due.as_wall(now))
     }
 
+    /// Of a job that is made for a run. `due`: a time of its own clock. `is_asked_for`: by hand, so
+    /// that no pause holds it.
+    pub(crate) fn spawned(
+        definition: Definition,
+        mut position: Position,
+        (due, is_asked_for): (WallNanos, bool),
+        now: Now,
+    ) -> Self {
+        if due != position.nominal {
+            position.moved = Some(due);
+            position.is_moved_by_own_clock = true;
+        }
+        let due = position.due_at(due);
+        let mut plan = Self::with(definition, position, due, due.as_wall(now));
+        if let Some(details) = &mut plan.details {
+            Arc::make_mut(details).steering.runs_now = is_asked_for;
+        }
+        plan
+    }
+
     fn with(definition: Definition, position: Position, due: Due, exec_at: WallNanos) -> Self {
         let definition = Arc::new(definition);
         Self {
@@ -89,7 +110,7 @@ impl Plan {
             details: Some(Arc::new(Details {
                 definition,
                 position,
-                is_paused: false,
+                steering: Steering::default(),
             })),
         }
     }
@@ -97,7 +118,7 @@ impl Plan {
     /// A new job of this plan is paused. A plain job has no place for that.
     pub(crate) fn pause(&mut self) {
         if let Some(details) = &mut self.details {
-            Arc::make_mut(details).is_paused = true;
+            Arc::make_mut(details).steering.is_paused = true;
         }
     }
 
@@ -105,7 +126,7 @@ impl Plan {
     pub(crate) fn is_paused(&self) -> bool {
         self.details
             .as_ref()
-            .is_some_and(|details| details.is_paused)
+            .is_some_and(|details| details.steering.is_paused)
     }
 
     /// Whether its series has no time from now on. Such a plan may only replace a job of the same
@@ -184,15 +205,22 @@ impl Plan {
         }
     }
 
-    /// A job that a set has declared stays in it, if another call replaces the job.
-    pub(crate) fn stay_in_set(&mut self, old: &Definition) {
-        if let Some(set) = &old.set
-            && let Some(details) = &mut self.details
-            && details.definition.set.is_none()
-        {
-            let details = Arc::make_mut(details);
-            Arc::make_mut(&mut details.definition).set = Some(set.clone());
+    /// If another call replaces the job: it stays in the set that has declared it, and is for the
+    /// run that it was made for.
+    pub(crate) fn keep_origin(&mut self, old: &Definition) {
+        let Some(details) = &mut self.details else {
+            return;
+        };
+        let new = &details.definition;
+        let set = old.set.as_ref().filter(|_| new.set.is_none());
+        if set.is_none() && old.spawned_by == new.spawned_by {
+            return;
         }
+        let new = Arc::make_mut(&mut Arc::make_mut(details).definition);
+        if let Some(set) = set {
+            new.set = Some(set.clone());
+        }
+        new.spawned_by.clone_from(&old.spawned_by);
     }
 
     pub(crate) fn definition(&self) -> Option<&Arc<Definition>> {

@@ -328,7 +328,7 @@ impl Position {
 
     /// When the open run was first due, as a time of the job. A run that is made late, for a
     /// missed time, was due at that time.
-    fn first_due(&self, definition: &Definition) -> WallNanos {
+    pub(crate) fn first_due(&self, definition: &Definition) -> WallNanos {
         if let Some(moved) = self.moved {
             return moved;
         }
@@ -406,12 +406,20 @@ impl Position {
     /// The open run counts, and its time is not run again. An extra run leaves all times as they
     /// are.
     fn close_run(&mut self, definition: &Definition, is_extra: bool) {
-        if let Some((recurring, own)) = definition.recurring().zip(self.series.as_mut()) {
+        if definition.recurring().is_some()
+            && let Some(own) = &mut self.series
+        {
             own.runs = own.runs.saturating_add(1);
-            if is_extra {
-                self.retry = None;
-                return;
-            }
+        }
+        if !is_extra {
+            self.pass_run(definition);
+        }
+        self.retry = None;
+    }
+
+    /// The time of the open run is over, and is not run again.
+    fn pass_run(&mut self, definition: &Definition) {
+        if let Some((recurring, own)) = definition.recurring().zip(self.series.as_mut()) {
             match self.moved.take() {
                 Some(moved) if moved < self.nominal => own.coverage.enter_early_run(self.nominal),
                 moved => {
@@ -427,7 +435,22 @@ impl Position {
                 self.nominal = self.nominal.saturating_add(set_by);
             }
         }
-        self.retry = None;
+    }
+
+    /// The open run is missed, and so are the times up to now. It does not count.
+    pub(crate) fn miss_run(
+        &mut self,
+        definition: &Definition,
+        clock: ClockReading,
+        random: impl FnOnce() -> f64,
+    ) -> AfterRun {
+        self.pass_run(definition);
+        if let Some(now) = self.known_time(clock) {
+            self.leave_out_after_run(now);
+        }
+        let last = self.last_run().map(|run| run.status);
+        let last = last.unwrap_or(JobStatus::Cancelled);
+        self.next_time(definition, last, clock.now, random)
     }
 
     /// The position as it is if the running attempt is cut off: its run counts, and
@@ -510,9 +533,20 @@ impl Position {
         now: Now,
         random: impl FnOnce() -> f64,
     ) -> AfterRun {
-        if let Some(end) = self.end_by_limits(definition, status) {
-            return end;
+        match self.end_by_limits(definition, status) {
+            Some(end) => end,
+            None => self.next_time(definition, status, now, random),
         }
+    }
+
+    /// The next time of the series. If there is none, the job ends with `status`.
+    fn next_time(
+        &mut self,
+        definition: &Definition,
+        status: JobStatus,
+        now: Now,
+        random: impl FnOnce() -> f64,
+    ) -> AfterRun {
         let at = self.now(now);
         let Some((recurring, own)) = definition.recurring().zip(self.series.as_mut()) else {
             return AfterRun::End(status, EndReason::Ordinary);

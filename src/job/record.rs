@@ -12,11 +12,12 @@ use crate::value::id::JobId;
 use crate::value::labels::Labels;
 use crate::value::overlap::Overlap;
 use crate::value::run::Run;
+use crate::value::spawned_by::SpawnedBy;
 use crate::value::status::JobStatus;
 
 /// The version of the records that this program writes and reads. It rises with each
 /// change of the format.
-pub(crate) const RECORD_VERSION: u32 = 10;
+pub(crate) const RECORD_VERSION: u32 = 11;
 
 /// A job as a [`Storage`](crate::storage::Storage) keeps it: all that another process needs to go
 /// on with the job.
@@ -59,6 +60,8 @@ pub struct JobRecord {
     pub(crate) labels: Option<Box<Labels>>,
     /// The set that declares the job.
     pub(crate) set: Option<Arc<str>>,
+    /// The run of a recurring job that it was made for.
+    pub(crate) spawned_by: Option<Box<SpawnedBy>>,
     pub(crate) progress: ProgressRecord,
 }
 

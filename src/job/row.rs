@@ -23,6 +23,7 @@ use crate::sync::primitives::Arc;
 use crate::value::backoff::Backoff;
 use crate::value::error::{CalendarIntervalError, UnresolvedReason};
 use crate::value::id::JobId;
+use crate::value::overlap::Overlap;
 use crate::value::run::Run;
 use crate::value::status::JobStatus;
 use crate::value::time_units::{Now, WallNanos, from_wall, to_nanos, to_wall};
@@ -73,6 +74,7 @@ impl Row<'_> {
             unique_for: definition.unique_for.map(duration),
             labels: definition.labels.clone(),
             set: definition.set.clone(),
+            spawned_by: definition.spawned_by.clone(),
             progress: self.to_progress(),
         }
     }
@@ -430,6 +432,7 @@ pub(crate) fn read(record: &JobRecord, app: AppCalendars<'_>) -> Result<ReadRow,
         },
         labels: record.labels.clone(),
         set: record.set.clone(),
+        spawned_by: record.spawned_by.clone(),
         scheduled_at,
     });
     Ok(ReadRow {
@@ -481,7 +484,8 @@ fn recurring(
         pause_on_failure: options.pause_on_failure,
         overlap: options.overlap,
     };
-    if limits.max_runs == Some(0) || limits.max_failures == Some(0) {
+    let spawns_none = limits.overlap == Overlap::Spawn(0);
+    if limits.max_runs == Some(0) || limits.max_failures == Some(0) || spawns_none {
         return Err(unreadable("a limit is 0"));
     }
     let start = options.start_date.map(|time| wall("start_date", time));

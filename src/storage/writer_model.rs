@@ -255,6 +255,7 @@ fn record_of(id: &JobId, (definition, progress): (u32, u32)) -> JobRecord {
         unique_for: None,
         labels: None,
         set: None,
+        spawned_by: None,
         progress: progress_of(progress),
     }
 }

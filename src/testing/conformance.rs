@@ -563,6 +563,7 @@ fn examples() -> Vec<JobRecord> {
         unique_for: None,
         labels: None,
         set: None,
+        spawned_by: None,
         progress,
     };
     let longest = Duration::from_nanos(i64::MAX as u64);

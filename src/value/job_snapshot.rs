@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use crate::sync::primitives::Arc;
 use crate::value::id::JobId;
 use crate::value::run::Run;
+use crate::value::spawned_by::SpawnedBy;
 use crate::value::status::JobStatus;
 use crate::value::waiting_for::WaitingFor;
 
@@ -57,6 +58,8 @@ pub struct JobSnapshot {
     pub is_paused: bool,
     /// What it waits for, if it is due.
     pub waiting_for: Option<WaitingFor>,
+    /// The run of a recurring job that it was made for.
+    pub spawned_by: Option<SpawnedBy>,
     /// Its tags, with those of its task.
     pub tags: Vec<Arc<str>>,
     /// Its notes, with those of its task: keys and texts.

@@ -18,6 +18,7 @@ pub(crate) mod retry_hint;
 pub(crate) mod run;
 pub(crate) mod shared_state;
 pub(crate) mod shutdown_report;
+pub(crate) mod spawned_by;
 pub(crate) mod status;
 pub(crate) mod steer_outcome;
 pub(crate) mod time_units;

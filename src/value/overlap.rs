@@ -51,4 +51,26 @@ pub enum Overlap {
     /// - A [replacement](crate::Schedule::replace) during an attempt cuts it off when the
     ///   replacement is due first, if the replacement has this option; otherwise nothing does.
     CancelRunning,
+    /// Each run that is due becomes a job of its own, which runs once, and the recurring job waits
+    /// for its next run. At most this number of these jobs are live at a time. A run that is due
+    /// while that number is live is missed, whatever the [misfire policy](crate::Misfire).
+    ///
+    /// - The new job has a generated id, the task, the arguments and the options of the recurring
+    ///   job, and the nominal time and the number of its run. It takes the limits, is retried and is
+    ///   stored like any job of its task. [`Job::spawned_by`](crate::Job::spawned_by) says which run it is for, and
+    ///   [`Jobs::spawned_by`](crate::Jobs::spawned_by) finds it.
+    /// - The recurring job takes no limits and has no timeout. Its run succeeds when the new job
+    ///   is there, and [`Job::result`](crate::Job::result) returns
+    ///   [`JobError::Spawned`](crate::JobError::Spawned).
+    ///   [`max_runs`](crate::Schedule::max_runs) counts the runs;
+    ///   [`max_failures`](crate::Schedule::max_failures) and
+    ///   [`pause_on_failure`](crate::Schedule::pause_on_failure) do not go with it, because the
+    ///   failures are those of the new jobs.
+    /// - A pause, a cancellation or a replacement of the recurring job does not change the jobs that
+    ///   it has made. These count for each later job of the same id.
+    /// - [`Job::run_now`](crate::Job::run_now) makes a job, too. While the number is live it returns
+    ///   [`SteerOutcome::Unchanged`](crate::SteerOutcome::Unchanged).
+    /// - If the process ends before the store has the new job and the end of its run, the next
+    ///   process makes the job again, with the same id.
+    Spawn(usize),
 }

@@ -41,6 +41,7 @@ mod restore;
 mod retry;
 mod select;
 mod shutdown;
+mod spawn;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod steer;

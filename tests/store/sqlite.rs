@@ -206,7 +206,7 @@ fn a_newer_schema_is_refused_and_left_as_it_is() -> Result {
             error,
             StorageError::NewerSchema {
                 found: 99,
-                known: 8,
+                known: 9,
                 ..
             }
         ),
@@ -847,7 +847,7 @@ fn a_file_that_is_not_writable_fails_the_start() -> Result {
 
 #[test]
 fn a_file_of_an_older_schema_is_migrated_and_its_jobs_are_unresolved() -> Result {
-    let columns_of: [&[_]; 7] = [
+    let columns_of: [&[_]; 8] = [
         &["retry_ns"],
         &["expires_ns", "clock_set_by_ns", "by_unset_clock"],
         &["interruptions", "repeats_start"],
@@ -855,8 +855,18 @@ fn a_file_of_an_older_schema_is_migrated_and_its_jobs_are_unresolved() -> Result
         &["paused", "steering", "priority", "limit_key", "labels"],
         &["rate_key"],
         &["unique_for_ns"],
+        &["spawned_by"],
     ];
-    for (at, version) in [(0, 2), (1, 3), (2, 4), (3, 5), (4, 6), (5, 7), (6, 9)] {
+    for (at, version) in [
+        (0, 2),
+        (1, 3),
+        (2, 4),
+        (3, 5),
+        (4, 6),
+        (5, 7),
+        (6, 9),
+        (7, 10),
+    ] {
         let disk = Disk::new();
         let (app, task) = disk.app()?;
         let schedule = task.schedule("old".into()).id("old");
@@ -873,7 +883,9 @@ fn a_file_of_an_older_schema_is_migrated_and_its_jobs_are_unresolved() -> Result
         if version < 7 {
             store.execute_batch("DROP TABLE pauses")?;
         }
-        store.execute_batch("DROP TABLE taken_ids")?;
+        if version < 10 {
+            store.execute_batch("DROP TABLE taken_ids")?;
+        }
         store.execute("UPDATE jobs SET version = ?1", [version])?;
         store.pragma_update(None, "user_version", at as i64 + 1)?;
         drop(store);

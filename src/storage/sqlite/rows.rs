@@ -30,7 +30,8 @@ use crate::value::timestamp::{self, TimestampText};
 const COLUMNS: &str = "id, task, args, due, nominal, trigger, cron, interval_ns, zone, \
     attempts, last_failure, retry_ns, started_at, scheduled_at, options, progress, version, \
     expires_ns, clock_set_by_ns, by_unset_clock, interruptions, repeats_start, timeout_ns, retry, \
-    declared_by, paused, steering, priority, limit_key, rate_key, unique_for_ns, labels";
+    declared_by, paused, steering, priority, limit_key, rate_key, unique_for_ns, labels, \
+    spawned_by";
 
 /// Applies changes in one transaction. Each statement is prepared once.
 pub(crate) struct Changes<'a> {
@@ -43,9 +44,10 @@ pub(crate) struct Changes<'a> {
 const PUT: &str = "INSERT OR REPLACE INTO jobs (id, task, args, due, nominal, trigger, cron, \
     interval_ns, zone, attempts, last_failure, retry_ns, started_at, scheduled_at, options, \
     progress, version, expires_ns, clock_set_by_ns, by_unset_clock, interruptions, repeats_start, \
-    timeout_ns, retry, declared_by, paused, steering, priority, limit_key, rate_key, unique_for_ns, labels) \
+    timeout_ns, retry, declared_by, paused, steering, priority, limit_key, rate_key, unique_for_ns, labels, \
+    spawned_by) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, \
-    ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32)";
+    ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33)";
 
 const ADVANCE: &str = "UPDATE jobs SET due = ?2, nominal = ?3, attempts = ?4, \
     last_failure = ?5, retry_ns = ?6, started_at = ?7, progress = ?8, \
@@ -149,6 +151,7 @@ fn put(insert: &mut Statement<'_>, record: &JobRecord) -> rusqlite::Result<()> {
         unique_for,
         labels,
         set,
+        spawned_by,
         progress,
     } = record;
     let (cron, interval, options) = match trigger {
@@ -186,6 +189,7 @@ fn put(insert: &mut Statement<'_>, record: &JobRecord) -> rusqlite::Result<()> {
     let retry = retry.as_ref().map(json).transpose()?;
     let steering = steering(progress)?;
     let labels = labels.as_deref().map(json).transpose()?;
+    let spawned_by = spawned_by.as_deref().map(json).transpose()?;
     let insert = id.with_text(|id| {
         insert.execute(params![
             id,
@@ -220,6 +224,7 @@ fn put(insert: &mut Statement<'_>, record: &JobRecord) -> rusqlite::Result<()> {
             rate_key.as_deref(),
             unique_for.map(saturating_nanos),
             labels,
+            spawned_by,
         ])
     });
     insert.map(drop)
@@ -333,11 +338,11 @@ pub(crate) fn load(connection: &Connection, each: &mut dyn FnMut(Loaded)) -> rus
 /// The values of a row, of any type. Public for the fuzzer only.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
-pub struct Columns<'a>(pub [ValueRef<'a>; 32]);
+pub struct Columns<'a>(pub [ValueRef<'a>; 33]);
 
 impl<'a> Columns<'a> {
     fn of(row: &'a Row<'_>) -> rusqlite::Result<Self> {
-        let mut columns = [ValueRef::Null; 32];
+        let mut columns = [ValueRef::Null; 33];
         for (at, column) in columns.iter_mut().enumerate() {
             *column = row.get_ref(at)?;
         }
@@ -423,6 +428,7 @@ impl<'a> Columns<'a> {
             rate_key,
             unique_for,
             labels,
+            spawned_by,
         ] = self.0;
         let options = || from_json::<RecurringRecord>("options", options);
         let trigger = match text("trigger", trigger)? {
@@ -484,6 +490,7 @@ impl<'a> Columns<'a> {
             unique_for: optional(unique_for, |time| duration("unique_for_ns", time))?,
             labels: optional(labels, |labels| from_json("labels", labels))?,
             set: optional(set, |set| text("declared_by", set).map(Into::into))?,
+            spawned_by: optional(spawned_by, |by| from_json("spawned_by", by))?,
             progress: ProgressRecord {
                 due: due_at,
                 nominal: nominal_at,

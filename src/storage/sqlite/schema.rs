@@ -129,6 +129,10 @@ const MIGRATIONS: &[&str] = &[
     ) WITHOUT ROWID;
     CREATE INDEX taken_ids_by_time ON taken_ids (until)
 ",
+    "
+    -- The run of a recurring job that it was made for, as JSON; NULL: none.
+    ALTER TABLE jobs ADD COLUMN spawned_by TEXT
+",
 ];
 
 /// Migrates the file to the newest schema, and switches it to a write-ahead log.

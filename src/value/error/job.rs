@@ -63,6 +63,9 @@ pub enum JobError {
     /// The next run was due while the attempt went on
     /// ([`Overlap::CancelRunning`](crate::Overlap::CancelRunning)).
     Overlapped,
+    /// A job of its own was made for the last run ([`Overlap::Spawn`](crate::Overlap::Spawn)), and
+    /// has the result.
+    Spawned,
     /// The attempt took longer than the timeout of the job or of its task.
     TimedOut {
         /// The timeout.
@@ -76,6 +79,9 @@ impl fmt::Display for JobError {
             JobError::NotCompleted => f.write_str("the job has not completed"),
             JobError::Cancelled => f.write_str("the job was cancelled"),
             JobError::Overlapped => f.write_str("the next run was due while the attempt went on"),
+            JobError::Spawned => {
+                f.write_str("a job of its own was made for the last run, and has the result")
+            }
             JobError::NotKept => f.write_str(
                 "the last run was made by another process, which did not keep its result",
             ),
@@ -104,6 +110,18 @@ impl Error for JobError {
             _ => None,
         }
     }
+}
+
+/// The error of a run for which no job was made, because the most that
+/// [`Overlap::Spawn`](crate::Overlap::Spawn) allows are live. It is rare: such a run is missed,
+/// unless an attempt of it has failed before the job was replaced by one with that option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error(
+    "no job was made for the run: {max} jobs that were made for runs are live, which is the most"
+)]
+pub struct TooManySpawned {
+    /// How many may be live.
+    pub max: usize,
 }
 
 /// The error of an attempt that its executor dropped before it ended: the executor was

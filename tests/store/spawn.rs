@@ -1,0 +1,792 @@
+//! Runs that become jobs of their own. In memory and stored, the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::held_app::HeldApp;
+use crate::process::{Process, Work, in_memory_and_stored};
+use crate::support::{HOUR, Log, MINUTE, Machine, Result, SECOND, START, event_kinds};
+use jobber::storage::{Change, Storage};
+use jobber::testing::Fault;
+use jobber::{
+    AnyJob, Backoff, Job, JobContext, JobError, JobId, JobStatus, Jobs, Misfire, Overlap, Schedule,
+    ScheduleError, SteerOutcome, Task, TooManySpawned, WaitingFor,
+};
+
+fn spawns(process: &Process, task: &Task<Work, ()>, take: u64, most: usize) -> Schedule<Work, ()> {
+    let schedule = process.schedule(task, 0, take).id("x");
+    schedule.overlap(Overlap::Spawn(most))
+}
+
+/// The live jobs that the job `x` has made, in the order of their runs.
+fn spawned(process: &Process) -> Result<Vec<AnyJob>> {
+    let of_x = Jobs::matching().spawned_by("x");
+    let mut jobs = process.sim.app().select(of_x).list()?;
+    jobs.sort_by_key(|job| job.spawned_by().map(|by| by.run));
+    Ok(jobs)
+}
+
+fn runs(process: &Process) -> Result<Vec<u64>> {
+    let jobs = spawned(process)?;
+    Ok(jobs
+        .iter()
+        .filter_map(|job| Some(job.spawned_by()?.run))
+        .collect())
+}
+
+#[test]
+fn each_run_becomes_a_job_of_its_own_and_the_next_one_does_not_wait_for_it() -> Result {
+    in_memory_and_stored(|mut process| {
+        let task = process.task("t").register()?;
+        let job = spawns(&process, &task, 25, 9)
+            .every(SECOND * 10)
+            .block_on()?;
+        process.advance(10);
+        let first = spawned(&process)?.remove(0);
+        assert_eq!(first.status(), JobStatus::Running);
+        assert_eq!(first.task_name(), "t");
+        assert_ne!(*first.id(), "x");
+        assert_eq!(first.snapshot().trigger, "once");
+        let by = first.spawned_by().unwrap();
+        assert_eq!((by.job, by.run), ("x".into(), 1));
+        assert_eq!(first.snapshot().spawned_by, first.spawned_by());
+        process.advance(20);
+        assert_eq!(runs(&process)?, [1, 2, 3]);
+        assert_eq!(process.running.most(), 3);
+        // The job itself has no attempt that goes on.
+        assert_eq!(job.status(), JobStatus::Scheduled);
+        assert_eq!(job.spawned_by(), None);
+        let last = job.last_run().unwrap();
+        assert_eq!((last.number, last.status), (3, JobStatus::Success));
+        assert!(matches!(job.result(), Err(JobError::Spawned)));
+        process.advance(5);
+        assert_eq!(first.status(), JobStatus::Success);
+        assert_eq!(runs(&process)?, [2, 3]);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_run_that_is_due_while_as_many_as_may_be_are_live_is_missed_whatever_the_policy() -> Result {
+    for misfire in [
+        Misfire::Once,
+        Misfire::Skip,
+        Misfire::All(9),
+        Misfire::Grace(HOUR),
+    ] {
+        in_memory_and_stored(|mut process| {
+            let mut events = process.sim.app().events();
+            let task = process.task("t").register()?;
+            let job = spawns(&process, &task, 35, 2).misfire(misfire);
+            let job = job.max_runs(4).every(SECOND * 10).block_on()?;
+            process.advance(40);
+            assert_eq!(runs(&process)?, [1, 2]);
+            let kinds = event_kinds(&mut events, "x");
+            let missed = kinds.iter().filter(|kind| *kind == "misfired");
+            assert_eq!(missed.count(), 2, "{kinds:?}");
+            // The first ends after 45 seconds: the run at 50 has room, and is the third.
+            process.advance(9);
+            assert_eq!(runs(&process)?, [2]);
+            process.advance(1);
+            assert_eq!(runs(&process)?, [2, 3]);
+            assert_eq!(job.status(), JobStatus::Scheduled);
+            process.advance(10);
+            assert_eq!(runs(&process)?, [3, 4]);
+            assert_eq!(job.status(), JobStatus::Success);
+            process.advance(60);
+            assert_eq!(process.log.take().len(), 4);
+            assert_eq!(process.running.most(), 2);
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_job_whose_last_run_has_become_a_job_has_ended_with_success_and_no_value() -> Result {
+    in_memory_and_stored(|mut process| {
+        let task = process.task("t").register()?;
+        let job = spawns(&process, &task, 5, 1).max_runs(1);
+        let job = job.every(SECOND).block_on()?;
+        process.advance(1);
+        assert_eq!(job.status(), JobStatus::Success);
+        assert!(matches!(job.result(), Err(JobError::Spawned)));
+        assert_eq!(spawned(&process)?.len(), 1);
+        Ok(())
+    })
+}
+
+#[test]
+fn the_job_of_a_run_knows_the_nominal_time_of_the_run() -> Result {
+    in_memory_and_stored(|mut process| {
+        let log = Log::new();
+        let seen = log.clone();
+        let task = process.sim.app().task("t", move |cx: JobContext, _: Work| {
+            seen.add((cx.nominal_time(), cx.run_number()));
+            async {}
+        });
+        let task = task.durable().register()?;
+        spawns(&process, &task, 0, 1)
+            .every(SECOND * 10)
+            .block_on()?;
+        process.sim.advance(SECOND * 10);
+        process.advance(4);
+        // Before its time.
+        let job = task.job("x").unwrap();
+        job.move_to(START + SECOND * 15).block_on()?;
+        process.advance(6);
+        assert_eq!(
+            log.take(),
+            [(START + SECOND * 10, 1), (START + SECOND * 20, 2)]
+        );
+        Ok(())
+    })
+}
+
+#[test]
+fn the_job_of_a_run_has_the_options_of_the_recurring_job() -> Result {
+    in_memory_and_stored(|mut process| {
+        let tries = Log::new();
+        let seen = tries.clone();
+        let task = process.sim.app().task("t", move |cx: JobContext, _: Work| {
+            seen.add(cx.attempt());
+            std::future::pending::<()>()
+        });
+        let task = task.durable().register()?;
+        let schedule = spawns(&process, &task, 0, 9).tag("night").note("by", "ada");
+        let schedule = schedule.timeout(SECOND * 3);
+        let schedule = schedule.retry(Backoff::fixed(1, SECOND));
+        schedule.every(SECOND * 10).block_on()?;
+        process.advance(10);
+        let job = spawned(&process)?.remove(0);
+        assert_eq!(job.tags(), ["night".into()]);
+        assert_eq!(job.note("by").as_deref(), Some("ada"));
+        assert_eq!(job.snapshot().is_durable, process.is_stored);
+        assert_eq!(job.snapshot().args.is_some(), process.is_stored);
+        process.advance(7);
+        assert_eq!(job.status(), JobStatus::Timeout);
+        assert_eq!(tries.take(), [1, 2]);
+        Ok(())
+    })
+}
+
+#[test]
+fn the_recurring_job_takes_no_limits_and_its_jobs_do() -> Result {
+    in_memory_and_stored(|mut process| {
+        let task = process.task("t").limit(1).register()?;
+        let job = spawns(&process, &task, 25, 9)
+            .every(SECOND * 10)
+            .block_on()?;
+        process.advance(30);
+        assert_eq!(runs(&process)?, [1, 2, 3]);
+        assert_eq!(process.running.most(), 1);
+        let waiting = spawned(&process)?[1].waiting_for();
+        assert_eq!(waiting, Some(WaitingFor::TaskLimit));
+        assert_eq!(job.waiting_for(), None);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_pause_a_cancellation_and_a_replacement_leave_the_jobs_alone_that_were_made() -> Result {
+    in_memory_and_stored(|mut process| {
+        let task = process.task("t").register()?;
+        let job = spawns(&process, &task, 1_000, 9)
+            .every(SECOND * 10)
+            .block_on()?;
+        process.advance(10);
+        job.pause().block_on()?;
+        process.advance(10);
+        assert_eq!(runs(&process)?, [1]);
+        assert_eq!(spawned(&process)?[0].status(), JobStatus::Running);
+        job.resume().block_on()?;
+        let wait = process.schedule(&task, 0, 1_000).id("x").replace();
+        wait.every(SECOND * 10).block_on()?;
+        process.advance(25);
+        assert_eq!(job.status(), JobStatus::Running);
+        assert_eq!(runs(&process)?, [1]);
+        assert!(job.abort().block_on()?.took_effect());
+        assert_eq!(spawned(&process)?[0].status(), JobStatus::Running);
+        Ok(())
+    })
+}
+
+#[test]
+fn jobs_that_a_predecessor_of_the_same_id_has_made_count() -> Result {
+    in_memory_and_stored(|mut process| {
+        let task = process.task("t").register()?;
+        let job = spawns(&process, &task, 1_000, 1).every(SECOND * 10);
+        let job = job.block_on()?;
+        process.advance(10);
+        assert!(job.cancel().block_on()?.took_effect());
+        spawns(&process, &task, 0, 1)
+            .every(SECOND * 10)
+            .block_on()?;
+        process.advance(30);
+        assert_eq!(process.log.take().len(), 1);
+        assert!(spawned(&process)?[0].cancel().block_on()?.took_effect());
+        assert!(spawned(&process)?[0].abort().block_on()?.took_effect());
+        process.advance(10);
+        assert_eq!(process.log.take().len(), 1);
+        Ok(())
+    })
+}
+
+#[test]
+fn an_extra_run_becomes_a_job_too_unless_as_many_are_live_as_may_be() -> Result {
+    in_memory_and_stored(|mut process| {
+        let task = process.task("t").register()?;
+        let job = spawns(&process, &task, 1_000, 2);
+        let job = job.every(SECOND * 10).block_on()?;
+        process.advance(3);
+        assert_eq!(job.run_now().block_on()?, SteerOutcome::Done);
+        process.sim.run_until_stalled();
+        assert_eq!(runs(&process)?, [1]);
+        assert_eq!(job.exec_at(), START + SECOND * 10);
+        process.advance(7);
+        assert_eq!(runs(&process)?, [1, 2]);
+        assert_eq!(job.run_now().block_on()?, SteerOutcome::Unchanged);
+        process.advance(5);
+        assert_eq!(runs(&process)?, [1, 2]);
+        assert!(job.cancel().block_on()?.took_effect());
+        assert_eq!(job.run_now().block_on()?, SteerOutcome::AlreadyDone);
+        Ok(())
+    })
+}
+
+#[test]
+fn an_extra_run_of_a_paused_task_starts_and_does_not_expire() -> Result {
+    in_memory_and_stored(|mut process| {
+        let task = process.task("t").limit(1).register()?;
+        let job = spawns(&process, &task, 100, 2).expires(SECOND * 5);
+        let job = job.every(HOUR).block_on()?;
+        task.pause().block_on()?;
+        job.run_now().block_on()?;
+        process.sim.run_until_stalled();
+        assert_eq!(spawned(&process)?[0].status(), JobStatus::Running);
+        job.run_now().block_on()?;
+        process.advance(100);
+        assert_eq!(process.log.take().len(), 2);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_job_that_waits_too_long_for_its_limit_expires_from_the_due_time_of_its_run() -> Result {
+    in_memory_and_stored(|mut process| {
+        let task = process.task("t").limit(1).register()?;
+        let held = process.push(&task, 1, 26)?;
+        spawns(&process, &task, 0, 9)
+            .expires(SECOND * 10)
+            .every(SECOND * 10)
+            .block_on()?;
+        process.advance(25);
+        assert!(!held.is_done());
+        let jobs = spawned(&process)?;
+        process.advance(1);
+        assert_eq!(jobs[0].status(), JobStatus::Cancelled);
+        assert_eq!(jobs[1].status(), JobStatus::Success);
+        Ok(())
+    })
+}
+
+#[test]
+fn the_jitter_of_the_run_does_not_count_against_its_job() -> Result {
+    in_memory_and_stored(|mut process| {
+        let task = process.task("t").register()?;
+        spawns(&process, &task, 0, 9)
+            .expires(SECOND)
+            .jitter(HOUR / 2)
+            .every(HOUR)
+            .block_on()?;
+        process.sim.advance(HOUR * 20);
+        assert_eq!(process.log.take().len(), 19);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_recurring_run_makes_its_job_though_too_many_are_pending() -> Result {
+    let mut process = Process::boot(&Machine::new(), false);
+    let task = process.task("t").max_pending(1).register()?;
+    spawns(&process, &task, 1_000, 2)
+        .every(SECOND * 10)
+        .block_on()?;
+    process.advance(20);
+    assert_eq!(runs(&process)?, [1, 2]);
+    let push = process.schedule(&task, 1, 1).push().block_on().unwrap_err();
+    assert!(
+        matches!(
+            push,
+            ScheduleError::TooManyPending {
+                live: 3,
+                max: 1,
+                ..
+            }
+        ),
+        "{push}"
+    );
+    Ok(())
+}
+
+#[test]
+fn the_next_process_has_the_jobs_of_the_runs_and_counts_them() -> Result {
+    let machine = Machine::new();
+    let mut process = Process::boot(&machine, true);
+    let task = process.task("t").register()?;
+    spawns(&process, &task, 1_000, 2)
+        .every(SECOND * 10)
+        .block_on()?;
+    process.advance(20);
+    let before: Vec<JobId> = spawned(&process)?
+        .iter()
+        .map(|job| job.id().clone())
+        .collect();
+    process.sim.crash();
+    let mut process = Process::boot(&machine, true);
+    process.task("t").register()?;
+    process.sim.run_until_stalled();
+    let after: Vec<JobId> = spawned(&process)?
+        .iter()
+        .map(|job| job.id().clone())
+        .collect();
+    assert_eq!(before, after);
+    assert_eq!(runs(&process)?, [1, 2]);
+    assert_eq!(process.log.take().len(), 2);
+    process.advance(30);
+    assert_eq!(runs(&process)?, [1, 2]);
+    let job = spawned(&process)?.remove(0);
+    assert!(job.abort().block_on()?.took_effect());
+    process.advance(10);
+    assert_eq!(runs(&process)?, [2, 3]);
+    Ok(())
+}
+
+/// Returns the store to the row of `x` that it had before.
+fn set_back(machine: &Machine, before: &[jobber::storage::JobRecord]) -> Result {
+    let row = before.iter().find(|record| *record.id() == "x").unwrap();
+    let mut disk = machine.disk.clone();
+    disk.commit(vec![Change::Put(Box::new(row.clone()))].as_slice())?;
+    Ok(())
+}
+
+#[test]
+fn a_crash_before_the_end_of_the_run_is_stored_makes_no_second_job() -> Result {
+    // With as much room as one, and with more.
+    for most in [1, 9] {
+        let machine = Machine::new();
+        let mut process = Process::boot(&machine, true);
+        let task = process.task("t").register()?;
+        spawns(&process, &task, 1_000, most)
+            .every(SECOND * 10)
+            .block_on()?;
+        let before = machine.disk.records();
+        process.advance(10);
+        let id = spawned(&process)?[0].id().clone();
+        process.sim.crash();
+        set_back(&machine, &before)?;
+        let mut process = Process::boot(&machine, true);
+        let task = process.task("t").register()?;
+        process.sim.run_until_stalled();
+        assert_eq!(*spawned(&process)?[0].id(), id);
+        let job: Job<()> = task.job("x").unwrap();
+        assert_eq!(job.last_run().unwrap().number, 1);
+        assert_eq!(runs(&process)?, [1]);
+        process.advance(10);
+        assert_eq!(runs(&process)?.len(), most.min(2));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_job_that_was_scheduled_later_makes_its_runs_though_an_earlier_one_had_them() -> Result {
+    let machine = Machine::new();
+    let mut process = Process::boot(&machine, true);
+    let task = process.task("t").register()?;
+    let job = spawns(&process, &task, 1_000, 9).every(SECOND * 10);
+    let job = job.block_on()?;
+    process.advance(10);
+    process.sim.crash();
+    drop(job);
+    let mut process = Process::boot(&machine, true);
+    let task = process.task("t").register()?;
+    assert!(task.job("x").unwrap().cancel().block_on()?.took_effect());
+    spawns(&process, &task, 1_000, 9)
+        .every(SECOND * 10)
+        .block_on()?;
+    process.advance(10);
+    assert_eq!(runs(&process)?, [1, 1]);
+    Ok(())
+}
+
+#[test]
+fn a_run_becomes_a_job_while_the_store_fails_and_is_stored_later() -> Result {
+    let machine = Machine::new();
+    let mut process = Process::boot(&machine, true);
+    let task = process.task("t").register()?;
+    spawns(&process, &task, 100, 9)
+        .every(SECOND * 10)
+        .block_on()?;
+    machine.set_fault(Fault::Fail);
+    process.advance(10);
+    assert_eq!(runs(&process)?, [1]);
+    assert_eq!(process.log.take().len(), 1);
+    assert_eq!(machine.records().len(), 1);
+    machine.set_fault(Fault::None);
+    process.advance(19);
+    assert_eq!(runs(&process)?, [1, 2]);
+    assert_eq!(machine.records().len(), 3);
+    process.sim.crash();
+    let process = Process::boot(&machine, true);
+    process.task("t").register()?;
+    assert_eq!(runs(&process)?, [1, 2]);
+    Ok(())
+}
+
+#[test]
+fn a_job_that_was_not_stored_before_a_crash_is_made_again_with_the_same_id() -> Result {
+    let machine = Machine::new();
+    let mut process = Process::boot(&machine, true);
+    let task = process.task("t").register()?;
+    spawns(&process, &task, 100, 9)
+        .every(SECOND * 10)
+        .block_on()?;
+    machine.set_fault(Fault::Fail);
+    process.advance(10);
+    let id = spawned(&process)?[0].id().clone();
+    process.sim.crash();
+    machine.set_fault(Fault::None);
+    let mut process = Process::boot(&machine, true);
+    process.task("t").register()?;
+    process.sim.run_until_stalled();
+    assert_eq!(*spawned(&process)?[0].id(), id);
+    assert_eq!(runs(&process)?, [1]);
+    Ok(())
+}
+
+#[test]
+fn a_run_that_is_made_at_most_once_has_one_job_and_one_attempt() -> Result {
+    let machine = Machine::new();
+    let mut process = Process::boot(&machine, true);
+    let task = process.task("t").at_most_once().register()?;
+    spawns(&process, &task, 1_000, 9)
+        .every(SECOND * 10)
+        .block_on()?;
+    process.advance(20);
+    assert_eq!(process.log.take().len(), 2);
+    process.sim.crash();
+    let mut process = Process::boot(&machine, true);
+    let task = process.task("t").at_most_once().register()?;
+    process.sim.run_until_stalled();
+    assert_eq!(process.log.take().len(), 0);
+    assert_eq!(runs(&process)?, [0; 0]);
+    assert_eq!(task.job("x").unwrap().last_run().unwrap().number, 2);
+    process.advance(10);
+    assert_eq!(process.log.take().len(), 1);
+    Ok(())
+}
+
+#[test]
+fn the_options_are_checked() -> Result {
+    let process = Process::boot(&Machine::new(), false);
+    let task = process.task("t").register()?;
+    let error = |schedule: Schedule<Work, ()>| schedule.every(SECOND).block_on().unwrap_err();
+    assert_eq!(
+        error(spawns(&process, &task, 0, 0)).to_string(),
+        "the number of Overlap::Spawn is 0, but must be at least 1"
+    );
+    assert_eq!(
+        error(spawns(&process, &task, 0, 1).max_failures(3)).to_string(),
+        "Overlap::Spawn and max_failures contradict each other: set one of them"
+    );
+    assert_eq!(
+        error(spawns(&process, &task, 0, 1).pause_on_failure()).to_string(),
+        "Overlap::Spawn and pause_on_failure contradict each other: set one of them"
+    );
+    assert!(matches!(
+        spawns(&process, &task, 0, 1).after_each(SECOND).block_on(),
+        Err(ScheduleError::NotApplicable { .. })
+    ));
+    assert!(matches!(
+        spawns(&process, &task, 0, 1).push().block_on(),
+        Err(ScheduleError::NotRecurring { .. })
+    ));
+    Ok(())
+}
+
+#[test]
+fn a_job_of_a_run_that_is_replaced_stays_one_and_ends_as_one() -> Result {
+    for in_memory in [false, true] {
+        in_memory_and_stored(|mut process| {
+            let task = process.task("t").register()?;
+            spawns(&process, &task, 1_000, 1)
+                .every(SECOND * 10)
+                .block_on()?;
+            process.advance(10);
+            let job = spawned(&process)?.remove(0);
+            let new = task.schedule((5, 0)).id(job.id()).replace();
+            let new = if in_memory { new.in_memory() } else { new };
+            new.push().block_on()?;
+            assert!(job.abort().block_on()?.took_effect());
+            process.advance(10);
+            assert_eq!(process.running.most(), 1);
+            assert_eq!(runs(&process)?, [2]);
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_retry_that_finds_no_room_for_a_job_fails() -> Result {
+    in_memory_and_stored(|mut process| {
+        let fails = Arc::new(AtomicBool::new(false));
+        let (clock, does_fail) = (process.sim.clock(), fails.clone());
+        let task = process.sim.app().task("t", move |_: Work| {
+            let (sleep, does_fail) = (clock.sleep(HOUR), does_fail.clone());
+            async move {
+                if !does_fail.load(Ordering::SeqCst) {
+                    sleep.await;
+                }
+                Err::<(), _>("no")
+            }
+        });
+        let task = task
+            .durable()
+            .retry(Backoff::fixed(1, SECOND * 3))
+            .register()?;
+        let job = spawns(&process, &task, 0, 1).every(SECOND * 10);
+        let job = job.block_on()?;
+        process.advance(10);
+        fails.store(true, Ordering::SeqCst);
+        let again = process.schedule(&task, 0, 0).id("x").replace();
+        again.every(SECOND * 10).block_on()?;
+        process.advance(10);
+        let again = spawns(&process, &task, 0, 1).replace();
+        again.every(SECOND * 10).block_on()?;
+        process.advance(3);
+        let run = job.last_run().unwrap();
+        assert_eq!((run.number, run.status), (2, JobStatus::Failed));
+        let Err(JobError::Failed(error)) = job.result() else {
+            panic!("{:?}", job.result());
+        };
+        let error = error.downcast_ref::<TooManySpawned>().unwrap();
+        assert_eq!(error.max, 1);
+        Ok(())
+    })
+}
+
+#[test]
+fn the_job_of_a_failed_run_is_kept_and_counts_again_when_it_is_retried() -> Result {
+    let mut process = Process::boot(&Machine::new(), true);
+    let fails = Arc::new(AtomicBool::new(true));
+    let (clock, does_fail) = (process.sim.clock(), fails.clone());
+    let task = process.sim.app().task("t", move |_: Work| {
+        let (sleep, fails) = (clock.sleep(HOUR), does_fail.load(Ordering::SeqCst));
+        async move {
+            if fails {
+                return Err("no");
+            }
+            sleep.await;
+            Ok(())
+        }
+    });
+    let task = task.durable().register()?;
+    spawns(&process, &task, 0, 1)
+        .every(SECOND * 10)
+        .block_on()?;
+    process.advance(10);
+    let failed = process.sim.app().failed().block_on()?.remove(0);
+    fails.store(false, Ordering::SeqCst);
+    failed.retry().block_on()?;
+    assert_eq!(runs(&process)?, [1]);
+    process.advance(20);
+    assert_eq!(runs(&process)?, [1]);
+    process.sim.advance(HOUR);
+    assert_eq!(runs(&process)?, [2]);
+    Ok(())
+}
+
+#[test]
+fn a_run_whose_arguments_can_not_be_copied_fails_and_the_next_is_made() -> Result {
+    #[derive(Debug)]
+    struct Args(Arc<AtomicBool>);
+    impl Clone for Args {
+        fn clone(&self) -> Self {
+            assert!(!self.0.load(Ordering::SeqCst), "no copy");
+            Self(self.0.clone())
+        }
+    }
+    let mut process = Process::boot(&Machine::new(), false);
+    let fails = Arc::new(AtomicBool::new(true));
+    let task = process.sim.app().task("t", async |_: Args| {});
+    let task = task.retry(Backoff::fixed(9, SECOND)).register()?;
+    let schedule = task.schedule(Args(fails.clone())).id("x");
+    let schedule = schedule.overlap(Overlap::Spawn(1));
+    let job = schedule.every(MINUTE).block_on()?;
+    process.advance(70);
+    let run = job.last_run().unwrap();
+    assert_eq!((run.number, run.status), (1, JobStatus::Failed));
+    assert!(matches!(job.result(), Err(JobError::Panicked { .. })));
+    fails.store(false, Ordering::SeqCst);
+    process.advance(60);
+    let run = job.last_run().unwrap();
+    assert_eq!((run.number, run.status), (2, JobStatus::Success));
+    Ok(())
+}
+
+#[test]
+fn times_that_were_missed_while_no_process_ran_become_jobs_as_the_policy_says() -> Result {
+    let machine = Machine::new();
+    let process = Process::boot(&machine, true);
+    let task = process.task("t").register()?;
+    let schedule = spawns(&process, &task, 1_000, 3).misfire(Misfire::All(9));
+    schedule.cron("* * * * *").block_on()?;
+    process.sim.crash();
+    machine.clock.advance(MINUTE * 5 + SECOND);
+    let mut process = Process::boot(&machine, true);
+    process.task("t").register()?;
+    process.sim.run_until_stalled();
+    // Three of five have room.
+    assert_eq!(runs(&process)?, [1, 2, 3]);
+    let due: Vec<_> = spawned(&process)?.iter().map(|job| job.exec_at()).collect();
+    assert_eq!(due, [1, 2, 3].map(|minute| START + MINUTE * minute));
+    process.sim.advance(Duration::from_secs(1_000));
+    Ok(())
+}
+
+#[test]
+fn a_stop_leaves_the_jobs_of_runs_to_the_next_process() -> Result {
+    let machine = Machine::new();
+    let mut process = Process::boot(&machine, true);
+    let task = process.task("t").register()?;
+    spawns(&process, &task, 1_000, 9)
+        .every(SECOND * 10)
+        .block_on()?;
+    process.advance(20);
+    process.sim.app().shutdown(SECOND).block_on();
+    let process = Process::boot(&machine, true);
+    process.task("t").register()?;
+    assert_eq!(runs(&process)?, [1, 2]);
+    Ok(())
+}
+
+/// Random programs of one job whose runs become jobs, with faults and crashes.
+///
+/// - Never more of these jobs are live than may be, and never two for one run.
+/// - Each run that counts has had its job.
+/// - Each run of an at-most-once task is started once at most.
+#[test]
+fn random_programs_make_one_job_for_each_run() -> Result {
+    for seed in 0..400 {
+        random_program(seed).map_err(|error| format!("seed {seed}: {error}"))?;
+    }
+    Ok(())
+}
+
+fn random_program(seed: u64) -> Result {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let at_most_once = random.bool();
+    let most = random.usize(1..4);
+    let machine = Machine::new();
+    let starts = Log::new();
+    let boot = || -> Result<(Process, Task<Work, ()>)> {
+        let process = Process::boot(&machine, true);
+        let (clock, starts) = (process.sim.clock(), starts.clone());
+        let task = process
+            .sim
+            .app()
+            .task("t", move |cx: JobContext, work: Work| {
+                starts.add(cx.spawned_by().map(|by| by.run));
+                clock.sleep(Duration::from_secs(work.1))
+            });
+        let task = task.durable();
+        let task = if at_most_once {
+            task.at_most_once()
+        } else {
+            task
+        };
+        Ok((process, task.register()?))
+    };
+    let (mut process, mut task) = boot()?;
+    let take = random.u64(0..60);
+    spawns(&process, &task, take, most)
+        .every(SECOND * 10)
+        .block_on()?;
+    let mut made = BTreeMap::<u64, JobId>::new();
+    for _ in 0..random.usize(5..40) {
+        let job: Job<()> = task.job("x").unwrap();
+        match random.u8(0..12) {
+            0 => {
+                drop(job);
+                process.sim.crash();
+                (process, task) = boot()?;
+            }
+            1 => machine.set_fault(Fault::Fail),
+            2 | 3 => machine.set_fault(Fault::None),
+            // With faults this may fail.
+            4 => drop(job.run_now().block_on()),
+            5 => drop(job.pause().block_on()),
+            6 => drop(job.resume().block_on()),
+            7 => {
+                if let Some(one) = random.choice(spawned(&process)?) {
+                    drop(one.abort().block_on());
+                }
+            }
+            _ => {}
+        }
+        for _ in 0..random.u64(0..25) {
+            process.advance(1);
+            let live = spawned(&process)?;
+            let mut runs = BTreeSet::new();
+            for job in &live {
+                let run = job.spawned_by().unwrap().run;
+                assert!(runs.insert(run), "{seed}: two jobs for the run {run}");
+                let id = made.entry(run).or_insert_with(|| job.id().clone());
+                assert_eq!(id, job.id(), "{seed}: the run {run} has two ids");
+            }
+            assert!(live.len() <= most, "{seed}: {live:?}");
+        }
+    }
+    let counted = task
+        .job("x")
+        .unwrap()
+        .last_run()
+        .map_or(0, |run| run.number);
+    let started: Vec<u64> = starts.take().into_iter().flatten().collect();
+    for run in 1..=counted {
+        let starts = started.iter().filter(|started| **started == run).count();
+        // An attempt that is made at most once may be lost in a crash.
+        let has_job = made.contains_key(&run) || starts > 0 || at_most_once;
+        assert!(has_job, "{seed}: the run {run} has no job");
+        assert!(
+            !at_most_once || starts <= 1,
+            "{seed}: {run} has started {starts} times"
+        );
+    }
+    assert!(!started.contains(&0));
+    Ok(())
+}
+
+#[test]
+fn the_job_and_the_end_of_its_run_are_in_one_commit_and_the_job_starts_after_it() -> Result {
+    let mut app = HeldApp::new()?;
+    let log = Log::new();
+    let task = app.slow(&log, SECOND)?;
+    let schedule = task.schedule(7).id("x").overlap(Overlap::Spawn(1));
+    schedule.every(MINUTE).block_on()?;
+    app.occupy_store()?;
+    app.advance(MINUTE)?;
+    let spawned = app.app.select(Jobs::matching().spawned_by("x")).list()?;
+    app.store.answer(Fault::None);
+    let put = format!("put {} 7", spawned[0].id());
+    assert_eq!(app.store.requested()?, [put, "advance x".into()]);
+    app.advance(SECOND)?;
+    assert_eq!(log.take(), []);
+    app.release()?;
+    app.advance(Duration::ZERO)?;
+    assert_eq!(log.take(), [(1, 7)]);
+    Ok(())
+}
