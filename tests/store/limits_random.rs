@@ -1,9 +1,11 @@
-//! Random programs whose jobs have limits and rates: in memory and stored, with faults and
-//! crashes. After each step it holds that
+//! Random programs whose jobs have limits and rates and are steered, one by one and many at once:
+//! in memory and stored, with faults and crashes. After each step it holds that
 //!
 //! - no limit and no rate is passed;
 //! - a job that is due waits only for what is taken;
 //! - none starts before a better one of the same limits;
+//! - none starts while it is paused;
+//! - no more jobs are live than may be;
 //!
 //! and at the end each job has run.
 
@@ -14,8 +16,8 @@ use std::time::Duration;
 use crate::support::{Machine, Result, SECOND, START};
 use jobber::testing::{Fault, Simulation};
 use jobber::{
-    Backoff, JobContext, JobStatus, Jobber, Limit, Overlap, Rate, Schedule, Task, TaskBuilder,
-    WaitingFor,
+    AnyJob, Backoff, JobContext, JobId, JobStatus, Jobber, Jobs, Limit, Overlap, Rate, Schedule,
+    ScheduleError, Task, TaskBuilder, WaitingFor,
 };
 use time::OffsetDateTime;
 
@@ -31,7 +33,14 @@ enum Resource {
     RateOfKey(u32),
 }
 
+/// The number of a job, and the run that it was made for, or 0.
+type Key = (u32, u64);
+
 const APP: usize = 4;
+/// How many jobs of the first task may be live.
+const PENDING: usize = 7;
+/// How many jobs of runs may be live.
+const SPAWNED: usize = 2;
 const RATE: (u32, u64) = (3, 30);
 const RATE_OF_KEY: (u32, u64) = (1, 10);
 
@@ -68,7 +77,7 @@ struct Seen {
     /// The starts of each rate, in seconds.
     starts: BTreeMap<Resource, Vec<u64>>,
     /// The jobs that have started in this step.
-    started: Vec<u32>,
+    started: Vec<Key>,
     all_started: BTreeSet<u32>,
     faults: Vec<String>,
 }
@@ -85,7 +94,8 @@ struct World {
 struct Attempt(Arc<Mutex<Seen>>, Vec<Resource>);
 
 impl World {
-    fn begin(&self, task: usize, number: u32, now: u64) -> Attempt {
+    fn begin(&self, task: usize, key: Key, now: u64) -> Attempt {
+        let number = key.0;
         let mut seen = self.seen.lock().unwrap();
         let all = resources(task, number);
         for resource in &all {
@@ -107,7 +117,7 @@ impl World {
                 }
             }
         }
-        seen.started.push(number);
+        seen.started.push(key);
         seen.all_started.insert(number);
         Attempt(self.seen.clone(), all)
     }
@@ -158,7 +168,8 @@ fn boot(machine: &Machine, world: &World) -> Result<(Simulation, [Task<Work, ()>
         let (clock, world) = (clock.clone(), world.clone());
         let body = move |cx: JobContext, number: u32, take: u64, fails: u32| {
             let now = clock.elapsed().as_secs();
-            let attempt = world.begin(task, number, now);
+            let run = cx.spawned_by().map_or(0, |by| by.run);
+            let attempt = world.begin(task, (number, run), now);
             let sleep = clock.sleep(Duration::from_secs(take));
             async move {
                 sleep.await;
@@ -179,6 +190,7 @@ fn boot(machine: &Machine, world: &World) -> Result<(Simulation, [Task<Work, ()>
         builder(0)
             .limit(2)
             .limit_by(1, |(number, ..): &Work| (number % 3).to_string())
+            .max_pending(PENDING)
             .register()?,
         builder(1)
             .limit(&world.shared)
@@ -207,7 +219,7 @@ struct Waiting {
 
 /// The jobs that are due and wait for a limit, by their number. Each waits for something that is
 /// taken.
-fn waiting(app: &Jobber, world: &World, now: u64) -> BTreeMap<u32, Waiting> {
+fn waiting(app: &Jobber, world: &World, now: u64) -> BTreeMap<Key, Waiting> {
     let mut found = BTreeMap::new();
     let wall = START + Duration::from_secs(now);
     for job in app.jobs() {
@@ -215,7 +227,8 @@ fn waiting(app: &Jobber, world: &World, now: u64) -> BTreeMap<u32, Waiting> {
         if job.status() != JobStatus::Scheduled || job.exec_at() > wall || job.is_paused() {
             continue;
         }
-        let number: u32 = job.id().to_string()[1..].parse().unwrap();
+        let key = key_of(&job);
+        let number = key.0;
         let task = ["a", "b", "c"]
             .iter()
             .position(|name| *name == job.task_name());
@@ -240,7 +253,7 @@ fn waiting(app: &Jobber, world: &World, now: u64) -> BTreeMap<u32, Waiting> {
         );
         let own = snapshot.tags.iter().find_map(|tag| tag.parse().ok());
         found.insert(
-            number,
+            key,
             Waiting {
                 task,
                 priority: own.unwrap_or(i8::from(task == 1)),
@@ -252,21 +265,70 @@ fn waiting(app: &Jobber, world: &World, now: u64) -> BTreeMap<u32, Waiting> {
 }
 
 /// No job has started before a better one of the same limits, which waited already.
-fn check_order(before: &BTreeMap<u32, Waiting>, after: &BTreeMap<u32, Waiting>, started: &[u32]) {
-    for number in started {
-        let Some(own) = before.get(number) else {
+fn check_order(before: &BTreeMap<Key, Waiting>, after: &BTreeMap<Key, Waiting>, started: &[Key]) {
+    for key in started {
+        let number = &key.0;
+        let Some(own) = before.get(key) else {
             continue;
         };
         for (other, waits) in after {
             let waited = before.get(other).is_some_and(|it| it.due == waits.due);
-            let is_same = resources(own.task, *number) == resources(waits.task, *other);
+            let is_same = resources(own.task, *number) == resources(waits.task, other.0);
             let is_better = (-waits.priority, waits.due) < (-own.priority, own.due);
             assert!(
                 !(waited && is_same && is_better),
-                "{number} ({own:?}) has started before {other} ({waits:?})"
+                "{key:?} ({own:?}) has started before {other:?} ({waits:?})"
             );
         }
     }
+}
+
+fn number_of(id: &JobId) -> u32 {
+    id.to_string()[1..].parse().unwrap()
+}
+
+fn key_of(job: &AnyJob) -> Key {
+    match job.spawned_by() {
+        Some(by) => (number_of(&by.job), by.run),
+        None => (number_of(job.id()), 0),
+    }
+}
+
+/// The jobs that no attempt may start of.
+fn paused(app: &Jobber) -> BTreeSet<Key> {
+    let jobs = app.jobs().into_iter();
+    jobs.filter(|job| job.is_paused() && job.status() == JobStatus::Scheduled)
+        .map(|job| key_of(&job))
+        .collect()
+}
+
+/// No more jobs are live than may be.
+fn check_pending(app: &Jobber) {
+    let mut of_parent = BTreeMap::<_, usize>::new();
+    let mut of_first = 0;
+    for job in app.jobs() {
+        match job.spawned_by() {
+            Some(by) => *of_parent.entry(by.job).or_default() += 1,
+            None => of_first += usize::from(job.task_name() == "a"),
+        }
+    }
+    assert!(of_first <= PENDING, "{of_first} jobs of `a` are live");
+    let most = of_parent.values().max();
+    assert!(most.is_none_or(|most| *most <= SPAWNED), "{of_parent:?}");
+}
+
+/// Some of the jobs, and which of the live ones these are.
+fn some(rng: &mut fastrand::Rng, app: &Jobber) -> Result<(Jobs, Vec<AnyJob>)> {
+    let jobs = match rng.u8(..5) {
+        0 => Jobs::all(),
+        1 => Jobs::matching().task(["a", "b", "c"][rng.usize(..3)]),
+        2 => Jobs::matching().tag(rng.i8(-1..3).to_string()),
+        3 => Jobs::matching().status(JobStatus::Running),
+        _ => Jobs::matching().id_prefix("j1"),
+    };
+    let found = app.select(jobs.clone()).list()?;
+    assert_eq!(found.len(), app.select(jobs.clone()).count()?);
+    Ok((jobs, found))
 }
 
 fn run(seed: u64, is_stored: bool) -> Result {
@@ -284,6 +346,8 @@ fn run(seed: u64, is_stored: bool) -> Result {
     let mut next = 0;
     let mut wanted = BTreeSet::new();
     let mut before = BTreeMap::new();
+    // Those that a person has asked for, which no pause holds.
+    let mut asked = BTreeSet::new();
     for _ in 0..80 {
         let now = sim.elapsed().as_secs();
         let task = rng.usize(..3);
@@ -292,7 +356,9 @@ fn run(seed: u64, is_stored: bool) -> Result {
         if has_faults && rng.u8(..6) == 0 {
             machine.plan_faults([[Fault::Fail, Fault::Fail][rng.usize(..2)].clone()]);
         }
-        match rng.u8(..24) {
+        let held = paused(app);
+        let mut is_steered = true;
+        match rng.u8(..28) {
             0..8 => {
                 let work = (next, rng.u64(..20), rng.u32(..2));
                 let schedule: Schedule<Work, ()> = tasks[task].schedule(work);
@@ -306,7 +372,13 @@ fn run(seed: u64, is_stored: bool) -> Result {
                     true => schedule,
                     false => schedule.in_memory(),
                 };
-                let done = match rng.u8(..6) {
+                let done = match rng.u8(..7) {
+                    6 => {
+                        let schedule = schedule.max_runs(3).overlap(Overlap::Spawn(SPAWNED));
+                        schedule
+                            .every(Duration::from_secs(rng.u64(5..40)))
+                            .block_on()
+                    }
                     0 => {
                         let schedule = schedule.max_runs(3).overlap(Overlap::CancelRunning);
                         schedule
@@ -324,14 +396,20 @@ fn run(seed: u64, is_stored: bool) -> Result {
                         .block_on(),
                     _ => schedule.push().block_on(),
                 };
-                if done.is_ok() {
-                    wanted.insert(next);
+                let live = app.jobs().into_iter();
+                let live = live.filter(|job| job.task_name() == "a").count();
+                match done {
+                    Ok(_) => drop(wanted.insert(next)),
+                    Err(ScheduleError::TooManyPending { max, .. }) => {
+                        assert!(task == 0 && live >= max, "{live}");
+                    }
+                    Err(error) => assert!(has_faults, "{error}"),
                 }
                 next += 1;
             }
             8 | 9 => {
                 if let Some(job) = any {
-                    let number = job.id().to_string()[1..].parse()?;
+                    let number = key_of(&job).0;
                     let _ = match rng.bool() {
                         true => job.cancel().block_on(),
                         false => job.abort().block_on(),
@@ -351,6 +429,7 @@ fn run(seed: u64, is_stored: bool) -> Result {
             }
             13 => {
                 if let Some(job) = any {
+                    asked.insert(key_of(&job).0);
                     let _ = job.run_now().block_on();
                 }
             }
@@ -383,15 +462,44 @@ fn run(seed: u64, is_stored: bool) -> Result {
                 };
                 (sim, tasks) = boot(&machine, &world)?;
             }
-            _ => sim.advance(Duration::from_secs(rng.u64(..9))),
+            24 => {
+                let (jobs, found) = some(&mut rng, app)?;
+                let changed = app.select(jobs).pause().block_on();
+                assert!(changed.is_err() || changed? <= found.len());
+            }
+            25 => {
+                let (jobs, found) = some(&mut rng, app)?;
+                let changed = app.select(jobs).resume().block_on();
+                assert!(changed.is_err() || changed? <= found.len());
+            }
+            26 if rng.u8(..4) == 0 => {
+                let (jobs, found) = some(&mut rng, app)?;
+                let changed = app.select(jobs).cancel().block_on();
+                assert!(has_faults || changed? <= found.len());
+                for job in found {
+                    wanted.remove(&key_of(&job).0);
+                }
+            }
+            27 if rng.bool() => drop(app.pause().block_on()),
+            26 | 27 => drop(app.resume().block_on()),
+            _ => {
+                is_steered = false;
+                sim.advance(Duration::from_secs(rng.u64(..9)));
+            }
         }
         sim.run_until_stalled();
+        check_pending(sim.app());
         let now_after = sim.elapsed().as_secs();
         let after = waiting(sim.app(), &world, now_after);
         let mut seen = world.seen.lock().unwrap();
         assert_eq!(seen.faults, [""; 0], "at {now}");
         let started = std::mem::take(&mut seen.started);
         drop(seen);
+        if !is_steered {
+            let in_spite = started.iter().filter(|key| held.contains(key));
+            let in_spite: Vec<_> = in_spite.filter(|key| !asked.contains(&key.0)).collect();
+            assert!(in_spite.is_empty(), "{in_spite:?} are paused");
+        }
         if world.is_exact && now == now_after {
             check_order(&before, &after, &started);
         }
@@ -404,9 +512,8 @@ fn run(seed: u64, is_stored: bool) -> Result {
     for task in &tasks {
         task.resume().block_on()?;
     }
-    for job in sim.app().jobs() {
-        job.resume().block_on()?;
-    }
+    sim.app().resume().block_on()?;
+    sim.app().select(Jobs::all()).resume().block_on()?;
     sim.advance(Duration::from_secs(4_000));
     let seen = world.seen.lock().unwrap();
     assert_eq!(seen.faults, [""; 0]);
