@@ -120,6 +120,8 @@ impl Value {
 pub struct Slot {
     /// Attempts of its job that go on just now.
     running: AtomicU32,
+    /// How many more than one there may be: its runs become jobs of their own.
+    pub more_at_once: AtomicU32,
     /// How many attempts there may be.
     pub limit: AtomicU32,
     pub starts: AtomicU32,
@@ -152,6 +154,8 @@ impl Slot {
 pub struct Slots {
     slots: Box<[Slot]>,
     next: AtomicUsize,
+    /// Attempts that go on under the shared limit.
+    limited: AtomicUsize,
 }
 
 impl Slots {
@@ -159,6 +163,7 @@ impl Slots {
         Self {
             slots: (0..count).map(|_| Slot::default()).collect(),
             next: AtomicUsize::new(0),
+            limited: AtomicUsize::new(0),
         }
     }
 
@@ -185,7 +190,7 @@ impl Slots {
             false => clock.now(),
         };
         let others = job.running.fetch_add(1, Ordering::SeqCst);
-        if others > 0 {
+        if others > slot.more_at_once.load(Ordering::SeqCst) {
             fault(format!(
                 "job {} runs {} attempts at a time",
                 arg.job,
@@ -206,6 +211,30 @@ impl Slots {
             slot: arg.slot,
             job: arg.job,
         }
+    }
+}
+
+/// The highest number that the shared limit is set to.
+pub const MOST_LIMITED: usize = 3;
+
+/// An attempt that goes on under the shared limit.
+pub struct Limited(Arc<Slots>);
+
+impl Attempt {
+    pub fn limited(&self) -> Limited {
+        let running = self.slots.limited.fetch_add(1, Ordering::SeqCst) + 1;
+        if running > MOST_LIMITED {
+            fault(format!(
+                "{running} attempts run under a limit of {MOST_LIMITED}"
+            ));
+        }
+        Limited(self.slots.clone())
+    }
+}
+
+impl Drop for Limited {
+    fn drop(&mut self) {
+        self.0.limited.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -4,11 +4,11 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
-use jobber::{CancelOutcome, JobStatus, Misfire, storage::StorageError};
+use jobber::{CancelOutcome, JobStatus, Jobs, Misfire, Overlap, storage::StorageError};
 use smol::block_on;
 use smol::future::poll_once;
 
-use super::slots::fault;
+use super::slots::{MOST_LIMITED, fault};
 use super::tasks::RETRIES;
 use super::worker::{Kept, Plan, Step, Strangers, When, Worker};
 
@@ -57,7 +57,7 @@ impl Worker<'_> {
         self.round.steps.fetch_add(1, Ordering::SeqCst);
         let tasks = &self.round.tasks;
         let when = self.soon();
-        match self.rng.u8(..36) {
+        match self.rng.u8(..44) {
             0..=5 => self.run(Plan::new(&tasks.quick, when, Success)),
             6 | 7 => self.run(Plan::new(&tasks.yields, when, Success)),
             8 => self.run(Plan::new(&tasks.blocking, when, Success)),
@@ -96,6 +96,15 @@ impl Worker<'_> {
             32 => self.follow_the_wall_clock(),
             33 if self.round.kind.can_wait() => self.tell(when),
             34 => self.discard(),
+            35 | 36 => self.run(Plan::new(&tasks.limited, when, Success)),
+            37 => self.run(Plan::new(&tasks.limited_blocking, when, Success)),
+            38 => {
+                tasks.shared.set(self.rng.usize(1..=MOST_LIMITED));
+                Ok(())
+            }
+            39 => self.steer(),
+            40 => self.select(),
+            41 => self.overlap(),
             _ => self.store(when),
         }
     }
@@ -219,6 +228,84 @@ impl Worker<'_> {
             fault(format!("no next run of {:?}", kept.job));
         }
         self.settle(kept);
+        Ok(())
+    }
+
+    /// Runs of a job become jobs of their own, which are alive at the same time.
+    fn overlap(&mut self) -> Step {
+        let runs = self.rng.u32(1..4);
+        let interval = Duration::from_micros(self.rng.u64(50..600));
+        let plan = Plan {
+            overlap: Overlap::Spawn(self.rng.usize(1..4)),
+            ..Plan::new(
+                &self.round.tasks.yields,
+                When::Every(interval, runs),
+                JobStatus::Success,
+            )
+        };
+        self.run(plan)
+    }
+
+    /// Pauses a job, and resumes it or runs it now.
+    fn steer(&mut self) -> Step {
+        let tasks = &self.round.tasks;
+        let task = match self.rng.bool() {
+            true => &tasks.limited,
+            false => &tasks.yields,
+        };
+        let when = When::Delay(self.micros(400));
+        let plan = Plan::new(task, when, JobStatus::Success);
+        let Some(kept) = self.submit(plan)? else {
+            return Ok(());
+        };
+        self.place.does_with("steers", kept.job.as_any());
+        let mut steered = vec![kept.job.pause().block_on().err()];
+        self.dawdle();
+        if self.rng.bool() {
+            let marks = self.round.slots.get(kept.slot);
+            marks.set_due(Duration::ZERO, Duration::ZERO);
+            steered.push(kept.job.run_now().block_on().err());
+        }
+        self.dawdle();
+        steered.push(kept.job.resume().block_on().err());
+        if let Some(error) = steered.into_iter().flatten().next() {
+            fault(format!("steering {:?}: {error}", kept.job));
+        }
+        self.settle_kept(kept);
+        Ok(())
+    }
+
+    /// Pauses and resumes, or cancels, jobs of its own at once.
+    fn select(&mut self) -> Step {
+        let Some(app) = self.app.clone() else {
+            return self.help();
+        };
+        let tag = format!("worker {}", self.number);
+        let cancels = self.rng.bool();
+        let mut all = Vec::new();
+        for _ in 0..3 {
+            let when = When::Delay(self.micros(400));
+            let plan = Plan {
+                tag: Some(tag.clone()),
+                expected: (!cancels).then_some(JobStatus::Success),
+                ..Plan::new(&self.round.tasks.quick, when, JobStatus::Success)
+            };
+            all.extend(self.submit(plan)?);
+        }
+        self.place.does("selects");
+        let mine = || app.select(Jobs::matching().tag(&tag));
+        let paused = mine().pause().block_on();
+        self.dawdle();
+        let next = match cancels {
+            true => mine().cancel().block_on(),
+            false => mine().resume().block_on(),
+        };
+        if let Some(error) = paused.err().or(next.err()) {
+            fault(format!("selecting {tag}: {error}"));
+        }
+        for kept in all {
+            self.settle_kept(kept);
+        }
         Ok(())
     }
 

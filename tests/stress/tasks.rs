@@ -8,12 +8,14 @@ use std::task::Waker;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use jobber::{Backoff, Clock, JobContext, Jobber, RegisterError, Task, TaskBuilder, TaskOutput};
+use jobber::{
+    Backoff, Clock, JobContext, Jobber, Limit, Rate, RegisterError, Task, TaskBuilder, TaskOutput,
+};
 use smol::future::yield_now;
 
 #[cfg(feature = "serde")]
 use super::slots::fault;
-use super::slots::{Arg, Attempt, Bomb, Slots, Value};
+use super::slots::{Arg, Attempt, Bomb, MOST_LIMITED, Slots, Value};
 
 /// A task whose jobs are set aside, with this number of interruptions, although they are due.
 #[cfg(feature = "serde")]
@@ -123,6 +125,10 @@ pub struct Tasks {
     pub until_told_blocking: Any,
     /// Ends when its timeout sets the token.
     pub told_by_timeout: Any,
+    /// Under the shared limit.
+    pub limited: Any,
+    pub limited_blocking: Any,
+    pub shared: Limit,
     /// The same as some of these, but durable.
     pub stored: Option<Stored>,
 }
@@ -204,7 +210,21 @@ impl Tasks {
         let clock = clock.clone();
         let of = Register { app, slots, clock };
         let backoff = || Backoff::fixed(RETRIES, RETRY_DELAY);
+        let shared = Limit::new(MOST_LIMITED);
         Ok(Self {
+            limited: of
+                .task("limited", limited)
+                .limit(&shared)
+                .limit_by(2, |arg: &Arg| (arg.slot % 3).to_string())
+                .rate(Rate::new(20, Duration::from_millis(2)))
+                .register()?,
+            limited_blocking: of
+                .blocking("limited blocking", limited_blocking)
+                .limit(&shared)
+                .limit(2)
+                .priority(1)
+                .register()?,
+            shared,
             quick: of.task("quick", quick).register()?,
             yields: of.task("yields", yields).register()?,
             blocking: of.blocking("blocking", blocking).register()?,
@@ -275,6 +295,19 @@ async fn yields(attempt: Attempt, _: Arg, _: u32) -> Value {
     for _ in 0..3 {
         yield_now().await;
     }
+    attempt.ends();
+    Value::default()
+}
+
+async fn limited(attempt: Attempt, _: Arg, _: u32) -> Value {
+    let _limited = attempt.limited();
+    yield_now().await;
+    attempt.ends();
+    Value::default()
+}
+
+fn limited_blocking(attempt: Attempt, _: Arg) -> Value {
+    let _limited = attempt.limited();
     attempt.ends();
     Value::default()
 }

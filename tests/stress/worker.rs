@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fastrand::Rng;
-use jobber::{Job, JobStatus, Jobber, Misfire, ScheduleError, Task};
+use jobber::{Job, JobStatus, Jobber, Misfire, Overlap, ScheduleError, Task};
 use smol::block_on;
 use smol::future::{poll_once, zip};
 
@@ -114,6 +114,8 @@ pub struct Plan<'t> {
     /// The slot of the job that it replaces.
     pub replaces: Option<usize>,
     pub is_replacing: bool,
+    pub tag: Option<String>,
+    pub overlap: Overlap,
 }
 
 impl<'t> Plan<'t> {
@@ -132,6 +134,8 @@ impl<'t> Plan<'t> {
             id: None,
             replaces: None,
             is_replacing: false,
+            tag: None,
+            overlap: Overlap::Wait,
         }
     }
 }
@@ -206,6 +210,14 @@ impl<'a> Worker<'a> {
         let mut schedule = plan.task.schedule(arg);
         if let Some(id) = plan.id {
             schedule = schedule.id(id);
+        }
+        if let Some(tag) = plan.tag {
+            schedule = schedule.tag(tag);
+        }
+        if let Overlap::Spawn(most) = plan.overlap {
+            let more = most as u32 - 1;
+            marks.more_at_once.store(more, Ordering::SeqCst);
+            schedule = schedule.overlap(plan.overlap);
         }
         if plan.is_replacing {
             schedule = schedule.replace();
