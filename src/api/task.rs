@@ -590,6 +590,11 @@ where
             Ok::<_, RegisterError>(RateBy { rate, key })
         });
         let by = (self.limit_by, rate_by.transpose()?);
+        let name: Arc<str> = self.name.into();
+        let aliases = self.aliases.into_iter().map(Arc::from);
+        let names: Box<[_]> = std::iter::once(name.clone()).chain(aliases).collect();
+        // A refused task must not make a shared limit one of this app.
+        self.hub.check_names(&names)?;
         let limits = task_limits(&self.hub, &self.limits, rate, by)?;
         let max_interruptions = self.max_interruptions.unwrap_or(MAX_INTERRUPTIONS);
         let max_args_bytes = self.max_args_bytes.unwrap_or(MAX_ARGS_BYTES);
@@ -601,15 +606,13 @@ where
             max_interruptions,
             max_args_bytes,
         });
-        let name: Arc<str> = self.name.into();
-        let aliases = self.aliases.into_iter().map(Arc::from);
         let own = self
             .max_pending
             .map(|max| Arc::new(Pending::new(Some(name.clone()), max)));
         let pending = own.iter().chain(&self.hub.pending_of_app).cloned();
         let pending = PendingCounts::new(pending);
         let def = Arc::new(TaskDef {
-            names: std::iter::once(name.clone()).chain(aliases).collect(),
+            names,
             name,
             hub: self.hub,
             is_blocking: self.is_blocking,
@@ -675,6 +678,9 @@ fn task_limits<A>(
 ) -> Result<Option<Box<TaskLimits<A>>>, RegisterError> {
     let of_app = hub.limits.of_app.map(|id| (id, WaitingFor::MaxRunning));
     let mut names: Vec<_> = of_app.into_iter().collect();
+    if limits.iter().any(|limit| limit.shared.is_of_another(hub)) {
+        return Err(RegisterError::LimitOfAnotherApp);
+    }
     for limit in limits {
         let id = limit.shared.in_app(hub);
         let id = id.ok_or(RegisterError::LimitOfAnotherApp)?;

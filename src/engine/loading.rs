@@ -45,17 +45,7 @@ impl Hub {
     ) -> Result<(), RegisterError> {
         let mut records = {
             let mut main_shard = lock(&self.main_shard);
-            if main_shard.phase.is_over() {
-                return Err(RegisterError::Stopped);
-            }
-            if let Some(name) = names
-                .iter()
-                .find(|name| main_shard.tasks.contains_key(*name))
-            {
-                return Err(RegisterError::DuplicateTask {
-                    name: name.to_string(),
-                });
-            }
+            main_shard.check_names(names)?;
             for name in names {
                 main_shard.tasks.insert(name.clone(), task.clone());
                 if let Some((paused_at, resumed_at)) = main_shard.pauses.get(name) {
@@ -73,6 +63,11 @@ impl Hub {
         self.catch_up();
         self.wake_writer();
         Ok(())
+    }
+
+    /// Whether a task of these names can be registered.
+    pub(crate) fn check_names(&self, names: &[Arc<str>]) -> Result<(), RegisterError> {
+        lock(&self.main_shard).check_names(names)
     }
 
     /// The task of this name, or with this alias.
@@ -328,6 +323,19 @@ impl Hub {
 }
 
 impl MainShard {
+    fn check_names(&self, names: &[Arc<str>]) -> Result<(), RegisterError> {
+        if self.phase.is_over() {
+            return Err(RegisterError::Stopped);
+        }
+        let mut names = names.iter();
+        match names.find(|name| self.tasks.contains_key(*name)) {
+            Some(name) => Err(RegisterError::DuplicateTask {
+                name: name.to_string(),
+            }),
+            None => Ok(()),
+        }
+    }
+
     fn keep(&mut self, record: Box<JobRecord>, reason: UnresolvedReason) {
         let id = record.id.clone();
         self.unresolved.insert(id, Unresolved::of(record, reason));

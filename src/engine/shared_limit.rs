@@ -28,6 +28,13 @@ impl SharedLimit {
         lock(&self.state).capacity
     }
 
+    /// Whether it is a limit of another app.
+    pub(crate) fn is_of_another(&self, hub: &Arc<Hub>) -> bool {
+        // The other app is dropped after the lock.
+        let bound = lock(&self.state).app();
+        bound.is_some_and(|(app, _)| !Arc::ptr_eq(&app, hub) && !app.has_stopped())
+    }
+
     /// Its limit in this app. `None` if it is one of another app.
     pub(crate) fn in_app(&self, hub: &Arc<Hub>) -> Option<LimitId> {
         // The other app is dropped after the lock: that may run code of users.

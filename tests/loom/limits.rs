@@ -71,3 +71,26 @@ fn the_end_of_an_attempt_and_a_job_that_becomes_due_pass_no_limit() {
         usize::from(first.is_done()) + usize::from(second.is_done())
     });
 }
+
+#[test]
+fn of_two_calls_that_set_a_limit_at_once_the_same_one_is_last_for_all() {
+    explore(2, &[1, 2], || {
+        let mut sim = Simulation::new();
+        let limit = Limit::new(3);
+        let task = sim.app().task("t", std::future::pending::<()>);
+        let task = task.limit(&limit).register().unwrap();
+        let other = limit.clone();
+        let setter = thread::spawn(move || other.set(1));
+        limit.set(2);
+        setter.join().unwrap();
+        for _ in 0..3 {
+            task.schedule(()).push().block_on().unwrap();
+        }
+        sim.run_until_stalled();
+        let jobs = task.jobs().into_iter();
+        let running = jobs.filter(|job| job.status() == JobStatus::Running);
+        let running = running.count();
+        assert_eq!(running, limit.get());
+        running
+    });
+}

@@ -1040,3 +1040,20 @@ fn a_job_that_was_to_run_alone_and_is_paused_in_line_lets_others_run() -> Result
     assert_eq!(process.log.entries(), [2]);
     Ok(())
 }
+
+/// Regression: a refused registration made a shared limit one of its app.
+#[test]
+fn a_registration_that_is_refused_leaves_a_shared_limit_to_another_app() -> Result {
+    let process = Process::boot(&Machine::new(), false);
+    let other = Process::boot(&Machine::new(), false);
+    let (limit, of_other) = (Limit::new(1), Limit::new(1));
+    process.task("t").register()?;
+    other.task("another").limit(&of_other).register()?;
+    let duplicate = process.task("t").limit(&limit).register().unwrap_err();
+    assert!(matches!(duplicate, RegisterError::DuplicateTask { .. }));
+    let mixed = process.task("u").limit(&limit).limit(&of_other);
+    let error = mixed.register().unwrap_err();
+    assert!(matches!(error, RegisterError::LimitOfAnotherApp));
+    other.task("t").limit(&limit).register()?;
+    Ok(())
+}
