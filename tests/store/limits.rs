@@ -923,8 +923,8 @@ fn the_second_that_was_overtaken_keeps_its_limits_too() -> Result {
     process.advance(1_000);
     assert_eq!(
         process.log.entries(),
-        [10, 11, 3],
-        "later jobs do not take its limits"
+        [11, 3, 10],
+        "later jobs do not take its limits, and the first keeps only the one that it waits for"
     );
     Ok(())
 }
@@ -970,14 +970,63 @@ fn jobs_that_were_interrupted_twice_run_alone_though_they_waited_for_a_limit() -
     Ok(())
 }
 
+/// Regression: while a job of the same key went on for hours, no other job of the app started.
+#[test]
+fn a_job_that_was_overtaken_and_waits_for_its_key_holds_up_nobody_else() -> Result {
+    let machine = Machine::new();
+    let mut process = Process::boot_with(&machine, false, |app| app.max_running(2));
+    let keyed = process.task("keyed").limit_by(1, |_| "x").register()?;
+    let other = process.task("other").register()?;
+    process.push(&keyed, 1, 100_000)?;
+    for number in 2..9 {
+        process.push(&keyed, number, 0)?;
+    }
+    process.sim.run_until_stalled();
+    for _ in 0..5_000 {
+        process.push(&other, 0, 0)?;
+    }
+    process.advance(60);
+    let started = process.log.entries().iter().filter(|n| **n == 0).count();
+    assert_eq!(started, 5_000);
+    process.advance(100_000);
+    assert!(process.log.entries().ends_with(&[2, 3, 4, 5, 6, 7, 8]));
+    Ok(())
+}
+
+/// What is kept for a job that was overtaken is one unit of a limit, and not all of it.
+#[test]
+fn a_limit_that_is_kept_for_one_job_has_room_for_others() -> Result {
+    let mut process = Process::boot(&Machine::new(), false);
+    let (app, own) = (Limit::new(1), Limit::new(3));
+    let of_app = process.task("app").limit(&app).register()?;
+    let of_own = process.task("own").limit(&own).register()?;
+    let both = process.task("both").limit(&app).limit(&own).register()?;
+    process.push(&of_app, 1, 100_000)?;
+    process.push(&both, 2, 0)?;
+    process.sim.run_until_stalled();
+    for _ in 0..2_000 {
+        process.push(&of_own, 0, 0)?;
+        process.sim.run_until_stalled();
+    }
+    for number in 3..6 {
+        process.push(&of_own, number, 1_000)?;
+    }
+    process.advance(10);
+    let log = process.log.entries();
+    assert!(log.ends_with(&[0, 3, 4]), "the third unit is kept");
+    assert_eq!(log.len(), 2_003);
+    Ok(())
+}
+
 /// Regression: the job that was granted when another took its limits was lost.
 #[test]
 fn a_timer_that_starts_a_job_also_starts_the_one_that_was_overtaken_by_it() -> Result {
     let mut process = Process::boot(&Machine::new(), false);
     let (l, n, m) = (Limit::new(2), Limit::new(1), Limit::new(1));
     let of_l = process.task("l").limit(&l).register()?;
-    let of_n = process.task("n").limit(&n).register()?;
     let of_m = process.task("m").limit(&m).register()?;
+    // Of `n` and another limit, `n` is kept first.
+    let of_n = process.task("n").limit(&n).register()?;
     let l_n = process.task("ln").limit(&l).limit(&n).register()?;
     let n_m = process.task("nm").limit(&n).limit(&m).register()?;
     process.push(&of_n, 1, 10)?;
