@@ -1,5 +1,7 @@
 //! The failed jobs of a store, as users see them.
 
+use std::borrow::Cow;
+
 use crate::engine::hub::{Hub, Live, TakesOver};
 use crate::engine::task_registry::Restored;
 use crate::job::end_record::{EndKey, EndRecord, KeptEnd, TrimEnds};
@@ -143,7 +145,7 @@ impl Hub {
         let row = row.ok_or_else(|| RetryError::NoTimeLeft { id: id.clone() })?;
         let record = Row {
             definition: &row.definition,
-            position: &row.position,
+            position: Cow::Borrowed(&row.position),
             start_intent: None,
             steering: None,
             interruptions: 0,

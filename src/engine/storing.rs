@@ -21,7 +21,7 @@ where
         let mut state = self.lock();
         let version = state.life.pull();
         let row = state.life.row();
-        let change = match (state.life.row_change(), row) {
+        let change = match (state.life.row_change(), &row) {
             (RowChange::Advance, Some(row)) => PulledChange::Advance(Box::new(row.to_progress())),
             (RowChange::Put, Some(row)) => {
                 PulledChange::Put(Box::new(row.to_record(&self.core.id)))

@@ -764,7 +764,7 @@ impl Lifecycle {
         let more = self.more.as_ref()?;
         let row = Row {
             definition: more.definition.as_deref()?,
-            position: &more.position,
+            position: Cow::Borrowed(&more.position),
             start_intent: None,
             steering: None,
             interruptions: 0,
@@ -940,7 +940,7 @@ impl Lifecycle {
         let definition = more.definition.as_deref()?;
         definition.is_durable().then_some(Row {
             definition,
-            position: &more.position,
+            position: Cow::Borrowed(&more.position),
             start_intent: more.start_intent.map(|intent| intent.stored),
             steering: more.steering.as_deref().copied(),
             interruptions: more.interruptions,
@@ -952,12 +952,21 @@ impl Lifecycle {
         let details = plan.details.as_ref()?;
         // The attempt goes on under the new definition.
         let intent = self.more.as_ref().and_then(|more| more.start_intent);
-        let intent = intent.filter(|_| self.has_same_times(plan));
+        let has_same_times = self.has_same_times(plan);
+        let intent = intent.filter(|_| has_same_times);
+        let mut position = Cow::Borrowed(&details.position);
+        let mut steering = self.steering_after(plan);
+        // The run that goes on counts as ended: what was asked of the run after it is done.
+        if !has_same_times && let Some(next_move) = steering.next_move.take() {
+            position
+                .to_mut()
+                .move_run(Some(&details.definition), next_move);
+        }
         details.definition.is_durable().then_some(Row {
             definition: &details.definition,
-            position: &details.position,
+            position,
             start_intent: intent.map(|intent| intent.stored),
-            steering: Some(self.steering_after(plan)),
+            steering: Some(steering),
             interruptions: self.interruptions(),
         })
     }
@@ -2530,6 +2539,15 @@ impl Lifecycle {
             more.next = Some(Box::new(plan));
         } else {
             self.install(plan);
+            let steering = self.more.as_mut().and_then(|more| more.steering.as_mut());
+            let next_move = steering.filter(|_| given_up.is_some());
+            if let Some(next_move) = next_move.and_then(|it| it.next_move.take()) {
+                let more = self.more();
+                let moved = (more.position).move_run(more.definition.as_deref(), next_move);
+                let due = more.position.moved_due(moved);
+                self.set_due(due, now);
+                self.tidy_steering();
+            }
             if self.is_asked_for_now() {
                 self.set_due(Due::Mono(now.mono), now);
             }

@@ -4,6 +4,7 @@ use crate::calendar::recurrence::Recurrence;
 use crate::calendar::series::{Coverage, Series, SetBack};
 use crate::calendar::timeline::Timeline;
 use crate::job::definition::{Definition, Recurring, Trigger};
+use crate::job::steering::Move;
 use crate::value::status::JobStatus;
 use crate::value::time_units::{CLOCK_CHANGE_MAX, ClockReading, Due, MonoNanos, Now, WallNanos};
 
@@ -316,6 +317,15 @@ impl Position {
             Some(moved) => self.moved_due(moved),
             None => self.due_at(own.due),
         })
+    }
+
+    /// The run that the job waits for is due at another time.
+    pub(crate) fn move_run(&mut self, definition: Option<&Definition>, to: Move) -> WallNanos {
+        let due = definition.map_or(self.nominal, |definition| self.due(definition));
+        let moved = to.from(due);
+        self.moved = Some(moved);
+        self.is_moved_by_own_clock = self.offset.is_some() && matches!(to, Move::By(_));
+        moved
     }
 
     /// When a run is due that was moved to this time.

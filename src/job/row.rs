@@ -1,5 +1,6 @@
 //! [`Row`]: what the store must hold of a job.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset};
@@ -30,10 +31,10 @@ use crate::value::time_units::{Now, WallNanos, from_wall, to_nanos, to_wall};
 
 /// What the store must hold of a durable job. It follows from what has happened; no clock is
 /// read for it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Row<'a> {
     pub(crate) definition: &'a Definition,
-    pub(crate) position: &'a Position,
+    pub(crate) position: Cow<'a, Position>,
     /// The attempt that was about to start.
     pub(crate) start_intent: Option<StoredIntent>,
     /// What was asked by hand.
@@ -55,7 +56,7 @@ pub(crate) struct StoredIntent {
 
 impl Row<'_> {
     /// The whole row.
-    pub(crate) fn to_record(self, id: &JobId) -> JobRecord {
+    pub(crate) fn to_record(&self, id: &JobId) -> JobRecord {
         let definition = self.definition;
         JobRecord {
             version: RECORD_VERSION,
@@ -80,8 +81,8 @@ impl Row<'_> {
     }
 
     /// The part of the row that changes while the job goes on.
-    pub(crate) fn to_progress(self) -> ProgressRecord {
-        let position = self.position;
+    pub(crate) fn to_progress(&self) -> ProgressRecord {
+        let position = &*self.position;
         let recurring = self.definition.recurring().zip(position.series.as_ref());
         let retry = position.retry.as_deref();
         let due_at = position.due(self.definition);
@@ -137,9 +138,9 @@ impl Row<'_> {
     }
 
     /// What was asked by hand, apart from a pause. `None` for almost all jobs.
-    fn to_steering(self) -> Option<Box<SteeringRecord>> {
+    fn to_steering(&self) -> Option<Box<SteeringRecord>> {
         let steering = self.steering.unwrap_or_default();
-        let position = self.position;
+        let position = &*self.position;
         let retry = position.retry.as_deref();
         let extra_retry = retry.and_then(|retry| retry.extra);
         // The column `due` has another time.

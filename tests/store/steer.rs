@@ -1749,3 +1749,47 @@ fn an_extra_run_asked_for_while_a_replacement_is_stored_is_made_at_once() -> Res
     assert_eq!(log.take(), [(1, 0)], "{outcome:?}");
     Ok(())
 }
+
+/// Regression: a later run was moved, since the loaded job waited for its replacement.
+#[test]
+fn a_move_during_a_run_that_is_replaced_is_of_the_replacement_also_after_a_crash() -> Result {
+    for crashes in [false, true] {
+        for by in [false, true] {
+            for recurs in [false, true] {
+                let machine = Machine::new();
+                let log = Log::new();
+                let mut process = Process::boot(&machine, &log, true)?;
+                let schedule = process.task.schedule((2, 0)).id("x");
+                let job = schedule.every(SECOND * 10).block_on()?;
+                process.sim.advance(SECOND * 11);
+                let again = process.task.schedule((0, 0)).id("x").replace_any();
+                match recurs {
+                    true => again.every(HOUR).block_on()?,
+                    false => again.at(START + HOUR + SECOND * 10).block_on()?,
+                };
+                let due = START + HOUR + SECOND * 10;
+                let outcome = match by {
+                    true => job.delay_by(MINUTE).block_on()?,
+                    false => job.move_to(due + MINUTE).block_on()?,
+                };
+                assert_eq!(outcome, SteerOutcome::AfterAttempt);
+                drop(job);
+                if crashes {
+                    process.sim.crash();
+                    process = Process::boot(&machine, &log, true)?;
+                } else {
+                    process.sim.advance(SECOND);
+                }
+                let job = process.task.job("x").unwrap();
+                let times = format!("crashes: {crashes}, by: {by}, recurs: {recurs}");
+                assert_eq!(job.exec_at(), due + MINUTE, "{times}");
+                process.sim.advance(HOUR + MINUTE * 2);
+                match recurs {
+                    true => assert_eq!(job.exec_at(), due + HOUR, "{times}"),
+                    false => assert!(job.is_done(), "{times}"),
+                }
+            }
+        }
+    }
+    Ok(())
+}
