@@ -4,6 +4,7 @@ use std::mem::needs_drop;
 use std::time::Duration;
 
 use crate::engine::discarded::DropOn;
+use crate::engine::hub::Entered;
 use crate::engine::job_state::{AfterLock, JobState, State, precision_needed};
 use crate::engine::keeping::is_failure;
 use crate::job::lifecycle::{
@@ -25,6 +26,7 @@ use crate::value::error::BoxError;
 use crate::value::event::JobEventKind;
 use crate::value::health::OutlivingBody;
 use crate::value::retry_hint::RetryHint;
+use crate::value::status::JobStatus;
 use crate::value::time_units::{Now, to_nanos};
 
 /// What ended an attempt.
@@ -38,6 +40,14 @@ enum EndedBy {
     ExecutorDrop,
     /// Its timeout. Its body is still there.
     Timeout,
+}
+
+/// How an attempt has ended. Its parts need no lock.
+struct Ended {
+    failure: Option<JobStatus>,
+    hint: Option<RetryHint>,
+    /// The text of the error, if the store is to keep it.
+    error: Option<Arc<str>>,
 }
 
 /// An attempt that has begun, without its body.
@@ -176,7 +186,7 @@ where
         let result = match result {
             Ok(value) => match self.finish_plain(attempt, value) {
                 Ok(exit) => return exit,
-                Err(value) => Ok(Some(value)),
+                Err(value) => Ok(value),
             },
             Err(error) => Err(Failure::Error(Arc::from(error))),
         };
@@ -249,7 +259,7 @@ where
             },
         };
         let by = state.life.run_of(&self.core.id);
-        let spawned = by.and_then(|by| state.life.plan_spawned(by, now));
+        let spawned = by.and_then(|by| state.life.plan_spawned(by, hub.reading(now)));
         let mut wake = Wake::No;
         let timeout = self.timeout(&state);
         let timeout = timeout.map(|timeout| now.mono.saturating_add(timeout.nanos));
@@ -358,37 +368,54 @@ where
         None
     }
 
-    /// The attempt of a run that becomes a job of its own has made that job, or has failed.
-    pub(crate) fn end_spawning(&self, attempt: u32, made: Result<(), Failure>) {
-        let by = match made {
-            // The next process makes it.
-            Err(_) if self.hub().is_stopping() => EndedBy::ExecutorDrop,
-            _ => EndedBy::Body,
-        };
-        self.end_attempt(attempt, made.map(|()| None), by, DropOn::ThisThread);
-        self.body_gone(attempt);
-    }
-
-    /// An attempt is over. Without a value, a job of its own was made for its run.
-    fn end_attempt(
+    /// The attempt of a run that becomes a job of its own ends: `new` enters the app, if the attempt
+    /// was not over before.
+    pub(crate) fn end_spawning(
         &self,
         attempt: u32,
-        result: Result<Option<R>, Failure>,
-        by: EndedBy,
-        drop_on: DropOn,
-    ) {
-        let failure = result.as_ref().err().map(Failure::status);
-        // Looks into the error of the task: not under the lock.
-        let hint = result.as_ref().err().map(Failure::retry_hint);
-        let error = result
-            .as_ref()
-            .err()
-            .and_then(|error| self.text_to_keep(error));
-        let (mut state, now) = self.lock_with_time(|state| match precision_needed(&state.life) {
+        new: &mut Result<Arc<Self>, Failure>,
+    ) -> Option<Entered> {
+        let (mut state, now) = self.lock_with_time(|_| ClockPrecision::Exact);
+        if state.life.number() != attempt || !state.life.phase().is_running() {
+            return None;
+        }
+        let entered = match new {
+            Ok(job) => self.enter_spawned(&mut state, job, now),
+            Err(failure) => Err(failure.clone()),
+        };
+        let (entered, result) = match entered {
+            Ok(entered) => (Some(entered), Ok(None)),
+            Err(failure) => (None, Err(failure)),
+        };
+        let by = match self.hub().is_stopping() && result.is_err() {
+            // The next process makes it.
+            true => EndedBy::ExecutorDrop,
+            false => EndedBy::Body,
+        };
+        // No user has made this error.
+        let ended = Ended {
+            failure: result.as_ref().err().map(Failure::status),
+            hint: None,
+            error: (result.as_ref().err()).and_then(|error| self.text_to_keep(error)),
+        };
+        self.end_locked(state, now, (result, ended), by, DropOn::ThisThread);
+        entered
+    }
+
+    /// An attempt is over.
+    fn end_attempt(&self, attempt: u32, result: Result<R, Failure>, by: EndedBy, drop_on: DropOn) {
+        let ended = Ended {
+            failure: result.as_ref().err().map(Failure::status),
+            // Looks into the error of the task: not under the lock.
+            hint: result.as_ref().err().map(Failure::retry_hint),
+            error: (result.as_ref().err()).and_then(|error| self.text_to_keep(error)),
+        };
+        let (state, now) = self.lock_with_time(|state| match precision_needed(&state.life) {
             _ if state.life.has_next() => ClockPrecision::Exact,
-            ClockPrecision::Unread if failure.is_some() => ClockPrecision::Cached,
+            ClockPrecision::Unread if ended.failure.is_some() => ClockPrecision::Cached,
             precision => precision,
         });
+        let result = result.map(Some);
         let mut after = AfterLock::default();
         if state.life.number() != attempt || !state.life.phase().is_running() {
             // It was over before.
@@ -400,6 +427,24 @@ where
             self.discard(after.discarded, drop_on);
             return;
         }
+        self.end_locked(state, now, (result, ended), by, drop_on);
+    }
+
+    /// The running attempt is over. Without a value, a job of its own was made for its run.
+    fn end_locked(
+        &self,
+        mut state: MutexGuard<'_, State<A, R>>,
+        now: Now,
+        (result, ended): (Result<Option<R>, Failure>, Ended),
+        by: EndedBy,
+        drop_on: DropOn,
+    ) {
+        let Ended {
+            failure,
+            hint,
+            error,
+        } = ended;
+        let mut after = AfterLock::default();
         if by == EndedBy::Body {
             state.life.body_gone();
         }

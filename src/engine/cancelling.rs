@@ -121,7 +121,7 @@ where
 {
     let (waiter, needs_message) = state.life.wait_for_store()?;
     if needs_message {
-        job.send_changed(after);
+        job.send_changed(state, after);
     }
     Some(waiter)
 }

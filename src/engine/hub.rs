@@ -246,6 +246,13 @@ pub(crate) enum When {
     At(Due, KeyKind),
 }
 
+/// A job that has entered, with what must be done when no lock is held.
+#[must_use]
+pub(crate) struct Entered {
+    wake: Wake,
+    needs_room: bool,
+}
+
 /// A job that was removed from its table, with what must be done when no lock is held.
 #[derive(Default)]
 pub(crate) struct Removed {
@@ -410,6 +417,47 @@ impl Hub {
             make_room();
         }
         Ok(())
+    }
+
+    /// Enters a job that is not shared yet, and that was made for a run of `parent`. The caller has
+    /// the lock of that job, and must pass what is returned to [`entered`](Hub::entered) when it
+    /// holds no lock.
+    pub(crate) fn enter_spawned<J: LiveJob>(
+        &self,
+        job: &mut Arc<J>,
+        parent: &JobId,
+        due: Option<Due>,
+        now: Now,
+    ) -> Result<Entered, ScheduleError> {
+        let mut main_shard = lock(&self.main_shard);
+        main_shard.place(job, None, TakesOver::NOTHING, (now, &self.side_shards))?;
+        // Before it can end, which removes it.
+        self.spawned.add(parent.clone(), job.core().id.clone());
+        let when = When::At(due.unwrap_or(Due::Mono(now.mono)), KeyKind::Decide);
+        let (wake, needs_room) = self.enter_new(&mut main_shard.table, job, when, now);
+        Ok(Entered { wake, needs_room })
+    }
+
+    /// A job has entered. The caller holds no lock.
+    pub(crate) fn entered(&self, entered: Entered) {
+        self.wake(entered.wake);
+        self.events.wake_readers();
+        if entered.needs_room {
+            make_room();
+        }
+    }
+
+    /// Whether a job of this id is live, or a slot is reserved for it. Drops no job: a caller may
+    /// hold a lock.
+    pub(crate) fn is_live(&self, id: &JobId) -> bool {
+        let is_live = id.slot_hint().is_some_and(|slot| {
+            let mut tables = self.tables();
+            tables.of(slot).find(id).is_some()
+        });
+        is_live || {
+            let main_shard = lock(&self.main_shard);
+            main_shard.table.find(id).is_some() || main_shard.table.is_reserved(id)
+        }
     }
 
     /// Whether a job that enters is to check that the process was not forked: one in each

@@ -432,7 +432,7 @@ where
         }
         // The message of an end is sent before its id is free.
         if effects.changes_row && state.life.row_changed() {
-            self.send_changed(after);
+            self.send_changed(state, after);
         }
         if effects.leaves {
             // Before its end can be seen: a caller that has seen it finds room.
@@ -541,11 +541,19 @@ where
 
     /// Sends the writer a message that the row has changed. A stop empties the tables before
     /// it closes the store.
-    pub(crate) fn send_changed(&self, after: &mut AfterLock<A, R>) {
+    pub(crate) fn send_changed(&self, state: &State<A, R>, after: &mut AfterLock<A, R>) {
         let hub = self.hub();
         let Some(store) = &hub.store else { return };
-        let job = hub.at(self.core.slot);
-        let sent = job.map(|job| store.send(Message::Changed(JobRef::new(job))));
+        let job = hub.at(self.core.slot).map(|job| JobRef::new(job));
+        let sent = job.map(|job| {
+            store.send(match state.life.carried_by() {
+                Some(by) => Message::CarriedChanged {
+                    by: by.clone(),
+                    job,
+                },
+                None => Message::Changed(job),
+            })
+        });
         match sent {
             Some(Ok(())) => after.wakes_writer = true,
             Some(Err(_)) | None => after.is_refused = true,

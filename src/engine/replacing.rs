@@ -410,7 +410,7 @@ where
                     // replacement: the row of the job is written over it.
                     state.life.mark_unknown();
                     if state.life.row_changed() {
-                        job.send_changed(after);
+                        job.send_changed(state, after);
                     }
                     // The store has accepted the set. Then the job was cancelled, or has had its
                     // runs.

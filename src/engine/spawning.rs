@@ -1,45 +1,44 @@
 //! A run of a recurring job becomes a job of its own: [`Overlap::Spawn`](crate::Overlap::Spawn).
 
 use crate::engine::attempt::AttemptArgs;
-use crate::engine::discarded::DropOn;
-use crate::engine::hub::When;
-use crate::engine::job_state::{AfterLock, JobState, State};
+use crate::engine::hub::Entered;
+use crate::engine::job_state::{JobState, State};
+use crate::job::lifecycle::CatchUpTurn;
 use crate::job::live_job::ExecutorJob;
 use crate::job::outcome::Failure;
+use crate::job::phase::Phase;
 use crate::job::plan::Plan;
 use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::Arc;
-use crate::timer::key::KeyKind;
 use crate::value::error::{ScheduleError, TooManySpawned};
-use crate::value::spawned_by::SpawnedBy;
+use crate::value::time_units::Now;
 
 impl<A, R> JobState<A, R>
 where
     A: Clone + Send + Sync + 'static,
     R: Send + Sync + 'static,
 {
-    /// If the runs of the job become jobs of their own: whether the next one may. Either fewer of
-    /// these are live than may be, or the process before has made the job of that run.
-    pub(crate) fn has_room_for_spawned(&self, state: &State<A, R>) -> bool {
-        let Some(max) = state.life.spawns() else {
+    /// If the runs of the job become jobs of their own: whether there is room for `count` more.
+    pub(crate) fn has_room_for_spawned(&self, max: Option<usize>, count: usize) -> bool {
+        let Some(max) = max else {
             return true;
         };
         let hub = self.hub();
-        let is_live = |id: &_| {
-            let job = hub.find(id);
-            job.is_some_and(|job| !job.core().status.get().is_final())
-        };
-        let has_room = hub.spawned.has_room(&self.core.id, max, is_live);
-        has_room || {
-            let run = state.life.run_of(&self.core.id);
-            run.is_some_and(|run| hub.find(&run.spawned_id()).is_some())
-        }
+        let max = max.saturating_sub(count.saturating_sub(1));
+        hub.spawned
+            .has_room(&self.core.id, max, |id| hub.is_live(id))
     }
 
-    /// The attempt of a run that becomes a job of its own: makes the job.
-    ///
-    /// The message about the new job comes before that about this one. So if a crash comes between,
-    /// the run is due again, and finds its job.
+    /// Whether `run_now` may ask for another run: there is room for that and for the one that is
+    /// about to be made.
+    pub(crate) fn has_room_for_extra(&self, state: &State<A, R>) -> bool {
+        let is_waiting = state.life.phase() == Phase::Waiting;
+        let count = if is_waiting { 1 } else { 2 };
+        self.has_room_for_spawned(state.life.will_spawn(), count)
+    }
+
+    /// The attempt of a run that becomes a job of its own: makes the job. In one step with the end
+    /// of the run, so that the store gets both in one commit.
     pub(crate) fn spawn_run(self: Arc<Self>, attempt: u32, args: AttemptArgs<A>, plan: Plan) {
         let args = match args {
             AttemptArgs::Taken(args) => Ok(Some(args)),
@@ -54,54 +53,66 @@ where
             AttemptArgs::Json(_) => Ok(None),
             AttemptArgs::Missing => Err("the job has no arguments left".into()),
         };
-        let made = args.map_err(Failure::Panicked);
-        let made = made.and_then(|args| self.make_spawned(args, plan));
-        self.end_spawning(attempt, made);
+        let new = args.map(|args| JobState::new(self.task.clone(), args, plan, false));
+        let mut new = new.map(Arc::new).map_err(Failure::Panicked);
+        let entered = self.end_spawning(attempt, &mut new);
+        self.body_gone(attempt);
+        match (entered, new) {
+            (Some(entered), Ok(job)) => {
+                self.hub().entered(entered);
+                job.note_pause(false);
+            }
+            (_, new) => {
+                self.task.pending.notify();
+                drop_catching_panic(new);
+            }
+        }
     }
 
-    fn make_spawned(&self, args: Option<A>, plan: Plan) -> Result<(), Failure> {
+    /// The attempt is over, and this job was made for its run. The caller has the lock of the
+    /// recurring job; nobody has that of the new one.
+    pub(crate) fn enter_spawned(
+        &self,
+        state: &mut State<A, R>,
+        job: &mut Arc<Self>,
+        now: Now,
+    ) -> Result<Entered, Failure> {
         let hub = self.hub();
-        let (max, has_room) = {
-            let state = self.lock();
-            let max = state.life.spawns().unwrap_or_default();
-            (max, self.has_room_for_spawned(&state))
-        };
-        if !has_room {
-            drop_catching_panic(args);
+        let max = state.life.spawns();
+        // The run could be missed before its first attempt.
+        if state.life.attempts() > 0 && !self.has_room_for_spawned(max, 1) {
+            let max = max.unwrap_or_default();
             return Err(Failure::Error(Arc::new(TooManySpawned { max })));
         }
-        let by = plan.definition().and_then(|own| own.spawned_by.as_deref());
-        let id = by.map(SpawnedBy::spawned_id);
-        let now = hub.clock.now();
-        let due = plan.due;
-        let is_durable = plan.is_durable();
-        let when = match is_durable {
-            true => When::At(due, KeyKind::Decide),
-            false => When::Now,
+        let due = {
+            let mut new = job.lock();
+            if new.life.is_durable() {
+                new.life.carry(self.core.id.clone());
+                // It does not start before the store was tried. No message is needed: the row of
+                // this job has changed, too.
+                let _ = new.life.row_changed();
+            }
+            if state.life.turn() == CatchUpTurn::HasTurn {
+                // The first attempt is that of the new job.
+                new.life.set_turn(CatchUpTurn::HasTurn);
+            }
+            new.life.timer()
         };
-        let job = JobState::new(self.task.clone(), args, plan, !is_durable);
-        // From here on it does not start before the store was tried.
-        let is_changed = job.lock().life.row_changed();
-        let mut job = Arc::new(job);
         self.task.pending.enter_over();
-        if let Err(error) = hub.admit(&mut job, (id, true), when, now) {
+        let entered = hub.enter_spawned(job, &self.core.id, due, now);
+        let entered = entered.map_err(|error| {
             self.task.pending.leave();
-            self.task.pending.notify();
-            return match error {
-                // The process before has made it.
-                ScheduleError::DuplicateJob { .. } | ScheduleError::UnresolvedJob { .. } => Ok(()),
-                ScheduleError::Stopped => Err(Failure::executor_dropped()),
-                error => Err(Failure::Error(Arc::new(error))),
-            };
+            match error {
+                ScheduleError::Stopped => Failure::executor_dropped(),
+                error => Failure::Error(Arc::new(error)),
+            }
+        })?;
+        if state.life.turn() == CatchUpTurn::HasTurn {
+            state.life.set_turn(CatchUpTurn::No);
         }
-        hub.spawned.add(self.core.id.clone(), job.core.id.clone());
-        if is_changed {
-            let mut after = AfterLock::default();
-            let state = job.lock();
-            job.send_changed(&mut after);
-            job.unlock(state, after, DropOn::ThisThread);
+        if job.lock().life.is_durable() {
+            state.life.add_made(job.clone());
         }
-        job.note_pause(false);
-        Ok(())
+        Ok(entered)
     }
 }

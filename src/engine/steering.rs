@@ -65,7 +65,7 @@ where
                 return self.follow_resume(state, resumed, now, after);
             }
             // No job can be made for the run.
-            Steer::RunNow if !self.has_room_for_spawned(state) => match state.life.is_over() {
+            Steer::RunNow if !self.has_room_for_extra(state) => match state.life.is_over() {
                 true => Steered::Ended,
                 false => Steered::Unchanged,
             },

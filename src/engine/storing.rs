@@ -34,7 +34,12 @@ where
             change,
             has_row: row.is_some(),
             end: self.end_to_store(&state),
+            made: state.life.take_made(),
         }
+    }
+
+    fn is_carried(&self) -> bool {
+        self.lock().life.carried_by().is_some()
     }
 
     fn settle(&self, pulled: u64, outcome: CommitOutcome<'_>, may_end: bool) -> Settled {
@@ -44,6 +49,9 @@ where
             ClockPrecision::exact_if(state.life.may_be_armed())
         });
         let waiters = state.life.tried(pulled, outcome);
+        if let CommitOutcome::Stored { .. } = outcome {
+            state.life.was_stored();
+        }
         let mut after = AfterLock::default();
         let is_ended = state.life.phase().is_ended();
         if state.life.is_tried() && state.life.is_hidden() && (may_end || !is_ended) {

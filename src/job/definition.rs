@@ -95,6 +95,26 @@ pub(crate) struct Limits {
 }
 
 impl Definition {
+    /// Of a job in memory without options.
+    pub(crate) fn plain(task: Arc<str>, trigger: Trigger, scheduled_at: WallNanos) -> Self {
+        Self {
+            task,
+            args: None,
+            trigger,
+            zone: None,
+            expires: None,
+            timeout: None,
+            backoff: None,
+            priority: None,
+            keys: ArgsKeys::default(),
+            unique_for: None,
+            labels: None,
+            set: None,
+            spawned_by: None,
+            scheduled_at,
+        }
+    }
+
     pub(crate) fn is_durable(&self) -> bool {
         self.args.is_some()
     }

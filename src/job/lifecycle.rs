@@ -6,12 +6,14 @@
 //! of its job.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use time::UtcOffset;
 
 use crate::calendar::timeline::Timeline;
 use crate::calendar::zone::time_zone::Zone;
 use crate::job::definition::{Definition, Trigger};
+use crate::job::live_job::StoredJob;
 use crate::job::phase::{Effects, Event, Phase, transition};
 use crate::job::plan::{Pending, Plan, Replace};
 use crate::job::position::{
@@ -98,6 +100,10 @@ struct More {
     is_left: bool,
     /// How often in a row an executor dropped the attempt before its first poll.
     executor_drops: u32,
+    /// The jobs that were made for runs of this one since the last pull.
+    made: Made,
+    /// It was made for a run of this job, whose row stores it first. `None` once it was stored.
+    carried_by: Option<JobId>,
     /// How the job has failed for good, if the store is to keep its end.
     failed: Option<Box<FailedEnd>>,
     /// How and when the job ended, and until when its id stays taken.
@@ -110,6 +116,15 @@ struct More {
     /// The process before may have ended because of this job: the start of its next attempt is
     /// stored before it begins.
     is_suspected: bool,
+}
+
+#[derive(Default)]
+struct Made(Vec<Arc<dyn StoredJob>>);
+
+impl fmt::Debug for Made {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Made").field(&self.0.len()).finish()
+    }
 }
 
 /// When a running attempt is stopped that the next run cuts off.
@@ -149,6 +164,8 @@ struct StartIntent {
 /// Whether the start of an attempt is stored before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum IntentRule {
+    /// The runs of the job become jobs of their own, whose starts are stored.
+    No,
     /// Only that of a suspected job.
     IfSuspected,
     AtMostOnce,
@@ -555,6 +572,11 @@ impl Lifecycle {
         self.definition().is_some_and(|d| d.is_durable())
     }
 
+    /// The same of the job that follows: it may have been replaced during its attempt.
+    pub(crate) fn will_spawn(&self) -> Option<usize> {
+        self.last_definition()?.spawns()
+    }
+
     /// If its runs become jobs of their own: how many of these may be live.
     pub(crate) fn spawns(&self) -> Option<usize> {
         self.definition()?.spawns()
@@ -573,7 +595,8 @@ impl Lifecycle {
 
     /// The plan of the job that is made for the run that goes on. `None` if the run is made by this
     /// job itself.
-    pub(crate) fn plan_spawned(&self, by: SpawnedBy, now: Now) -> Option<Plan> {
+    pub(crate) fn plan_spawned(&self, by: SpawnedBy, clock: ClockReading) -> Option<Plan> {
+        let now = clock.now;
         let more = self.more.as_deref()?;
         let own = more.definition.as_deref()?;
         own.spawns()?;
@@ -584,10 +607,7 @@ impl Lifecycle {
             None => (position.nominal, position.first_due(own)),
         };
         let definition = Definition {
-            trigger: match position.offset {
-                Some(_) => Trigger::Delay { length: 0 },
-                None => Trigger::At { local: None },
-            },
+            trigger: Trigger::Delay { length: 0 },
             // What was asked for by hand does not expire.
             expires: own.expires.filter(|_| extra.is_none()),
             unique_for: None,
@@ -596,19 +616,16 @@ impl Lifecycle {
             scheduled_at: now.wall,
             ..own.clone()
         };
-        // A run that was moved may be due before its nominal time.
-        let due = due.min(position.now(now));
-        let position = Position {
-            by_unset_clock: position.by_unset_clock,
-            clock_set_by: position.clock_set_by,
-            ..Position::once(nominal, position.offset)
-        };
-        Some(Plan::spawned(
-            definition,
-            position,
-            (due, extra.is_some()),
-            now,
-        ))
+        // It is due now, by the monotonic clock. What expires counts from when its run was due.
+        // (A run that was moved may be due before its nominal time.)
+        let late_by = position.now(now).saturating_sub(due).max(0);
+        let due = now.wall.saturating_sub(late_by);
+        let position = Position::once(nominal, Some(now.offset()));
+        let mut plan = Plan::spawned(definition, position, (due, extra.is_some()), now);
+        if !clock.is_set() {
+            plan.made_by_unset_clock();
+        }
+        Some(plan)
     }
 
     pub(crate) fn is_recurring(&self) -> bool {
@@ -772,8 +789,12 @@ impl Lifecycle {
         let Phase::Ended(status) = self.phase else {
             return None;
         };
-        // A job that runs once has one run.
-        let run = more.position.runs().max(1);
+        let by = row.definition.spawned_by.as_deref();
+        let run = match by.filter(|_| row.definition.recurring().is_none()) {
+            Some(by) => by.run,
+            // A job that runs once has one run.
+            None => more.position.runs().max(1),
+        };
         Some((row, run, status, more.failed.as_deref()?))
     }
 
@@ -986,6 +1007,33 @@ impl Lifecycle {
     pub(crate) fn wait_for_store(&mut self) -> Option<(CommitWaiter, bool)> {
         let has_row = self.row().is_some();
         self.sync_mut()?.wait(has_row)
+    }
+
+    /// The row of the job of this id stores this new job first.
+    pub(crate) fn carry(&mut self, by: JobId) {
+        self.more().carried_by = Some(by);
+    }
+
+    /// The id of the job whose row stores this one first.
+    pub(crate) fn carried_by(&self) -> Option<&JobId> {
+        self.more.as_ref()?.carried_by.as_ref()
+    }
+
+    /// The store has had the job.
+    pub(crate) fn was_stored(&mut self) {
+        if let Some(more) = &mut self.more {
+            more.carried_by = None;
+        }
+    }
+
+    /// A job was made for the run that ends.
+    pub(crate) fn add_made(&mut self, job: Arc<dyn StoredJob>) {
+        self.more().made.0.push(job);
+    }
+
+    pub(crate) fn take_made(&mut self) -> Vec<Arc<dyn StoredJob>> {
+        let more = self.more.as_mut();
+        more.map_or_else(Vec::new, |more| std::mem::take(&mut more.made.0))
     }
 
     /// The writer takes the row. Returns its version.
@@ -1574,10 +1622,13 @@ impl Lifecycle {
         }
         match found {
             DueRun::Start { open, .. } if !has_room && self.attempts() == 0 => {
-                self.miss_run(open, clock, random)
+                match self.put_extra_off(clock) {
+                    Some(due) => TimerOutcome::Rearm(due),
+                    None => self.miss_run(open, clock, random),
+                }
             }
             DueRun::Start { open, misfire }
-                if intent != IntentRule::AfterLimits
+                if !matches!(intent, IntentRule::No | IntentRule::AfterLimits)
                     && self.needs_intent(intent == IntentRule::AtMostOnce) =>
             {
                 if open.is_some() {
@@ -1621,6 +1672,19 @@ impl Lifecycle {
         }
     }
 
+    /// If an extra run has no room, it waits until the next run is due. `None` if that is due.
+    fn put_extra_off(&mut self, clock: ClockReading) -> Option<Due> {
+        if !std::mem::take(&mut self.more().begins_extra) {
+            return None;
+        }
+        let due = self.due_of_position(clock);
+        if due.is_reached(clock.now) {
+            return None;
+        }
+        self.set_due(due, clock.now);
+        Some(due)
+    }
+
     /// The run that is due is missed, and so are the times up to now.
     fn miss_run(
         &mut self,
@@ -1633,32 +1697,23 @@ impl Lifecycle {
         let Some(definition) = more.definition.clone() else {
             return TimerOutcome::Nothing;
         };
-        let due = if std::mem::take(&mut more.begins_extra) {
-            if let Some(steering) = &mut more.steering {
-                steering.take_extra();
-            }
-            self.due_of_position(clock)
-        } else {
-            if let Some(open) = open {
-                more.position.open(*open);
-            }
-            if let Some(steering) = &mut more.steering {
-                steering.leaves_out_up_to = None;
-            }
-            match more.position.miss_run(&definition, clock, random) {
-                AfterRun::Next { due, .. } => {
-                    if let Some(limit) = &mut more.loaded_limit {
-                        let wait = more.position.longest_wait(&definition);
-                        *limit = clock.now.mono.saturating_add(wait.unwrap_or_default());
-                    }
-                    due
-                }
-                AfterRun::End(status, why) => {
-                    let effects = self.apply(Event::RunOut(status)).unwrap_or_default();
-                    return TimerOutcome::Over { why, effects };
-                }
+        if let Some(open) = open {
+            more.position.open(*open);
+        }
+        if let Some(steering) = &mut more.steering {
+            steering.leaves_out_up_to = None;
+        }
+        let due = match more.position.miss_run(&definition, clock, random) {
+            AfterRun::Next { due, .. } => due,
+            AfterRun::End(status, why) => {
+                let effects = self.apply(Event::RunOut(status)).unwrap_or_default();
+                return TimerOutcome::Over { why, effects };
             }
         };
+        if let Some(limit) = &mut more.loaded_limit {
+            let wait = more.position.longest_wait(&definition);
+            *limit = clock.now.mono.saturating_add(wait.unwrap_or_default());
+        }
         let misfire = Some(self.more().position.nominal);
         self.tidy_steering();
         let effects = self.apply(Event::Postpone).unwrap_or_default();
@@ -2465,6 +2520,7 @@ impl Lifecycle {
         plan.keep_origin(
             self.last_definition()
                 .map_or(definition, |last| last.as_ref()),
+            now,
         );
         let is_waiting = !self.phase.is_running();
         plan.rebase(definition, &position, self.pending(), is_waiting);
@@ -2821,6 +2877,8 @@ impl More {
             turn: CatchUpTurn::No,
             is_left: false,
             executor_drops: 0,
+            made: Made::default(),
+            carried_by: None,
             failed: None,
             taken: None,
             interruptions: 0,

@@ -270,7 +270,17 @@ pub(crate) trait StoredJob: Send + Sync {
             is_unknown: false,
             error: &StorageError::Closed,
         };
-        self.settle(self.pull().version, outcome, false).waiters
+        let pulled = self.pull();
+        let mut waiters = self.settle(pulled.version, outcome, false).waiters;
+        for made in pulled.made {
+            waiters.extend(made.close());
+            made.drop_row_safely();
+        }
+        waiters
+    }
+    /// Whether the row of another job stores it first.
+    fn is_carried(&self) -> bool {
+        false
     }
     fn known(&self) -> Known;
     /// Takes what is known of the row, because the job is over. The slot of the id keeps it.
@@ -286,7 +296,6 @@ pub(crate) trait StoredJob: Send + Sync {
 }
 
 /// The row of a job at one version, as the change that makes the store agree.
-#[derive(Debug)]
 pub(crate) struct PulledRow {
     pub(crate) version: u64,
     pub(crate) change: PulledChange,
@@ -294,6 +303,9 @@ pub(crate) struct PulledRow {
     pub(crate) has_row: bool,
     /// The end of the job, if the store is to keep it.
     pub(crate) end: Option<JobEnd>,
+    /// The jobs that were made for runs of this one since the last pull. This row stores them,
+    /// too.
+    pub(crate) made: Vec<Arc<dyn StoredJob>>,
 }
 
 /// See [`RowChange`](crate::job::sync_state::RowChange).

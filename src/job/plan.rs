@@ -207,7 +207,19 @@ impl Plan {
 
     /// If another call replaces the job: it stays in the set that has declared it, and is for the
     /// run that it was made for.
-    pub(crate) fn keep_origin(&mut self, old: &Definition) {
+    pub(crate) fn keep_origin(&mut self, old: &Definition, now: Now) {
+        if self.details.is_none() && old.spawned_by.is_some() {
+            let (trigger, offset) = match self.due {
+                Due::Mono(at) => {
+                    let length = at.saturating_sub(now.mono);
+                    (Trigger::Delay { length }, Some(now.offset()))
+                }
+                Due::Wall(_) => (Trigger::At { local: None }, None),
+            };
+            let definition = Definition::plain(old.task.clone(), trigger, now.wall);
+            let position = Position::once(self.exec_at, offset);
+            *self = Self::with(definition, position, self.due, self.exec_at);
+        }
         let Some(details) = &mut self.details else {
             return;
         };

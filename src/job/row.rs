@@ -486,6 +486,11 @@ fn recurring(
         overlap: options.overlap,
     };
     let spawns_none = limits.overlap == Overlap::Spawn(0);
+    if let Overlap::Spawn(_) = limits.overlap
+        && (limits.max_failures.is_some() || limits.pause_on_failure || recurrence.is_after_each())
+    {
+        return Err(unreadable("an option contradicts the overlap"));
+    }
     if limits.max_runs == Some(0) || limits.max_failures == Some(0) || spawns_none {
         return Err(unreadable("a limit is 0"));
     }

@@ -15,6 +15,11 @@ use crate::value::id::JobId;
 pub(crate) enum Message {
     /// The row of this job has changed, or somebody waits for it.
     Changed(JobRef),
+    /// The same of a job that the row of another job, of this id, stores first.
+    CarriedChanged {
+        by: JobId,
+        job: JobRef,
+    },
     Propose(Box<dyn Proposal>),
     /// The proposals of one group.
     ProposeGroup(Vec<Box<dyn Proposal>>),
@@ -37,6 +42,7 @@ impl Message {
     pub(crate) fn id(&self) -> Option<&JobId> {
         match self {
             Message::Changed(job) => Some(job.row_id()),
+            Message::CarriedChanged { by, .. } => Some(by),
             Message::Propose(proposal) => Some(proposal.id()),
             Message::ProposeGroup(_) => None,
             Message::Await { id, .. } | Message::Forget { id, .. } => Some(id),
@@ -84,8 +90,12 @@ impl State {
 
     /// The number of messages about a change that has happened.
     fn facts(&self) -> usize {
-        let is_fact =
-            |message: &&Message| matches!(message, Message::Changed(_) | Message::Forget { .. });
+        let is_fact = |message: &&Message| {
+            matches!(
+                message,
+                Message::Changed(_) | Message::CarriedChanged { .. } | Message::Forget { .. }
+            )
+        };
         self.messages.iter().filter(is_fact).count()
     }
 }

@@ -72,6 +72,9 @@ struct Slot {
     /// The ends of predecessors of the base that the store does not have yet. They are in the
     /// next commit that has this slot.
     ends: Vec<JobEnd>,
+    /// Jobs that were made for runs of the base. Their rows are in the next commit that has this
+    /// slot, so that the end of a run and its job are stored together.
+    carried: Vec<Carried>,
     /// Callers who wait until the row is gone.
     waiters: Vec<CommitWaiter>,
     /// The row alone was too large: it is committed apart from others, and only when a
@@ -79,6 +82,14 @@ struct Slot {
     is_apart: bool,
     /// It is in `untried` or in a commit, and the store has refused it before.
     was_refused: bool,
+}
+
+/// A job that is stored first with the slot of another job.
+struct Carried {
+    job: JobRef,
+    /// Of the last pull.
+    version: u64,
+    has_row: bool,
 }
 
 /// What the store must come to hold under an id.
@@ -101,10 +112,10 @@ struct Pulled {
     change: Option<Change>,
     /// Its change is in the list that is committed.
     has_change: bool,
-    /// Changes of the table of ends, which belong to this change.
-    end_changes: Vec<Change>,
+    /// Changes that belong to this change: of the table of ends, and of carried jobs.
+    more_changes: Vec<Change>,
     /// How many of them are in the list that is committed.
-    end_changes_count: usize,
+    more_changes_count: usize,
     /// The base differs from what the store is known to have.
     is_fact: bool,
     has_row: bool,
@@ -152,6 +163,21 @@ struct PulledBase {
     has_row: bool,
     /// The end of the job, if the store is to keep it.
     end: Option<JobEnd>,
+    /// The jobs that the slot has to carry from now on.
+    made: Vec<JobRef>,
+}
+
+/// The change that makes the store agree with a job.
+fn change_of(id: &JobId, change: PulledChange) -> Option<Change> {
+    match change {
+        PulledChange::None => None,
+        PulledChange::Advance(progress) => Some(Change::Advance {
+            id: id.clone(),
+            progress,
+        }),
+        PulledChange::Put(record) => Some(Change::Put(record)),
+        PulledChange::Remove => Some(Change::Remove(id.clone())),
+    }
 }
 
 impl Base {
@@ -167,20 +193,12 @@ impl Base {
         let (version, change, has_row) = match self {
             Base::Job(job) => {
                 let pulled = job.pull();
-                let change = match pulled.change {
-                    PulledChange::None => None,
-                    PulledChange::Advance(progress) => Some(Change::Advance {
-                        id: id.clone(),
-                        progress,
-                    }),
-                    PulledChange::Put(record) => Some(Change::Put(record)),
-                    PulledChange::Remove => Some(Change::Remove(id.clone())),
-                };
                 return PulledBase {
                     version: pulled.version,
-                    change,
+                    change: change_of(id, pulled.change),
                     has_row: pulled.has_row,
                     end: pulled.end,
+                    made: pulled.made.into_iter().map(JobRef::new).collect(),
                 };
             }
             Base::Record { record, known } => {
@@ -197,6 +215,7 @@ impl Base {
             change,
             has_row,
             end: None,
+            made: Vec::new(),
         }
     }
 
@@ -229,13 +248,14 @@ impl Slot {
                 return None;
             }
             Message::Forget { .. } => Base::Gone(Known::Row),
-            Message::ProposeGroup(_) => return None,
+            Message::ProposeGroup(_) | Message::CarriedChanged { .. } => return None,
         };
         let mut slot = Self {
             id,
             base,
             proposal: None,
             ends: Vec::new(),
+            carried: Vec::new(),
             waiters: Vec::new(),
             is_apart: false,
             was_refused: false,
@@ -262,6 +282,8 @@ impl Slot {
                 None => self.proposal = Some(proposal),
             },
             Message::ProposeGroup(_) => return Some(message),
+            // The job is pulled with this slot.
+            Message::CarriedChanged { .. } => {}
             Message::Await { waiter, .. } if self.was_refused => self.waiters.push(waiter),
             Message::Await { waiter, .. } => waiter.send(Ok(())),
             Message::Forget { waiter, end, .. } => {
@@ -294,9 +316,12 @@ impl Slot {
             mut change,
             mut has_row,
             end,
+            made,
         } = self.base.pull(&self.id);
-        let is_fact = change.is_some() || end.is_some() || !self.ends.is_empty();
-        let mut end_changes = self.end_changes(end);
+        let mut is_fact = change.is_some() || end.is_some() || !self.ends.is_empty();
+        let mut more_changes = self.end_changes(end);
+        more_changes.extend(self.pull_carried(made));
+        is_fact |= !self.carried.is_empty();
         if let Some(mut proposal) = self.proposal.take() {
             match proposal.pull() {
                 None => answered.push(proposal),
@@ -308,7 +333,7 @@ impl Slot {
                     {
                         version = pulled.version;
                     }
-                    end_changes.extend(pulled.forgets.map(Change::ForgetEnd));
+                    more_changes.extend(pulled.forgets.map(Change::ForgetEnd));
                     has_row = pulled.record.is_some();
                     change = match pulled.record {
                         Some(record) => Some(Change::Put(record)),
@@ -324,36 +349,63 @@ impl Slot {
             version,
             has_change: change.is_some(),
             change,
-            end_changes,
-            end_changes_count: 0,
+            more_changes,
+            more_changes_count: 0,
             is_fact,
             has_row,
         }
     }
 
-    /// The changes that keep the ends of predecessors, and that of the base.
-    fn end_changes(&self, own: Option<JobEnd>) -> Vec<Change> {
-        let ends = self.ends.iter().cloned().chain(own);
+    /// Pulls the jobs that the slot carries, with those that were made since the last pull. Returns
+    /// their changes.
+    fn pull_carried(&mut self, made: Vec<JobRef>) -> Vec<Change> {
+        let carry = |job| Carried {
+            job,
+            version: 0,
+            has_row: false,
+        };
+        self.carried.extend(made.into_iter().map(carry));
         let mut changes = Vec::new();
-        for JobEnd { kept, taken } in ends {
-            changes.extend(taken.map(Change::TakeId));
-            let Some(KeptEnd {
-                record,
-                most_of_task,
-            }) = kept
-            else {
-                continue;
-            };
-            let trim = most_of_task.map(|most| TrimEnds {
-                task: Some(record.task.clone()),
-                most,
-                now: record.finished_at,
-            });
-            changes.push(Change::KeepEnd(record));
-            changes.extend(trim.map(Change::TrimEnds));
+        let mut at = 0;
+        while let Some(carried) = self.carried.get_mut(at) {
+            let pulled = carried.job.pull();
+            (carried.version, carried.has_row) = (pulled.version, pulled.has_row);
+            changes.extend(change_of(carried.job.row_id(), pulled.change));
+            changes.extend(changes_of_ends(pulled.end));
+            let made = pulled.made.into_iter().map(JobRef::new);
+            self.carried.extend(made.map(carry));
+            at += 1;
         }
         changes
     }
+
+    /// The changes that keep the ends of predecessors, and that of the base.
+    fn end_changes(&self, own: Option<JobEnd>) -> Vec<Change> {
+        changes_of_ends(self.ends.iter().cloned().chain(own))
+    }
+}
+
+/// The changes that keep these ends.
+fn changes_of_ends(ends: impl IntoIterator<Item = JobEnd>) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for JobEnd { kept, taken } in ends {
+        changes.extend(taken.map(Change::TakeId));
+        let Some(KeptEnd {
+            record,
+            most_of_task,
+        }) = kept
+        else {
+            continue;
+        };
+        let trim = most_of_task.map(|most| TrimEnds {
+            task: Some(record.task.clone()),
+            most,
+            now: record.finished_at,
+        });
+        changes.push(Change::KeepEnd(record));
+        changes.extend(trim.map(Change::TrimEnds));
+    }
+    changes
 }
 
 impl Pulled {
@@ -364,7 +416,7 @@ impl Pulled {
             if row.has_change {
                 row.change = changes.next();
             }
-            row.end_changes = changes.by_ref().take(row.end_changes_count).collect();
+            row.more_changes = changes.by_ref().take(row.more_changes_count).collect();
         }
     }
 
@@ -372,17 +424,22 @@ impl Pulled {
     /// not exist proves nothing: a store that refuses every write can delete nothing.
     fn has_written(&self) -> bool {
         let changes_row = self.has_row || self.slot.base.known() == Known::Row;
-        self.has_change && changes_row || self.end_changes_count > 0
+        self.has_change && changes_row || self.more_changes_count > 0
     }
 
     /// Drops the ends that the store was to keep with this change, because they may be what it
     /// has no room for. Returns whether there were any.
     fn drop_ends(&mut self) -> bool {
-        let count = self.end_changes.len();
-        let is_of_proposal = |change: &Change| matches!(change, Change::ForgetEnd(_));
-        self.end_changes.retain(is_of_proposal);
+        let count = self.more_changes.len();
+        let is_of_end = |change: &Change| {
+            matches!(
+                change,
+                Change::KeepEnd(_) | Change::TakeId(_) | Change::TrimEnds(_)
+            )
+        };
+        self.more_changes.retain(|change| !is_of_end(change));
         self.slot.ends.clear();
-        self.end_changes.len() < count
+        self.more_changes.len() < count
     }
 
     fn is_proposal(&self) -> bool {
@@ -470,7 +527,9 @@ impl Writer {
         let mut proposals = Vec::new();
         for message in messages {
             match message {
-                Message::Changed(job) => waiters.extend(job.close()),
+                Message::Changed(job) | Message::CarriedChanged { job, .. } => {
+                    waiters.extend(job.close());
+                }
                 Message::Propose(mut proposal) => {
                     let _ = catch_panic(|| proposal.answer(Err(closed.clone())));
                     proposals.push(proposal);
@@ -592,6 +651,12 @@ impl Writer {
         message: Message,
         places: &mut HashMap<JobId, usize>,
     ) -> Option<Message> {
+        let message = match message {
+            // It was stored meanwhile.
+            Message::CarriedChanged { job, .. } if !job.is_carried() => Message::Changed(job),
+            // If the slot that carries it is not here, its message is on its way.
+            message => message,
+        };
         match places.entry(message.id()?.clone()) {
             Entry::Occupied(place) => self.untried[*place.get()].take_in(message),
             Entry::Vacant(place) => {
@@ -624,7 +689,9 @@ impl Writer {
         self.tried_again = 0;
         while let Some(mut slot) = self.untried.pop_front() {
             slot.was_refused = false;
-            let version = slot.base.pull(&slot.id).version;
+            let pulled = slot.base.pull(&slot.id);
+            let version = pulled.version;
+            slot.pull_carried(pulled.made);
             self.settle_base(slot, version, outcome, turn);
         }
         turn.inbox.set_health(Some(&error), self.unstored.len());
@@ -744,8 +811,8 @@ impl Writer {
         let mut latest = None;
         for row in pulled {
             changes.extend(row.change.take());
-            row.end_changes_count = row.end_changes.len();
-            for change in row.end_changes.drain(..) {
+            row.more_changes_count = row.more_changes.len();
+            for change in row.more_changes.drain(..) {
                 if let Change::KeepEnd(end) = &change {
                     latest = latest.max(Some(end.finished_at));
                 }
@@ -812,7 +879,7 @@ impl Writer {
         // The end of a failed job may be what has no room: it is tried apart.
         let is_removal = |row: &Pulled| {
             let removes = matches!(row.change, Some(Change::Remove(_)));
-            removes && !row.is_proposal() && row.end_changes.is_empty()
+            removes && !row.is_proposal() && row.more_changes.is_empty()
         };
         let (removals, rest): (Vec<_>, Vec<_>) = pulled.into_iter().partition(is_removal);
         if rest.is_empty() {
@@ -856,7 +923,7 @@ impl Writer {
         for mut row in pulled {
             // Goes back to the submitter with the answer.
             let own = if row.has_change { changes.next() } else { None };
-            for _ in 0..row.end_changes_count {
+            for _ in 0..row.more_changes_count {
                 changes.next();
             }
             row.slot.ends.clear();
@@ -911,6 +978,9 @@ impl Writer {
         turn.inbox.set_health(Some(error), unstored);
         for row in &mut pulled {
             row.slot.base.mark_unknown();
+            for carried in &row.slot.carried {
+                carried.job.mark_unknown();
+            }
             // The store may have forgotten it.
             let forgotten = row.slot.proposal.as_ref().and_then(|it| it.forgotten());
             row.slot.ends.extend(forgotten.map(|end| JobEnd {
@@ -922,7 +992,8 @@ impl Writer {
             (row.version, row.has_row) = (base.version, base.has_row);
             (row.has_change, row.is_fact) = (base.change.is_some(), true);
             row.change = base.change;
-            row.end_changes = row.slot.end_changes(base.end);
+            row.more_changes = row.slot.end_changes(base.end);
+            row.more_changes.extend(row.slot.pull_carried(base.made));
         }
         let changes = self.take_changes(&mut pulled);
         // They need not wait for that.
@@ -992,11 +1063,12 @@ impl Writer {
                 *known = known.after(outcome);
             }
         }
+        turn.settle_carried(&mut slot, outcome, may_end);
         turn.answer(std::mem::take(&mut slot.waiters), outcome);
         // If it was stored and is not clean, it has changed since it was pulled, and its
         // message is on its way.
-        let has_ends = !slot.ends.is_empty();
-        if !is_stored && (has_ends || !is_clean && !slot.base.is_clean()) {
+        let has_more = !slot.ends.is_empty() || !slot.carried.is_empty();
+        if !is_stored && (has_more || !is_clean && !slot.base.is_clean()) {
             self.unstored.insert(slot.id.clone(), slot);
         }
     }
@@ -1022,7 +1094,7 @@ impl Turn<'_> {
     }
 
     /// The store has the row of a proposal.
-    fn accept(&mut self, row: Pulled, mut proposal: Box<dyn Proposal>, own: Option<Change>) {
+    fn accept(&mut self, mut row: Pulled, mut proposal: Box<dyn Proposal>, own: Option<Change>) {
         let outcome = CommitOutcome::Stored {
             has_row: row.has_row,
         };
@@ -1035,6 +1107,7 @@ impl Turn<'_> {
             let settled = base.settle(row.version, outcome, true);
             self.answer(settled.waiters, outcome);
         }
+        self.settle_carried(&mut row.slot, outcome, true);
         self.answer(row.slot.waiters, outcome);
         if row.has_row {
             // It may have been that of a predecessor.
@@ -1042,6 +1115,25 @@ impl Turn<'_> {
         }
         let _ = catch_panic(|| proposal.answer(Ok(own)));
         self.answered.push(proposal);
+    }
+
+    /// Settles with the jobs that a slot carries what came of a commit. Those that the store does
+    /// not have stay.
+    fn settle_carried(&mut self, slot: &mut Slot, outcome: CommitOutcome<'_>, may_end: bool) {
+        for carried in std::mem::take(&mut slot.carried) {
+            let outcome = match outcome {
+                CommitOutcome::Stored { .. } => CommitOutcome::Stored {
+                    has_row: carried.has_row,
+                },
+                refused => refused,
+            };
+            let settled = carried.job.settle(carried.version, outcome, may_end);
+            self.answer(settled.waiters, outcome);
+            slot.ends.extend(settled.end);
+            if matches!(outcome, CommitOutcome::Refused { .. }) && !settled.is_clean {
+                slot.carried.push(carried);
+            }
+        }
     }
 
     fn refuse_proposal(&mut self, slot: &mut Slot, error: &StorageError) {

@@ -769,6 +769,7 @@ impl StoredJob for ModelJob {
             change,
             has_row: row.is_some(),
             end: state.end(&self.world.id),
+            made: Vec::new(),
         }
     }
 

@@ -16,8 +16,7 @@ pub(crate) const MAX_ID_BYTES: usize = 1_024;
 /// [`Schedule::id`](crate::Schedule::id). A generated id is a UUID version 7 ([RFC 9562,
 /// section 5.7](https://www.rfc-editor.org/rfc/rfc9562#section-5.7)). Each is greater
 /// than all ids that the app generated before, so jobs sorted by generated id are sorted
-/// by the time at which they were scheduled. A job that was made for a run of a recurring job
-/// ([`Overlap::Spawn`](crate::Overlap::Spawn)) has a UUID version 8, which follows from that run.
+/// by the time at which they were scheduled.
 ///
 /// Cloning is cheap: it allocates nothing.
 ///
@@ -131,18 +130,6 @@ impl JobId {
     pub(crate) fn generated(stamp: u64, slot: u32, random: u32) -> Self {
         let high = ((stamp >> 12) << 16) | 0x7000 | (stamp & 0xfff);
         let low = (u64::from(random & 0x3fff_ffff) << 32) | u64::from(slot);
-        Self(Repr::Uuid(high, VARIANT | low))
-    }
-
-    /// An id that follows from a text: a UUID version 8 ([RFC 9562, section
-    /// 5.8](https://www.rfc-editor.org/rfc/rfc9562#section-5.8)) of its hash, FNV-1a with 128 bits.
-    pub(crate) fn of_hash(text: &str) -> Self {
-        const BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
-        const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
-        let step = |hash: u128, byte: u8| (hash ^ u128::from(byte)).wrapping_mul(PRIME);
-        let hash = text.bytes().fold(BASIS, step);
-        let high = (hash >> 64) as u64 & !0xf000 | 0x8000;
-        let low = hash as u64 & !(0b11 << 62);
         Self(Repr::Uuid(high, VARIANT | low))
     }
 
@@ -347,15 +334,6 @@ mod tests {
         assert_eq!(id.slot_hint(), Some(42));
         assert_eq!(id.stamp(), Some(123 << 12));
         assert_eq!(JobId::from("a name").stamp(), None);
-    }
-
-    #[test]
-    fn an_id_of_a_hash_is_a_uuid_of_version_8() {
-        // The hash is d228cb696f1a8caf78912b704e4a8964.
-        let id = JobId::of_hash("a");
-        assert_eq!(id, "d228cb69-6f1a-8caf-b891-2b704e4a8964");
-        assert_eq!(JobId::from(id.to_string()), id);
-        assert_eq!(id.stamp(), None);
     }
 
     #[test]

@@ -56,8 +56,9 @@ pub enum Overlap {
     /// while that number is live is missed, whatever the [misfire policy](crate::Misfire).
     ///
     /// - The new job has a generated id, the task, the arguments and the options of the recurring
-    ///   job, and the nominal time and the number of its run. It takes the limits, is retried and is
-    ///   stored like any job of its task. [`Job::spawned_by`](crate::Job::spawned_by) says which run it is for, and
+    ///   job (but not [`unique_for`](crate::Schedule::unique_for)), and the nominal time and the
+    ///   number of its run. It takes the limits, is retried and is stored like any job of its task.
+    ///   [`Job::spawned_by`](crate::Job::spawned_by) says which run it is for, and
     ///   [`Jobs::spawned_by`](crate::Jobs::spawned_by) finds it.
     /// - The recurring job takes no limits and has no timeout. Its run succeeds when the new job
     ///   is there, and [`Job::result`](crate::Job::result) returns
@@ -66,11 +67,12 @@ pub enum Overlap {
     ///   [`max_failures`](crate::Schedule::max_failures) and
     ///   [`pause_on_failure`](crate::Schedule::pause_on_failure) do not go with it, because the
     ///   failures are those of the new jobs.
+    /// - One commit stores the new job and the end of the run. If the process ends before that, the
+    ///   next process makes a job for the run again, with another id.
     /// - A pause, a cancellation or a replacement of the recurring job does not change the jobs that
     ///   it has made. These count for each later job of the same id.
     /// - [`Job::run_now`](crate::Job::run_now) makes a job, too. While the number is live it returns
-    ///   [`SteerOutcome::Unchanged`](crate::SteerOutcome::Unchanged).
-    /// - If the process ends before the store has the new job and the end of its run, the next
-    ///   process makes the job again, with the same id.
+    ///   [`SteerOutcome::Unchanged`](crate::SteerOutcome::Unchanged). A
+    ///   [retry by hand](crate::FailedJob::retry) of such a job counts, and is made in any case.
     Spawn(usize),
 }

@@ -36,13 +36,3 @@ pub struct SpawnedBy {
     /// The number of the run, from 1.
     pub run: u64,
 }
-
-impl SpawnedBy {
-    /// The id of the job that is made for the run: always the same, so that a process that makes it
-    /// after a crash finds the one that was stored.
-    pub(crate) fn spawned_id(&self) -> JobId {
-        let at = self.scheduled_at.unix_timestamp_nanos();
-        let name = self.job.with_text(|job| format!("{at} {} {job}", self.run));
-        JobId::of_hash(&name)
-    }
-}

@@ -243,7 +243,17 @@ impl Worker<'_> {
                 JobStatus::Success,
             )
         };
-        self.run(plan)
+        let Some(kept) = self.submit(plan)? else {
+            return Ok(());
+        };
+        if self.round.kind.is_honest() {
+            let (round, starts) = (self.round, &self.round.slots.get(kept.slot).starts);
+            self.place.until("waits for the jobs of runs", || {
+                round.is_stopping() || starts.load(Ordering::SeqCst) == runs
+            });
+        }
+        self.settle(kept);
+        Ok(())
     }
 
     /// Pauses a job, and resumes it or runs it now.

@@ -277,8 +277,11 @@ impl<'a> Worker<'a> {
                 is_stored: plan.is_stored,
                 may_be_lost: plan.at_most_once && round.store_fails,
                 is_endless: plan.is_endless,
-                needed: (plan.expected == Some(JobStatus::Success) && round.kind.is_honest())
-                    .then_some(runs * plan.attempts),
+                // A stop cancels jobs of runs.
+                needed: (plan.expected == Some(JobStatus::Success)
+                    && plan.overlap == Overlap::Wait
+                    && round.kind.is_honest())
+                .then_some(runs * plan.attempts),
                 expected: plan.expected.filter(|_| !self.is_meddled_with()),
             })),
             // The next process may find it there all the same.
