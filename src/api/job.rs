@@ -637,7 +637,7 @@ impl<R> Job<R> {
     /// - A job that runs once runs now, and not at its time. If it runs already, nothing changes.
     /// - What was asked for by hand does not [expire](crate::Schedule::expires).
     /// - If the runs of the job become jobs of their own ([`Overlap::Spawn`](crate::Overlap::Spawn))
-    ///   and as many are live as may be, nothing changes.
+    ///   and no more of these may be live, nothing changes.
     ///
     /// `.await` it, or end it with `.block_on()`. Nothing happens before. If the job is stored, the
     /// call returns when the store has the request: it survives a crash.

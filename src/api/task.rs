@@ -147,11 +147,11 @@ where
     /// - The order is that of the [priority](TaskBuilder::priority), then of the due time, then of
     ///   arrival. A job takes all of its limits together or none. A job that waits does not hold up
     ///   jobs that need other limits.
-    /// - A job that 1,000 later ones have overtaken at one of its limits is next. From then on a
-    ///   place is kept for it at its limits, one after the other: first at its
-    ///   [rates](TaskBuilder::rate), at the limit of its key, and at those of its task; last at
-    ///   [`max_running`](crate::JobberBuilder::max_running). The next place is kept when it can
-    ///   take those before. So a job that waits for another one of its key holds up nobody else.
+    /// - A job that 1,000 later ones have overtaken at one of its limits is next. It goes through its
+    ///   limits in this order: those of its keys, the [rate](TaskBuilder::rate) and the limits of
+    ///   its task, [`max_running`](crate::JobberBuilder::max_running). At the first that is full,
+    ///   and at each before that, a place is kept for it. So while it waits for another job of its
+    ///   key, no place is kept at the limits of its task and of the app.
     /// - An attempt has its limits until its function is gone: also a blocking function that has not
     ///   returned after a timeout. A retry takes them again.
     /// - Limits are kept in memory. With [`at_most_once`](TaskBuilder::at_most_once) the start is

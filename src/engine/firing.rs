@@ -201,10 +201,10 @@ where
         now: Now,
     ) -> TimerOutcome {
         let hub = self.hub();
-        let has_room = self.has_room_for_spawned(state.life.spawns(), 1);
+        let has_room = self.has_room_for_spawned(state.life.max_spawned(), 1);
         let takes_limits = self.takes_limits(state);
         let intent = match (takes_limits, self.is_at_most_once()) {
-            _ if state.life.spawns().is_some() => IntentRule::No,
+            _ if state.life.max_spawned().is_some() => IntentRule::No,
             (true, _) => IntentRule::AfterLimits,
             (false, true) => IntentRule::AtMostOnce,
             (false, false) => IntentRule::IfSuspected,

@@ -301,7 +301,7 @@ where
     /// The longest time of an attempt: that of the job, or of its task. None if its runs become
     /// jobs of their own.
     pub(crate) fn timeout(&self, state: &State<A, R>) -> Option<Timeout> {
-        if state.life.spawns().is_some() {
+        if state.life.max_spawned().is_some() {
             return None;
         }
         let own = state.life.definition().and_then(|own| own.timeout);
@@ -311,7 +311,7 @@ where
     /// How a failed attempt is retried: as the job says, or its task. Not at all if its runs become
     /// jobs of their own.
     pub(crate) fn backoff<'a>(&'a self, state: &'a State<A, R>) -> Option<&'a Backoff> {
-        if state.life.spawns().is_some() {
+        if state.life.max_spawned().is_some() {
             return None;
         }
         let own = state.life.definition();

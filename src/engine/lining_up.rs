@@ -32,7 +32,7 @@ where
 
     /// Whether its attempts take limits: not if its runs become jobs of their own, which do.
     pub(crate) fn takes_limits(&self, state: &State<A, R>) -> bool {
-        self.task.limits.is_some() && state.life.spawns().is_none()
+        self.task.limits.is_some() && state.life.max_spawned().is_none()
     }
 
     /// Takes the limits of the job, all or none. Returns whether it has them.

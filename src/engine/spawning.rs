@@ -24,21 +24,20 @@ where
             return true;
         };
         let hub = self.hub();
-        let max = max.saturating_sub(count.saturating_sub(1));
         hub.spawned
-            .has_room(&self.core.id, max, |id| hub.is_live(id))
+            .has_room(&self.core.id, (max, count), |id| hub.is_live(id))
     }
 
-    /// Whether `run_now` may ask for another run: there is room for that and for the one that is
-    /// about to be made.
+    /// Whether a job can be made for one more run, after the one that is about to be made.
     pub(crate) fn has_room_for_extra(&self, state: &State<A, R>) -> bool {
         let is_waiting = state.life.phase() == Phase::Waiting;
-        let count = if is_waiting { 1 } else { 2 };
-        self.has_room_for_spawned(state.life.will_spawn(), count)
+        let makes_one_before = !is_waiting && state.life.max_spawned().is_some();
+        let count = 1 + usize::from(makes_one_before);
+        self.has_room_for_spawned(state.life.next_max_spawned(), count)
     }
 
-    /// The attempt of a run that becomes a job of its own: makes the job. In one step with the end
-    /// of the run, so that the store gets both in one commit.
+    /// Makes the job of the run, and ends the run under the same lock: the store gets both in one
+    /// commit.
     pub(crate) fn spawn_run(self: Arc<Self>, attempt: u32, args: AttemptArgs<A>, plan: Plan) {
         let args = match args {
             AttemptArgs::Taken(args) => Ok(Some(args)),
@@ -69,8 +68,8 @@ where
         }
     }
 
-    /// The attempt is over, and this job was made for its run. The caller has the lock of the
-    /// recurring job; nobody has that of the new one.
+    /// Enters `job`, which was made for the run of the attempt that ends. The caller has the lock of
+    /// the recurring job. Nobody else knows `job` yet.
     pub(crate) fn enter_spawned(
         &self,
         state: &mut State<A, R>,
@@ -78,25 +77,26 @@ where
         now: Now,
     ) -> Result<Entered, Failure> {
         let hub = self.hub();
-        let max = state.life.spawns();
-        // The run could be missed before its first attempt.
+        let max = state.life.max_spawned();
+        // Only a retry is checked: the timer has missed a first attempt that has no room.
         if state.life.attempts() > 0 && !self.has_room_for_spawned(max, 1) {
             let max = max.unwrap_or_default();
             return Err(Failure::Error(Arc::new(TooManySpawned { max })));
         }
-        let due = {
+        let (due, is_durable) = {
             let mut new = job.lock();
-            if new.life.is_durable() {
+            let is_durable = new.life.is_durable();
+            if is_durable {
                 new.life.carry(self.core.id.clone());
-                // It does not start before the store was tried. No message is needed: the row of
-                // this job has changed, too.
+                // The new job does not start before the store was tried. It needs no message: that
+                // of the recurring job is on its way.
                 let _ = new.life.row_changed();
             }
             if state.life.turn() == CatchUpTurn::HasTurn {
-                // The first attempt is that of the new job.
+                // The recurring job passes its turn to the new job.
                 new.life.set_turn(CatchUpTurn::HasTurn);
             }
-            new.life.timer()
+            (new.life.timer(), is_durable)
         };
         self.task.pending.enter_over();
         let entered = hub.enter_spawned(job, &self.core.id, due, now);
@@ -110,7 +110,7 @@ where
         if state.life.turn() == CatchUpTurn::HasTurn {
             state.life.set_turn(CatchUpTurn::No);
         }
-        if job.lock().life.is_durable() {
+        if is_durable {
             state.life.add_made(job.clone());
         }
         Ok(entered)

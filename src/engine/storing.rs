@@ -50,7 +50,7 @@ where
         });
         let waiters = state.life.tried(pulled, outcome);
         if let CommitOutcome::Stored { .. } = outcome {
-            state.life.was_stored();
+            state.life.note_stored();
         }
         let mut after = AfterLock::default();
         let is_ended = state.life.phase().is_ended();

@@ -133,7 +133,7 @@ impl Definition {
     }
 
     /// If its runs become jobs of their own: how many of these may be live.
-    pub(crate) fn spawns(&self) -> Option<usize> {
+    pub(crate) fn max_spawned(&self) -> Option<usize> {
         match self.recurring()?.limits.overlap {
             Overlap::Spawn(max) => Some(max),
             Overlap::Wait | Overlap::CancelRunning => None,

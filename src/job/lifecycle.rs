@@ -102,7 +102,8 @@ struct More {
     executor_drops: u32,
     /// The jobs that were made for runs of this one since the last pull.
     made: Made,
-    /// It was made for a run of this job, whose row stores it first. `None` once it was stored.
+    /// The id of the recurring job whose slot commits the first row of this job. `None` once the store
+    /// has it.
     carried_by: Option<JobId>,
     /// How the job has failed for good, if the store is to keep its end.
     failed: Option<Box<FailedEnd>>,
@@ -164,7 +165,7 @@ struct StartIntent {
 /// Whether the start of an attempt is stored before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum IntentRule {
-    /// The runs of the job become jobs of their own, whose starts are stored.
+    /// The run becomes a job of its own, which stores its start if it has to.
     No,
     /// Only that of a suspected job.
     IfSuspected,
@@ -572,14 +573,14 @@ impl Lifecycle {
         self.definition().is_some_and(|d| d.is_durable())
     }
 
-    /// The same of the job that follows: it may have been replaced during its attempt.
-    pub(crate) fn will_spawn(&self) -> Option<usize> {
-        self.last_definition()?.spawns()
+    /// If its runs become jobs of their own: how many of these may be live.
+    pub(crate) fn max_spawned(&self) -> Option<usize> {
+        self.definition()?.max_spawned()
     }
 
-    /// If its runs become jobs of their own: how many of these may be live.
-    pub(crate) fn spawns(&self) -> Option<usize> {
-        self.definition()?.spawns()
+    /// The same of the replacement that waits for the end of the run, if there is one.
+    pub(crate) fn next_max_spawned(&self) -> Option<usize> {
+        self.last_definition()?.max_spawned()
     }
 
     /// The run that comes next or goes on, of the job of this id.
@@ -593,13 +594,13 @@ impl Lifecycle {
         })
     }
 
-    /// The plan of the job that is made for the run that goes on. `None` if the run is made by this
-    /// job itself.
+    /// The plan of the job that is made for the run that goes on. `None` if the run does not become a
+    /// job of its own.
     pub(crate) fn plan_spawned(&self, by: SpawnedBy, clock: ClockReading) -> Option<Plan> {
         let now = clock.now;
         let more = self.more.as_deref()?;
         let own = more.definition.as_deref()?;
-        own.spawns()?;
+        own.max_spawned()?;
         let position = more.open_position();
         let extra = more.open_extra();
         let (nominal, due) = match extra {
@@ -616,8 +617,9 @@ impl Lifecycle {
             scheduled_at: now.wall,
             ..own.clone()
         };
-        // It is due now, by the monotonic clock. What expires counts from when its run was due.
-        // (A run that was moved may be due before its nominal time.)
+        // As late as its run, so that `expires` counts from when that was due. (Not from its nominal
+        // time: a run that was moved may be due before that.) By the monotonic clock, so that no wall
+        // clock holds it up.
         let late_by = position.now(now).saturating_sub(due).max(0);
         let due = now.wall.saturating_sub(late_by);
         let position = Position::once(nominal, Some(now.offset()));
@@ -1009,18 +1011,18 @@ impl Lifecycle {
         self.sync_mut()?.wait(has_row)
     }
 
-    /// The row of the job of this id stores this new job first.
+    /// The slot of the job of this id commits the first row of this new job.
     pub(crate) fn carry(&mut self, by: JobId) {
         self.more().carried_by = Some(by);
     }
 
-    /// The id of the job whose row stores this one first.
+    /// The id of the job whose slot commits the first row of this one.
     pub(crate) fn carried_by(&self) -> Option<&JobId> {
         self.more.as_ref()?.carried_by.as_ref()
     }
 
-    /// The store has had the job.
-    pub(crate) fn was_stored(&mut self) {
+    /// The store has the row of the job: no slot carries it any more.
+    pub(crate) fn note_stored(&mut self) {
         if let Some(more) = &mut self.more {
             more.carried_by = None;
         }
@@ -1560,8 +1562,8 @@ impl Lifecycle {
 
     // What happens to it.
 
-    /// The timer has come. A run is on time if it is late by `on_time` or less. `has_room`: if a job
-    /// of its own is to be made for the run, fewer of these are live than may be.
+    /// The timer has come. A run is on time if it is late by `on_time` or less. `has_room` is
+    /// false if the run would become a job of its own, and as many of these are live as may be.
     pub(crate) fn on_timer(
         &mut self,
         clock: ClockReading,
@@ -1672,7 +1674,8 @@ impl Lifecycle {
         }
     }
 
-    /// If an extra run has no room, it waits until the next run is due. `None` if that is due.
+    /// No job can be made for an extra run: it waits until the next run is due. `None` if the run is
+    /// not an extra one, or if the next run is due already.
     fn put_extra_off(&mut self, clock: ClockReading) -> Option<Due> {
         if !std::mem::take(&mut self.more().begins_extra) {
             return None;

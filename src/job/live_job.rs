@@ -278,7 +278,7 @@ pub(crate) trait StoredJob: Send + Sync {
         }
         waiters
     }
-    /// Whether the row of another job stores it first.
+    /// Whether the slot of another job commits its first row.
     fn is_carried(&self) -> bool {
         false
     }
@@ -303,8 +303,8 @@ pub(crate) struct PulledRow {
     pub(crate) has_row: bool,
     /// The end of the job, if the store is to keep it.
     pub(crate) end: Option<JobEnd>,
-    /// The jobs that were made for runs of this one since the last pull. This row stores them,
-    /// too.
+    /// The jobs that were made for runs of this one since the last pull. The slot carries them from
+    /// now on.
     pub(crate) made: Vec<Arc<dyn StoredJob>>,
 }
 

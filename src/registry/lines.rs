@@ -7,13 +7,12 @@
 //! limit changes, the line has to be looked at again: so the release of a limit costs no look at
 //! lines that wait for others.
 //!
-//! A ticket that [`OVERTAKEN`] later ones have overtaken at one of its limits is *favored*: it is
-//! next at its limits. They are *kept* for it one after the other, in the order of its line: the
-//! first that it cannot take, and those before. So a limit of the whole app, which is the last, is
-//! not kept unused while a favored ticket waits for another job of its key, or for its rate. What
-//! is kept is one unit of a limit, and the next start of a rate. Of favored tickets, the first that
-//! came is served first. They never wait for each other in a circle, because each waits for earlier
-//! ones only.
+//! A ticket that [`OVERTAKEN`] later ones have overtaken at one of its limits is *favored*. It goes
+//! through its limits in a fixed order ([`Line::limits`]) up to the first that is full. At each of
+//! these, the next free unit, or the next start of a rate, is *kept* for it: no later ticket takes
+//! it. The limit of the app comes last, so nothing is kept there while the ticket waits for another
+//! job of its key or for its rate. Of favored tickets, the first that came is served first. They
+//! never wait for each other in a circle, because each waits for earlier ones only.
 //!
 //! A rate is a limit too. A ticket takes it only if it may start now, and its end does not free it.
 //! If a ticket waits for a rate, the lines say when they have to be looked at
@@ -89,7 +88,7 @@ struct Limit {
     favored: BTreeSet<(u64, TicketId)>,
     /// Of the tickets that came before the first of `waiting`, those that wait, and are favored.
     favored_before: u64,
-    /// No other ticket was overtaken too often before `taken` is this.
+    /// While `taken` is less than this, no other ticket has been overtaken too often.
     look_again_at: u64,
 }
 
@@ -107,9 +106,10 @@ struct WaitingTicket {
 
 #[derive(Debug)]
 struct Line {
-    /// In the order in which they are kept for a favored ticket: what is scarce comes first. That
-    /// are the rates, the limit of the key, and of the others those that were added last. Shared,
-    /// so that a step can go through them while it changes the line.
+    /// In the order in which they are kept for a favored ticket: first those that the fewest tickets
+    /// need. The rate of the key, the limit of the key, the other rates, then the other limits:
+    /// those first that were added last. Shared, so that a step can go through them while it changes
+    /// the line.
     limits: Arc<[LimitId]>,
     waiting: BinaryHeap<Reverse<(Order, TicketId)>>,
     /// The entries of `waiting` that do not wait any more.
@@ -259,39 +259,35 @@ impl Limit {
         Self { rate, ..limit }
     }
 
-    /// Whether this ticket may take it. `is_favored`: it goes before later tickets that it is kept
-    /// for.
+    /// Whether a unit is left after those that are kept for favored tickets. A favored ticket counts
+    /// only those of earlier ones.
     fn is_free_for(&self, (arrival, is_favored): (u64, bool), now: MonoNanos) -> bool {
         let room = self.room(now);
         if self.favored.len() < room {
             return true;
         }
-        // One unit is kept for each earlier one.
-        let Some(last) = room.checked_sub(1) else {
-            return false;
-        };
-        let others = self.favored.iter().nth(last);
-        is_favored && others.is_none_or(|(other, _)| *other >= arrival)
+        let is_earlier = |(other, _): &&(u64, TicketId)| !is_favored || *other < arrival;
+        let earlier = self.favored.iter().take_while(is_earlier).take(room);
+        earlier.count() < room
     }
 
     /// How many tickets could take it now.
     fn room(&self, now: MonoNanos) -> usize {
         match self.rate {
-            _ if !self.has_room(now) => 0,
-            Some(_) => 1,
-            None => self.capacity - self.in_use,
+            Some(rate) => usize::from(rate.next_start() <= now),
+            None => self.capacity.saturating_sub(self.in_use),
         }
     }
 
-    /// Whether this ticket, which waits for the limit, is one of `favored_before`.
-    fn is_before(&self, arrival: u64) -> bool {
+    /// Whether this favored ticket, which waits, is in `waiting` no more: [`overtaken`] has taken it
+    /// out.
+    fn has_left_list(&self, arrival: u64) -> bool {
         let first = self.waiting.front();
         first.is_none_or(|first| arrival < first.arrival)
     }
 
     fn has_room(&self, now: MonoNanos) -> bool {
-        let is_time = self.rate.is_none_or(|rate| rate.next_start() <= now);
-        self.in_use < self.capacity && is_time
+        self.room(now) > 0
     }
 
     fn is_wanted(&self) -> bool {
@@ -354,13 +350,7 @@ impl<J: Clone> Lines<J> {
         let limits = self.lines.get(line.0).map(|line| line.limits.to_vec());
         let mut limits = limits.unwrap_or_default();
         if let Some((key, capacity)) = keys.limit {
-            let id = self.limit_of_key(line, key, Limit::new(capacity));
-            let is_rate = |id: &&LimitId| {
-                let limit = self.limits.get(id.0);
-                limit.is_some_and(|limit| limit.rate.is_some())
-            };
-            let rates = limits.iter().take_while(is_rate).count();
-            limits.insert(rates, id);
+            limits.insert(0, self.limit_of_key(line, key, Limit::new(capacity)));
         }
         if let Some((key, rate)) = keys.rate {
             limits.insert(0, self.limit_of_key(line, key, Limit::of_rate(rate)));
@@ -537,7 +527,7 @@ impl<J: Clone> Lines<J> {
     fn grant(&mut self, ticket: TicketId, granted: &mut Vec<J>, changed: &mut Vec<LimitId>) {
         let is_favored = self.place_of(ticket).is_some_and(|(_, favored)| favored);
         if is_favored {
-            // Later ones may have kept what it takes.
+            // It may take units that were kept for later tickets: these then keep less.
             self.keep(ticket, changed);
         }
         let Some(found) = self.tickets.get_mut(ticket.index()) else {
@@ -555,7 +545,7 @@ impl<J: Clone> Lines<J> {
             let Some(limit) = self.limits.get_mut(limit.0) else {
                 continue;
             };
-            match is_favored && limit.is_before(arrival) {
+            match is_favored && limit.has_left_list(arrival) {
                 true => limit.favored_before -= 1,
                 false => limit.stale += 1,
             }
@@ -563,7 +553,7 @@ impl<J: Clone> Lines<J> {
         }
         self.take(&limits);
         if is_favored {
-            // Of the rates, another ticket is the first now, and may start.
+            // Another favored ticket may be the first now, at one of its rates.
             changed.extend(limits.iter());
         }
         self.favor_overtaken(&limits, changed);
@@ -595,8 +585,8 @@ impl<J: Clone> Lines<J> {
         }
     }
 
-    /// Keeps limits for a favored ticket: the first that it cannot take, and those before. Adds
-    /// those to `changed` that are not kept any more.
+    /// Keeps the limits of a favored ticket up to the first that is full. Adds those to `changed` that
+    /// are not kept any more.
     fn keep(&mut self, ticket: TicketId, changed: &mut Vec<LimitId>) {
         let mut tickets = vec![ticket];
         while let Some(ticket) = tickets.pop() {
@@ -619,9 +609,9 @@ impl<J: Clone> Lines<J> {
                 let is_new = limit.favored.insert((arrival, ticket));
                 is_blocked = !limit.is_free_for((arrival, true), self.now);
                 if is_new && !is_blocked {
-                    // A later one had this unit.
-                    let later = limit.favored.iter().nth(limit.room(self.now));
-                    tickets.extend(later.map(|(_, later)| *later));
+                    // This unit was kept for a later ticket, which keeps less from now on.
+                    let displaced = limit.favored.iter().nth(limit.room(self.now));
+                    tickets.extend(displaced.map(|(_, displaced)| *displaced));
                 }
                 if is_blocked {
                     self.plan_look(*id);
@@ -638,16 +628,16 @@ impl<J: Clone> Lines<J> {
             return;
         }
         let mut changed: Vec<LimitId> = limits.to_vec();
-        // How many of these were seen by the favored tickets.
-        let mut seen = 0;
+        // For how many of these the favored tickets have kept what they can.
+        let mut kept = 0;
         loop {
-            // Before anybody takes one of them: a favored ticket may need another of them next.
-            while let Some(id) = changed.get(seen).copied() {
-                seen += 1;
+            // First, at all of them: else another ticket could take what one of these needs next.
+            while let Some(id) = changed.get(kept).copied() {
+                kept += 1;
                 self.keep_more(id, &mut changed);
             }
             let Some(id) = changed.pop() else { break };
-            seen = changed.len();
+            kept = changed.len();
             if self.serve_one(id, granted, &mut changed) {
                 changed.push(id);
             } else {
@@ -667,7 +657,7 @@ impl<J: Clone> Lines<J> {
         }
     }
 
-    /// If a ticket that needs this limit can start: the next one takes its limits. Returns whether
+    /// Grants the next ticket that needs this limit and can take all of its limits. Returns whether
     /// there was one.
     fn serve_one(&mut self, id: LimitId, granted: &mut Vec<J>, changed: &mut Vec<LimitId>) -> bool {
         let Some(limit) = self.limits.get(id.0) else {
@@ -811,7 +801,7 @@ impl<J: Clone> Lines<J> {
                     continue;
                 };
                 limit.favored.remove(&(arrival, ticket));
-                if gone.is_favored && limit.is_before(arrival) {
+                if gone.is_favored && limit.has_left_list(arrival) {
                     limit.favored_before -= 1;
                     limit.left_before += 1;
                     continue;
@@ -1001,7 +991,7 @@ fn compact<J>(limit: &mut Limit, tickets: &Slots<Ticket<J>>) {
     limit.left_last += left;
 }
 
-/// Takes the tickets out of the list of a limit that were overtaken too often, by arrival.
+/// Removes from [`Limit::waiting`] the tickets that were overtaken too often, by arrival.
 fn overtaken<J>(limit: &mut Limit, tickets: &Slots<Ticket<J>>) -> Vec<TicketId> {
     let mut found = Vec::new();
     let mut most = 0;
@@ -1010,7 +1000,7 @@ fn overtaken<J>(limit: &mut Limit, tickets: &Slots<Ticket<J>>) -> Vec<TicketId> 
         let Some(first) = limit.waiting.front() else {
             break;
         };
-        // Of those that came before a ticket: all but these have taken the limit.
+        // Those that came before it have taken the limit, except those that have left or still wait.
         let left = limit.left_before + u64::from(first.left_before);
         let taken_before = first.before - left - limit.favored_before;
         let overtaken = limit.taken - taken_before;
@@ -1228,8 +1218,8 @@ mod tests {
                     limits.sort_by_key(|limit| {
                         let kind = match *limit {
                             RATE_OF_KEY.. => 0,
-                            KEY.. => 2,
-                            limit if model.is_rate(limit) => 1,
+                            KEY.. => 1,
+                            limit if model.is_rate(limit) => 2,
                             _ => 3,
                         };
                         (kind, Reverse(*limit))
@@ -1262,7 +1252,13 @@ mod tests {
                     let ids: Vec<_> = model.entries.keys().copied().collect();
                     if let Some(id) = rng.choice(ids) {
                         let gone = model.entries.remove(&id).unwrap();
-                        lines.leave(gone.ticket, true, &mut granted);
+                        let has_started = !gone.is_placed || rng.u8(..4) > 0;
+                        for limit in gone.limits.iter().filter(|_| !has_started) {
+                            if let Some(rate) = model.rates.get_mut(limit) {
+                                rate.give_back();
+                            }
+                        }
+                        lines.leave(gone.ticket, has_started, &mut granted);
                     }
                 }
             }

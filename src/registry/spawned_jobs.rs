@@ -11,7 +11,7 @@ use crate::value::id::JobId;
 pub(crate) struct SpawnedJobs(Mutex<HashMap<JobId, BTreeSet<JobId>>>);
 
 impl SpawnedJobs {
-    /// A job that was made for a run of `parent` is live.
+    /// Notes a live job that was made for a run of `parent`.
     pub(crate) fn add(&self, parent: JobId, id: JobId) {
         lock(&self.0).entry(parent).or_default().insert(id);
     }
@@ -27,19 +27,22 @@ impl SpawnedJobs {
         }
     }
 
-    /// Whether fewer than `max` of the jobs of `parent` are live. No lock is held during
-    /// `is_live`.
+    /// Whether at most `max` of the jobs of `parent` are live with `count` more. Forgets those that
+    /// are not live any more, such as one that a replacement in memory has ended. The lock is not
+    /// held during `is_live`.
     pub(crate) fn has_room(
         &self,
         parent: &JobId,
-        max: usize,
+        (max, count): (usize, usize),
         is_live: impl Fn(&JobId) -> bool,
     ) -> bool {
         let ids: Vec<JobId> = {
             let jobs = lock(&self.0);
             match jobs.get(parent) {
-                Some(of_parent) if of_parent.len() >= max => of_parent.iter().cloned().collect(),
-                _ => return max > 0,
+                Some(of_parent) if of_parent.len().saturating_add(count) > max => {
+                    of_parent.iter().cloned().collect()
+                }
+                _ => return count <= max,
             }
         };
         let is_gone = |id: &&JobId| !is_live(id);
@@ -47,7 +50,7 @@ impl SpawnedJobs {
         for id in &gone {
             self.remove(parent, id);
         }
-        ids.len() - gone.len() < max
+        ids.len() - gone.len() + count <= max
     }
 }
 
@@ -59,15 +62,15 @@ mod tests {
     fn there_is_room_while_fewer_jobs_are_live() {
         let jobs = SpawnedJobs::default();
         let parent = JobId::from("parent");
-        assert!(jobs.has_room(&parent, 1, |_| true));
-        assert!(!jobs.has_room(&parent, 0, |_| true));
+        assert!(jobs.has_room(&parent, (1, 1), |_| true));
+        assert!(!jobs.has_room(&parent, (0, 1), |_| true));
         jobs.add(parent.clone(), "a".into());
         jobs.add(parent.clone(), "b".into());
-        assert!(!jobs.has_room(&parent, 2, |_| true));
-        assert!(jobs.has_room(&parent, 3, |_| true));
-        assert!(jobs.has_room(&"another".into(), 1, |_| true));
+        assert!(!jobs.has_room(&parent, (2, 1), |_| true));
+        assert!(jobs.has_room(&parent, (3, 1), |_| true));
+        assert!(jobs.has_room(&"another".into(), (1, 1), |_| true));
         jobs.remove(&parent, &"a".into());
-        assert!(jobs.has_room(&parent, 2, |_| true));
+        assert!(jobs.has_room(&parent, (2, 1), |_| true));
     }
 
     #[test]
@@ -76,7 +79,7 @@ mod tests {
         let parent = JobId::from("parent");
         jobs.add(parent.clone(), "a".into());
         jobs.add(parent.clone(), "b".into());
-        assert!(jobs.has_room(&parent, 2, |id| *id == "a"));
-        assert!(!jobs.has_room(&parent, 1, |_| true));
+        assert!(jobs.has_room(&parent, (2, 1), |id| *id == "a"));
+        assert!(!jobs.has_room(&parent, (1, 1), |_| true));
     }
 }

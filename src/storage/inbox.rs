@@ -15,7 +15,8 @@ use crate::value::id::JobId;
 pub(crate) enum Message {
     /// The row of this job has changed, or somebody waits for it.
     Changed(JobRef),
-    /// The same of a job that the row of another job, of this id, stores first.
+    /// The row of `job` has changed, or somebody waits for it. The store does not have that row yet:
+    /// the slot of the id `by` carries it.
     CarriedChanged {
         by: JobId,
         job: JobRef,

@@ -84,11 +84,13 @@ struct Slot {
     was_refused: bool,
 }
 
-/// A job that is stored first with the slot of another job.
+/// A spawned job that the store does not have yet. Its row is committed with that of its recurring
+/// job.
 struct Carried {
     job: JobRef,
-    /// Of the last pull.
+    /// The version of the job at the last pull.
     version: u64,
+    /// Whether the store was to have a row of it then.
     has_row: bool,
 }
 
@@ -116,6 +118,8 @@ struct Pulled {
     more_changes: Vec<Change>,
     /// How many of them are in the list that is committed.
     more_changes_count: usize,
+    /// One of these is not a removal.
+    writes_more: bool,
     /// The base differs from what the store is known to have.
     is_fact: bool,
     has_row: bool,
@@ -248,7 +252,9 @@ impl Slot {
                 return None;
             }
             Message::Forget { .. } => Base::Gone(Known::Row),
-            Message::ProposeGroup(_) | Message::CarriedChanged { .. } => return None,
+            // The recurring job has sent `Changed`, which is still to come. Its slot will pull this job.
+            Message::CarriedChanged { .. } => return None,
+            Message::ProposeGroup(_) => return None,
         };
         let mut slot = Self {
             id,
@@ -351,6 +357,7 @@ impl Slot {
             change,
             more_changes,
             more_changes_count: 0,
+            writes_more: false,
             is_fact,
             has_row,
         }
@@ -424,7 +431,7 @@ impl Pulled {
     /// not exist proves nothing: a store that refuses every write can delete nothing.
     fn has_written(&self) -> bool {
         let changes_row = self.has_row || self.slot.base.known() == Known::Row;
-        self.has_change && changes_row || self.more_changes_count > 0
+        self.has_change && changes_row || self.writes_more
     }
 
     /// Drops the ends that the store was to keep with this change, because they may be what it
@@ -654,7 +661,6 @@ impl Writer {
         let message = match message {
             // It was stored meanwhile.
             Message::CarriedChanged { job, .. } if !job.is_carried() => Message::Changed(job),
-            // If the slot that carries it is not here, its message is on its way.
             message => message,
         };
         match places.entry(message.id()?.clone()) {
@@ -812,6 +818,8 @@ impl Writer {
         for row in pulled {
             changes.extend(row.change.take());
             row.more_changes_count = row.more_changes.len();
+            let is_removal = |change: &Change| matches!(change, Change::Remove(_));
+            row.writes_more = !row.more_changes.iter().all(is_removal);
             for change in row.more_changes.drain(..) {
                 if let Change::KeepEnd(end) = &change {
                     latest = latest.max(Some(end.finished_at));
@@ -1117,8 +1125,8 @@ impl Turn<'_> {
         self.answered.push(proposal);
     }
 
-    /// Settles with the jobs that a slot carries what came of a commit. Those that the store does
-    /// not have stay.
+    /// Tells the jobs that a slot carries what came of a commit. Those that the store does not have
+    /// stay in the slot, also if they are over: it may have to remove their rows.
     fn settle_carried(&mut self, slot: &mut Slot, outcome: CommitOutcome<'_>, may_end: bool) {
         for carried in std::mem::take(&mut slot.carried) {
             let outcome = match outcome {

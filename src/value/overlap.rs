@@ -52,8 +52,8 @@ pub enum Overlap {
     ///   replacement is due first, if the replacement has this option; otherwise nothing does.
     CancelRunning,
     /// Each run that is due becomes a job of its own, which runs once, and the recurring job waits
-    /// for its next run. At most this number of these jobs are live at a time. A run that is due
-    /// while that number is live is missed, whatever the [misfire policy](crate::Misfire).
+    /// for its next run. With `Spawn(n)`, at most `n` of these jobs are live at a time. A run that is
+    /// due while `n` are live is missed, whatever the [misfire policy](crate::Misfire).
     ///
     /// - The new job has a generated id, the task, the arguments and the options of the recurring
     ///   job (but not [`unique_for`](crate::Schedule::unique_for)), and the nominal time and the
@@ -70,9 +70,10 @@ pub enum Overlap {
     /// - One commit stores the new job and the end of the run. If the process ends before that, the
     ///   next process makes a job for the run again, with another id.
     /// - A pause, a cancellation or a replacement of the recurring job does not change the jobs that
-    ///   it has made. These count for each later job of the same id.
-    /// - [`Job::run_now`](crate::Job::run_now) makes a job, too. While the number is live it returns
+    ///   it has made. If another job is scheduled with the same id, they count for that, too.
+    /// - [`Job::run_now`](crate::Job::run_now) makes a job, too. While `n` are live it returns
     ///   [`SteerOutcome::Unchanged`](crate::SteerOutcome::Unchanged). A
-    ///   [retry by hand](crate::FailedJob::retry) of such a job counts, and is made in any case.
+    ///   [retry by hand](crate::FailedJob::retry) of such a job counts, and may exceed `n`; so may
+    ///   jobs that come back after a crash because the store did not have their end.
     Spawn(usize),
 }

@@ -30,7 +30,8 @@ use crate::value::id::JobId;
 pub struct SpawnedBy {
     /// The id of the recurring job.
     pub job: JobId,
-    /// When that job was scheduled, or replaced: later jobs may have the same id.
+    /// When that job was scheduled, or replaced. It tells jobs apart that had the same id one after
+    /// the other.
     #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::text"))]
     pub scheduled_at: OffsetDateTime,
     /// The number of the run, from 1.

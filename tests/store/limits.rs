@@ -13,7 +13,7 @@ use crate::support::{
 };
 use jobber::testing::{Fault, Simulation};
 use jobber::{
-    Backoff, Job, JobError, JobFuture, JobStatus, Jobber, Limit, Misfire, RegisterError,
+    Backoff, Job, JobError, JobFuture, JobStatus, Jobber, Limit, Misfire, Rate, RegisterError,
     ScheduleError, StartError, WaitingFor,
 };
 
@@ -990,6 +990,24 @@ fn a_job_that_was_overtaken_and_waits_for_its_key_holds_up_nobody_else() -> Resu
     assert_eq!(started, 5_000);
     process.advance(100_000);
     assert!(process.log.entries().ends_with(&[2, 3, 4, 5, 6, 7, 8]));
+    Ok(())
+}
+
+/// The rate of a task is needed by more jobs than a key.
+#[test]
+fn a_job_that_was_overtaken_and_waits_for_its_key_keeps_no_rate_of_its_task() -> Result {
+    let mut process = Process::boot(&Machine::new(), false);
+    let task = process.task("t").rate(Rate::new(1, SECOND));
+    let task = task.limit_by(1, |(number, _): &Work| (number % 2).to_string());
+    let task = task.register()?;
+    process.push(&task, 1, 100_000)?;
+    process.push(&task, 3, 0)?;
+    process.advance(10);
+    for _ in 0..2_000 {
+        process.push(&task, 0, 0)?;
+    }
+    process.advance(2_010);
+    assert_eq!(process.log.entries().len(), 2_001);
     Ok(())
 }
 

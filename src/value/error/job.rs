@@ -63,8 +63,8 @@ pub enum JobError {
     /// The next run was due while the attempt went on
     /// ([`Overlap::CancelRunning`](crate::Overlap::CancelRunning)).
     Overlapped,
-    /// A job of its own was made for the last run ([`Overlap::Spawn`](crate::Overlap::Spawn)), and
-    /// has the result.
+    /// The last run became a job of its own ([`Overlap::Spawn`](crate::Overlap::Spawn)), which gets
+    /// the result.
     Spawned,
     /// The attempt took longer than the timeout of the job or of its task.
     TimedOut {
@@ -80,7 +80,7 @@ impl fmt::Display for JobError {
             JobError::Cancelled => f.write_str("the job was cancelled"),
             JobError::Overlapped => f.write_str("the next run was due while the attempt went on"),
             JobError::Spawned => {
-                f.write_str("a job of its own was made for the last run, and has the result")
+                f.write_str("the last run became a job of its own, which gets the result")
             }
             JobError::NotKept => f.write_str(
                 "the last run was made by another process, which did not keep its result",
@@ -112,12 +112,12 @@ impl Error for JobError {
     }
 }
 
-/// The error of a run for which no job was made, because the most that
-/// [`Overlap::Spawn`](crate::Overlap::Spawn) allows are live. It is rare: such a run is missed,
-/// unless an attempt of it has failed before the job was replaced by one with that option.
+/// The error of a retry for which no job was made, because as many are live as
+/// [`Overlap::Spawn`](crate::Overlap::Spawn) allows. It is rare: a run is missed in that case, and
+/// has a retry only if its job was replaced by one with that option in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error(
-    "no job was made for the run: {max} jobs that were made for runs are live, which is the most"
+    "no job was made for the run: {max} jobs of earlier runs are live, and no more are allowed"
 )]
 pub struct TooManySpawned {
     /// How many may be live.
