@@ -42,6 +42,14 @@ where
         self.lock().life.carried_by().is_some()
     }
 
+    fn end_carrying(&self) {
+        self.lock().life.end_carrying();
+    }
+
+    fn take_made(&self) -> Vec<Arc<dyn StoredJob>> {
+        self.lock().life.take_made()
+    }
+
     fn settle(&self, pulled: u64, outcome: CommitOutcome<'_>, may_end: bool) -> Settled {
         // Hidden events have their own times. Only arming needs the clock, and few jobs are
         // armed here.
@@ -50,7 +58,7 @@ where
         });
         let waiters = state.life.tried(pulled, outcome);
         if let CommitOutcome::Stored { .. } = outcome {
-            state.life.note_stored();
+            state.life.end_carrying();
         }
         let mut after = AfterLock::default();
         let is_ended = state.life.phase().is_ended();

@@ -1021,8 +1021,8 @@ impl Lifecycle {
         self.more.as_ref()?.carried_by.as_ref()
     }
 
-    /// The store has the row of the job: no slot carries it any more.
-    pub(crate) fn note_stored(&mut self) {
+    /// The store has the row of the job, or it has a slot of its own: no other carries it.
+    pub(crate) fn end_carrying(&mut self) {
         if let Some(more) = &mut self.more {
             more.carried_by = None;
         }

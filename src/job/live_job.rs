@@ -282,6 +282,12 @@ pub(crate) trait StoredJob: Send + Sync {
     fn is_carried(&self) -> bool {
         false
     }
+    /// From now on it has a slot of its own.
+    fn end_carrying(&self) {}
+    /// See [`PulledRow::made`].
+    fn take_made(&self) -> Vec<Arc<dyn StoredJob>> {
+        Vec::new()
+    }
     fn known(&self) -> Known;
     /// Takes what is known of the row, because the job is over. The slot of the id keeps it.
     fn take_known(&self) -> Known;

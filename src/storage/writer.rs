@@ -52,6 +52,8 @@ pub(crate) struct Writer {
     tried_again: usize,
     /// Whether a group of proposals is among the untried slots.
     has_group: bool,
+    /// Whether a slot of `unstored` may carry jobs.
+    has_carried: bool,
     /// Messages that wait until the slot of their id was tried. Empty between turns.
     later: Vec<Message>,
     /// Turns in a row that have left something unstored.
@@ -234,6 +236,19 @@ impl Base {
 }
 
 impl Slot {
+    fn new(id: JobId, base: Base) -> Self {
+        Self {
+            id,
+            base,
+            proposal: None,
+            ends: Vec::new(),
+            carried: Vec::new(),
+            waiters: Vec::new(),
+            is_apart: false,
+            was_refused: false,
+        }
+    }
+
     /// The slot of an id that has none, with its first message. `None` if nothing is to do.
     fn of(mut message: Message) -> Option<Self> {
         let id = message.id()?.clone();
@@ -256,16 +271,7 @@ impl Slot {
             Message::CarriedChanged { .. } => return None,
             Message::ProposeGroup(_) => return None,
         };
-        let mut slot = Self {
-            id,
-            base,
-            proposal: None,
-            ends: Vec::new(),
-            carried: Vec::new(),
-            waiters: Vec::new(),
-            is_apart: false,
-            was_refused: false,
-        };
+        let mut slot = Self::new(id, base);
         // A new slot takes in every message.
         let _ = slot.take_in(message);
         Some(slot)
@@ -340,6 +346,11 @@ impl Slot {
                         version = pulled.version;
                     }
                     more_changes.extend(pulled.forgets.map(Change::ForgetEnd));
+                    // A run that has ended since the pull of the base is counted by this row.
+                    if let Base::Job(job) = &self.base {
+                        let made = job.take_made().into_iter().map(JobRef::new).collect();
+                        more_changes.extend(self.pull_carried(made));
+                    }
                     has_row = pulled.record.is_some();
                     change = match pulled.record {
                         Some(record) => Some(Change::Put(record)),
@@ -371,7 +382,8 @@ impl Slot {
             version: 0,
             has_row: false,
         };
-        self.carried.extend(made.into_iter().map(carry));
+        let made = made.into_iter().filter(|job| job.is_carried());
+        self.carried.extend(made.map(carry));
         let mut changes = Vec::new();
         let mut at = 0;
         while let Some(carried) = self.carried.get_mut(at) {
@@ -493,6 +505,7 @@ impl Writer {
             unstored: BTreeMap::new(),
             tried_again: 0,
             has_group: false,
+            has_carried: false,
             later: Vec::new(),
             failures: 0,
             retry_at: None,
@@ -593,6 +606,7 @@ impl Writer {
                 self.try_all(&mut turn);
             }
             if self.unstored.is_empty() {
+                self.has_carried = false;
                 self.failures = 0;
                 self.retry_at = None;
             } else if is_retry {
@@ -661,6 +675,14 @@ impl Writer {
         let message = match message {
             // It was stored meanwhile.
             Message::CarriedChanged { job, .. } if !job.is_carried() => Message::Changed(job),
+            Message::Propose(proposal) => {
+                self.end_carrying(&*proposal);
+                Message::Propose(proposal)
+            }
+            Message::Await { id, waiter } => Message::Await {
+                id: self.carrier_of(&id).unwrap_or(id),
+                waiter,
+            },
             message => message,
         };
         match places.entry(message.id()?.clone()) {
@@ -682,6 +704,25 @@ impl Writer {
         }
     }
 
+    /// A job that is replaced before the store has it gets a slot of its own: two slots must not have
+    /// changes for one row.
+    fn end_carrying(&mut self, proposal: &dyn Proposal) {
+        let Some(job) = proposal.replaced().filter(|job| job.is_carried()) else {
+            return;
+        };
+        job.end_carrying();
+        for slot in self.untried.iter_mut().chain(self.unstored.values_mut()) {
+            slot.carried.retain(|carried| !carried.job.is(&job));
+        }
+    }
+
+    /// The id of the slot that carries the job of this id.
+    fn carrier_of(&self, id: &JobId) -> Option<JobId> {
+        let mut slots = self.untried.iter().chain(self.unstored.values());
+        let carries = |slot: &&Slot| slot.carried.iter().any(|it| it.job.row_id() == id);
+        slots.find(carries).map(|slot| slot.id.clone())
+    }
+
     /// Makes no commit: the store has failed, its retry is not due, and no caller waits for an
     /// answer. The changes still become visible in memory.
     fn settle_untried(&mut self, turn: &mut Turn<'_>) {
@@ -700,7 +741,7 @@ impl Writer {
             slot.pull_carried(pulled.made);
             self.settle_base(slot, version, outcome, turn);
         }
-        turn.inbox.set_health(Some(&error), self.unstored.len());
+        turn.inbox.set_health(Some(&error), self.unstored());
     }
 
     fn try_all(&mut self, turn: &mut Turn<'_>) {
@@ -759,9 +800,14 @@ impl Writer {
         }
     }
 
-    /// How many slots the store has refused.
+    /// How many rows the store has refused.
     fn unstored(&self) -> usize {
-        self.unstored.len() + self.tried_again
+        let slots = self.unstored.values();
+        let carried: usize = match self.has_carried {
+            true => slots.map(|slot| slot.carried.len()).sum(),
+            false => 0,
+        };
+        self.unstored.len() + carried + self.tried_again
     }
 
     /// Tries a commit, and settles with everybody what came of it.
@@ -1071,12 +1117,15 @@ impl Writer {
                 *known = known.after(outcome);
             }
         }
-        turn.settle_carried(&mut slot, outcome, may_end);
+        for over in turn.settle_carried(&mut slot, outcome, may_end) {
+            self.unstored.insert(over.id.clone(), over);
+        }
         turn.answer(std::mem::take(&mut slot.waiters), outcome);
         // If it was stored and is not clean, it has changed since it was pulled, and its
         // message is on its way.
         let has_more = !slot.ends.is_empty() || !slot.carried.is_empty();
         if !is_stored && (has_more || !is_clean && !slot.base.is_clean()) {
+            self.has_carried |= !slot.carried.is_empty();
             self.unstored.insert(slot.id.clone(), slot);
         }
     }
@@ -1115,7 +1164,8 @@ impl Turn<'_> {
             let settled = base.settle(row.version, outcome, true);
             self.answer(settled.waiters, outcome);
         }
-        self.settle_carried(&mut row.slot, outcome, true);
+        // The store has them: none is left.
+        let _ = self.settle_carried(&mut row.slot, outcome, true);
         self.answer(row.slot.waiters, outcome);
         if row.has_row {
             // It may have been that of a predecessor.
@@ -1126,8 +1176,14 @@ impl Turn<'_> {
     }
 
     /// Tells the jobs that a slot carries what came of a commit. Those that the store does not have
-    /// stay in the slot, also if they are over: it may have to remove their rows.
-    fn settle_carried(&mut self, slot: &mut Slot, outcome: CommitOutcome<'_>, may_end: bool) {
+    /// stay in the slot. Returns slots for those that are over, and that the store may have.
+    fn settle_carried(
+        &mut self,
+        slot: &mut Slot,
+        outcome: CommitOutcome<'_>,
+        may_end: bool,
+    ) -> Vec<Slot> {
+        let mut over = Vec::new();
         for carried in std::mem::take(&mut slot.carried) {
             let outcome = match outcome {
                 CommitOutcome::Stored { .. } => CommitOutcome::Stored {
@@ -1137,11 +1193,23 @@ impl Turn<'_> {
             };
             let settled = carried.job.settle(carried.version, outcome, may_end);
             self.answer(settled.waiters, outcome);
-            slot.ends.extend(settled.end);
-            if matches!(outcome, CommitOutcome::Refused { .. }) && !settled.is_clean {
+            if matches!(outcome, CommitOutcome::Stored { .. }) {
+                continue;
+            }
+            if !settled.is_over {
                 slot.carried.push(carried);
+                continue;
+            }
+            // Its id is free: what is left to do belongs to a slot of its own.
+            let known = carried.job.take_known();
+            if known != Known::Absent || settled.end.is_some() {
+                let id = carried.job.row_id().clone();
+                let gone = Slot::new(id, Base::Gone(known));
+                let ends = settled.end.into_iter().collect();
+                over.push(Slot { ends, ..gone });
             }
         }
+        over
     }
 
     fn refuse_proposal(&mut self, slot: &mut Slot, error: &StorageError) {

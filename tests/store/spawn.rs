@@ -1178,3 +1178,318 @@ fn cron_goes_on_after_a_restart_with_a_clock_that_was_set_back() -> Result {
     }
     Ok(())
 }
+
+/// A process whose store fails, and the job of its first run, which the store does not have.
+fn with_a_job_that_is_not_stored(
+    machine: &Machine,
+    fault: Fault,
+) -> Result<(Process, Task<Work, ()>, AnyJob)> {
+    let mut process = Process::boot(machine, true);
+    let task = process.task("t").register()?;
+    spawns(&process, &task, 1_000, 9)
+        .every(SECOND * 10)
+        .block_on()?;
+    machine.set_fault(fault);
+    process.advance(10);
+    let child = spawned(&process)?.remove(0);
+    Ok((process, task, child))
+}
+
+#[test]
+fn a_replacement_of_a_job_that_was_not_stored_is_stored() -> Result {
+    // `delayed`: the control, with a job that no other carries.
+    for is_carried in [false, true] {
+        let machine = Machine::new();
+        let mut process = Process::boot(&machine, true);
+        let task = process.task("t").limit(1).register()?;
+        process.push(&task, 1, 10_000)?;
+        process.sim.run_until_stalled();
+        let id = if is_carried {
+            spawns(&process, &task, 1_000, 9)
+                .every(SECOND * 10)
+                .block_on()?;
+            machine.set_fault(Fault::Fail);
+            process.advance(10);
+            spawned(&process)?.remove(0).id().clone()
+        } else {
+            let job = process.schedule(&task, 3, 3).delay(HOUR).block_on()?;
+            machine.set_fault(Fault::Fail);
+            drop(job.pause().block_on());
+            process.advance(10);
+            job.id().clone()
+        };
+        machine.set_fault(Fault::None);
+        task.schedule((77, 0))
+            .id(&id)
+            .replace()
+            .delay(HOUR)
+            .block_on()?;
+        process.advance(60);
+        let record = machine.record(&id.to_string()).unwrap();
+        assert_eq!(record.args, "[77,0]", "carried: {is_carried}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_replacement_in_memory_of_a_job_that_was_not_stored_leaves_no_row() -> Result {
+    let machine = Machine::new();
+    let mut process = Process::boot(&machine, true);
+    let task = process.task("t").limit(1).register()?;
+    process.push(&task, 1, 10_000)?;
+    process.sim.run_until_stalled();
+    spawns(&process, &task, 1_000, 9)
+        .every(SECOND * 10)
+        .block_on()?;
+    machine.set_fault(Fault::Fail);
+    process.advance(10);
+    let child = spawned(&process)?.remove(0);
+    machine.set_fault(Fault::None);
+    task.schedule((77, 0))
+        .id(child.id())
+        .replace()
+        .in_memory()
+        .delay(HOUR)
+        .block_on()?;
+    process.advance(60);
+    assert!(!child.snapshot().is_durable);
+    assert!(
+        !machine.has(&child.id().to_string()),
+        "the store has the row of a job in memory"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_replacement_in_memory_while_the_store_is_slow_leaves_no_row() -> Result {
+    let mut app = HeldApp::new()?;
+    let log = Log::new();
+    let task = app.slow(&log, SECOND)?;
+    let schedule = task.schedule(7).id("x").overlap(Overlap::Spawn(1));
+    schedule.every(MINUTE).block_on()?;
+    app.occupy_store()?;
+    app.advance(MINUTE)?;
+    let spawned = app.app.select(Jobs::matching().spawned_by("x")).list()?;
+    let id = spawned[0].id().clone();
+    let mut replace = task.schedule(8).id(&id).replace().in_memory().delay(HOUR);
+    crate::support::begin(&mut replace);
+    app.release()?;
+    replace.block_on()?;
+    app.advance(SECOND)?;
+    assert!(!spawned[0].snapshot().is_durable);
+    assert!(
+        app.record(&id.to_string()).is_none(),
+        "{:?}",
+        app.record(&id.to_string())
+    );
+    Ok(())
+}
+
+#[test]
+fn a_successor_of_a_job_that_was_not_stored_is_stored() -> Result {
+    let machine = Machine::new();
+    let (mut process, task, child) = with_a_job_that_is_not_stored(&machine, Fault::Tear)?;
+    machine.set_fault(Fault::Fail);
+    drop(child.abort().block_on());
+    assert_eq!(child.status(), JobStatus::Cancelled);
+    process.advance(1);
+    machine.set_fault(Fault::None);
+    task.schedule((77, 0))
+        .id(child.id())
+        .delay(HOUR)
+        .block_on()?;
+    process.advance(60);
+    assert!(
+        machine.has(&child.id().to_string()),
+        "the accepted successor is not in the store"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_second_abort_of_a_job_that_was_not_stored_says_what_the_store_says() -> Result {
+    let machine = Machine::new();
+    let (process, _task, child) = with_a_job_that_is_not_stored(&machine, Fault::Tear)?;
+    machine.set_fault(Fault::Fail);
+    let first = child.abort().block_on();
+    let again = child.abort().block_on();
+    let has = machine.has(&child.id().to_string());
+    assert!(again.is_err() || !has, "{first:?} {again:?} has row: {has}");
+    drop(process);
+    Ok(())
+}
+
+#[test]
+fn the_end_of_a_job_that_was_not_stored_is_kept_once() -> Result {
+    let machine = Machine::new();
+    let counts = Log::new();
+    let fails = Arc::new(AtomicBool::new(false));
+    let (failing, seen) = (fails.clone(), counts.clone());
+    let storage = FaultyStorage::new(machine.disk.clone(), move |operation| match operation {
+        Operation::Commit(changes) => {
+            let ends = changes.iter().filter(|it| matches!(it, Change::KeepEnd(_)));
+            let puts = changes.len();
+            seen.add((ends.count(), puts));
+            match failing.load(Ordering::SeqCst) {
+                true => Fault::Fail,
+                false => Fault::None,
+            }
+        }
+        _ => Fault::None,
+    });
+    let mut sim = Simulation::with(1, machine.clock.clone(), |app| app.storage(storage))?;
+    let task = sim.app().task("t", async |_: Work| Err::<(), _>("no"));
+    let task = task.durable().register()?;
+    let schedule = task.schedule((0, 0)).id("x").overlap(Overlap::Spawn(3));
+    schedule.every(HOUR * 24).block_on()?;
+    fails.store(true, Ordering::SeqCst);
+    sim.advance(HOUR * 24);
+    sim.advance(HOUR);
+    counts.take();
+    fails.store(false, Ordering::SeqCst);
+    sim.advance(MINUTE);
+    let most = counts.take().into_iter().max().unwrap();
+    assert_eq!(
+        most.0, 1,
+        "ends of one job in one commit, changes: {}",
+        most.1
+    );
+    Ok(())
+}
+
+#[test]
+fn what_is_unstored_counts_the_jobs_of_runs() -> Result {
+    let machine = Machine::new();
+    let (mut process, _task, _child) = with_a_job_that_is_not_stored(&machine, Fault::Fail)?;
+    process.advance(20);
+    assert_eq!(spawned(&process)?.len(), 3);
+    let report = process.sim.app().shutdown(Duration::ZERO).block_on();
+    assert_eq!(report.unstored, 4, "{report:?}");
+    Ok(())
+}
+
+/// Random programs with faults of the store, whose jobs are steered and replaced: when the store
+/// works again, it has the live jobs and nothing else, and each handle is live or done.
+#[test]
+fn after_random_faults_the_store_has_the_live_jobs() -> Result {
+    for seed in 0..400 {
+        random_faults(seed)?;
+    }
+    Ok(())
+}
+
+fn random_faults(seed: u64) -> Result {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let machine = Machine::new();
+    let mut process = Process::boot(&machine, true);
+    let task = process.task("t");
+    let task = match random.u8(0..3) {
+        0 => task.limit(2),
+        1 => task.at_most_once(),
+        _ => task,
+    };
+    let task = task.register()?;
+    let replaces_children = seed % 2 == 0;
+    let new = |process: &Process, random: &mut fastrand::Rng, task: &Task<Work, ()>| {
+        spawns(process, task, random.u64(0..40), random.usize(1..5))
+            .replace()
+            .every(SECOND * 10)
+            .block_on()
+    };
+    new(&process, &mut random, &task)?;
+    let mut trace = Vec::new();
+    let mut handles = Vec::new();
+    for _ in 0..random.usize(3..30) {
+        let x = task.job("x");
+        let children = spawned(&process)?;
+        let child = random.choice(children);
+        let op = random.u8(0..18);
+        trace.push(op);
+        match (op, x, child) {
+            (0 | 1, ..) => machine.set_fault(match random.u8(0..5) {
+                0 | 1 => Fault::Fail,
+                2 => Fault::Tear,
+                3 => Fault::FailWith(StorageError::Full {
+                    path: "disk".into(),
+                }),
+                _ => Fault::FailWith(StorageError::TooLarge {
+                    detail: "row".into(),
+                }),
+            }),
+            (2 | 3, ..) => machine.set_fault(Fault::None),
+            (4, ..) => machine.plan_faults([Fault::Fail, Fault::None, Fault::Tear]),
+            (5, Some(x), _) => drop(x.run_now().block_on()),
+            (6, Some(x), _) => drop(x.cancel().block_on()),
+            (7, Some(x), _) => drop(x.abort().block_on()),
+            (8, ..) => drop(new(&process, &mut random, &task)),
+            (9, _, Some(child)) => drop(child.abort().block_on()),
+            (10, _, Some(child)) => drop(child.cancel().block_on()),
+            (11, _, Some(child)) => drop(child.pause().block_on()),
+            (12, _, Some(child)) => drop(child.resume().block_on()),
+            (13, _, Some(child)) if replaces_children => {
+                drop(
+                    task.schedule((random.u32(1..99), 5))
+                        .id(child.id())
+                        .replace()
+                        .delay(SECOND * random.u32(0..30))
+                        .block_on(),
+                );
+            }
+            (14, _, Some(child)) if replaces_children => {
+                drop(
+                    task.schedule((random.u32(1..99), 5))
+                        .in_memory()
+                        .id(child.id())
+                        .replace()
+                        .delay(SECOND * random.u32(0..30))
+                        .block_on(),
+                );
+            }
+            (15, Some(x), _) => drop(x.pause().block_on()),
+            (16, Some(x), _) => drop(x.resume().block_on()),
+            _ => {}
+        }
+        handles.extend(spawned(&process)?);
+        process.advance(random.u64(0..12));
+    }
+    machine.clear_faults();
+    machine.set_fault(Fault::None);
+    if let Some(x) = task.job("x") {
+        drop(x.pause().block_on());
+    }
+    process.advance(30);
+    for job in process
+        .sim
+        .app()
+        .select(Jobs::matching().task("t"))
+        .list()?
+    {
+        if *job.id() != "x" && job.status() == JobStatus::Running {
+            process.advance(60);
+        }
+    }
+    let live = process
+        .sim
+        .app()
+        .select(Jobs::matching().task("t"))
+        .list()?;
+    let mut expected = BTreeMap::new();
+    for job in &live {
+        let snapshot = job.snapshot();
+        if snapshot.is_durable {
+            expected.insert(job.id().to_string(), snapshot.args.map(|it| it.to_string()));
+        }
+    }
+    let stored: BTreeMap<_, _> = machine
+        .records()
+        .into_iter()
+        .map(|it| (it.id.to_string(), Some(it.args.to_string())))
+        .collect();
+    assert_eq!(expected, stored, "{seed}: {trace:?}");
+    assert_eq!(process.sim.app().health().unstored(), 0, "{seed}");
+    for handle in handles {
+        let is_live = live.iter().any(|it| it.id() == handle.id());
+        assert!(is_live || handle.is_done(), "{seed} {handle:?}");
+    }
+    Ok(())
+}
