@@ -164,6 +164,9 @@ pub(crate) struct Lines<J> {
     lines_of_keys: HashMap<LineKeys, LineId>,
     limits_of_keys: HashMap<KeyLimit, LimitId>,
     arrivals: u64,
+    /// Favored tickets that could take all their limits when that was last looked at. Empty between
+    /// steps.
+    ready: Vec<TicketId>,
     /// The time of this step.
     now: MonoNanos,
     /// When rates are to be looked at, with entries that do not count any more: those of
@@ -266,9 +269,19 @@ impl Limit {
         if self.favored.len() < room {
             return true;
         }
-        let is_earlier = |(other, _): &&(u64, TicketId)| !is_favored || *other < arrival;
-        let earlier = self.favored.iter().take_while(is_earlier).take(room);
-        earlier.count() < room
+        // One unit is kept for each earlier one.
+        let last = room.checked_sub(1).filter(|_| is_favored);
+        let last = last.and_then(|last| self.nth_favored(last));
+        last.is_some_and(|(other, _)| *other >= arrival)
+    }
+
+    /// Counts from the nearer end: there may be many.
+    fn nth_favored(&self, index: usize) -> Option<&(u64, TicketId)> {
+        let after = self.favored.len().checked_sub(index + 1)?;
+        match index <= after {
+            true => self.favored.iter().nth(index),
+            false => self.favored.iter().nth_back(after),
+        }
     }
 
     /// How many tickets could take it now.
@@ -304,6 +317,7 @@ impl<J: Clone> Lines<J> {
             lines_of_keys: HashMap::new(),
             limits_of_keys: HashMap::new(),
             arrivals: 0,
+            ready: Vec::new(),
             now: MonoNanos::MIN,
             looks: BinaryHeap::new(),
             is_look_earlier: false,
@@ -554,7 +568,11 @@ impl<J: Clone> Lines<J> {
         self.take(&limits);
         if is_favored {
             // Another favored ticket may be the first now, at one of its rates.
-            changed.extend(limits.iter());
+            let is_rate = |id: &&LimitId| {
+                let limit = self.limits.get(id.0);
+                limit.is_some_and(|limit| limit.rate.is_some())
+            };
+            changed.extend(limits.iter().filter(is_rate));
         }
         self.favor_overtaken(&limits, changed);
     }
@@ -576,17 +594,17 @@ impl<J: Clone> Lines<J> {
                 if std::mem::replace(&mut found.is_favored, true) {
                     continue;
                 }
-                let line = found.line;
                 self.keep(ticket, changed);
-                let limits = self.lines.get(line.0).map(|line| &line.limits[..]);
-                // One of them may be free, and was kept for a later ticket until now.
-                changed.extend(limits.unwrap_or_default());
+                // Its limits may be free, and were kept for later tickets until now.
+                if self.ready.last() == Some(&ticket) {
+                    changed.push(*id);
+                }
             }
         }
     }
 
     /// Keeps the limits of a favored ticket up to the first that is full. Adds those to `changed` that
-    /// are not kept any more.
+    /// are not kept any more. If none is full, the ticket is ready.
     fn keep(&mut self, ticket: TicketId, changed: &mut Vec<LimitId>) {
         let mut tickets = vec![ticket];
         while let Some(ticket) = tickets.pop() {
@@ -610,12 +628,15 @@ impl<J: Clone> Lines<J> {
                 is_blocked = !limit.is_free_for((arrival, true), self.now);
                 if is_new && !is_blocked {
                     // This unit was kept for a later ticket, which keeps less from now on.
-                    let displaced = limit.favored.iter().nth(limit.room(self.now));
+                    let displaced = limit.nth_favored(limit.room(self.now));
                     tickets.extend(displaced.map(|(_, displaced)| *displaced));
                 }
                 if is_blocked {
                     self.plan_look(*id);
                 }
+            }
+            if !is_blocked {
+                self.ready.push(ticket);
             }
         }
     }
@@ -646,31 +667,53 @@ impl<J: Clone> Lines<J> {
         }
     }
 
-    /// The favored tickets that can take this limit now keep the next one of theirs, too.
+    /// The favored tickets that can take this limit now keep the next one of theirs, too. Those that
+    /// could before have kept it.
     fn keep_more(&mut self, id: LimitId, changed: &mut Vec<LimitId>) {
         let Some(limit) = self.limits.get(id.0) else {
             return;
         };
-        let favored = limit.favored.iter().take(limit.room(self.now));
-        for ticket in favored.map(|(_, ticket)| *ticket).collect::<Vec<_>>() {
+        let favored: Vec<_> = limit.favored.iter().take(limit.room(self.now)).collect();
+        let is_new = |favored: &&&(u64, TicketId)| !self.keeps_after(id, favored);
+        let new: Vec<_> = (favored.iter().rev().take_while(is_new))
+            .map(|(_, ticket)| *ticket)
+            .collect();
+        for ticket in new {
             self.keep(ticket, changed);
         }
+    }
+
+    /// Whether the limit that comes after this one is kept for a favored ticket.
+    fn keeps_after(&self, id: LimitId, favored: &(u64, TicketId)) -> bool {
+        let ticket = self.tickets.get(favored.1.index());
+        let line = ticket.and_then(|ticket| self.lines.get(ticket.line.0));
+        let limits = line.map_or(&[][..], |line| &line.limits);
+        let mut after = limits.iter().skip_while(|limit| **limit != id).skip(1);
+        let next = after.next().and_then(|next| self.limits.get(next.0));
+        next.is_some_and(|next| next.favored.contains(favored))
+    }
+
+    /// Takes out the ready ticket that came first, if one can still start.
+    fn next_ready(&mut self) -> Option<(TicketId, LineId)> {
+        let mut ready = std::mem::take(&mut self.ready);
+        let arrival_of = |ticket: &TicketId| {
+            let found = self.tickets.get(ticket.index())?;
+            let waits = found.is_favored && found.waits.is_some();
+            let place = (found.order.arrival, true);
+            (waits && self.blocked_by(found.line, place).is_none()).then_some(place.0)
+        };
+        ready.retain(|ticket| arrival_of(ticket).is_some());
+        let first = ready.iter().copied().min_by_key(arrival_of);
+        ready.retain(|ticket| Some(*ticket) != first);
+        self.ready = ready;
+        let first = first?;
+        Some((first, self.tickets.get(first.index())?.line))
     }
 
     /// Grants the next ticket that needs this limit and can take all of its limits. Returns whether
     /// there was one.
     fn serve_one(&mut self, id: LimitId, granted: &mut Vec<J>, changed: &mut Vec<LimitId>) -> bool {
-        let Some(limit) = self.limits.get(id.0) else {
-            return false;
-        };
-        let mut favored = limit.favored.iter().take(limit.room(self.now));
-        let can_start = |ticket: TicketId| {
-            let line = self.tickets.get(ticket.index())?.line;
-            let place = self.place_of(ticket)?;
-            let blocked = self.blocked_by(line, place);
-            blocked.is_none().then_some((ticket, line))
-        };
-        let mut next = favored.find_map(|(_, ticket)| can_start(*ticket));
+        let mut next = self.next_ready();
         while next.is_none() {
             let Some(limit) = self.limits.get(id.0).filter(|it| it.has_room(self.now)) else {
                 return false;
@@ -691,7 +734,15 @@ impl<J: Clone> Lines<J> {
         self.grant(ticket, granted, changed);
         if self.watch(line).is_some() {
             // It can take more. It is looked at again, in its order.
-            self.watch_at(line, id);
+            let limits = self.lines.get(line.0).map(|line| line.limits.clone());
+            let limits = limits.unwrap_or_default();
+            let needs_this = limits.contains(&id);
+            if let Some(at) = limits.first().filter(|_| !needs_this) {
+                changed.push(*at);
+                self.watch_at(line, *at);
+            } else {
+                self.watch_at(line, id);
+            }
         }
         true
     }

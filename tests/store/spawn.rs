@@ -1389,7 +1389,7 @@ fn random_faults(seed: u64) -> Result {
         _ => task,
     };
     let task = task.register()?;
-    let replaces_children = seed % 2 == 0;
+    let replaces_children = seed.is_multiple_of(2);
     let new = |process: &Process, random: &mut fastrand::Rng, task: &Task<Work, ()>| {
         spawns(process, task, random.u64(0..40), random.usize(1..5))
             .replace()
