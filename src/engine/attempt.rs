@@ -258,8 +258,7 @@ where
                 None => AttemptArgs::Missing,
             },
         };
-        let by = state.life.run_of(&self.core.id);
-        let spawned = by.and_then(|by| state.life.plan_spawned(by, hub.reading(now)));
+        let spawned = state.life.plan_spawned(&self.core.id, hub.reading(now));
         let mut wake = Wake::No;
         let timeout = self.timeout(&state);
         let timeout = timeout.map(|timeout| now.mono.saturating_add(timeout.nanos));

@@ -583,24 +583,18 @@ impl Lifecycle {
         self.last_definition()?.max_spawned()
     }
 
-    /// The run that comes next or goes on, of the job of this id.
-    pub(crate) fn run_of(&self, id: &JobId) -> Option<SpawnedBy> {
-        let more = self.more.as_deref()?;
-        let scheduled_at = more.definition.as_ref()?.scheduled_at;
-        Some(SpawnedBy {
-            job: id.clone(),
-            scheduled_at: from_wall(scheduled_at, UtcOffset::UTC),
-            run: more.position.runs().saturating_add(1),
-        })
-    }
-
-    /// The plan of the job that is made for the run that goes on. `None` if the run does not become a
+    /// The plan of the job that is made for the run of this job, of this id, that goes on. `None` if the run does not become a
     /// job of its own.
-    pub(crate) fn plan_spawned(&self, by: SpawnedBy, clock: ClockReading) -> Option<Plan> {
+    pub(crate) fn plan_spawned(&self, id: &JobId, clock: ClockReading) -> Option<Plan> {
         let now = clock.now;
         let more = self.more.as_deref()?;
         let own = more.definition.as_deref()?;
         own.max_spawned()?;
+        let by = SpawnedBy {
+            job: id.clone(),
+            scheduled_at: from_wall(own.scheduled_at, UtcOffset::UTC),
+            run: more.position.runs().saturating_add(1),
+        };
         let position = more.open_position();
         let extra = more.open_extra();
         let (nominal, due) = match extra {
