@@ -337,14 +337,15 @@ impl<J: Clone> Lines<J> {
         LimitId(self.limits.insert(Limit::of_rate(rate)))
     }
 
+    fn is_rate(&self, id: LimitId) -> bool {
+        let limit = self.limits.get(id.0);
+        limit.is_some_and(|limit| limit.rate.is_some())
+    }
+
     /// A line for tickets of these limits. It stays.
     pub(crate) fn add_line(&mut self, limits: &[LimitId]) -> LineId {
         let mut limits = limits.to_vec();
-        let is_rate = |id: &LimitId| {
-            let limit = self.limits.get(id.0);
-            limit.is_some_and(|limit| limit.rate.is_some())
-        };
-        limits.sort_by_key(|id| (!is_rate(id), Reverse(*id)));
+        limits.sort_by_key(|id| (!self.is_rate(*id), Reverse(*id)));
         limits.dedup();
         // One ticket more than it has: it is never removed.
         let line = Line::new(limits.into(), None);
@@ -568,11 +569,7 @@ impl<J: Clone> Lines<J> {
         self.take(&limits);
         if is_favored {
             // Another favored ticket may be the first now, at one of its rates.
-            let is_rate = |id: &&LimitId| {
-                let limit = self.limits.get(id.0);
-                limit.is_some_and(|limit| limit.rate.is_some())
-            };
-            changed.extend(limits.iter().filter(is_rate));
+            changed.extend(limits.iter().filter(|id| self.is_rate(**id)));
         }
         self.favor_overtaken(&limits, changed);
     }

@@ -1493,3 +1493,57 @@ fn random_faults(seed: u64) -> Result {
     }
     Ok(())
 }
+
+/// A retry by hand has taken the place of the extra run.
+#[test]
+fn an_extra_run_that_has_lost_its_room_is_made_when_the_next_run_is_due() -> Result {
+    let mut app = HeldApp::new()?;
+    let fails = Arc::new(AtomicBool::new(true));
+    let does_fail = fails.clone();
+    let task = app.app.task("f", move |_: u32| {
+        let fails = does_fail.load(Ordering::SeqCst);
+        async move {
+            if !fails {
+                std::future::pending::<()>().await;
+            }
+            Err::<(), _>("no")
+        }
+    });
+    let task = task.durable().register()?;
+    let schedule = task.schedule(7).id("x").overlap(Overlap::Spawn(2));
+    let job = schedule.every(MINUTE).block_on()?;
+    let settle = |app: &mut HeldApp| -> Result {
+        for _ in 0..3 {
+            app.release()?;
+            app.advance(Duration::ZERO)?;
+        }
+        Ok(())
+    };
+    app.advance(MINUTE)?;
+    settle(&mut app)?;
+    let failed = app.app.failed().block_on()?.remove(0);
+    fails.store(false, Ordering::SeqCst);
+    app.clock.advance(MINUTE);
+    let second = app.spawned.recv_timeout(crate::support::WATCHDOG)?;
+    assert_eq!(job.run_now().block_on()?, SteerOutcome::AfterAttempt);
+    let retried = failed.retry().block_on()?;
+    app.start_polling(second);
+    settle(&mut app)?;
+    let runs = |app: &HeldApp| -> Result<Vec<u64>> {
+        let jobs = app.app.select(Jobs::matching().spawned_by("x")).list()?;
+        let runs = jobs.iter().filter_map(|job| Some(job.spawned_by()?.run));
+        let mut runs: Vec<u64> = runs.collect();
+        runs.sort();
+        Ok(runs)
+    };
+    assert_eq!(runs(&app)?, [1, 2]);
+    let _ = retried.abort().block_on();
+    settle(&mut app)?;
+    assert_eq!(runs(&app)?, [2]);
+    app.advance(MINUTE)?;
+    settle(&mut app)?;
+    assert_eq!(runs(&app)?, [2, 3]);
+    let started = job.last_run().unwrap().nominal_time;
+    assert_eq!(started, START + MINUTE * 2, "it is the extra one");
+    Ok(())
+}
