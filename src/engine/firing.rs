@@ -202,10 +202,9 @@ where
     ) -> TimerOutcome {
         let hub = self.hub();
         let has_room = self.has_room_for_spawned(state.life.max_spawned(), 1);
-        let takes_limits = self.takes_limits(state);
-        let intent = match (takes_limits, self.is_at_most_once()) {
-            _ if state.life.max_spawned().is_some() => IntentRule::No,
-            (true, _) => IntentRule::AfterLimits,
+        let is_later = self.task.limits.is_some() || state.life.max_spawned().is_some();
+        let intent = match (is_later, self.is_at_most_once()) {
+            (true, _) => IntentRule::NotByTimer,
             (false, true) => IntentRule::AtMostOnce,
             (false, false) => IntentRule::IfSuspected,
         };

@@ -165,13 +165,12 @@ struct StartIntent {
 /// Whether the start of an attempt is stored before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum IntentRule {
-    /// The run becomes a job of its own, which stores its start if it has to.
-    No,
     /// Only that of a suspected job.
     IfSuspected,
     AtMostOnce,
-    /// Later: the job has to take its limits first.
-    AfterLimits,
+    /// Not by the timer: the job has to take its limits first, or its run becomes a job that stores
+    /// its own start.
+    NotByTimer,
 }
 
 /// What keeps the attempts of all jobs of a task from starting.
@@ -1624,7 +1623,7 @@ impl Lifecycle {
                 }
             }
             DueRun::Start { open, misfire }
-                if !matches!(intent, IntentRule::No | IntentRule::AfterLimits)
+                if intent != IntentRule::NotByTimer
                     && self.needs_intent(intent == IntentRule::AtMostOnce) =>
             {
                 if open.is_some() {
