@@ -111,7 +111,7 @@ struct Line {
     /// those first that were added last. Shared, so that a step can go through them while it changes
     /// the line.
     limits: Arc<[LimitId]>,
-    waiting: BinaryHeap<Reverse<(Order, TicketId)>>,
+    waiting: Queue,
     /// The entries of `waiting` that do not wait any more.
     stale: usize,
     /// The limit that it watches, and the order under which.
@@ -222,6 +222,51 @@ impl<T> Slots<T> {
             *self = Self::new();
         }
         value
+    }
+}
+
+/// Tickets in their order. Most come in it: these need no heap. For a limit of 8 in W11 of
+/// `benches/peers`, a job takes 2.6 µs of CPU time, and 3.8 µs if all are in the heap.
+#[derive(Debug, Default)]
+struct Queue {
+    in_order: VecDeque<(Order, TicketId)>,
+    /// Those that came before the last one of `in_order`.
+    others: BinaryHeap<Reverse<(Order, TicketId)>>,
+}
+
+impl Queue {
+    fn len(&self) -> usize {
+        self.in_order.len() + self.others.len()
+    }
+
+    fn push(&mut self, entry: (Order, TicketId)) {
+        match self.in_order.back() {
+            Some(last) if *last > entry => self.others.push(Reverse(entry)),
+            _ => self.in_order.push_back(entry),
+        }
+    }
+
+    fn first(&self) -> Option<(Order, TicketId)> {
+        let other = self.others.peek().map(|Reverse(entry)| entry);
+        self.in_order
+            .front()
+            .into_iter()
+            .chain(other)
+            .min()
+            .copied()
+    }
+
+    fn remove_first(&mut self) {
+        let first = self.first();
+        match self.in_order.front().copied() == first {
+            true => drop(self.in_order.pop_front()),
+            false => drop(self.others.pop()),
+        }
+    }
+
+    fn retain(&mut self, keeps: impl Fn(&(Order, TicketId)) -> bool) {
+        self.in_order.retain(&keeps);
+        self.others.retain(|Reverse(entry)| keeps(entry));
     }
 }
 
@@ -433,7 +478,7 @@ impl<J: Clone> Lines<J> {
             return Entered::Placed(ticket);
         }
         if let Some(line) = self.lines.get_mut(line.0) {
-            line.waiting.push(Reverse((order, ticket)));
+            line.waiting.push((order, ticket));
         }
         self.watch(line);
         Entered::Waits(ticket)
@@ -500,12 +545,12 @@ impl<J: Clone> Lines<J> {
     /// The first ticket of a line that waits.
     fn first_of(&mut self, line: LineId) -> Option<(Order, TicketId)> {
         let line = self.lines.get_mut(line.0)?;
-        while let Some(Reverse((order, ticket))) = line.waiting.peek().copied() {
+        while let Some((order, ticket)) = line.waiting.first() {
             let found = self.tickets.get(ticket.index());
             if found.is_some_and(|found| found.order == order && found.waits.is_some()) {
                 return Some((order, ticket));
             }
-            line.waiting.pop();
+            line.waiting.remove_first();
             line.stale = line.stale.saturating_sub(1);
         }
         None
@@ -521,16 +566,17 @@ impl<J: Clone> Lines<J> {
         let place = self.lines.get_mut(line.0)?;
         let before = std::mem::replace(&mut place.watches, watches);
         if before != watches {
-            if let Some((limit, order)) = before
-                && let Some(limit) = self.limits.get_mut(limit.0)
-            {
-                limit.watchers.remove(&(order, line));
-            }
+            // First, so that the set of a single line keeps its memory.
             if let Some((limit_id, order)) = watches
                 && let Some(limit) = self.limits.get_mut(limit_id.0)
             {
                 limit.watchers.insert((order, line));
                 self.plan_look(limit_id);
+            }
+            if let Some((limit, order)) = before
+                && let Some(limit) = self.limits.get_mut(limit.0)
+            {
+                limit.watchers.remove(&(order, line));
             }
         }
         first
@@ -833,12 +879,11 @@ impl<J: Clone> Lines<J> {
         };
         place.tickets -= 1;
         let limits = place.limits.clone();
-        let changed = limits.to_vec();
         if gone.waits.is_some() {
             place.stale += 1;
             if place.stale > FEW_STALE && place.stale > place.waiting.len() / 2 {
                 let tickets = &self.tickets;
-                place.waiting.retain(|Reverse((order, ticket))| {
+                place.waiting.retain(|(order, ticket)| {
                     let found = tickets.get(ticket.index());
                     found.is_some_and(|found| found.order == *order && found.waits.is_some())
                 });
@@ -881,7 +926,7 @@ impl<J: Clone> Lines<J> {
                 }
             }
         }
-        self.serve(&changed, granted);
+        self.serve(&limits, granted);
         for limit in limits.iter() {
             if let Some(limit) = self.limits.get_mut(limit.0) {
                 remove_first(limit, &self.tickets);
@@ -991,7 +1036,7 @@ impl Line {
     fn new(limits: Arc<[LimitId]>, keys: Option<LineKeys>) -> Self {
         Self {
             limits,
-            waiting: BinaryHeap::new(),
+            waiting: Queue::default(),
             stale: 0,
             watches: None,
             tickets: 0,

@@ -15,6 +15,7 @@ use async_lock::Semaphore;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use jobber::{Jobber, Limit, Task};
+use time::OffsetDateTime;
 
 use super::{arg, cannot};
 use crate::Result;
@@ -177,12 +178,11 @@ fn hold(held: &Held, count: usize) -> Result<Sample> {
 
 fn measure(held: Held, count: usize) -> Result<Sample> {
     held.app.start().block_on()?;
-    let due =
-        Instant::now() + Duration::from_millis(500) + Duration::from_nanos(2_500) * count as u32;
+    let delay = Duration::from_millis(500) + Duration::from_nanos(2_500) * count as u32;
+    let (due, at) = (Instant::now() + delay, OffsetDateTime::now_utc() + delay);
     let mut jobs = Vec::with_capacity(count);
     for n in 0..count {
-        let delay = due.saturating_duration_since(Instant::now());
-        jobs.push(held.task.schedule(n as u64).delay(delay).block_on()?);
+        jobs.push(held.task.schedule(n as u64).at(at).block_on()?);
     }
     (held.go)();
     let ahead = due.saturating_duration_since(Instant::now());
