@@ -4,7 +4,7 @@ use std::mem::needs_drop;
 use std::time::Duration;
 
 use crate::engine::discarded::DropOn;
-use crate::engine::hub::Entered;
+use crate::engine::hub::{Entered, Live};
 use crate::engine::job_state::{AfterLock, JobState, State, precision_needed};
 use crate::engine::keeping::is_failure;
 use crate::job::lifecycle::{
@@ -140,7 +140,8 @@ where
             AttemptFailure::Panicked(message) => (Failure::Panicked(message), EndedBy::Panic),
             AttemptFailure::Dropped => (Failure::executor_dropped(), EndedBy::ExecutorDrop),
         };
-        self.end_attempt(attempt, Err(failure), by, DropOn::ThisThread);
+        let granted = self.end_attempt(attempt, Err(failure), by, DropOn::ThisThread);
+        self.hub().start_granted(granted);
     }
 
     fn body_gone(&self, attempt: u32) {
@@ -190,8 +191,20 @@ where
             },
             Err(error) => Err(Failure::Error(Arc::from(error))),
         };
-        self.end_attempt(attempt, result, EndedBy::Body, DropOn::ThisThread);
-        Exit::Done
+        let granted = self.end_attempt(attempt, result, EndedBy::Body, DropOn::ThisThread);
+        self.exit(granted)
+    }
+
+    /// The attempt is over, and these jobs have their limits now.
+    fn exit(&self, granted: Vec<Live>) -> Exit {
+        let hub = self.hub();
+        if self.task.is_blocking {
+            // Its thread polls no async attempt, and the next call may take another thread.
+            hub.start_granted(granted);
+            return Exit::Done;
+        }
+        hub.start_granted_but_one(granted)
+            .map_or(Exit::Done, Exit::Next)
     }
 
     /// What [`end_attempt`](JobState::end_attempt) comes to for a plain job that has
@@ -209,17 +222,19 @@ where
         // The runner takes it out of the table later, with others, if nobody can notice: by
         // its id the next job may come at once, and a value may have a drop that somebody
         // waits for.
-        let leaves_later = !self.core.is_named && !needs_drop::<R>();
-        self.end_plain(state, now, leaves_later);
+        let has_limits = self.task.limits.is_some();
+        let leaves_later = !self.core.is_named && !needs_drop::<R>() && !has_limits;
+        let granted = self.end_plain(state, now, leaves_later);
         Ok(match leaves_later {
             true => Exit::MustRemove,
-            false => Exit::Done,
+            false => self.exit(granted),
         })
     }
 
     /// The attempt takes too long. On the thread of the timer.
     pub(crate) fn time_out(&self, attempt: u32, failure: Failure) {
-        self.end_attempt(attempt, Err(failure), EndedBy::Timeout, DropOn::Executor);
+        let granted = self.end_attempt(attempt, Err(failure), EndedBy::Timeout, DropOn::Executor);
+        self.hub().leave_granted_to_timer(granted);
     }
 
     /// Begins an attempt, if the job is to start.
@@ -397,12 +412,19 @@ where
             hint: None,
             error: (result.as_ref().err()).and_then(|error| self.text_to_keep(error)),
         };
-        self.end_locked(state, now, (result, ended), by, DropOn::ThisThread);
+        let granted = self.end_locked(state, now, (result, ended), by, DropOn::ThisThread);
+        self.hub().start_granted(granted);
         entered
     }
 
-    /// An attempt is over.
-    fn end_attempt(&self, attempt: u32, result: Result<R, Failure>, by: EndedBy, drop_on: DropOn) {
+    /// An attempt is over. The caller starts the jobs that it returns: they have their limits now.
+    fn end_attempt(
+        &self,
+        attempt: u32,
+        result: Result<R, Failure>,
+        by: EndedBy,
+        drop_on: DropOn,
+    ) -> Vec<Live> {
         let ended = Ended {
             failure: result.as_ref().err().map(Failure::status),
             // Looks into the error of the task: not under the lock.
@@ -424,12 +446,13 @@ where
             }
             after.discarded.result = Some(result);
             self.discard(after.discarded, drop_on);
-            return;
+            return Vec::new();
         }
-        self.end_locked(state, now, (result, ended), by, drop_on);
+        self.end_locked(state, now, (result, ended), by, drop_on)
     }
 
-    /// The running attempt is over. Without a value, a job of its own was made for its run.
+    /// The running attempt is over. Without a value, a job of its own was made for its run. The
+    /// caller starts the jobs that it returns.
     fn end_locked(
         &self,
         mut state: MutexGuard<'_, State<A, R>>,
@@ -437,7 +460,7 @@ where
         (result, ended): (Result<Option<R>, Failure>, Ended),
         by: EndedBy,
         drop_on: DropOn,
-    ) {
+    ) -> Vec<Live> {
         let Ended {
             failure,
             hint,
@@ -454,8 +477,7 @@ where
                 after.removed = self.hub().leave_to_next_process(self.core.slot);
             }
             after.discarded.result = Some(result);
-            self.unlock(state, after, drop_on);
-            return;
+            return self.unlock_before_granted(state, after, drop_on);
         }
         let requested = after
             .force_stopped
@@ -501,7 +523,7 @@ where
             state.life.keep_end(failed);
         }
         self.follow(&mut state, end.effects, now, &mut after);
-        self.unlock(state, after, drop_on);
+        self.unlock_before_granted(state, after, drop_on)
     }
 
     /// The running attempt, which is the `attempt`-th of its run, ends while its body exists.

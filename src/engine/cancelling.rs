@@ -69,7 +69,8 @@ where
     if how == Cancelling::Cancel && state.life.is_plain() {
         let effects = state.life.cancel();
         if effects.is_some_and(|effects| effects.leaves) {
-            job.end_plain(state, now, false);
+            let granted = job.end_plain(state, now, false);
+            job.hub().start_granted(granted);
         }
         return CancelReply::now(outcome);
     }

@@ -1,32 +1,8 @@
 //! What happens to jobs that get their limits.
 
-use std::cell::Cell;
-
 use crate::engine::hub::{Hub, Live};
+use crate::executor::starting::Starting;
 use crate::job::live_job::Fired;
-use crate::sync::primitives::thread_local;
-
-thread_local! {
-    /// This thread is in [`Hub::start_granted`].
-    static IS_STARTING: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Marks that the thread is in [`Hub::start_granted`], until it is dropped.
-struct Outermost;
-
-impl Outermost {
-    /// `None` if it is in it already.
-    fn begin() -> Option<Self> {
-        let was = IS_STARTING.try_with(|place| place.replace(true));
-        matches!(was, Ok(false)).then_some(Self)
-    }
-}
-
-impl Drop for Outermost {
-    fn drop(&mut self) {
-        let _ = IS_STARTING.try_with(|place| place.set(false));
-    }
-}
 
 impl Hub {
     /// Hands jobs to the executor that have their limits now. The caller holds no lock, and may
@@ -40,26 +16,52 @@ impl Hub {
             granted.into_iter().for_each(|job| job.drop_safely());
             return;
         }
-        // An executor may poll or drop what it is given inside of its spawn. The end of that
-        // attempt would start the next one there, as deep as there are jobs.
-        let Some(_outermost) = Outermost::begin() else {
+        let starting = Starting::begin();
+        if !starting.is_outermost() {
             self.leave_granted_to_timer(granted);
             return;
-        };
-        let mut starting = Vec::with_capacity(granted.len());
+        }
+        let mut jobs = Vec::with_capacity(granted.len());
         for job in granted {
             match job.granted() {
-                Fired::Start => starting.push(job),
+                Fired::Start => jobs.push(job),
                 Fired::Nothing => job.drop_safely(),
             }
         }
-        if starting.is_empty() {
+        if jobs.is_empty() {
             return;
         }
         match self.dispatcher() {
-            Some(dispatcher) => dispatcher.submit(&mut starting),
+            Some(dispatcher) => dispatcher.submit(&mut jobs),
             // The app has stopped, and nothing starts.
-            None => starting.into_iter().for_each(|job| job.drop_safely()),
+            None => jobs.into_iter().for_each(|job| job.drop_safely()),
+        }
+    }
+
+    /// [`start_granted`](Hub::start_granted), but a single async job is returned, for the poller of
+    /// an attempt that has ended: it polls that job next.
+    ///
+    /// W11 of `benches/peers`, jobs per second for a limit of 8 and for 10,000 keys: 410,000 and
+    /// 440,000, and 360,000 and 210,000 if each job is spawned.
+    pub(crate) fn start_granted_but_one(&self, mut granted: Vec<Live>) -> Option<Live> {
+        // Of several jobs none is returned: the others would begin before it.
+        let [job] = granted.as_slice() else {
+            self.start_granted(granted);
+            return None;
+        };
+        let starting = Starting::begin();
+        if job.is_blocking() || !starting.is_outermost() {
+            drop(starting);
+            self.start_granted(granted);
+            return None;
+        }
+        let job = granted.pop()?;
+        match job.granted() {
+            Fired::Start => Some(job),
+            Fired::Nothing => {
+                job.drop_safely();
+                None
+            }
         }
     }
 

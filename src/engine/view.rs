@@ -208,11 +208,18 @@ where
     }
 
     fn drop_safely(self: Arc<Self>) {
-        if let Some(job) = Arc::into_inner(self) {
-            // The hub is cloned, not the task: a clone of the task could become the last
-            // reference to its function, and would drop it on this thread.
-            let hub = job.task.hub.clone();
+        let Some(job) = Arc::into_inner(self) else {
+            return;
+        };
+        // The hub is cloned, not the task: a clone of the task could become the last
+        // reference to its function, and would drop it on this thread.
+        let hub = job.task.hub.clone();
+        if job.has_values_to_drop() {
             hub.drop_on_executor(Box::new(job));
+            return;
+        }
+        if let Some(task) = Arc::into_inner(job.task) {
+            hub.drop_on_executor(Box::new(task));
         }
     }
 }

@@ -11,7 +11,8 @@ use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::Arc;
 
 /// What an [`Executor`](crate::Executor) polls: one attempt of a job, or internal work
-/// that starts many of them.
+/// that starts many of them. When an attempt ends, the future goes on with the job that gets its
+/// [limits](crate::TaskBuilder::limit).
 ///
 /// Polling it never panics, whatever the task does. It is `Send` and `Unpin`, and its
 /// type has a name, so an executor can keep it without a box.
@@ -46,7 +47,7 @@ impl Future for JobFuture {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.0 {
-            Work::Attempt(attempt) => attempt.poll_and_remove(cx),
+            Work::Attempt(attempt) => attempt.poll_on(cx),
             Work::Boxed(future) => {
                 if let Some(pending) = future {
                     std::task::ready!(pending.as_mut().poll(cx));
@@ -96,7 +97,7 @@ impl BlockingJob {
     pub fn run(mut self) {
         // The body of a blocking task calls the function in its first poll, and is ready.
         let mut cx = Context::from_waker(Waker::noop());
-        let _ = self.0.poll_and_remove(&mut cx);
+        let _ = self.0.poll_on(&mut cx);
     }
 }
 

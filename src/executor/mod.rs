@@ -11,5 +11,6 @@ pub(crate) mod runner;
 pub(crate) mod runner_pool;
 pub(crate) mod spawned_attempt;
 pub(crate) mod spawner;
+pub(crate) mod starting;
 #[cfg(feature = "thread-pool")]
 pub(crate) mod thread_pool;

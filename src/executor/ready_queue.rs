@@ -141,6 +141,16 @@ impl ReadyQueue {
         self.failed_spawns = 0;
     }
 
+    /// Adds a job that has been fired.
+    pub(crate) fn push_fired(&mut self, job: Arc<dyn LiveJob>) {
+        let is_fired = true;
+        let job = ReadyJob { job, is_fired };
+        match self.ready.back_mut() {
+            Some(Segment::Jobs(jobs)) => jobs.push_back(job),
+            _ => self.push(Segment::Jobs(VecDeque::from([job]))),
+        }
+    }
+
     /// Takes all jobs that are in no local queue.
     pub(crate) fn take_all(&mut self) -> VecDeque<Segment> {
         std::mem::take(&mut self.ready)

@@ -165,6 +165,10 @@ impl Future for Runner {
             match attempt.poll(cx) {
                 Poll::Ready(Exit::MustRemove) => this.finished.push(slot),
                 Poll::Ready(Exit::Done) => {}
+                Poll::Ready(Exit::Next(job)) => {
+                    // First come, first served.
+                    lock(&this.pool.queue).push_fired(job);
+                }
                 Poll::Pending => {
                     this.pool.spawner.spawn(JobFuture::attempt(attempt));
                 }

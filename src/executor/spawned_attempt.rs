@@ -13,6 +13,9 @@ use crate::sync::waiter::{Condition, Waiter};
 use crate::value::id::JobId;
 use crate::value::time_units::Now;
 
+/// After this many attempts that ended in one poll, a future lets the executor poll others.
+const ENDS_PER_POLL: usize = 4;
+
 /// An attempt that the executor polls, whether or not it has begun. Dropping it before
 /// it is ready fails the attempt.
 pub(crate) struct SpawnedAttempt {
@@ -63,17 +66,29 @@ impl SpawnedAttempt {
         Polling::begin(Arc::as_ptr(&self.job).cast())
     }
 
-    /// Polls the attempt. If it is ready and its job must be removed from the table,
-    /// removes the job.
-    pub(crate) fn poll_and_remove(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if ready!(self.poll(cx)) == Exit::MustRemove {
-            self.job.leave();
+    /// Polls the attempt, and does what is left to do when it is ready. Goes on with the job that
+    /// has got the limits of the attempt.
+    pub(crate) fn poll_on(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..ENDS_PER_POLL {
+            match ready!(self.poll(cx)) {
+                Exit::Done => return Poll::Ready(()),
+                Exit::MustRemove => {
+                    self.job.leave();
+                    return Poll::Ready(());
+                }
+                Exit::Next(job) => {
+                    let ended = self.job.clone();
+                    *self = Self::new(job);
+                    // The drop of a user's value may wait for the next job: not here.
+                    ended.drop_safely();
+                }
+            }
         }
-        Poll::Ready(())
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
-    /// Polls the attempt. If it returns [`Exit::MustRemove`], the caller removes the job
-    /// from the table.
+    /// Polls the attempt. The caller does what is left to do when it is ready.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Exit> {
         let _polling = self.polling();
         if let State::Fired | State::Due(_) = self.state {

@@ -236,11 +236,12 @@ pub(crate) struct Attempt {
 pub(crate) type Body = Pin<Box<dyn Future<Output = Exit> + Send>>;
 
 /// What is left to do when the body of an attempt has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Exit {
     /// Nothing.
     Done,
+    /// This job has got the limits that the attempt had. The poller polls it next.
+    Next(Arc<dyn LiveJob>),
     /// The job is done and still in the table. The poller takes it out, together with
     /// others: the lock of the table is shared by all jobs.
     MustRemove,

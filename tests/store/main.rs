@@ -23,6 +23,7 @@ mod limits_random;
 mod log;
 mod misfire;
 mod model;
+mod next_in_line;
 mod overdue;
 mod overlap;
 #[cfg(all(feature = "sqlite", unix))]
