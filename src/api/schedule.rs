@@ -118,8 +118,9 @@ where
     /// - If the interval changes, the next run is one new interval after the last run, or
     ///   after the scheduling if there was none; at once if that has passed.
     /// - A job that runs once always gets its new time.
-    /// - With other times, a run that goes on ends first. If the job waits for a retry, it
-    ///   starts again with its first attempt, and that run has failed.
+    /// - With other times, a run that goes on ends first; until then, the replacement can be
+    ///   replaced in the same way. If the job waits for a retry, it starts again with its first
+    ///   attempt, and that run has failed.
     /// - If it recurs before and after, it keeps its run number and its number of
     ///   failures in a row, unless the start date changes.
     /// - A recurring job is not replaced by one that runs once, because that would end its

@@ -1425,13 +1425,7 @@ impl Lifecycle {
         self.hide();
         let more = self.more();
         more.position = position;
-        if more.loaded_limit.is_some()
-            && let Some(definition) = &more.definition
-        {
-            // A loaded job is due after its own interval at the latest, counted from now.
-            let wait = more.position.longest_wait_for_run(definition);
-            more.loaded_limit = wait.map(|wait| clock.now.mono.saturating_add(wait));
-        }
+        more.count_loaded_limit(clock);
         self.is_overdue = false;
         if !self.is_asked_for_now() {
             self.set_due(self.due_of_position(clock), clock.now);
@@ -1646,12 +1640,7 @@ impl Lifecycle {
                 if let Some(steering) = &mut more.steering {
                     steering.leaves_out_up_to = None;
                 }
-                if let (Some(limit), Some(definition)) = (&mut more.loaded_limit, &more.definition)
-                {
-                    // It is due after its own interval at the latest, counted from now.
-                    let wait = more.position.longest_wait(definition);
-                    *limit = now.mono.saturating_add(wait.unwrap_or_default());
-                }
+                more.count_loaded_limit(clock);
                 let effects = self.apply(Event::Postpone).unwrap_or_default();
                 self.set_due(due, now);
                 TimerOutcome::Later { misfire, effects }
@@ -1706,10 +1695,7 @@ impl Lifecycle {
                 return TimerOutcome::Over { why, effects };
             }
         };
-        if let Some(limit) = &mut more.loaded_limit {
-            let wait = more.position.longest_wait(&definition);
-            *limit = clock.now.mono.saturating_add(wait.unwrap_or_default());
-        }
+        more.count_loaded_limit(clock);
         let misfire = Some(self.more().position.nominal);
         self.tidy_steering();
         let effects = self.apply(Event::Postpone).unwrap_or_default();
@@ -2294,10 +2280,16 @@ impl Lifecycle {
             // The next extra run is made first.
             steering.leaves_out_up_to = Some(up_to);
         }
-        (left.is_none() && !has_extra).then(|| {
+        if left.is_none() && !has_extra {
             let (_, why) = position.end_without_time(definition);
-            AfterRun::End(status, why)
-        })
+            return Some(AfterRun::End(status, why));
+        }
+        if left == Some(true)
+            && let Some(more) = &mut self.more
+        {
+            more.count_loaded_limit(clock);
+        }
+        None
     }
 
     /// A run has ended, and another follows: moves it, or makes an extra run first, as asked for
@@ -2501,6 +2493,18 @@ impl Lifecycle {
         let Some(definition) = more.definition.as_deref() else {
             return;
         };
+        plan.keep_origin(
+            self.last_definition()
+                .map_or(definition, |last| last.as_ref()),
+            now,
+        );
+        if !self.has_same_times(plan)
+            && let Some(next) = more.next.as_deref()
+            && plan.rebase_on_same_times(next)
+        {
+            // It replaces a replacement, which was fitted before.
+            return;
+        }
         let mut position = Cow::Borrowed(&more.position);
         if !self.has_same_times(plan) {
             if self.phase.is_running() {
@@ -2513,11 +2517,6 @@ impl Lifecycle {
                 (position.to_mut()).enter_run(definition, begun, failed_as, now);
             }
         }
-        plan.keep_origin(
-            self.last_definition()
-                .map_or(definition, |last| last.as_ref()),
-            now,
-        );
         let is_waiting = !self.phase.is_running();
         plan.rebase(definition, &position, self.pending(), is_waiting);
     }
@@ -2788,6 +2787,15 @@ impl Lifecycle {
 }
 
 impl More {
+    /// The next run of the job is another one, or times were left out. If it was loaded and has not
+    /// run since then, it is due after its own interval at the latest, counted from now.
+    fn count_loaded_limit(&mut self, clock: ClockReading) {
+        if let (Some(_), Some(definition)) = (self.loaded_limit, &self.definition) {
+            let wait = self.position.longest_wait_for_run(definition);
+            self.loaded_limit = wait.map(|wait| clock.now.mono.saturating_add(wait));
+        }
+    }
+
     /// Whether a run of the series waits for a retry, or was moved: the times after it are left out
     /// when it has ended.
     fn is_run_open(&self) -> bool {

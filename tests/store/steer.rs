@@ -1793,3 +1793,39 @@ fn a_move_during_a_run_that_is_replaced_is_of_the_replacement_also_after_a_crash
     }
     Ok(())
 }
+
+#[test]
+fn a_replacement_of_a_replacement_with_the_same_times_goes_on_with_them() -> Result {
+    in_memory_and_stored(|mut process| {
+        let job = process.schedule(100, 0).every(MINUTE * 2).block_on()?;
+        process.advance(130);
+        process.schedule(1, 0).replace().every(MINUTE).block_on()?;
+        process.advance(60);
+        // Other arguments, and the same times: not counted anew from here.
+        process.schedule(2, 0).replace().every(MINUTE).block_on()?;
+        process.advance(32);
+        assert_eq!(process.log.take(), [(120, 1, 1, 120), (220, 2, 1, 180)]);
+        assert_eq!(job.exec_at(), at(240));
+        Ok(())
+    })
+}
+
+#[test]
+fn a_loaded_job_whose_pause_ends_during_an_extra_run_goes_on_from_then() -> Result {
+    let (machine, log) = (Machine::new(), Log::new());
+    let process = Process::boot(&machine, &log, true)?;
+    process.schedule(40, 0).after_each(MINUTE).block_on()?;
+    process.sim.crash();
+    let mut process = Process::boot(&machine, &log, true)?;
+    let job = process.task.job("x").ok_or("it is gone")?;
+    process.advance(50);
+    job.run_now().block_on()?;
+    process.advance(20);
+    process.task.pause().block_on()?;
+    process.task.resume().block_on()?;
+    process.advance(20);
+    assert_eq!(job.exec_at(), at(130));
+    process.advance(60);
+    assert_eq!(log.take(), [(50, 1, 1, 50), (130, 2, 1, 130)]);
+    Ok(())
+}

@@ -141,9 +141,16 @@ fn random_trace(seed: u64, is_stored: bool, reboots: bool) -> Result<Vec<String>
     Ok(trace)
 }
 
+/// `JOBBER_SEEDS` says how many, and `JOBBER_SEED` which is the first.
+fn seeds() -> Result<std::ops::Range<u64>> {
+    let seeds = std::env::var("JOBBER_SEEDS").map_or(Ok(150), |seeds| seeds.parse())?;
+    let first = std::env::var("JOBBER_SEED").map_or(Ok(0), |seed| seed.parse())?;
+    Ok(first..first + seeds)
+}
+
 #[test]
 fn random_steering_is_the_same_in_memory_and_stored() -> Result {
-    for seed in 0..150 {
+    for seed in seeds()? {
         let in_memory = random_trace(seed, false, false)?;
         let stored = random_trace(seed, true, false)?;
         for (step, (one, other)) in in_memory.iter().zip(&stored).enumerate() {
@@ -160,7 +167,7 @@ fn random_steering_is_the_same_in_memory_and_stored() -> Result {
 
 #[test]
 fn random_steering_is_the_same_if_the_process_crashes_after_each_call() -> Result {
-    for seed in 0..150 {
+    for seed in seeds()? {
         let stays = random_trace(seed, true, false)?;
         let crashes = random_trace(seed, true, true)?;
         for (step, (one, other)) in stays.iter().zip(&crashes).enumerate() {
