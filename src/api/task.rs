@@ -135,23 +135,22 @@ where
         }
     }
 
-    /// Sets how many attempts of this task may run at the same time: a number, or a
-    /// [`Limit`](crate::Limit) that several tasks share. A task may have several limits. Default: no
-    /// limit.
+    /// Adds a limit: how many attempts of this task may run at the same time, or of all tasks that
+    /// share the [`Limit`](crate::Limit). Each call adds another one. Default: no limit.
     ///
     /// A job that is due and over a limit waits: it stays `SCHEDULED`, keeps its due time, needs no
-    /// thread and no task of the executor, and its timeout does not count yet. A
+    /// thread and no future in the executor, and its timeout does not count yet. A
     /// [cancel](crate::Job::cancel) takes it out of the line. An event says that it waits, and
     /// [`Job::waiting_for`](crate::Job::waiting_for) says for what.
     ///
     /// - The order is that of the [priority](TaskBuilder::priority), then of the due time, then of
     ///   arrival. A job takes all of its limits together or none. A job that waits does not hold up
     ///   jobs that need other limits.
-    /// - A job that 1,000 later ones have overtaken at one of its limits is next. It goes through its
-    ///   limits in this order: those of its keys, the [rate](TaskBuilder::rate) and the limits of
-    ///   its task, [`max_running`](crate::JobberBuilder::max_running). At the first that is full,
-    ///   and at each before that, a place is kept for it. So while it waits for another job of its
-    ///   key, no place is kept at the limits of its task and of the app.
+    /// - A job that 1,000 later ones have overtaken at one of its limits comes before them. Its limits
+    ///   are kept for it in this order: those of its keys, the [rate](TaskBuilder::rate) and the
+    ///   limits of its task, [`max_running`](crate::JobberBuilder::max_running). The next free unit
+    ///   is kept at each of them, up to the first that is full. Those after that are not kept yet: so
+    ///   a job that waits for another job of its key keeps nothing at the limit of the app.
     /// - An attempt has its limits until its function is gone: also a blocking function that has not
     ///   returned after a timeout. A retry takes them again.
     /// - Limits are kept in memory. With [`at_most_once`](TaskBuilder::at_most_once) the start is
@@ -180,14 +179,14 @@ where
     }
 
     /// Sets how many attempts of this task may run at the same time for each key: `key` computes it
-    /// from the arguments, 256 bytes at most. It adds to the other [limits](TaskBuilder::limit); a
+    /// from the arguments, and it has 256 bytes at most. It adds to the other [limits](TaskBuilder::limit); a
     /// second call of this method replaces the first.
     ///
     /// The caller that schedules a job computes its key, and a stored job keeps it. If the function
     /// panics, scheduling fails with [`ScheduleError::Key`](crate::ScheduleError::Key); if the key
     /// is too long, with [`ScheduleError::KeyTooLong`](crate::ScheduleError::KeyTooLong). An empty
     /// key is a key like any other. A job that was stored before its task had this option has no
-    /// key, and no limit of one.
+    /// key, and this limit does not apply to it.
     ///
     /// ```
     /// # let mut sim = jobber::testing::Simulation::new();
@@ -223,7 +222,7 @@ where
     ///
     /// It is one more [limit](TaskBuilder::limit): a job that is due waits in the same order for
     /// all its limits and its rate, and takes them together. Each attempt counts, also a retry,
-    /// when it is handed to the executor. The monotonic clock counts the time. What is known of
+    /// when it is handed to the executor, unless a pause or its expiry stops it then. The monotonic clock counts the time. What is known of
     /// earlier starts is kept in memory: in the next process a whole burst may start.
     ///
     /// ```
@@ -324,8 +323,8 @@ where
     }
 
     /// Sets the priority of the jobs of this task among those that are due and wait for
-    /// [limits](TaskBuilder::limit) or [rates](TaskBuilder::rate): a higher number starts first, from
-    /// -128 to 127, except before a job that 1,000 others have overtaken. Default: 0.
+    /// [limits](TaskBuilder::limit) or [rates](TaskBuilder::rate): those with a higher number start
+    /// first. A job that 1,000 others have overtaken comes before them. Default: 0.
     pub fn priority(mut self, priority: i8) -> Self {
         self.priority = priority;
         self

@@ -153,7 +153,7 @@ where
         state.life.body_gone();
         self.hub().outliving.remove(&self.core.id, attempt);
         let mut after = AfterLock::default();
-        self.release_limits(&mut state, &mut after);
+        self.release_limits(&mut state, true, &mut after);
         self.arm_if_overdue(&mut state, now, &mut after);
         self.unlock(state, after, DropOn::ThisThread);
     }
@@ -417,7 +417,7 @@ where
         entered
     }
 
-    /// An attempt is over. The caller starts the jobs that it returns: they have their limits now.
+    /// An attempt is over. The caller starts the jobs that it returns: they may have their limits now.
     fn end_attempt(
         &self,
         attempt: u32,
@@ -477,7 +477,7 @@ where
                 after.removed = self.hub().leave_to_next_process(self.core.slot);
             }
             after.discarded.result = Some(result);
-            return self.unlock_before_granted(state, after, drop_on);
+            return self.unlock_returning_granted(state, after, drop_on);
         }
         let requested = after
             .force_stopped
@@ -523,7 +523,7 @@ where
             state.life.keep_end(failed);
         }
         self.follow(&mut state, end.effects, now, &mut after);
-        self.unlock_before_granted(state, after, drop_on)
+        self.unlock_returning_granted(state, after, drop_on)
     }
 
     /// The running attempt, which is the `attempt`-th of its run, ends while its body exists.

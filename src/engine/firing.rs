@@ -254,7 +254,7 @@ where
         if effects != Effects::default() {
             self.follow(state, effects, now, after);
         }
-        self.release_limits(state, after);
+        self.release_limits(state, true, after);
         if is_left && state.life.leave_to_next_process() {
             if state.life.is_counted_as_held() {
                 self.recount_held(state, after);

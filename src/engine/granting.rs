@@ -1,23 +1,23 @@
 //! What happens to jobs that get their limits.
 
 use crate::engine::hub::{Hub, Live};
-use crate::executor::starting::Starting;
+use crate::executor::calling_executor::CallingExecutor;
 use crate::job::live_job::Fired;
 
 impl Hub {
-    /// Hands jobs to the executor that have their limits now. The caller holds no lock, and may
-    /// run code of users.
+    /// Passes these jobs to the executor. They may have their limits now. The caller holds no lock,
+    /// and its thread may run code of users.
     pub(crate) fn start_granted(&self, granted: Vec<Live>) {
         if granted.is_empty() {
             return;
         }
         if self.is_forked() {
-            // The dispatcher is a copy of that of the other process, which starts them.
+            // This process is a fork. The parent has the same jobs, and starts them.
             granted.into_iter().for_each(|job| job.drop_safely());
             return;
         }
-        let starting = Starting::begin();
-        if !starting.is_outermost() {
+        let calling = CallingExecutor::begin();
+        if !calling.is_outermost() {
             self.leave_granted_to_timer(granted);
             return;
         }
@@ -38,24 +38,28 @@ impl Hub {
         }
     }
 
-    /// [`start_granted`](Hub::start_granted), but a single async job is returned, for the poller of
-    /// an attempt that has ended: it polls that job next.
+    /// [`start_granted`](Hub::start_granted), but if it is one async job, returns it for the poller
+    /// of the attempt that has ended: see [`Exit::Next`](crate::job::live_job::Exit::Next).
     ///
-    /// W11 of `benches/peers`, jobs per second for a limit of 8 and for 10,000 keys: 410,000 and
-    /// 440,000, and 360,000 and 210,000 if each job is spawned.
+    /// For 10,000 keys in W11 of `benches/peers`: 440,000 jobs per second. If each job is spawned:
+    /// 210,000.
     pub(crate) fn start_granted_but_one(&self, mut granted: Vec<Live>) -> Option<Live> {
-        // Of several jobs none is returned: the others would begin before it.
+        // Of several jobs, none is returned: to spawn one may block until another has run, and the
+        // caller polls the returned one only after that.
         let [job] = granted.as_slice() else {
             self.start_granted(granted);
             return None;
         };
-        let starting = Starting::begin();
-        if job.is_blocking() || !starting.is_outermost() {
-            drop(starting);
+        let calling = CallingExecutor::begin();
+        if job.is_blocking() || !calling.is_outermost() {
+            // Else the mark would be taken for one of a caller.
+            drop(calling);
             self.start_granted(granted);
             return None;
         }
         let job = granted.pop()?;
+        // In a forked process the poller goes on as it did before the fork. To check it is a system
+        // call, 4 % of the time of such a job.
         match job.granted() {
             Fired::Start => Some(job),
             Fired::Nothing => {

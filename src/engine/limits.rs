@@ -1,4 +1,4 @@
-//! [`Limits`]: how many attempts of an app may run at once.
+//! [`Limits`]: how many attempts of an app may run at once or start.
 
 use crate::job::definition::ArgsKeys;
 use crate::job::live_job::LiveJob;
@@ -23,7 +23,7 @@ pub(crate) struct Limits {
     granted: Mutex<Option<Vec<Live>>>,
     /// A task has a rate: each step with the lines needs the time.
     has_rates: AtomicBool,
-    /// Of `max_running`.
+    /// The limit of `max_running`.
     pub(crate) of_app: Option<LimitId>,
 }
 
@@ -47,8 +47,8 @@ impl Limits {
         self.has_rates.load(Ordering::SeqCst)
     }
 
-    /// Does a step with the lines. Returns also whether the timer has to look at a rate earlier
-    /// than it knew before.
+    /// Does `step` with the lines. Returns also whether the timer has to look at a rate earlier than
+    /// [`next_look`](Limits::next_look) has said.
     pub(crate) fn step<T>(
         &self,
         clock: &AppClock,
@@ -114,7 +114,7 @@ impl Limits {
 /// The limits of a task.
 pub(crate) struct TaskLimits<A> {
     pub(crate) line: LineId,
-    /// What a job waits for that waits for one of them.
+    /// What [`waiting_for`](crate::Job::waiting_for) says of a job that waits for this limit.
     pub(crate) names: Vec<(LimitId, WaitingFor)>,
     pub(crate) by: Option<LimitBy<A>>,
     pub(crate) rate_by: Option<RateBy<A>>,

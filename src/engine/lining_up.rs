@@ -16,8 +16,9 @@ where
     A: Clone + Send + Sync + 'static,
     R: Send + Sync + 'static,
 {
-    /// The job was found due, and is Ready. Returns whether it is to be handed to the executor
-    /// now. If not, it waits for its limits, or for the store.
+    /// The job is due. It is Ready; or Starting: then its start is stored, and it has its limits.
+    /// Returns whether it is to be handed to the executor now. If not, it waits for its limits, or
+    /// for the store.
     pub(crate) fn starts_now(
         &self,
         state: &mut State<A, R>,
@@ -44,7 +45,7 @@ where
         if state.life.ticket().is_some() {
             return !state.life.is_in_line();
         }
-        // It is in no table if the app has stopped: then nothing starts.
+        // The app has stopped if it is in no table. The dispatcher is gone then, and starts nothing.
         let Some(live) = hub.at(self.core.slot) else {
             return true;
         };
@@ -112,7 +113,7 @@ where
         starts
     }
 
-    /// The job may have its limits now. Returns whether it is to be handed to the executor.
+    /// The job may have its limits now. `Start` if it is to be handed to the executor.
     pub(crate) fn granted_now(&self) -> Fired {
         let hub = self.hub();
         let is_at_most_once = self.is_at_most_once();
@@ -120,12 +121,12 @@ where
             let for_intent = ClockPrecision::exact_if(state.life.needs_intent(is_at_most_once));
             for_intent.max(precision_needed(&state.life))
         });
-        let waits = match state.life.ticket() {
-            // It may have left the line since, and have come again.
+        let lacks_limits = match state.life.ticket() {
+            // Since it got them, it may have been cancelled or moved, and may wait again.
             Some(ticket) => lock(&hub.limits.lines).waits_for(ticket).is_some(),
             None => true,
         };
-        if waits || !state.life.is_in_line() {
+        if lacks_limits || !state.life.is_in_line() {
             return Fired::Nothing;
         }
         state.life.leave_line();
@@ -151,19 +152,19 @@ where
     }
 
     /// Frees the limits of a job that waits for its time or has ended, if the body of its last
-    /// attempt is gone. A job in line leaves the line.
-    pub(crate) fn release_limits(&self, state: &mut State<A, R>, after: &mut AfterLock<A, R>) {
+    /// attempt is gone. If it waited for them, it does not any more. A job that is Ready keeps its
+    /// ticket.
+    ///
+    /// `counts_for_rates`: if not, its rates are as if it had not taken them.
+    pub(crate) fn release_limits(
+        &self,
+        state: &mut State<A, R>,
+        counts_for_rates: bool,
+        after: &mut AfterLock<A, R>,
+    ) {
         if let Some(ticket) = state.life.take_unused_ticket() {
             self.hub()
-                .with_lines(|lines| lines.leave(ticket, true, &mut after.granted));
-        }
-    }
-
-    /// The attempt that was to start does not. Its limits and rates are free for another.
-    fn free_limits(&self, state: &mut State<A, R>, after: &mut AfterLock<A, R>) {
-        if let Some(ticket) = state.life.take_unused_ticket() {
-            self.hub()
-                .with_lines(|lines| lines.leave(ticket, false, &mut after.granted));
+                .with_lines(|lines| lines.leave(ticket, counts_for_rates, &mut after.granted));
         }
     }
 
@@ -179,7 +180,7 @@ where
         if state.life.is_held_by_pause(self.holds()) {
             after.ends_turn |= state.life.end_turn();
         }
-        self.free_limits(state, after);
+        self.release_limits(state, false, after);
         self.follow(state, effects, now, after);
     }
 

@@ -49,8 +49,8 @@ pub trait Executor: Send + Sync + 'static {
     ///
     /// If the future is dropped before it is ready, its attempt fails with
     /// [`ExecutorDropped`](crate::ExecutorDropped). Two exceptions apply to durable jobs.
-    /// If the future was never polled, no attempt was made: the job is due again after
-    /// one second, and after up to a minute if that happens again. If the app stops, the
+    /// If the job that the future has at that time has not begun, no attempt was made: the job is due
+    /// again after one second, and after up to a minute if that happens again. If the app stops, the
     /// next process makes the attempt again.
     ///
     /// # Blocking

@@ -11,8 +11,8 @@ use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::Arc;
 
 /// What an [`Executor`](crate::Executor) polls: one attempt of a job, or internal work
-/// that starts many of them. When an attempt ends, the future goes on with the job that gets its
-/// [limits](crate::TaskBuilder::limit).
+/// that starts many of them. If one async job gets its [limits](crate::TaskBuilder::limit) by the
+/// end of an attempt, the future may go on with that job.
 ///
 /// Polling it never panics, whatever the task does. It is `Send` and `Unpin`, and its
 /// type has a name, so an executor can keep it without a box.
@@ -96,6 +96,7 @@ impl BlockingJob {
     /// It never panics: a panic of the function fails the attempt.
     pub fn run(mut self) {
         // The body of a blocking task calls the function in its first poll, and is ready.
+        // It never has a next job.
         let mut cx = Context::from_waker(Waker::noop());
         let _ = self.0.poll_on(&mut cx);
     }

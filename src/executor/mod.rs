@@ -2,6 +2,7 @@
 
 #[cfg_attr(loom, path = "loom_blocking_threads.rs")]
 pub(crate) mod blocking_threads;
+pub(crate) mod calling_executor;
 pub(crate) mod contract;
 pub(crate) mod dispatcher;
 pub(crate) mod job_future;
@@ -11,6 +12,6 @@ pub(crate) mod runner;
 pub(crate) mod runner_pool;
 pub(crate) mod spawned_attempt;
 pub(crate) mod spawner;
-pub(crate) mod starting;
+
 #[cfg(feature = "thread-pool")]
 pub(crate) mod thread_pool;

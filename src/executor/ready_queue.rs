@@ -51,8 +51,8 @@ impl std::ops::Deref for LocalQueue {
 /// The queue that the runners share.
 pub(crate) struct ReadyQueue {
     ready: VecDeque<Segment>,
-    /// The time at which the timer last found jobs due. All jobs in the queue are due by
-    /// then.
+    /// The time at which the timer last found jobs due. All jobs in the queue that have not been
+    /// fired are due by then.
     pub(crate) now: Now,
     /// The local queue of each runner that has not ended.
     runners: Vec<Arc<LocalQueue>>,

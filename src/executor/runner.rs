@@ -24,7 +24,7 @@ const JOBS_PER_POLL: usize = 256;
 pub(crate) struct Runner {
     pool: Arc<RunnerPool>,
     local: Arc<LocalQueue>,
-    /// All jobs in the local queue are due by then.
+    /// All jobs in the local queue that have not been fired are due by then.
     now: Now,
     state: State,
     finished: FinishedJobs,
@@ -166,8 +166,9 @@ impl Future for Runner {
                 Poll::Ready(Exit::MustRemove) => this.finished.push(slot),
                 Poll::Ready(Exit::Done) => {}
                 Poll::Ready(Exit::Next(job)) => {
-                    // First come, first served.
+                    // Jobs in the queue have waited longer, and may be of other lines.
                     lock(&this.pool.queue).push_fired(job);
+                    attempt.drop_ended();
                 }
                 Poll::Pending => {
                     this.pool.spawner.spawn(JobFuture::attempt(attempt));

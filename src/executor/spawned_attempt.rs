@@ -1,4 +1,4 @@
-//! [`SpawnedAttempt`]: one attempt of a job that was passed to the executor.
+//! [`SpawnedAttempt`]: an attempt of a job that was passed to the executor.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,7 +13,7 @@ use crate::sync::waiter::{Condition, Waiter};
 use crate::value::id::JobId;
 use crate::value::time_units::Now;
 
-/// After this many attempts that ended in one poll, a future lets the executor poll others.
+/// After this many ends of attempts, a poll returns, so that the executor can poll other futures.
 const ENDS_PER_POLL: usize = 4;
 
 /// An attempt that the executor polls, whether or not it has begun. Dropping it before
@@ -58,6 +58,15 @@ impl SpawnedAttempt {
         }
     }
 
+    /// Drops the attempt, which has ended, while the next job of the line has not begun. To drop the
+    /// job may drop its result: that is code of a user, and may wait for the next job. So the executor
+    /// drops it.
+    pub(crate) fn drop_ended(self) {
+        let job = self.job.clone();
+        drop(self);
+        job.drop_safely();
+    }
+
     pub(crate) fn id(&self) -> &JobId {
         &self.job.core().id
     }
@@ -66,8 +75,8 @@ impl SpawnedAttempt {
         Polling::begin(Arc::as_ptr(&self.job).cast())
     }
 
-    /// Polls the attempt, and does what is left to do when it is ready. Goes on with the job that
-    /// has got the limits of the attempt.
+    /// Polls the attempt, and does what is left to do when it is ready. If there is a next job, this
+    /// becomes an attempt of that job.
     pub(crate) fn poll_on(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..ENDS_PER_POLL {
             match ready!(self.poll(cx)) {
@@ -76,12 +85,7 @@ impl SpawnedAttempt {
                     self.job.leave();
                     return Poll::Ready(());
                 }
-                Exit::Next(job) => {
-                    let ended = self.job.clone();
-                    *self = Self::new(job);
-                    // The drop of a user's value may wait for the next job: not here.
-                    ended.drop_safely();
-                }
+                Exit::Next(job) => std::mem::replace(self, Self::new(job)).drop_ended(),
             }
         }
         cx.waker().wake_by_ref();

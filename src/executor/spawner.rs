@@ -1,9 +1,9 @@
 //! [`Spawner`]: the app's executor, until the app stops.
 
+use crate::executor::calling_executor::CallingExecutor;
 use crate::executor::contract::Executor;
 use crate::executor::job_future::{BlockingJob, JobFuture};
 use crate::executor::spawned_attempt::SpawnedAttempt;
-use crate::executor::starting::Starting;
 use crate::job::live_job::LiveJob;
 use crate::sync::panics::{catch_panic, drop_catching_panic};
 use crate::sync::primitives::{Arc, Mutex, lock};
@@ -29,7 +29,7 @@ impl Spawner {
     /// Spawns a future. If that fails, the future has been dropped, and `false` is
     /// returned.
     pub(crate) fn spawn(&self, future: JobFuture) -> bool {
-        let _starting = Starting::begin();
+        let _calling = CallingExecutor::begin();
         catch_panic(|| self.executor().map(|executor| executor.spawn(future))) == Ok(Some(()))
     }
 
@@ -37,7 +37,7 @@ impl Spawner {
     /// failed.
     pub(crate) fn spawn_attempt(&self, job: Arc<dyn LiveJob>) {
         if job.is_blocking() {
-            let _starting = Starting::begin();
+            let _calling = CallingExecutor::begin();
             let job = BlockingJob::new(job);
             let _ = catch_panic(|| self.executor().map(|executor| executor.spawn_blocking(job)));
         } else {

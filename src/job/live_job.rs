@@ -240,7 +240,8 @@ pub(crate) type Body = Pin<Box<dyn Future<Output = Exit> + Send>>;
 pub(crate) enum Exit {
     /// Nothing.
     Done,
-    /// This job has got the limits that the attempt had. The poller polls it next.
+    /// This async job is the only one that gets its limits by the end of the attempt. The future of
+    /// an attempt polls it next. A runner puts it at the end of its queue.
     Next(Arc<dyn LiveJob>),
     /// The job is done and still in the table. The poller takes it out, together with
     /// others: the lock of the table is shared by all jobs.

@@ -25,10 +25,10 @@ use crate::registry::gcra::Gcra;
 use crate::sync::primitives::Arc;
 use crate::value::time_units::{MonoNanos, WallNanos};
 
-/// How many later tickets may overtake one at each of its limits.
+/// A ticket is favored when this many later tickets have taken one of its limits before it.
 pub(crate) const OVERTAKEN: u64 = if cfg!(test) { 3 } else { 1_000 };
 
-/// A list with no more entries than this that do not wait any more is left as it is.
+/// A list is cleaned up only if more than this many of its entries do not wait any more.
 const FEW_STALE: usize = if cfg!(test) { 2 } else { 64 };
 
 /// A limit of an app, as an index.
@@ -106,10 +106,9 @@ struct WaitingTicket {
 
 #[derive(Debug)]
 struct Line {
-    /// In the order in which they are kept for a favored ticket: first those that the fewest tickets
-    /// need. The rate of the key, the limit of the key, the other rates, then the other limits:
-    /// those first that were added last. Shared, so that a step can go through them while it changes
-    /// the line.
+    /// In the order in which they are kept for a favored ticket: the rate of the key, the limit of the
+    /// key, the other rates, the other limits. The newest comes first, so that the limit of the app is
+    /// the last. Shared, so that a step can go through them while it changes the line.
     limits: Arc<[LimitId]>,
     waiting: Queue,
     /// The entries of `waiting` that do not wait any more.
@@ -387,14 +386,12 @@ impl<J: Clone> Lines<J> {
         limit.is_some_and(|limit| limit.rate.is_some())
     }
 
-    /// A line for tickets of these limits. It stays.
+    /// A line for tickets of these limits. It stays: only lines of keys are removed.
     pub(crate) fn add_line(&mut self, limits: &[LimitId]) -> LineId {
         let mut limits = limits.to_vec();
         limits.sort_by_key(|id| (!self.is_rate(*id), Reverse(*id)));
         limits.dedup();
-        // One ticket more than it has: it is never removed.
-        let line = Line::new(limits.into(), None);
-        LineId(self.lines.insert(Line { tickets: 1, ..line }))
+        LineId(self.lines.insert(Line::new(limits.into(), None)))
     }
 
     /// The line for tickets of the limits of `line` and of those of these keys.
@@ -484,7 +481,7 @@ impl<J: Clone> Lines<J> {
         Entered::Waits(ticket)
     }
 
-    /// Counts a ticket at each of its limits.
+    /// Counts a ticket at each of its limits. One that waits is put into their lists.
     fn arrive(
         &mut self,
         line: LineId,
@@ -566,7 +563,7 @@ impl<J: Clone> Lines<J> {
         let place = self.lines.get_mut(line.0)?;
         let before = std::mem::replace(&mut place.watches, watches);
         if before != watches {
-            // First, so that the set of a single line keeps its memory.
+            // Before the other is removed, so that the set of a single line keeps its memory.
             if let Some((limit_id, order)) = watches
                 && let Some(limit) = self.limits.get_mut(limit_id.0)
             {
@@ -753,8 +750,8 @@ impl<J: Clone> Lines<J> {
         Some((first, self.tickets.get(first.index())?.line))
     }
 
-    /// Grants the next ticket that needs this limit and can take all of its limits. Returns whether
-    /// there was one.
+    /// Grants a favored ticket that is ready, whatever it needs; or else the first ticket that needs
+    /// this limit and can take all of its limits. Returns whether there was one.
     fn serve_one(&mut self, id: LimitId, granted: &mut Vec<J>, changed: &mut Vec<LimitId>) -> bool {
         let mut next = self.next_ready();
         while next.is_none() {
@@ -830,7 +827,7 @@ impl<J: Clone> Lines<J> {
             }
             self.looks.pop();
         }
-        // The last one is served first.
+        // `serve` takes the last one first.
         due.reverse();
         self.serve(&due, granted);
         for id in due {
@@ -850,7 +847,8 @@ impl<J: Clone> Lines<J> {
         self.is_look_earlier
     }
 
-    /// Has a line whose first ticket can start watch this limit, which is being served.
+    /// Has a line watch this limit although its first ticket can start. The limit is served next: that
+    /// grants the ticket.
     fn watch_at(&mut self, line: LineId, limit: LimitId) {
         let Some((order, _)) = self.first_of(line) else {
             return;
@@ -866,9 +864,8 @@ impl<J: Clone> Lines<J> {
     /// Removes a ticket: what it has taken is free again. Adds to `granted` the jobs that can start
     /// now.
     ///
-    /// `has_started`: an attempt has started with what was taken. If not, its rates may start
-    /// another in its place.
-    pub(crate) fn leave(&mut self, ticket: TicketId, has_started: bool, granted: &mut Vec<J>) {
+    /// `counts_for_rates`: if not, another may start in its place.
+    pub(crate) fn leave(&mut self, ticket: TicketId, counts_for_rates: bool, granted: &mut Vec<J>) {
         let Some(gone) = self.tickets.remove(ticket.index()) else {
             return;
         };
@@ -920,7 +917,7 @@ impl<J: Clone> Lines<J> {
             for limit in limits.iter() {
                 if let Some(limit) = self.limits.get_mut(limit.0) {
                     limit.in_use -= 1;
-                    if let Some(rate) = limit.rate.as_mut().filter(|_| !has_started) {
+                    if let Some(rate) = limit.rate.as_mut().filter(|_| !counts_for_rates) {
                         rate.give_back();
                     }
                 }

@@ -287,7 +287,9 @@ impl<'a> Known<'a> {
         if given.0.replaced && self.running.is_some() {
             // "An attempt that goes on ends as it would."
             self.promise = old;
-            self.next = Some(given);
+            let same = self.next.filter(|next| has_same_times(*next, given));
+            let since = same.map_or(given.1, |(_, since)| since);
+            self.next = Some((given.0, since));
             return;
         }
         if given.0.replaced && old.is_none() && options(given.0.when).is_some() {

@@ -347,6 +347,11 @@ pub fn replace(job: &mut job::Job, mut plan: Plan, now: Now, since: usize) {
             job.next_plan = Some(std::mem::replace(&mut job.plan, present));
             return;
         }
+        let next = job.next_plan.as_ref();
+        if let Some(next) = next.filter(|next| next.has_same_times(&plan)) {
+            // Its times are not counted anew.
+            plan = next.with_options_of(&plan);
+        }
         let present = std::mem::replace(&mut job.plan, plan.clone());
         let (attempts, runs, failures) = (job.attempts, job.runs, job.failures);
         job.attempts = 0;

@@ -1,4 +1,4 @@
-//! The future that has polled an attempt goes on with the job that gets its limits.
+//! The future of an attempt that has ended goes on with the next job of its line.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -8,8 +8,8 @@ use std::thread;
 use std::time::Instant;
 
 use crate::support::{
-    Log, Result, SECOND, WATCHDOG, WakeCounter, delay_all, hand_polled_app_with, poll, poll_with,
-    wait_until, without_deadlock,
+    Log, Result, SECOND, WATCHDOG, WakeCounter, delay_all, hand_polled_app_with, manual_app_with,
+    poll, poll_with, wait_until, without_deadlock,
 };
 use futures_lite::future::block_on;
 use jobber::{
@@ -18,7 +18,7 @@ use jobber::{
 };
 
 /// Jobs that wait for a limit of one, and the future of the first of them.
-struct Lined {
+struct LineOfJobs {
     app: Jobber,
     limit: Limit,
     log: Log<u32>,
@@ -27,7 +27,7 @@ struct Lined {
     spawned: Receiver<JobFuture>,
 }
 
-fn line_of(count: u32) -> Result<Lined> {
+fn line_of(count: u32) -> Result<LineOfJobs> {
     let (app, _clock, spawned) = hand_polled_app_with(|app| app)?;
     let (limit, log) = (Limit::new(1), Log::new());
     let task = app.task("t", log.argument()).limit(&limit).register()?;
@@ -36,7 +36,7 @@ fn line_of(count: u32) -> Result<Lined> {
         .map(push)
         .collect::<std::result::Result<_, _>>()?;
     let first = spawned.recv_timeout(WATCHDOG)?;
-    Ok(Lined {
+    Ok(LineOfJobs {
         app,
         limit,
         log,
@@ -62,7 +62,7 @@ fn a_line_of_jobs_that_are_due_together_is_run_by_the_future_that_starts_them() 
     let task = app.task("t", log.argument()).limit(1).register()?;
     delay_all(&task, SECOND, 0..100)?;
     clock.advance(SECOND);
-    // It has another one wait for a thread, in case that a job takes long.
+    // It spawns a second one, in case that a job takes long.
     let mut first = spawned.recv_timeout(WATCHDOG)?;
     while poll(&mut first).is_none() {}
     assert_eq!(log.entries(), (0..100).collect::<Vec<u32>>());
@@ -147,7 +147,7 @@ fn a_line_that_goes_on_for_ever_starves_no_job_that_comes_due() -> Result {
         let other = app.task("other", || async {}).register()?;
         let other = other.schedule(()).delay(SECOND).block_on()?;
         clock.advance(SECOND);
-        // One thread, which polls what it is given in its order.
+        // One thread polls the futures in the order in which they were spawned.
         let mut queue: VecDeque<JobFuture> = VecDeque::new();
         let began = Instant::now();
         while !other.is_done() {
@@ -159,7 +159,8 @@ fn a_line_that_goes_on_for_ever_starves_no_job_that_comes_due() -> Result {
                 queue.push_back(future);
             }
         }
-        assert!(!queue.is_empty() || spawned.try_recv().is_ok());
+        let goes_on = !queue.is_empty() || spawned.try_recv().is_ok();
+        assert!(goes_on, "the line has ended");
     }
     Ok(())
 }
@@ -223,7 +224,7 @@ fn the_drop_of_arguments_may_wait_for_the_next_in_line() -> Result {
         app.start().block_on()?;
         let (go, wait) = channel::<()>();
         let wait = Arc::new(Mutex::new(wait));
-        // For its retries, the job keeps the arguments.
+        // The job may retry: it keeps the arguments.
         let task = app
             .task("t", move |args: WaitsInDrop| {
                 let wait = wait.clone();
@@ -247,11 +248,10 @@ fn the_drop_of_arguments_may_wait_for_the_next_in_line() -> Result {
     })
 }
 
-#[test]
-fn the_drop_of_a_result_may_wait_for_the_next_in_line() -> Result {
-    without_deadlock(|| {
-        let app = Jobber::builder().executor(on_threads).build()?;
-        app.start().block_on()?;
+/// `count` jobs with a limit of one are due together. The first waits when its result is dropped.
+fn drop_a_result_that_waits(count: u32) -> Result {
+    without_deadlock(move || {
+        let (app, clock) = manual_app_with(|app| app.executor(on_threads))?;
         let (go, wait) = channel::<()>();
         let wait = Arc::new(Mutex::new(wait));
         let (send, status) = channel();
@@ -269,14 +269,26 @@ fn the_drop_of_a_result_may_wait_for_the_next_in_line() -> Result {
             })
             .limit(1)
             .register()?;
-        // Nobody has the job: its result is dropped at its end.
-        drop(task.schedule(0).push().block_on()?);
-        let second = task.schedule(1).push().block_on()?;
-        let _ = next.set(AnyJob::from(second));
+        let mut jobs = delay_all(&task, SECOND, 0..count)?;
+        clock.advance(SECOND);
+        wait_until(|| jobs[1..].iter().all(|job| job.waiting_for().is_some()));
+        // Nobody has the first job: its result is dropped at its end.
+        drop(jobs.remove(0));
+        let _ = next.set(AnyJob::from(jobs[0].clone()));
         drop(go);
         assert_eq!(status.recv()?, JobStatus::Success);
         Ok(())
     })
+}
+
+#[test]
+fn the_drop_of_a_result_may_wait_for_the_next_in_line() -> Result {
+    drop_a_result_that_waits(2)
+}
+
+#[test]
+fn the_drop_of_a_result_may_wait_for_the_next_in_line_of_a_burst() -> Result {
+    drop_a_result_that_waits(6)
 }
 
 /// A blocking job runs inside of the call.

@@ -1,0 +1,41 @@
+//! [`CallingExecutor`]: whether the current thread calls the executor.
+
+use std::cell::Cell;
+
+use crate::sync::primitives::thread_local;
+
+thread_local! {
+    static IS_CALLING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Marks that the current thread calls the executor, or is about to, until it is dropped.
+///
+/// Some executors run or drop the job inside of `spawn`. If its end spawned the next job of the line
+/// there, the stack would grow with each job, and the caller would run the whole line. So the timer
+/// starts that job.
+pub(crate) struct CallingExecutor {
+    is_outermost: bool,
+}
+
+impl CallingExecutor {
+    pub(crate) fn begin() -> Self {
+        let was = IS_CALLING.try_with(|place| place.replace(true));
+        Self {
+            is_outermost: matches!(was, Ok(false)),
+        }
+    }
+
+    /// Whether there is no other mark on this thread. At the end of the thread nobody can tell: then
+    /// `false`.
+    pub(crate) fn is_outermost(&self) -> bool {
+        self.is_outermost
+    }
+}
+
+impl Drop for CallingExecutor {
+    fn drop(&mut self) {
+        if self.is_outermost {
+            let _ = IS_CALLING.try_with(|place| place.set(false));
+        }
+    }
+}
