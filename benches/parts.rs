@@ -205,7 +205,8 @@ mod cron {
 #[cfg(feature = "thread-pool")]
 mod jobs {
     use super::*;
-    use jobber::{Job, Jobber, Task};
+    use jobber::testing::Simulation;
+    use jobber::{Job, Jobber, Next, Task};
 
     fn task() -> (Jobber, Task<u64, ()>) {
         let app = Jobber::builder().build().unwrap();
@@ -250,6 +251,23 @@ mod jobs {
         bencher.bench_local(|| {
             let job = task.schedule(7).push().block_on().unwrap();
             job.wait_blocking()
+        });
+    }
+
+    /// 100 attempts on this thread, each with this many middlewares.
+    #[divan::bench(args = [0, 1, 4])]
+    fn attempts_around(bencher: Bencher<'_, '_>, layers: usize) {
+        let mut sim = Simulation::new();
+        let mut task = sim.app().task("bench", async |n: u64| n);
+        for _ in 0..layers {
+            task = task.around(|_, next: Next| next.run());
+        }
+        let task = task.register().unwrap();
+        bencher.bench_local(|| {
+            for n in 0..100 {
+                drop(task.schedule(n).push().block_on().unwrap());
+            }
+            sim.run_until_stalled();
         });
     }
 }

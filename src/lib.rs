@@ -139,6 +139,8 @@
 //! - [`Jobber::task`] and [`Jobber::blocking_task`] register functions ([`Handler`]).
 //!   [`TaskBuilder`] sets their timeouts and retries ([`Backoff`]).
 //! - [`Task::schedule`], then options and a trigger of [`Schedule`], make a [`Job`].
+//! - [`TaskBuilder::around`] and [`JobberBuilder::around`] set functions that run around each
+//!   attempt.
 //! - [`JobContext`] is what a task can read about its job, with shared state. By
 //!   [`JobContext::app`] it schedules other jobs.
 //! - [`Jobber::events`] is a stream of what happens, for logs and displays.
@@ -227,7 +229,9 @@ pub use executor::contract::Executor;
 pub use executor::job_future::{BlockingJob, JobFuture};
 #[cfg(feature = "thread-pool")]
 pub use executor::thread_pool::ThreadPool;
+pub use job::middleware::{Next, Outcome};
 pub use job::stop::{StopToken, Stopped};
+pub use job::typed_middleware::TypedNext;
 #[cfg(feature = "serde")]
 pub use storage::MemoryStorage;
 #[cfg(feature = "sqlite")]
@@ -238,9 +242,9 @@ pub use value::clock::{Clock, SystemClock};
 pub use value::declared::Declared;
 pub use value::error::{
     BoxError, CalendarIntervalError, DeclareError, EndedJob, ExclusionError, ExecutorDropped,
-    InvalidId, JobError, LabelError, MissingState, MoveError, ParseStatusError, RegisterError,
-    RetryError, ScheduleError, SelectError, StartError, TaskError, TooManySpawned, ZoneError,
-    ZoneHint,
+    InvalidId, JobError, LabelError, MissingState, MoveError, OtherOutcome, ParseStatusError,
+    RegisterError, RetryError, ScheduleError, SelectError, StartError, TaskError, TooManySpawned,
+    ZoneError, ZoneHint,
 };
 pub use value::event::{Event, JobEvent, JobEventKind};
 pub use value::health::{Attention, Failing, Health, OutlivingBody};

@@ -1,9 +1,12 @@
 //! [`JobberBuilder`]: what an app is built from.
 
 use std::fmt;
+use std::future::Future;
 use std::time::Duration;
 
 use crate::api::app::Jobber;
+use crate::api::around::layer;
+use crate::api::context::JobContext;
 use crate::api::start::{DriveMode, Parts};
 use crate::calendar::calendars::Calendars;
 use crate::calendar::exclusions::Exclusions;
@@ -14,6 +17,7 @@ use crate::engine::hub::{Hub, HubConfig};
 use crate::engine::timer_thread::{DEFAULT_COALESCING_WINDOW, MAX_COALESCING_WINDOW};
 use crate::executor::contract::Executor;
 use crate::job::end_record::KeepFailed;
+use crate::job::middleware::{Layer, Next, Outcome};
 use crate::storage::contract::Storage;
 use crate::sync::primitives::Arc;
 use crate::value::app_clock::AppClock;
@@ -43,6 +47,7 @@ pub struct JobberBuilder {
     coalescing_window: Duration,
     keep_failed: KeepFailed,
     state: StateMap,
+    around: Vec<Layer>,
     seed: Option<u64>,
     max_running: Option<usize>,
     max_pending: Option<usize>,
@@ -67,6 +72,7 @@ impl Jobber {
             coalescing_window: DEFAULT_COALESCING_WINDOW,
             keep_failed: KeepFailed::DEFAULT,
             state: StateMap::default(),
+            around: Vec::new(),
             seed: None,
             max_running: None,
             max_pending: None,
@@ -182,6 +188,37 @@ impl JobberBuilder {
     /// ```
     pub fn state<T: Send + Sync + 'static>(mut self, value: T) -> Self {
         self.state.insert(value);
+        self
+    }
+
+    /// Adds a middleware for all tasks: an async function that runs around each attempt, outside of
+    /// those of its task. [`TaskBuilder::around`](crate::TaskBuilder::around) describes it.
+    ///
+    /// ```
+    /// use std::time::Instant;
+    /// use jobber::{JobContext, Jobber, Next, Outcome};
+    ///
+    /// async fn measure(cx: JobContext, next: Next) -> Outcome {
+    ///     let start = Instant::now();
+    ///     let outcome = next.run().await;
+    ///     println!("{} of {} took {:?}", cx.id(), cx.task_name(), start.elapsed());
+    ///     outcome
+    /// }
+    ///
+    /// let app = Jobber::builder().around(measure).build()?;
+    /// let hello = app.task("hello", async || "hello").register()?;
+    /// app.start().block_on()?;
+    /// let job = hello.schedule(()).push().block_on()?;
+    /// job.wait_blocking();
+    /// assert_eq!(*job.result()?, "hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn around<F, Fut>(mut self, middleware: F) -> Self
+    where
+        F: Fn(JobContext, Next) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Outcome> + Send + 'static,
+    {
+        self.around.push(layer(middleware));
         self
     }
 
@@ -345,6 +382,7 @@ impl JobberBuilder {
             coalescing_window: self.coalescing_window,
             keep_failed: self.keep_failed,
             state: self.state,
+            around: self.around,
             seed: self.seed,
             max_running: self.max_running,
             max_pending: self.max_pending,

@@ -1,19 +1,23 @@
 //! [`JobContext`]: what a task can read about its job.
 
 use std::fmt;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use time::OffsetDateTime;
 
 use crate::api::app_ref::AppRef;
+use crate::api::job::AnyJob;
 use crate::engine::hub::Hub;
 use crate::job::lifecycle::Begun;
 use crate::job::live_job::LiveJob;
+use crate::job::middleware::{AttemptRef, Locals};
 use crate::job::stop::StopToken;
 use crate::sync::primitives::Arc;
 use crate::value::error::MissingState;
 use crate::value::id::JobId;
 use crate::value::retry_hint::RetryHint;
+use crate::value::run::Run;
 use crate::value::spawned_by::SpawnedBy;
 
 /// What a task can read about the job that it runs. A function receives it if its
@@ -42,11 +46,20 @@ use crate::value::spawned_by::SpawnedBy;
 pub struct JobContext {
     job: Arc<dyn LiveJob>,
     begun: Begun,
+    locals: OnceLock<Locals>,
 }
 
 impl JobContext {
     pub(crate) fn new(job: Arc<dyn LiveJob>, begun: Begun) -> Self {
-        Self { job, begun }
+        let locals = OnceLock::new();
+        Self { job, begun, locals }
+    }
+
+    /// Of an attempt with middleware.
+    pub(crate) fn of(attempt: &AttemptRef) -> Self {
+        let AttemptRef { job, begun, locals } = attempt.clone();
+        let locals = OnceLock::from(locals);
+        Self { job, begun, locals }
     }
 
     /// The id of the job.
@@ -62,6 +75,19 @@ impl JobContext {
         &self.job.core().id
     }
 
+    /// The name of the task.
+    ///
+    /// ```
+    /// use jobber::JobContext;
+    ///
+    /// async fn log(cx: JobContext) {
+    ///     println!("{} runs {}", cx.id(), cx.task_name());
+    /// }
+    /// ```
+    pub fn task_name(&self) -> &str {
+        self.job.task_name()
+    }
+
     /// The number of this attempt within its run: 1, and one more for each retry.
     ///
     /// ```
@@ -74,6 +100,115 @@ impl JobContext {
     /// ```
     pub fn attempt(&self) -> u32 {
         self.begun.attempt
+    }
+
+    /// Whether no retry follows if this attempt fails: its run has no more of them
+    /// ([`TaskBuilder::retry`](crate::TaskBuilder::retry)). An error that forbids a retry
+    /// ([`NoRetry`](crate::NoRetry)) is not known before, and neither is a retry that would be too
+    /// late.
+    ///
+    /// ```
+    /// use jobber::JobContext;
+    ///
+    /// async fn charge(cx: JobContext) -> Result<(), String> {
+    ///     if cx.is_last_attempt() {
+    ///         println!("if this fails, somebody has to look");
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn is_last_attempt(&self) -> bool {
+        self.job.retries() < self.begun.attempt
+    }
+
+    /// How many runs of the job have failed in a row before this one.
+    ///
+    /// ```
+    /// use jobber::JobContext;
+    ///
+    /// async fn poll(cx: JobContext) {
+    ///     if cx.failures_in_a_row() >= 10 {
+    ///         println!("{} needs attention", cx.id());
+    ///     }
+    /// }
+    /// ```
+    pub fn failures_in_a_row(&self) -> u32 {
+        self.job.failures()
+    }
+
+    /// The last run of the job that has ended, before this one. See
+    /// [`Job::last_run`](crate::Job::last_run).
+    ///
+    /// ```
+    /// use jobber::JobContext;
+    ///
+    /// async fn sync(cx: JobContext) {
+    ///     if let Some(last) = cx.last_run() {
+    ///         println!("changes since {}", last.started_at);
+    ///     }
+    /// }
+    /// ```
+    pub fn last_run(&self) -> Option<Run> {
+        self.job.last_run()
+    }
+
+    /// The job itself, to steer it or to read more of it. An attempt can't wait for its own job.
+    ///
+    /// ```
+    /// use jobber::{BoxError, JobContext};
+    ///
+    /// async fn poll(cx: JobContext) -> Result<(), BoxError> {
+    ///     // … the feed is gone …
+    ///     cx.job().cancel().await?;
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn job(&self) -> AnyJob {
+        AnyJob::new(self.job.clone())
+    }
+
+    /// Keeps a value for the other functions of this attempt: its
+    /// [middleware](crate::TaskBuilder::around) and the task. It takes the place of a value of the
+    /// same type. The next attempt begins without it.
+    ///
+    /// ```
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// use jobber::{JobContext, Next, Outcome};
+    ///
+    /// struct User(String);
+    ///
+    /// async fn log_in(cx: JobContext, next: Next) -> Outcome {
+    ///     cx.set_local(User("ada".into()));
+    ///     next.run().await
+    /// }
+    ///
+    /// async fn who(cx: JobContext) -> String {
+    ///     cx.local::<User>().map_or("nobody".into(), |user| user.0.clone())
+    /// }
+    ///
+    /// let who = sim.app().task("who", who).around(log_in).register()?;
+    /// let job = who.schedule(()).push().block_on()?;
+    /// sim.run_until_stalled();
+    /// assert_eq!(*job.result()?, "ada");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_local<T: Send + Sync + 'static>(&self, value: T) {
+        self.locals.get_or_init(Locals::default).set(value);
+    }
+
+    /// The value of this type that [`set_local`](JobContext::set_local) has set in this attempt.
+    ///
+    /// ```
+    /// use jobber::JobContext;
+    ///
+    /// async fn plain(cx: JobContext) {
+    ///     assert_eq!(cx.local::<u32>(), None);
+    ///     cx.set_local(1u32);
+    ///     assert_eq!(cx.local::<u32>().as_deref(), Some(&1));
+    /// }
+    /// ```
+    pub fn local<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.locals.get()?.get()
     }
 
     /// How often in a row a process has ended during an attempt of this stored job, as far as
@@ -119,6 +254,23 @@ impl JobContext {
     /// ```
     pub fn nominal_time(&self) -> OffsetDateTime {
         self.job.in_zone(self.begun.nominal)
+    }
+
+    /// How long ago this run was due ([`nominal_time`](JobContext::nominal_time)), by the clock of the
+    /// app: at the start of its first attempt, how late it is. Zero if the clock was set back since.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use jobber::JobContext;
+    ///
+    /// async fn remind(cx: JobContext) {
+    ///     if cx.late() > Duration::from_secs(3_600) {
+    ///         println!("the meeting is over");
+    ///     }
+    /// }
+    /// ```
+    pub fn late(&self) -> Duration {
+        self.job.since(self.begun.nominal)
     }
 
     /// The run of a recurring job that this job was made for

@@ -3,6 +3,7 @@
 pub(crate) mod action;
 pub(crate) mod app;
 pub(crate) mod app_ref;
+pub(crate) mod around;
 pub(crate) mod builder;
 pub(crate) mod context;
 pub(crate) mod declare;

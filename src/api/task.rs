@@ -4,24 +4,29 @@ use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
+use crate::api::around::{around, layer, typed_layer};
 use crate::api::context::JobContext;
 use crate::api::handler::{BlockingHandler, Handler, TaskOutput};
 use crate::api::limit::Limit;
 use crate::api::registered_task::Task;
 use crate::engine::hub::Hub;
-use crate::engine::job_state::{BodyMaker, Durability, JobState, TaskDef};
+use crate::engine::job_state::{BodyMaker, Durability, JobState, Middleware, TaskDef};
 use crate::engine::limits::{KeyOf, LimitBy, RateBy, TaskLimits};
 use crate::engine::pause_switch::PauseSwitch;
 use crate::job::codec::Codec;
 use crate::job::definition::Timeout;
 use crate::job::end_record::KeepFailed;
+use crate::job::last_result::Failure;
 use crate::job::lifecycle::Begun;
 use crate::job::live_job::Body;
+use crate::job::middleware::{Layer, Next, Outcome};
+use crate::job::typed_middleware::{TypedLayer, TypedNext};
 use crate::registry::gcra::Gcra;
 use crate::registry::pending::{Pending, PendingCounts};
+use crate::sync::parker::block_on;
 use crate::sync::primitives::{Arc, lock};
 use crate::value::backoff::Backoff;
-use crate::value::error::{RegisterError, check_task_name};
+use crate::value::error::{BoxError, RegisterError, check_task_name};
 use crate::value::labels::Labels;
 use crate::value::rate::Rate;
 use crate::value::time_units::{MAX_DURATION, to_nanos};
@@ -64,6 +69,8 @@ pub struct TaskBuilder<A, R> {
     max_args_bytes: Option<usize>,
     priority: i8,
     labels: Labels,
+    around: Vec<Layer>,
+    around_typed: Vec<TypedLayer<A, R>>,
     limits: Vec<Limit>,
     limit_by: Option<LimitBy<A>>,
     max_pending: Option<usize>,
@@ -84,11 +91,20 @@ where
         <H::Future as Future>::Output: TaskOutput<Value = R>,
         S: 'static,
     {
+        let handler = Arc::new(handler);
         let body = move |job: Arc<JobState<A, R>>, begun: Begun, args| -> Body {
+            if job.task.around.is_some() {
+                let handler = handler.clone();
+                let task = async move |cx, args| {
+                    let output = handler.call(|| cx, args);
+                    output.await.into_result()
+                };
+                return Box::pin(around(job, begun, args, task));
+            }
             let result = handler.call(|| JobContext::new(job.clone(), begun), args);
             Box::pin(async move {
                 let output = result.await;
-                job.finish(begun.number, output.into_result())
+                job.finish(begun.number, to_result(output))
             })
         };
         Self::with_body(hub, name, false, Box::new(body))
@@ -103,9 +119,15 @@ where
         let handler = Arc::new(handler);
         let body = move |job: Arc<JobState<A, R>>, begun: Begun, args| -> Body {
             let handler = handler.clone();
+            if job.task.around.is_some() {
+                let task = async move |cx, args| handler.call(|| cx, args).into_result();
+                let attempt = around(job, begun, args, task);
+                // The thread of the call drives the middleware.
+                return Box::pin(async move { block_on(attempt) });
+            }
             Box::pin(async move {
                 let output = handler.call(|| JobContext::new(job.clone(), begun), args);
-                job.finish(begun.number, output.into_result())
+                job.finish(begun.number, to_result(output))
             })
         };
         Self::with_body(hub, name, true, Box::new(body))
@@ -126,6 +148,8 @@ where
             max_args_bytes: None,
             priority: 0,
             labels: Labels::default(),
+            around: Vec::new(),
+            around_typed: Vec::new(),
             limits: Vec::new(),
             limit_by: None,
             max_pending: None,
@@ -175,6 +199,96 @@ where
     /// ```
     pub fn limit(mut self, limit: impl Into<Limit>) -> Self {
         self.limits.push(limit.into());
+        self
+    }
+
+    /// Adds a middleware: an async function that runs around each attempt of this task. It gets the
+    /// [`JobContext`] of the attempt and the rest of it ([`Next`]), and returns how the attempt has
+    /// ended ([`Outcome`]). Several ones run from the outside to the inside in the order of these
+    /// calls; those of the [app](crate::JobberBuilder::around) are outside of all.
+    ///
+    /// - It runs inside of the timeout of the attempt, and again for each retry.
+    /// - It can't make a success: if it does not call the task, the attempt fails.
+    /// - A panic fails the attempt; a middleware further out sees it as a failure.
+    /// - A timeout or an [abort](crate::Job::abort) drops the middleware with the task. What must
+    ///   happen then belongs into the `Drop` of a value that it holds.
+    /// - Around a blocking task, the thread of the call polls it to its end. A timeout does not drop
+    ///   it, as it does not end the call.
+    ///
+    /// [`around_typed`](TaskBuilder::around_typed) sees the arguments and the value. Without a
+    /// middleware, an attempt costs one test more; the first one adds a third of a microsecond, each
+    /// further one less than a tenth (`attempts_around` of `benches/parts.rs`).
+    ///
+    /// ```
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// use jobber::{JobContext, Next, Outcome};
+    ///
+    /// struct Transaction { is_done: bool }
+    ///
+    /// impl Drop for Transaction {
+    ///     fn drop(&mut self) {
+    ///         // Also after a timeout or an abort.
+    ///         println!("{}", if self.is_done { "commit" } else { "roll back" });
+    ///     }
+    /// }
+    ///
+    /// async fn in_transaction(cx: JobContext, next: Next) -> Outcome {
+    ///     let mut transaction = Transaction { is_done: false };
+    ///     let outcome = next.run().await;
+    ///     transaction.is_done = outcome.is_success();
+    ///     outcome
+    /// }
+    ///
+    /// let book = sim.app().task("book", async |seat: u32| seat).around(in_transaction).register()?;
+    /// let job = book.schedule(7).push().block_on()?;
+    /// sim.run_until_stalled();
+    /// assert_eq!(*job.result()?, 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn around<F, Fut>(mut self, middleware: F) -> Self
+    where
+        F: Fn(JobContext, Next) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Outcome> + Send + 'static,
+    {
+        self.around.push(layer(middleware));
+        self
+    }
+
+    /// Adds a middleware that knows the types of the task: it also gets the arguments, and returns the
+    /// value or an error. It is inside of all that [`around`](TaskBuilder::around) sets; several ones
+    /// run from the outside to the inside in the order of these calls. What holds for those holds for
+    /// it, except that it can make a success: what it returns is what the task has returned.
+    ///
+    /// ```
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// use jobber::{BoxError, JobContext, TypedNext};
+    ///
+    /// async fn only_small(
+    ///     cx: JobContext,
+    ///     n: u32,
+    ///     next: TypedNext<u32, u64>,
+    /// ) -> Result<u64, BoxError> {
+    ///     match n {
+    ///         0..100 => next.run(n).await,
+    ///         _ => Err(format!("{n} is too large").into()),
+    ///     }
+    /// }
+    ///
+    /// let square = sim.app().task("square", async |n: u32| u64::from(n) * u64::from(n));
+    /// let square = square.around_typed(only_small).register()?;
+    /// let (small, large) = (square.schedule(7), square.schedule(700));
+    /// let (small, large) = (small.push().block_on()?, large.push().block_on()?);
+    /// sim.run_until_stalled();
+    /// assert_eq!(*small.result()?, 49);
+    /// assert!(large.result().is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn around_typed<F, Fut>(mut self, middleware: F) -> Self
+    where
+        F: Fn(JobContext, A, TypedNext<A, R>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<R, BoxError>> + Send + 'static,
+    {
+        self.around_typed.push(typed_layer(middleware));
         self
     }
 
@@ -607,6 +721,7 @@ where
             max_interruptions,
             max_args_bytes,
         });
+        let layers: Vec<_> = self.hub.around.iter().cloned().chain(self.around).collect();
         let own = self
             .max_pending
             .map(|max| Arc::new(Pending::new(Some(name.clone()), max)));
@@ -625,6 +740,10 @@ where
             limits,
             pending,
             durability,
+            around: (!layers.is_empty() || !self.around_typed.is_empty()).then(|| Middleware {
+                layers: layers.into(),
+                typed: self.around_typed.into(),
+            }),
             body: self.body,
         });
         // Before a job can wait for it.
@@ -734,4 +853,9 @@ impl<A, R> fmt::Debug for TaskBuilder<A, R> {
             .field("retry", &self.backoff)
             .finish_non_exhaustive()
     }
+}
+
+fn to_result<T: TaskOutput>(output: T) -> Result<T::Value, Failure> {
+    let result = output.into_result();
+    result.map_err(|error| Failure::Error(Arc::from(error)))
 }

@@ -7,11 +7,11 @@ use crate::engine::discarded::DropOn;
 use crate::engine::hub::{Entered, Live};
 use crate::engine::job_state::{AfterLock, JobState, State, precision_needed};
 use crate::engine::keeping::is_failure;
+use crate::job::last_result::{Failure, LastResult};
 use crate::job::lifecycle::{
     AfterAttempt, AttemptEnd, BeginOutcome, Begun, FailedEnd, TimerOutcome,
 };
 use crate::job::live_job::{Attempt, AttemptFailure, ExecutorJob, Exit, Fired, TimerJob};
-use crate::job::outcome::{Failure, Outcome};
 use crate::job::phase::Phase;
 use crate::job::plan::Plan;
 use crate::job::position::EndReason;
@@ -22,7 +22,6 @@ use crate::sync::primitives::{Arc, MutexGuard};
 use crate::timer::key::KeyKind;
 use crate::value::app_clock::ClockPrecision;
 use crate::value::backoff::Backoff;
-use crate::value::error::BoxError;
 use crate::value::event::JobEventKind;
 use crate::value::health::OutlivingBody;
 use crate::value::retry_hint::RetryHint;
@@ -183,13 +182,13 @@ where
     R: Send + Sync + 'static,
 {
     /// The function of the task has returned. A result that comes too late is dropped.
-    pub(crate) fn finish(&self, attempt: u32, result: Result<R, BoxError>) -> Exit {
+    pub(crate) fn finish(&self, attempt: u32, result: Result<R, Failure>) -> Exit {
         let result = match result {
             Ok(value) => match self.finish_plain(attempt, value) {
                 Ok(exit) => return exit,
                 Err(value) => Ok(value),
             },
-            Err(error) => Err(Failure::Error(Arc::from(error))),
+            Err(failure) => Err(failure),
         };
         let granted = self.end_attempt(attempt, result, EndedBy::Body, DropOn::ThisThread);
         self.exit(granted)
@@ -218,7 +217,7 @@ where
         if !state.life.succeed_if_plain(attempt) {
             return Err(value);
         }
-        state.outcome = Outcome::Value(value);
+        state.last_result = LastResult::Value(value);
         // The runner takes it out of the table later, with others, if nobody can notice: by
         // its id the next job may come at once, and a value may have a drop that somebody
         // waits for.
@@ -580,10 +579,10 @@ where
         let is_end = matches!(end.next, AfterAttempt::End(..));
         let is_hidden = state.life.is_hidden();
         if end.starts_over {
-            after.discarded.outcome = state.outcome.set(Outcome::None, is_hidden);
+            after.discarded.last_result = state.last_result.set(LastResult::None, is_hidden);
             after.discarded.result = Some(result);
         } else if is_end || end.run.is_some() {
-            after.discarded.outcome = state.outcome.set(Outcome::of(result), is_hidden);
+            after.discarded.last_result = state.last_result.set(LastResult::of(result), is_hidden);
         } else {
             after.discarded.result = Some(result);
         }

@@ -3,7 +3,7 @@
 use std::mem::needs_drop;
 
 use crate::engine::args::Args;
-use crate::job::outcome::{Failure, Outcome};
+use crate::job::last_result::{Failure, LastResult};
 
 /// Where values of users are dropped: their drop is code of users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub(crate) enum DropOn {
 pub(crate) struct Discarded<A, R> {
     pub(crate) args: Args<A>,
     pub(crate) next_args: Option<A>,
-    pub(crate) outcome: Outcome<R>,
+    pub(crate) last_result: LastResult<R>,
     pub(crate) result: Option<Result<Option<R>, Failure>>,
 }
 
@@ -28,7 +28,7 @@ impl<A, R> Default for Discarded<A, R> {
         Self {
             args: Args::None,
             next_args: None,
-            outcome: Outcome::None,
+            last_result: LastResult::None,
             result: None,
         }
     }
@@ -43,6 +43,6 @@ impl<A, R> Discarded<A, R> {
             Some(Err(failure)) => failure.runs_user_code(),
             None => false,
         };
-        (args && needs_drop::<A>()) || self.outcome.runs_user_code() || result
+        (args && needs_drop::<A>()) || self.last_result.runs_user_code() || result
     }
 }

@@ -6,9 +6,9 @@ use crate::engine::discarded::DropOn;
 use crate::engine::job_state::{AfterLock, JobState, State};
 use crate::engine::keeping::keep_end_of_last_run;
 use crate::job::definition::Definition;
+use crate::job::last_result::{Failure, LastResult};
 use crate::job::lifecycle::{CatchUpTurn, IntentRule, TimerOutcome};
 use crate::job::live_job::{Fired, TimerJob};
-use crate::job::outcome::{Failure, Outcome};
 use crate::job::phase::{Effects, Phase};
 use crate::job::position::{ClockSet, EndReason};
 use crate::sync::primitives::MutexGuard;
@@ -226,9 +226,9 @@ where
 
     /// Sets the result of a run that has expired.
     fn enter_expiry(&self, state: &mut State<A, R>, after: &mut AfterLock<A, R>) {
-        let expired = Outcome::Failed(Box::new(expired_failure(state, None)));
+        let expired = LastResult::Failed(Box::new(expired_failure(state, None)));
         let is_hidden = state.life.is_hidden();
-        after.discarded.outcome = state.outcome.set(expired, is_hidden);
+        after.discarded.last_result = state.last_result.set(expired, is_hidden);
     }
 
     /// Sends the event that says why the job is about to end, if the status does not say it all.

@@ -24,6 +24,7 @@ use crate::executor::dispatcher::Dispatcher;
 use crate::executor::live_jobs::LiveJobs;
 use crate::job::end_record::KeepFailed;
 use crate::job::live_job::LiveJob;
+use crate::job::middleware::Layer;
 use crate::job::record::JobRecord;
 use crate::registry::pending::Pending;
 use crate::registry::spawned_jobs::SpawnedJobs;
@@ -66,6 +67,8 @@ pub(crate) struct Hub {
     /// How many ends of failed jobs the store keeps, and for how long.
     pub(crate) keep_failed: KeepFailed,
     pub(crate) state: StateMap,
+    /// The middleware of all attempts, the outermost first.
+    pub(crate) around: Vec<Layer>,
     pub(crate) events: Arc<EventBus>,
     /// `None` if the app has no store.
     pub(crate) store: Option<Store>,
@@ -271,6 +274,7 @@ pub(crate) struct HubConfig {
     pub(crate) coalescing_window: Duration,
     pub(crate) keep_failed: KeepFailed,
     pub(crate) state: StateMap,
+    pub(crate) around: Vec<Layer>,
     pub(crate) seed: Option<u64>,
     /// How many attempts run at once, at most.
     pub(crate) max_running: Option<usize>,
@@ -312,6 +316,7 @@ impl Hub {
             was_closed: AtomicBool::new(false),
             keep_failed: config.keep_failed,
             state: config.state,
+            around: config.around,
             events: Arc::default(),
             main_shard: CachePadded(Mutex::new(MainShard {
                 table,

@@ -17,13 +17,15 @@ use crate::engine::pause_switch::PauseSwitch;
 use crate::job::codec::Codec;
 use crate::job::definition::{ArgsKeys, Timeout};
 use crate::job::end_record::KeepFailed;
+use crate::job::last_result::LastResult;
 use crate::job::lifecycle::{Begun, Holds, Lifecycle};
 use crate::job::live_job::{Body, JobCore, LiveJob, StoredJob};
-use crate::job::outcome::Outcome;
+use crate::job::middleware::Layer;
 use crate::job::phase::{Effects, Phase};
 use crate::job::plan::Plan;
 use crate::job::position::RunSummary;
 use crate::job::stop::Control;
+use crate::job::typed_middleware::TypedLayer;
 use crate::registry::pending::PendingCounts;
 use crate::registry::table::Wake;
 use crate::storage::inbox::Message;
@@ -66,7 +68,16 @@ pub(crate) struct TaskDef<A, R> {
     /// How many of its jobs, and of those of its app, may be live.
     pub(crate) pending: PendingCounts,
     pub(crate) durability: Option<Durability<A>>,
+    /// `None` if it has no middleware.
+    pub(crate) around: Option<Middleware<A, R>>,
     pub(crate) body: BodyMaker<A, R>,
+}
+
+/// The middleware of each attempt of a task, the outermost first.
+pub(crate) struct Middleware<A, R> {
+    pub(crate) layers: Arc<[Layer]>,
+    /// Inside of the others.
+    pub(crate) typed: Arc<[TypedLayer<A, R>]>,
 }
 
 /// What only a durable task has.
@@ -188,7 +199,7 @@ pub(crate) struct State<A, R> {
     pub(crate) life: Lifecycle,
     pub(crate) args: Args<A>,
     /// Of the last run that ended.
-    pub(crate) outcome: Outcome<R>,
+    pub(crate) last_result: LastResult<R>,
 }
 
 /// What is left to do when the lock of the job is gone.
@@ -233,7 +244,7 @@ impl<A, R> Default for AfterLock<A, R> {
 impl<A, R> State<A, R> {
     /// Whether the job, which has ended, runs once and could not start in time.
     fn has_expired(&self) -> bool {
-        !self.life.is_recurring() && self.outcome.is_expired()
+        !self.life.is_recurring() && self.last_result.is_expired()
     }
 }
 
@@ -245,8 +256,8 @@ impl<A, R> Drop for State<A, R> {
             Args::None => {}
             args => drop_catching_panic(args),
         }
-        if self.outcome.runs_user_code() {
-            drop_catching_panic(std::mem::replace(&mut self.outcome, Outcome::None));
+        if self.last_result.runs_user_code() {
+            drop_catching_panic(std::mem::replace(&mut self.last_result, LastResult::None));
         }
     }
 }
@@ -277,7 +288,7 @@ where
             state: Mutex::new(State {
                 life,
                 args: Args::of(args),
-                outcome: Outcome::None,
+                last_result: LastResult::None,
             }),
         }
     }
@@ -575,9 +586,9 @@ where
             return;
         }
         let events = state.life.publish_now();
-        let shown_before = state.outcome.publish();
+        let shown_before = state.last_result.publish();
         if shown_before.runs_user_code() {
-            after.discarded.outcome = shown_before;
+            after.discarded.last_result = shown_before;
         }
         let status = state.life.phase().status();
         after.is_waited_for |= self.core.status.publish(status);
@@ -608,7 +619,7 @@ where
     pub(crate) fn has_values_to_drop(&self) -> bool {
         let state = self.lock();
         let has_args = !state.args.is_none() && needs_drop::<A>();
-        has_args || state.outcome.runs_user_code()
+        has_args || state.last_result.runs_user_code()
     }
 
     /// Lets go of the lock, and does what is not done under it.

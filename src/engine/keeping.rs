@@ -6,8 +6,8 @@ use time::OffsetDateTime;
 
 use crate::engine::job_state::{JobState, State, TaskDef};
 use crate::job::end_record::{EndKey, EndRecord, JobEnd, KeepFailed, KeptEnd};
+use crate::job::last_result::Failure;
 use crate::job::lifecycle::{FailedEnd, Lifecycle};
-use crate::job::outcome::Failure;
 use crate::job::phase::Phase;
 use crate::job::record::RECORD_VERSION;
 use crate::job::taken_id::TakenId;

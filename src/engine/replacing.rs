@@ -2,9 +2,9 @@
 
 use crate::engine::discarded::DropOn;
 use crate::engine::job_state::{AfterLock, JobState, State};
+use crate::job::last_result::LastResult;
 use crate::job::lifecycle::NotReplaceable;
 use crate::job::live_job::JobView;
-use crate::job::outcome::Outcome;
 use crate::job::phase::{Effects, Phase};
 use crate::job::plan::{Plan, Replace};
 use crate::job::record::JobRecord;
@@ -262,7 +262,7 @@ where
         }
         if accepted.starts_over {
             let is_hidden = state.life.is_hidden();
-            after.discarded.outcome = state.outcome.set(Outcome::None, is_hidden);
+            after.discarded.last_result = state.last_result.set(LastResult::None, is_hidden);
         }
         let exec_at = state.life.next_exec_at();
         if !accepted.is_unchanged {

@@ -3,9 +3,9 @@
 use crate::engine::attempt::AttemptArgs;
 use crate::engine::hub::Entered;
 use crate::engine::job_state::{JobState, State};
+use crate::job::last_result::Failure;
 use crate::job::lifecycle::CatchUpTurn;
 use crate::job::live_job::ExecutorJob;
-use crate::job::outcome::Failure;
 use crate::job::phase::Phase;
 use crate::job::plan::Plan;
 use crate::sync::panics::drop_catching_panic;

@@ -1,6 +1,7 @@
 //! What handles read of a job.
 
 use std::any::Any;
+use std::time::Duration;
 
 use time::OffsetDateTime;
 
@@ -13,6 +14,7 @@ use crate::job::sync_state::CommitWaiter;
 use crate::registry::lines::TicketId;
 use crate::registry::pending::PendingCounts;
 use crate::sync::primitives::Arc;
+use crate::value::backoff::Backoff;
 use crate::value::error::JobError;
 use crate::value::job_snapshot::JobSnapshot;
 use crate::value::labels::Labels;
@@ -100,6 +102,20 @@ where
         self.lock().life.shown_definition()?.labels.clone()
     }
 
+    fn retries(&self) -> u32 {
+        let state = self.lock();
+        self.backoff(&state).map_or(0, Backoff::retries)
+    }
+
+    fn failures(&self) -> u32 {
+        self.lock().life.failures()
+    }
+
+    fn since(&self, wall: WallNanos) -> Duration {
+        let nanos = self.hub().clock.now().wall.saturating_sub(wall);
+        Duration::from_nanos(nanos.max(0) as u64)
+    }
+
     fn last_run(&self) -> Option<Run> {
         let state = self.lock();
         let run = state.life.shown_last_run()?;
@@ -140,7 +156,7 @@ where
     fn result(&self, place: &mut dyn Any) {
         if let Some(place) = place.downcast_mut() {
             let mut state = self.lock();
-            let result = match state.outcome.get() {
+            let result = match state.last_result.get() {
                 // Its status is `Cancelled`, and it has an error of its own.
                 Err(error @ JobError::Expired { .. }) if !state.life.is_recurring() => Err(error),
                 _ if self.core.status.get() == JobStatus::Cancelled => Err(JobError::Cancelled),

@@ -6,6 +6,7 @@
 use std::any::Any;
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use time::OffsetDateTime;
 
@@ -78,6 +79,12 @@ pub(crate) trait JobView: Send + Sync {
     fn exec_at(&self) -> OffsetDateTime;
     fn cron_expression(&self) -> Option<Arc<str>>;
     fn last_run(&self) -> Option<Run>;
+    /// How many retries a run has at most.
+    fn retries(&self) -> u32;
+    /// How many runs in a row have failed.
+    fn failures(&self) -> u32;
+    /// How long ago this was, by the wall clock of the app. Zero for a later time.
+    fn since(&self, wall: WallNanos) -> Duration;
     fn snapshot(&self) -> JobSnapshot;
     /// Its tags and notes.
     fn labels(&self) -> Option<Box<Labels>>;

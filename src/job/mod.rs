@@ -3,11 +3,13 @@
 pub(crate) mod codec;
 pub(crate) mod definition;
 pub(crate) mod end_record;
+pub(crate) mod last_result;
 pub(crate) mod lifecycle;
 #[cfg(test)]
 mod lifecycle_table;
 pub(crate) mod live_job;
-pub(crate) mod outcome;
+pub(crate) mod middleware;
+
 pub(crate) mod pause_record;
 pub(crate) mod phase;
 pub(crate) mod plan;
@@ -19,3 +21,4 @@ pub(crate) mod steering;
 pub(crate) mod stop;
 pub(crate) mod sync_state;
 pub(crate) mod taken_id;
+pub(crate) mod typed_middleware;

@@ -4,6 +4,7 @@
 mod support;
 
 mod app_ref;
+mod around;
 mod bad_input;
 mod burst;
 mod cancel;

@@ -1,5 +1,6 @@
 //! Durable jobs and their stores.
 
+mod around;
 mod at_most_once;
 mod backlog;
 mod cancel;

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use jobber::{Events, JobStatus, Jobber, JobberBuilder};
+use jobber::{Events, JobStatus, Jobber, JobberBuilder, Next};
 use smol::block_on;
 use smol::stream::StreamExt;
 
@@ -237,6 +237,13 @@ impl Live {
         let builder = match clock {
             RoundClock::System(_) => builder,
             RoundClock::Coarse(..) => builder.clock(clock.clone()),
+        };
+        let builder = match is_blocking {
+            true => builder,
+            false => builder.around(|_, next: Next| async move {
+                futures_lite::future::yield_now().await;
+                next.run().await
+            }),
         };
         let app = store.give_to(kind.give_to(builder)).build().unwrap();
         let tasks = Tasks::register(&app, slots, clock, store.is_durable()).unwrap();

@@ -124,6 +124,12 @@ pub struct TooManySpawned {
     pub max: usize,
 }
 
+/// The error of an attempt whose middleware has returned the [`Outcome`](crate::Outcome) of another
+/// attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("a middleware returned the outcome of another attempt")]
+pub struct OtherOutcome;
+
 /// The error of an attempt that its executor dropped before it ended: the executor was
 /// shut down, or its `spawn` panicked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]

@@ -80,7 +80,7 @@ impl Failure {
 
 /// What a job shows as its result. It lies in the job's state, under its lock.
 #[derive(Debug)]
-pub(crate) enum Outcome<R> {
+pub(crate) enum LastResult<R> {
     None,
     /// As the task returned it: nobody has asked yet, and most never do.
     Value(R),
@@ -91,28 +91,28 @@ pub(crate) enum Outcome<R> {
     /// In a box, because it is rare and large.
     Failed(Box<Failure>),
     /// The first is shown until the store was tried for the second.
-    Unpublished(Box<(Outcome<R>, Outcome<R>)>),
+    Unpublished(Box<(LastResult<R>, LastResult<R>)>),
 }
 
-impl<R> Outcome<R> {
+impl<R> LastResult<R> {
     /// Of a run without a value, a job of its own was made for it.
     pub(crate) fn of(result: Result<Option<R>, Failure>) -> Self {
         match result {
-            Ok(Some(value)) => Outcome::Value(value),
-            Ok(None) => Outcome::Spawned,
-            Err(failure) => Outcome::Failed(Box::new(failure)),
+            Ok(Some(value)) => LastResult::Value(value),
+            Ok(None) => LastResult::Spawned,
+            Err(failure) => LastResult::Failed(Box::new(failure)),
         }
     }
 
     /// Sets the outcome of a run that has ended. If `is_hidden`, the one before is shown
-    /// until [`publish`](Outcome::publish). Returns what is to be dropped.
+    /// until [`publish`](LastResult::publish). Returns what is to be dropped.
     pub(crate) fn set(&mut self, new: Self, is_hidden: bool) -> Self {
         match self {
-            Outcome::Unpublished(both) if is_hidden => std::mem::replace(&mut both.1, new),
+            LastResult::Unpublished(both) if is_hidden => std::mem::replace(&mut both.1, new),
             _ if is_hidden => {
-                let shown = std::mem::replace(self, Outcome::None);
-                *self = Outcome::Unpublished(Box::new((shown, new)));
-                Outcome::None
+                let shown = std::mem::replace(self, LastResult::None);
+                *self = LastResult::Unpublished(Box::new((shown, new)));
+                LastResult::None
             }
             _ => std::mem::replace(self, new),
         }
@@ -120,50 +120,53 @@ impl<R> Outcome<R> {
 
     /// Shows what was hidden. Returns what is to be dropped.
     pub(crate) fn publish(&mut self) -> Self {
-        if !matches!(self, Outcome::Unpublished(_)) {
-            return Outcome::None;
+        if !matches!(self, LastResult::Unpublished(_)) {
+            return LastResult::None;
         }
-        match std::mem::replace(self, Outcome::None) {
-            Outcome::Unpublished(both) => {
+        match std::mem::replace(self, LastResult::None) {
+            LastResult::Unpublished(both) => {
                 let (old, new) = *both;
                 *self = new;
                 old
             }
-            _ => Outcome::None,
+            _ => LastResult::None,
         }
     }
 
     pub(crate) fn get(&mut self) -> Result<Arc<R>, JobError> {
-        if let Outcome::Value(_) = self
-            && let Outcome::Value(value) = std::mem::replace(self, Outcome::None)
+        if let LastResult::Value(_) = self
+            && let LastResult::Value(value) = std::mem::replace(self, LastResult::None)
         {
-            *self = Outcome::Shared(Arc::new(value));
+            *self = LastResult::Shared(Arc::new(value));
         }
         match self {
-            Outcome::Unpublished(both) => both.0.get(),
-            Outcome::Shared(value) => Ok(value.clone()),
-            Outcome::Failed(failure) => Err(failure.to_error()),
-            Outcome::Spawned => Err(JobError::Spawned),
-            Outcome::None | Outcome::Value(_) => Err(JobError::NotCompleted),
+            LastResult::Unpublished(both) => both.0.get(),
+            LastResult::Shared(value) => Ok(value.clone()),
+            LastResult::Failed(failure) => Err(failure.to_error()),
+            LastResult::Spawned => Err(JobError::Spawned),
+            LastResult::None | LastResult::Value(_) => Err(JobError::NotCompleted),
         }
     }
 
     /// Whether the run has expired.
     pub(crate) fn is_expired(&self) -> bool {
         match self {
-            Outcome::Failed(failure) => matches!(**failure, Failure::Expired { .. }),
-            Outcome::Unpublished(both) => both.1.is_expired(),
-            Outcome::None | Outcome::Value(_) | Outcome::Shared(_) | Outcome::Spawned => false,
+            LastResult::Failed(failure) => matches!(**failure, Failure::Expired { .. }),
+            LastResult::Unpublished(both) => both.1.is_expired(),
+            LastResult::None
+            | LastResult::Value(_)
+            | LastResult::Shared(_)
+            | LastResult::Spawned => false,
         }
     }
 
     /// Whether dropping it may run code of a user.
     pub(crate) fn runs_user_code(&self) -> bool {
         match self {
-            Outcome::None | Outcome::Spawned => false,
-            Outcome::Value(_) | Outcome::Shared(_) => needs_drop::<R>(),
-            Outcome::Failed(failure) => failure.runs_user_code(),
-            Outcome::Unpublished(both) => both.0.runs_user_code() || both.1.runs_user_code(),
+            LastResult::None | LastResult::Spawned => false,
+            LastResult::Value(_) | LastResult::Shared(_) => needs_drop::<R>(),
+            LastResult::Failed(failure) => failure.runs_user_code(),
+            LastResult::Unpublished(both) => both.0.runs_user_code() || both.1.runs_user_code(),
         }
     }
 }

@@ -1,0 +1,466 @@
+//! Middleware: functions that run around each attempt.
+
+use std::future::pending;
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+
+use crate::support::{DropCounter, Log, Result, SECOND, begin, hand_polled_app, manual_app};
+use futures_lite::future::yield_now;
+use jobber::testing::{ManualClock, Simulation};
+use jobber::{
+    Backoff, BoxError, JobContext, JobError, JobStatus, Next, NoRetry, OtherOutcome, Outcome,
+    TypedNext,
+};
+
+/// A middleware that logs when the rest of the attempt begins and how it ends.
+fn logs(
+    log: &Log<String>,
+    name: &'static str,
+) -> impl Fn(JobContext, Next) -> std::pin::Pin<Box<dyn Future<Output = Outcome> + Send>>
++ Send
++ Sync
++ 'static
++ use<> {
+    let log = log.clone();
+    move |cx, next| {
+        let log = log.clone();
+        Box::pin(async move {
+            log.add(format!("{name} begins {}", cx.attempt()));
+            let outcome = next.run().await;
+            let end = match outcome.error() {
+                None => "success".to_string(),
+                Some(JobError::Failed(error)) => error.to_string(),
+                Some(JobError::Panicked { message }) => format!("panic: {message}"),
+                Some(other) => panic!("{other:?}"),
+            };
+            log.add(format!("{name} sees {end}"));
+            outcome
+        })
+    }
+}
+
+#[test]
+fn it_runs_around_each_attempt_the_app_outermost_and_then_in_the_order_of_the_calls() -> Result {
+    let log = Log::new();
+    let (app, log_of_app) = (logs(&log, "app"), log.clone());
+    let mut sim = Simulation::with(0, ManualClock::new(), |builder| builder.around(app))?;
+    let task = sim.app().task("t", move |cx: JobContext| {
+        log_of_app.add("task".to_string());
+        async move {
+            match cx.attempt() {
+                1 => Err("no"),
+                attempt => Ok(attempt),
+            }
+        }
+    });
+    let task = task
+        .retry(Backoff::fixed(1, SECOND))
+        .around(logs(&log, "first"))
+        .around(logs(&log, "second"))
+        .register()?;
+    let job = task.schedule(()).push().block_on()?;
+    sim.advance(SECOND);
+    assert_eq!(*job.result()?, 2);
+    let attempt = |number: u32, end: &str| {
+        let begins = ["app", "first", "second"].map(|name| format!("{name} begins {number}"));
+        let sees = ["second", "first", "app"].map(|name| format!("{name} sees {end}"));
+        [&begins[..], &["task".to_string()], &sees].concat()
+    };
+    assert_eq!(
+        log.entries(),
+        [attempt(1, "no"), attempt(2, "success")].concat()
+    );
+    Ok(())
+}
+
+#[test]
+fn a_failure_that_it_makes_stands_above_what_the_task_returned_and_its_marker_counts() -> Result {
+    let mut sim = Simulation::new();
+    let counter = DropCounter::default();
+    let kept = counter.clone();
+    let task = sim.app().task("t", move || {
+        let value = kept.clone();
+        async { Ok::<_, BoxError>(value) }
+    });
+    let task = task
+        .retry(Backoff::fixed(3, SECOND))
+        .around(|cx: JobContext, next: Next| async move {
+            let outcome = next.run().await;
+            assert!(outcome.is_success() && outcome.error().is_none());
+            match cx.attempt() {
+                1 => Outcome::fail("not yet"),
+                _ => Outcome::fail(NoRetry::new("never")),
+            }
+        })
+        .register()?;
+    let alive = counter.alive();
+    let job = task.schedule(()).push().block_on()?;
+    sim.advance(SECOND * 10);
+    assert_eq!(job.snapshot().attempt, 2);
+    match job.result() {
+        Err(JobError::Failed(error)) => assert!(error.is::<NoRetry>()),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(counter.alive(), alive, "the values are dropped");
+    Ok(())
+}
+
+#[test]
+fn a_task_that_is_not_called_has_not_succeeded() -> Result {
+    let mut sim = Simulation::new();
+    let args = DropCounter::default();
+    let task = sim.app().task("t", async |_: DropCounter| ());
+    let task = task
+        .around(|_, next: Next| async move {
+            drop(next);
+            Outcome::fail("it is closed")
+        })
+        .register()?;
+    let job = task.schedule(args.clone()).push().block_on()?;
+    sim.run_until_stalled();
+    match job.result() {
+        Err(JobError::Failed(error)) => assert_eq!(error.to_string(), "it is closed"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(args.alive(), 0);
+    Ok(())
+}
+
+/// Returns the outcome of the attempt before, if there is one.
+fn swaps(
+    kept: Arc<Mutex<Option<Outcome>>>,
+) -> impl Fn(JobContext, Next) -> std::pin::Pin<Box<dyn Future<Output = Outcome> + Send>> {
+    move |_, next| {
+        let kept = kept.clone();
+        Box::pin(async move {
+            let outcome = next.run().await;
+            let before = kept.lock().unwrap().take();
+            match before {
+                Some(before) => before,
+                None => {
+                    *kept.lock().unwrap() = Some(outcome);
+                    Outcome::fail("the first")
+                }
+            }
+        })
+    }
+}
+
+#[test]
+fn the_outcome_of_another_attempt_fails_the_attempt_and_a_middleware_further_out_sees_it() -> Result
+{
+    let mut sim = Simulation::new();
+    let seen = Log::new();
+    let log = seen.clone();
+    let task = sim.app().task("t", async || 1);
+    let task = task
+        .around(move |_, next: Next| {
+            let log = log.clone();
+            async move {
+                let outcome = next.run().await;
+                log.add(outcome.is_success());
+                outcome
+            }
+        })
+        .around(swaps(Arc::default()))
+        .register()?;
+    let first = task.schedule(()).push().block_on()?;
+    let second = task.schedule(()).push().block_on()?;
+    sim.run_until_stalled();
+    assert_eq!(first.status(), JobStatus::Failed);
+    match second.result() {
+        Err(JobError::Failed(error)) => assert!(error.is::<OtherOutcome>()),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(seen.entries(), [false, false]);
+    Ok(())
+}
+
+#[test]
+fn a_panic_of_the_task_is_a_failure_for_its_middleware() -> Result {
+    for is_early in [false, true] {
+        let mut sim = Simulation::new();
+        let log = Log::new();
+        let task = sim.app().task("t", move || {
+            assert!(!is_early, "before the future");
+            async move {
+                assert!(is_early, "in the future");
+            }
+        });
+        let task = task.around(logs(&log, "m")).register()?;
+        let job: jobber::Job<()> = task.schedule(()).push().block_on()?;
+        sim.run_until_stalled();
+        let text = ["in the future", "before the future"][usize::from(is_early)];
+        assert!(matches!(job.result(), Err(JobError::Panicked { message }) if *message == *text));
+        assert_eq!(log.entries()[1], format!("m sees panic: {text}"));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_panic_of_a_middleware_fails_the_attempt_and_one_further_out_sees_it() -> Result {
+    for when in 0..3 {
+        let mut sim = Simulation::new();
+        let log = Log::new();
+        let task = sim.app().task("t", async || ());
+        let task = task
+            .around(logs(&log, "outer"))
+            .around(move |_, next: Next| {
+                assert!(when > 0, "at 0");
+                async move {
+                    assert!(when > 1, "at 1");
+                    let _ = next.run().await;
+                    panic!("at 2")
+                }
+            })
+            .register()?;
+        let job = task.schedule(()).push().block_on()?;
+        sim.run_until_stalled();
+        let text = format!("at {when}");
+        assert!(matches!(job.result(), Err(JobError::Panicked { message }) if *message == *text));
+        assert_eq!(
+            log.entries(),
+            ["outer begins 1".into(), format!("outer sees panic: {text}")]
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_timeout_and_an_abort_drop_it_with_the_task() -> Result {
+    for aborts in [false, true] {
+        let mut sim = Simulation::new();
+        let counter = DropCounter::default();
+        let (of_task, of_middleware) = (counter.clone(), counter.clone());
+        let task = sim.app().task("t", move || {
+            let held = of_task.clone();
+            async move {
+                pending::<()>().await;
+                drop(held);
+            }
+        });
+        let task = task
+            .timeout(SECOND)
+            .around(move |_, next: Next| {
+                let guard = of_middleware.clone();
+                async move {
+                    let outcome = next.run().await;
+                    drop(guard);
+                    outcome
+                }
+            })
+            .register()?;
+        let registered = counter.alive();
+        let job = task.schedule(()).push().block_on()?;
+        sim.run_until_stalled();
+        assert_eq!(counter.alive(), registered + 2);
+        match aborts {
+            true => drop(job.abort().block_on()),
+            false => sim.advance(SECOND),
+        }
+        sim.run_until_stalled();
+        assert_eq!(counter.alive(), registered);
+        let expected = [JobStatus::Timeout, JobStatus::Cancelled][usize::from(aborts)];
+        assert_eq!(job.status(), expected);
+    }
+    Ok(())
+}
+
+#[test]
+fn around_a_blocking_task_it_is_polled_to_its_end_on_the_thread_of_the_call() -> Result {
+    let (app, _clock) = manual_app()?;
+    let threads = Log::new();
+    let (of_task, of_middleware) = (threads.clone(), threads.clone());
+    let (send, wait) = mpsc::channel::<std::task::Waker>();
+    // Another thread wakes it.
+    thread::spawn(move || wait.iter().for_each(std::task::Waker::wake));
+    let task = app
+        .blocking_task("t", move |number: u32| {
+            of_task.add(thread::current().id());
+            number + 1
+        })
+        .around(move |_, next: Next| {
+            let (log, send) = (of_middleware.clone(), send.clone());
+            let mut is_woken = false;
+            async move {
+                std::future::poll_fn(|cx| match std::mem::replace(&mut is_woken, true) {
+                    true => std::task::Poll::Ready(()),
+                    false => {
+                        send.send(cx.waker().clone()).unwrap();
+                        std::task::Poll::Pending
+                    }
+                })
+                .await;
+                log.add(thread::current().id());
+                let outcome = next.run().await;
+                log.add(thread::current().id());
+                outcome
+            }
+        })
+        .register()?;
+    let job = task.schedule(1).push().block_on()?;
+    job.wait_blocking();
+    assert_eq!(*job.result()?, 2);
+    let threads = threads.entries();
+    assert!(threads.len() == 3 && threads.iter().all(|id| *id == threads[0]));
+    Ok(())
+}
+
+#[test]
+fn what_a_middleware_hands_to_the_task_is_gone_in_the_next_attempt() -> Result {
+    let mut sim = Simulation::new();
+    let seen = Log::new();
+    let log = seen.clone();
+    let task = sim.app().task("t", move |cx: JobContext| {
+        log.add(cx.local::<u32>().map(|value| *value));
+        cx.set_local("from the task");
+        async { Err::<(), _>("again") }
+    });
+    let task = task
+        .retry(Backoff::fixed(1, SECOND))
+        .around(|cx: JobContext, next: Next| async move {
+            assert!(cx.local::<u32>().is_none() && cx.local::<&str>().is_none());
+            if cx.attempt() == 1 {
+                cx.set_local(0u32);
+                cx.set_local(7u32);
+            }
+            let outcome = next.run().await;
+            assert_eq!(cx.local::<&str>().as_deref(), Some(&"from the task"));
+            outcome
+        })
+        .register()?;
+    let job = task.schedule(()).push().block_on()?;
+    sim.advance(SECOND * 5);
+    assert_eq!(seen.entries(), [Some(7), None]);
+    assert!(matches!(job.result(), Err(JobError::Failed(_))));
+    Ok(())
+}
+
+#[test]
+fn it_may_wait_before_and_after_the_task_and_nothing_is_called_twice() -> Result {
+    let (app, _clock, spawned) = hand_polled_app()?;
+    let calls = Log::new();
+    let log = calls.clone();
+    let task = app.task("t", move |number: u32| {
+        log.add(number);
+        async move {
+            yield_now().await;
+            number
+        }
+    });
+    let task = task
+        .around(|_, next: Next| async move {
+            yield_now().await;
+            let outcome = next.run().await;
+            yield_now().await;
+            outcome
+        })
+        .register()?;
+    let job = task.schedule(3).push().block_on()?;
+    let mut attempt = spawned.recv()?;
+    for _ in 0..3 {
+        begin(&mut attempt);
+    }
+    assert!(crate::support::poll(&mut attempt).is_some());
+    assert_eq!((*job.result()?, calls.entries()), (3, vec![3]));
+    Ok(())
+}
+
+#[test]
+fn the_context_says_which_attempt_is_the_last_and_what_came_before() -> Result {
+    let mut sim = Simulation::new();
+    let seen = Log::new();
+    let log = seen.clone();
+    let task = sim.app().task("t", move |cx: JobContext| {
+        let last = cx.last_run().map(|run| (run.number, run.status));
+        assert_eq!(cx.job().id(), cx.id());
+        assert_eq!(cx.task_name(), "t");
+        log.add((
+            cx.is_last_attempt(),
+            cx.failures_in_a_row(),
+            last,
+            cx.late(),
+        ));
+        let run = cx.run_number();
+        async move { if run == 1 { Err("no") } else { Ok(()) } }
+    });
+    let task = task.retry(Backoff::fixed(1, SECOND)).register()?;
+    let _job = task.schedule(()).every(SECOND * 10).block_on()?;
+    sim.advance(SECOND * 20);
+    let failed = Some((1, JobStatus::Failed));
+    let zero = std::time::Duration::ZERO;
+    let expected = [
+        (false, 0, None, zero),
+        (true, 0, None, SECOND),
+        (false, 1, failed, zero),
+    ];
+    assert_eq!(seen.entries(), expected);
+    Ok(())
+}
+
+#[test]
+fn a_typed_one_is_inside_of_the_others_and_may_change_arguments_and_value() -> Result {
+    let (app, _clock) = manual_app()?;
+    let log = Log::new();
+    let adds = |name: &'static str, log: &Log<String>| {
+        let log = log.clone();
+        move |cx: JobContext, n: u32, next: TypedNext<u32, u32>| {
+            log.add(format!("{name} of {}", cx.task_name()));
+            async move { Ok(next.run(n + 1).await? * 10) }
+        }
+    };
+    let tasks = [
+        app.task("async", async |n: u32| n * 2)
+            .around_typed(adds("first", &log))
+            .around_typed(adds("second", &log))
+            .around(logs(&log, "outer"))
+            .register()?,
+        app.blocking_task("blocking", |n: u32| n * 2)
+            .around_typed(adds("first", &log))
+            .around_typed(adds("second", &log))
+            .around(logs(&log, "outer"))
+            .register()?,
+    ];
+    for task in tasks {
+        let job = task.schedule(1).push().block_on()?;
+        job.wait_blocking();
+        assert_eq!(*job.result()?, 600);
+        let name = task.name();
+        let expected = [
+            "outer begins 1".to_string(),
+            format!("first of {name}"),
+            format!("second of {name}"),
+            "outer sees success".to_string(),
+        ];
+        assert_eq!(log.take(), expected);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_typed_one_may_answer_in_place_of_the_task_refuse_or_panic() -> Result {
+    let mut sim = Simulation::new();
+    let calls = Log::new();
+    let task = sim.app().task("t", calls.argument());
+    let task = task
+        .around_typed(|_, n: u32, next: TypedNext<u32, ()>| async move {
+            match n {
+                0 => Ok(()),
+                1 => Err("refused".into()),
+                2 => panic!("no"),
+                _ => next.run(n).await,
+            }
+        })
+        .register()?;
+    let push = |n| task.schedule(n).push().block_on();
+    let jobs = [push(0)?, push(1)?, push(2)?, push(3)?];
+    sim.run_until_stalled();
+    assert!(jobs[0].result().is_ok() && jobs[3].result().is_ok());
+    match jobs[1].result() {
+        Err(JobError::Failed(error)) => assert_eq!(error.to_string(), "refused"),
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(jobs[2].result(), Err(JobError::Panicked { message }) if *message == *"no"));
+    assert_eq!(calls.entries(), [3]);
+    Ok(())
+}
