@@ -254,6 +254,7 @@ pub use value::overlap::Overlap;
 pub use value::rate::Rate;
 pub use value::retry_hint::{NoRetry, RetryAfter};
 pub use value::run::Run;
+pub use value::schedule_request::ScheduleRequest;
 pub use value::shutdown_report::ShutdownReport;
 pub use value::spawned_by::SpawnedBy;
 pub use value::status::JobStatus;

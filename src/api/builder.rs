@@ -22,7 +22,8 @@ use crate::storage::contract::Storage;
 use crate::sync::primitives::Arc;
 use crate::value::app_clock::AppClock;
 use crate::value::clock::Clock;
-use crate::value::error::{StartError, ZoneError};
+use crate::value::error::{BoxError, StartError, ZoneError};
+use crate::value::schedule_request::{OnSchedule, ScheduleRequest};
 use crate::value::shared_state::StateMap;
 
 /// Builds a [`Jobber`].
@@ -48,6 +49,7 @@ pub struct JobberBuilder {
     keep_failed: KeepFailed,
     state: StateMap,
     around: Vec<Layer>,
+    on_schedule: Vec<OnSchedule>,
     seed: Option<u64>,
     max_running: Option<usize>,
     max_pending: Option<usize>,
@@ -73,6 +75,7 @@ impl Jobber {
             keep_failed: KeepFailed::DEFAULT,
             state: StateMap::default(),
             around: Vec::new(),
+            on_schedule: Vec::new(),
             seed: None,
             max_running: None,
             max_pending: None,
@@ -219,6 +222,39 @@ impl JobberBuilder {
         Fut: Future<Output = Outcome> + Send + 'static,
     {
         self.around.push(layer(middleware));
+        self
+    }
+
+    /// Adds a function that sees each job before it is scheduled, on the thread that schedules it. It
+    /// may refuse the job: then scheduling fails with
+    /// [`ScheduleError::Refused`](crate::ScheduleError::Refused). It may also set some of its options.
+    /// Several ones are called in the order of these calls; then comes the
+    /// [check](crate::TaskBuilder::check) of the task.
+    ///
+    /// It is called once for each schedule, also for one that replaces or keeps a live job. It is not
+    /// called for runs, retries and jobs that the store had before. A panic is a refusal.
+    ///
+    /// ```
+    /// # use jobber::testing::{ManualClock, Simulation};
+    /// use jobber::ScheduleError;
+    ///
+    /// # let sim = Simulation::with(0, ManualClock::new(), |builder| {
+    /// builder.on_schedule(|request| match request.trigger() {
+    ///     "cron" => Err("this app has no jobs by cron".into()),
+    ///     _ => Ok(()),
+    /// })
+    /// # })?;
+    /// # let app = sim.app();
+    /// let hello = app.task("hello", || async {}).register()?;
+    /// let refused = hello.schedule(()).cron("@daily").block_on();
+    /// assert!(matches!(refused, Err(ScheduleError::Refused { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_schedule<F>(mut self, function: F) -> Self
+    where
+        F: Fn(&mut ScheduleRequest<'_>) -> Result<(), BoxError> + Send + Sync + 'static,
+    {
+        self.on_schedule.push(Box::new(function));
         self
     }
 
@@ -383,6 +419,7 @@ impl JobberBuilder {
             keep_failed: self.keep_failed,
             state: self.state,
             around: self.around,
+            on_schedule: self.on_schedule,
             seed: self.seed,
             max_running: self.max_running,
             max_pending: self.max_pending,

@@ -17,12 +17,14 @@ use crate::engine::hub::When;
 use crate::engine::job_state::TaskDef;
 use crate::job::definition::{self, ArgsKeys, Definition, Limits, Recurring, Timeout};
 use crate::job::plan::{NEVER, Plan, Replace};
+use crate::sync::panics::catch_panic;
 use crate::sync::primitives::Arc;
 use crate::value::backoff::Backoff;
-use crate::value::error::{CronError, ScheduleError, ZoneError};
+use crate::value::error::{BoxError, CronError, ScheduleError, ZoneError};
 use crate::value::id::JobId;
 use crate::value::labels::Labels;
 use crate::value::overlap::Overlap;
+use crate::value::schedule_request::ScheduleRequest;
 use crate::value::time_units::{
     ClockReading, Due, MAX_DURATION, Now, WallNanos, to_nanos, to_wall, wall_range,
 };
@@ -169,7 +171,7 @@ impl Trigger {
         )
     }
 
-    fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         match self {
             Trigger::Push => "push",
             Trigger::Delay(_) => "delay",
@@ -181,6 +183,41 @@ impl Trigger {
             Trigger::Cron(_) => "cron",
         }
     }
+}
+
+/// Asks the functions of the program whether a job may be scheduled. They may change its arguments
+/// and options.
+pub(crate) fn ask_program<A, R>(
+    task: &TaskDef<A, R>,
+    args: &mut A,
+    options: &mut Option<Box<Options>>,
+    trigger: &Trigger,
+) -> Result<(), ScheduleError> {
+    let refused = |reason| ScheduleError::Refused {
+        task: task.name.to_string(),
+        reason,
+    };
+    let asked = |answer: Result<Result<(), BoxError>, Arc<str>>| match answer {
+        Ok(answer) => answer.map_err(refused),
+        Err(message) => Err(refused(format!("the function panicked: {message}").into())),
+    };
+    for function in &task.hub.on_schedule {
+        let options = options.get_or_insert_default();
+        let mut request = ScheduleRequest {
+            task: &task.name,
+            id: options.id.as_ref().filter(|_| !options.has_generated_id),
+            trigger: trigger.name(),
+            labels_of_task: &task.labels,
+            labels: &mut options.labels,
+            priority: &mut options.priority,
+            timeout: &mut options.timeout,
+        };
+        asked(catch_panic(|| function(&mut request)))?;
+    }
+    for check in &task.checks {
+        asked(catch_panic(|| check(args)))?;
+    }
+    Ok(())
 }
 
 /// When a trigger is due first, with the plan that follows from it.

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use crate::api::job::Job;
-use crate::api::request::{IfTaken, Request, Trigger, plan};
+use crate::api::request::{IfTaken, Request, Trigger, ask_program, plan};
 use crate::engine::hub::{Hub, TakesOver, When};
 use crate::engine::inserting::{Inserted, InsertedAs, insert};
 use crate::engine::job_state::{JobState, TaskDef};
@@ -34,10 +34,13 @@ where
     pub(crate) fn check(self) -> Result<CheckedRequest<A, R>, ScheduleError> {
         let Self {
             task,
-            args,
+            mut args,
             mut options,
             trigger,
         } = self;
+        if !task.hub.on_schedule.is_empty() || !task.checks.is_empty() {
+            ask_program(&task, &mut args, &mut options, &trigger)?;
+        }
         let if_taken = options
             .as_ref()
             .map_or(Ok(IfTaken::Refuse), |it| it.if_taken())?;

@@ -10,7 +10,7 @@ use crate::api::handler::{BlockingHandler, Handler, TaskOutput};
 use crate::api::limit::Limit;
 use crate::api::registered_task::Task;
 use crate::engine::hub::Hub;
-use crate::engine::job_state::{BodyMaker, Durability, JobState, Middleware, TaskDef};
+use crate::engine::job_state::{ArgsCheck, BodyMaker, Durability, JobState, Middleware, TaskDef};
 use crate::engine::limits::{KeyOf, LimitBy, RateBy, TaskLimits};
 use crate::engine::pause_switch::PauseSwitch;
 use crate::job::codec::Codec;
@@ -69,6 +69,7 @@ pub struct TaskBuilder<A, R> {
     max_args_bytes: Option<usize>,
     priority: i8,
     labels: Labels,
+    checks: Vec<ArgsCheck<A>>,
     around: Vec<Layer>,
     around_typed: Vec<TypedLayer<A, R>>,
     limits: Vec<Limit>,
@@ -148,6 +149,7 @@ where
             max_args_bytes: None,
             priority: 0,
             labels: Labels::default(),
+            checks: Vec::new(),
             around: Vec::new(),
             around_typed: Vec::new(),
             limits: Vec::new(),
@@ -289,6 +291,41 @@ where
         Fut: Future<Output = Result<R, BoxError>> + Send + 'static,
     {
         self.around_typed.push(typed_layer(middleware));
+        self
+    }
+
+    /// Adds a function that sees the arguments of each job before it is scheduled, on the thread that
+    /// schedules it. It may change them, or refuse the job: then scheduling fails with
+    /// [`ScheduleError::Refused`](crate::ScheduleError::Refused). Several ones are called in the order
+    /// of these calls, after those of the [app](crate::JobberBuilder::on_schedule).
+    ///
+    /// It is called once for each schedule, before the key of a limit is computed and the arguments
+    /// are stored. It is not called for runs, retries and jobs that the store had before. A panic is a
+    /// refusal.
+    ///
+    /// ```
+    /// # let sim = jobber::testing::Simulation::new();
+    /// use jobber::ScheduleError;
+    ///
+    /// let mail = sim.app().task("mail", async |to: String| to.len());
+    /// let mail = mail
+    ///     .check(|to: &mut String| {
+    ///         *to = to.trim().to_lowercase();
+    ///         match to.contains('@') {
+    ///             true => Ok(()),
+    ///             false => Err(format!("{to} is no address").into()),
+    ///         }
+    ///     })
+    ///     .register()?;
+    /// let refused = mail.schedule("Ada".into()).push().block_on();
+    /// assert!(matches!(refused, Err(ScheduleError::Refused { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn check<F>(mut self, check: F) -> Self
+    where
+        F: Fn(&mut A) -> Result<(), BoxError> + Send + Sync + 'static,
+    {
+        self.checks.push(Box::new(check));
         self
     }
 
@@ -740,6 +777,7 @@ where
             limits,
             pending,
             durability,
+            checks: self.checks.into(),
             around: (!layers.is_empty() || !self.around_typed.is_empty()).then(|| Middleware {
                 layers: layers.into(),
                 typed: self.around_typed.into(),

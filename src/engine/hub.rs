@@ -44,6 +44,7 @@ use crate::value::app_clock::AppClock;
 use crate::value::error::{EndedJob, ScheduleError, check_id};
 use crate::value::event::{Event, JobEvent, JobEventKind};
 use crate::value::id::JobId;
+use crate::value::schedule_request::OnSchedule;
 use crate::value::shared_state::StateMap;
 use crate::value::status::JobStatus;
 use crate::value::time_units::{ClockReading, Due, Now, WallNanos, from_wall};
@@ -69,6 +70,8 @@ pub(crate) struct Hub {
     pub(crate) state: StateMap,
     /// The middleware of all attempts, the outermost first.
     pub(crate) around: Vec<Layer>,
+    /// Sees each job that is about to be scheduled.
+    pub(crate) on_schedule: Vec<OnSchedule>,
     pub(crate) events: Arc<EventBus>,
     /// `None` if the app has no store.
     pub(crate) store: Option<Store>,
@@ -275,6 +278,7 @@ pub(crate) struct HubConfig {
     pub(crate) keep_failed: KeepFailed,
     pub(crate) state: StateMap,
     pub(crate) around: Vec<Layer>,
+    pub(crate) on_schedule: Vec<OnSchedule>,
     pub(crate) seed: Option<u64>,
     /// How many attempts run at once, at most.
     pub(crate) max_running: Option<usize>,
@@ -317,6 +321,7 @@ impl Hub {
             keep_failed: config.keep_failed,
             state: config.state,
             around: config.around,
+            on_schedule: config.on_schedule,
             events: Arc::default(),
             main_shard: CachePadded(Mutex::new(MainShard {
                 table,

@@ -36,7 +36,7 @@ use crate::sync::primitives::{Arc, Mutex, MutexGuard, lock};
 use crate::timer::key::KeyKind;
 use crate::value::app_clock::ClockPrecision;
 use crate::value::backoff::Backoff;
-use crate::value::error::{ScheduleError, StorageError};
+use crate::value::error::{BoxError, ScheduleError, StorageError};
 use crate::value::event::{Event, JobEvent, JobEventKind};
 use crate::value::id::JobId;
 use crate::value::labels::Labels;
@@ -68,6 +68,8 @@ pub(crate) struct TaskDef<A, R> {
     /// How many of its jobs, and of those of its app, may be live.
     pub(crate) pending: PendingCounts,
     pub(crate) durability: Option<Durability<A>>,
+    /// Sees the arguments of each job that is about to be scheduled.
+    pub(crate) checks: Box<[ArgsCheck<A>]>,
     /// `None` if it has no middleware.
     pub(crate) around: Option<Middleware<A, R>>,
     pub(crate) body: BodyMaker<A, R>,
@@ -92,6 +94,9 @@ pub(crate) struct Durability<A> {
     /// The longest arguments, in bytes of JSON.
     pub(crate) max_args_bytes: usize,
 }
+
+/// Sees the arguments of a job that is about to be scheduled. Code of a user.
+pub(crate) type ArgsCheck<A> = Box<dyn Fn(&mut A) -> Result<(), BoxError> + Send + Sync>;
 
 /// Calls the function of a task. Here the type of the function ends.
 pub(crate) type BodyMaker<A, R> = Box<dyn Fn(Arc<JobState<A, R>>, Begun, A) -> Body + Send + Sync>;

@@ -16,6 +16,7 @@ pub(crate) mod overlap;
 pub(crate) mod rate;
 pub(crate) mod retry_hint;
 pub(crate) mod run;
+pub(crate) mod schedule_request;
 pub(crate) mod shared_state;
 pub(crate) mod shutdown_report;
 pub(crate) mod spawned_by;

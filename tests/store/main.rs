@@ -38,6 +38,7 @@ mod random_requests;
 mod rates;
 #[cfg(all(feature = "sqlite", unix))]
 mod reading;
+mod refusals;
 mod replace;
 mod restore;
 mod retry;

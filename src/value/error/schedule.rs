@@ -281,6 +281,17 @@ pub enum ScheduleError {
         #[source]
         reason: BoxError,
     },
+    /// A function of the program has refused the job:
+    /// [`JobberBuilder::on_schedule`](crate::JobberBuilder::on_schedule) or
+    /// [`TaskBuilder::check`](crate::TaskBuilder::check).
+    #[error("a job of the task `{task}` was refused")]
+    Refused {
+        /// The name of the task.
+        task: String,
+        /// The error of the function, or a text that says how it panicked.
+        #[source]
+        reason: BoxError,
+    },
     /// The arguments of a durable job are too long as JSON: a store, and each read of it, would
     /// become slow.
     #[error(
