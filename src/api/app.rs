@@ -291,6 +291,52 @@ impl Jobber {
         })
     }
 
+    /// [Starts](Jobber::start) the app, waits for `future`, [shuts the app down](Jobber::shutdown), and
+    /// returns the value of the future: for a `main` function. `.await` it, or end it with
+    /// `.block_on()`.
+    ///
+    /// It keeps the app meanwhile. To see what was left at the end, call `start` and `shutdown`
+    /// instead. `examples/service.rs`, in the repository, runs until a signal comes.
+    ///
+    /// # Errors
+    /// Those of [`start`](Jobber::start). Then the future is not polled.
+    ///
+    /// # Cancel safety
+    /// If this is dropped before it is ready, the future is dropped, and the app goes on while others
+    /// keep it. A shutdown that has begun goes on.
+    ///
+    /// # Panics
+    /// If the future does. Then the app is not shut down by this.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// use jobber::Jobber;
+    ///
+    /// let app = Jobber::builder().build()?;
+    /// let hello = app.task("hello", async |name: String| format!("hello {name}")).register()?;
+    /// let main = async move {
+    ///     let job = hello.schedule("Ada".into()).push().await?;
+    ///     job.wait().await;
+    ///     Ok::<_, jobber::ScheduleError>(job.result().map_or(0, |text| text.len()))
+    /// };
+    /// let length = app.run_until(main, Duration::from_secs(10)).block_on()??;
+    /// assert_eq!(length, 9);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn run_until<F>(&self, future: F, grace: Duration) -> Action<Result<F::Output, StartError>>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let app = self.clone();
+        Action::new(async move {
+            app.start().await?;
+            let value = future.await;
+            app.shutdown(grace).await;
+            Ok(value)
+        })
+    }
+
     /// Waits until no job is live or the app has stopped. `.await` it, or end it
     /// with `.block_on()`. Cancel safe.
     ///

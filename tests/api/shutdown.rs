@@ -6,12 +6,14 @@ use std::thread;
 use std::time::Duration;
 
 use crate::support::{
-    Bomb, DropCounter, HOUR, Log, MINUTE, Result, SECOND, WakeCounter, begin, delay_all, poll,
-    poll_with, started_app, wait_until,
+    Bomb, DropCounter, HOUR, Log, MINUTE, Result, SECOND, WATCHDOG, WakeCounter, begin, delay_all,
+    poll, poll_with, started_app, wait_until,
 };
 use futures_lite::future;
 use jobber::testing::{ManualClock, Simulation};
-use jobber::{Backoff, JobContext, JobFuture, JobStatus, Jobber, Misfire, ScheduleError, Task};
+use jobber::{
+    Backoff, JobContext, JobFuture, JobStatus, Jobber, Misfire, ScheduleError, StartError, Task,
+};
 
 #[test]
 fn jobs_that_have_not_run_are_cancelled_and_their_arguments_dropped() -> Result {
@@ -478,5 +480,26 @@ fn a_detached_app_goes_on_until_another_clone_shuts_it_down() -> Result {
         matches!(stopped, Err(ScheduleError::Stopped)),
         "{stopped:?}"
     );
+    Ok(())
+}
+
+#[test]
+fn run_until_starts_the_app_returns_the_value_of_the_future_and_shuts_the_app_down() -> Result {
+    let app = Jobber::builder().build()?;
+    let task = app.task("t", async |cx: JobContext| cx.stop_token().stopped().await);
+    let task = task.register()?;
+    let main = async move {
+        let job = task.schedule(()).push().await?;
+        while job.status() != JobStatus::Running {
+            futures_lite::future::yield_now().await;
+        }
+        Ok::<_, ScheduleError>(job)
+    };
+    let job = app.run_until(main, WATCHDOG).block_on()??;
+    // It was requested to stop, and had time for that.
+    assert_eq!(job.status(), JobStatus::Success);
+    let again = app.run_until(async { panic!("it is not polled") }, WATCHDOG);
+    let again: std::result::Result<(), _> = again.block_on();
+    assert!(matches!(again, Err(StartError::Stopped)));
     Ok(())
 }
