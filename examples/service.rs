@@ -19,8 +19,12 @@ fn main() -> Result<(), BoxError> {
     let main = async move {
         let _job = beat.schedule(()).every(Duration::from_secs(1)).await?;
         println!("running; stop it with Ctrl-C");
-        let signal = signals.next().await.transpose()?;
-        println!("{signal:?}: no more jobs start, and those that run have ten seconds");
+        if let Some(signal) = signals.next().await {
+            println!(
+                "{:?}: no more jobs start, and those that run have ten seconds",
+                signal?
+            );
+        }
         Ok::<(), BoxError>(())
     };
     app.run_until(main, Duration::from_secs(10)).block_on()?
