@@ -241,10 +241,10 @@ pub use value::cancel_outcome::CancelOutcome;
 pub use value::clock::{Clock, SystemClock};
 pub use value::declared::Declared;
 pub use value::error::{
-    BoxError, CalendarIntervalError, DeclareError, EndedJob, ExclusionError, ExecutorDropped,
-    InvalidId, JobError, LabelError, MissingState, MoveError, OtherOutcome, ParseStatusError,
-    RegisterError, RetryError, ScheduleError, SelectError, StartError, TaskError, TooManySpawned,
-    ZoneError, ZoneHint,
+    AttemptEnded, BoxError, CalendarIntervalError, DeclareError, EndedJob, ExclusionError,
+    ExecutorDropped, InvalidId, JobError, LabelError, MissingState, MoveError, OtherOutcome,
+    ParseStatusError, RegisterError, RetryError, ScheduleError, SelectError, StartError, TaskError,
+    TooManySpawned, ZoneError, ZoneHint,
 };
 pub use value::event::{Event, JobEvent, JobEventKind};
 pub use value::health::{Attention, Failing, Health, OutlivingBody};

@@ -2,16 +2,21 @@
 
 use std::future::Future;
 
+use futures_lite::future::or;
+
 use crate::api::context::JobContext;
 use crate::engine::job_state::JobState;
 use crate::job::last_result::Failure;
 use crate::job::lifecycle::Begun;
-use crate::job::live_job::Exit;
+use crate::job::live_job::{ExecutorJob, Exit, JobView};
 use crate::job::middleware::{AttemptRef, BoxFuture, Layer, Locals, Next, Outcome};
+use crate::job::stop::ForceStopped;
 use crate::job::typed_middleware::{TypedLayer, TypedNext};
-use crate::sync::panics::drop_catching_panic;
+use crate::sync::panics::{UserValue, drop_catching_panic};
+use crate::sync::parker::block_on;
 use crate::sync::primitives::{Arc, Mutex, lock};
-use crate::value::error::{BoxError, OtherOutcome};
+use crate::sync::waiter::Waiter;
+use crate::value::error::{AttemptEnded, BoxError, OtherOutcome};
 
 /// A middleware, without the type of its function.
 pub(crate) fn layer<F, Fut>(middleware: F) -> Layer
@@ -29,6 +34,39 @@ where
     Fut: Future<Output = Result<R, BoxError>> + Send + 'static,
 {
     Arc::new(move |args, next| Box::pin(middleware(JobContext::of(&next.attempt), args, next)))
+}
+
+/// Clears the values of an attempt when it ends, or is dropped.
+struct ClearAtEnd(Locals);
+
+impl Drop for ClearAtEnd {
+    fn drop(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// Runs an attempt of a blocking task with its middleware, on the thread of the call. If the attempt
+/// is stopped while the middleware waits, the middleware is dropped.
+pub(crate) fn block_on_attempt<A, R>(
+    job: &Arc<JobState<A, R>>,
+    attempt: u32,
+    rest: impl Future<Output = Exit>,
+) -> Exit
+where
+    A: Clone + Send + Sync + 'static,
+    R: Send + Sync + 'static,
+{
+    let stopped = Waiter::new(ForceStopped(job.control(attempt)));
+    let stopped = async {
+        stopped.await;
+        None
+    };
+    let exit = block_on(or(async { Some(rest.await) }, stopped));
+    exit.unwrap_or_else(|| {
+        // The end of the body was not reported.
+        job.body_gone(attempt);
+        Exit::Done
+    })
 }
 
 /// Runs an attempt with its middleware. `task` calls the function.
@@ -57,17 +95,25 @@ where
     let cx = JobContext::of(&attempt);
     let call = Box::new(move |args| -> BoxFuture<_> { Box::pin(async { task(cx, args).await }) });
     let typed = TypedNext::new(attempt.clone(), typed, call);
-    let value = Arc::new(Mutex::new(None));
-    let place = value.clone();
+    let value = Arc::new(Mutex::new(UserValue(None)));
+    let (place, of) = (value.clone(), job.clone());
     let task = async move {
-        let result = typed.run(args).await;
+        let check = || match of.is_running(begun.number) {
+            true => Ok(()),
+            false => Err(Failure::Error(Arc::new(AttemptEnded))),
+        };
+        check()?;
+        let mut result = UserValue::new(typed.run(args).await);
+        check()?;
+        let result = result.0.take().unwrap_or_else(|| Err(AttemptEnded.into()));
         let returned = result.map_err(|error| Failure::Error(Arc::from(error)))?;
-        *lock(&place) = Some(returned);
+        lock(&place).0 = Some(returned);
         Ok(())
     };
+    let _end = ClearAtEnd(attempt.locals.clone());
     let next = Next::new(attempt, layers, Box::pin(task));
     let outcome = next.run().await;
-    let value = lock(&value).take();
+    let value = lock(&value).0.take();
     job.finish(
         begun.number,
         match (outcome.into_failure(), value) {

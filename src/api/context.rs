@@ -103,9 +103,9 @@ impl JobContext {
     }
 
     /// Whether no retry follows if this attempt fails: its run has no more of them
-    /// ([`TaskBuilder::retry`](crate::TaskBuilder::retry)). An error that forbids a retry
-    /// ([`NoRetry`](crate::NoRetry)) is not known before, and neither is a retry that would be too
-    /// late.
+    /// ([`TaskBuilder::retry`](crate::TaskBuilder::retry)). Only that is counted: an error that forbids
+    /// a retry ([`NoRetry`](crate::NoRetry)), [`no_retry`](JobContext::no_retry), a cancel or
+    /// replacement meanwhile and a retry that would be too late are not.
     ///
     /// ```
     /// use jobber::JobContext;
@@ -121,7 +121,8 @@ impl JobContext {
         self.job.retries() < self.begun.attempt
     }
 
-    /// How many runs of the job have failed in a row before this one.
+    /// How many runs of the job have failed in a row before this one. 0 in a job that was made for a run
+    /// ([`spawned_by`](JobContext::spawned_by)): it has only that run.
     ///
     /// ```
     /// use jobber::JobContext;
@@ -169,7 +170,8 @@ impl JobContext {
 
     /// Keeps a value for the other functions of this attempt: its
     /// [middleware](crate::TaskBuilder::around) and the task. It takes the place of a value of the
-    /// same type. The next attempt begins without it.
+    /// same type. The values are dropped when the attempt with its middleware is over; the next
+    /// attempt begins without them.
     ///
     /// ```
     /// # let mut sim = jobber::testing::Simulation::new();

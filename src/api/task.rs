@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
-use crate::api::around::{around, layer, typed_layer};
+use crate::api::around::{around, block_on_attempt, layer, typed_layer};
 use crate::api::context::JobContext;
 use crate::api::handler::{BlockingHandler, Handler, TaskOutput};
 use crate::api::limit::Limit;
@@ -23,7 +23,6 @@ use crate::job::middleware::{Layer, Next, Outcome};
 use crate::job::typed_middleware::{TypedLayer, TypedNext};
 use crate::registry::gcra::Gcra;
 use crate::registry::pending::{Pending, PendingCounts};
-use crate::sync::parker::block_on;
 use crate::sync::primitives::{Arc, lock};
 use crate::value::backoff::Backoff;
 use crate::value::error::{BoxError, RegisterError, check_task_name};
@@ -122,9 +121,8 @@ where
             let handler = handler.clone();
             if job.task.around.is_some() {
                 let task = async move |cx, args| handler.call(|| cx, args).into_result();
-                let attempt = around(job, begun, args, task);
-                // The thread of the call drives the middleware.
-                return Box::pin(async move { block_on(attempt) });
+                let attempt = around(job.clone(), begun, args, task);
+                return Box::pin(async move { block_on_attempt(&job, begun.number, attempt) });
             }
             Box::pin(async move {
                 let output = handler.call(|| JobContext::new(job.clone(), begun), args);
@@ -214,8 +212,10 @@ where
     /// - A panic fails the attempt; a middleware further out sees it as a failure.
     /// - A timeout or an [abort](crate::Job::abort) drops the middleware with the task. What must
     ///   happen then belongs into the `Drop` of a value that it holds.
-    /// - Around a blocking task, the thread of the call polls it to its end. A timeout does not drop
-    ///   it, as it does not end the call.
+    /// - Around a blocking task, the thread of the call polls it to its end. A timeout or an abort drops
+    ///   it while it waits, and not while the function runs: when that returns, the outcome is
+    ///   a failure. In a [`Simulation`](crate::testing::Simulation), such a middleware must not wait:
+    ///   it would block the thread that moves the clock.
     ///
     /// [`around_typed`](TaskBuilder::around_typed) sees the arguments and the value. Without a
     /// middleware, an attempt costs one test more; the first one adds a third of a microsecond, each

@@ -102,6 +102,11 @@ where
         self.lock().life.shown_definition()?.labels.clone()
     }
 
+    fn is_running(&self, attempt: u32) -> bool {
+        let state = self.lock();
+        state.life.number() == attempt && state.life.phase().is_running()
+    }
+
     fn retries(&self) -> u32 {
         let state = self.lock();
         self.backoff(&state).map_or(0, Backoff::retries)

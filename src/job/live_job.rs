@@ -79,6 +79,8 @@ pub(crate) trait JobView: Send + Sync {
     fn exec_at(&self) -> OffsetDateTime;
     fn cron_expression(&self) -> Option<Arc<str>>;
     fn last_run(&self) -> Option<Run>;
+    /// Whether this attempt runs: it has begun, and has not ended.
+    fn is_running(&self, attempt: u32) -> bool;
     /// How many retries a run has at most.
     fn retries(&self) -> u32;
     /// How many runs in a row have failed.

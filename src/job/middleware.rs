@@ -10,7 +10,7 @@ use std::task::Poll;
 use crate::job::last_result::Failure;
 use crate::job::lifecycle::Begun;
 use crate::job::live_job::LiveJob;
-use crate::sync::panics::catch_panic;
+use crate::sync::panics::{UserValue, catch_panic, drop_catching_panic};
 use crate::sync::primitives::{Arc, Mutex, lock};
 use crate::value::error::{BoxError, JobError, OtherOutcome};
 
@@ -23,7 +23,9 @@ pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// is not shown.
 ///
 /// [`Next::run`] returns it. A middleware returns it, or another one that
-/// [`fail`](Outcome::fail) makes. So an attempt succeeds only if its task does.
+/// [`fail`](Outcome::fail) makes. So an attempt succeeds only if its task does, and only if it has
+/// not ended before, by a timeout for example: a blocking task that returns after that is shown as a
+/// failure ([`AttemptEnded`](crate::AttemptEnded)).
 #[must_use = "a middleware returns the outcome"]
 pub struct Outcome {
     /// `None` if a middleware has made it.
@@ -43,7 +45,7 @@ pub struct Next {
     layers: Arc<[Layer]>,
     /// The index of the layer that `run` calls.
     at: usize,
-    task: BoxFuture<Result<(), Failure>>,
+    task: UserValue<BoxFuture<Result<(), Failure>>>,
     mark: AttemptMark,
 }
 
@@ -57,19 +59,26 @@ pub(crate) struct AttemptRef {
 
 /// Values that the middleware and the task of one attempt share.
 #[derive(Clone, Default)]
-pub(crate) struct Locals(Arc<Mutex<HashMap<TypeId, Local>>>);
+pub(crate) struct Locals(Arc<Mutex<HashMap<TypeId, UserValue<Local>>>>);
 
 type Local = Arc<dyn Any + Send + Sync>;
 
 impl Locals {
     pub(crate) fn set<T: Send + Sync + 'static>(&self, value: T) {
         // A value from before is dropped after the lock: that is code of a user.
-        let _before = lock(&self.0).insert(TypeId::of::<T>(), Arc::new(value));
+        let value: Local = Arc::new(value);
+        let _before = lock(&self.0).insert(TypeId::of::<T>(), UserValue::new(value));
     }
 
     pub(crate) fn get<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
-        let value = lock(&self.0).get(&TypeId::of::<T>()).cloned()?;
+        let value = lock(&self.0).get(&TypeId::of::<T>())?.0.clone()?;
         value.downcast().ok()
+    }
+
+    /// The attempt is over. A value may hold the context of the attempt, which holds the values.
+    pub(crate) fn clear(&self) {
+        let values = std::mem::take(&mut *lock(&self.0));
+        drop(values);
     }
 }
 
@@ -135,7 +144,10 @@ impl Outcome {
     /// Itself, if it is one of this attempt or was made by a middleware; else a failure.
     fn checked(self, mark: &AttemptMark) -> Self {
         match &self.of {
-            Some(of) if !Arc::ptr_eq(of, mark) => Self::fail(OtherOutcome),
+            Some(of) if !Arc::ptr_eq(of, mark) => {
+                drop_catching_panic(self);
+                Self::fail(OtherOutcome)
+            }
             _ => self,
         }
     }
@@ -152,12 +164,16 @@ impl Next {
             attempt,
             layers,
             at: 0,
-            task,
+            task: UserValue::new(task),
             mark: Arc::new(()),
         }
     }
 
-    /// Runs the rest of the attempt, and returns how it has ended. A panic is a failure.
+    /// Runs the rest of the attempt, and returns how it has ended. A panic is a failure. If the attempt
+    /// has ended before the task is called, the task is not called.
+    ///
+    /// Await it in the middleware. If it is polled by another task of the executor, it goes on after a
+    /// timeout or an abort, and does not hold the limits of the attempt.
     ///
     /// # Cancel safety
     /// If the future is dropped before it is ready, the task is dropped with it.
@@ -186,7 +202,7 @@ impl Next {
         self.at += 1;
         // The function is code of a user, and may panic before it returns a future.
         let outcome = match catch_panic(|| layer(self)) {
-            Ok(future) => without_panic(future).await,
+            Ok(future) => without_panic(UserValue::new(future)).await,
             Err(message) => Err(message),
         };
         match outcome {
@@ -199,13 +215,24 @@ impl Next {
     }
 }
 
-/// Polls a future to its end. If a poll panics, returns the message.
-async fn without_panic<T>(mut future: BoxFuture<T>) -> Result<T, Arc<str>> {
-    poll_fn(|cx| match catch_panic(|| future.as_mut().poll(cx)) {
-        Ok(poll) => poll.map(Ok),
-        Err(message) => Poll::Ready(Err(message)),
-    })
-    .await
+/// Polls a future to its end, and drops it. If one of these panics, returns the message.
+async fn without_panic<T>(mut future: UserValue<BoxFuture<T>>) -> Result<T, Arc<str>> {
+    let mut result = UserValue(None);
+    if let Some(mut polled) = future.0.as_mut().map(Pin::as_mut) {
+        let poll = poll_fn(|cx| match catch_panic(|| polled.as_mut().poll(cx)) {
+            Ok(poll) => poll.map(Ok),
+            Err(message) => Poll::Ready(Err(message)),
+        });
+        result.0 = Some(poll.await);
+    }
+    let future = future.0.take();
+    let dropped = catch_panic(|| drop(future));
+    let result = result.0.take().filter(|_| dropped.is_ok());
+    match (result, dropped) {
+        (Some(result), _) => result,
+        (None, Err(message)) => Err(message),
+        (None, Ok(())) => Err("the attempt was polled after its end".into()),
+    }
 }
 
 impl fmt::Debug for Outcome {

@@ -21,6 +21,22 @@ pub(crate) fn drop_catching_panic<T>(value: T) {
     }
 }
 
+/// A value of a user's type whose drop does not panic, also while another panic unwinds: a second
+/// panic would end the process. `None` once it was taken out.
+pub(crate) struct UserValue<T>(pub(crate) Option<T>);
+
+impl<T> UserValue<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(Some(value))
+    }
+}
+
+impl<T> Drop for UserValue<T> {
+    fn drop(&mut self) {
+        drop_catching_panic(self.0.take());
+    }
+}
+
 fn message(payload: Box<dyn Any + Send>) -> Arc<str> {
     let text = match payload.downcast_ref::<&'static str>() {
         Some(text) => (*text).into(),

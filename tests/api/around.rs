@@ -4,12 +4,14 @@ use std::future::pending;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
-use crate::support::{DropCounter, Log, Result, SECOND, begin, hand_polled_app, manual_app};
+use crate::support::{
+    DropCounter, Log, Result, SECOND, begin, hand_polled_app, manual_app, wait_until,
+};
 use futures_lite::future::yield_now;
 use jobber::testing::{ManualClock, Simulation};
 use jobber::{
-    Backoff, BoxError, JobContext, JobError, JobStatus, Next, NoRetry, OtherOutcome, Outcome,
-    TypedNext,
+    AttemptEnded, Backoff, BoxError, JobContext, JobError, JobStatus, Limit, Next, NoRetry,
+    OtherOutcome, Outcome, TypedNext,
 };
 
 /// A middleware that logs when the rest of the attempt begins and how it ends.
@@ -463,4 +465,178 @@ fn a_typed_one_may_answer_in_place_of_the_task_refuse_or_panic() -> Result {
     assert!(matches!(jobs[2].result(), Err(JobError::Panicked { message }) if *message == *"no"));
     assert_eq!(calls.entries(), [3]);
     Ok(())
+}
+
+#[test]
+fn around_a_blocking_task_it_is_dropped_while_it_waits_and_the_task_is_not_called() -> Result {
+    for aborts in [false, true] {
+        let (app, clock) = manual_app()?;
+        let calls = Log::new();
+        let limit = Limit::new(1);
+        let guard = DropCounter::default();
+        let (held, waits) = (guard.clone(), Log::new());
+        let log = waits.clone();
+        let task = app
+            .blocking_task("t", logs_argument(&calls))
+            .timeout(SECOND)
+            .limit(&limit)
+            .around(move |cx: JobContext, next: Next| {
+                let (guard, log) = (held.clone(), log.clone());
+                async move {
+                    if *cx.id() == *"waits" {
+                        log.add(());
+                        pending::<()>().await;
+                    }
+                    let outcome = next.run().await;
+                    drop(guard);
+                    outcome
+                }
+            })
+            .register()?;
+        let registered = guard.alive();
+        let job = task.schedule(1).id("waits").push().block_on()?;
+        wait_until(|| !waits.entries().is_empty());
+        let next = task.schedule(2).push().block_on()?;
+        match aborts {
+            true => drop(job.abort().block_on()),
+            false => clock.advance(SECOND),
+        }
+        job.wait_blocking();
+        next.wait_blocking();
+        assert_eq!(next.status(), JobStatus::Success, "the limit is free");
+        assert_eq!(calls.entries(), [2]);
+        wait_until(|| guard.alive() == registered);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_blocking_task_that_returns_after_its_timeout_is_no_success_for_its_middleware() -> Result {
+    let (app, clock) = manual_app()?;
+    let (go, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let outcomes = Log::new();
+    let log = outcomes.clone();
+    let began = Log::new();
+    let of_task = began.clone();
+    let task = app
+        .blocking_task("t", move || {
+            of_task.add(());
+            let _ = wait.lock().unwrap().recv();
+        })
+        .timeout(SECOND)
+        .around(move |_, next: Next| {
+            let log = log.clone();
+            async move {
+                let outcome = next.run().await;
+                let ended = matches!(outcome.error(), Some(JobError::Failed(error)) if error.is::<AttemptEnded>());
+                log.add((outcome.is_success(), ended));
+                outcome
+            }
+        })
+        .register()?;
+    let job = task.schedule(()).push().block_on()?;
+    wait_until(|| !began.entries().is_empty());
+    clock.advance(SECOND);
+    job.wait_blocking();
+    assert_eq!(job.status(), JobStatus::Timeout);
+    drop(go);
+    wait_until(|| !outcomes.entries().is_empty());
+    assert_eq!(outcomes.entries(), [(false, true)]);
+    Ok(())
+}
+
+/// Panics when it is dropped, also while another panic unwinds.
+#[derive(Clone)]
+struct Explodes;
+
+impl Drop for Explodes {
+    fn drop(&mut self) {
+        panic!("it explodes");
+    }
+}
+
+#[test]
+fn values_whose_drop_panics_do_not_end_the_process_if_a_middleware_panics() -> Result {
+    for when in 0..3 {
+        let mut sim = Simulation::new();
+        let task = sim.app().task("t", async |args: Explodes| {
+            std::mem::forget(args);
+            Ok::<_, BoxError>(Explodes)
+        });
+        let task = task
+            .around(move |cx: JobContext, next: Next| {
+                cx.set_local(Explodes);
+                assert!(when > 0, "with the rest of the attempt");
+                async move {
+                    assert!(when > 1, "with the rest of the attempt");
+                    let _ = next.run().await;
+                    panic!("with the value")
+                }
+            })
+            .register()?;
+        let job = task.schedule(Explodes).push().block_on()?;
+        sim.run_until_stalled();
+        let text = ["with the rest of the attempt", "with the value"][when / 2];
+        assert!(matches!(job.result(), Err(JobError::Panicked { message }) if *message == *text));
+    }
+    Ok(())
+}
+
+#[test]
+fn the_rest_of_an_attempt_that_is_kept_does_not_call_the_task_later() -> Result {
+    let mut sim = Simulation::new();
+    let calls = Log::new();
+    let log = calls.clone();
+    let task = sim.app().task("t", move |cx: JobContext| {
+        log.add(cx.attempt());
+        async {}
+    });
+    let kept = Arc::new(Mutex::new(None::<Next>));
+    let task = task
+        .retry(Backoff::fixed(1, SECOND))
+        .around(move |_, next: Next| {
+            let before = kept.lock().unwrap().take();
+            let kept = kept.clone();
+            async move {
+                match before {
+                    Some(before) => before.run().await,
+                    None => {
+                        *kept.lock().unwrap() = Some(next);
+                        Outcome::fail("kept")
+                    }
+                }
+            }
+        })
+        .register()?;
+    let job = task.schedule(()).push().block_on()?;
+    sim.advance(SECOND * 5);
+    assert_eq!(job.status(), JobStatus::Failed);
+    assert_eq!(calls.entries(), Vec::<u32>::new());
+    Ok(())
+}
+
+#[test]
+fn a_local_that_holds_the_context_keeps_neither_the_job_nor_the_app() -> Result {
+    let state = DropCounter::default();
+    let own = state.clone();
+    let mut sim = Simulation::with(0, ManualClock::new(), |app| app.state(own))?;
+    let task = sim.app().task("t", async || ());
+    let task = task
+        .around(|cx: JobContext, next: Next| async move {
+            let cx = Arc::new(cx);
+            cx.set_local(cx.clone());
+            next.run().await
+        })
+        .register()?;
+    drop(task.schedule(()).push().block_on()?);
+    sim.run_until_stalled();
+    drop((task, sim));
+    assert_eq!(state.alive(), 0);
+    Ok(())
+}
+
+fn logs_argument(log: &Log<u32>) -> impl Fn(u32) + Send + Sync + use<> {
+    let log = log.clone();
+    move |argument| log.add(argument)
 }

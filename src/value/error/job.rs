@@ -130,6 +130,12 @@ pub struct TooManySpawned {
 #[error("a middleware returned the outcome of another attempt")]
 pub struct OtherOutcome;
 
+/// What the middleware of an attempt sees if the attempt has ended before its task did, by a timeout
+/// or an abort: see [`Outcome`](crate::Outcome).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the attempt has ended before its task did")]
+pub struct AttemptEnded;
+
 /// The error of an attempt that its executor dropped before it ended: the executor was
 /// shut down, or its `spawn` panicked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]

@@ -28,7 +28,7 @@ pub use self::cron::{CronError, CronField, CronReplacement};
 pub use self::declare::DeclareError;
 pub use self::ended_job::EndedJob;
 pub use self::exclusion::ExclusionError;
-pub use self::job::{ExecutorDropped, JobError, OtherOutcome, TooManySpawned};
+pub use self::job::{AttemptEnded, ExecutorDropped, JobError, OtherOutcome, TooManySpawned};
 pub use self::label::LabelError;
 pub use self::move_run::MoveError;
 pub use self::register::RegisterError;
