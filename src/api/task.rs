@@ -313,7 +313,7 @@ where
     ///         *to = to.trim().to_lowercase();
     ///         match to.contains('@') {
     ///             true => Ok(()),
-    ///             false => Err(format!("{to} is no address").into()),
+    ///             false => Err(format!("{to:?} has no @").into()),
     ///         }
     ///     })
     ///     .register()?;
