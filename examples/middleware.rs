@@ -2,18 +2,23 @@
 //!
 //! `cargo run --example middleware`
 
+use std::error::Error;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use jobber::{Backoff, BoxError, JobContext, Jobber, Next, Outcome};
 
-/// Prints how each attempt of the app has ended, and how long it took.
+/// Prints how attempts have ended, and how long they took. After a timeout or an abort it prints
+/// nothing: these drop it. `Jobber::events` tells them all.
 async fn measure(cx: JobContext, next: Next) -> Outcome {
     let start = Instant::now();
     let outcome = next.run().await;
     let end = match outcome.error() {
         None => "has succeeded".to_string(),
-        Some(error) => format!("has failed: {error}"),
+        Some(error) => match error.source() {
+            Some(source) => format!("has failed: {source}"),
+            None => format!("has failed: {error}"),
+        },
     };
     println!(
         "{} {}, attempt {}, {end} after {:?}",
@@ -28,7 +33,7 @@ async fn measure(cx: JobContext, next: Next) -> Outcome {
 /// The rows that were committed: in place of a database.
 static ROWS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// The rows of one attempt. They are there only if it succeeds.
+/// The rows of one attempt: `commit` moves them to [`ROWS`], and a drop discards them.
 #[derive(Default)]
 struct Transaction(Mutex<Vec<String>>);
 
@@ -55,7 +60,9 @@ impl Drop for Transaction {
 async fn in_transaction(cx: JobContext, next: Next) -> Outcome {
     cx.set_local(Transaction::default());
     let outcome = next.run().await;
-    if let Some(transaction) = cx.local::<Transaction>().filter(|_| outcome.is_success()) {
+    if outcome.is_success()
+        && let Some(transaction) = cx.local::<Transaction>()
+    {
         transaction.commit();
     }
     outcome

@@ -295,18 +295,18 @@ impl Jobber {
     /// returns the value of the future: for a `main` function. `.await` it, or end it with
     /// `.block_on()`.
     ///
-    /// It keeps the app meanwhile. To see what was left at the end, call `start` and `shutdown`
-    /// instead. `examples/service.rs`, in the repository, runs until a signal comes.
+    /// It holds a clone of the app until then. To see what the shutdown has left, call `start` and
+    /// `shutdown` instead. `examples/service.rs`, in the repository, runs until a signal comes.
     ///
     /// # Errors
     /// Those of [`start`](Jobber::start). Then the future is not polled.
     ///
     /// # Cancel safety
-    /// If this is dropped before it is ready, the future is dropped, and the app goes on while others
-    /// keep it. A shutdown that has begun goes on.
+    /// If this is dropped before it is ready, the future is dropped, and the app goes on while another
+    /// clone exists. A shutdown that has begun goes on.
     ///
     /// # Panics
-    /// If the future does. Then the app is not shut down by this.
+    /// If the future does. Then there is no grace: the app stops with its last clone.
     ///
     /// ```
     /// # use std::time::Duration;

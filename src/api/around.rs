@@ -45,8 +45,8 @@ impl Drop for ClearAtEnd {
     }
 }
 
-/// Runs an attempt of a blocking task with its middleware, on the thread of the call. If the attempt
-/// is stopped while the middleware waits, the middleware is dropped.
+/// Runs an attempt of a blocking task with its middleware, on this thread. If the attempt is stopped
+/// while the middleware waits, drops it.
 pub(crate) fn block_on_attempt<A, R>(
     job: &Arc<JobState<A, R>>,
     attempt: u32,
@@ -63,7 +63,7 @@ where
     };
     let exit = block_on(or(async { Some(rest.await) }, stopped));
     exit.unwrap_or_else(|| {
-        // The end of the body was not reported.
+        // It was dropped before it could call `finish`.
         job.body_gone(attempt);
         Exit::Done
     })
@@ -93,31 +93,39 @@ where
         locals,
     };
     let cx = JobContext::of(&attempt);
-    let call = Box::new(move |args| -> BoxFuture<_> { Box::pin(async { task(cx, args).await }) });
+    let of = job.clone();
+    let call = Box::new(move |args| -> BoxFuture<_> {
+        Box::pin(async move {
+            let check = || match of.is_running(begun.number) {
+                true => Ok(()),
+                false => Err(BoxError::from(AttemptEnded)),
+            };
+            check()?;
+            let mut result = UserValue::new(task(cx, args).await);
+            check()?;
+            result.0.take().unwrap_or_else(|| Err(AttemptEnded.into()))
+        })
+    });
     let typed = TypedNext::new(attempt.clone(), typed, call);
     let value = Arc::new(Mutex::new(UserValue(None)));
-    let (place, of) = (value.clone(), job.clone());
-    let task = async move {
-        let check = || match of.is_running(begun.number) {
-            true => Ok(()),
-            false => Err(Failure::Error(Arc::new(AttemptEnded))),
-        };
-        check()?;
-        let mut result = UserValue::new(typed.run(args).await);
-        check()?;
-        let result = result.0.take().unwrap_or_else(|| Err(AttemptEnded.into()));
+    let place = value.clone();
+    let rest = async move {
+        let result = typed.run(args).await;
         let returned = result.map_err(|error| Failure::Error(Arc::from(error)))?;
         lock(&place).0 = Some(returned);
         Ok(())
     };
-    let _end = ClearAtEnd(attempt.locals.clone());
-    let next = Next::new(attempt, layers, Box::pin(task));
+    let locals = ClearAtEnd(attempt.locals.clone());
+    let next = Next::new(attempt, layers, Box::pin(rest));
     let outcome = next.run().await;
+    // Before the end of the attempt can be seen, and its limits are free.
+    drop(locals);
     let value = lock(&value).0.take();
     job.finish(
         begun.number,
         match (outcome.into_failure(), value) {
             (None, Some(value)) => Ok(value),
+            // It can't be: only the task makes a success.
             (None, None) => Err(Failure::Error(Arc::new(OtherOutcome))),
             (Some(failure), value) => {
                 drop_catching_panic(value);

@@ -225,14 +225,16 @@ impl JobberBuilder {
         self
     }
 
-    /// Adds a function that sees each job before it is scheduled, on the thread that schedules it. It
-    /// may refuse the job: then scheduling fails with
+    /// Adds a function that sees each job before it is scheduled, on the thread that polls or blocks on
+    /// the schedule. It may refuse the job: then scheduling fails with
     /// [`ScheduleError::Refused`](crate::ScheduleError::Refused). It may also set some of its options.
     /// Several ones are called in the order of these calls; then comes the
     /// [check](crate::TaskBuilder::check) of the task.
     ///
-    /// It is called once for each schedule, also for one that replaces or keeps a live job. It is not
-    /// called for runs, retries and jobs that the store had before. A panic is a refusal.
+    /// It is called once for each schedule, also for one that replaces or keeps a live job. Scheduling
+    /// may fail after that for another reason. It is not called for runs and retries, when jobs are
+    /// loaded from the store, and for failed jobs that are [retried](crate::FailedJob::retry). A panic
+    /// is a refusal.
     ///
     /// ```
     /// # use jobber::testing::{ManualClock, Simulation};

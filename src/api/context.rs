@@ -103,9 +103,9 @@ impl JobContext {
     }
 
     /// Whether no retry follows if this attempt fails: its run has no more of them
-    /// ([`TaskBuilder::retry`](crate::TaskBuilder::retry)). Only that is counted: an error that forbids
-    /// a retry ([`NoRetry`](crate::NoRetry)), [`no_retry`](JobContext::no_retry), a cancel or
-    /// replacement meanwhile and a retry that would be too late are not.
+    /// ([`TaskBuilder::retry`](crate::TaskBuilder::retry)). What else may prevent a retry is not known
+    /// before: an error ([`NoRetry`](crate::NoRetry)), [`no_retry`](JobContext::no_retry), a cancel or
+    /// a replacement meanwhile, a retry that would be too late.
     ///
     /// ```
     /// use jobber::JobContext;
@@ -170,8 +170,8 @@ impl JobContext {
 
     /// Keeps a value for the other functions of this attempt: its
     /// [middleware](crate::TaskBuilder::around) and the task. It takes the place of a value of the
-    /// same type. The values are dropped when the attempt with its middleware is over; the next
-    /// attempt begins without them.
+    /// same type. The attempt gives the values up before its end can be seen; the next attempt begins
+    /// without them.
     ///
     /// ```
     /// # let mut sim = jobber::testing::Simulation::new();
@@ -259,7 +259,8 @@ impl JobContext {
     }
 
     /// How long ago this run was due ([`nominal_time`](JobContext::nominal_time)), by the clock of the
-    /// app: at the start of its first attempt, how late it is. Zero if the clock was set back since.
+    /// app now. At the start of a first attempt, that is how late the run is; it grows while the attempt
+    /// goes on. Zero if the clock was set back since.
     ///
     /// ```
     /// use std::time::Duration;

@@ -212,32 +212,37 @@ where
     /// - A panic fails the attempt; a middleware further out sees it as a failure.
     /// - A timeout or an [abort](crate::Job::abort) drops the middleware with the task. What must
     ///   happen then belongs into the `Drop` of a value that it holds.
-    /// - Around a blocking task, the thread of the call polls it to its end. A timeout or an abort drops
-    ///   it while it waits, and not while the function runs: when that returns, the outcome is
-    ///   a failure. In a [`Simulation`](crate::testing::Simulation), such a middleware must not wait:
+    /// - Around a blocking task, it runs on the thread of the task. A timeout or an abort drops it at its
+    ///   next `.await`. Neither ends the function of the task; when that returns, the outcome is a
+    ///   failure. In a [`Simulation`](crate::testing::Simulation), such a middleware must not wait:
     ///   it would block the thread that moves the clock.
     ///
     /// [`around_typed`](TaskBuilder::around_typed) sees the arguments and the value. Without a
-    /// middleware, an attempt costs one test more; the first one adds a third of a microsecond, each
+    /// middleware, an attempt costs one branch more; the first one adds a third of a microsecond, each
     /// further one less than a tenth (`attempts_around` of `benches/parts.rs`).
     ///
     /// ```
     /// # let mut sim = jobber::testing::Simulation::new();
     /// use jobber::{JobContext, Next, Outcome};
     ///
-    /// struct Transaction { is_done: bool }
+    /// struct Transaction { is_open: bool }
     ///
     /// impl Drop for Transaction {
+    ///     /// Also after a timeout or an abort.
     ///     fn drop(&mut self) {
-    ///         // Also after a timeout or an abort.
-    ///         println!("{}", if self.is_done { "commit" } else { "roll back" });
+    ///         if self.is_open {
+    ///             println!("roll back");
+    ///         }
     ///     }
     /// }
     ///
     /// async fn in_transaction(cx: JobContext, next: Next) -> Outcome {
-    ///     let mut transaction = Transaction { is_done: false };
+    ///     let mut transaction = Transaction { is_open: true };
     ///     let outcome = next.run().await;
-    ///     transaction.is_done = outcome.is_success();
+    ///     if outcome.is_success() {
+    ///         transaction.is_open = false;
+    ///         println!("commit");
+    ///     }
     ///     outcome
     /// }
     ///
@@ -257,9 +262,13 @@ where
     }
 
     /// Adds a middleware that knows the types of the task: it also gets the arguments, and returns the
-    /// value or an error. It is inside of all that [`around`](TaskBuilder::around) sets; several ones
-    /// run from the outside to the inside in the order of these calls. What holds for those holds for
-    /// it, except that it can make a success: what it returns is what the task has returned.
+    /// value or an error. It runs inside of all that [`around`](TaskBuilder::around) sets; several ones
+    /// run from the outside to the inside in the order of these calls.
+    ///
+    /// It can make a success without the task, and change the value. A panic of the task goes through
+    /// it. The rest is as [`around`](TaskBuilder::around) says: it runs again for each retry, inside of
+    /// the timeout, and is dropped by a timeout or an abort. A blocking task that returns after that
+    /// is an error for it ([`AttemptEnded`](crate::AttemptEnded)).
     ///
     /// ```
     /// # let mut sim = jobber::testing::Simulation::new();
@@ -295,13 +304,14 @@ where
     }
 
     /// Adds a function that sees the arguments of each job before it is scheduled, on the thread that
-    /// schedules it. It may change them, or refuse the job: then scheduling fails with
+    /// polls or blocks on the schedule. It may change them, or refuse the job: then scheduling fails with
     /// [`ScheduleError::Refused`](crate::ScheduleError::Refused). Several ones are called in the order
     /// of these calls, after those of the [app](crate::JobberBuilder::on_schedule).
     ///
     /// It is called once for each schedule, before the key of a limit is computed and the arguments
-    /// are stored. It is not called for runs, retries and jobs that the store had before. A panic is a
-    /// refusal.
+    /// are stored. Scheduling may fail after that for another reason. It is not called for runs and
+    /// retries, when jobs are loaded from the store, and for failed jobs that are
+    /// [retried](crate::FailedJob::retry). A panic is a refusal.
     ///
     /// ```
     /// # let sim = jobber::testing::Simulation::new();

@@ -14,21 +14,24 @@ use crate::sync::panics::{UserValue, catch_panic, drop_catching_panic};
 use crate::sync::primitives::{Arc, Mutex, lock};
 use crate::value::error::{BoxError, JobError, OtherOutcome};
 
-/// One middleware. Here the type of its function ends.
+/// One middleware, without the type of its function.
 pub(crate) type Layer = Arc<dyn Fn(Next) -> BoxFuture<Outcome> + Send + Sync>;
 
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// How an attempt has ended, as its middleware sees it: a success, or an error. The value of the task
-/// is not shown.
+/// How the rest of an attempt has ended, for the middleware around it: a success, or an error. The
+/// value of the task is not shown.
 ///
 /// [`Next::run`] returns it. A middleware returns it, or another one that
-/// [`fail`](Outcome::fail) makes. So an attempt succeeds only if its task does, and only if it has
-/// not ended before, by a timeout for example: a blocking task that returns after that is shown as a
-/// failure ([`AttemptEnded`](crate::AttemptEnded)).
+/// [`fail`](Outcome::fail) makes: it can't make a success. A blocking task that returns after its
+/// attempt was stopped, by a timeout for example, is shown as a failure
+/// ([`AttemptEnded`](crate::AttemptEnded)).
+///
+/// After a success, the attempt can still fail: by a middleware further out, or by a timeout. What
+/// must happen only if it succeeds belongs into the outermost middleware.
 #[must_use = "a middleware returns the outcome"]
 pub struct Outcome {
-    /// `None` if a middleware has made it.
+    /// `None` if [`Outcome::fail`] has made it.
     of: Option<AttemptMark>,
     failure: Option<Failure>,
 }
@@ -65,7 +68,7 @@ type Local = Arc<dyn Any + Send + Sync>;
 
 impl Locals {
     pub(crate) fn set<T: Send + Sync + 'static>(&self, value: T) {
-        // A value from before is dropped after the lock: that is code of a user.
+        // The value from before is dropped after the lock: its drop is code of a user.
         let value: Local = Arc::new(value);
         let _before = lock(&self.0).insert(TypeId::of::<T>(), UserValue::new(value));
     }
@@ -75,7 +78,7 @@ impl Locals {
         value.downcast().ok()
     }
 
-    /// The attempt is over. A value may hold the context of the attempt, which holds the values.
+    /// Drops the values. One may hold the context of the attempt, which holds the values.
     pub(crate) fn clear(&self) {
         let values = std::mem::take(&mut *lock(&self.0));
         drop(values);
@@ -87,16 +90,19 @@ impl Outcome {
     /// follows the task's [`Backoff`](crate::Backoff), and what the error says about that.
     ///
     /// ```
+    /// use std::sync::atomic::{AtomicBool, Ordering};
     /// use jobber::{JobContext, Jobber, Next, Outcome};
     ///
-    /// async fn only_by_day(cx: JobContext, next: Next) -> Outcome {
-    ///     match cx.nominal_time().hour() {
-    ///         6..22 => next.run().await,
-    ///         hour => Outcome::fail(format!("it is {hour} o'clock")),
+    /// static IS_CLOSED: AtomicBool = AtomicBool::new(false);
+    ///
+    /// async fn unless_closed(_: JobContext, next: Next) -> Outcome {
+    ///     match IS_CLOSED.load(Ordering::Relaxed) {
+    ///         true => Outcome::fail("closed for maintenance"),
+    ///         false => next.run().await,
     ///     }
     /// }
     ///
-    /// let app = Jobber::builder().around(only_by_day).build()?;
+    /// let app = Jobber::builder().around(unless_closed).build()?;
     /// # Ok::<(), jobber::StartError>(())
     /// ```
     pub fn fail(error: impl Into<BoxError>) -> Self {
@@ -106,7 +112,7 @@ impl Outcome {
         }
     }
 
-    /// Whether the attempt has succeeded.
+    /// Whether the rest of the attempt has succeeded.
     ///
     /// ```
     /// use jobber::{JobContext, Next, Outcome};
@@ -123,7 +129,7 @@ impl Outcome {
         self.failure.is_none()
     }
 
-    /// How the attempt has failed: [`JobError::Failed`] or [`JobError::Panicked`]. `None` if it has
+    /// How the rest of the attempt has failed: [`JobError::Failed`] or [`JobError::Panicked`]. `None` if it has
     /// succeeded.
     ///
     /// ```
@@ -141,7 +147,7 @@ impl Outcome {
         self.failure
     }
 
-    /// Itself, if it is one of this attempt or was made by a middleware; else a failure.
+    /// Replaces the outcome of another attempt by a failure.
     fn checked(self, mark: &AttemptMark) -> Self {
         match &self.of {
             Some(of) if !Arc::ptr_eq(of, mark) => {
@@ -172,8 +178,8 @@ impl Next {
     /// Runs the rest of the attempt, and returns how it has ended. A panic is a failure. If the attempt
     /// has ended before the task is called, the task is not called.
     ///
-    /// Await it in the middleware. If it is polled by another task of the executor, it goes on after a
-    /// timeout or an abort, and does not hold the limits of the attempt.
+    /// Await it in the middleware, and do not spawn it: a spawned future goes on after a timeout or an
+    /// abort, and the limits of the attempt do not count it.
     ///
     /// # Cancel safety
     /// If the future is dropped before it is ready, the task is dropped with it.
@@ -215,7 +221,7 @@ impl Next {
     }
 }
 
-/// Polls a future to its end, and drops it. If one of these panics, returns the message.
+/// Polls a future to its end, and drops it. If a poll or the drop panics, returns the message.
 async fn without_panic<T>(mut future: UserValue<BoxFuture<T>>) -> Result<T, Arc<str>> {
     let mut result = UserValue(None);
     if let Some(mut polled) = future.0.as_mut().map(Pin::as_mut) {
@@ -227,11 +233,13 @@ async fn without_panic<T>(mut future: UserValue<BoxFuture<T>>) -> Result<T, Arc<
     }
     let future = future.0.take();
     let dropped = catch_panic(|| drop(future));
-    let result = result.0.take().filter(|_| dropped.is_ok());
-    match (result, dropped) {
+    match (result.0.take(), dropped) {
+        (Some(Ok(value)), Err(message)) => {
+            drop_catching_panic(value);
+            Err(message)
+        }
         (Some(result), _) => result,
-        (None, Err(message)) => Err(message),
-        (None, Ok(())) => Err("the attempt was polled after its end".into()),
+        (None, dropped) => Err(dropped.err().unwrap_or_else(|| "there is no future".into())),
     }
 }
 

@@ -6,7 +6,7 @@ use crate::job::middleware::{AttemptRef, BoxFuture};
 use crate::sync::primitives::Arc;
 use crate::value::error::BoxError;
 
-/// One typed middleware. Here the type of its function ends.
+/// One typed middleware, without the type of its function.
 pub(crate) type TypedLayer<A, R> =
     Arc<dyn Fn(A, TypedNext<A, R>) -> BoxFuture<Result<R, BoxError>> + Send + Sync>;
 

@@ -640,3 +640,62 @@ fn logs_argument(log: &Log<u32>) -> impl Fn(u32) + Send + Sync + use<> {
     let log = log.clone();
     move |argument| log.add(argument)
 }
+
+#[test]
+fn a_typed_middleware_sees_a_late_return_of_a_blocking_task_as_an_error() -> Result {
+    let (app, clock) = manual_app()?;
+    let (go, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let (began, results) = (Log::new(), Log::new());
+    let (of_task, log) = (began.clone(), results.clone());
+    let task = app
+        .blocking_task("t", move || {
+            of_task.add(());
+            let _ = wait.lock().unwrap().recv();
+        })
+        .timeout(SECOND)
+        .around_typed(move |_, (), next: TypedNext<(), ()>| {
+            let log = log.clone();
+            async move {
+                let result = next.run(()).await;
+                log.add(matches!(&result, Err(error) if error.is::<AttemptEnded>()));
+                result
+            }
+        })
+        .register()?;
+    let job = task.schedule(()).push().block_on()?;
+    wait_until(|| !began.entries().is_empty());
+    clock.advance(SECOND);
+    job.wait_blocking();
+    drop(go);
+    wait_until(|| !results.entries().is_empty());
+    assert_eq!(results.entries(), [true]);
+    Ok(())
+}
+
+#[test]
+fn locals_are_dropped_before_the_end_of_the_attempt_can_be_seen() -> Result {
+    struct SeesStatus(Arc<Mutex<Option<jobber::Job<()>>>>, Log<JobStatus>);
+    impl Drop for SeesStatus {
+        fn drop(&mut self) {
+            let job = self.0.lock().unwrap().take();
+            self.1
+                .add(job.map_or(JobStatus::Cancelled, |job| job.status()));
+        }
+    }
+    let mut sim = Simulation::new();
+    let (seen, place) = (Log::new(), Arc::new(Mutex::new(None)));
+    let (log, own) = (seen.clone(), place.clone());
+    let task = sim.app().task("t", async || ());
+    let task = task
+        .around(move |cx: JobContext, next: Next| {
+            cx.set_local(SeesStatus(own.clone(), log.clone()));
+            next.run()
+        })
+        .register()?;
+    let job = task.schedule(()).push().block_on()?;
+    *place.lock().unwrap() = Some(job);
+    sim.run_until_stalled();
+    assert_eq!(seen.entries(), [JobStatus::Running]);
+    Ok(())
+}
