@@ -291,8 +291,8 @@ impl Jobber {
         })
     }
 
-    /// [Starts](Jobber::start) the app, waits for `future`, [shuts the app down](Jobber::shutdown), and
-    /// returns the value of the future: for a `main` function. `.await` it, or end it with
+    /// [Starts](Jobber::start) the app, waits for `future`, [shuts the app down](Jobber::shutdown),
+    /// and returns the value of the future: for a `main` function. `.await` it, or end it with
     /// `.block_on()`.
     ///
     /// It holds a clone of the app until then. To see what the shutdown has left, call `start` and
@@ -306,7 +306,7 @@ impl Jobber {
     /// clone exists. A shutdown that has begun goes on.
     ///
     /// # Panics
-    /// If the future does. Then there is no grace: the app stops with its last clone.
+    /// If `future` panics. The app is not shut down then: it stops when its last clone is dropped.
     ///
     /// ```
     /// # use std::time::Duration;

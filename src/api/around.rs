@@ -5,7 +5,7 @@ use std::future::Future;
 use futures_lite::future::or;
 
 use crate::api::context::JobContext;
-use crate::engine::job_state::JobState;
+use crate::engine::job_state::{JobState, Middleware};
 use crate::job::last_result::Failure;
 use crate::job::lifecycle::Begun;
 use crate::job::live_job::{ExecutorJob, Exit, JobView};
@@ -71,8 +71,8 @@ where
 
 /// Runs an attempt with its middleware. `task` calls the function.
 pub(crate) async fn around<A, R, Fut>(
-    job: Arc<JobState<A, R>>,
-    begun: Begun,
+    middleware: Middleware<A, R>,
+    (job, begun): (Arc<JobState<A, R>>, Begun),
     args: A,
     task: impl FnOnce(JobContext, A) -> Fut + Send + 'static,
 ) -> Exit
@@ -81,11 +81,7 @@ where
     R: Send + Sync + 'static,
     Fut: Future<Output = Result<R, BoxError>> + Send + 'static,
 {
-    let middleware = job.task.around.as_ref();
-    let (layers, typed) = middleware.map_or_else(
-        || (Arc::from([]), Arc::from([])),
-        |it| (it.layers.clone(), it.typed.clone()),
-    );
+    let Middleware { layers, typed } = middleware;
     let locals = Locals::default();
     let attempt = AttemptRef {
         job: job.clone(),
@@ -101,9 +97,12 @@ where
                 false => Err(BoxError::from(AttemptEnded)),
             };
             check()?;
-            let mut result = UserValue::new(task(cx, args).await);
-            check()?;
-            result.0.take().unwrap_or_else(|| Err(AttemptEnded.into()))
+            let result = task(cx, args).await;
+            if let Err(ended) = check() {
+                drop_catching_panic(result);
+                return Err(ended);
+            }
+            result
         })
     });
     let typed = TypedNext::new(attempt.clone(), typed, call);

@@ -225,8 +225,8 @@ impl JobberBuilder {
         self
     }
 
-    /// Adds a function that sees each job before it is scheduled, on the thread that polls or blocks on
-    /// the schedule. It may refuse the job: then scheduling fails with
+    /// Adds a function that sees each job before it is scheduled, on the thread that polls or blocks
+    /// on the schedule. It may refuse the job: then scheduling fails with
     /// [`ScheduleError::Refused`](crate::ScheduleError::Refused). It may also set some of its options.
     /// Several ones are called in the order of these calls; then comes the
     /// [check](crate::TaskBuilder::check) of the task.

@@ -1,4 +1,4 @@
-//! [`JobContext`]: what a task can read about its job.
+//! [`JobContext`]: the job that a task or a middleware runs for.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -20,8 +20,8 @@ use crate::value::retry_hint::RetryHint;
 use crate::value::run::Run;
 use crate::value::spawned_by::SpawnedBy;
 
-/// What a task can read about the job that it runs. A function receives it if its
-/// first parameter has this type.
+/// The job that a task runs for: what it is, and what the attempt can ask for. A function of a task
+/// receives it if its first parameter has this type; a middleware always does.
 ///
 /// ```
 /// use jobber::{JobContext, Jobber, MissingState};
@@ -102,8 +102,8 @@ impl JobContext {
         self.begun.attempt
     }
 
-    /// Whether no retry follows if this attempt fails: its run has no more of them
-    /// ([`TaskBuilder::retry`](crate::TaskBuilder::retry)). What else may prevent a retry is not known
+    /// Whether this is the last attempt that [`TaskBuilder::retry`](crate::TaskBuilder::retry), or
+    /// [`Schedule::retry`](crate::Schedule::retry), allows for the run. What else may prevent a retry is not known
     /// before: an error ([`NoRetry`](crate::NoRetry)), [`no_retry`](JobContext::no_retry), a cancel or
     /// a replacement meanwhile, a retry that would be too late.
     ///
@@ -121,8 +121,8 @@ impl JobContext {
         self.job.retries() < self.begun.attempt
     }
 
-    /// How many runs of the job have failed in a row before this one. 0 in a job that was made for a run
-    /// ([`spawned_by`](JobContext::spawned_by)): it has only that run.
+    /// How many runs of the job have failed in a row before this one. 0 in a job that was made for a
+    /// run ([`spawned_by`](JobContext::spawned_by)): it has only that run.
     ///
     /// ```
     /// use jobber::JobContext;
@@ -170,8 +170,8 @@ impl JobContext {
 
     /// Keeps a value for the other functions of this attempt: its
     /// [middleware](crate::TaskBuilder::around) and the task. It takes the place of a value of the
-    /// same type. The attempt gives the values up before its end can be seen; the next attempt begins
-    /// without them.
+    /// same type. The app drops the values before anybody can see that the attempt has ended. A value
+    /// whose `Arc` is kept elsewhere lives longer. The next attempt begins without them.
     ///
     /// ```
     /// # let mut sim = jobber::testing::Simulation::new();
@@ -258,9 +258,9 @@ impl JobContext {
         self.job.in_zone(self.begun.nominal)
     }
 
-    /// How long ago this run was due ([`nominal_time`](JobContext::nominal_time)), by the clock of the
-    /// app now. At the start of a first attempt, that is how late the run is; it grows while the attempt
-    /// goes on. Zero if the clock was set back since.
+    /// How long ago this run was due ([`nominal_time`](JobContext::nominal_time)), by the clock of
+    /// the app now. When a first attempt starts, that is how late the run is; it grows while the
+    /// attempt goes on. Zero if the clock was set back since.
     ///
     /// ```
     /// use std::time::Duration;

@@ -171,7 +171,7 @@ impl Trigger {
         )
     }
 
-    pub(crate) fn name(&self) -> &'static str {
+    fn name(&self) -> &'static str {
         match self {
             Trigger::Push => "push",
             Trigger::Delay(_) => "delay",
@@ -197,9 +197,9 @@ pub(crate) fn ask_program<A, R>(
         task: task.name.to_string(),
         reason,
     };
-    let asked = |answer: Result<Result<(), BoxError>, Arc<str>>| match answer {
-        Ok(answer) => answer.map_err(refused),
-        Err(message) => Err(refused(format!("the function panicked: {message}").into())),
+    let check = |called: Result<Result<(), BoxError>, Arc<str>>| {
+        let panicked = |message| Err(format!("the function panicked: {message}").into());
+        called.unwrap_or_else(panicked).map_err(refused)
     };
     for function in &task.hub.on_schedule {
         let options = options.get_or_insert_default();
@@ -212,10 +212,10 @@ pub(crate) fn ask_program<A, R>(
             priority: &mut options.priority,
             timeout: &mut options.timeout,
         };
-        asked(catch_panic(|| function(&mut request)))?;
+        check(catch_panic(|| function(&mut request)))?;
     }
-    for check in &task.checks {
-        asked(catch_panic(|| check(args)))?;
+    for function in &task.checks {
+        check(catch_panic(|| function(args)))?;
     }
     Ok(())
 }

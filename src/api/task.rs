@@ -93,13 +93,13 @@ where
     {
         let handler = Arc::new(handler);
         let body = move |job: Arc<JobState<A, R>>, begun: Begun, args| -> Body {
-            if job.task.around.is_some() {
+            if let Some(middleware) = job.task.around.clone() {
                 let handler = handler.clone();
                 let task = async move |cx, args| {
                     let output = handler.call(|| cx, args);
                     output.await.into_result()
                 };
-                return Box::pin(around(job, begun, args, task));
+                return Box::pin(around(middleware, (job, begun), args, task));
             }
             let result = handler.call(|| JobContext::new(job.clone(), begun), args);
             Box::pin(async move {
@@ -119,9 +119,9 @@ where
         let handler = Arc::new(handler);
         let body = move |job: Arc<JobState<A, R>>, begun: Begun, args| -> Body {
             let handler = handler.clone();
-            if job.task.around.is_some() {
+            if let Some(middleware) = job.task.around.clone() {
                 let task = async move |cx, args| handler.call(|| cx, args).into_result();
-                let attempt = around(job.clone(), begun, args, task);
+                let attempt = around(middleware, (job.clone(), begun), args, task);
                 return Box::pin(async move { block_on_attempt(&job, begun.number, attempt) });
             }
             Box::pin(async move {
@@ -211,9 +211,9 @@ where
     /// - It can't make a success: if it does not call the task, the attempt fails.
     /// - A panic fails the attempt; a middleware further out sees it as a failure.
     /// - A timeout or an [abort](crate::Job::abort) drops the middleware with the task. What must
-    ///   happen then belongs into the `Drop` of a value that it holds.
-    /// - Around a blocking task, it runs on the thread of the task. A timeout or an abort drops it at its
-    ///   next `.await`. Neither ends the function of the task; when that returns, the outcome is a
+    ///   happen then belongs in the `Drop` of a value that it holds.
+    /// - Around a blocking task, it runs on the thread of the task. A timeout or an abort drops it at
+    ///   its next `.await`. Neither ends the function of the task; when that returns, the outcome is a
     ///   failure. In a [`Simulation`](crate::testing::Simulation), such a middleware must not wait:
     ///   it would block the thread that moves the clock.
     ///
@@ -339,9 +339,9 @@ where
         self
     }
 
-    /// Sets how many attempts of this task may run at the same time for each key: `key` computes it
-    /// from the arguments, and it has 256 bytes at most. It adds to the other [limits](TaskBuilder::limit); a
-    /// second call of this method replaces the first.
+    /// Sets how many attempts of this task may run at the same time for each key. `key` computes the
+    /// key from the arguments; it has 256 bytes at most. This limit adds to the other
+    /// [limits](TaskBuilder::limit); a second call of this method replaces the first.
     ///
     /// The caller that schedules a job computes its key, and a stored job keeps it. If the function
     /// panics, scheduling fails with [`ScheduleError::Key`](crate::ScheduleError::Key); if the key
@@ -383,8 +383,9 @@ where
     ///
     /// It is one more [limit](TaskBuilder::limit): a job that is due waits in the same order for
     /// all its limits and its rate, and takes them together. Each attempt counts, also a retry,
-    /// when it is handed to the executor, unless a pause or its expiry stops it then. The monotonic clock counts the time. What is known of
-    /// earlier starts is kept in memory: in the next process a whole burst may start.
+    /// when it is handed to the executor, unless a pause or its expiry stops it then. The monotonic
+    /// clock counts the time. What is known of earlier starts is kept in memory: in the next process a
+    /// whole burst may start.
     ///
     /// ```
     /// # use std::time::Duration;

@@ -203,7 +203,7 @@ where
             return Exit::Done;
         }
         hub.start_granted_but_one(granted)
-            .map_or(Exit::Done, Exit::Next)
+            .map_or(Exit::Done, Exit::Granted)
     }
 
     /// What [`end_attempt`](JobState::end_attempt) comes to for a plain job that has

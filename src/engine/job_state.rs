@@ -82,6 +82,16 @@ pub(crate) struct Middleware<A, R> {
     pub(crate) typed: Arc<[TypedLayer<A, R>]>,
 }
 
+// Not derived: that would ask for arguments and values that are `Clone`.
+impl<A, R> Clone for Middleware<A, R> {
+    fn clone(&self) -> Self {
+        Self {
+            layers: self.layers.clone(),
+            typed: self.typed.clone(),
+        }
+    }
+}
+
 /// What only a durable task has.
 pub(crate) struct Durability<A> {
     pub(crate) codec: Codec<A>,

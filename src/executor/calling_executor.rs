@@ -25,8 +25,8 @@ impl CallingExecutor {
         }
     }
 
-    /// Whether there is no other mark on this thread. At the end of the thread nobody can tell: then
-    /// `false`.
+    /// Whether this is the only mark on the thread. `false` also while the thread ends and its
+    /// thread-local values are gone.
     pub(crate) fn is_outermost(&self) -> bool {
         self.is_outermost
     }

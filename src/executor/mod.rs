@@ -12,6 +12,5 @@ pub(crate) mod runner;
 pub(crate) mod runner_pool;
 pub(crate) mod spawned_attempt;
 pub(crate) mod spawner;
-
 #[cfg(feature = "thread-pool")]
 pub(crate) mod thread_pool;

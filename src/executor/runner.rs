@@ -165,7 +165,7 @@ impl Future for Runner {
             match attempt.poll(cx) {
                 Poll::Ready(Exit::MustRemove) => this.finished.push(slot),
                 Poll::Ready(Exit::Done) => {}
-                Poll::Ready(Exit::Next(job)) => {
+                Poll::Ready(Exit::Granted(job)) => {
                     // Jobs in the queue have waited longer, and may be of other lines.
                     lock(&this.pool.queue).push_fired(job);
                     attempt.drop_ended();

@@ -85,7 +85,7 @@ impl SpawnedAttempt {
                     self.job.leave();
                     return Poll::Ready(());
                 }
-                Exit::Next(job) => std::mem::replace(self, Self::new(job)).drop_ended(),
+                Exit::Granted(job) => std::mem::replace(self, Self::new(job)).drop_ended(),
             }
         }
         cx.waker().wake_by_ref();

@@ -95,7 +95,7 @@ pub(crate) enum LastResult<R> {
 }
 
 impl<R> LastResult<R> {
-    /// Of a run without a value, a job of its own was made for it.
+    /// A run without a value has become a job of its own.
     pub(crate) fn of(result: Result<Option<R>, Failure>) -> Self {
         match result {
             Ok(Some(value)) => LastResult::Value(value),
@@ -104,7 +104,7 @@ impl<R> LastResult<R> {
         }
     }
 
-    /// Sets the outcome of a run that has ended. If `is_hidden`, the one before is shown
+    /// Sets the result of a run that has ended. If `is_hidden`, the one before is shown
     /// until [`publish`](LastResult::publish). Returns what is to be dropped.
     pub(crate) fn set(&mut self, new: Self, is_hidden: bool) -> Self {
         match self {

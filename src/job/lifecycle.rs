@@ -582,8 +582,8 @@ impl Lifecycle {
         self.last_definition()?.max_spawned()
     }
 
-    /// The plan of the job that is made for the run of this job, of this id, that goes on. `None` if the run does not become a
-    /// job of its own.
+    /// The plan of the job that is made for the run that goes on. `id` is that of this job. `None` if
+    /// the run does not become a job of its own.
     pub(crate) fn plan_spawned(&self, id: &JobId, clock: ClockReading) -> Option<Plan> {
         let now = clock.now;
         let more = self.more.as_deref()?;
@@ -2498,15 +2498,13 @@ impl Lifecycle {
                 .map_or(definition, |last| last.as_ref()),
             now,
         );
-        if !self.has_same_times(plan)
-            && let Some(next) = more.next.as_deref()
-            && plan.rebase_on_same_times(next)
-        {
-            // It replaces a replacement, which was fitted before.
-            return;
-        }
         let mut position = Cow::Borrowed(&more.position);
         if !self.has_same_times(plan) {
+            let next = more.next.as_deref();
+            if next.is_some_and(|next| plan.rebase_on_same_times(next)) {
+                // It replaces a replacement, which was fitted before.
+                return;
+            }
             if self.phase.is_running() {
                 let is_extra = more.open_extra().is_some();
                 position = Cow::Owned(more.open_position().interrupted(definition, is_extra));

@@ -249,9 +249,9 @@ pub(crate) type Body = Pin<Box<dyn Future<Output = Exit> + Send>>;
 pub(crate) enum Exit {
     /// Nothing.
     Done,
-    /// This async job is the only one that gets its limits by the end of the attempt. The future of
-    /// an attempt polls it next. A runner puts it at the end of its queue.
-    Next(Arc<dyn LiveJob>),
+    /// The end of the attempt has granted the limits of this async job, and of no other. The future
+    /// of an attempt polls it next. A runner puts it at the end of its queue.
+    Granted(Arc<dyn LiveJob>),
     /// The job is done and still in the table. The poller takes it out, together with
     /// others: the lock of the table is shared by all jobs.
     MustRemove,

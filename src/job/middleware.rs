@@ -28,7 +28,7 @@ pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// ([`AttemptEnded`](crate::AttemptEnded)).
 ///
 /// After a success, the attempt can still fail: by a middleware further out, or by a timeout. What
-/// must happen only if it succeeds belongs into the outermost middleware.
+/// must happen only if it succeeds belongs in the outermost middleware.
 #[must_use = "a middleware returns the outcome"]
 pub struct Outcome {
     /// `None` if [`Outcome::fail`] has made it.
@@ -129,8 +129,8 @@ impl Outcome {
         self.failure.is_none()
     }
 
-    /// How the rest of the attempt has failed: [`JobError::Failed`] or [`JobError::Panicked`]. `None` if it has
-    /// succeeded.
+    /// How the rest of the attempt has failed: [`JobError::Failed`] or [`JobError::Panicked`]. `None`
+    /// if it has succeeded.
     ///
     /// ```
     /// use jobber::Outcome;
@@ -175,8 +175,8 @@ impl Next {
         }
     }
 
-    /// Runs the rest of the attempt, and returns how it has ended. A panic is a failure. If the attempt
-    /// has ended before the task is called, the task is not called.
+    /// Runs the rest of the attempt, and returns how it has ended. A panic is a failure. If the
+    /// attempt was stopped before the task is called, the task is not called.
     ///
     /// Await it in the middleware, and do not spawn it: a spawned future goes on after a timeout or an
     /// abort, and the limits of the attempt do not count it.
@@ -223,23 +223,20 @@ impl Next {
 
 /// Polls a future to its end, and drops it. If a poll or the drop panics, returns the message.
 async fn without_panic<T>(mut future: UserValue<BoxFuture<T>>) -> Result<T, Arc<str>> {
-    let mut result = UserValue(None);
-    if let Some(mut polled) = future.0.as_mut().map(Pin::as_mut) {
-        let poll = poll_fn(|cx| match catch_panic(|| polled.as_mut().poll(cx)) {
+    let result = poll_fn(|cx| {
+        let poll = |future: &mut BoxFuture<T>| future.as_mut().poll(cx);
+        match catch_panic(|| future.0.as_mut().map_or(Poll::Pending, poll)) {
             Ok(poll) => poll.map(Ok),
             Err(message) => Poll::Ready(Err(message)),
-        });
-        result.0 = Some(poll.await);
-    }
-    let future = future.0.take();
-    let dropped = catch_panic(|| drop(future));
-    match (result.0.take(), dropped) {
-        (Some(Ok(value)), Err(message)) => {
+        }
+    })
+    .await;
+    match (catch_panic(|| drop(future.0.take())), result) {
+        (Err(message), Ok(value)) => {
             drop_catching_panic(value);
             Err(message)
         }
-        (Some(result), _) => result,
-        (None, dropped) => Err(dropped.err().unwrap_or_else(|| "there is no future".into())),
+        (_, result) => result,
     }
 }
 

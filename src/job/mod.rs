@@ -9,7 +9,6 @@ pub(crate) mod lifecycle;
 mod lifecycle_table;
 pub(crate) mod live_job;
 pub(crate) mod middleware;
-
 pub(crate) mod pause_record;
 pub(crate) mod phase;
 pub(crate) mod plan;

@@ -238,23 +238,16 @@ impl Plan {
     /// If `old`, which waits for the end of a run, recurs at the same times: goes on with them, as
     /// they were counted when `old` was scheduled. Returns whether it does.
     pub(crate) fn rebase_on_same_times(&mut self, old: &Self) -> bool {
-        let Some(details) = old.details.as_deref() else {
+        let (Some(own), Some(before)) = (&mut self.details, &old.details) else {
             return false;
         };
-        let definitions = self.definition().zip(old.definition());
-        if !definitions.is_some_and(|(new, old)| old.has_same_times(new)) {
+        if !before.definition.has_same_times(&own.definition) {
             return false;
         }
-        let pending = Pending {
-            due: old.due,
-            exec_at: old.exec_at,
-            is_asked_for_now: false,
-        };
-        self.rebase(&details.definition, &details.position, pending, false);
-        if let Some(own) = &mut self.details {
-            let own = Arc::make_mut(&mut Arc::make_mut(own).definition);
-            own.scheduled_at = details.definition.scheduled_at;
-        }
+        let own = Arc::make_mut(own);
+        own.position.clone_from(&before.position);
+        Arc::make_mut(&mut own.definition).scheduled_at = before.definition.scheduled_at;
+        (self.due, self.exec_at) = (old.due, old.exec_at);
         true
     }
 

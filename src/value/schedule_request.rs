@@ -82,8 +82,43 @@ impl ScheduleRequest<'_> {
     /// # Ok::<(), jobber::StartError>(())
     /// ```
     pub fn tags(&self) -> impl Iterator<Item = &str> {
-        let tags = self.labels_of_task.tags.iter().chain(&self.labels.tags);
-        tags.map(|tag| &**tag)
+        let of_task = &self.labels_of_task.tags;
+        let own = self.labels.tags.iter().filter(|tag| !of_task.contains(tag));
+        of_task.iter().chain(own).map(|tag| &**tag)
+    }
+
+    /// The priority that [`Schedule::priority`](crate::Schedule::priority) has set.
+    ///
+    /// ```
+    /// # let sim = jobber::testing::Simulation::with(0, jobber::testing::ManualClock::new(), |app| {
+    /// app.on_schedule(|request| match request.priority() {
+    ///     Some(11..) => Err("nothing is as urgent as that".into()),
+    ///     _ => Ok(()),
+    /// })
+    /// # })?;
+    /// # Ok::<(), jobber::StartError>(())
+    /// ```
+    pub fn priority(&self) -> Option<i8> {
+        *self.priority
+    }
+
+    /// The timeout that [`Schedule::timeout`](crate::Schedule::timeout) has set.
+    ///
+    /// ```
+    /// # let sim = jobber::testing::Simulation::with(0, jobber::testing::ManualClock::new(), |app| {
+    /// use std::time::Duration;
+    ///
+    /// app.on_schedule(|request| {
+    ///     if request.timeout().is_none() {
+    ///         request.set_timeout(Duration::from_secs(60));
+    ///     }
+    ///     Ok(())
+    /// })
+    /// # })?;
+    /// # Ok::<(), jobber::StartError>(())
+    /// ```
+    pub fn timeout(&self) -> Option<Duration> {
+        *self.timeout
     }
 
     /// Adds a tag to the job, as [`Schedule::tag`](crate::Schedule::tag) does.

@@ -699,3 +699,40 @@ fn locals_are_dropped_before_the_end_of_the_attempt_can_be_seen() -> Result {
     assert_eq!(seen.entries(), [JobStatus::Running]);
     Ok(())
 }
+
+/// A middleware that panics when it is dropped after its end.
+struct ExplodesAtEnd(std::pin::Pin<Box<dyn Future<Output = Outcome> + Send>>);
+
+impl Future for ExplodesAtEnd {
+    type Output = Outcome;
+
+    fn poll(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Outcome> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl Drop for ExplodesAtEnd {
+    fn drop(&mut self) {
+        panic!("it explodes at its end");
+    }
+}
+
+#[test]
+fn a_panic_in_the_drop_of_a_middleware_is_a_failure_for_one_further_out() -> Result {
+    let mut sim = Simulation::new();
+    let log = Log::new();
+    let task = sim.app().task("t", async || ());
+    let task = task
+        .around(logs(&log, "outer"))
+        .around(|_, next: Next| ExplodesAtEnd(Box::pin(next.run())))
+        .register()?;
+    let job = task.schedule(()).push().block_on()?;
+    sim.run_until_stalled();
+    let text = "it explodes at its end";
+    assert!(matches!(job.result(), Err(JobError::Panicked { message }) if *message == *text));
+    assert_eq!(log.entries()[1], format!("outer sees panic: {text}"));
+    Ok(())
+}

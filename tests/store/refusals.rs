@@ -89,6 +89,9 @@ fn options_that_are_set_are_those_of_the_job_and_are_checked() -> Result {
     let sim = Simulation::with(0, ManualClock::new(), |app| {
         app.on_schedule(|request| {
             assert_eq!((request.task(), request.trigger()), ("t", "push"));
+            let asked = (request.priority(), request.timeout());
+            let tags = request.tags().filter(|tag| *tag == "of-the-task").count();
+            assert_eq!((asked, tags), ((Some(1), Some(MINUTE)), 1));
             request.add_tag("added");
             request.add_note("host", "alpha");
             request.set_priority(3);
@@ -102,14 +105,20 @@ fn options_that_are_set_are_those_of_the_job_and_are_checked() -> Result {
     let mut sim = sim;
     let task = sim.app().task("t", std::future::pending::<()>);
     let task = task.tag("of-the-task").register()?;
-    let job = task.schedule(()).tag("own").push().block_on()?;
+    let schedule = || {
+        task.schedule(())
+            .tag("of-the-task")
+            .priority(1)
+            .timeout(MINUTE)
+    };
+    let job = schedule().tag("own").push().block_on()?;
     let shown = job.snapshot();
     let tags: Vec<&str> = shown.tags.iter().map(|tag| &**tag).collect();
     assert_eq!(tags, ["of-the-task", "own", "added"]);
     assert_eq!(&*shown.notes[0].1, "alpha");
     sim.advance(SECOND);
     assert_eq!(job.status(), jobber::JobStatus::Timeout);
-    let zero = task.schedule(()).id("no-timeout").push().block_on();
+    let zero = schedule().id("no-timeout").push().block_on();
     assert!(matches!(
         zero,
         Err(ScheduleError::ZeroDuration { field: "timeout" })

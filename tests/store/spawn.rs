@@ -1090,13 +1090,11 @@ fn an_at_most_once_run_that_has_not_started_is_started_by_the_next_process() -> 
     Ok(())
 }
 
-#[test]
-fn a_retry_by_hand_that_waits_for_the_store_counts() -> Result {
-    let mut app = HeldApp::new()?;
-    let fails = Arc::new(AtomicBool::new(true));
-    let does_fail = fails.clone();
+/// A task whose attempts fail while `fails` is set, and else wait for ever.
+fn fails_or_waits(app: &HeldApp, fails: &Arc<AtomicBool>) -> Result<Task<u32, ()>> {
+    let fails = fails.clone();
     let task = app.app.task("f", move |_: u32| {
-        let fails = does_fail.load(Ordering::SeqCst);
+        let fails = fails.load(Ordering::SeqCst);
         async move {
             if !fails {
                 std::future::pending::<()>().await;
@@ -1104,7 +1102,14 @@ fn a_retry_by_hand_that_waits_for_the_store_counts() -> Result {
             Err::<(), _>("no")
         }
     });
-    let task = task.durable().register()?;
+    Ok(task.durable().register()?)
+}
+
+#[test]
+fn a_retry_by_hand_that_waits_for_the_store_counts() -> Result {
+    let mut app = HeldApp::new()?;
+    let fails = Arc::new(AtomicBool::new(true));
+    let task = fails_or_waits(&app, &fails)?;
     let schedule = task.schedule(7).id("x").overlap(Overlap::Spawn(1));
     schedule.every(MINUTE).block_on()?;
     app.advance(MINUTE)?;
@@ -1499,17 +1504,7 @@ fn random_faults(seed: u64) -> Result {
 fn an_extra_run_that_has_lost_its_room_is_made_when_the_next_run_is_due() -> Result {
     let mut app = HeldApp::new()?;
     let fails = Arc::new(AtomicBool::new(true));
-    let does_fail = fails.clone();
-    let task = app.app.task("f", move |_: u32| {
-        let fails = does_fail.load(Ordering::SeqCst);
-        async move {
-            if !fails {
-                std::future::pending::<()>().await;
-            }
-            Err::<(), _>("no")
-        }
-    });
-    let task = task.durable().register()?;
+    let task = fails_or_waits(&app, &fails)?;
     let schedule = task.schedule(7).id("x").overlap(Overlap::Spawn(2));
     let job = schedule.every(MINUTE).block_on()?;
     let settle = |app: &mut HeldApp| -> Result {
