@@ -10,6 +10,7 @@ use crate::api::action::Action;
 use crate::api::declare::JobSet;
 use crate::api::events::Events;
 use crate::api::failed_job::FailedJob;
+use crate::api::group::Group;
 use crate::api::handler::{BlockingHandler, Handler, TaskOutput};
 use crate::api::job::AnyJob;
 use crate::api::resume::Resume;
@@ -168,6 +169,20 @@ impl Jobber {
         S: 'static,
     {
         TaskBuilder::new_blocking(self.hub().clone(), name.into(), handler)
+    }
+
+    /// The group of this name: tasks that share options. The first call makes it, without options;
+    /// later ones return the same group.
+    ///
+    /// ```
+    /// # let app = jobber::Jobber::builder().build()?;
+    /// let reports = app.group("reports").limit(2);
+    /// let daily = reports.task("daily", async || {}).register()?;
+    /// assert_eq!(daily.name(), "reports.daily");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn group(&self, name: impl AsRef<str>) -> Group {
+        Group::new(self.hub().clone(), None, name.as_ref())
     }
 
     /// Opens the store, if there is one, restores the jobs in it, and starts the

@@ -179,7 +179,7 @@ impl JobberBuilder {
 
     /// Shares a value with all tasks. A task reads it by its type, with
     /// [`JobContext::state`](crate::JobContext::state). A second value of the same
-    /// type replaces the first.
+    /// type replaces the first. A [group](crate::Group::state) may have another value of the type.
     ///
     /// ```
     /// use jobber::Jobber;
@@ -190,7 +190,7 @@ impl JobberBuilder {
     /// # Ok::<(), jobber::StartError>(())
     /// ```
     pub fn state<T: Send + Sync + 'static>(mut self, value: T) -> Self {
-        self.state.insert(value);
+        drop(self.state.insert(value));
         self
     }
 
@@ -256,7 +256,7 @@ impl JobberBuilder {
     where
         F: Fn(&mut ScheduleRequest<'_>) -> Result<(), BoxError> + Send + Sync + 'static,
     {
-        self.on_schedule.push(Box::new(function));
+        self.on_schedule.push(Arc::new(function));
         self
     }
 

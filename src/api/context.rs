@@ -1,5 +1,6 @@
 //! [`JobContext`]: the job that a task or a middleware runs for.
 
+use std::any::{TypeId, type_name};
 use std::fmt;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -292,11 +293,11 @@ impl JobContext {
         self.job.spawned_by()
     }
 
-    /// The value of the type `T` that [`JobberBuilder::state`](crate::JobberBuilder::state)
-    /// shares with all tasks.
+    /// The value of the type `T` that the nearest [group](crate::Group::state) of the task has, or
+    /// that the [app](crate::JobberBuilder::state) shares with all tasks.
     ///
     /// # Errors
-    /// [`MissingState`] if the app has no value of this type.
+    /// [`MissingState`] if neither has a value of this type.
     ///
     /// ```
     /// use jobber::{JobContext, MissingState};
@@ -308,7 +309,11 @@ impl JobContext {
     /// }
     /// ```
     pub fn state<T: Send + Sync + 'static>(&self) -> Result<&T, MissingState> {
-        self.job.app_state().get()
+        let value = self.job.shared_state(TypeId::of::<T>());
+        let value = value.and_then(|value| value.downcast_ref());
+        value.ok_or(MissingState {
+            type_name: type_name::<T>(),
+        })
     }
 
     /// The app of the job, for a task that schedules jobs. It does not keep the app alive.

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use crate::engine::shared_limit::SharedLimit;
+use crate::engine::shared_limit::{LimitOption, SharedLimit};
 use crate::sync::primitives::Arc;
+use crate::value::waiting_for::WaitingFor;
 
 /// How many attempts may run at the same time. Tasks share it
 /// ([`TaskBuilder::limit`](crate::TaskBuilder::limit)), and [`set`](Limit::set) changes it while
@@ -26,10 +27,11 @@ use crate::sync::primitives::Arc;
 /// ```
 #[derive(Clone)]
 pub struct Limit {
-    pub(crate) shared: Arc<SharedLimit>,
+    shared: Arc<SharedLimit>,
     /// The number with which it was made.
-    pub(crate) first: usize,
-    pub(crate) is_of_task: bool,
+    first: usize,
+    /// It was made for one option, and is not shared.
+    is_number: bool,
 }
 
 impl Limit {
@@ -42,7 +44,19 @@ impl Limit {
         Self {
             shared: Arc::new(SharedLimit::new(attempts)),
             first: attempts,
-            is_of_task: false,
+            is_number: false,
+        }
+    }
+
+    /// As an option of a task or a group. `own`: the name of a limit that is not shared.
+    pub(crate) fn as_option(&self, own: WaitingFor) -> LimitOption {
+        LimitOption {
+            limit: self.shared.clone(),
+            first: self.first,
+            name: match self.is_number {
+                true => own,
+                false => WaitingFor::SharedLimit,
+            },
         }
     }
 
@@ -74,10 +88,10 @@ impl Limit {
 }
 
 impl From<usize> for Limit {
-    /// A limit of one task alone.
+    /// A limit of one task alone, or of the tasks of one group.
     fn from(attempts: usize) -> Self {
         Self {
-            is_of_task: true,
+            is_number: true,
             ..Self::new(attempts)
         }
     }

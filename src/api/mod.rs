@@ -9,6 +9,7 @@ pub(crate) mod context;
 pub(crate) mod declare;
 pub(crate) mod events;
 pub(crate) mod failed_job;
+pub(crate) mod group;
 pub(crate) mod handler;
 pub(crate) mod job;
 pub(crate) mod limit;

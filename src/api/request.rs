@@ -201,7 +201,7 @@ pub(crate) fn ask_program<A, R>(
         let panicked = |message| Err(format!("the function panicked: {message}").into());
         called.unwrap_or_else(panicked).map_err(refused)
     };
-    for function in &task.hub.on_schedule {
+    for function in &task.on_schedule {
         let options = options.get_or_insert_default();
         let mut request = ScheduleRequest {
             task: &task.name,

@@ -38,6 +38,7 @@ const AT_A_TIME: usize = 1_000;
 pub struct Jobs {
     is_all: bool,
     task: Option<String>,
+    group: Option<String>,
     status: Option<JobStatus>,
     id_prefix: Option<String>,
     tags: Vec<String>,
@@ -61,6 +62,13 @@ impl Jobs {
     /// Only jobs of the task of this name.
     pub fn task(mut self, name: impl Into<String>) -> Self {
         self.task = Some(name.into());
+        self
+    }
+
+    /// Only jobs of the tasks of this [group](crate::Group), also of the groups in it. `name` begins
+    /// with the names of the groups around it, each with a dot.
+    pub fn group(mut self, name: impl Into<String>) -> Self {
+        self.group = Some(name.into());
         self
     }
 
@@ -91,7 +99,7 @@ impl Jobs {
     }
 
     fn check(&self) -> Result<(), SelectError> {
-        let conditions = [&self.task, &self.id_prefix];
+        let conditions = [&self.task, &self.group, &self.id_prefix];
         let has_condition = self.is_all
             || self.status.is_some()
             || self.spawned_by.is_some()
@@ -106,6 +114,7 @@ impl Jobs {
         self.task
             .as_deref()
             .is_none_or(|task| **job.task_name() == *task)
+            && (self.group.as_deref()).is_none_or(|group| job.is_in_group(group))
             && self.status.is_none_or(|status| core.status.get() == status)
             && self.id_prefix.as_deref().is_none_or(has_prefix)
             && self.has_tags(job)

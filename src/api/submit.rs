@@ -38,7 +38,7 @@ where
             mut options,
             trigger,
         } = self;
-        if !task.hub.on_schedule.is_empty() || !task.checks.is_empty() {
+        if !task.on_schedule.is_empty() || !task.checks.is_empty() {
             ask_program(&task, &mut args, &mut options, &trigger)?;
         }
         let if_taken = options

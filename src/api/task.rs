@@ -9,10 +9,12 @@ use crate::api::context::JobContext;
 use crate::api::handler::{BlockingHandler, Handler, TaskOutput};
 use crate::api::limit::Limit;
 use crate::api::registered_task::Task;
+use crate::engine::group::GroupRef;
 use crate::engine::hub::Hub;
 use crate::engine::job_state::{ArgsCheck, BodyMaker, Durability, JobState, Middleware, TaskDef};
-use crate::engine::limits::{KeyOf, LimitBy, RateBy, TaskLimits};
+use crate::engine::limits::{KeyOf, LimitBy, RateBy, TaskLimits, gcra};
 use crate::engine::pause_switch::PauseSwitch;
+use crate::engine::shared_limit::{LimitOption, limits_in_app};
 use crate::job::codec::Codec;
 use crate::job::definition::Timeout;
 use crate::job::end_record::KeepFailed;
@@ -22,13 +24,13 @@ use crate::job::live_job::Body;
 use crate::job::middleware::{Layer, Next, Outcome};
 use crate::job::typed_middleware::{TypedLayer, TypedNext};
 use crate::registry::gcra::Gcra;
+use crate::registry::lines::LimitId;
 use crate::registry::pending::{Pending, PendingCounts};
 use crate::sync::primitives::{Arc, lock};
 use crate::value::backoff::Backoff;
 use crate::value::error::{BoxError, RegisterError, check_task_name};
 use crate::value::labels::Labels;
 use crate::value::rate::Rate;
-use crate::value::time_units::{MAX_DURATION, to_nanos};
 use crate::value::waiting_for::WaitingFor;
 
 /// With this many interruptions a job is set aside, if its task sets no other limit.
@@ -56,7 +58,9 @@ const MAX_ARGS_BYTES: usize = 1_024 * 1_024;
 #[must_use = "the task is not registered until `register` is called"]
 pub struct TaskBuilder<A, R> {
     hub: Arc<Hub>,
+    /// With the name of its group.
     name: String,
+    group: Option<GroupRef>,
     is_blocking: bool,
     aliases: Vec<String>,
     timeout: Option<Duration>,
@@ -71,7 +75,7 @@ pub struct TaskBuilder<A, R> {
     checks: Vec<ArgsCheck<A>>,
     around: Vec<Layer>,
     around_typed: Vec<TypedLayer<A, R>>,
-    limits: Vec<Limit>,
+    limits: Vec<LimitOption>,
     limit_by: Option<LimitBy<A>>,
     max_pending: Option<usize>,
     rate: Option<Rate>,
@@ -132,10 +136,17 @@ where
         Self::with_body(hub, name, true, Box::new(body))
     }
 
+    /// In this group. The name of the task has that of the group.
+    pub(crate) fn in_group(mut self, group: GroupRef) -> Self {
+        self.group = Some(group);
+        self
+    }
+
     fn with_body(hub: Arc<Hub>, name: String, is_blocking: bool, body: BodyMaker<A, R>) -> Self {
         Self {
             hub,
             name,
+            group: None,
             is_blocking,
             aliases: Vec::new(),
             timeout: None,
@@ -172,7 +183,7 @@ where
     ///   jobs that need other limits.
     /// - A job that 1,000 later ones have overtaken at one of its limits comes before them. Its limits
     ///   are kept for it in this order: those of its keys, the [rate](TaskBuilder::rate) and the
-    ///   limits of its task, [`max_running`](crate::JobberBuilder::max_running). The next free unit
+    ///   limits of its task, those of its groups, [`max_running`](crate::JobberBuilder::max_running). The next free unit
     ///   is kept at each of them, up to the first that is full. Those after that are not kept yet: so
     ///   a job that waits for another job of its key keeps nothing at the limit of the app.
     /// - An attempt has its limits until its function is gone: also a blocking function that has not
@@ -198,14 +209,16 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn limit(mut self, limit: impl Into<Limit>) -> Self {
-        self.limits.push(limit.into());
+        let limit: Limit = limit.into();
+        self.limits.push(limit.as_option(WaitingFor::TaskLimit));
         self
     }
 
     /// Adds a middleware: an async function that runs around each attempt of this task. It gets the
     /// [`JobContext`] of the attempt and the rest of it ([`Next`]), and returns how the attempt has
     /// ended ([`Outcome`]). Several ones run from the outside to the inside in the order of these
-    /// calls; those of the [app](crate::JobberBuilder::around) are outside of all.
+    /// calls; those of its [groups](crate::Group::around) and of the
+    /// [app](crate::JobberBuilder::around) are outside of all.
     ///
     /// - It runs inside of the timeout of the attempt, and again for each retry.
     /// - It can't make a success: if it does not call the task, the attempt fails.
@@ -306,7 +319,8 @@ where
     /// Adds a function that sees the arguments of each job before it is scheduled, on the thread that
     /// polls or blocks on the schedule. It may change them, or refuse the job: then scheduling fails with
     /// [`ScheduleError::Refused`](crate::ScheduleError::Refused). Several ones are called in the order
-    /// of these calls, after those of the [app](crate::JobberBuilder::on_schedule).
+    /// of these calls, after those of the [app](crate::JobberBuilder::on_schedule) and of its
+    /// [groups](crate::Group::on_schedule).
     ///
     /// It is called once for each schedule, before the key of a limit is computed and the arguments
     /// are stored. Scheduling may fail after that for another reason. It is not called for runs and
@@ -689,6 +703,8 @@ where
     /// # Errors
     /// - If the name or an alias is empty, longer than 200 bytes, contains control characters, or
     ///   is already in use.
+    /// - If the task is in a [group](crate::Group): if an option of the group or its name is invalid,
+    ///   or one of its options was set after its first task.
     /// - If a [limit](TaskBuilder::limit), a [rate](TaskBuilder::rate) or
     ///   [`max_pending`](TaskBuilder::max_pending) is 0, the time of a rate is zero or longer than
     ///   292 years, or a limit is one of another app.
@@ -719,7 +735,7 @@ where
         if let Some(backoff) = &self.backoff {
             backoff.check()?;
         }
-        let timeout = self.timeout.map(check_timeout).transpose()?;
+        let timeout = self.timeout.map(Timeout::of_task).transpose()?;
         let durable_options = [
             ("at_most_once", self.at_most_once),
             ("keep_failed", self.keep_failed.is_some()),
@@ -739,7 +755,8 @@ where
                 option: "max_interruptions",
             });
         }
-        let limits = self.limits.iter().map(|limit| ("limit", limit.first));
+        let limits = self.limits.iter();
+        let limits = limits.map(|limit| ("limit", limit.first));
         let by = self.limit_by.iter().map(|by| ("limit_by", by.capacity));
         let pending = self.max_pending.map(|max| ("max_pending", max));
         let limits = limits.chain(by).chain(pending);
@@ -758,7 +775,10 @@ where
         let names: Box<[_]> = std::iter::once(name.clone()).chain(aliases).collect();
         // A refused task must not make a shared limit one of this app.
         self.hub.check_names(&names)?;
-        let limits = task_limits(&self.hub, &self.limits, rate, by)?;
+        let group = self.group.as_ref().map(|group| group.fix(&self.hub));
+        let group = group.transpose()?;
+        let of_groups = group.map_or(&[][..], |group| &group.limits);
+        let limits = task_limits(&self.hub, &self.limits, of_groups, rate, by)?;
         let max_interruptions = self.max_interruptions.unwrap_or(MAX_INTERRUPTIONS);
         let max_args_bytes = self.max_args_bytes.unwrap_or(MAX_ARGS_BYTES);
         let (at_most_once, keep_failed) = (self.at_most_once, self.keep_failed);
@@ -769,7 +789,15 @@ where
             max_interruptions,
             max_args_bytes,
         });
-        let layers: Vec<_> = self.hub.around.iter().cloned().chain(self.around).collect();
+        let (mut layers, mut on_schedule) = (self.hub.around.clone(), self.hub.on_schedule.clone());
+        let (mut timeout, mut backoff) = (timeout, self.backoff);
+        if let Some(group) = group {
+            layers.extend(group.around.iter().cloned());
+            on_schedule.extend(group.on_schedule.iter().cloned());
+            timeout = timeout.or(group.timeout);
+            backoff = backoff.or_else(|| group.backoff.clone());
+        }
+        layers.extend(self.around);
         let own = self
             .max_pending
             .map(|max| Arc::new(Pending::new(Some(name.clone()), max)));
@@ -779,15 +807,17 @@ where
             names,
             name,
             hub: self.hub,
+            group: self.group.map(|group| group.def),
             is_blocking: self.is_blocking,
             timeout,
-            backoff: self.backoff,
+            backoff,
             pause: PauseSwitch::new(),
             priority: self.priority,
             labels: self.labels,
             limits,
             pending,
             durability,
+            on_schedule: on_schedule.into(),
             checks: self.checks.into(),
             around: (!layers.is_empty() || !self.around_typed.is_empty()).then(|| Middleware {
                 layers: layers.into(),
@@ -838,31 +868,25 @@ where
     }
 }
 
-/// The limits of a task, with that of the app. `None` if there are none.
+/// The limits of a task, with those of its groups and of the app. `None` if there are none.
 fn task_limits<A>(
     hub: &Arc<Hub>,
-    limits: &[Limit],
+    limits: &[LimitOption],
+    of_groups: &[(LimitId, WaitingFor)],
     rate: Option<Gcra>,
     (by, rate_by): (Option<LimitBy<A>>, Option<RateBy<A>>),
 ) -> Result<Option<Box<TaskLimits<A>>>, RegisterError> {
     let of_app = hub.limits.of_app.map(|id| (id, WaitingFor::MaxRunning));
-    let mut names: Vec<_> = of_app.into_iter().collect();
-    if limits.iter().any(|limit| limit.shared.is_of_another(hub)) {
-        return Err(RegisterError::LimitOfAnotherApp);
-    }
-    for limit in limits {
-        let id = limit.shared.in_app(hub);
-        let id = id.ok_or(RegisterError::LimitOfAnotherApp)?;
-        names.push(match limit.is_of_task {
-            true => (id, WaitingFor::TaskLimit),
-            false => (id, WaitingFor::SharedLimit),
-        });
-    }
-    if rate.is_some() || rate_by.is_some() {
+    let mut names: Vec<_> = of_app
+        .into_iter()
+        .chain(of_groups.iter().cloned())
+        .collect();
+    names.extend(limits_in_app(limits, hub, &mut Vec::new())?);
+    if rate_by.is_some() {
         hub.limits.set_has_rates();
     }
     if let Some(rate) = rate {
-        names.push((lock(&hub.limits.lines).add_rate(rate), WaitingFor::Rate));
+        names.push((hub.limits.add_rate(rate), WaitingFor::Rate));
     }
     if names.is_empty() && by.is_none() && rate_by.is_none() {
         return Ok(None);
@@ -875,23 +899,6 @@ fn task_limits<A>(
         by,
         rate_by,
     })))
-}
-
-fn gcra(rate: Rate, option: &'static str) -> Result<Gcra, RegisterError> {
-    let (starts, per) = rate.check(option)?;
-    Ok(Gcra::new(starts, per))
-}
-
-fn check_timeout(limit: Duration) -> Result<Timeout, RegisterError> {
-    if limit.is_zero() {
-        return Err(RegisterError::ZeroTimeout);
-    }
-    let nanos = to_nanos(limit).ok_or(RegisterError::DurationTooLong {
-        field: "timeout",
-        value: limit,
-        max: MAX_DURATION,
-    })?;
-    Ok(Timeout { limit, nanos })
 }
 
 impl<A, R> fmt::Debug for TaskBuilder<A, R> {

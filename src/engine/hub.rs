@@ -19,7 +19,7 @@ use crate::engine::limits::Limits;
 use crate::engine::outliving_bodies::OutlivingBodies;
 use crate::engine::pause_switch::PauseSwitch;
 use crate::engine::side_shards::{Cursor, SideShards};
-use crate::engine::task_registry::{Restore, Unresolved};
+use crate::engine::task_registry::{NamedGroup, Restore, Unresolved};
 use crate::executor::dispatcher::Dispatcher;
 use crate::executor::live_jobs::LiveJobs;
 use crate::job::end_record::KeepFailed;
@@ -44,6 +44,7 @@ use crate::value::app_clock::AppClock;
 use crate::value::error::{EndedJob, ScheduleError, check_id};
 use crate::value::event::{Event, JobEvent, JobEventKind};
 use crate::value::id::JobId;
+use crate::value::pause_key::PauseKey;
 use crate::value::schedule_request::OnSchedule;
 use crate::value::shared_state::StateMap;
 use crate::value::status::JobStatus;
@@ -70,7 +71,7 @@ pub(crate) struct Hub {
     pub(crate) state: StateMap,
     /// The middleware of all attempts, the outermost first.
     pub(crate) around: Vec<Layer>,
-    /// Sees each job that is about to be scheduled.
+    /// They see each job that is about to be scheduled.
     pub(crate) on_schedule: Vec<OnSchedule>,
     pub(crate) events: Arc<EventBus>,
     /// `None` if the app has no store.
@@ -127,6 +128,8 @@ pub(crate) struct MainShard {
     /// Every task by its name and its aliases. The tasks refer to the hub; the stop of
     /// the app breaks this cycle.
     pub(crate) tasks: HashMap<Arc<str>, Arc<dyn Restore>>,
+    /// Every group by its full name, until the stop.
+    pub(crate) groups: HashMap<Arc<str>, Arc<dyn NamedGroup>>,
     /// The stored jobs that no task can run.
     pub(crate) unresolved: HashMap<JobId, Unresolved>,
     pub(crate) catch_up: CatchUp,
@@ -134,8 +137,8 @@ pub(crate) struct MainShard {
     /// cancelled since.
     pub(crate) set_aside: BTreeSet<JobId>,
     pub(crate) taken_ids: TakenIds,
-    /// When each task was paused and resumed, as the store has it.
-    pub(crate) pauses: HashMap<Arc<str>, (WallNanos, Option<WallNanos>)>,
+    /// When each task and each group was paused and resumed, as the store has it.
+    pub(crate) pauses: HashMap<PauseKey, (WallNanos, Option<WallNanos>)>,
 }
 
 /// How many slots are visited under one lock.
@@ -328,6 +331,7 @@ impl Hub {
                 phase: AppPhase::New,
                 dispatcher: None,
                 tasks: HashMap::new(),
+                groups: HashMap::new(),
                 unresolved: HashMap::new(),
                 catch_up: CatchUp::default(),
                 set_aside: BTreeSet::new(),

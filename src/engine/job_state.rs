@@ -11,6 +11,7 @@ use std::mem::needs_drop;
 use crate::calendar::timeline::Timeline;
 use crate::engine::args::Args;
 use crate::engine::discarded::{Discarded, DropOn};
+use crate::engine::group::GroupDef;
 use crate::engine::hub::{Hub, Live, Removed};
 use crate::engine::limits::{KeyOf, TaskLimits};
 use crate::engine::pause_switch::PauseSwitch;
@@ -41,6 +42,7 @@ use crate::value::event::{Event, JobEvent, JobEventKind};
 use crate::value::id::JobId;
 use crate::value::labels::Labels;
 use crate::value::run::Run;
+use crate::value::schedule_request::OnSchedule;
 use crate::value::status::JobStatus;
 use crate::value::time_units::{Due, Now, WallNanos};
 
@@ -56,6 +58,7 @@ pub(crate) struct TaskDef<A, R> {
     /// The name, then the aliases.
     pub(crate) names: Box<[Arc<str>]>,
     pub(crate) hub: Arc<Hub>,
+    pub(crate) group: Option<Arc<GroupDef>>,
     pub(crate) is_blocking: bool,
     pub(crate) timeout: Option<Timeout>,
     pub(crate) backoff: Option<Backoff>,
@@ -68,7 +71,9 @@ pub(crate) struct TaskDef<A, R> {
     /// How many of its jobs, and of those of its app, may be live.
     pub(crate) pending: PendingCounts,
     pub(crate) durability: Option<Durability<A>>,
-    /// Sees the arguments of each job that is about to be scheduled.
+    /// They see each job that is about to be scheduled: those of the app and of the groups.
+    pub(crate) on_schedule: Box<[OnSchedule]>,
+    /// They see the arguments of each job that is about to be scheduled.
     pub(crate) checks: Box<[ArgsCheck<A>]>,
     /// `None` if it has no middleware.
     pub(crate) around: Option<Middleware<A, R>>,
@@ -116,6 +121,19 @@ where
     A: Clone + Send + Sync + 'static,
     R: Send + Sync + 'static,
 {
+    /// Whether the task, a group that it is in, or the app is paused.
+    pub(crate) fn is_paused(&self) -> bool {
+        let of_groups = || self.group.as_ref().is_some_and(|group| group.is_paused());
+        self.pause.is_paused() || self.hub.pause.is_paused() || of_groups()
+    }
+
+    /// The pauses that hold its jobs: of the app, of the groups, of the task.
+    pub(crate) fn pauses(&self) -> impl Iterator<Item = &PauseSwitch> {
+        let groups = self.group.iter().flat_map(|group| group.with_parents());
+        let of_groups = groups.map(|group| &group.pause);
+        [&self.hub.pause, &self.pause].into_iter().chain(of_groups)
+    }
+
     /// Who handles a job that comes due. If there may be more to it than to start it,
     /// that is the timer.
     /// `runs_once`: in memory.
@@ -351,7 +369,7 @@ where
         let hub = self.hub();
         Holds {
             is_stopping: hub.is_stopping(),
-            is_paused: self.task.pause.is_paused() || hub.pause.is_paused(),
+            is_paused: self.task.is_paused(),
         }
     }
 

@@ -114,7 +114,7 @@ impl Hub {
     pub(crate) fn end_stop(&self) -> Vec<JobId> {
         // Locked until the list is complete: another thread that stops the app waits here.
         let mut left_running = lock(&self.left_running);
-        let (left, waiting, dispatcher, tasks) = {
+        let (left, waiting, dispatcher, named) = {
             let mut main_shard = lock(&self.main_shard);
             main_shard.phase = AppPhase::Stopped;
             self.side_shards.set_phase(AppPhase::Stopped);
@@ -126,7 +126,10 @@ impl Hub {
                     .collect::<Vec<_>>(),
                 std::mem::take(&mut main_shard.catch_up),
                 main_shard.dispatcher.take(),
-                std::mem::take(&mut main_shard.tasks),
+                (
+                    std::mem::take(&mut main_shard.tasks),
+                    std::mem::take(&mut main_shard.groups),
+                ),
             );
             // Set before the waiters are read: see `StatusCell::announce_waiter`. And set
             // under this lock, which the timer thread takes before it sleeps: if it took the
@@ -163,7 +166,7 @@ impl Hub {
         if let Some(dispatcher) = dispatcher {
             dispatcher.close();
         }
-        drop_catching_panic(tasks);
+        drop_catching_panic(named);
         running
     }
 

@@ -7,6 +7,8 @@ use crate::registry::lines::{Keys, LimitId, LineId, Lines};
 use crate::sync::panics::drop_catching_panic;
 use crate::sync::primitives::{Arc, AtomicBool, Mutex, Ordering, lock};
 use crate::value::app_clock::AppClock;
+use crate::value::error::RegisterError;
+use crate::value::rate::Rate;
 use crate::value::time_units::MonoNanos;
 use crate::value::waiting_for::WaitingFor;
 
@@ -41,6 +43,11 @@ impl Limits {
     /// Must be called before a job has a rate.
     pub(crate) fn set_has_rates(&self) {
         self.has_rates.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn add_rate(&self, rate: Gcra) -> LimitId {
+        self.set_has_rates();
+        lock(&self.lines).add_rate(rate)
     }
 
     pub(crate) fn has_rates(&self) -> bool {
@@ -148,3 +155,9 @@ pub(crate) struct RateBy<A> {
 
 /// Computes the key of arguments. Code of a user.
 pub(crate) type KeyOf<A> = Box<dyn Fn(&A) -> String + Send + Sync>;
+
+/// The rate that an option asks for.
+pub(crate) fn gcra(rate: Rate, option: &'static str) -> Result<Gcra, RegisterError> {
+    let (starts, per) = rate.check(option)?;
+    Ok(Gcra::new(starts, per))
+}

@@ -15,6 +15,7 @@ use crate::timer::key::KeyKind;
 use crate::value::error::{RegisterError, StorageError, TaskError, UnresolvedReason};
 use crate::value::event::{Event, JobEvent, JobEventKind};
 use crate::value::id::JobId;
+use crate::value::pause_key::PauseKey;
 use crate::value::time_units::{Due, Now, to_wall};
 
 /// Where a record was found.
@@ -48,7 +49,8 @@ impl Hub {
             main_shard.check_names(names)?;
             for name in names {
                 main_shard.tasks.insert(name.clone(), task.clone());
-                if let Some((paused_at, resumed_at)) = main_shard.pauses.get(name) {
+                let key = PauseKey::Task(name.clone());
+                if let Some((paused_at, resumed_at)) = main_shard.pauses.get(&key) {
                     task.pause_switch().load(*paused_at, *resumed_at);
                 }
             }

@@ -11,6 +11,7 @@ pub(crate) mod driver;
 pub(crate) mod event_bus;
 pub(crate) mod firing;
 pub(crate) mod granting;
+pub(crate) mod group;
 pub(crate) mod hub;
 pub(crate) mod inserting;
 pub(crate) mod job_state;

@@ -1,13 +1,16 @@
-//! The pause of an app or of a task.
+//! The pause of an app, a group or a task.
 
+use crate::engine::group::GroupDef;
 use crate::engine::hub::Hub;
 use crate::engine::pause_switch::PauseSwitch;
 use crate::engine::task_registry::Restore;
-use crate::job::pause_record::{PauseKey, PauseRecord};
+use crate::job::live_job::LiveJob;
+use crate::job::pause_record::PauseRecord;
 use crate::storage::contract::Change;
 use crate::sync::primitives::{Arc, lock};
 use crate::value::error::StorageError;
 use crate::value::event::Event;
+use crate::value::pause_key::PauseKey;
 use crate::value::steer_outcome::SteerOutcome;
 use crate::value::time_units::{from_wall, to_wall};
 
@@ -15,6 +18,7 @@ use crate::value::time_units::{from_wall, to_wall};
 #[derive(Clone)]
 pub(crate) enum Pausable {
     App,
+    Group(Arc<GroupDef>),
     Task(Arc<dyn Restore>),
 }
 
@@ -32,6 +36,7 @@ impl Pausable {
     fn switch<'a>(&'a self, hub: &'a Hub) -> &'a PauseSwitch {
         match self {
             Pausable::App => &hub.pause,
+            Pausable::Group(group) => &group.pause,
             Pausable::Task(task) => task.pause_switch(),
         }
     }
@@ -40,6 +45,7 @@ impl Pausable {
     fn keys(&self) -> Vec<PauseKey> {
         match self {
             Pausable::App => vec![PauseKey::App],
+            Pausable::Group(group) => vec![PauseKey::Group(group.name.clone())],
             Pausable::Task(task) => {
                 let names = task.names().iter().cloned();
                 names.map(PauseKey::Task).collect()
@@ -47,16 +53,25 @@ impl Pausable {
         }
     }
 
-    fn name(&self) -> Option<Arc<str>> {
+    /// Whether it can have jobs.
+    fn is_valid(&self) -> bool {
         match self {
-            Pausable::App => None,
-            Pausable::Task(task) => task.names().first().cloned(),
+            Pausable::App | Pausable::Task(_) => true,
+            Pausable::Group(group) => group.is_valid(),
+        }
+    }
+
+    fn has(&self, job: &dyn LiveJob) -> bool {
+        match self {
+            Pausable::App => true,
+            Pausable::Group(group) => job.is_in_group(&group.name),
+            Pausable::Task(task) => task.has(job),
         }
     }
 }
 
 impl Hub {
-    /// Pauses or resumes an app or a task. The store has it when this returns.
+    /// Pauses or resumes an app, a group or a task. The store has it when this returns.
     pub(crate) async fn change_pause(
         self: Arc<Self>,
         of: Pausable,
@@ -65,6 +80,9 @@ impl Hub {
         let pauses = change == PauseChange::Pause;
         if self.has_stopped() || self.is_forked() {
             return Err(StorageError::Closed);
+        }
+        if !of.is_valid() {
+            return Ok(SteerOutcome::Unchanged);
         }
         if self.store.is_none() {
             return Ok(self.apply_pause(&of, change));
@@ -121,11 +139,12 @@ impl Hub {
         if pauses {
             switch.began_at(self.clock.wall());
         }
-        if self.events.is_read() {
-            let task = of.name();
+        if self.events.is_read()
+            && let Some(of) = of.keys().into_iter().next()
+        {
             self.events.record(match pauses {
-                true => Event::PauseBegan { task },
-                false => Event::PauseEnded { task },
+                true => Event::PauseBegan { of },
+                false => Event::PauseEnded { of },
             });
             self.events.wake_readers();
         }
@@ -134,11 +153,7 @@ impl Hub {
             PauseChange::Resume { catches_up } => Some(catches_up),
         };
         for job in self.jobs() {
-            let is_meant = match of {
-                Pausable::App => true,
-                Pausable::Task(task) => task.has(&*job),
-            };
-            if is_meant {
+            if of.has(&*job) {
                 job.follow_pause(resumes);
             }
             job.drop_safely();
@@ -146,25 +161,21 @@ impl Hub {
         SteerOutcome::Done
     }
 
-    /// A pause that the store has. It is kept until its task is registered.
+    /// A pause that the store has. It is kept for a task or a group that comes later.
     pub(crate) fn load_pause(&self, pause: PauseRecord) {
         let Some(paused_at) = to_wall(pause.paused_at) else {
             return;
         };
         let resumed_at = pause.resumed_at.and_then(to_wall);
-        match pause.key {
-            PauseKey::App => self.pause.load(paused_at, resumed_at),
-            PauseKey::Task(name) => {
-                let task = {
-                    let main_shard = &mut *lock(&self.main_shard);
-                    let found = main_shard.tasks.get(&name).cloned();
-                    main_shard.pauses.insert(name, (paused_at, resumed_at));
-                    found
-                };
-                if let Some(task) = task {
-                    task.pause_switch().load(paused_at, resumed_at);
-                }
-            }
+        let main_shard = &mut *lock(&self.main_shard);
+        let switch = match &pause.key {
+            PauseKey::App => Some(&self.pause),
+            PauseKey::Group(name) => main_shard.groups.get(name).map(|it| it.pause_switch()),
+            PauseKey::Task(name) => main_shard.tasks.get(name).map(|it| it.pause_switch()),
+        };
+        if let Some(switch) = switch {
+            switch.load(paused_at, resumed_at);
         }
+        main_shard.pauses.insert(pause.key, (paused_at, resumed_at));
     }
 }

@@ -73,10 +73,12 @@ where
             loaded.start_intent.map_or(now.wall, |intent| intent.at),
             now.wall,
         );
+        let mut last_pauses: Vec<_> = self.pauses().filter_map(PauseSwitch::last_pause).collect();
+        last_pauses.sort_unstable();
         let before = Before {
             has_closed: hub.was_closed.load(Ordering::SeqCst),
-            is_paused: hub.pause.is_paused() || self.pause.is_paused(),
-            last_pauses: [hub.pause.last_pause(), self.pause.last_pause()],
+            is_paused: self.is_paused(),
+            last_pauses,
             is_at_most_once: *at_most_once,
             max_interruptions: *max_interruptions,
         };

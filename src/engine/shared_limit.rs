@@ -3,6 +3,39 @@
 use crate::engine::hub::Hub;
 use crate::registry::lines::LimitId;
 use crate::sync::primitives::{Arc, Mutex, Weak, lock};
+use crate::value::error::RegisterError;
+use crate::value::waiting_for::WaitingFor;
+
+/// A limit that an option of a task or a group asks for.
+#[derive(Clone)]
+pub(crate) struct LimitOption {
+    pub(crate) limit: Arc<SharedLimit>,
+    /// The number with which it was made.
+    pub(crate) first: usize,
+    pub(crate) name: WaitingFor,
+}
+
+/// These limits in this app: all of them, or none if one is of another app. `others` are dropped
+/// by the caller, when it holds no lock: that may run code of users.
+pub(crate) fn limits_in_app(
+    limits: &[LimitOption],
+    hub: &Arc<Hub>,
+    others: &mut Vec<Arc<Hub>>,
+) -> Result<Vec<(LimitId, WaitingFor)>, RegisterError> {
+    if limits.iter().any(|option| option.first == 0) {
+        return Err(RegisterError::ZeroLimit { option: "limit" });
+    }
+    let mut is_of_another = |option: &LimitOption| option.limit.is_of_another(hub, others);
+    if limits.iter().any(&mut is_of_another) {
+        return Err(RegisterError::LimitOfAnotherApp);
+    }
+    let in_app = limits.iter().map(|option| {
+        let id = option.limit.in_app(hub, others);
+        let id = id.ok_or(RegisterError::LimitOfAnotherApp)?;
+        Ok((id, option.name.clone()))
+    });
+    in_app.collect()
+}
 
 /// A limit that tasks share.
 pub(crate) struct SharedLimit {
@@ -28,17 +61,19 @@ impl SharedLimit {
         lock(&self.state).capacity
     }
 
-    /// Whether it is a limit of another app.
-    pub(crate) fn is_of_another(&self, hub: &Arc<Hub>) -> bool {
-        // The other app is dropped after the lock.
+    /// Whether it is a limit of another app, which is added to `others`.
+    fn is_of_another(&self, hub: &Arc<Hub>, others: &mut Vec<Arc<Hub>>) -> bool {
         let bound = lock(&self.state).app();
-        bound.is_some_and(|(app, _)| !Arc::ptr_eq(&app, hub) && !app.has_stopped())
+        bound.is_some_and(|(app, _)| {
+            let is_another = !Arc::ptr_eq(&app, hub) && !app.has_stopped();
+            others.push(app);
+            is_another
+        })
     }
 
-    /// Its limit in this app. `None` if it is one of another app.
-    pub(crate) fn in_app(&self, hub: &Arc<Hub>) -> Option<LimitId> {
-        // The other app is dropped after the lock: that may run code of users.
-        let (id, _other) = {
+    /// Its limit in this app. `None` if it is one of another app, which is added to `others`.
+    fn in_app(&self, hub: &Arc<Hub>, others: &mut Vec<Arc<Hub>>) -> Option<LimitId> {
+        let (id, bound) = {
             let mut state = lock(&self.state);
             let bound = state.app();
             let id = match &bound {
@@ -52,6 +87,7 @@ impl SharedLimit {
             };
             (id, bound)
         };
+        others.extend(bound.map(|(app, _)| app));
         id
     }
 

@@ -30,6 +30,11 @@ pub(crate) trait Restore: Any + Send + Sync {
     -> Result<Restored, UnresolvedReason>;
 }
 
+/// A group of tasks, as its app knows it.
+pub(crate) trait NamedGroup: Any + Send + Sync {
+    fn pause_switch(&self) -> &PauseSwitch;
+}
+
 /// What a record becomes.
 pub(crate) enum Restored {
     Job {

@@ -1,6 +1,6 @@
 //! What handles read of a job.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -19,7 +19,7 @@ use crate::value::error::JobError;
 use crate::value::job_snapshot::JobSnapshot;
 use crate::value::labels::Labels;
 use crate::value::run::Run;
-use crate::value::shared_state::StateMap;
+use crate::value::shared_state::StateValue;
 use crate::value::spawned_by::SpawnedBy;
 use crate::value::status::JobStatus;
 use crate::value::time_units::WallNanos;
@@ -150,8 +150,19 @@ where
         self.lock().life.waits_for_body()
     }
 
-    fn app_state(&self) -> &StateMap {
-        &self.hub().state
+    fn shared_state(&self, of: TypeId) -> Option<&StateValue> {
+        let group = self.task.group.as_ref();
+        let of_group = group.and_then(|group| group.state(of));
+        of_group.or_else(|| self.hub().state.find(of))
+    }
+
+    fn is_in_group(&self, name: &str) -> bool {
+        let mut groups = self
+            .task
+            .group
+            .iter()
+            .flat_map(|group| group.with_parents());
+        groups.any(|group| *group.name == *name)
     }
 
     fn app(&self) -> Arc<dyn Any + Send + Sync> {

@@ -11,10 +11,11 @@ use crate::calendar::series::Series;
 use crate::calendar::zone::time_zone::Zone;
 use crate::sync::primitives::Arc;
 use crate::value::backoff::Backoff;
+use crate::value::error::RegisterError;
 use crate::value::labels::Labels;
 use crate::value::overlap::Overlap;
 use crate::value::spawned_by::SpawnedBy;
-use crate::value::time_units::WallNanos;
+use crate::value::time_units::{MAX_DURATION, WallNanos, to_nanos};
 
 /// What a job is, as its scheduling asked for it. It never changes: a replacement
 /// brings another one.
@@ -62,6 +63,21 @@ pub(crate) struct Timeout {
     pub(crate) limit: Duration,
     /// `limit` in nanoseconds.
     pub(crate) nanos: i64,
+}
+
+impl Timeout {
+    /// That of a task, or of the tasks of a group.
+    pub(crate) fn of_task(limit: Duration) -> Result<Self, RegisterError> {
+        if limit.is_zero() {
+            return Err(RegisterError::ZeroTimeout);
+        }
+        let nanos = to_nanos(limit).ok_or(RegisterError::DurationTooLong {
+            field: "timeout",
+            value: limit,
+            max: MAX_DURATION,
+        })?;
+        Ok(Self { limit, nanos })
+    }
 }
 
 /// What makes a job due.

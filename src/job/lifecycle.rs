@@ -183,15 +183,15 @@ pub(crate) struct Holds {
 }
 
 /// What a loaded job must know of its task and of the process before.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Before {
     /// The process before has closed the store: it interrupted nothing.
     pub(crate) has_closed: bool,
-    /// Its task or its app is paused.
+    /// Its task, a group of it, or its app is paused.
     pub(crate) is_paused: bool,
-    /// When the last pauses of its app and its task began and ended: the times in them are left
-    /// out.
-    pub(crate) last_pauses: [Option<(WallNanos, WallNanos)>; 2],
+    /// When the last pauses of its app, its groups and its task began and ended, those that began
+    /// first at the beginning: the times in them are left out.
+    pub(crate) last_pauses: Vec<(WallNanos, WallNanos)>,
     pub(crate) is_at_most_once: bool,
     pub(crate) max_interruptions: u32,
 }
@@ -449,7 +449,7 @@ impl Lifecycle {
             && !steering.is_some_and(|steering| steering.is_paused)
         {
             let went_on_at = steering.and_then(|steering| steering.went_on_at);
-            for (began, ended) in before.last_pauses.into_iter().flatten() {
+            for (began, ended) in before.last_pauses {
                 // The process before may have ended before it has stored that for each job.
                 let is_in_it = (began..=ended).contains(&position.due(&definition));
                 let is_over = went_on_at.is_some_and(|went_on_at| ended <= went_on_at);

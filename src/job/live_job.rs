@@ -3,7 +3,7 @@
 //! Each part has a trait of its own. None of these calls waits, and all may be made from
 //! any thread.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
@@ -28,7 +28,7 @@ use crate::value::id::JobId;
 use crate::value::job_snapshot::JobSnapshot;
 use crate::value::labels::Labels;
 use crate::value::run::Run;
-use crate::value::shared_state::StateMap;
+use crate::value::shared_state::StateValue;
 use crate::value::spawned_by::SpawnedBy;
 use crate::value::steer_outcome::SteerOutcome;
 use crate::value::time_units::{ClockReading, MonoNanos, Now, WallNanos};
@@ -100,7 +100,10 @@ pub(crate) trait JobView: Send + Sync {
     fn stop_if_forked(&self);
     /// The job is due, and does not start because the body of its last attempt exists.
     fn waits_for_body(&self) -> bool;
-    fn app_state(&self) -> &StateMap;
+    /// The value of this type that the app, or a group of the task, shares with its tasks.
+    fn shared_state(&self, of: TypeId) -> Option<&StateValue>;
+    /// Whether the task is in the group of this full name.
+    fn is_in_group(&self, name: &str) -> bool;
     /// The hub of the app, which this folder does not know.
     fn app(&self) -> Arc<dyn Any + Send + Sync>;
     /// Puts the result of the job into `place`, which is an
@@ -117,7 +120,7 @@ pub(crate) trait JobView: Send + Sync {
     /// Lets a job that was set aside start again. Returns what the store says, if that is still
     /// to come; `None` if it was not set aside.
     fn release(&self) -> Option<Option<CommitWaiter>>;
-    /// Whether the job, its task or its app is paused.
+    /// Whether the job, its task, a group of it, or its app is paused.
     fn is_paused(&self) -> bool;
     /// Whether a pause holds the attempt that the job waits for.
     fn is_held_by_pause(&self) -> bool;

@@ -4,12 +4,13 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::job::end_record::{EndKey, EndRecord, TrimEnds};
-use crate::job::pause_record::{PauseKey, PauseRecord};
+use crate::job::pause_record::PauseRecord;
 use crate::job::record::{JobRecord, ProgressRecord};
 use crate::job::taken_id::TakenId;
 use crate::value::error::{StorageError, UnresolvedReason};
 use crate::value::escaped::Escaped;
 use crate::value::id::JobId;
+use crate::value::pause_key::PauseKey;
 
 /// Keeps the jobs of durable tasks.
 ///

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use crate::job::end_record::{EndKey, EndRecord};
-use crate::job::pause_record::{PauseKey, PauseRecord};
+use crate::job::pause_record::PauseRecord;
 use crate::job::record::JobRecord;
 use crate::job::taken_id::TakenId;
 use crate::storage::contract::{Change, Loaded, Storage};
 use crate::sync::primitives::{Arc, Mutex, lock};
 use crate::value::error::StorageError;
 use crate::value::id::JobId;
+use crate::value::pause_key::PauseKey;
 
 /// A store in memory, for tests. It survives an app, so that a test can stop one app and
 /// start the next with the same jobs. It does not survive the process.

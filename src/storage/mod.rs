@@ -33,7 +33,7 @@ pub use self::sqlite::database::{SqliteStorage, Synchronous};
 #[doc(hidden)]
 pub use self::sqlite::rows::Columns;
 pub use crate::job::end_record::{EndKey, EndRecord, TrimEnds};
-pub use crate::job::pause_record::{PauseKey, PauseRecord};
+pub use crate::job::pause_record::PauseRecord;
 pub use crate::job::record::{JobRecord, ProgressRecord};
 pub use crate::job::taken_id::TakenId;
 pub use crate::value::error::{StorageError, UnresolvedReason};

@@ -7,7 +7,7 @@ use time::{OffsetDateTime, UtcOffset};
 
 use crate::calendar::misfire::Misfire;
 use crate::job::end_record::{EndKey, EndRecord, TrimEnds};
-use crate::job::pause_record::{PauseKey, PauseRecord};
+use crate::job::pause_record::PauseRecord;
 use crate::job::record::{
     BackoffRecord, JobRecord, MoveRecord, ProgressRecord, RECORD_VERSION, RecurringProgress,
     RecurringRecord, SetBackRecord, SkippedRecord, SteeringRecord, TriggerRecord,
@@ -18,6 +18,7 @@ use crate::sync::primitives::Arc;
 use crate::value::id::JobId;
 use crate::value::labels::Labels;
 use crate::value::overlap::Overlap;
+use crate::value::pause_key::PauseKey;
 use crate::value::run::Run;
 use crate::value::status::JobStatus;
 use crate::value::time_units::{from_wall, wall_range};
@@ -426,12 +427,13 @@ fn load_taken_ids(store: &mut impl Storage) -> BTreeMap<JobId, TakenId> {
     ids
 }
 
-/// The pause of a task, or of the app. Those of one `number` have the same key.
+/// The pause of a task, of a group or of the app. Those of one `number` have the same key.
 fn pause(number: u8, content: u8) -> PauseRecord {
     let at = |nanos: u8| from_wall(nanos.into(), UtcOffset::UTC);
     PauseRecord {
         key: match number {
             0 => PauseKey::App,
+            number if number.is_multiple_of(2) => PauseKey::Group(task_of(number)),
             number => PauseKey::Task(task_of(number)),
         },
         paused_at: at(content),

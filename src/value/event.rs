@@ -7,6 +7,7 @@ use time::{Duration, OffsetDateTime};
 use crate::sync::primitives::Arc;
 use crate::value::escaped::Escaped;
 use crate::value::id::JobId;
+use crate::value::pause_key::PauseKey;
 use crate::value::run::Run;
 use crate::value::status::JobStatus;
 use crate::value::waiting_for::WaitingFor;
@@ -33,16 +34,16 @@ pub enum Event {
         /// How long it was suspended.
         after: std::time::Duration,
     },
-    /// A task, or the whole app, was paused ([`Task::pause`](crate::Task::pause),
-    /// [`Jobber::pause`](crate::Jobber::pause)).
+    /// A task, a group or the whole app was paused ([`Task::pause`](crate::Task::pause),
+    /// [`Group::pause`](crate::Group::pause), [`Jobber::pause`](crate::Jobber::pause)).
     PauseBegan {
-        /// The name of the task. `None` for the app.
-        task: Option<Arc<str>>,
+        /// What was paused.
+        of: PauseKey,
     },
-    /// A task, or the whole app, was resumed.
+    /// A task, a group or the whole app was resumed.
     PauseEnded {
-        /// The name of the task. `None` for the app.
-        task: Option<Arc<str>>,
+        /// What was resumed.
+        of: PauseKey,
     },
     /// The reader was too slow, and this many events were left out at this place.
     Missed(u64),
@@ -165,14 +166,8 @@ impl fmt::Display for Event {
             Event::Job(event) => event.fmt(f),
             Event::ClockStepped { by } => write!(f, "the wall clock stepped by {by}"),
             Event::Resumed { after } => write!(f, "the machine was suspended for {after:?}"),
-            Event::PauseBegan { task: Some(task) } => {
-                write!(f, "the task {} was paused", Escaped(task))
-            }
-            Event::PauseBegan { task: None } => f.write_str("the app was paused"),
-            Event::PauseEnded { task: Some(task) } => {
-                write!(f, "the task {} was resumed", Escaped(task))
-            }
-            Event::PauseEnded { task: None } => f.write_str("the app was resumed"),
+            Event::PauseBegan { of } => write!(f, "{of} was paused"),
+            Event::PauseEnded { of } => write!(f, "{of} was resumed"),
             Event::Missed(count) => write!(f, "{count} events were missed"),
         }
     }

@@ -13,6 +13,7 @@ pub(crate) mod id;
 pub(crate) mod job_snapshot;
 pub(crate) mod labels;
 pub(crate) mod overlap;
+pub(crate) mod pause_key;
 pub(crate) mod rate;
 pub(crate) mod retry_hint;
 pub(crate) mod run;

@@ -3,13 +3,14 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::sync::primitives::Arc;
 use crate::value::error::BoxError;
 use crate::value::id::JobId;
 use crate::value::labels::Labels;
 
 /// Sees each job that is about to be scheduled, and may refuse it. Code of a user.
 pub(crate) type OnSchedule =
-    Box<dyn Fn(&mut ScheduleRequest<'_>) -> Result<(), BoxError> + Send + Sync>;
+    Arc<dyn Fn(&mut ScheduleRequest<'_>) -> Result<(), BoxError> + Send + Sync>;
 
 /// A job that is about to be scheduled: [`JobberBuilder::on_schedule`](crate::JobberBuilder::on_schedule)
 /// sees it, and may change some of its options.

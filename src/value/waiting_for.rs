@@ -28,7 +28,7 @@ use crate::value::escaped::Escaped;
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum WaitingFor {
-    /// The job, its task or its app is paused.
+    /// The job, its task, a group of its task or its app is paused.
     Pause,
     /// The function of its last attempt has not returned.
     LastAttempt,
@@ -36,12 +36,16 @@ pub enum WaitingFor {
     MaxRunning,
     /// A limit of its task alone ([`TaskBuilder::limit`](crate::TaskBuilder::limit) with a number).
     TaskLimit,
+    /// A limit of a group of its task ([`Group::limit`](crate::Group::limit) with a number).
+    GroupLimit,
     /// A [`Limit`](crate::Limit), also if no other task uses it.
     SharedLimit,
     /// The limit of this key ([`TaskBuilder::limit_by`](crate::TaskBuilder::limit_by)).
     Key(Arc<str>),
     /// The rate of its task ([`TaskBuilder::rate`](crate::TaskBuilder::rate)).
     Rate,
+    /// The rate of a group of its task ([`Group::rate`](crate::Group::rate)).
+    GroupRate,
     /// The rate of this key ([`TaskBuilder::rate_by`](crate::TaskBuilder::rate_by)).
     RateOfKey(Arc<str>),
 }
@@ -53,9 +57,11 @@ impl fmt::Display for WaitingFor {
             WaitingFor::LastAttempt => f.write_str("the function of its last attempt"),
             WaitingFor::MaxRunning => f.write_str("the limit of the app"),
             WaitingFor::TaskLimit => f.write_str("the limit of its task"),
+            WaitingFor::GroupLimit => f.write_str("the limit of a group"),
             WaitingFor::SharedLimit => f.write_str("a shared limit"),
             WaitingFor::Key(key) => write!(f, "the limit of the key {}", Escaped(key)),
             WaitingFor::Rate => f.write_str("the rate of its task"),
+            WaitingFor::GroupRate => f.write_str("the rate of a group"),
             WaitingFor::RateOfKey(key) => write!(f, "the rate of the key {}", Escaped(key)),
         }
     }

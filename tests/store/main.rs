@@ -13,6 +13,7 @@ mod failed;
 mod faults;
 mod fork;
 mod full;
+mod groups;
 mod held;
 mod held_app;
 mod in_flight;

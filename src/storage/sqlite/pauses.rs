@@ -3,7 +3,8 @@
 use rusqlite::{Connection, Transaction, params};
 use time::OffsetDateTime;
 
-use crate::job::pause_record::{PauseKey, PauseRecord};
+use crate::job::pause_record::PauseRecord;
+use crate::value::pause_key::PauseKey;
 use crate::value::timestamp;
 
 const SET: &str = "INSERT OR REPLACE INTO pauses (kind, name, paused_at, resumed_at) \

@@ -104,10 +104,10 @@ const MIGRATIONS: &[&str] = &[
     ALTER TABLE jobs ADD COLUMN limit_key TEXT;
     -- Its tags and notes, as JSON; NULL: none.
     ALTER TABLE jobs ADD COLUMN labels TEXT;
-    -- The app and the tasks that are paused, or were.
+    -- The app, the groups and the tasks that are paused, or were.
     CREATE TABLE pauses (
-        kind       TEXT NOT NULL, -- app, task
-        name       TEXT NOT NULL, -- of the task
+        kind       TEXT NOT NULL, -- app, group, task
+        name       TEXT NOT NULL, -- of the group or the task
         paused_at  TEXT NOT NULL,
         resumed_at TEXT,          -- NULL while it is paused
         PRIMARY KEY (kind, name)

@@ -52,6 +52,23 @@ pub enum RegisterError {
         /// The rejected name.
         name: String,
     },
+    /// The name of a group is empty.
+    #[error("the name of a group must not be empty")]
+    EmptyGroupName,
+    /// The name of a group contains a dot.
+    #[error("the group name `{}` contains a dot, which is not allowed: make a group in a group instead", Escaped(.name))]
+    DotInGroupName {
+        /// The rejected name.
+        name: String,
+    },
+    /// An option of a group was set after its first task was registered.
+    #[error("{option} of the group `{}` was set too late: set the options of a group before its first task is registered", Escaped(.group))]
+    GroupHasTasks {
+        /// The name of the group.
+        group: String,
+        /// The name of the option.
+        option: &'static str,
+    },
     /// The task is durable, and the app has no storage.
     #[error(
         "the task `{name}` is durable, but the app has no storage: pass one to Jobber::builder().storage(..)"
