@@ -241,6 +241,7 @@ pub use value::backoff::Backoff;
 pub use value::cancel_outcome::CancelOutcome;
 pub use value::clock::{Clock, SystemClock};
 pub use value::declared::Declared;
+pub use value::end_of_job::EndOfJob;
 pub use value::error::{
     AttemptEnded, BoxError, CalendarIntervalError, DeclareError, EndedJob, ExclusionError,
     ExecutorDropped, InvalidId, JobError, LabelError, MissingState, MoveError, OtherOutcome,
@@ -251,6 +252,7 @@ pub use value::event::{Event, JobEvent, JobEventKind};
 pub use value::health::{Attention, Failing, Health, OutlivingBody};
 pub use value::id::JobId;
 pub use value::job_snapshot::JobSnapshot;
+pub use value::on_error::OnError;
 pub use value::overlap::Overlap;
 pub use value::pause_key::PauseKey;
 pub use value::rate::Rate;

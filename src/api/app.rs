@@ -298,7 +298,7 @@ impl Jobber {
                 return hub.report(Vec::new());
             }
             hub.begin_stop();
-            timeout(grace, idle(hub.clone())).await;
+            timeout(grace, shut_down(hub.clone())).await;
             let left = hub.end_stop();
             let rest = grace.saturating_sub(begun.elapsed());
             timeout(rest.max(LEAST_TO_CLOSE), ended(hub.clone())).await;
@@ -839,9 +839,9 @@ impl Condition for HubIs {
     }
 }
 
-/// Waits until no live job is left, or the app has stopped.
-fn idle(hub: Arc<Hub>) -> Waiter<HubIs> {
-    Waiter::new(HubIs(hub, |hub| hub.has_stopped() || hub.is_idle()))
+/// Waits until nothing is left to do, or the app has stopped.
+fn shut_down(hub: Arc<Hub>) -> Waiter<HubIs> {
+    Waiter::new(HubIs(hub, |hub| hub.has_stopped() || hub.is_shut_down()))
 }
 
 /// Waits until the store is closed and the timer thread has ended, after the stop.

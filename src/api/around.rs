@@ -1,4 +1,4 @@
-//! How attempts run with their middleware.
+//! How attempts run with the functions of the program around them.
 
 use std::future::Future;
 
@@ -6,6 +6,7 @@ use futures_lite::future::or;
 
 use crate::api::context::JobContext;
 use crate::engine::job_state::{JobState, Middleware};
+use crate::job::decisions::{OnErrorFn, RecoverFn};
 use crate::job::last_result::Failure;
 use crate::job::lifecycle::Begun;
 use crate::job::live_job::{ExecutorJob, Exit, JobView};
@@ -16,7 +17,8 @@ use crate::sync::panics::{UserValue, drop_catching_panic};
 use crate::sync::parker::block_on;
 use crate::sync::primitives::{Arc, Mutex, lock};
 use crate::sync::waiter::Waiter;
-use crate::value::error::{AttemptEnded, BoxError, OtherOutcome};
+use crate::value::error::{AttemptEnded, BoxError, JobError, OtherOutcome};
+use crate::value::on_error::OnError;
 
 /// A middleware, without the type of its function.
 pub(crate) fn layer<F, Fut>(middleware: F) -> Layer
@@ -34,6 +36,22 @@ where
     Fut: Future<Output = Result<R, BoxError>> + Send + 'static,
 {
     Arc::new(move |args, next| Box::pin(middleware(JobContext::of(&next.attempt), args, next)))
+}
+
+/// A function that decides about retries, without its type.
+pub(crate) fn on_error<F>(function: F) -> OnErrorFn
+where
+    F: Fn(&JobError, &JobContext) -> OnError + Send + Sync + 'static,
+{
+    Arc::new(move |error, attempt| function(error, &JobContext::of(attempt)))
+}
+
+/// A function that may return a value in place of an error, without its type.
+pub(crate) fn recover<R, F>(function: F) -> RecoverFn<R>
+where
+    F: Fn(&JobError, &JobContext) -> Option<R> + Send + Sync + 'static,
+{
+    Box::new(move |error, attempt| function(error, &JobContext::of(attempt)))
 }
 
 /// Clears the values of an attempt when it ends, or is dropped.

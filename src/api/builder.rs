@@ -5,7 +5,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use crate::api::app::Jobber;
-use crate::api::around::layer;
+use crate::api::around::{layer, on_error};
 use crate::api::context::JobContext;
 use crate::api::start::{DriveMode, Parts};
 use crate::calendar::calendars::Calendars;
@@ -16,13 +16,16 @@ use crate::calendar::zone::zone_database::ZoneDatabase;
 use crate::engine::hub::{Hub, HubConfig};
 use crate::engine::timer_thread::{DEFAULT_COALESCING_WINDOW, MAX_COALESCING_WINDOW};
 use crate::executor::contract::Executor;
+use crate::job::decisions::OnErrorFn;
 use crate::job::end_record::KeepFailed;
 use crate::job::middleware::{Layer, Next, Outcome};
 use crate::storage::contract::Storage;
 use crate::sync::primitives::Arc;
 use crate::value::app_clock::AppClock;
 use crate::value::clock::Clock;
-use crate::value::error::{BoxError, StartError, ZoneError};
+use crate::value::end_of_job::{EndOfJob, OnEnd};
+use crate::value::error::{BoxError, JobError, StartError, ZoneError};
+use crate::value::on_error::OnError;
 use crate::value::schedule_request::{OnSchedule, ScheduleRequest};
 use crate::value::shared_state::StateMap;
 
@@ -50,6 +53,8 @@ pub struct JobberBuilder {
     state: StateMap,
     around: Vec<Layer>,
     on_schedule: Vec<OnSchedule>,
+    on_error: Vec<OnErrorFn>,
+    on_end: Vec<OnEnd>,
     seed: Option<u64>,
     max_running: Option<usize>,
     max_pending: Option<usize>,
@@ -76,6 +81,8 @@ impl Jobber {
             state: StateMap::default(),
             around: Vec::new(),
             on_schedule: Vec::new(),
+            on_error: Vec::new(),
+            on_end: Vec::new(),
             seed: None,
             max_running: None,
             max_pending: None,
@@ -260,6 +267,51 @@ impl JobberBuilder {
         self
     }
 
+    /// Adds a function that decides what follows an attempt that has failed, of any task, after those of
+    /// the task and its groups. [`TaskBuilder::on_error`](crate::TaskBuilder::on_error) describes it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use jobber::{JobError, Jobber, OnError};
+    ///
+    /// let app = Jobber::builder()
+    ///     .on_error(|error, cx| match error {
+    ///         JobError::TimedOut { .. } => OnError::RetryAfter(Duration::from_secs(60)),
+    ///         _ => OnError::Pass,
+    ///     })
+    ///     .build()?;
+    /// # Ok::<(), jobber::StartError>(())
+    /// ```
+    pub fn on_error<F>(mut self, function: F) -> Self
+    where
+        F: Fn(&JobError, &JobContext) -> OnError + Send + Sync + 'static,
+    {
+        self.on_error.push(on_error(function));
+        self
+    }
+
+    /// Adds a function that sees how the jobs of all tasks end, after those of the task and its groups.
+    /// [`TaskBuilder::on_end`](crate::TaskBuilder::on_end) describes it.
+    ///
+    /// ```
+    /// use jobber::{JobStatus, Jobber};
+    ///
+    /// let app = Jobber::builder()
+    ///     .on_end(|end| match end.status {
+    ///         JobStatus::Success | JobStatus::Cancelled => {}
+    ///         _ => eprintln!("somebody has to look: {end}"),
+    ///     })
+    ///     .build()?;
+    /// # Ok::<(), jobber::StartError>(())
+    /// ```
+    pub fn on_end<F>(mut self, function: F) -> Self
+    where
+        F: Fn(&EndOfJob) + Send + Sync + 'static,
+    {
+        self.on_end.push(Arc::new(function));
+        self
+    }
+
     /// Sets the time for which the timer thread collects due jobs before it starts
     /// them together. Default: 250 µs. The longest is 1 s; zero turns it off.
     ///
@@ -422,6 +474,8 @@ impl JobberBuilder {
             state: self.state,
             around: self.around,
             on_schedule: self.on_schedule,
+            on_error: self.on_error,
+            on_end: self.on_end,
             seed: self.seed,
             max_running: self.max_running,
             max_pending: self.max_pending,

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use crate::api::action::Action;
-use crate::api::around::layer;
+use crate::api::around::{layer, on_error};
 use crate::api::context::JobContext;
 use crate::api::handler::{BlockingHandler, Handler, TaskOutput};
 use crate::api::job::AnyJob;
@@ -19,7 +19,9 @@ use crate::engine::pausing::{Pausable, PauseChange};
 use crate::job::middleware::{Next, Outcome};
 use crate::sync::primitives::Arc;
 use crate::value::backoff::Backoff;
-use crate::value::error::{BoxError, SelectError, StorageError};
+use crate::value::end_of_job::EndOfJob;
+use crate::value::error::{BoxError, JobError, SelectError, StorageError};
+use crate::value::on_error::OnError;
 use crate::value::rate::Rate;
 use crate::value::schedule_request::ScheduleRequest;
 use crate::value::steer_outcome::SteerOutcome;
@@ -227,6 +229,41 @@ impl Group {
         self.set("on_schedule", |draft| {
             draft.on_schedule.push(Arc::new(function));
         })
+    }
+
+    /// Adds a function that decides what follows a failed attempt of a task of this group, after those of
+    /// the task and of the groups in this one, before those of the groups around it and of the app.
+    /// Otherwise as [`TaskBuilder::on_error`](crate::TaskBuilder::on_error).
+    ///
+    /// ```
+    /// # let app = jobber::Jobber::builder().build()?;
+    /// use jobber::OnError;
+    ///
+    /// let payments = app.group("payments").on_error(|error, cx| OnError::Fail);
+    /// # let _ = payments;
+    /// # Ok::<(), jobber::StartError>(())
+    /// ```
+    pub fn on_error<F>(self, function: F) -> Self
+    where
+        F: Fn(&JobError, &JobContext) -> OnError + Send + Sync + 'static,
+    {
+        self.set("on_error", |draft| draft.on_error.push(on_error(function)))
+    }
+
+    /// Adds a function that sees how the jobs of this group end, after those of the task and of the groups
+    /// in this one. Otherwise as [`TaskBuilder::on_end`](crate::TaskBuilder::on_end).
+    ///
+    /// ```
+    /// # let app = jobber::Jobber::builder().build()?;
+    /// let payments = app.group("payments").on_end(|end| println!("{end}"));
+    /// # let _ = payments;
+    /// # Ok::<(), jobber::StartError>(())
+    /// ```
+    pub fn on_end<F>(self, function: F) -> Self
+    where
+        F: Fn(&EndOfJob) + Send + Sync + 'static,
+    {
+        self.set("on_end", |draft| draft.on_end.push(Arc::new(function)))
     }
 
     /// Adds a limit: how many attempts of all tasks of this group may run at the same time, with those of

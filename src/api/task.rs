@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
-use crate::api::around::{around, block_on_attempt, layer, typed_layer};
+use crate::api::around::{around, block_on_attempt, layer, on_error, recover, typed_layer};
 use crate::api::context::JobContext;
 use crate::api::handler::{BlockingHandler, Handler, TaskOutput};
 use crate::api::limit::Limit;
@@ -16,6 +16,7 @@ use crate::engine::limits::{KeyOf, LimitBy, RateBy, TaskLimits, gcra};
 use crate::engine::pause_switch::PauseSwitch;
 use crate::engine::shared_limit::{LimitOption, limits_in_app};
 use crate::job::codec::Codec;
+use crate::job::decisions::{Decisions, OnErrorFn, RecoverFn};
 use crate::job::definition::Timeout;
 use crate::job::end_record::KeepFailed;
 use crate::job::last_result::Failure;
@@ -28,8 +29,10 @@ use crate::registry::lines::LimitId;
 use crate::registry::pending::{Pending, PendingCounts};
 use crate::sync::primitives::{Arc, lock};
 use crate::value::backoff::Backoff;
-use crate::value::error::{BoxError, RegisterError, check_task_name};
+use crate::value::end_of_job::{EndOfJob, OnEnd};
+use crate::value::error::{BoxError, JobError, RegisterError, check_task_name};
 use crate::value::labels::Labels;
+use crate::value::on_error::OnError;
 use crate::value::rate::Rate;
 use crate::value::waiting_for::WaitingFor;
 
@@ -73,6 +76,9 @@ pub struct TaskBuilder<A, R> {
     priority: i8,
     labels: Labels,
     checks: Vec<ArgsCheck<A>>,
+    on_error: Vec<OnErrorFn>,
+    recover: Vec<RecoverFn<R>>,
+    on_end: Vec<OnEnd>,
     around: Vec<Layer>,
     around_typed: Vec<TypedLayer<A, R>>,
     limits: Vec<LimitOption>,
@@ -159,6 +165,9 @@ where
             priority: 0,
             labels: Labels::default(),
             checks: Vec::new(),
+            on_error: Vec::new(),
+            recover: Vec::new(),
+            on_end: Vec::new(),
             around: Vec::new(),
             around_typed: Vec::new(),
             limits: Vec::new(),
@@ -350,6 +359,109 @@ where
         F: Fn(&mut A) -> Result<(), BoxError> + Send + Sync + 'static,
     {
         self.checks.push(Box::new(check));
+        self
+    }
+
+    /// Adds a function that decides what follows an attempt that has failed. Several ones are called in
+    /// the order of these calls, then those of the [groups](crate::Group::on_error) of the task, the
+    /// nearest first, then those of the [app](crate::JobberBuilder::on_error), until one does not return
+    /// [`OnError::Pass`].
+    ///
+    /// - It sees what comes out of the middleware, timeouts and panics. A run that the next one cuts off
+    ///   ([`Overlap::CancelRunning`](crate::Overlap::CancelRunning)) and an abort are not failures.
+    /// - No run has more retries than the [`Backoff`](TaskBuilder::retry) allows. What the attempt has said
+    ///   itself by [`no_retry`](crate::JobContext::no_retry) or
+    ///   [`retry_after`](crate::JobContext::retry_after) stands above it.
+    /// - It runs on a thread of the executor and must not block. If the task has such a function, the
+    ///   executor settles its timeouts, too: later if all its threads are busy. If the attempt returns
+    ///   before that, there was no timeout.
+    /// - A panic is `Pass`. An attempt that the executor drops during a stop is not shown.
+    /// - The context shows no [local](crate::JobContext::local) of the attempt.
+    ///
+    /// ```
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// use jobber::{Backoff, BoxError, JobError, JobStatus, OnError};
+    ///
+    /// #[derive(Debug, thiserror::Error)]
+    /// #[error("there is no such user")]
+    /// struct UnknownUser;
+    ///
+    /// let mail = sim.app().task("mail", async |to: String| Err::<(), BoxError>(UnknownUser.into()));
+    /// let mail = mail
+    ///     .retry(Backoff::exponential(5))
+    ///     .on_error(|error, cx| match error {
+    ///         JobError::Failed(error) if error.is::<UnknownUser>() => OnError::Fail,
+    ///         _ => OnError::Pass,
+    ///     })
+    ///     .register()?;
+    /// let job = mail.schedule("nobody".into()).push().block_on()?;
+    /// sim.run_until_stalled();
+    /// assert_eq!(job.status(), JobStatus::Failed);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_error<F>(mut self, function: F) -> Self
+    where
+        F: Fn(&JobError, &JobContext) -> OnError + Send + Sync + 'static,
+    {
+        self.on_error.push(on_error(function));
+        self
+    }
+
+    /// Adds a function that may return a value in place of an error: then the attempt has succeeded with
+    /// it. It is called for the same failures as [`on_error`](TaskBuilder::on_error), before those
+    /// functions, and the same holds for it. Several ones are called in the order of these calls, until
+    /// one returns a value.
+    ///
+    /// ```
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// use std::io;
+    ///
+    /// let read = sim.app().task("read", async |file: String| Err::<String, _>(io::Error::other(file)));
+    /// let read = read.recover(|error, cx| Some(String::from("nothing"))).register()?;
+    /// let job = read.schedule("a".into()).push().block_on()?;
+    /// sim.run_until_stalled();
+    /// assert_eq!(*job.result()?, "nothing");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn recover<F>(mut self, function: F) -> Self
+    where
+        F: Fn(&JobError, &JobContext) -> Option<R> + Send + Sync + 'static,
+    {
+        self.recover.push(recover(function));
+        self
+    }
+
+    /// Adds a function that sees how each job of this task ends: with success, with a failure, or
+    /// cancelled; and each job that is [set aside](TaskBuilder::max_interruptions). It is for alarms. Of a
+    /// recurring job it sees the end of the last run. Several ones are called in the order of
+    /// these calls, then those of the [groups](crate::Group::on_end) of the task, the nearest first, then
+    /// those of the [app](crate::JobberBuilder::on_end).
+    ///
+    /// It is called on a thread of the executor, after the end can be seen: so of a stored job after
+    /// the store has it. It must not block. A panic of it has no effect. Two ends may be shown at the
+    /// same time, and in another order. In contrast to an [event](crate::Jobber::events), no end is left out
+    /// because the program is slow. A [shutdown](crate::Jobber::shutdown) waits for the calls within its
+    /// grace. What is called after that, or dropped by the executor, is lost; so is the call for an end
+    /// that a crash follows.
+    ///
+    /// ```
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// use jobber::JobStatus;
+    ///
+    /// let mail = sim.app().task("mail", async |to: String| Err::<(), _>(std::io::Error::other(to)));
+    /// let mail = mail.on_end(|end| {
+    ///     assert_eq!(end.to_string(), "mail m: FAILED after 1 attempts: ada");
+    ///     println!("{end}");
+    /// });
+    /// mail.register()?.schedule("ada".into()).id("m").push().block_on()?;
+    /// sim.run_until_stalled();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_end<F>(mut self, function: F) -> Self
+    where
+        F: Fn(&EndOfJob) + Send + Sync + 'static,
+    {
+        self.on_end.push(Arc::new(function));
         self
     }
 
@@ -798,6 +910,18 @@ where
             backoff = backoff.or_else(|| group.backoff.clone());
         }
         layers.extend(self.around);
+        let (mut on_error, mut on_end) = (self.on_error, self.on_end);
+        if let Some(group) = group {
+            on_error.extend(group.on_error.iter().cloned());
+            on_end.extend(group.on_end.iter().cloned());
+        }
+        on_error.extend(self.hub.on_error.iter().cloned());
+        on_end.extend(self.hub.on_end.iter().cloned());
+        let has_decisions = !on_error.is_empty() || !self.recover.is_empty();
+        let decisions = Decisions {
+            recover: self.recover.into(),
+            on_error: on_error.into(),
+        };
         let own = self
             .max_pending
             .map(|max| Arc::new(Pending::new(Some(name.clone()), max)));
@@ -819,6 +943,8 @@ where
             durability,
             on_schedule: on_schedule.into(),
             checks: self.checks.into(),
+            decisions: has_decisions.then(|| Box::new(decisions)),
+            on_end: on_end.into(),
             around: (!layers.is_empty() || !self.around_typed.is_empty()).then(|| Middleware {
                 layers: layers.into(),
                 typed: self.around_typed.into(),

@@ -3,6 +3,7 @@
 use std::mem::needs_drop;
 use std::time::Duration;
 
+use crate::engine::deciding::LateAttempt;
 use crate::engine::discarded::DropOn;
 use crate::engine::hub::{Entered, Live};
 use crate::engine::job_state::{AfterLock, JobState, State, precision_needed};
@@ -139,8 +140,17 @@ where
             AttemptFailure::Panicked(message) => (Failure::Panicked(message), EndedBy::Panic),
             AttemptFailure::Dropped => (Failure::executor_dropped(), EndedBy::ExecutorDrop),
         };
-        let granted = self.end_attempt(attempt, Err(failure), by, DropOn::ThisThread);
+        let granted = self.end_failed(attempt, failure, by);
         self.hub().start_granted(granted);
+    }
+
+    fn end_late(&self, attempt: u32, failure: Failure, asks: bool) {
+        if asks {
+            let granted = self.end_failed(attempt, failure, EndedBy::Timeout);
+            self.hub().start_granted(granted);
+        } else {
+            self.time_out(attempt, failure);
+        }
     }
 
     fn body_gone(&self, attempt: u32) {
@@ -183,14 +193,18 @@ where
 {
     /// The function of the task has returned. A result that comes too late is dropped.
     pub(crate) fn finish(&self, attempt: u32, result: Result<R, Failure>) -> Exit {
-        let result = match result {
+        let granted = match result {
             Ok(value) => match self.finish_plain(attempt, value) {
                 Ok(exit) => return exit,
-                Err(value) => Ok(value),
+                Err(value) => self.end_attempt(
+                    attempt,
+                    (Ok(value), None),
+                    EndedBy::Body,
+                    DropOn::ThisThread,
+                ),
             },
-            Err(failure) => Err(failure),
+            Err(failure) => self.end_failed(attempt, failure, EndedBy::Body),
         };
-        let granted = self.end_attempt(attempt, result, EndedBy::Body, DropOn::ThisThread);
         self.exit(granted)
     }
 
@@ -232,8 +246,34 @@ where
 
     /// The attempt takes too long. On the thread of the timer.
     pub(crate) fn time_out(&self, attempt: u32, failure: Failure) {
-        let granted = self.end_attempt(attempt, Err(failure), EndedBy::Timeout, DropOn::Executor);
+        let result = (Err(failure), None);
+        let granted = self.end_attempt(attempt, result, EndedBy::Timeout, DropOn::Executor);
         self.hub().leave_granted_to_timer(granted);
+    }
+
+    /// The attempt takes too long, and functions of the program may decide what follows.
+    pub(crate) fn time_out_on_executor(&self, attempt: u32, failure: Failure) {
+        match self.as_live().filter(|_| self.task.decisions.is_some()) {
+            Some(job) => {
+                let late = LateAttempt::new(job, attempt, failure);
+                self.hub().end_on_executor(late);
+            }
+            None => self.time_out(attempt, failure),
+        }
+    }
+
+    /// An attempt has failed, on a thread of the executor. The caller starts the jobs that it returns:
+    /// they may have their limits now.
+    fn end_failed(&self, attempt: u32, failure: Failure, by: EndedBy) -> Vec<Live> {
+        let hub = self.hub();
+        // The executor may drop the attempt on the timer's thread, and the next process makes one again
+        // that is dropped by a stop.
+        let is_dropped = by == EndedBy::ExecutorDrop;
+        let result = match is_dropped && (hub.is_on_timer_thread() || hub.is_stopping()) {
+            true => (Err(failure), None),
+            false => self.decide_failure(attempt, failure),
+        };
+        self.end_attempt(attempt, result, by, DropOn::ThisThread)
     }
 
     /// Begins an attempt, if the job is to start.
@@ -416,18 +456,20 @@ where
         entered
     }
 
-    /// An attempt is over. The caller starts the jobs that it returns: they may have their limits now.
+    /// An attempt is over. `hint`: what functions of the program have said about a retry. The caller
+    /// starts the jobs that it returns: they may have their limits now.
     fn end_attempt(
         &self,
         attempt: u32,
-        result: Result<R, Failure>,
+        (result, hint): (Result<R, Failure>, Option<RetryHint>),
         by: EndedBy,
         drop_on: DropOn,
     ) -> Vec<Live> {
         let ended = Ended {
             failure: result.as_ref().err().map(Failure::status),
             // Looks into the error of the task: not under the lock.
-            hint: result.as_ref().err().map(Failure::retry_hint),
+            hint: (result.as_ref().err())
+                .map(|failure| hint.unwrap_or_else(|| failure.retry_hint())),
             error: (result.as_ref().err()).and_then(|error| self.text_to_keep(error)),
         };
         let (state, now) = self.lock_with_time(|state| match precision_needed(&state.life) {

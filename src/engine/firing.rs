@@ -58,7 +58,7 @@ where
                 let timeout = self.timeout(&state);
                 drop(state);
                 if let Some(timeout) = timeout {
-                    self.time_out(attempt, Failure::TimedOut(timeout.limit));
+                    self.time_out_on_executor(attempt, Failure::TimedOut(timeout.limit));
                 }
                 return Fired::Nothing;
             }

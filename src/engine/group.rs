@@ -8,11 +8,13 @@ use crate::engine::limits::gcra;
 use crate::engine::pause_switch::PauseSwitch;
 use crate::engine::shared_limit::{LimitOption, limits_in_app};
 use crate::engine::task_registry::NamedGroup;
+use crate::job::decisions::OnErrorFn;
 use crate::job::definition::Timeout;
 use crate::job::middleware::Layer;
 use crate::registry::lines::LimitId;
 use crate::sync::primitives::{Arc, Mutex, OnceLock, lock};
 use crate::value::backoff::Backoff;
+use crate::value::end_of_job::OnEnd;
 use crate::value::error::RegisterError;
 use crate::value::pause_key::PauseKey;
 use crate::value::rate::Rate;
@@ -69,6 +71,8 @@ pub(crate) struct GroupDraft {
     pub(crate) state: StateMap,
     pub(crate) around: Vec<Layer>,
     pub(crate) on_schedule: Vec<OnSchedule>,
+    pub(crate) on_error: Vec<OnErrorFn>,
+    pub(crate) on_end: Vec<OnEnd>,
     pub(crate) limits: Vec<LimitOption>,
     pub(crate) rate: Option<Rate>,
     pub(crate) timeout: Option<Duration>,
@@ -84,6 +88,9 @@ pub(crate) struct GroupOptions {
     /// The outermost first, as in the next ones.
     pub(crate) around: Vec<Layer>,
     pub(crate) on_schedule: Vec<OnSchedule>,
+    /// The innermost first, as in the next one.
+    pub(crate) on_error: Vec<OnErrorFn>,
+    pub(crate) on_end: Vec<OnEnd>,
     pub(crate) limits: Vec<(LimitId, WaitingFor)>,
 }
 
@@ -172,10 +179,13 @@ impl GroupDef {
         let rate = rate.map(|rate| (hub.limits.add_rate(rate), WaitingFor::GroupRate));
         let draft = std::mem::take(&mut *draft);
         let (mut around, mut on_schedule, mut limits) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut on_error, mut on_end) = (draft.on_error, draft.on_end);
         if let Some(above) = above {
             around.extend(above.around.iter().cloned());
             on_schedule.extend(above.on_schedule.iter().cloned());
             limits.extend(above.limits.iter().cloned());
+            on_error.extend(above.on_error.iter().cloned());
+            on_end.extend(above.on_end.iter().cloned());
         }
         around.extend(draft.around);
         on_schedule.extend(draft.on_schedule);
@@ -188,6 +198,8 @@ impl GroupDef {
                 .or(above.and_then(|above| above.backoff.clone())),
             around,
             on_schedule,
+            on_error,
+            on_end,
             limits,
         }))
     }

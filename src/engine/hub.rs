@@ -14,6 +14,7 @@ use crate::calendar::zone::time_zone::Zone;
 use crate::calendar::zone::zone_database::ZoneDatabase;
 use crate::engine::app_phase::AppPhase;
 use crate::engine::catch_up::CatchUp;
+use crate::engine::end_call::{EndCall, EndCalls};
 use crate::engine::event_bus::EventBus;
 use crate::engine::limits::Limits;
 use crate::engine::outliving_bodies::OutlivingBodies;
@@ -22,6 +23,7 @@ use crate::engine::side_shards::{Cursor, SideShards};
 use crate::engine::task_registry::{NamedGroup, Restore, Unresolved};
 use crate::executor::dispatcher::Dispatcher;
 use crate::executor::live_jobs::LiveJobs;
+use crate::job::decisions::OnErrorFn;
 use crate::job::end_record::KeepFailed;
 use crate::job::live_job::LiveJob;
 use crate::job::middleware::Layer;
@@ -41,6 +43,7 @@ use crate::sync::primitives::{
 use crate::sync::process::StartedBy;
 use crate::timer::key::{KeyKind, Tag};
 use crate::value::app_clock::AppClock;
+use crate::value::end_of_job::OnEnd;
 use crate::value::error::{EndedJob, ScheduleError, check_id};
 use crate::value::event::{Event, JobEvent, JobEventKind};
 use crate::value::id::JobId;
@@ -101,6 +104,10 @@ pub(crate) struct Hub {
     /// clock.
     fork_checked_at: AtomicI64,
     pub(crate) outliving: OutlivingBodies,
+    /// They decide what follows a failed attempt, as the next ones after those of tasks and groups.
+    pub(crate) on_error: Vec<OnErrorFn>,
+    pub(crate) on_end: Vec<OnEnd>,
+    pub(crate) end_calls: Arc<EndCalls>,
     /// The timer thread. Unset until it has started, and in a simulation.
     pub(crate) timer: OnceLock<Thread>,
     /// Once this is set, no attempt starts.
@@ -109,8 +116,8 @@ pub(crate) struct Hub {
     /// The jobs that were running when the stop ended.
     pub(crate) left_running: Mutex<Vec<JobId>>,
     /// Notified when the last live job is gone, when a reservation is filled or released,
-    /// when the store has nothing left to try, when the app has stopped, and when one of
-    /// its threads has ended.
+    /// when the store has nothing left to try, when a call of functions for the end of a job is
+    /// over, when the app has stopped, and when one of its threads has ended.
     pub(crate) changed: Arc<Signal>,
     pub(crate) is_timer_running: AtomicBool,
 }
@@ -133,6 +140,8 @@ pub(crate) struct MainShard {
     /// The stored jobs that no task can run.
     pub(crate) unresolved: HashMap<JobId, Unresolved>,
     pub(crate) catch_up: CatchUp,
+    /// Until the start: for jobs that have ended while they were loaded.
+    pub(crate) calls_at_start: Vec<EndCall>,
     /// The jobs that were set aside when they were loaded. Some may have been released or
     /// cancelled since.
     pub(crate) set_aside: BTreeSet<JobId>,
@@ -282,6 +291,8 @@ pub(crate) struct HubConfig {
     pub(crate) state: StateMap,
     pub(crate) around: Vec<Layer>,
     pub(crate) on_schedule: Vec<OnSchedule>,
+    pub(crate) on_error: Vec<OnErrorFn>,
+    pub(crate) on_end: Vec<OnEnd>,
     pub(crate) seed: Option<u64>,
     /// How many attempts run at once, at most.
     pub(crate) max_running: Option<usize>,
@@ -325,6 +336,9 @@ impl Hub {
             state: config.state,
             around: config.around,
             on_schedule: config.on_schedule,
+            on_error: config.on_error,
+            on_end: config.on_end,
+            end_calls: Arc::new(EndCalls::new(changed.clone())),
             events: Arc::default(),
             main_shard: CachePadded(Mutex::new(MainShard {
                 table,
@@ -334,6 +348,7 @@ impl Hub {
                 groups: HashMap::new(),
                 unresolved: HashMap::new(),
                 catch_up: CatchUp::default(),
+                calls_at_start: Vec::new(),
                 set_aside: BTreeSet::new(),
                 taken_ids: TakenIds::default(),
                 pauses: HashMap::new(),

@@ -11,14 +11,16 @@ use std::mem::needs_drop;
 use crate::calendar::timeline::Timeline;
 use crate::engine::args::Args;
 use crate::engine::discarded::{Discarded, DropOn};
+use crate::engine::end_call::EndCall;
 use crate::engine::group::GroupDef;
 use crate::engine::hub::{Hub, Live, Removed};
 use crate::engine::limits::{KeyOf, TaskLimits};
 use crate::engine::pause_switch::PauseSwitch;
 use crate::job::codec::Codec;
+use crate::job::decisions::Decisions;
 use crate::job::definition::{ArgsKeys, Timeout};
 use crate::job::end_record::KeepFailed;
-use crate::job::last_result::LastResult;
+use crate::job::last_result::{Failure, LastResult};
 use crate::job::lifecycle::{Begun, Holds, Lifecycle};
 use crate::job::live_job::{Body, JobCore, LiveJob, StoredJob};
 use crate::job::middleware::Layer;
@@ -37,6 +39,7 @@ use crate::sync::primitives::{Arc, Mutex, MutexGuard, lock};
 use crate::timer::key::KeyKind;
 use crate::value::app_clock::ClockPrecision;
 use crate::value::backoff::Backoff;
+use crate::value::end_of_job::{EndOfJob, OnEnd};
 use crate::value::error::{BoxError, ScheduleError, StorageError};
 use crate::value::event::{Event, JobEvent, JobEventKind};
 use crate::value::id::JobId;
@@ -75,6 +78,10 @@ pub(crate) struct TaskDef<A, R> {
     pub(crate) on_schedule: Box<[OnSchedule]>,
     /// They see the arguments of each job that is about to be scheduled.
     pub(crate) checks: Box<[ArgsCheck<A>]>,
+    /// `None` if no function decides about failed attempts.
+    pub(crate) decisions: Option<Box<Decisions<R>>>,
+    /// They see how its jobs end.
+    pub(crate) on_end: Arc<[OnEnd]>,
     /// `None` if it has no middleware.
     pub(crate) around: Option<Middleware<A, R>>,
     pub(crate) body: BodyMaker<A, R>,
@@ -253,6 +260,8 @@ pub(crate) struct AfterLock<A, R> {
     pub(crate) granted: Vec<Live>,
     /// The cancellation state of the attempt that must stop at once.
     pub(crate) force_stopped: Option<Arc<Control>>,
+    /// The end of the job can be seen: functions of the program are to be called.
+    end_call: Option<EndCall>,
     pub(crate) discarded: Discarded<A, R>,
 }
 
@@ -269,6 +278,7 @@ impl<A, R> Default for AfterLock<A, R> {
             leaves: false,
             granted: Vec::new(),
             force_stopped: None,
+            end_call: None,
             discarded: Discarded::default(),
         }
     }
@@ -332,6 +342,16 @@ where
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State<A, R>> {
         lock(&self.state)
+    }
+
+    /// This job, as its table has it. `None` if it is in none.
+    pub(crate) fn as_live(&self) -> Option<Live> {
+        let job = self.hub().at(self.core.slot)?;
+        if std::ptr::addr_eq(Arc::as_ptr(&job), self) {
+            return Some(job);
+        }
+        job.drop_safely();
+        None
     }
 
     /// Takes a job apart that has not entered the table.
@@ -567,6 +587,7 @@ where
         // Before its end can be seen: a caller that has seen it finds room.
         self.task.pending.leave();
         let is_waited_for = self.core.status.publish(state.life.phase().status());
+        let end_call = self.end_call(&state);
         self.end_event(&mut state, now);
         if state.life.is_counted_as_held() {
             self.recount_held(&mut state, &mut AfterLock::default());
@@ -580,6 +601,9 @@ where
         }
         if let Some(removed) = removed {
             hub.removed(removed);
+        }
+        if let Some(call) = end_call {
+            hub.call_on_end(call);
         }
         self.task.pending.notify();
         hub.events.wake_readers();
@@ -611,8 +635,36 @@ where
         }
     }
 
+    /// The call of the functions of the program, if the job has ended and there are any.
+    fn end_call(&self, state: &State<A, R>) -> Option<EndCall> {
+        let functions = &self.task.on_end;
+        let status = state.life.phase().status();
+        if functions.is_empty() || !status.is_final() {
+            return None;
+        }
+        let failure = state.last_result.failure();
+        let has_failed = !matches!(status, JobStatus::Success | JobStatus::Cancelled);
+        let end = EndOfJob {
+            id: self.core.id.clone(),
+            task: self.task.name.clone(),
+            status,
+            error: failure.filter(|_| has_failed).map(Failure::to_error),
+            attempts: state.life.attempts_begun(),
+            is_set_aside: false,
+        };
+        Some(EndCall::new(&self.hub().end_calls, functions, end))
+    }
+
     /// Makes the present state visible: last the status, then the events.
     pub(crate) fn publish(&self, state: &mut State<A, R>, after: &mut AfterLock<A, R>) {
+        let was_final = self.core.status.get().is_final();
+        self.publish_status(state, after);
+        if !was_final {
+            after.end_call = self.end_call(state);
+        }
+    }
+
+    fn publish_status(&self, state: &mut State<A, R>, after: &mut AfterLock<A, R>) {
         if !state.life.is_hidden() {
             let status = state.life.phase().status();
             after.is_waited_for |= self.core.status.publish(status);
@@ -710,6 +762,9 @@ where
         hub.removed(after.removed);
         if after.leaves {
             self.task.pending.notify();
+        }
+        if let Some(call) = after.end_call {
+            hub.call_on_end(call);
         }
         hub.events.wake_readers();
         if after.discarded.runs_user_code() {

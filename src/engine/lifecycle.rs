@@ -41,12 +41,14 @@ impl Hub {
                 main_shard.phase = AppPhase::Running;
                 self.side_shards.set_phase(AppPhase::Running);
                 main_shard.dispatcher = Some(Arc::new(Dispatcher::new(executor, self.clone())));
-                Ok(())
             }
-            AppPhase::Running => Err(StartError::AlreadyStarted),
-            AppPhase::Stopping | AppPhase::Stopped => Err(StartError::Stopped),
-            AppPhase::Forked => Err(StartError::Forked),
+            AppPhase::Running => return Err(StartError::AlreadyStarted),
+            AppPhase::Stopping | AppPhase::Stopped => return Err(StartError::Stopped),
+            AppPhase::Forked => return Err(StartError::Forked),
         }
+        drop(main_shard);
+        self.call_at_start();
+        Ok(())
     }
 
     /// Undoes a start that has failed. The restored jobs are dropped; their rows stay in the
@@ -75,6 +77,7 @@ impl Hub {
                     .map(|other| lock(other).table.take_all())
                     .collect::<Vec<_>>(),
                 std::mem::take(&mut main_shard.unresolved),
+                std::mem::take(&mut main_shard.calls_at_start),
             )
         };
         drop_catching_panic(left);
@@ -206,10 +209,15 @@ impl Hub {
         &self.changed
     }
 
-    /// Whether a shutdown is complete: no job is live, except those that are left to the
-    /// next process, and the store has nothing left to try.
+    /// Whether no job is live, except those that are left to the next process, and the store has
+    /// nothing left to try.
     pub(crate) fn is_idle(&self) -> bool {
         self.has_no_live_jobs() && self.store.as_ref().is_none_or(Store::is_idle)
+    }
+
+    /// Whether a shutdown is complete: the app is idle, and no function sees the end of a job any more.
+    pub(crate) fn is_shut_down(&self) -> bool {
+        self.is_idle() && self.end_calls.are_over()
     }
 
     /// Whether the store is closed; also `true` if the app has none.

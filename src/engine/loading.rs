@@ -132,13 +132,27 @@ impl Hub {
         // The cached time may miss a step of the wall clock. The driver notices the step
         // and corrects the job, as if the step had come after this.
         let now = self.clock.cached_now();
-        match task.restore(&record, now) {
+        match task.clone().restore(&record, now) {
             Ok(Restored::Job {
                 job,
                 due,
                 interrupted,
                 is_changed,
-            }) => self.enter(record, found, (job, due, is_changed, interrupted), now),
+            }) => {
+                let is_new = |kind: &JobEventKind| {
+                    matches!(
+                        kind,
+                        JobEventKind::Interrupted {
+                            is_set_aside: true,
+                            ..
+                        }
+                    )
+                };
+                if interrupted.as_ref().is_some_and(is_new) {
+                    self.call_for_set_aside(&*task, &*job);
+                }
+                self.enter(record, found, (job, due, is_changed, interrupted), now)
+            }
             Ok(Restored::Lost {
                 status,
                 reason,
@@ -162,6 +176,7 @@ impl Hub {
                 }
                 let kinds = reason.into_iter().chain([JobEventKind::Ended(status)]);
                 self.record_lost(&record, kinds, now);
+                self.call_for_lost(&*task, &record.id, status);
                 true
             }
             Err(reason) => {

@@ -14,6 +14,7 @@ use crate::job::row::{self, AppCalendars};
 use crate::sync::panics::{catch_panic, drop_catching_panic};
 use crate::sync::primitives::{Arc, Ordering};
 use crate::value::app_clock::ClockPrecision;
+use crate::value::end_of_job::OnEnd;
 use crate::value::error::UnresolvedReason;
 use crate::value::event::JobEventKind;
 use crate::value::time_units::Now;
@@ -33,6 +34,10 @@ where
 
     fn pause_switch(&self) -> &PauseSwitch {
         &self.pause
+    }
+
+    fn on_end(&self) -> &Arc<[OnEnd]> {
+        &self.on_end
     }
 
     fn has(&self, job: &dyn LiveJob) -> bool {

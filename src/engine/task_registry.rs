@@ -7,6 +7,7 @@ use crate::job::end_record::JobEnd;
 use crate::job::live_job::LiveJob;
 use crate::job::record::JobRecord;
 use crate::sync::primitives::Arc;
+use crate::value::end_of_job::OnEnd;
 use crate::value::error::UnresolvedReason;
 use crate::value::event::JobEventKind;
 use crate::value::status::JobStatus;
@@ -21,6 +22,9 @@ pub(crate) trait Restore: Any + Send + Sync {
     fn names(&self) -> &[Arc<str>];
 
     fn pause_switch(&self) -> &PauseSwitch;
+
+    /// The functions that see how its jobs end.
+    fn on_end(&self) -> &Arc<[OnEnd]>;
 
     /// Whether this is a job of the task.
     fn has(&self, job: &dyn LiveJob) -> bool;

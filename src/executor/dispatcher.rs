@@ -11,6 +11,7 @@
 //! is empty, runners steal jobs that other runners have taken and not begun.
 
 use std::any::Any;
+use std::future::Future;
 
 use crate::executor::contract::Executor;
 use crate::executor::job_future::JobFuture;
@@ -93,8 +94,12 @@ impl Dispatcher {
     /// Drops a user's value on a thread of the executor. If it cannot be spawned, it is
     /// dropped here.
     pub(crate) fn drop_on_executor(&self, value: Box<dyn Any + Send>) {
-        let drop_it = async move { drop_catching_panic(value) };
-        self.pool.spawner.spawn(JobFuture::boxed(drop_it));
+        self.run_on_executor(async move { drop_catching_panic(value) });
+    }
+
+    /// Polls a future on the executor. If it can't be spawned, it is dropped here.
+    pub(crate) fn run_on_executor(&self, future: impl Future<Output = ()> + Send + 'static) {
+        self.pool.spawner.spawn(JobFuture::boxed(future));
     }
 
     /// Nothing is spawned from here on.

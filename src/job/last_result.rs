@@ -148,16 +148,21 @@ impl<R> LastResult<R> {
         }
     }
 
-    /// Whether the run has expired.
-    pub(crate) fn is_expired(&self) -> bool {
+    /// How the run has failed, if it has. Of a run that is not shown yet.
+    pub(crate) fn failure(&self) -> Option<&Failure> {
         match self {
-            LastResult::Failed(failure) => matches!(**failure, Failure::Expired { .. }),
-            LastResult::Unpublished(both) => both.1.is_expired(),
+            LastResult::Failed(failure) => Some(failure),
+            LastResult::Unpublished(both) => both.1.failure(),
             LastResult::None
             | LastResult::Value(_)
             | LastResult::Shared(_)
-            | LastResult::Spawned => false,
+            | LastResult::Spawned => None,
         }
+    }
+
+    /// Whether the run has expired.
+    pub(crate) fn is_expired(&self) -> bool {
+        matches!(self.failure(), Some(Failure::Expired { .. }))
     }
 
     /// Whether dropping it may run code of a user.

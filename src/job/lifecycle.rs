@@ -100,6 +100,8 @@ struct More {
     is_left: bool,
     /// How often in a row an executor dropped the attempt before its first poll.
     executor_drops: u32,
+    /// The number of the last attempt, within its run.
+    attempts_begun: u32,
     /// The jobs that were made for runs of this one since the last pull.
     made: Made,
     /// The id of the recurring job whose slot commits the first row of this job. `None` once the store
@@ -523,9 +525,12 @@ impl Lifecycle {
     }
 
     fn more(&mut self) -> &mut More {
-        let exec_at = self.exec_at;
-        self.more
-            .get_or_insert_with(|| More::new(None, Position::once(exec_at, None), None))
+        let (exec_at, attempts_begun) = (self.exec_at, self.number);
+        self.more.get_or_insert_with(|| {
+            let mut more = More::new(None, Position::once(exec_at, None), None);
+            more.attempts_begun = attempts_begun;
+            more
+        })
     }
 
     fn sync(&self) -> Option<&SyncState> {
@@ -1908,6 +1913,23 @@ impl Lifecycle {
         self.has_body = true;
         self.is_overdue = false;
         self.set_timer(None);
+        let begun = self.begun_now();
+        if let Some(more) = &mut self.more {
+            more.control = None;
+            more.executor_drops = 0;
+            more.started_at = clock.now.wall;
+            more.attempts_begun = begun.attempt;
+        }
+        BeginOutcome::Begin(begun)
+    }
+
+    /// What the running attempt knows of itself. `None` if this attempt does not run.
+    pub(crate) fn begun(&self, attempt: u32) -> Option<Begun> {
+        let runs = self.number == attempt && self.phase.is_running();
+        runs.then(|| self.begun_now())
+    }
+
+    fn begun_now(&self) -> Begun {
         let mut begun = Begun {
             number: self.number,
             attempt: 1,
@@ -1915,10 +1937,7 @@ impl Lifecycle {
             nominal: self.exec_at,
             interruptions: self.interruptions(),
         };
-        if let Some(more) = &mut self.more {
-            more.control = None;
-            more.executor_drops = 0;
-            more.started_at = clock.now.wall;
+        if let Some(more) = &self.more {
             begun.attempt = more.position.attempts().saturating_add(1);
             begun.nominal = match (more.open_extra(), &more.open) {
                 (Some(nominal), _) => nominal,
@@ -1933,7 +1952,16 @@ impl Lifecycle {
                 };
             }
         }
-        BeginOutcome::Begin(begun)
+        begun
+    }
+
+    /// The number of attempts of the last run of which this process has begun one.
+    pub(crate) fn attempts_begun(&self) -> u32 {
+        match &self.more {
+            Some(more) => more.attempts_begun,
+            // It has one run, and no retry.
+            None => self.number,
+        }
     }
 
     /// If the attempt that is about to start may not start any more: the job waits again.
@@ -2878,6 +2906,7 @@ impl More {
             unpublished: None,
             turn: CatchUpTurn::No,
             is_left: false,
+            attempts_begun: 0,
             executor_drops: 0,
             made: Made::default(),
             carried_by: None,

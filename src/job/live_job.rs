@@ -11,6 +11,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use crate::job::end_record::JobEnd;
+use crate::job::last_result::Failure;
 use crate::job::position::ClockSet;
 use crate::job::record::{JobRecord, ProgressRecord};
 use crate::job::status_cell::StatusCell;
@@ -229,6 +230,9 @@ pub(crate) trait ExecutorJob: Send + Sync {
     fn executor_dropped(&self);
     /// The attempt ended without a result.
     fn fail_attempt(&self, attempt: u32, how: AttemptFailure);
+    /// The attempt took too long. `asks`: the functions of the program decide what follows. The thread
+    /// is one of the executor then.
+    fn end_late(&self, attempt: u32, failure: Failure, asks: bool);
     /// The body of the attempt was dropped. No other attempt begins before that.
     fn body_gone(&self, attempt: u32);
     /// The cancellation state of the attempt. If the attempt is over, it is stopped by force.

@@ -1,6 +1,7 @@
 //! One job: its definition, its position, its phase, and the decisions about it.
 
 pub(crate) mod codec;
+pub(crate) mod decisions;
 pub(crate) mod definition;
 pub(crate) mod end_record;
 pub(crate) mod last_result;

@@ -26,6 +26,7 @@ mod log;
 mod misfire;
 mod model;
 mod next_in_line;
+mod on_error;
 mod overdue;
 mod overlap;
 #[cfg(all(feature = "sqlite", unix))]
