@@ -12,6 +12,7 @@ use crate::api::events::Events;
 use crate::api::failed_job::FailedJob;
 use crate::api::group::Group;
 use crate::api::handler::{BlockingHandler, Handler, TaskOutput};
+use crate::api::hooks::{Hook, Hooks};
 use crate::api::job::AnyJob;
 use crate::api::resume::Resume;
 use crate::api::select::{Jobs, Selection};
@@ -44,7 +45,8 @@ use crate::value::steer_outcome::SteerOutcome;
 ///
 /// All clones are the same app, and can be sent to any thread. When the last one is dropped,
 /// the app stops as after a [`shutdown`](Jobber::shutdown) without a grace period: the drop
-/// blocks the thread until the store is closed, for five seconds at most. Tasks and jobs do not
+/// blocks the thread until the functions of [`on_stop`](crate::JobberBuilder::on_stop) have run, for
+/// five seconds at most, and until the store is closed, for another five. Tasks and jobs do not
 /// keep the app alive.
 ///
 /// **After a `fork`**, the new process has none of the threads of the app. The app has stopped
@@ -89,11 +91,12 @@ struct Inner {
 }
 
 impl Jobber {
-    pub(crate) fn new(hub: Hub, parts: Parts, drive_mode: DriveMode) -> Self {
+    pub(crate) fn new(hub: Hub, parts: Parts, drive_mode: DriveMode, hooks: Vec<Hook>) -> Self {
         let start = Start {
             hub: Arc::new(hub),
             parts: Arc::new(Mutex::new(parts)),
             drive_mode,
+            hooks: Arc::new(Hooks::new(hooks)),
         };
         Self {
             inner: Arc::new(Inner { start }),
@@ -189,9 +192,13 @@ impl Jobber {
     /// timer. After that, jobs can be scheduled. `.await` it, or end it with
     /// `.block_on()`.
     ///
+    /// Then the functions of [`on_start`](crate::JobberBuilder::on_start) run, on the thread that polls
+    /// or blocks on this. No attempt begins before they are done.
+    ///
     /// Register durable tasks before. A stored job whose task is not registered
     /// waits until it is ([`unresolved`](Jobber::unresolved)). If this value is
-    /// dropped after its first poll, the start goes on.
+    /// dropped after its first poll, the start goes on; with a function of `on_start` that has not
+    /// ended, the app stops instead.
     ///
     /// # Errors
     /// - [`StartError::AlreadyStarted`] if `start` was called before.
@@ -202,8 +209,9 @@ impl Jobber {
     ///   descriptors or threads are used up.
     /// - [`StartError::Storage`] if the store can't be opened or read;
     ///   [`StartError::TooManyJobs`] if it holds more jobs than an app can.
+    /// - [`StartError::OnStart`] if a function of `on_start` fails. Then the app has stopped.
     ///
-    /// After an error other than the first three, `start` can be called again.
+    /// After an error other than the first three and the last, `start` can be called again.
     ///
     /// ```
     /// # use jobber::Jobber;
@@ -214,10 +222,14 @@ impl Jobber {
     pub fn start(&self) -> Action<Result<(), StartError>> {
         let start = self.inner.start.clone();
         Action::new(async move {
-            match start.begin()? {
-                Some(started) => Waiter::new(ReplySent(started)).await,
-                None => Ok(()),
+            if let Some(started) = start.clone().begin()? {
+                Waiter::new(ReplySent(started)).await?;
             }
+            let result = start.run_hooks().await;
+            if let Err(StartError::OnStart(_)) = result {
+                timeout(LEAST_TO_CLOSE, ended(start.hub)).await;
+            }
+            result
         })
     }
 
@@ -256,7 +268,9 @@ impl Jobber {
     /// 2. Attempts that run are requested to stop
     ///    ([`StopToken`](crate::StopToken)), and have `grace` of real time to end.
     ///    An attempt that fails in this time is not retried.
-    /// 3. The app has stopped: everyone who still waits for a job is woken, and the
+    /// 3. The functions of [`on_stop`](crate::JobberBuilder::on_stop) run, the last one first. They have the rest of
+    ///    `grace`, and a second at least.
+    /// 4. The app has stopped: everyone who still waits for a job is woken, and the
     ///    store is closed. For that it waits until the end of `grace`, and for a second at
     ///    least.
     ///
@@ -291,7 +305,7 @@ impl Jobber {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn shutdown(&self, grace: Duration) -> Action<ShutdownReport> {
-        let hub = self.hub().clone();
+        let Start { hub, hooks, .. } = self.inner.start.clone();
         Action::new(async move {
             let begun = Instant::now();
             if hub.is_forked() {
@@ -299,6 +313,8 @@ impl Jobber {
             }
             hub.begin_stop();
             timeout(grace, shut_down(hub.clone())).await;
+            let rest = grace.saturating_sub(begun.elapsed());
+            timeout(rest.max(LEAST_FOR_HOOKS), hooks.stop()).await;
             let left = hub.end_stop();
             let rest = grace.saturating_sub(begun.elapsed());
             timeout(rest.max(LEAST_TO_CLOSE), ended(hub.clone())).await;
@@ -795,18 +811,25 @@ impl Drop for Inner {
             return;
         }
         hub.begin_stop();
+        let hooks = &self.start.hooks;
+        if hooks.has_stop() {
+            block_on(timeout(LONGEST_DROP, hooks.stop()));
+        }
         hub.end_stop();
         // The next app that opens the store finds it closed, and complete.
         block_on(timeout(LONGEST_DROP, store_closed(hub.clone())));
     }
 }
 
-/// The longest time that the drop of an app waits for its store.
+/// The longest time that the drop of an app waits for functions of the program, and for its store.
 const LONGEST_DROP: Duration = Duration::from_secs(5);
 
 /// How long a shutdown waits for the store and the timer thread at least, which end by
 /// themselves.
 const LEAST_TO_CLOSE: Duration = Duration::from_secs(1);
+
+/// How long a shutdown waits for functions of the program at least.
+const LEAST_FOR_HOOKS: Duration = Duration::from_secs(1);
 
 async fn timeout(limit: Duration, waiter: impl Future<Output = ()>) {
     let timer = async {

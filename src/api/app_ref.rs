@@ -3,11 +3,14 @@
 use std::any::{Any, type_name};
 use std::fmt;
 
+use crate::api::action::Action;
+use crate::api::declare::JobSet;
 use crate::api::registered_task::Task;
 use crate::engine::hub::Hub;
 use crate::engine::job_state::TaskDef;
 use crate::sync::primitives::{Arc, Weak};
-use crate::value::error::TaskError;
+use crate::value::declared::Declared;
+use crate::value::error::{DeclareError, TaskError};
 
 /// The app of a running job: [`JobContext::app`](crate::JobContext::app) returns it. With it,
 /// a task schedules jobs of any task of the app, also of its own.
@@ -84,6 +87,38 @@ impl AppRef {
                 wrong_value: type_name::<R>(),
             }),
         }
+    }
+}
+
+impl AppRef {
+    /// Declares a set of recurring jobs, as [`Jobber::declare`](crate::Jobber::declare) does.
+    ///
+    /// # Errors
+    /// [`TaskError::Stopped`] if the app was dropped. The returned action has the errors of
+    /// [`Jobber::declare`](crate::Jobber::declare).
+    ///
+    /// ```
+    /// use jobber::{BoxError, JobContext};
+    ///
+    /// async fn configure(cx: JobContext, hour: u8) -> Result<(), BoxError> {
+    ///     let app = cx.app();
+    ///     let report = app.task::<(), ()>("report")?;
+    ///     let declared = app.declare("reports", |set| {
+    ///         set.add(report.schedule(()).id("daily").cron(format!("0 {hour} * * *")));
+    ///     });
+    ///     declared?.await?;
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn declare(
+        &self,
+        set: impl Into<String>,
+        define: impl FnOnce(&mut JobSet),
+    ) -> Result<Action<Result<Declared, DeclareError>>, TaskError> {
+        let hub = self.0.upgrade().ok_or(TaskError::Stopped)?;
+        let mut jobs = JobSet::new(hub, set.into());
+        define(&mut jobs);
+        Ok(Action::new(jobs.declare()))
     }
 }
 

@@ -5,8 +5,10 @@ use std::future::Future;
 use std::time::Duration;
 
 use crate::api::app::Jobber;
+use crate::api::app_ref::AppRef;
 use crate::api::around::{layer, on_error};
 use crate::api::context::JobContext;
+use crate::api::hooks::{Hook, on_start, on_stop};
 use crate::api::start::{DriveMode, Parts};
 use crate::calendar::calendars::Calendars;
 use crate::calendar::exclusions::Exclusions;
@@ -55,6 +57,7 @@ pub struct JobberBuilder {
     on_schedule: Vec<OnSchedule>,
     on_error: Vec<OnErrorFn>,
     on_end: Vec<OnEnd>,
+    hooks: Vec<Hook>,
     seed: Option<u64>,
     max_running: Option<usize>,
     max_pending: Option<usize>,
@@ -83,6 +86,7 @@ impl Jobber {
             on_schedule: Vec::new(),
             on_error: Vec::new(),
             on_end: Vec::new(),
+            hooks: Vec::new(),
             seed: None,
             max_running: None,
             max_pending: None,
@@ -312,6 +316,84 @@ impl JobberBuilder {
         self
     }
 
+    /// Adds an async function that runs when the app [starts](crate::Jobber::start), before any attempt
+    /// begins: also of jobs that the store has. Several ones run one after the other, in the order of
+    /// these calls. It may schedule and [declare](crate::AppRef::declare) jobs; they start after the last
+    /// function. It must not wait for a job.
+    ///
+    /// It runs on the thread that polls or blocks on the start. An error or a panic stops the app: the
+    /// store is closed, and the start fails with [`StartError::OnStart`]. If the app is
+    /// shut down meanwhile, the function goes on to its end.
+    ///
+    /// ```
+    /// # #[cfg(feature = "serde")] {
+    /// # use jobber::{MemoryStorage, testing::{ManualClock, Simulation}};
+    /// use jobber::Jobber;
+    ///
+    /// # let sim = Simulation::unstarted(0, ManualClock::new(), |builder| {
+    /// builder
+    ///     .storage(MemoryStorage::new())
+    ///     .on_start(async |app| {
+    ///         let clean = app.task::<(), ()>("clean")?;
+    ///         let jobs = app.declare("maintenance", |set| {
+    ///             set.add(clean.schedule(()).id("clean").cron("@daily"));
+    ///         });
+    ///         jobs?.await?;
+    ///         Ok(())
+    ///     })
+    /// # })?;
+    /// # let app = sim.app();
+    /// app.task("clean", async || {}).durable().register()?;
+    /// app.start().block_on()?;
+    /// assert!(app.find_job("clean").is_some());
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_start<F, Fut>(mut self, function: F) -> Self
+    where
+        F: FnOnce(AppRef) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
+    {
+        self.hooks.push(on_start(function));
+        self
+    }
+
+    /// Adds an async function that runs when the app stops, after the last attempt. Several ones run one
+    /// after the other, in the reverse order of these calls. The store is open until then; jobs can't be
+    /// scheduled any more.
+    ///
+    /// Put it after the [`on_start`](JobberBuilder::on_start) whose work it undoes: it is left out if the
+    /// start has not come to it, because a function before it has failed or the app was never started.
+    ///
+    /// A [shutdown](crate::Jobber::shutdown) polls it, within its grace, or for a second if less is left.
+    /// If the last clone of the app is dropped instead, the drop blocks its thread until all these functions have run, for
+    /// five seconds at most. A function that takes longer is dropped, and those that would follow are left
+    /// out. A panic keeps no other one from running.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use jobber::Jobber;
+    ///
+    /// let app = Jobber::builder()
+    ///     .on_start(async |app| {
+    ///         println!("connected");
+    ///         Ok(())
+    ///     })
+    ///     .on_stop(async || println!("disconnected"))
+    ///     .build()?;
+    /// app.start().block_on()?;
+    /// app.shutdown(Duration::from_secs(10)).block_on();
+    /// # Ok::<(), jobber::StartError>(())
+    /// ```
+    pub fn on_stop<F, Fut>(mut self, function: F) -> Self
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.hooks.push(on_stop(function));
+        self
+    }
+
     /// Sets the time for which the timer thread collects due jobs before it starts
     /// them together. Default: 250 µs. The longest is 1 s; zero turns it off.
     ///
@@ -485,9 +567,10 @@ impl JobberBuilder {
         let parts = Parts {
             executor: self.executor,
             storage: self.storage,
+            holding: None,
             driver: None,
         };
-        Ok(Jobber::new(hub, parts, self.drive_mode))
+        Ok(Jobber::new(hub, parts, self.drive_mode, self.hooks))
     }
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod events;
 pub(crate) mod failed_job;
 pub(crate) mod group;
 pub(crate) mod handler;
+pub(crate) mod hooks;
 pub(crate) mod job;
 pub(crate) mod limit;
 pub(crate) mod registered_task;

@@ -1,9 +1,12 @@
 //! The start of an app: opens the store, restores its jobs, starts the threads.
 
+use crate::api::app_ref::AppRef;
+use crate::api::hooks::Hooks;
 use crate::engine::driver::Driver;
 use crate::engine::hub::Hub;
 use crate::engine::timer_thread;
 use crate::executor::contract::Executor;
+use crate::executor::holding_executor::HoldingExecutor;
 use crate::storage::contract::Storage;
 use crate::storage::writer::Writer;
 use crate::sync::panics::{catch_panic, drop_catching_panic};
@@ -29,6 +32,8 @@ pub(crate) enum DriveMode {
 pub(crate) struct Parts {
     pub(crate) executor: Option<Arc<dyn Executor>>,
     pub(crate) storage: Option<Box<dyn Storage>>,
+    /// Keeps what is spawned, while functions of the program run.
+    pub(crate) holding: Option<Arc<HoldingExecutor>>,
     /// Set by a start in [`DriveMode::Manual`].
     pub(crate) driver: Option<Driver>,
 }
@@ -42,6 +47,7 @@ pub(crate) struct Start {
     pub(crate) hub: Arc<Hub>,
     pub(crate) parts: Arc<Mutex<Parts>>,
     pub(crate) drive_mode: DriveMode,
+    pub(crate) hooks: Arc<Hooks>,
 }
 
 impl Start {
@@ -170,6 +176,10 @@ impl Start {
             Some(executor) => executor,
             None => default_executor()?,
         };
+        let executor = match self.hooks.has_start() {
+            true => self.hold(executor),
+            false => executor,
+        };
         self.hub.start(executor)?;
         match self.drive_mode {
             DriveMode::Thread => {
@@ -181,6 +191,63 @@ impl Start {
         // The hub holds the executor now, and drops it when the app stops.
         lock(&self.parts).executor = None;
         Ok(())
+    }
+}
+
+impl Start {
+    /// From now on, what is spawned is kept.
+    fn hold(&self, executor: Arc<dyn Executor>) -> Arc<dyn Executor> {
+        let holding = Arc::new(HoldingExecutor::new(executor));
+        lock(&self.parts).holding = Some(holding.clone());
+        holding
+    }
+
+    /// Runs the functions of the program, and then lets the attempts begin.
+    pub(crate) async fn run_hooks(&self) -> Result<(), StartError> {
+        // If this future is dropped, the app must not go on without its functions.
+        let stop = StopOnDrop(Some(self.hub.clone()));
+        let is_stopping = || self.hub.is_stopping();
+        let app = AppRef::new(&self.hub);
+        let started = self.hooks.start(&app, is_stopping).await;
+        if let Err(error) = started {
+            self.hub.begin_stop();
+            self.hooks.stop().await;
+            drop(stop);
+            return Err(StartError::OnStart(error));
+        }
+        if self.hub.is_stopping() {
+            // The stop did not know what has started since, and ends by itself.
+            stop.disarm();
+            self.hooks.stop().await;
+            return Err(StartError::Stopped);
+        }
+        stop.disarm();
+        let holding = lock(&self.parts).holding.take();
+        if let Some(holding) = holding {
+            if let Some(dispatcher) = self.hub.dispatcher() {
+                dispatcher.use_executor(holding.executor.clone());
+            }
+            holding.release();
+        }
+        Ok(())
+    }
+}
+
+/// Stops the app when it is dropped.
+struct StopOnDrop(Option<Arc<Hub>>);
+
+impl StopOnDrop {
+    fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        if let Some(hub) = self.0.take() {
+            hub.begin_stop();
+            hub.end_stop();
+        }
     }
 }
 

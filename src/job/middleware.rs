@@ -222,7 +222,7 @@ impl Next {
 }
 
 /// Polls a future to its end, and drops it. If a poll or the drop panics, returns the message.
-async fn without_panic<T>(mut future: UserValue<BoxFuture<T>>) -> Result<T, Arc<str>> {
+pub(crate) async fn without_panic<T>(mut future: UserValue<BoxFuture<T>>) -> Result<T, Arc<str>> {
     let result = poll_fn(|cx| {
         let poll = |future: &mut BoxFuture<T>| future.as_mut().poll(cx);
         match catch_panic(|| future.0.as_mut().map_or(Poll::Pending, poll)) {

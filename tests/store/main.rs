@@ -16,6 +16,7 @@ mod full;
 mod groups;
 mod held;
 mod held_app;
+mod hooks;
 mod in_flight;
 #[cfg(all(feature = "sqlite", unix))]
 mod interruptions;

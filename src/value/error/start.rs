@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::value::error::boxed::BoxError;
 use crate::value::error::storage::StorageError;
 use crate::value::error::zone::ZoneError;
 
@@ -51,6 +52,9 @@ pub enum StartError {
     /// The storage could not be opened or read.
     #[error(transparent)]
     Storage(StorageError),
+    /// A function of [`JobberBuilder::on_start`](crate::JobberBuilder::on_start) has failed.
+    #[error("a function that runs when the app starts has failed")]
+    OnStart(#[source] BoxError),
     /// The storage has more jobs than an app can hold.
     #[error("the storage has more than {held} jobs, which is the most that an app can hold")]
     TooManyJobs {
