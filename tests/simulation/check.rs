@@ -105,6 +105,9 @@ impl World {
         self.note_asked();
         self.waits.check(is_stopped, &self.history)?;
         self.check_finals()?;
+        if is_settled && !is_stopped {
+            self.check_ends()?;
+        }
         let is_idle = !self.model.jobs.values().any(job::Job::is_live);
         if is_settled && is_idle && Args::live() != 0 {
             return Err(format!("{} arguments are left, and no job", Args::live()));
@@ -391,6 +394,23 @@ impl World {
         result
     }
 
+    /// The function of the program has seen each end.
+    fn check_ends(&mut self) -> Result<(), String> {
+        let process = self.process.as_mut().expect("there is always one");
+        let mut seen = process.ends.lock().unwrap();
+        for awaited in process.awaited.drain(..) {
+            match seen.iter().position(|end| *end == awaited) {
+                Some(at) => drop(seen.swap_remove(at)),
+                None => {
+                    return Err(format!(
+                        "no function has seen the end {awaited:?}: {seen:?}"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// A status that was final stays final, for every handle.
     pub fn check_finals(&mut self) -> Result<(), String> {
         let process = self.process.as_mut().expect("there is always one");
@@ -401,6 +421,7 @@ impl World {
             let id = handle.id().to_string();
             let status = is_consistent(handle, process.finals.get(&id).copied())?;
             if status.is_final() && process.finals.insert(id.clone(), status).is_none() {
+                process.awaited.push((id.clone(), status));
                 self.history.add(now(&self.clock), Event::Done { id });
             }
         }

@@ -1,6 +1,7 @@
 //! How processes begin, end, and follow one another.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jobber::testing::Simulation;
@@ -40,7 +41,14 @@ pub struct Process {
     pub has_started: bool,
     /// The reader of its events.
     pub listener: Option<Listener>,
+    /// The ends that a function of the program has seen.
+    pub ends: Ends,
+    /// The ends that it is still to see.
+    pub awaited: Vec<(String, JobStatus)>,
 }
+
+/// The id and the status of each job that has ended.
+pub type Ends = Arc<Mutex<Vec<(String, JobStatus)>>>;
 
 /// How far a process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +71,23 @@ impl World {
         let app = zone(self.model.app_name);
         let has_other_rules = self.model.has_other_rules;
         let exclusions = self.model.calendar.exclusions();
+        // The functions change nothing that the model predicts. Processes without them have other
+        // paths.
+        let has_functions = exclusions.is_some() == boot.is_multiple_of(2);
+        let ends = Ends::default();
+        let seen = ends.clone();
         let configure = |builder: JobberBuilder| {
+            let builder = match has_functions {
+                true => builder
+                    .around(|_, next| next.run())
+                    .on_start(async |_| Ok(()))
+                    .on_stop(async || {}),
+                false => builder,
+            };
+            let builder = builder.on_end(move |end| {
+                let end = (end.id.to_string(), end.status);
+                seen.lock().unwrap().push(end);
+            });
             // What has failed is kept for as long as the program goes.
             let builder = builder.keep_failed(u64::MAX, Duration::MAX);
             let mut builder = builder.storage(storage).zone(app);
@@ -88,7 +112,7 @@ impl World {
             calendar: self.model.calendar,
         });
         let lacks = lacks.map(usize::from);
-        let tasks = Tasks::register(&sim, &self.history, boot, lacks);
+        let tasks = Tasks::register(&sim, &self.history, (boot, has_functions), lacks);
         self.process = Some(Process {
             sim,
             tasks,
@@ -102,6 +126,8 @@ impl World {
             },
             has_started: is_at_once,
             listener: None,
+            ends,
+            awaited: Vec::new(),
         });
     }
 

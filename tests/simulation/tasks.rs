@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use jobber::testing::{ManualClock, Simulation};
-use jobber::{Backoff, BoxError, Clock, Job, JobContext, NoRetry, RetryAfter, ScheduleError, Task};
+use jobber::{
+    Backoff, BoxError, Clock, Job, JobContext, NoRetry, OnError, RetryAfter, ScheduleError, Task,
+};
 
 use super::history::{Attempt, End, Event, History, Now, Promise, nanos};
 use super::program::When;
@@ -48,6 +50,8 @@ struct Shared {
     history: History,
     clock: ManualClock,
     boot: u32,
+    /// Functions of the program see each failure, and leave it as it is.
+    has_functions: bool,
     /// Not to be held by what they hold.
     tasks: Weak<Mutex<ByNumber>>,
 }
@@ -78,12 +82,18 @@ pub struct Tasks {
 
 impl Tasks {
     /// Registers them all, but for one.
-    pub fn register(sim: &Simulation, history: &History, boot: u32, lacks: Option<usize>) -> Self {
+    pub fn register(
+        sim: &Simulation,
+        history: &History,
+        (boot, has_functions): (u32, bool),
+        lacks: Option<usize>,
+    ) -> Self {
         let tasks = Arc::default();
         let shared = Shared {
             history: history.clone(),
             clock: sim.clock(),
             boot,
+            has_functions,
             tasks: Arc::downgrade(&tasks),
         };
         let registered = (0..TASKS.len())
@@ -110,6 +120,7 @@ impl Tasks {
 }
 
 fn register_one(sim: &Simulation, shared: &Shared, at: usize, spec: &TaskSpec) -> Task<Args, u64> {
+    let has_functions = shared.has_functions;
     let shared = shared.clone();
     let mut builder = if spec.blocking {
         sim.app()
@@ -144,6 +155,9 @@ fn register_one(sim: &Simulation, shared: &Shared, at: usize, spec: &TaskSpec) -
             true => backoff.jitter(0.5),
             false => backoff,
         });
+    }
+    if has_functions {
+        builder = builder.recover(|_, _| None).on_error(|_, _| OnError::Pass);
     }
     if spec.durable {
         // A job that is set aside has tests of its own.
