@@ -23,8 +23,8 @@ use async_executor::{Executor as Tasks, LocalExecutor};
 use jobber::testing::{ManualClock, Simulation};
 use jobber::{
     AnyJob, Backoff, BoxError, CancelOutcome, Clock, Event, Events, ExecutorDropped, Job,
-    JobContext, JobError, JobEventKind, JobStatus, Jobber, JobberBuilder, ScheduleError,
-    ShutdownReport, Task,
+    JobContext, JobError, JobEventKind, JobStatus, Jobber, JobberBuilder, Next, Outcome,
+    ScheduleError, ShutdownReport, Task,
 };
 use smol::channel::{self, Receiver, Sender};
 use smol::future::yield_now;
@@ -553,6 +553,73 @@ fn a_thousand_jobs_due_at_one_instant_each_run_once(rt: &mut Runtime) -> Result 
     Ok(())
 }
 
+// Functions of the program around the attempts.
+
+fn middleware_runs_around_async_and_blocking_jobs(rt: &mut Runtime) -> Result {
+    async fn around(cx: JobContext, next: Next) -> Outcome {
+        cx.set_local(cx.attempt());
+        yield_now().await;
+        let outcome = next.run().await;
+        match cx.local::<&str>() {
+            Some(name) if **name == *cx.task_name() => outcome,
+            _ => Outcome::fail("the task has not run"),
+        }
+    }
+    let group = rt
+        .app
+        .group("g")
+        .around(around)
+        .retry(Backoff::fixed(1, SECOND));
+    let task = group.task("async", async |cx: JobContext| {
+        cx.set_local("g.async");
+        yield_now().await;
+        match cx.local::<u32>().as_deref() {
+            Some(2) => Ok(2),
+            _ => Err("the first attempt"),
+        }
+    });
+    let mut events = rt.app.events();
+    let job = task.register()?.schedule(()).push().block_on()?;
+    let blocking = group.blocking_task("blocking", |cx: JobContext| {
+        cx.set_local("g.blocking");
+        cx.local::<u32>().as_deref().copied()
+    });
+    let blocking = blocking.register()?.schedule(()).push().block_on()?;
+    assert_eq!(rt.wait(blocking.as_any()), JobStatus::Success);
+    assert_eq!(*blocking.result()?, Some(1));
+    let retrying = |kind: &_| matches!(kind, JobEventKind::Retrying { .. });
+    rt.wait_for(&mut events, job.as_any(), retrying);
+    rt.advance(SECOND);
+    assert_eq!(rt.wait(job.as_any()), JobStatus::Success);
+    assert_eq!(*job.result()?, 2);
+    Ok(())
+}
+
+fn functions_decide_about_a_timeout_and_see_the_end(rt: &mut Runtime) -> Result {
+    let (ended, ends) = channel::unbounded();
+    let task = rt.app.task("t", async |running: Sender<()>| {
+        let _ = running.send(()).await;
+        pending::<u32>().await
+    });
+    let task = task
+        .timeout(SECOND)
+        .recover(|error, cx| match error {
+            JobError::TimedOut { .. } => Some(cx.attempt()),
+            _ => None,
+        })
+        .on_end(move |end| {
+            let _ = ended.try_send((end.status, end.attempts));
+        });
+    let (running, is_running) = channel::bounded(1);
+    let job = task.register()?.schedule(running).push().block_on()?;
+    rt.block_on(is_running.recv())?;
+    rt.advance(SECOND);
+    assert_eq!(rt.wait(job.as_any()), JobStatus::Success);
+    assert_eq!(*job.result()?, 1);
+    assert_eq!(rt.block_on(ends.recv())?, (JobStatus::Success, 1));
+    Ok(())
+}
+
 // Scheduling, waiting and cancelling from every place.
 
 /// The outcomes of [`use_the_app`] and [`use_the_app_blocking`].
@@ -902,6 +969,8 @@ macro_rules! all_on {
             a_cancelled_job_never_runs_and_its_arguments_are_dropped
             a_blocking_job_has_its_value_or_its_error
             a_thousand_jobs_due_at_one_instant_each_run_once
+            middleware_runs_around_async_and_blocking_jobs
+            functions_decide_about_a_timeout_and_see_the_end
             a_job_may_schedule_wait_and_cancel
             a_plain_thread_may_schedule_wait_and_cancel
             an_async_task_may_schedule_wait_and_cancel
@@ -950,6 +1019,7 @@ on! { inline_in_spawn:
     a_cancelled_job_never_runs_and_its_arguments_are_dropped
     a_blocking_job_has_its_value_or_its_error
     a_thousand_jobs_due_at_one_instant_each_run_once
+    middleware_runs_around_async_and_blocking_jobs
     a_waiting_blocking_job_delays_no_other
     abort_sets_the_token_of_a_blocking_job
     dropping_the_app_cancels_waiting_jobs
