@@ -256,7 +256,7 @@ pub use value::on_error::OnError;
 pub use value::overlap::Overlap;
 pub use value::pause_key::PauseKey;
 pub use value::rate::Rate;
-pub use value::retry_hint::{NoRetry, RetryAfter};
+pub use value::retry_hint::{NoRetry, RetryAfter, Snooze};
 pub use value::run::Run;
 pub use value::schedule_request::ScheduleRequest;
 pub use value::shutdown_report::ShutdownReport;

@@ -89,7 +89,8 @@ impl JobContext {
         self.job.task_name()
     }
 
-    /// The number of this attempt within its run: 1, and one more for each retry.
+    /// The number of this attempt within its run: 1, and one more for each retry. An attempt after a
+    /// [`Snooze`](crate::Snooze) has the number of the one before.
     ///
     /// ```
     /// use jobber::JobContext;

@@ -95,6 +95,10 @@ pub trait TaskOutput {
     /// The value that [`Job::result`](crate::Job::result) returns.
     type Value: Send + Sync + 'static;
 
+    /// Whether [`into_result`](TaskOutput::into_result) may return an error. If it is `false`, a job
+    /// in memory does not keep its arguments for an attempt after a [`Snooze`](crate::Snooze).
+    const CAN_FAIL: bool = true;
+
     /// Returns the value of the attempt, or the error with which it fails.
     ///
     /// # Errors
@@ -160,6 +164,8 @@ macro_rules! plain_values {
             $type: Send + Sync + 'static,
         {
             type Value = Self;
+
+            const CAN_FAIL: bool = false;
 
             fn into_result(self) -> Result<Self, BoxError> {
                 Ok(self)

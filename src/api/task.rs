@@ -65,6 +65,7 @@ pub struct TaskBuilder<A, R> {
     name: String,
     group: Option<GroupRef>,
     is_blocking: bool,
+    can_fail: bool,
     aliases: Vec<String>,
     timeout: Option<Duration>,
     backoff: Option<Backoff>,
@@ -117,7 +118,8 @@ where
                 job.finish(begun.number, to_result(output))
             })
         };
-        Self::with_body(hub, name, false, Box::new(body))
+        let can_fail = <H::Future as Future>::Output::CAN_FAIL;
+        Self::with_body(hub, name, (false, can_fail), Box::new(body))
     }
 
     pub(crate) fn new_blocking<H, S>(hub: Arc<Hub>, name: String, handler: H) -> Self
@@ -139,7 +141,7 @@ where
                 job.finish(begun.number, to_result(output))
             })
         };
-        Self::with_body(hub, name, true, Box::new(body))
+        Self::with_body(hub, name, (true, H::Output::CAN_FAIL), Box::new(body))
     }
 
     /// In this group. The name of the task has that of the group.
@@ -148,12 +150,18 @@ where
         self
     }
 
-    fn with_body(hub: Arc<Hub>, name: String, is_blocking: bool, body: BodyMaker<A, R>) -> Self {
+    fn with_body(
+        hub: Arc<Hub>,
+        name: String,
+        (is_blocking, can_fail): (bool, bool),
+        body: BodyMaker<A, R>,
+    ) -> Self {
         Self {
             hub,
             name,
             group: None,
             is_blocking,
+            can_fail,
             aliases: Vec::new(),
             timeout: None,
             backoff: None,
@@ -917,6 +925,7 @@ where
         }
         on_error.extend(self.hub.on_error.iter().cloned());
         on_end.extend(self.hub.on_end.iter().cloned());
+        let has_middleware = !layers.is_empty() || !self.around_typed.is_empty();
         let has_decisions = !on_error.is_empty() || !self.recover.is_empty();
         let decisions = Decisions {
             recover: self.recover.into(),
@@ -933,6 +942,7 @@ where
             hub: self.hub,
             group: self.group.map(|group| group.def),
             is_blocking: self.is_blocking,
+            may_snooze: self.can_fail || has_middleware,
             timeout,
             backoff,
             pause: PauseSwitch::new(),
@@ -945,7 +955,7 @@ where
             checks: self.checks.into(),
             decisions: has_decisions.then(|| Box::new(decisions)),
             on_end: on_end.into(),
-            around: (!layers.is_empty() || !self.around_typed.is_empty()).then(|| Middleware {
+            around: has_middleware.then(|| Middleware {
                 layers: layers.into(),
                 typed: self.around_typed.into(),
             }),

@@ -10,7 +10,7 @@ use crate::engine::job_state::{AfterLock, JobState, State, precision_needed};
 use crate::engine::keeping::is_failure;
 use crate::job::last_result::{Failure, LastResult};
 use crate::job::lifecycle::{
-    AfterAttempt, AttemptEnd, BeginOutcome, Begun, FailedEnd, TimerOutcome,
+    AfterAttempt, Again, AttemptEnd, BeginOutcome, Begun, FailedEnd, TimerOutcome,
 };
 use crate::job::live_job::{Attempt, AttemptFailure, ExecutorJob, Exit, Fired, TimerJob};
 use crate::job::phase::Phase;
@@ -307,7 +307,9 @@ where
         let args = match json {
             Some(json) => AttemptArgs::Json(json),
             None => match state.args.take() {
-                Some(args) if state.life.may_run_again(retries) => AttemptArgs::Copied(args),
+                Some(args) if state.life.may_run_again(retries, self.task.may_snooze) => {
+                    AttemptArgs::Copied(args)
+                }
                 Some(args) => AttemptArgs::Taken(args),
                 None => AttemptArgs::Missing,
             },
@@ -527,10 +529,10 @@ where
         // A run that was cut off is over, whatever the attempt has asked for.
         let is_cut_off = matches!(result, Err(Failure::Overlapped));
         let hint = hint.filter(|_| !is_cut_off);
-        let retry = hint.and_then(|hint| match requested {
-            RetryHint::None => self.retry_delay(&state, hint),
+        let again = hint.and_then(|hint| match requested {
+            RetryHint::None => self.again(&state, hint),
             // It stands above what the error says: the attempt has said it itself.
-            requested => self.retry_delay(&state, requested),
+            requested => self.again(&state, requested),
         });
         let holds = self.holds();
         let random = || self.hub().random();
@@ -544,7 +546,7 @@ where
         });
         let end = state
             .life
-            .end_attempt(failure, retry, holds, self.hub().reading(now), random);
+            .end_attempt(failure, again, holds, self.hub().reading(now), random);
         after.ends_turn = state.life.end_turn();
         let result = match (end.next, result) {
             (AfterAttempt::End(_, EndReason::Expired), Err(last)) => {
@@ -595,8 +597,18 @@ where
         (is_closed || is_dropped) && state.life.void_attempt(is_closed)
     }
 
-    /// After how long a failed attempt is tried again, in nanoseconds.
-    fn retry_delay(&self, state: &State<A, R>, hint: RetryHint) -> Option<i64> {
+    /// When an attempt that has ended with an error is made again.
+    fn again(&self, state: &State<A, R>, hint: RetryHint) -> Option<Again> {
+        let hint = match hint {
+            RetryHint::Snooze(delay) if !state.life.is_snoozed_too_often() => {
+                return Some(Again {
+                    delay: to_nanos(delay).unwrap_or(i64::MAX),
+                    is_snooze: true,
+                });
+            }
+            RetryHint::Snooze(_) => RetryHint::None,
+            hint => hint,
+        };
         let backoff = self.backoff(state)?;
         let attempts = state.life.attempts().saturating_add(1);
         if attempts > backoff.retries() {
@@ -605,9 +617,12 @@ where
         let delay = match hint {
             RetryHint::Never => return None,
             RetryHint::After(delay) => backoff.requested_delay(delay),
-            RetryHint::None => backoff.delay(attempts, self.hub().random()),
+            RetryHint::None | RetryHint::Snooze(_) => backoff.delay(attempts, self.hub().random()),
         };
-        Some(to_nanos(delay).unwrap_or(i64::MAX))
+        Some(Again {
+            delay: to_nanos(delay).unwrap_or(i64::MAX),
+            is_snooze: false,
+        })
     }
 
     /// Keeps the result of a run that has ended, before its status becomes visible.
@@ -647,6 +662,9 @@ where
                 misfire: Some(nominal),
             } => self.event(state, now, |state| JobEventKind::Misfired {
                 next: self.time(state, nominal),
+            }),
+            AfterAttempt::Snooze { due } => self.event(state, now, |state| JobEventKind::Snoozed {
+                due: self.time(state, due.as_wall(now)),
             }),
             AfterAttempt::Retry { due, attempts } => {
                 self.event(state, now, |state| JobEventKind::Retrying {

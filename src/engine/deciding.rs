@@ -23,9 +23,14 @@ where
         let Some(decisions) = &self.task.decisions else {
             return (Err(failure), None);
         };
-        let begun = self.lock().life.begun(attempt);
+        let is_snoozed = matches!(failure.retry_hint(), RetryHint::Snooze(_));
+        let begun = {
+            let state = self.lock();
+            let asks = !is_snoozed || state.life.is_snoozed_too_often();
+            state.life.begun(attempt).filter(|_| asks)
+        };
         let (Some(begun), Some(job)) = (begun, self.as_live()) else {
-            // The attempt is over, or the app has stopped.
+            // It is snoozed, or over, or the app has stopped.
             return (Err(failure), None);
         };
         let locals = Locals::default();

@@ -63,6 +63,8 @@ pub(crate) struct TaskDef<A, R> {
     pub(crate) hub: Arc<Hub>,
     pub(crate) group: Option<Arc<GroupDef>>,
     pub(crate) is_blocking: bool,
+    /// An attempt can end with an error, which may be a `Snooze`.
+    pub(crate) may_snooze: bool,
     pub(crate) timeout: Option<Timeout>,
     pub(crate) backoff: Option<Backoff>,
     pub(crate) pause: PauseSwitch,

@@ -325,6 +325,18 @@ pub(crate) enum Resumed {
     },
 }
 
+/// How often a run may be snoozed in one process.
+const MAX_SNOOZES: u32 = 1_000;
+
+/// The attempt is to be made again after an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Again {
+    /// After this long, in nanoseconds.
+    pub(crate) delay: i64,
+    /// The attempt has not failed.
+    pub(crate) is_snooze: bool,
+}
+
 /// What follows an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AfterAttempt {
@@ -333,6 +345,10 @@ pub(crate) enum AfterAttempt {
     Retry {
         due: Due,
         attempts: u32,
+    },
+    /// The attempt has not failed, and is made again.
+    Snooze {
+        due: Due,
     },
     Run {
         misfire: Option<WallNanos>,
@@ -812,8 +828,8 @@ impl Lifecycle {
     }
 
     /// Whether the arguments may be needed after the attempt that is about to run.
-    pub(crate) fn may_run_again(&self, retries: u32) -> bool {
-        self.is_recurring() || retries > self.attempts()
+    pub(crate) fn may_run_again(&self, retries: u32, may_snooze: bool) -> bool {
+        self.is_recurring() || retries > self.attempts() || may_snooze
     }
 
     /// The zone of what follows the running attempt, or of the job.
@@ -1416,7 +1432,7 @@ impl Lifecycle {
             Some(false) => return None,
             Some(true) => {}
             // What goes on, or was asked for, ends first.
-            None if is_open || self.is_asked_for_now() || self.attempts() > 0 => {
+            None if is_open || self.is_asked_for_now() || self.has_retry() => {
                 self.steering_mut().leaves_out_up_to = Some(up_to);
                 return Some(Resumed::Done(self.apply(Event::Steer).unwrap_or_default()));
             }
@@ -1445,7 +1461,7 @@ impl Lifecycle {
             return Steered::Ended;
         }
         let is_waiting = self.phase == Phase::Waiting;
-        let waits_for_retry = self.attempts() > 0 && !self.phase.is_running();
+        let waits_for_retry = self.has_retry() && !self.phase.is_running();
         let follows = match self.more.as_deref().and_then(|more| more.next.as_deref()) {
             // It is converted when that takes over, if it runs once.
             Some(_) => true,
@@ -1615,7 +1631,7 @@ impl Lifecycle {
             found = position.on_due(definition, due, clock, rule, &random);
         }
         match found {
-            DueRun::Start { open, .. } if !has_room && self.attempts() == 0 => {
+            DueRun::Start { open, .. } if !has_room && !self.has_retry() => {
                 match self.put_extra_off(clock) {
                     Some(due) => TimerOutcome::Rearm(due),
                     None => self.miss_run(open, clock, random),
@@ -1997,11 +2013,11 @@ impl Lifecycle {
     }
 
     /// The running attempt has ended: with this failure, or well. A failed attempt is
-    /// tried again after `retry`, if nothing else follows.
+    /// made again as `again` says, if nothing else follows.
     pub(crate) fn end_attempt(
         &mut self,
         failure: Option<JobStatus>,
-        retry: Option<i64>,
+        again: Option<Again>,
         holds: Holds,
         clock: ClockReading,
         random: impl Fn() -> f64,
@@ -2021,15 +2037,22 @@ impl Lifecycle {
         // With the same times, the run goes on under the new definition.
         let took_same = self.phase == Phase::Running && self.take_next_of_same_times(is_stopping);
         let goes_on = self.phase == Phase::Running && !self.has_next();
-        let retry = retry.filter(|_| goes_on && (self.is_durable() || !is_stopping));
+        // A run that was snoozed has not failed, whatever follows.
+        let failure = match again {
+            Some(Again {
+                is_snooze: true, ..
+            }) => failure.map(|_| JobStatus::Cancelled),
+            _ => failure,
+        };
+        let again = again.filter(|_| goes_on && (self.is_durable() || !is_stopping));
         // What was asked for was this attempt, and not its retry, which may expire.
         if let Some(steering) = self.more.as_mut().and_then(|more| more.steering.as_mut()) {
             steering.runs_now = false;
         }
-        let is_too_late = retry.is_some_and(|delay| {
+        let is_too_late = again.is_some_and(|Again { delay, .. }| {
             self.is_too_late_in(clock, delay) || self.is_cut_off_in(clock, delay, (stops, holds))
         });
-        if let (Some(status), Some(delay)) = (failure, retry)
+        if let (Some(status), Some(Again { delay, is_snooze })) = (failure, again)
             && !is_too_late
         {
             let due = Due::Mono(now.mono.saturating_add(delay));
@@ -2039,8 +2062,12 @@ impl Lifecycle {
             }
             let failed = Retry {
                 extra,
-                attempts: 1,
-                failed_as: status,
+                attempts: u32::from(!is_snooze),
+                snoozes: u32::from(is_snooze),
+                failed_as: match is_snooze {
+                    true => JobStatus::Cancelled,
+                    false => status,
+                },
                 started_at: now.wall,
                 due: due.as_wall(now),
                 delay,
@@ -2059,7 +2086,10 @@ impl Lifecycle {
             self.tidy_steering();
             self.set_due(due, now);
             return AttemptEnd {
-                next: AfterAttempt::Retry { due, attempts },
+                next: match is_snooze {
+                    true => AfterAttempt::Snooze { due },
+                    false => AfterAttempt::Retry { due, attempts },
+                },
                 run: None,
                 starts_over: false,
                 took_next: took_same,
@@ -2568,6 +2598,18 @@ impl Lifecycle {
         let definitions = self.last_definition().zip(plan.definition());
         !matches!(self.phase, Phase::Ended(_) | Phase::Cancelling)
             && definitions.is_some_and(|(present, new)| present.is_declared_as(new))
+    }
+
+    /// Whether the open run has had an attempt, and another one follows.
+    pub(crate) fn has_retry(&self) -> bool {
+        self.position()
+            .is_some_and(|position| position.retry.is_some())
+    }
+
+    /// Whether the open run was snoozed so often that it may not be once more.
+    pub(crate) fn is_snoozed_too_often(&self) -> bool {
+        let retry = self.position().and_then(|position| position.retry.as_ref());
+        retry.is_some_and(|retry| retry.snoozes >= MAX_SNOOZES)
     }
 
     fn failed_as(&self) -> JobStatus {

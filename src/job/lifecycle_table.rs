@@ -8,7 +8,8 @@ use crate::calendar::recurrence::Recurrence;
 use crate::calendar::series::{ON_TIME, Series};
 use crate::job::definition::{ArgsKeys, Definition, Limits, Recurring, Trigger};
 use crate::job::lifecycle::{
-    AfterAttempt, BeginOutcome, Holds, IntentRule, Lifecycle, NotReplaceable, Steered, TimerOutcome,
+    AfterAttempt, Again, BeginOutcome, Holds, IntentRule, Lifecycle, NotReplaceable, Steered,
+    TimerOutcome,
 };
 use crate::job::phase::{self, Effects, Phase};
 use crate::job::plan::{Plan, Replace};
@@ -244,6 +245,7 @@ enum End {
     Fails,
     /// It fails, and its task allows another attempt.
     FailsFirst,
+    Snoozes,
 }
 
 use End::*;
@@ -299,6 +301,16 @@ fn what_follows_an_attempt_is_as_in_the_table() {
         (StoredRecurs, stopping_with_next(Plain),  Value, "E+l end Cancelled"),
         (StoredRecurs, stopping_with_next(Stored), Value, "W+t next"),
         (Recurs,       stopping_with_next(Stored), Value, "W+t next"),
+
+        // A run that was snoozed and does not go on has not failed.
+        (Plain,        ALONE,              Snoozes, "W+t snoozed"),
+        (Stored,       ALONE,              Snoozes, "W+t snoozed"),
+        (Recurs,       ALONE,              Snoozes, "W+t snoozed"),
+        (Stored,       STOPPING,           Snoozes, "W+t snoozed"),
+        (Plain,        STOPPING,           Snoozes, "E+l end Cancelled"),
+        (Plain,        CANCELLED,          Snoozes, "E+l end Cancelled"),
+        (StoredRecurs, CANCELLED,          Snoozes, "E+l end Cancelled"),
+        (Plain,        next(StoredRecurs), Snoozes, "W+t next"),
     ];
     for (kind, situation, result, expected) in table {
         let mut job = kind.running();
@@ -310,10 +322,14 @@ fn what_follows_an_attempt_is_as_in_the_table() {
             job.cancel().expect("it runs");
         }
         let failure = (result != Value).then_some(JobStatus::Failed);
-        let retry = (result == FailsFirst).then_some(1_000_000_000);
+        let again = Again {
+            delay: 1_000_000_000,
+            is_snooze: result == Snoozes,
+        };
+        let again = matches!(result, FailsFirst | Snoozes).then_some(again);
         let end = job.end_attempt(
             failure,
-            retry,
+            again,
             stopping(situation.is_stopping),
             clock(62),
             || 0.0,
@@ -321,6 +337,7 @@ fn what_follows_an_attempt_is_as_in_the_table() {
         let what = match end.next {
             AfterAttempt::End(status, EndReason::Ordinary) => format!("end {status:?}"),
             AfterAttempt::End(status, why) => format!("end {status:?}, {why:?}"),
+            AfterAttempt::Snooze { .. } => "snoozed".into(),
             AfterAttempt::Retry { attempts: 1, .. } => "retry".into(),
             AfterAttempt::Retry { attempts, .. } => format!("{attempts} attempts"),
             AfterAttempt::Run { misfire: None } if end.took_next => "next".into(),
@@ -639,7 +656,11 @@ fn what_follows_if_an_attempt_would_start_too_late_is_as_in_the_table() {
             BeginOutcome::Begin(_)
         ));
         let failed = Some(JobStatus::Failed);
-        let end = job.end_attempt(failed, Some(5 * second + 1), NO_HOLD, clock(65), || 0.0);
+        let again = Some(Again {
+            delay: 5 * second + 1,
+            is_snooze: false,
+        });
+        let end = job.end_attempt(failed, again, NO_HOLD, clock(65), || 0.0);
         let what = match end.next {
             AfterAttempt::End(JobStatus::Cancelled, EndReason::Expired) => "Expired",
             AfterAttempt::Run { misfire: None } => "run",

@@ -49,9 +49,11 @@ pub(crate) struct Position {
 /// A run that has begun, and waits for its next attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Retry {
-    /// How many attempts have failed: at least one.
+    /// How many attempts have failed. 0 if the run was only snoozed.
     pub(crate) attempts: u32,
-    /// How the last of them failed.
+    /// How often the run was snoozed in this process.
+    pub(crate) snoozes: u32,
+    /// How the last of them failed: also how the run ends if no attempt follows any more.
     pub(crate) failed_as: JobStatus,
     /// When the first of them started.
     pub(crate) started_at: WallNanos,
@@ -365,16 +367,20 @@ impl Position {
         is_known && first_due < definition.expired_before(start)
     }
 
-    /// An attempt of the open run has failed, and another follows at `due`.
+    /// An attempt of the open run has failed or is snoozed, and another follows.
     pub(crate) fn enter_attempt(&mut self, started_at: WallNanos, failed: Retry) {
         self.retry = Some(Box::new(match &self.retry {
             Some(before) => Retry {
-                attempts: before.attempts.saturating_add(1),
+                attempts: before.attempts.saturating_add(failed.attempts),
+                snoozes: before.snoozes.saturating_add(failed.snoozes),
+                failed_as: match failed.attempts {
+                    0 => before.failed_as,
+                    _ => failed.failed_as,
+                },
                 started_at: before.started_at,
                 ..failed
             },
             None => Retry {
-                attempts: 1,
                 started_at,
                 ..failed
             },

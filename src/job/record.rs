@@ -235,9 +235,9 @@ pub struct ProgressRecord {
     /// The attempts of the open run that have ended, and failed. An attempt that a crash
     /// cut short is not counted.
     pub(crate) attempts: u32,
-    /// How the last of these failed: `Failed` or `Timeout`.
+    /// How the last of these failed: `Failed` or `Timeout`. `Cancelled` if the run was only snoozed.
     pub(crate) last_failure: Option<JobStatus>,
-    /// How long the job waits for the next of them.
+    /// How long the job waits for the next of them. `Some` also if the run was only snoozed.
     pub(crate) retry_delay: Option<Duration>,
     /// The next attempt was about to start then. Of an `at_most_once` task, another process
     /// must not make it again.

@@ -376,7 +376,7 @@ pub(crate) fn read(record: &JobRecord, app: AppCalendars<'_>) -> Result<ReadRow,
         ));
     }
     if let Trigger::At { local: Some(local) } = trigger
-        && stored.attempts == 0
+        && stored.retry_delay.is_none()
         && !stored.is_made_at_most_once()
     {
         // The rules of the zone may have changed, or the zone of the app.
@@ -395,11 +395,13 @@ pub(crate) fn read(record: &JobRecord, app: AppCalendars<'_>) -> Result<ReadRow,
         }
         position.series = Some(Box::new(series));
     }
-    if stored.attempts > 0 {
-        let delay = stored.retry_delay;
-        let delay = delay.ok_or_else(|| unreadable("a retry has no delay"))?;
+    if stored.attempts > 0 && stored.retry_delay.is_none() {
+        return Err(unreadable("a retry has no delay"));
+    }
+    if let Some(delay) = stored.retry_delay {
         position.retry = Some(Box::new(Retry {
             attempts: stored.attempts,
+            snoozes: 0,
             failed_as: stored.last_failure.unwrap_or(JobStatus::Failed),
             // Nothing shows it for a job that runs once.
             started_at: started_at.unwrap_or(position.nominal),

@@ -108,6 +108,11 @@ pub enum JobEventKind {
         /// The number of the attempt in its run, from 1.
         attempt: u32,
     },
+    /// An attempt has asked to be made again later ([`Snooze`](crate::Snooze)). It has not failed.
+    Snoozed {
+        /// When it is due.
+        due: OffsetDateTime,
+    },
     /// A run of a recurring job ended.
     RunEnded(Run),
     /// Scheduled times of a recurring job passed without a run.
@@ -223,6 +228,7 @@ impl fmt::Display for JobEventKind {
                     "attempt {attempt} has ended, and its function has not returned"
                 )
             }
+            JobEventKind::Snoozed { due } => write!(f, "snoozed until {due}"),
             JobEventKind::RunEnded(run) => write!(f, "run {} ended: {}", run.number, run.status),
             JobEventKind::Misfired { next } => write!(f, "missed its time, and runs for {next}"),
             JobEventKind::Waiting { on } => write!(f, "waits for {on}"),

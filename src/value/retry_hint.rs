@@ -1,4 +1,4 @@
-//! [`RetryHint`]: how a task's error changes its retry, by [`RetryAfter`] or [`NoRetry`].
+//! [`RetryHint`]: what a task's error says about the next attempt.
 
 use std::error::Error;
 use std::fmt;
@@ -127,8 +127,89 @@ impl Error for NoRetry {
 /// What [`RetryAfter`] and [`NoRetry`] are known by. It is their source, and not one of them:
 /// a wrapper such as `anyhow::Error` can't be downcast to the error inside, but returns the
 /// source of that error as its own.
+/// An error with which a task asks to be called again later: because a file has not come yet, for
+/// example. The attempt has not failed, and is made again.
+///
+/// A task returns it as a [`RetryAfter`] is returned: as its error, or as a source of it. The next attempt
+/// has the same [number](crate::JobContext::attempt), so that no retry of the [`Backoff`](crate::Backoff) is
+/// used up, and none is needed. The functions of
+/// [`on_error`](crate::TaskBuilder::on_error) are not called. Middleware sees the error. Its event is
+/// [`Snoozed`](crate::JobEventKind::Snoozed).
+///
+/// If a run has been snoozed 1,000 times in one process, the next time it is a failure like another
+/// error. It is one, too, if the attempt has called
+/// [`no_retry`](crate::JobContext::no_retry) or [`retry_after`](crate::JobContext::retry_after).
+///
+/// If no attempt can follow, the run ends as `Cancelled`: because the job was cancelled or replaced, because
+/// the app stops and the job is in memory, or because the next attempt would be later than
+/// [`expires`](crate::Schedule::expires) allows.
+///
+/// Times of a recurring job that pass meanwhile are missed ([`Misfire`](crate::Misfire)). A job that is
+/// stored is snoozed also over the end of its process.
+///
+/// ```
+/// use std::time::Duration;
+/// use jobber::{BoxError, JobContext, JobStatus, Snooze, testing::Simulation};
+///
+/// async fn import(cx: JobContext, file: String) -> Result<(), BoxError> {
+///     if cx.late() < Duration::from_secs(3_600) {
+///         // It has not come yet.
+///         return Err(Snooze::new(Duration::from_secs(60)).into());
+///     }
+///     Ok(())
+/// }
+///
+/// let mut sim = Simulation::new();
+/// let import = sim.app().task("import", import).register()?;
+/// let job = import.schedule("a.csv".into()).push().block_on()?;
+/// sim.advance(Duration::from_secs(3_599));
+/// assert_eq!(job.status(), JobStatus::Scheduled);
+/// sim.advance(Duration::from_secs(1));
+/// assert_eq!(job.status(), JobStatus::Success);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Snooze {
+    delay: Duration,
+    marker: Marker,
+}
+
+impl Snooze {
+    /// Asks that the attempt is made again, `delay` after this one has returned. A zero delay is allowed.
+    pub fn new(delay: Duration) -> Self {
+        Self {
+            delay,
+            marker: Marker::Snooze(delay),
+        }
+    }
+
+    /// The requested delay.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// let minute = Duration::from_secs(60);
+    /// assert_eq!(jobber::Snooze::new(minute).delay(), minute);
+    /// ```
+    pub fn delay(&self) -> Duration {
+        self.delay
+    }
+}
+
+impl fmt::Display for Snooze {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not yet")
+    }
+}
+
+impl Error for Snooze {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.marker)
+    }
+}
+
 #[derive(Debug)]
 enum Marker {
+    Snooze(Duration),
     After(Duration),
     Never(BoxError),
 }
@@ -136,6 +217,7 @@ enum Marker {
 impl fmt::Display for Marker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Marker::Snooze(delay) => write!(f, "again in {delay:?}"),
             Marker::After(delay) => write!(f, "retry after {delay:?}"),
             Marker::Never(_) => f.write_str("no retry"),
         }
@@ -145,7 +227,7 @@ impl fmt::Display for Marker {
 impl Error for Marker {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Marker::After(_) => None,
+            Marker::Snooze(_) | Marker::After(_) => None,
             Marker::Never(reason) => Some(&**reason),
         }
     }
@@ -158,6 +240,8 @@ pub(crate) enum RetryHint {
     #[default]
     None,
     After(Duration),
+    /// After this long, and the attempt has not failed.
+    Snooze(Duration),
     Never,
 }
 
@@ -172,6 +256,7 @@ impl RetryHint {
         for _ in 0..MAX_SOURCES {
             let Some(error) = next else { break };
             match error.downcast_ref() {
+                Some(Marker::Snooze(delay)) => return RetryHint::Snooze(*delay),
                 Some(Marker::After(delay)) => return RetryHint::After(*delay),
                 Some(Marker::Never(_)) => return RetryHint::Never,
                 None => {}

@@ -47,6 +47,7 @@ mod restore;
 mod retry;
 mod select;
 mod shutdown;
+mod snooze;
 mod spawn;
 #[cfg(feature = "sqlite")]
 mod sqlite;
