@@ -222,10 +222,16 @@ impl Jobber {
     pub fn start(&self) -> Action<Result<(), StartError>> {
         let start = self.inner.start.clone();
         Action::new(async move {
-            if let Some(started) = start.clone().begin()? {
-                Waiter::new(ReplySent(started)).await?;
+            let started = start.clone().begin()?;
+            // From now on, the app must not go on without its functions.
+            let stop = start.stop_on_drop();
+            if let Some(started) = started
+                && let Err(error) = Waiter::new(ReplySent(started)).await
+            {
+                stop.disarm();
+                return Err(error);
             }
-            let result = start.run_hooks().await;
+            let result = start.run_hooks(stop).await;
             if let Err(StartError::OnStart(_)) = result {
                 timeout(LEAST_TO_CLOSE, ended(start.hub)).await;
             }
@@ -315,6 +321,7 @@ impl Jobber {
             timeout(grace, shut_down(hub.clone())).await;
             let rest = grace.saturating_sub(begun.elapsed());
             timeout(rest.max(LEAST_FOR_HOOKS), hooks.stop()).await;
+            hooks.leave_out_rest();
             let left = hub.end_stop();
             let rest = grace.saturating_sub(begun.elapsed());
             timeout(rest.max(LEAST_TO_CLOSE), ended(hub.clone())).await;

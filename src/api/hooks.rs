@@ -5,7 +5,7 @@ use std::future::Future;
 use crate::api::app_ref::AppRef;
 use crate::job::middleware::{BoxFuture, without_panic};
 use crate::sync::deferred_wakes::notify_all;
-use crate::sync::panics::{UserValue, catch_panic};
+use crate::sync::panics::{UserValue, catch_panic, drop_catching_panic};
 use crate::sync::primitives::{Arc, Event as Signal, Mutex, lock};
 use crate::sync::waiter::{Condition, Waiter};
 use crate::value::error::BoxError;
@@ -87,6 +87,12 @@ impl Hooks {
                 Hook::OnStop(hook) => state.on_stop.push(hook),
             }
         }
+    }
+
+    /// The time is over: the functions that are left do not run.
+    pub(crate) fn leave_out_rest(&self) {
+        let rest = std::mem::take(&mut lock(&self.state).on_stop);
+        drop_catching_panic(rest);
     }
 
     /// Runs the functions of the stop for what has started, the last one first. If another caller does

@@ -202,10 +202,14 @@ impl Start {
         holding
     }
 
+    /// Stops the app when it is dropped, if functions of the program are to run before attempts.
+    pub(crate) fn stop_on_drop(&self) -> StopOnDrop {
+        let has_start = self.hooks.has_start();
+        StopOnDrop(has_start.then(|| self.hub.clone()))
+    }
+
     /// Runs the functions of the program, and then lets the attempts begin.
-    pub(crate) async fn run_hooks(&self) -> Result<(), StartError> {
-        // If this future is dropped, the app must not go on without its functions.
-        let stop = StopOnDrop(Some(self.hub.clone()));
+    pub(crate) async fn run_hooks(&self, stop: StopOnDrop) -> Result<(), StartError> {
         let is_stopping = || self.hub.is_stopping();
         let app = AppRef::new(&self.hub);
         let started = self.hooks.start(&app, is_stopping).await;
@@ -234,10 +238,10 @@ impl Start {
 }
 
 /// Stops the app when it is dropped.
-struct StopOnDrop(Option<Arc<Hub>>);
+pub(crate) struct StopOnDrop(Option<Arc<Hub>>);
 
 impl StopOnDrop {
-    fn disarm(mut self) {
+    pub(crate) fn disarm(mut self) {
         self.0 = None;
     }
 }

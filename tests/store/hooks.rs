@@ -202,6 +202,21 @@ fn a_start_that_is_dropped_in_a_function_stops_the_app() -> Result {
     Ok(())
 }
 
+/// Regression: the functions never ran, and every attempt was kept for ever.
+#[test]
+fn a_start_that_is_dropped_while_the_store_opens_stops_the_app() -> Result {
+    let machine = Machine::new();
+    let log = Log::new();
+    let app = pairs(&log, Jobber::builder().storage(machine.storage())).build()?;
+    let task = app.task("t", async || {}).register()?;
+    let mut start = app.start();
+    begin(&mut start);
+    drop(start);
+    assert!(task.schedule(()).push().block_on().is_err());
+    assert!(matches!(app.start().block_on(), Err(StartError::Stopped)));
+    Ok(())
+}
+
 #[test]
 fn a_shutdown_during_a_function_of_the_start_also_undoes_that_function() -> Result {
     let log = Log::new();
@@ -288,6 +303,7 @@ fn a_function_of_the_stop_that_takes_too_long_is_dropped() -> Result {
         .build()?;
     app.start().block_on()?;
     app.shutdown(Duration::ZERO).block_on();
+    drop(app);
     assert_eq!(log.take(), ["first"]);
     Ok(())
 }
