@@ -1,6 +1,6 @@
 //! A circuit breaker for the tasks of a group: after three failures in a row, no attempt reaches the
 //! server for a while. Middleware keeps attempts away; `on_error` counts failures, because it alone
-//! sees timeouts.
+//! sees timeouts. An attempt that is kept away uses up a retry: in a long outage, raise their number.
 //!
 //! `cargo run --example circuit_breaker`
 
@@ -48,7 +48,7 @@ impl Breaker {
 
 /// The error of an attempt that was kept away. Its source says when to try again.
 #[derive(Debug, Error)]
-#[error("the server is left alone")]
+#[error("the circuit is open: no request was sent")]
 struct Open(#[source] RetryAfter);
 
 async fn keep_away(cx: JobContext, next: Next) -> Outcome {
@@ -72,7 +72,7 @@ fn count(error: &JobError, cx: &JobContext) -> OnError {
         breaker.failed();
     }
     println!("{} attempt {}: {error}", cx.id(), cx.attempt());
-    // What follows, the error says, or the backoff.
+    // The error says what follows, or else the backoff.
     OnError::Pass
 }
 

@@ -4,8 +4,6 @@ use std::fmt;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use futures_lite::future;
-
 use crate::api::action::Action;
 use crate::api::declare::JobSet;
 use crate::api::events::Events;
@@ -17,6 +15,7 @@ use crate::api::job::AnyJob;
 use crate::api::resume::Resume;
 use crate::api::select::{Jobs, Selection};
 use crate::api::start::{DriveMode, Parts, Start};
+use crate::api::stopping::{LEAST_TO_END, LONGEST_DROP, ended, shut_down, store_closed, timeout};
 use crate::api::task::TaskBuilder;
 use crate::engine::driver::Driver;
 use crate::engine::hub::Hub;
@@ -28,7 +27,7 @@ use crate::job::sync_state::CommitWaiter;
 use crate::storage::contract::UnresolvedJob;
 use crate::sync::parker::block_on;
 use crate::sync::polling::{is_pool_thread, polled_job};
-use crate::sync::primitives::{Arc, Event as Signal, Mutex, Timer, lock};
+use crate::sync::primitives::{Arc, Event as Signal, Mutex, lock};
 use crate::sync::reply::ReplySent;
 use crate::sync::waiter::{Condition, Waiter};
 use crate::value::declared::Declared;
@@ -188,21 +187,22 @@ impl Jobber {
         Group::new(self.hub().clone(), None, name.as_ref())
     }
 
-    /// Opens the store, if there is one, restores the jobs in it, and starts the
-    /// timer. After that, jobs can be scheduled. `.await` it, or end it with
-    /// `.block_on()`.
+    /// Starts the app. `.await` it, or end it with `.block_on()`.
     ///
-    /// Then the functions of [`on_start`](crate::JobberBuilder::on_start) run, on the thread that polls
-    /// or blocks on this. No attempt begins before they are done.
+    /// 1. The store is opened, if there is one, and the jobs in it are restored.
+    /// 2. The timer starts. From here on, jobs can be scheduled.
+    /// 3. The functions of [`on_start`](crate::JobberBuilder::on_start) run, on the thread that polls or
+    ///    blocks on this.
+    /// 4. Attempts begin.
     ///
     /// Register durable tasks before. A stored job whose task is not registered
     /// waits until it is ([`unresolved`](Jobber::unresolved)). If this value is
-    /// dropped after its first poll, the start goes on; with a function of `on_start` that has not
-    /// ended, the app stops instead.
+    /// dropped after its first poll, the start goes on; if a function of `on_start` has not ended, the app
+    /// stops instead.
     ///
     /// # Errors
     /// - [`StartError::AlreadyStarted`] if `start` was called before.
-    /// - [`StartError::Stopped`] after a shutdown.
+    /// - [`StartError::Stopped`] if the app was shut down before, or is meanwhile.
     /// - [`StartError::Forked`] in a process that was forked after an app was started.
     /// - [`StartError::Thread`] if the operating system starts no thread;
     ///   [`StartError::Reactor`] if the reactor of async-io cannot be built, because
@@ -223,7 +223,7 @@ impl Jobber {
         let start = self.inner.start.clone();
         Action::new(async move {
             let started = start.clone().begin()?;
-            // From now on, the app must not go on without its functions.
+            // From now on, the app must not go on without its functions of `on_start`.
             let stop = start.stop_on_drop();
             if let Some(started) = started
                 && let Err(error) = Waiter::new(ReplySent(started)).await
@@ -231,11 +231,7 @@ impl Jobber {
                 stop.disarm();
                 return Err(error);
             }
-            let result = start.run_hooks(stop).await;
-            if let Err(StartError::OnStart(_)) = result {
-                timeout(LEAST_TO_CLOSE, ended(start.hub)).await;
-            }
-            result
+            start.run_hooks(stop).await
         })
     }
 
@@ -274,8 +270,8 @@ impl Jobber {
     /// 2. Attempts that run are requested to stop
     ///    ([`StopToken`](crate::StopToken)), and have `grace` of real time to end.
     ///    An attempt that fails in this time is not retried.
-    /// 3. The functions of [`on_stop`](crate::JobberBuilder::on_stop) run, the last one first. They have the rest of
-    ///    `grace`, and a second at least.
+    /// 3. The functions of [`on_stop`](crate::JobberBuilder::on_stop) run, the last one first. All of them
+    ///    together have the rest of `grace`, and a second at least.
     /// 4. The app has stopped: everyone who still waits for a job is woken, and the
     ///    store is closed. For that it waits until the end of `grace`, and for a second at
     ///    least.
@@ -291,8 +287,9 @@ impl Jobber {
     /// again after the next start; until then it shows no final status.
     ///
     /// Not cancel safe: after the first poll, the app stops also if this value is
-    /// dropped. If a job calls this and waits for it, it waits for itself until the
-    /// grace period is over. If there are several calls, the shortest grace counts,
+    /// dropped. (The function of `on_stop` that runs is dropped, too; the others run in the next shutdown,
+    /// or when the last clone is dropped.) If a job or a function of `on_start` calls this and waits for
+    /// it, it waits for itself until the grace period is over. If there are several calls, the shortest grace counts,
     /// and all calls return the same jobs.
     ///
     /// ```
@@ -318,13 +315,17 @@ impl Jobber {
                 return hub.report(Vec::new());
             }
             hub.begin_stop();
-            timeout(grace, shut_down(hub.clone())).await;
+            let jobs_and_start = async {
+                shut_down(hub.clone()).await;
+                hooks.start_over().await;
+            };
+            timeout(grace, jobs_and_start).await;
             let rest = grace.saturating_sub(begun.elapsed());
-            timeout(rest.max(LEAST_FOR_HOOKS), hooks.stop()).await;
+            timeout(rest.max(LEAST_TO_END), hooks.stop()).await;
             hooks.leave_out_rest();
             let left = hub.end_stop();
             let rest = grace.saturating_sub(begun.elapsed());
-            timeout(rest.max(LEAST_TO_CLOSE), ended(hub.clone())).await;
+            timeout(rest.max(LEAST_TO_END), ended(hub.clone())).await;
             hub.report(left)
         })
     }
@@ -341,7 +342,8 @@ impl Jobber {
     ///
     /// # Cancel safety
     /// If this is dropped before it is ready, the future is dropped, and the app goes on while another
-    /// clone exists. A shutdown that has begun goes on.
+    /// clone exists. If it is dropped while a function of `on_start` runs, the app stops. If it is dropped
+    /// during the shutdown, see there.
     ///
     /// # Panics
     /// If `future` panics. The app is not shut down then: it stops when its last clone is dropped.
@@ -453,7 +455,7 @@ impl Jobber {
     }
 
     /// Ends the pause of the app. Jobs go on from now, as [`Job::resume`](crate::Job::resume) says,
-    /// unless they or their tasks are paused. `.await` it, or end it with
+    /// unless they, their tasks or a group of these is paused. `.await` it, or end it with
     /// [`.block_on()`](Resume::block_on). Nothing happens before.
     ///
     /// # Errors
@@ -821,6 +823,7 @@ impl Drop for Inner {
         let hooks = &self.start.hooks;
         if hooks.has_stop() {
             block_on(timeout(LONGEST_DROP, hooks.stop()));
+            hooks.leave_out_rest();
         }
         hub.end_stop();
         // The next app that opens the store finds it closed, and complete.
@@ -828,58 +831,11 @@ impl Drop for Inner {
     }
 }
 
-/// The longest time that the drop of an app waits for functions of the program, and for its store.
-const LONGEST_DROP: Duration = Duration::from_secs(5);
-
-/// How long a shutdown waits for the store and the timer thread at least, which end by
-/// themselves.
-const LEAST_TO_CLOSE: Duration = Duration::from_secs(1);
-
-/// How long a shutdown waits for functions of the program at least.
-const LEAST_FOR_HOOKS: Duration = Duration::from_secs(1);
-
-async fn timeout(limit: Duration, waiter: impl Future<Output = ()>) {
-    let timer = async {
-        Timer::after(limit).await;
-    };
-    // The waiter comes first, so that it is polled once even if the limit is zero.
-    future::or(waiter, timer).await;
-}
-
 /// Waits for what the store says, if that is still to come.
 async fn stored(reply: Option<CommitWaiter>) -> Result<(), StorageError> {
     match reply {
         Some(reply) => Waiter::new(ReplySent(reply)).await,
         None => Ok(()),
-    }
-}
-
-/// True when this is true of the hub.
-struct HubIs(Arc<Hub>, fn(&Hub) -> bool);
-
-impl Condition for HubIs {
-    type Output = ();
-
-    fn ready(&self) -> Option<()> {
-        self.1(&self.0).then_some(())
-    }
-
-    fn event(&self) -> &Signal {
-        self.0.changed()
-    }
-}
-
-/// Waits until nothing is left to do, or the app has stopped.
-fn shut_down(hub: Arc<Hub>) -> Waiter<HubIs> {
-    Waiter::new(HubIs(hub, |hub| hub.has_stopped() || hub.is_shut_down()))
-}
-
-/// Waits until the store is closed and the timer thread has ended, after the stop.
-async fn ended(hub: Arc<Hub>) {
-    store_closed(hub.clone()).await;
-    // The timer thread waits for nothing but a call into the executor.
-    if !hub.is_on_timer_thread() {
-        Waiter::new(HubIs(hub, |hub| !hub.is_timer_running())).await;
     }
 }
 
@@ -922,8 +878,4 @@ impl Condition for AllDone {
             );
         }
     }
-}
-
-fn store_closed(hub: Arc<Hub>) -> Waiter<HubIs> {
-    Waiter::new(HubIs(hub, Hub::is_store_closed))
 }

@@ -12,8 +12,9 @@ use crate::sync::primitives::{Arc, Weak};
 use crate::value::declared::Declared;
 use crate::value::error::{DeclareError, TaskError};
 
-/// The app of a running job: [`JobContext::app`](crate::JobContext::app) returns it. With it,
-/// a task schedules jobs of any task of the app, also of its own.
+/// A reference to an app: [`JobContext::app`](crate::JobContext::app) returns it, and a function of
+/// [`on_start`](crate::JobberBuilder::on_start) gets it. With it, a task schedules jobs of any task of the
+/// app, also of its own.
 ///
 /// It does not keep the app alive, and can be kept anywhere. All clones are the same app.
 ///
@@ -91,11 +92,12 @@ impl AppRef {
 }
 
 impl AppRef {
-    /// Declares a set of recurring jobs, as [`Jobber::declare`](crate::Jobber::declare) does.
+    /// Declares a set of recurring jobs, as [`Jobber::declare`](crate::Jobber::declare) does. Calls
+    /// `define` at once.
     ///
     /// # Errors
     /// [`TaskError::Stopped`] if the app was dropped. The returned action has the errors of
-    /// [`Jobber::declare`](crate::Jobber::declare).
+    /// [`Jobber::declare`](crate::Jobber::declare): it fails after a shutdown.
     ///
     /// ```
     /// use jobber::{BoxError, JobContext};

@@ -319,11 +319,15 @@ impl JobberBuilder {
     /// Adds an async function that runs when the app [starts](crate::Jobber::start), before any attempt
     /// begins: also of jobs that the store has. Several ones run one after the other, in the order of
     /// these calls. It may schedule and [declare](crate::AppRef::declare) jobs; they start after the last
-    /// function. It must not wait for a job.
+    /// function.
     ///
-    /// It runs on the thread that polls or blocks on the start. An error or a panic stops the app: the
-    /// store is closed, and the start fails with [`StartError::OnStart`]. If the app is
-    /// shut down meanwhile, the function goes on to its end.
+    /// The thread that polls or blocks on the start runs it. It has no time limit. If it waits for a job,
+    /// the start never ends, because no attempt begins before.
+    ///
+    /// After an error or a panic, the functions of [`on_stop`](JobberBuilder::on_stop) before it run, the
+    /// store is closed, and the start fails with [`StartError::OnStart`]. The app can't be started again.
+    /// If the app is shut down meanwhile, this function goes on to its end, the next ones are left out, and
+    /// the start fails with [`StartError::Stopped`].
     ///
     /// ```
     /// # #[cfg(feature = "serde")] {
@@ -358,17 +362,25 @@ impl JobberBuilder {
         self
     }
 
-    /// Adds an async function that runs when the app stops, after the last attempt. Several ones run one
-    /// after the other, in the reverse order of these calls. The store is open until then; jobs can't be
-    /// scheduled any more.
+    /// Adds an async function that runs when the app stops. Several ones run one after the other, in the
+    /// reverse order of these calls. Jobs can't be scheduled any more; the store is closed after the last
+    /// function.
     ///
     /// Put it after the [`on_start`](JobberBuilder::on_start) whose work it undoes: it is left out if the
-    /// start has not come to it, because a function before it has failed or the app was never started.
+    /// start has not reached it, because a function before it has failed or the app was never started.
     ///
-    /// A [shutdown](crate::Jobber::shutdown) polls it, within its grace, or for a second if less is left.
-    /// If the last clone of the app is dropped instead, the drop blocks its thread until all these functions have run, for
-    /// five seconds at most. A function that takes longer is dropped, and those that would follow are left
-    /// out. A panic keeps no other one from running.
+    /// A [shutdown](crate::Jobber::shutdown) runs these functions when all attempts have ended, or when its
+    /// grace is over: then an attempt may still run. All of them together have the rest of the grace, and a
+    /// second at least. When that time is over, the function that runs is dropped, and those after it never
+    /// run. A panic keeps no other one from running.
+    ///
+    /// If the last clone of the app is dropped instead, the drop runs these functions and waits for no
+    /// attempt: it blocks its thread for five seconds at most. A function that needs the runtime of this
+    /// thread can't go on there: in async code call `shutdown`. If the process just ends, they do not run.
+    ///
+    /// Two cases have no time limit, because the start runs the functions: after an `on_start` that has
+    /// failed; and after an `on_start` that still runs when the grace of a shutdown is over. In the second case
+    /// the store may be closed by then.
     ///
     /// ```
     /// use std::time::Duration;
@@ -562,12 +574,15 @@ impl JobberBuilder {
             max_running: self.max_running,
             max_pending: self.max_pending,
             busy_timeout: self.storage.as_ref().map(|storage| storage.busy_timeout()),
+            closes_start_gate: self
+                .hooks
+                .iter()
+                .any(|hook| matches!(hook, Hook::OnStart(_))),
             is_manual: self.drive_mode == DriveMode::Manual,
         });
         let parts = Parts {
             executor: self.executor,
             storage: self.storage,
-            holding: None,
             driver: None,
         };
         Ok(Jobber::new(hub, parts, self.drive_mode, self.hooks))

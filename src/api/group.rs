@@ -30,18 +30,22 @@ use crate::value::waiting_for::WaitingFor;
 /// A group of tasks, which share options: [`Jobber::group`](crate::Jobber::group) and
 /// [`Group::group`] return it.
 ///
-/// The names of its tasks begin with the name of the group and a dot. A stored job keeps the whole
-/// name: so a task that has moved into the group, or out of it, needs its old name as an
-/// [alias](crate::TaskBuilder::alias). Aliases have no name of a group added.
+/// The names of its tasks begin with the name of the group and a dot. A stored job keeps the whole name.
+/// If you move a task into a group or out of it, add its old whole name as an
+/// [alias](crate::TaskBuilder::alias). An alias gets no name of a group.
 ///
-/// Of the options that have one value (a value of [`state`](Group::state), the
-/// [timeout](Group::timeout), the [retries](Group::retry)) the nearest counts: that of the task, then
-/// of its group, then of the group around that, then of the app. Of the others all count.
+/// - Of the [timeouts](Group::timeout) and of the [backoffs](Group::retry), the first that is set counts: of
+///   the job, of the task, of its group, of the group around that. A task can't unset a timeout; with
+///   `Backoff::exponential(0)` it has no retry.
+/// - Of the values of one type of [`state`](Group::state), the first counts: of the group, of the group
+///   around it, of the app.
+/// - A second call of `timeout`, `retry` or `rate` of a group replaces the first. Of all other options,
+///   those of each level count.
 ///
-/// All handles of the same name in an app are the same group. Set its options before its first task
-/// is registered: from then on they are fixed. To set one later, or to use an invalid name for a group, is an
-/// error when a task is registered with that handle. A name is invalid if it is empty or contains a
-/// dot.
+/// All handles of the same name in an app are the same group. The first task that is registered in it, or
+/// in a group in it, fixes its options. A later call changes nothing: then
+/// [`register`](crate::TaskBuilder::register) fails for the handle that the call has returned, and the groups
+/// made with it. A name is invalid if it is empty or contains a dot: then `register` fails, too.
 ///
 /// ```
 /// use std::time::Duration;
@@ -124,7 +128,7 @@ impl Group {
     /// ```
     pub fn task<H, A, S>(
         &self,
-        name: impl AsRef<str>,
+        name: impl Into<String>,
         handler: H,
     ) -> TaskBuilder<A, <<H::Future as Future>::Output as TaskOutput>::Value>
     where
@@ -134,8 +138,8 @@ impl Group {
         A: Clone + Send + Sync + 'static,
         S: 'static,
     {
-        let name = self.group.def.full_name(name.as_ref());
-        TaskBuilder::new(self.hub.clone(), name, handler).in_group(self.group.clone())
+        let task = TaskBuilder::new(self.hub.clone(), name.into(), handler);
+        task.in_group(self.group.clone())
     }
 
     /// Begins to register a synchronous function as a task of this group. Otherwise as
@@ -149,7 +153,7 @@ impl Group {
     /// ```
     pub fn blocking_task<H, A, S>(
         &self,
-        name: impl AsRef<str>,
+        name: impl Into<String>,
         handler: H,
     ) -> TaskBuilder<A, <H::Output as TaskOutput>::Value>
     where
@@ -158,8 +162,8 @@ impl Group {
         A: Clone + Send + Sync + 'static,
         S: 'static,
     {
-        let name = self.group.def.full_name(name.as_ref());
-        TaskBuilder::new_blocking(self.hub.clone(), name, handler).in_group(self.group.clone())
+        let task = TaskBuilder::new_blocking(self.hub.clone(), name.into(), handler);
+        task.in_group(self.group.clone())
     }
 
     fn set<T>(mut self, option: &'static str, set: impl FnOnce(&mut GroupDraft) -> T) -> Self {
@@ -266,8 +270,8 @@ impl Group {
         self.set("on_end", |draft| draft.on_end.push(Arc::new(function)))
     }
 
-    /// Adds a limit: how many attempts of all tasks of this group may run at the same time, with those of
-    /// the groups in it. Otherwise as [`TaskBuilder::limit`](crate::TaskBuilder::limit).
+    /// Adds a limit: how many attempts may run at the same time, of all tasks of this group and of the
+    /// groups in it together. Otherwise as [`TaskBuilder::limit`](crate::TaskBuilder::limit).
     ///
     /// ```
     /// # let app = jobber::Jobber::builder().build()?;
@@ -281,7 +285,7 @@ impl Group {
         self.set("limit", |draft| draft.limits.push(limit))
     }
 
-    /// Sets how often attempts of all tasks of this group may start, with those of the groups in it.
+    /// Sets how often attempts may start, of all tasks of this group and of the groups in it together.
     /// Otherwise as [`TaskBuilder::rate`](crate::TaskBuilder::rate).
     ///
     /// ```
@@ -323,9 +327,11 @@ impl Group {
         self.set("retry", |draft| draft.backoff = Some(backoff))
     }
 
-    fn selection(&self) -> Selection {
+    /// `None` if the name is invalid: then it has no jobs, and its text may be the name of another.
+    fn selection(&self) -> Option<Selection> {
         let jobs = Jobs::matching().group(self.name());
-        Selection::new(self.hub.clone(), jobs)
+        let is_valid = self.group.def.is_valid();
+        is_valid.then(|| Selection::new(self.hub.clone(), jobs))
     }
 
     /// The live jobs of this group, and of the groups in it, in no order. Never blocks. It looks at
@@ -341,11 +347,14 @@ impl Group {
     /// ```
     pub fn jobs(&self) -> Vec<AnyJob> {
         // It has a condition, without which it would be an error.
-        self.selection().list().unwrap_or_default()
+        let jobs = self.selection().map(|jobs| jobs.list().unwrap_or_default());
+        jobs.unwrap_or_default()
     }
 
-    /// Cancels the live jobs of this group, and of the groups in it. Returns how many there were.
-    /// Otherwise as [`Selection::cancel`](crate::Selection::cancel).
+    /// Cancels each live job of this group, and of the groups in it, as [`Job::cancel`](crate::Job::cancel)
+    /// does: an attempt that runs goes on. Returns how many were live until then. `.await` it, or end it
+    /// with `.block_on()`. A job that is scheduled meanwhile may be left out. Otherwise as
+    /// [`Selection::cancel`](crate::Selection::cancel).
     ///
     /// # Errors
     /// [`SelectError::Storage`] if the store fails.
@@ -359,12 +368,16 @@ impl Group {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn cancel(&self) -> Action<Result<usize, SelectError>> {
-        self.selection().cancel()
+        match self.selection() {
+            Some(jobs) => jobs.cancel(),
+            None => Action::new(async { Ok(0) }),
+        }
     }
 
     /// Pauses the group: no attempt of any job of it, or of the groups in it, begins until
-    /// [`resume`](Group::resume). Otherwise as [`Task::pause`](crate::Task::pause): the store keeps the
-    /// pause, and the group of this name is paused in the next process.
+    /// [`resume`](Group::resume). An attempt that runs goes on. Otherwise as
+    /// [`Task::pause`](crate::Task::pause): the store keeps the pause, and the group of this name is
+    /// paused in the next process. A group of an invalid name stays as it is.
     ///
     /// # Errors
     /// If the store could not save it, or is closed: the app has not started or has stopped. Then

@@ -585,7 +585,7 @@ impl<R> Job<R> {
     /// instead.
     ///
     /// Returns [`Unchanged`](crate::SteerOutcome::Unchanged) if the job itself was not paused. While
-    /// its task or its app is paused, it still does not start.
+    /// its task, a group of its task or its app is paused, it still does not start.
     ///
     /// `.await` it, or end it with [`.block_on()`](Resume::block_on). Nothing happens before.
     ///
@@ -609,7 +609,7 @@ impl<R> Job<R> {
         self.job.resume()
     }
 
-    /// Whether the job, its task or its app is paused. Never blocks.
+    /// Whether the job, its task, a group of its task or its app is paused. Never blocks.
     ///
     /// ```
     /// # let sim = jobber::testing::Simulation::new();
@@ -849,7 +849,7 @@ impl AnyJob {
         Resume::of_job(self.0.clone())
     }
 
-    /// Whether the job, its task or its app is paused. Never blocks. See [`Job::is_paused`].
+    /// Whether the job, its task, a group of its task or its app is paused. Never blocks. See [`Job::is_paused`].
     pub fn is_paused(&self) -> bool {
         self.0.is_paused()
     }

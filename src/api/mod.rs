@@ -21,6 +21,7 @@ pub(crate) mod schedule;
 pub(crate) mod schedule_many;
 pub(crate) mod select;
 pub(crate) mod start;
+pub(crate) mod stopping;
 pub(crate) mod submit;
 pub(crate) mod task;
 pub(crate) mod waits;

@@ -171,7 +171,7 @@ where
     }
 
     /// Ends the pause of the task. Its jobs go on from now, as [`Job::resume`] says, unless they
-    /// are paused themselves or the app is. `.await` it, or end it with
+    /// are paused themselves, or a group of the task or the app is. `.await` it, or end it with
     /// [`.block_on()`](Resume::block_on). Nothing happens before.
     ///
     /// # Errors
@@ -188,7 +188,7 @@ where
         Resume::of(self.def.hub.clone(), Pausable::Task(self.def.clone()))
     }
 
-    /// Whether the task is paused. Its app may be, too
+    /// Whether the task is paused. A group of it or its app may be, too
     /// ([`Jobber::is_paused`](crate::Jobber::is_paused)). Never blocks.
     ///
     /// ```

@@ -317,7 +317,8 @@ where
         Trigger::Calendar(interval) => recurs(context.every_calendar(interval)?),
         Trigger::Cron(cron) => recurs(context.cron((*cron).map_err(ScheduleError::Cron)?)?),
     };
-    let starts_now = is_push && json.is_none() && !is_paused;
+    let is_open = !task.hub.start_gate.is_closed();
+    let starts_now = is_push && json.is_none() && !is_paused && is_open;
     let starts_first_now = options.first_now;
     let is_plain = first.is_none()
         && zone.is_none()

@@ -2,11 +2,11 @@
 
 use crate::api::app_ref::AppRef;
 use crate::api::hooks::Hooks;
+use crate::api::stopping::{LEAST_TO_END, ended, shut_down, timeout};
 use crate::engine::driver::Driver;
 use crate::engine::hub::Hub;
 use crate::engine::timer_thread;
 use crate::executor::contract::Executor;
-use crate::executor::holding_executor::HoldingExecutor;
 use crate::storage::contract::Storage;
 use crate::storage::writer::Writer;
 use crate::sync::panics::{catch_panic, drop_catching_panic};
@@ -27,13 +27,11 @@ pub(crate) enum DriveMode {
     Manual,
 }
 
-/// What an app starts with. A start that fails puts it back.
+/// What an app starts with. A start that fails puts the executor and the store back.
 #[derive(Default)]
 pub(crate) struct Parts {
     pub(crate) executor: Option<Arc<dyn Executor>>,
     pub(crate) storage: Option<Box<dyn Storage>>,
-    /// Keeps what is spawned, while functions of the program run.
-    pub(crate) holding: Option<Arc<HoldingExecutor>>,
     /// Set by a start in [`DriveMode::Manual`].
     pub(crate) driver: Option<Driver>,
 }
@@ -176,10 +174,6 @@ impl Start {
             Some(executor) => executor,
             None => default_executor()?,
         };
-        let executor = match self.hooks.has_start() {
-            true => self.hold(executor),
-            false => executor,
-        };
         self.hub.start(executor)?;
         match self.drive_mode {
             DriveMode::Thread => {
@@ -190,50 +184,52 @@ impl Start {
         }
         // The hub holds the executor now, and drops it when the app stops.
         lock(&self.parts).executor = None;
+        self.hooks.begin();
+        self.hub.call_at_start();
         Ok(())
     }
 }
 
 impl Start {
-    /// From now on, what is spawned is kept.
-    fn hold(&self, executor: Arc<dyn Executor>) -> Arc<dyn Executor> {
-        let holding = Arc::new(HoldingExecutor::new(executor));
-        lock(&self.parts).holding = Some(holding.clone());
-        holding
-    }
-
-    /// Stops the app when it is dropped, if functions of the program are to run before attempts.
+    /// Stops the app when it is dropped, if a function of `on_start` is to run before jobs start.
     pub(crate) fn stop_on_drop(&self) -> StopOnDrop {
         let has_start = self.hooks.has_start();
         StopOnDrop(has_start.then(|| self.hub.clone()))
     }
 
-    /// Runs the functions of the program, and then lets the attempts begin.
+    /// Runs the functions of `on_start`, and then lets jobs start.
     pub(crate) async fn run_hooks(&self, stop: StopOnDrop) -> Result<(), StartError> {
-        let is_stopping = || self.hub.is_stopping();
-        let app = AppRef::new(&self.hub);
-        let started = self.hooks.start(&app, is_stopping).await;
-        if let Err(error) = started {
-            self.hub.begin_stop();
-            self.hooks.stop().await;
-            drop(stop);
-            return Err(StartError::OnStart(error));
+        if !self.hooks.has_start() {
+            stop.disarm();
+            return Ok(());
         }
-        if self.hub.is_stopping() {
-            // The stop did not know what has started since, and ends by itself.
+        let hub = &self.hub;
+        let started = self
+            .hooks
+            .start(&AppRef::new(hub), || hub.is_stopping())
+            .await;
+        if hub.is_stopping() {
+            // The shutdown ends by itself. If its grace was too short, it has not run the functions of
+            // `on_stop` that the start has reached since.
             stop.disarm();
             self.hooks.stop().await;
-            return Err(StartError::Stopped);
+            return Err(started.map_or_else(StartError::OnStart, |()| StartError::Stopped));
         }
-        stop.disarm();
-        let holding = lock(&self.parts).holding.take();
-        if let Some(holding) = holding {
-            if let Some(dispatcher) = self.hub.dispatcher() {
-                dispatcher.use_executor(holding.executor.clone());
+        match started {
+            Ok(()) => {
+                stop.disarm();
+                hub.open_start_gate();
+                Ok(())
             }
-            holding.release();
+            Err(error) => {
+                hub.begin_stop();
+                self.hooks.stop().await;
+                timeout(LEAST_TO_END, shut_down(hub.clone())).await;
+                drop(stop);
+                timeout(LEAST_TO_END, ended(hub.clone())).await;
+                Err(StartError::OnStart(error))
+            }
         }
-        Ok(())
     }
 }
 

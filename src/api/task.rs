@@ -14,7 +14,7 @@ use crate::engine::hub::Hub;
 use crate::engine::job_state::{ArgsCheck, BodyMaker, Durability, JobState, Middleware, TaskDef};
 use crate::engine::limits::{KeyOf, LimitBy, RateBy, TaskLimits, gcra};
 use crate::engine::pause_switch::PauseSwitch;
-use crate::engine::shared_limit::{LimitOption, limits_in_app};
+use crate::engine::shared_limit::{LimitOption, check_limits, limits_in_app};
 use crate::job::codec::Codec;
 use crate::job::decisions::{Decisions, OnErrorFn, RecoverFn};
 use crate::job::definition::Timeout;
@@ -61,7 +61,7 @@ const MAX_ARGS_BYTES: usize = 1_024 * 1_024;
 #[must_use = "the task is not registered until `register` is called"]
 pub struct TaskBuilder<A, R> {
     hub: Arc<Hub>,
-    /// With the name of its group.
+    /// Without the name of its group.
     name: String,
     group: Option<GroupRef>,
     is_blocking: bool,
@@ -144,7 +144,7 @@ where
         Self::with_body(hub, name, (true, H::Output::CAN_FAIL), Box::new(body))
     }
 
-    /// In this group. The name of the task has that of the group.
+    /// In this group, whose name comes before that of the task.
     pub(crate) fn in_group(mut self, group: GroupRef) -> Self {
         self.group = Some(group);
         self
@@ -375,23 +375,27 @@ where
     /// nearest first, then those of the [app](crate::JobberBuilder::on_error), until one does not return
     /// [`OnError::Pass`].
     ///
-    /// - It sees what comes out of the middleware, timeouts and panics. A run that the next one cuts off
-    ///   ([`Overlap::CancelRunning`](crate::Overlap::CancelRunning)) and an abort are not failures.
-    /// - No run has more retries than the [`Backoff`](TaskBuilder::retry) allows. What the attempt has said
-    ///   itself by [`no_retry`](crate::JobContext::no_retry) or
-    ///   [`retry_after`](crate::JobContext::retry_after) stands above it.
-    /// - It runs on a thread of the executor and must not block. If the task has such a function, the
-    ///   executor settles its timeouts, too: later if all its threads are busy. If the attempt returns
-    ///   before that, there was no timeout.
-    /// - A panic is `Pass`. An attempt that the executor drops during a stop is not shown.
-    /// - The context shows no [local](crate::JobContext::local) of the attempt.
+    /// - It sees what comes out of the middleware, timeouts and panics. It is not called if the next run
+    ///   cuts off the attempt ([`Overlap::CancelRunning`](crate::Overlap::CancelRunning)), after an abort, for
+    ///   a [`Snooze`](crate::Snooze), and for an attempt that a crash has ended.
+    /// - No run has more retries than the [`Backoff`](TaskBuilder::retry) allows. If the attempt has called
+    ///   [`no_retry`](crate::JobContext::no_retry) or [`retry_after`](crate::JobContext::retry_after), that
+    ///   counts, and not what the function returns.
+    /// - It runs on the thread of the attempt; after a timeout, on a thread of the executor. It must not
+    ///   block. **With such a function, or with [`recover`](TaskBuilder::recover), a timeout also needs a free
+    ///   thread of the executor**: if all are busy, it takes effect later. If the function of the task
+    ///   returns before that, there was no timeout.
+    /// - A panic is `Pass`. It is not called for an attempt that the executor drops during a stop or within
+    ///   `spawn`. If the executor drops the call for a timeout, the attempt ends without it.
+    /// - The context shows no [local](crate::JobContext::local) of the attempt. A value that a function
+    ///   sets is seen by the later functions of the same failure.
     ///
     /// ```
     /// # let mut sim = jobber::testing::Simulation::new();
     /// use jobber::{Backoff, BoxError, JobError, JobStatus, OnError};
     ///
     /// #[derive(Debug, thiserror::Error)]
-    /// #[error("there is no such user")]
+    /// #[error("the user is unknown")]
     /// struct UnknownUser;
     ///
     /// let mail = sim.app().task("mail", async |to: String| Err::<(), BoxError>(UnknownUser.into()));
@@ -416,9 +420,14 @@ where
     }
 
     /// Adds a function that may return a value in place of an error: then the attempt has succeeded with
-    /// it. It is called for the same failures as [`on_error`](TaskBuilder::on_error), before those
-    /// functions, and the same holds for it. Several ones are called in the order of these calls, until
-    /// one returns a value.
+    /// it. It is called for the same failures as [`on_error`](TaskBuilder::on_error), on the same threads,
+    /// and before those functions. Several ones are called in the order of these calls, until one returns a
+    /// value.
+    ///
+    /// If it returns a value, no function of `on_error` is called, and no middleware sees the value. The
+    /// attempt has also succeeded if it has called [`no_retry`](crate::JobContext::no_retry). It must not
+    /// block. A panic counts as `None`. After a timeout, a blocking function of the task may still run; it
+    /// keeps its limits until it returns.
     ///
     /// ```
     /// # let mut sim = jobber::testing::Simulation::new();
@@ -440,17 +449,20 @@ where
     }
 
     /// Adds a function that sees how each job of this task ends: with success, with a failure, or
-    /// cancelled; and each job that is [set aside](TaskBuilder::max_interruptions). It is for alarms. Of a
-    /// recurring job it sees the end of the last run. Several ones are called in the order of
-    /// these calls, then those of the [groups](crate::Group::on_end) of the task, the nearest first, then
-    /// those of the [app](crate::JobberBuilder::on_end).
+    /// cancelled; and each job that is [set aside](TaskBuilder::max_interruptions). It is for alarms. Several
+    /// ones are called in the order of these calls, then those of the [groups](crate::Group::on_end) of the
+    /// task, the nearest first, then those of the [app](crate::JobberBuilder::on_end).
     ///
-    /// It is called on a thread of the executor, after the end can be seen: so of a stored job after
-    /// the store has it. It must not block. A panic of it has no effect. Two ends may be shown at the
-    /// same time, and in another order. In contrast to an [event](crate::Jobber::events), no end is left out
-    /// because the program is slow. A [shutdown](crate::Jobber::shutdown) waits for the calls within its
-    /// grace. What is called after that, or dropped by the executor, is lost; so is the call for an end
-    /// that a crash follows.
+    /// A recurring job ends once: a failed run that other runs follow is not shown here, but to
+    /// [`on_error`](TaskBuilder::on_error) and as an [event](crate::Jobber::events). In contrast to an event,
+    /// no end is left out because the program is slow.
+    ///
+    /// It is called on a thread of the executor and must not block. The status of the job is final before
+    /// that; the store has the end of a stored job, or has refused it. A panic has no effect. Calls for two
+    /// jobs may run at the same time, and in any order. A [shutdown](crate::Jobber::shutdown) waits for the calls
+    /// within its grace, also for those of jobs that it cancels; the drop of the last clone does not. A
+    /// call is lost if it has not run when the app has stopped, if the executor drops it, or if the process
+    /// ends before it.
     ///
     /// ```
     /// # let mut sim = jobber::testing::Simulation::new();
@@ -849,6 +861,12 @@ where
     /// ```
     pub fn register(self) -> Result<Task<A, R>, RegisterError> {
         check_task_name(&self.name)?;
+        let group = self.group.as_ref();
+        let name = match group {
+            Some(group) => group.def.full_name(&self.name),
+            None => self.name,
+        };
+        check_task_name(&name)?;
         self.aliases
             .iter()
             .try_for_each(|name| check_task_name(name))?;
@@ -868,18 +886,16 @@ where
             return Err(RegisterError::NotDurable { option });
         }
         if self.codec.is_some() && self.hub.store.is_none() {
-            return Err(RegisterError::NoStorage { name: self.name });
+            return Err(RegisterError::NoStorage { name });
         }
         if self.max_interruptions == Some(0) {
             return Err(RegisterError::ZeroLimit {
                 option: "max_interruptions",
             });
         }
-        let limits = self.limits.iter();
-        let limits = limits.map(|limit| ("limit", limit.first));
         let by = self.limit_by.iter().map(|by| ("limit_by", by.capacity));
         let pending = self.max_pending.map(|max| ("max_pending", max));
-        let limits = limits.chain(by).chain(pending);
+        let limits = by.chain(pending);
         if let Some((option, _)) = limits.into_iter().find(|(_, number)| *number == 0) {
             return Err(RegisterError::ZeroLimit { option });
         }
@@ -890,13 +906,16 @@ where
             Ok::<_, RegisterError>(RateBy { rate, key })
         });
         let by = (self.limit_by, rate_by.transpose()?);
-        let name: Arc<str> = self.name.into();
+        let name: Arc<str> = name.into();
         let aliases = self.aliases.into_iter().map(Arc::from);
         let names: Box<[_]> = std::iter::once(name.clone()).chain(aliases).collect();
-        // A refused task must not make a shared limit one of this app.
+        // A refused task must not fix its groups, or make a shared limit one of this app.
         self.hub.check_names(&names)?;
-        let group = self.group.as_ref().map(|group| group.fix(&self.hub));
-        let group = group.transpose()?;
+        check_limits(&self.limits, &self.hub, &mut Vec::new())?;
+        if let Some(group) = group {
+            group.check(&self.hub)?;
+        }
+        let group = group.map(|group| group.fix(&self.hub)).transpose()?;
         let of_groups = group.map_or(&[][..], |group| &group.limits);
         let limits = task_limits(&self.hub, &self.limits, of_groups, rate, by)?;
         let max_interruptions = self.max_interruptions.unwrap_or(MAX_INTERRUPTIONS);

@@ -8,6 +8,7 @@ use crate::engine::discarded::DropOn;
 use crate::engine::hub::{Entered, Live};
 use crate::engine::job_state::{AfterLock, JobState, State, precision_needed};
 use crate::engine::keeping::is_failure;
+use crate::executor::calling_executor::CallingExecutor;
 use crate::job::last_result::{Failure, LastResult};
 use crate::job::lifecycle::{
     AfterAttempt, Again, AttemptEnd, BeginOutcome, Begun, FailedEnd, TimerOutcome,
@@ -144,11 +145,11 @@ where
         self.hub().start_granted(granted);
     }
 
-    fn end_late(&self, attempt: u32, failure: Failure, asks: bool) {
-        if asks {
+    fn end_late(&self, attempt: u32, failure: Failure, calls_functions: bool) {
+        if calls_functions {
             let granted = self.end_failed(attempt, failure, EndedBy::Timeout);
             self.hub().start_granted(granted);
-        } else {
+        } else if !self.lock().life.is_deciding(attempt) {
             self.time_out(attempt, failure);
         }
     }
@@ -265,15 +266,24 @@ where
     /// An attempt has failed, on a thread of the executor. The caller starts the jobs that it returns:
     /// they may have their limits now.
     fn end_failed(&self, attempt: u32, failure: Failure, by: EndedBy) -> Vec<Live> {
-        let hub = self.hub();
-        // The executor may drop the attempt on the timer's thread, and the next process makes one again
-        // that is dropped by a stop.
-        let is_dropped = by == EndedBy::ExecutorDrop;
-        let result = match is_dropped && (hub.is_on_timer_thread() || hub.is_stopping()) {
-            true => (Err(failure), None),
-            false => self.decide_failure(attempt, failure),
+        // An executor may drop the attempt within `spawn`, on the thread of the timer, or of a caller
+        // that holds locks. If a stop has dropped it, the next process makes it again.
+        let may_ask = by != EndedBy::ExecutorDrop
+            || !CallingExecutor::is_on_this_thread() && !self.hub().is_stopping();
+        let decided = match may_ask {
+            true => self.decide_failure(attempt, failure),
+            false => Some((Err(failure), None)),
         };
-        self.end_attempt(attempt, result, by, DropOn::ThisThread)
+        match decided {
+            Some(result) => self.end_attempt(attempt, result, by, DropOn::ThisThread),
+            None => {
+                // The thread that decides ends it.
+                if by == EndedBy::Body {
+                    self.body_gone(attempt);
+                }
+                Vec::new()
+            }
+        }
     }
 
     /// Begins an attempt, if the job is to start.
@@ -555,7 +565,7 @@ where
             (_, result) => result,
         };
         self.enter_result(&mut state, result, end, &mut after);
-        if by == EndedBy::Timeout {
+        if by == EndedBy::Timeout && state.life.has_body() {
             self.body_outlives(&mut state, attempt_of_run, now);
         }
         self.report(&mut state, end, now);

@@ -1,4 +1,4 @@
-//! The program decides what follows a failed attempt.
+//! How functions of the program decide what follows a failed attempt.
 
 use crate::engine::hub::{Hub, Live};
 use crate::engine::job_state::JobState;
@@ -13,25 +13,33 @@ where
     A: Clone + Send + Sync + 'static,
     R: Send + Sync + 'static,
 {
-    /// Calls the functions that decide about the failure of an attempt, if there are any. Returns also
-    /// what they say about a retry.
+    /// Calls the functions of `on_error` and `recover` for the failure of an attempt, if there are any.
+    /// Returns also what they say about a retry. `None` if another thread calls them for this attempt.
     pub(crate) fn decide_failure(
         &self,
         attempt: u32,
         failure: Failure,
-    ) -> (Result<R, Failure>, Option<RetryHint>) {
+    ) -> Option<(Result<R, Failure>, Option<RetryHint>)> {
         let Some(decisions) = &self.task.decisions else {
-            return (Err(failure), None);
+            return Some((Err(failure), None));
         };
         let is_snoozed = matches!(failure.retry_hint(), RetryHint::Snooze(_));
         let begun = {
-            let state = self.lock();
-            let asks = !is_snoozed || state.life.is_snoozed_too_often();
-            state.life.begun(attempt).filter(|_| asks)
+            let mut state = self.lock();
+            match state.life.begun(attempt) {
+                Some(_) if is_snoozed && !state.life.is_snoozed_too_often() => None,
+                // Its timeout may pass while the functions run.
+                Some(_) if !state.life.begin_deciding() => {
+                    drop(state);
+                    drop_catching_panic(failure);
+                    return None;
+                }
+                begun => begun,
+            }
         };
         let (Some(begun), Some(job)) = (begun, self.as_live()) else {
             // It is snoozed, or over, or the app has stopped.
-            return (Err(failure), None);
+            return Some((Err(failure), None));
         };
         let locals = Locals::default();
         let attempt = AttemptRef { job, begun, locals };
@@ -40,38 +48,35 @@ where
         // A function may have set a value that holds the context of the attempt.
         attempt.locals.clear();
         drop_catching_panic((attempt, error));
-        match decision {
+        Some(match decision {
             Decision::Value(value) => {
                 drop_catching_panic(failure);
                 (Ok(value), None)
             }
-            Decision::Failure(hint) => (Err(failure), hint),
-        }
+            Decision::Retry(hint) => (Err(failure), Some(hint)),
+            Decision::Pass => (Err(failure), None),
+        })
     }
 }
 
-/// The timeout of an attempt, on its way from the timer to the executor: the functions that decide
-/// about it are code of a user.
+/// An attempt that takes too long, on its way from the timer to the executor, which ends it: the
+/// functions of `on_error` and `recover` are code of a user.
 pub(crate) struct LateAttempt {
-    job: Live,
     attempt: u32,
     /// `None` once the attempt has ended.
-    failure: Option<Failure>,
+    left: Option<(Live, Failure)>,
 }
 
 impl LateAttempt {
     pub(crate) fn new(job: Live, attempt: u32, failure: Failure) -> Self {
-        let failure = Some(failure);
-        Self {
-            job,
-            attempt,
-            failure,
-        }
+        let left = Some((job, failure));
+        Self { attempt, left }
     }
 
-    fn end(&mut self, asks: bool) {
-        if let Some(failure) = self.failure.take() {
-            self.job.end_late(self.attempt, failure, asks);
+    fn end(&mut self, calls_functions: bool) {
+        if let Some((job, failure)) = self.left.take() {
+            job.end_late(self.attempt, failure, calls_functions);
+            job.drop_safely();
         }
     }
 }
@@ -80,7 +85,6 @@ impl Drop for LateAttempt {
     /// If the executor has dropped it, the attempt ends as if there were no functions.
     fn drop(&mut self) {
         self.end(false);
-        self.job.clone().drop_safely();
     }
 }
 

@@ -118,7 +118,7 @@ impl Driver {
         self.has_fired
     }
 
-    /// Passes all due jobs to the executor, does one step of the other work, and returns
+    /// Passes all due jobs to the executor, if jobs may start; does one step of the other work, and returns
     /// when to call it again. It never waits.
     pub(crate) fn drive(&mut self) -> DriveAgain {
         let again = self.drive_once();
@@ -132,9 +132,12 @@ impl Driver {
         self.collect();
         self.has_fired = false;
         self.hub.limits.look_at_rates(&self.hub.clock);
-        self.start_granted();
+        let may_start = self.hub.start_gate.look();
+        if may_start {
+            self.start_granted();
+        }
         let mut batch = FIRST_BATCH;
-        while self.pop_batch(now, batch) {
+        while may_start && self.pop_batch(now, batch) {
             batch = (2 * batch).min(MAX_BATCH);
             self.hand_over(now);
             self.hub.take_due(&mut self.keys, &mut self.fired);
@@ -147,7 +150,10 @@ impl Driver {
         {
             return DriveAgain::Now;
         }
-        self.next_call(now)
+        match may_start {
+            true => self.next_call(now),
+            false => DriveAgain::WhenWoken,
+        }
     }
 
     /// If many keys are due, passes those of jobs that start to the dispatcher. The

@@ -1,4 +1,4 @@
-//! [`EndCall`]: a call of functions of the program for a job that has ended.
+//! [`EndCall`]: a call of the functions of `on_end`.
 
 use crate::sync::deferred_wakes::notify_all;
 use crate::sync::panics::{UserValue, catch_panic};

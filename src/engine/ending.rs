@@ -1,9 +1,8 @@
-//! Functions of the program are called for jobs that have ended.
+//! How the functions of `on_end` are called.
 
 use crate::engine::end_call::EndCall;
 use crate::engine::hub::Hub;
 use crate::engine::task_registry::Restore;
-use crate::job::live_job::LiveJob;
 use crate::sync::primitives::lock;
 use crate::value::end_of_job::EndOfJob;
 use crate::value::id::JobId;
@@ -38,8 +37,8 @@ impl Hub {
     }
 
     /// A job of this task is set aside from now on.
-    pub(crate) fn call_for_set_aside(&self, task: &dyn Restore, job: &dyn LiveJob) {
-        self.call_for_loaded(task, &job.core().id, (JobStatus::Scheduled, true));
+    pub(crate) fn call_for_set_aside(&self, task: &dyn Restore, id: &JobId) {
+        self.call_for_loaded(task, id, (JobStatus::Scheduled, true));
     }
 
     fn call_for_loaded(

@@ -6,11 +6,12 @@ use std::time::Duration;
 use crate::engine::hub::Hub;
 use crate::engine::limits::gcra;
 use crate::engine::pause_switch::PauseSwitch;
-use crate::engine::shared_limit::{LimitOption, limits_in_app};
+use crate::engine::shared_limit::{LimitOption, check_limits, limits_in_app};
 use crate::engine::task_registry::NamedGroup;
 use crate::job::decisions::OnErrorFn;
 use crate::job::definition::Timeout;
 use crate::job::middleware::Layer;
+use crate::registry::gcra::Gcra;
 use crate::registry::lines::LimitId;
 use crate::sync::primitives::{Arc, Mutex, OnceLock, lock};
 use crate::value::backoff::Backoff;
@@ -31,9 +32,10 @@ pub(crate) struct GroupDef {
     /// The name is invalid: no task can be registered.
     name_error: Option<NameError>,
     pub(crate) pause: PauseSwitch,
-    /// Until the first task is registered. Nothing but the lines is locked under this.
+    /// The options until the first task is registered. Under this lock, only a limit and then the lines
+    /// are locked.
     draft: Mutex<GroupDraft>,
-    /// From then on.
+    /// The options after that.
     fixed: OnceLock<GroupOptions>,
 }
 
@@ -46,15 +48,20 @@ pub(crate) struct GroupRef {
 }
 
 impl GroupRef {
-    /// The options, which do not change from now on.
-    pub(crate) fn fix(&self, hub: &Arc<Hub>) -> Result<&GroupOptions, RegisterError> {
+    /// Whether a task can be registered with this handle.
+    pub(crate) fn check(&self, hub: &Arc<Hub>) -> Result<(), RegisterError> {
         match self.too_late {
-            None => self.def.fix(hub),
+            None => self.def.check(hub),
             Some(option) => Err(RegisterError::GroupHasTasks {
                 group: self.def.name.to_string(),
                 option,
             }),
         }
+    }
+
+    /// The options, which do not change from now on, after [`check`](GroupRef::check).
+    pub(crate) fn fix(&self, hub: &Arc<Hub>) -> Result<&GroupOptions, RegisterError> {
+        self.def.fix(hub)
     }
 }
 
@@ -79,19 +86,33 @@ pub(crate) struct GroupDraft {
     pub(crate) backoff: Option<Backoff>,
 }
 
-/// The options of a group and of those around it: what its tasks have.
+/// What the tasks of a group have: its options, with those of the groups around it.
 pub(crate) struct GroupOptions {
-    /// Of this group alone.
+    /// Of this group alone: `GroupDef::state` looks at the groups around it.
     state: StateMap,
     pub(crate) timeout: Option<Timeout>,
     pub(crate) backoff: Option<Backoff>,
-    /// The outermost first, as in the next ones.
+    /// The outermost group first.
     pub(crate) around: Vec<Layer>,
+    /// The outermost group first.
     pub(crate) on_schedule: Vec<OnSchedule>,
-    /// The innermost first, as in the next one.
+    /// The innermost group first.
     pub(crate) on_error: Vec<OnErrorFn>,
+    /// The innermost group first.
     pub(crate) on_end: Vec<OnEnd>,
     pub(crate) limits: Vec<(LimitId, WaitingFor)>,
+}
+
+impl GroupDraft {
+    /// The timeout and the rate. An error if one of them, or the backoff, is invalid.
+    fn times(&self) -> Result<(Option<Timeout>, Option<Gcra>), RegisterError> {
+        if let Some(backoff) = &self.backoff {
+            backoff.check()?;
+        }
+        let timeout = self.timeout.map(Timeout::of_task).transpose()?;
+        let rate = self.rate.map(|rate| gcra(rate, "rate")).transpose()?;
+        Ok((timeout, rate))
+    }
 }
 
 impl GroupDef {
@@ -141,7 +162,7 @@ impl GroupDef {
         match self.fixed.get() {
             None => Some(change(&mut draft)),
             Some(_) => {
-                // It may own values of users.
+                // It may own values of users: it is dropped without the lock.
                 drop(draft);
                 drop(change);
                 None
@@ -149,11 +170,9 @@ impl GroupDef {
         }
     }
 
-    /// The options, which do not change from now on.
-    pub(crate) fn fix(&self, hub: &Arc<Hub>) -> Result<&GroupOptions, RegisterError> {
-        if let Some(options) = self.fixed.get() {
-            return Ok(options);
-        }
+    /// Whether a task can be registered in it: whether its name and its options, and those of the groups
+    /// around it, are valid.
+    fn check(&self, hub: &Arc<Hub>) -> Result<(), RegisterError> {
         match &self.name_error {
             None => {}
             Some(NameError::Empty) => return Err(RegisterError::EmptyGroupName),
@@ -162,6 +181,18 @@ impl GroupDef {
                 return Err(RegisterError::DotInGroupName { name });
             }
         }
+        for group in self.with_parents() {
+            // Dropped after the lock.
+            let mut other_apps = Vec::new();
+            let draft = lock(&group.draft);
+            draft.times()?;
+            check_limits(&draft.limits, hub, &mut other_apps)?;
+        }
+        Ok(())
+    }
+
+    /// The options, which do not change from now on. The caller has checked the group.
+    fn fix(&self, hub: &Arc<Hub>) -> Result<&GroupOptions, RegisterError> {
         let above = self.parent.as_ref().map(|parent| parent.fix(hub));
         let above = above.transpose()?;
         // Dropped after the lock.
@@ -170,11 +201,7 @@ impl GroupDef {
         if let Some(options) = self.fixed.get() {
             return Ok(options);
         }
-        if let Some(backoff) = &draft.backoff {
-            backoff.check()?;
-        }
-        let timeout = draft.timeout.map(Timeout::of_task).transpose()?;
-        let rate = draft.rate.map(|rate| gcra(rate, "rate")).transpose()?;
+        let (timeout, rate) = draft.times()?;
         let own = limits_in_app(&draft.limits, hub, &mut other_apps)?;
         let rate = rate.map(|rate| (hub.limits.add_rate(rate), WaitingFor::GroupRate));
         let draft = std::mem::take(&mut *draft);
@@ -237,7 +264,7 @@ impl Hub {
                 return group;
             }
         }
-        // The stop has emptied the list.
+        // A stop has emptied the list: a group whose state holds the app would keep it.
         if new.is_valid() && !main_shard.phase.is_over() {
             let key = PauseKey::Group(new.name.clone());
             if let Some((paused_at, resumed_at)) = main_shard.pauses.get(&key) {

@@ -20,6 +20,7 @@ use crate::engine::limits::Limits;
 use crate::engine::outliving_bodies::OutlivingBodies;
 use crate::engine::pause_switch::PauseSwitch;
 use crate::engine::side_shards::{Cursor, SideShards};
+use crate::engine::start_gate::StartGate;
 use crate::engine::task_registry::{NamedGroup, Restore, Unresolved};
 use crate::executor::dispatcher::Dispatcher;
 use crate::executor::live_jobs::LiveJobs;
@@ -103,6 +104,7 @@ pub(crate) struct Hub {
     /// When a job that entered last checked whether the process was forked, by the monotonic
     /// clock.
     fork_checked_at: AtomicI64,
+    pub(crate) start_gate: StartGate,
     pub(crate) outliving: OutlivingBodies,
     /// They decide what follows a failed attempt, as the next ones after those of tasks and groups.
     pub(crate) on_error: Vec<OnErrorFn>,
@@ -300,6 +302,8 @@ pub(crate) struct HubConfig {
     pub(crate) max_pending: Option<usize>,
     /// That of the store. `None` if the app has no store.
     pub(crate) busy_timeout: Option<Duration>,
+    /// No job starts before the functions of `on_start` are over.
+    pub(crate) closes_start_gate: bool,
     /// The app has no threads of its own: the caller drives it.
     pub(crate) is_manual: bool,
 }
@@ -363,6 +367,7 @@ impl Hub {
             random: Mutex::new(random),
             started_by: StartedBy::nobody(),
             fork_checked_at: AtomicI64::new(i64::MIN),
+            start_gate: StartGate::new(config.closes_start_gate),
             outliving: OutlivingBodies::default(),
             timer: OnceLock::new(),
             is_stopping: AtomicBool::new(false),

@@ -46,8 +46,6 @@ impl Hub {
             AppPhase::Stopping | AppPhase::Stopped => return Err(StartError::Stopped),
             AppPhase::Forked => return Err(StartError::Forked),
         }
-        drop(main_shard);
-        self.call_at_start();
         Ok(())
     }
 

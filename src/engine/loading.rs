@@ -138,21 +138,12 @@ impl Hub {
                 due,
                 interrupted,
                 is_changed,
-            }) => {
-                let is_new = |kind: &JobEventKind| {
-                    matches!(
-                        kind,
-                        JobEventKind::Interrupted {
-                            is_set_aside: true,
-                            ..
-                        }
-                    )
-                };
-                if interrupted.as_ref().is_some_and(is_new) {
-                    self.call_for_set_aside(&*task, &*job);
-                }
-                self.enter(record, found, (job, due, is_changed, interrupted), now)
-            }
+            }) => self.enter(
+                record,
+                (found, &*task),
+                (job, due, is_changed, interrupted),
+                now,
+            ),
             Ok(Restored::Lost {
                 status,
                 reason,
@@ -192,7 +183,7 @@ impl Hub {
     fn enter(
         &self,
         record: Box<JobRecord>,
-        found: Found,
+        (found, task): (Found, &dyn Restore),
         (mut job, due, is_changed, interrupted): (Live, Option<Due>, bool, Option<JobEventKind>),
         now: Now,
     ) -> bool {
@@ -200,6 +191,13 @@ impl Hub {
             self.spawned.add(by.job.clone(), record.id.clone());
         }
         let is_held = job.is_held_by_pause();
+        let is_set_aside_now = matches!(
+            interrupted,
+            Some(JobEventKind::Interrupted {
+                is_set_aside: true,
+                ..
+            })
+        );
         let (wake, needs_room, held) = {
             let mut main_shard = lock(&self.main_shard);
             if main_shard.phase.is_over() {
@@ -255,6 +253,9 @@ impl Hub {
             };
             (wake, needs_room(&main_shard.table, slot), held)
         };
+        if is_set_aside_now {
+            self.call_for_set_aside(task, &record.id);
+        }
         if let Some(job) = held {
             job.follow_pause(None);
         }

@@ -15,6 +15,7 @@ pub(crate) mod event_bus;
 pub(crate) mod firing;
 pub(crate) mod granting;
 pub(crate) mod group;
+
 pub(crate) mod hub;
 pub(crate) mod inserting;
 pub(crate) mod job_state;
@@ -33,6 +34,7 @@ pub(crate) mod set_aside;
 pub(crate) mod shared_limit;
 pub(crate) mod side_shards;
 pub(crate) mod spawning;
+pub(crate) mod start_gate;
 pub(crate) mod steering;
 pub(crate) mod storing;
 pub(crate) mod tables;

@@ -15,20 +15,29 @@ pub(crate) struct LimitOption {
     pub(crate) name: WaitingFor,
 }
 
-/// These limits in this app: all of them, or none if one is of another app. `others` are dropped
-/// by the caller, when it holds no lock: that may run code of users.
+/// Whether these limits can be limits of this app. `others` are dropped by the caller, when it holds
+/// no lock: that may run code of users.
+pub(crate) fn check_limits(
+    limits: &[LimitOption],
+    hub: &Arc<Hub>,
+    others: &mut Vec<Arc<Hub>>,
+) -> Result<(), RegisterError> {
+    if limits.iter().any(|option| option.first == 0) {
+        return Err(RegisterError::ZeroLimit { option: "limit" });
+    }
+    let mut is_of_another = |option: &LimitOption| option.limit.is_of_another(hub, others);
+    match limits.iter().any(&mut is_of_another) {
+        true => Err(RegisterError::LimitOfAnotherApp),
+        false => Ok(()),
+    }
+}
+
+/// Makes these limits limits of this app, after [`check_limits`]. `others` as there.
 pub(crate) fn limits_in_app(
     limits: &[LimitOption],
     hub: &Arc<Hub>,
     others: &mut Vec<Arc<Hub>>,
 ) -> Result<Vec<(LimitId, WaitingFor)>, RegisterError> {
-    if limits.iter().any(|option| option.first == 0) {
-        return Err(RegisterError::ZeroLimit { option: "limit" });
-    }
-    let mut is_of_another = |option: &LimitOption| option.limit.is_of_another(hub, others);
-    if limits.iter().any(&mut is_of_another) {
-        return Err(RegisterError::LimitOfAnotherApp);
-    }
     let in_app = limits.iter().map(|option| {
         let id = option.limit.in_app(hub, others);
         let id = id.ok_or(RegisterError::LimitOfAnotherApp)?;

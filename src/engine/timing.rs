@@ -4,7 +4,7 @@ use crate::engine::hub::{Hub, Live};
 use crate::registry::lines::Lines;
 use crate::registry::table::Wake;
 use crate::sync::deferred_wakes::notify_all;
-use crate::sync::primitives::{Ordering, thread, thread::Thread};
+use crate::sync::primitives::{Ordering, lock, thread, thread::Thread};
 use crate::timer::key::{Key, Tag};
 
 impl Hub {
@@ -38,6 +38,17 @@ impl Hub {
         if let Some(timer) = self.timer.get() {
             timer.unpark();
         }
+    }
+
+    /// From now on, jobs start.
+    pub(crate) fn open_start_gate(&self) {
+        {
+            // Under this lock, which the timer takes before it sleeps: if it took the lock before, its
+            // handle is set.
+            let _main_shard = lock(&self.main_shard);
+            self.start_gate.open();
+        }
+        self.wake_timer();
     }
 
     #[inline]
@@ -134,6 +145,7 @@ impl Hub {
     /// Whether the timer was woken since it fell asleep.
     pub(crate) fn is_timer_woken(&self) -> bool {
         self.limits.wakes_timer()
+            || self.start_gate.wakes_timer()
             || (0..self.table_count()).any(|number| self.tables().numbered(number).is_woken())
     }
 
@@ -154,5 +166,6 @@ impl Hub {
             table.fall_asleep(until, not_before, share)
         }) && !self.is_sweep_due()
             && !self.limits.wakes_timer()
+            && !self.start_gate.wakes_timer()
     }
 }

@@ -25,6 +25,11 @@ impl CallingExecutor {
         }
     }
 
+    /// Whether this thread has a mark.
+    pub(crate) fn is_on_this_thread() -> bool {
+        IS_CALLING.try_with(Cell::get).unwrap_or(true)
+    }
+
     /// Whether this is the only mark on the thread. `false` also while the thread ends and its
     /// thread-local values are gone.
     pub(crate) fn is_outermost(&self) -> bool {

@@ -54,7 +54,7 @@ pub trait Executor: Send + Sync + 'static {
     /// next process makes the attempt again.
     ///
     /// # Blocking
-    /// The timer's thread and the threads that schedule call this. It should pass the
+    /// The threads that schedule call this, the timer's thread and that of the store. It should pass the
     /// future on and return. An executor that polls the future inside `spawn` blocks
     /// its caller for that time.
     ///

@@ -102,11 +102,6 @@ impl Dispatcher {
         self.pool.spawner.spawn(JobFuture::boxed(future));
     }
 
-    /// Uses this executor from now on, unless the app has stopped.
-    pub(crate) fn use_executor(&self, executor: Arc<dyn Executor>) {
-        self.pool.spawner.replace(executor);
-    }
-
     /// Nothing is spawned from here on.
     pub(crate) fn close(&self) {
         self.pool.close();

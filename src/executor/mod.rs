@@ -5,7 +5,6 @@ pub(crate) mod blocking_threads;
 pub(crate) mod calling_executor;
 pub(crate) mod contract;
 pub(crate) mod dispatcher;
-pub(crate) mod holding_executor;
 pub(crate) mod job_future;
 pub(crate) mod live_jobs;
 pub(crate) mod ready_queue;

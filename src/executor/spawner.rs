@@ -45,15 +45,6 @@ impl Spawner {
         }
     }
 
-    /// Uses this executor from now on, unless the app has stopped.
-    pub(crate) fn replace(&self, executor: Arc<dyn Executor>) {
-        let before = match &mut *lock(&self.executor) {
-            Some(current) => std::mem::replace(current, executor),
-            None => executor,
-        };
-        drop_catching_panic(before);
-    }
-
     /// Drops the executor. From here on, spawning fails.
     pub(crate) fn close(&self) {
         let executor = lock(&self.executor).take();

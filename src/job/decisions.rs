@@ -1,4 +1,4 @@
-//! [`Decisions`]: the functions of a program that decide what follows a failed attempt.
+//! [`Decisions`]: the functions of a task that decide about an error.
 
 use crate::job::middleware::AttemptRef;
 use crate::sync::panics::catch_panic;
@@ -7,16 +7,18 @@ use crate::value::error::JobError;
 use crate::value::on_error::OnError;
 use crate::value::retry_hint::RetryHint;
 
-/// Decides about a retry. Code of a user.
+/// A function of `on_error`. Code of a user.
 pub(crate) type OnErrorFn = Arc<dyn Fn(&JobError, &AttemptRef) -> OnError + Send + Sync>;
 
-/// May return a value in place of an error. Code of a user.
+/// A function of `recover`. Code of a user.
 pub(crate) type RecoverFn<R> = Box<dyn Fn(&JobError, &AttemptRef) -> Option<R> + Send + Sync>;
 
-/// The functions that decide what follows a failed attempt.
+/// The functions that decide what follows a failed attempt of a task.
 pub(crate) struct Decisions<R> {
-    /// In the order in which they are called, as the next ones. These come first.
+    /// Called first, in this order.
     pub(crate) recover: Box<[RecoverFn<R>]>,
+    /// Called after all of `recover`, in this order: of the task, of its groups from the inside to the
+    /// outside, of the app.
     pub(crate) on_error: Box<[OnErrorFn]>,
 }
 
@@ -24,8 +26,10 @@ pub(crate) struct Decisions<R> {
 pub(crate) enum Decision<R> {
     /// The attempt succeeds with this value.
     Value(R),
-    /// `None`: the error itself says what follows.
-    Failure(Option<RetryHint>),
+    /// This stands in place of what the error says.
+    Retry(RetryHint),
+    /// No function has decided.
+    Pass,
 }
 
 impl<R> Decisions<R> {
@@ -37,14 +41,13 @@ impl<R> Decisions<R> {
             }
         }
         for on_error in &self.on_error {
-            let hint = match catch_panic(|| on_error(error, attempt)) {
+            return Decision::Retry(match catch_panic(|| on_error(error, attempt)) {
                 Ok(OnError::Pass) | Err(_) => continue,
                 Ok(OnError::Retry) => RetryHint::None,
                 Ok(OnError::RetryAfter(delay)) => RetryHint::After(delay),
                 Ok(OnError::Fail) => RetryHint::Never,
-            };
-            return Decision::Failure(Some(hint));
+            });
         }
-        Decision::Failure(None)
+        Decision::Pass
     }
 }

@@ -46,6 +46,8 @@ pub(crate) struct Lifecycle {
     phase: Phase,
     /// The body of an attempt still exists, perhaps of an attempt that is over.
     has_body: bool,
+    /// Functions decide about the failure of the running attempt.
+    is_deciding: bool,
     /// The job came due while it could not start.
     is_overdue: bool,
     /// The app counts it among the jobs that a pause holds.
@@ -180,7 +182,7 @@ pub(crate) enum IntentRule {
 pub(crate) struct Holds {
     /// The app stops.
     pub(crate) is_stopping: bool,
-    /// The task or the app is paused.
+    /// The task, a group of it or the app is paused.
     pub(crate) is_paused: bool,
 }
 
@@ -425,6 +427,7 @@ impl Lifecycle {
             number: 0,
             phase: Phase::Waiting,
             has_body: false,
+            is_deciding: false,
             is_overdue: false,
             is_counted_as_held: false,
             is_in_line: false,
@@ -1358,7 +1361,7 @@ impl Lifecycle {
     }
 
     /// `resume`. Times that have passed are left out, unless `catches_up` is set.
-    /// If its task or its app is still paused, no time is left out yet.
+    /// If its task, a group of its task or its app is still paused, no time is left out yet.
     pub(crate) fn resume(
         &mut self,
         catches_up: bool,
@@ -1388,7 +1391,7 @@ impl Lifecycle {
         Resumed::Done(self.apply(Event::Steer).unwrap_or_default())
     }
 
-    /// The pause of its task or its app has ended. See [`resume`](Lifecycle::resume).
+    /// The pause of its task, of a group of its task or of its app has ended. See [`resume`](Lifecycle::resume).
     pub(crate) fn resume_from_above(
         &mut self,
         catches_up: bool,
@@ -1927,6 +1930,7 @@ impl Lifecycle {
         self.apply(Event::Begin);
         self.number = self.number.wrapping_add(1);
         self.has_body = true;
+        self.is_deciding = false;
         self.is_overdue = false;
         self.set_timer(None);
         let begun = self.begun_now();
@@ -1943,6 +1947,17 @@ impl Lifecycle {
     pub(crate) fn begun(&self, attempt: u32) -> Option<Begun> {
         let runs = self.number == attempt && self.phase.is_running();
         runs.then(|| self.begun_now())
+    }
+
+    /// Functions are about to decide about the failure of the running attempt. `false` if they do so
+    /// already.
+    pub(crate) fn begin_deciding(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_deciding, true)
+    }
+
+    /// Whether functions decide about the failure of this attempt, which runs.
+    pub(crate) fn is_deciding(&self, attempt: u32) -> bool {
+        self.is_deciding && self.number == attempt && self.phase.is_running()
     }
 
     fn begun_now(&self) -> Begun {

@@ -230,9 +230,9 @@ pub(crate) trait ExecutorJob: Send + Sync {
     fn executor_dropped(&self);
     /// The attempt ended without a result.
     fn fail_attempt(&self, attempt: u32, how: AttemptFailure);
-    /// The attempt took too long. `asks`: the functions of the program decide what follows. The thread
-    /// is one of the executor then.
-    fn end_late(&self, attempt: u32, failure: Failure, asks: bool);
+    /// The attempt takes too long. `calls_functions`: those of `on_error` and `recover`. Then the thread
+    /// is one of the executor.
+    fn end_late(&self, attempt: u32, failure: Failure, calls_functions: bool);
     /// The body of the attempt was dropped. No other attempt begins before that.
     fn body_gone(&self, attempt: u32);
     /// The cancellation state of the attempt. If the attempt is over, it is stopped by force.

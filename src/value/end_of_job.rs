@@ -23,11 +23,11 @@ pub struct EndOfJob {
     pub task: Arc<str>,
     /// The status. It is final, except if the job is set aside: then it is `Scheduled`.
     pub status: JobStatus,
-    /// How the last run has failed. `None` if it has not, if the job was cancelled, and if the last
-    /// attempt was lost with its process.
+    /// The error of the last run. `None` after a success, after a cancel, or if the process has ended
+    /// during the last attempt.
     pub error: Option<JobError>,
-    /// The number of attempts of the last run that this process has begun an attempt of. 0 if it has
-    /// begun none.
+    /// How many attempts the last run had, also in earlier processes. 0 if this process has begun no
+    /// attempt of the job.
     pub attempts: u32,
     /// The job is not over: it does not start any more until it is released
     /// ([`TaskBuilder::max_interruptions`](crate::TaskBuilder::max_interruptions)).
@@ -41,10 +41,12 @@ impl fmt::Display for EndOfJob {
         } = self;
         match self.is_set_aside {
             true => write!(f, "{task} {id}: set aside")?,
+            // It has ended without an attempt, or in an earlier process.
+            false if self.attempts == 0 => write!(f, "{task} {id}: {status}")?,
             false => write!(f, "{task} {id}: {status} after {} attempts", self.attempts)?,
         }
         match &self.error {
-            // Its own text says nothing.
+            // The text of `JobError::Failed` does not have that of the error.
             Some(JobError::Failed(error)) => write!(f, ": {error}"),
             Some(error) => write!(f, ": {error}"),
             None => Ok(()),

@@ -124,7 +124,7 @@ pub enum JobEventKind {
     /// The job was paused, by [`pause`](crate::Job::pause) or because a run of it has failed
     /// ([`pause_on_failure`](crate::Schedule::pause_on_failure)).
     Paused,
-    /// The job itself is not paused any more. Its task or its app may be.
+    /// The job itself is not paused any more. Its task, a group of its task or its app may be.
     Resumed {
         /// When it is due.
         due: OffsetDateTime,

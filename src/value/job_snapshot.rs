@@ -54,7 +54,7 @@ pub struct JobSnapshot {
     pub failures_in_a_row: u32,
     /// The last run of a recurring job that ended.
     pub last_run: Option<Run>,
-    /// Whether the job, its task or its app is paused.
+    /// Whether the job, its task, a group of its task or its app is paused.
     pub is_paused: bool,
     /// What it waits for, if it is due.
     pub waiting_for: Option<WaitingFor>,

@@ -44,7 +44,8 @@ pub enum Overlap {
     ///   off when the run that waits is due, with its jitter.) A run that was
     ///   [moved](crate::Job::move_to) cuts off at its new time. If the wall clock is set past the
     ///   time, it cuts off then.
-    /// - Nothing is cut off while the job, its task or its app is paused, nor if no run follows:
+    /// - Nothing is cut off while the job, its task, a group of its task or its app is paused, nor
+    ///   if no run follows:
     ///   after [`cancel`](crate::Job::cancel), in the last run, when the app stops.
     /// - An extra run ([`Job::run_now`](crate::Job::run_now)) is cut off like another. `run_now`
     ///   itself cuts off nothing.

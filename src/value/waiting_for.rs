@@ -5,7 +5,7 @@ use std::fmt;
 use crate::sync::primitives::Arc;
 use crate::value::escaped::Escaped;
 
-/// What a job waits for that is due and has not started. If it waits for several things, this is
+/// What keeps a due job from starting. If it waits for several things, this is
 /// one of them.
 /// [`Job::waiting_for`](crate::Job::waiting_for) returns it, and
 /// [`JobEventKind::Waiting`](crate::JobEventKind::Waiting) has it.

@@ -356,7 +356,7 @@ fn a_paused_group_holds_the_jobs_of_its_groups_also_in_the_next_process() -> Res
     declare(&sim)?;
     sim.advance(MINUTE);
     assert!(log.take().is_empty());
-    // The group that was named before the start, and the one that is named after it.
+    // A second handle: `declare` has made the first.
     let outer = sim.app().group("outer");
     assert!(outer.is_paused());
     assert_eq!(outer.jobs().len(), 1);
@@ -441,5 +441,59 @@ fn a_stopped_app_drops_the_values_of_its_groups() -> Result {
     app.shutdown(Duration::ZERO).block_on();
     drop((app, sim));
     assert_eq!(std::sync::Arc::strong_count(&value), 1);
+    Ok(())
+}
+
+/// Regression: `cancel` found the jobs of the group `b` in `a`.
+#[test]
+fn a_group_of_an_invalid_name_has_no_jobs() -> Result {
+    let sim = Simulation::new();
+    let task = sim
+        .app()
+        .group("a")
+        .group("b")
+        .task("t", async || {})
+        .register()?;
+    let job = task.schedule(()).delay(MINUTE).block_on()?;
+    let invalid = sim.app().group("a.b");
+    assert!(invalid.jobs().is_empty());
+    assert_eq!(invalid.cancel().block_on()?, 0);
+    assert_eq!(job.status(), JobStatus::Scheduled);
+    Ok(())
+}
+
+/// Regression: its groups were fixed, and a limit of one was bound to the app.
+#[test]
+fn a_refused_task_fixes_no_group_and_binds_no_limit() -> Result {
+    let (sim, other) = (Simulation::new(), Simulation::new());
+    let (free, taken) = (Limit::new(1), Limit::new(1));
+    other
+        .app()
+        .task("t", async || {})
+        .limit(&taken)
+        .register()?;
+    let outer = sim.app().group("outer").limit(&free);
+    let inner = outer.group("inner");
+    let refused = inner.task("t", async || {}).limit(&taken).register();
+    assert!(matches!(refused, Err(RegisterError::LimitOfAnotherApp)));
+    let inner = inner.timeout(Duration::ZERO);
+    let refused = inner.task("t", async || {}).register();
+    assert!(matches!(refused, Err(RegisterError::ZeroTimeout)));
+    let refused = outer.task("", async || {}).register();
+    assert!(matches!(refused, Err(RegisterError::EmptyName)));
+    // Another app may still have the limit, and both groups take options.
+    other
+        .app()
+        .task("free", async || {})
+        .limit(&free)
+        .register()?;
+    let refused = outer
+        .clone()
+        .retry(Backoff::exponential(1))
+        .task("t", async || {})
+        .register();
+    assert!(matches!(refused, Err(RegisterError::LimitOfAnotherApp)));
+    drop(other);
+    inner.timeout(SECOND).task("t", async || {}).register()?;
     Ok(())
 }

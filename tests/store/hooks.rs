@@ -4,8 +4,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::support::{Log, MINUTE, Machine, Result, SECOND, begin, poll};
-use jobber::testing::{ManualClock, Simulation};
-use jobber::{AppRef, BoxError, JobStatus, Jobber, JobberBuilder, StartError, Task};
+use jobber::testing::{Fault, FaultyStorage, ManualClock, Operation, Simulation};
+use jobber::{AppRef, BoxError, JobStatus, Jobber, JobberBuilder, MemoryStorage, StartError, Task};
 
 /// A function of the start that logs its name.
 fn logs(
@@ -205,13 +205,21 @@ fn a_start_that_is_dropped_in_a_function_stops_the_app() -> Result {
 /// Regression: the functions never ran, and every attempt was kept for ever.
 #[test]
 fn a_start_that_is_dropped_while_the_store_opens_stops_the_app() -> Result {
-    let machine = Machine::new();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let storage = FaultyStorage::new(MemoryStorage::new(), move |operation| {
+        if let Operation::Open = operation {
+            // It waits for the test, or the test has failed.
+            let _ = released.recv();
+        }
+        Fault::None
+    });
     let log = Log::new();
-    let app = pairs(&log, Jobber::builder().storage(machine.storage())).build()?;
+    let app = pairs(&log, Jobber::builder().storage(storage)).build()?;
     let task = app.task("t", async || {}).register()?;
     let mut start = app.start();
     begin(&mut start);
     drop(start);
+    release.send(())?;
     assert!(task.schedule(()).push().block_on().is_err());
     assert!(matches!(app.start().block_on(), Err(StartError::Stopped)));
     Ok(())
@@ -327,5 +335,164 @@ fn a_simulation_runs_the_functions_too() -> Result {
     assert!(poll(sim.app().start()).is_some());
     sim.advance(MINUTE);
     assert_eq!(log.take(), ["start 1", "start 2", "ran"]);
+    Ok(())
+}
+
+/// Regression: the timer stored the intent to start the job, so that a crash lost it.
+#[test]
+fn a_crash_in_a_function_of_the_start_has_begun_no_attempt() -> Result {
+    let machine = Machine::new();
+    let register = |sim: &Simulation| -> Result<_> {
+        let once = sim.app().task("once", std::future::pending::<()>);
+        let once = once.durable().at_most_once().register()?;
+        let often = sim.app().task("often", std::future::pending::<()>);
+        let often = often.durable().max_interruptions(2).register()?;
+        Ok((once, often))
+    };
+    let mut sim = machine.boot();
+    let (once, often) = register(&sim)?;
+    often.schedule(()).id("often").push().block_on()?;
+    sim.run_until_stalled();
+    once.schedule(()).id("once").push().block_on()?;
+    sim.crash();
+
+    for _ in 0..3 {
+        let clock = machine.clock.clone();
+        let mut sim = Simulation::unstarted(0, clock, |builder| {
+            builder.storage(machine.storage()).on_start(async |app| {
+                app.task::<(), ()>("once")?
+                    .schedule(())
+                    .in_memory()
+                    .push()
+                    .await?;
+                std::future::pending().await
+            })
+        })?;
+        register(&sim)?;
+        let mut start = sim.app().start();
+        begin(&mut start);
+        sim.advance(MINUTE);
+        let is_waiting = |job: &jobber::AnyJob| job.status() == JobStatus::Scheduled;
+        assert!(sim.app().jobs().iter().all(is_waiting));
+        // A crash drops nothing in order.
+        std::mem::forget(start);
+        sim.crash();
+    }
+    let mut sim = machine.boot();
+    let (once, often) = register(&sim)?;
+    sim.advance(MINUTE);
+    assert!(sim.app().unresolved().is_empty());
+    let once = once.job("once").expect("it is not lost");
+    let often = often.job("often").expect("it is not lost");
+    assert_eq!(
+        (once.status(), often.status()),
+        (JobStatus::Running, JobStatus::Running)
+    );
+    sim.crash();
+    Ok(())
+}
+
+/// Regression: the call was kept with the attempts, and the shutdown waited for it until its grace was over.
+#[test]
+fn a_shutdown_in_a_function_of_the_start_shows_the_ends_and_waits_for_the_function() -> Result {
+    let log = Log::new();
+    let (ends, ended) = (log.clone(), log.clone());
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let app = Jobber::builder()
+        .on_end(move |end| {
+            assert_eq!(end.status, JobStatus::Cancelled);
+            ends.add("end of the job");
+        })
+        .on_stop(stops(&log, "stop 0"))
+        .on_start(async move |app: AppRef| {
+            app.task::<(), ()>("t")?.schedule(()).id("x").push().await?;
+            released.recv()?;
+            ended.add("start 1 ends");
+            Ok(())
+        })
+        .on_stop(stops(&log, "stop 1"))
+        .on_start(logs(&log, "start 2"))
+        .build()?;
+    let task = app.task("t", async || {}).register()?;
+    let starting = {
+        let app = app.clone();
+        std::thread::spawn(move || app.start().block_on())
+    };
+    crate::support::wait_until(|| app.find_job("x").is_some());
+    let shutting_down = {
+        let app = app.clone();
+        std::thread::spawn(move || app.shutdown(2 * crate::support::WATCHDOG).block_on())
+    };
+    // The call does not wait for the function of the start.
+    crate::support::wait_until(|| !log.entries().is_empty());
+    assert_eq!(log.take(), ["end of the job"]);
+    assert!(task.schedule(()).push().block_on().is_err());
+    release.send(())?;
+    assert!(shutting_down.join().unwrap().is_complete());
+    assert_eq!(log.take(), ["start 1 ends", "stop 1", "stop 0"]);
+    assert!(matches!(starting.join().unwrap(), Err(StartError::Stopped)));
+    Ok(())
+}
+
+/// Regression: the function of the start failed, and nobody saw the end: the next process does not
+/// know the job.
+#[test]
+fn the_end_of_a_job_that_was_lost_in_a_crash_is_shown_although_the_start_fails() -> Result {
+    let machine = Machine::new();
+    let mut sim = machine.boot();
+    let task = sim.app().task("t", std::future::pending::<()>);
+    let task = task.durable().at_most_once().register()?;
+    task.schedule(()).id("x").push().block_on()?;
+    sim.advance(SECOND);
+    sim.crash();
+    let log = Log::<String>::new();
+    let seen = log.clone();
+    let app = Jobber::builder()
+        .storage(machine.storage())
+        .on_end(move |end| seen.add(end.to_string()))
+        .on_start(async |_| Err("the database is away".into()))
+        .build()?;
+    let task = app.task("t", std::future::pending::<()>);
+    task.durable().at_most_once().register()?;
+    assert!(matches!(
+        app.start().block_on(),
+        Err(StartError::OnStart(_))
+    ));
+    assert_eq!(log.take().len(), 1);
+    Ok(())
+}
+
+/// Regression: only an app with functions of the start had functions of the stop.
+#[test]
+fn a_start_that_is_dropped_while_the_store_opens_has_reached_the_functions_of_the_stop() -> Result {
+    let machine = Machine::new();
+    let log = Log::new();
+    let app = Jobber::builder().storage(machine.storage());
+    let app = app.on_stop(stops(&log, "stop")).build()?;
+    let task = app.task("t", async || {}).register()?;
+    let mut start = app.start();
+    begin(&mut start);
+    drop(start);
+    crate::support::wait_until(|| task.schedule(()).push().block_on().is_ok());
+    app.shutdown(SECOND).block_on();
+    assert_eq!(log.take(), ["stop"]);
+    Ok(())
+}
+
+#[test]
+fn a_start_that_has_failed_keeps_no_arguments() -> Result {
+    let counter = crate::support::DropCounter::default();
+    let own = counter.clone();
+    let app = Jobber::builder()
+        .on_start(async move |app: AppRef| {
+            let task = app.task::<crate::support::DropCounter, ()>("t")?;
+            task.schedule(own).push().await?;
+            Err("no".into())
+        })
+        .build()?;
+    app.task("t", async |_: crate::support::DropCounter| {})
+        .register()?;
+    assert!(app.start().block_on().is_err());
+    assert_eq!(counter.alive(), 0);
     Ok(())
 }

@@ -1,14 +1,19 @@
 //! Functions of the program decide what follows a failed attempt.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use crate::held_app::HeldApp;
-use crate::support::{Log, MINUTE, Machine, Result, SECOND, started_app};
+use crate::support::{
+    Log, MINUTE, Machine, Result, SECOND, WATCHDOG, hand_polled_app, poll, started_app,
+};
 use jobber::testing::{ManualClock, Simulation};
 use jobber::{
-    Backoff, BoxError, JobContext, JobError, JobStatus, NoRetry, OnError, Outcome, Overlap,
-    RetryAfter,
+    Backoff, BoxError, JobContext, JobError, JobFuture, JobStatus, NoRetry, OnError, Outcome,
+    Overlap, RetryAfter,
 };
 
 /// Always fails.
@@ -282,9 +287,6 @@ fn the_functions_run_on_threads_of_the_executor_also_after_a_timeout() -> Result
 
 #[test]
 fn a_timeout_ends_its_attempt_also_if_the_executor_drops_what_settles_it() -> Result {
-    use std::sync::atomic::{AtomicBool, Ordering};
-    use std::sync::{Mutex, mpsc};
-
     let clock = ManualClock::new();
     let (sender, spawned) = mpsc::channel();
     let sender = Mutex::new(sender);
@@ -384,9 +386,9 @@ fn an_end_is_shown_once_with_its_error_and_attempts() -> Result {
     assert_eq!(
         log.take(),
         [
-            "t waits: CANCELLED after 0 attempts",
+            "t waits: CANCELLED",
             "t runs: CANCELLED after 1 attempts",
-            "t expired: CANCELLED after 0 attempts",
+            "t expired: CANCELLED",
         ]
     );
     Ok(())
@@ -459,7 +461,7 @@ fn a_job_that_is_set_aside_and_one_that_a_crash_ended_are_shown_by_the_next_proc
     let mut sim = boot();
     register(&sim)?;
     sim.advance(SECOND);
-    assert_eq!(log.take(), ["once b: FAILED after 0 attempts"]);
+    assert_eq!(log.take(), ["once b: FAILED"]);
     sim.crash();
     let mut sim = boot();
     register(&sim)?;
@@ -493,5 +495,125 @@ fn a_shutdown_waits_for_the_functions_that_see_the_ends() -> Result {
     ids.sort();
     ids.dedup();
     assert_eq!(ids.len(), 1_000);
+    Ok(())
+}
+
+/// An attempt that fails once `fails` is set. Its function of `on_error` waits for `go_on`.
+struct Deciding {
+    app: jobber::Jobber,
+    clock: ManualClock,
+    spawned: Receiver<JobFuture>,
+    job: jobber::Job<()>,
+    attempt: Option<JobFuture>,
+    fails: Arc<AtomicBool>,
+    /// What the function has seen. It waits after that.
+    seen: Receiver<&'static str>,
+    go_on: Sender<()>,
+}
+
+impl Deciding {
+    fn new() -> Result<Self> {
+        let (app, clock, spawned) = hand_polled_app()?;
+        let fails = Arc::new(AtomicBool::new(false));
+        let has_failed = fails.clone();
+        let body = move || {
+            let has_failed = has_failed.clone();
+            std::future::poll_fn(move |_| match has_failed.load(Ordering::SeqCst) {
+                true => Poll::Ready(Err(BoxError::from("no"))),
+                false => Poll::Pending,
+            })
+        };
+        let (sees, seen) = mpsc::channel();
+        let (go_on, waits) = mpsc::channel();
+        let waits = Mutex::new(waits);
+        let task = app
+            .task("t", body)
+            .timeout(SECOND)
+            .on_error(move |error, _| {
+                let what = match error {
+                    JobError::TimedOut { .. } => "timeout",
+                    _ => "error",
+                };
+                let _ = sees.send(what);
+                let _ = waits.lock().unwrap().recv_timeout(WATCHDOG);
+                OnError::Pass
+            });
+        let job = task.register()?.schedule(()).push().block_on()?;
+        let mut attempt = spawned.recv_timeout(WATCHDOG)?;
+        assert!(poll(&mut attempt).is_none());
+        Ok(Self {
+            app,
+            clock,
+            spawned,
+            job,
+            attempt: Some(attempt),
+            fails,
+            seen,
+            go_on,
+        })
+    }
+
+    /// The timeout of the attempt, on its way to the executor.
+    fn time_out(&self) -> Result<JobFuture> {
+        self.clock.advance(SECOND);
+        Ok(self.spawned.recv_timeout(WATCHDOG)?)
+    }
+
+    /// Both are over: `first` was seen, and nothing else.
+    fn check(self, first: &str, status: JobStatus) {
+        assert_eq!(self.job.wait_blocking(), status);
+        assert_eq!(self.seen.try_recv().ok(), None, "after {first}");
+        let attention = self.app.health().attention;
+        assert!(attention.is_empty(), "{attention:?}");
+        self.app.shutdown(Duration::ZERO).block_on();
+    }
+}
+
+/// Regression: the functions were called twice for one attempt.
+#[test]
+fn a_timeout_that_passes_while_a_function_decides_changes_nothing() -> Result {
+    let mut case = Deciding::new()?;
+    case.fails.store(true, Ordering::SeqCst);
+    let attempt = case.attempt.take();
+    let decides = std::thread::spawn(move || attempt.and_then(poll).is_some());
+    assert_eq!(case.seen.recv_timeout(WATCHDOG)?, "error");
+    assert!(poll(case.time_out()?).is_some());
+    assert_eq!(case.job.status(), JobStatus::Running);
+    case.go_on.send(())?;
+    assert!(decides.join().unwrap());
+    case.check("error", JobStatus::Failed);
+    Ok(())
+}
+
+#[test]
+fn an_attempt_that_fails_while_a_function_decides_about_its_timeout_changes_nothing() -> Result {
+    let mut case = Deciding::new()?;
+    let late = case.time_out()?;
+    let decides = std::thread::spawn(move || poll(late).is_some());
+    assert_eq!(case.seen.recv_timeout(WATCHDOG)?, "timeout");
+    case.fails.store(true, Ordering::SeqCst);
+    assert!(case.attempt.take().and_then(poll).is_some());
+    assert_eq!(case.job.status(), JobStatus::Running);
+    case.go_on.send(())?;
+    assert!(decides.join().unwrap());
+    case.check("timeout", JobStatus::Timeout);
+    Ok(())
+}
+
+/// A caller of `push` may hold locks that the function takes.
+#[test]
+fn an_attempt_that_the_executor_drops_in_spawn_is_not_shown() -> Result {
+    let app = jobber::Jobber::builder()
+        .executor(|job: JobFuture| drop(job))
+        .build()?;
+    let log = Log::new();
+    let task = app
+        .task("t", async || {})
+        .on_error(says(&log, "asked", OnError::Pass));
+    let task = task.register()?;
+    app.start().block_on()?;
+    let job = task.schedule(()).push().block_on()?;
+    assert_eq!(job.wait_blocking(), JobStatus::Failed);
+    assert!(log.take().is_empty());
     Ok(())
 }
