@@ -5,30 +5,23 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::error::Error;
-use std::fmt;
 use std::fs::{self, File, FileType, Metadata};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
 use jobber::{Backoff, Event, Job, JobContext, JobEventKind, JobStatus, Jobber, StopToken};
 use jobber::{JobError, RegisterError, Task};
 
-/// What a backup has done so far: the task counts, and the terminal shows it.
-#[derive(Default)]
-struct Progress {
-    files: AtomicU64,
-    all_files: AtomicU64,
-    copied_bytes: AtomicU64,
-}
-
 /// One backup: an attempt of the task.
 struct Backup<'a> {
+    cx: &'a JobContext,
     stop: StopToken,
-    progress: &'a Progress,
+    /// What it has done so far, for its progress.
+    files: u64,
+    all_files: u64,
+    copied_bytes: u64,
     /// What is copied now. It is renamed when it is complete.
     part: PathBuf,
     /// The pause after each piece of a file.
@@ -39,15 +32,14 @@ const PIECE: u64 = 64 * 1024;
 const PART: &str = ".backup-part";
 
 /// Registers the task. Its arguments are the folder and the one that becomes its copy.
-fn register(
-    app: &Jobber,
-    progress: Arc<Progress>,
-    pause: Duration,
-) -> Result<Task<(PathBuf, PathBuf), ()>, RegisterError> {
+fn register(app: &Jobber, pause: Duration) -> Result<Task<(PathBuf, PathBuf), ()>, RegisterError> {
     let backup = move |cx: JobContext, from: PathBuf, to: PathBuf| {
-        let backup = Backup {
+        let mut backup = Backup {
+            cx: &cx,
             stop: cx.stop_token(),
-            progress: &progress,
+            files: 0,
+            all_files: 0,
+            copied_bytes: 0,
             part: to.join(PART),
             pause,
         };
@@ -65,18 +57,15 @@ fn register(
 }
 
 impl Backup<'_> {
-    fn run(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let all_files = count_files(from).map_err(|error| at(from, error))?;
-        self.progress.files.store(0, Relaxed);
-        self.progress.all_files.store(all_files, Relaxed);
-        self.progress.copied_bytes.store(0, Relaxed);
+    fn run(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        self.all_files = count_files(from).map_err(|error| at(from, error))?;
         fs::create_dir_all(to).map_err(|error| at(to, error))?;
         let (from, to) = (from.canonicalize()?, to.canonicalize()?);
         if from.starts_with(&to) || to.starts_with(&from) {
             return Err(invalid("one of the folders is in the other"));
         }
         // Otherwise a disk that is not mounted would empty its backup.
-        if all_files == 0 {
+        if self.all_files == 0 {
             return Err(invalid("the folder has no file"));
         }
         if from.join(PART).exists() {
@@ -90,7 +79,7 @@ impl Backup<'_> {
         result
     }
 
-    fn mirror(&self, from: &Path, to: &Path) -> io::Result<()> {
+    fn mirror(&mut self, from: &Path, to: &Path) -> io::Result<()> {
         let originals = entries(from).map_err(|error| at(from, error))?;
         fs::create_dir_all(to).map_err(|error| at(to, error))?;
         for (name, kind) in entries(to).map_err(|error| at(to, error))? {
@@ -109,13 +98,14 @@ impl Backup<'_> {
                 self.mirror(&from, &to)?;
             } else if kind.is_file() {
                 self.copy(&from, &to).map_err(|error| at(&from, error))?;
-                self.progress.files.fetch_add(1, Relaxed);
+                self.files += 1;
+                self.report_progress();
             } // links and devices are left out
         }
         Ok(())
     }
 
-    fn copy(&self, from: &Path, to: &Path) -> io::Result<()> {
+    fn copy(&mut self, from: &Path, to: &Path) -> io::Result<()> {
         let original = File::open(from)?;
         let metadata = original.metadata()?;
         let modified = metadata.modified()?;
@@ -133,8 +123,9 @@ impl Backup<'_> {
             }
             match io::copy(&mut (&original).take(PIECE), &mut part)? {
                 0 => break,
-                bytes => self.progress.copied_bytes.fetch_add(bytes, Relaxed),
-            };
+                bytes => self.copied_bytes += bytes,
+            }
+            self.report_progress();
             thread::sleep(self.pause);
         }
         part.set_permissions(metadata.permissions())?;
@@ -142,6 +133,14 @@ impl Backup<'_> {
         // Otherwise a power cut could leave the new name with half of the file.
         part.sync_all()?;
         fs::rename(&self.part, to)
+    }
+
+    /// Reports the progress to the job.
+    fn report_progress(&self) {
+        let (files, all) = (self.files, self.all_files);
+        let kib = self.copied_bytes / 1024;
+        let text = format!("{files} of {all} files, {kib} KiB copied");
+        self.cx.progress((100 * files / all.max(1)) as u8, &text);
     }
 }
 
@@ -174,22 +173,15 @@ fn at(path: &Path, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
-impl fmt::Display for Progress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (files, all) = (self.files.load(Relaxed), self.all_files.load(Relaxed));
-        let kib = self.copied_bytes.load(Relaxed) / 1024;
-        write!(f, "{files} of {all} files, {kib} KiB copied")
-    }
-}
-
 /// Shows the progress until the job is done. A recurring job is never done.
-fn show(job: &Job<()>, progress: &Progress) -> Result<(), JobError> {
+fn show(job: &Job<()>) -> Result<(), JobError> {
     loop {
         let status = job.wait_timeout(Duration::from_millis(100)).block_on();
         let due = match status {
             JobStatus::Scheduled => format!(", due at {}", job.exec_at()),
             _ => String::new(),
         };
+        let progress = progress(job);
         print!("\r\x1b[K  {status}: {progress}{due}"); // over the line before
         let _ = io::stdout().flush();
         if status.is_final() {
@@ -197,6 +189,11 @@ fn show(job: &Job<()>, progress: &Progress) -> Result<(), JobError> {
             return job.result().map(drop);
         }
     }
+}
+
+fn progress(job: &Job<()>) -> String {
+    let progress = job.progress();
+    progress.map_or_else(String::new, |progress| progress.to_string())
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -208,8 +205,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         [from, to, "--every", seconds] => (from, to, Some(seconds.parse()?)),
         _ => return Err("usage: backup FROM TO [--every SECONDS]".into()),
     };
-    let (app, progress) = (Jobber::builder().build()?, Arc::new(Progress::default()));
-    let backup = register(&app, progress.clone(), Duration::ZERO)?;
+    let app = Jobber::builder().build()?;
+    let backup = register(&app, Duration::ZERO)?;
     app.start().block_on()?;
     let backup = backup.schedule((from.into(), to.into())).id("backup");
     let job = match every {
@@ -219,7 +216,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             backup.first_now().every(interval).block_on()?
         }
     };
-    Ok(show(&job, &progress)?)
+    Ok(show(&job)?)
 }
 
 /// Backs up a folder that it makes, slowly.
@@ -230,8 +227,8 @@ fn demo() -> Result<(), Box<dyn Error>> {
     for n in 0..40 {
         fs::write(from.join(format!("2026/{n}.jpg")), [n; 200 * 1024])?;
     }
-    let (app, progress) = (Jobber::builder().build()?, Arc::new(Progress::default()));
-    let backup = register(&app, progress.clone(), Duration::from_millis(5))?;
+    let app = Jobber::builder().build()?;
+    let backup = register(&app, Duration::from_millis(5))?;
     let mut events = app.events().into_iter();
     app.start().block_on()?;
 
@@ -244,7 +241,7 @@ fn demo() -> Result<(), Box<dyn Error>> {
     let is_retry = |kind: &JobEventKind| matches!(kind, JobEventKind::Retrying { .. });
     events.find(|event| matches!(event, Event::Job(event) if is_retry(&event.kind)));
     fs::remove_file(&to)?;
-    show(&job, &progress)?;
+    show(&job)?;
 
     println!("One file has changed, and one was deleted:");
     fs::write(from.join("2026/1.jpg"), "another photo")?;
@@ -253,13 +250,13 @@ fn demo() -> Result<(), Box<dyn Error>> {
         .schedule((from.clone(), to.clone()))
         .push()
         .block_on()?;
-    show(&job, &progress)?;
+    show(&job)?;
 
     println!("A shutdown stops the backup of a large file:");
     File::create(from.join("film.mp4"))?.set_len(100 << 20)?;
     let job = backup.schedule((from, to.clone())).push().block_on()?;
     let status = job.wait_timeout(Duration::from_millis(500)).block_on();
-    println!("  {status}: {progress}");
+    println!("  {status}: {}", progress(&job));
     app.shutdown(Duration::from_secs(10)).block_on();
     let names: Vec<_> = entries(&to)?.into_keys().collect();
     println!("  {}: the copy has {names:?}", job.status());

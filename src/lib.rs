@@ -169,6 +169,10 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
+#![cfg_attr(
+    not(feature = "serde"),
+    allow(dead_code, reason = "without serde no task is durable")
+)]
 
 mod api;
 mod calendar;
@@ -230,6 +234,8 @@ pub use executor::contract::Executor;
 pub use executor::job_future::{BlockingJob, JobFuture};
 #[cfg(feature = "thread-pool")]
 pub use executor::thread_pool::ThreadPool;
+#[cfg(feature = "serde")]
+pub use job::codec::{Codec, Decoder, Encoder};
 pub use job::middleware::{Next, Outcome};
 pub use job::stop::{StopToken, Stopped};
 pub use job::typed_middleware::TypedNext;
@@ -242,6 +248,8 @@ pub use value::cancel_outcome::CancelOutcome;
 pub use value::clock::{Clock, SystemClock};
 pub use value::declared::Declared;
 pub use value::end_of_job::EndOfJob;
+#[cfg(feature = "serde")]
+pub use value::error::CheckpointError;
 pub use value::error::{
     AttemptEnded, BoxError, CalendarIntervalError, DeclareError, EndedJob, ExclusionError,
     ExecutorDropped, InvalidId, JobError, LabelError, MissingState, MoveError, OtherOutcome,
@@ -255,6 +263,7 @@ pub use value::job_snapshot::JobSnapshot;
 pub use value::on_error::OnError;
 pub use value::overlap::Overlap;
 pub use value::pause_key::PauseKey;
+pub use value::progress::Progress;
 pub use value::rate::Rate;
 pub use value::retry_hint::{NoRetry, RetryAfter, Snooze};
 pub use value::run::Run;

@@ -41,15 +41,15 @@ pub fn record_decode(data: &[u8]) {
 }
 
 /// A row with any values.
-pub(crate) struct AnyRow<'a>([ValueRef<'a>; 33]);
+pub(crate) struct AnyRow<'a>([ValueRef<'a>; 36]);
 
 impl<'a> AnyRow<'a> {
     pub(crate) fn of(data: &'a [u8]) -> Self {
         // Numbers are read once: this target is as fast as what it attacks.
-        static ROWS: LazyLock<[[ValueRef<'static>; 33]; 9]> =
+        static ROWS: LazyLock<[[ValueRef<'static>; 36]; 9]> =
             LazyLock::new(|| EXAMPLES.map(|row| row.map(sound)));
         let (first, mut edits) = data.split_first().unwrap_or((&0, &[]));
-        let mut row: [ValueRef<'a>; 33] = ROWS[usize::from(*first) % ROWS.len()];
+        let mut row: [ValueRef<'a>; 36] = ROWS[usize::from(*first) % ROWS.len()];
         while let [column, kind, length, rest @ ..] = edits {
             let (bytes, rest) = rest.split_at(rest.len().min(usize::from(*length)));
             row[usize::from(*column) % row.len()] = any(*kind, bytes);
@@ -117,8 +117,9 @@ const RETRY: &str = r#"{"retries":3,"initial":{"secs":1,"nanos":0},"factor":2.0,
 /// `started_at`, `scheduled_at`, `options`, `progress`, `version`, `expires_ns`,
 /// `clock_set_by_ns`, `by_unset_clock`, `interruptions`, `repeats_start`,
 /// `timeout_ns`, `retry`, `declared_by`, `paused`, `steering`, `priority`, `limit_key`,
-/// `rate_key`, `unique_for_ns`, `labels`, `spawned_by`.
-const EXAMPLES: [[&str; 33]; 9] = [
+/// `rate_key`, `unique_for_ns`, `labels`, `spawned_by`,
+/// `checkpoint`, `checkpoint_codec`, `codec`.
+const EXAMPLES: [[&str; 36]; 9] = [
     [
         "x",
         "t",
@@ -151,6 +152,9 @@ const EXAMPLES: [[&str; 33]; 9] = [
         "key",
         "another",
         "60000000000",
+        "",
+        "",
+        "[7]",
         "",
         "",
     ],
@@ -188,6 +192,9 @@ const EXAMPLES: [[&str; 33]; 9] = [
         "",
         LABELS,
         SPAWNED_BY,
+        "",
+        "",
+        "",
     ],
     [
         "x",
@@ -223,6 +230,9 @@ const EXAMPLES: [[&str; 33]; 9] = [
         "",
         LABELS,
         "",
+        "",
+        "",
+        "",
     ],
     [
         "x",
@@ -256,6 +266,9 @@ const EXAMPLES: [[&str; 33]; 9] = [
         "",
         "",
         "60000000000",
+        "",
+        "",
+        "[7]",
         "",
         "",
     ],
@@ -293,6 +306,9 @@ const EXAMPLES: [[&str; 33]; 9] = [
         "",
         "",
         "",
+        "",
+        "",
+        "",
     ],
     [
         "x",
@@ -320,6 +336,9 @@ const EXAMPLES: [[&str; 33]; 9] = [
         "30000000000",
         RETRY,
         "set",
+        "",
+        "",
+        "",
         "",
         "",
         "",
@@ -363,6 +382,9 @@ const EXAMPLES: [[&str; 33]; 9] = [
         "60000000000",
         "",
         "",
+        "",
+        "",
+        "",
     ],
     [
         "x",
@@ -390,6 +412,9 @@ const EXAMPLES: [[&str; 33]; 9] = [
         "30000000000",
         RETRY,
         "set",
+        "",
+        "",
+        "",
         "",
         "",
         "",
@@ -430,6 +455,9 @@ const EXAMPLES: [[&str; 33]; 9] = [
         "",
         "",
         "another",
+        "",
+        "",
+        "",
         "",
         "",
         "",

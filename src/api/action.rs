@@ -29,15 +29,27 @@ use crate::sync::waiter::{Condition, Waiter};
 #[must_use = "does nothing until it is awaited or ended with `.block_on()`"]
 pub struct Action<T> {
     future: Pin<Box<dyn Future<Output = T> + Send>>,
-    /// Panics if the operation must not block this thread.
-    check_block: Option<Box<dyn FnOnce() + Send>>,
+    /// Called before the operation blocks a thread. May panic to refuse.
+    on_block: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl<T> Action<T> {
     pub(crate) fn new(future: impl Future<Output = T> + Send + 'static) -> Self {
         Self {
             future: future.boxed(),
-            check_block: None,
+            on_block: None,
+        }
+    }
+
+    /// `on_block` is called before [`block_on`](Action::block_on) blocks the thread.
+    #[cfg(feature = "serde")]
+    pub(crate) fn with_block(
+        future: impl Future<Output = T> + Send + 'static,
+        on_block: impl FnOnce() + Send + 'static,
+    ) -> Self {
+        Self {
+            future: future.boxed(),
+            on_block: Some(Box::new(on_block)),
         }
     }
 
@@ -49,7 +61,7 @@ impl<T> Action<T> {
         let waiter = Waiter::new(condition.clone());
         Self {
             future: Waiter::new(condition).boxed(),
-            check_block: Some(Box::new(move || waiter.check_block())),
+            on_block: Some(Box::new(move || waiter.check_block())),
         }
     }
 
@@ -72,7 +84,7 @@ impl<T> Action<T> {
         };
         Self {
             future: waits.boxed(),
-            check_block: Some(Box::new(move || waiter.check_block())),
+            on_block: Some(Box::new(move || waiter.check_block())),
         }
     }
 
@@ -81,8 +93,8 @@ impl<T> Action<T> {
     /// # Panics
     /// As the function that has returned this value.
     pub fn block_on(mut self) -> T {
-        if let Some(check) = self.check_block.take() {
-            check();
+        if let Some(on_block) = self.on_block.take() {
+            on_block();
         }
         block_on(self)
     }

@@ -18,6 +18,9 @@ use crate::calendar::zone::zone_database::ZoneDatabase;
 use crate::engine::hub::{Hub, HubConfig};
 use crate::engine::timer_thread::{DEFAULT_COALESCING_WINDOW, MAX_COALESCING_WINDOW};
 use crate::executor::contract::Executor;
+use crate::job::codec::SharedCodec;
+#[cfg(feature = "serde")]
+use crate::job::codec::{Codec, is_name};
 use crate::job::decisions::OnErrorFn;
 use crate::job::end_record::KeepFailed;
 use crate::job::middleware::{Layer, Next, Outcome};
@@ -50,6 +53,7 @@ pub struct JobberBuilder {
     zone: Result<Zone, ZoneError>,
     zone_database: Option<ZoneDatabase>,
     calendars: Calendars,
+    codec: Option<SharedCodec>,
     coalescing_window: Duration,
     keep_failed: KeepFailed,
     state: StateMap,
@@ -79,6 +83,7 @@ impl Jobber {
             zone: Ok(Zone::UTC),
             zone_database: None,
             calendars: Calendars::new(),
+            codec: None,
             coalescing_window: DEFAULT_COALESCING_WINDOW,
             keep_failed: KeepFailed::DEFAULT,
             state: StateMap::default(),
@@ -185,6 +190,41 @@ impl JobberBuilder {
     pub fn calendar(mut self, name: impl Into<String>, exclusions: Exclusions) -> Self {
         let name = Arc::from(name.into());
         self.calendars.insert(name, Arc::new(exclusions));
+        self
+    }
+
+    /// How the arguments and checkpoints of tasks are stored that have no
+    /// [codec of their own](crate::TaskBuilder::codec). Default: JSON. See [`Codec`](crate::Codec).
+    ///
+    /// A name that is not allowed fails [`build`](JobberBuilder::build), with
+    /// [`StartError::InvalidCodec`].
+    ///
+    /// ```
+    /// use jobber::{BoxError, Codec, Decoder, Encoder, Jobber, MemoryStorage};
+    ///
+    /// /// One line for each value.
+    /// struct Pretty;
+    ///
+    /// impl Codec for Pretty {
+    ///     fn name(&self) -> &str {
+    ///         "pretty"
+    ///     }
+    ///
+    ///     fn encode(&self, value: Encoder<'_>) -> Result<Vec<u8>, BoxError> {
+    ///         Ok(serde_json::to_vec_pretty(&value)?)
+    ///     }
+    ///
+    ///     fn decode(&self, bytes: &[u8], value: Decoder<'_>) -> Result<(), BoxError> {
+    ///         value.read(&mut serde_json::Deserializer::from_slice(bytes))
+    ///     }
+    /// }
+    ///
+    /// let app = Jobber::builder().storage(MemoryStorage::new()).codec(Pretty).build()?;
+    /// # Ok::<(), jobber::StartError>(())
+    /// ```
+    #[cfg(feature = "serde")]
+    pub fn codec(mut self, codec: impl Codec) -> Self {
+        self.codec = Some(Arc::new(codec));
         self
     }
 
@@ -553,6 +593,11 @@ impl JobberBuilder {
         if let Some((option, _)) = limits.into_iter().find(|(_, limit)| *limit == Some(0)) {
             return Err(StartError::ZeroLimit { option });
         }
+        #[cfg(feature = "serde")]
+        if let Some(codec) = self.codec.as_ref().filter(|codec| !is_name(codec.name())) {
+            let name = codec.name().into();
+            return Err(StartError::InvalidCodec { name });
+        }
         let zone = match &self.zone_database {
             Some(database) => resolve(self.zone, database),
             None => self.zone,
@@ -563,6 +608,7 @@ impl JobberBuilder {
             zone,
             zone_database: self.zone_database,
             calendars: self.calendars,
+            codec: self.codec,
             coalescing_window: self.coalescing_window,
             keep_failed: self.keep_failed,
             state: self.state,

@@ -7,15 +7,33 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
+#[cfg(feature = "serde")]
+use crate::api::action::Action;
 use crate::api::app_ref::AppRef;
 use crate::api::job::AnyJob;
 use crate::engine::hub::Hub;
+#[cfg(feature = "serde")]
+use crate::job::checkpoint::{CheckpointSet, NotSet, WaitsBy};
+#[cfg(feature = "serde")]
+use crate::job::codec;
 use crate::job::lifecycle::Begun;
 use crate::job::live_job::LiveJob;
 use crate::job::middleware::{AttemptRef, Locals};
 use crate::job::stop::StopToken;
 use crate::sync::primitives::Arc;
+#[cfg(feature = "serde")]
+use crate::sync::primitives::{AtomicBool, Ordering};
+#[cfg(feature = "serde")]
+use crate::sync::reply::ReplySent;
+#[cfg(feature = "serde")]
+use crate::sync::waiter::Waiter;
+#[cfg(feature = "serde")]
+use crate::value::encoded::Encoded;
 use crate::value::error::MissingState;
+#[cfg(feature = "serde")]
+use crate::value::error::StorageError;
+#[cfg(feature = "serde")]
+use crate::value::error::checkpoint::{CheckpointError, MAX_CHECKPOINT_BYTES};
 use crate::value::id::JobId;
 use crate::value::retry_hint::RetryHint;
 use crate::value::run::Run;
@@ -337,6 +355,207 @@ impl JobContext {
         }
     }
 
+    /// Reports how far this attempt has come. [`Job::progress`](crate::Job::progress), the
+    /// [snapshot](crate::JobSnapshot) of the job and its events
+    /// ([`JobEventKind::Progressed`](crate::JobEventKind::Progressed)) show it. A later call replaces
+    /// it. It is kept in memory only: use [`checkpoint`](JobContext::checkpoint) for what must survive
+    /// a crash.
+    ///
+    /// A `percent` above 100 counts as 100, and a text is cut after 1,024 bytes. Each call is an event,
+    /// if somebody reads events. It has no effect if the attempt has ended.
+    ///
+    /// ```
+    /// use jobber::JobContext;
+    ///
+    /// async fn import(cx: JobContext, files: Vec<String>) {
+    ///     for (done, file) in files.iter().enumerate() {
+    ///         cx.progress((100 * done / files.len()) as u8, file);
+    ///         // … import the file …
+    ///     }
+    /// }
+    /// ```
+    pub fn progress(&self, percent: u8, text: &str) {
+        self.job.set_progress(self.begun.number, percent, text);
+    }
+
+    /// Saves a checkpoint: a value from which the next attempt of this run can resume, if this attempt
+    /// fails or the process ends. [`last_checkpoint`](JobContext::last_checkpoint) returns it, in a
+    /// retry and in the attempt after a crash. A later call replaces it.
+    ///
+    /// `.await` it, or end it with [`.block_on()`](Action::block_on). Nothing is saved before; the value
+    /// is encoded at the call. For a durable job, the call returns when the value is in the store. Each
+    /// job writes at most one checkpoint a second: calls within that second wait, then the newest value
+    /// is written, and all of them return. **A loop that must not wait calls
+    /// [`checkpoint_soon`](JobContext::checkpoint_soon).** A job in memory keeps the value in memory.
+    ///
+    /// The value is stored as JSON, or by the [codec](crate::TaskBuilder::codec) of the task, in at most
+    /// 65,536 bytes. Store the position (a row number, a file name), and not the data.
+    ///
+    /// A checkpoint belongs to one run. These begin without one:
+    /// - the next run of a recurring job. A run that stands in for one that a crash has cut short
+    ///   ([`Misfire::Once`](crate::Misfire)) resumes from the checkpoint of that; compare
+    ///   [`nominal_time`](JobContext::nominal_time) if it matters. A run that the misfire policy skips
+    ///   leaves none.
+    /// - a job that is replaced. A durable recurring job that is replaced with the same times and the
+    ///   same arguments keeps its checkpoint.
+    /// - a job that has failed and is [scheduled again](crate::FailedJob::retry), and the run after an
+    ///   [at most once](crate::TaskBuilder::at_most_once) attempt that a crash has ended.
+    ///
+    /// In a [`Simulation`](crate::testing::Simulation), a waiting call returns when the virtual time
+    /// advances; what blocks the thread is written at once.
+    ///
+    /// # Errors
+    /// - [`CheckpointError::TooLong`] and [`CheckpointError::Encode`]: the value can't be stored. The
+    ///   previous checkpoint is kept.
+    /// - [`CheckpointError::AttemptEnded`]: the attempt has ended, and no retry follows it.
+    /// - [`CheckpointError::Storage`]: the write to the store failed. The value is kept, and the app
+    ///   writes it again. If the app has stopped
+    ///   ([`StorageError::Closed`](crate::storage::StorageError::Closed)), the value is discarded.
+    ///
+    /// # Cancel safety
+    /// If the returned `Action` is dropped after its first poll, the checkpoint is saved all the same.
+    ///
+    /// ```
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// use jobber::{Backoff, CheckpointError, JobContext};
+    ///
+    /// async fn import(cx: JobContext, rows: u64) -> Result<u64, Box<dyn std::error::Error + Send + Sync>> {
+    ///     let start = cx.last_checkpoint()?.unwrap_or(0);
+    ///     for row in start..rows {
+    ///         if row % 1_000 == 0 {
+    ///             cx.checkpoint(&row).await?;
+    ///         }
+    ///         // … import the row …
+    ///         if row == 2_500 && cx.attempt() == 1 {
+    ///             return Err("the connection is lost".into());
+    ///         }
+    ///     }
+    ///     Ok(start)
+    /// }
+    ///
+    /// let import = sim.app().task("import", import).retry(Backoff::exponential(3)).register()?;
+    /// let job = import.schedule(10_000).push().block_on()?;
+    /// sim.advance(std::time::Duration::from_secs(60));
+    /// assert_eq!(*job.result()?, 2_000, "the second attempt has resumed there");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// [`CheckpointError::TooLong`]: crate::CheckpointError::TooLong
+    /// [`CheckpointError::Encode`]: crate::CheckpointError::Encode
+    /// [`CheckpointError::AttemptEnded`]: crate::CheckpointError::AttemptEnded
+    /// [`CheckpointError::Storage`]: crate::CheckpointError::Storage
+    #[cfg(feature = "serde")]
+    pub fn checkpoint<T>(&self, value: &T) -> Action<Result<(), CheckpointError>>
+    where
+        T: serde::Serialize + ?Sized,
+    {
+        let value = self.encode_checkpoint(value);
+        let (job, attempt) = (self.job.clone(), self.begun.number);
+        let is_blocking = Arc::new(AtomicBool::new(false));
+        let blocks = is_blocking.clone();
+        let stores = async move {
+            let waits_by = match is_blocking.load(Ordering::Relaxed) {
+                true => WaitsBy::Blocking,
+                false => WaitsBy::Polling,
+            };
+            let stored = match job.set_checkpoint(attempt, value?, waits_by)? {
+                CheckpointSet::Now(stored) => stored,
+                CheckpointSet::Later(waiter) => Waiter::new(ReplySent(waiter)).await?,
+            };
+            match stored {
+                Some(reply) => Waiter::new(ReplySent(reply)).await,
+                None => Ok(()),
+            }
+            .map_err(CheckpointError::Storage)
+        };
+        Action::with_block(stores, move || blocks.store(true, Ordering::Relaxed))
+    }
+
+    /// Saves a [`checkpoint`](JobContext::checkpoint), and does not wait. It is written within a second,
+    /// and before the next attempt begins. A crash before that loses it, and the next attempt gets the
+    /// previous one. A loop may call it for each row. Never blocks.
+    ///
+    /// If the write to the store fails, the app writes it again, and
+    /// [`Jobber::health`](crate::Jobber::health) shows it.
+    ///
+    /// # Errors
+    /// The errors of [`checkpoint`](JobContext::checkpoint). Of the errors of the store, it returns only
+    /// [`StorageError::Closed`](crate::storage::StorageError::Closed): the app has stopped.
+    ///
+    /// ```
+    /// use jobber::{CheckpointError, JobContext};
+    ///
+    /// fn index(cx: JobContext, pages: Vec<String>) -> Result<(), CheckpointError> {
+    ///     let start = cx.last_checkpoint()?.unwrap_or(0);
+    ///     for (at, page) in pages.iter().enumerate().skip(start) {
+    ///         cx.checkpoint_soon(&at)?;
+    ///         // … index the page …
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    #[cfg(feature = "serde")]
+    pub fn checkpoint_soon<T>(&self, value: &T) -> Result<(), CheckpointError>
+    where
+        T: serde::Serialize + ?Sized,
+    {
+        let value = self.encode_checkpoint(value)?;
+        let set = self
+            .job
+            .set_checkpoint(self.begun.number, value, WaitsBy::Nothing);
+        Ok(set.map(drop)?)
+    }
+
+    /// The newest [`checkpoint`](JobContext::checkpoint) of this run, which this attempt or an earlier
+    /// one has saved, also in an earlier process. `None` if there is none. Never blocks.
+    ///
+    /// # Errors
+    /// [`CheckpointError::OtherType`](crate::CheckpointError::OtherType) if it can't be read as a `T`:
+    /// an older version of the program may have stored it.
+    /// [`CheckpointError::AttemptEnded`](crate::CheckpointError::AttemptEnded) if this attempt has ended.
+    ///
+    /// ```
+    /// use jobber::{CheckpointError, JobContext};
+    ///
+    /// async fn copy(cx: JobContext) -> Result<(), CheckpointError> {
+    ///     // What another version has stored is of no use here.
+    ///     let last_file: Option<String> = match cx.last_checkpoint() {
+    ///         Err(CheckpointError::OtherType { .. }) => None,
+    ///         last => last?,
+    ///     };
+    ///     println!("goes on after {last_file:?}");
+    ///     Ok(())
+    /// }
+    /// ```
+    #[cfg(feature = "serde")]
+    pub fn last_checkpoint<T>(&self) -> Result<Option<T>, CheckpointError>
+    where
+        T: serde::de::DeserializeOwned,
+    {
+        let last = self.job.last_checkpoint(self.begun.number);
+        let read = last?.map(|value| codec::decode(self.job.codec(), &value));
+        read.transpose()
+            .map_err(|error| CheckpointError::OtherType {
+                type_name: type_name::<T>(),
+                source: error.into(),
+            })
+    }
+
+    #[cfg(feature = "serde")]
+    fn encode_checkpoint<T>(&self, value: &T) -> Result<Encoded, CheckpointError>
+    where
+        T: serde::Serialize + ?Sized,
+    {
+        let value = codec::encode(self.job.codec(), value).map_err(CheckpointError::Encode)?;
+        match value.bytes().len() {
+            bytes if bytes > MAX_CHECKPOINT_BYTES => Err(CheckpointError::TooLong {
+                bytes,
+                max: MAX_CHECKPOINT_BYTES,
+            }),
+            _ => Ok(value),
+        }
+    }
+
     /// Returns the token that is set when this attempt should end: because the job was
     /// aborted, the attempt took longer than its timeout, or the app shuts down. It is also set
     /// when the attempt has ended.
@@ -411,6 +630,16 @@ impl JobContext {
 
     fn request_retry(&self, hint: RetryHint) {
         self.job.control(self.begun.number).set_retry_hint(hint);
+    }
+}
+
+#[cfg(feature = "serde")]
+impl From<NotSet> for CheckpointError {
+    fn from(why: NotSet) -> Self {
+        match why {
+            NotSet::AttemptOver => CheckpointError::AttemptEnded,
+            NotSet::Closed => CheckpointError::Storage(StorageError::Closed),
+        }
     }
 }
 

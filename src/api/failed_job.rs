@@ -29,7 +29,7 @@ use crate::value::status::JobStatus;
 /// sim.run_until_stalled();
 ///
 /// let failed = sim.app().failed().block_on()?;
-/// assert_eq!((failed[0].id().to_string(), failed[0].args()), ("m".into(), "\"ada\""));
+/// assert_eq!((failed[0].id().to_string(), failed[0].args()), ("m".into(), Some("\"ada\"")));
 /// assert_eq!(failed[0].error(), "no such mailbox: ada");
 /// let again = failed[0].retry().block_on()?;
 /// assert_eq!(again.id(), "m");
@@ -57,9 +57,9 @@ impl FailedJob {
         &self.end.task
     }
 
-    /// The arguments: JSON text.
-    pub fn args(&self) -> &str {
-        &self.end.args
+    /// The arguments, as JSON text. `None` if another [codec](crate::Codec) has written them.
+    pub fn args(&self) -> Option<&str> {
+        self.end.args.json().map(|json| &**json)
     }
 
     /// How the job ended: `Failed`, `Timeout` or `PermanentlyFailed`.

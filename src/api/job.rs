@@ -16,6 +16,7 @@ use crate::sync::primitives::Arc;
 use crate::value::error::{JobError, MoveError, StorageError};
 use crate::value::id::JobId;
 use crate::value::job_snapshot::JobSnapshot;
+use crate::value::progress::Progress;
 use crate::value::run::Run;
 use crate::value::spawned_by::SpawnedBy;
 use crate::value::status::JobStatus;
@@ -386,6 +387,33 @@ impl<R> Job<R> {
     /// ```
     pub fn upcoming(&self, count: usize) -> Vec<OffsetDateTime> {
         self.job.upcoming(count)
+    }
+
+    /// The latest progress that the running attempt has reported, or, if none runs, that the last one
+    /// has ([`JobContext::progress`](crate::JobContext::progress)). `None` if that attempt has reported
+    /// none. The end of an attempt does not change it, and the start of one clears it. It is not stored:
+    /// after a restart, the next attempt reports it. To see each report, read the
+    /// [events](crate::Jobber::events). Never blocks.
+    ///
+    /// ```
+    /// # let mut sim = jobber::testing::Simulation::new();
+    /// use jobber::JobContext;
+    ///
+    /// async fn import(cx: JobContext) {
+    ///     for percent in [0, 50, 100] {
+    ///         cx.progress(percent, "");
+    ///     }
+    /// }
+    ///
+    /// let import = sim.app().task("import", import).register()?;
+    /// let job = import.schedule(()).push().block_on()?;
+    /// assert_eq!(job.progress(), None);
+    /// sim.run_until_stalled();
+    /// assert_eq!(job.progress().unwrap().percent, 100);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn progress(&self) -> Option<Progress> {
+        self.job.progress()
     }
 
     /// The last run of this recurring job that ended. `None` if none has ended yet,
@@ -779,6 +807,12 @@ impl AnyJob {
     /// Waits until a run of this recurring job ends. See [`Job::next_run`].
     pub fn next_run(&self) -> NextRun {
         NextRun::new(self.0.clone())
+    }
+
+    /// The latest progress that the running attempt, or the last one, has reported. Never blocks. See
+    /// [`Job::progress`].
+    pub fn progress(&self) -> Option<Progress> {
+        self.0.progress()
     }
 
     /// The last run of this recurring job that ended. Never blocks. See

@@ -20,6 +20,7 @@ use crate::job::plan::{NEVER, Plan, Replace};
 use crate::sync::panics::catch_panic;
 use crate::sync::primitives::Arc;
 use crate::value::backoff::Backoff;
+use crate::value::encoded::Encoded;
 use crate::value::error::{BoxError, CronError, ScheduleError, ZoneError};
 use crate::value::id::JobId;
 use crate::value::labels::Labels;
@@ -226,7 +227,7 @@ pub(crate) fn plan<A, R>(
     trigger: Trigger,
     options: Option<&Options>,
     zone: Option<Result<Box<Zone>, ZoneError>>,
-    (json, keys): (Option<Arc<str>>, ArgsKeys),
+    (stored_args, keys): (Option<Encoded>, ArgsKeys),
     now: Now,
 ) -> Result<(Plan, When), ScheduleError>
 where
@@ -259,7 +260,7 @@ where
         .map_or(Ok(()), Labels::check)
         .map_err(ScheduleError::Label)?;
     let labels = labels.map(Box::new);
-    if json.is_some()
+    if stored_args.is_some()
         && is_recurring
         && options.is_none_or(|options| options.id.is_none() && !options.has_generated_id)
     {
@@ -318,11 +319,11 @@ where
         Trigger::Cron(cron) => recurs(context.cron((*cron).map_err(ScheduleError::Cron)?)?),
     };
     let is_open = !task.hub.start_gate.is_closed();
-    let starts_now = is_push && json.is_none() && !is_paused && is_open;
+    let starts_now = is_push && stored_args.is_none() && !is_paused && is_open;
     let starts_first_now = options.first_now;
     let is_plain = first.is_none()
         && zone.is_none()
-        && json.is_none()
+        && stored_args.is_none()
         && expires.is_none()
         && unique_for.is_none()
         && timeout.is_none()
@@ -334,7 +335,7 @@ where
         && !is_paused;
     let define = |trigger| Definition {
         task: task.name.clone(),
-        args: json,
+        args: stored_args,
         trigger,
         zone: zone.map(|zone| *zone),
         expires,

@@ -15,7 +15,9 @@ use crate::engine::job_state::{ArgsCheck, BodyMaker, Durability, JobState, Middl
 use crate::engine::limits::{KeyOf, LimitBy, RateBy, TaskLimits, gcra};
 use crate::engine::pause_switch::PauseSwitch;
 use crate::engine::shared_limit::{LimitOption, check_limits, limits_in_app};
-use crate::job::codec::Codec;
+use crate::job::codec::{ArgsCodec, SharedCodec};
+#[cfg(feature = "serde")]
+use crate::job::codec::{Codec, is_name};
 use crate::job::decisions::{Decisions, OnErrorFn, RecoverFn};
 use crate::job::definition::Timeout;
 use crate::job::end_record::KeepFailed;
@@ -69,7 +71,9 @@ pub struct TaskBuilder<A, R> {
     aliases: Vec<String>,
     timeout: Option<Duration>,
     backoff: Option<Backoff>,
-    codec: Option<Codec<A>>,
+    /// `None` if the task is not durable.
+    args_codec: Option<ArgsCodec<A>>,
+    codec: Option<SharedCodec>,
     at_most_once: bool,
     keep_failed: Option<KeepFailed>,
     max_interruptions: Option<u32>,
@@ -165,6 +169,7 @@ where
             aliases: Vec::new(),
             timeout: None,
             backoff: None,
+            args_codec: None,
             codec: None,
             at_most_once: false,
             keep_failed: None,
@@ -802,8 +807,8 @@ where
         self
     }
 
-    /// For durable tasks: sets how long the arguments of a job may be, in bytes of JSON. Default:
-    /// 1 MiB. Scheduling a job with longer ones fails with
+    /// For durable tasks: sets how long the arguments of a job may be, in bytes as they are stored.
+    /// Default: 1 MiB. Scheduling a job with longer ones fails with
     /// [`ScheduleError::ArgumentsTooLong`](crate::ScheduleError::ArgumentsTooLong). Jobs that are
     /// stored already run all the same.
     ///
@@ -826,6 +831,41 @@ where
     /// ```
     pub fn max_args_bytes(mut self, max: usize) -> Self {
         self.max_args_bytes = Some(max);
+        self
+    }
+
+    /// For durable tasks: how arguments and checkpoints are stored. Default: that of the
+    /// [app](crate::JobberBuilder::codec), and else JSON. See [`Codec`](crate::Codec).
+    ///
+    /// ```
+    /// use jobber::{BoxError, Codec, Decoder, Encoder, Jobber, MemoryStorage};
+    ///
+    /// struct Backwards;
+    ///
+    /// impl Codec for Backwards {
+    ///     fn name(&self) -> &str {
+    ///         "backwards"
+    ///     }
+    ///
+    ///     fn encode(&self, value: Encoder<'_>) -> Result<Vec<u8>, BoxError> {
+    ///         let json = serde_json::to_vec(&value)?;
+    ///         Ok(json.into_iter().rev().collect())
+    ///     }
+    ///
+    ///     fn decode(&self, bytes: &[u8], value: Decoder<'_>) -> Result<(), BoxError> {
+    ///         let json: Vec<u8> = bytes.iter().rev().copied().collect();
+    ///         value.read(&mut serde_json::Deserializer::from_slice(&json))
+    ///     }
+    /// }
+    ///
+    /// let app = Jobber::builder().storage(MemoryStorage::new()).build()?;
+    /// let mail = app.task("mail", async |to: String| println!("mail to {to}"));
+    /// let mail = mail.durable().codec(Backwards).register()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "serde")]
+    pub fn codec(mut self, codec: impl Codec) -> Self {
+        self.codec = Some(Arc::new(codec));
         self
     }
 
@@ -879,13 +919,19 @@ where
             ("keep_failed", self.keep_failed.is_some()),
             ("max_interruptions", self.max_interruptions.is_some()),
             ("max_args_bytes", self.max_args_bytes.is_some()),
+            ("codec", self.codec.is_some()),
         ];
-        if self.codec.is_none()
+        if self.args_codec.is_none()
             && let Some((option, _)) = durable_options.into_iter().find(|(_, is_set)| *is_set)
         {
             return Err(RegisterError::NotDurable { option });
         }
-        if self.codec.is_some() && self.hub.store.is_none() {
+        #[cfg(feature = "serde")]
+        if let Some(codec) = self.codec.as_ref().filter(|codec| !is_name(codec.name())) {
+            let name = codec.name().into();
+            return Err(RegisterError::InvalidCodec { name });
+        }
+        if self.args_codec.is_some() && self.hub.store.is_none() {
             return Err(RegisterError::NoStorage { name });
         }
         if self.max_interruptions == Some(0) {
@@ -921,8 +967,9 @@ where
         let max_interruptions = self.max_interruptions.unwrap_or(MAX_INTERRUPTIONS);
         let max_args_bytes = self.max_args_bytes.unwrap_or(MAX_ARGS_BYTES);
         let (at_most_once, keep_failed) = (self.at_most_once, self.keep_failed);
-        let durability = self.codec.map(|codec| Durability {
-            codec,
+        let codec = self.codec.or_else(|| self.hub.codec.clone());
+        let durability = self.args_codec.map(|args_codec| Durability {
+            args_codec,
             at_most_once,
             keep_failed,
             max_interruptions,
@@ -970,6 +1017,7 @@ where
             limits,
             pending,
             durability,
+            codec,
             on_schedule: on_schedule.into(),
             checks: self.checks.into(),
             decisions: has_decisions.then(|| Box::new(decisions)),
@@ -1000,8 +1048,8 @@ where
     /// [store](crate::JobberBuilder::storage) of the app: they survive the process.
     /// [Durability](crate#durability) describes the promise.
     ///
-    /// The arguments are stored as JSON, and each attempt reads them again. The value that
-    /// a job returns is not stored.
+    /// The arguments are stored as JSON, or by a [codec](TaskBuilder::codec), and each attempt reads
+    /// them again. The value that a job returns is not stored.
     ///
     /// If you add an argument to the function, stored jobs no longer match it and become
     /// [unresolved](crate::Jobber::unresolved). Take one struct instead, and mark its new
@@ -1018,7 +1066,7 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn durable(mut self) -> Self {
-        self.codec = Some(Codec::json());
+        self.args_codec = Some(ArgsCodec::new());
         self
     }
 }

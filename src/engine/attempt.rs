@@ -24,6 +24,7 @@ use crate::sync::primitives::{Arc, MutexGuard};
 use crate::timer::key::KeyKind;
 use crate::value::app_clock::ClockPrecision;
 use crate::value::backoff::Backoff;
+use crate::value::encoded::Encoded;
 use crate::value::event::JobEventKind;
 use crate::value::health::OutlivingBody;
 use crate::value::retry_hint::RetryHint;
@@ -65,8 +66,8 @@ pub(crate) enum AttemptArgs<A> {
     Copied(A),
     /// These, for the last time.
     Taken(A),
-    /// The JSON of a durable job.
-    Json(Arc<str>),
+    /// Those of a durable job, as they are stored.
+    Stored(Encoded),
     Missing,
 }
 
@@ -122,7 +123,7 @@ where
         };
         let mut spare = match args {
             AttemptArgs::Copied(args) | AttemptArgs::Taken(args) => Some(args),
-            AttemptArgs::Json(_) | AttemptArgs::Missing => None,
+            AttemptArgs::Stored(_) | AttemptArgs::Missing => None,
         };
         {
             let mut state = self.lock();
@@ -313,9 +314,9 @@ where
         }
         self.core.status.publish(state.life.phase().status());
         let retries = self.backoff(&state).map_or(0, Backoff::retries);
-        let json = state.life.definition().and_then(|d| d.args.clone());
-        let args = match json {
-            Some(json) => AttemptArgs::Json(json),
+        let stored = state.life.definition().and_then(|d| d.args.clone());
+        let args = match stored {
+            Some(value) => AttemptArgs::Stored(value),
             None => match state.args.take() {
                 Some(args) if state.life.may_run_again(retries, self.task.may_snooze) => {
                     AttemptArgs::Copied(args)
@@ -383,7 +384,7 @@ where
                     return None;
                 }
             },
-            AttemptArgs::Json(json) => self.decode(&json),
+            AttemptArgs::Stored(value) => self.decode(&value),
             AttemptArgs::Missing => Err("the job has no arguments left".into()),
         };
         // The function is code of a user, and may panic before it returns a future.
@@ -400,12 +401,13 @@ where
     }
 
     /// Reads the arguments of a durable job.
-    fn decode(&self, json: &str) -> Result<A, Arc<str>> {
+    fn decode(&self, value: &Encoded) -> Result<A, Arc<str>> {
         let Some(durability) = &self.task.durability else {
             return Err("the task is not durable".into());
         };
-        // Serde's implementations are code of a user.
-        match catch_panic(|| durability.codec.decode(json)) {
+        let codec = self.task.codec.as_ref();
+        // The codec and serde's implementations are code of a user.
+        match catch_panic(|| durability.args_codec.decode(codec, value)) {
             Ok(Ok(args)) => Ok(args),
             Ok(Err(error)) => Err(format!("the arguments can't be read: {error}").into()),
             Err(message) => Err(message),

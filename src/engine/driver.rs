@@ -132,6 +132,11 @@ impl Driver {
         self.collect();
         self.has_fired = false;
         self.hub.limits.look_at_rates(&self.hub.clock);
+        while let Some(job) = self.hub.checkpoint_times.take_due(now.mono) {
+            self.has_fired = true;
+            job.checkpoint_due();
+            job.drop_safely();
+        }
         let may_start = self.hub.start_gate.look();
         if may_start {
             self.start_granted();
@@ -381,7 +386,9 @@ impl Driver {
                 false => MonoNanos::MAX,
             });
         let rate = self.hub.limits.next_look();
-        let Some(due) = mono.into_iter().chain(wall).chain(rate).min() else {
+        let checkpoint = self.hub.checkpoint_times.next();
+        let others = rate.into_iter().chain(checkpoint);
+        let Some(due) = mono.into_iter().chain(wall).chain(others).min() else {
             return DriveAgain::WhenWoken;
         };
         let look = match wall {

@@ -2,6 +2,7 @@
 
 use crate::engine::attempt::expired_failure;
 use crate::engine::catch_up::ALONE;
+use crate::engine::checkpointing;
 use crate::engine::discarded::DropOn;
 use crate::engine::job_state::{AfterLock, JobState, State};
 use crate::engine::keeping::keep_end_of_last_run;
@@ -111,6 +112,10 @@ where
         // No code of a user runs on the thread of the timer.
         self.unlock(state, after, DropOn::Executor);
         Fired::Nothing
+    }
+
+    fn checkpoint_due(&self) {
+        checkpointing::due(self);
     }
 
     fn on_clock_set(&self, clock: ClockReading, set: ClockSet) {

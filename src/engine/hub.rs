@@ -14,6 +14,7 @@ use crate::calendar::zone::time_zone::Zone;
 use crate::calendar::zone::zone_database::ZoneDatabase;
 use crate::engine::app_phase::AppPhase;
 use crate::engine::catch_up::CatchUp;
+use crate::engine::checkpoint_times::CheckpointTimes;
 use crate::engine::end_call::{EndCall, EndCalls};
 use crate::engine::event_bus::EventBus;
 use crate::engine::limits::Limits;
@@ -24,6 +25,7 @@ use crate::engine::start_gate::StartGate;
 use crate::engine::task_registry::{NamedGroup, Restore, Unresolved};
 use crate::executor::dispatcher::Dispatcher;
 use crate::executor::live_jobs::LiveJobs;
+use crate::job::codec::SharedCodec;
 use crate::job::decisions::OnErrorFn;
 use crate::job::end_record::KeepFailed;
 use crate::job::live_job::LiveJob;
@@ -67,6 +69,8 @@ pub(crate) struct Hub {
     /// `None`: zones have the rules that they were made with.
     pub(crate) zone_database: Option<ZoneDatabase>,
     pub(crate) calendars: Calendars,
+    /// Of tasks that have none of their own. `None` for JSON.
+    pub(crate) codec: Option<SharedCodec>,
     pub(crate) coalescing_window: Duration,
     /// The process before has closed the store, so that it has interrupted no attempt.
     pub(crate) was_closed: AtomicBool,
@@ -105,6 +109,7 @@ pub(crate) struct Hub {
     /// clock.
     fork_checked_at: AtomicI64,
     pub(crate) start_gate: StartGate,
+    pub(crate) checkpoint_times: CheckpointTimes,
     pub(crate) outliving: OutlivingBodies,
     /// They decide what follows a failed attempt, as the next ones after those of tasks and groups.
     pub(crate) on_error: Vec<OnErrorFn>,
@@ -288,6 +293,7 @@ pub(crate) struct HubConfig {
     pub(crate) zone: Zone,
     pub(crate) zone_database: Option<ZoneDatabase>,
     pub(crate) calendars: Calendars,
+    pub(crate) codec: Option<SharedCodec>,
     pub(crate) coalescing_window: Duration,
     pub(crate) keep_failed: KeepFailed,
     pub(crate) state: StateMap,
@@ -334,6 +340,7 @@ impl Hub {
             zone: config.zone,
             zone_database: config.zone_database,
             calendars: config.calendars,
+            codec: config.codec,
             coalescing_window: config.coalescing_window,
             was_closed: AtomicBool::new(false),
             keep_failed: config.keep_failed,
@@ -368,6 +375,7 @@ impl Hub {
             started_by: StartedBy::nobody(),
             fork_checked_at: AtomicI64::new(i64::MIN),
             start_gate: StartGate::new(config.closes_start_gate),
+            checkpoint_times: CheckpointTimes::new(),
             outliving: OutlivingBodies::default(),
             timer: OnceLock::new(),
             is_stopping: AtomicBool::new(false),

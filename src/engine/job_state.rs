@@ -16,7 +16,8 @@ use crate::engine::group::GroupDef;
 use crate::engine::hub::{Hub, Live, Removed};
 use crate::engine::limits::{KeyOf, TaskLimits};
 use crate::engine::pause_switch::PauseSwitch;
-use crate::job::codec::Codec;
+use crate::job::checkpoint::{CheckpointWaiter, NotSet};
+use crate::job::codec::{ArgsCodec, SharedCodec};
 use crate::job::decisions::Decisions;
 use crate::job::definition::{ArgsKeys, Timeout};
 use crate::job::end_record::KeepFailed;
@@ -28,6 +29,7 @@ use crate::job::phase::{Effects, Phase};
 use crate::job::plan::Plan;
 use crate::job::position::RunSummary;
 use crate::job::stop::Control;
+use crate::job::sync_state::CommitWaiter;
 use crate::job::typed_middleware::TypedLayer;
 use crate::registry::pending::PendingCounts;
 use crate::registry::table::Wake;
@@ -39,6 +41,7 @@ use crate::sync::primitives::{Arc, Mutex, MutexGuard, lock};
 use crate::timer::key::KeyKind;
 use crate::value::app_clock::ClockPrecision;
 use crate::value::backoff::Backoff;
+use crate::value::encoded::Encoded;
 use crate::value::end_of_job::{EndOfJob, OnEnd};
 use crate::value::error::{BoxError, ScheduleError, StorageError};
 use crate::value::event::{Event, JobEvent, JobEventKind};
@@ -76,6 +79,8 @@ pub(crate) struct TaskDef<A, R> {
     /// How many of its jobs, and of those of its app, may be live.
     pub(crate) pending: PendingCounts,
     pub(crate) durability: Option<Durability<A>>,
+    /// Of its arguments and checkpoints. `None` for JSON.
+    pub(crate) codec: Option<SharedCodec>,
     /// They see each job that is about to be scheduled: those of the app and of the groups.
     pub(crate) on_schedule: Box<[OnSchedule]>,
     /// They see the arguments of each job that is about to be scheduled.
@@ -108,14 +113,14 @@ impl<A, R> Clone for Middleware<A, R> {
 
 /// What only a durable task has.
 pub(crate) struct Durability<A> {
-    pub(crate) codec: Codec<A>,
+    pub(crate) args_codec: ArgsCodec<A>,
     /// The intent to start an attempt is stored before the attempt starts.
     pub(crate) at_most_once: bool,
     /// How many ends of failed jobs are kept, and for how long. `None`: as the app says.
     pub(crate) keep_failed: Option<KeepFailed>,
     /// With this many interruptions a job is set aside.
     pub(crate) max_interruptions: u32,
-    /// The longest arguments, in bytes of JSON.
+    /// The longest arguments in the store, in bytes.
     pub(crate) max_args_bytes: usize,
 }
 
@@ -154,18 +159,19 @@ where
         }
     }
 
-    /// The arguments as JSON, if the task is durable.
-    pub(crate) fn encode(&self, args: &A) -> Option<Result<Arc<str>, ScheduleError>> {
+    /// The arguments as they are stored, if the task is durable.
+    pub(crate) fn encode(&self, args: &A) -> Option<Result<Encoded, ScheduleError>> {
         let durability = self.durability.as_ref()?;
         let task = || self.name.to_string();
         let max = durability.max_args_bytes;
-        Some(match durability.codec.encode(args) {
-            Ok(json) if json.len() > max => Err(ScheduleError::ArgumentsTooLong {
+        let encoded = durability.args_codec.encode(self.codec.as_ref(), args);
+        Some(match encoded {
+            Ok(value) if value.bytes().len() > max => Err(ScheduleError::ArgumentsTooLong {
                 task: task(),
-                bytes: json.len(),
+                bytes: value.bytes().len(),
                 max,
             }),
-            Ok(json) => Ok(json.into()),
+            Ok(value) => Ok(value),
             Err(reason) => Err(ScheduleError::Arguments {
                 task: task(),
                 reason,
@@ -264,6 +270,8 @@ pub(crate) struct AfterLock<A, R> {
     pub(crate) force_stopped: Option<Arc<Control>>,
     /// The end of the job can be seen: functions of the program are to be called.
     end_call: Option<EndCall>,
+    /// To callers that have set a checkpoint.
+    pub(crate) checkpoint_replies: Vec<(CheckpointWaiter, Result<Option<CommitWaiter>, NotSet>)>,
     pub(crate) discarded: Discarded<A, R>,
 }
 
@@ -281,6 +289,7 @@ impl<A, R> Default for AfterLock<A, R> {
             granted: Vec::new(),
             force_stopped: None,
             end_call: None,
+            checkpoint_replies: Vec::new(),
             discarded: Discarded::default(),
         }
     }
@@ -501,6 +510,9 @@ where
         if effects.changes_row && state.life.row_changed() {
             self.send_changed(state, after);
         }
+        if !state.life.phase().is_running() {
+            self.answer_checkpoints(state, after);
+        }
         if effects.leaves {
             // Before its end can be seen: a caller that has seen it finds room.
             self.task.pending.leave();
@@ -557,6 +569,22 @@ where
         // has events of its own.
         if effects.leaves {
             after.removed = hub.remove(self.core.slot);
+        }
+    }
+
+    /// An attempt has ended: what it has not stored yet is part of the row, if a retry follows.
+    fn answer_checkpoints(&self, state: &mut State<A, R>, after: &mut AfterLock<A, R>) {
+        for waiter in state.life.take_checkpoint_waiters() {
+            let reply = match state.life.has_retry() {
+                true => Ok(state.life.wait_for_store().map(|(waiter, needs_message)| {
+                    if needs_message {
+                        self.send_changed(state, after);
+                    }
+                    waiter
+                })),
+                false => Err(NotSet::AttemptOver),
+            };
+            after.checkpoint_replies.push((waiter, reply));
         }
     }
 
@@ -760,6 +788,9 @@ where
         }
         if let Some(control) = after.force_stopped {
             control.force_stop();
+        }
+        for (waiter, reply) in after.checkpoint_replies.drain(..) {
+            waiter.send(reply);
         }
         hub.removed(after.removed);
         if after.leaves {

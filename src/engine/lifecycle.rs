@@ -113,6 +113,11 @@ impl Hub {
     /// Ends the stop, after [`begin_stop`](Hub::begin_stop): closes the store and ends all
     /// waits. Returns the jobs that are still running, also if it is called again.
     pub(crate) fn end_stop(&self) -> Vec<JobId> {
+        // Before the tables are emptied: afterwards the writer gets no message about the jobs.
+        for job in self.checkpoint_times.close() {
+            job.checkpoint_due();
+            job.drop_safely();
+        }
         // Locked until the list is complete: another thread that stops the app waits here.
         let mut left_running = lock(&self.left_running);
         let (left, waiting, dispatcher, named) = {

@@ -6,6 +6,8 @@ pub(crate) mod attempt;
 pub(crate) mod cancelling;
 pub(crate) mod catch_up;
 pub(crate) mod catching_up;
+pub(crate) mod checkpoint_times;
+mod checkpointing;
 pub(crate) mod deciding;
 pub(crate) mod discarded;
 pub(crate) mod driver;

@@ -7,6 +7,7 @@ use crate::engine::job_state::{Durability, JobState, TaskDef};
 use crate::engine::keeping::{is_failure, lost_end};
 use crate::engine::pause_switch::PauseSwitch;
 use crate::engine::task_registry::{Restore, Restored};
+use crate::job::codec::DecodeError;
 use crate::job::lifecycle::{AfterAttempt, AttemptEnd, Before, Lifecycle};
 use crate::job::live_job::LiveJob;
 use crate::job::record::JobRecord;
@@ -52,7 +53,7 @@ where
         now: Now,
     ) -> Result<Restored, UnresolvedReason> {
         let Some(Durability {
-            codec,
+            args_codec,
             at_most_once,
             max_interruptions,
             ..
@@ -69,9 +70,12 @@ where
         let loaded = row::read(record, app)?;
         // A check: each attempt reads them again. Serde's implementations are code of a
         // user.
-        let args = catch_panic(|| codec.decode(&record.args))
-            .unwrap_or_else(|message| Err(message.to_string().into()))
-            .map_err(UnresolvedReason::arguments)?;
+        let args = catch_panic(|| args_codec.decode(self.codec.as_ref(), &record.args))
+            .unwrap_or_else(|message| Err(DecodeError::Invalid(message.to_string().into())));
+        let args = args.map_err(|error| match error {
+            DecodeError::OtherCodec { found, own } => UnresolvedReason::OtherCodec { found, own },
+            DecodeError::Invalid(reason) => UnresolvedReason::arguments(reason),
+        })?;
         drop_catching_panic(args);
         let lost = lost_end(
             record.progress.attempts.saturating_add(1),

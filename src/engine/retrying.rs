@@ -120,7 +120,7 @@ impl Hub {
         let Some(store) = &self.store else {
             return Err(schedule(ScheduleError::Stopped));
         };
-        let place = self.wait_for_place(store, end.args.len()).await;
+        let place = self.wait_for_place(store, end.args.bytes().len()).await;
         let place = place.map_err(|error| schedule(ScheduleError::from_store(error)))?;
         let reply = self.propose_retry(store, end, place)?;
         Waiter::new(ReplySent(reply)).await
@@ -148,6 +148,8 @@ impl Hub {
             position: Cow::Borrowed(&row.position),
             start_intent: None,
             steering: None,
+            checkpoint: None,
+            extra_checkpoint: None,
             interruptions: 0,
         };
         let record = Box::new(record.to_record(id));

@@ -49,7 +49,7 @@ where
                 }
             },
             // It is part of the plan.
-            AttemptArgs::Json(_) => Ok(None),
+            AttemptArgs::Stored(_) => Ok(None),
             AttemptArgs::Missing => Err("the job has no arguments left".into()),
         };
         let new = args.map(|args| JobState::new(self.task.clone(), args, plan, false));

@@ -146,6 +146,7 @@ impl Hub {
     pub(crate) fn is_timer_woken(&self) -> bool {
         self.limits.wakes_timer()
             || self.start_gate.wakes_timer()
+            || self.checkpoint_times.wakes_timer()
             || (0..self.table_count()).any(|number| self.tables().numbered(number).is_woken())
     }
 
@@ -167,5 +168,6 @@ impl Hub {
         }) && !self.is_sweep_due()
             && !self.limits.wakes_timer()
             && !self.start_gate.wakes_timer()
+            && !self.checkpoint_times.wakes_timer()
     }
 }

@@ -6,18 +6,26 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use crate::engine::cancelling;
-use crate::engine::job_state::JobState;
+use crate::engine::checkpointing;
+use crate::engine::discarded::DropOn;
+use crate::engine::job_state::{AfterLock, JobState};
 use crate::engine::set_aside;
 use crate::engine::steering;
+use crate::job::checkpoint::{CheckpointSet, NotSet, WaitsBy};
+use crate::job::codec::SharedCodec;
 use crate::job::live_job::{CancelReply, Cancelling, JobCore, JobView, Steer, SteerReply};
 use crate::job::sync_state::CommitWaiter;
 use crate::registry::lines::TicketId;
 use crate::registry::pending::PendingCounts;
 use crate::sync::primitives::Arc;
+use crate::value::app_clock::ClockPrecision;
 use crate::value::backoff::Backoff;
+use crate::value::encoded::Encoded;
 use crate::value::error::JobError;
+use crate::value::event::JobEventKind;
 use crate::value::job_snapshot::JobSnapshot;
 use crate::value::labels::Labels;
+use crate::value::progress::{Progress, shortened};
 use crate::value::run::Run;
 use crate::value::shared_state::StateValue;
 use crate::value::spawned_by::SpawnedBy;
@@ -84,7 +92,7 @@ where
             due: zone.time_at(state.life.shown_exec_at()),
             trigger: recurrence.unwrap_or_else(|| "once".into()),
             scheduled_at: own.map(|own| zone.time_at(own.scheduled_at)),
-            args: own.and_then(|own| own.args.clone()),
+            args: own.and_then(|own| own.args.as_ref()?.json().cloned()),
             is_durable: own.is_some_and(|own| own.is_durable()),
             attempt: state.life.attempts().saturating_add(1),
             runs: last_run.map_or(0, |run| run.number),
@@ -92,10 +100,46 @@ where
             last_run: last_run.map(|run| self.run(&state, run)),
             is_paused: is_paused && !status.is_final(),
             waiting_for,
+            progress: state.life.progress().cloned(),
             spawned_by: own.and_then(|own| own.spawned_by.as_deref().cloned()),
             tags: labels.tags,
             notes: labels.notes,
         }
+    }
+
+    fn set_checkpoint(
+        &self,
+        attempt: u32,
+        value: Encoded,
+        waits_by: WaitsBy,
+    ) -> Result<CheckpointSet, NotSet> {
+        checkpointing::set(self, attempt, value, waits_by)
+    }
+
+    fn codec(&self) -> Option<&SharedCodec> {
+        self.task.codec.as_ref()
+    }
+
+    fn last_checkpoint(&self, attempt: u32) -> Result<Option<Encoded>, NotSet> {
+        self.lock().life.last_checkpoint(attempt)
+    }
+
+    fn set_progress(&self, attempt: u32, percent: u8, text: &str) {
+        let (mut state, now) = self.lock_with_time(|_| ClockPrecision::Exact);
+        let progress = Progress {
+            percent: percent.min(100),
+            text: shortened(text).into(),
+            at: self.time(&state, now.wall),
+        };
+        if state.life.set_progress(attempt, progress.clone()) {
+            let kind = JobEventKind::Progressed(progress);
+            self.event(&mut state, now, |_| kind);
+            self.unlock(state, AfterLock::default(), DropOn::ThisThread);
+        }
+    }
+
+    fn progress(&self) -> Option<Progress> {
+        self.lock().life.progress().cloned()
     }
 
     fn labels(&self) -> Option<Box<Labels>> {

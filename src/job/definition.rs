@@ -11,6 +11,7 @@ use crate::calendar::series::Series;
 use crate::calendar::zone::time_zone::Zone;
 use crate::sync::primitives::Arc;
 use crate::value::backoff::Backoff;
+use crate::value::encoded::Encoded;
 use crate::value::error::RegisterError;
 use crate::value::labels::Labels;
 use crate::value::overlap::Overlap;
@@ -24,7 +25,7 @@ pub(crate) struct Definition {
     /// The name of the task, as it was when the job was scheduled.
     pub(crate) task: Arc<str>,
     /// The arguments as JSON: of a durable job only.
-    pub(crate) args: Option<Arc<str>>,
+    pub(crate) args: Option<Encoded>,
     pub(crate) trigger: Trigger,
     /// `None` for the zone of the app.
     pub(crate) zone: Option<Zone>,

@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 
 use crate::job::taken_id::TakenId;
 use crate::sync::primitives::Arc;
+use crate::value::encoded::Encoded;
 use crate::value::id::JobId;
 use crate::value::status::JobStatus;
 
@@ -22,8 +23,7 @@ use crate::value::status::JobStatus;
 pub struct EndRecord {
     pub(crate) key: EndKey,
     pub(crate) task: Arc<str>,
-    /// As JSON.
-    pub(crate) args: Arc<str>,
+    pub(crate) args: Encoded,
     pub(crate) status: JobStatus,
     pub(crate) error: Arc<str>,
     /// The attempts of the last run. 0 if the job has ended without an attempt.

@@ -12,6 +12,7 @@ use time::UtcOffset;
 
 use crate::calendar::timeline::Timeline;
 use crate::calendar::zone::time_zone::Zone;
+use crate::job::checkpoint::{CheckpointEffect, CheckpointWaiter, Checkpoints, NotSet};
 use crate::job::definition::{Definition, Trigger};
 use crate::job::live_job::StoredJob;
 use crate::job::phase::{Effects, Event, Phase, transition};
@@ -25,9 +26,11 @@ use crate::job::stop::Control;
 use crate::job::sync_state::{CommitOutcome, CommitWaiter, Known, RowChange, SyncState};
 use crate::registry::lines::TicketId;
 use crate::sync::primitives::Arc;
+use crate::value::encoded::Encoded;
 use crate::value::event::JobEventKind;
 use crate::value::id::JobId;
 use crate::value::overlap::Overlap;
+use crate::value::progress::Progress;
 use crate::value::spawned_by::SpawnedBy;
 use crate::value::status::JobStatus;
 use crate::value::time_units::{ClockReading, Due, MonoNanos, Now, WallNanos, from_wall};
@@ -73,6 +76,10 @@ struct More {
     begins_extra: bool,
     /// What was asked by hand. In a box, because few jobs have it.
     steering: Option<Box<Steering>>,
+    /// In a box, because few jobs have one.
+    checkpoints: Option<Box<Checkpoints>>,
+    /// What the running attempt, or the last one, has reported. In a box, because few jobs have it.
+    progress: Option<Box<Progress>>,
     /// An accepted replacement, which follows the running attempt.
     next: Option<Box<Plan>>,
     /// The job was loaded, and has not run since then: it is due by the wall clock, but at the
@@ -451,6 +458,8 @@ impl Lifecycle {
             mut position,
             start_intent,
             steering,
+            checkpoint,
+            extra_checkpoint,
             mut interruptions,
         } = loaded;
         let is_repeated = start_intent.is_some_and(|intent| intent.is_repeated);
@@ -492,6 +501,15 @@ impl Lifecycle {
         let own_wait = position.longest_wait_for_run(&definition);
         let mut more = More::new(Some(definition), position, sync);
         more.steering = steering.map(Box::new);
+        // If times were left out, the run is another one.
+        let checkpoint = checkpoint.filter(|_| !is_left_out);
+        if checkpoint.is_some() || extra_checkpoint.is_some() {
+            more.checkpoints = Some(Box::new(Checkpoints {
+                run: checkpoint,
+                extra: extra_checkpoint,
+                ..Checkpoints::default()
+            }));
+        }
         if start_intent.is_none() && more.is_asked_for_now() {
             due = Due::Mono(clock.now.mono);
         }
@@ -803,6 +821,8 @@ impl Lifecycle {
             position: Cow::Borrowed(&more.position),
             start_intent: None,
             steering: None,
+            checkpoint: None,
+            extra_checkpoint: None,
             interruptions: 0,
         };
         let Phase::Ended(status) = self.phase else {
@@ -983,6 +1003,8 @@ impl Lifecycle {
             position: Cow::Borrowed(&more.position),
             start_intent: more.start_intent.map(|intent| intent.stored),
             steering: more.steering.as_deref().copied(),
+            checkpoint: self.checkpoints().and_then(|own| own.run.as_ref()),
+            extra_checkpoint: self.checkpoints().and_then(|own| own.extra.as_ref()),
             interruptions: more.interruptions,
         })
     }
@@ -996,6 +1018,8 @@ impl Lifecycle {
         let intent = intent.filter(|_| has_same_times);
         let mut position = Cow::Borrowed(&details.position);
         let mut steering = self.steering_after(plan);
+        let keeps_checkpoint = self.keeps_checkpoint(plan);
+        let checkpoints = self.checkpoints().filter(|_| keeps_checkpoint);
         // The run that goes on counts as ended: what was asked of the run after it is done.
         if !has_same_times && let Some(next_move) = steering.next_move.take() {
             position
@@ -1007,6 +1031,8 @@ impl Lifecycle {
             position,
             start_intent: intent.map(|intent| intent.stored),
             steering: Some(steering),
+            checkpoint: checkpoints.and_then(|own| own.run.as_ref()),
+            extra_checkpoint: checkpoints.and_then(|own| own.extra.as_ref()),
             interruptions: self.interruptions(),
         })
     }
@@ -1228,6 +1254,140 @@ impl Lifecycle {
         steering.replaced(ends_run, self.begins_extra(), plan.is_recurring())
     }
 
+    // Checkpoints.
+
+    /// The running attempt sets a checkpoint. `may_wait`: if the row has changed for another one less
+    /// than a second ago, it may change for this one later.
+    pub(crate) fn set_checkpoint(&mut self, value: Encoded, may_wait: bool) -> CheckpointEffect {
+        let is_in_row = self.has_checkpoint_in_row();
+        let checkpoints = self.more().checkpoints.get_or_insert_default();
+        checkpoints.pending = Some(value);
+        if is_in_row && checkpoints.is_throttled && may_wait {
+            return CheckpointEffect::Pending;
+        }
+        self.flush_checkpoint();
+        if !is_in_row {
+            return CheckpointEffect::Memory;
+        }
+        let needs_message = self.row_changed();
+        CheckpointEffect::Row { needs_message }
+    }
+
+    /// Whether the row contains the checkpoint of the running attempt: there is a row, and it is not
+    /// that of a replacement which begins without a checkpoint.
+    fn has_checkpoint_in_row(&self) -> bool {
+        let next = self.more.as_ref().and_then(|more| more.next.as_deref());
+        self.row().is_some() && next.is_none_or(|next| self.keeps_checkpoint(next))
+    }
+
+    /// The row has changed for a checkpoint. Returns `false` if the job is throttled already.
+    pub(crate) fn begin_throttle(&mut self) -> bool {
+        let checkpoints = self.more().checkpoints.get_or_insert_default();
+        !std::mem::replace(&mut checkpoints.is_throttled, true)
+    }
+
+    /// The throttle ends. If that changes the row, returns whether a message to the writer is needed.
+    pub(crate) fn end_throttle(&mut self) -> Option<bool> {
+        self.checkpoints_mut()?.is_throttled = false;
+        let is_in_row = self.has_checkpoint_in_row();
+        (self.flush_checkpoint() && is_in_row).then(|| self.row_changed())
+    }
+
+    pub(crate) fn add_checkpoint_waiter(&mut self, waiter: CheckpointWaiter) {
+        if let Some(checkpoints) = self.checkpoints_mut() {
+            checkpoints.waiters.push(waiter);
+        }
+    }
+
+    /// Takes the callers that wait until their checkpoint is part of the row.
+    pub(crate) fn take_checkpoint_waiters(&mut self) -> Vec<CheckpointWaiter> {
+        let checkpoints = self.checkpoints_mut();
+        checkpoints.map_or_else(Vec::new, |own| std::mem::take(&mut own.waiters))
+    }
+
+    /// The newest checkpoint of the run of this attempt, which runs.
+    pub(crate) fn last_checkpoint(&self, attempt: u32) -> Result<Option<Encoded>, NotSet> {
+        self.begun(attempt).ok_or(NotSet::AttemptOver)?;
+        let Some(checkpoints) = self.checkpoints() else {
+            return Ok(None);
+        };
+        let in_row = match self.open_extra() {
+            Some(_) => &checkpoints.extra,
+            None => &checkpoints.run,
+        };
+        Ok(checkpoints.pending.as_ref().or(in_row.as_ref()).cloned())
+    }
+
+    fn checkpoints(&self) -> Option<&Checkpoints> {
+        self.more.as_ref()?.checkpoints.as_deref()
+    }
+
+    fn checkpoints_mut(&mut self) -> Option<&mut Checkpoints> {
+        self.more.as_mut()?.checkpoints.as_deref_mut()
+    }
+
+    /// The row contains the newest checkpoint of the running attempt from now on. Returns whether it
+    /// did not before.
+    fn flush_checkpoint(&mut self) -> bool {
+        let is_extra = self.open_extra().is_some();
+        let Some(checkpoints) = self.checkpoints_mut() else {
+            return false;
+        };
+        let pending = checkpoints.pending.take();
+        let is_new = pending.is_some();
+        let in_row = match is_extra {
+            true => &mut checkpoints.extra,
+            false => &mut checkpoints.run,
+        };
+        *in_row = pending.or_else(|| in_row.take());
+        is_new
+    }
+
+    /// The open run is over, or passed over for one at another time.
+    fn clear_checkpoint(&mut self, is_extra: bool) {
+        if let Some(checkpoints) = self.checkpoints_mut() {
+            match is_extra {
+                true => checkpoints.extra = None,
+                false => checkpoints.run = None,
+            }
+        }
+    }
+
+    fn clear_checkpoints(&mut self) {
+        self.clear_checkpoint(true);
+        self.clear_checkpoint(false);
+    }
+
+    /// Whether the checkpoints stay if `plan`, which is rebased, takes over: the run goes on, with the
+    /// same arguments. Arguments in memory can't be compared.
+    fn keeps_checkpoint(&self, plan: &Plan) -> bool {
+        let definitions = self.definition().zip(plan.definition());
+        let is_same = definitions.is_some_and(|(old, new)| {
+            old.args.is_some()
+                && old.args == new.args
+                && old.max_spawned().is_some() == new.max_spawned().is_some()
+        });
+        let nominals = self.position().zip(plan.details.as_ref());
+        let goes_on = nominals.is_some_and(|(old, new)| old.nominal == new.position.nominal);
+        self.has_same_times(plan) && is_same && goes_on
+    }
+
+    // Progress.
+
+    /// Sets the progress of this attempt. Returns whether it runs.
+    pub(crate) fn set_progress(&mut self, attempt: u32, progress: Progress) -> bool {
+        let runs = self.begun(attempt).is_some();
+        if runs {
+            self.more().progress = Some(Box::new(progress));
+        }
+        runs
+    }
+
+    /// What the running attempt, or the last one, has reported.
+    pub(crate) fn progress(&self) -> Option<&Progress> {
+        self.more.as_ref()?.progress.as_deref()
+    }
+
     pub(crate) fn clear_overdue(&mut self) {
         self.is_overdue = false;
     }
@@ -1447,6 +1607,7 @@ impl Lifecycle {
             }
         }
         self.hide();
+        self.clear_checkpoint(false);
         let more = self.more();
         more.position = position;
         more.count_loaded_limit(clock);
@@ -1659,6 +1820,7 @@ impl Lifecycle {
             }
             DueRun::Later { open, due, misfire } => {
                 self.hide();
+                self.clear_checkpoint(false);
                 let more = self.more();
                 more.position.open(*open);
                 if let Some(steering) = &mut more.steering {
@@ -1936,6 +2098,7 @@ impl Lifecycle {
         let begun = self.begun_now();
         if let Some(more) = &mut self.more {
             more.control = None;
+            more.progress = None;
             more.executor_drops = 0;
             more.started_at = clock.now.wall;
             more.attempts_begun = begun.attempt;
@@ -2040,6 +2203,7 @@ impl Lifecycle {
         let now = clock.now;
         let is_stopping = holds.is_stopping;
         self.hide();
+        self.flush_checkpoint();
         self.enter_open_run();
         self.survived();
         let extra = self.open_extra();
@@ -2185,9 +2349,13 @@ impl Lifecycle {
         if !is_taken {
             return false;
         }
-        if let Some(plan) = self.take_next()
-            && let Some(details) = plan.details
-        {
+        let Some(plan) = self.take_next() else {
+            return false;
+        };
+        if !self.keeps_checkpoint(&plan) {
+            self.clear_checkpoints();
+        }
+        if let Some(details) = plan.details {
             self.more().definition = Some(details.definition.clone());
         }
         true
@@ -2248,6 +2416,7 @@ impl Lifecycle {
 
     /// The open run ends with `status`.
     fn enter_run(&mut self, status: JobStatus, now: Now) -> Option<RunSummary> {
+        self.clear_checkpoint(self.open_extra().is_some());
         let more = self.more.as_mut()?;
         let definition = more.definition.as_deref()?;
         let begun = (more.started_at, more.open_extra());
@@ -2455,6 +2624,9 @@ impl Lifecycle {
             (more.loaded_limit, more.clock_set) = (None, None);
         }
         let steering = self.steering_after(&plan);
+        if !self.keeps_checkpoint(&plan) {
+            self.clear_checkpoints();
+        }
         if let Some(more) = &mut self.more {
             more.steering = (steering != Steering::default()).then(|| Box::new(steering));
         }
@@ -2951,6 +3123,8 @@ impl More {
             open: None,
             begins_extra: false,
             steering: None,
+            checkpoints: None,
+            progress: None,
             next: None,
             loaded_limit: None,
             clock_set: None,

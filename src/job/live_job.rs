@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
+use crate::job::checkpoint::{CheckpointSet, NotSet, WaitsBy};
+use crate::job::codec::SharedCodec;
 use crate::job::end_record::JobEnd;
 use crate::job::last_result::Failure;
 use crate::job::position::ClockSet;
@@ -24,10 +26,12 @@ use crate::registry::table::TableEntry;
 use crate::sync::primitives::{Arc, Event};
 use crate::value::app_clock::ClockPrecision;
 use crate::value::cancel_outcome::CancelOutcome;
+use crate::value::encoded::Encoded;
 use crate::value::error::StorageError;
 use crate::value::id::JobId;
 use crate::value::job_snapshot::JobSnapshot;
 use crate::value::labels::Labels;
+use crate::value::progress::Progress;
 use crate::value::run::Run;
 use crate::value::shared_state::StateValue;
 use crate::value::spawned_by::SpawnedBy;
@@ -126,6 +130,21 @@ pub(crate) trait JobView: Send + Sync {
     /// Whether a pause holds the attempt that the job waits for.
     fn is_held_by_pause(&self) -> bool;
     fn steer(&self, how: Steer) -> SteerReply;
+    /// Sets the checkpoint of this attempt, which runs.
+    fn set_checkpoint(
+        &self,
+        attempt: u32,
+        value: Encoded,
+        waits_by: WaitsBy,
+    ) -> Result<CheckpointSet, NotSet>;
+    /// The codec of the task. `None` for JSON.
+    fn codec(&self) -> Option<&SharedCodec>;
+    /// The newest checkpoint of the run of this attempt, which runs.
+    fn last_checkpoint(&self, attempt: u32) -> Result<Option<Encoded>, NotSet>;
+    /// Sets the progress of this attempt, if it runs.
+    fn set_progress(&self, attempt: u32, percent: u8, text: &str);
+    /// What the running attempt, or the last one, has reported.
+    fn progress(&self) -> Option<Progress>;
     /// What the job waits for that is due.
     fn waiting_for(&self) -> Option<WaitingFor>;
     /// Its place among those that have, or wait for, their limits.
@@ -200,6 +219,8 @@ pub(crate) trait TimerJob: Send + Sync {
     /// Its task or its app was paused or resumed, or the job is new. `resumes`: a pause has
     /// ended; `Some(true)` if missed times are made up.
     fn follow_pause(&self, resumes: Option<bool>);
+    /// The throttle of its checkpoints ends, or the app stops: the pending one becomes part of the row.
+    fn checkpoint_due(&self);
     /// Whether a new job that is Ready is to be handed to the executor now: it has its limits.
     fn line_up_new(&self) -> bool;
     /// The job may have its limits now.

@@ -1,5 +1,6 @@
 //! One job: its definition, its position, its phase, and the decisions about it.
 
+pub(crate) mod checkpoint;
 pub(crate) mod codec;
 pub(crate) mod decisions;
 pub(crate) mod definition;

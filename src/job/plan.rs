@@ -267,10 +267,10 @@ impl Plan {
         self.definition().is_some_and(|d| d.is_durable())
     }
 
-    /// The length of its arguments as JSON, in bytes. 0 if it is in memory.
+    /// The length of its arguments in the store, in bytes. 0 if it is in memory.
     pub(crate) fn args_len(&self) -> usize {
-        let args = self.definition().and_then(|d| d.args.as_deref());
-        args.map_or(0, str::len)
+        let args = self.definition().and_then(|d| d.args.as_ref());
+        args.map_or(0, |args| args.bytes().len())
     }
 
     /// Whether each run follows the end of the one before.

@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 
 use crate::calendar::misfire::Misfire;
 use crate::sync::primitives::Arc;
+use crate::value::encoded::Encoded;
 use crate::value::id::JobId;
 use crate::value::labels::Labels;
 use crate::value::overlap::Overlap;
@@ -17,7 +18,7 @@ use crate::value::status::JobStatus;
 
 /// The version of the records that this program writes and reads. It rises with each
 /// change of the format.
-pub(crate) const RECORD_VERSION: u32 = 11;
+pub(crate) const RECORD_VERSION: u32 = 12;
 
 /// A job as a [`Storage`](crate::storage::Storage) keeps it: all that another process needs to go
 /// on with the job.
@@ -34,8 +35,7 @@ pub struct JobRecord {
     pub(crate) version: u32,
     pub(crate) id: JobId,
     pub(crate) task: Arc<str>,
-    /// As JSON.
-    pub(crate) args: Arc<str>,
+    pub(crate) args: Encoded,
     #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::text"))]
     pub(crate) scheduled_at: OffsetDateTime,
     pub(crate) trigger: TriggerRecord,
@@ -124,9 +124,14 @@ impl JobRecord {
         return None;
     }
 
-    /// The arguments: JSON text.
+    /// The arguments: JSON text, or what another [codec](JobRecord::codec) has written.
     pub fn args(&self) -> &[u8] {
-        self.args.as_bytes()
+        self.args.bytes()
+    }
+
+    /// The name of the [`Codec`](crate::Codec) of the arguments. `None` for JSON.
+    pub fn codec(&self) -> Option<&str> {
+        self.args.codec()
     }
 
     /// How far the job has come.
@@ -251,6 +256,8 @@ pub struct ProgressRecord {
     pub(crate) is_paused: bool,
     /// What else was asked by hand. Boxed, because few jobs have it.
     pub(crate) steering: Option<Box<SteeringRecord>>,
+    /// Of the open run. Boxed, because few jobs have it.
+    pub(crate) checkpoint: Option<Box<Encoded>>,
     /// The times were chosen by a wall clock that was not set.
     pub(crate) by_unset_clock: bool,
     /// By how much the wall clock was set while the open run waited for a retry.
@@ -344,6 +351,8 @@ pub(crate) struct SteeringRecord {
     pub(crate) leaves_out_up_to: Option<OffsetDateTime>,
     /// Where the run after the open one is moved to.
     pub(crate) next_move: Option<MoveRecord>,
+    /// The checkpoint of the open extra run.
+    pub(crate) extra_checkpoint: Option<Encoded>,
 }
 
 /// To which time a run is moved.

@@ -22,6 +22,7 @@ use crate::job::record::{
 use crate::job::steering::{Move, Steering};
 use crate::sync::primitives::Arc;
 use crate::value::backoff::Backoff;
+use crate::value::encoded::Encoded;
 use crate::value::error::{CalendarIntervalError, UnresolvedReason};
 use crate::value::id::JobId;
 use crate::value::overlap::Overlap;
@@ -39,6 +40,10 @@ pub(crate) struct Row<'a> {
     pub(crate) start_intent: Option<StoredIntent>,
     /// What was asked by hand.
     pub(crate) steering: Option<Steering>,
+    /// Of the open run.
+    pub(crate) checkpoint: Option<&'a Encoded>,
+    /// Of the open extra run.
+    pub(crate) extra_checkpoint: Option<&'a Encoded>,
     /// How often in a row a process has ended during an attempt.
     pub(crate) interruptions: u32,
 }
@@ -62,7 +67,7 @@ impl Row<'_> {
             version: RECORD_VERSION,
             id: id.clone(),
             task: definition.task.clone(),
-            args: definition.args.clone().unwrap_or_default(),
+            args: definition.args.clone().unwrap_or_else(|| "".into()),
             scheduled_at: utc(definition.scheduled_at),
             trigger: trigger(&definition.trigger),
             zone: definition.zone.as_ref().map(ToString::to_string),
@@ -102,6 +107,7 @@ impl Row<'_> {
             interruptions: self.interruptions,
             is_paused: self.steering.is_some_and(|steering| steering.is_paused),
             steering: self.to_steering(),
+            checkpoint: self.checkpoint.cloned().map(Box::new),
             by_unset_clock: position.by_unset_clock,
             clock_set_by_ns: position.clock_set_by,
             recurring: recurring.map(|(_, own)| {
@@ -161,6 +167,7 @@ impl Row<'_> {
                 Move::To(time) => MoveRecord::To(utc(time)),
                 Move::By(nanos) => MoveRecord::ByNanos(nanos),
             }),
+            extra_checkpoint: self.extra_checkpoint.cloned(),
         };
         (record != SteeringRecord::default()).then(|| Box::new(record))
     }
@@ -252,6 +259,8 @@ pub(crate) struct ReadRow {
     pub(crate) start_intent: Option<StoredIntent>,
     /// What was asked by hand.
     pub(crate) steering: Option<Steering>,
+    pub(crate) checkpoint: Option<Encoded>,
+    pub(crate) extra_checkpoint: Option<Encoded>,
     pub(crate) interruptions: u32,
 }
 
@@ -443,6 +452,8 @@ pub(crate) fn read(record: &JobRecord, app: AppCalendars<'_>) -> Result<ReadRow,
         position,
         start_intent: start_intent.transpose()?,
         steering: (steering != Steering::default()).then_some(steering),
+        checkpoint: stored.checkpoint.as_deref().cloned(),
+        extra_checkpoint: by_hand.extra_checkpoint,
         interruptions: stored.interruptions,
     })
 }
@@ -456,6 +467,7 @@ pub(crate) fn read_again(
     random: impl FnOnce() -> f64,
 ) -> Result<Option<ReadRow>, UnresolvedReason> {
     let mut row = read(record, app)?;
+    (row.checkpoint, row.extra_checkpoint) = (None, None);
     if row.definition.recurring().is_some() {
         if let Some(series) = &mut row.position.series {
             series.failures = 0;

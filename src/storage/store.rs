@@ -86,6 +86,12 @@ impl Store {
         }
     }
 
+    /// Whether the owner of the app drives its timer: a simulation, whose time stands still while a
+    /// thread is blocked.
+    pub(crate) fn is_manual(&self) -> bool {
+        self.manual.is_some()
+    }
+
     /// Whether everything was tried.
     pub(crate) fn is_idle(&self) -> bool {
         self.inbox.is_idle()

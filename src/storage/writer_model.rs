@@ -272,6 +272,7 @@ fn progress_of(progress: u32) -> ProgressRecord {
         interruptions: 0,
         is_paused: false,
         steering: None,
+        checkpoint: None,
         by_unset_clock: false,
         clock_set_by_ns: 0,
         recurring: None,

@@ -15,6 +15,7 @@ use crate::job::record::{
 use crate::job::taken_id::TakenId;
 use crate::storage::contract::{Change, Loaded, Storage};
 use crate::sync::primitives::Arc;
+use crate::value::encoded::Encoded;
 use crate::value::id::JobId;
 use crate::value::labels::Labels;
 use crate::value::overlap::Overlap;
@@ -501,6 +502,7 @@ fn examples() -> Vec<JobRecord> {
         interruptions: 0,
         is_paused: false,
         steering: None,
+        checkpoint: None,
         by_unset_clock: false,
         clock_set_by_ns: 0,
         recurring: None,
@@ -594,7 +596,16 @@ fn examples() -> Vec<JobRecord> {
         went_on_at: Some(nanosecond),
         leaves_out_up_to: Some(nanosecond),
         next_move: Some(MoveRecord::To(last)),
+        extra_checkpoint: Some(Encoded::Other {
+            codec: "".into(),
+            bytes: Arc::from([7]),
+        }),
     }));
+    at.progress.checkpoint = Some(Box::new(r#"{"it's":"ü \u0000"}"#.into()));
+    at.args = Encoded::Other {
+        codec: "it's ü".into(),
+        bytes: (0..=255).collect(),
+    };
     at.expires = Some(longest);
     at.timeout = Some(longest);
     at.priority = Some(i8::MIN);
@@ -667,12 +678,16 @@ fn examples() -> Vec<JobRecord> {
     let mut empty = record("empty", "", after(Duration::ZERO), once(epoch, epoch));
     empty.task = "".into();
     empty.zone = Some(String::new());
-    let local = record(
+    let mut local = record(
         "at_local",
         "1",
         TriggerRecord::AtLocal { local: nanosecond },
         once(epoch, epoch),
     );
+    local.progress.checkpoint = Some(Box::new(Encoded::Other {
+        codec: "c".into(),
+        bytes: Arc::default(),
+    }));
     let recurs = || ProgressRecord {
         recurring: Some(new.clone()),
         ..once(epoch, epoch)

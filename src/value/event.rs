@@ -8,6 +8,7 @@ use crate::sync::primitives::Arc;
 use crate::value::escaped::Escaped;
 use crate::value::id::JobId;
 use crate::value::pause_key::PauseKey;
+use crate::value::progress::Progress;
 use crate::value::run::Run;
 use crate::value::status::JobStatus;
 use crate::value::waiting_for::WaitingFor;
@@ -113,6 +114,9 @@ pub enum JobEventKind {
         /// When it is due.
         due: OffsetDateTime,
     },
+    /// The running attempt has reported how far it has come
+    /// ([`JobContext::progress`](crate::JobContext::progress)).
+    Progressed(Progress),
     /// A run of a recurring job ended.
     RunEnded(Run),
     /// Scheduled times of a recurring job passed without a run.
@@ -229,6 +233,7 @@ impl fmt::Display for JobEventKind {
                 )
             }
             JobEventKind::Snoozed { due } => write!(f, "snoozed until {due}"),
+            JobEventKind::Progressed(progress) => write!(f, "progress {progress}"),
             JobEventKind::RunEnded(run) => write!(f, "run {} ended: {}", run.number, run.status),
             JobEventKind::Misfired { next } => write!(f, "missed its time, and runs for {next}"),
             JobEventKind::Waiting { on } => write!(f, "waits for {on}"),

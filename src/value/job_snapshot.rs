@@ -6,6 +6,7 @@ use time::OffsetDateTime;
 
 use crate::sync::primitives::Arc;
 use crate::value::id::JobId;
+use crate::value::progress::Progress;
 use crate::value::run::Run;
 use crate::value::spawned_by::SpawnedBy;
 use crate::value::status::JobStatus;
@@ -42,7 +43,8 @@ pub struct JobSnapshot {
     /// options.
     #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::optional"))]
     pub scheduled_at: Option<OffsetDateTime>,
-    /// The arguments of a durable job, as JSON text.
+    /// The arguments of a durable job, as JSON text. `None` also if its task has another
+    /// [codec](crate::Codec).
     pub args: Option<Arc<str>>,
     /// Whether the job is in the store, or is to be.
     pub is_durable: bool,
@@ -58,6 +60,9 @@ pub struct JobSnapshot {
     pub is_paused: bool,
     /// What it waits for, if it is due.
     pub waiting_for: Option<WaitingFor>,
+    /// The latest progress that its running attempt, or the last one, has reported
+    /// ([`Job::progress`](crate::Job::progress)).
+    pub progress: Option<Progress>,
     /// The run of a recurring job that it was made for.
     pub spawned_by: Option<SpawnedBy>,
     /// Its tags, with those of its task.

@@ -95,6 +95,17 @@ pub enum Event {
         ok: bool,
     },
     Start(Attempt),
+    /// An attempt has looked for the checkpoint of those before it.
+    CheckpointFound {
+        attempt: Attempt,
+        script: u32,
+        mark: Option<super::checkpoints::Mark>,
+    },
+    CheckpointSet {
+        attempt: Attempt,
+        mark: super::checkpoints::Mark,
+        is_stored: bool,
+    },
     End(Attempt, End),
     /// A task or the app was paused or resumed. `None`: that has failed, and the store may have
     /// it.
@@ -155,8 +166,11 @@ pub struct Entry {
 pub struct History(Arc<Mutex<Vec<Entry>>>);
 
 impl History {
-    pub fn add(&self, now: Now, event: Event) {
-        self.0.lock().unwrap().push(Entry { now, event });
+    /// Returns how many there are now.
+    pub fn add(&self, now: Now, event: Event) -> usize {
+        let mut entries = self.0.lock().unwrap();
+        entries.push(Entry { now, event });
+        entries.len()
     }
 
     pub fn len(&self) -> usize {

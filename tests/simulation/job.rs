@@ -630,6 +630,12 @@ impl Job {
             outcome,
             limit: spec.timeout.filter(|_| !is_blocking).map(later),
         };
+        // A panic in the call comes before it.
+        let panics_first = (after, outcome) == (Some(Duration::ZERO), Outcome::Panic);
+        if self.plan.durable && spec.has_checkpoints && !panics_first {
+            // A checkpoint writes the row, with what has changed since it was written last.
+            self.save_again(now);
+        }
         Attempt {
             id: self.id.clone(),
             boot,

@@ -5,6 +5,7 @@
 
 mod calendar;
 mod check;
+mod checkpoints;
 mod cron;
 mod fault_schedule;
 mod history;

@@ -17,6 +17,8 @@ pub struct TaskSpec {
     pub retries: &'static [Duration],
     /// Of that, half is drawn at random.
     pub wavers: bool,
+    /// Each attempt sets checkpoints.
+    pub has_checkpoints: bool,
 }
 
 const fn secs(secs: u64) -> Duration {
@@ -31,6 +33,7 @@ const PLAIN: TaskSpec = TaskSpec {
     timeout: None,
     retries: &[],
     wavers: false,
+    has_checkpoints: false,
 };
 
 pub const TASKS: [TaskSpec; 10] = [
@@ -42,6 +45,7 @@ pub const TASKS: [TaskSpec; 10] = [
     },
     TaskSpec {
         name: "retried",
+        has_checkpoints: true,
         timeout: Some(secs(3)),
         retries: &[secs(3); 2],
         ..PLAIN
@@ -59,11 +63,13 @@ pub const TASKS: [TaskSpec; 10] = [
     },
     TaskSpec {
         name: "kept",
+        has_checkpoints: true,
         durable: true,
         ..PLAIN
     },
     TaskSpec {
         name: "kept-retried",
+        has_checkpoints: true,
         durable: true,
         timeout: Some(secs(4)),
         retries: &[secs(3); 2],
@@ -85,6 +91,7 @@ pub const TASKS: [TaskSpec; 10] = [
     },
     TaskSpec {
         name: "once",
+        has_checkpoints: true,
         durable: true,
         at_most_once: true,
         timeout: Some(secs(4)),

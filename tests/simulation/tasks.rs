@@ -9,6 +9,7 @@ use jobber::{
     Backoff, BoxError, Clock, Job, JobContext, NoRetry, OnError, RetryAfter, ScheduleError, Task,
 };
 
+use super::checkpoints::read_and_set;
 use super::history::{Attempt, End, Event, History, Now, Promise, nanos};
 use super::program::When;
 use super::script::{Args, Child, Outcome, Script, TASKS, TaskSpec};
@@ -177,6 +178,10 @@ async fn attempt(
     mut watch: Watch,
 ) -> Result<u64, BoxError> {
     let (after, outcome) = args.script.outcome(false, cx.run_number(), cx.attempt());
+    if TASKS[at].has_checkpoints {
+        let add = |event| shared.history.add(now(&shared.clock), event);
+        read_and_set(&cx, &watch.attempt, args.script, add).await;
+    }
     match after {
         Some(Duration::ZERO) => {}
         Some(after) => shared.clock.sleep(after).await,

@@ -70,6 +70,7 @@ pub fn run(program: &Program) -> Verdict {
         seen = world.seen;
         drop(world);
         super::oracle::judge(&history.since(0))?;
+        super::checkpoints::judge(&history.since(0))?;
         match Args::live() {
             0 => Ok(()),
             left => Err(format!("{left} arguments are left when all is over")),

@@ -62,7 +62,11 @@ fn a_stored_job_that_fails_is_kept_with_its_arguments_and_its_id_is_free() -> Re
     let kept = failed(&sim).remove(0);
     assert_eq!(failed(&sim).len(), 1, "one that succeeds is not kept");
     assert_eq!(
-        (kept.id().to_string(), kept.task_name(), kept.args()),
+        (
+            kept.id().to_string(),
+            kept.task_name(),
+            kept.args().unwrap()
+        ),
         ("x".into(), "t", "\"bad\"")
     );
     assert_eq!(
@@ -177,7 +181,7 @@ fn a_lost_attempt_that_is_made_at_most_once_is_kept_as_failed() -> Result {
     register(&sim)?;
     let kept = failed(&sim).remove(0);
     assert_eq!(
-        (kept.args(), kept.status(), kept.attempts()),
+        (kept.args().unwrap(), kept.status(), kept.attempts()),
         ("7", JobStatus::Failed, 1)
     );
     assert!(

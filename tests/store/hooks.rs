@@ -1,5 +1,6 @@
 //! Functions of the program that run when the app starts and stops.
 
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -202,17 +203,23 @@ fn a_start_that_is_dropped_in_a_function_stops_the_app() -> Result {
     Ok(())
 }
 
-/// Regression: the functions never ran, and every attempt was kept for ever.
-#[test]
-fn a_start_that_is_dropped_while_the_store_opens_stops_the_app() -> Result {
-    let (release, released) = std::sync::mpsc::channel::<()>();
+/// A store whose opening waits for a message.
+fn storage_that_opens_later() -> (Sender<()>, FaultyStorage<MemoryStorage>) {
+    let (release, released) = std::sync::mpsc::channel();
     let storage = FaultyStorage::new(MemoryStorage::new(), move |operation| {
         if let Operation::Open = operation {
-            // It waits for the test, or the test has failed.
+            // An error: the test has failed.
             let _ = released.recv();
         }
         Fault::None
     });
+    (release, storage)
+}
+
+/// Regression: the functions never ran, and every attempt was kept for ever.
+#[test]
+fn a_start_that_is_dropped_while_the_store_opens_stops_the_app() -> Result {
+    let (release, storage) = storage_that_opens_later();
     let log = Log::new();
     let app = pairs(&log, Jobber::builder().storage(storage)).build()?;
     let task = app.task("t", async || {}).register()?;
@@ -465,14 +472,15 @@ fn the_end_of_a_job_that_was_lost_in_a_crash_is_shown_although_the_start_fails()
 /// Regression: only an app with functions of the start had functions of the stop.
 #[test]
 fn a_start_that_is_dropped_while_the_store_opens_has_reached_the_functions_of_the_stop() -> Result {
-    let machine = Machine::new();
+    let (release, storage) = storage_that_opens_later();
     let log = Log::new();
-    let app = Jobber::builder().storage(machine.storage());
+    let app = Jobber::builder().storage(storage);
     let app = app.on_stop(stops(&log, "stop")).build()?;
     let task = app.task("t", async || {}).register()?;
     let mut start = app.start();
     begin(&mut start);
     drop(start);
+    release.send(())?;
     crate::support::wait_until(|| task.schedule(()).push().block_on().is_ok());
     app.shutdown(SECOND).block_on();
     assert_eq!(log.take(), ["stop"]);

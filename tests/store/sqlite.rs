@@ -206,7 +206,7 @@ fn a_newer_schema_is_refused_and_left_as_it_is() -> Result {
             error,
             StorageError::NewerSchema {
                 found: 99,
-                known: 9,
+                known: 10,
                 ..
             }
         ),
@@ -847,7 +847,7 @@ fn a_file_that_is_not_writable_fails_the_start() -> Result {
 
 #[test]
 fn a_file_of_an_older_schema_is_migrated_and_its_jobs_are_unresolved() -> Result {
-    let columns_of: [&[_]; 8] = [
+    let columns_of: [&[_]; 9] = [
         &["retry_ns"],
         &["expires_ns", "clock_set_by_ns", "by_unset_clock"],
         &["interruptions", "repeats_start"],
@@ -856,6 +856,7 @@ fn a_file_of_an_older_schema_is_migrated_and_its_jobs_are_unresolved() -> Result
         &["rate_key"],
         &["unique_for_ns"],
         &["spawned_by"],
+        &["checkpoint", "checkpoint_codec", "codec"],
     ];
     for (at, version) in [
         (0, 2),
@@ -866,6 +867,7 @@ fn a_file_of_an_older_schema_is_migrated_and_its_jobs_are_unresolved() -> Result
         (5, 7),
         (6, 9),
         (7, 10),
+        (8, 11),
     ] {
         let disk = Disk::new();
         let (app, task) = disk.app()?;
@@ -879,6 +881,9 @@ fn a_file_of_an_older_schema_is_migrated_and_its_jobs_are_unresolved() -> Result
         }
         if version < 5 {
             store.execute_batch("DROP TABLE ends; DROP TABLE app")?;
+        }
+        if version >= 5 {
+            store.execute_batch("ALTER TABLE ends DROP COLUMN codec")?;
         }
         if version < 7 {
             store.execute_batch("DROP TABLE pauses")?;

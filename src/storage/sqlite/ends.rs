@@ -7,13 +7,15 @@ use rusqlite::{Connection, Row, Transaction, params};
 use time::OffsetDateTime;
 
 use crate::job::end_record::{EndKey, EndRecord, TrimEnds};
+use crate::storage::sqlite::stored_value::{Stored, stored};
+use crate::value::encoded::Encoded;
 use crate::value::status::JobStatus;
 use crate::value::time_units::wall_range;
 use crate::value::timestamp;
 
 const KEEP: &str = "INSERT OR REPLACE INTO ends (id, scheduled_at, run, task, args, status, error, \
-    attempts, started_at, finished_at, keep_until, version, job) VALUES (?1, ?2, ?3, ?4, ?5, ?6, \
-    ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+    attempts, started_at, finished_at, keep_until, version, job, codec) VALUES (?1, ?2, ?3, ?4, ?5, ?6, \
+    ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
 
 const FORGET: &str = "DELETE FROM ends WHERE id = ?1 AND scheduled_at = ?2 AND run = ?3";
 
@@ -30,7 +32,7 @@ const TRIM_TASK_BY_COUNT: &str = "DELETE FROM ends WHERE (id, scheduled_at, run)
 const HAS: &str = "SELECT 1 FROM ends WHERE id = ?1 AND scheduled_at = ?2 AND run = ?3";
 
 const LOAD: &str = "SELECT id, scheduled_at, run, task, args, status, error, attempts, started_at, \
-    finished_at, keep_until, version, job FROM ends";
+    finished_at, keep_until, version, job, codec FROM ends";
 
 pub(crate) fn keep(transaction: &Transaction<'_>, end: &EndRecord) -> rusqlite::Result<()> {
     let EndRecord {
@@ -51,7 +53,7 @@ pub(crate) fn keep(transaction: &Transaction<'_>, end: &EndRecord) -> rusqlite::
         text(key.scheduled_at),
         saturating(key.run),
         task,
-        args,
+        Stored(args),
         status.to_string(),
         error,
         attempts,
@@ -60,6 +62,7 @@ pub(crate) fn keep(transaction: &Transaction<'_>, end: &EndRecord) -> rusqlite::
         text(*keep_until),
         version,
         job,
+        args.codec(),
     ];
     transaction.prepare_cached(KEEP)?.execute(values).map(drop)
 }
@@ -136,7 +139,7 @@ impl<'a> Columns<'a> {
                 run: self.read::<i64>("run").max(0) as u64,
             },
             task: self.text("task").into(),
-            args: self.text("args").into(),
+            args: self.stored("args", "codec"),
             status: self.status(),
             error: self.text("error").into(),
             attempts: self.read("attempts"),
@@ -161,6 +164,15 @@ impl<'a> Columns<'a> {
 
     fn text(&mut self, column: &str) -> String {
         self.read(column)
+    }
+
+    fn stored(&mut self, column: &str, codec: &str) -> Encoded {
+        let read = |name| self.row.get_ref(name).map_err(|error| error.to_string());
+        let value = read(column).and_then(|value| stored(column, value, (codec, read(codec)?)));
+        value.unwrap_or_else(|error| {
+            self.fails::<()>(column, &error);
+            "".into()
+        })
     }
 
     fn time(&mut self, column: &str, otherwise: OffsetDateTime) -> OffsetDateTime {

@@ -13,4 +13,5 @@ pub(crate) mod private_copy;
 pub(crate) mod reader;
 pub(crate) mod rows;
 pub(crate) mod schema;
+pub(crate) mod stored_value;
 pub(crate) mod taken_ids;

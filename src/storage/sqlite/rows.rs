@@ -19,8 +19,10 @@ use crate::job::record::{
 use crate::storage::contract::{Change, Loaded};
 use crate::storage::sqlite::ends;
 use crate::storage::sqlite::pauses;
+use crate::storage::sqlite::stored_value::{Stored, optional, stored, text};
 use crate::storage::sqlite::taken_ids;
 use crate::sync::primitives::Arc;
+use crate::value::encoded::Encoded;
 use crate::value::id::{JobId, RawKey};
 use crate::value::status::JobStatus;
 use crate::value::time_units::saturating_nanos;
@@ -31,7 +33,7 @@ const COLUMNS: &str = "id, task, args, due, nominal, trigger, cron, interval_ns,
     attempts, last_failure, retry_ns, started_at, scheduled_at, options, progress, version, \
     expires_ns, clock_set_by_ns, by_unset_clock, interruptions, repeats_start, timeout_ns, retry, \
     declared_by, paused, steering, priority, limit_key, rate_key, unique_for_ns, labels, \
-    spawned_by";
+    spawned_by, checkpoint, checkpoint_codec, codec";
 
 /// Applies changes in one transaction. Each statement is prepared once.
 pub(crate) struct Changes<'a> {
@@ -45,14 +47,14 @@ const PUT: &str = "INSERT OR REPLACE INTO jobs (id, task, args, due, nominal, tr
     interval_ns, zone, attempts, last_failure, retry_ns, started_at, scheduled_at, options, \
     progress, version, expires_ns, clock_set_by_ns, by_unset_clock, interruptions, repeats_start, \
     timeout_ns, retry, declared_by, paused, steering, priority, limit_key, rate_key, unique_for_ns, labels, \
-    spawned_by) \
+    spawned_by, checkpoint, checkpoint_codec, codec) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, \
-    ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33)";
+    ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36)";
 
 const ADVANCE: &str = "UPDATE jobs SET due = ?2, nominal = ?3, attempts = ?4, \
     last_failure = ?5, retry_ns = ?6, started_at = ?7, progress = ?8, \
     clock_set_by_ns = ?9, by_unset_clock = ?10, interruptions = ?11, repeats_start = ?12, \
-    paused = ?13, steering = ?14 \
+    paused = ?13, steering = ?14, checkpoint = ?15, checkpoint_codec = ?16 \
     WHERE id = ?1";
 
 const REMOVE: &str = "DELETE FROM jobs WHERE id = ?1";
@@ -194,7 +196,7 @@ fn put(insert: &mut Statement<'_>, record: &JobRecord) -> rusqlite::Result<()> {
         insert.execute(params![
             id,
             &**task,
-            &**args,
+            Stored(args),
             due.as_str(),
             nominal.as_str(),
             trigger.name(),
@@ -225,6 +227,9 @@ fn put(insert: &mut Statement<'_>, record: &JobRecord) -> rusqlite::Result<()> {
             unique_for.map(saturating_nanos),
             labels,
             spawned_by,
+            checkpoint(progress).map(Stored),
+            checkpoint(progress).and_then(Encoded::codec),
+            args.codec(),
         ])
     });
     insert.map(drop)
@@ -259,6 +264,8 @@ fn advance(
             repeats_start(progress),
             paused(progress),
             steering,
+            checkpoint(progress).map(Stored),
+            checkpoint(progress).and_then(Encoded::codec),
         ])
     });
     update.map(drop)
@@ -293,6 +300,11 @@ fn paused(progress: &ProgressRecord) -> Option<bool> {
 /// `NULL` if nothing was asked by hand.
 fn steering(progress: &ProgressRecord) -> rusqlite::Result<Option<String>> {
     progress.steering.as_deref().map(json).transpose()
+}
+
+/// `NULL` if there is none.
+fn checkpoint(progress: &ProgressRecord) -> Option<&Encoded> {
+    progress.checkpoint.as_deref()
 }
 
 /// The times in a job's progress, as text.
@@ -338,11 +350,11 @@ pub(crate) fn load(connection: &Connection, each: &mut dyn FnMut(Loaded)) -> rus
 /// The values of a row, of any type. Public for the fuzzer only.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
-pub struct Columns<'a>(pub [ValueRef<'a>; 33]);
+pub struct Columns<'a>(pub [ValueRef<'a>; 36]);
 
 impl<'a> Columns<'a> {
     fn of(row: &'a Row<'_>) -> rusqlite::Result<Self> {
-        let mut columns = [ValueRef::Null; 33];
+        let mut columns = [ValueRef::Null; 36];
         for (at, column) in columns.iter_mut().enumerate() {
             *column = row.get_ref(at)?;
         }
@@ -429,6 +441,9 @@ impl<'a> Columns<'a> {
             unique_for,
             labels,
             spawned_by,
+            checkpoint,
+            checkpoint_codec,
+            codec,
         ] = self.0;
         let options = || from_json::<RecurringRecord>("options", options);
         let trigger = match text("trigger", trigger)? {
@@ -475,7 +490,7 @@ impl<'a> Columns<'a> {
             version: integer("version", version)?,
             id: text("id", id)?.into(),
             task: last_task.clone(),
-            args: text("args", args)?.into(),
+            args: stored("args", args, ("codec", codec))?,
             scheduled_at: time("scheduled_at", scheduled_at)?,
             trigger,
             zone: optional(zone, |zone| text("zone", zone).map(Into::into))?,
@@ -508,6 +523,10 @@ impl<'a> Columns<'a> {
                     .unwrap_or(0),
                 is_paused: flag("paused", paused)?,
                 steering: optional(steering, |steering| from_json("steering", steering))?,
+                checkpoint: optional(checkpoint, |value| {
+                    let codec = ("checkpoint_codec", checkpoint_codec);
+                    stored("checkpoint", value, codec).map(Box::new)
+                })?,
                 by_unset_clock: flag("by_unset_clock", by_unset)?,
                 clock_set_by_ns: optional(set_by, |by| integer("clock_set_by_ns", by))?
                     .unwrap_or(0),
@@ -524,25 +543,6 @@ fn shown(value: ValueRef<'_>) -> String {
         ValueRef::Integer(number) => number.to_string(),
         ValueRef::Real(number) => number.to_string(),
         ValueRef::Text(bytes) | ValueRef::Blob(bytes) => String::from_utf8_lossy(bytes).into(),
-    }
-}
-
-fn optional<'a, T>(
-    value: ValueRef<'a>,
-    read: impl FnOnce(ValueRef<'a>) -> Result<T, String>,
-) -> Result<Option<T>, String> {
-    match value {
-        ValueRef::Null => Ok(None),
-        value => read(value).map(Some),
-    }
-}
-
-fn text<'a>(column: &str, value: ValueRef<'a>) -> Result<&'a str, String> {
-    match value {
-        ValueRef::Text(bytes) => {
-            from_utf8(bytes).map_err(|error| format!("{column} is not a valid text: {error}"))
-        }
-        other => Err(format!("{column} is not a text, but {}", other.data_type())),
     }
 }
 

@@ -133,6 +133,15 @@ const MIGRATIONS: &[&str] = &[
     -- The run of a recurring job that it was made for, as JSON; NULL: none.
     ALTER TABLE jobs ADD COLUMN spawned_by TEXT
 ",
+    "
+    -- The value from which the next attempt of the run resumes, as JSON; NULL: there is none.
+    ALTER TABLE jobs ADD COLUMN checkpoint TEXT;
+    -- The names of the codecs that have written the arguments and the checkpoint, as blobs; NULL:
+    -- they are JSON.
+    ALTER TABLE jobs ADD COLUMN codec TEXT;
+    ALTER TABLE jobs ADD COLUMN checkpoint_codec TEXT;
+    ALTER TABLE ends ADD COLUMN codec TEXT
+",
 ];
 
 /// Migrates the file to the newest schema, and switches it to a write-ahead log.

@@ -2,6 +2,8 @@
 
 mod boxed;
 mod calendar_interval;
+#[cfg(feature = "serde")]
+pub(crate) mod checkpoint;
 mod cron;
 mod declare;
 mod ended_job;
@@ -24,6 +26,8 @@ mod zone;
 
 pub use self::boxed::BoxError;
 pub use self::calendar_interval::CalendarIntervalError;
+#[cfg(feature = "serde")]
+pub use self::checkpoint::CheckpointError;
 pub use self::cron::{CronError, CronField, CronReplacement};
 pub use self::declare::DeclareError;
 pub use self::ended_job::EndedJob;

@@ -83,6 +83,12 @@ pub enum RegisterError {
         /// The name of the option.
         option: &'static str,
     },
+    /// The codec of the task has a name that is not allowed.
+    #[error("the codec has the name {name:?}, but must have one of 1 to 64 bytes, and not `json`")]
+    InvalidCodec {
+        /// The rejected name.
+        name: String,
+    },
     /// A number of the [`Backoff`](crate::Backoff) is outside its range.
     #[error("the {field} of the backoff is {value}, but must be {allowed}")]
     InvalidBackoff {

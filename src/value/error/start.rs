@@ -49,6 +49,12 @@ pub enum StartError {
         /// The name of the option.
         option: &'static str,
     },
+    /// The codec of the builder has a name that is not allowed.
+    #[error("the codec has the name {name:?}, but must have one of 1 to 64 bytes, and not `json`")]
+    InvalidCodec {
+        /// The rejected name.
+        name: String,
+    },
     /// The storage could not be opened or read.
     #[error(transparent)]
     Storage(StorageError),

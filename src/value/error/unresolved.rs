@@ -25,6 +25,19 @@ pub enum UnresolvedReason {
     /// contains the message of the deserializer.
     #[error("the stored arguments do not match the task's: {}", Escaped(.0))]
     Arguments(Arc<dyn Error + Send + Sync>),
+    /// Another [`Codec`](crate::Codec) has written the arguments than the task has. Give the task that
+    /// codec again.
+    #[error(
+        "the codec `{}` has written the arguments, and {}",
+        Escaped(.found),
+        .own.as_ref().map_or("the task has none".into(), |own| format!("the task has the codec `{own}`"))
+    )]
+    OtherCodec {
+        /// The name of the codec that has written them.
+        found: Arc<str>,
+        /// The name of the task's codec. `None` if it has none, and reads JSON.
+        own: Option<Arc<str>>,
+    },
     /// The record has another version of the format: another version of jobber wrote it.
     #[error("the record has version {found}, but this version of jobber reads version {known}")]
     OtherVersion {

@@ -1,0 +1,133 @@
+//! [`Encoded`]: a stored value, as its codec has written it.
+
+#[cfg(feature = "serde")]
+use serde::{Deserialize, Serialize};
+
+use crate::sync::primitives::Arc;
+
+/// A stored value: arguments, or a checkpoint.
+#[derive(Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", serde(try_from = "Shown", into = "Shown"))]
+pub(crate) enum Encoded {
+    /// JSON, which a person can read.
+    Json(Arc<str>),
+    Other {
+        /// The name of the codec.
+        codec: Arc<str>,
+        bytes: Arc<[u8]>,
+    },
+}
+
+impl Encoded {
+    /// The name of the codec. `None` for JSON.
+    pub(crate) fn codec(&self) -> Option<&str> {
+        match self {
+            Encoded::Json(_) => None,
+            Encoded::Other { codec, .. } => Some(codec),
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Encoded::Json(text) => text.as_bytes(),
+            Encoded::Other { bytes, .. } => bytes,
+        }
+    }
+
+    pub(crate) fn json(&self) -> Option<&Arc<str>> {
+        match self {
+            Encoded::Json(text) => Some(text),
+            Encoded::Other { .. } => None,
+        }
+    }
+}
+
+impl std::fmt::Debug for Encoded {
+    /// Not the bytes: another codec may have encrypted them, and they are of no use in a log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Encoded::Json(text) => text.fmt(f),
+            Encoded::Other { codec, bytes } => write!(f, "{} bytes of {codec:?}", bytes.len()),
+        }
+    }
+}
+
+impl<T: Into<Arc<str>>> From<T> for Encoded {
+    /// JSON.
+    fn from(json: T) -> Self {
+        Encoded::Json(json.into())
+    }
+}
+
+/// As it stands in JSON: a text, or an object with the bytes in hexadecimal digits.
+#[cfg(feature = "serde")]
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Shown {
+    Json(Arc<str>),
+    Other { codec: Arc<str>, hex: String },
+}
+
+#[cfg(feature = "serde")]
+impl From<Encoded> for Shown {
+    fn from(value: Encoded) -> Self {
+        match value {
+            Encoded::Json(text) => Shown::Json(text),
+            Encoded::Other { codec, bytes } => Shown::Other {
+                codec,
+                hex: bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+            },
+        }
+    }
+}
+
+#[cfg(feature = "serde")]
+impl TryFrom<Shown> for Encoded {
+    type Error = &'static str;
+
+    fn try_from(shown: Shown) -> Result<Self, &'static str> {
+        let (codec, hex) = match shown {
+            Shown::Json(text) => return Ok(Encoded::Json(text)),
+            Shown::Other { codec, hex } => (codec, hex),
+        };
+        let digit = |digit: &u8| char::from(*digit).to_digit(16);
+        let byte = |pair: &[u8]| match pair {
+            [high, low] => Some((digit(high)? * 16 + digit(low)?) as u8),
+            _ => None,
+        };
+        let bytes = hex.as_bytes().chunks(2).map(byte).collect::<Option<_>>();
+        let bytes = bytes.ok_or("it is not an even number of hexadecimal digits")?;
+        Ok(Encoded::Other { codec, bytes })
+    }
+}
+
+#[cfg(all(test, feature = "serde"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_the_same_after_a_way_through_json() {
+        let other = |bytes: &[u8]| Encoded::Other {
+            codec: "x".into(),
+            bytes: bytes.into(),
+        };
+        for value in [
+            Encoded::from("{\"a\": 1}"),
+            Encoded::from(""),
+            other(&[]),
+            other(&[0, 15, 16, 255]),
+        ] {
+            let json = serde_json::to_string(&value).unwrap();
+            assert_eq!(serde_json::from_str::<Encoded>(&json).unwrap(), value);
+        }
+    }
+
+    #[test]
+    fn what_is_not_hexadecimal_is_an_error() {
+        for hex in ["0", "0g", "000", "é", "é0", "+1"] {
+            let json = format!(r#"{{"codec": "x", "hex": "{hex}"}}"#);
+            assert!(serde_json::from_str::<Encoded>(&json).is_err(), "{hex}");
+        }
+    }
+}
