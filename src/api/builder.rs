@@ -18,9 +18,9 @@ use crate::calendar::zone::zone_database::ZoneDatabase;
 use crate::engine::hub::{Hub, HubConfig};
 use crate::engine::timer_thread::{DEFAULT_COALESCING_WINDOW, MAX_COALESCING_WINDOW};
 use crate::executor::contract::Executor;
-use crate::job::codec::SharedCodec;
 #[cfg(feature = "serde")]
-use crate::job::codec::{Codec, is_name};
+use crate::job::codec::Codec;
+use crate::job::codec::SharedCodec;
 use crate::job::decisions::OnErrorFn;
 use crate::job::end_record::KeepFailed;
 use crate::job::middleware::{Layer, Next, Outcome};
@@ -224,7 +224,7 @@ impl JobberBuilder {
     /// ```
     #[cfg(feature = "serde")]
     pub fn codec(mut self, codec: impl Codec) -> Self {
-        self.codec = Some(Arc::new(codec));
+        self.codec = Some(SharedCodec::new(codec));
         self
     }
 
@@ -594,8 +594,8 @@ impl JobberBuilder {
             return Err(StartError::ZeroLimit { option });
         }
         #[cfg(feature = "serde")]
-        if let Some(codec) = self.codec.as_ref().filter(|codec| !is_name(codec.name())) {
-            let name = codec.name().into();
+        if let Some(codec) = self.codec.as_ref().filter(|codec| !codec.has_valid_name()) {
+            let name = codec.name.to_string();
             return Err(StartError::InvalidCodec { name });
         }
         let zone = match &self.zone_database {

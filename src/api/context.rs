@@ -397,12 +397,16 @@ impl JobContext {
     ///   [`nominal_time`](JobContext::nominal_time) if it matters. A run that the misfire policy skips
     ///   leaves none.
     /// - a job that is replaced. A durable recurring job that is replaced with the same times and the
-    ///   same arguments keeps its checkpoint.
+    ///   same arguments keeps its checkpoint, unless [`Overlap::Spawn`](crate::Overlap::Spawn) comes or
+    ///   goes.
     /// - a job that has failed and is [scheduled again](crate::FailedJob::retry), and the run after an
     ///   [at most once](crate::TaskBuilder::at_most_once) attempt that a crash has ended.
     ///
+    /// If nothing can follow the attempt, because the job was cancelled meanwhile or is being replaced
+    /// by one that begins without a checkpoint, nothing is stored, and the call returns at once.
+    ///
     /// In a [`Simulation`](crate::testing::Simulation), a waiting call returns when the virtual time
-    /// advances; what blocks the thread is written at once.
+    /// advances. The calls of a blocking task, and `.block_on()`, are written at once.
     ///
     /// # Errors
     /// - [`CheckpointError::TooLong`] and [`CheckpointError::Encode`]: the value can't be stored. The

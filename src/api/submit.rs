@@ -55,16 +55,16 @@ where
             }
             _ => hub.clock.now(),
         };
-        let json = match task.encode(&args) {
-            Some(json) if !in_memory => Some(json?),
-            _ => None,
+        let stored_args = match in_memory {
+            true => None,
+            false => task.encode(&args).transpose()?,
         };
-        let is_durable = json.is_some();
+        let is_durable = stored_args.is_some();
         let keys = match &task.limits {
             Some(limits) => task.keys(limits, &args)?,
             None => ArgsKeys::default(),
         };
-        let data = (json, keys);
+        let data = (stored_args, keys);
         let (plan, when) = plan(&task, trigger, options.as_deref(), zone, data, now)?;
         let id = options.and_then(|options| options.id);
         let is_new = if_taken == IfTaken::Refuse;

@@ -15,9 +15,9 @@ use crate::engine::job_state::{ArgsCheck, BodyMaker, Durability, JobState, Middl
 use crate::engine::limits::{KeyOf, LimitBy, RateBy, TaskLimits, gcra};
 use crate::engine::pause_switch::PauseSwitch;
 use crate::engine::shared_limit::{LimitOption, check_limits, limits_in_app};
-use crate::job::codec::{ArgsCodec, SharedCodec};
 #[cfg(feature = "serde")]
-use crate::job::codec::{Codec, is_name};
+use crate::job::codec::Codec;
+use crate::job::codec::{ArgsCodec, SharedCodec};
 use crate::job::decisions::{Decisions, OnErrorFn, RecoverFn};
 use crate::job::definition::Timeout;
 use crate::job::end_record::KeepFailed;
@@ -865,7 +865,7 @@ where
     /// ```
     #[cfg(feature = "serde")]
     pub fn codec(mut self, codec: impl Codec) -> Self {
-        self.codec = Some(Arc::new(codec));
+        self.codec = Some(SharedCodec::new(codec));
         self
     }
 
@@ -927,8 +927,8 @@ where
             return Err(RegisterError::NotDurable { option });
         }
         #[cfg(feature = "serde")]
-        if let Some(codec) = self.codec.as_ref().filter(|codec| !is_name(codec.name())) {
-            let name = codec.name().into();
+        if let Some(codec) = self.codec.as_ref().filter(|codec| !codec.has_valid_name()) {
+            let name = codec.name.to_string();
             return Err(RegisterError::InvalidCodec { name });
         }
         if self.args_codec.is_some() && self.hub.store.is_none() {

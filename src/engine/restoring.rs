@@ -7,7 +7,7 @@ use crate::engine::job_state::{Durability, JobState, TaskDef};
 use crate::engine::keeping::{is_failure, lost_end};
 use crate::engine::pause_switch::PauseSwitch;
 use crate::engine::task_registry::{Restore, Restored};
-use crate::job::codec::DecodeError;
+use crate::job::codec::{DecodeError, SharedCodec};
 use crate::job::lifecycle::{AfterAttempt, AttemptEnd, Before, Lifecycle};
 use crate::job::live_job::LiveJob;
 use crate::job::record::JobRecord;
@@ -15,6 +15,7 @@ use crate::job::row::{self, AppCalendars};
 use crate::sync::panics::{catch_panic, drop_catching_panic};
 use crate::sync::primitives::{Arc, Ordering};
 use crate::value::app_clock::ClockPrecision;
+use crate::value::encoded::Encoded;
 use crate::value::end_of_job::OnEnd;
 use crate::value::error::UnresolvedReason;
 use crate::value::event::JobEventKind;
@@ -67,15 +68,24 @@ where
             database: hub.zone_database.as_ref(),
             calendars: &hub.calendars,
         };
-        let loaded = row::read(record, app)?;
+        let mut loaded = row::read(record, app)?;
         // A check: each attempt reads them again. Serde's implementations are code of a
         // user.
         let args = catch_panic(|| args_codec.decode(self.codec.as_ref(), &record.args))
             .unwrap_or_else(|message| Err(DecodeError::Invalid(message.to_string().into())));
+        let checkpoints = [&loaded.checkpoint, &loaded.extra_checkpoint];
+        let names = checkpoints.into_iter().flatten().filter_map(Encoded::codec);
+        check_codecs(names, self.codec.as_ref())?;
         let args = args.map_err(|error| match error {
             DecodeError::OtherCodec { found, own } => UnresolvedReason::OtherCodec { found, own },
             DecodeError::Invalid(reason) => UnresolvedReason::arguments(reason),
         })?;
+        if let Some(definition) = Arc::get_mut(&mut loaded.definition)
+            && let Some(stored) = &mut definition.args
+        {
+            // Serde's implementations are code of a user.
+            let _ = catch_panic(|| args_codec.note_plain(&args, stored));
+        }
         drop_catching_panic(args);
         let lost = lost_end(
             record.progress.attempts.saturating_add(1),
@@ -128,4 +138,23 @@ where
             is_changed,
         })
     }
+}
+
+/// Checks that the task has the codecs of these values: an attempt must not find a checkpoint that it
+/// can't read, and replace it.
+fn check_codecs<'a>(
+    mut names: impl Iterator<Item = &'a str>,
+    own: Option<&SharedCodec>,
+) -> Result<(), UnresolvedReason> {
+    #[cfg(feature = "serde")]
+    let own = own.map(|own| own.name.clone());
+    #[cfg(not(feature = "serde"))]
+    let own = own.map(|own| match *own {});
+    let found = names.find(|name| own.as_deref() != Some(*name));
+    found.map_or(Ok(()), |found| {
+        Err(UnresolvedReason::OtherCodec {
+            found: found.into(),
+            own,
+        })
+    })
 }

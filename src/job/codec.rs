@@ -6,14 +6,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
+#[cfg(feature = "serde")]
+use crate::sync::panics::catch_panic;
 use crate::sync::primitives::Arc;
 use crate::value::encoded::Encoded;
+#[cfg(feature = "serde")]
+use crate::value::encoded::is_codec_name;
 use crate::value::error::BoxError;
 use crate::value::escaped::Escaped;
-
-/// The longest name of a codec, in bytes.
-#[cfg(feature = "serde")]
-const MAX_NAME_BYTES: usize = 64;
 
 /// How the arguments and the checkpoints of durable tasks are stored, if not as JSON: encrypted,
 /// compressed, or in a binary format. [`TaskBuilder::codec`](crate::TaskBuilder::codec) and
@@ -25,8 +25,10 @@ const MAX_NAME_BYTES: usize = 64;
 /// another format another name; what changes more often, such as the number of a key, belongs into the
 /// bytes.
 ///
-/// It is called where the values are: `encode` on the thread that schedules, `decode` on one of the
-/// executor, and on the store's thread at the start. A panic in `decode` is an error.
+/// It is called on the thread that has the value: a caller that schedules, sets a checkpoint or
+/// registers a task, the executor before an attempt, the store's thread at the start. A panic is an
+/// error. If a value can't be read, the error of serde may quote a part of it: it is shown with the
+/// unresolved job.
 ///
 /// ```
 /// use jobber::{BoxError, Codec, Decoder, Encoder, Jobber, MemoryStorage};
@@ -56,7 +58,8 @@ const MAX_NAME_BYTES: usize = 64;
 /// ```
 #[cfg(feature = "serde")]
 pub trait Codec: Send + Sync + 'static {
-    /// The name, which is stored with each value: 1 to 64 bytes, and not `json`.
+    /// The name, which is stored with each value: 1 to 64 bytes without control characters, and not
+    /// `json`. It is read once.
     fn name(&self) -> &str;
 
     /// Writes a value.
@@ -125,7 +128,25 @@ impl std::fmt::Debug for Decoder<'_> {
 
 /// The codec of a task, unless that is JSON.
 #[cfg(feature = "serde")]
-pub(crate) type SharedCodec = Arc<dyn Codec>;
+#[derive(Clone)]
+pub(crate) struct SharedCodec {
+    pub(crate) name: Arc<str>,
+    codec: Arc<dyn Codec>,
+}
+
+#[cfg(feature = "serde")]
+impl SharedCodec {
+    pub(crate) fn new(codec: impl Codec) -> Self {
+        Self {
+            name: codec.name().into(),
+            codec: Arc::new(codec),
+        }
+    }
+
+    pub(crate) fn has_valid_name(&self) -> bool {
+        is_codec_name(&self.name)
+    }
+}
 
 /// Without serde there is no codec.
 #[cfg(not(feature = "serde"))]
@@ -148,11 +169,12 @@ pub(crate) enum DecodeError {
     Invalid(BoxError),
 }
 
-/// Two function pointers. They are made where the serde bounds of the arguments are
+/// Function pointers. They are made where the serde bounds of the arguments are
 /// known, and used where they are not.
 pub(crate) struct ArgsCodec<A> {
     encode: fn(Option<&SharedCodec>, &A) -> Result<Encoded, BoxError>,
     decode: fn(Option<&SharedCodec>, &Encoded) -> Result<A, DecodeError>,
+    json: fn(&A) -> Option<String>,
 }
 
 #[cfg(feature = "serde")]
@@ -161,6 +183,7 @@ impl<A: Serialize + DeserializeOwned> ArgsCodec<A> {
         Self {
             encode: encode::<A>,
             decode: decode::<A>,
+            json: |args| serde_json::to_string(args).ok(),
         }
     }
 }
@@ -171,9 +194,19 @@ impl<A> ArgsCodec<A> {
     /// Some values can be written as JSON and not be read again: a NaN is written as
     /// `null`. The caller must learn that now, and not after a crash.
     pub(crate) fn encode(&self, own: Option<&SharedCodec>, args: &A) -> Result<Encoded, BoxError> {
-        let value = (self.encode)(own, args)?;
+        let mut value = (self.encode)(own, args)?;
         self.decode(own, &value)?;
+        self.note_plain(args, &mut value);
         Ok(value)
+    }
+
+    /// Notes what these arguments, which are stored as `value`, are as JSON: so that they can be compared.
+    pub(crate) fn note_plain(&self, args: &A, value: &mut Encoded) {
+        if value.codec().is_some()
+            && let Some(json) = (self.json)(args)
+        {
+            value.set_plain(&json);
+        }
     }
 
     pub(crate) fn decode(
@@ -191,12 +224,15 @@ pub(crate) fn encode<T>(own: Option<&SharedCodec>, value: &T) -> Result<Encoded,
 where
     T: Serialize + ?Sized,
 {
-    Ok(match own {
-        None => Encoded::from(serde_json::to_string(value)?),
-        Some(codec) => Encoded::Other {
-            codec: codec.name().into(),
-            bytes: codec.encode(Encoder(&value))?.into(),
-        },
+    let Some(own) = own else {
+        return Ok(Encoded::from(serde_json::to_string(value)?));
+    };
+    let bytes = catch_panic(|| own.codec.encode(Encoder(&value)));
+    let bytes = bytes.unwrap_or_else(|message| Err(message.to_string().into()))?;
+    Ok(Encoded::Other {
+        codec: own.name.clone(),
+        bytes: bytes.into(),
+        plain: None,
     })
 }
 
@@ -209,28 +245,24 @@ where
         Encoded::Json(text) => {
             return serde_json::from_str(text).map_err(|error| DecodeError::Invalid(error.into()));
         }
-        Encoded::Other { codec, bytes } => (codec, bytes),
+        Encoded::Other { codec, bytes, .. } => (codec, bytes),
     };
-    let Some(own) = own.filter(|own| own.name() == &**codec) else {
+    let Some(own) = own.filter(|own| own.name == *codec) else {
         return Err(DecodeError::OtherCodec {
             found: codec.clone(),
-            own: own.map(|own| own.name().into()),
+            own: own.map(|own| own.name.clone()),
         });
     };
     let mut read = None;
-    let decoded = own.decode(
-        bytes,
-        Decoder(&mut |deserializer| {
+    let decoded = catch_panic(|| {
+        let mut read = |deserializer: &mut dyn erased_serde::Deserializer<'_>| {
             read = Some(erased_serde::deserialize(deserializer)?);
             Ok(())
-        }),
-    );
-    decoded.map_err(DecodeError::Invalid)?;
+        };
+        own.codec.decode(bytes, Decoder(&mut read))
+    });
+    decoded
+        .unwrap_or_else(|message| Err(message.to_string().into()))
+        .map_err(DecodeError::Invalid)?;
     read.ok_or_else(|| DecodeError::Invalid("the codec has read no value".into()))
-}
-
-/// Whether a codec may have this name.
-#[cfg(feature = "serde")]
-pub(crate) fn is_name(name: &str) -> bool {
-    (1..=MAX_NAME_BYTES).contains(&name.len()) && name != "json"
 }

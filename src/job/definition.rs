@@ -24,7 +24,7 @@ use crate::value::time_units::{MAX_DURATION, WallNanos, to_nanos};
 pub(crate) struct Definition {
     /// The name of the task, as it was when the job was scheduled.
     pub(crate) task: Arc<str>,
-    /// The arguments as JSON: of a durable job only.
+    /// The arguments as they are stored: of a durable job only.
     pub(crate) args: Option<Encoded>,
     pub(crate) trigger: Trigger,
     /// `None` for the zone of the app.
@@ -199,6 +199,12 @@ impl Definition {
         recurring.is_none_or(|(own, others)| own.series.excludes_same(&others.series))
     }
 
+    /// Whether both have the same stored arguments. Those in memory can't be compared.
+    pub(crate) fn has_same_args(&self, other: &Definition) -> bool {
+        let args = self.args.as_ref().zip(other.args.as_ref());
+        args.is_some_and(|(own, others)| own.is_same_value(others))
+    }
+
     /// Whether a job of this definition that is declared again as `other` stays as it is. Of a
     /// job that runs once, each scheduling sets a new time. Arguments in memory cannot be
     /// compared.
@@ -214,8 +220,7 @@ impl Definition {
             && own.series.excludes_same(&others.series)
             && own.series.jitter == others.series.jitter
             && own.limits == others.limits
-            && self.args.is_some()
-            && self.args == other.args
+            && self.has_same_args(other)
             && self.zone == other.zone
             && self.expires == other.expires
             && self.timeout == other.timeout

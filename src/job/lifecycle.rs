@@ -1363,9 +1363,7 @@ impl Lifecycle {
     fn keeps_checkpoint(&self, plan: &Plan) -> bool {
         let definitions = self.definition().zip(plan.definition());
         let is_same = definitions.is_some_and(|(old, new)| {
-            old.args.is_some()
-                && old.args == new.args
-                && old.max_spawned().is_some() == new.max_spawned().is_some()
+            old.has_same_args(new) && old.max_spawned().is_some() == new.max_spawned().is_some()
         });
         let nominals = self.position().zip(plan.details.as_ref());
         let goes_on = nominals.is_some_and(|(old, new)| old.nominal == new.position.nominal);
@@ -1864,6 +1862,7 @@ impl Lifecycle {
         random: impl FnOnce() -> f64,
     ) -> TimerOutcome {
         self.hide();
+        self.clear_checkpoint(false);
         let more = self.more();
         let Some(definition) = more.definition.clone() else {
             return TimerOutcome::Nothing;
@@ -2526,10 +2525,11 @@ impl Lifecycle {
             let (_, why) = position.end_without_time(definition);
             return Some(AfterRun::End(status, why));
         }
-        if left == Some(true)
-            && let Some(more) = &mut self.more
-        {
-            more.count_loaded_limit(clock);
+        if left == Some(true) {
+            self.clear_checkpoint(false);
+            if let Some(more) = &mut self.more {
+                more.count_loaded_limit(clock);
+            }
         }
         None
     }

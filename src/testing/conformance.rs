@@ -597,14 +597,16 @@ fn examples() -> Vec<JobRecord> {
         leaves_out_up_to: Some(nanosecond),
         next_move: Some(MoveRecord::To(last)),
         extra_checkpoint: Some(Encoded::Other {
-            codec: "".into(),
+            codec: "c".into(),
             bytes: Arc::from([7]),
+            plain: None,
         }),
     }));
     at.progress.checkpoint = Some(Box::new(r#"{"it's":"ü \u0000"}"#.into()));
     at.args = Encoded::Other {
         codec: "it's ü".into(),
         bytes: (0..=255).collect(),
+        plain: None,
     };
     at.expires = Some(longest);
     at.timeout = Some(longest);
@@ -687,6 +689,7 @@ fn examples() -> Vec<JobRecord> {
     local.progress.checkpoint = Some(Box::new(Encoded::Other {
         codec: "c".into(),
         bytes: Arc::default(),
+        plain: None,
     }));
     let recurs = || ProgressRecord {
         recurring: Some(new.clone()),

@@ -1,12 +1,14 @@
 //! [`Encoded`]: a stored value, as its codec has written it.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 #[cfg(feature = "serde")]
 use serde::{Deserialize, Serialize};
 
 use crate::sync::primitives::Arc;
 
 /// A stored value: arguments, or a checkpoint.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "serde", serde(try_from = "Shown", into = "Shown"))]
 pub(crate) enum Encoded {
@@ -16,10 +18,28 @@ pub(crate) enum Encoded {
         /// The name of the codec.
         codec: Arc<str>,
         bytes: Arc<[u8]>,
+        /// The digest of the value as JSON, if this process has seen it. It is not stored.
+        plain: Option<u64>,
     },
 }
 
 impl Encoded {
+    /// Whether both are the same value. A codec that encrypts may write the same value in two ways.
+    pub(crate) fn is_same_value(&self, other: &Self) -> bool {
+        let plain = |value: &Self| match value {
+            Encoded::Json(json) => Some(digest(json)),
+            Encoded::Other { plain, .. } => *plain,
+        };
+        self == other || plain(self).is_some() && plain(self) == plain(other)
+    }
+
+    /// Notes what the value is as JSON.
+    pub(crate) fn set_plain(&mut self, json: &str) {
+        if let Encoded::Other { plain, .. } = self {
+            *plain = Some(digest(json));
+        }
+    }
+
     /// The name of the codec. `None` for JSON.
     pub(crate) fn codec(&self) -> Option<&str> {
         match self {
@@ -43,12 +63,38 @@ impl Encoded {
     }
 }
 
+impl PartialEq for Encoded {
+    /// Whether the store has the same for both.
+    fn eq(&self, other: &Self) -> bool {
+        (self.codec(), self.bytes()) == (other.codec(), other.bytes())
+    }
+}
+
+/// The longest name of a codec, in bytes.
+#[cfg(feature = "serde")]
+const MAX_CODEC_NAME_BYTES: usize = 64;
+
+/// Whether a codec may have this name.
+#[cfg(feature = "serde")]
+pub(crate) fn is_codec_name(name: &str) -> bool {
+    (1..=MAX_CODEC_NAME_BYTES).contains(&name.len())
+        && name != "json"
+        && !name.contains(char::is_control)
+}
+
+/// The same for each text in one process.
+fn digest(json: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    json.hash(&mut hasher);
+    hasher.finish()
+}
+
 impl std::fmt::Debug for Encoded {
     /// Not the bytes: another codec may have encrypted them, and they are of no use in a log.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Encoded::Json(text) => text.fmt(f),
-            Encoded::Other { codec, bytes } => write!(f, "{} bytes of {codec:?}", bytes.len()),
+            Encoded::Other { codec, bytes, .. } => write!(f, "{} bytes of {codec:?}", bytes.len()),
         }
     }
 }
@@ -74,7 +120,7 @@ impl From<Encoded> for Shown {
     fn from(value: Encoded) -> Self {
         match value {
             Encoded::Json(text) => Shown::Json(text),
-            Encoded::Other { codec, bytes } => Shown::Other {
+            Encoded::Other { codec, bytes, .. } => Shown::Other {
                 codec,
                 hex: bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
             },
@@ -98,7 +144,11 @@ impl TryFrom<Shown> for Encoded {
         };
         let bytes = hex.as_bytes().chunks(2).map(byte).collect::<Option<_>>();
         let bytes = bytes.ok_or("it is not an even number of hexadecimal digits")?;
-        Ok(Encoded::Other { codec, bytes })
+        Ok(Encoded::Other {
+            codec,
+            bytes,
+            plain: None,
+        })
     }
 }
 
@@ -111,6 +161,7 @@ mod tests {
         let other = |bytes: &[u8]| Encoded::Other {
             codec: "x".into(),
             bytes: bytes.into(),
+            plain: None,
         };
         for value in [
             Encoded::from("{\"a\": 1}"),

@@ -22,6 +22,8 @@ enum End {
     Fails,
     /// After ten seconds.
     FailsLater,
+    /// After three hours.
+    SucceedsLater,
     /// Sets this checkpoint after ten seconds, and hangs.
     SetsLater(u32),
     Snoozes,
@@ -77,6 +79,10 @@ impl Script {
             End::FailsLater => {
                 clock.sleep(10 * SECOND).await;
                 Err("no".into())
+            }
+            End::SucceedsLater => {
+                clock.sleep(3 * HOUR).await;
+                Ok(())
             }
             End::SetsLater(n) => {
                 clock.sleep(10 * SECOND).await;
@@ -273,6 +279,32 @@ fn a_run_that_was_passed_over_leaves_no_checkpoint() -> Result {
         assert_eq!(found, [None, None], "{misfire:?}");
         assert!(row.is_empty(), "{row:?}");
     }
+    Ok(())
+}
+
+/// Regression: the run of 04:00 got the checkpoint of 01:00.
+#[test]
+fn a_run_that_a_pause_leaves_out_during_an_extra_run_leaves_no_checkpoint() -> Result {
+    let machine = Machine::new();
+    let script = Script::new();
+    let mut sim = machine.boot();
+    let task = script.durable(&sim)?;
+    let _ = task.schedule(0).id("x").cron("0 * * * *").block_on()?;
+    script.next(&[1], End::Hangs);
+    sim.advance(HOUR);
+    sim.crash();
+    machine.clock.advance(SECOND);
+    let mut sim = machine.boot();
+    let task = script.durable(&sim)?;
+    let job = task.job("x").unwrap();
+    job.pause().block_on()?;
+    job.run_now().block_on()?;
+    script.found.take();
+    script.next(&[], End::SucceedsLater);
+    sim.advance(2 * HOUR);
+    job.resume().block_on()?;
+    sim.advance(3 * HOUR);
+    assert_eq!(script.found.take()[..2], [None, None]);
     Ok(())
 }
 

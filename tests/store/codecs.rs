@@ -1,14 +1,14 @@
 //! Arguments and checkpoints that are not stored as JSON.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use crate::support::{HOUR, Log, MINUTE, Machine, Result, SECOND};
 use jobber::storage::UnresolvedReason;
 use jobber::testing::Simulation;
 use jobber::{
-    Backoff, BoxError, CheckpointError, Codec, Decoder, Encoder, JobContext, JobStatus, Jobber,
-    MemoryStorage, RegisterError, ScheduleError, StartError, Task, TaskBuilder,
+    Backoff, BoxError, Codec, Decoder, Encoder, JobContext, JobStatus, Jobber, MemoryStorage,
+    RegisterError, ScheduleError, StartError, Task, TaskBuilder,
 };
 
 /// JSON whose bytes are all another value.
@@ -253,51 +253,103 @@ fn what_a_codec_can_not_write_is_refused() -> Result {
 }
 
 #[test]
-fn a_checkpoint_of_a_codec_that_the_task_does_not_have_is_an_error_that_names_both() -> Result {
+fn a_job_whose_checkpoint_has_a_codec_that_its_task_does_not_have_is_unresolved() -> Result {
     let machine = Machine::new();
-    let errors = Log::new();
-    let register = |sim: &Simulation, codec: Option<&'static str>| {
-        let errors = errors.clone();
-        let task = sim.app().task("t", move |cx: JobContext| {
-            match cx.last_checkpoint::<u32>() {
-                Err(CheckpointError::OtherType { source, .. }) => errors.add(source.to_string()),
-                last => errors.add(format!("{last:?}")),
-            }
-            cx.checkpoint_soon(&1).unwrap();
-            std::future::pending::<()>()
-        });
-        let task = task.durable();
-        match codec {
-            None => task.register(),
-            Some(codec) => task.codec(Veiled::new(codec)).register(),
-        }
-    };
-    let sim = machine.boot();
-    let task = register(&sim, None)?;
-    let _ = task.schedule(()).id("x").push().block_on()?;
+    let log = Log::new();
+    let mut sim = machine.boot();
+    let json = task(&sim, "t", &log).register()?;
+    let _ = json.schedule("a".into()).id("x").delay(HOUR).block_on()?;
+    sim.run_until_stalled();
     sim.crash();
     // Its arguments stay JSON.
-    for codec in [Some("old"), Some("new"), None] {
-        let mut sim = machine.boot();
-        register(&sim, codec)?;
-        sim.run_until_stalled();
-        sim.crash();
+    let mut sim = machine.boot();
+    task(&sim, "t", &log)
+        .codec(Veiled::new("veiled"))
+        .register()?;
+    sim.advance(HOUR);
+    sim.crash();
+    let mut sim = machine.boot();
+    task(&sim, "t", &log).register()?;
+    sim.advance(HOUR);
+    let unresolved = sim.app().unresolved();
+    let UnresolvedReason::OtherCodec { found, own: None } = &unresolved[0].reason else {
+        panic!("{unresolved:?}")
+    };
+    assert_eq!(&**found, "veiled");
+    sim.crash();
+    let mut sim = machine.boot();
+    task(&sim, "t", &log)
+        .codec(Veiled::new("veiled"))
+        .register()?;
+    sim.advance(HOUR);
+    assert_eq!(log.take(), [("a".into(), None), ("a".into(), Some(7))]);
+    Ok(())
+}
+
+/// Writes the same value in another way each time, as a codec that encrypts does.
+#[derive(Clone, Default)]
+struct Salted(Arc<AtomicU8>);
+
+impl Codec for Salted {
+    fn name(&self) -> &str {
+        "salted"
     }
-    assert_eq!(
-        errors.take(),
-        [
-            "Ok(None)",
-            "it was written by the codec `old`, and the task has the codec `new`",
-            "it was written by the codec `new`, and the task has none",
-        ]
-    );
+
+    fn encode(&self, value: Encoder<'_>) -> Result<Vec<u8>, BoxError> {
+        let mut bytes = serde_json::to_vec(&value)?;
+        bytes.push(self.0.fetch_add(1, Ordering::SeqCst));
+        Ok(bytes)
+    }
+
+    fn decode(&self, bytes: &[u8], value: Decoder<'_>) -> Result<(), BoxError> {
+        let (_, json) = bytes.split_last().ok_or("it is empty")?;
+        value.read(&mut serde_json::Deserializer::from_slice(json))
+    }
+}
+
+#[test]
+fn a_replacement_with_the_same_arguments_keeps_the_checkpoint_although_the_bytes_differ() -> Result
+{
+    for (first, then) in [(true, true), (false, true)] {
+        let machine = Machine::new();
+        let log = Log::new();
+        let salt = Salted::default();
+        for (is_salted, count) in [(first, 1), (then, 2)] {
+            let mut sim = machine.boot();
+            let task = task(&sim, "t", &log);
+            let task = match is_salted {
+                true => task.codec(salt.clone()).register()?,
+                false => task.register()?,
+            };
+            let schedule = task.schedule("a".into()).id("x").replace().first_now();
+            let _ = schedule.every(HOUR).block_on()?;
+            sim.advance(count * MINUTE - SECOND);
+            sim.crash();
+        }
+        assert_eq!(log.take(), [("a".into(), None), ("a".into(), Some(7))]);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_job_in_memory_does_not_use_the_codec_and_a_panic_in_one_is_an_error() -> Result {
+    let machine = Machine::new();
+    let log = Log::new();
+    let mut sim = machine.boot();
+    let panics = Veiled::with_fault(|| panic!("out of luck"));
+    let task = task(&sim, "t", &log).codec(panics).register()?;
+    let error = task.schedule("a".into()).push().block_on().unwrap_err();
+    assert!(matches!(error, ScheduleError::Arguments { .. }), "{error}");
+    task.schedule("b".into()).in_memory().push().block_on()?;
+    sim.run_until_stalled();
+    assert_eq!(log.take()[0].0, "b");
     Ok(())
 }
 
 #[test]
 fn a_codec_needs_a_name_and_a_durable_task() -> Result {
     let sim = Machine::new().boot();
-    for name in ["", "json", &"x".repeat(65)] {
+    for name in ["", "json", "a\nb", &"x".repeat(65)] {
         let codec = Veiled::new(String::leak(name.into()));
         let task = sim.app().task("t", async || {}).durable();
         let error = task.codec(codec.clone()).register().unwrap_err();

@@ -134,7 +134,7 @@ const MIGRATIONS: &[&str] = &[
     ALTER TABLE jobs ADD COLUMN spawned_by TEXT
 ",
     "
-    -- The value from which the next attempt of the run resumes, as JSON; NULL: there is none.
+    -- The value from which the next attempt of the run resumes; NULL: there is none.
     ALTER TABLE jobs ADD COLUMN checkpoint TEXT;
     -- The names of the codecs that have written the arguments and the checkpoint, as blobs; NULL:
     -- they are JSON.

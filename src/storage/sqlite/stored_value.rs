@@ -4,7 +4,7 @@ use std::str::from_utf8;
 
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 
-use crate::value::encoded::Encoded;
+use crate::value::encoded::{Encoded, is_codec_name};
 
 /// A stored value, as a parameter of a statement: a text if it is JSON, and else a blob.
 pub(crate) struct Stored<'a>(pub(crate) &'a Encoded);
@@ -28,10 +28,14 @@ pub(crate) fn stored(
     let Some(codec) = optional(codec, |codec| text(codec_column, codec))? else {
         return text(column, value).map(Encoded::from);
     };
+    if !is_codec_name(codec) {
+        return Err(format!("{codec_column} is not the name of a codec"));
+    }
     match value {
         ValueRef::Blob(bytes) => Ok(Encoded::Other {
             codec: codec.into(),
             bytes: bytes.into(),
+            plain: None,
         }),
         other => Err(format!(
             "{column} is not a blob of a codec, but {}",

@@ -44,8 +44,7 @@ pub enum CheckpointError {
     /// The value could not be written as JSON, or by the codec of the task. The previous checkpoint is kept.
     #[error("the checkpoint could not be encoded")]
     Encode(#[source] BoxError),
-    /// The last checkpoint is not a value of the type that was asked for, or another
-    /// [`Codec`](crate::Codec) has written it.
+    /// The last checkpoint is not a value of the type that was asked for.
     #[error("the last checkpoint is not a `{type_name}`")]
     OtherType {
         /// The type that was asked for.

@@ -84,7 +84,9 @@ pub enum RegisterError {
         option: &'static str,
     },
     /// The codec of the task has a name that is not allowed.
-    #[error("the codec has the name {name:?}, but must have one of 1 to 64 bytes, and not `json`")]
+    #[error(
+        "the codec has the name {name:?}, but must have one of 1 to 64 bytes without control characters, and not `json`"
+    )]
     InvalidCodec {
         /// The rejected name.
         name: String,

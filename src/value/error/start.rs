@@ -50,7 +50,9 @@ pub enum StartError {
         option: &'static str,
     },
     /// The codec of the builder has a name that is not allowed.
-    #[error("the codec has the name {name:?}, but must have one of 1 to 64 bytes, and not `json`")]
+    #[error(
+        "the codec has the name {name:?}, but must have one of 1 to 64 bytes without control characters, and not `json`"
+    )]
     InvalidCodec {
         /// The rejected name.
         name: String,
