@@ -358,7 +358,7 @@ impl JobContext {
     /// Reports how far this attempt has come. [`Job::progress`](crate::Job::progress), the
     /// [snapshot](crate::JobSnapshot) of the job and its events
     /// ([`JobEventKind::Progressed`](crate::JobEventKind::Progressed)) show it. A later call replaces
-    /// it. It is kept in memory only: use [`checkpoint`](JobContext::checkpoint) for what must survive
+    /// it. It is kept in memory only: use `checkpoint` (feature `serde`) for what must survive
     /// a crash.
     ///
     /// A `percent` above 100 counts as 100, and a text is cut after 1,024 bytes. Each call is an event,

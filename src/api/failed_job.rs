@@ -57,7 +57,7 @@ impl FailedJob {
         &self.end.task
     }
 
-    /// The arguments, as JSON text. `None` if another [codec](crate::Codec) has written them.
+    /// The arguments, as JSON text. `None` if another `Codec` has written them.
     pub fn args(&self) -> Option<&str> {
         self.end.args.json().map(|json| &**json)
     }

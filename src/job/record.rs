@@ -129,7 +129,7 @@ impl JobRecord {
         self.args.bytes()
     }
 
-    /// The name of the [`Codec`](crate::Codec) of the arguments. `None` for JSON.
+    /// The name of the `Codec` of the arguments. `None` for JSON.
     pub fn codec(&self) -> Option<&str> {
         self.args.codec()
     }

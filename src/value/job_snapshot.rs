@@ -44,7 +44,7 @@ pub struct JobSnapshot {
     #[cfg_attr(feature = "serde", serde(with = "crate::value::timestamp::optional"))]
     pub scheduled_at: Option<OffsetDateTime>,
     /// The arguments of a durable job, as JSON text. `None` also if its task has another
-    /// [codec](crate::Codec).
+    /// `Codec`.
     pub args: Option<Arc<str>>,
     /// Whether the job is in the store, or is to be.
     pub is_durable: bool,

@@ -25,7 +25,7 @@ pub enum UnresolvedReason {
     /// contains the message of the deserializer.
     #[error("the stored arguments do not match the task's: {}", Escaped(.0))]
     Arguments(Arc<dyn Error + Send + Sync>),
-    /// Another [`Codec`](crate::Codec) has written the arguments than the task has. Give the task that
+    /// Another `Codec` has written the arguments than the task has. Give the task that
     /// codec again.
     #[error(
         "the codec `{}` has written the arguments, and {}",
