@@ -19,16 +19,15 @@ use crate::value::escaped::Escaped;
 /// compressed, or in a binary format. [`TaskBuilder::codec`](crate::TaskBuilder::codec) and
 /// [`JobberBuilder::codec`](crate::JobberBuilder::codec) take one.
 ///
-/// A stored value names its codec, and is read by the codec of that name or as JSON. So a task can
-/// get a codec later: what is stored already is read as before. The other way round, a job
-/// whose codec its task does not have is [unresolved](crate::Jobber::unresolved), and is not lost. Give
-/// another format another name; what changes more often, such as the number of a key, belongs into the
-/// bytes.
+/// Each stored value names its codec. A task reads the values of its codec, and JSON: so a codec can be
+/// added later. If the task does not have the codec of a stored job, the job is
+/// [unresolved](crate::Jobber::unresolved), and stays in the store. Change the name if you change the
+/// format. What changes more often, such as the number of a key, belongs in the bytes.
 ///
 /// It is called on the thread that has the value: a caller that schedules, sets a checkpoint or
-/// registers a task, the executor before an attempt, the store's thread at the start. A panic is an
-/// error. If a value can't be read, the error of serde may quote a part of it: it is shown with the
-/// unresolved job.
+/// registers a task; the executor before an attempt; the store's thread at the start. A panic is an
+/// error. If a value can't be read, the error of serde may quote a part of it, and the list of unresolved
+/// jobs shows that.
 ///
 /// ```
 /// use jobber::{BoxError, Codec, Decoder, Encoder, Jobber, MemoryStorage};
@@ -148,7 +147,7 @@ impl SharedCodec {
     }
 }
 
-/// Without serde there is no codec.
+/// Without the feature `serde`, no task has a codec.
 #[cfg(not(feature = "serde"))]
 #[derive(Clone)]
 pub(crate) enum SharedCodec {}
@@ -229,11 +228,7 @@ where
     };
     let bytes = catch_panic(|| own.codec.encode(Encoder(&value)));
     let bytes = bytes.unwrap_or_else(|message| Err(message.to_string().into()))?;
-    Ok(Encoded::Other {
-        codec: own.name.clone(),
-        bytes: bytes.into(),
-        plain: None,
-    })
+    Ok(Encoded::other(own.name.clone(), bytes))
 }
 
 #[cfg(feature = "serde")]
@@ -241,15 +236,15 @@ pub(crate) fn decode<T>(own: Option<&SharedCodec>, value: &Encoded) -> Result<T,
 where
     T: DeserializeOwned,
 {
-    let (codec, bytes) = match value {
+    let other = match value {
         Encoded::Json(text) => {
             return serde_json::from_str(text).map_err(|error| DecodeError::Invalid(error.into()));
         }
-        Encoded::Other { codec, bytes, .. } => (codec, bytes),
+        Encoded::Other(other) => other,
     };
-    let Some(own) = own.filter(|own| own.name == *codec) else {
+    let Some(own) = own.filter(|own| own.name == other.codec) else {
         return Err(DecodeError::OtherCodec {
-            found: codec.clone(),
+            found: other.codec.clone(),
             own: own.map(|own| own.name.clone()),
         });
     };
@@ -259,7 +254,7 @@ where
             read = Some(erased_serde::deserialize(deserializer)?);
             Ok(())
         };
-        own.codec.decode(bytes, Decoder(&mut read))
+        own.codec.decode(&other.bytes, Decoder(&mut read))
     });
     decoded
         .unwrap_or_else(|message| Err(message.to_string().into()))

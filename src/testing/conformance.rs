@@ -456,7 +456,10 @@ fn end(number: u8, content: u8) -> EndRecord {
             run: 1 + u64::from(number % 4),
         },
         task: task_of(content),
-        args: format!("[{content}, \"\u{e9}\n'\"]").into(),
+        args: match content % 2 {
+            0 => format!("[{content}, \"\u{e9}\n'\"]").into(),
+            _ => Encoded::other("a codec", [content, 0]),
+        },
         status: JobStatus::Timeout,
         error: format!("error {content}\n'\"").into(),
         attempts: u32::MAX,
@@ -596,18 +599,10 @@ fn examples() -> Vec<JobRecord> {
         went_on_at: Some(nanosecond),
         leaves_out_up_to: Some(nanosecond),
         next_move: Some(MoveRecord::To(last)),
-        extra_checkpoint: Some(Encoded::Other {
-            codec: "c".into(),
-            bytes: Arc::from([7]),
-            plain: None,
-        }),
+        extra_checkpoint: Some(Encoded::other("c", [7])),
     }));
     at.progress.checkpoint = Some(Box::new(r#"{"it's":"ü \u0000"}"#.into()));
-    at.args = Encoded::Other {
-        codec: "it's ü".into(),
-        bytes: (0..=255).collect(),
-        plain: None,
-    };
+    at.args = Encoded::other("it's ü", (0..=255).collect::<Vec<u8>>());
     at.expires = Some(longest);
     at.timeout = Some(longest);
     at.priority = Some(i8::MIN);
@@ -686,11 +681,7 @@ fn examples() -> Vec<JobRecord> {
         TriggerRecord::AtLocal { local: nanosecond },
         once(epoch, epoch),
     );
-    local.progress.checkpoint = Some(Box::new(Encoded::Other {
-        codec: "c".into(),
-        bytes: Arc::default(),
-        plain: None,
-    }));
+    local.progress.checkpoint = Some(Box::new(Encoded::other("c", [])));
     let recurs = || ProgressRecord {
         recurring: Some(new.clone()),
         ..once(epoch, epoch)

@@ -14,29 +14,43 @@ use crate::sync::primitives::Arc;
 pub(crate) enum Encoded {
     /// JSON, which a person can read.
     Json(Arc<str>),
-    Other {
-        /// The name of the codec.
-        codec: Arc<str>,
-        bytes: Arc<[u8]>,
-        /// The digest of the value as JSON, if this process has seen it. It is not stored.
-        plain: Option<u64>,
-    },
+    /// In a box of its own: few jobs have one, and each definition has room for it.
+    Other(Arc<Other>),
+}
+
+/// A value that a codec has written.
+#[derive(Clone)]
+pub(crate) struct Other {
+    /// The name of the codec.
+    pub(crate) codec: Arc<str>,
+    pub(crate) bytes: Box<[u8]>,
+    /// The digest of the value as JSON, if this process has seen it. It is not stored.
+    plain: Option<u64>,
 }
 
 impl Encoded {
+    /// `codec`: the name of the codec that has written these bytes.
+    pub(crate) fn other(codec: impl Into<Arc<str>>, bytes: impl Into<Box<[u8]>>) -> Self {
+        Encoded::Other(Arc::new(Other {
+            codec: codec.into(),
+            bytes: bytes.into(),
+            plain: None,
+        }))
+    }
+
     /// Whether both are the same value. A codec that encrypts may write the same value in two ways.
     pub(crate) fn is_same_value(&self, other: &Self) -> bool {
         let plain = |value: &Self| match value {
             Encoded::Json(json) => Some(digest(json)),
-            Encoded::Other { plain, .. } => *plain,
+            Encoded::Other(other) => other.plain,
         };
         self == other || plain(self).is_some() && plain(self) == plain(other)
     }
 
     /// Notes what the value is as JSON.
     pub(crate) fn set_plain(&mut self, json: &str) {
-        if let Encoded::Other { plain, .. } = self {
-            *plain = Some(digest(json));
+        if let Encoded::Other(other) = self {
+            Arc::make_mut(other).plain = Some(digest(json));
         }
     }
 
@@ -44,21 +58,21 @@ impl Encoded {
     pub(crate) fn codec(&self) -> Option<&str> {
         match self {
             Encoded::Json(_) => None,
-            Encoded::Other { codec, .. } => Some(codec),
+            Encoded::Other(other) => Some(&other.codec),
         }
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
         match self {
             Encoded::Json(text) => text.as_bytes(),
-            Encoded::Other { bytes, .. } => bytes,
+            Encoded::Other(other) => &other.bytes,
         }
     }
 
     pub(crate) fn json(&self) -> Option<&Arc<str>> {
         match self {
             Encoded::Json(text) => Some(text),
-            Encoded::Other { .. } => None,
+            Encoded::Other(_) => None,
         }
     }
 }
@@ -94,7 +108,9 @@ impl std::fmt::Debug for Encoded {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Encoded::Json(text) => text.fmt(f),
-            Encoded::Other { codec, bytes, .. } => write!(f, "{} bytes of {codec:?}", bytes.len()),
+            Encoded::Other(other) => {
+                write!(f, "{} bytes of {:?}", other.bytes.len(), other.codec)
+            }
         }
     }
 }
@@ -120,9 +136,13 @@ impl From<Encoded> for Shown {
     fn from(value: Encoded) -> Self {
         match value {
             Encoded::Json(text) => Shown::Json(text),
-            Encoded::Other { codec, bytes, .. } => Shown::Other {
-                codec,
-                hex: bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+            Encoded::Other(other) => Shown::Other {
+                codec: other.codec.clone(),
+                hex: other
+                    .bytes
+                    .iter()
+                    .map(|byte| format!("{byte:02x}"))
+                    .collect(),
             },
         }
     }
@@ -143,12 +163,8 @@ impl TryFrom<Shown> for Encoded {
             _ => None,
         };
         let bytes = hex.as_bytes().chunks(2).map(byte).collect::<Option<_>>();
-        let bytes = bytes.ok_or("it is not an even number of hexadecimal digits")?;
-        Ok(Encoded::Other {
-            codec,
-            bytes,
-            plain: None,
-        })
+        let bytes: Vec<u8> = bytes.ok_or("it is not an even number of hexadecimal digits")?;
+        Ok(Encoded::other(codec, bytes))
     }
 }
 
@@ -158,11 +174,7 @@ mod tests {
 
     #[test]
     fn a_value_is_the_same_after_a_way_through_json() {
-        let other = |bytes: &[u8]| Encoded::Other {
-            codec: "x".into(),
-            bytes: bytes.into(),
-            plain: None,
-        };
+        let other = |bytes: &[u8]| Encoded::other("x", bytes);
         for value in [
             Encoded::from("{\"a\": 1}"),
             Encoded::from(""),

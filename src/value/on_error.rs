@@ -6,7 +6,7 @@ use std::time::Duration;
 /// [`TaskBuilder::on_error`](crate::TaskBuilder::on_error) returns it.
 ///
 /// `Retry` and `RetryAfter` use up the retries of the [`Backoff`](crate::Backoff) of the job or its task.
-/// If no retry is left, or there is no backoff, the run has failed.
+/// The run has failed if no retry is left, or if there is no backoff.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnError {

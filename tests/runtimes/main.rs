@@ -57,13 +57,23 @@ struct Inline {
     tasks: Arc<Tasks<'static>>,
 }
 
+#[cfg(feature = "serde")]
+fn with_store(builder: JobberBuilder) -> JobberBuilder {
+    builder.storage(jobber::MemoryStorage::new())
+}
+
+#[cfg(not(feature = "serde"))]
+fn with_store(builder: JobberBuilder) -> JobberBuilder {
+    builder
+}
+
 impl Runtime {
     fn new(
         configure: impl FnOnce(JobberBuilder) -> JobberBuilder,
         spawn: impl Fn(BoxFuture) + 'static,
     ) -> Result<Self, BoxError> {
         let clock = ManualClock::new();
-        let app = configure(Jobber::builder().clock(clock.clone())).build()?;
+        let app = configure(with_store(Jobber::builder().clock(clock.clone()))).build()?;
         let nothing = app.task("nothing", || async {}).register()?;
         app.start().block_on()?;
         Ok(Self {
@@ -118,7 +128,7 @@ impl Runtime {
     }
 
     fn simulation() -> Result<Self, BoxError> {
-        let simulation = Simulation::new();
+        let simulation = Simulation::with(0, ManualClock::new(), with_store)?;
         let app = simulation.app().clone();
         let tasks = Arc::new(Tasks::new());
         Ok(Self {
@@ -620,6 +630,44 @@ fn functions_decide_about_a_timeout_and_see_the_end(rt: &mut Runtime) -> Result 
     Ok(())
 }
 
+#[cfg(feature = "serde")]
+fn a_retry_resumes_from_the_checkpoint(rt: &mut Runtime) -> Result {
+    let durable = |task: jobber::TaskBuilder<(), Option<u32>>| {
+        let task = task.durable().retry(Backoff::fixed(1, SECOND));
+        task.register()
+    };
+    let tasks = [
+        durable(rt.app.task("async", async |cx: JobContext| -> Result<_> {
+            let found = cx.last_checkpoint()?;
+            cx.checkpoint(&1).await?;
+            cx.checkpoint_soon(&2)?;
+            cx.progress(50, "");
+            (cx.attempt() == 2).then_some(found).ok_or("not yet".into())
+        }))?,
+        durable(
+            rt.app
+                .blocking_task("blocking", |cx: JobContext| -> Result<_> {
+                    let found = cx.last_checkpoint()?;
+                    cx.checkpoint(&1).block_on()?;
+                    cx.checkpoint_soon(&2)?;
+                    cx.progress(50, "");
+                    (cx.attempt() == 2).then_some(found).ok_or("not yet".into())
+                }),
+        )?,
+    ];
+    for task in tasks {
+        let mut events = rt.app.events();
+        let job = task.schedule(()).push().block_on()?;
+        let retrying = |kind: &_| matches!(kind, JobEventKind::Retrying { .. });
+        rt.wait_for(&mut events, job.as_any(), retrying);
+        assert_eq!(job.progress().map(|progress| progress.percent), Some(50));
+        rt.advance(SECOND);
+        assert_eq!(rt.wait(job.as_any()), JobStatus::Success);
+        assert_eq!(*job.result()?, Some(2));
+    }
+    Ok(())
+}
+
 // Scheduling, waiting and cancelling from every place.
 
 /// The outcomes of [`use_the_app`] and [`use_the_app_blocking`].
@@ -1023,4 +1071,18 @@ on! { inline_in_spawn:
     a_waiting_blocking_job_delays_no_other
     abort_sets_the_token_of_a_blocking_job
     dropping_the_app_cancels_waiting_jobs
+}
+
+#[cfg(feature = "serde")]
+mod with_a_store {
+    use super::*;
+
+    #[cfg(feature = "thread-pool")]
+    on! { thread_pool: a_retry_resumes_from_the_checkpoint }
+    on! { smol_global: a_retry_resumes_from_the_checkpoint }
+    on! { async_std_global: a_retry_resumes_from_the_checkpoint }
+    on! { local_executor: a_retry_resumes_from_the_checkpoint }
+    on! { thread_for_each_job: a_retry_resumes_from_the_checkpoint }
+    on! { inline_in_spawn: a_retry_resumes_from_the_checkpoint }
+    on! { simulation: a_retry_resumes_from_the_checkpoint }
 }

@@ -1,6 +1,6 @@
 //! Rules for checkpoints, independent of the model.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
@@ -9,6 +9,7 @@ use jobber::JobContext;
 use serde::{Deserialize, Serialize};
 
 use super::history::{Attempt, Entry, Event};
+use super::program::Steer;
 use super::script::Script;
 
 /// What an attempt stores.
@@ -63,6 +64,9 @@ struct Known {
     at_start: u32,
     /// The last one that is known to be stored.
     stored: Option<Mark>,
+    /// The moments at which an extra run was asked for. It has checkpoints of its own, and the nominal
+    /// time of another run may be the same.
+    moments: BTreeSet<i64>,
 }
 
 /// Reads a history.
@@ -76,12 +80,22 @@ pub fn judge(history: &[Entry]) -> Result<(), String> {
             | Event::Over { id }
             | Event::Done { id }
             | Event::Refused { id } => jobs.entry(id).or_default().changes(),
+            Event::Steered {
+                id,
+                how: Steer::RunNow,
+                ..
+            } => {
+                let job = jobs.entry(id).or_default();
+                job.moments.insert(entry.now.wall);
+            }
             Event::Start(attempt) => {
                 let job = jobs.entry(&attempt.id).or_default();
                 job.at_start = job.changes;
-                // That of a run which a crash has cut short, and which is not made again.
-                job.stored
-                    .take_if(|mark| attempt.attempt == 1 && mark.nominal != attempt.nominal);
+                // That of an interrupted run, if this is another one, or may be.
+                let may_be_extra = job.moments.contains(&attempt.nominal);
+                job.stored.take_if(|mark| {
+                    attempt.attempt == 1 && (may_be_extra || mark.nominal != attempt.nominal)
+                });
             }
             Event::CheckpointFound {
                 attempt,

@@ -65,6 +65,13 @@ impl Script {
         Ok(self.task(sim).durable().register()?)
     }
 
+    /// The next process of a machine, with the task.
+    fn boot(&self, machine: &Machine) -> Result<(Simulation, Task<u32, ()>)> {
+        let sim = machine.boot();
+        let task = self.durable(&sim)?;
+        Ok((sim, task))
+    }
+
     async fn run(self, cx: JobContext, clock: ManualClock) -> Result {
         self.found.add(cx.last_checkpoint()?);
         let next = self.plan.lock().unwrap().pop_front();
@@ -166,8 +173,7 @@ fn the_attempt_after_a_crash_goes_on_from_the_last_checkpoint() -> Result {
             .block_on()?;
         Ok(())
     };
-    let mut sim = machine.boot();
-    let task = script.durable(&sim)?;
+    let (mut sim, task) = script.boot(&machine)?;
     schedule(&task)?;
     for n in 1..=4 {
         script.next(&[n], End::Hangs);
@@ -176,8 +182,7 @@ fn the_attempt_after_a_crash_goes_on_from_the_last_checkpoint() -> Result {
     assert_eq!(script.found.take(), [None; 4]);
     sim.crash();
 
-    let mut sim = machine.boot();
-    script.durable(&sim)?;
+    let (mut sim, _) = script.boot(&machine)?;
     for n in 5..=8 {
         script.next(&[n], End::Fails);
     }
@@ -188,8 +193,7 @@ fn the_attempt_after_a_crash_goes_on_from_the_last_checkpoint() -> Result {
     sim.crash();
 
     // And from that of an attempt that has failed, in its retry.
-    let mut sim = machine.boot();
-    script.durable(&sim)?;
+    let (mut sim, _) = script.boot(&machine)?;
     sim.advance(MINUTE);
     let mut found = script.found.take();
     found.sort();
@@ -225,9 +229,8 @@ fn the_run_after_an_at_most_once_attempt_that_crashed_begins_without_a_checkpoin
 #[test]
 fn a_new_run_begins_without_a_checkpoint() -> Result {
     let machine = Machine::new();
-    let mut sim = machine.boot();
     let script = Script::new();
-    let task = script.durable(&sim)?;
+    let (mut sim, task) = script.boot(&machine)?;
     let _ = task.schedule(0).id("x").every(HOUR).block_on()?;
     script.next(&[1], End::Succeeds);
     script.next(&[2], End::Fails);
@@ -244,8 +247,7 @@ fn a_new_run_begins_without_a_checkpoint() -> Result {
 fn found_after_a_late_crash(misfire: Misfire) -> Result<(Vec<Option<u32>>, Vec<String>)> {
     let machine = Machine::new();
     let script = Script::new();
-    let mut sim = machine.boot();
-    let task = script.durable(&sim)?;
+    let (mut sim, task) = script.boot(&machine)?;
     let schedule = task.schedule(0).id("x").misfire(misfire);
     let _ = schedule.cron("0 * * * *").block_on()?;
     script.next(&[1], End::Hangs);
@@ -253,8 +255,7 @@ fn found_after_a_late_crash(misfire: Misfire) -> Result<(Vec<Option<u32>>, Vec<S
     sim.crash();
     machine.clock.advance(90 * MINUTE);
 
-    let mut sim = machine.boot();
-    script.durable(&sim)?;
+    let (mut sim, _) = script.boot(&machine)?;
     script.found.take();
     script.next(&[], End::Fails);
     sim.advance(MINUTE);
@@ -287,15 +288,13 @@ fn a_run_that_was_passed_over_leaves_no_checkpoint() -> Result {
 fn a_run_that_a_pause_leaves_out_during_an_extra_run_leaves_no_checkpoint() -> Result {
     let machine = Machine::new();
     let script = Script::new();
-    let mut sim = machine.boot();
-    let task = script.durable(&sim)?;
+    let (mut sim, task) = script.boot(&machine)?;
     let _ = task.schedule(0).id("x").cron("0 * * * *").block_on()?;
     script.next(&[1], End::Hangs);
     sim.advance(HOUR);
     sim.crash();
     machine.clock.advance(SECOND);
-    let mut sim = machine.boot();
-    let task = script.durable(&sim)?;
+    let (mut sim, task) = script.boot(&machine)?;
     let job = task.job("x").unwrap();
     job.pause().block_on()?;
     job.run_now().block_on()?;
@@ -328,8 +327,7 @@ fn a_run_resumes_after_a_crash_although_the_wall_clock_was_set() -> Result {
             sim.advance(HOUR);
             sim.set_wall(machine.clock.wall() + time::Duration::seconds(by));
             sim.crash();
-            let mut sim = machine.boot();
-            script.durable(&sim)?;
+            let (mut sim, _) = script.boot(&machine)?;
             script.found.take();
             sim.advance(3 * HOUR);
             assert_eq!(script.found.take()[0], Some(1), "{trigger} {by}");
@@ -343,8 +341,7 @@ fn an_extra_run_and_the_run_that_a_crash_cut_short_have_checkpoints_of_their_own
     for time_passes in [false, true] {
         let machine = Machine::new();
         let script = Script::new();
-        let mut sim = machine.boot();
-        let task = script.durable(&sim)?;
+        let (mut sim, task) = script.boot(&machine)?;
         let schedule = task.schedule(0).id("x").misfire(Misfire::All(9));
         let _ = schedule.cron("0 * * * *").block_on()?;
         script.next(&[1], End::Hangs);
@@ -354,8 +351,7 @@ fn an_extra_run_and_the_run_that_a_crash_cut_short_have_checkpoints_of_their_own
             machine.clock.advance(SECOND);
         }
 
-        let mut sim = machine.boot();
-        let task = script.durable(&sim)?;
+        let (mut sim, task) = script.boot(&machine)?;
         task.job("x").unwrap().run_now().block_on()?;
         script.found.take();
         script.next(&[5], End::Fails);
@@ -364,8 +360,7 @@ fn an_extra_run_and_the_run_that_a_crash_cut_short_have_checkpoints_of_their_own
         assert_eq!(stored(&machine), ["1"]);
 
         // The extra run comes first, with its retry.
-        let mut sim = machine.boot();
-        script.durable(&sim)?;
+        let (mut sim, _) = script.boot(&machine)?;
         sim.advance(2 * MINUTE);
         assert_eq!(script.found.take(), [None, Some(5), Some(1)]);
         sim.crash();
@@ -379,9 +374,8 @@ fn a_replacement_keeps_the_checkpoint_only_if_times_and_arguments_are_the_same()
     for is_running in [false, true] {
         for (args, is_kept) in [(0, true), (1, false)] {
             let machine = Machine::new();
-            let mut sim = machine.boot();
             let script = Script::new();
-            let task = script.durable(&sim)?;
+            let (mut sim, task) = script.boot(&machine)?;
             let schedule = |args| task.schedule(args).id("x").first_now().replace();
             let _ = schedule(0).every(HOUR).block_on()?;
             script.next(&[1], End::FailsLater);
@@ -534,17 +528,15 @@ fn a_throttled_checkpoint_is_stored_when_the_attempt_ends() -> Result {
 #[test]
 fn a_shutdown_stores_the_checkpoint_that_waits() -> Result {
     let machine = Machine::new();
-    let mut sim = machine.boot();
     let script = Script::new();
-    let task = script.durable(&sim)?;
+    let (mut sim, task) = script.boot(&machine)?;
     let _ = task.schedule(0).push().block_on()?;
     script.next(&[1, 2], End::Hangs);
     sim.run_until_stalled();
     assert_eq!(script.stored.take(), [1]);
     sim.shutdown(Duration::ZERO);
     assert_eq!(stored(&machine), ["2"]);
-    let mut sim = machine.boot();
-    script.durable(&sim)?;
+    let (mut sim, _) = script.boot(&machine)?;
     sim.run_until_stalled();
     assert_eq!(script.found.take(), [None, Some(2)]);
     Ok(())
@@ -647,9 +639,8 @@ fn a_call_that_waits_returns_when_the_app_stops() -> Result {
 #[test]
 fn after_a_replacement_with_other_arguments_a_running_attempt_writes_no_checkpoint() -> Result {
     let machine = Machine::new();
-    let mut sim = machine.boot();
     let script = Script::new();
-    let task = script.durable(&sim)?;
+    let (mut sim, task) = script.boot(&machine)?;
     let schedule = |args| task.schedule(args).id("x").first_now().replace();
     let _ = schedule(0).every(HOUR).block_on()?;
     script.next(&[1], End::SetsLater(2));

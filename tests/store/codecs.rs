@@ -13,7 +13,7 @@ use jobber::{
 
 /// JSON whose bytes are all another value.
 #[derive(Clone)]
-struct Veiled {
+pub struct Veiled {
     name: &'static str,
     /// What it does instead, if that is set.
     fault: Arc<AtomicBool>,
@@ -21,7 +21,7 @@ struct Veiled {
 }
 
 impl Veiled {
-    fn new(name: &'static str) -> Self {
+    pub fn new(name: &'static str) -> Self {
         Self {
             name,
             fault: Arc::default(),
@@ -69,6 +69,17 @@ fn task(sim: &Simulation, name: &str, log: &Log<(String, Option<u32>)>) -> TaskB
     let body = move |cx: JobContext, arg: String| body(cx, arg, log.clone());
     let task = sim.app().task(name, body).durable();
     task.retry(Backoff::fixed(1, MINUTE))
+}
+
+/// A machine whose disk has a job that the codec `veiled` has written.
+fn with_veiled_job(log: &Log<(String, Option<u32>)>) -> Result<Machine> {
+    let machine = Machine::new();
+    let sim = machine.boot();
+    let task = task(&sim, "t", log).codec(Veiled::new("veiled"));
+    let schedule = task.register()?.schedule("a".into()).id("x");
+    let _ = schedule.delay(HOUR).block_on()?;
+    sim.crash();
+    Ok(machine)
 }
 
 #[test]
@@ -120,17 +131,8 @@ fn arguments_and_checkpoints_are_stored_by_the_codec_of_the_task_or_of_the_app()
 
 #[test]
 fn a_job_whose_codec_its_task_does_not_have_is_unresolved_and_not_lost() -> Result {
-    let machine = Machine::new();
     let log = Log::new();
-    let sim = machine.boot();
-    let veiled = task(&sim, "t", &log).codec(Veiled::new("veiled"));
-    let _ = veiled
-        .register()?
-        .schedule("a".into())
-        .id("x")
-        .delay(HOUR)
-        .block_on()?;
-    sim.crash();
+    let machine = with_veiled_job(&log)?;
     for codec in [None, Some("another")] {
         let mut sim = machine.boot();
         let task = task(&sim, "t", &log);
@@ -199,17 +201,8 @@ fn a_job_that_has_failed_keeps_its_codec_and_can_be_scheduled_again() -> Result 
 
 #[test]
 fn what_a_codec_can_not_read_is_unresolved() -> Result {
-    let machine = Machine::new();
     let log = Log::new();
-    let sim = machine.boot();
-    let veiled = task(&sim, "t", &log).codec(Veiled::new("veiled"));
-    let _ = veiled
-        .register()?
-        .schedule("a".into())
-        .id("x")
-        .delay(HOUR)
-        .block_on()?;
-    sim.crash();
+    let machine = with_veiled_job(&log)?;
     type Fault = (fn() -> Result, &'static str);
     let faults: [Fault; 3] = [
         (|| Err("the key is gone".into()), "the key is gone"),

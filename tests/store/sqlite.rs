@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 use std::{fs, thread};
 
+use crate::codecs::Veiled;
 use crate::support::record::{JobRecord, TriggerRecord};
 use crate::support::{HOUR, Result, begin, wait_until};
 use jobber::{
-    JobStatus, Jobber, ScheduleError, SqliteStorage, StartError, Task,
+    JobContext, JobStatus, Jobber, ScheduleError, SqliteStorage, StartError, Task,
     storage::{Loaded, Storage, StorageError, Synchronous, UnresolvedReason},
 };
 use rusqlite::Connection;
@@ -92,6 +93,91 @@ fn a_job_in_a_file_is_restored() -> Result {
     assert_eq!(job.exec_at(), later.exec_at());
     assert!(job.cancel().block_on()?.took_effect());
     assert!(disk.records().is_empty());
+    Ok(())
+}
+
+#[test]
+fn values_are_text_as_json_and_blobs_by_a_codec_and_edited_rows_are_not_lost() -> Result {
+    let disk = Disk::new();
+    let open = || -> Result<(Jobber, [Task<String, ()>; 2])> {
+        let app = Jobber::builder().storage(SqliteStorage::new(disk.path()));
+        let app = app.build()?;
+        let task = |name: &str| {
+            let task = app.task(name, async |cx: JobContext, _: String| {
+                cx.checkpoint(&7).await?;
+                std::future::pending::<Result>().await
+            });
+            task.durable()
+        };
+        let veiled = task("veiled").codec(Veiled::new("veiled"));
+        let tasks = [task("json").register()?, veiled.register()?];
+        app.start().block_on()?;
+        Ok((app, tasks))
+    };
+    let (app, tasks) = open()?;
+    for (task, id) in tasks.iter().zip(["json", "veiled"]) {
+        task.schedule("a".into()).id(id).push().block_on()?;
+    }
+    let sql = disk.connect();
+    let row = |id: &str| {
+        let columns = "typeof(args), codec, typeof(checkpoint), checkpoint_codec";
+        let select = format!("SELECT {columns} FROM jobs WHERE id = ?1");
+        sql.query_row(&select, [id], |row| {
+            Ok((
+                row.get::<_, String>(0)?,
+                row.get::<_, Option<String>>(1)?,
+                row.get::<_, String>(2)?,
+                row.get::<_, Option<String>>(3)?,
+            ))
+        })
+    };
+    wait_until(|| {
+        ["json", "veiled"]
+            .iter()
+            .all(|id| row(id).unwrap().2 != "null")
+    });
+    assert_eq!(row("json")?, ("text".into(), None, "text".into(), None));
+    let codec = Some("veiled".to_owned());
+    let expected = ("blob".into(), codec.clone(), "blob".into(), codec);
+    assert_eq!(row("veiled")?, expected);
+    app.shutdown(Duration::ZERO).block_on();
+    drop((app, tasks));
+
+    drop(sql);
+    let saved = fs::read(disk.path())?;
+    for (edit, expected) in [
+        ("codec = 'other'", "has written the job"),
+        ("codec = NULL", "args is not a text"),
+        ("args = 'a'", "args is not a blob of a codec"),
+        ("codec = ''", "codec is not the name of a codec"),
+        (
+            "codec = hex(zeroblob(500000))",
+            "codec is not the name of a codec",
+        ),
+        ("codec = x'05'", "codec is not a text"),
+        ("checkpoint_codec = 'other'", "has written the job"),
+        ("checkpoint_codec = NULL", "checkpoint is not a text"),
+    ] {
+        fs::write(disk.path(), &saved)?;
+        let sql = disk.connect();
+        sql.execute(&format!("UPDATE jobs SET {edit} WHERE id = 'veiled'"), [])?;
+        drop(sql);
+        let (app, tasks) = open()?;
+        let unresolved = app.unresolved();
+        let reasons: Vec<_> = unresolved
+            .iter()
+            .map(|job| job.reason.to_string())
+            .collect();
+        assert!(
+            matches!(&reasons[..], [reason] if reason.contains(expected) && reason.len() < 200),
+            "{edit}: {reasons:?}"
+        );
+        app.shutdown(Duration::ZERO).block_on();
+        drop((app, tasks));
+        let count = "SELECT count(*) FROM jobs";
+        let count: u32 = disk.connect().query_row(count, [], |row| row.get(0))?;
+        assert_eq!(count, 2);
+    }
     Ok(())
 }
 

@@ -32,11 +32,7 @@ pub(crate) fn stored(
         return Err(format!("{codec_column} is not the name of a codec"));
     }
     match value {
-        ValueRef::Blob(bytes) => Ok(Encoded::Other {
-            codec: codec.into(),
-            bytes: bytes.into(),
-            plain: None,
-        }),
+        ValueRef::Blob(bytes) => Ok(Encoded::other(codec, bytes)),
         other => Err(format!(
             "{column} is not a blob of a codec, but {}",
             other.data_type()

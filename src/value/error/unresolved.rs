@@ -25,15 +25,15 @@ pub enum UnresolvedReason {
     /// contains the message of the deserializer.
     #[error("the stored arguments do not match the task's: {}", Escaped(.0))]
     Arguments(Arc<dyn Error + Send + Sync>),
-    /// Another `Codec` has written the arguments than the task has. Give the task that
-    /// codec again.
+    /// The task does not have the `Codec` that has written the arguments or the checkpoint of the job.
+    /// Add that codec to the task again.
     #[error(
-        "the codec `{}` has written the arguments, and {}",
+        "the codec `{}` has written the job, and {}",
         Escaped(.found),
         .own.as_ref().map_or("the task has none".into(), |own| format!("the task has the codec `{own}`"))
     )]
     OtherCodec {
-        /// The name of the codec that has written them.
+        /// The name of the codec that has written it.
         found: Arc<str>,
         /// The name of the task's codec. `None` if it has none, and reads JSON.
         own: Option<Arc<str>>,
