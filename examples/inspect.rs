@@ -27,7 +27,10 @@ fn main() -> Result<(), Box<dyn Error>> {
                 job.id().to_string(),
                 job.task().into(),
                 due_in(job.due() - now),
-                String::from_utf8_lossy(job.args()).into(),
+                match job.codec() {
+                    None => String::from_utf8_lossy(job.args()).into(),
+                    Some(codec) => format!("({} bytes of {codec})", job.args().len()),
+                },
             ],
             Loaded::OtherVersion { id, task, version } => {
                 let reason = format!("(a record of version {version})");

@@ -25,6 +25,39 @@ pub(crate) struct Checkpoints {
     pub(crate) is_throttled: bool,
 }
 
+impl Checkpoints {
+    /// The newest one. `is_extra`: of the open extra run.
+    pub(crate) fn newest(&self, is_extra: bool) -> Option<&Encoded> {
+        let in_row = match is_extra {
+            true => &self.extra,
+            false => &self.run,
+        };
+        self.pending.as_ref().or(in_row.as_ref())
+    }
+
+    /// The row contains the pending one from now on. Returns whether there was one.
+    pub(crate) fn flush(&mut self, is_extra: bool) -> bool {
+        let pending = self.pending.take();
+        let is_new = pending.is_some();
+        if is_new {
+            *self.in_row(is_extra) = pending;
+        }
+        is_new
+    }
+
+    /// The run is over, or passed over for one at another time.
+    pub(crate) fn clear(&mut self, is_extra: bool) {
+        *self.in_row(is_extra) = None;
+    }
+
+    fn in_row(&mut self, is_extra: bool) -> &mut Option<Encoded> {
+        match is_extra {
+            true => &mut self.extra,
+            false => &mut self.run,
+        }
+    }
+}
+
 /// A caller whose checkpoint is not part of the row yet. The reply says when it is, and on what to wait
 /// then: `None` if the job has no row.
 pub(crate) type CheckpointWaiter = Arc<Reply<Result<Option<CommitWaiter>, NotSet>>>;

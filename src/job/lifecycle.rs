@@ -1308,14 +1308,9 @@ impl Lifecycle {
     /// The newest checkpoint of the run of this attempt, which runs.
     pub(crate) fn last_checkpoint(&self, attempt: u32) -> Result<Option<Encoded>, NotSet> {
         self.begun(attempt).ok_or(NotSet::AttemptOver)?;
-        let Some(checkpoints) = self.checkpoints() else {
-            return Ok(None);
-        };
-        let in_row = match self.open_extra() {
-            Some(_) => &checkpoints.extra,
-            None => &checkpoints.run,
-        };
-        Ok(checkpoints.pending.as_ref().or(in_row.as_ref()).cloned())
+        let is_extra = self.open_extra().is_some();
+        let newest = self.checkpoints().and_then(|own| own.newest(is_extra));
+        Ok(newest.cloned())
     }
 
     fn checkpoints(&self) -> Option<&Checkpoints> {
@@ -1330,26 +1325,14 @@ impl Lifecycle {
     /// did not before.
     fn flush_checkpoint(&mut self) -> bool {
         let is_extra = self.open_extra().is_some();
-        let Some(checkpoints) = self.checkpoints_mut() else {
-            return false;
-        };
-        let pending = checkpoints.pending.take();
-        let is_new = pending.is_some();
-        let in_row = match is_extra {
-            true => &mut checkpoints.extra,
-            false => &mut checkpoints.run,
-        };
-        *in_row = pending.or_else(|| in_row.take());
-        is_new
+        self.checkpoints_mut()
+            .is_some_and(|own| own.flush(is_extra))
     }
 
-    /// The open run is over, or passed over for one at another time.
+    /// See [`Checkpoints::clear`].
     fn clear_checkpoint(&mut self, is_extra: bool) {
         if let Some(checkpoints) = self.checkpoints_mut() {
-            match is_extra {
-                true => checkpoints.extra = None,
-                false => checkpoints.run = None,
-            }
+            checkpoints.clear(is_extra);
         }
     }
 

@@ -490,6 +490,28 @@ fn one_checkpoint_a_second_is_written_and_the_last_one_counts() -> Result {
 }
 
 #[test]
+fn a_checkpoint_that_waits_is_written_a_second_after_the_one_before_it() -> Result {
+    let mut sim = Machine::new().boot();
+    let (returned, clock) = (Log::new(), sim.clock());
+    let log = returned.clone();
+    let body = async |cx: JobContext, clock: ManualClock, log: Log<Duration>| {
+        for n in 0..3 {
+            cx.checkpoint(&n).await?;
+            log.add(clock.elapsed());
+        }
+        std::future::pending::<Result<(), CheckpointError>>().await
+    };
+    let task = sim.app().task("t", move |cx: JobContext| {
+        body(cx, clock.clone(), log.clone())
+    });
+    task.durable().register()?.schedule(()).push().block_on()?;
+    sim.run_until_stalled();
+    sim.advance(HOUR);
+    assert_eq!(returned.take(), [Duration::ZERO, SECOND, 2 * SECOND]);
+    Ok(())
+}
+
+#[test]
 fn a_fast_loop_does_not_wait_and_a_second_later_its_last_checkpoint_is_stored() -> Result {
     let machine = Machine::new();
     let mut sim = machine.boot();
